@@ -1,0 +1,1 @@
+"""A model server that speaks the KServe v2 / Open Inference Protocol."""

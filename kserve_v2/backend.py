@@ -1,0 +1,129 @@
+"""The contract between the server and a backend: all that a plug-in may import, with `errors`, `messages` and `datatypes`.
+
+A backend has three scopes. `Backend`: one object per backend name, no state. `Model`: one per loaded version, with what its
+instances share, the weights above all. `Instance`: one execution context, never called concurrently. Merging requests into
+batches and splitting the results is the server's work, so a plug-in is a conversion around one call.
+
+A plug-in raises `InvalidArgumentError` for what is the client's fault; anything else that it raises is an internal error.
+Optional abilities are protocols of their own, found when the model is loaded: this contract does not grow.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+from kserve_v2._generated.model_config_pb2 import ModelConfig
+from kserve_v2.messages import Tensors
+
+__all__ = ["AsyncInstance", "Backend", "Instance", "Model", "ModelConfig", "ModelSource", "Placement", "ThreadBudget"]
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadBudget:
+    """How many CPU threads one instance may use: inside one operator, and across operators."""
+
+    intra_op: int
+    inter_op: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where an instance runs.
+
+    `name`: Triton's instance name, e.g. `digits_0_1`. `device_id` counts the GPUs of this machine; 0 with kind "CPU".
+    """
+
+    name: str
+    kind: Literal["CPU", "GPU"]
+    device_id: int = 0
+
+    @property
+    def device(self) -> str:
+        """The device in PyTorch's spelling: `cpu` or `cuda:N`."""
+        return "cpu" if self.kind == "CPU" else f"cuda:{self.device_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """What a backend is told about the files of the version that it loads.
+
+    `model_path`: the model's directory, with label and other files. `version_path`: the version's directory inside it.
+    `settings`: the operator's `--backend-config` for this backend. `placements`: every instance that will be made.
+    """
+
+    name: str
+    version: int
+    model_path: Path
+    version_path: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+    placements: tuple[Placement, ...] = ()
+    threads: ThreadBudget = ThreadBudget(1)
+
+    def model_file(self, config: ModelConfig) -> Path:
+        """The file to load: `default_model_filename` inside the version's directory."""
+        return self.version_path / config.default_model_filename
+
+
+class Instance(Protocol):
+    """One execution context. Made, used and closed by one and the same thread."""
+
+    def execute(self, tensors: Tensors) -> Tensors:
+        """Run one batch.
+
+        With `max_batch_size > 0` axis 0 of every tensor, in and out, is the batch. Inputs are C-contiguous and aligned, and
+        may be read-only: an instance copies what it wants to write to. BYTES tensors are object arrays of `bytes`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back what the instance holds. Called once, after the last `execute`."""
+        ...
+
+
+@runtime_checkable
+class AsyncInstance(Protocol):
+    """Optional: an instance that runs several batches at the same time on an event loop of its own, never on the server's."""
+
+    max_concurrency: int
+
+    async def execute_async(self, tensors: Tensors) -> Tensors:
+        """As `Instance.execute`; up to `max_concurrency` calls are under way at once."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the instance holds. Called once, after the last `execute_async` has ended."""
+        ...
+
+
+class Model(Protocol):
+    """One loaded version: what its instances share."""
+
+    def instance(self, placement: Placement) -> Instance | AsyncInstance:
+        """Make one instance, on the thread that will use it."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the model holds. Called once, after all of its instances are closed."""
+        ...
+
+
+class Backend(Protocol):
+    """The plug-in itself: one object per backend name, registered as an entry point of the group `kserve_v2.backends`."""
+
+    default_filename: str
+    """Name of the model file where the configuration gives none, e.g. `model.onnx`."""
+
+    platform: str
+    """The `platform` that the configuration gets where it gives none, e.g. `onnxruntime_onnx`; may be ""."""
+
+    def complete(self, source: ModelSource, config: ModelConfig) -> None:
+        """Fill the fields of `config` that are empty from the model file; change nothing that is set.
+
+        Raises InvalidArgumentError where the file contradicts the configuration.
+        """
+        ...
+
+    def load(self, source: ModelSource, config: ModelConfig) -> Model:
+        """Load the version's weights. `config` is complete and valid. Runs on a thread that may block."""
+        ...

@@ -1,0 +1,80 @@
+"""What travels between the front ends and the schedulers, free of any wire format.
+
+The codecs make these from JSON or protobuf and back; how a client wants an output encoded stays in the codec.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kserve_v2.datatypes import Array
+
+Tensors = Mapping[str, Array]
+"""Tensors by name. The shape of each array is the tensor's shape, batch dimension included."""
+
+ParameterValue = bool | int | float | str
+"""A request or response parameter, as both protocols can carry it."""
+
+
+@dataclass(slots=True)
+class InferRequest:
+    """One inference request.
+
+    `model_version` is "" for the highest version that is ready. `requested_outputs` is empty for all outputs of the model.
+    """
+
+    model_name: str
+    inputs: dict[str, Array]
+    model_version: str = ""
+    id: str = ""
+    parameters: dict[str, ParameterValue] = field(default_factory=dict)
+    requested_outputs: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class InferResponse:
+    """The answer to one request: the requested outputs in the order in which the model declares them."""
+
+    model_name: str
+    model_version: str
+    id: str
+    outputs: dict[str, Array]
+    parameters: dict[str, ParameterValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TensorMetadata:
+    """Name, protocol datatype and shape (-1 where it varies) of a model's input or output, batch dimension included."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMetadata:
+    """Answer of the model metadata call."""
+
+    name: str
+    versions: tuple[str, ...]
+    platform: str
+    inputs: tuple[TensorMetadata, ...]
+    outputs: tuple[TensorMetadata, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerMetadata:
+    """Answer of the server metadata call. `extensions` names only what works."""
+
+    name: str
+    version: str
+    extensions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """One line of the repository index. A model that was never loaded has neither version nor state."""
+
+    name: str
+    version: str = ""
+    state: str = ""
+    reason: str = ""

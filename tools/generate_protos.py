@@ -1,0 +1,126 @@
+"""Generate `kserve_v2/_generated` from `protos/`: message classes and type stubs.
+
+    python tools/generate_protos.py            write the files
+    python tools/generate_protos.py --check    exit 1 if the committed files are stale
+
+The compiler pins its protobuf runtime, so it lives in a virtual environment of its own (`.venv-protos`), which this
+script makes when it is missing. The output of the compiler is changed in three ways:
+
+* messages are registered in `_generated._pool.POOL`, not in protobuf's default pool;
+* the check that the runtime is at least as new as the compiler is removed: the message code is the same since 5.26;
+* imports are relative to the package.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PROTOS = ROOT / "protos"
+OUTPUT = ROOT / "kserve_v2" / "_generated"
+COMPILER_ENVIRONMENT = ROOT / ".venv-protos"
+# A compiler of protobuf 5.27: its output runs under every runtime from 5.26 to 7.x.
+REQUIREMENTS = ("grpcio-tools==1.66.2", "mypy-protobuf==3.6.0", "protobuf==5.29.6")
+HEADER = "# Generated from protos/{source} by `python tools/generate_protos.py`. Do not edit.\n"
+
+
+def compiler_python() -> Path:
+    """Return the interpreter of the compiler's environment, which is made if it is missing or out of date."""
+    scripts = COMPILER_ENVIRONMENT / ("Scripts" if sys.platform == "win32" else "bin")
+    python = scripts / ("python.exe" if sys.platform == "win32" else "python")
+    stamp = COMPILER_ENVIRONMENT / "requirements.stamp"
+    wanted = "\n".join(REQUIREMENTS)
+    if not stamp.is_file() or stamp.read_text() != wanted:
+        venv.create(COMPILER_ENVIRONMENT, with_pip=True, clear=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *REQUIREMENTS], check=True)
+        stamp.write_text(wanted)
+    return python
+
+
+def compile_protos(python: Path, sources: list[Path], destination: Path) -> None:
+    """Run the protocol compiler: `_pb2.py` and `_pb2.pyi` for each source, without service code."""
+    plugin = python.parent / ("protoc-gen-mypy.exe" if sys.platform == "win32" else "protoc-gen-mypy")
+    command = [
+        *(str(python), "-m", "grpc_tools.protoc", f"--proto_path={PROTOS}"),
+        *(f"--plugin=protoc-gen-mypy={plugin}", f"--python_out={destination}", f"--mypy_out=quiet:{destination}"),
+        *(source.name for source in sources),
+    ]
+    subprocess.run(command, check=True)
+
+
+def adapt_module(text: str, source: str) -> str:
+    """Apply the three changes of the module docstring to one `_pb2.py`."""
+    text = text[text.index("from google.protobuf import descriptor as _descriptor") :]
+    text = text.replace("from google.protobuf import runtime_version as _runtime_version\n", "")
+    text = re.sub(r"_runtime_version\.ValidateProtobufRuntimeVersion\(.*?\n\)\n", "", text, flags=re.DOTALL)
+    text = text.replace(
+        "from google.protobuf import descriptor_pool as _descriptor_pool\n", "from ._pool import POOL as _POOL\n"
+    )
+    text = text.replace("_descriptor_pool.Default()", "_POOL")
+    text = relative_imports(text)
+    for leftover in ("_runtime_version", "_descriptor_pool"):
+        if leftover in text:
+            raise SystemExit(f"{source}: the compiler's output has an unexpected form ({leftover}); adapt {__file__}")
+    return HEADER.format(source=source) + text
+
+
+def adapt_stub(text: str, source: str) -> str:
+    """Make the imports of one `_pb2.pyi` relative and replace its header."""
+    body = text[text.index("import builtins") :]
+    return HEADER.format(source=source) + relative_imports(body)
+
+
+def relative_imports(text: str) -> str:
+    """Import sibling `_pb2` modules from the package instead of from `sys.path`."""
+    return re.sub(r"^import (\w+_pb2)", r"from . import \1", text, flags=re.MULTILINE)
+
+
+def generate() -> dict[str, str]:
+    """Return the generated files as a mapping from file name to content."""
+    sources = sorted(PROTOS.glob("*.proto"))
+    files: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as name:
+        destination = Path(name)
+        compile_protos(compiler_python(), sources, destination)
+        for source in sources:
+            module = destination / f"{source.stem}_pb2.py"
+            stub = destination / f"{source.stem}_pb2.pyi"
+            files[module.name] = adapt_module(module.read_text(), source.name)
+            files[stub.name] = adapt_stub(stub.read_text(), source.name)
+    return files
+
+
+def stale_files(files: dict[str, str]) -> list[str]:
+    """Return the names of committed files that differ from `files`, are missing, or have no source any more."""
+    committed = {path.name: path.read_text() for path in OUTPUT.glob("*_pb2.py*")}
+    return sorted(name for name in files.keys() | committed.keys() if files.get(name) != committed.get(name))
+
+
+def write(files: dict[str, str]) -> None:
+    """Replace the generated files on disk."""
+    for path in OUTPUT.glob("*_pb2.py*"):
+        path.unlink()
+    for name, content in files.items():
+        (OUTPUT / name).write_text(content)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Generate kserve_v2/_generated from protos/.")
+    parser.add_argument("--check", action="store_true", help="exit 1 if the committed files are stale")
+    check = parser.parse_args().check
+    files = generate()
+    if not check:
+        write(files)
+        return 0
+    stale = stale_files(files)
+    if stale:
+        print(f"stale generated code: {', '.join(stale)}; run `python tools/generate_protos.py`", file=sys.stderr)
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
