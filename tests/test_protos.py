@@ -1,11 +1,17 @@
-"""The generated messages: wire numbers, and life beside a client library with its own `inference` package."""
+"""The generated messages: wire numbers, and life beside a client with its own `inference` package."""
 
 import subprocess
 import sys
 
 import pytest
 
-from kserve_v2._generated import grpc_service_pb2, health_pb2, model_config_pb2, reflection_pb2, reflection_v1_pb2
+from kserve_v2._generated import (
+    grpc_service_pb2,
+    health_pb2,
+    model_config_pb2,
+    reflection_pb2,
+    reflection_v1_pb2,
+)
 
 RPCS = [
     *("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer"),
@@ -96,7 +102,7 @@ def test_known_bytes_of_a_request() -> None:
     assert grpc_service_pb2.ModelInferRequest.FromString(expected) == request
 
 
-OURS = "from kserve_v2._generated import grpc_service_pb2 as ours, health_pb2, reflection_pb2, reflection_v1_pb2"
+OURS = "from kserve_v2._generated import grpc_service_pb2 as ours, health_pb2, reflection_v1_pb2"
 THEIRS = "from tritonclient.grpc import service_pb2 as theirs"
 EXCHANGE = """
 request = theirs.ModelInferRequest(model_name="m")

@@ -3,11 +3,12 @@
     python tools/generate_protos.py            write the files
     python tools/generate_protos.py --check    exit 1 if the committed files are stale
 
-The compiler pins its protobuf runtime, so it lives in a virtual environment of its own (`.venv-protos`), which this
-script makes when it is missing. The output of the compiler is changed in three ways:
+The compiler pins its protobuf runtime, so it lives in a virtual environment of its own (`.venv-protos`) that
+this script makes when it is missing. The output of the compiler is changed in three ways:
 
 * messages are registered in `_generated._pool.POOL`, not in protobuf's default pool;
-* the check that the runtime is at least as new as the compiler is removed: the message code is the same since 5.26;
+* the check of the runtime's version is removed: it refuses runtimes that are older than the compiler, or more
+  than one major version newer, which all run this code;
 * imports are relative to the package.
 """
 
@@ -36,7 +37,7 @@ def compiler_python() -> Path:
     wanted = "\n".join(REQUIREMENTS)
     if not stamp.is_file() or stamp.read_text() != wanted:
         venv.create(COMPILER_ENVIRONMENT, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *REQUIREMENTS], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *REQUIREMENTS], check=True)  # noqa: S603
         stamp.write_text(wanted)
     return python
 
@@ -45,11 +46,12 @@ def compile_protos(python: Path, sources: list[Path], destination: Path) -> None
     """Run the protocol compiler: `_pb2.py` and `_pb2.pyi` for each source, without service code."""
     plugin = python.parent / ("protoc-gen-mypy.exe" if sys.platform == "win32" else "protoc-gen-mypy")
     command = [
-        *(str(python), "-m", "grpc_tools.protoc", f"--proto_path={PROTOS}"),
-        *(f"--plugin=protoc-gen-mypy={plugin}", f"--python_out={destination}", f"--mypy_out=quiet:{destination}"),
+        *(str(python), "-m", "grpc_tools.protoc"),
+        *(f"--plugin=protoc-gen-mypy={plugin}", f"--proto_path={PROTOS}"),
+        *(f"--python_out={destination}", f"--mypy_out=quiet:{destination}"),
         *(source.name for source in sources),
     ]
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True)  # noqa: S603
 
 
 def adapt_module(text: str, source: str) -> str:
@@ -57,14 +59,13 @@ def adapt_module(text: str, source: str) -> str:
     text = text[text.index("from google.protobuf import descriptor as _descriptor") :]
     text = text.replace("from google.protobuf import runtime_version as _runtime_version\n", "")
     text = re.sub(r"_runtime_version\.ValidateProtobufRuntimeVersion\(.*?\n\)\n", "", text, flags=re.DOTALL)
-    text = text.replace(
-        "from google.protobuf import descriptor_pool as _descriptor_pool\n", "from ._pool import POOL as _POOL\n"
-    )
+    default_pool = "from google.protobuf import descriptor_pool as _descriptor_pool\n"
+    text = text.replace(default_pool, "from ._pool import POOL as _POOL\n")
     text = text.replace("_descriptor_pool.Default()", "_POOL")
     text = relative_imports(text)
     for leftover in ("_runtime_version", "_descriptor_pool"):
         if leftover in text:
-            raise SystemExit(f"{source}: the compiler's output has an unexpected form ({leftover}); adapt {__file__}")
+            raise SystemExit(f"{source}: {leftover} is still in the compiler's output; adapt adapt_module()")
     return HEADER.format(source=source) + text
 
 
@@ -95,7 +96,7 @@ def generate() -> dict[str, str]:
 
 
 def stale_files(files: dict[str, str]) -> list[str]:
-    """Return the names of committed files that differ from `files`, are missing, or have no source any more."""
+    """Return the names of committed files that differ from `files`, are missing, or lost their source."""
     committed = {path.name: path.read_text() for path in OUTPUT.glob("*_pb2.py*")}
     return sorted(name for name in files.keys() | committed.keys() if files.get(name) != committed.get(name))
 
@@ -118,7 +119,8 @@ def main() -> int:
         return 0
     stale = stale_files(files)
     if stale:
-        print(f"stale generated code: {', '.join(stale)}; run `python tools/generate_protos.py`", file=sys.stderr)
+        names = ", ".join(stale)
+        print(f"stale generated code: {names}; run `python tools/generate_protos.py`", file=sys.stderr)
     return 1 if stale else 0
 
 
