@@ -1,0 +1,1 @@
+"""Schedulers: from single requests to executed batches and back."""

@@ -1,0 +1,127 @@
+"""One batch, from merged inputs to one result per request."""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from kserve_v2.datatypes import BY_DTYPE, Array, Datatype
+from kserve_v2.errors import InternalError, ServingError
+from kserve_v2.messages import Tensors
+from kserve_v2.scheduling.pending import Pending
+from kserve_v2.scheduling.queue import Batch
+from kserve_v2.signature import ModelSignature
+from kserve_v2.statistics import BatchReason, ExecutionTimes
+
+Outputs = dict[str, Array]
+
+
+class BatchRun:
+    """The execution of one batch and its outcome: outputs for every member, or one error.
+
+    `merged`, then `finish` or `fail`, in this order, all on the instance's thread. The loop reads the outcome afterwards.
+    """
+
+    __slots__ = ("error", "input_end_ns", "members", "outputs", "reason", "signature", "taken_ns", "times")
+
+    def __init__(self, batch: Batch, signature: ModelSignature) -> None:
+        self.members = batch.members
+        self.reason = batch.reason
+        self.taken_ns = self.input_end_ns = batch.taken_ns
+        self.signature = signature
+        self.outputs: list[Outputs] = []
+        self.error: BaseException | None = None
+        self.times: ExecutionTimes | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows of the batch; a model that does not batch counts every request as one."""
+        return sum(pending.rows for pending in self.members)
+
+    def merged(self) -> dict[str, Array]:
+        """The inputs of all members, joined along the batch axis, as the backend wants them."""
+        inputs = merge([pending.request.inputs for pending in self.members])
+        if self.signature.reshapes_inputs:
+            inputs = self.signature.reshape_inputs(inputs)
+        self.input_end_ns = time.monotonic_ns()
+        return inputs
+
+    def finish(self, outputs: Tensors) -> None:
+        """Split the backend's answer among the members. Raises InternalError where it does not fit the request or the model."""
+        infer_end_ns = time.monotonic_ns()
+        checked = check_outputs(outputs, self.signature, self.rows)
+        if self.signature.reshapes_outputs:
+            checked = self.signature.reshape_outputs(checked)
+        self.outputs = split(checked, [pending.rows for pending in self.members])
+        self.times = ExecutionTimes(self.taken_ns, self.input_end_ns, infer_end_ns, time.monotonic_ns())
+
+    def fail(self, error: BaseException) -> None:
+        """Take `error` as the outcome of every member."""
+        self.outputs = []
+        self.error = error
+
+    def alone(self) -> list["BatchRun"]:
+        """One fresh run per member."""
+        return [
+            BatchRun(Batch([pending], BatchReason.NOT_BATCHABLE, time.monotonic_ns()), self.signature)
+            for pending in self.members
+        ]
+
+
+def merge(requests: Sequence[Tensors]) -> dict[str, Array]:
+    """Join the tensors of several requests along axis 0. All have the same names, datatypes and row shapes.
+
+    A lone request is passed on without a copy, unless its bytes are unaligned, which they are behind a JSON header of odd
+    length: numpy and ONNX Runtime would cope, but not every kernel does.
+    """
+    if len(requests) == 1:
+        return {name: array if array.flags.aligned else array.copy() for name, array in requests[0].items()}
+    return {name: np.concatenate([request[name] for request in requests]) for name in requests[0]}
+
+
+def check_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Outputs:
+    """The declared outputs in declared order. Raises InternalError for one that is missing, or has a wrong type or batch size."""
+    checked: Outputs = {}
+    for name, datatype in signature.output_datatypes.items():
+        array = outputs.get(name)
+        if array is None:
+            raise InternalError(f"model '{signature.model_name}' gave no output '{name}', got {sorted(outputs)}")
+        _check_output(name, array, datatype, signature, rows)
+        checked[name] = array
+    return checked
+
+
+def _check_output(name: str, array: Array, datatype: Datatype, signature: ModelSignature, rows: int) -> None:
+    if array.dtype != datatype.dtype:
+        got = BY_DTYPE.get(array.dtype)
+        raise InternalError(
+            f"output '{name}' of model '{signature.model_name}' has data-type {got.name if got else array.dtype}, "
+            f"but the model's configuration says {datatype.name}"
+        )
+    if signature.max_batch_size and (array.ndim == 0 or array.shape[0] != rows):
+        raise InternalError(
+            f"output '{name}' of model '{signature.model_name}' has shape {list(array.shape)}, expected a batch of {rows} "
+            "in its first dimension; a model with max_batch_size > 0 answers one row per row"
+        )
+
+
+def split(outputs: Outputs, rows: Sequence[int]) -> list[Outputs]:
+    """Cut outputs along axis 0 by the row counts recorded when the requests were merged. The parts are views."""
+    if len(rows) == 1:
+        return [outputs]
+    parts: list[Outputs] = []
+    start = 0
+    for count in rows:
+        stop = start + count
+        parts.append({name: array[start:stop] for name, array in outputs.items()})
+        start = stop
+    return parts
+
+
+def client_error(error: BaseException, instance_name: str) -> ServingError:
+    """What a client is told about a failed execution: a `ServingError` as it is, anything else as an internal error."""
+    if isinstance(error, ServingError):
+        return type(error)(error.message)
+    return InternalError(
+        f"Failed to process the request(s) for model '{instance_name}', message: {type(error).__name__}: {error}"
+    )

@@ -1,0 +1,133 @@
+"""A model's request queue: the loop puts, instance threads take whole batches.
+
+This is the one place where the loop and the instance threads meet, and the only lock between them.
+"""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from itertools import islice
+from typing import NamedTuple
+
+from kserve_v2.scheduling.pending import Pending
+from kserve_v2.scheduling.policy import BatchRules, WaitUntil, decide
+from kserve_v2.statistics import BatchReason
+
+
+class Batch(NamedTuple):
+    """Requests that one instance has taken to execute together."""
+
+    members: list[Pending]
+    reason: BatchReason
+    taken_ns: int
+
+
+class RequestQueue:
+    """Requests of one model version, oldest first.
+
+    Being in the queue is what "not taken yet" means: `discard` and `take` both remove under the lock, so a request is either
+    given up or executed, never both. Postponed requests stand behind all others.
+
+    At most one instance at a time waits for a batch to fill up (`_forming`); the others sleep until there is something that
+    it leaves over. So a request that only joins a growing batch wakes nobody.
+    """
+
+    def __init__(
+        self, rules: BatchRules, max_size: int = 0, clock_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        """`max_size`: most requests that may wait, 0 for no limit. `clock_ns`: the clock of `Pending.enqueued_ns`."""
+        self.rules = rules
+        self._max_size = max_size
+        self._clock_ns = clock_ns
+        # Ordered dictionaries as queues: removal from the middle, which cancellation and time-outs need, takes constant time.
+        self._waiting: OrderedDict[Pending, None] = OrderedDict()
+        self._postponed: OrderedDict[Pending, None] = OrderedDict()
+        self._rows = 0
+        self._closed = False
+        self._forming: WaitUntil | None = None
+        lock = threading.Lock()
+        self._idle = threading.Condition(lock)
+        self._growing = threading.Condition(lock)
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._postponed)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "forming" if self._forming else "open"
+        return f"<RequestQueue {state} requests={len(self)} rows={self._rows}>"
+
+    def put(self, pending: Pending) -> bool:
+        """Append a request. False: the queue is full or closed, and the request is not in it."""
+        with self._idle:
+            if self._closed or (self._max_size and len(self) >= self._max_size):
+                return False
+            self._waiting[pending] = None
+            self._rows += pending.rows
+            if self._forming is None:
+                self._idle.notify()
+            elif self._rows >= self._forming.rows or pending.key != next(iter(self._waiting)).key:
+                self._growing.notify()
+            return True
+
+    def discard(self, pending: Pending) -> bool:
+        """Give a request up. True: it never ran and never will. False: an instance has it, or had it."""
+        with self._idle:
+            for queue in (self._waiting, self._postponed):
+                if pending in queue:
+                    del queue[pending]
+                    self._rows -= pending.rows
+                    return True
+            return False
+
+    def postpone(self, pending: Pending) -> bool:
+        """Move a request behind all that have not been postponed. False: an instance has it already."""
+        with self._idle:
+            if pending not in self._waiting:
+                return False
+            del self._waiting[pending]
+            self._postponed[pending] = None
+            return True
+
+    def take(self) -> Batch | None:
+        """Block until there is a batch to execute, and take it. None: the queue is closed, and nothing is left in it."""
+        with self._idle:
+            while True:
+                queue = self._waiting or self._postponed
+                if queue and self._forming is None:
+                    now_ns = self._clock_ns()
+                    decision = decide(queue, self.rules, now_ns)
+                    if not isinstance(decision, WaitUntil):
+                        return self._remove(queue, decision.requests, decision.reason, now_ns)
+                    self._forming = decision
+                    self._growing.wait((decision.at_ns - now_ns) / 1e9)
+                    self._forming = None
+                elif self._closed and not queue:
+                    return None
+                else:
+                    self._idle.wait()
+
+    def _remove(self, queue: OrderedDict[Pending, None], requests: int, reason: BatchReason, now_ns: int) -> Batch:
+        members = list(islice(queue, requests))
+        for pending in members:
+            del queue[pending]
+            self._rows -= pending.rows
+        if self._waiting or self._postponed:
+            self._idle.notify()
+        return Batch(members, reason, now_ns)
+
+    def close(self) -> None:
+        """Take no more requests. Instances execute what is waiting, then `take` gives them None."""
+        with self._idle:
+            self._closed = True
+            self._idle.notify_all()
+            self._growing.notify_all()
+
+    def abandon(self) -> list[Pending]:
+        """Remove and return all that is waiting: for a shutdown whose time is up."""
+        with self._idle:
+            left = [*self._waiting, *self._postponed]
+            self._waiting.clear()
+            self._postponed.clear()
+            self._rows = 0
+            return left

@@ -1,0 +1,196 @@
+"""What a model accepts and gives, prepared at load so that a request is checked in one pass.
+
+The texts of the errors are Triton's: clients match on them.
+"""
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInput, ModelOutput
+from kserve_v2.datatypes import BY_CONFIG_ENUM, BY_DTYPE, Array, Datatype
+from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.messages import InferRequest, TensorMetadata
+
+_BATCH_HINT = (
+    " NOTE: Setting a non-zero max_batch_size in the model config requires a batch dimension to be prepended to each input"
+    " shape. If you want to specify the full shape including the batch dim in your input dims config, try setting"
+    " max_batch_size to zero. See the model configuration docs for more info on max_batch_size."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSignature:
+    """One input or output. `dims` is without the batch dimension, -1 where it varies; `reshape` is what the backend sees."""
+
+    name: str
+    datatype: Datatype
+    dims: tuple[int, ...]
+    optional: bool = False
+    reshape: tuple[int, ...] | None = None
+
+    @property
+    def fixed(self) -> bool:
+        """Whether every row has the same shape."""
+        return -1 not in self.dims
+
+    def accepts(self, shape: tuple[int, ...]) -> bool:
+        """Whether `shape`, without the batch dimension, fits `dims`."""
+        return shape == self.dims or (
+            len(shape) == len(self.dims)
+            and all(size == dim or dim == -1 for size, dim in zip(shape, self.dims, strict=True))
+        )
+
+
+class ModelSignature:
+    """Inputs and outputs of one model version. Read-only after construction."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.model_name = config.name
+        self.max_batch_size = config.max_batch_size
+        self.platform = config.platform or config.backend
+        self.inputs = {tensor.name: _tensor(tensor) for tensor in config.input}
+        self.outputs = {tensor.name: _tensor(tensor) for tensor in config.output}
+        self.output_datatypes = {name: tensor.datatype for name, tensor in self.outputs.items()}
+        self._required = frozenset(name for name, tensor in self.inputs.items() if not tensor.optional)
+        # Rows of such a model always fit together, so its requests need no key.
+        self._uniform = not config.max_batch_size or all(
+            tensor.fixed and not tensor.optional for tensor in self.inputs.values()
+        )
+        self.reshapes_inputs = any(tensor.reshape is not None for tensor in self.inputs.values())
+        self.reshapes_outputs = any(tensor.reshape is not None for tensor in self.outputs.values())
+
+    def input_metadata(self) -> tuple[TensorMetadata, ...]:
+        """The inputs as the metadata call shows them."""
+        return self._metadata(self.inputs.values())
+
+    def output_metadata(self) -> tuple[TensorMetadata, ...]:
+        """The outputs as the metadata call shows them."""
+        return self._metadata(self.outputs.values())
+
+    def _metadata(self, tensors: Iterable[TensorSignature]) -> tuple[TensorMetadata, ...]:
+        batch = (-1,) if self.max_batch_size else ()
+        return tuple(TensorMetadata(tensor.name, tensor.datatype.name, batch + tensor.dims) for tensor in tensors)
+
+    def check(self, request: InferRequest) -> tuple[int, Hashable]:
+        """Check a request; returns its rows and its batch key: requests with equal keys can share a batch.
+
+        Raises InvalidArgumentError that names the tensor, with what was expected and what came.
+        """
+        for name in request.requested_outputs:
+            if name not in self.outputs:
+                raise InvalidArgumentError(f"unexpected inference output '{name}' for model '{self.model_name}'")
+        inputs = request.inputs
+        if len(inputs) != len(self.inputs) or not self._required.issubset(inputs):
+            self._check_input_names(request)
+        rows = self._check_batch(request) if self.max_batch_size else 1
+        for name, array in inputs.items():
+            self._check_input(name, array, request)
+        if self._uniform:
+            return rows, None
+        return rows, tuple(sorted((name, array.shape[1:]) for name, array in inputs.items()))
+
+    def _check_input_names(self, request: InferRequest) -> None:
+        got, least, most = request.inputs, len(self._required), len(self.inputs)
+        for name in got:
+            if len(got) <= most and name not in self.inputs:
+                raise InvalidArgumentError(
+                    f"unexpected inference input '{name}' for model '{self.model_name}'"
+                )
+        missing = [name for name in self.inputs if name in self._required and name not in got]
+        if missing or len(got) > most:
+            expected = f"expected {most} inputs" if least == most else (
+                f"expected number of inputs between {least} and {most}"
+            )  # fmt: skip
+            raise InvalidArgumentError(
+                f"{request_prefix(request.id)}{expected} but got {len(got)} inputs for model '{self.model_name}'. "
+                f"Got input(s) {_name_list(got)}, but missing required input(s) {_name_list(missing)}. "
+                "Please provide all required input(s)."
+            )
+
+    def _check_batch(self, request: InferRequest) -> int:
+        rows = -1
+        for name, array in request.inputs.items():
+            if array.ndim == 0:
+                raise InvalidArgumentError(
+                    f"{request_prefix(request.id)}input '{name}' has no shape but model requires batch dimension "
+                    f"for '{self.model_name}'"
+                )
+            if rows not in (-1, array.shape[0]):
+                raise InvalidArgumentError(
+                    f"{request_prefix(request.id)}input '{name}' batch size does not match other inputs "
+                    f"for '{self.model_name}'"
+                )
+            rows = array.shape[0]
+        if rows > self.max_batch_size:
+            raise InvalidArgumentError(
+                f"{request_prefix(request.id)}inference request batch-size must be <= {self.max_batch_size} "
+                f"for '{self.model_name}'"
+            )
+        if rows < 1:
+            raise InvalidArgumentError(
+                f"{request_prefix(request.id)}inference request batch-size must be >= 1 for '{self.model_name}'"
+            )
+        return rows
+
+    def _check_input(self, name: str, array: Array, request: InferRequest) -> None:
+        expected = self.inputs.get(name)
+        if expected is None:
+            raise InvalidArgumentError(f"unexpected inference input '{name}' for model '{self.model_name}'")
+        if array.dtype != expected.datatype.dtype:
+            raise InvalidArgumentError(
+                f"{request_prefix(request.id)}inference input '{name}' data-type is '{BY_DTYPE[array.dtype].name}', "
+                f"but model '{self.model_name}' expects '{expected.datatype.name}'"
+            )
+        shape = array.shape[1:] if self.max_batch_size else array.shape
+        if not expected.accepts(shape):
+            dims = (-1, *expected.dims) if self.max_batch_size else expected.dims
+            raise InvalidArgumentError(
+                f"{request_prefix(request.id)}unexpected shape for input '{name}' for model '{self.model_name}'. "
+                f"Expected {shape_text(dims)}, got {shape_text(array.shape)}."
+                f"{_BATCH_HINT if self.max_batch_size else ' '}"
+            )
+
+    def reshape_inputs(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        """Give the inputs the shapes of the configuration's `reshape`, after the merge and before the backend."""
+        return {name: self._reshaped(array, self.inputs[name], to_backend=True) for name, array in inputs.items()}
+
+    def reshape_outputs(self, outputs: dict[str, Array]) -> dict[str, Array]:
+        """Give the outputs the shapes of the configuration's `dims` again."""
+        return {name: self._reshaped(array, self.outputs[name], to_backend=False) for name, array in outputs.items()}
+
+    def _reshaped(self, array: Array, tensor: TensorSignature, *, to_backend: bool) -> Array:
+        if tensor.reshape is None:
+            return array
+        batch = array.shape[:1] if self.max_batch_size else ()
+        source, target = (tensor.dims, tensor.reshape) if to_backend else (tensor.reshape, tensor.dims)
+        return array.reshape(batch + _fill_variable(array.shape[len(batch) :], source, target))
+
+
+def _fill_variable(shape: tuple[int, ...], source: Sequence[int], target: Sequence[int]) -> tuple[int, ...]:
+    """`target` with each -1 replaced by the size that the -1 at the same rank among the -1s of `source` has in `shape`."""
+    sizes = iter([size for size, dim in zip(shape, source, strict=True) if dim == -1])
+    return tuple(next(sizes) if dim == -1 else dim for dim in target)
+
+
+def _tensor(tensor: ModelInput | ModelOutput) -> TensorSignature:
+    return TensorSignature(
+        name=tensor.name,
+        datatype=BY_CONFIG_ENUM[tensor.data_type],
+        dims=tuple(tensor.dims),
+        optional=isinstance(tensor, ModelInput) and tensor.optional,
+        reshape=tuple(tensor.reshape.shape) if tensor.HasField("reshape") else None,
+    )
+
+
+def request_prefix(request_id: str) -> str:
+    """How Triton starts an error about a request that it has read."""
+    return f"[request id: {request_id or '<id_unknown>'}] "
+
+
+def shape_text(shape: Iterable[int]) -> str:
+    """A shape as Triton prints it: `[-1,3]`."""
+    return f"[{','.join(map(str, shape))}]"
+
+
+def _name_list(names: Iterable[str]) -> str:
+    return f"[{','.join(repr(name) for name in names)}]"
