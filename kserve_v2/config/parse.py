@@ -1,0 +1,105 @@
+"""Configuration text to `ModelConfig`: protobuf text format from files, JSON from the load API."""
+
+import difflib
+import logging
+import re
+
+from google.protobuf import json_format, text_format
+from google.protobuf.descriptor import Descriptor
+
+from kserve_v2._generated import model_config_pb2
+from kserve_v2._generated._pool import POOL
+from kserve_v2._generated.model_config_pb2 import ModelConfig
+from kserve_v2.config.problems import ConfigError
+from kserve_v2.config.skip import blank_field
+
+log = logging.getLogger("kserve_v2.config")
+
+_UNKNOWN_FIELD = re.compile(r'Message type "(?P<message>[\w.]+)" has no field named "(?P<field>[^"]*)"')
+# The two front parts that text_format and json_format put before their messages.
+_POSITION = re.compile(r"^\d+:\d+ : ")
+_JSON_PREFIX = re.compile(r"^Failed to (load|parse) JSON: (ParseError: )?")
+# A name this alike to a known one is taken for a slip of the pen.
+_ALIKE = 0.75
+
+
+def parse_config(text: str, source: str) -> ModelConfig:
+    """Read a configuration in protobuf text format.
+
+    A field that is unknown but looks like a known one is an error; any other unknown field may belong to a
+    newer schema, and is skipped with a warning. `source` names the file in messages.
+
+    Raises ConfigError with `source:line:column: message` lines: a syntax error alone, unknown fields all at
+    once.
+    """
+    mistakes: list[str] = []
+    while True:
+        config = ModelConfig()
+        try:
+            text_format.Parse(text, config, descriptor_pool=POOL)
+        except text_format.ParseError as error:
+            unknown = _UNKNOWN_FIELD.search(str(error))
+            line, column = error.GetLine(), error.GetColumn()
+            if unknown is None or line is None or column is None:
+                raise ConfigError("\n".join([*mistakes, _describe(error, source)])) from None
+            _note_unknown_field(unknown, f"{source}:{line}:{column}", mistakes)
+            text = blank_field(text, line, column)
+        else:
+            if mistakes:
+                raise ConfigError("\n".join(mistakes))
+            return config
+
+
+def parse_config_json(text: str, source: str = "config override") -> ModelConfig:
+    """Read the JSON of the load API's `config` parameter.
+
+    Field names may be snake_case or camelCase, 64-bit integers numbers or strings, enums names or numbers.
+
+    Raises ConfigError for text that is not a JSON object, and for unknown fields: an override is written for
+    this server, so nothing in it is skipped.
+    """
+    config = ModelConfig()
+    try:
+        json_format.Parse(text, config, descriptor_pool=POOL)
+    except json_format.ParseError as error:
+        raise ConfigError(f"{source}: {_describe_json(str(error))}") from None
+    except RecursionError:
+        raise ConfigError(f"{source}: the JSON is nested too deeply for a model configuration") from None
+    except AttributeError:
+        # What json_format makes of a JSON value that is not an object.
+        raise ConfigError(f"{source}: expected a JSON object with the fields of ModelConfig") from None
+    return config
+
+
+def _note_unknown_field(unknown: re.Match[str], where: str, mistakes: list[str]) -> None:
+    """Sort one unknown field: a likely mistake goes to `mistakes`, another one to the log."""
+    field, message = unknown["field"], unknown["message"].removeprefix("inference.")
+    guess = _similar_field(unknown["message"], field)
+    if guess:
+        mistakes.append(f"{where}: unknown field '{field}' in {message}; did you mean '{guess}'?")
+    else:
+        log.warning("%s: unknown field '%s' in %s is ignored", where, field, message)
+
+
+def _similar_field(message: str, field: str) -> str | None:
+    """Return the field of `message` that `field` was probably meant to be."""
+    descriptor: Descriptor = model_config_pb2.DESCRIPTOR.pool.FindMessageTypeByName(message)
+    names = [known.name for known in descriptor.fields]
+    alike = difflib.get_close_matches(field, names, n=1, cutoff=_ALIKE)
+    return alike[0] if alike else None
+
+
+def _describe(error: text_format.ParseError, source: str) -> str:
+    message = _POSITION.sub("", str(error)).replace("inference.", "")
+    if error.GetLine() is None:
+        return f"{source}: {message}"
+    return f"{source}:{error.GetLine()}:{error.GetColumn()}: {message}"
+
+
+def _describe_json(message: str) -> str:
+    unknown = _UNKNOWN_FIELD.search(message)
+    if unknown is None:
+        return _JSON_PREFIX.sub("", message.splitlines()[0]).replace("inference.", "")
+    guess = _similar_field(unknown["message"], unknown["field"])
+    hint = f"; did you mean '{guess}'?" if guess else ""
+    return f"unknown field '{unknown['field']}' in {unknown['message'].removeprefix('inference.')}{hint}"

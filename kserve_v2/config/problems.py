@@ -1,0 +1,26 @@
+"""What is wrong with a configuration: single problems, and the error that carries all of them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kserve_v2.errors import InvalidArgumentError
+
+
+class ConfigError(InvalidArgumentError):
+    """A model configuration that cannot be read or served; the message has one line for each problem."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong. `path` names the field, e.g. `input[0].dims[1]`."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+def config_error(problems: Iterable[Problem]) -> ConfigError:
+    """Make the one error that reports every problem."""
+    return ConfigError("\n".join(str(problem) for problem in problems))

@@ -1,0 +1,73 @@
+"""Where a field of protobuf text format ends: needed to skip a field that the schema does not know."""
+
+import re
+
+_GAP = re.compile(r"(?:\s|#[^\n]*)*")
+_STRING = re.compile(r"""(?:"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')""")
+# What is neither a gap, a string nor a bracket: numbers, identifiers, punctuation.
+_WORD = re.compile(r"""[^\s#"'{}<>\[\],;:]+|[,;:]""")
+_OPENING, _CLOSING = "{<[", "}>]"
+
+
+def blank_field(text: str, line: int, column: int) -> str:
+    """Replace the field whose name begins at `line` and `column` (both from 1) by spaces.
+
+    Line breaks stay, so later positions stay true. The parser reads what follows and reports what is
+    malformed.
+    """
+    start = _offset(text, line, column)
+    end = _field_end(text, start)
+    return text[:start] + re.sub(r"[^\n]", " ", text[start:end]) + text[end:]
+
+
+def _offset(text: str, line: int, column: int) -> int:
+    # The parser splits lines at "\n" only.
+    before = text.split("\n", line)[: line - 1]
+    return sum(len(row) + 1 for row in before) + column - 1
+
+
+def _field_end(text: str, start: int) -> int:
+    """Return the offset after the field: its name, `:` if any, and a bracketed block or a scalar."""
+    name = re.compile(r"[\w.+-]+").match(text, start)
+    position = _after_gap(text, name.end() if name else start + 1)
+    if text[position : position + 1] == ":":
+        position = _after_gap(text, position + 1)
+    if text[position : position + 1] in tuple(_OPENING):
+        return _block_end(text, position)
+    return _scalar_end(text, position)
+
+
+def _after_gap(text: str, position: int) -> int:
+    gap = _GAP.match(text, position)
+    return gap.end() if gap else position
+
+
+def _scalar_end(text: str, position: int) -> int:
+    """Return the offset after one number or identifier, or after adjacent strings, which make one value."""
+    word = _WORD.match(text, position)
+    if word:
+        return word.end()
+    while string := _STRING.match(text, position):
+        position = string.end()
+        following = _after_gap(text, position)
+        if not _STRING.match(text, following):
+            break
+        position = following
+    return position
+
+
+def _block_end(text: str, position: int) -> int:
+    """Return the offset after the bracket that closes the one at `position`, or the end of the text."""
+    depth = 0
+    while position < len(text):
+        character = text[position]
+        if character in _OPENING:
+            depth += 1
+        elif character in _CLOSING:
+            depth -= 1
+        token = _STRING.match(text, position) or _WORD.match(text, position)
+        position = token.end() if token else position + 1
+        if depth == 0:
+            break
+        position = _after_gap(text, position)
+    return position

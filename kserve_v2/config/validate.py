@@ -1,0 +1,134 @@
+"""Validation of a complete configuration: every problem at once, each with the path of its field.
+
+Texts follow Triton's where it has one. Backend names are not checked here: which plug-ins there are is not
+the configuration's business.
+"""
+
+import logging
+from collections.abc import Iterator
+from pathlib import PurePosixPath, PureWindowsPath
+
+from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInstanceGroup
+from kserve_v2.config.platforms import BACKEND_OF_PLATFORM, BACKENDS, ENSEMBLE_PLATFORM
+from kserve_v2.config.problems import Problem, config_error
+from kserve_v2.config.support import ignored_fields, unsupported_problems
+from kserve_v2.config.tensors import tensor_problems
+
+log = logging.getLogger("kserve_v2.config")
+
+
+def validate(config: ModelConfig, *, gpu_count: int, directory_name: str | None = None) -> list[Problem]:
+    """Return all problems of a configuration whose defaults are filled: none if it can be served.
+
+    `gpu_count` is the number of GPUs that the server may use. `directory_name`, where given, must be the
+    model's name.
+    """
+    return [
+        *_identity_problems(config, directory_name),
+        *_platform_problems(config),
+        *_batching_problems(config),
+        *_version_problems(config),
+        *tensor_problems(config),
+        *_group_problems(config, gpu_count),
+        *_file_problems(config),
+        *unsupported_problems(config),
+    ]
+
+
+def raise_if_invalid(config: ModelConfig, *, gpu_count: int, directory_name: str | None = None) -> None:
+    """Raise ConfigError with every problem of `validate`; log a warning for each field that has no effect."""
+    problems = validate(config, gpu_count=gpu_count, directory_name=directory_name)
+    if problems:
+        raise config_error(problems)
+    for ignored in ignored_fields(config):
+        log.warning("model '%s': %s %s", config.name, ignored.path, ignored.message)
+
+
+def _identity_problems(config: ModelConfig, directory_name: str | None) -> Iterator[Problem]:
+    if directory_name is not None and config.name != directory_name:
+        yield Problem(
+            "name",
+            f"unexpected directory name '{directory_name}' for model '{config.name}', "
+            "directory name must equal model name",
+        )
+
+
+def _platform_problems(config: ModelConfig) -> Iterator[Problem]:
+    backend, platform = config.backend, config.platform
+    if platform == ENSEMBLE_PLATFORM or config.HasField("ensemble_scheduling"):
+        return
+    if not backend and not platform:
+        yield Problem("backend", f"must specify 'platform' or 'backend' for '{config.name}'")
+    elif not backend:
+        yield Problem("platform", f"unexpected platform type '{platform}' for {config.name}")
+    elif platform:
+        expected = BACKEND_OF_PLATFORM.get(platform)
+        strange = expected is None and backend in BACKENDS
+        if strange or expected not in {None, backend}:
+            yield Problem("platform", f"unexpected 'platform' and 'backend' pair, got:{platform}, {backend}")
+
+
+def _batching_problems(config: ModelConfig) -> Iterator[Problem]:
+    if config.max_batch_size < 0:
+        yield Problem("max_batch_size", f"'max_batch_size' must be non-negative value for {config.name}")
+    for index, size in enumerate(config.dynamic_batching.preferred_batch_size):
+        path = f"dynamic_batching.preferred_batch_size[{index}]"
+        if size <= 0:
+            yield Problem(path, f"dynamic batching preferred size must be positive for {config.name}")
+        elif size > max(config.max_batch_size, 0):
+            yield Problem(
+                path, f"dynamic batching preferred size must be <= max batch size for {config.name}"
+            )
+
+
+def _version_problems(config: ModelConfig) -> Iterator[Problem]:
+    for index, version in enumerate(config.version_policy.specific.versions):
+        if version <= 0:
+            path = f"version_policy.specific.versions[{index}]"
+            yield Problem(path, f"version must be a positive integer, got {version}")
+
+
+def _group_problems(config: ModelConfig, gpu_count: int) -> Iterator[Problem]:
+    for index, group in enumerate(config.instance_group):
+        path = f"instance_group[{index}]"
+        subject = f"instance group {group.name} of model {config.name}"
+        if group.kind not in ModelInstanceGroup.Kind.values():
+            yield Problem(f"{path}.kind", f"{subject} has unknown kind {group.kind}")
+        if group.count < 0:
+            yield Problem(f"{path}.count", f"{subject} must have a positive count, got {group.count}")
+        if group.kind == ModelInstanceGroup.KIND_GPU:
+            yield from _gpu_problems(group, path, subject, gpu_count)
+        elif group.kind == ModelInstanceGroup.KIND_CPU and group.gpus:
+            yield Problem(f"{path}.gpus", f"{subject} has kind KIND_CPU but specifies one or more GPUs")
+
+
+def _gpu_problems(group: ModelInstanceGroup, path: str, subject: str, gpu_count: int) -> Iterator[Problem]:
+    if gpu_count == 0:
+        yield Problem(f"{path}.kind", f"{subject} has kind KIND_GPU but no GPUs are available")
+        return
+    if not group.gpus:
+        yield Problem(f"{path}.gpus", f"{subject} has kind KIND_GPU but specifies no GPUs")
+    for index, gpu in enumerate(group.gpus):
+        if not 0 <= gpu < gpu_count:
+            available = ", ".join(str(number) for number in range(gpu_count))
+            yield Problem(
+                f"{path}.gpus[{index}]",
+                f"{subject} specifies invalid or unsupported gpu id {gpu}. GPUs of this server: {available}",
+            )
+
+
+def _file_problems(config: ModelConfig) -> Iterator[Problem]:
+    """Yield file names that lead out of the model's directory: a configuration may come from a client."""
+    files = {"default_model_filename": config.default_model_filename}
+    for index, output in enumerate(config.output):
+        files[f"output[{index}].label_filename"] = output.label_filename
+    for path, name in files.items():
+        if name and not _stays_inside(name):
+            message = f"'{name}' must be a relative path without '..' inside the model's directory"
+            yield Problem(path, message)
+
+
+def _stays_inside(name: str) -> bool:
+    posix, windows = PurePosixPath(name), PureWindowsPath(name)
+    rooted = posix.is_absolute() or windows.anchor != ""
+    return not rooted and ".." not in windows.parts and "\0" not in name

@@ -1,0 +1,25 @@
+"""The version policy: which of the versions on disk are served."""
+
+from collections.abc import Sequence
+
+from kserve_v2._generated.model_config_pb2 import ModelConfig
+
+
+def select_versions(config: ModelConfig, available: Sequence[int]) -> tuple[int, ...]:
+    """Return the versions to serve, ascending: the latest n (1 if the policy is unset), all, or those named.
+
+    A named version that is not available is left out. The result may be empty, which is for the caller to
+    refuse.
+    """
+    versions = sorted(set(available))
+    match config.version_policy.WhichOneof("policy_choice"):
+        case "all":
+            return tuple(versions)
+        case "specific":
+            named = set(config.version_policy.specific.versions)
+            return tuple(version for version in versions if version in named)
+        case "latest":
+            count = config.version_policy.latest.num_versions
+            return tuple(versions[len(versions) - min(count, len(versions)) :])
+        case _:
+            return tuple(versions[-1:])

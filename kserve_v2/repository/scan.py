@@ -1,0 +1,181 @@
+"""What is on disk: model repositories to an immutable snapshot. Reads directories and file times, never file
+contents.
+
+A repository is a directory of model directories; a model's versions are its sub-directories with decimal
+names. Symbolic links are followed: whoever can write to a repository decides what is in it. A client only
+gives a name, and a name only ever selects one of the entries that listing the repository shows, so it cannot
+lead anywhere else.
+"""
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from kserve_v2.errors import InvalidArgumentError
+
+# A decimal without leading zero that fits the 64-bit integer of the configuration's version fields.
+_VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+_DUPLICATE = "model appears in two or more repositories"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """One model directory.
+
+    `versions`: the readable ones, ascending. `fingerprint` changes when a file that the model may read
+    changes. `problem`: why the directory cannot be used as it is, or None.
+    """
+
+    name: str
+    path: Path
+    versions: tuple[int, ...]
+    fingerprint: str
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All models of all repositories at one moment, by name, in the order of names."""
+
+    models: Mapping[str, ModelEntry]
+
+
+def scan(roots: Sequence[Path]) -> Snapshot:
+    """Read all repositories.
+
+    A name in two of them is one entry with a problem. Raises OSError for a repository that cannot be listed:
+    that it looks empty must not be taken for the wish to unload everything.
+    """
+    models: dict[str, ModelEntry] = {}
+    for root in roots:
+        for entry in _listing(root):
+            if not _is_model_directory(entry):
+                continue
+            found = models.get(entry.name)
+            models[entry.name] = replace(found, problem=_DUPLICATE) if found else _read_model(entry)
+    return Snapshot(MappingProxyType(dict(sorted(models.items()))))
+
+
+def scan_model(roots: Sequence[Path], name: str) -> ModelEntry | None:
+    """Read one model, whose name may come from a client; None if no repository has it.
+
+    Raises InvalidArgumentError for a name that is empty or looks like a path, OSError as `scan`.
+    """
+    check_model_name(name)
+    entries = [
+        entry
+        for root in roots
+        for entry in _listing(root)
+        if entry.name == name and _is_model_directory(entry)
+    ]
+    if not entries:
+        return None
+    model = _read_model(entries[0])
+    return replace(model, problem=_DUPLICATE) if len(entries) > 1 else model
+
+
+def check_model_name(name: str) -> None:
+    """Raise InvalidArgumentError unless `name` is a single path component."""
+    if not name.strip():
+        raise InvalidArgumentError("Model name cannot be empty. Please enter a valid name to deploy.")
+    if name.strip() in {".", ".."} or any(mark in name for mark in "/\\\0"):
+        shown = name.replace("\0", "\\0")
+        raise InvalidArgumentError(
+            f"invalid model name '{shown}', model name must not contain path traversal characters"
+        )
+
+
+def config_path(entry: ModelEntry, config_name: str | None = None) -> Path | None:
+    """Return the configuration file to read, or None if the model has none.
+
+    That is `configs/<config_name>.pbtxt` where a name is given and the file exists, else `config.pbtxt`.
+    """
+    candidates = [entry.path / "config.pbtxt"]
+    if config_name:
+        candidates.insert(0, entry.path / "configs" / f"{config_name}.pbtxt")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _listing(directory: Path) -> list[os.DirEntry[str]]:
+    """Return the entries of a directory that are not hidden, by name."""
+    with os.scandir(directory) as entries:
+        visible = [entry for entry in entries if not _hidden(entry.name)]
+    return sorted(visible, key=lambda entry: entry.name)
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__pycache__"
+
+
+def _is_model_directory(entry: os.DirEntry[str]) -> bool:
+    """Tell whether a repository's entry is a model; a link that leads nowhere is one, to be reported."""
+    # Control characters break logs; surrogates stand for bytes that are not UTF-8 and cannot be sent to a
+    client.legal = all(unicodedata.category(character) not in {"Cc", "Cs"} for character in entry.name)
+    return legal and "\\" not in entry.name and _is_directory_or_broken(entry)
+
+
+def _is_directory_or_broken(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir() or (entry.is_symlink() and not Path(entry.path).exists())
+    except OSError:
+        return True
+
+
+def _read_model(entry: os.DirEntry[str]) -> ModelEntry:
+    path = Path(entry.path)
+    try:
+        children = _listing(path)
+    except OSError as error:
+        return ModelEntry(entry.name, path, (), "", f"model directory cannot be read: {error.strerror}")
+    digest = hashlib.blake2b(digest_size=16)
+    versions: list[int] = []
+    problems: list[str] = []
+    for child in children:
+        is_version = _VERSION.fullmatch(child.name) is not None and _is_directory_or_broken(child)
+        try:
+            for record in _records(child, is_version):
+                digest.update(record)
+        except OSError as error:
+            subject = f"version {child.name}" if is_version else child.name
+            problems.append(f"{subject} cannot be read: {error.strerror}")
+            continue
+        if is_version:
+            versions.append(int(child.name))
+    problem = "; ".join(problems) or None
+    return ModelEntry(entry.name, path, tuple(sorted(versions)), digest.hexdigest(), problem)
+
+
+def _records(child: os.DirEntry[str], is_version: bool) -> Iterator[bytes]:
+    """Yield one record for each file of the model that `child` is or contains.
+
+    Those are the files beside the versions (configuration, labels), the named configurations, and the
+    versions.
+    """
+    if is_version or child.name == "configs":
+        yield from _tree_records(Path(child.path))
+    elif child.is_file():
+        yield _record(child.name, Path(child.path))
+
+
+def _tree_records(top: Path) -> Iterator[bytes]:
+    yield f"{top.name}/\0".encode("utf-8", "surrogateescape")
+    for directory, subdirectories, files in os.walk(top, onerror=_raise):
+        subdirectories[:] = sorted(name for name in subdirectories if not _hidden(name))
+        for name in sorted(files):
+            path = Path(directory, name)
+            if not _hidden(name):
+                yield _record(str(path.relative_to(top.parent)), path)
+
+
+def _record(name: str, path: Path) -> bytes:
+    status = path.stat()
+    return f"{name}\0{status.st_mtime_ns}\0{status.st_size}\0".encode("utf-8", "surrogateescape")
+
+
+def _raise(error: OSError) -> None:
+    raise error
