@@ -1,5 +1,4 @@
-"""What is on disk: model repositories to an immutable snapshot. Reads directories and file times, never file
-contents.
+"""What is on disk: model repositories to an immutable snapshot, from directories and file times alone.
 
 A repository is a directory of model directories; a model's versions are its sub-directories with decimal
 names. Symbolic links are followed: whoever can write to a repository decides what is in it. A client only
@@ -114,8 +113,8 @@ def _hidden(name: str) -> bool:
 
 def _is_model_directory(entry: os.DirEntry[str]) -> bool:
     """Tell whether a repository's entry is a model; a link that leads nowhere is one, to be reported."""
-    # Control characters break logs; surrogates stand for bytes that are not UTF-8 and cannot be sent to a
-    client.legal = all(unicodedata.category(character) not in {"Cc", "Cs"} for character in entry.name)
+    # Control characters break logs; surrogates stand for bytes that are not UTF-8 and cannot be sent.
+    legal = all(unicodedata.category(character) not in {"Cc", "Cs"} for character in entry.name)
     return legal and "\\" not in entry.name and _is_directory_or_broken(entry)
 
 
