@@ -117,6 +117,10 @@ class Backend(Protocol):
     platform: str
     """The `platform` that the configuration gets where it gives none, e.g. `onnxruntime_onnx`; may be ""."""
 
+    def gpu_count(self) -> int:
+        """How many of this machine's GPUs the backend can run models on; 0 for none, or for a build that cannot use them."""
+        ...
+
     def complete(self, source: ModelSource, config: ModelConfig) -> None:
         """Fill the fields of `config` that are empty from the model file; change nothing that is set.
 

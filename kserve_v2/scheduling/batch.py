@@ -121,7 +121,7 @@ def split(outputs: Outputs, rows: Sequence[int]) -> list[Outputs]:
 def client_error(error: BaseException, instance_name: str) -> ServingError:
     """What a client is told about a failed execution: a `ServingError` as it is, anything else as an internal error."""
     if isinstance(error, ServingError):
-        return type(error)(error.message)
+        return error
     return InternalError(
         f"Failed to process the request(s) for model '{instance_name}', message: {type(error).__name__}: {error}"
     )

@@ -38,8 +38,12 @@ class Scheduler(Protocol):
         """Wait until no request is under way."""
         ...
 
+    def abandon(self) -> None:
+        """Fail what still waits, for a shutdown whose time is up."""
+        ...
+
     async def stop(self) -> None:
-        """Fail what still waits, and close the instances."""
+        """Take no more requests, execute what waits, and close the instances."""
         ...
 
 
@@ -182,22 +186,25 @@ class QueueScheduler:
             pending.future.set_result(response)
 
     def _deliver_error(self, placement: Placement, run: BatchRun) -> None:
-        error = run.error or RuntimeError("the run has no outcome")
-        for pending in run.members:
-            self._fail(pending, FailureReason.BACKEND)
-            if not pending.future.done():
-                # An exception object of its own: a traceback grows with every place that raises it.
-                pending.future.set_exception(client_error(error, placement.name))
+        # A failed batch was tried again one by one: the error belongs to one request.
+        (pending,) = run.members
+        self._fail(pending, FailureReason.BACKEND)
+        if not pending.future.done():
+            error = run.error or RuntimeError("the run has no outcome")
+            pending.future.set_exception(client_error(error, placement.name))
 
     async def drain(self) -> None:
         """See `Scheduler.drain`."""
         await self._drained.wait()
 
-    async def stop(self) -> None:
-        """See `Scheduler.stop`."""
+    def abandon(self) -> None:
+        """See `Scheduler.abandon`."""
         for pending in self._queue.abandon():
             self._fail(pending, FailureReason.CANCELED)
             if not pending.future.done():
-                pending.future.set_exception(UnavailableError("Server is stopping: the request was not executed"))
+                pending.future.set_exception(UnavailableError("Server exiting: the request was not executed"))
+
+    async def stop(self) -> None:
+        """See `Scheduler.stop`."""
         self._queue.close()
         await asyncio.gather(*(instance.stopped() for instance in self._instances))

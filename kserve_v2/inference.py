@@ -1,0 +1,131 @@
+"""The service that both front ends call: everything that a client can ask for, free of any wire format."""
+
+from collections.abc import Sequence
+from importlib.metadata import version as distribution_version
+
+from kserve_v2.backend import ModelConfig
+from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableError
+from kserve_v2.messages import IndexEntry, InferRequest, InferResponse, ModelMetadata, ServerMetadata
+from kserve_v2.repository.manager import ModelManager
+from kserve_v2.repository.model import LoadedModel
+
+EXTENSIONS = (
+    "classification",
+    "model_repository",
+    "schedule_policy",
+    "model_configuration",
+    "binary_tensor_data",
+    "parameters",
+    "statistics",
+)
+"""What the server metadata advertises: only what works."""
+
+
+class InferenceService:
+    """One server's answers. Lives on the server's event loop."""
+
+    def __init__(
+        self, manager: ModelManager, *, server_id: str, explicit: bool, strict_readiness: bool = True
+    ) -> None:
+        """`explicit`: clients may load and unload models. `strict_readiness`: not ready while any model is not."""
+        self.manager = manager
+        self._server_id = server_id
+        self._explicit = explicit
+        self._strict_readiness = strict_readiness
+        self._exiting = False
+
+    def exit(self) -> None:
+        """Stop taking inference requests: the server is not ready from now on, and finishes what is under way."""
+        self._exiting = True
+
+    # --- health and metadata ------------------------------------------------------------------------------------------
+
+    def ready(self) -> bool:
+        """Whether the server should get requests."""
+        return not self._exiting and (not self._strict_readiness or self.manager.all_ready())
+
+    def model_ready(self, name: str, version: str = "") -> bool:
+        """Whether a model answers. Unknown models are not ready; raises InvalidArgumentError for a malformed version."""
+        try:
+            self.manager.acquire(name, version)
+        except InvalidArgumentError:
+            raise
+        except ServingError:
+            return False
+        return not self._exiting
+
+    def server_metadata(self) -> ServerMetadata:
+        """Name, version and extensions of this server."""
+        return ServerMetadata(self._server_id, distribution_version("kserve-v2"), EXTENSIONS)
+
+    def model_metadata(self, name: str, version: str = "") -> ModelMetadata:
+        """Inputs and outputs of a model. Raises as `acquire` does."""
+        model = self.manager.acquire(name, version)
+        versions = [model] if version else self.manager.ready_versions(name)
+        signature = model.signature
+        return ModelMetadata(
+            name,
+            tuple(str(each.version) for each in versions),
+            signature.platform,
+            signature.input_metadata(),
+            signature.output_metadata(),
+        )
+
+    def model_config(self, name: str, version: str = "") -> ModelConfig:
+        """The complete configuration of a model. Raises as `acquire` does."""
+        return self.manager.acquire(name, version).config
+
+    def statistics(self, name: str = "", version: str = "") -> Sequence[LoadedModel]:
+        """The loaded versions whose statistics are asked for; "" for all models, or all versions of one.
+
+        Raises InvalidArgumentError for a model or version that does not answer, as Triton does.
+        """
+        if not name:
+            return self.manager.ready_models()
+        ready = self.manager.ready_versions(name)
+        if not ready:
+            raise InvalidArgumentError(f"requested model '{name}' is not available")
+        if not version:
+            return ready
+        wanted = [model for model in ready if str(model.version) == version]
+        if not wanted:
+            raise InvalidArgumentError(f"requested model version is not available for model '{name}'")
+        return wanted
+
+    # --- inference ----------------------------------------------------------------------------------------------------
+
+    def acquire(self, name: str, version: str = "") -> LoadedModel:
+        """The model that answers an inference request; see `ModelManager.acquire`. Raises UnavailableError when exiting."""
+        if self._exiting:
+            raise UnavailableError("Server exiting")
+        return self.manager.acquire(name, version)
+
+    async def infer(self, request: InferRequest) -> InferResponse:
+        """Answer one request. Raises the error that is its outcome instead."""
+        return await self.acquire(request.model_name, request.model_version).infer(request)
+
+    # --- the repository -----------------------------------------------------------------------------------------------
+
+    async def index(self, *, ready_only: bool = False) -> list[IndexEntry]:
+        """The models of the repository and their states, by name and version."""
+        entries = await self.manager.index()
+        return [entry for entry in entries if entry.state == "READY"] if ready_only else entries
+
+    async def load(self, name: str, config_override: str | None = None) -> None:
+        """Load or reload a model; returns when it is ready. `config_override`: JSON in place of its configuration file.
+
+        Raises UnavailableError unless clients may do this, and otherwise as `ModelManager.load`.
+        """
+        self._check_explicit()
+        await self.manager.load(name, config_override)
+
+    async def unload(self, name: str) -> None:
+        """Unload a model; returns at once. Unknown models are unloaded already. Raises UnavailableError as `load`."""
+        self._check_explicit()
+        self.manager.unload(name)
+
+    def _check_explicit(self) -> None:
+        if not self._explicit:
+            raise UnavailableError(
+                "explicit model load / unload is not allowed: start the server with --model-control-mode=explicit"
+            )

@@ -1,0 +1,51 @@
+"""Finding backends: entry points of the group `kserve_v2.backends`, imported when the first model asks for them."""
+
+from importlib.metadata import EntryPoint, entry_points
+
+from kserve_v2.backend import Backend
+from kserve_v2.errors import InvalidArgumentError
+
+GROUP = "kserve_v2.backends"
+
+# Which extra of our distribution brings what a backend of ours needs.
+_EXTRAS = {"onnxruntime": "onnx", "pytorch": "torch", "python": "torch"}
+
+
+class BackendRegistry:
+    """The backends of this process by name, each made once."""
+
+    def __init__(self) -> None:
+        self._entry_points: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=GROUP)}
+        self._backends: dict[str, Backend] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all registered backends, whether or not what they need is installed."""
+        return sorted(self._entry_points)
+
+    def get(self, name: str) -> Backend:
+        """The backend called `name`.
+
+        Raises InvalidArgumentError if there is none, or if a package that it needs is not installed: the text says which.
+        """
+        backend = self._backends.get(name)
+        if backend is None:
+            backend = self._backends[name] = self._load(name)
+        return backend
+
+    def _load(self, name: str) -> Backend:
+        point = self._entry_points.get(name)
+        if point is None:
+            raise InvalidArgumentError(
+                f"unable to find backend library for backend '{name}', try specifying runtime on the model configuration."
+                f" Installed backends: {', '.join(self.names)}"
+            )
+        try:
+            backend: Backend = point.load()()
+        except ModuleNotFoundError as error:
+            extra = _EXTRAS.get(name)
+            advice = f"pip install 'kserve-v2[{extra}]'" if extra else f"pip install {error.name}"
+            raise InvalidArgumentError(
+                f"backend '{name}' needs the Python package '{error.name}', which is not installed: {advice}"
+            ) from error
+        return backend

@@ -1,0 +1,139 @@
+"""A loaded version of a model: its configuration, signature, statistics and scheduler, ready to be asked."""
+
+import asyncio
+import logging
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+from kserve_v2.backend import Backend, Model, ModelConfig, ModelSource, Placement
+from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
+from kserve_v2.scheduling.scheduler import QueuePolicy, QueueScheduler
+from kserve_v2.signature import ModelSignature
+from kserve_v2.statistics import ModelStatistics
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A version that is ready to be loaded: `config` is complete and valid."""
+
+    source: ModelSource
+    config: ModelConfig
+    backend: Backend
+
+
+class LoadedModel:
+    """One loaded version. Lives on the server's event loop."""
+
+    def __init__(self, prepared: Prepared, model: Model, labels: dict[str, tuple[str, ...]]) -> None:
+        self.name = prepared.source.name
+        self.version = prepared.source.version
+        self.config = prepared.config
+        self.signature = ModelSignature(prepared.config)
+        self.statistics = ModelStatistics()
+        self.labels = labels
+        self._model = model
+        self.scheduler = QueueScheduler(
+            self.signature,
+            self.version,
+            model,
+            prepared.source.placements,
+            batch_rules(prepared.config),
+            queue_policy(prepared.config),
+            self.statistics,
+        )
+
+    def __repr__(self) -> str:
+        return f"<LoadedModel {self.name} version={self.version} {self.scheduler!r}>"
+
+    @classmethod
+    async def load(cls, prepared: Prepared, executor: Executor) -> "LoadedModel":
+        """Load the weights on a thread of `executor`, then make the instances. Raises what the backend raises."""
+        loop = asyncio.get_running_loop()
+        labels = await loop.run_in_executor(
+            executor, read_labels, prepared.config, prepared.source.model_path
+        )
+        model = await loop.run_in_executor(executor, prepared.backend.load, prepared.source, prepared.config)
+        try:
+            loaded = cls(prepared, model, labels)
+            await loaded.scheduler.start()
+        except BaseException:
+            await loop.run_in_executor(executor, _close, model, prepared.source.name)
+            raise
+        return loaded
+
+    async def infer(self, request: InferRequest) -> InferResponse:
+        """Check a request against the model's signature and have it executed. Raises its error instead."""
+        rows, key = self.signature.check(request)
+        return await self.scheduler.infer(request, rows, key)
+
+    async def close(self, executor: Executor) -> None:
+        """Close the instances and free the weights."""
+        await self.scheduler.stop()
+        await asyncio.get_running_loop().run_in_executor(executor, _close, self._model, self.name)
+
+
+def _close(model: Model, name: str) -> None:
+    try:
+        model.close()
+    except Exception:
+        logger.exception("model %s failed to close", name)
+
+
+def batch_rules(config: ModelConfig) -> BatchRules:
+    """The batching rules of a configuration; without `dynamic_batching` requests are executed one at a time."""
+    if not (config.HasField("dynamic_batching") and config.max_batch_size):
+        return ONE_AT_A_TIME
+    batching = config.dynamic_batching
+    return BatchRules(
+        max_rows=config.max_batch_size,
+        preferred_rows=frozenset(batching.preferred_batch_size),
+        max_delay_ns=batching.max_queue_delay_microseconds * 1000,
+    )
+
+
+def queue_policy(config: ModelConfig) -> QueuePolicy:
+    """The queue's limits. `default_queue_policy` is part of `dynamic_batching`: without it a queue has none."""
+    policy = config.dynamic_batching.default_queue_policy
+    return QueuePolicy(
+        max_size=policy.max_queue_size,
+        timeout_us=policy.default_timeout_microseconds,
+        reject=policy.timeout_action == policy.REJECT,
+        allow_override=policy.allow_timeout_override,
+    )
+
+
+def placements(config: ModelConfig, gpu_count: int) -> tuple[Placement, ...]:
+    """The instances that `instance_group` asks for: `count` on the CPU, or on each of the group's GPUs (all where none is named)."""
+    made: list[Placement] = []
+    for group in config.instance_group:
+        count = group.count or 1
+        if group.kind == group.KIND_GPU:
+            for device_id in group.gpus or range(gpu_count):
+                made += [Placement(f"{group.name}_gpu{device_id}_{n}", "GPU", device_id) for n in range(count)]
+        else:
+            made += [Placement(f"{group.name}_{n}", "CPU") for n in range(count)]
+    return tuple(made)
+
+
+def read_labels(config: ModelConfig, model_path: Path) -> dict[str, tuple[str, ...]]:
+    """Label files by output name, one label a line. Raises InvalidArgumentError for one that is missing or outside of the model."""
+    return {
+        output.name: _read_label_file(model_path, output.label_filename, output.name)
+        for output in config.output
+        if output.label_filename
+    }
+
+
+def _read_label_file(model_path: Path, filename: str, output: str) -> tuple[str, ...]:
+    path = (model_path / filename).resolve()
+    if not path.is_relative_to(model_path.resolve()):
+        raise InvalidArgumentError(f"output '{output}': label file '{filename}' is outside of the model's directory")
+    try:
+        return tuple(path.read_text(encoding="utf-8").splitlines())
+    except OSError as error:
+        raise InvalidArgumentError(f"output '{output}': cannot read label file '{filename}': {error.strerror}") from error

@@ -1,0 +1,118 @@
+"""From a model's directory to versions that are ready to be loaded: configuration read, completed and validated."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from kserve_v2.backend import ModelConfig, ModelSource
+from kserve_v2.config import (
+    fill_defaults,
+    ignored_fields,
+    infer_backend,
+    parse_config,
+    parse_config_json,
+    raise_if_invalid,
+    select_versions,
+)
+from kserve_v2.errors import InvalidArgumentError, NotFoundError
+from kserve_v2.plugins import BackendRegistry
+from kserve_v2.repository.model import Prepared, placements
+from kserve_v2.repository.scan import ModelEntry, config_path, scan_model
+from kserve_v2.threads import cpu_budget, divide
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryOptions:
+    """What the operator has said about models in general.
+
+    `backend_settings`: `--backend-config` by backend. `auto_complete`: whether backends may fill in configurations.
+    `config_name`: use `configs/<name>.pbtxt` where a model has it.
+    """
+
+    roots: tuple[Path, ...]
+    backend_settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    auto_complete: bool = True
+    config_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model as it is on disk now: which versions to serve, and from what configuration."""
+
+    entry: ModelEntry
+    config: ModelConfig
+    versions: Sequence[int]
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the files, or the configuration that overrides them, do."""
+        return f"{self.entry.fingerprint}/{self.config.SerializeToString(deterministic=True).hex()}"
+
+
+def read_candidate(name: str, options: RepositoryOptions, config_override: str | None = None) -> Candidate:
+    """Look at the model's directory and configuration. Blocks on the file system.
+
+    Raises NotFoundError if there is no such directory, InvalidArgumentError for a configuration that cannot be read and
+    where the version policy leaves nothing to serve.
+    """
+    entry = scan_model(options.roots, name)
+    if entry is None:
+        raise NotFoundError(f"failed to load '{name}', failed to poll from model repository: no directory of that name")
+    if entry.problem:
+        raise InvalidArgumentError(entry.problem)
+    config = _read_config(entry, options, config_override)
+    versions = select_versions(config, entry.versions)
+    if not versions:
+        raise InvalidArgumentError(
+            f"at least one version must be available under the version policy of model '{name}'"
+        )
+    return Candidate(entry, config, versions)
+
+
+def _read_config(entry: ModelEntry, options: RepositoryOptions, override: str | None) -> ModelConfig:
+    if override is not None:
+        return parse_config_json(override)
+    path = config_path(entry, options.config_name or None)
+    if path is None:
+        return ModelConfig()
+    return parse_config(path.read_text(encoding="utf-8"), f"{entry.name}/{path.relative_to(entry.path)}")
+
+
+def prepare_version(
+    candidate: Candidate, version: int, options: RepositoryOptions, registry: BackendRegistry
+) -> Prepared:
+    """Complete and validate the configuration for one version. Blocks: a backend may read the model file for it.
+
+    Raises InvalidArgumentError with all problems of the configuration at once.
+    """
+    config = ModelConfig()
+    config.CopyFrom(candidate.config)
+    entry = candidate.entry
+    version_path = entry.path / str(version)
+    infer_backend(config, entry.name, [path.name for path in version_path.iterdir()])
+    if not config.backend:
+        # Says what is missing or not supported yet, before a backend is looked for.
+        raise_if_invalid(config, gpu_count=0, directory_name=entry.name)
+    backend = registry.get(config.backend)
+    config.platform = config.platform or backend.platform
+    config.default_model_filename = config.default_model_filename or backend.default_filename
+    source = ModelSource(
+        name=entry.name,
+        version=version,
+        model_path=entry.path,
+        version_path=version_path,
+        settings=options.backend_settings.get(config.backend, {}),
+    )
+    if options.auto_complete:
+        backend.complete(source, config)
+    gpu_count = backend.gpu_count()
+    fill_defaults(config, gpu_count=gpu_count)
+    raise_if_invalid(config, gpu_count=gpu_count, directory_name=entry.name)
+    for problem in ignored_fields(config):
+        logger.warning("model '%s': %s", entry.name, problem)
+    placed = placements(config, gpu_count)
+    source = replace(source, placements=placed, threads=divide(cpu_budget(), len(placed)))
+    return Prepared(source, config, backend)
