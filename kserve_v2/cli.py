@@ -1,0 +1,120 @@
+"""The command line: `kserve-v2 serve …`.
+
+Exit status: 0 after a clean end, 1 if the server could not start, 2 for a wrong command line or environment.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import NoReturn
+
+from kserve_v2 import console, logs, settings
+from kserve_v2.options import SettingsError
+from kserve_v2.settings import Settings
+
+OK = 0
+START_UP_FAILURE = 1
+USAGE = 2
+
+_SERVE_DESCRIPTION = """\
+Serve the models of one or more model repositories over REST and gRPC (KServe v2 / Open Inference Protocol).
+
+Every option has an environment variable, shown in brackets behind it; a flag outweighs its variable. Where an
+option may be repeated, its variable takes several values, separated by commas. Booleans take true, false, 1
+and 0; a flag without a value means true.
+Triton's other options are accepted and ignored with a warning.
+"""
+
+_SERVE_EXAMPLES = """\
+examples:
+  Serve every model below ./models on this machine only:
+    kserve-v2 serve --model-repository models
+  Serve two repositories to the network, with 512 MB for a request and logs as JSON:
+    kserve-v2 serve --model-repository models --model-repository more --http-address 0.0.0.0 \\
+      --grpc-address 0.0.0.0 --http-max-input-size 536870912 --log-format json
+  Load one model now and others through the API, configured by the environment:
+    KSERVE_V2_MODEL_REPOSITORY=models KSERVE_V2_HTTP_PORT=9000 \\
+      kserve-v2 serve --model-control-mode explicit --load-model digits_onnx
+"""
+
+
+_log = logging.getLogger(__name__)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a mistake as an exception, so that all of them end in the same one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(message)
+
+
+def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
+    """Run the command and return the exit status. Defaults: the process's own arguments and environment."""
+    try:
+        arguments = _read_command(sys.argv[1:] if argv is None else argv)
+        effective, warnings = settings.resolve(arguments, os.environ if environ is None else environ)
+    except SettingsError as error:
+        return _fail(str(error), USAGE)
+    for directory in effective.model_repository:
+        if not directory.is_dir():
+            problem = "is not a directory" if directory.exists() else "does not exist"
+            return _fail(f"model repository {str(directory)!r} {problem}", START_UP_FAILURE)
+    return _serve(effective, warnings)
+
+
+def _read_command(argv: Sequence[str]) -> dict[str, list[str]]:
+    """The options of `serve`, name to texts. Ends the process for --help and --version, as argparse does."""
+    parser, serve = _parsers()
+    namespace, unknown = parser.parse_known_args(argv)
+    if namespace.command is None:
+        parser.error("no command given, expected: kserve-v2 serve (see kserve-v2 --help)")
+    for argument in unknown:
+        if argument.startswith("-"):
+            name = argument.partition("=")[0]
+            serve.error(f"unknown option {name}{settings.did_you_mean(name, settings.known_flags())}")
+        serve.error(f"unexpected argument {argument!r}, expected options only")
+    return {name: texts for name, texts in vars(namespace).items() if name != "command"}
+
+
+def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+    parser = _Parser(
+        prog="kserve-v2",
+        description="A model server for PyTorch and ONNX models.",
+        epilog="kserve-v2 serve --help lists the options, with examples.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"kserve-v2 {version('kserve-v2')}")
+    commands = parser.add_subparsers(dest="command", metavar="command", parser_class=_Parser)
+    serve = commands.add_parser(
+        "serve",
+        help="serve the models of a repository",
+        usage="kserve-v2 serve --model-repository DIR [options]",
+        description=_SERVE_DESCRIPTION,
+        epilog=_SERVE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    settings.add_flags(serve)
+    return parser, serve
+
+
+def _serve(effective: Settings, warnings: Sequence[str]) -> int:
+    # Imported here: --help and a mistyped flag do not wait for the web frameworks.
+    from kserve_v2 import server  # noqa: PLC0415
+
+    print(console.settings_table(effective), flush=True)
+    logs.configure(effective)
+    try:
+        for warning in warnings:
+            _log.warning(warning)
+        return server.run(effective)
+    finally:
+        logs.shutdown()
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return status

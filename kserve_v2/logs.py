@@ -1,0 +1,199 @@
+"""Logs of the process: one line per record on stderr, as text or JSON. The access log has its own thread.
+
+`configure` at start and `shutdown` at the end are the only functions that change the process's logging.
+"""
+
+import json
+import logging
+import queue
+import sys
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from logging.handlers import QueueHandler, QueueListener
+from typing import Any
+
+from kserve_v2.settings import Settings
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""Id of the request that the running task serves; every record logged meanwhile carries it."""
+
+_ACCESS_QUEUE_LIMIT = 10_000
+
+# What every record has; anything else in it came by `extra` and is part of the message.
+_STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+_server_log = logging.getLogger("kserve_v2")
+_access_log = logging.getLogger("kserve_v2.access")
+# uvicorn reports its own start and stop as INFO, which the server does itself.
+_uvicorn_log = logging.getLogger("uvicorn")
+
+
+class _Lines(logging.Formatter):
+    """What both formats share: when, and with which fields."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        moment = datetime.fromtimestamp(record.created, UTC)
+        return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+    def fields(self, record: logging.LogRecord) -> dict[str, Any]:
+        """Request id, if there is one, and the record's `extra`."""
+        extra = {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
+        current = extra.pop("request_id", "") or request_id.get()
+        return {"request_id": current, **extra} if current else extra
+
+    def exception(self, record: logging.LogRecord) -> str:
+        """The traceback, and the stack if one was asked for."""
+        parts = [self.formatException(record.exc_info)] if record.exc_info else []
+        if record.stack_info:
+            parts.append(self.formatStack(record.stack_info))
+        return "\n".join(parts)
+
+
+class TextFormatter(_Lines):
+    """`time LEVEL logger message key=value …`.
+
+    Line ends and other control characters in messages and values are escaped: no client can forge a line.
+    A traceback follows on lines of its own, each behind a bar.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's line, and its traceback's."""
+        head = f"{self.formatTime(record)} {record.levelname} {record.name} {_escape(record.getMessage())}"
+        pairs = (f" {name}={_quote(value)}" for name, value in self.fields(record).items())
+        traceback = (f"\n  | {_escape(line)}" for line in self.exception(record).splitlines())
+        return head + "".join(pairs) + "".join(traceback)
+
+
+class JsonFormatter(_Lines):
+    """One JSON object per line: time, level, logger, message, request_id, extra fields, exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's line."""
+        line = {
+            "time": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **self.fields(record),
+        }
+        exception = self.exception(record)
+        if exception:
+            line["exception"] = exception
+        return json.dumps(line, default=str)
+
+
+class _AccessHandler(QueueHandler):
+    """Puts records on the queue of the writing thread as they are: formatting is that thread's work."""
+
+    queue: "queue.SimpleQueue[Any]"
+    dropped = 0
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        return record
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        # If nobody reads stderr, lines are lost rather than memory.
+        if self.queue.qsize() >= _ACCESS_QUEUE_LIMIT:
+            self.dropped += 1
+        else:
+            self.queue.put(record)
+
+
+class _State:
+    """What `configure` has set up and `shutdown` takes down."""
+
+    output: logging.Handler | None = None
+    access: tuple[_AccessHandler, QueueListener] | None = None
+
+
+_state = _State()
+
+
+def configure(settings: Settings) -> None:
+    """Send every log of the process to stderr in the format and detail that `settings` ask for."""
+    shutdown()
+    output = logging.StreamHandler(sys.stderr)
+    output.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.addHandler(output)
+    root.setLevel(logging.INFO)
+    _state.output = output
+    _server_log.setLevel(logging.DEBUG if settings.log_verbose else logging.INFO)
+    _uvicorn_log.setLevel(logging.INFO if settings.log_verbose else logging.WARNING)
+    logging.captureWarnings(capture=True)
+    _access_log.propagate = False
+    if settings.log_access:
+        handler = _AccessHandler(queue.SimpleQueue())
+        listener = QueueListener(handler.queue, output)
+        listener.start()
+        _access_log.addHandler(handler)
+        _state.access = handler, listener
+
+
+def shutdown() -> None:
+    """Write what is still queued and undo `configure`. May be called at any time, and more than once."""
+    if _state.access is not None:
+        handler, listener = _state.access
+        _state.access = None
+        _access_log.removeHandler(handler)
+        listener.stop()
+        if handler.dropped:
+            _server_log.warning("%d access log lines were dropped: stderr was not read", handler.dropped)
+    if _state.output is not None:
+        logging.captureWarnings(capture=False)
+        root = logging.getLogger()
+        root.removeHandler(_state.output)
+        root.setLevel(logging.WARNING)
+        for log in (_server_log, _uvicorn_log):
+            log.setLevel(logging.NOTSET)
+        _access_log.propagate = True
+        _state.output = None
+
+
+def access_log_enabled() -> bool:
+    """Whether a request is worth describing; ask before working out what `log_access` takes."""
+    return _state.access is not None
+
+
+def log_access(
+    *,
+    protocol: str,
+    model: str,
+    version: str,
+    request_id: str,
+    status: int,
+    batch_rows: int,
+    queue_us: int,
+    compute_us: int,
+    duration_us: int,
+) -> None:
+    """Queue one line about an inference request. `status` is that of the protocol, HTTP or gRPC."""
+    if _state.access is None:
+        return
+    fields = {
+        "protocol": protocol,
+        "model": model,
+        "version": version,
+        "request_id": request_id,
+        "status": status,
+        "batch_rows": batch_rows,
+        "queue_us": queue_us,
+        "compute_us": compute_us,
+        "duration_us": duration_us,
+    }
+    record = logging.makeLogRecord({"name": _access_log.name, "levelno": logging.INFO, "levelname": "INFO"})
+    record.msg = "infer"
+    vars(record).update(fields)
+    _state.access[0].handle(record)
+
+
+def _escape(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _quote(value: object) -> str:
+    text = str(value)
+    plain = text.isprintable() and text != "" and not any(c in text for c in ' "=')
+    return text if plain else json.dumps(text, ensure_ascii=not text.isprintable())

@@ -1,0 +1,212 @@
+"""How one option of the server is read: its kind, its flag and its environment variable.
+
+A value comes as text, from the command line or the environment, or as a Python value from a caller; all pass
+the same check.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+ENVIRONMENT_PREFIX = "KSERVE_V2_"
+
+BackendConfig = Mapping[str, Mapping[str, str]]
+"""Backend name to its settings; the name "" stands for every backend."""
+
+
+class SettingsError(ValueError):
+    """An option is wrong. The message is one line that names the option, its value and what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """A kind of value.
+
+    `read` takes every text that was given (the last one counts unless the option may be repeated) and raises
+    ValueError where it is none of this kind. `accepts` is the check of a value, wherever it comes from. `show`
+    writes a value as a user would. `comma_separated`: one text in the environment holds several.
+    """
+
+    metavar: str
+    expected: str
+    read: Callable[[Sequence[str]], T]
+    accepts: Callable[[T], bool]
+    show: Callable[[T], str] = str
+    comma_separated: bool = False
+
+    def parse(self, texts: Sequence[str]) -> T:
+        """The value that `texts` stand for. Raises ValueError with what was expected and what came."""
+        shown = ", ".join(map(repr, texts))
+        try:
+            value = self.read(texts)
+        except ValueError:
+            raise ValueError(f"expected {self.expected}, got {shown}") from None
+        self.check(value, shown)
+        return value
+
+    def check(self, value: T, shown: str) -> None:
+        """Raise ValueError if `value` is not of this kind."""
+        if not self.accepts(value):
+            raise ValueError(f"expected {self.expected}, got {shown}")
+
+
+@dataclass(frozen=True, slots=True)
+class Option(Generic[T]):
+    """One row of the table of options. `name` is the field of Settings; flag and variable follow from it."""
+
+    default: T
+    kind: Kind[T]
+    group: str
+    help: str
+    aliases: tuple[str, ...] = ()
+    name: str = ""
+
+    @property
+    def flag(self) -> str:
+        """The spelling on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that stands in for the flag."""
+        return ENVIRONMENT_PREFIX + self.name.upper()
+
+    def from_flag(self, texts: Sequence[str]) -> T:
+        """The value given by flags. Raises SettingsError."""
+        return self._parse(self.flag, texts)
+
+    def from_variable(self, text: str) -> T:
+        """The value given by the environment. Raises SettingsError."""
+        return self._parse(self.variable, text.split(",") if self.kind.comma_separated else [text])
+
+    def check(self, value: T) -> None:
+        """Raise SettingsError if a caller's value does not fit."""
+        try:
+            self.kind.check(value, repr(value))
+        except ValueError as error:
+            raise SettingsError(f"{self.name}: {error}") from None
+
+    def _parse(self, source: str, texts: Sequence[str]) -> T:
+        try:
+            return self.kind.parse(texts)
+        except ValueError as error:
+            raise SettingsError(f"{source}: {error}") from None
+
+
+def whole_number(low: int, high: int | None = None) -> Kind[int]:
+    """A whole number from `low` to `high`, both included."""
+    return Kind(
+        metavar="N",
+        expected=f"a whole number from {low} to {high}"
+        if high is not None
+        else f"a whole number of at least {low}",
+        read=lambda texts: int(texts[-1]),
+        accepts=lambda value: type(value) is int and low <= value and (high is None or value <= high),
+    )
+
+
+def choice(
+    names: Sequence[str], synonyms: Mapping[str, str] = MappingProxyType({}), later: Sequence[str] = ()
+) -> Kind[str]:
+    """One of `names`. `synonyms`: Triton's spellings of them. `later`: what only Triton knows so far."""
+    expected = " or ".join(map(repr, names)) + "".join(f" ({name!r} is not supported yet)" for name in later)
+    return Kind(
+        metavar="|".join(names),
+        expected=expected,
+        read=lambda texts: synonyms.get(texts[-1], texts[-1]),
+        accepts=lambda value: value in names,
+    )
+
+
+def _read_boolean(texts: Sequence[str]) -> bool:
+    words = {"true": True, "1": True, "false": False, "0": False}
+    word = texts[-1].lower()
+    if word not in words:
+        raise ValueError(word)
+    return words[word]
+
+
+def _read_path(text: str) -> Path:
+    if not text or "://" in text:
+        raise ValueError(text)
+    return Path(text)
+
+
+def _read_backend_config(texts: Sequence[str]) -> BackendConfig:
+    """Read `NAME,key=value`. More names and pairs may follow; a pair without a name is for every backend."""
+    settings: dict[str, dict[str, str]] = {}
+    for text in texts:
+        if "=" not in text:
+            raise ValueError(text)
+        backend = ""
+        for part in text.split(","):
+            key, equals, value = (piece.strip() for piece in part.partition("="))
+            if not equals:
+                backend = key
+            elif key:
+                settings.setdefault(backend, {})[key] = value
+            else:
+                raise ValueError(text)
+    return freeze(settings)
+
+
+def _is_backend_config(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(settings, Mapping) for settings in value.values())
+
+
+def freeze(settings: Mapping[str, Mapping[str, str]]) -> BackendConfig:
+    """A copy that nobody can change."""
+    return MappingProxyType({backend: MappingProxyType(dict(pairs)) for backend, pairs in settings.items()})
+
+
+NO_BACKEND_CONFIG: BackendConfig = freeze({})
+
+
+def _show_backend_config(value: BackendConfig) -> str:
+    return " ".join(
+        f"{backend},{key}={text}" for backend, pairs in value.items() for key, text in pairs.items()
+    )
+
+
+TEXT: Kind[str] = Kind("TEXT", "text", lambda texts: texts[-1], lambda value: isinstance(value, str))
+ADDRESS: Kind[str] = Kind(
+    "HOST",
+    "an address or host name without a port",
+    lambda texts: texts[-1],
+    lambda value: isinstance(value, str) and value != "" and not any(c.isspace() or c == "/" for c in value),
+)
+PORT = whole_number(0, 65535)
+BOOLEAN: Kind[bool] = Kind(
+    "true|false",
+    "true, false, 1 or 0",
+    _read_boolean,
+    lambda value: isinstance(value, bool),
+    lambda value: "true" if value else "false",
+)
+PATHS: Kind[tuple[Path, ...]] = Kind(
+    "DIR",
+    "a local directory (remote repositories are not supported yet)",
+    lambda texts: tuple(_read_path(text.strip()) for text in texts),
+    lambda value: isinstance(value, tuple) and all(isinstance(path, Path) for path in value),
+    lambda value: " ".join(map(str, value)),
+    comma_separated=True,
+)
+NAMES: Kind[tuple[str, ...]] = Kind(
+    "NAME",
+    "the name of a model",
+    lambda texts: tuple(text.strip() for text in texts),
+    lambda value: isinstance(value, tuple) and all(isinstance(name, str) and name != "" for name in value),
+    " ".join,
+    comma_separated=True,
+)
+BACKEND_CONFIG: Kind[BackendConfig] = Kind(
+    "NAME,KEY=VALUE",
+    "NAME,key=value",
+    _read_backend_config,
+    _is_backend_config,
+    _show_backend_config,
+)

@@ -1,0 +1,221 @@
+"""The process's options: one table, from which flags, environment variables, checks and printout come.
+
+A flag outweighs its environment variable, which outweighs the default. Names and meanings are Triton's.
+Nothing else in the server reads the command line or the environment.
+"""
+
+import argparse
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kserve_v2 import options
+from kserve_v2.options import ENVIRONMENT_PREFIX, BackendConfig, Kind, Option, SettingsError
+from kserve_v2.triton_options import IGNORED_OPTIONS
+
+T = TypeVar("T")
+
+REPOSITORY = "Model repository"
+HTTP = "REST over HTTP"
+GRPC = "gRPC"
+METRICS = "Metrics"
+SERVER = "Server"
+LOGS = "Logs"
+BACKENDS = "Backends"
+
+
+def _option(default: T, kind: Kind[T], group: str, text: str, aliases: tuple[str, ...] = ()) -> T:
+    """A field of Settings together with its row in the table of options."""
+    option = Option(default, kind, group, text, aliases)
+    return field(default_factory=lambda: default, metadata={"option": option})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The effective options of one server process. Raises SettingsError if one does not fit."""
+
+    model_repository: tuple[Path, ...] = _option(
+        (),
+        options.PATHS,
+        REPOSITORY,
+        "Directory with one sub-directory per model. May be repeated.",
+        ("--model-store",),
+    )
+    model_control_mode: str = _option(
+        "none",
+        options.choice(("none", "explicit"), later=("poll",)),
+        REPOSITORY,
+        "none: load every model at start. explicit: load those of --load-model, then as the API is told.",
+    )
+    load_model: tuple[str, ...] = _option(
+        (),
+        options.NAMES,
+        REPOSITORY,
+        "Model to load at start in control mode explicit; * for all of them. May be repeated.",
+    )
+    model_load_thread_count: int = _option(
+        4, options.whole_number(1), REPOSITORY, "How many models are loaded at the same time."
+    )
+    disable_auto_complete_config: bool = _option(
+        False,
+        options.BOOLEAN,
+        REPOSITORY,
+        "Take config.pbtxt as it is; do not complete it from the model file.",
+    )
+    model_config_name: str = _option(
+        "",
+        options.TEXT,
+        REPOSITORY,
+        "Use configs/NAME.pbtxt of each model that has it in place of config.pbtxt.",
+    )
+
+    allow_http: bool = _option(True, options.BOOLEAN, HTTP, "Serve REST.")
+    http_address: str = _option(
+        "127.0.0.1", options.ADDRESS, HTTP, "Address to listen on; 0.0.0.0 for all of them."
+    )
+    http_port: int = _option(8000, options.PORT, HTTP, "Port to listen on; 0 for any free one.")
+    http_max_input_size: int = _option(
+        64 * 1024 * 1024,
+        options.whole_number(1),
+        HTTP,
+        "Largest request body in bytes; holds for gRPC messages too.",
+    )
+
+    allow_grpc: bool = _option(True, options.BOOLEAN, GRPC, "Serve gRPC.")
+    grpc_address: str = _option(
+        "127.0.0.1", options.ADDRESS, GRPC, "Address to listen on; 0.0.0.0 for all of them."
+    )
+    grpc_port: int = _option(8001, options.PORT, GRPC, "Port to listen on; 0 for any free one.")
+
+    allow_metrics: bool = _option(True, options.BOOLEAN, METRICS, "Serve Prometheus metrics at /metrics.")
+    metrics_address: str = _option(
+        "127.0.0.1", options.ADDRESS, METRICS, "Address to listen on; 0.0.0.0 for all of them."
+    )
+    metrics_port: int = _option(8002, options.PORT, METRICS, "Port to listen on; 0 for any free one.")
+
+    id: str = _option("kserve-v2", options.TEXT, SERVER, "Name of the server in its metadata.")
+    exit_on_error: bool = _option(
+        True,
+        options.BOOLEAN,
+        SERVER,
+        "End with an error if a model does not load at start; false: serve the others.",
+    )
+    strict_readiness: bool = _option(
+        True,
+        options.BOOLEAN,
+        SERVER,
+        "Ready only when every model is; false: ready as soon as requests are answered.",
+    )
+    exit_timeout_secs: int = _option(
+        30, options.whole_number(0), SERVER, "Seconds that requests in flight are given when the server ends."
+    )
+
+    log_verbose: int = _option(0, options.whole_number(0), LOGS, "1 or more: log in detail.")
+    log_format: str = _option(
+        "text",
+        options.choice(("text", "json"), synonyms={"default": "text", "ISO8601": "text"}),
+        LOGS,
+        "Form of a log line; Triton's 'default' and 'ISO8601' are text.",
+    )
+    log_access: bool = _option(False, options.BOOLEAN, LOGS, "Log one line per inference request.")
+
+    backend_config: BackendConfig = _option(  # noqa: RUF009 (it makes a field, and a frozen mapping)
+        options.NO_BACKEND_CONFIG,
+        options.BACKEND_CONFIG,
+        BACKENDS,
+        "Setting of one backend, e.g. onnxruntime,default-max-batch-size=8, or of all. May be repeated.",
+    )
+
+    def __post_init__(self) -> None:
+        for option in OPTIONS:
+            option.check(getattr(self, option.name))
+        if not self.model_repository:
+            raise SettingsError(
+                "no model repository: give --model-repository DIR (or KSERVE_V2_MODEL_REPOSITORY)"
+            )
+        if self.load_model and self.model_control_mode != "explicit":
+            raise SettingsError("--load-model: works only with --model-control-mode=explicit")
+        if not (self.allow_http or self.allow_grpc):
+            raise SettingsError(
+                "--allow-http and --allow-grpc are both false: at least one of them must be true"
+            )
+
+    def backend_settings(self, backend: str) -> dict[str, str]:
+        """What `--backend-config` says for one backend: its own settings over those for every backend."""
+        return {**self.backend_config.get("", {}), **self.backend_config.get(backend, {})}
+
+
+OPTIONS: tuple[Option[Any], ...] = tuple(replace(f.metadata["option"], name=f.name) for f in fields(Settings))
+"""The table of options, in the order of the help text."""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add every option to `parser`, in groups, and Triton's other options unseen. All values stay texts."""
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for option in OPTIONS:
+        if option.group not in groups:
+            groups[option.group] = parser.add_argument_group(option.group)
+        shown = option.kind.show(option.default)
+        default = f"default {shown}; " if shown else ""
+        bare: dict[str, Any] = {"nargs": "?", "const": "true"} if option.kind is options.BOOLEAN else {}
+        groups[option.group].add_argument(
+            option.flag,
+            *option.aliases,
+            dest=option.name,
+            action="append",
+            default=argparse.SUPPRESS,
+            metavar=option.kind.metavar,
+            help=f"{option.help} [{default}{option.variable}]".replace("%", "%%"),
+            **bare,
+        )
+    for name in IGNORED_OPTIONS:
+        parser.add_argument(
+            f"--{name}", nargs="?", action="append", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
+
+
+def resolve(
+    flags: Mapping[str, Sequence[str]], environ: Mapping[str, str]
+) -> tuple[Settings, tuple[str, ...]]:
+    """The effective settings, and a line of warning for everything that was given and ignored.
+
+    `flags`: what a parser with `add_flags` collected, option name to texts. An empty variable is not set.
+    Raises SettingsError.
+    """
+    values: dict[str, Any] = {}
+    for option in OPTIONS:
+        if option.name in flags:
+            values[option.name] = option.from_flag(flags[option.name])
+        elif environ.get(option.variable):
+            values[option.name] = option.from_variable(environ[option.variable])
+    return Settings(**values), (*_ignored_flags(flags), *_unknown_variables(environ))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`, did you mean X?` if something in `known` is close to `word`, otherwise nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f", did you mean {close[0]}?" if close else ""
+
+
+def known_flags() -> list[str]:
+    """Every flag that is understood, aliases included."""
+    return [flag for option in OPTIONS for flag in (option.flag, *option.aliases)]
+
+
+def _ignored_flags(flags: Mapping[str, Sequence[str]]) -> list[str]:
+    return [
+        f"--{name} is ignored: {reason}"
+        for name, reason in IGNORED_OPTIONS.items()
+        if name.replace("-", "_") in flags
+    ]
+
+
+def _unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    known = {option.variable for option in OPTIONS}
+    return [
+        f"environment variable {name} is ignored: no option has this name{did_you_mean(name, known)}"
+        for name in sorted(environ)
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in known
+    ]
