@@ -41,8 +41,8 @@ def infer_backend(config: ModelConfig, name: str, version_files: Collection[str]
 def fill_defaults(config: ModelConfig, *, gpu_count: int, backend_supports_gpu: bool = True) -> None:
     """Fill version policy, optimization, preferred batch sizes and instance groups, as Triton does.
 
-    `gpu_count` is the number of GPUs that the server may use. Automatic placement takes them if the backend
-    can.
+    `gpu_count` is the number of GPUs that the server may use. Automatic placement
+    takes them if the backend can.
     """
     if config.version_policy.WhichOneof("policy_choice") is None:
         config.version_policy.latest.num_versions = 1

@@ -4,6 +4,7 @@ import difflib
 import logging
 import re
 
+import orjson
 from google.protobuf import json_format, text_format
 from google.protobuf.descriptor import Descriptor
 
@@ -16,9 +17,8 @@ from kserve_v2.config.skip import blank_field
 log = logging.getLogger("kserve_v2.config")
 
 _UNKNOWN_FIELD = re.compile(r'Message type "(?P<message>[\w.]+)" has no field named "(?P<field>[^"]*)"')
-# The two front parts that text_format and json_format put before their messages.
+# What text_format puts before its messages.
 _POSITION = re.compile(r"^\d+:\d+ : ")
-_JSON_PREFIX = re.compile(r"^Failed to (load|parse) JSON: (ParseError: )?")
 # A name this alike to a known one is taken for a slip of the pen.
 _ALIKE = 0.75
 
@@ -29,8 +29,8 @@ def parse_config(text: str, source: str) -> ModelConfig:
     A field that is unknown but looks like a known one is an error; any other unknown field may belong to a
     newer schema, and is skipped with a warning. `source` names the file in messages.
 
-    Raises ConfigError with `source:line:column: message` lines: a syntax error alone, unknown fields all at
-    once.
+    Raises ConfigError with `source:line:column: message` lines: a syntax error alone, unknown
+    fields all at once.
     """
     mistakes: list[str] = []
     while True:
@@ -60,14 +60,15 @@ def parse_config_json(text: str, source: str = "config override") -> ModelConfig
     """
     config = ModelConfig()
     try:
-        json_format.Parse(text, config, descriptor_pool=POOL)
+        fields = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise ConfigError(f"{source}: not JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise ConfigError(f"{source}: expected a JSON object with the fields of ModelConfig")
+    try:
+        json_format.ParseDict(fields, config, descriptor_pool=POOL)
     except json_format.ParseError as error:
         raise ConfigError(f"{source}: {_describe_json(str(error))}") from None
-    except RecursionError:
-        raise ConfigError(f"{source}: the JSON is nested too deeply for a model configuration") from None
-    except AttributeError:
-        # What json_format makes of a JSON value that is not an object.
-        raise ConfigError(f"{source}: expected a JSON object with the fields of ModelConfig") from None
     return config
 
 
@@ -99,7 +100,7 @@ def _describe(error: text_format.ParseError, source: str) -> str:
 def _describe_json(message: str) -> str:
     unknown = _UNKNOWN_FIELD.search(message)
     if unknown is None:
-        return _JSON_PREFIX.sub("", message.splitlines()[0]).replace("inference.", "")
+        return message.splitlines()[0].replace("inference.", "").rstrip(".")
     guess = _similar_field(unknown["message"], unknown["field"])
     hint = f"; did you mean '{guess}'?" if guess else ""
     return f"unknown field '{unknown['field']}' in {unknown['message'].removeprefix('inference.')}{hint}"

@@ -12,8 +12,8 @@ _OPENING, _CLOSING = "{<[", "}>]"
 def blank_field(text: str, line: int, column: int) -> str:
     """Replace the field whose name begins at `line` and `column` (both from 1) by spaces.
 
-    Line breaks stay, so later positions stay true. The parser reads what follows and reports what is
-    malformed.
+    Line breaks stay, so later positions stay true. The parser reads what follows and reports
+    what is malformed.
     """
     start = _offset(text, line, column)
     end = _field_end(text, start)
@@ -56,9 +56,12 @@ def _scalar_end(text: str, position: int) -> int:
     return position
 
 
-def _block_end(text: str, position: int) -> int:
-    """Return the offset after the bracket that closes the one at `position`, or the end of the text."""
-    depth = 0
+def _block_end(text: str, start: int) -> int:
+    """Return the offset after the bracket that closes the one at `start`.
+
+    If none does, return `start`: the parser then refuses that bracket, and nothing behind it is lost unseen.
+    """
+    depth, position = 0, start
     while position < len(text):
         character = text[position]
         if character in _OPENING:
@@ -68,6 +71,6 @@ def _block_end(text: str, position: int) -> int:
         token = _STRING.match(text, position) or _WORD.match(text, position)
         position = token.end() if token else position + 1
         if depth == 0:
-            break
+            return position
         position = _after_gap(text, position)
-    return position
+    return start

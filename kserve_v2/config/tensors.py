@@ -55,8 +55,8 @@ def _reshape_error(dims: Sequence[int], shape: Sequence[int], batching: bool) ->
     """Return what is wrong with a reshape of `dims` to `shape`.
 
     The variable dimensions cut each shape into parts, which must hold as many elements on both sides:
-    [2,4,-1,6] may become [8,-1,1,6]. The empty shape is a scalar, which takes a batch dimension to be a
-    tensor.
+    [2,4,-1,6] may become [8,-1,1,6]. The empty shape is a scalar, which takes a batch
+    dimension to be a tensor.
     """
     if not shape and not batching:
         return (

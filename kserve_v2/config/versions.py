@@ -8,8 +8,8 @@ from kserve_v2._generated.model_config_pb2 import ModelConfig
 def select_versions(config: ModelConfig, available: Sequence[int]) -> tuple[int, ...]:
     """Return the versions to serve, ascending: the latest n (1 if the policy is unset), all, or those named.
 
-    A named version that is not available is left out. The result may be empty, which is for the caller to
-    refuse.
+    A named version that is not available is left out. The result may be empty, which is
+    for the caller to refuse.
     """
     versions = sorted(set(available))
     match config.version_policy.WhichOneof("policy_choice"):

@@ -152,8 +152,8 @@ def _read_model(entry: os.DirEntry[str]) -> ModelEntry:
 def _records(child: os.DirEntry[str], is_version: bool) -> Iterator[bytes]:
     """Yield one record for each file of the model that `child` is or contains.
 
-    Those are the files beside the versions (configuration, labels), the named configurations, and the
-    versions.
+    Those are the files beside the versions (configuration, labels), the named
+    configurations, and the versions.
     """
     if is_version or child.name == "configs":
         yield from _tree_records(Path(child.path))

@@ -1,0 +1,179 @@
+"""Configuration text and JSON: what is read, and what is said about mistakes."""
+
+import json
+import logging
+
+import pytest
+
+from kserve_v2._generated.model_config_pb2 import DataType, ModelConfig, ModelInstanceGroup
+from kserve_v2.config import ConfigError, parse_config, parse_config_json
+from kserve_v2.errors import InvalidArgumentError
+
+# Everything in one file that real configurations use: both list forms, comments, < >, escapes, commas, maps.
+REALISTIC = """
+# A detector.
+name: "detector"
+platform: "onnxruntime_onnx"
+max_batch_size: 8
+input [
+  { name: "image", data_type: TYPE_FP32, format: FORMAT_NCHW, dims: [ 3, -1, -1 ] },
+  { name: 'threshold' data_type: TYPE_FP32 dims: 1 reshape { shape: [] } optional: true }
+]
+output < name: "boxes" data_type: TYPE_FP32 dims: -1 dims: 4 label_filename: "labels.txt" >
+dynamic_batching { preferred_batch_size: [ 4, 8 ] max_queue_delay_microseconds: 100
+  default_queue_policy { timeout_action: DELAY default_timeout_microseconds: 5000 max_queue_size: 32 } }
+instance_group [ { count: 2 kind: KIND_CPU }, { kind: KIND_GPU gpus: [ 0, 1 ] } ]
+parameters: { key: "intra_op_thread_count" value: { string_value: "2" } }
+parameters { key: "text" value { string_value: "a \\"quoted\\" # word" } }
+version_policy: { specific { versions: [1, 3] } }
+"""
+
+
+def test_a_realistic_file() -> None:
+    config = parse_config(REALISTIC, "config.pbtxt")
+    assert (config.name, config.platform, config.max_batch_size) == ("detector", "onnxruntime_onnx", 8)
+    assert [(tensor.name, list(tensor.dims)) for tensor in config.input] == [
+        ("image", [3, -1, -1]),
+        ("threshold", [1]),
+    ]
+    assert config.input[0].data_type == DataType.TYPE_FP32
+    assert config.input[1].HasField("reshape")
+    assert not config.input[0].HasField("reshape")
+    assert list(config.dynamic_batching.preferred_batch_size) == [4, 8]
+    assert config.dynamic_batching.default_queue_policy.max_queue_size == 32
+    assert [group.kind for group in config.instance_group] == [
+        ModelInstanceGroup.KIND_CPU,
+        ModelInstanceGroup.KIND_GPU,
+    ]
+    assert config.parameters["text"].string_value == 'a "quoted" # word'
+    assert list(config.version_policy.specific.versions) == [1, 3]
+
+
+def test_an_empty_file_is_an_empty_configuration() -> None:
+    assert parse_config("", "config.pbtxt") == ModelConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "part"),
+    [
+        ('name: "a"\nmax_batch_size: "eight"', "c:2:17", "eight"),
+        ("input [ { data_type: TYPE_FP31 } ]", "c:1:22", "TYPE_FP31"),
+        ('name: "a"\ninput {\n  dims: [1', "c:3:11", ""),
+        ('name: "a" name: "b"', "c:1:17", "multiple"),
+        ("max_batch_size: 3000000000", "c:1:17", "3000000000"),
+        ('name: "unclosed', "c:1:7", ""),
+        ("dynamic_batching { }\nsequence_batching { }", "c:2:1", "scheduling_choice"),
+    ],
+)
+def test_a_syntax_error_has_its_position(text: str, position: str, part: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, "c")
+    assert caught.value.message.startswith(f"{position}: ")
+    assert part in caught.value.message
+    assert "inference." not in caught.value.message
+
+
+def test_every_misspelt_field_is_reported_with_a_suggestion() -> None:
+    text = 'name: "a"\nmax_batchsize: 4\ninput { nam: "x"\n  datatype: TYPE_FP32 dims: [1] }\n'
+    with pytest.raises(InvalidArgumentError) as caught:
+        parse_config(text, "a/config.pbtxt")
+    assert caught.value.message.splitlines() == [
+        "a/config.pbtxt:2:1: unknown field 'max_batchsize' in ModelConfig; did you mean 'max_batch_size'?",
+        "a/config.pbtxt:3:9: unknown field 'nam' in ModelInput; did you mean 'name'?",
+        "a/config.pbtxt:4:3: unknown field 'datatype' in ModelInput; did you mean 'data_type'?",
+    ]
+
+
+NEWER = """quantum_mode: ENTANGLED  # a field of the future
+name: "a"
+zeta { deep { text: "}" list: [ { x: 1 }, { y: "]" } ] } } # }
+eta: [ 1, 2,
+       3 ]; theta: 'one' "two"
+  'three'
+iota <x: 1>
+max_batch_size: 4
+input { name: "x" kappa: -1.5e3 dims: [1] }
+"""
+
+
+def test_fields_of_a_newer_schema_are_skipped_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="kserve_v2.config"):
+        config = parse_config(NEWER, "c")
+    assert config == parse_config('name: "a" max_batch_size: 4 input { name: "x" dims: [1] }', "c")
+    assert [record.getMessage() for record in caplog.records] == [
+        "c:1:1: unknown field 'quantum_mode' in ModelConfig is ignored",
+        "c:3:1: unknown field 'zeta' in ModelConfig is ignored",
+        "c:4:1: unknown field 'eta' in ModelConfig is ignored",
+        "c:5:13: unknown field 'theta' in ModelConfig is ignored",
+        "c:7:1: unknown field 'iota' in ModelConfig is ignored",
+        "c:9:19: unknown field 'kappa' in ModelInput is ignored",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [
+        ("zeta {\nmax_batch_size: 4", "c:1:6"),
+        ("zeta: [1, {", "c:1:8"),
+        ('zeta: "open', "c:1:7"),
+        ("zeta }", "c:1:6"),
+        ("zeta: : :", "c:1:9"),
+        ("zeta max_batch_size: 4", "c:1:20"),
+    ],
+)
+def test_a_malformed_unknown_field_swallows_nothing(text: str, position: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, "c")
+    assert caught.value.message.startswith(f"{position}: ")
+
+
+def test_positions_stay_true_behind_a_skipped_field() -> None:
+    with pytest.raises(ConfigError, match=r"^c:3:17: "):
+        parse_config("zeta { a: 1\n b: 2 }\nmax_batch_size: x", "c")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"max_batch_size": 2, "version_policy": {"specific": {"versions": [1, 2]}}, "input": '
+        '[{"name": "x", "data_type": "TYPE_FP32", "dims": [3, -1]}]}',
+        '{"maxBatchSize": 2, "versionPolicy": {"specific": {"versions": ["1", "2"]}}, "input": '
+        '[{"name": "x", "dataType": "TYPE_FP32", "dims": ["3", "-1"]}]}',
+    ],
+    ids=["snake_case", "camel_case"],
+)
+def test_json_in_both_spellings(text: str) -> None:
+    written = "max_batch_size: 2 version_policy { specific { versions: [1, 2] } }"
+    tensor = ' input { name: "x" data_type: TYPE_FP32 dims: [3, -1] }'
+    assert parse_config_json(text) == parse_config(written + tensor, "c")
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        (
+            '{"max_batchsize": 2}',
+            "unknown field 'max_batchsize' in ModelConfig; did you mean 'max_batch_size'?",
+        ),
+        ('{"zeta": 2}', "unknown field 'zeta' in ModelConfig"),
+        ('{"input": [{"data_type": "TYPE_FP31"}]}', "TYPE_FP31"),
+        ('{"max_batch_size": "eight"}', "eight"),
+        ('{"max_batch_size": 2.5}', "max_batch_size"),
+        ('{"dynamic_batching": {}, "sequence_batching": {}}', "scheduling_choice"),
+        ('{"name": "\\ud800"}', "not JSON"),
+        ('name: "a"', "not JSON"),
+        ("[]", "expected a JSON object"),
+        ("3", "expected a JSON object"),
+        ("null", "expected a JSON object"),
+        ('"text"', "expected a JSON object"),
+        ("", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        (json.dumps({"input": [[[]]]}), ""),
+    ],
+)
+def test_json_that_is_refused(text: str, part: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config_json(text)
+    assert caught.value.message.startswith("config override: ")
+    assert part in caught.value.message
+    assert "inference." not in caught.value.message

@@ -1,0 +1,203 @@
+"""The scan of real directories."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.repository.scan import ModelEntry, check_model_name, config_path, scan, scan_model
+
+
+def make_model(root: Path, name: str, *versions: str) -> Path:
+    model = root / name
+    for version in versions or ("1",):
+        (model / version).mkdir(parents=True)
+        (model / version / "model.py").write_text("# a handler\n")
+    (model / "config.pbtxt").write_text('backend: "python"\n')
+    (model / "labels.txt").write_text("yes\nno\n")
+    return model
+
+
+def fingerprint(root: Path, name: str = "m") -> str:
+    entry = scan_model([root], name)
+    assert entry is not None
+    return entry.fingerprint
+
+
+def test_models_and_versions_of_several_repositories(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    make_model(first, "zebra", "1", "10", "2")
+    make_model(second, "a model with spaces")
+    make_model(second, "...three")
+    make_model(second, "__pycache__")
+    (second / "README.md").write_text("not a model\n")
+    snapshot = scan([first, second])
+    assert list(snapshot.models) == ["a model with spaces", "zebra"]
+    entry = snapshot.models["zebra"]
+    assert (entry.name, entry.path, entry.versions, entry.problem) == (
+        "zebra",
+        first / "zebra",
+        (1, 2, 10),
+        None,
+    )
+    with pytest.raises(TypeError):
+        snapshot.models["zebra"] = entry  # type: ignore[index]
+
+
+def test_only_decimals_without_leading_zero_are_versions(tmp_path: Path) -> None:
+    model = make_model(
+        tmp_path, "m", "1", "01", "0", "-3", "1.0", "v2", "configs", "².5", "٣", "9" * 19, "7" * 18
+    )
+    (model / "5").write_text("a file\n")
+    entry = scan([tmp_path]).models["m"]
+    assert entry.versions == (1, int("7" * 18))
+    assert entry.problem is None
+
+
+def test_a_name_in_two_repositories_is_a_problem(tmp_path: Path) -> None:
+    roots = [tmp_path / "first", tmp_path / "second"]
+    for root in roots:
+        make_model(root, "m")
+    expected = "model appears in two or more repositories"
+    assert scan(roots).models["m"].problem == expected
+    found = scan_model(roots, "m")
+    assert found is not None
+    assert found.problem == expected
+
+
+def test_one_model_is_read_as_the_whole_repository_is(tmp_path: Path) -> None:
+    make_model(tmp_path, "m", "1", "2")
+    assert scan_model([tmp_path], "m") == scan([tmp_path]).models["m"]
+
+
+@pytest.mark.parametrize("name", ["missing", "M", "...", "..m", "m..1", "m ", "x" * 5000, ".hidden", "file"])
+def test_a_name_that_no_repository_has(tmp_path: Path, name: str) -> None:
+    make_model(tmp_path, "m")
+    make_model(tmp_path, ".hidden")
+    (tmp_path / "file").write_text("")
+    assert scan_model([tmp_path], name) is None
+
+
+@pytest.mark.parametrize("name", ["..", ".", " .. ", "../m", "/etc", "m/1", "a\\b", "m\0", "m/../m"])
+def test_a_name_that_is_a_path_is_refused(tmp_path: Path, name: str) -> None:
+    make_model(tmp_path, "m")
+    with pytest.raises(InvalidArgumentError, match="must not contain path traversal characters"):
+        scan_model([tmp_path], name)
+
+
+@pytest.mark.parametrize("name", ["", " ", "\t\n"])
+def test_an_empty_name_is_refused(name: str) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        check_model_name(name)
+    assert caught.value.message == "Model name cannot be empty. Please enter a valid name to deploy."
+
+
+def test_links_in_the_repository_are_followed(tmp_path: Path) -> None:
+    elsewhere = make_model(tmp_path / "elsewhere", "original", "3")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "linked").symlink_to(elsewhere, target_is_directory=True)
+    partly = make_model(root, "partly")
+    (partly / "8").symlink_to(elsewhere / "3", target_is_directory=True)
+    models = scan([root]).models
+    assert (models["linked"].versions, models["linked"].path) == ((3,), root / "linked")
+    assert models["partly"].versions == (1, 8)
+
+
+def test_what_cannot_be_read_is_a_problem_of_its_model_alone(tmp_path: Path) -> None:
+    make_model(tmp_path, "good")
+    model = make_model(tmp_path, "half", "1")
+    (model / "2").symlink_to("2")
+    (model / "4").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "gone").symlink_to("nowhere")
+    models = scan([tmp_path]).models
+    assert models["good"].problem is None
+    assert models["half"].versions == (1,)
+    assert models["half"].problem == (
+        "version 2 cannot be read: Too many levels of symbolic links; "
+        "version 4 cannot be read: No such file or directory"
+    )
+    assert models["loop"].problem == "model directory cannot be read: Too many levels of symbolic links"
+    assert models["gone"].problem == "model directory cannot be read: No such file or directory"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_version_without_permission_is_a_problem(tmp_path: Path) -> None:
+    version = make_model(tmp_path, "m", "1", "2") / "2"
+    version.chmod(0)
+    entry = scan([tmp_path]).models["m"]
+    version.chmod(0o755)
+    assert (entry.versions, entry.problem) == ((1,), "version 2 cannot be read: Permission denied")
+
+
+def test_names_that_cannot_be_shown_are_left_out(tmp_path: Path) -> None:
+    make_model(tmp_path, "line\nbreak")
+    make_model(tmp_path, os.fsdecode(b"not-utf8-\xff"))
+    make_model(tmp_path, "größe")
+    assert list(scan([tmp_path]).models) == ["größe"]
+
+
+def test_a_missing_repository_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        scan([tmp_path / "missing"])
+
+
+def test_the_fingerprint_is_the_same_until_a_file_changes(tmp_path: Path) -> None:
+    model = make_model(tmp_path, "m", "1", "2")
+    (model / "1" / "weights").mkdir()
+    before = fingerprint(tmp_path)
+    assert fingerprint(tmp_path) == before
+    (model / "1" / ".hidden").write_text("x")
+    (model / "1" / "__pycache__").mkdir()
+    (model / "1" / "__pycache__" / "model.pyc").write_text("x")
+    (model / "notes").mkdir()
+    (model / "notes" / "todo.txt").write_text("x")
+    assert fingerprint(tmp_path) == before
+
+
+def touch_later(path: Path) -> None:
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+
+
+CHANGES = {
+    "config": lambda model: touch_later(model / "config.pbtxt"),
+    "config removed": lambda model: (model / "config.pbtxt").unlink(),
+    "labels": lambda model: (model / "labels.txt").write_text("yes\nno\nperhaps\n"),
+    "named config": lambda model: touch_later(model / "configs" / "small.pbtxt"),
+    "model file": lambda model: touch_later(model / "1" / "model.py"),
+    "nested file": lambda model: touch_later(model / "1" / "weights" / "a.bin"),
+    "new file": lambda model: (model / "1" / "vocab.txt").write_text(""),
+    "renamed file": lambda model: (model / "1" / "model.py").rename(model / "1" / "model.pt"),
+    "new version": lambda model: (model / "2").mkdir(),
+    "removed version": lambda model: shutil.rmtree(model / "3"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_the_fingerprint_changes_with_every_file(tmp_path: Path, change: object) -> None:
+    model = make_model(tmp_path, "m", "1", "3")
+    (model / "configs").mkdir()
+    (model / "configs" / "small.pbtxt").write_text("")
+    (model / "1" / "weights").mkdir()
+    (model / "1" / "weights" / "a.bin").write_bytes(b"\0")
+    before = fingerprint(tmp_path)
+    assert callable(change)
+    change(model)
+    assert fingerprint(tmp_path) != before
+
+
+def test_the_configuration_file(tmp_path: Path) -> None:
+    model = make_model(tmp_path, "m")
+    (model / "configs").mkdir()
+    (model / "configs" / "small.pbtxt").write_text("")
+    entry = ModelEntry("m", model, (1,), "")
+    assert config_path(entry) == model / "config.pbtxt"
+    assert config_path(entry, "small") == model / "configs" / "small.pbtxt"
+    assert config_path(entry, "other") == model / "config.pbtxt"
+    (model / "config.pbtxt").unlink()
+    assert config_path(entry) is None
+    assert config_path(entry, "other") is None
