@@ -1,7 +1,8 @@
 """How many CPUs this process may use, and how they are divided among the instances of a model.
 
 The number of CPUs of the machine says little inside a container: what counts is the smaller of the CPU
-affinity and the quota of the control group. A quota of 2.5 CPUs counts as 2, so that full use never runs into throttling.
+affinity and the quota of the control group. A quota of 2.5 CPUs counts as 2, so that full use never runs into
+throttling.
 """
 
 import math

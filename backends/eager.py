@@ -1,0 +1,258 @@
+"""The `python` backend: a model is a plain class named `Model` in `model.py`.
+
+    class Model: inputs = {"image": ("FP32", [1, 8, 8])}           # datatype, dims without the batch
+    dimension outputs = {"probabilities": ("FP32", [10])} max_batch_size = 64                               #
+    0: no batch dimension tensors = "numpy"                                 # or "torch": tensors on the
+    instance's device thread_safe = False                               # True: one object per device serves
+    all its instances max_concurrency = 64                              # only for an async __call__
+
+        def load(self, context): ...                      # optional
+        def __call__(self, inputs): ...                   # or async; dict of tensors in, dict of tensors out
+        def close(self): ...                              # optional
+
+All attributes are optional. What the class does not declare, config.pbtxt must. BYTES inputs are numpy object
+arrays of `bytes`, with `tensors = "torch"` too. Inputs may be read-only, and returned arrays belong to the
+server: a handler that reuses a buffer returns a copy of it. A client's mistake is reported by raising
+`kserve_v2.errors.InvalidArgumentError`.
+"""
+
+import logging
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from kserve_v2.backend import AsyncInstance, Instance, ModelConfig, ModelSource, Placement, ThreadBudget
+from kserve_v2.datatypes import BY_CONFIG_ENUM, BYTES
+from kserve_v2.errors import InternalError, InvalidArgumentError, ServingError
+from kserve_v2.messages import Tensors
+
+from .completion import raise_contradictions
+from .eager_declaration import Declaration, complete_config, read_declaration
+from .eager_module import HandlerModule, describe
+from .eager_outputs import convert_outputs
+from .gpus import visible_gpus
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a handler's `load` is told.
+
+    `path`: the version's directory, where weights lie beside the handler. `model_path`: the model's
+    directory. `device`: `cpu` or `cuda:N`. `parameters`: the configuration's, as strings.
+    """
+
+    name: str
+    version: int
+    path: Path
+    model_path: Path
+    device: str
+    parameters: Mapping[str, str]
+    logger: logging.Logger
+    placement: Placement
+    threads: ThreadBudget
+
+
+class EagerBackend:
+    """Serves handler files."""
+
+    default_filename = "model.py"
+    platform = ""
+
+    def gpu_count(self) -> int:
+        """GPUs that torch can use; without torch, those that the driver shows."""
+        if visible_gpus() == 0 or find_spec("torch") is None:
+            return visible_gpus()
+        import torch  # noqa: PLC0415 - only where there is a GPU to ask about
+
+        return torch.cuda.device_count()
+
+    def complete(self, source: ModelSource, config: ModelConfig) -> None:
+        """Fill inputs, outputs, batch size and scheduler from what the handler's class declares."""
+        file = source.model_file(config)
+        with closing(HandlerModule(file, source.name, source.version)) as module:
+            declaration = read_declaration(module.module, file.name)
+        raise_contradictions(source.name, complete_config(config, declaration, file.name))
+
+    def load(self, source: ModelSource, config: ModelConfig) -> "EagerModel":
+        """Import the handler; a thread-safe one is made and loaded here, once per device."""
+        model = EagerModel(source, config)
+        try:
+            model.load_shared()
+        except BaseException:
+            model.close()
+            raise
+        return model
+
+
+class EagerModel:
+    """One imported handler file, and its objects if they are shared."""
+
+    def __init__(self, source: ModelSource, config: ModelConfig) -> None:
+        """Import the handler file. Raises InvalidArgumentError where its code or its declaration is wrong."""
+        self._source = source
+        self._config = config
+        self._shared: dict[str, Handler] = {}
+        self._sharing = threading.Lock()
+        file = source.model_file(config)
+        self._module = HandlerModule(file, source.name, source.version)
+        try:
+            self._declaration = read_declaration(self._module.module, file.name)
+        except ServingError:
+            self._module.close()
+            raise
+
+    def load_shared(self) -> None:
+        """Make the handler of each device if one may serve all instances there."""
+        if self._declaration.tensors == "torch" and find_spec("torch") is None:
+            raise InvalidArgumentError(
+                'Model.tensors is "torch", but torch is not installed: pip install "kserve-v2[torch]"'
+            )
+        if self._declaration.thread_safe:
+            for placement in self._source.placements:
+                self._share(placement)
+
+    def instance(self, placement: Placement) -> Instance | AsyncInstance:
+        """An instance with a handler object of its own, or the one of its device if handlers may be
+        shared."""
+        self._enter_thread()
+        shared = self._declaration.thread_safe
+        handler = self._share(placement) if shared else self._make(placement)
+        self._enter_thread()  # again: loading the handler may have been what imported torch
+        if self._declaration.asynchronous:
+            return AsyncEagerInstance(handler, self._declaration.max_concurrency, owns_handler=not shared)
+        return EagerInstance(handler, owns_handler=not shared)
+
+    def close(self) -> None:
+        """Close shared handlers and forget the handler's modules."""
+        try:
+            for handler in self._shared.values():
+                handler.close()
+        finally:
+            self._shared.clear()
+            self._module.close()
+
+    def _share(self, placement: Placement) -> "Handler":
+        with self._sharing:
+            if placement.device not in self._shared:
+                self._shared[placement.device] = self._make(placement)
+            return self._shared[placement.device]
+
+    def _make(self, placement: Placement) -> "Handler":
+        try:
+            return Handler(self._declaration, self._config, self._context(placement))
+        except ServingError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise self._module.load_error(error) from error
+
+    def _context(self, placement: Placement) -> Context:
+        source = self._source
+        return Context(
+            name=source.name,
+            version=source.version,
+            path=source.version_path,
+            model_path=source.model_path,
+            device=placement.device,
+            parameters={key: value.string_value for key, value in self._config.parameters.items()},
+            logger=logging.getLogger(f"kserve_v2.model.{source.name}"),
+            placement=placement,
+            threads=source.threads,
+        )
+
+    def _enter_thread(self) -> None:
+        if "torch" in sys.modules:
+            from .torch_threads import enter_instance_thread  # noqa: PLC0415 - only where the handler uses torch
+
+            enter_instance_thread(self._source.threads)
+
+
+class Handler:
+    """One loaded object of a handler's class, and the conversions around its calls."""
+
+    def __init__(self, declaration: Declaration, config: ModelConfig, context: Context) -> None:
+        self._outputs = {output.name: BY_CONFIG_ENUM[output.data_type] for output in config.output}
+        self._as_torch = declaration.tensors == "torch"
+        self._device = context.device
+        self.model: Any = declaration.handler()
+        if hasattr(self.model, "load"):
+            self.model.load(context)
+
+    def arguments(self, tensors: Tensors) -> dict[str, Any]:
+        """The inputs as the handler wants them."""
+        if not self._as_torch:
+            return dict(tensors)
+        import torch  # noqa: PLC0415 - only where the handler uses torch
+
+        from .torch_tensors import to_torch  # noqa: PLC0415
+
+        device = torch.device(self._device)
+        return {
+            name: array if array.dtype == BYTES.dtype else to_torch(array, device)
+            for name, array in tensors.items()
+        }
+
+    def results(self, returned: object) -> Tensors:
+        """The handler's answer as arrays. Raises InternalError where it is not what the configuration
+        says."""
+        return convert_outputs(returned, self._outputs)
+
+    def close(self) -> None:
+        """Let the handler give back what it holds."""
+        if hasattr(self.model, "close"):
+            self.model.close()
+
+
+class EagerInstance:
+    """Calls a handler."""
+
+    def __init__(self, handler: Handler, *, owns_handler: bool) -> None:
+        self._handler = handler
+        self._owns_handler = owns_handler
+
+    def execute(self, tensors: Tensors) -> Tensors:
+        """See `Instance.execute`."""
+        with _handler_errors():
+            return self._handler.results(self._handler.model(self._handler.arguments(tensors)))
+
+    def close(self) -> None:
+        """Close the handler unless it is shared."""
+        if self._owns_handler:
+            self._handler.close()
+        del self._handler
+
+
+class AsyncEagerInstance:
+    """Calls an async handler, several batches at the same time."""
+
+    def __init__(self, handler: Handler, max_concurrency: int, *, owns_handler: bool) -> None:
+        self.max_concurrency = max_concurrency
+        self._handler = handler
+        self._owns_handler = owns_handler
+
+    async def execute_async(self, tensors: Tensors) -> Tensors:
+        """See `AsyncInstance.execute_async`."""
+        with _handler_errors():
+            return self._handler.results(await self._handler.model(self._handler.arguments(tensors)))
+
+    def close(self) -> None:
+        """Close the handler unless it is shared."""
+        if self._owns_handler:
+            self._handler.close()
+        del self._handler
+
+
+@contextmanager
+def _handler_errors() -> Iterator[None]:
+    """Errors meant for the client pass; anything else that a handler raises is the server's fault, without
+    its paths."""
+    try:
+        yield
+    except ServingError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise InternalError(f"the handler failed: {describe(error)}") from error

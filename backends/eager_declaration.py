@@ -1,0 +1,140 @@
+"""What a handler's class declares about itself, read from its attributes and checked."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kserve_v2.backend import ModelConfig
+from kserve_v2.datatypes import BY_NAME
+from kserve_v2.errors import InvalidArgumentError
+
+from .completion import TensorSpec, enable_dynamic_batching, fill_tensors
+
+_DEFAULT_MAX_CONCURRENCY = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """The attributes of a handler's class; None where it leaves one to the configuration.
+
+    `tensors`: what the handler is called with. `thread_safe`: whether one object serves all instances of a
+    device. `asynchronous`: whether its `__call__` is an `async def`, of which `max_concurrency` calls may run
+    at once.
+    """
+
+    handler: type[Any]
+    inputs: tuple[TensorSpec, ...] | None
+    outputs: tuple[TensorSpec, ...] | None
+    max_batch_size: int | None
+    tensors: Literal["numpy", "torch"]
+    thread_safe: bool
+    asynchronous: bool
+    max_concurrency: int
+
+
+def read_declaration(module: object, file: str) -> Declaration:
+    """The declaration of the class `Model` in a handler module.
+
+    Raises InvalidArgumentError with all that is wrong with it.
+    """
+    handler = getattr(module, "Model", None)
+    if not isinstance(handler, type):
+        hint = (
+            "; Triton's TritonPythonModel interface is not supported"
+            if hasattr(module, "TritonPythonModel")
+            else ""
+        )
+        raise InvalidArgumentError(f"{file}: expected a class named Model{hint}")
+    if problems := [*_problems(handler)]:
+        raise InvalidArgumentError(f"{file}: " + "; ".join(problems))
+    return Declaration(
+        handler=handler,
+        inputs=_specs(getattr(handler, "inputs", None)),
+        outputs=_specs(getattr(handler, "outputs", None)),
+        max_batch_size=getattr(handler, "max_batch_size", None),
+        tensors=getattr(handler, "tensors", "numpy"),
+        thread_safe=getattr(handler, "thread_safe", False),
+        asynchronous=inspect.iscoroutinefunction(handler.__call__),
+        max_concurrency=getattr(handler, "max_concurrency", _DEFAULT_MAX_CONCURRENCY),
+    )
+
+
+def complete_config(config: ModelConfig, declaration: Declaration, file: str) -> list[str]:
+    """Fill `config` from what the handler declares; returns the contradictions. A smaller max_batch_size is
+    none."""
+    problems: list[str] = []
+    declared = declaration.max_batch_size
+    if declared is not None:
+        if config.max_batch_size > declared:
+            problems.append(
+                f"max_batch_size: Model.max_batch_size is {declared} in {file}, "
+                f"the configuration says {config.max_batch_size}"
+            )
+        config.max_batch_size = config.max_batch_size or declared
+    if declaration.inputs is not None:
+        problems += fill_tensors(config, "input", declaration.inputs, file)
+    if declaration.outputs is not None:
+        problems += fill_tensors(config, "output", declaration.outputs, file)
+    if declared:
+        enable_dynamic_batching(config)
+    return problems
+
+
+def _problems(handler: type[Any]) -> Iterator[str]:
+    if not any("__call__" in vars(base) for base in handler.__mro__):
+        yield "Model has no method __call__(self, inputs)"
+    if inspect.iscoroutinefunction(getattr(handler, "load", None)):
+        yield "Model.load: expected a plain function, got an async one"
+    for attribute in ("inputs", "outputs"):
+        yield from _tensor_problems(attribute, getattr(handler, attribute, None))
+    yield from _integer_problems(handler, "max_batch_size", least=0)
+    yield from _integer_problems(handler, "max_concurrency", least=1)
+    tensors = getattr(handler, "tensors", "numpy")
+    if tensors not in ("numpy", "torch"):
+        yield f'Model.tensors: expected "numpy" or "torch", got {tensors!r}'
+    thread_safe = getattr(handler, "thread_safe", False)
+    if not isinstance(thread_safe, bool):
+        yield f"Model.thread_safe: expected True or False, got {thread_safe!r}"
+
+
+def _integer_problems(handler: type[Any], attribute: str, *, least: int) -> Iterator[str]:
+    value = getattr(handler, attribute, least)
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        yield f"Model.{attribute}: expected an integer >= {least}, got {value!r}"
+
+
+def _tensor_problems(attribute: str, declared: object) -> Iterator[str]:
+    if declared is None:
+        return
+    if not isinstance(declared, Mapping):
+        yield f'Model.{attribute}: expected a dict like {{"image": ("FP32", [1, 8, 8])}}, got {declared!r}'
+        return
+    for name, value in declared.items():
+        if not isinstance(name, str) or not name:
+            yield f"Model.{attribute}: expected names that are not empty, got {name!r}"
+        yield from _pair_problems(f"Model.{attribute}[{name!r}]", value)
+
+
+def _pair_problems(path: str, value: object) -> Iterator[str]:
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        yield f'{path}: expected a pair of datatype and dims like ("FP32", [1, 8, 8]), got {value!r}'
+        return
+    datatype, dims = value
+    if datatype not in BY_NAME:
+        yield f"{path}: expected a datatype out of {', '.join(BY_NAME)}, got {datatype!r}"
+    if not isinstance(dims, tuple | list) or not dims or not all(_is_dim(dim) for dim in dims):
+        yield (
+            f"{path}: expected dims like [1, 8, 8], without the batch dimension, "
+            f"each >= 1 or -1 where it varies, got {dims!r}"
+        )
+
+
+def _is_dim(dim: object) -> bool:
+    return isinstance(dim, int) and not isinstance(dim, bool) and (dim >= 1 or dim == -1)
+
+
+def _specs(declared: Mapping[str, tuple[str, list[int]]] | None) -> tuple[TensorSpec, ...] | None:
+    if declared is None:
+        return None
+    return tuple(TensorSpec(name, datatype, tuple(dims)) for name, (datatype, dims) in declared.items())

@@ -1,0 +1,101 @@
+"""What a handler returned, checked and made into arrays."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kserve_v2.datatypes import BY_DTYPE, BYTES, Array, Datatype
+from kserve_v2.errors import InternalError
+
+
+def convert_outputs(returned: object, declared: Mapping[str, Datatype]) -> dict[str, Array]:
+    """The outputs in declared order.
+
+    A value may be a numpy array, a torch tensor on any device, or a list or scalar of Python numbers, strings
+    or bytes. Only the last kind is converted to the declared datatype: an array of another one is an error,
+    never cast.
+
+    Raises InternalError, naming the output, with what was expected and what came.
+    """
+    if not isinstance(returned, Mapping):
+        raise InternalError(
+            f"the handler returned {type(returned).__name__}, expected a dict of its outputs {_names(declared)}"
+        )
+    if missing := [name for name in declared if name not in returned]:
+        raise InternalError(
+            f"the handler did not return its output {_names(missing)}, got {_names(returned)}"
+        )
+    if unknown := [name for name in returned if name not in declared]:
+        raise InternalError(f"the handler returned {_names(unknown)}, expected only {_names(declared)}")
+    return {name: _convert(name, returned[name], datatype) for name, datatype in declared.items()}
+
+
+def _convert(name: str, value: object, datatype: Datatype) -> Array:
+    if _is_torch_tensor(value):
+        value = _from_torch(name, value)
+    if not isinstance(value, np.ndarray | np.generic):
+        return _from_python(name, value, datatype)
+    array = np.asarray(value)
+    if datatype is BYTES and array.dtype.kind in "OSU":
+        return _encode_strings(name, array)
+    if array.dtype != datatype.dtype:
+        got = BY_DTYPE.get(array.dtype)
+        raise InternalError(
+            f"output '{name}': expected {datatype.name}, got {got.name if got else array.dtype}"
+        )
+    return array if array.flags.c_contiguous else array.copy()
+
+
+def _is_torch_tensor(value: object) -> bool:
+    # A handler without torch must not be made to import it: where torch is not loaded, nothing is a tensor.
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _from_torch(name: str, tensor: Any) -> Array:
+    from .torch_tensors import to_numpy  # noqa: PLC0415 - only where the handler uses torch
+
+    try:
+        return to_numpy(tensor)
+    except TypeError as error:
+        raise InternalError(f"output '{name}': {error}") from error
+
+
+def _from_python(name: str, value: object, datatype: Datatype) -> Array:
+    """Python numbers, strings or bytes, nested in lists to any depth of equal lengths."""
+    try:
+        if datatype is BYTES:
+            return _encode_strings(name, np.array(value, dtype=np.object_))
+        return _numbers(value, datatype)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InternalError(f"output '{name}': expected {datatype.name}: {error}") from error
+
+
+def _numbers(value: object, datatype: Datatype) -> Array:
+    natural = np.array(value)
+    if natural.size and natural.dtype.kind not in "biuf":
+        raise TypeError(f"got {type(value).__name__} with elements that are not numbers")
+    if natural.size and natural.dtype.kind == "f" and datatype.dtype.kind in "iub":
+        raise TypeError("the fractions of floating-point numbers would be lost")
+    return np.array(value, dtype=datatype.dtype)
+
+
+def _encode_strings(name: str, array: Array) -> Array:
+    """An object array of bytes with the same shape; `str` is encoded as UTF-8."""
+    encoded = np.empty(array.size, dtype=np.object_)
+    for index, element in enumerate(array.ravel().tolist()):
+        if isinstance(element, str):
+            encoded[index] = element.encode()
+        elif isinstance(element, bytes):
+            encoded[index] = element
+        else:
+            raise InternalError(
+                f"output '{name}': expected str or bytes as elements of BYTES, got {type(element).__name__}"
+            )
+    return encoded.reshape(array.shape)
+
+
+def _names(names: Mapping[str, object] | list[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names) or "none"

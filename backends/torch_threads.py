@@ -1,0 +1,33 @@
+"""What torch keeps per thread or per process and a server has to set: thread counts and gradients."""
+
+import logging
+
+import torch
+
+from kserve_v2.backend import ThreadBudget
+
+logger = logging.getLogger(__name__)
+
+
+def enter_instance_thread(threads: ThreadBudget) -> None:
+    """Prepare the calling thread for inference: `threads.intra_op` threads per operator, no gradients.
+
+    Both settings belong to the calling thread. `set_num_threads` also sets what threads that have not used
+    torch yet will start with, which does not matter here: every instance thread sets its own.
+    """
+    torch.set_num_threads(threads.intra_op)
+    torch.set_grad_enabled(False)
+
+
+def set_inter_op_threads(count: int) -> None:
+    """Set the threads across operators, of which there is one pool per process: the first to ask decides."""
+    if torch.get_num_interop_threads() == count:
+        return
+    try:
+        torch.set_num_interop_threads(count)
+    except RuntimeError:
+        logger.warning(
+            "%d inter-op threads were asked for, but torch's pool already has %d, which cannot be changed",
+            count,
+            torch.get_num_interop_threads(),
+        )
