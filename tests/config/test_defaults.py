@@ -113,7 +113,7 @@ def test_map_keys_are_printed_in_order() -> None:
 
 def test_an_enum_number_without_a_name_is_printed_as_a_number() -> None:
     config = ModelConfig()
-    config.input.add(data_type=99)  # type: ignore[arg-type]
+    config.input.add(data_type=99)
     assert config_to_dict(config)["input"][0]["data_type"] == 99
 
 
