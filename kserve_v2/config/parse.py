@@ -3,6 +3,7 @@
 import difflib
 import logging
 import re
+from pathlib import Path
 
 import orjson
 from google.protobuf import json_format, text_format
@@ -21,6 +22,24 @@ _UNKNOWN_FIELD = re.compile(r'Message type "(?P<message>[\w.]+)" has no field na
 _POSITION = re.compile(r"^\d+:\d+ : ")
 # A name this alike to a known one is taken for a slip of the pen.
 _ALIKE = 0.75
+
+
+def read_config(path: Path, source: str) -> ModelConfig:
+    """Read a configuration file, which is UTF-8 text; otherwise as `parse_config`.
+
+    Raises ConfigError also for a file that cannot be read; the message names `source`, never the path.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{source}: cannot be read: {error.strerror}") from None
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        column = error.start - content.rfind(b"\n", 0, error.start)
+        raise ConfigError(f"{source}:{line}:{column}: not UTF-8 text: {error.reason}") from None
+    return parse_config(text, source)
 
 
 def parse_config(text: str, source: str) -> ModelConfig:

@@ -2,11 +2,12 @@
 
 import json
 import logging
+from pathlib import Path
 
 import pytest
 
 from kserve_v2._generated.model_config_pb2 import DataType, ModelConfig, ModelInstanceGroup
-from kserve_v2.config import ConfigError, parse_config, parse_config_json
+from kserve_v2.config import ConfigError, parse_config, parse_config_json, read_config
 from kserve_v2.errors import InvalidArgumentError
 
 # Everything in one file that real configurations use: both list forms, comments, < >, escapes, commas, maps.
@@ -177,3 +178,25 @@ def test_json_that_is_refused(text: str, part: str) -> None:
     assert caught.value.message.startswith("config override: ")
     assert part in caught.value.message
     assert "inference." not in caught.value.message
+
+
+def test_a_file_is_read_as_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "config.pbtxt"
+    path.write_bytes('name: "größe"'.encode())
+    assert read_config(path, "m/config.pbtxt").name == "größe"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'name: "a"\n# \xff', "m/config.pbtxt:2:3: not UTF-8 text: invalid start byte"),
+        (None, "m/config.pbtxt: cannot be read: No such file or directory"),
+    ],
+)
+def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "config.pbtxt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        read_config(path, "m/config.pbtxt")
+    assert caught.value.message == message
