@@ -1,8 +1,8 @@
 """Model configuration: parse, infer the backend, fill defaults, validate, print.
 
 The `ModelConfig` message is the only truth about a model. The order for one version is: `read_config` →
-`infer_backend` → the backend's `complete` → `fill_defaults` → `raise_if_invalid`. Only `read_config` touches the
-disk; everything else is a function of its arguments.
+`infer_backend` → the backend's `complete` → `fill_defaults` → `raise_if_invalid`. Only `read_config` touches
+the disk; everything else is a function of its arguments.
 """
 
 from kserve_v2.config.defaults import fill_defaults, infer_backend
