@@ -61,7 +61,8 @@ def choose_format(backend: str, platform: str, filename: str, present: Collectio
 
 def lone_file(entry: ModelFormat, present: Collection[str]) -> str | None:
     """Return the only file of this format, whatever its name; a handler must have its usual name."""
-    files = [name for name in present if PurePosixPath(name).suffix == entry.suffix]
+    visible = [name for name in present if not name.startswith(".")]
+    files = [name for name in visible if PurePosixPath(name).suffix == entry.suffix]
     return files[0] if len(files) == 1 and entry.backend != "python" else None
 
 

@@ -131,7 +131,11 @@ def test_an_enum_number_without_a_name_is_printed_as_a_number() -> None:
         # A handler loads the model files beside it.
         ("", ["model.onnx", "model.pt", "model.py"], ("python", "", "model.py")),
         # The only model file may have any name.
-        ("", ["resnet.onnx", "labels.txt"], ("onnxruntime", "onnxruntime_onnx", "resnet.onnx")),
+        (
+            "",
+            ["resnet.onnx", "._resnet.onnx", "labels.txt"],
+            ("onnxruntime", "onnxruntime_onnx", "resnet.onnx"),
+        ),
         ("", ["resnet.pt", "helper.py"], ("pytorch", "pytorch_libtorch", "resnet.pt")),
         ("", ["a.onnx", "b.onnx"], ("", "", "")),
         ("", ["a.onnx", "b.pt"], ("", "", "")),
