@@ -73,7 +73,8 @@ class HandlerModule:
         package = types.ModuleType(self._package)
         package.__path__ = [str(self._directory)]
         sys.modules[self._package] = package
-        sys.meta_path.append(self._finder)
+        # In front: the interpreter's own finder would take the package's path for an ordinary one.
+        sys.meta_path.insert(0, self._finder)
 
     def _location(self, error: BaseException) -> str:
         """The innermost line of the handler's own files that took part in `error`."""

@@ -21,7 +21,7 @@ def convert_outputs(returned: object, declared: Mapping[str, Datatype]) -> dict[
     """
     if not isinstance(returned, Mapping):
         raise InternalError(
-            f"the handler returned {type(returned).__name__}, expected a dict of its outputs {_names(declared)}"
+            f"the handler returned {type(returned).__name__}, expected a dict of {_names(declared)}"
         )
     if missing := [name for name in declared if name not in returned]:
         raise InternalError(
