@@ -1,0 +1,72 @@
+# Everything that a contributor or CI runs. `make` alone lists the targets.
+#
+#   PYTHON=python3.12   interpreter for the virtual environment (default: the newest of 3.13, 3.12, 3.11)
+#   ARGS="..."          more arguments for `make serve` and `make test`
+
+.DEFAULT_GOAL := help
+.PHONY: help install serve test check format protos clean
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin
+ARGS ?=
+PYTHONS := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
+
+# Weights of the example models. They are committed; one that is missing is made again from its training data.
+EXAMPLE_MODELS := \
+	model_repository/add_sub/1/model.onnx \
+	model_repository/digits_eager/1/weights.safetensors \
+	model_repository/digits_onnx/1/model.onnx \
+	model_repository/digits_torchscript/1/model.pt \
+	model_repository/intent/1/weights.safetensors
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: .venv/dev.stamp ## make .venv with the server, all backends and the tools for development
+
+serve: .venv/serve.stamp $(EXAMPLE_MODELS) ## serve model_repository/ on ports 8000 (HTTP), 8001 (gRPC) and 8002 (metrics)
+	@exec $(BIN)/kserve-v2 serve --model-repository model_repository $(ARGS)
+
+test: .venv/dev.stamp $(EXAMPLE_MODELS) ## run all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/dev.stamp ## format, lint, types, layers, generated code
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python tools/generate_protos.py --check
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+format: .venv/dev.stamp ## format the code and fix what lint can fix
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+protos: .venv/dev.stamp ## generate kserve_v2/_generated from protos/
+	$(BIN)/python tools/generate_protos.py
+
+clean: ## remove the environments and everything that was built
+	rm -rf .venv .venv-protos build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is as old as the installation that it stands for: nothing is installed again until a requirement changes.
+.venv/serve.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[all]'
+	@touch $@
+
+.venv/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch .venv/serve.stamp $@
+
+$(EXAMPLE_MODELS):
+	@$(MAKE) .venv/dev.stamp
+	$(BIN)/python -m examples.make_models
+
+$(BIN)/python:
+	@for python in $(PYTHONS); do \
+		if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			echo "Making .venv with $$("$$python" --version)"; \
+			exec "$$python" -m venv .venv; \
+		fi; \
+	done; \
+	echo "error: Python 3.11 or newer not found (tried: $(PYTHONS)); install it, or run: make PYTHON=/path/to/python3" >&2; \
+	exit 1

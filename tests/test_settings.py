@@ -1,0 +1,277 @@
+"""Options: where values come from, what is refused, what is only warned about."""
+
+import argparse
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+
+import pytest
+
+from kserve_v2.options import SettingsError
+from kserve_v2.settings import OPTIONS, Settings, add_flags, did_you_mean, known_flags, resolve
+from kserve_v2.triton_options import IGNORED_OPTIONS
+
+REPOSITORY = ("--model-repository", "models")
+
+
+def read(*argv: str, **environ: str) -> tuple[Settings, tuple[str, ...]]:
+    parser = argparse.ArgumentParser(allow_abbrev=False, exit_on_error=False)
+    add_flags(parser)
+    return resolve(vars(parser.parse_args(argv)), environ)
+
+
+def settings(*argv: str, **environ: str) -> Settings:
+    effective, warnings = read(*REPOSITORY, *argv, **environ)
+    assert warnings == ()
+    return effective
+
+
+def test_the_defaults_are_tritons_except_that_addresses_are_loopback() -> None:
+    # Triton's `--help`: ports, control mode, exit options, thread count and input size.
+    assert settings() == Settings(
+        model_repository=(Path("models"),),
+        model_control_mode="none",
+        load_model=(),
+        model_load_thread_count=4,
+        disable_auto_complete_config=False,
+        model_config_name="",
+        allow_http=True,
+        http_address="127.0.0.1",
+        http_port=8000,
+        http_max_input_size=67108864,
+        allow_grpc=True,
+        grpc_address="127.0.0.1",
+        grpc_port=8001,
+        allow_metrics=True,
+        metrics_address="127.0.0.1",
+        metrics_port=8002,
+        id="kserve-v2",
+        exit_on_error=True,
+        strict_readiness=True,
+        exit_timeout_secs=30,
+        log_verbose=0,
+        log_format="text",
+        log_access=False,
+        backend_config={},
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "name", "value"),
+    [
+        (["--http-port", "9000"], "http_port", 9000),
+        (["--http-port=9000"], "http_port", 9000),
+        (["--http-port=1", "--http-port=2"], "http_port", 2),
+        (["--http-port=0"], "http_port", 0),
+        (["--grpc-address=0.0.0.0"], "grpc_address", "0.0.0.0"),
+        (["--metrics-address", "::1"], "metrics_address", "::1"),
+        (["--id", "east"], "id", "east"),
+        (["--exit-on-error"], "exit_on_error", True),
+        (["--exit-on-error=false"], "exit_on_error", False),
+        (["--exit-on-error", "0"], "exit_on_error", False),
+        (["--exit-on-error", "--http-port=1"], "exit_on_error", True),
+        (["--log-access", "1"], "log_access", True),
+        (["--strict-readiness=FALSE"], "strict_readiness", False),
+        (["--log-format=json"], "log_format", "json"),
+        (["--log-format=default"], "log_format", "text"),
+        (["--log-format=ISO8601"], "log_format", "text"),
+        (["--model-config-name=fast"], "model_config_name", "fast"),
+        (
+            ["--model-repository=a", "--model-store", "b"],
+            "model_repository",
+            tuple(map(Path, ("models", "a", "b"))),
+        ),
+        (["--model-control-mode=explicit", "--load-model=a", "--load-model", "*"], "load_model", ("a", "*")),
+        (["--backend-config=onnxruntime,x=1"], "backend_config", {"onnxruntime": {"x": "1"}}),
+        (
+            ["--backend-config", "a,x=1", "--backend-config=a,y=2"],
+            "backend_config",
+            {"a": {"x": "1", "y": "2"}},
+        ),
+        (
+            ["--backend-config=a,x=1", "--backend-config=y=2"],
+            "backend_config",
+            {"a": {"x": "1"}, "": {"y": "2"}},
+        ),
+        (["--backend-config=a,x=k=v"], "backend_config", {"a": {"x": "k=v"}}),
+    ],
+)
+def test_flags(argv: list[str], name: str, value: object) -> None:
+    assert getattr(settings(*argv), name) == value
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "name", "value"),
+    [
+        ("KSERVE_V2_HTTP_PORT", "9000", "http_port", 9000),
+        ("KSERVE_V2_HTTP_PORT", "", "http_port", 8000),
+        ("KSERVE_V2_ALLOW_GRPC", "false", "allow_grpc", False),
+        ("KSERVE_V2_LOG_FORMAT", "json", "log_format", "json"),
+        ("KSERVE_V2_EXIT_TIMEOUT_SECS", "5", "exit_timeout_secs", 5),
+        (
+            "KSERVE_V2_BACKEND_CONFIG",
+            "a,x=1,b,y=2,z=3",
+            "backend_config",
+            {"a": {"x": "1"}, "b": {"y": "2", "z": "3"}},
+        ),
+        ("KSERVE_V2_BACKEND_CONFIG", ",x=1", "backend_config", {"": {"x": "1"}}),
+    ],
+)
+def test_environment(variable: str, text: str, name: str, value: object) -> None:
+    assert getattr(settings(**{variable: text}), name) == value
+
+
+def test_repeatable_options_are_separated_by_commas_in_the_environment() -> None:
+    effective, _ = read(
+        KSERVE_V2_MODEL_REPOSITORY="a, b/c",
+        KSERVE_V2_MODEL_CONTROL_MODE="explicit",
+        KSERVE_V2_LOAD_MODEL="x,y",
+    )
+    assert effective.model_repository == (Path("a"), Path("b/c"))
+    assert effective.load_model == ("x", "y")
+
+
+def test_a_flag_outweighs_its_variable() -> None:
+    assert settings("--http-port=1", KSERVE_V2_HTTP_PORT="2").http_port == 1
+    assert settings(KSERVE_V2_MODEL_REPOSITORY="other").model_repository == (Path("models"),)
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_every_option_shows_its_value_as_a_user_would_write_it(option: object) -> None:
+    example = Settings(
+        model_repository=(Path("models"),),
+        model_control_mode="explicit",
+        load_model=("digits",),
+        model_config_name="fast",
+        backend_config={"onnxruntime": {"x": "1"}},
+    )
+    value = getattr(example, option.name)  # type: ignore[attr-defined]
+    assert option.from_flag([option.kind.show(value)]) == value  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--http-port=x"], "--http-port: expected a whole number from 0 to 65535, got 'x'"),
+        (["--http-port=65536"], "--http-port: expected a whole number from 0 to 65535, got '65536'"),
+        (["--grpc-port=-1"], "--grpc-port: expected a whole number from 0 to 65535, got '-1'"),
+        (
+            ["--http-max-input-size=0"],
+            "--http-max-input-size: expected a whole number of at least 1, got '0'",
+        ),
+        (
+            ["--exit-timeout-secs=1.5"],
+            "--exit-timeout-secs: expected a whole number of at least 0, got '1.5'",
+        ),
+        (["--allow-http=yes"], "--allow-http: expected true, false, 1 or 0, got 'yes'"),
+        (["--http-address="], "--http-address: expected an address or host name without a port, got ''"),
+        (["--log-format=xml"], "--log-format: expected 'text' or 'json', got 'xml'"),
+        (
+            ["--model-control-mode=poll"],
+            "--model-control-mode: expected 'none' or 'explicit' ('poll' is not supported yet), got 'poll'",
+        ),
+        (
+            ["--model-repository=s3://bucket/models"],
+            "--model-repository: expected a local directory (remote repositories are not supported yet), "
+            "got 'models', 's3://bucket/models'",
+        ),
+        (["--backend-config=onnxruntime"], "--backend-config: expected NAME,key=value, got 'onnxruntime'"),
+        (["--backend-config=a,=1"], "--backend-config: expected NAME,key=value, got 'a,=1'"),
+        (["--load-model=a"], "--load-model: works only with --model-control-mode=explicit"),
+        (
+            ["--model-control-mode=explicit", "--load-model="],
+            "--load-model: expected the name of a model, got ''",
+        ),
+        (
+            ["--allow-http=false", "--allow-grpc=0"],
+            "--allow-http and --allow-grpc are both false: at least one of them must be true",
+        ),
+    ],
+)
+def test_a_wrong_flag_is_named_with_what_was_expected(argv: list[str], message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read(*REPOSITORY, *argv)
+    assert str(caught.value) == message
+
+
+def test_a_wrong_variable_is_named() -> None:
+    with pytest.raises(
+        SettingsError, match=r"^KSERVE_V2_LOG_VERBOSE: expected a whole number of at least 0, got 'much'$"
+    ):
+        settings(KSERVE_V2_LOG_VERBOSE="much")
+
+
+def test_a_repository_is_needed() -> None:
+    with pytest.raises(SettingsError, match="no model repository: give --model-repository DIR"):
+        read()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("http_port", 70000),
+        ("http_port", "8000"),
+        ("http_port", True),
+        ("allow_http", "true"),
+        ("model_repository", "models"),
+        ("load_model", ("",)),
+        ("log_format", "ISO8601"),
+        ("backend_config", {"onnxruntime": "x"}),
+    ],
+)
+def test_a_callers_value_passes_the_same_check(name: str, value: object) -> None:
+    with pytest.raises(SettingsError, match=f"^{name}: expected "):
+        Settings(**{"model_repository": (Path("models"),), name: value})
+
+
+def test_settings_cannot_be_changed() -> None:
+    effective = settings("--backend-config=a,x=1")
+    with pytest.raises(FrozenInstanceError):
+        effective.http_port = 1  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        effective.backend_config["a"]["x"] = "2"  # type: ignore[index]
+
+
+def test_a_backends_own_settings_outweigh_those_of_all_backends() -> None:
+    effective = settings("--backend-config=x=1", "--backend-config=,y=2", "--backend-config=python,x=3")
+    assert effective.backend_settings("python") == {"x": "3", "y": "2"}
+    assert effective.backend_settings("onnxruntime") == {"x": "1", "y": "2"}
+
+
+@pytest.mark.parametrize("name", sorted(IGNORED_OPTIONS))
+def test_tritons_other_options_are_ignored_with_a_warning(name: str) -> None:
+    for argv in ([f"--{name}=level=x,y"], [f"--{name}", "-1"], [f"--{name}"]):
+        effective, warnings = read(*argv, "--http-port=9", *REPOSITORY)
+        assert effective.http_port == 9
+        assert warnings == (f"--{name} is ignored: {IGNORED_OPTIONS[name]}",)
+
+
+def test_an_ignored_option_given_twice_warns_once() -> None:
+    assert len(read(*REPOSITORY, "--cache-config=local,size=1", "--cache-config=redis,host=x")[1]) == 1
+
+
+def test_options_that_protect_warn_that_nothing_is_protected() -> None:
+    for name in ("grpc-use-ssl", "http-restricted-api", "grpc-restricted-protocol"):
+        assert " NOT " in IGNORED_OPTIONS[name]
+
+
+def test_no_option_is_both_known_and_ignored() -> None:
+    assert not {f"--{name}" for name in IGNORED_OPTIONS} & set(known_flags())
+
+
+def test_an_unknown_variable_of_ours_is_a_warning() -> None:
+    assert read(*REPOSITORY, KSERVE_V2_HTTP_PROT="1", KSERVE="x", OTHER="y")[1] == (
+        "environment variable KSERVE_V2_HTTP_PROT is ignored: no option has this name, "
+        "did you mean KSERVE_V2_HTTP_PORT?",
+    )
+
+
+def test_did_you_mean_says_nothing_where_nothing_is_close() -> None:
+    assert did_you_mean("--xyzzy", known_flags()) == ""
+
+
+def test_every_field_is_an_option_with_a_flag_a_variable_and_a_help_text() -> None:
+    assert [option.name for option in OPTIONS] == [field.name for field in fields(Settings)]
+    for option in OPTIONS:
+        assert option.flag == "--" + option.name.replace("_", "-")
+        assert option.variable == "KSERVE_V2_" + option.name.upper()
+        assert option.help.endswith(".")
