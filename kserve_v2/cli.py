@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
-from kserve_v2 import console, logs, settings
+from kserve_v2 import settings
 from kserve_v2.options import SettingsError
 from kserve_v2.settings import Settings
 
@@ -102,8 +102,8 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
 
 
 def _serve(effective: Settings, warnings: Sequence[str]) -> int:
-    # Imported here: --help and a mistyped flag do not wait for the web frameworks.
-    from kserve_v2 import server  # noqa: PLC0415
+    # Imported here: --help and a mistyped flag do not wait for numpy and the web frameworks.
+    from kserve_v2 import console, logs, server  # noqa: PLC0415
 
     print(console.settings_table(effective), flush=True)
     logs.configure(effective)

@@ -1,0 +1,121 @@
+"""The command line: exit status, the one line that an error is, help that teaches."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kserve_v2.cli import main
+from kserve_v2.settings import OPTIONS
+
+FRAMEWORKS = ("torch", "onnxruntime", "fastapi", "starlette", "uvicorn", "grpc", "numpy")
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "status", "line"),
+    [
+        ([], {}, 2, "error: no command given, expected: kserve-v2 serve (see kserve-v2 --help)"),
+        (["serv"], {}, 2, "error: argument command: invalid choice: 'serv'"),
+        (
+            ["serve"],
+            {},
+            2,
+            "error: no model repository: give --model-repository DIR (or KSERVE_V2_MODEL_REPOSITORY)",
+        ),
+        (["serve", "--htp-port", "80"], {}, 2, "error: unknown option --htp-port, did you mean --http-port?"),
+        (["serve", "--model-rep=x"], {}, 2, "error: unknown option --model-rep, did you mean --model-store?"),
+        (["serve", "--xyzzy"], {}, 2, "error: unknown option --xyzzy"),
+        (["serve", "models"], {}, 2, "error: unexpected argument 'models', expected options only"),
+        (["serve", "--http-port"], {}, 2, "error: argument --http-port: expected one argument"),
+        (
+            ["serve", "--http-port=x"],
+            {},
+            2,
+            "error: --http-port: expected a whole number from 0 to 65535, got 'x'",
+        ),
+        (
+            ["serve"],
+            {"KSERVE_V2_ALLOW_GRPC": "y"},
+            2,
+            "error: KSERVE_V2_ALLOW_GRPC: expected true, false, 1 or 0, got 'y'",
+        ),
+        (["serve", "--model-store=/no/such"], {}, 1, "error: model repository '/no/such' does not exist"),
+        (
+            ["serve"],
+            {"KSERVE_V2_MODEL_REPOSITORY": __file__},
+            1,
+            f"error: model repository '{__file__}' is not a directory",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_and_a_status(
+    argv: list[str], environ: dict[str, str], status: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(argv, environ) == status
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(line)
+    assert printed.err.count("\n") == 1
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == "kserve-v2 0.1.0\n"
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["serve", "--help"]])
+def test_help_is_for_reading(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    assert ended.value.code == 0
+    assert "kserve-v2 serve" in capsys.readouterr().out
+
+
+def test_help_shows_every_option_with_its_default_and_its_variable(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    text = capsys.readouterr().out
+    for option in OPTIONS:
+        shown = option.kind.show(option.default)
+        assert f"{option.help} [{f'default {shown}; ' if shown else ''}{option.variable}]" in text
+    for group in (
+        "Model repository:",
+        "REST over HTTP:",
+        "gRPC:",
+        "Metrics:",
+        "Server:",
+        "Logs:",
+        "Backends:",
+    ):
+        assert f"\n{group}\n" in text
+    assert "trace-config" not in text
+    assert text.count("kserve-v2 serve --") >= 4
+
+
+def test_the_command_line_is_there_before_the_frameworks() -> None:
+    code = f"""
+import sys, kserve_v2, kserve_v2.cli
+print([name for name in {FRAMEWORKS!r} if name in sys.modules])
+kserve_v2.cli.main(["serve", "--http-port=x"])
+print([name for name in {FRAMEWORKS!r} if name in sys.modules])
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n[]\n"
+
+
+@pytest.mark.parametrize(
+    "command", [[sys.executable, "-m", "kserve_v2"], [str(Path(sys.executable).with_name("kserve-v2"))]]
+)
+def test_the_command_is_installed(command: list[str]) -> None:
+    ran = subprocess.run(
+        [*command, "serve", "--http-port=x"], capture_output=True, text=True, check=False, env={**os.environ}
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == "error: --http-port: expected a whole number from 0 to 65535, got 'x'\n"
