@@ -16,7 +16,16 @@ from typing import Literal, Protocol, runtime_checkable
 from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.messages import Tensors
 
-__all__ = ["AsyncInstance", "Backend", "Instance", "Model", "ModelConfig", "ModelSource", "Placement", "ThreadBudget"]
+__all__ = [
+    "AsyncInstance",
+    "Backend",
+    "Instance",
+    "Model",
+    "ModelConfig",
+    "ModelSource",
+    "Placement",
+    "ThreadBudget",
+]
 
 
 @dataclass(frozen=True, slots=True)

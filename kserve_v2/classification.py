@@ -31,6 +31,6 @@ def classify(array: Array, count: int, labels: Sequence[str], *, batched: bool) 
 
 
 def _class_text(value: np.generic, index: int, labels: Sequence[str]) -> bytes:
-    number = str(value) if isinstance(value, np.integer) else f"{float(value):.6f}"  # type: ignore[arg-type]
+    number = str(value) if isinstance(value, np.integer) else f"{float(value):.6f}"
     label = f":{labels[index]}" if index < len(labels) and labels[index] else ""
     return f"{number}:{index}{label}".encode()

@@ -1,6 +1,6 @@
 """The service that both front ends call: everything that a client can ask for, free of any wire format."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import version as distribution_version
 
 from kserve_v2.backend import ModelConfig
@@ -34,9 +34,21 @@ class InferenceService:
         self._strict_readiness = strict_readiness
         self._exiting = False
 
+    async def readiness(self) -> AsyncIterator[bool]:
+        """Whether the server is ready: now, and again whenever that changes."""
+        last: bool | None = None
+        while True:
+            changed = self.manager.changed
+            ready = self.ready()
+            if ready is not last:
+                last = ready
+                yield ready
+            await changed.wait()
+
     def exit(self) -> None:
         """Stop taking inference requests: the server is not ready from now on, and finishes what is under way."""
         self._exiting = True
+        self.manager.announce_change()
 
     # --- health and metadata ------------------------------------------------------------------------------------------
 

@@ -7,11 +7,14 @@ import json
 import logging
 import queue
 import sys
+import time
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
 from typing import Any
 
+from kserve_v2.messages import NOT_EXECUTED, Execution
 from kserve_v2.settings import Settings
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -155,31 +158,33 @@ def access_log_enabled() -> bool:
     return _state.access is not None
 
 
-def log_access(
-    *,
-    protocol: str,
-    model: str,
-    version: str,
-    request_id: str,
-    status: int,
-    batch_rows: int,
-    queue_us: int,
-    compute_us: int,
-    duration_us: int,
-) -> None:
-    """Queue one line about an inference request. `status` is that of the protocol, HTTP or gRPC."""
+@dataclass(slots=True)
+class Access:
+    """One inference request, described while it is answered. `status` is that of the protocol, HTTP or gRPC."""
+
+    protocol: str
+    model: str
+    version: str
+    request_id: str = ""
+    status: int = 0
+    execution: Execution = NOT_EXECUTED
+    started_ns: int = field(default_factory=time.monotonic_ns)
+
+
+def log_access(access: Access) -> None:
+    """Queue one line about an inference request that is over."""
     if _state.access is None:
         return
     fields = {
-        "protocol": protocol,
-        "model": model,
-        "version": version,
-        "request_id": request_id,
-        "status": status,
-        "batch_rows": batch_rows,
-        "queue_us": queue_us,
-        "compute_us": compute_us,
-        "duration_us": duration_us,
+        "protocol": access.protocol,
+        "model": access.model,
+        "version": access.version,
+        "request_id": access.request_id,
+        "status": access.status,
+        "batch_rows": access.execution.batch_rows,
+        "queue_us": access.execution.queue_ns // 1000,
+        "compute_us": access.execution.compute_ns // 1000,
+        "duration_us": (time.monotonic_ns() - access.started_ns) // 1000,
     }
     record = logging.makeLogRecord({"name": _access_log.name, "levelno": logging.INFO, "levelname": "INFO"})
     record.msg = "infer"

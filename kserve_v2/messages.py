@@ -30,6 +30,18 @@ class InferRequest:
     requested_outputs: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How a request was executed, for the access log: rows of its batch, time in the queue, time of computation."""
+
+    batch_rows: int
+    queue_ns: int
+    compute_ns: int
+
+
+NOT_EXECUTED = Execution(0, 0, 0)
+
+
 @dataclass(slots=True)
 class InferResponse:
     """The answer to one request: the requested outputs in the order in which the model declares them."""
@@ -39,6 +51,7 @@ class InferResponse:
     id: str
     outputs: dict[str, Array]
     parameters: dict[str, ParameterValue] = field(default_factory=dict)
+    execution: Execution = NOT_EXECUTED
 
 
 @dataclass(frozen=True, slots=True)

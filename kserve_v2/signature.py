@@ -69,7 +69,9 @@ class ModelSignature:
 
     def _metadata(self, tensors: Iterable[TensorSignature]) -> tuple[TensorMetadata, ...]:
         batch = (-1,) if self.max_batch_size else ()
-        return tuple(TensorMetadata(tensor.name, tensor.datatype.name, batch + tensor.dims) for tensor in tensors)
+        return tuple(
+            TensorMetadata(tensor.name, tensor.datatype.name, batch + tensor.dims) for tensor in tensors
+        )
 
     def check(self, request: InferRequest) -> tuple[int, Hashable]:
         """Check a request; returns its rows and its batch key: requests with equal keys can share a batch.
@@ -78,7 +80,9 @@ class ModelSignature:
         """
         for name in request.requested_outputs:
             if name not in self.outputs:
-                raise InvalidArgumentError(f"unexpected inference output '{name}' for model '{self.model_name}'")
+                raise InvalidArgumentError(
+                    f"unexpected inference output '{name}' for model '{self.model_name}'"
+                )
         inputs = request.inputs
         if len(inputs) != len(self.inputs) or not self._required.issubset(inputs):
             self._check_input_names(request)
@@ -152,11 +156,16 @@ class ModelSignature:
 
     def reshape_inputs(self, inputs: dict[str, Array]) -> dict[str, Array]:
         """Give the inputs the shapes of the configuration's `reshape`, after the merge and before the backend."""
-        return {name: self._reshaped(array, self.inputs[name], to_backend=True) for name, array in inputs.items()}
+        return {
+            name: self._reshaped(array, self.inputs[name], to_backend=True) for name, array in inputs.items()
+        }
 
     def reshape_outputs(self, outputs: dict[str, Array]) -> dict[str, Array]:
         """Give the outputs the shapes of the configuration's `dims` again."""
-        return {name: self._reshaped(array, self.outputs[name], to_backend=False) for name, array in outputs.items()}
+        return {
+            name: self._reshaped(array, self.outputs[name], to_backend=False)
+            for name, array in outputs.items()
+        }
 
     def _reshaped(self, array: Array, tensor: TensorSignature, *, to_backend: bool) -> Array:
         if tensor.reshape is None:

@@ -78,6 +78,8 @@ class ModelManager:
         self._generation = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._serving: Mapping[str, Served] = MappingProxyType({})
+        self.changed = asyncio.Event()
+        """Set, and replaced by a new one, whenever something of what `index` and `all_ready` tell has changed."""
 
     def __repr__(self) -> str:
         states = {
@@ -179,6 +181,7 @@ class ModelManager:
                 raise
             except ServingError as error:
                 self._problems[name] = reason_text(error)
+                self.announce_change()
                 logger.error("model '%s' cannot be loaded: %s", name, error.message)
                 raise InvalidArgumentError(f"load failed for model '{name}': {error.message}\n") from error
             self._problems.pop(name, None)
@@ -216,7 +219,9 @@ class ModelManager:
         return None
 
     async def _await_loads(self, name: str, wanted: Wanted) -> None:
-        records = [self._find(name, version, generation) for version, generation in wanted.generations.items()]
+        records = [
+            self._find(name, version, generation) for version, generation in wanted.generations.items()
+        ]
         failed = []
         for record in filter(None, records):
             await record.settled.wait()
@@ -298,6 +303,7 @@ class ModelManager:
         record.apply(Event.UNLOADED, UNLOADED)
         logger.info("unloaded: %s version %d", record.name, record.version)
         self._forget_old_records(record.name)
+        self.announce_change()
 
     def _forget_old_records(self, name: str) -> None:
         """Drop what is over and has a successor: the index shows the newest record of each version."""
@@ -323,6 +329,12 @@ class ModelManager:
                 versions = {str(version): model for version, model in ready.items()}
                 serving[name] = Served(MappingProxyType(versions), ready[max(ready)])
         self._serving = MappingProxyType(serving)
+        self.announce_change()
+
+    def announce_change(self) -> None:
+        """Wake those who wait for `changed`."""
+        self.changed.set()
+        self.changed = asyncio.Event()
 
     # --- the end ------------------------------------------------------------------------------------------------------
 

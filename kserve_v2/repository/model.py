@@ -32,6 +32,7 @@ class LoadedModel:
     def __init__(self, prepared: Prepared, model: Model, labels: dict[str, tuple[str, ...]]) -> None:
         self.name = prepared.source.name
         self.version = prepared.source.version
+        self.path = prepared.source.model_path
         self.config = prepared.config
         self.signature = ModelSignature(prepared.config)
         self.statistics = ModelStatistics()
@@ -114,7 +115,9 @@ def placements(config: ModelConfig, gpu_count: int) -> tuple[Placement, ...]:
         count = group.count or 1
         if group.kind == group.KIND_GPU:
             for device_id in group.gpus or range(gpu_count):
-                made += [Placement(f"{group.name}_gpu{device_id}_{n}", "GPU", device_id) for n in range(count)]
+                made += [
+                    Placement(f"{group.name}_gpu{device_id}_{n}", "GPU", device_id) for n in range(count)
+                ]
         else:
             made += [Placement(f"{group.name}_{n}", "CPU") for n in range(count)]
     return tuple(made)
@@ -132,8 +135,12 @@ def read_labels(config: ModelConfig, model_path: Path) -> dict[str, tuple[str, .
 def _read_label_file(model_path: Path, filename: str, output: str) -> tuple[str, ...]:
     path = (model_path / filename).resolve()
     if not path.is_relative_to(model_path.resolve()):
-        raise InvalidArgumentError(f"output '{output}': label file '{filename}' is outside of the model's directory")
+        raise InvalidArgumentError(
+            f"output '{output}': label file '{filename}' is outside of the model's directory"
+        )
     try:
         return tuple(path.read_text(encoding="utf-8").splitlines())
     except OSError as error:
-        raise InvalidArgumentError(f"output '{output}': cannot read label file '{filename}': {error.strerror}") from error
+        raise InvalidArgumentError(
+            f"output '{output}': cannot read label file '{filename}': {error.strerror}"
+        ) from error

@@ -1,6 +1,5 @@
 """From a model's directory to versions that are ready to be loaded: configuration read, completed and validated."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,11 +7,10 @@ from pathlib import Path
 from kserve_v2.backend import ModelConfig, ModelSource
 from kserve_v2.config import (
     fill_defaults,
-    ignored_fields,
     infer_backend,
-    parse_config,
     parse_config_json,
     raise_if_invalid,
+    read_config,
     select_versions,
 )
 from kserve_v2.errors import InvalidArgumentError, NotFoundError
@@ -20,8 +18,6 @@ from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.model import Prepared, placements
 from kserve_v2.repository.scan import ModelEntry, config_path, scan_model
 from kserve_v2.threads import cpu_budget, divide
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +56,9 @@ def read_candidate(name: str, options: RepositoryOptions, config_override: str |
     """
     entry = scan_model(options.roots, name)
     if entry is None:
-        raise NotFoundError(f"failed to load '{name}', failed to poll from model repository: no directory of that name")
+        raise NotFoundError(
+            f"failed to load '{name}', failed to poll from model repository: no directory of that name"
+        )
     if entry.problem:
         raise InvalidArgumentError(entry.problem)
     config = _read_config(entry, options, config_override)
@@ -78,7 +76,7 @@ def _read_config(entry: ModelEntry, options: RepositoryOptions, override: str | 
     path = config_path(entry, options.config_name or None)
     if path is None:
         return ModelConfig()
-    return parse_config(path.read_text(encoding="utf-8"), f"{entry.name}/{path.relative_to(entry.path)}")
+    return read_config(path, f"{entry.name}/{path.relative_to(entry.path)}")
 
 
 def prepare_version(
@@ -111,8 +109,6 @@ def prepare_version(
     gpu_count = backend.gpu_count()
     fill_defaults(config, gpu_count=gpu_count)
     raise_if_invalid(config, gpu_count=gpu_count, directory_name=entry.name)
-    for problem in ignored_fields(config):
-        logger.warning("model '%s': %s", entry.name, problem)
     placed = placements(config, gpu_count)
     source = replace(source, placements=placed, threads=divide(cpu_budget(), len(placed)))
     return Prepared(source, config, backend)

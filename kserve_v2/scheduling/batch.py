@@ -85,7 +85,9 @@ def check_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Out
     for name, datatype in signature.output_datatypes.items():
         array = outputs.get(name)
         if array is None:
-            raise InternalError(f"model '{signature.model_name}' gave no output '{name}', got {sorted(outputs)}")
+            raise InternalError(
+                f"model '{signature.model_name}' gave no output '{name}', got {sorted(outputs)}"
+            )
         _check_output(name, array, datatype, signature, rows)
         checked[name] = array
     return checked

@@ -103,7 +103,9 @@ class InstanceThread:
 
 def runner(instance: Instance | AsyncInstance, thread: InstanceThread) -> Runner:
     """The way to drive `instance`."""
-    return AsyncRunner(instance, thread) if isinstance(instance, AsyncInstance) else SyncRunner(instance, thread)
+    return (
+        AsyncRunner(instance, thread) if isinstance(instance, AsyncInstance) else SyncRunner(instance, thread)
+    )
 
 
 class SyncRunner:

@@ -30,4 +30,6 @@ class Pending:
         self.enqueued_ns = enqueued_ns
 
     def __repr__(self) -> str:
-        return f"<Pending id={self.request.id!r} rows={self.rows} key={self.key!r} {self.future._state.lower()}>"
+        return (
+            f"<Pending id={self.request.id!r} rows={self.rows} key={self.key!r} {self.future._state.lower()}>"
+        )

@@ -98,4 +98,6 @@ def decide(waiting: Iterable[Waiting], rules: BatchRules, now_ns: int) -> Run | 
         return Run(requests, BatchReason.NO_DELAY)
     if rows >= rules.largest_preferred:
         return Run(requests, BatchReason.PREFERRED)
-    return WaitUntil(deadline_ns, min(size for size in (*rules.preferred_rows, rules.max_rows) if size > rows))
+    return WaitUntil(
+        deadline_ns, min(size for size in (*rules.preferred_rows, rules.max_rows) if size > rows)
+    )

@@ -107,7 +107,9 @@ class RequestQueue:
                 else:
                     self._idle.wait()
 
-    def _remove(self, queue: OrderedDict[Pending, None], requests: int, reason: BatchReason, now_ns: int) -> Batch:
+    def _remove(
+        self, queue: OrderedDict[Pending, None], requests: int, reason: BatchReason, now_ns: int
+    ) -> Batch:
         members = list(islice(queue, requests))
         for pending in members:
             del queue[pending]

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from kserve_v2.backend import Model, Placement
 from kserve_v2.errors import InvalidArgumentError, UnavailableError
-from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.messages import Execution, InferRequest, InferResponse
 from kserve_v2.scheduling.batch import BatchRun, client_error
 from kserve_v2.scheduling.instance import InstanceThread
 from kserve_v2.scheduling.pending import Pending
@@ -66,7 +66,9 @@ class QueuePolicy:
         if not (self.timeout_us and self.allow_override and wanted):
             return self.timeout_us
         if not isinstance(wanted, int) or wanted < 0:
-            raise InvalidArgumentError(f"request parameter 'timeout' must be microseconds >= 0, got {wanted!r}")
+            raise InvalidArgumentError(
+                f"request parameter 'timeout' must be microseconds >= 0, got {wanted!r}"
+            )
         return min(self.timeout_us, wanted)
 
 
@@ -166,14 +168,16 @@ class QueueScheduler:
                 self._deliver_outputs(run)
 
     def _deliver_outputs(self, run: BatchRun) -> None:
-        assert run.times is not None  # noqa: S101 - for the type checker
+        times, rows = run.times, run.rows
+        assert times is not None  # noqa: S101 - for the type checker
         self._statistics.record_success(
-            run.rows,
+            rows,
             [pending.enqueued_ns for pending in run.members],
-            run.times,
+            times,
             run.reason,
             time.time_ns() // 1_000_000,
         )
+        compute_ns = times.output_end_ns - times.taken_ns
         for pending, outputs in zip(run.members, run.outputs, strict=True):
             # A caller that left while its request was executed has no use for the result.
             if pending.future.done():
@@ -183,6 +187,7 @@ class QueueScheduler:
             if wanted:
                 outputs = {name: array for name, array in outputs.items() if name in wanted}  # noqa: PLW2901
             response = InferResponse(self._signature.model_name, self._version, request.id, outputs)
+            response.execution = Execution(rows, times.taken_ns - pending.enqueued_ns, compute_ns)
             pending.future.set_result(response)
 
     def _deliver_error(self, placement: Placement, run: BatchRun) -> None:

@@ -1,0 +1,70 @@
+"""An ASGI application on uvicorn, started and stopped by hand: the composition root decides when, not uvicorn's own loop."""
+
+import asyncio
+import logging
+import socket
+
+import uvicorn
+from starlette.types import ASGIApp
+
+# Clients keep connections in pools; one that the server closes under them costs a failed request.
+_KEEP_ALIVE_SECONDS = 120
+_BACKLOG = 2048
+
+
+def bind(address: str, port: int) -> socket.socket:
+    """A bound TCP socket that does not listen yet: clients are refused until the server starts. Raises OSError."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((address, port))
+    except OSError as error:
+        bound.close()
+        raise OSError(f"cannot listen on {address}:{port}: {error.strerror}") from error
+    return bound
+
+
+class HttpServer:
+    """One HTTP/1.1 server for one application."""
+
+    def __init__(
+        self, app: ASGIApp, bound: socket.socket, protocol: type[asyncio.Protocol] | str = "httptools"
+    ) -> None:
+        """`bound`: from `bind`. `protocol`: class of the connections."""
+        self._socket = bound
+        config = uvicorn.Config(
+            app,
+            http=protocol,  # type: ignore[arg-type]
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        )
+        config.load()
+        self._config = config
+        self._server = uvicorn.Server(config)
+        self._server.lifespan = config.lifespan_class(config)
+
+    @property
+    def port(self) -> int:
+        """The port that the server listens on."""
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    async def start(self) -> None:
+        """Listen."""
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+        await self._server.startup(sockets=[self._socket])
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Refuse connections, give requests under way `grace_seconds` to finish, then cancel them."""
+        self._config.timeout_graceful_shutdown = max(1, round(grace_seconds))
+        if self._server.started:
+            await self._server.shutdown(sockets=[self._socket])
+        self._socket.close()

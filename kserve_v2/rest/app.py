@@ -1,0 +1,176 @@
+"""The FastAPI application: control routes, the documentation page, and the inference endpoint in front of them."""
+
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from kserve_v2.config import config_to_dict
+from kserve_v2.errors import InvalidArgumentError, ServingError, UnsupportedError
+from kserve_v2.inference import InferenceService
+from kserve_v2.rest import openapi
+from kserve_v2.rest.codec import parse_json
+from kserve_v2.rest.errors import error_body, error_response, unexpected
+from kserve_v2.rest.infer import InferEndpoint
+from kserve_v2.rest.views import index_view, model_metadata_view, server_metadata_view, statistics_view
+
+
+def create_app(service: InferenceService, max_request_bytes: int) -> FastAPI:
+    """The REST front end of `service`. `max_request_bytes`: the largest request body that is accepted."""
+    app = FastAPI(title="kserve-v2", description=openapi.DESCRIPTION, docs_url="/docs", redoc_url=None)
+    _add_error_handlers(app)
+    _add_health_routes(app, service)
+    _add_model_routes(app, service)
+    _add_repository_routes(app, service)
+    app.openapi = lambda: _schema(app)  # type: ignore[method-assign]
+    app.add_middleware(InferEndpoint, service=service, max_request_bytes=max_request_bytes)
+    return app
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(value), status, media_type="application/json")
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(ServingError)
+    async def serving_error(_: Request, error: ServingError) -> Response:
+        return error_response(error)
+
+    @app.exception_handler(HTTPException)
+    async def route_miss(_: Request, error: HTTPException) -> Response:
+        return Response(error_body(error.detail), error.status_code, error.headers, "application/json")
+
+    @app.exception_handler(Exception)
+    async def defect(_: Request, error: Exception) -> Response:
+        return error_response(unexpected(error))
+
+
+def _version(text: str) -> str:
+    """A version of a path. Anything but digits makes no route, as in Triton."""
+    if not (text.isascii() and text.isdigit()):
+        raise HTTPException(404)
+    return text
+
+
+def _add_health_routes(app: FastAPI, service: InferenceService) -> None:
+    @app.get("/v2/health/live", tags=["health"], responses=openapi.LIVE)
+    async def live() -> Response:
+        """The process answers requests."""
+        return _json({"live": True})
+
+    @app.get("/v2/health/ready", tags=["health"], responses=openapi.READY)
+    async def ready() -> Response:
+        """All models that should be served are: the server may get traffic."""
+        is_ready = service.ready()
+        return _json({"live": True, "ready": is_ready}, 200 if is_ready else 400)
+
+    @app.get("/v2/models/{model_name}/ready", tags=["health"], responses=openapi.MODEL_READY)
+    @app.get(
+        "/v2/models/{model_name}/versions/{version}/ready", tags=["health"], responses=openapi.MODEL_READY
+    )
+    async def model_ready(model_name: str, version: str = "") -> Response:
+        """This model, or this version of it, answers."""
+        if service.model_ready(model_name, _version(version) if version else ""):
+            return _json({"name": model_name, "ready": True})
+        return _json({"name": model_name, "ready": False, "error": "Model version not ready"}, 400)
+
+
+def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
+    @app.get("/v2", tags=["metadata"], responses=openapi.SERVER_METADATA)
+    async def server_metadata() -> Response:
+        """Name, version and extensions of the server."""
+        return _json(server_metadata_view(service.server_metadata()))
+
+    @app.get("/v2/models/stats", tags=["statistics"], responses=openapi.STATISTICS)
+    async def all_statistics() -> Response:
+        """Counters and durations of every model that is ready."""
+        return _json({"model_stats": [statistics_view(model) for model in service.statistics()]})
+
+    @app.get("/v2/models/{model_name}", tags=["metadata"], responses=openapi.MODEL_METADATA)
+    @app.get(
+        "/v2/models/{model_name}/versions/{version}", tags=["metadata"], responses=openapi.MODEL_METADATA
+    )
+    async def model_metadata(model_name: str, version: str = "") -> Response:
+        """Inputs and outputs of a model."""
+        return _json(
+            model_metadata_view(service.model_metadata(model_name, _version(version) if version else ""))
+        )
+
+    @app.get("/v2/models/{model_name}/config", tags=["metadata"], responses=openapi.MODEL_CONFIG)
+    @app.get(
+        "/v2/models/{model_name}/versions/{version}/config", tags=["metadata"], responses=openapi.MODEL_CONFIG
+    )
+    async def model_config(model_name: str, version: str = "") -> Response:
+        """The complete configuration of a model, with everything that was filled in."""
+        return _json(config_to_dict(service.model_config(model_name, _version(version) if version else "")))
+
+    @app.get("/v2/models/{model_name}/stats", tags=["statistics"], responses=openapi.STATISTICS)
+    @app.get(
+        "/v2/models/{model_name}/versions/{version}/stats", tags=["statistics"], responses=openapi.STATISTICS
+    )
+    async def model_statistics(model_name: str, version: str = "") -> Response:
+        """Counters and durations of a model since it was loaded."""
+        models = service.statistics(model_name, str(int(_version(version))) if version else "")
+        return _json({"model_stats": [statistics_view(model) for model in models]})
+
+
+def _add_repository_routes(app: FastAPI, service: InferenceService) -> None:
+    @app.post("/v2/repository/index", tags=["repository"], **openapi.INDEX)
+    async def index(request: Request) -> Response:
+        """The models of the repository, whether loaded or not, and why not."""
+        ready = _object(await request.body()).get("ready", False)
+        if not isinstance(ready, bool):
+            raise InvalidArgumentError("Invalid value for 'ready': expected a boolean")
+        return _json([index_view(entry) for entry in await service.index(ready_only=ready)])
+
+    @app.post("/v2/repository/models/{model_name}/load", tags=["repository"], **openapi.LOAD)
+    async def load(model_name: str, request: Request) -> Response:
+        """Load a model, or load it again if its files have changed. Answers when it is ready."""
+        parameters = _load_parameters(await request.body())
+        await service.load(model_name, parameters.get("config"))
+        return Response(status_code=200, media_type="application/json")
+
+    @app.post("/v2/repository/models/{model_name}/unload", tags=["repository"], **openapi.UNLOAD)
+    async def unload(model_name: str, request: Request) -> Response:
+        """Unload a model. Answers at once; requests that are under way are finished."""
+        _object(await request.body())
+        await service.unload(model_name)
+        return Response(status_code=200, media_type="application/json")
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """A body that is a JSON object, or empty."""
+    document = parse_json(body) if body else {}
+    if not isinstance(document, dict):
+        raise InvalidArgumentError("attempt to get members for non-object: the body must be a JSON object")
+    return document
+
+
+def _load_parameters(body: bytes) -> dict[str, str]:
+    parameters = _object(body).get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise InvalidArgumentError(
+            "attempt to get members for non-object: 'parameters' must be a JSON object"
+        )
+    for name, value in parameters.items():
+        if name.startswith("file:"):
+            raise UnsupportedError(f"load parameter '{name}': uploading model files is not supported")
+        if name != "config":
+            raise InvalidArgumentError(f"unrecognized load parameter '{name}'.")
+        if not isinstance(value, str):
+            raise InvalidArgumentError(f"invalid value type for load parameter '{name}', expected a string")
+    return parameters
+
+
+def _schema(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document: FastAPI's own, plus the inference routes that it never sees."""
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        schema["paths"].update(openapi.INFER_PATHS)
+        app.openapi_schema = schema
+    return app.openapi_schema

@@ -1,0 +1,311 @@
+"""The inference request and response of the REST protocol, with the binary tensor data extension.
+
+Decoding makes views of the body wherever tensors come as bytes; encoding hands out views of the tensors. The texts of the errors
+are Triton's; where Triton answers 500 to malformed JSON, this server answers 400.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from kserve_v2.classification import classify
+from kserve_v2.datatypes import BY_NAME, Array, datatype_of
+from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
+from kserve_v2.raw_tensor import decode_raw_tensor, element_count, encode_raw_tensor
+from kserve_v2.rest.json_tensor import decode_json_data, encode_json_data, with_literals
+from kserve_v2.signature import request_prefix
+
+# Parameters that steer the answer's encoding, and never reach a model.
+_BINARY_DATA_OUTPUT = "binary_data_output"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFormat:
+    """How one output is to be sent: as bytes behind the JSON, and reduced to its `classification` highest values (0: whole)."""
+
+    binary: bool = False
+    classification: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseFormat:
+    """How the outputs of one answer are to be sent: those named, and all others."""
+
+    named: Mapping[str, OutputFormat] = field(default_factory=dict)
+    default: OutputFormat = OutputFormat()
+
+
+ALL_JSON = ResponseFormat()
+ALL_BINARY = ResponseFormat(default=OutputFormat(binary=True))
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedResponse:
+    """An answer's body in parts, and the length of its JSON part if binary tensors follow it (else None)."""
+
+    parts: Sequence[bytes | memoryview]
+    header_length: int | None
+
+
+def parse_json(text: bytes | memoryview) -> Any:
+    """Parse JSON. NaN and infinities are accepted as bare literals. Raises InvalidArgumentError that says where it fails."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return _parse_unusual_json(bytes(text))
+
+
+def _parse_unusual_json(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        reason = f"{error.msg} at {error.pos}" if text.strip() else "The document is empty. at 0"
+    except UnicodeDecodeError as error:
+        reason = f"invalid UTF-8 at {error.start}"
+    except RecursionError:
+        reason = "JSON nesting depth exceeds maximum allowed limit"
+    except ValueError as error:
+        reason = str(error)
+    raise InvalidArgumentError(f"failed to parse the request JSON buffer: {reason}")
+
+
+def decode_request(
+    body: bytes | bytearray, header_length: bytes | None, model_name: str, model_version: str
+) -> tuple[InferRequest, ResponseFormat]:
+    """Decode the body of an inference request.
+
+    `header_length`: value of the Inference-Header-Content-Length header, None where there is none and all is JSON. Raises
+    InvalidArgumentError that names the member or input.
+    """
+    json_length = len(body) if header_length is None else _json_length(header_length, len(body))
+    view = memoryview(body)
+    document = parse_json(view[:json_length])
+    if not isinstance(document, dict) or "inputs" not in document:
+        raise InvalidArgumentError(
+            "Unable to parse 'inputs': attempt to access non-existing object member 'inputs'"
+        )
+    request = InferRequest(model_name, {}, model_version, _string(document, "id", default=""))
+    parameters = document.get("parameters")
+    if parameters is not None or "parameters" in document:
+        request.parameters, binary = _decode_parameters(parameters)
+        response_format = ALL_BINARY if binary else ALL_JSON
+    else:
+        response_format = ALL_JSON
+    _decode_inputs(document["inputs"], view[json_length:], request)
+    outputs = document.get("outputs")
+    if outputs is not None or "outputs" in document:
+        request.requested_outputs, response_format = _decode_outputs(outputs, response_format, request)
+    return request, response_format
+
+
+def _json_length(header: bytes, body_length: int) -> int:
+    try:
+        length = int(header)
+    except ValueError:
+        raise InvalidArgumentError(
+            f"Unable to parse Inference-Header-Content-Length, got: {header.decode('latin-1')}"
+        ) from None
+    if not 0 <= length <= body_length:
+        raise InvalidArgumentError(
+            f"inference header size should be in range (0, {body_length}), got: {length}"
+        )
+    return length
+
+
+def _string(document: Mapping[str, Any], member: str, default: str | None = None) -> str:
+    value = document.get(member, default)
+    if isinstance(value, str):
+        return value
+    if member in document:
+        raise InvalidArgumentError(f"Unable to parse '{member}': attempt to access JSON non-string as string")
+    raise InvalidArgumentError(
+        f"Unable to parse '{member}': attempt to access non-existing object member '{member}'"
+    )
+
+
+def _decode_parameters(parameters: Any) -> tuple[dict[str, ParameterValue], bool]:
+    """The request's own parameters, and whether outputs are binary unless they say otherwise."""
+    if not isinstance(parameters, dict):
+        raise InvalidArgumentError("failed to get request params.: attempt to get members for non-object")
+    decoded: dict[str, ParameterValue] = {}
+    for name, value in parameters.items():
+        if name.startswith("triton_"):
+            raise InvalidArgumentError(
+                "parameter keys starting with 'triton_' are reserved for Triton usage and should not be specified."
+            )
+        if not isinstance(value, str | bool | int | float):
+            raise InvalidArgumentError(
+                f"parameter '{name}' has invalid type. It should be either 'int', 'bool', or 'string'."
+            )
+        decoded[name] = value
+    return decoded, _boolean(decoded.pop(_BINARY_DATA_OUTPUT, False), _BINARY_DATA_OUTPUT)
+
+
+def _boolean(value: Any, member: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise InvalidArgumentError(f"Unable to parse '{member}': attempt to access JSON non-boolean as boolean")
+
+
+def _unsigned(value: Any, member: str) -> int:
+    if type(value) is int and value >= 0:
+        return value
+    raise InvalidArgumentError(
+        f"Unable to parse '{member}': attempt to access JSON non-unsigned-integer as unsigned-integer"
+    )
+
+
+def _decode_inputs(inputs: Any, binary: memoryview, request: InferRequest) -> None:
+    """Add the inputs to the request. `binary` is what follows the JSON: the raw tensors in the order of `inputs`."""
+    if not isinstance(inputs, list):
+        raise InvalidArgumentError("Unable to parse 'inputs': attempt to access JSON non-array as array")
+    offset = 0
+    for item in inputs:
+        data, size = _data_source(item)
+        name = _string(item, "name")
+        datatype = BY_NAME.get(_string(item, "datatype"))
+        if datatype is None:
+            raise InvalidArgumentError(
+                f"invalid datatype for input {name}: got '{item['datatype']}', expected one of {', '.join(BY_NAME)}"
+            )
+        shape = _decode_shape(item)
+        prefix = request_prefix(request.id)
+        if name in request.inputs:
+            raise InvalidArgumentError(f"{prefix}input '{name}' already exists in request")
+        if size is None:
+            count = element_count(shape, name)
+            array = decode_json_data(data, datatype, count, name, request.model_name, prefix).reshape(shape)
+        else:
+            missing = offset + size - len(binary)
+            if missing > 0:
+                raise InvalidArgumentError(
+                    f"unexpected size for input '{name}', expecting {missing} additional bytes "
+                    f"for model '{request.model_name}'"
+                )
+            raw = binary[offset : offset + size]
+            array = decode_raw_tensor(raw, datatype, shape, name, request.model_name, prefix)
+            offset += size
+        request.inputs[name] = array
+    if offset != len(binary):
+        raise InvalidArgumentError(f"unexpected additional input data for model '{request.model_name}'")
+
+
+def _data_source(item: Any) -> tuple[Any, int | None]:
+    """An input's JSON data, or the size of its binary data; exactly one of them is there."""
+    text = (
+        "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', "
+        "'shared_memory_region' in 'parameters'. But "
+    )
+    if not isinstance(item, dict):
+        raise InvalidArgumentError(f"{text}no field is set")
+    parameters = item.get("parameters")
+    size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
+    if isinstance(parameters, dict) and "shared_memory_region" in parameters:
+        raise InvalidArgumentError("shared memory regions are not supported: send the tensor's data instead")
+    if size is None:
+        if "data" not in item:
+            raise InvalidArgumentError(f"{text}no field is set")
+        return item["data"], None
+    if "data" in item:
+        raise InvalidArgumentError(f"{text}set 'data' 'binary_data_size'")
+    return None, _unsigned(size, "binary_data_size")
+
+
+def _decode_shape(item: Mapping[str, Any]) -> list[int]:
+    shape = item.get("shape")
+    if not isinstance(shape, list):
+        problem = "JSON non-array as array" if "shape" in item else "non-existing object member 'shape'"
+        raise InvalidArgumentError(f"Unable to parse 'shape': attempt to access {problem}")
+    for size in shape:
+        if type(size) is not int or size < 0:
+            raise InvalidArgumentError(
+                "Unable to parse 'shape': attempt to access JSON non-unsigned-integer as unsigned-integer"
+            )
+    return shape
+
+
+def _decode_outputs(
+    outputs: Any, default: ResponseFormat, request: InferRequest
+) -> tuple[tuple[str, ...], ResponseFormat]:
+    """The outputs that are asked for by name, and how each is to be sent; an empty list asks for all."""
+    if not isinstance(outputs, list):
+        raise InvalidArgumentError("Unable to parse 'outputs': attempt to access JSON non-array as array")
+    named: dict[str, OutputFormat] = {}
+    for item in outputs:
+        name = _string(item if isinstance(item, dict) else {}, "name")
+        if name in named:
+            raise InvalidArgumentError(
+                f"{request_prefix(request.id)}output '{name}' already exists in request"
+            )
+        named[name] = _decode_output_format(item.get("parameters"))
+    return tuple(named), ResponseFormat(named) if named else default
+
+
+def _decode_output_format(parameters: Any) -> OutputFormat:
+    if not isinstance(parameters, dict):
+        return OutputFormat()
+    if "shared_memory_region" in parameters:
+        raise InvalidArgumentError(
+            "shared memory regions are not supported: take the output from the response instead"
+        )
+    return OutputFormat(
+        binary=_boolean(parameters.get("binary_data", False), "binary_data"),
+        classification=_unsigned(parameters.get("classification", 0), "classification"),
+    )
+
+
+def encode_response(
+    response: InferResponse,
+    response_format: ResponseFormat,
+    labels: Mapping[str, Sequence[str]],
+    *,
+    batched: bool,
+) -> EncodedResponse:
+    """Encode an answer as the request asked for it.
+
+    `labels`: label texts by output, for classification. `batched`: whether axis 0 is a batch. Raises InvalidArgumentError for
+    an output that cannot be sent as it was asked for.
+    """
+    entries: list[dict[str, Any]] = []
+    binary: list[bytes | memoryview] = []
+    for name, whole in response.outputs.items():
+        output_format = response_format.named.get(name, response_format.default)
+        array = whole
+        if output_format.classification:
+            array = classify(whole, output_format.classification, labels.get(name, ()), batched=batched)
+        entry: dict[str, Any] = {"name": name, "datatype": datatype_of(array).name, "shape": array.shape}
+        if output_format.binary:
+            raw = encode_raw_tensor(array)
+            entry["parameters"] = {"binary_data_size": len(raw)}
+            if len(raw):
+                binary.append(raw)
+        else:
+            entry["data"] = encode_json_data(array, name)
+        entries.append(entry)
+    header = _dump(_document(response, entries))
+    return EncodedResponse((header, *binary), len(header) if binary else None)
+
+
+def _document(response: InferResponse, outputs: list[dict[str, Any]]) -> dict[str, Any]:
+    document: dict[str, Any] = {"id": response.id} if response.id else {}
+    document["model_name"] = response.model_name
+    document["model_version"] = response.model_version
+    if response.parameters:
+        document["parameters"] = response.parameters
+    document["outputs"] = outputs
+    return document
+
+
+def _dump(document: dict[str, Any]) -> bytes:
+    text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    # orjson writes null for NaN and the infinities, and nothing else in an answer is null: look closer only where one is.
+    if b"null" in text:
+        for entry in document["outputs"]:
+            if "data" in entry:
+                entry["data"] = with_literals(entry["data"])
+        text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    return text

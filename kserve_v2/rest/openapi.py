@@ -1,0 +1,230 @@
+"""What the OpenAPI document says beyond the routes themselves: examples that work when pasted."""
+
+from typing import Any
+
+Json = dict[str, Any]
+Responses = dict[int | str, dict[str, Any]]
+
+DESCRIPTION = (
+    "A model server that speaks the KServe v2 / Open Inference Protocol. "
+    "`POST /v2/repository/index` lists the models, `GET /v2/models/{model_name}` says what one takes and gives."
+)
+
+
+def _content(example: Any) -> Json:
+    return {"content": {"application/json": {"example": example}}}
+
+
+def _error(description: str, example: str) -> Json:
+    return {"description": description, **_content({"error": example})}
+
+
+_NOT_FOUND = _error("Unknown model or version", "Request for unknown model: 'nosuch' is not found")
+_NOT_READY = _error(
+    "Known, but not ready", "Request for unknown model: 'add_sub' version 1 is not at ready state"
+)
+_INVALID = _error(
+    "The request does not fit the protocol or the model", "unexpected inference input 'X' for model 'add_sub'"
+)
+_LOOKUP_ERRORS: Responses = {404: _NOT_FOUND, 503: _NOT_READY}
+
+_DURATION = {"count": 12, "ns": 3456789}
+_METADATA_EXAMPLE = {
+    "name": "add_sub",
+    "versions": ["1"],
+    "platform": "onnxruntime_onnx",
+    "inputs": [
+        {"name": "INPUT0", "datatype": "INT32", "shape": [-1, 16]},
+        {"name": "INPUT1", "datatype": "INT32", "shape": [-1, 16]},
+    ],
+    "outputs": [
+        {"name": "OUTPUT0", "datatype": "INT32", "shape": [-1, 16]},
+        {"name": "OUTPUT1", "datatype": "INT32", "shape": [-1, 16]},
+    ],
+}
+
+LIVE: Responses = {200: {"description": "Live", **_content({"live": True})}}
+READY: Responses = {
+    200: {"description": "Ready", **_content({"live": True, "ready": True})},
+    400: {"description": "Not ready", **_content({"live": True, "ready": False})},
+}
+MODEL_READY: Responses = {
+    200: {"description": "Ready", **_content({"name": "add_sub", "ready": True})},
+    400: _error("Not ready, or unknown", "Model version not ready"),
+    404: _error("The version is no number", "Not Found"),
+}
+SERVER_METADATA: Responses = {
+    200: {
+        "description": "Server metadata",
+        **_content(
+            {"name": "kserve-v2", "version": "0.1.0", "extensions": ["binary_tensor_data", "statistics"]}
+        ),
+    }
+}
+MODEL_METADATA: Responses = {
+    200: {"description": "Model metadata", **_content(_METADATA_EXAMPLE)},
+    **_LOOKUP_ERRORS,
+}
+MODEL_CONFIG: Responses = {
+    200: {
+        "description": "Model configuration",
+        **_content(
+            {"name": "add_sub", "platform": "onnxruntime_onnx", "backend": "onnxruntime", "max_batch_size": 8}
+        ),
+    },
+    **_LOOKUP_ERRORS,
+}
+STATISTICS: Responses = {
+    200: {
+        "description": "Statistics",
+        **_content({
+            "model_stats": [{
+                "name": "add_sub",
+                "version": "1",
+                "inference_count": 12,
+                "execution_count": 3,
+                "inference_stats": {"success": _DURATION, "queue": _DURATION, "compute_infer": _DURATION},
+            }]
+        }),
+    },
+    400: _error("Unknown, or not ready", "requested model 'nosuch' is not available"),
+    404: _error("The version is no number", "Not Found"),
+}  # fmt: skip
+
+
+def _body(example: Any, *, required: bool = False) -> Json:
+    content = {"application/json": {"schema": {"type": "object"}, "example": example}}
+    return {"openapi_extra": {"requestBody": {"required": required, "content": content}}}
+
+
+_EXPLICIT_ONLY = _error(
+    "The server does not run with --model-control-mode=explicit",
+    "explicit model load / unload is not allowed: start the server with --model-control-mode=explicit",
+)
+INDEX: Json = {
+    "responses": {
+        200: {"description": "Index", **_content([{"name": "add_sub", "version": "1", "state": "READY"}])},
+        400: _error("Malformed body", "Invalid value for 'ready': expected a boolean"),
+    },
+    **_body({"ready": False}),
+}
+LOAD: Json = {
+    "responses": {
+        200: {"description": "Loaded and ready"},
+        400: _error(
+            "The model cannot be loaded",
+            "load failed for model 'add_sub': version 1 is at UNAVAILABLE state: …",
+        ),
+        404: _error("No such directory", "failed to load 'nosuch', failed to poll from model repository: …"),
+        501: _error(
+            "Not supported", "load parameter 'file:1/model.py': uploading model files is not supported"
+        ),
+        503: _EXPLICIT_ONLY,
+    },
+    **_body({}),
+}
+UNLOAD: Json = {
+    "responses": {
+        200: {"description": "Unloaded, or about to be"},
+        400: INDEX["responses"][400],
+        503: _EXPLICIT_ONLY,
+    },
+    **_body({}),
+}
+
+_NUMBERS = list(range(16))
+_TENSOR_SCHEMA: Json = {
+    "type": "object",
+    "required": ["name", "datatype", "shape"],
+    "properties": {
+        "name": {"type": "string"},
+        "datatype": {
+            "type": "string",
+            "description": "BOOL, INT8…INT64, UINT8…UINT64, FP16, FP32, FP64, BF16 or BYTES",
+        },
+        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+        "data": {
+            "type": "array",
+            "description": "Elements in row-major order, nested in any way",
+            "items": {},
+        },
+        "parameters": {"type": "object"},
+    },
+}
+_INFER_REQUEST: Json = {
+    "type": "object",
+    "required": ["inputs"],
+    "properties": {
+        "id": {"type": "string"},
+        "parameters": {"type": "object"},
+        "inputs": {"type": "array", "items": _TENSOR_SCHEMA},
+        "outputs": {"type": "array", "items": {"type": "object", "required": ["name"]}},
+    },
+}
+_INFER_EXAMPLE = {
+    "id": "42",
+    "inputs": [
+        {"name": "INPUT0", "datatype": "INT32", "shape": [1, 16], "data": _NUMBERS},
+        {"name": "INPUT1", "datatype": "INT32", "shape": [1, 16], "data": [1] * 16},
+    ],
+}
+_INFER_ANSWER = {
+    "id": "42",
+    "model_name": "add_sub",
+    "model_version": "1",
+    "outputs": [
+        {
+            "name": "OUTPUT0",
+            "datatype": "INT32",
+            "shape": [1, 16],
+            "data": [number + 1 for number in _NUMBERS],
+        },
+        {
+            "name": "OUTPUT1",
+            "datatype": "INT32",
+            "shape": [1, 16],
+            "data": [number - 1 for number in _NUMBERS],
+        },
+    ],
+}
+
+
+def _infer_path(*names: str) -> Json:
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+    ]
+    operation = {
+        "tags": ["inference"],
+        "summary": "Infer",
+        "description": "Answers one inference request. With the header Inference-Header-Content-Length, raw tensors follow "
+        "the JSON (binary tensor data extension).",
+        "operationId": "_".join(("infer", *names)),
+        "parameters": parameters,
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": _INFER_REQUEST, "example": _INFER_EXAMPLE},
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            },
+        },
+        "responses": {
+            "200": {"description": "The outputs", **_content(_INFER_ANSWER)},
+            "400": _INVALID,
+            "404": _NOT_FOUND,
+            "413": _error(
+                "The body is too large", "request of 100000000 bytes exceeds the maximum allowed input size …"
+            ),
+            "500": _error(
+                "The model failed", "Failed to process the request(s) for model 'add_sub_0', message: …"
+            ),
+            "501": _error("Not supported", "Unsupported compression type"),
+            "503": _error("Not ready, or overloaded", "Exceeds maximum queue size"),
+        },
+    }
+    return {"post": operation}
+
+
+INFER_PATHS: Json = {
+    "/v2/models/{model_name}/infer": _infer_path("model_name"),
+    "/v2/models/{model_name}/versions/{version}/infer": _infer_path("model_name", "version"),
+}

@@ -1,0 +1,195 @@
+"""Inference messages of the gRPC protocol to requests and back. Protobuf objects stop here.
+
+Outputs always travel in `raw_output_contents`, as Triton's do. The texts of the errors are Triton's.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from kserve_v2._generated import grpc_service_pb2 as pb
+from kserve_v2.bytes_tensor import bytes_array
+from kserve_v2.classification import classify
+from kserve_v2.datatypes import BY_NAME, BYTES, Array, Datatype, datatype_of
+from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
+from kserve_v2.raw_tensor import decode_raw_tensor, element_count, encode_raw_tensor
+from kserve_v2.signature import request_prefix
+
+_CONTENTS_FIELDS = tuple(field.name for field in pb.InferTensorContents.DESCRIPTOR.fields)
+
+# Accepted on every request, with an effect on streams alone.
+_EMPTY_FINAL_RESPONSE = "triton_enable_empty_final_response"
+
+
+def decode_request(message: pb.ModelInferRequest) -> tuple[InferRequest, dict[str, int]]:
+    """The request, and how many classes are asked for of the outputs that are to be classified.
+
+    Arrays of raw contents are views of their bytes. Raises InvalidArgumentError that names the tensor or parameter.
+    """
+    request = InferRequest(
+        message.model_name, {}, message.model_version, message.id, _decode_parameters(message.parameters)
+    )
+    # Every access to an element of this field makes a new bytes object: read each once.
+    raw_contents = list(message.raw_input_contents)
+    for index, tensor in enumerate(message.inputs):
+        name = tensor.name
+        if name in request.inputs:
+            raise InvalidArgumentError(
+                f"{request_prefix(request.id)}input '{name}' already exists in request"
+            )
+        if raw_contents:
+            if tensor.HasField("contents"):
+                raise InvalidArgumentError(
+                    f"contents field must not be specified when using raw_input_contents for '{name}' "
+                    f"for model '{request.model_name}'"
+                )
+            raw = raw_contents[index] if index < len(raw_contents) else None
+        else:
+            raw = None
+        request.inputs[name] = _decode_input(tensor, raw, request)
+    classes: dict[str, int] = {}
+    if message.outputs:
+        request.requested_outputs, classes = _decode_outputs(message.outputs, request)
+    return request, classes
+
+
+def _decode_input(
+    tensor: pb.ModelInferRequest.InferInputTensor, raw: bytes | None, request: InferRequest
+) -> Array:
+    name, model_name = tensor.name, request.model_name
+    if "shared_memory_region" in tensor.parameters:
+        raise InvalidArgumentError(
+            f"input '{name}' for model '{model_name}': shared memory regions are not supported, send the data instead"
+        )
+    if raw is None and not tensor.HasField("contents"):
+        raise InvalidArgumentError(
+            f"unable to find data for input tensor '{name}' for model '{model_name}' in request."
+        )
+    datatype = BY_NAME.get(tensor.datatype)
+    if datatype is None:
+        raise InvalidArgumentError(
+            f"invalid datatype for input {name}: got '{tensor.datatype}', expected one of {', '.join(BY_NAME)}"
+        )
+    shape = list(tensor.shape)
+    prefix = request_prefix(request.id)
+    if raw is not None:
+        return decode_raw_tensor(raw, datatype, shape, name, model_name, prefix)
+    return _decode_contents(tensor.contents, datatype, shape, name, model_name, prefix)
+
+
+def _decode_contents(
+    contents: pb.InferTensorContents,
+    datatype: Datatype,
+    shape: Sequence[int],
+    name: str,
+    model_name: str,
+    prefix: str,
+) -> Array:
+    """An array of a typed contents field. Raises InvalidArgumentError if another field is filled, or the count is wrong."""
+    count = element_count(shape, name)
+    for field in _CONTENTS_FIELDS:
+        if field != datatype.contents_field and len(getattr(contents, field)):
+            raise InvalidArgumentError(
+                f"unexpected explicit tensor data for input tensor '{name}' for model '{model_name}': {field} is filled, "
+                f"but datatype '{datatype.name}' expects {datatype.contents_field or 'raw_input_contents'}"
+            )
+    values = getattr(contents, datatype.contents_field) if datatype.contents_field else ()
+    if datatype is BYTES:
+        return bytes_array(list(values), count, name, model_name, prefix).reshape(shape)
+    if len(values) != count:
+        size = datatype.item_size
+        raise InvalidArgumentError(
+            f"{prefix}input byte size mismatch for input '{name}' for model '{model_name}'. "
+            f"Expected {count * size}, got {len(values) * size}"
+        )
+    try:
+        return np.array(values, dtype=datatype.dtype).reshape(shape)
+    except OverflowError:
+        limits = np.iinfo(datatype.dtype)
+        raise InvalidArgumentError(
+            f"{prefix}input '{name}' for model '{model_name}' has a value out of range for {datatype.name} "
+            f"[{limits.min}, {limits.max}]"
+        ) from None
+
+
+def _decode_parameters(parameters: Mapping[str, pb.InferParameter]) -> dict[str, ParameterValue]:
+    decoded: dict[str, ParameterValue] = {}
+    for name, parameter in parameters.items():
+        kind = parameter.WhichOneof("parameter_choice")
+        if kind is None:
+            raise InvalidArgumentError(
+                f"invalid value type for '{name}' parameter, expected int64_param, bool_param, or string_param."
+            )
+        if name == _EMPTY_FINAL_RESPONSE:
+            continue
+        if name.startswith("triton_"):
+            raise InvalidArgumentError(
+                "parameter keys starting with 'triton_' are reserved for Triton usage. Only the following keys starting "
+                f"with 'triton_' are allowed: {_EMPTY_FINAL_RESPONSE}"
+            )
+        decoded[name] = getattr(parameter, kind)
+    return decoded
+
+
+def _decode_outputs(
+    outputs: Sequence[pb.ModelInferRequest.InferRequestedOutputTensor], request: InferRequest
+) -> tuple[tuple[str, ...], dict[str, int]]:
+    names: list[str] = []
+    classes: dict[str, int] = {}
+    for output in outputs:
+        if output.name in names:
+            raise InvalidArgumentError(
+                f"{request_prefix(request.id)}output '{output.name}' already exists in request"
+            )
+        names.append(output.name)
+        if output.parameters:
+            if "shared_memory_region" in output.parameters:
+                raise InvalidArgumentError(
+                    f"output '{output.name}' for model '{request.model_name}': shared memory regions are not supported"
+                )
+            count = _decode_classification(output.parameters)
+            if count:
+                classes[output.name] = count
+    return tuple(names), classes
+
+
+def _decode_classification(parameters: Mapping[str, pb.InferParameter]) -> int:
+    if "classification" not in parameters:
+        return 0
+    parameter = parameters["classification"]
+    if parameter.WhichOneof("parameter_choice") != "int64_param":
+        raise InvalidArgumentError("invalid value type for 'classification' parameter, expected int64_param")
+    if parameter.int64_param <= 0:
+        raise InvalidArgumentError("invalid value for 'classification' parameter, expected > 0")
+    return parameter.int64_param
+
+
+def encode_response(
+    response: InferResponse, classes: Mapping[str, int], labels: Mapping[str, Sequence[str]], *, batched: bool
+) -> pb.ModelInferResponse:
+    """The answer as a message. `classes`: outputs to be classified; `labels`: label texts by output."""
+    message = pb.ModelInferResponse(
+        model_name=response.model_name, model_version=response.model_version, id=response.id
+    )
+    for name, whole in response.outputs.items():
+        array = whole
+        if name in classes:
+            array = classify(whole, classes[name], labels.get(name, ()), batched=batched)
+        message.outputs.add(name=name, datatype=datatype_of(array).name, shape=array.shape)
+        message.raw_output_contents.append(bytes(encode_raw_tensor(array)))
+    for name, value in response.parameters.items():
+        encode_parameter(message.parameters[name], value)
+    return message
+
+
+def encode_parameter(parameter: pb.InferParameter, value: ParameterValue) -> None:
+    """Set a parameter from a Python value."""
+    if isinstance(value, bool):
+        parameter.bool_param = value
+    elif isinstance(value, int):
+        parameter.int64_param = value
+    elif isinstance(value, float):
+        parameter.double_param = value
+    else:
+        parameter.string_param = value

@@ -1,0 +1,88 @@
+"""Server reflection: lets grpcurl and its kind call the server without our proto files. Both versions of the service."""
+
+from collections.abc import AsyncIterator
+from types import ModuleType
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import FileDescriptor
+
+from kserve_v2._generated import reflection_pb2, reflection_v1_pb2
+from kserve_v2._generated._pool import POOL
+from kserve_v2.rpc.status import Context, streaming
+
+# The stubs of protobuf leave the pool's methods untyped.
+_POOL: Any = POOL
+
+SERVICES = {
+    "grpc.reflection.v1.ServerReflection": reflection_v1_pb2,
+    "grpc.reflection.v1alpha.ServerReflection": reflection_pb2,
+}
+
+
+def reflection_handlers(service_names: list[str]) -> list[grpc.GenericRpcHandler[Any, Any]]:
+    """Both reflection services, for a server of `service_names`."""
+    names = sorted({*service_names, *SERVICES})
+    return [
+        grpc.method_handlers_generic_handler(
+            service,
+            {"ServerReflectionInfo": streaming(_Reflection(pb, names).info, pb.ServerReflectionRequest)},
+        )
+        for service, pb in SERVICES.items()
+    ]
+
+
+class _Reflection:
+    """One version of the service; the versions differ in their package name only."""
+
+    def __init__(self, pb: ModuleType, names: list[str]) -> None:
+        self._pb: Any = pb
+        self._names = names
+
+    async def info(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+        """One answer for each request of the stream."""
+        async for request in requests:
+            response = self._pb.ServerReflectionResponse(original_request=request)
+            self._answer(request, response)
+            yield response
+
+    def _answer(self, request: Any, response: Any) -> None:
+        kind = request.WhichOneof("message_request")
+        if kind == "list_services":
+            response.list_services_response.service.extend(
+                self._pb.ServiceResponse(name=name) for name in self._names
+            )
+            return
+        try:
+            if kind == "file_by_filename":
+                found = _POOL.FindFileByName(request.file_by_filename)
+            elif kind == "file_containing_symbol":
+                found = _POOL.FindFileContainingSymbol(request.file_containing_symbol)
+            else:
+                self._fail(
+                    response,
+                    grpc.StatusCode.UNIMPLEMENTED,
+                    f"{kind} is not supported: there are no extensions",
+                )
+                return
+        except KeyError:
+            self._fail(response, grpc.StatusCode.NOT_FOUND, f"not found: {getattr(request, kind)}")
+            return
+        response.file_descriptor_response.file_descriptor_proto.extend(_with_dependencies(found))
+
+    @staticmethod
+    def _fail(response: Any, code: grpc.StatusCode, message: str) -> None:
+        response.error_response.error_code = code.value[0]
+        response.error_response.error_message = message
+
+
+def _with_dependencies(file: FileDescriptor) -> list[bytes]:
+    """The serialized descriptors of a file and of all that it imports."""
+    files: dict[str, FileDescriptor] = {}
+    waiting = [file]
+    while waiting:
+        current = waiting.pop()
+        if current.name not in files:
+            files[current.name] = current
+            waiting.extend(current.dependencies)
+    return [current.serialized_pb for current in files.values()]

@@ -1,0 +1,76 @@
+"""Errors as gRPC statuses: the one place where an exception becomes a code and its details."""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from kserve_v2.errors import InternalError, ServingError
+
+logger = logging.getLogger(__name__)
+
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
+Context = grpc.aio.ServicerContext[Any, Any]
+
+_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def unary(
+    answer: Callable[[Request, Context], Awaitable[Response]], request_type: type[Request]
+) -> grpc.RpcMethodHandler[Request, Response]:
+    """A unary RPC: `answer` returns the response or raises a ServingError."""
+
+    async def call(request: Request, context: Context) -> Response:
+        try:
+            return await answer(request, context)
+        except ServingError as error:
+            await abort(context, error)
+        except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
+            await abort(context, unexpected(error))
+        raise AssertionError("abort raises")
+
+    return grpc.unary_unary_rpc_method_handler(
+        call,
+        request_deserializer=request_type.FromString,
+        response_serializer=_serialize,
+    )
+
+
+def streaming(
+    answer: Callable[[AsyncIterator[Request], Context], AsyncIterator[Response]], request_type: type[Request]
+) -> grpc.RpcMethodHandler[Request, Response]:
+    """An RPC that streams both ways."""
+    return grpc.stream_stream_rpc_method_handler(
+        answer,
+        request_deserializer=request_type.FromString,
+        response_serializer=_serialize,
+    )
+
+
+def server_streaming(
+    answer: Callable[[Request, Context], AsyncIterator[Response]], request_type: type[Request]
+) -> grpc.RpcMethodHandler[Request, Response]:
+    """An RPC that streams its responses."""
+    return grpc.unary_stream_rpc_method_handler(
+        answer,
+        request_deserializer=request_type.FromString,
+        response_serializer=_serialize,
+    )
+
+
+def _serialize(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+async def abort(context: Context, error: ServingError) -> None:
+    """End the RPC with the status of `error`. Raises, as grpc wants it."""
+    await context.abort(_CODES[error.code.value.grpc], error.message)
+
+
+def unexpected(error: Exception) -> ServingError:
+    """Log a defect of ours, and make the error that the client gets instead: no traceback, path or internal name."""
+    logger.error("unexpected error in the gRPC front end", exc_info=error)
+    return InternalError("internal error: the server's log has the details")

@@ -1,0 +1,217 @@
+"""The composition root: builds everything, and decides the order of start and stop. The only module that knows all others."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from kserve_v2 import console, logs
+from kserve_v2.http_server import HttpServer, bind
+from kserve_v2.inference import InferenceService
+from kserve_v2.messages import IndexEntry
+from kserve_v2.metrics import MetricsApp
+from kserve_v2.plugins import BackendRegistry
+from kserve_v2.repository.manager import ModelManager
+from kserve_v2.repository.prepare import RepositoryOptions
+from kserve_v2.rest.app import create_app
+from kserve_v2.rest.protocol import DisconnectAwareProtocol
+from kserve_v2.rpc.server import GrpcServer
+from kserve_v2.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+class StartupError(Exception):
+    """The server cannot start; the text is for the person who started it."""
+
+
+class Server:
+    """One server process. Made, started and stopped on one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        registry = BackendRegistry()
+        options = RepositoryOptions(
+            roots=settings.model_repository,
+            backend_settings={name: settings.backend_settings(name) for name in registry.names},
+            auto_complete=not settings.disable_auto_complete_config,
+            config_name=settings.model_config_name,
+        )
+        self.manager = ModelManager(options, registry, settings.model_load_thread_count)
+        self.service = InferenceService(
+            self.manager,
+            server_id=settings.id,
+            explicit=settings.model_control_mode == "explicit",
+            strict_readiness=settings.strict_readiness,
+        )
+        self._http: HttpServer | None = None
+        self._metrics: HttpServer | None = None
+        self._grpc: GrpcServer | None = None
+        self.urls: dict[str, str] = {}
+
+    async def start(self) -> None:
+        """Bind, load the models, then listen. Raises StartupError."""
+        try:
+            self._bind()
+        except OSError as error:
+            raise StartupError(str(error)) from error
+        await self._load_models()
+        # What is alive now stays alive: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        for server in (self._http, self._grpc, self._metrics):
+            if server is not None:
+                await server.start()
+
+    def _bind(self) -> None:
+        """Take all ports before the models are loaded: a port in use should not be found out minutes later."""
+        settings = self._settings
+        if settings.allow_http:
+            app = create_app(self.service, settings.http_max_input_size)
+            bound = bind(settings.http_address, settings.http_port)
+            self._http = HttpServer(app, bound, DisconnectAwareProtocol)
+            self.urls["REST"] = f"http://{_reachable(settings.http_address)}:{self._http.port}"
+        if settings.allow_grpc:
+            self._grpc = GrpcServer(self.service, settings.http_max_input_size)
+            port = self._grpc.bind(settings.grpc_address, settings.grpc_port)
+            self.urls["gRPC"] = f"{_reachable(settings.grpc_address)}:{port}"
+        if settings.allow_metrics:
+            bound = bind(settings.metrics_address, settings.metrics_port)
+            self._metrics = HttpServer(MetricsApp(self.manager), bound)
+            self.urls["Metrics"] = (
+                f"http://{_reachable(settings.metrics_address)}:{self._metrics.port}/metrics"
+            )
+
+    async def _load_models(self) -> None:
+        settings = self._settings
+        try:
+            names = await self.manager.names()
+        except OSError as error:
+            raise StartupError(
+                f"cannot read the model repository: {error.filename}: {error.strerror}"
+            ) from error
+        if settings.model_control_mode == "explicit" and "*" not in settings.load_model:
+            names = list(dict.fromkeys(settings.load_model))
+        results = await asyncio.gather(*(self.manager.load(name) for name in names), return_exceptions=True)
+        failed = [name for name, result in zip(names, results, strict=True) if isinstance(result, Exception)]
+        if failed and settings.exit_on_error:
+            print(console.models_table(await self.manager.index()), flush=True)
+            raise StartupError(
+                f"failed to load {', '.join(failed)}; --exit-on-error=false serves the other models all the same"
+            )
+
+    async def banner(self) -> str:
+        """What the person who started the server is told when it answers."""
+        entries = await self.manager.index()
+        urls = {**self.urls, "API docs": f"{self.urls['REST']}/docs"} if "REST" in self.urls else self.urls
+        return console.ready_banner(entries, urls, self._example(entries))
+
+    def _example(self, entries: list[IndexEntry]) -> str | None:
+        """A request to paste: for a model with a sample of its own if there is one."""
+        if "REST" not in self.urls:
+            return None
+        lines: list[str] = []
+        for name in dict.fromkeys(entry.name for entry in entries if entry.state == "READY"):
+            directory = self.manager.acquire(name).path
+            line = console.example_curl(self.urls["REST"], self.service.model_metadata(name), directory)
+            if line is not None and (directory / "sample_request.json").is_file():
+                return line
+            lines += [line] if line else []
+        return lines[0] if lines else None
+
+    async def stop(self) -> bool:
+        """Not ready at once; finish what is under way within the exit time-out; unload. False: the time was not enough."""
+        grace = self._settings.exit_timeout_secs
+        self.service.exit()
+        try:
+            async with asyncio.timeout(grace):
+                await self.manager.drain()
+        except TimeoutError:
+            logger.warning("the exit time-out of %d s has passed: giving up what is still under way", grace)
+            finished = False
+        else:
+            finished = True
+        await asyncio.gather(
+            *(server.stop(1) for server in (self._http, self._grpc, self._metrics) if server)
+        )
+        try:
+            async with asyncio.timeout(None if finished else 1):
+                await self.manager.stop()
+        except TimeoutError:
+            return False
+        return finished
+
+
+def _reachable(address: str) -> str:
+    """An address that a client on this machine can use."""
+    host = _LOOPBACK.get(address, address)
+    return f"[{host}]" if ":" in host else host
+
+
+def run(settings: Settings) -> int:
+    """Serve until a signal comes. Returns the exit status of the process."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_serve(settings))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop  # noqa: PLC0415 - there is none for Windows
+
+    return uvloop.new_event_loop
+
+
+async def _serve(settings: Settings) -> int:
+    stopping = _stop_on_signals()
+    server = Server(settings)
+    starting = asyncio.create_task(server.start())
+    stopped = asyncio.create_task(stopping.wait())
+    await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        _leave("stopped while models were loading", 1)
+    try:
+        starting.result()
+    except StartupError as error:
+        stopped.cancel()
+        print(f"error: {error}", file=sys.stderr)
+        await server.stop()
+        return 1
+    print(await server.banner(), flush=True)
+    await stopped
+    logger.info("stopping: requests under way are finished first, for up to %d s", settings.exit_timeout_secs)
+    if not await server.stop():
+        _leave("requests were still under way", 1)
+    return 0
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """An event that the first SIGINT or SIGTERM sets. A second one ends the process there and then."""
+    stopping = asyncio.Event()
+
+    def on_signal() -> None:
+        if stopping.is_set():
+            _leave("a second signal came", 1)
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if sys.platform == "win32":
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(on_signal))
+        else:
+            loop.add_signal_handler(number, on_signal)
+    return stopping
+
+
+def _leave(why: str, status: int) -> None:
+    """End the process without waiting for its threads: one of them may be inside a model that never returns."""
+    logger.warning("leaving at once: %s", why)
+    logs.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
