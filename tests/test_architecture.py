@@ -1,0 +1,191 @@
+"""The layers, enforced: every import in the source is checked against the tables below."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Top to bottom. A module, or package, imports from rows below its own, never from its own row or above.
+LAYERS = (
+    "__main__",
+    "cli",
+    "server",
+    "rest | rpc | metrics | http_server | console",
+    "inference",
+    "repository",
+    "scheduling | config | plugins | threads",
+    "statistics | signature",
+    "backend | classification | raw_tensor | logs",
+    "bytes_tensor | settings",
+    "messages | options | triton_options",
+    "datatypes",
+    "errors | _generated",
+)
+
+# These are further restricted, to the importers named here.
+ONLY_IMPORTED_BY = {
+    "kserve_v2.settings": {"cli", "server", "console", "logs"},  # everything else is handed what it needs
+    "kserve_v2.options": {"cli", "settings"},
+    "kserve_v2.triton_options": {"settings"},
+    "kserve_v2._generated.grpc_service_pb2": {"rpc"},  # protocol objects stop at the codec
+    "fastapi": {"rest"},
+    "starlette": {"rest", "http_server", "metrics"},
+    "uvicorn": {"rest", "http_server"},
+    "grpc": {"rpc"},
+    "prometheus_client": {"metrics"},
+}
+
+# What a backend may know of the server; a third party's plug-in gets no more than ours.
+BACKEND_CONTRACT = {"kserve_v2.backend", "kserve_v2.errors", "kserve_v2.messages", "kserve_v2.datatypes"}
+
+FRAMEWORKS = {"torch", "onnxruntime", "onnx", "safetensors", "kserve_v2_backends", "backends"}
+DESERIALIZERS = {"pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib"}
+
+# Names that `import kserve_v2` offers.
+PUBLIC_NAMES: set[str] = set()
+
+
+class Import(NamedTuple):
+    path: Path
+    line: int
+    module: str
+    """Dotted and absolute; `from a import b` counts as `a.b`."""
+
+    def __str__(self) -> str:
+        return f"{self.path.relative_to(ROOT)}:{self.line} imports {self.module}"
+
+
+def sources(*folders: str) -> list[Path]:
+    return sorted(
+        path for folder in folders for path in (ROOT / folder).rglob("*.py") if "_generated" not in path.parts
+    )
+
+
+def imports(path: Path) -> Iterator[Import]:
+    """Every import in a file."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    for line, module in read_imports(path.read_text(encoding="utf-8"), package):
+        yield Import(path, line, module)
+
+
+def read_imports(code: str, package: tuple[str, ...]) -> Iterator[tuple[int, str]]:
+    """Line and module of every import in `code`, also inside functions and under TYPE_CHECKING."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*start, *([node.module] if node.module else [])])
+            yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
+
+
+def unit(path: Path) -> str:
+    """The row entry that a file of `kserve_v2` belongs to: its package or, at top level, its own name."""
+    return path.relative_to(ROOT / "kserve_v2").parts[0].removesuffix(".py")
+
+
+def within(module: str, parent: str) -> bool:
+    return module == parent or module.startswith(parent + ".")
+
+
+LEVELS = {name: level for level, row in enumerate(LAYERS) for name in row.split(" | ")}
+SERVER_IMPORTS = [found for path in sources("kserve_v2") for found in imports(path)]
+BACKEND_IMPORTS = [found for path in sources("backends") for found in imports(path)]
+
+
+def test_every_module_has_a_layer() -> None:
+    units = {unit(path) for path in sources("kserve_v2")} - {"__init__"}
+    assert sorted(units - set(LEVELS)) == []
+
+
+def test_modules_import_only_from_layers_below() -> None:
+    wrong = []
+    for found in SERVER_IMPORTS:
+        importer, (top, _, rest) = unit(found.path), found.module.partition(".")
+        target = rest.partition(".")[0]
+        if (
+            top == "kserve_v2"
+            and target
+            and importer not in (target, "__init__")
+            and LEVELS[importer] >= LEVELS[target]
+        ):
+            wrong.append(str(found))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("module", sorted(ONLY_IMPORTED_BY))
+def test_restricted_modules_are_imported_only_where_they_belong(module: str) -> None:
+    allowed = ONLY_IMPORTED_BY[module]
+    assert [str(f) for f in SERVER_IMPORTS if within(f.module, module) and unit(f.path) not in allowed] == []
+
+
+def test_the_server_imports_no_framework_and_no_backend() -> None:
+    assert [str(f) for f in SERVER_IMPORTS if f.module.partition(".")[0] in FRAMEWORKS] == []
+
+
+def test_backends_import_only_the_contract() -> None:
+    wrong = [
+        str(found)
+        for found in BACKEND_IMPORTS
+        if within(found.module, "kserve_v2")
+        and not any(within(found.module, allowed) for allowed in BACKEND_CONTRACT)
+    ]
+    assert wrong == []
+
+
+def test_the_conformance_suite_knows_no_server() -> None:
+    wrong = [f for path in sources("conformance") for f in imports(path) if within(f.module, "kserve_v2")]
+    assert list(map(str, wrong)) == []
+
+
+def test_nothing_is_unpickled() -> None:
+    found = [f for f in (*SERVER_IMPORTS, *BACKEND_IMPORTS) if f.module.partition(".")[0] in DESERIALIZERS]
+    assert list(map(str, found)) == []
+
+
+@pytest.mark.parametrize("path", sources("backends"), ids=lambda path: path.name)
+def test_torch_load_reads_weights_only(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+            assert "weights_only=True" in map(ast.unparse, node.keywords), f"{path.name}:{node.lineno}"
+
+
+def test_the_server_never_sleeps() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sources("kserve_v2")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "time.sleep"
+    ]
+    assert wrong == []
+    assert [str(found) for found in SERVER_IMPORTS if found.module == "time.sleep"] == []
+
+
+def test_the_public_names_are_these() -> None:
+    tree = ast.parse((ROOT / "kserve_v2" / "__init__.py").read_text(encoding="utf-8"))
+    names: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names.update(alias.asname or alias.name for alias in node.names)
+        elif isinstance(node, ast.Assign):
+            names.update(ast.unparse(target) for target in node.targets)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+    assert {name for name in names if not name.startswith("_")} == PUBLIC_NAMES
+
+
+def test_the_reader_of_imports_sees_all_of_them() -> None:
+    code = """
+import a.b, c as d
+from . import e
+from .f import g
+from ..h import i
+def inner():
+    from k import l
+"""
+    found = [module for _, module in read_imports(code, ("kserve_v2", "rest"))]
+    assert found == ["a.b", "c", "kserve_v2.rest.e", "kserve_v2.rest.f.g", "kserve_v2.h.i", "k.l"]
