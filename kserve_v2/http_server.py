@@ -35,7 +35,7 @@ class HttpServer:
         self._socket = bound
         config = uvicorn.Config(
             app,
-            http=protocol,  # type: ignore[arg-type]
+            http=protocol,
             ws="none",
             lifespan="off",
             log_config=None,

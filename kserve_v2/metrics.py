@@ -68,13 +68,7 @@ def families(models: Sequence[LoadedModel]) -> Iterator[Family]:
         "compute_output": "Time of preparing outputs",
     }
     for name, text in durations.items():
-        attribute = "success" if name == "request" else name
-        yield _counter(
-            models,
-            f"nv_inference_{name}_duration_us",
-            f"{text}, in microseconds",
-            lambda s, attribute=attribute: getattr(s, attribute).ns // 1000,
-        )
+        yield _duration(models, name, f"{text}, in microseconds")
     yield _pending(models)
     yield _batch_reasons(models)
     yield _batch_sizes(models)
@@ -91,6 +85,14 @@ def _counter(
     for model in models:
         family.add(_labels(model), value(model.statistics))
     return family
+
+
+def _duration(models: Sequence[LoadedModel], name: str, text: str) -> Family:
+    """One of the durations of the statistics; `request` is that of success."""
+    attribute = "success" if name == "request" else name
+    return _counter(
+        models, f"nv_inference_{name}_duration_us", text, lambda s: int(getattr(s, attribute).ns) // 1000
+    )
 
 
 def _failures(models: Sequence[LoadedModel]) -> Family:

@@ -18,7 +18,7 @@ class HealthServicer:
     def __init__(self, service: InferenceService) -> None:
         self._service = service
 
-    def handlers(self) -> grpc.GenericRpcHandler[Any, Any]:
+    def handlers(self) -> "grpc.GenericRpcHandler[Any, Any]":
         """The service as grpc takes it."""
         return grpc.method_handlers_generic_handler(
             SERVICE_NAME,

@@ -20,7 +20,7 @@ SERVICES = {
 }
 
 
-def reflection_handlers(service_names: list[str]) -> list[grpc.GenericRpcHandler[Any, Any]]:
+def reflection_handlers(service_names: list[str]) -> "list[grpc.GenericRpcHandler[Any, Any]]":
     """Both reflection services, for a server of `service_names`."""
     names = sorted({*service_names, *SERVICES})
     return [

@@ -21,7 +21,7 @@ class InferenceServicer:
     def __init__(self, service: InferenceService) -> None:
         self._service = service
 
-    def handlers(self) -> grpc.GenericRpcHandler[Any, Any]:
+    def handlers(self) -> "grpc.GenericRpcHandler[Any, Any]":
         """The service as grpc takes it. RPCs that are not in the table are UNIMPLEMENTED."""
         return grpc.method_handlers_generic_handler(
             SERVICE_NAME,

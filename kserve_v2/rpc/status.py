@@ -20,7 +20,7 @@ _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.Statu
 
 def unary(
     answer: Callable[[Request, Context], Awaitable[Response]], request_type: type[Request]
-) -> grpc.RpcMethodHandler[Request, Response]:
+) -> "grpc.RpcMethodHandler[Request, Response]":
     """A unary RPC: `answer` returns the response or raises a ServingError."""
 
     async def call(request: Request, context: Context) -> Response:
@@ -41,7 +41,7 @@ def unary(
 
 def streaming(
     answer: Callable[[AsyncIterator[Request], Context], AsyncIterator[Response]], request_type: type[Request]
-) -> grpc.RpcMethodHandler[Request, Response]:
+) -> "grpc.RpcMethodHandler[Request, Response]":
     """An RPC that streams both ways."""
     return grpc.stream_stream_rpc_method_handler(
         answer,
@@ -52,7 +52,7 @@ def streaming(
 
 def server_streaming(
     answer: Callable[[Request, Context], AsyncIterator[Response]], request_type: type[Request]
-) -> grpc.RpcMethodHandler[Request, Response]:
+) -> "grpc.RpcMethodHandler[Request, Response]":
     """An RPC that streams its responses."""
     return grpc.unary_stream_rpc_method_handler(
         answer,

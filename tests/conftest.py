@@ -1,0 +1,134 @@
+"""Servers for tests: real processes on real sockets, on ports that the system chooses."""
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+_URL_LINE = re.compile(r"^(REST|gRPC|Metrics) +(\S+)$")
+
+
+@dataclass
+class RunningServer:
+    """One server process that answers."""
+
+    process: subprocess.Popen[str]
+    output: list[str]
+    log_path: Path
+    urls: dict[str, str]
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30))
+
+    @property
+    def rest(self) -> str:
+        """`http://host:port`"""
+        return self.urls["REST"]
+
+    @property
+    def grpc(self) -> str:
+        """`host:port`"""
+        return self.urls["gRPC"]
+
+    @property
+    def metrics(self) -> str:
+        """URL of the metrics."""
+        return self.urls["Metrics"]
+
+    @property
+    def log(self) -> str:
+        """What the server has written to stderr so far."""
+        return self.log_path.read_text()
+
+    def get(self, path: str) -> httpx.Response:
+        """GET from the REST port."""
+        return self.client.get(self.rest + path)
+
+    def post(self, path: str, **options: object) -> httpx.Response:
+        """POST to the REST port; options as httpx takes them."""
+        return self.client.post(self.rest + path, **options)  # type: ignore[arg-type]
+
+    def infer(self, model: str, body: object) -> httpx.Response:
+        """One inference request in JSON."""
+        return self.post(f"/v2/models/{model}/infer", json=body)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End the server by a signal; returns its exit status."""
+        self.client.close()
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(60)
+
+
+StartServer = Callable[..., RunningServer]
+
+
+def launch(tmp_path: Path, repository: Path, *flags: str) -> RunningServer:
+    """Start a server on `repository` and return it once it answers. Raises AssertionError with its log if it ends instead."""
+    log_path = tmp_path / "server.log"
+    command = [
+        sys.executable, "-m", "kserve_v2", "serve", "--model-repository", str(repository),
+        "--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", *flags,
+    ]  # fmt: skip
+    with log_path.open("w") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    assert process.stdout is not None
+    output: list[str] = []
+    urls: dict[str, str] = {}
+    wanted = {"REST", "gRPC", "Metrics"} - {
+        name
+        for flag, name in (
+            ("--allow-http=false", "REST"),
+            ("--allow-grpc=false", "gRPC"),
+            ("--allow-metrics=false", "Metrics"),
+        )
+        if flag in flags
+    }
+    for line in process.stdout:
+        output.append(line)
+        match = _URL_LINE.match(line)
+        if match:
+            urls[match[1]] = match[2]
+        if wanted <= urls.keys():
+            # A pipe that nobody reads would block the server in the end.
+            threading.Thread(target=lambda: output.extend(process.stdout or ()), daemon=True).start()
+            return RunningServer(process, output, log_path, urls)
+    raise AssertionError(f"the server ended with {process.wait()}:\n{''.join(output)}\n{log_path.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+    """Starts servers that live until the end of the session; each must then stop cleanly."""
+    servers: list[RunningServer] = []
+
+    def start(repository: Path, *flags: str) -> RunningServer:
+        server = launch(tmp_path_factory.mktemp("server"), repository, *flags)
+        servers.append(server)
+        return server
+
+    yield start
+    statuses = [server.stop() for server in servers]
+    assert statuses == [0] * len(servers)
+
+
+WriteModel = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def write_model() -> WriteModel:
+    """Writes a handler model into a repository: `write_model(repository, name, code, config="", version=1)`."""
+
+    def write(repository: Path, name: str, code: str, config: str = "", version: int = 1) -> Path:
+        directory = repository / name
+        (directory / str(version)).mkdir(parents=True, exist_ok=True)
+        (directory / str(version) / "model.py").write_text(code)
+        if config:
+            (directory / "config.pbtxt").write_text(config)
+        return directory
+
+    return write
