@@ -21,7 +21,8 @@ class TensorSpec:
     """One input or output as the model file declares it.
 
     `datatype`: the protocol's name. `dims`: as in the configuration, so without the batch dimension where
-    `max_batch_size` is positive; -1 where a dimension varies; empty for a scalar.
+    `max_batch_size` is positive; -1 where a dimension varies; empty for a scalar, or where the file does not
+    say.
     """
 
     name: str
@@ -103,12 +104,10 @@ def _fill_dims(entry: Any, dims: tuple[int, ...], batching: bool) -> None:
 
 
 def _dims_agree(entry: Any, declared: tuple[int, ...]) -> bool:
-    """Equal rank, and equal sizes wherever the file fixes one."""
-    if entry.HasField("reshape"):
-        given = tuple(entry.reshape.shape)
-    else:
-        given = tuple(entry.dims)
-        declared = declared or (1,)
+    """Equal rank, and equal sizes wherever the file fixes one. A file without dims agrees with anything."""
+    if not declared:
+        return True
+    given = tuple(entry.reshape.shape) if entry.HasField("reshape") else tuple(entry.dims)
     return len(given) == len(declared) and all(
         have in (-1, want) for want, have in zip(given, declared, strict=True)
     )

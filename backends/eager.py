@@ -33,9 +33,11 @@ from kserve_v2.messages import Tensors
 
 from .completion import raise_contradictions
 from .eager_declaration import Declaration, complete_config, read_declaration
-from .eager_module import HandlerModule, describe
+from .eager_module import HandlerModule
 from .eager_outputs import convert_outputs
+from .error_text import describe
 from .gpus import visible_gpus
+from .parameters import parameter_texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,7 @@ class EagerModel:
             path=source.version_path,
             model_path=source.model_path,
             device=placement.device,
-            parameters={key: value.string_value for key, value in self._config.parameters.items()},
+            parameters=parameter_texts(self._config),
             logger=logging.getLogger(f"kserve_v2.model.{source.name}"),
             placement=placement,
             threads=source.threads,

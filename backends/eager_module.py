@@ -27,11 +27,9 @@ from typing import ClassVar
 
 from kserve_v2.errors import InvalidArgumentError
 
-_serial = itertools.count(1)
+from .error_text import describe
 
-# A directory part of an absolute path, as it occurs in exception texts. Clients must not learn where things
-# lie.
-_DIRECTORIES = re.compile(r"(?<![\w.:/])(?:/[^\s/'\":]+)+/")
+_serial = itertools.count(1)
 
 
 class HandlerModule:
@@ -87,12 +85,6 @@ class HandlerModule:
     def _relative(self, filename: str) -> str:
         path = Path(filename)
         return str(path.relative_to(self._directory)) if path.is_relative_to(self._directory) else path.name
-
-
-def describe(error: BaseException) -> str:
-    """Type and text of an exception, with the directories of absolute paths left out."""
-    text = error.msg if isinstance(error, SyntaxError) else _DIRECTORIES.sub("", str(error))
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 class _Finder:

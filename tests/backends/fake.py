@@ -1,8 +1,10 @@
-"""A backend without a framework: the smallest implementation of the contract, for tests of what drives backends.
+"""A backend without a framework: the smallest implementation of the contract, for tests of what drives
+backends.
 
-Its model file declares the tensors, one a line: `input NAME DATATYPE DIM ...`, `output NAME DATATYPE DIM ...`, and
-`max_batch_size N`. Output number i is a copy of input number i, so a tensor that is tagged on its way in can be told on
-its way out. `on_execute` is called with the inputs of every execution, on the instance's thread: it may block or raise.
+Its model file declares the tensors, one a line: `input NAME DATATYPE DIM ...`, `output NAME DATATYPE DIM
+...`, and `max_batch_size N`. Output number i is a copy of input number i, so a tensor that is tagged on its
+way in can be told on its way out. `on_execute` is called with the inputs of every execution, on the
+instance's thread: it may block or raise.
 """
 
 import threading

@@ -172,7 +172,8 @@ class TestImport:
 
     @pytest.mark.parametrize("method", ["__init__(self)", "load(self, context)"])
     def test_an_error_while_loading_is_named_with_its_line(self, loader: Any, method: str) -> None:
-        code = f"class Model:\n    def {method}:\n        raise OSError('no weights')\n    def __call__(self, x): ...\n"
+        code = f"class Model:\n    def {method}:\n        raise OSError('no weights')\n"
+        code += "    def __call__(self, inputs): ...\n"
         assert failure(loader, {"model.py": code}) == "model.py, line 3: OSError: no weights"
 
     def test_two_models_may_have_helpers_of_one_name(self, loader: Any) -> None:

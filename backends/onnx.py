@@ -1,0 +1,191 @@
+"""The `onnxruntime` backend: ONNX files, one session per model and device, shared by the instances there."""
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from kserve_v2.backend import Instance, ModelConfig, ModelSource, Placement
+from kserve_v2.datatypes import BF16, BY_CONFIG_ENUM, BYTES, Array, Datatype
+from kserve_v2.errors import InternalError, InvalidArgumentError, ServingError
+from kserve_v2.messages import Tensors
+
+from .completion import raise_contradictions
+from .error_text import without_directories
+from .gpus import visible_gpus
+from .onnx_external_data import check_external_data
+from .onnx_metadata import complete_config, read_graph
+from .onnx_session import inference_session, metadata_session, run_options
+from .onnx_tensors import decode_strings, encode_strings, from_ort_value, to_ort_value
+from .parameters import integer
+
+_DEFAULT_MAX_BATCH_SIZE = 4
+
+Convert = Callable[[Array], Any]
+
+
+class OnnxBackend:
+    """Serves ONNX files with ONNX Runtime."""
+
+    default_filename = "model.onnx"
+    platform = "onnxruntime_onnx"
+
+    def gpu_count(self) -> int:
+        """The GPUs of this machine if ONNX Runtime is built for CUDA."""
+        return visible_gpus() if "CUDAExecutionProvider" in ort.get_available_providers() else 0
+
+    def complete(self, source: ModelSource, config: ModelConfig) -> None:
+        """Fill inputs, outputs, batch size and scheduler from the file.
+
+        The backend setting `default-max-batch-size` (4) is the batch size of a model that can batch.
+        """
+        file = _model_file(source, config)
+        try:
+            session = metadata_session(file)
+        except InvalidArgumentError:
+            if config.input and config.output:
+                return  # perhaps only the GPU has kernels for it; loading it will show
+            raise
+        default = integer(
+            source.settings, "default-max-batch-size", _DEFAULT_MAX_BATCH_SIZE, where="--backend-config"
+        )
+        raise_contradictions(source.name, complete_config(config, read_graph(session), file.name, default))
+
+    def load(self, source: ModelSource, config: ModelConfig) -> "OnnxModel":
+        """Make one session for each device that has instances."""
+        file = _model_file(source, config)
+        instances = Counter(placement.device for placement in source.placements)
+        placements = {placement.device: placement for placement in source.placements}
+        sessions = {
+            device: inference_session(file, config, placement, instances[device], source.threads)
+            for device, placement in placements.items()
+        }
+        return OnnxModel(sessions, config)
+
+
+class OnnxModel:
+    """The sessions of one model version, by device."""
+
+    def __init__(self, sessions: dict[str, ort.InferenceSession], config: ModelConfig) -> None:
+        self._sessions = sessions
+        self._config = config
+
+    def instance(self, placement: Placement) -> Instance:
+        """An instance that runs the session of its device."""
+        return OnnxInstance(self._sessions[placement.device], self._config)
+
+    def close(self) -> None:
+        """Drop the sessions, and with them weights, arenas and threads."""
+        self._sessions.clear()
+
+
+class OnnxInstance:
+    """Runs a session and converts what its Python interface does not take or give as the server wants it."""
+
+    def __init__(self, session: ort.InferenceSession, config: ModelConfig) -> None:
+        self._session = session
+        self._run_options = run_options(config)
+        self._outputs = [output.name for output in config.output]
+        scalars = _scalars(session, config)
+        self._encode = _conversions(_encode, config.input, scalars)
+        self._decode = _conversions(_decode, config.output, scalars)
+        bf16 = [output.name for output in config.output if BY_CONFIG_ENUM[output.data_type] is BF16]
+        strings = [tensor.name for tensor in config.input if BY_CONFIG_ENUM[tensor.data_type] is BYTES]
+        if bf16 and strings:
+            raise InvalidArgumentError(
+                f"onnxruntime's Python interface cannot combine input '{strings[0]}' of strings "
+                f"with output '{bf16[0]}' of BF16"
+            )
+        self._run = self._run_values if bf16 else self._run_arrays
+
+    def execute(self, tensors: Tensors) -> Tensors:
+        """See `Instance.execute`. Only the outputs that the configuration names are computed."""
+        feed: dict[str, Any] = dict(tensors)
+        for name, encode in self._encode.items():
+            if name in feed:
+                feed[name] = encode(feed[name])
+        outputs = dict(zip(self._outputs, self._run(feed), strict=True))
+        for name, decode in self._decode.items():
+            outputs[name] = decode(outputs[name])
+        return outputs
+
+    def close(self) -> None:
+        """Let go of the session."""
+        del self._session, self._run
+
+    def _run_arrays(self, feed: Mapping[str, Any]) -> list[Array]:
+        try:
+            outputs: list[Array] = self._session.run(self._outputs, feed, self._run_options)
+        except Exception as error:
+            raise _run_error(error) from error
+        return outputs
+
+    def _run_values(self, feed: Mapping[str, Any]) -> list[Array]:
+        """The slower way, by which BF16 outputs can be had."""
+        try:
+            values = {
+                name: value if isinstance(value, ort.OrtValue) else to_ort_value(value)
+                for name, value in feed.items()
+            }
+            outputs = self._session.run_with_ort_values(self._outputs, values, self._run_options)
+        except Exception as error:
+            raise _run_error(error) from error
+        return [from_ort_value(output) for output in outputs]
+
+
+def _model_file(source: ModelSource, config: ModelConfig) -> Path:
+    """The checked file: `model.onnx`, or `model.onnx/model.onnx` where that is a directory."""
+    file = source.model_file(config)
+    if file.is_dir():
+        file /= OnnxBackend.default_filename
+    if not file.is_file():
+        raise InvalidArgumentError(f"model '{source.name}': version {source.version} has no file {file.name}")
+    check_external_data(file)
+    return file
+
+
+def _scalars(session: ort.InferenceSession, config: ModelConfig) -> frozenset[str]:
+    """Tensors without dimensions in the file, which the protocol sees with shape [1]."""
+    ranks = {tensor.name: len(tensor.shape) for tensor in (*session.get_inputs(), *session.get_outputs())}
+    tensors: list[Any] = [*config.input, *config.output]
+    return frozenset(
+        tensor.name
+        for tensor in tensors
+        if ranks.get(tensor.name) == 0 and not config.max_batch_size and list(tensor.dims) == [1]
+    )
+
+
+def _conversions(
+    convert: Callable[..., Any], tensors: Iterable[Any], scalars: frozenset[str]
+) -> dict[str, Convert]:
+    """The conversion of each input or output that needs one."""
+    return {
+        tensor.name: functools.partial(convert, tensor.name, datatype, tensor.name in scalars)
+        for tensor in tensors
+        if (datatype := BY_CONFIG_ENUM[tensor.data_type]) in (BYTES, BF16) or tensor.name in scalars
+    }
+
+
+def _encode(name: str, datatype: Datatype, scalar: bool, array: Array) -> Any:
+    if scalar:
+        array = array.reshape(())
+    if datatype is BYTES:
+        return decode_strings(name, array)
+    return to_ort_value(array) if datatype is BF16 else array
+
+
+def _decode(_: str, datatype: Datatype, scalar: bool, array: Array) -> Array:
+    array = encode_strings(array) if datatype is BYTES else array
+    return array.reshape(1) if scalar else array
+
+
+def _run_error(error: Exception) -> ServingError:
+    """ONNX Runtime's own check of the inputs is about the client's request, everything else about the
+    model."""
+    text = without_directories(str(error)).strip().removeprefix("[ONNXRuntimeError] : ")
+    if isinstance(error, ort.capi.onnxruntime_pybind11_state.InvalidArgument):
+        return InvalidArgumentError(text)
+    return InternalError(f"onnxruntime failed: {text}")

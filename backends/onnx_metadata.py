@@ -1,0 +1,117 @@
+"""What an ONNX file says about its inputs and outputs, merged into a model's configuration."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kserve_v2.backend import ModelConfig
+
+from .completion import TensorKind, TensorSpec, enable_dynamic_batching, fill_tensors
+
+_DATATYPES = {
+    "tensor(bool)": "BOOL", "tensor(uint8)": "UINT8", "tensor(uint16)": "UINT16", "tensor(uint32)": "UINT32",
+    "tensor(uint64)": "UINT64", "tensor(int8)": "INT8", "tensor(int16)": "INT16", "tensor(int32)": "INT32",
+    "tensor(int64)": "INT64", "tensor(float16)": "FP16", "tensor(float)": "FP32", "tensor(double)": "FP64",
+    "tensor(string)": "BYTES", "tensor(bfloat16)": "BF16",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxTensor:
+    """An input or output of the graph. `type` is ONNX Runtime's; `shape` is empty for a scalar or an unknown
+    rank."""
+
+    name: str
+    type: str
+    shape: tuple[int, ...]
+
+    @property
+    def datatype(self) -> str | None:
+        """The protocol's datatype, None where it has none."""
+        return _DATATYPES.get(self.type)
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxGraph:
+    """Inputs and outputs of a model file."""
+
+    inputs: tuple[OnnxTensor, ...]
+    outputs: tuple[OnnxTensor, ...]
+
+
+def read_graph(session: Any) -> OnnxGraph:
+    """The graph of an InferenceSession. Symbolic and unknown dimensions become -1."""
+    return OnnxGraph(_tensors(session.get_inputs()), _tensors(session.get_outputs()))
+
+
+def complete_config(
+    config: ModelConfig, graph: OnnxGraph, file: str, default_max_batch_size: int
+) -> list[str]:
+    """Fill `config` from the graph; returns the contradictions.
+
+    As in Triton: where the first dimension of every tensor varies, it is the batch, and a configuration
+    without `max_batch_size` gets the default one. It does not where its dims show that the first dimension is
+    meant to be the model's own.
+    """
+    named = {output.name for output in config.output}
+    outputs = [output for output in graph.outputs if not named or output.name in named]
+    tensors = [*graph.inputs, *outputs]
+    problems = [*_unsupported("input", graph.inputs), *_unsupported("output", outputs)]
+    if config.max_batch_size:
+        problems += _fixed_batch(tensors, file)
+    elif (
+        graph.inputs
+        and all(tensor.shape[:1] == (-1,) for tensor in tensors)
+        and _dims_leave_room(config, tensors)
+    ):
+        config.max_batch_size = default_max_batch_size
+    if problems:
+        return problems
+    skip = 1 if config.max_batch_size else 0
+    problems += fill_tensors(config, "input", [_spec(tensor, skip) for tensor in graph.inputs], file)
+    known_outputs = [tensor for tensor in graph.outputs if tensor.datatype]
+    problems += fill_tensors(config, "output", [_spec(tensor, skip) for tensor in known_outputs], file)
+    enable_dynamic_batching(config)
+    return problems
+
+
+def _tensors(arguments: Iterable[Any]) -> tuple[OnnxTensor, ...]:
+    return tuple(
+        OnnxTensor(
+            argument.name, argument.type, tuple(dim if isinstance(dim, int) else -1 for dim in argument.shape)
+        )
+        for argument in arguments
+    )
+
+
+def _spec(tensor: OnnxTensor, skip: int) -> TensorSpec:
+    return TensorSpec(tensor.name, tensor.datatype or "", tensor.shape[skip:])
+
+
+def _unsupported(kind: TensorKind, tensors: Sequence[OnnxTensor]) -> list[str]:
+    advice = "; name the outputs to serve in config.pbtxt to leave it out" if kind == "output" else ""
+    return [
+        f"{kind} '{tensor.name}' is {tensor.type}, which the v2 protocol cannot carry{advice}"
+        for tensor in tensors
+        if tensor.datatype is None
+    ]
+
+
+def _fixed_batch(tensors: Sequence[OnnxTensor], file: str) -> list[str]:
+    return [
+        f"max_batch_size: the first dimension of '{tensor.name}' is fixed to {tensor.shape[0]} in {file}, "
+        "so the model cannot batch; set it to 0, or export the model with a dynamic first dimension"
+        for tensor in tensors
+        if tensor.shape and tensor.shape[0] != -1
+    ]
+
+
+def _dims_leave_room(config: ModelConfig, tensors: Sequence[OnnxTensor]) -> bool:
+    """Whether all dims that the configuration gives have one dimension less than the file's."""
+    ranks = {tensor.name: len(tensor.shape) for tensor in tensors}
+    entries: list[Any] = [*config.input, *config.output]
+    return all(
+        len(entry.reshape.shape if entry.HasField("reshape") else entry.dims) == ranks.get(entry.name, 0) - 1
+        for entry in entries
+        if entry.dims
+    )

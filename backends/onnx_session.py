@@ -1,0 +1,181 @@
+"""How an ONNX Runtime session is set up: options and execution providers from a model's configuration.
+
+Parameter names and values are those of Triton's ONNX Runtime backend.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from kserve_v2.backend import ModelConfig, Placement, ThreadBudget
+from kserve_v2.errors import InvalidArgumentError
+
+from .error_text import without_directories
+from .parameters import boolean, integer, parameter_texts
+
+logger = logging.getLogger(__name__)
+
+Provider = tuple[str, dict[str, str]]
+
+_GPU_PROVIDERS = {"tensorrt": "TensorrtExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_CPU_PROVIDERS = {"openvino": "OpenVINOExecutionProvider"}
+_CPU: Provider = ("CPUExecutionProvider", {})
+
+# The model's `optimization.graph.level`.
+_GRAPH_LEVELS = {
+    -1: ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    0: ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    1: ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    2: ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
+
+
+def metadata_session(file: Path) -> ort.InferenceSession:
+    """A session that is only asked for inputs and outputs: as little as possible is optimised, packed or
+    started."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return _open(file, options, [_CPU])
+
+
+def inference_session(
+    file: Path, config: ModelConfig, placement: Placement, instances: int, threads: ThreadBudget
+) -> ort.InferenceSession:
+    """The session that the `instances` on one device share.
+
+    Raises InvalidArgumentError for a file that cannot be loaded, for parameters that are wrong, and where the
+    device that the placement asks for cannot be used, unless the parameter `allow_cpu_fallback` is true.
+    """
+    options = session_options(config, placement, instances, threads)
+    fallback = boolean(parameter_texts(config), "allow_cpu_fallback", False)
+    wanted = providers(config, placement)
+    usable = [provider for provider in wanted if provider[0] in ort.get_available_providers()]
+    _report_missing(config.name, placement, _names(wanted) - _names(usable), fallback)
+    if placement.kind == "GPU" and hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()  # finds the CUDA libraries of torch and of the nvidia packages
+    session = _open(file, options, usable)
+    _report_missing(config.name, placement, _names(usable) - set(session.get_providers()), fallback)
+    logger.info(
+        "model '%s': session for %d instance(s) on %s: %s, intra-op threads %d, inter-op threads %d",
+        config.name,
+        instances,
+        placement.device,
+        ", ".join(session.get_providers()),
+        options.intra_op_num_threads,
+        options.inter_op_num_threads,
+    )
+    return session
+
+
+def session_options(
+    config: ModelConfig, placement: Placement, instances: int, threads: ThreadBudget
+) -> ort.SessionOptions:
+    """Options from the configuration's parameters, the thread budget where it gives none."""
+    parameters = parameter_texts(config)
+    options = ort.SessionOptions()
+    level = config.optimization.graph.level
+    if level not in _GRAPH_LEVELS:
+        raise InvalidArgumentError(f"optimization.graph.level: expected one of -1, 0, 1, 2, got {level}")
+    options.graph_optimization_level = _GRAPH_LEVELS[level]
+    parallel = integer(parameters, "execution_mode", 0, most=1)
+    options.execution_mode = ort.ExecutionMode.ORT_PARALLEL if parallel else ort.ExecutionMode.ORT_SEQUENTIAL
+    options.intra_op_num_threads = integer(parameters, "intra_op_thread_count", 0) or _shared_threads(
+        threads, instances
+    )
+    options.inter_op_num_threads = integer(parameters, "inter_op_thread_count", 0) or threads.inter_op
+    options.enable_cpu_mem_arena = boolean(parameters, "enable_mem_arena", True)
+    options.enable_mem_pattern = boolean(parameters, "enable_mem_pattern", True)
+    if instances > 1 or placement.kind == "GPU":
+        # Threads that spin while they wait take the CPU from the other instances, or from whoever feeds the
+        # GPU.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    for key, value in parameters.items():
+        if key.startswith("session."):
+            _refuse_file_entry(key)
+            options.add_session_config_entry(key, value)
+    return options
+
+
+def run_options(config: ModelConfig) -> ort.RunOptions | None:
+    """Options of every run, or None for the defaults."""
+    shrink = parameter_texts(config).get("memory.enable_memory_arena_shrinkage")
+    if not shrink:
+        return None
+    options = ort.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", shrink)
+    return options
+
+
+def providers(config: ModelConfig, placement: Placement) -> list[Provider]:
+    """Execution providers in order of preference; the CPU is always the last."""
+    accelerators = config.optimization.execution_accelerators
+    if placement.kind == "CPU":
+        return [*_accelerators(accelerators.cpu_execution_accelerator, _CPU_PROVIDERS, "cpu", {}), _CPU]
+    device = {"device_id": str(placement.device_id)}
+    chosen = _accelerators(accelerators.gpu_execution_accelerator, _GPU_PROVIDERS, "gpu", device)
+    if not any(name == _GPU_PROVIDERS["cuda"] for name, _ in chosen):
+        chosen.append((_GPU_PROVIDERS["cuda"], device))
+    return [*chosen, _CPU]
+
+
+def _accelerators(
+    chosen: Iterable[Any], known: Mapping[str, str], kind: str, options: dict[str, str]
+) -> list[Provider]:
+    found: list[Provider] = []
+    for index, accelerator in enumerate(chosen):
+        if accelerator.name not in known:
+            raise InvalidArgumentError(
+                f"optimization.execution_accelerators.{kind}_execution_accelerator[{index}].name: "
+                f"expected one of {', '.join(known)}, got '{accelerator.name}'"
+            )
+        found.append((known[accelerator.name], {**options, **accelerator.parameters}))
+    return found
+
+
+def _shared_threads(threads: ThreadBudget, instances: int) -> int:
+    """Size of the thread pool that the instances share.
+
+    ONNX Runtime counts the calling thread as one of the pool. `instances` callers with the workers of one
+    pool between them are `intra_op * instances` threads, as many as if each had a pool of its own.
+    """
+    return (threads.intra_op - 1) * instances + 1
+
+
+def _refuse_file_entry(key: str) -> None:
+    if any(word in key for word in ("file", "folder", "path")):
+        raise InvalidArgumentError(f"parameters['{key}']: entries that name files are not allowed")
+
+
+def _names(chosen: Iterable[Provider]) -> set[str]:
+    return {name for name, _ in chosen}
+
+
+def _report_missing(model: str, placement: Placement, missing: set[str], fallback: bool) -> None:
+    """Raise InvalidArgumentError if providers are missing, or only warn where the CPU may stand in."""
+    if not missing:
+        return
+    text = (
+        f"instance '{placement.name}' of model '{model}' asks for {', '.join(sorted(missing))} "
+        f"on {placement.device}, which this installation of onnxruntime cannot use: it is built with "
+        f"{', '.join(ort.get_available_providers())}, and their libraries may be missing"
+    )
+    if not fallback:
+        raise InvalidArgumentError(f"{text}. Set the parameter allow_cpu_fallback to true to run without")
+    logger.warning("%s; running without", text)
+
+
+def _open(file: Path, options: ort.SessionOptions, chosen: list[Provider]) -> ort.InferenceSession:
+    try:
+        session = ort.InferenceSession(str(file), options, providers=chosen)
+    except Exception as error:  # its exceptions have no common base class
+        text = without_directories(str(error)).removeprefix("[ONNXRuntimeError] : ")
+        raise InvalidArgumentError(f"{file.name}: onnxruntime cannot load it: {text}") from error
+    # A provider that fails in a request is an error, not a reason to change the device.
+    session.disable_fallback()
+    return session

@@ -1,0 +1,42 @@
+"""Typed access to the free parameters of a model's configuration."""
+
+from collections.abc import Mapping
+
+from kserve_v2.backend import ModelConfig
+from kserve_v2.errors import InvalidArgumentError
+
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def parameter_texts(config: ModelConfig) -> dict[str, str]:
+    """The parameters as plain strings."""
+    return {key: parameter.string_value for key, parameter in config.parameters.items()}
+
+
+def integer(
+    parameters: Mapping[str, str],
+    key: str,
+    default: int,
+    *,
+    most: int | None = None,
+    where: str = "parameters",
+) -> int:
+    """A parameter that counts something. Raises InvalidArgumentError unless it is an integer from 0 to
+    `most`."""
+    text = parameters.get(key)
+    if text is None:
+        return default
+    if not text.isdecimal() or (most is not None and int(text) > most):
+        expected = "an integer >= 0" if most is None else f"an integer from 0 to {most}"
+        raise InvalidArgumentError(f"{where}['{key}']: expected {expected}, got '{text}'")
+    return int(text)
+
+
+def boolean(parameters: Mapping[str, str], key: str, default: bool) -> bool:
+    """A parameter that is true, false, 1 or 0 in any case of letters; InvalidArgumentError otherwise."""
+    text = parameters.get(key)
+    if text is None:
+        return default
+    if text.lower() not in _BOOLEANS:
+        raise InvalidArgumentError(f"parameters['{key}']: expected true or false, got '{text}'")
+    return _BOOLEANS[text.lower()]
