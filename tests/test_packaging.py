@@ -1,0 +1,219 @@
+"""The wheel: what is in it, and that it serves in an environment with nothing but its own requirements."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import venv
+import zipfile
+from collections.abc import Iterator
+from email.message import Message
+from email.parser import Parser
+from pathlib import Path
+from typing import NamedTuple
+from urllib.request import Request, urlopen
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = {"kserve_v2": "kserve_v2", "kserve_v2_backends": "backends"}
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+HANDLER = """
+class Model:
+    inputs = {"x": ("INT32", [2])}
+    outputs = {"y": ("INT32", [2])}
+
+    def __call__(self, inputs):
+        return {"y": inputs["x"] * 2}
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy: a build leaves files behind, and takes up those of an earlier one."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in (*SOURCES.values(), "tests", "examples"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--wheel-dir", folder, source], check=True)
+    [built] = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel: Path) -> Message:
+    with zipfile.ZipFile(wheel) as archive:
+        return Parser().parsestr(archive.read("kserve_v2-0.1.0.dist-info/METADATA").decode())
+
+
+def test_the_wheel_is_for_every_platform(wheel: Path, names: set[str]) -> None:
+    assert wheel.name == "kserve_v2-0.1.0-py3-none-any.whl"
+    assert not [name for name in names if name.endswith((".so", ".pyd", ".dylib"))]
+
+
+def test_the_wheel_installs_two_packages_and_nothing_else(names: set[str]) -> None:
+    assert {name.partition("/")[0] for name in names} == {*SOURCES, "kserve_v2-0.1.0.dist-info"}
+
+
+@pytest.mark.parametrize(("package", "folder"), SOURCES.items())
+def test_every_source_file_is_in_the_wheel(package: str, folder: str, names: set[str]) -> None:
+    files = [path for path in (ROOT / folder).rglob("*") if path.suffix in {".py", ".pyi", ".typed"}]
+    expected = {f"{package}/{path.relative_to(ROOT / folder).as_posix()}" for path in files}
+    assert {name for name in names if name.startswith(f"{package}/")} == expected
+    assert f"{package}/py.typed" in names
+
+
+def test_the_entry_points_are_the_command_and_the_backends(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        text = archive.read("kserve_v2-0.1.0.dist-info/entry_points.txt").decode()
+    assert text.split() == [
+        "[console_scripts]",
+        *("kserve-v2", "=", "kserve_v2.cli:main"),
+        "[kserve_v2.backends]",
+        *("onnxruntime", "=", "kserve_v2_backends.onnx:OnnxBackend"),
+        *("python", "=", "kserve_v2_backends.eager:EagerBackend"),
+        *("pytorch", "=", "kserve_v2_backends.torchscript:TorchScriptBackend"),
+    ]
+
+
+def test_frameworks_are_extras(metadata: Message) -> None:
+    requirements = metadata.get_all("Requires-Dist") or []
+    core = " ".join(line for line in requirements if "extra ==" not in line)
+    assert "grpcio" in core
+    for framework in ("torch", "onnx", "tritonclient", "scikit"):
+        assert framework not in core
+    assert {"torch", "onnx", "all", "test", "dev"} == set(metadata.get_all("Provides-Extra") or [])
+    assert metadata["License-Expression"] == "Apache-2.0"
+
+
+class Environment(NamedTuple):
+    """A virtual environment in which only the wheel and its own requirements are installed."""
+
+    scripts: Path
+
+    def run(self, name: str, *arguments: str) -> str:
+        ran = subprocess.run(
+            [self.scripts / name, *arguments], capture_output=True, text=True, check=True, env=bare()
+        )
+        return ran.stdout
+
+
+def bare() -> dict[str, str]:
+    """The environment without what would let Python find this checkout."""
+    return {name: text for name, text in os.environ.items() if not name.startswith(("PYTHON", "KSERVE_V2_"))}
+
+
+@pytest.fixture(scope="module")
+def clean(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    folder = tmp_path_factory.mktemp("clean")
+    venv.create(folder, with_pip=True)
+    environment = Environment(folder / ("Scripts" if sys.platform == "win32" else "bin"))
+    environment.run("python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel))
+    return environment
+
+
+def test_the_requirements_bring_no_framework(clean: Environment) -> None:
+    installed = {
+        entry["name"].lower()
+        for entry in json.loads(clean.run("python", "-m", "pip", "list", "--format=json"))
+    }
+    assert "grpcio" in installed
+    assert not installed & {"torch", "onnx", "onnxruntime", "onnxruntime-gpu", "safetensors", "tritonclient"}
+
+
+def test_the_command_says_its_version(clean: Environment) -> None:
+    assert clean.run("kserve-v2", "--version") == "kserve-v2 0.1.0\n"
+
+
+class Served(NamedTuple):
+    """A server in the clean environment: its REST URL, its gRPC address, and its log so far."""
+
+    url: str
+    grpc: str
+    log: Path
+
+    def post(self, path: str, body: object) -> object:
+        request = Request(self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+        with urlopen(request) as answer:
+            return json.load(answer)
+
+
+@pytest.fixture(scope="module")
+def served(clean: Environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server for one model of each backend, which ends with status 0 when it is told to."""
+    repository = tmp_path_factory.mktemp("repository")
+    for model, file, text in (
+        ("doubled", "model.py", HANDLER),
+        ("scripted", "model.pt", "any"),
+        ("exported", "model.onnx", "any"),
+    ):
+        (repository / model / "1").mkdir(parents=True)
+        (repository / model / "1" / file).write_text(text)
+    log = repository.parent / "server.log"
+    ports = [f"--{protocol}-port=0" for protocol in ("http", "grpc", "metrics")]
+    options = ["--model-repository", repository, "--exit-on-error=false", *ports]
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
+            [clean.scripts / "kserve-v2", "serve", *options],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=bare(),
+        ) as process,
+    ):
+        assert process.stdout is not None
+        addresses: dict[str, str] = {}
+        for line in process.stdout:
+            name, _, address = line.partition(" ")
+            addresses[name] = address.strip()
+            if name == "gRPC":
+                break
+        assert "gRPC" in addresses, log.read_text()
+        yield Served(addresses["REST"], addresses["gRPC"], log)
+        process.send_signal(signal.SIGTERM)
+        process.stdout.read()
+        assert process.wait() == 0, log.read_text()
+
+
+@pytest.mark.parametrize(("model", "extra"), [("scripted", "torch"), ("exported", "onnx")])
+def test_a_missing_backend_is_said_in_the_index_and_in_the_log(
+    model: str, extra: str, served: Served
+) -> None:
+    index = served.post("/v2/repository/index", {})
+    assert isinstance(index, list)
+    [entry] = [entry for entry in index if entry["name"] == model]
+    assert entry["state"] == "UNAVAILABLE"
+    assert f"pip install 'kserve-v2[{extra}]'" in entry["reason"]
+    assert f"pip install 'kserve-v2[{extra}]'" in served.log.read_text()
+
+
+def test_a_handler_that_needs_only_numpy_is_served(served: Served) -> None:
+    tensor = {"name": "x", "datatype": "INT32", "shape": [2], "data": [3, -4]}
+    answer = served.post("/v2/models/doubled/infer", {"inputs": [tensor]})
+    assert isinstance(answer, dict)
+    assert answer["outputs"] == [{"name": "y", "datatype": "INT32", "shape": [2], "data": [6, -8]}]
+
+
+def test_grpc_works_with_the_newest_grpcio_and_protobuf(clean: Environment, served: Served) -> None:
+    code = f"""
+import grpc
+with grpc.insecure_channel({served.grpc!r}) as channel:
+    print(channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"").hex())
+"""
+    # ServerLiveResponse: field 1, a boolean, is true.
+    assert clean.run("python", "-c", code) == "0801\n"
