@@ -1,9 +1,14 @@
 """The command line: exit status, the one line that an error is, help that teaches."""
 
+import json
 import os
+import re
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,3 +124,66 @@ def test_the_command_is_installed(command: list[str]) -> None:
     )
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr == "error: --http-port: expected a whole number from 0 to 65535, got 'x'\n"
+
+
+DOUBLE = """
+class Model:
+    inputs = {"x": ("INT32", [1])}
+    outputs = {"y": ("INT32", [1])}
+
+    def __call__(self, inputs):
+        return {"y": inputs["x"] * 2}
+"""
+
+
+@pytest.mark.slow
+def test_a_server_says_what_it_was_told_and_logs_requests_if_asked(
+    tmp_path: Path, start_server: Callable[..., Any], write_model: Callable[..., Path]
+) -> None:
+    write_model(tmp_path, "double", DOUBLE)
+    server = start_server(tmp_path, "--log-access", "--log-format=json", "--trace-count=5", "--id", "east")
+    tensor = {"name": "x", "datatype": "INT32", "shape": [1], "data": [21]}
+    answer = server.infer("double", {"id": "r-1", "inputs": [tensor]})
+    assert answer.json()["outputs"][0]["data"] == [42]
+    assert server.stop() == 0
+
+    printed = "".join(server.output)
+    assert re.search(r"^\| id +\| east +\|$", printed, re.MULTILINE)
+    assert re.search(r"^\| double \| 1 +\| READY +\| +\|$", printed, re.MULTILINE)
+    records = [json.loads(line) for line in server.log.splitlines()]
+    assert "--trace-count is ignored: requests are not traced yet" in [
+        record["message"] for record in records
+    ]
+    [access] = [record for record in records if record["logger"] == "kserve_v2.access"]
+    expected = {
+        "protocol": "rest",
+        "model": "double",
+        "request_id": "r-1",
+        "status": 200,
+        "batch_rows": 1,
+    }
+    assert {name: access[name] for name in expected} == expected
+
+
+@pytest.mark.slow
+def test_a_port_in_use_is_one_line_and_status_1(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ran = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "kserve_v2",
+                "serve",
+                "--model-repository",
+                tmp_path,
+                f"--http-port={port}",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert ran.returncode == 1
+    assert ran.stderr == f"error: cannot listen on 127.0.0.1:{port}: Address already in use\n"
