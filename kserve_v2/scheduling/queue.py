@@ -7,6 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
@@ -122,6 +123,8 @@ class RequestQueue:
         """Take no more requests. Instances execute what is waiting, then `take` gives them None."""
         with self._idle:
             self._closed = True
+            # Nothing more can come that would be worth waiting for.
+            self.rules = replace(self.rules, max_delay_ns=0)
             self._idle.notify_all()
             self._growing.notify_all()
 

@@ -1,0 +1,201 @@
+"""The request queue between the loop and instance threads, with real threads and a clock that the test turns."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from kserve_v2.messages import InferRequest
+from kserve_v2.scheduling.pending import Pending
+from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
+from kserve_v2.scheduling.queue import RequestQueue
+from kserve_v2.statistics import BatchReason
+
+
+class Clock:
+    """Nanoseconds that pass when the test says so."""
+
+    now_ns = 0
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    made = asyncio.new_event_loop()
+    yield made
+    made.close()
+
+
+class Requests:
+    """Makes queue entries."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
+        self._loop = loop
+        self._clock = clock
+
+    def __call__(self, name: str, rows: int = 1, key: str = "") -> Pending:
+        return Pending(InferRequest("m", {}, id=name), rows, key, self._loop.create_future(), self._clock())
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def request_(loop: asyncio.AbstractEventLoop, clock: Clock) -> Requests:
+    return Requests(loop, clock)
+
+
+def ids(members: list[Pending]) -> list[str]:
+    return [pending.request.id for pending in members]
+
+
+def test_requests_leave_in_the_order_of_their_arrival(request_: Requests) -> None:
+    queue = RequestQueue(ONE_AT_A_TIME)
+    for name in "abc":
+        assert queue.put(request_(name))
+    taken = [queue.take() for _ in range(3)]
+    assert [ids(batch.members) for batch in taken if batch] == [["a"], ["b"], ["c"]]
+
+
+def test_a_full_queue_refuses_and_takes_again_when_there_is_room(request_: Requests) -> None:
+    queue = RequestQueue(ONE_AT_A_TIME, max_size=2)
+    first, second, third = map(request_, "abc")
+    assert [queue.put(first), queue.put(second), queue.put(third)] == [True, True, False]
+    assert len(queue) == 2
+    queue.take()
+    assert queue.put(third)
+
+
+def test_a_discarded_request_never_runs_and_a_taken_one_cannot_be_discarded(request_: Requests) -> None:
+    queue = RequestQueue(BatchRules(max_rows=8))
+    first, second, third = map(request_, "abc")
+    for pending in (first, second, third):
+        queue.put(pending)
+    assert queue.discard(second)
+    assert not queue.discard(second)
+    batch = queue.take()
+    assert batch is not None
+    assert ids(batch.members) == ["a", "c"]
+    assert not queue.discard(first)
+    assert len(queue) == 0
+
+
+def test_a_postponed_request_stands_behind_later_ones(request_: Requests) -> None:
+    queue = RequestQueue(ONE_AT_A_TIME)
+    late, next_one, last = map(request_, "abc")
+    queue.put(late)
+    queue.put(next_one)
+    assert queue.postpone(late)
+    queue.put(last)
+    order = [queue.take() for _ in range(3)]
+    assert [ids(batch.members) for batch in order if batch] == [["b"], ["c"], ["a"]]
+    assert not queue.postpone(late)
+
+
+def test_a_closed_queue_refuses_gives_what_it_has_and_then_none(request_: Requests) -> None:
+    queue = RequestQueue(ONE_AT_A_TIME)
+    queue.put(request_("a"))
+    queue.close()
+    assert not queue.put(request_("b"))
+    batch = queue.take()
+    assert batch is not None
+    assert ids(batch.members) == ["a"]
+    assert queue.take() is None
+
+
+def test_abandon_gives_back_everything_in_order(request_: Requests) -> None:
+    queue = RequestQueue(ONE_AT_A_TIME)
+    for name in "ab":
+        queue.put(request_(name))
+    queue.close()
+    assert ids(queue.abandon()) == ["a", "b"]
+    assert queue.take() is None
+
+
+@pytest.mark.timeout(20)
+def test_closing_wakes_every_idle_instance() -> None:
+    queue = RequestQueue(ONE_AT_A_TIME)
+    with ThreadPoolExecutor(4) as instances:
+        waiting = [instances.submit(queue.take) for _ in range(4)]
+        queue.close()
+        assert [future.result() for future in waiting] == [None] * 4
+
+
+@pytest.mark.timeout(20)
+def test_an_idle_instance_is_woken_by_a_request(request_: Requests) -> None:
+    queue = RequestQueue(ONE_AT_A_TIME)
+    with ThreadPoolExecutor(1) as instances:
+        waiting = instances.submit(queue.take)
+        queue.put(request_("a"))
+        batch = waiting.result()
+    assert batch is not None
+    assert batch.reason is BatchReason.NOT_BATCHABLE
+
+
+# An hour of delay on a clock that stands still: only what completes the batch can end the wait.
+AN_HOUR = BatchRules(max_rows=3, max_delay_ns=3_600_000_000_000)
+
+
+@pytest.mark.timeout(20)
+def test_a_growing_batch_runs_as_soon_as_it_is_full(request_: Requests) -> None:
+    queue = RequestQueue(AN_HOUR, clock_ns=Clock())
+    with ThreadPoolExecutor(2) as instances:
+        waiting = [instances.submit(queue.take) for _ in range(2)]
+        for name in "abc":
+            queue.put(request_(name))
+        queue.close()
+        batches = [batch for future in waiting if (batch := future.result())]
+    assert [(ids(batch.members), batch.reason) for batch in batches] == [(["a", "b", "c"], BatchReason.FULL)]
+
+
+@pytest.mark.timeout(20)
+def test_a_growing_batch_runs_when_a_request_cannot_join_and_closing_ends_the_next_wait(
+    request_: Requests,
+) -> None:
+    queue = RequestQueue(AN_HOUR, clock_ns=Clock())
+    with ThreadPoolExecutor(1) as instances:
+        first = instances.submit(queue.take)
+        for name, key in (("a", ""), ("b", ""), ("x", "other")):
+            queue.put(request_(name, key=key))
+        batch = first.result()
+        assert batch is not None
+        assert (ids(batch.members), batch.reason) == (["a", "b"], BatchReason.SHAPE_MISMATCH)
+        second = instances.submit(queue.take)
+        queue.close()
+        batch = second.result()
+    assert batch is not None
+    assert ids(batch.members) == ["x"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_every_request_is_taken_or_discarded_and_never_both(loop: asyncio.AbstractEventLoop) -> None:
+    """Four instances against a loop that puts and discards: each request has one fate."""
+    queue = RequestQueue(BatchRules(max_rows=5, preferred_rows=frozenset({3}), max_delay_ns=50_000))
+    made = [Pending(InferRequest("m", {}, id=str(n)), n % 3 + 1, n % 2, loop.create_future(), 0) for n in range(20_000)]
+    taken: list[str] = []
+    guard = threading.Lock()
+
+    def instance() -> None:
+        while (batch := queue.take()) is not None:
+            assert sum(pending.rows for pending in batch.members) <= 5
+            with guard:
+                taken.extend(ids(batch.members))
+
+    with ThreadPoolExecutor(4) as instances:
+        running = [instances.submit(instance) for _ in range(4)]
+        discarded = []
+        for number, pending in enumerate(made):
+            assert queue.put(pending)
+            if number % 7 == 0 and queue.discard(made[number - number % 3]):
+                discarded.append(made[number - number % 3].request.id)
+        queue.close()
+        for future in running:
+            future.result()
+    assert sorted(taken + discarded, key=int) == [pending.request.id for pending in made]

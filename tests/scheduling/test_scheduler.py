@@ -1,0 +1,419 @@
+"""The scheduler with a tagged identity model: every request gets its own answer or its own error, exactly once."""
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from google.protobuf import text_format
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kserve_v2.backend import AsyncInstance, Instance, ModelConfig, Placement
+from kserve_v2.errors import InternalError, InvalidArgumentError, ServingError, UnavailableError
+from kserve_v2.messages import InferRequest, InferResponse, Tensors
+from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
+from kserve_v2.scheduling.scheduler import QueuePolicy, QueueScheduler
+from kserve_v2.signature import ModelSignature
+from kserve_v2.statistics import FailureReason, ModelStatistics
+
+pytestmark = pytest.mark.timeout(60)
+
+CONFIG = """
+    name: "tagged" max_batch_size: 8
+    input { name: "tag" data_type: TYPE_INT64 dims: [-1] }
+    output { name: "tag" data_type: TYPE_INT64 dims: [-1] }
+    output { name: "batch" data_type: TYPE_INT64 dims: [1] }
+"""
+SIGNATURE = ModelSignature(text_format.Parse(CONFIG, ModelConfig()))
+POISON = -1
+CLIENT_MISTAKE = -2
+
+
+@dataclass
+class TaggedModel:
+    """Gives each row back, with the number of rows that it was executed with. Negative tags fail.
+
+    While `gate` is closed, executions wait; `entered` tells that one does.
+    """
+
+    asynchronous: bool = False
+    gate: threading.Event = field(default_factory=threading.Event)
+    entered: threading.Event = field(default_factory=threading.Event)
+    executed: Counter[int] = field(default_factory=Counter)
+    instances: int = 0
+
+    def instance(self, placement: Placement) -> Instance | AsyncInstance:
+        self.instances += 1
+        return AsyncTagged(self) if self.asynchronous else Tagged(self)
+
+    def close(self) -> None:
+        pass
+
+    def answer(self, tensors: Tensors) -> Tensors:
+        tags = tensors["tag"]
+        self.entered.set()
+        assert self.gate.wait(30)
+        if POISON in tags:
+            raise ValueError("poison")
+        if CLIENT_MISTAKE in tags:
+            raise InvalidArgumentError("input 'tag' is -2")
+        self.executed.update(tags[:, 0].tolist())
+        return {"tag": tags, "batch": np.full((len(tags), 1), len(tags))}
+
+
+class Tagged:
+    def __init__(self, model: TaggedModel) -> None:
+        self.model = model
+
+    def execute(self, tensors: Tensors) -> Tensors:
+        return self.model.answer(tensors)
+
+    def close(self) -> None:
+        self.model.instances -= 1
+
+
+class AsyncTagged(Tagged):
+    max_concurrency = 4
+
+    async def execute_async(self, tensors: Tensors) -> Tensors:
+        await asyncio.sleep(0)
+        return self.model.answer(tensors)
+
+
+@asynccontextmanager
+async def scheduled(
+    model: TaggedModel,
+    rules: BatchRules = BatchRules(max_rows=8),  # noqa: B008 - frozen
+    policy: QueuePolicy = QueuePolicy(),  # noqa: B008 - frozen
+    instances: int = 1,
+    *,
+    open_gate: bool = True,
+) -> AsyncIterator[QueueScheduler]:
+    placements = [Placement(f"tagged_{n}", "CPU") for n in range(instances)]
+    scheduler = QueueScheduler(SIGNATURE, 1, model, placements, rules, policy, ModelStatistics())
+    if open_gate:
+        model.gate.set()
+    await scheduler.start()
+    try:
+        yield scheduler
+    finally:
+        model.gate.set()
+        await scheduler.drain()
+        await scheduler.stop()
+        assert model.instances == 0
+
+
+def ask(
+    scheduler: QueueScheduler, *tags: int, width: int = 1, **parameters: int
+) -> "asyncio.Task[InferResponse]":
+    """Send one request with a row for each tag."""
+    rows = np.repeat(np.array(tags, np.int64)[:, None], width, axis=1)
+    request = InferRequest("tagged", {"tag": rows}, id=str(tags[0]), parameters=dict(parameters))
+    return asyncio.create_task(_infer(scheduler, request))
+
+
+async def _infer(scheduler: QueueScheduler, request: InferRequest) -> InferResponse:
+    return await scheduler.infer(request, *SIGNATURE.check(request))
+
+
+async def blocked(model: TaggedModel, scheduler: QueueScheduler, tag: int = 0) -> "asyncio.Task[InferResponse]":
+    """Send a request and wait until the instance holds it at the closed gate."""
+    task = ask(scheduler, tag)
+    await asyncio.get_running_loop().run_in_executor(None, model.entered.wait, 30)
+    return task
+
+
+async def queued(scheduler: QueueScheduler, depth: int) -> None:
+    """Give the tasks their turn until `depth` requests wait."""
+    while scheduler.depth != depth:
+        await asyncio.sleep(0)
+
+
+def statistics(scheduler: QueueScheduler) -> ModelStatistics:
+    return scheduler._statistics
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 30))  # type: ignore[arg-type]
+
+
+def test_what_waits_is_executed_as_one_batch() -> None:
+    async def main() -> None:
+        model = TaggedModel()
+        async with scheduled(model, open_gate=False) as scheduler:
+            first = await blocked(model, scheduler)
+            others = [ask(scheduler, tag, tag + 100) for tag in (1, 2, 3)]
+            await queued(scheduler, 3)
+            model.gate.set()
+            await first
+            answers = [await task for task in others]
+        assert [answer.outputs["tag"][:, 0].tolist() for answer in answers] == [[1, 101], [2, 102], [3, 103]]
+        assert [answer.outputs["batch"][0, 0] for answer in answers] == [6, 6, 6]
+        assert {size: b.compute_infer.count for size, b in statistics(scheduler).batches.items()} == {1: 1, 6: 1}
+        assert statistics(scheduler).inference_count == 7
+        assert statistics(scheduler).success.count == statistics(scheduler).queue.count == 4
+
+    run(main)
+
+
+def test_unequal_shapes_are_never_merged() -> None:
+    async def main() -> None:
+        model = TaggedModel()
+        async with scheduled(model, open_gate=False) as scheduler:
+            first = await blocked(model, scheduler)
+            others = [ask(scheduler, tag, width=width) for tag, width in ((1, 1), (2, 3), (3, 3))]
+            await queued(scheduler, 3)
+            model.gate.set()
+            answers = [await task for task in (first, *others)]
+        assert [answer.outputs["batch"][0, 0] for answer in answers] == [1, 1, 2, 2]
+
+    run(main)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_one_bad_request_does_not_fail_those_beside_it(asynchronous: bool) -> None:
+    async def main() -> None:
+        model = TaggedModel(asynchronous)
+        rules = BatchRules(max_rows=4, max_delay_ns=30_000_000_000)
+        async with scheduled(model, rules) as scheduler:
+            tasks = [ask(scheduler, tag) for tag in (1, POISON, CLIENT_MISTAKE, 4)]
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        good, poison, mistake, last = results
+        assert isinstance(good, InferResponse)
+        assert isinstance(last, InferResponse)
+        assert [good.outputs["tag"].item(), last.outputs["tag"].item()] == [1, 4]
+        assert isinstance(poison, InternalError)
+        assert poison.message == (
+            "Failed to process the request(s) for model 'tagged_0', message: ValueError: poison"
+        )
+        assert isinstance(mistake, InvalidArgumentError)
+        assert statistics(scheduler).failures[FailureReason.BACKEND] == 2
+        assert statistics(scheduler).success.count == 2
+
+    run(main)
+
+
+def test_a_full_queue_refuses_at_once() -> None:
+    async def main() -> None:
+        model = TaggedModel()
+        async with scheduled(model, policy=QueuePolicy(max_size=1), open_gate=False) as scheduler:
+            running = await blocked(model, scheduler)
+            waiting = ask(scheduler, 1)
+            await queued(scheduler, 1)
+            with pytest.raises(UnavailableError, match=r"\[request id: 2\] Exceeds maximum queue size"):
+                await ask(scheduler, 2)
+            model.gate.set()
+            await running
+            await waiting
+        assert statistics(scheduler).failures[FailureReason.REJECTED] == 1
+
+    run(main)
+
+
+def test_a_cancelled_request_that_waits_never_runs() -> None:
+    async def main() -> None:
+        model = TaggedModel()
+        async with scheduled(model, open_gate=False) as scheduler:
+            running = await blocked(model, scheduler)
+            left, stays = ask(scheduler, 1), ask(scheduler, 2)
+            await queued(scheduler, 2)
+            left.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await left
+            assert scheduler.depth == 1
+            model.gate.set()
+            await running
+            await stays
+        assert model.executed == {0: 1, 2: 1}
+        assert statistics(scheduler).failures[FailureReason.CANCELED] == 1
+
+    run(main)
+
+
+def test_cancelling_a_request_that_runs_does_not_disturb_its_batch() -> None:
+    async def main() -> None:
+        model = TaggedModel()
+        rules = BatchRules(max_rows=2, max_delay_ns=30_000_000_000)
+        async with scheduled(model, rules, open_gate=False) as scheduler:
+            left, stays = ask(scheduler, 1), ask(scheduler, 2)
+            await asyncio.get_running_loop().run_in_executor(None, model.entered.wait, 30)
+            left.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await left
+            model.gate.set()
+            assert (await stays).outputs["tag"].item() == 2
+
+    run(main)
+
+
+def test_a_queue_time_out_rejects_while_the_instance_is_busy() -> None:
+    async def main() -> None:
+        model = TaggedModel()
+        async with scheduled(model, policy=QueuePolicy(timeout_us=1000), open_gate=False) as scheduler:
+            running = await blocked(model, scheduler)
+            with pytest.raises(UnavailableError, match="Request timeout expired"):
+                await ask(scheduler, 1)
+            # The instance is still inside the first request: the time-out did not wait for it.
+            assert not running.done()
+            model.gate.set()
+            await running
+        assert model.executed == {0: 1}
+        assert statistics(scheduler).failures[FailureReason.REJECTED] == 1
+
+    run(main)
+
+
+def test_a_delayed_request_is_executed_after_those_in_time() -> None:
+    async def main() -> None:
+        model = TaggedModel()
+        policy = QueuePolicy(timeout_us=30_000_000, reject=False, allow_override=True)
+        async with scheduled(model, ONE_AT_A_TIME, policy, open_gate=False) as scheduler:
+            order: list[int] = []
+            running = await blocked(model, scheduler)
+            late = ask(scheduler, 1, timeout=1000)
+            in_time = ask(scheduler, 2)
+            for tag, task in ((1, late), (2, in_time)):
+                task.add_done_callback(lambda _, tag=tag: order.append(tag))
+            await queued(scheduler, 2)
+            while not scheduler._queue._postponed:
+                await asyncio.sleep(0)
+            model.gate.set()
+            await asyncio.gather(running, late, in_time)
+            assert order == [2, 1]
+
+    run(main)
+
+
+def test_a_failing_instance_fails_the_start_and_closes_the_others() -> None:
+    class SecondFails(TaggedModel):
+        def instance(self, placement: Placement) -> Instance | AsyncInstance:
+            if placement.name == "tagged_1":
+                raise RuntimeError("no memory")
+            return super().instance(placement)
+
+    async def main() -> None:
+        model = SecondFails()
+        placements = [Placement(f"tagged_{n}", "CPU") for n in range(3)]
+        scheduler = QueueScheduler(
+            SIGNATURE, 1, model, placements, ONE_AT_A_TIME, QueuePolicy(), ModelStatistics()
+        )
+        with pytest.raises(RuntimeError, match="no memory"):
+            await scheduler.start()
+        assert model.instances == 0
+
+    run(main)
+
+
+def test_an_async_instance_runs_batches_at_the_same_time() -> None:
+    class Meeting(TaggedModel):
+        """Ends only when four executions are under way at once."""
+
+        def instance(self, placement: Placement) -> AsyncInstance:
+            barrier = asyncio.Barrier(4)
+
+            class Attendee(AsyncTagged):
+                async def execute_async(self, tensors: Tensors) -> Tensors:
+                    await barrier.wait()
+                    return self.model.answer(tensors)
+
+            self.instances += 1
+            return Attendee(self)
+
+    async def main() -> None:
+        async with scheduled(Meeting(), ONE_AT_A_TIME) as scheduler:
+            answers = await asyncio.gather(*(ask(scheduler, tag) for tag in range(8)))
+        assert [answer.outputs["tag"].item() for answer in answers] == list(range(8))
+
+    run(main)
+
+
+def test_abandoned_requests_get_an_answer() -> None:
+    async def main() -> None:
+        model = TaggedModel()
+        async with scheduled(model, open_gate=False) as scheduler:
+            running = await blocked(model, scheduler)
+            waiting = ask(scheduler, 1)
+            await queued(scheduler, 1)
+            scheduler.abandon()
+            with pytest.raises(UnavailableError, match="Server exiting"):
+                await waiting
+            model.gate.set()
+            await running
+
+    run(main)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One request of the property test: its rows, shape and fate."""
+
+    rows: int
+    width: int
+    fate: str
+
+
+steps = st.lists(
+    st.builds(
+        Step,
+        st.integers(1, 8),
+        st.integers(1, 2),
+        st.sampled_from(["answer", "answer", "answer", "poison", "mistake", "cancel", "cancel later"]),
+    ),
+    min_size=1,
+    max_size=60,
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    steps,
+    st.sampled_from([ONE_AT_A_TIME, BatchRules(8), BatchRules(8, frozenset({2, 5}), 200_000)]),
+    st.integers(1, 3),
+    st.booleans(),
+)
+def test_every_request_has_exactly_one_outcome_and_it_is_its_own(
+    plan: list[Step], rules: BatchRules, instances: int, asynchronous: bool
+) -> None:
+    async def main() -> None:
+        model = TaggedModel(asynchronous)
+        async with scheduled(model, rules, instances=instances) as scheduler:
+            tasks = []
+            for number, step in enumerate(plan):
+                first = {"poison": POISON, "mistake": CLIENT_MISTAKE}.get(step.fate, number)
+                tasks.append(ask(scheduler, first, *[number] * (step.rows - 1), width=step.width))
+                if step.fate == "cancel":
+                    tasks[-1].cancel()
+                if number % 5 == 0:
+                    await asyncio.sleep(0)
+            for task, step in zip(tasks, plan, strict=True):
+                if step.fate == "cancel later":
+                    task.cancel()
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        for number, (step, outcome) in enumerate(zip(plan, outcomes, strict=True)):
+            check_outcome(number, step, outcome)
+        answered = sum(isinstance(outcome, InferResponse) for outcome in outcomes)
+        assert answered <= statistics(scheduler).success.count
+        assert all(size <= 8 for size in statistics(scheduler).batches)
+
+    run(main)
+
+
+def check_outcome(number: int, step: Step, outcome: InferResponse | BaseException) -> None:
+    """The outcome that this step's fate allows, with this request's own data in it."""
+    if step.fate == "poison":
+        assert isinstance(outcome, InternalError)
+    elif step.fate == "mistake":
+        assert isinstance(outcome, InvalidArgumentError)
+    elif step.fate == "answer" or isinstance(outcome, InferResponse):
+        assert isinstance(outcome, InferResponse)
+        assert outcome.id == str(number)
+        assert outcome.outputs["tag"].tolist() == [[number] * step.width] * step.rows
+    else:
+        assert isinstance(outcome, asyncio.CancelledError)
+        assert not isinstance(outcome, ServingError)
