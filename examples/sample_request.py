@@ -1,0 +1,30 @@
+"""The `sample_request.json` of a model: a body that can be posted to its infer route as it is."""
+
+import json
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Value = int | float | str
+
+
+def sample_request(inputs: Iterable[str], outputs: Iterable[str] = ()) -> bytes:
+    """The request body made of the JSON texts of its inputs and, if any, of its requested outputs."""
+    members = [f'"inputs": [{", ".join(inputs)}]']
+    if requested := ", ".join(outputs):
+        members.append(f'"outputs": [{requested}]')
+    return ("{" + ",\n ".join(members) + "}\n").encode()
+
+
+def input_tensor(name: str, datatype: str, shape: Sequence[int], data: npt.ArrayLike) -> str:
+    """One input as JSON text: its elements in one flat list, printed one innermost row a line."""
+    rows = np.asarray(data).reshape(-1, shape[-1]).tolist()
+    lines = ",\n    ".join(", ".join(json.dumps(value) for value in row) for row in rows)
+    head = json.dumps({"name": name, "datatype": datatype, "shape": list(shape)})
+    return f'{head[:-1]}, "data": [\n    {lines}]}}'
+
+
+def classified_output(name: str, count: int) -> str:
+    """One requested output as JSON text: its `count` highest values with their labels."""
+    return json.dumps({"name": name, "parameters": {"classification": count}})
