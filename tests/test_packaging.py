@@ -165,7 +165,7 @@ def served(clean: Environment, tmp_path_factory: pytest.TempPathFactory) -> Iter
         (repository / model / "1" / file).write_text(text)
     log = repository.parent / "server.log"
     ports = [f"--{protocol}-port=0" for protocol in ("http", "grpc", "metrics")]
-    options = ["--model-repository", repository, "--exit-on-error=false", *ports]
+    options = ["--model-repository", str(repository), "--exit-on-error=false", *ports]
     with (
         log.open("w") as errors,
         subprocess.Popen(

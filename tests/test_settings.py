@@ -220,7 +220,7 @@ def test_a_repository_is_needed() -> None:
 )
 def test_a_callers_value_passes_the_same_check(name: str, value: object) -> None:
     with pytest.raises(SettingsError, match=f"^{name}: expected "):
-        Settings(**{"model_repository": (Path("models"),), name: value})
+        Settings(**{"model_repository": (Path("models"),), name: value})  # type: ignore[arg-type]
 
 
 def test_settings_cannot_be_changed() -> None:
