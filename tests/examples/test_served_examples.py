@@ -1,0 +1,226 @@
+"""The example models through the running server: held-out accuracy, agreement, sample requests."""
+
+import json
+from collections.abc import Iterator
+from typing import Protocol
+
+import httpx
+import numpy as np
+import pytest
+
+from examples.digits import Digits, load_data
+from examples.intent import Phrase, load_phrases
+from examples.source import MODEL_REPOSITORY
+from kserve_v2.datatypes import Array
+
+pytestmark = pytest.mark.slow
+
+MODELS = ("add_sub", "digits_eager", "digits_onnx", "digits_torchscript", "intent")
+DIGITS = ("digits_eager", "digits_onnx", "digits_torchscript")
+BATCH_ROWS = 50
+
+
+class Server(Protocol):
+    """What these tests use of a running server."""
+
+    def get(self, path: str) -> httpx.Response: ...
+    def post(self, path: str, **options: object) -> httpx.Response: ...
+    def infer(self, model: str, body: object) -> httpx.Response: ...
+
+
+class StartServer(Protocol):
+    def __call__(self, *arguments: object) -> Server: ...
+
+
+@pytest.fixture(scope="module")
+def server(start_server: StartServer) -> Server:
+    return start_server(MODEL_REPOSITORY)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Digits:
+    return load_data()
+
+
+def batches(count: int) -> Iterator[slice]:
+    """Slices of `BATCH_ROWS` that cover `count` rows."""
+    return (slice(start, start + BATCH_ROWS) for start in range(0, count, BATCH_ROWS))
+
+
+def infer_binary(server: Server, model: str, images: Array) -> Array:
+    """The probabilities of some images, both ways as binary tensors."""
+    content = images.astype("<f4").tobytes()
+    header = json.dumps(
+        {
+            "inputs": [
+                {
+                    "name": "image",
+                    "datatype": "FP32",
+                    "shape": images.shape,
+                    "parameters": {"binary_data_size": len(content)},
+                }
+            ],
+            "outputs": [{"name": "probabilities", "parameters": {"binary_data": True}}],
+        }
+    ).encode()
+    response = server.post(
+        f"/v2/models/{model}/infer",
+        content=header + content,
+        headers={"Inference-Header-Content-Length": str(len(header))},
+    )
+    assert response.status_code == 200, response.text
+    length = int(response.headers["Inference-Header-Content-Length"])
+    (output,) = json.loads(response.content[:length])["outputs"]
+    assert output["name"] == "probabilities"
+    return np.frombuffer(response.content[length:], "<f4").reshape(output["shape"])
+
+
+def infer_json(server: Server, model: str, images: Array) -> Array:
+    """The probabilities of some images, both ways as JSON."""
+    tensor = {
+        "name": "image",
+        "datatype": "FP32",
+        "shape": images.shape,
+        "data": images.reshape(-1).tolist(),
+    }
+    response = server.infer(model, {"inputs": [tensor]})
+    assert response.status_code == 200, response.text
+    (output,) = response.json()["outputs"]
+    return np.array(output["data"], np.float32).reshape(output["shape"])
+
+
+@pytest.fixture(scope="module")
+def answers(server: Server, digits: Digits) -> dict[str, Array]:
+    """The probabilities of all held-out images, by model."""
+    images = digits.held_out_images
+    return {
+        model: np.concatenate([infer_binary(server, model, images[rows]) for rows in batches(len(images))])
+        for model in DIGITS
+    }
+
+
+@pytest.mark.parametrize("model", DIGITS)
+def test_held_out_digits_are_read(answers: dict[str, Array], digits: Digits, model: str) -> None:
+    assert answers[model].shape == (450, 10)
+    np.testing.assert_allclose(answers[model].sum(axis=1), 1, atol=1e-5)
+    assert (answers[model].argmax(axis=1) == digits.held_out_labels).mean() >= 0.97
+
+
+def test_the_three_backends_agree(answers: dict[str, Array]) -> None:
+    for model in DIGITS:
+        np.testing.assert_allclose(answers[model], answers["digits_onnx"], atol=1e-4, err_msg=model)
+
+
+@pytest.mark.parametrize("model", DIGITS)
+def test_json_and_binary_tensors_give_the_same(
+    server: Server, answers: dict[str, Array], digits: Digits, model: str
+) -> None:
+    probabilities = infer_json(server, model, digits.held_out_images[:BATCH_ROWS])
+    np.testing.assert_allclose(probabilities, answers[model][:BATCH_ROWS], atol=1e-6)
+
+
+def ask_intents(server: Server, phrases: list[Phrase]) -> tuple[list[str], list[float]]:
+    texts = [phrase.text for phrase in phrases]
+    tensor = {"name": "text", "datatype": "BYTES", "shape": [len(texts), 1], "data": texts}
+    response = server.infer("intent", {"inputs": [tensor]})
+    assert response.status_code == 200, response.text
+    outputs = {output["name"]: output for output in response.json()["outputs"]}
+    assert outputs["intent"]["shape"] == outputs["score"]["shape"] == [len(texts), 1]
+    return outputs["intent"]["data"], outputs["score"]["data"]
+
+
+def test_held_out_phrases_are_understood(server: Server) -> None:
+    phrases = [phrase for phrase in load_phrases() if phrase.held_out]
+    hits: list[bool] = []
+    for rows in batches(len(phrases)):
+        intents, scores = ask_intents(server, phrases[rows])
+        assert all(0 < score <= 1 for score in scores)
+        hits += [intent == phrase.intent for intent, phrase in zip(intents, phrases[rows], strict=True)]
+    assert len(hits) == len(phrases) >= 200
+    assert sum(hits) / len(hits) >= 0.9
+
+
+def test_a_text_that_is_not_utf8_is_refused_and_the_next_is_answered(server: Server) -> None:
+    element = b"caf\xe9"
+    content = len(element).to_bytes(4, "little") + element
+    header = json.dumps(
+        {
+            "inputs": [
+                {
+                    "name": "text",
+                    "datatype": "BYTES",
+                    "shape": [1, 1],
+                    "parameters": {"binary_data_size": len(content)},
+                }
+            ]
+        }
+    ).encode()
+    response = server.post(
+        "/v2/models/intent/infer",
+        content=header + content,
+        headers={"Inference-Header-Content-Length": str(len(header))},
+    )
+    assert response.status_code == 400
+    assert "input 'text': expected UTF-8" in response.json()["error"]
+    assert ask_intents(server, [Phrase("play some music", "music", held_out=False)])[0] == ["music"]
+
+
+def test_add_sub_adds_and_subtracts(server: Server) -> None:
+    first = np.arange(48).reshape(3, 16)
+    second = np.full((3, 16), 7)
+    tensors = [
+        {"name": name, "datatype": "INT32", "shape": [3, 16], "data": array.reshape(-1).tolist()}
+        for name, array in (("INPUT0", first), ("INPUT1", second))
+    ]
+    response = server.infer("add_sub", {"inputs": tensors})
+    assert response.status_code == 200, response.text
+    outputs = {output["name"]: output["data"] for output in response.json()["outputs"]}
+    assert outputs == {
+        "OUTPUT0": (first + second).reshape(-1).tolist(),
+        "OUTPUT1": (first - second).reshape(-1).tolist(),
+    }
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_sample_request_is_answered(server: Server, model: str) -> None:
+    # As `curl -d @file` sends it: without line ends, and with a content type that is not JSON.
+    body = (MODEL_REPOSITORY / model / "sample_request.json").read_text().replace("\n", "")
+    response = server.post(
+        f"/v2/models/{model}/infer",
+        content=body,
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    )
+    assert response.status_code == 200, response.text
+    outputs = {output["name"]: output["data"] for output in response.json()["outputs"]}
+    if model in DIGITS:
+        best = outputs["probabilities"][0].split(":")
+        assert best[1:] == ["7", "seven"]
+        assert len(outputs["probabilities"]) == 3
+    elif model == "intent":
+        assert outputs["intent"] == ["alarm"]
+    else:
+        assert outputs["OUTPUT0"] == list(range(1, 17))
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "outputs", "max_batch_size"),
+    [
+        ("add_sub", {"INPUT0": [-1, 16], "INPUT1": [-1, 16]}, {"OUTPUT0": [-1, 16], "OUTPUT1": [-1, 16]}, 8),
+        ("digits_eager", {"image": [-1, 1, 8, 8]}, {"probabilities": [-1, 10]}, 64),
+        ("digits_onnx", {"image": [-1, 1, 8, 8]}, {"probabilities": [-1, 10]}, 64),
+        ("digits_torchscript", {"image": [-1, 1, 8, 8]}, {"probabilities": [-1, 10]}, 64),
+        ("intent", {"text": [-1, 1]}, {"intent": [-1, 1], "score": [-1, 1]}, 64),
+    ],
+)
+def test_metadata_is_complete(
+    server: Server,
+    model: str,
+    inputs: dict[str, list[int]],
+    outputs: dict[str, list[int]],
+    max_batch_size: int,
+) -> None:
+    """Also of the models whose configuration leaves their tensors to the model file."""
+    metadata = server.get(f"/v2/models/{model}").json()
+    assert {tensor["name"]: tensor["shape"] for tensor in metadata["inputs"]} == inputs
+    assert {tensor["name"]: tensor["shape"] for tensor in metadata["outputs"]} == outputs
+    assert server.get(f"/v2/models/{model}/config").json()["max_batch_size"] == max_batch_size
