@@ -14,9 +14,9 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Datatype:
-    """One row of the table.
+    """One row of the table; compared by identity.
 
     `name`: the protocol's name. `dtype`: the numpy dtype of its arrays. `config_enum`: number of `TYPE_<name>` in ModelConfig.
     `contents_field`: the field of gRPC's InferTensorContents that carries it, "" where only raw bytes can.

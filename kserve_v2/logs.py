@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
 from typing import Any
 
-from kserve_v2.messages import NOT_EXECUTED, Execution
+from kserve_v2.messages import Execution
 from kserve_v2.settings import Settings
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -167,7 +167,7 @@ class Access:
     version: str
     request_id: str = ""
     status: int = 0
-    execution: Execution = NOT_EXECUTED
+    execution: Execution | None = None
     started_ns: int = field(default_factory=time.monotonic_ns)
 
 
@@ -175,15 +175,16 @@ def log_access(access: Access) -> None:
     """Queue one line about an inference request that is over."""
     if _state.access is None:
         return
+    execution = access.execution or Execution(0, access.started_ns, 0)
     fields = {
         "protocol": access.protocol,
         "model": access.model,
         "version": access.version,
         "request_id": access.request_id,
         "status": access.status,
-        "batch_rows": access.execution.batch_rows,
-        "queue_us": access.execution.queue_ns // 1000,
-        "compute_us": access.execution.compute_ns // 1000,
+        "batch_rows": execution.batch_rows,
+        "queue_us": (execution.taken_ns - access.started_ns) // 1000,
+        "compute_us": execution.compute_ns // 1000,
         "duration_us": (time.monotonic_ns() - access.started_ns) // 1000,
     }
     record = logging.makeLogRecord({"name": _access_log.name, "levelno": logging.INFO, "levelname": "INFO"})

@@ -32,14 +32,11 @@ class InferRequest:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """How a request was executed, for the access log: rows of its batch, time in the queue, time of computation."""
+    """How a batch was executed, for the access log: its rows, when an instance took it (monotonic), how long it took."""
 
     batch_rows: int
-    queue_ns: int
+    taken_ns: int
     compute_ns: int
-
-
-NOT_EXECUTED = Execution(0, 0, 0)
 
 
 @dataclass(slots=True)
@@ -51,7 +48,7 @@ class InferResponse:
     id: str
     outputs: dict[str, Array]
     parameters: dict[str, ParameterValue] = field(default_factory=dict)
-    execution: Execution = NOT_EXECUTED
+    execution: Execution | None = None
 
 
 @dataclass(frozen=True, slots=True)

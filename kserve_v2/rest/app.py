@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from kserve_v2.config import config_to_dict
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnsupportedError
@@ -18,16 +19,18 @@ from kserve_v2.rest.infer import InferEndpoint
 from kserve_v2.rest.views import index_view, model_metadata_view, server_metadata_view, statistics_view
 
 
-def create_app(service: InferenceService, max_request_bytes: int) -> FastAPI:
-    """The REST front end of `service`. `max_request_bytes`: the largest request body that is accepted."""
+def create_app(service: InferenceService, max_request_bytes: int) -> ASGIApp:
+    """The REST front end of `service`. `max_request_bytes`: the largest inference request that is accepted.
+
+    The inference endpoint stands in front of FastAPI, which would cost it more time than most models take.
+    """
     app = FastAPI(title="kserve-v2", description=openapi.DESCRIPTION, docs_url="/docs", redoc_url=None)
     _add_error_handlers(app)
     _add_health_routes(app, service)
     _add_model_routes(app, service)
     _add_repository_routes(app, service)
     app.openapi = lambda: _schema(app)  # type: ignore[method-assign]
-    app.add_middleware(InferEndpoint, service=service, max_request_bytes=max_request_bytes)
-    return app
+    return InferEndpoint(app, service, max_request_bytes)
 
 
 def _json(value: Any, status: int = 200) -> Response:

@@ -11,11 +11,12 @@ from typing import Any
 
 import orjson
 
+from kserve_v2.announced_input import AnnouncedInput, datatype_by_name
 from kserve_v2.classification import classify
-from kserve_v2.datatypes import BY_NAME, Array, datatype_of
+from kserve_v2.datatypes import datatype_of
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
-from kserve_v2.raw_tensor import decode_raw_tensor, element_count, encode_raw_tensor
+from kserve_v2.raw_tensor import decode_raw_tensor, encode_raw_tensor
 from kserve_v2.rest.json_tensor import decode_json_data, encode_json_data, with_literals
 from kserve_v2.signature import request_prefix
 
@@ -166,66 +167,53 @@ def _decode_inputs(inputs: Any, binary: memoryview, request: InferRequest) -> No
     offset = 0
     for item in inputs:
         data, size = _data_source(item)
-        name = _string(item, "name")
-        datatype = BY_NAME.get(_string(item, "datatype"))
-        if datatype is None:
-            raise InvalidArgumentError(
-                f"invalid datatype for input {name}: got '{item['datatype']}', expected one of {', '.join(BY_NAME)}"
-            )
-        shape = _decode_shape(item)
-        prefix = request_prefix(request.id)
-        if name in request.inputs:
-            raise InvalidArgumentError(f"{prefix}input '{name}' already exists in request")
+        announced = _announced_input(item, request)
         if size is None:
-            count = element_count(shape, name)
-            array = decode_json_data(data, datatype, count, name, request.model_name, prefix).reshape(shape)
-        else:
-            missing = offset + size - len(binary)
-            if missing > 0:
-                raise InvalidArgumentError(
-                    f"unexpected size for input '{name}', expecting {missing} additional bytes "
-                    f"for model '{request.model_name}'"
-                )
-            raw = binary[offset : offset + size]
-            array = decode_raw_tensor(raw, datatype, shape, name, request.model_name, prefix)
-            offset += size
-        request.inputs[name] = array
+            request.inputs[announced.name] = decode_json_data(announced, data)
+            continue
+        missing = offset + size - len(binary)
+        if missing > 0:
+            raise InvalidArgumentError(
+                f"unexpected size for input '{announced.name}', expecting {missing} additional bytes "
+                f"for model '{request.model_name}'"
+            )
+        request.inputs[announced.name] = decode_raw_tensor(announced, binary[offset : offset + size])
+        offset += size
     if offset != len(binary):
         raise InvalidArgumentError(f"unexpected additional input data for model '{request.model_name}'")
 
 
-def _data_source(item: Any) -> tuple[Any, int | None]:
-    """An input's JSON data, or the size of its binary data; exactly one of them is there."""
-    text = (
-        "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', "
-        "'shared_memory_region' in 'parameters'. But "
-    )
-    if not isinstance(item, dict):
-        raise InvalidArgumentError(f"{text}no field is set")
-    parameters = item.get("parameters")
-    size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
-    if isinstance(parameters, dict) and "shared_memory_region" in parameters:
-        raise InvalidArgumentError("shared memory regions are not supported: send the tensor's data instead")
-    if size is None:
-        if "data" not in item:
-            raise InvalidArgumentError(f"{text}no field is set")
-        return item["data"], None
-    if "data" in item:
-        raise InvalidArgumentError(f"{text}set 'data' 'binary_data_size'")
-    return None, _unsigned(size, "binary_data_size")
-
-
-def _decode_shape(item: Mapping[str, Any]) -> list[int]:
+def _announced_input(item: Mapping[str, Any], request: InferRequest) -> AnnouncedInput:
+    name = _string(item, "name")
+    datatype = datatype_by_name(_string(item, "datatype"), name)
     shape = item.get("shape")
     if not isinstance(shape, list):
         problem = "JSON non-array as array" if "shape" in item else "non-existing object member 'shape'"
         raise InvalidArgumentError(f"Unable to parse 'shape': attempt to access {problem}")
     for size in shape:
-        if type(size) is not int or size < 0:
-            raise InvalidArgumentError(
-                "Unable to parse 'shape': attempt to access JSON non-unsigned-integer as unsigned-integer"
-            )
-    return shape
+        _unsigned(size, "shape")
+    if name in request.inputs:
+        raise InvalidArgumentError(f"{request_prefix(request.id)}input '{name}' already exists in request")
+    return AnnouncedInput(name, datatype, shape, request.model_name, request.id)
+
+
+def _data_source(item: Any) -> tuple[Any, int | None]:
+    """An input's JSON data, or the size of its binary data; exactly one of them is there."""
+    parameters = item.get("parameters") if isinstance(item, dict) else None
+    if not isinstance(parameters, dict):
+        parameters = {}
+    if "shared_memory_region" in parameters:
+        raise InvalidArgumentError("shared memory regions are not supported: send the tensor's data instead")
+    has_data = isinstance(item, dict) and "data" in item
+    if has_data == ("binary_data_size" in parameters):
+        found = "set 'data' 'binary_data_size'" if has_data else "no field is set"
+        raise InvalidArgumentError(
+            "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', "
+            f"'shared_memory_region' in 'parameters'. But {found}"
+        )
+    if has_data:
+        return item["data"], None
+    return None, _unsigned(parameters["binary_data_size"], "binary_data_size")
 
 
 def _decode_outputs(

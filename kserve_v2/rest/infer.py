@@ -21,9 +21,9 @@ def infer_target(path: str) -> tuple[str, str] | None:
     if not (path.endswith("/infer") and path.startswith("/v2/models/")):
         return None
     parts = path.split("/")
-    if len(parts) == 5:  # noqa: PLR2004 - "", v2, models, M, infer
+    if len(parts) == 5:
         return (parts[3], "") if parts[3] else None
-    if len(parts) == 7 and parts[4] == "versions" and parts[5].isdigit() and parts[5].isascii():  # noqa: PLR2004
+    if len(parts) == 7 and parts[4] == "versions" and parts[5].isdigit() and parts[5].isascii():
         return (parts[3], parts[5]) if parts[3] else None
     return None
 
@@ -85,7 +85,7 @@ class InferEndpoint:
             return encode_response(response, response_format, model.labels, batched=batched)
         except ServingError:
             raise
-        except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
+        except Exception as error:
             raise unexpected(error) from error
 
     async def _read_body(self, receive: Receive, announced: int | None) -> bytes | bytearray:

@@ -7,19 +7,23 @@ from typing import Any
 import numpy as np
 import orjson
 
+from kserve_v2.announced_input import AnnouncedInput
 from kserve_v2.bytes_tensor import bytes_array
-from kserve_v2.datatypes import BF16, BOOL, BYTES, FP16, FP32, FP64, Array, Datatype
+from kserve_v2.datatypes import BF16, BYTES, FP16, FP32, Array, Datatype
 from kserve_v2.errors import InvalidArgumentError
 
-_NUMBERS: frozenset[type] = frozenset({int, float})
-_INTEGERS: frozenset[type] = frozenset({int})
-_BOOLEANS: frozenset[type] = frozenset({bool})
+# By kind of the numpy dtype: the types that the JSON parser makes of acceptable elements, and Triton's words for others.
+_JSON_TYPES: dict[str, tuple[set[type], str]] = {
+    "f": ({int, float}, "non-number as double"),
+    "b": ({bool}, "non-boolean as boolean"),
+    "u": ({int}, "non-unsigned-integer as unsigned-integer"),
+    "i": ({int}, "non-signed-integer as signed-integer"),
+}
 
 
-def decode_json_data(
-    data: Any, datatype: Datatype, count: int, name: str, model_name: str, prefix: str
-) -> Array:
-    """A flat array of exactly `count` elements. Raises InvalidArgumentError that names the input, with Triton's texts."""
+def decode_json_data(announced: AnnouncedInput, data: Any) -> Array:
+    """An array of the announced shape. Raises InvalidArgumentError that names the input, with Triton's texts."""
+    name, datatype = announced.name, announced.datatype
     if datatype in (FP16, BF16):
         raise InvalidArgumentError(
             f"receiving {datatype.name} data via JSON is not supported. "
@@ -35,14 +39,15 @@ def decode_json_data(
             raise InvalidArgumentError(
                 f"Unable to parse JSON bytes array: attempt to access JSON non-string as string (input '{name}')"
             )
-        return bytes_array([text.encode() for text in flat], count, name, model_name, prefix)
+        return bytes_array(announced, [text.encode() for text in flat])
     _check_types(types, datatype, name)
+    count = announced.element_count()
     if len(flat) != count:
         raise InvalidArgumentError(
             "Unable to parse 'data': Shape does not match true shape of 'data' field "
             f"(input '{name}': shape has {count} elements, 'data' has {len(flat)})"
         )
-    return _numbers(flat, datatype, name)
+    return _numbers(flat, datatype, name).reshape(announced.shape)
 
 
 def flatten(data: list[Any]) -> tuple[list[Any], set[type]]:
@@ -59,14 +64,7 @@ def flatten(data: list[Any]) -> tuple[list[Any], set[type]]:
 
 def _check_types(types: set[type], datatype: Datatype, name: str) -> None:
     """Raise unless all are JSON types that the datatype takes: booleans are no numbers, 1.0 is no integer."""
-    if datatype in (FP32, FP64):
-        wanted, text = _NUMBERS, "non-number as double"
-    elif datatype is BOOL:
-        wanted, text = _BOOLEANS, "non-boolean as boolean"
-    elif datatype.dtype.kind == "u":
-        wanted, text = _INTEGERS, "non-unsigned-integer as unsigned-integer"
-    else:
-        wanted, text = _INTEGERS, "non-signed-integer as signed-integer"
+    wanted, text = _JSON_TYPES[datatype.dtype.kind]
     if not types <= wanted:
         raise InvalidArgumentError(f"Unable to parse 'data': attempt to access JSON {text} (input '{name}')")
 

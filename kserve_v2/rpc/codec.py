@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from kserve_v2._generated import grpc_service_pb2 as pb
+from kserve_v2.announced_input import AnnouncedInput, datatype_by_name
 from kserve_v2.bytes_tensor import bytes_array
 from kserve_v2.classification import classify
-from kserve_v2.datatypes import BY_NAME, BYTES, Array, Datatype, datatype_of
+from kserve_v2.datatypes import BYTES, Array, datatype_of
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
-from kserve_v2.raw_tensor import decode_raw_tensor, element_count, encode_raw_tensor
+from kserve_v2.raw_tensor import decode_raw_tensor, encode_raw_tensor
 from kserve_v2.signature import request_prefix
 
 _CONTENTS_FIELDS = tuple(field.name for field in pb.InferTensorContents.DESCRIPTOR.fields)
@@ -66,50 +67,36 @@ def _decode_input(
         raise InvalidArgumentError(
             f"unable to find data for input tensor '{name}' for model '{model_name}' in request."
         )
-    datatype = BY_NAME.get(tensor.datatype)
-    if datatype is None:
-        raise InvalidArgumentError(
-            f"invalid datatype for input {name}: got '{tensor.datatype}', expected one of {', '.join(BY_NAME)}"
-        )
-    shape = list(tensor.shape)
-    prefix = request_prefix(request.id)
-    if raw is not None:
-        return decode_raw_tensor(raw, datatype, shape, name, model_name, prefix)
-    return _decode_contents(tensor.contents, datatype, shape, name, model_name, prefix)
+    datatype = datatype_by_name(tensor.datatype, name)
+    announced = AnnouncedInput(name, datatype, list(tensor.shape), model_name, request.id)
+    return (
+        decode_raw_tensor(announced, raw) if raw is not None else _decode_contents(announced, tensor.contents)
+    )
 
 
-def _decode_contents(
-    contents: pb.InferTensorContents,
-    datatype: Datatype,
-    shape: Sequence[int],
-    name: str,
-    model_name: str,
-    prefix: str,
-) -> Array:
+def _decode_contents(announced: AnnouncedInput, contents: pb.InferTensorContents) -> Array:
     """An array of a typed contents field. Raises InvalidArgumentError if another field is filled, or the count is wrong."""
-    count = element_count(shape, name)
+    datatype = announced.datatype
     for field in _CONTENTS_FIELDS:
         if field != datatype.contents_field and len(getattr(contents, field)):
             raise InvalidArgumentError(
-                f"unexpected explicit tensor data for input tensor '{name}' for model '{model_name}': {field} is filled, "
-                f"but datatype '{datatype.name}' expects {datatype.contents_field or 'raw_input_contents'}"
+                f"unexpected explicit tensor data for input tensor '{announced.name}' for model "
+                f"'{announced.model_name}': {field} is filled, but datatype '{datatype.name}' expects "
+                f"{datatype.contents_field or 'raw_input_contents'}"
             )
     values = getattr(contents, datatype.contents_field) if datatype.contents_field else ()
     if datatype is BYTES:
-        return bytes_array(list(values), count, name, model_name, prefix).reshape(shape)
+        return bytes_array(announced, list(values))
+    count = announced.element_count()
     if len(values) != count:
-        size = datatype.item_size
-        raise InvalidArgumentError(
-            f"{prefix}input byte size mismatch for input '{name}' for model '{model_name}'. "
-            f"Expected {count * size}, got {len(values) * size}"
-        )
+        raise announced.size_mismatch(count * datatype.item_size, len(values) * datatype.item_size)
     try:
-        return np.array(values, dtype=datatype.dtype).reshape(shape)
+        return np.array(values, dtype=datatype.dtype).reshape(announced.shape)
     except OverflowError:
         limits = np.iinfo(datatype.dtype)
         raise InvalidArgumentError(
-            f"{prefix}input '{name}' for model '{model_name}' has a value out of range for {datatype.name} "
-            f"[{limits.min}, {limits.max}]"
+            f"{announced.prefix}input '{announced.name}' for model '{announced.model_name}' has a value out of range "
+            f"for {datatype.name} [{limits.min}, {limits.max}]"
         ) from None
 
 

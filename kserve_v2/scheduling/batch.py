@@ -8,7 +8,6 @@ import numpy as np
 from kserve_v2.datatypes import BY_DTYPE, Array, Datatype
 from kserve_v2.errors import InternalError, ServingError
 from kserve_v2.messages import Tensors
-from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.queue import Batch
 from kserve_v2.signature import ModelSignature
 from kserve_v2.statistics import BatchReason, ExecutionTimes

@@ -7,8 +7,9 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
+from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from kserve_v2.scheduling.pending import Pending
@@ -32,6 +33,9 @@ class RequestQueue:
 
     At most one instance at a time waits for a batch to fill up (`_forming`); the others sleep until there is something that
     it leaves over. So a request that only joins a growing batch wakes nobody.
+
+    Instances sleep on simple queues, which the interpreter implements without Python code between a wake-up and its effect.
+    A token too many is harmless: whoever gets it looks at the state again.
     """
 
     def __init__(
@@ -47,33 +51,44 @@ class RequestQueue:
         self._rows = 0
         self._closed = False
         self._forming: WaitUntil | None = None
-        lock = threading.Lock()
-        self._idle = threading.Condition(lock)
-        self._growing = threading.Condition(lock)
+        self._sleeping = 0
+        self._lock = threading.Lock()
+        self._wake_sleeper: SimpleQueue[None] = SimpleQueue()
+        self._wake_forming: SimpleQueue[None] = SimpleQueue()
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._postponed)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "forming" if self._forming else "open"
-        return f"<RequestQueue {state} requests={len(self)} rows={self._rows}>"
+        return f"<RequestQueue {state} requests={len(self)} rows={self._rows} sleeping={self._sleeping}>"
 
     def put(self, pending: Pending) -> bool:
         """Append a request. False: the queue is full or closed, and the request is not in it."""
-        with self._idle:
+        with self._lock:
             if self._closed or (self._max_size and len(self) >= self._max_size):
                 return False
             self._waiting[pending] = None
             self._rows += pending.rows
             if self._forming is None:
-                self._idle.notify()
+                self._wake_one()
             elif self._rows >= self._forming.rows or pending.key != next(iter(self._waiting)).key:
-                self._growing.notify()
+                self._wake_forming.put(None)
             return True
+
+    def _wake_one(self) -> None:
+        if self._sleeping:
+            self._sleeping -= 1
+            self._wake_sleeper.put(None)
+
+    def _wake_all(self) -> None:
+        while self._sleeping:
+            self._wake_one()
+        self._wake_forming.put(None)
 
     def discard(self, pending: Pending) -> bool:
         """Give a request up. True: it never ran and never will. False: an instance has it, or had it."""
-        with self._idle:
+        with self._lock:
             for queue in (self._waiting, self._postponed):
                 if pending in queue:
                     del queue[pending]
@@ -83,7 +98,7 @@ class RequestQueue:
 
     def postpone(self, pending: Pending) -> bool:
         """Move a request behind all that have not been postponed. False: an instance has it already."""
-        with self._idle:
+        with self._lock:
             if pending not in self._waiting:
                 return False
             del self._waiting[pending]
@@ -92,47 +107,60 @@ class RequestQueue:
 
     def take(self) -> Batch | None:
         """Block until there is a batch to execute, and take it. None: the queue is closed, and nothing is left in it."""
-        with self._idle:
-            while True:
+        while True:
+            with self._lock:
                 queue = self._waiting or self._postponed
+                if self._closed and not queue:
+                    return None
                 if queue and self._forming is None:
                     now_ns = self._clock_ns()
                     decision = decide(queue, self.rules, now_ns)
                     if not isinstance(decision, WaitUntil):
                         return self._remove(queue, decision.requests, decision.reason, now_ns)
                     self._forming = decision
-                    self._growing.wait((decision.at_ns - now_ns) / 1e9)
-                    self._forming = None
-                elif self._closed and not queue:
-                    return None
                 else:
-                    self._idle.wait()
+                    decision = None
+                    self._sleeping += 1
+            if decision is None:
+                self._wake_sleeper.get()
+            else:
+                self._wait_for_growth((decision.at_ns - now_ns) / 1e9)
+
+    def _wait_for_growth(self, seconds: float) -> None:
+        with suppress(Empty):
+            self._wake_forming.get(timeout=seconds)
+        with self._lock:
+            self._forming = None
 
     def _remove(
         self, queue: OrderedDict[Pending, None], requests: int, reason: BatchReason, now_ns: int
     ) -> Batch:
-        members = list(islice(queue, requests))
-        for pending in members:
-            del queue[pending]
-            self._rows -= pending.rows
-        if self._waiting or self._postponed:
-            self._idle.notify()
+        if requests == len(queue):
+            members = list(queue)
+            queue.clear()
+        else:
+            members = [queue.popitem(last=False)[0] for _ in range(requests)]
+        self._rows -= sum([pending.rows for pending in members])
+        if self._closed:
+            self._wake_all()
+        elif self._waiting or self._postponed:
+            self._wake_one()
         return Batch(members, reason, now_ns)
 
     def close(self) -> None:
         """Take no more requests. Instances execute what is waiting, then `take` gives them None."""
-        with self._idle:
+        with self._lock:
             self._closed = True
             # Nothing more can come that would be worth waiting for.
             self.rules = replace(self.rules, max_delay_ns=0)
-            self._idle.notify_all()
-            self._growing.notify_all()
+            self._wake_all()
 
     def abandon(self) -> list[Pending]:
         """Remove and return all that is waiting: for a shutdown whose time is up."""
-        with self._idle:
+        with self._lock:
             left = [*self._waiting, *self._postponed]
             self._waiting.clear()
             self._postponed.clear()
             self._rows = 0
+            self._wake_all()
             return left

@@ -177,7 +177,7 @@ class QueueScheduler:
             run.reason,
             time.time_ns() // 1_000_000,
         )
-        compute_ns = times.output_end_ns - times.taken_ns
+        execution = Execution(rows, times.taken_ns, times.output_end_ns - times.taken_ns)
         for pending, outputs in zip(run.members, run.outputs, strict=True):
             # A caller that left while its request was executed has no use for the result.
             if pending.future.done():
@@ -187,7 +187,7 @@ class QueueScheduler:
             if wanted:
                 outputs = {name: array for name, array in outputs.items() if name in wanted}  # noqa: PLW2901
             response = InferResponse(self._signature.model_name, self._version, request.id, outputs)
-            response.execution = Execution(rows, times.taken_ns - pending.enqueued_ns, compute_ns)
+            response.execution = execution
             pending.future.set_result(response)
 
     def _deliver_error(self, placement: Placement, run: BatchRun) -> None:

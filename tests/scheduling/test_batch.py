@@ -54,7 +54,10 @@ def test_outputs_come_in_declared_order() -> None:
     ("change", "text"),
     [
         ({"first": None}, "model 'm' gave no output 'first', got ['second']"),
-        ({"first": np.zeros((3, 2), np.int64)}, "has data-type INT64, but the model's configuration says INT32"),
+        (
+            {"first": np.zeros((3, 2), np.int64)},
+            "has data-type INT64, but the model's configuration says INT32",
+        ),
         ({"first": np.zeros((3, 2), np.complex64)}, "has data-type complex64, but"),
         ({"first": np.zeros((2, 2), np.int32)}, "has shape [2, 2], expected a batch of 3"),
         ({"first": np.int32(1)[...]}, "has shape [], expected a batch of 3"),

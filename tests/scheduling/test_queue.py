@@ -173,12 +173,35 @@ def test_a_growing_batch_runs_when_a_request_cannot_join_and_closing_ends_the_ne
     assert ids(batch.members) == ["x"]
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("instances", [1, 2, 4])
+def test_closing_while_a_batch_grows_lets_every_instance_go(request_: Requests, instances: int) -> None:
+    queue = RequestQueue(AN_HOUR, clock_ns=Clock())
+    with ThreadPoolExecutor(instances) as threads:
+        waiting = [threads.submit(everything, queue) for _ in range(instances)]
+        queue.put(request_("a"))
+        queue.put(request_("b"))
+        queue.close()
+        assert sorted(name for future in waiting for name in future.result()) == ["a", "b"]
+
+
+def everything(queue: RequestQueue) -> list[str]:
+    """What one instance takes until the queue is closed and empty."""
+    taken: list[str] = []
+    while (batch := queue.take()) is not None:
+        taken += ids(batch.members)
+    return taken
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_every_request_is_taken_or_discarded_and_never_both(loop: asyncio.AbstractEventLoop) -> None:
     """Four instances against a loop that puts and discards: each request has one fate."""
     queue = RequestQueue(BatchRules(max_rows=5, preferred_rows=frozenset({3}), max_delay_ns=50_000))
-    made = [Pending(InferRequest("m", {}, id=str(n)), n % 3 + 1, n % 2, loop.create_future(), 0) for n in range(20_000)]
+    made = [
+        Pending(InferRequest("m", {}, id=str(n)), n % 3 + 1, n % 2, loop.create_future(), 0)
+        for n in range(20_000)
+    ]
     taken: list[str] = []
     guard = threading.Lock()
 

@@ -121,7 +121,9 @@ async def _infer(scheduler: QueueScheduler, request: InferRequest) -> InferRespo
     return await scheduler.infer(request, *SIGNATURE.check(request))
 
 
-async def blocked(model: TaggedModel, scheduler: QueueScheduler, tag: int = 0) -> "asyncio.Task[InferResponse]":
+async def blocked(
+    model: TaggedModel, scheduler: QueueScheduler, tag: int = 0
+) -> "asyncio.Task[InferResponse]":
     """Send a request and wait until the instance holds it at the closed gate."""
     task = ask(scheduler, tag)
     await asyncio.get_running_loop().run_in_executor(None, model.entered.wait, 30)
@@ -154,7 +156,10 @@ def test_what_waits_is_executed_as_one_batch() -> None:
             answers = [await task for task in others]
         assert [answer.outputs["tag"][:, 0].tolist() for answer in answers] == [[1, 101], [2, 102], [3, 103]]
         assert [answer.outputs["batch"][0, 0] for answer in answers] == [6, 6, 6]
-        assert {size: b.compute_infer.count for size, b in statistics(scheduler).batches.items()} == {1: 1, 6: 1}
+        assert {size: b.compute_infer.count for size, b in statistics(scheduler).batches.items()} == {
+            1: 1,
+            6: 1,
+        }
         assert statistics(scheduler).inference_count == 7
         assert statistics(scheduler).success.count == statistics(scheduler).queue.count == 4
 
