@@ -1,6 +1,7 @@
 """What torch keeps per thread or per process and a server has to set: thread counts and gradients."""
 
 import logging
+from typing import Any
 
 import torch
 
@@ -31,3 +32,11 @@ def set_inter_op_threads(count: int) -> None:
             count,
             torch.get_num_interop_threads(),
         )
+
+
+def release_gpu_memory() -> None:
+    """Give the memory of freed tensors back to the driver, so that other processes and frameworks can have
+    it."""
+    cuda: Any = torch.cuda  # which is only partly typed
+    if cuda.is_initialized():
+        cuda.empty_cache()

@@ -1,0 +1,208 @@
+"""The `pytorch` backend: TorchScript archives, one module per model and device, shared by the instances
+there."""
+
+import logging
+import re
+import warnings
+import zipfile
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.torch_version import TorchVersion
+
+from kserve_v2.backend import Instance, ModelConfig, ModelSource, Placement, ThreadBudget
+from kserve_v2.datatypes import BYTES, Array
+from kserve_v2.errors import InternalError, InvalidArgumentError
+from kserve_v2.messages import Tensors
+
+from .error_text import without_directories
+from .parameters import boolean, integer, parameter_texts
+from .torch_tensors import to_numpy, to_torch
+from .torch_threads import enter_instance_thread, release_gpu_memory, set_inter_op_threads
+from .torchscript_signature import OutputPicker, bind_inputs, fill_names, read_schema
+
+logger = logging.getLogger(__name__)
+
+_jit: Any = torch.jit  # which is only partly typed
+
+# Below this version a crafted file can corrupt memory even where nothing is unpickled (CVE-2026-24747).
+_SAFE_TORCH = TorchVersion("2.10")
+
+
+class TorchScriptBackend:
+    """Serves TorchScript archives. The parameters are named as in Triton's PyTorch backend."""
+
+    default_filename = "model.pt"
+    platform = "pytorch_libtorch"
+
+    def gpu_count(self) -> int:
+        """The GPUs that torch sees."""
+        return torch.cuda.device_count()
+
+    def complete(self, source: ModelSource, config: ModelConfig) -> None:
+        """Name inputs and outputs where the configuration names none; the file does not know more about
+        them."""
+        if not config.input or not config.output:
+            fill_names(config, read_schema(_load(_model_file(source, config), "cpu")))
+
+    def load(self, source: ModelSource, config: ModelConfig) -> "TorchScriptModel":
+        """Load the module once for each device that has instances."""
+        if torch.__version__ < _SAFE_TORCH:
+            logger.warning(
+                "torch %s loads crafted model files unsafely (CVE-2026-24747): update to %s or later",
+                torch.__version__,
+                _SAFE_TORCH,
+            )
+        return TorchScriptModel(source, config)
+
+
+class TorchScriptModel:
+    """The modules of one model version, by device."""
+
+    def __init__(self, source: ModelSource, config: ModelConfig) -> None:
+        """Raises InvalidArgumentError where the file, the configuration or a device does not fit."""
+        parameters = parameter_texts(config)
+        self._config = config
+        self._file = _model_file(source, config)
+        self._sharing = boolean(parameters, "ENABLE_WEIGHT_SHARING", True)
+        intra_op = integer(parameters, "INTRA_OP_THREAD_COUNT", 0) or source.threads.intra_op
+        inter_op = integer(parameters, "INTER_OP_THREAD_COUNT", 0) or source.threads.inter_op
+        self._threads = ThreadBudget(intra_op, inter_op)
+        set_inter_op_threads(inter_op)
+        self._modules = {
+            device: _load(self._file, device) for device in {p.device for p in source.placements}
+        }
+        for module in self._modules.values():
+            schema = read_schema(module)
+            bind_inputs(config, schema)
+            OutputPicker(config, schema)
+        logger.info(
+            "model '%s': TorchScript on %s, intra-op threads %d per instance, inter-op threads %d",
+            config.name,
+            ", ".join(sorted(self._modules)),
+            intra_op,
+            torch.get_num_interop_threads(),
+        )
+
+    def instance(self, placement: Placement) -> Instance:
+        """An instance that runs the module of its device, or one of its own where ENABLE_WEIGHT_SHARING is
+        false."""
+        enter_instance_thread(self._threads)
+        module = self._modules[placement.device] if self._sharing else _load(self._file, placement.device)
+        return TorchScriptInstance(module, self._config, placement.device)
+
+    def close(self) -> None:
+        """Drop the modules."""
+        self._modules.clear()
+        release_gpu_memory()
+
+
+class TorchScriptInstance:
+    """Calls a module's `forward`."""
+
+    def __init__(self, module: Any, config: ModelConfig, device: str) -> None:
+        schema = read_schema(module)
+        parameters = parameter_texts(config)
+        self._module = module
+        self._device = torch.device(device)
+        self._arguments = bind_inputs(config, schema)
+        self._takes_dict = schema.takes_dict
+        self._outputs = OutputPicker(config, schema)
+        # A string of a batch is a row of its own: dims [1] behind the batch dimension.
+        self._string_dims = {
+            o.name: (1,) * len(o.dims) if config.max_batch_size else () for o in config.output
+        }
+        self._inference_mode = boolean(parameters, "INFERENCE_MODE", True)
+        self._optimized = not boolean(parameters, "DISABLE_OPTIMIZED_EXECUTION", False)
+
+    def execute(self, tensors: Tensors) -> Tensors:
+        """See `Instance.execute`."""
+        arguments = {self._arguments[name]: self._encode(name, array) for name, array in tensors.items()}
+        try:
+            with self._gradient_mode(), self._optimization():
+                returned = self._module(arguments) if self._takes_dict else self._module(**arguments)
+            outputs = self._outputs.pick(returned)
+            return {name: self._decode(name, value) for name, value in outputs.items()}
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise InternalError(f"forward failed: {_reason(error)}") from error
+
+    def close(self) -> None:
+        """Let go of the module."""
+        del self._module
+
+    def _gradient_mode(self) -> AbstractContextManager[None]:
+        return torch.inference_mode() if self._inference_mode else torch.no_grad()
+
+    def _optimization(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._optimized else _jit.optimized_execution(False)
+
+    def _encode(self, name: str, array: Array) -> torch.Tensor | list[str]:
+        if array.dtype != BYTES.dtype:
+            return to_torch(array, self._device)
+        try:
+            return [element.decode() for element in array.ravel().tolist()]
+        except UnicodeDecodeError as error:
+            raise InvalidArgumentError(f"input '{name}': TorchScript strings must be UTF-8") from error
+
+    def _decode(self, name: str, value: Any) -> Array:
+        if isinstance(value, torch.Tensor):
+            return to_numpy(value)
+        if isinstance(value, list) and all(isinstance(element, str) for element in value):
+            strings = np.empty(len(value), dtype=np.object_)
+            strings[:] = [element.encode() for element in value]
+            return strings.reshape(len(value), *self._string_dims[name])
+        raise TypeError(f"output '{name}' is {type(value).__name__}, expected a tensor or a list of strings")
+
+
+def _model_file(source: ModelSource, config: ModelConfig) -> Path:
+    file = source.model_file(config)
+    if not file.is_file():
+        raise InvalidArgumentError(f"model '{source.name}': version {source.version} has no file {file.name}")
+    return file
+
+
+def _load(file: Path, device: str) -> Any:
+    """The module, ready for inference on `device`."""
+    _check_archive(file)
+    if torch.device(device).type == "cuda" and (torch.device(device).index or 0) >= torch.cuda.device_count():
+        raise InvalidArgumentError(
+            f"{file.name}: there is no {device}, torch sees {torch.cuda.device_count()} GPU(s)"
+        )
+    try:
+        # The deprecation is for whoever exports models. Threads that do this at the same time can at worst
+        # leave the filter behind.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*torch.jit.load", DeprecationWarning)
+            module = _jit.load(str(file), map_location=device)
+    except (RuntimeError, ValueError) as error:
+        raise InvalidArgumentError(f"{file.name}: torch cannot load it: {_reason(error)}") from error
+    if not hasattr(module, "forward"):
+        raise InvalidArgumentError(f"{file.name}: its module has no method forward")
+    for weights in module.parameters():
+        weights.requires_grad_(False)
+    return module.eval()
+
+
+def _check_archive(file: Path) -> None:
+    """Tell a TorchScript archive from the other things that are saved as .pt files."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = {name.partition("/")[2] for name in archive.namelist()}
+    except zipfile.BadZipFile:
+        members = set()
+    if "constants.pkl" in members:
+        return
+    kind = "what torch.save makes, such as a state_dict" if "data.pkl" in members else "something else"
+    raise InvalidArgumentError(
+        f"{file.name} is no TorchScript archive but {kind}. Save the model with "
+        "torch.jit.script(model).save(...), or load its weights in a model.py of the python backend"
+    )
+
+
+def _reason(error: Exception) -> str:
+    """The line of a torch error that says what happened; the others are a trace of the model's code."""
+    lines = without_directories(str(error)).strip().splitlines() or [type(error).__name__]
+    return next((line for line in reversed(lines) if re.match(r"\w*Error: ", line)), lines[0])
