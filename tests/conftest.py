@@ -23,6 +23,7 @@ class RunningServer:
     output: list[str]
     log_path: Path
     urls: dict[str, str]
+    reader: threading.Thread
     client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30))
 
     @property
@@ -62,7 +63,11 @@ class RunningServer:
         self.client.close()
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(60)
+        status = self.process.wait(60)
+        self.reader.join()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return status
 
 
 StartServer = Callable[..., RunningServer]
@@ -96,9 +101,12 @@ def launch(tmp_path: Path, repository: Path, *flags: str) -> RunningServer:
             urls[match[1]] = match[2]
         if wanted <= urls.keys():
             # A pipe that nobody reads would block the server in the end.
-            threading.Thread(target=lambda: output.extend(process.stdout or ()), daemon=True).start()
-            return RunningServer(process, output, log_path, urls)
-    raise AssertionError(f"the server ended with {process.wait()}:\n{''.join(output)}\n{log_path.read_text()}")
+            reader = threading.Thread(target=output.extend, args=(process.stdout,), daemon=True)
+            reader.start()
+            return RunningServer(process, output, log_path, urls, reader)
+    raise AssertionError(
+        f"the server ended with {process.wait()}:\n{''.join(output)}\n{log_path.read_text()}"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from kserve_v2.config import config_to_dict
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnsupportedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.rest import openapi
+from kserve_v2.rest.body import read_body
 from kserve_v2.rest.codec import parse_json
 from kserve_v2.rest.errors import error_body, error_response, unexpected
 from kserve_v2.rest.infer import InferEndpoint
@@ -28,7 +29,7 @@ def create_app(service: InferenceService, max_request_bytes: int) -> ASGIApp:
     _add_error_handlers(app)
     _add_health_routes(app, service)
     _add_model_routes(app, service)
-    _add_repository_routes(app, service)
+    _add_repository_routes(app, service, max_request_bytes)
     app.openapi = lambda: _schema(app)  # type: ignore[method-assign]
     return InferEndpoint(app, service, max_request_bytes)
 
@@ -120,11 +121,14 @@ def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
         return _json({"model_stats": [statistics_view(model) for model in models]})
 
 
-def _add_repository_routes(app: FastAPI, service: InferenceService) -> None:
+def _add_repository_routes(app: FastAPI, service: InferenceService, max_request_bytes: int) -> None:
+    async def read_object(request: Request) -> dict[str, Any]:
+        return _object(await read_body(request.receive, None, max_request_bytes))
+
     @app.post("/v2/repository/index", tags=["repository"], **openapi.INDEX)
     async def index(request: Request) -> Response:
         """The models of the repository, whether loaded or not, and why not."""
-        ready = _object(await request.body()).get("ready", False)
+        ready = (await read_object(request)).get("ready", False)
         if not isinstance(ready, bool):
             raise InvalidArgumentError("Invalid value for 'ready': expected a boolean")
         return _json([index_view(entry) for entry in await service.index(ready_only=ready)])
@@ -132,19 +136,19 @@ def _add_repository_routes(app: FastAPI, service: InferenceService) -> None:
     @app.post("/v2/repository/models/{model_name}/load", tags=["repository"], **openapi.LOAD)
     async def load(model_name: str, request: Request) -> Response:
         """Load a model, or load it again if its files have changed. Answers when it is ready."""
-        parameters = _load_parameters(await request.body())
+        parameters = _load_parameters(await read_object(request))
         await service.load(model_name, parameters.get("config"))
         return Response(status_code=200, media_type="application/json")
 
     @app.post("/v2/repository/models/{model_name}/unload", tags=["repository"], **openapi.UNLOAD)
     async def unload(model_name: str, request: Request) -> Response:
         """Unload a model. Answers at once; requests that are under way are finished."""
-        _object(await request.body())
+        await read_object(request)
         await service.unload(model_name)
         return Response(status_code=200, media_type="application/json")
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def _object(body: bytes | bytearray) -> dict[str, Any]:
     """A body that is a JSON object, or empty."""
     document = parse_json(body) if body else {}
     if not isinstance(document, dict):
@@ -152,8 +156,8 @@ def _object(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _load_parameters(body: bytes) -> dict[str, str]:
-    parameters = _object(body).get("parameters", {})
+def _load_parameters(document: dict[str, Any]) -> dict[str, str]:
+    parameters = document.get("parameters", {})
     if not isinstance(parameters, dict):
         raise InvalidArgumentError(
             "attempt to get members for non-object: 'parameters' must be a JSON object"

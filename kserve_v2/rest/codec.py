@@ -52,7 +52,7 @@ class EncodedResponse:
     header_length: int | None
 
 
-def parse_json(text: bytes | memoryview) -> Any:
+def parse_json(text: bytes | bytearray | memoryview) -> Any:
     """Parse JSON. NaN and infinities are accepted as bare literals. Raises InvalidArgumentError that says where it fails."""
     try:
         return orjson.loads(text)

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kserve_v2.errors import RequestCancelledError, ResourceExhaustedError, ServingError, UnsupportedError
+from kserve_v2.errors import ServingError, UnsupportedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs import Access, access_log_enabled, log_access
+from kserve_v2.rest.body import read_body
 from kserve_v2.rest.codec import EncodedResponse, decode_request, encode_response
 from kserve_v2.rest.errors import error_response, unexpected
 from kserve_v2.rest.protocol import WAITING_TASKS
@@ -71,7 +72,7 @@ class InferEndpoint:
         self, scope: Scope, receive: Receive, name: str, version: str, access: Access | None
     ) -> EncodedResponse:
         header_length, announced = _read_headers(scope["headers"])
-        body = await self._read_body(receive, announced)
+        body = await read_body(receive, announced, self._max_request_bytes)
         try:
             # From here to the scheduler nothing gives way to the loop: the model cannot be unloaded in between.
             model = self._service.acquire(name, version)
@@ -87,28 +88,6 @@ class InferEndpoint:
             raise
         except Exception as error:
             raise unexpected(error) from error
-
-    async def _read_body(self, receive: Receive, announced: int | None) -> bytes | bytearray:
-        if announced is not None and announced > self._max_request_bytes:
-            raise self._too_large(announced)
-        message = await receive()
-        body: bytes | bytearray = message.get("body", b"")
-        if message.get("more_body"):
-            body = bytearray(body)
-        while message.get("more_body") and len(body) <= self._max_request_bytes:
-            message = await receive()
-            body += message.get("body", b"")
-        if message["type"] == "http.disconnect":
-            raise RequestCancelledError("the client left before its request was complete")
-        if len(body) > self._max_request_bytes:
-            raise self._too_large(len(body))
-        return body
-
-    def _too_large(self, size: int) -> ResourceExhaustedError:
-        return ResourceExhaustedError(
-            f"request of {size} bytes exceeds the maximum allowed input size of {self._max_request_bytes} bytes. "
-            "Use --http-max-input-size to increase the limit."
-        )
 
 
 def _read_headers(headers: Sequence[tuple[bytes, bytes]]) -> tuple[bytes | None, int | None]:
