@@ -58,7 +58,7 @@ clean: ## remove the environments and everything that was built
 	@touch .venv/serve.stamp $@
 
 $(EXAMPLE_MODELS):
-	@$(MAKE) .venv/dev.stamp
+	@$(MAKE) --no-print-directory .venv/dev.stamp
 	$(BIN)/python -m examples.make_models
 
 $(BIN)/python:
