@@ -1,0 +1,79 @@
+"""The servers that the integration tests share. Started once; their models are in `handlers`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import RunningServer, StartServer, WriteModel
+from tests.integration import handlers
+from tests.integration.support import DTYPES
+
+MAX_INPUT_BYTES = 16 * 1024 * 1024
+
+_SHORT_QUEUE = "dynamic_batching { default_queue_policy { max_queue_size: 1 } }"
+
+_SHORT_WAIT = """
+dynamic_batching { default_queue_policy { default_timeout_microseconds: 50000 allow_timeout_override: true } }
+"""
+
+_BATCHER_CONFIG = """
+dynamic_batching { preferred_batch_size: [ 4 ] max_queue_delay_microseconds: 10000000 }
+"""
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory, write_model: WriteModel) -> Path:
+    """Models that work, for the server of most tests."""
+    root = tmp_path_factory.mktemp("models")
+    for datatype in DTYPES:
+        write_model(root, f"id_{datatype.lower()}", handlers.identity(datatype, [-1]))
+    write_model(root, "bat", handlers.identity("FP32", [3], max_batch_size=4))
+    write_model(root, "batcher", handlers.identity("FP32", [1], max_batch_size=4), _BATCHER_CONFIG)
+    write_model(root, "two", handlers.TWO)
+    write_model(root, "opt", handlers.OPTIONAL, handlers.OPTIONAL_CONFIG)
+    write_model(root, "failing", handlers.FAILING)
+    write_model(root, "gated", handlers.GATED)
+    write_model(root, "gated_short_queue", handlers.GATED, _SHORT_QUEUE)
+    write_model(root, "gated_short_wait", handlers.GATED, _SHORT_WAIT)
+    for number in (1, 2, 3):
+        write_model(root, "versions", handlers.versioned(number), "version_policy { all { } }", number)
+    for name in ("a b", "modèle", "50%"):
+        write_model(root, name, handlers.identity("INT32", [-1]))
+    (write_model(root, "classes", handlers.CLASSES, handlers.CLASSES_CONFIG) / "labels.txt").write_text(
+        "cat\ndog\nbird\n"
+    )
+    return root
+
+
+@pytest.fixture(scope="session")
+def server(start_server: StartServer, repository: Path) -> RunningServer:
+    """A server with all models loaded."""
+    return start_server(repository, f"--http-max-input-size={MAX_INPUT_BYTES}")
+
+
+@dataclass(frozen=True)
+class ExplicitServer:
+    """A server whose models are loaded on request, and the writer of models into its repository."""
+
+    server: RunningServer
+    write: Callable[..., Path]
+
+    def load(self, model: str, **options: object) -> httpx.Response:
+        """POST a load."""
+        return self.server.post(f"/v2/repository/models/{model}/load", **options)
+
+
+@pytest.fixture(scope="session")
+def explicit(
+    start_server: StartServer, write_model: WriteModel, tmp_path_factory: pytest.TempPathFactory
+) -> ExplicitServer:
+    """A server that starts without models. Each test brings models of its own, and unloads them."""
+    root = tmp_path_factory.mktemp("explicit")
+
+    def write(name: str, code: str, config: str = "", version: int = 1) -> Path:
+        return write_model(root, name, code, config, version)
+
+    return ExplicitServer(start_server(root, "--model-control-mode=explicit"), write)
