@@ -1,0 +1,350 @@
+"""Loading and unloading: no gap in service, no load too many, and a reason for everything that failed."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kserve_v2._generated.model_config_pb2 import TYPE_STRING
+from kserve_v2.backend import Instance, ModelConfig, ModelSource, Placement
+from kserve_v2.errors import InvalidArgumentError, NotFoundError, ServingError, UnavailableError
+from kserve_v2.messages import IndexEntry, InferRequest, Tensors
+from kserve_v2.plugins import BackendRegistry
+from kserve_v2.repository.manager import ModelManager
+from kserve_v2.repository.prepare import RepositoryOptions
+
+pytestmark = pytest.mark.timeout(60)
+
+
+class TextModel:
+    """Answers with the text of its model file. A file that says `fail` does not load."""
+
+    def __init__(self, backend: "TextBackend", text: str) -> None:
+        self.backend = backend
+        self.text = text
+
+    def instance(self, placement: Placement) -> Instance:
+        return self
+
+    def execute(self, tensors: Tensors) -> Tensors:
+        self.backend.entered.set()
+        assert self.backend.execution_gate.wait(30)
+        answer = np.empty(1, dtype=np.object_)
+        answer[0] = self.text.encode()
+        return {"text": answer}
+
+    def close(self) -> None:
+        self.backend.open -= 1
+
+
+class TextBackend:
+    default_filename = "model.text"
+    platform = ""
+
+    def __init__(self) -> None:
+        self.loads: list[tuple[str, int]] = []
+        self.open = 0
+        self.load_gate = threading.Event()
+        self.load_gate.set()
+        self.loading = threading.Event()
+        self.execution_gate = threading.Event()
+        self.execution_gate.set()
+        self.entered = threading.Event()
+
+    def gpu_count(self) -> int:
+        return 0
+
+    def complete(self, source: ModelSource, config: ModelConfig) -> None:
+        config.output.add(name="text", data_type=TYPE_STRING, dims=[1])
+
+    def load(self, source: ModelSource, config: ModelConfig) -> TextModel:
+        self.loads.append((source.name, source.version))
+        self.loading.set()
+        assert self.load_gate.wait(30)
+        text = source.model_file(config).read_text()
+        if text == "fail":
+            raise InvalidArgumentError("the file says fail")
+        if text == "crash":
+            raise ValueError("boom")
+        # One for the model, one for its only instance.
+        self.open += 2
+        return TextModel(self, text)
+
+
+class OneBackend(BackendRegistry):
+    """A registry whose only backend is `text`."""
+
+    def __init__(self, backend: TextBackend) -> None:
+        super().__init__()
+        self._backends["text"] = backend  # type: ignore[assignment]
+
+
+def write(root: Path, name: str, text: str, version: int = 1, config: str = "") -> None:
+    directory = root / name / str(version)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "model.text").write_text(text)
+    if config:
+        (root / name / "config.pbtxt").write_text(config)
+
+
+@asynccontextmanager
+async def managing(root: Path) -> AsyncIterator[tuple[ModelManager, TextBackend]]:
+    backend = TextBackend()
+    manager = ModelManager(RepositoryOptions((root,)), OneBackend(backend))
+    try:
+        yield manager, backend
+    finally:
+        backend.load_gate.set()
+        backend.execution_gate.set()
+        await manager.stop()
+        assert backend.open == 0
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 30))  # type: ignore[arg-type]
+
+
+async def answer(manager: ModelManager, name: str, version: str = "") -> str:
+    response = await manager.acquire(name, version).infer(InferRequest(name, {}))
+    text: bytes = response.outputs["text"].item()
+    return text.decode()
+
+
+async def set_(event: threading.Event) -> None:
+    await asyncio.get_running_loop().run_in_executor(None, event.wait, 30)
+
+
+def test_load_serve_unload(tmp_path: Path) -> None:
+    async def main() -> None:
+        write(tmp_path, "m", "one")
+        async with managing(tmp_path) as (manager, _):
+            assert await manager.index() == [IndexEntry("m")]
+            await manager.load("m")
+            assert await answer(manager, "m") == "one"
+            assert await manager.index() == [IndexEntry("m", "1", "READY")]
+            manager.unload("m")
+            with pytest.raises(NotFoundError, match="has no available versions"):
+                manager.acquire("m")
+            while (await manager.index())[0].state == "UNLOADING":
+                await manager.changed.wait()
+            assert await manager.index() == [IndexEntry("m", "1", "UNAVAILABLE", "unloaded")]
+            assert manager.all_ready()
+            await manager.load("m")
+            assert await answer(manager, "m") == "one"
+
+    run(main)
+
+
+def test_loading_what_has_not_changed_does_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        write(tmp_path, "m", "one")
+        async with managing(tmp_path) as (manager, backend):
+            await asyncio.gather(*(manager.load("m") for _ in range(5)))
+            await manager.load("m")
+            assert backend.loads == [("m", 1)]
+
+    run(main)
+
+
+def test_the_old_generation_serves_until_the_new_one_is_ready(tmp_path: Path) -> None:
+    async def main() -> None:
+        write(tmp_path, "m", "one")
+        async with managing(tmp_path) as (manager, backend):
+            await manager.load("m")
+            write(tmp_path, "m", "another")
+            backend.load_gate.clear()
+            backend.loading.clear()
+            reload = asyncio.create_task(manager.load("m"))
+            await set_(backend.loading)
+            assert await answer(manager, "m") == "one"
+            assert manager.all_ready()
+            backend.load_gate.set()
+            await reload
+            assert await answer(manager, "m") == "another"
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("fail", "Invalid argument: the file says fail"), ("crash", "Internal: ValueError: boom")],
+)
+def test_a_failed_reload_keeps_the_old_generation_and_says_why(tmp_path: Path, text: str, reason: str) -> None:
+    async def main() -> None:
+        write(tmp_path, "m", "one")
+        async with managing(tmp_path) as (manager, _):
+            await manager.load("m")
+            write(tmp_path, "m", text)
+            with pytest.raises(InvalidArgumentError) as error:
+                await manager.load("m")
+            assert error.value.message == (
+                f"load failed for model 'm': version 1 is at UNAVAILABLE state: {reason};\n"
+            )
+            assert await answer(manager, "m") == "one"
+            assert await manager.index() == [IndexEntry("m", "1", "READY", reason)]
+            assert manager.all_ready()
+            write(tmp_path, "m", "three")
+            await manager.load("m")
+            assert await answer(manager, "m") == "three"
+            assert await manager.index() == [IndexEntry("m", "1", "READY")]
+
+    run(main)
+
+
+def test_a_broken_configuration_keeps_the_old_generation_and_says_why(tmp_path: Path) -> None:
+    async def main() -> None:
+        write(tmp_path, "m", "one")
+        async with managing(tmp_path) as (manager, _):
+            await manager.load("m")
+            (tmp_path / "m" / "config.pbtxt").write_text("max_batch_size: many")
+            with pytest.raises(InvalidArgumentError, match=r"m/config.pbtxt:1:17: "):
+                await manager.load("m")
+            assert await answer(manager, "m") == "one"
+            (entry,) = await manager.index()
+            assert (entry.state, entry.version) == ("READY", "1")
+            assert "m/config.pbtxt:1:17" in entry.reason
+
+    run(main)
+
+
+def test_one_model_that_fails_takes_no_other_down(tmp_path: Path) -> None:
+    async def main() -> None:
+        write(tmp_path, "bad", "fail")
+        write(tmp_path, "good", "one")
+        (tmp_path / "empty").mkdir()
+        async with managing(tmp_path) as (manager, _):
+            results = await asyncio.gather(
+                *(manager.load(name) for name in await manager.names()), return_exceptions=True
+            )
+            assert [type(result) for result in results] == [InvalidArgumentError, InvalidArgumentError, type(None)]
+            assert await answer(manager, "good") == "one"
+            assert [(entry.name, entry.state) for entry in await manager.index()] == [
+                ("bad", "UNAVAILABLE"),
+                ("empty", "UNAVAILABLE"),
+                ("good", "READY"),
+            ]
+            assert not manager.all_ready()
+
+    run(main)
+
+
+def test_unload_while_loading_ends_unloaded(tmp_path: Path) -> None:
+    async def main() -> None:
+        write(tmp_path, "m", "one")
+        async with managing(tmp_path) as (manager, backend):
+            backend.load_gate.clear()
+            loading = asyncio.create_task(manager.load("m"))
+            await set_(backend.loading)
+            assert not manager.all_ready()
+            manager.unload("m")
+            backend.load_gate.set()
+            await loading
+            while (await manager.index())[0].state != "UNAVAILABLE":
+                await manager.changed.wait()
+            assert backend.open == 0
+
+    run(main)
+
+
+def test_unload_lets_what_is_under_way_finish(tmp_path: Path) -> None:
+    async def main() -> None:
+        write(tmp_path, "m", "one")
+        async with managing(tmp_path) as (manager, backend):
+            await manager.load("m")
+            backend.execution_gate.clear()
+            requests = [asyncio.create_task(answer(manager, "m")) for _ in range(3)]
+            await set_(backend.entered)
+            manager.unload("m")
+            assert (await manager.index())[0].state == "UNLOADING"
+            assert not manager.all_ready()
+            # It may come back before it has gone.
+            await manager.load("m")
+            assert [entry.state for entry in await manager.index()] == ["READY"]
+            backend.execution_gate.set()
+            assert await asyncio.gather(*requests) == ["one"] * 3
+
+    run(main)
+
+
+def test_versions(tmp_path: Path) -> None:
+    async def main() -> None:
+        for version in (1, 2, 10):
+            write(tmp_path, "m", str(version), version, "version_policy { all {} }")
+        async with managing(tmp_path) as (manager, _):
+            await manager.load("m")
+            assert [model.version for model in manager.ready_versions("m")] == [1, 2, 10]
+            assert await answer(manager, "m") == "10"
+            assert [await answer(manager, "m", text) for text in ("1", "2", "02")] == ["1", "2", "2"]
+            (tmp_path / "m" / "config.pbtxt").write_text("version_policy { specific { versions: [2] } }")
+            await manager.load("m")
+            assert await answer(manager, "m") == "2"
+
+    run(main)
+
+
+def test_a_configuration_override_holds_until_the_unload(tmp_path: Path) -> None:
+    async def main() -> None:
+        for version in (1, 2):
+            write(tmp_path, "m", str(version), version)
+        async with managing(tmp_path) as (manager, _):
+            await manager.load("m", '{"version_policy": {"specific": {"versions": [1]}}}')
+            assert await answer(manager, "m") == "1"
+            write(tmp_path, "m", "new", 1)
+            await manager.load("m")
+            assert await answer(manager, "m") == "new"
+            manager.unload("m")
+            await manager.load("m")
+            assert await answer(manager, "m") == "2"
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "kind", "text"),
+    [
+        ("nosuch", "", NotFoundError, "Request for unknown model: 'nosuch' is not found"),
+        ("nosuch", "1", NotFoundError, "Request for unknown model: 'nosuch' is not found"),
+        ("", "", NotFoundError, "Request for unknown model: '' is not found"),
+        ("m", "7", NotFoundError, "Request for unknown model: 'm' version 7 is not found"),
+        ("m", "0", NotFoundError, "Request for unknown model: 'm' version 0 is not found"),
+        ("gone", "", NotFoundError, "Request for unknown model: 'gone' has no available versions"),
+        ("gone", "1", UnavailableError, "Request for unknown model: 'gone' version 1 is not at ready state"),
+        ("bad", "1", UnavailableError, "Request for unknown model: 'bad' version 1 is not at ready state"),
+        ("m", "abc", InvalidArgumentError, "version should be an integral value > 0"),
+        ("m", "-1", InvalidArgumentError, "version should be an integral value > 0"),
+        ("m", "9" * 30, InvalidArgumentError, "version should be an integral value > 0"),
+        ("m", "٣", InvalidArgumentError, "version should be an integral value > 0"),
+    ],
+)
+def test_models_that_do_not_answer(
+    tmp_path: Path, name: str, version: str, kind: type[ServingError], text: str
+) -> None:
+    async def main() -> None:
+        for model, content in (("m", "one"), ("gone", "one"), ("bad", "fail")):
+            write(tmp_path, model, content)
+        async with managing(tmp_path) as (manager, _):
+            await asyncio.gather(*(manager.load(each) for each in ("m", "gone", "bad")), return_exceptions=True)
+            manager.unload("gone")
+            with pytest.raises(kind) as error:
+                manager.acquire(name, version)
+            assert text in error.value.message
+
+    run(main)
+
+
+@pytest.mark.parametrize("name", ["../m", "..", ".", "m/../m", "/etc", "a\0b", "", " "])
+def test_names_from_clients_never_leave_the_repository(tmp_path: Path, name: str) -> None:
+    async def main() -> None:
+        root = tmp_path / "repository"
+        write(root, "m", "one")
+        write(tmp_path, "m", "outside")
+        async with managing(root) as (manager, backend):
+            with pytest.raises((NotFoundError, InvalidArgumentError)):
+                await manager.load(name)
+            assert backend.loads == []
+
+    run(main)
