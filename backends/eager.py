@@ -39,6 +39,8 @@ from .error_text import describe
 from .gpus import visible_gpus
 from .parameters import parameter_texts
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -117,6 +119,14 @@ class EagerModel:
         if self._declaration.thread_safe:
             for placement in self._source.placements:
                 self._share(placement)
+        logger.info(
+            "model '%s': %s handler on %s, %s, intra-op threads %d per instance",
+            self._source.name,
+            self._declaration.tensors,
+            ", ".join(sorted({placement.device for placement in self._source.placements})),
+            "one for each device" if self._declaration.thread_safe else "one for each instance",
+            self._source.threads.intra_op,
+        )
 
     def instance(self, placement: Placement) -> Instance | AsyncInstance:
         """An instance with a handler object of its own, or the one of its device if handlers may be
