@@ -1,0 +1,69 @@
+"""What every case gets: the options of the run, the models, the load generators, a place for files."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from benchmarks.load.exchange import ExchangeT, GrpcExchange, RestExchange
+from benchmarks.load.generator import Generator, Load
+from benchmarks.processes import Child, child, serve
+
+S = TypeVar("S")
+Y = TypeVar("Y")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One run of the benchmarks.
+
+    `seconds`: length of one measurement. `rounds`: how often server and yardstick are measured in turn.
+    """
+
+    directory: Path
+    seconds: int
+    rounds: int
+    rest: Generator[RestExchange]
+    grpc: Generator[GrpcExchange]
+    busiest: dict[str, float] = field(default_factory=dict)
+    """Highest share of one CPU that each generator took in any measurement."""
+
+    @property
+    def repository(self) -> Path:
+        """The models."""
+        return self.directory / "models"
+
+    def server(self, *models: str) -> AbstractContextManager[Child]:
+        """The server under test, with these models loaded."""
+        return serve(self.repository, models, self.directory / "server.log")
+
+    def process(self, *module: str, url: str) -> AbstractContextManager[Child]:
+        """`python -m module…`, which serves under the URL named `url`, REST or gRPC."""
+        return child(module, {url}, self.directory / "yardstick.log")
+
+    def alternate(
+        self, what: str, server: Callable[[], S], yardstick: Callable[[], Y]
+    ) -> Iterator[tuple[S, Y]]:
+        """Measure both in every round. They take turns at going first, so neither has the better place."""
+        for number in self.each_round(what):
+            if number % 2:
+                other = yardstick()
+                yield server(), other
+            else:
+                yield server(), yardstick()
+
+    def each_round(self, what: str) -> Iterator[int]:
+        """The numbers of the rounds, told to the person who waits."""
+        for number in range(self.rounds):
+            print(f"{what}: round {number + 1} of {self.rounds}", file=sys.stderr, flush=True)
+            yield number
+
+    def load(
+        self, generator: Generator[ExchangeT], exchange: ExchangeT, connections: int, seconds: int
+    ) -> Load:
+        """Run a generator, and remember how busy it was."""
+        load = generator.run(exchange, connections, seconds)
+        self.busiest[generator.name] = max(load.busy, self.busiest.get(generator.name, 0))
+        return load

@@ -1,0 +1,80 @@
+"""Large binary tensors through a model that does nothing: the server's own time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from benchmarks.bench import Bench
+from benchmarks.cases.counters import read_counters
+from benchmarks.load.builtin import Exchange
+from benchmarks.load.exchange import Array, grpc_raw, rest_binary
+from benchmarks.load.sequential import median_ms
+from benchmarks.processes import Child
+from benchmarks.result import Row, Spread, Target
+
+MEBIBYTE = 2**20
+REQUESTS_PER_SECOND = {1: 50, 10: 10}
+"""Tensor size in MiB, and how many requests of that size a second of measurement stands for."""
+
+_LIMITS_MS = {1: 1.0, 10: 8.0}
+
+
+@dataclass(frozen=True, slots=True)
+class _Protocol:
+    """One of the two protocols. `ask`: the exchange with the process at a URL."""
+
+    name: str
+    yardstick: str
+    ask: Callable[[str, str, dict[str, Array]], Exchange]
+
+
+_PROTOCOLS = (
+    _Protocol("REST", "benchmarks.yardsticks.asgi", rest_binary),
+    _Protocol("gRPC", "benchmarks.yardsticks.servicer", grpc_raw),
+)
+
+
+def tensors(bench: Bench) -> list[Row]:
+    """One connection, one request at a time; the yardstick is a bare front end that hands the tensor back."""
+    rows = []
+    with bench.server("identity") as server:
+        for protocol in _PROTOCOLS:
+            with bench.process(protocol.yardstick, "identity", url=protocol.name) as bare:
+                rows += [_row(bench, protocol, server, bare, size) for size in _LIMITS_MS]
+    return rows
+
+
+def _row(bench: Bench, protocol: _Protocol, server: Child, bare: Child, mebibytes: int) -> Row:
+    inputs: dict[str, Array] = {"INPUT": np.zeros(mebibytes * MEBIBYTE // 4, dtype=np.float32)}
+    requests = bench.seconds * REQUESTS_PER_SECOND[mebibytes]
+    what = f"{mebibytes} MiB over {protocol.name}"
+    pairs = list(
+        bench.alternate(
+            f"tensors, {what}",
+            partial(
+                _over_model_ms, server, protocol.ask(server.urls[protocol.name], "identity", inputs), requests
+            ),
+            partial(median_ms, protocol.ask(bare.urls[protocol.name], "identity", inputs), requests),
+        )
+    )
+    over_model = Spread.of(server_ms for server_ms, _ in pairs)
+    return Row(
+        "tensors",
+        f"p50 time over the model, {what}",
+        "ms",
+        server=over_model,
+        yardstick=Spread.of(bare_ms for _, bare_ms in pairs),
+        result=over_model,
+        result_unit="ms",
+        target=Target("at most", _LIMITS_MS[mebibytes]),
+        note="as the client sees it, so with the kernel's copies of both directions",
+    )
+
+
+def _over_model_ms(server: Child, exchange: Exchange, requests: int) -> float:
+    """Median time of a request as the client sees it, less the mean time in the model."""
+    before = read_counters(server, "identity")
+    p50_ms = median_ms(exchange, requests)
+    return p50_ms - (read_counters(server, "identity") - before).model_ms

@@ -1,0 +1,1 @@
+"""Load generators: closed loops over a number of connections, in processes of their own."""

@@ -1,0 +1,152 @@
+"""One connection of the built-in load generator: sends a request, checks the answer, sends the next."""
+
+import asyncio
+import re
+import struct
+import time
+from array import array
+from typing import cast
+
+from benchmarks.load import http2
+from benchmarks.load.exchange import INFER_METHOD, GrpcExchange, RestExchange, framed
+
+_CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
+_HEAD_END = b"\r\n\r\n"
+
+
+class Tally:
+    """What all connections of one run have seen. The first failure ends the run."""
+
+    def __init__(self) -> None:
+        self.latencies_ns = array("q")
+        self.over = asyncio.Event()
+        self.failure = ""
+
+    def fail(self, text: str) -> None:
+        """End the run: it has no result."""
+        if not self.over.is_set():
+            self.failure = text
+            self.over.set()
+
+
+class Connection(asyncio.Protocol):
+    """What REST and gRPC have in common."""
+
+    _transport: asyncio.Transport
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._received = bytearray()
+        self._sent_ns = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._tally.fail(f"the server closed a connection: {exc}")
+
+    def send(self) -> None:
+        """Send the next request."""
+        self._sent_ns = time.perf_counter_ns()
+        self._transport.write(self._next_request())
+
+    def _next_request(self) -> bytes:
+        raise NotImplementedError
+
+    def _answered(self, right: bool) -> None:
+        self._tally.latencies_ns.append(time.perf_counter_ns() - self._sent_ns)
+        if not right:
+            self._tally.fail("an answer is not the expected one")
+        if not self._tally.over.is_set():
+            self.send()
+
+
+class RestConnection(Connection):
+    """HTTP/1.1 with keep-alive."""
+
+    def __init__(self, exchange: RestExchange, tally: Tally) -> None:
+        super().__init__(tally)
+        self._wire = exchange.wire
+        self._answer = exchange.answer
+
+    def _next_request(self) -> bytes:
+        return self._wire
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        received = self._received
+        received += data
+        head_length = received.find(_HEAD_END) + len(_HEAD_END)
+        if head_length < len(_HEAD_END):
+            return
+        length = _CONTENT_LENGTH.search(received, 0, head_length)
+        if length is None:
+            self._tally.fail(f"an answer without Content-Length: {bytes(received[:head_length])!r}")
+            return
+        if len(received) >= head_length + int(length[1]):
+            right = received.startswith(b"HTTP/1.1 200 ") and received[head_length:] == self._answer
+            if right:
+                received.clear()
+            self._answered(right)
+
+
+class GrpcConnection(Connection):
+    """HTTP/2 with one stream at a time.
+
+    The trailers, where `grpc-status` stands, are not decoded: a unary call that fails sends no message.
+    """
+
+    def __init__(self, exchange: GrpcExchange, tally: Tally) -> None:
+        super().__init__(tally)
+        self._headers = call_headers(exchange.target)
+        self._data = framed(exchange.message)
+        self._answer = framed(exchange.answer)
+        self._stream = -1
+        self._window = http2.DEFAULT_WINDOW
+        self._message = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        super().connection_made(transport)
+        self._transport.write(http2.PREFACE + http2.open_windows())
+
+    def _next_request(self) -> bytes:
+        self._stream += 2
+        self._window -= len(self._data)
+        if self._window < 0:
+            self._tally.fail("the server does not open its flow control window")
+        self._message.clear()
+        return http2.frame(http2.HEADERS, http2.END_HEADERS, self._stream, self._headers) + http2.frame(
+            http2.DATA, http2.END_STREAM, self._stream, self._data
+        )
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        self._received += data
+        for frame in http2.take_frames(self._received):
+            self._take(frame)
+
+    def _take(self, frame: http2.Frame) -> None:
+        if frame.kind == http2.DATA:
+            self._message += frame.payload
+        elif frame.kind == http2.WINDOW_UPDATE and frame.stream == 0:
+            self._window += struct.unpack(">I", frame.payload)[0]
+        elif frame.kind in (http2.RST_STREAM, http2.GOAWAY):
+            self._tally.fail(f"the server ended a call: {frame}")
+        elif acknowledgement := http2.acknowledgement(frame):
+            self._transport.write(acknowledgement)
+        if frame.kind in (http2.DATA, http2.HEADERS) and frame.flags & http2.END_STREAM:
+            self._answered(self._message == self._answer)
+
+
+def call_headers(target: str) -> bytes:
+    """The header block of a call of ModelInfer."""
+    return (
+        bytes([http2.POST, http2.SCHEME_HTTP])
+        + http2.literal(http2.PATH, INFER_METHOD.encode())
+        + http2.literal(http2.AUTHORITY, target.encode())
+        + http2.literal(http2.CONTENT_TYPE, b"application/grpc")
+        + http2.literal(b"te", b"trailers")
+    )

@@ -1,0 +1,56 @@
+"""What all load generators have in common."""
+
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from benchmarks.load.exchange import GrpcExchange, RestExchange
+from benchmarks.processes import run
+
+_GRACE_SECONDS = 30
+
+_Sent_contra = TypeVar("_Sent_contra", RestExchange, GrpcExchange, contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one run of a generator saw.
+
+    `requests`: answers, all of them right. `busy`: CPU time of the generator over the time that it ran; near
+    1 the generator is the bottleneck.
+    """
+
+    requests: int
+    seconds: float
+    p50_us: float
+    busy: float
+
+    @property
+    def per_second(self) -> float:
+        """Throughput in requests per second."""
+        return self.requests / self.seconds
+
+
+class LoadError(RuntimeError):
+    """An answer was missing or wrong: the measurement means nothing."""
+
+
+class Generator(Protocol[_Sent_contra]):
+    """A closed loop: every connection sends its next request when it has the answer to its last one."""
+
+    name: str
+
+    def run(self, exchange: _Sent_contra, connections: int, seconds: int) -> Load:
+        """Load a server. Raises LoadError if an answer is not the exchange's."""
+        ...
+
+
+def timed_run(command: Sequence[str], seconds: float, text_input: str = "") -> tuple[str, float]:
+    """Run a generator's process; its standard output, and how busy it was."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    output = run(command, seconds + _GRACE_SECONDS, text_input)
+    after, elapsed = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - start
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return output, cpu / elapsed

@@ -1,0 +1,43 @@
+"""h2load as load generator for gRPC. It counts bytes of answers, since a call that fails sends no message."""
+
+import re
+import statistics
+from pathlib import Path
+
+from benchmarks.load.exchange import INFER_METHOD, GrpcExchange, framed
+from benchmarks.load.generator import Load, LoadError, timed_run
+
+_SUCCEEDED = re.compile(r"(\d+) done, (\d+) succeeded")
+_DATA = re.compile(r"\((\d+)\) data$", re.MULTILINE)
+
+
+class H2load:
+    """Runs h2load with one thread and one stream per connection."""
+
+    name = "h2load"
+
+    def __init__(self, work_directory: Path) -> None:
+        """`work_directory`: where its files may be written."""
+        self._directory = work_directory
+
+    def run(self, exchange: GrpcExchange, connections: int, seconds: int) -> Load:
+        """See `Generator.run`."""
+        body, log = self._directory / "h2load.body", self._directory / "h2load.log"
+        body.write_bytes(framed(exchange.message))
+        log.unlink(missing_ok=True)
+        command = ["h2load", "-t1", "-m1", f"-c{connections}", f"-D{seconds}", f"--data={body}"]
+        command += ["-H", "content-type: application/grpc", "-H", "te: trailers", f"--log-file={log}"]
+        url = f"http://{exchange.target}{INFER_METHOD}"
+        output, busy = timed_run([*command, url], seconds)
+        done, data = _SUCCEEDED.search(output), _DATA.search(output)
+        if done is None or data is None or done[1] != done[2]:
+            raise LoadError(f"h2load: requests failed:\n{output}")
+        requests = int(done[1])
+        if not requests or int(data[1]) < requests * len(framed(exchange.answer)):
+            raise LoadError(f"h2load: calls ended without a message:\n{output}")
+        return Load(requests, seconds, _median_us(log), busy)
+
+
+def _median_us(log: Path) -> float:
+    """Median latency. A line of the log is start, status and microseconds, separated by tabs."""
+    return statistics.median(int(line.rpartition("\t")[2]) for line in log.read_text().splitlines())

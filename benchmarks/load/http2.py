@@ -1,0 +1,73 @@
+"""As much of HTTP/2 (RFC 9113) and HPACK (RFC 7541) as one gRPC call at a time on a connection needs."""
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
+ACK = END_STREAM = 0x1
+END_HEADERS = 0x4
+
+DEFAULT_WINDOW = 65_535
+_LARGEST_WINDOW = 2**31 - 1
+_INITIAL_WINDOW_SIZE = 4
+_FRAME_HEADER = 9
+
+# Indices of HPACK's static table: whole fields, and names.
+POST, SCHEME_HTTP, STATUS_200 = 0x83, 0x86, 0x88
+AUTHORITY, PATH, CONTENT_TYPE = 1, 4, 31
+
+
+class Frame(NamedTuple):
+    """One frame as it was received."""
+
+    kind: int
+    flags: int
+    stream: int
+    payload: bytes
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """A frame as it goes over the socket."""
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def take_frames(buffer: bytearray) -> Iterator[Frame]:
+    """Remove the complete frames from the front of `buffer`."""
+    position = 0
+    while len(buffer) - position >= _FRAME_HEADER:
+        end = position + _FRAME_HEADER + int.from_bytes(buffer[position : position + 3])
+        if len(buffer) < end:
+            break
+        kind, flags, stream = struct.unpack_from(">BBI", buffer, position + 3)
+        yield Frame(kind, flags, stream, bytes(buffer[position + _FRAME_HEADER : end]))
+        position = end
+    del buffer[:position]
+
+
+def open_windows() -> bytes:
+    """Settings and a window update that let the peer send 2 GiB before it has to wait for us."""
+    settings = struct.pack(">HI", _INITIAL_WINDOW_SIZE, _LARGEST_WINDOW)
+    grant = struct.pack(">I", _LARGEST_WINDOW - DEFAULT_WINDOW)
+    return frame(SETTINGS, 0, 0, settings) + frame(WINDOW_UPDATE, 0, 0, grant)
+
+
+def acknowledgement(received: Frame) -> bytes:
+    """The answer that a SETTINGS or PING frame has to get; nothing for all others."""
+    if received.flags & ACK or received.kind not in (SETTINGS, PING):
+        return b""
+    return frame(received.kind, ACK, 0, received.payload if received.kind == PING else b"")
+
+
+def literal(name: int | bytes, value: bytes) -> bytes:
+    """A header field that stays out of the compression table, so that the same bytes do for every request.
+
+    `name`: its text, or its index in the static table. Name and value are shorter than 127 bytes.
+    """
+    if isinstance(name, bytes):
+        head = bytes([0, len(name)]) + name
+    else:
+        head = bytes([name]) if name < 15 else bytes([15, name - 15])
+    return head + bytes([len(value)]) + value

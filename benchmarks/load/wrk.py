@@ -1,0 +1,48 @@
+"""wrk as load generator for REST. It checks the status of every answer, not the body."""
+
+import json
+from pathlib import Path
+
+from benchmarks.load.exchange import RestExchange
+from benchmarks.load.generator import Load, LoadError, timed_run
+
+# JSON strings without escapes are Lua strings as well; the body may hold any bytes, so it comes from a file.
+_SCRIPT = """
+wrk.method = "POST"
+wrk.body = io.open({body_path}, "rb"):read("*a")
+{headers}
+function done(summary, latency)
+  local errors = summary.errors
+  io.write(string.format('SUMMARY {{"requests": %d, "microseconds": %d, "p50_us": %f, "failed": %d}}\\n',
+    summary.requests, summary.duration, latency:percentile(50),
+    errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+end
+"""
+
+
+class Wrk:
+    """Runs wrk with one thread."""
+
+    name = "wrk"
+
+    def __init__(self, work_directory: Path) -> None:
+        """`work_directory`: where its script may be written."""
+        self._directory = work_directory
+
+    def run(self, exchange: RestExchange, connections: int, seconds: int) -> Load:
+        """See `Generator.run`."""
+        body_path, script_path = self._directory / "wrk.body", self._directory / "wrk.lua"
+        body_path.write_bytes(exchange.body)
+        headers = [
+            f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}"
+            for name, value in exchange.headers.items()
+        ]
+        script_path.write_text(
+            _SCRIPT.format(body_path=json.dumps(str(body_path)), headers="\n".join(headers))
+        )
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
+        output, busy = timed_run([*command, "-s", str(script_path), exchange.url], seconds)
+        seen = json.loads(output.partition("SUMMARY ")[2])
+        if seen["failed"] or not seen["requests"]:
+            raise LoadError(f"wrk: {seen['failed']} of {seen['requests']} requests failed:\n{output}")
+        return Load(seen["requests"], seen["microseconds"] / 1e6, seen["p50_us"], busy)

@@ -1,0 +1,109 @@
+"""Child processes: the server and the yardsticks, started on free ports, and always ended."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_URL_LINE = re.compile(r"^(REST|gRPC) +(\S+)$")
+_START_SECONDS = 60
+_STOP_SECONDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A process that answers. `urls`: `REST` to http://host:port, `gRPC` to host:port."""
+
+    pid: int
+    urls: dict[str, str]
+
+    def cpu_seconds(self) -> float | None:
+        """CPU time of all threads, user and system, by the kernel's account; None where there is no /proc."""
+        try:
+            text = Path(f"/proc/{self.pid}/stat").read_text()
+        except FileNotFoundError:
+            return None
+        # The second field, the command in brackets, may hold spaces; utime and stime are fields 14 and 15.
+        fields = text.rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def serve(repository: Path, models: Sequence[str], log_path: Path) -> Iterator[Child]:
+    """The server under test, with `models` of `repository` loaded, until the end of the block."""
+    flags = [
+        "--model-repository",
+        str(repository),
+        "--model-control-mode",
+        "explicit",
+        "--allow-metrics=false",
+    ]
+    flags += ["--http-port", "0", "--grpc-port", "0", *(f"--load-model={name}" for name in models)]
+    with child(["kserve_v2", "serve", *flags], {"REST", "gRPC"}, log_path) as server:
+        yield server
+
+
+@contextmanager
+def child(module: Sequence[str], wanted: set[str], log_path: Path) -> Iterator[Child]:
+    """Run `python -m module…` until the end of the block. It tells the `wanted` URLs on its standard output.
+
+    Raises RuntimeError with its log if it ends, or stays silent, instead.
+    """
+    with (
+        log_path.open("w") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", *module], stdout=subprocess.PIPE, stderr=log, text=True
+        ) as process,
+    ):
+        try:
+            urls = _read_urls(process, wanted)
+            if not wanted <= urls.keys():
+                raise RuntimeError(f"{module[0]} did not start:\n{log_path.read_text()}")
+            yield Child(process.pid, urls)
+        finally:
+            _stop(process)
+
+
+def _read_urls(process: subprocess.Popen[str], wanted: set[str]) -> dict[str, str]:
+    assert process.stdout is not None  # noqa: S101 - for the type checker
+    urls: dict[str, str] = {}
+    watchdog = threading.Timer(_START_SECONDS, process.kill)
+    watchdog.start()
+    for line in process.stdout:
+        if match := _URL_LINE.match(line):
+            urls[match[1]] = match[2]
+        if wanted <= urls.keys():
+            break
+    watchdog.cancel()
+    # A pipe that nobody reads would block the process in the end.
+    threading.Thread(target=process.stdout.read, daemon=True).start()
+    return urls
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def run(command: Sequence[str], limit_seconds: float, text_input: str = "") -> str:
+    """Standard output of a command. Raises RuntimeError if it fails, with its errors, or takes too long."""
+    try:
+        done = subprocess.run(
+            command, input=text_input, capture_output=True, text=True, timeout=limit_seconds, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(f"{command[0]} took longer than {limit_seconds} s") from error
+    if done.returncode:
+        raise RuntimeError(
+            f"{' '.join(command[:3])} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        )
+    return done.stdout

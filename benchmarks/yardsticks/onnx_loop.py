@@ -1,0 +1,31 @@
+"""A bare loop over an ONNX Runtime session: `python -m benchmarks.yardsticks.onnx_loop MODEL_FILE SECONDS`.
+
+One input, float32. Prints executions per second.
+"""
+
+import sys
+import time
+
+import numpy as np
+
+from benchmarks.yardsticks.session import one_thread_session
+
+_WARM_UP_RUNS = 5
+
+
+def executions_per_second(model_file: str, seconds: float) -> float:
+    """Run the model in a loop for `seconds`."""
+    session = one_thread_session(model_file)
+    (tensor,) = session.get_inputs()
+    feed = {tensor.name: np.zeros(tensor.shape, dtype=np.float32)}
+    for _ in range(_WARM_UP_RUNS):
+        session.run(None, feed)
+    runs, start = 0, time.perf_counter()
+    while time.perf_counter() < start + seconds:
+        session.run(None, feed)
+        runs += 1
+    return runs / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    print(executions_per_second(sys.argv[1], float(sys.argv[2])))

@@ -1,0 +1,69 @@
+"""A bare grpc.aio servicer: `python -m benchmarks.yardsticks.servicer add_sub MODEL_FILE`, or `identity`.
+
+The protocol's own messages, numpy and the model called in place, on uvloop as in the server.
+"""
+
+import asyncio
+import sys
+from typing import Any
+
+import grpc
+import numpy as np
+import uvloop
+
+from benchmarks.yardsticks.session import one_thread_session
+from kserve_v2._generated import grpc_service_pb2 as pb
+
+
+class AddSub:
+    """INPUT0 and INPUT1 INT32 [n, 16] raw, OUTPUT0 and OUTPUT1 raw."""
+
+    def __init__(self, model_file: str) -> None:
+        self._session = one_thread_session(model_file)
+
+    async def __call__(self, request: pb.ModelInferRequest, _context: Any) -> pb.ModelInferResponse:
+        """ModelInfer."""
+        feed = {
+            tensor.name: np.frombuffer(raw, dtype=np.int32).reshape(tensor.shape)
+            for tensor, raw in zip(request.inputs, list(request.raw_input_contents), strict=True)
+        }
+        response = pb.ModelInferResponse(model_name="add_sub", model_version="1")
+        for name, array in zip(("OUTPUT0", "OUTPUT1"), self._session.run(None, feed), strict=True):
+            response.outputs.add(name=name, datatype="INT32", shape=array.shape)
+            response.raw_output_contents.append(array.tobytes())
+        return response
+
+
+async def identity(request: pb.ModelInferRequest, _context: Any) -> pb.ModelInferResponse:
+    """ModelInfer: INPUT FP32 of any shape raw, OUTPUT raw."""
+    (raw,) = request.raw_input_contents
+    array = np.frombuffer(raw, dtype=np.float32).reshape(request.inputs[0].shape)
+    response = pb.ModelInferResponse(model_name="identity", model_version="1")
+    response.outputs.add(name="OUTPUT", datatype="FP32", shape=array.shape)
+    response.raw_output_contents.append(array.tobytes())
+    return response
+
+
+async def serve(behaviour: Any) -> None:
+    """Serve ModelInfer until the process is ended."""
+    unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    server = grpc.aio.server(options=unlimited)
+    method = grpc.unary_unary_rpc_method_handler(
+        behaviour, pb.ModelInferRequest.FromString, pb.ModelInferResponse.SerializeToString
+    )
+    service = grpc.method_handlers_generic_handler("inference.GRPCInferenceService", {"ModelInfer": method})
+    server.add_generic_rpc_handlers((service,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    print(f"gRPC 127.0.0.1:{port}", flush=True)
+    # Ended by a signal: there is nothing to save.
+    await asyncio.Event().wait()
+
+
+def main() -> None:
+    """The process."""
+    uvloop.run(serve(AddSub(sys.argv[2]) if sys.argv[1] == "add_sub" else identity))
+
+
+if __name__ == "__main__":
+    main()
