@@ -25,7 +25,13 @@ def create_app(service: InferenceService, max_request_bytes: int) -> ASGIApp:
 
     The inference endpoint stands in front of FastAPI, which would cost it more time than most models take.
     """
-    app = FastAPI(title="kserve-v2", description=openapi.DESCRIPTION, docs_url="/docs", redoc_url=None)
+    app = FastAPI(
+        title="kserve-v2",
+        description=openapi.DESCRIPTION,
+        docs_url="/docs",
+        redoc_url=None,
+        redirect_slashes=False,  # paths are exact
+    )
     _add_error_handlers(app)
     _add_health_routes(app, service)
     _add_model_routes(app, service)

@@ -62,15 +62,22 @@ def parse_json(text: bytes | bytearray | memoryview) -> Any:
 
 def _parse_unusual_json(text: bytes) -> Any:
     try:
-        return json.loads(text)
+        document = json.loads(text)
+        if b"\\u" in text:
+            # An escape can spell half a surrogate pair, which no answer could repeat.
+            json.dumps(document, ensure_ascii=False).encode()
+        return document
     except json.JSONDecodeError as error:
         reason = f"{error.msg} at {error.pos}" if text.strip() else "The document is empty. at 0"
     except UnicodeDecodeError as error:
         reason = f"invalid UTF-8 at {error.start}"
+    except UnicodeEncodeError:
+        reason = "The surrogate pair in string is invalid."
     except RecursionError:
         reason = "JSON nesting depth exceeds maximum allowed limit"
-    except ValueError as error:
-        reason = str(error)
+    except ValueError:
+        # Python refuses to read integers of thousands of digits.
+        reason = "Number too big to be stored in double."
     raise InvalidArgumentError(f"failed to parse the request JSON buffer: {reason}")
 
 

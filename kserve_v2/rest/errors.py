@@ -24,6 +24,11 @@ def error_response(error: ServingError) -> Response:
     return Response(error_body(error.message), error.code.value.http, headers, "application/json")
 
 
+def method_not_allowed(allowed: str) -> Response:
+    """The answer to a request whose path is right and whose method is not."""
+    return Response(error_body("Method Not Allowed"), 405, {"allow": allowed}, "application/json")
+
+
 def unexpected(error: Exception, request_id: str = "") -> ServingError:
     """Log a defect of ours, and make the error that the client gets instead: no traceback, path or internal name."""
     logger.error(

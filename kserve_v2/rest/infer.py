@@ -10,7 +10,7 @@ from kserve_v2.inference import InferenceService
 from kserve_v2.logs import Access, access_log_enabled, log_access
 from kserve_v2.rest.body import read_body
 from kserve_v2.rest.codec import EncodedResponse, decode_request, encode_response
-from kserve_v2.rest.errors import error_response, unexpected
+from kserve_v2.rest.errors import error_response, method_not_allowed, unexpected
 from kserve_v2.rest.protocol import WAITING_TASKS
 
 # Answers up to this size are sent in one piece; the parts of larger ones are not copied together.
@@ -41,8 +41,11 @@ class InferEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer an inference request; see ASGI for the arguments."""
         target = infer_target(scope["path"]) if scope["type"] == "http" else None
-        if target is None or scope["method"] != "POST":
+        if target is None:
             await self._app(scope, receive, send)
+            return
+        if scope["method"] != "POST":
+            await method_not_allowed("POST")(scope, receive, send)
             return
         waiting: set[asyncio.Task[None]] = scope.get(WAITING_TASKS, set())
         task = asyncio.current_task()

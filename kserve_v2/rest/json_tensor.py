@@ -77,6 +77,10 @@ def _numbers(flat: list[Any], datatype: Datatype, name: str) -> Array:
                 return np.array(flat, dtype=datatype.dtype)
         return np.array(flat, dtype=datatype.dtype)
     except OverflowError:
+        if datatype.dtype.kind == "f":
+            raise InvalidArgumentError(
+                f"Unable to parse 'data': Number too big to be stored in double. (input '{name}')"
+            ) from None
         limits = np.iinfo(datatype.dtype)
         wrong = next(value for value in flat if not limits.min <= value <= limits.max)
         raise InvalidArgumentError(
