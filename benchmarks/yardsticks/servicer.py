@@ -21,7 +21,7 @@ class AddSub:
     def __init__(self, model_file: str) -> None:
         self._session = one_thread_session(model_file)
 
-    async def __call__(self, request: pb.ModelInferRequest, _context: Any) -> pb.ModelInferResponse:
+    async def infer(self, request: pb.ModelInferRequest, _context: Any) -> pb.ModelInferResponse:
         """ModelInfer."""
         feed = {
             tensor.name: np.frombuffer(raw, dtype=np.int32).reshape(tensor.shape)
@@ -62,7 +62,7 @@ async def serve(behaviour: Any) -> None:
 
 def main() -> None:
     """The process."""
-    uvloop.run(serve(AddSub(sys.argv[2]) if sys.argv[1] == "add_sub" else identity))
+    uvloop.run(serve(AddSub(sys.argv[2]).infer if sys.argv[1] == "add_sub" else identity))
 
 
 if __name__ == "__main__":
