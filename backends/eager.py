@@ -1,10 +1,12 @@
 """The `python` backend: a model is a plain class named `Model` in `model.py`.
 
-    class Model: inputs = {"image": ("FP32", [1, 8, 8])}           # datatype, dims without the batch
-    dimension outputs = {"probabilities": ("FP32", [10])} max_batch_size = 64                               #
-    0: no batch dimension tensors = "numpy"                                 # or "torch": tensors on the
-    instance's device thread_safe = False                               # True: one object per device serves
-    all its instances max_concurrency = 64                              # only for an async __call__
+    class Model:
+        inputs = {"image": ("FP32", [1, 8, 8])}           # datatype, dims without the batch dimension
+        outputs = {"probabilities": ("FP32", [10])}
+        max_batch_size = 64                               # 0: no batch dimension
+        tensors = "numpy"                                 # or "torch": tensors on the instance's device
+        thread_safe = False                               # True: one object serves all instances of a device
+        max_concurrency = 64                              # only for an async __call__
 
         def load(self, context): ...                      # optional
         def __call__(self, inputs): ...                   # or async; dict of tensors in, dict of tensors out

@@ -27,7 +27,9 @@ class AnnouncedInput(NamedTuple):
         return request_prefix(self.request_id)
 
     def element_count(self) -> int:
-        """Number of elements, before anything of that size is allocated. Raises InvalidArgumentError for an impossible shape."""
+        """Number of elements, before anything of that size is allocated. Raises InvalidArgumentError for an
+        impossible shape.
+        """
         count = prod(self.shape)
         if self.shape and min(self.shape) < 0:
             raise InvalidArgumentError(
@@ -50,7 +52,9 @@ class AnnouncedInput(NamedTuple):
 
 
 def datatype_by_name(datatype: str, name: str) -> Datatype:
-    """The datatype of input `name` that a client calls `datatype`. Raises InvalidArgumentError if there is none."""
+    """The datatype of input `name` that a client calls `datatype`. Raises InvalidArgumentError if there is
+    none.
+    """
     try:
         return BY_NAME[datatype]
     except KeyError:

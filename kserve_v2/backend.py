@@ -1,11 +1,14 @@
-"""The contract between the server and a backend: all that a plug-in may import, with `errors`, `messages` and `datatypes`.
+"""The contract between the server and a backend: all that a plug-in may import, with `errors`, `messages` and
+`datatypes`.
 
-A backend has three scopes. `Backend`: one object per backend name, no state. `Model`: one per loaded version, with what its
-instances share, the weights above all. `Instance`: one execution context, never called concurrently. Merging requests into
-batches and splitting the results is the server's work, so a plug-in is a conversion around one call.
+A backend has three scopes. `Backend`: one object per backend name, no state. `Model`: one per loaded version,
+with what its instances share, the weights above all. `Instance`: one execution context, never called
+concurrently. Merging requests into batches and splitting the results is the server's work, so a plug-in is a
+conversion around one call.
 
-A plug-in raises `InvalidArgumentError` for what is the client's fault; anything else that it raises is an internal error.
-Optional abilities are protocols of their own, found when the model is loaded: this contract does not grow.
+A plug-in raises `InvalidArgumentError` for what is the client's fault; anything else that it raises is an
+internal error. Optional abilities are protocols of their own, found when the model is loaded: this contract
+does not grow.
 """
 
 from collections.abc import Mapping
@@ -40,7 +43,8 @@ class ThreadBudget:
 class Placement:
     """Where an instance runs.
 
-    `name`: Triton's instance name, e.g. `digits_0_1`. `device_id` counts the GPUs of this machine; 0 with kind "CPU".
+    `name`: Triton's instance name, e.g. `digits_0_1`. `device_id` counts the GPUs of this machine; 0 with
+    kind "CPU".
     """
 
     name: str
@@ -57,8 +61,9 @@ class Placement:
 class ModelSource:
     """What a backend is told about the files of the version that it loads.
 
-    `model_path`: the model's directory, with label and other files. `version_path`: the version's directory inside it.
-    `settings`: the operator's `--backend-config` for this backend. `placements`: every instance that will be made.
+    `model_path`: the model's directory, with label and other files. `version_path`: the version's directory
+    inside it. `settings`: the operator's `--backend-config` for this backend. `placements`: every instance
+    that will be made.
     """
 
     name: str
@@ -80,8 +85,9 @@ class Instance(Protocol):
     def execute(self, tensors: Tensors) -> Tensors:
         """Run one batch.
 
-        With `max_batch_size > 0` axis 0 of every tensor, in and out, is the batch. Inputs are C-contiguous and aligned, and
-        may be read-only: an instance copies what it wants to write to. BYTES tensors are object arrays of `bytes`.
+        With `max_batch_size > 0` axis 0 of every tensor, in and out, is the batch. Inputs are C-contiguous
+        and aligned, and may be read-only: an instance copies what it wants to write to. BYTES tensors are
+        object arrays of `bytes`.
         """
         ...
 
@@ -92,7 +98,9 @@ class Instance(Protocol):
 
 @runtime_checkable
 class AsyncInstance(Protocol):
-    """Optional: an instance that runs several batches at the same time on an event loop of its own, never on the server's."""
+    """Optional: an instance that runs several batches at the same time on an event loop of its own, never on
+    the server's.
+    """
 
     max_concurrency: int
 
@@ -118,7 +126,9 @@ class Model(Protocol):
 
 
 class Backend(Protocol):
-    """The plug-in itself: one object per backend name, registered as an entry point of the group `kserve_v2.backends`."""
+    """The plug-in itself: one object per backend name, registered as an entry point of the group
+    `kserve_v2.backends`.
+    """
 
     default_filename: str
     """Name of the model file where the configuration gives none, e.g. `model.onnx`."""
@@ -127,7 +137,9 @@ class Backend(Protocol):
     """The `platform` that the configuration gets where it gives none, e.g. `onnxruntime_onnx`; may be ""."""
 
     def gpu_count(self) -> int:
-        """How many of this machine's GPUs the backend can run models on; 0 for none, or for a build that cannot use them."""
+        """How many of this machine's GPUs the backend can run models on; 0 for none, or for a build that
+        cannot use them.
+        """
         ...
 
     def complete(self, source: ModelSource, config: ModelConfig) -> None:

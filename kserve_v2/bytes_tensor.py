@@ -15,7 +15,8 @@ _LENGTH = struct.Struct("<I")
 def decode_bytes_tensor(announced: AnnouncedInput, data: bytes | memoryview) -> Array:
     """Read the announced elements into an object array of `bytes`.
 
-    Raises InvalidArgumentError, with Triton's texts, for data that is cut off or has another number of elements.
+    Raises InvalidArgumentError, with Triton's texts, for data that is cut off or has another number of
+    elements.
     """
     elements: list[bytes] = []
     offset, size = 0, len(data)
@@ -39,7 +40,9 @@ def decode_bytes_tensor(announced: AnnouncedInput, data: bytes | memoryview) -> 
 
 
 def bytes_array(announced: AnnouncedInput, elements: list[bytes]) -> Array:
-    """An object array of `elements` in the announced shape. Raises InvalidArgumentError for another number of elements."""
+    """An object array of `elements` in the announced shape. Raises InvalidArgumentError for another number of
+    elements.
+    """
     count = announced.element_count()
     name, model_name = announced.name, announced.model_name
     if len(elements) < count:

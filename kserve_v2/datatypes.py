@@ -1,7 +1,7 @@
 """The datatypes of the v2 protocol: one table, looked up by protocol name, numpy dtype or ModelConfig enum.
 
-A tensor is a numpy array everywhere behind the codecs; its datatype is read off the array, so the two cannot disagree.
-BYTES tensors are object arrays whose elements are `bytes`.
+A tensor is a numpy array everywhere behind the codecs; its datatype is read off the array, so the two cannot
+disagree. BYTES tensors are object arrays whose elements are `bytes`.
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ Array = npt.NDArray[Any]
 class Datatype:
     """One row of the table; compared by identity.
 
-    `name`: the protocol's name. `dtype`: the numpy dtype of its arrays. `config_enum`: number of `TYPE_<name>` in ModelConfig.
-    `contents_field`: the field of gRPC's InferTensorContents that carries it, "" where only raw bytes can.
-    `item_size`: bytes per element, 0 for BYTES, whose elements vary.
+    `name`: the protocol's name. `dtype`: the numpy dtype of its arrays. `config_enum`: number of
+    `TYPE_<name>` in ModelConfig. `contents_field`: the field of gRPC's InferTensorContents that carries it,
+    "" where only raw bytes can. `item_size`: bytes per element, 0 for BYTES, whose elements vary.
     """
 
     name: str

@@ -1,6 +1,7 @@
 """Every error that a client can be told about, and the one table from error code to HTTP and gRPC status.
 
-A module raises the exception that says what went wrong; only the front ends turn it into a status number, by this table.
+A module raises the exception that says what went wrong; only the front ends turn it into a status number, by
+this table.
 """
 
 from enum import Enum
@@ -30,7 +31,9 @@ class ErrorCode(Enum):
 
 
 class ServingError(Exception):
-    """Base of all errors meant for the client. `message` is sent as it is: no traceback, path or internal name in it."""
+    """Base of all errors meant for the client. `message` is sent as it is: no traceback, path or internal
+    name in it.
+    """
 
     code: ClassVar[ErrorCode] = ErrorCode.INTERNAL
 

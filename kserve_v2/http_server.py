@@ -1,4 +1,6 @@
-"""An ASGI application on uvicorn, started and stopped by hand: the composition root decides when, not uvicorn's own loop."""
+"""An ASGI application on uvicorn, started and stopped by hand: the composition root decides when, not
+uvicorn's own loop.
+"""
 
 import asyncio
 import logging
@@ -13,7 +15,9 @@ _BACKLOG = 2048
 
 
 def bind(address: str, port: int) -> socket.socket:
-    """A bound TCP socket that does not listen yet: clients are refused until the server starts. Raises OSError."""
+    """A bound TCP socket that does not listen yet: clients are refused until the server starts. Raises
+    OSError.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:

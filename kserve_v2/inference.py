@@ -27,7 +27,9 @@ class InferenceService:
     def __init__(
         self, manager: ModelManager, *, server_id: str, explicit: bool, strict_readiness: bool = True
     ) -> None:
-        """`explicit`: clients may load and unload models. `strict_readiness`: not ready while any model is not."""
+        """`explicit`: clients may load and unload models. `strict_readiness`: not ready while any model is
+        not.
+        """
         self.manager = manager
         self._server_id = server_id
         self._explicit = explicit
@@ -46,18 +48,23 @@ class InferenceService:
             await changed.wait()
 
     def exit(self) -> None:
-        """Stop taking inference requests: the server is not ready from now on, and finishes what is under way."""
+        """Stop taking inference requests: the server is not ready from now on, and finishes what is under
+        way.
+        """
         self._exiting = True
         self.manager.announce_change()
 
-    # --- health and metadata ------------------------------------------------------------------------------------------
+    # --- health and metadata
+    # ------------------------------------------------------------------------------------------
 
     def ready(self) -> bool:
         """Whether the server should get requests."""
         return not self._exiting and (not self._strict_readiness or self.manager.all_ready())
 
     def model_ready(self, name: str, version: str = "") -> bool:
-        """Whether a model answers. Unknown models are not ready; raises InvalidArgumentError for a malformed version."""
+        """Whether a model answers. Unknown models are not ready; raises InvalidArgumentError for a malformed
+        version.
+        """
         try:
             self.manager.acquire(name, version)
         except InvalidArgumentError:
@@ -104,10 +111,13 @@ class InferenceService:
             raise InvalidArgumentError(f"requested model version is not available for model '{name}'")
         return wanted
 
-    # --- inference ----------------------------------------------------------------------------------------------------
+    # --- inference
+    # ----------------------------------------------------------------------------------------------------
 
     def acquire(self, name: str, version: str = "") -> LoadedModel:
-        """The model that answers an inference request; see `ModelManager.acquire`. Raises UnavailableError when exiting."""
+        """The model that answers an inference request; see `ModelManager.acquire`. Raises UnavailableError
+        when exiting.
+        """
         if self._exiting:
             raise UnavailableError("Server exiting")
         return self.manager.acquire(name, version)
@@ -116,7 +126,8 @@ class InferenceService:
         """Answer one request. Raises the error that is its outcome instead."""
         return await self.acquire(request.model_name, request.model_version).infer(request)
 
-    # --- the repository -----------------------------------------------------------------------------------------------
+    # --- the repository
+    # -----------------------------------------------------------------------------------------------
 
     async def index(self, *, ready_only: bool = False) -> list[IndexEntry]:
         """The models of the repository and their states, by name and version."""
@@ -124,7 +135,8 @@ class InferenceService:
         return [entry for entry in entries if entry.state == "READY"] if ready_only else entries
 
     async def load(self, name: str, config_override: str | None = None) -> None:
-        """Load or reload a model; returns when it is ready. `config_override`: JSON in place of its configuration file.
+        """Load or reload a model; returns when it is ready. `config_override`: JSON in place of its
+        configuration file.
 
         Raises UnavailableError unless clients may do this, and otherwise as `ModelManager.load`.
         """
@@ -132,7 +144,9 @@ class InferenceService:
         await self.manager.load(name, config_override)
 
     async def unload(self, name: str) -> None:
-        """Unload a model; returns at once. Unknown models are unloaded already. Raises UnavailableError as `load`."""
+        """Unload a model; returns at once. Unknown models are unloaded already. Raises UnavailableError as
+        `load`.
+        """
         self._check_explicit()
         self.manager.unload(name)
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
 from typing import Any
 
-from kserve_v2.messages import Execution
+from kserve_v2.messages import Execution, InferResponse
 from kserve_v2.settings import Settings
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -169,6 +169,11 @@ class Access:
     status: int = 0
     execution: Execution | None = None
     started_ns: int = field(default_factory=time.monotonic_ns)
+
+    def executed(self, response: InferResponse) -> None:
+        """Note which version answered, and how."""
+        self.version = response.model_version
+        self.execution = response.execution
 
 
 def log_access(access: Access) -> None:

@@ -19,7 +19,8 @@ ParameterValue = bool | int | float | str
 class InferRequest:
     """One inference request.
 
-    `model_version` is "" for the highest version that is ready. `requested_outputs` is empty for all outputs of the model.
+    `model_version` is "" for the highest version that is ready. `requested_outputs` is empty for all outputs
+    of the model.
     """
 
     model_name: str
@@ -32,7 +33,9 @@ class InferRequest:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """How a batch was executed, for the access log: its rows, when an instance took it (monotonic), how long it took."""
+    """How a batch was executed, for the access log: its rows, when an instance took it (monotonic), how long
+    it took.
+    """
 
     batch_rows: int
     taken_ns: int
@@ -53,7 +56,9 @@ class InferResponse:
 
 @dataclass(frozen=True, slots=True)
 class TensorMetadata:
-    """Name, protocol datatype and shape (-1 where it varies) of a model's input or output, batch dimension included."""
+    """Name, protocol datatype and shape (-1 where it varies) of a model's input or output, batch dimension
+    included.
+    """
 
     name: str
     datatype: str

@@ -1,6 +1,7 @@
 """Prometheus metrics: read off the models' statistics when they are scraped, under Triton's names.
 
-The text is written here because client libraries append `_total` to the names of counters, which Triton's do not have.
+The text is written here because client libraries append `_total` to the names of counters, which Triton's do
+not have.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -121,7 +122,9 @@ def _batch_reasons(models: Sequence[LoadedModel]) -> Family:
 
 
 def _batch_sizes(models: Sequence[LoadedModel]) -> Family:
-    """A histogram over the sizes that were executed, with buckets at the powers of two up to the model's maximum."""
+    """A histogram over the sizes that were executed, with buckets at the powers of two up to the model's
+    maximum.
+    """
     family = Family("kserve_v2_batch_rows", "histogram", "Rows per executed batch")
     for model in models:
         executed = {size: batch.compute_infer.count for size, batch in model.statistics.batches.items()}

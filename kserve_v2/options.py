@@ -27,8 +27,8 @@ class Kind(Generic[T]):
     """A kind of value.
 
     `read` takes every text that was given (the last one counts unless the option may be repeated) and raises
-    ValueError where it is none of this kind. `accepts` is the check of a value, wherever it comes from. `show`
-    writes a value as a user would. `comma_separated`: one text in the environment holds several.
+    ValueError where it is none of this kind. `accepts` is the check of a value, wherever it comes from.
+    `show` writes a value as a user would. `comma_separated`: one text in the environment holds several.
     """
 
     metavar: str

@@ -1,4 +1,6 @@
-"""Finding backends: entry points of the group `kserve_v2.backends`, imported when the first model asks for them."""
+"""Finding backends: entry points of the group `kserve_v2.backends`, imported when the first model asks for
+them.
+"""
 
 from importlib.metadata import EntryPoint, entry_points
 
@@ -26,7 +28,8 @@ class BackendRegistry:
     def get(self, name: str) -> Backend:
         """The backend called `name`.
 
-        Raises InvalidArgumentError if there is none, or if a package that it needs is not installed: the text says which.
+        Raises InvalidArgumentError if there is none, or if a package that it needs is not installed: the text
+        says which.
         """
         backend = self._backends.get(name)
         if backend is None:
@@ -37,8 +40,8 @@ class BackendRegistry:
         point = self._entry_points.get(name)
         if point is None:
             raise InvalidArgumentError(
-                f"unable to find backend library for backend '{name}', try specifying runtime on the model configuration."
-                f" Installed backends: {', '.join(self.names)}"
+                f"unable to find backend library for backend '{name}', try specifying runtime on the model "
+                f"configuration. Installed backends: {', '.join(self.names)}"
             )
         try:
             backend: Backend = point.load()()

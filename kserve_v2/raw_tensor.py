@@ -15,7 +15,9 @@ if sys.byteorder != "little":
 
 
 def decode_raw_tensor(announced: AnnouncedInput, data: bytes | memoryview) -> Array:
-    """An array over `data`, without a copy except for BYTES. Raises InvalidArgumentError if size and shape disagree."""
+    """An array over `data`, without a copy except for BYTES. Raises InvalidArgumentError if size and shape
+    disagree.
+    """
     datatype = announced.datatype
     if datatype is BYTES:
         return decode_bytes_tensor(announced, data)

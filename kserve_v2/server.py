@@ -1,4 +1,6 @@
-"""The composition root: builds everything, and decides the order of start and stop. The only module that knows all others."""
+"""The composition root: builds everything, and decides the order of start and stop. The only module that
+knows all others.
+"""
 
 import asyncio
 import gc
@@ -112,20 +114,23 @@ class Server:
         return console.ready_banner(entries, urls, self._example(entries))
 
     def _example(self, entries: list[IndexEntry]) -> str | None:
-        """A request to paste: for a model with a sample of its own if there is one."""
+        """A request to paste: rather for a model with a sample of its own, and one that answers with labels."""
         if "REST" not in self.urls:
             return None
-        lines: list[str] = []
-        for name in dict.fromkeys(entry.name for entry in entries if entry.state == "READY"):
-            directory = self.manager.acquire(name).path
-            line = console.example_curl(self.urls["REST"], self.service.model_metadata(name), directory)
-            if line is not None and (directory / "sample_request.json").is_file():
+        names = dict.fromkeys(entry.name for entry in entries if entry.state == "READY")
+        models = [self.manager.acquire(name) for name in names]
+        models.sort(key=lambda m: ((m.path / "sample_request.json").is_file(), bool(m.labels)), reverse=True)
+        for model in models:
+            metadata = self.service.model_metadata(model.name)
+            line = console.example_curl(self.urls["REST"], metadata, model.path)
+            if line is not None:
                 return line
-            lines += [line] if line else []
-        return lines[0] if lines else None
+        return None
 
     async def stop(self) -> bool:
-        """Not ready at once; finish what is under way within the exit time-out; unload. False: the time was not enough."""
+        """Not ready at once; finish what is under way within the exit time-out; unload. False: the time was
+        not enough.
+        """
         grace = self._settings.exit_timeout_secs
         self.service.exit()
         try:

@@ -12,15 +12,17 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, TensorMetadata
 
 _BATCH_HINT = (
-    " NOTE: Setting a non-zero max_batch_size in the model config requires a batch dimension to be prepended to each input"
-    " shape. If you want to specify the full shape including the batch dim in your input dims config, try setting"
+    " NOTE: Setting a non-zero max_batch_size in the model config requires a batch dimension to be prepended to each"
+    " input shape. If you want to specify the full shape including the batch dim in your input dims config, try setting"
     " max_batch_size to zero. See the model configuration docs for more info on max_batch_size."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class TensorSignature:
-    """One input or output. `dims` is without the batch dimension, -1 where it varies; `reshape` is what the backend sees."""
+    """One input or output. `dims` is without the batch dimension, -1 where it varies; `reshape` is what the
+    backend sees.
+    """
 
     name: str
     datatype: Datatype
@@ -37,7 +39,7 @@ class TensorSignature:
         """Whether `shape`, without the batch dimension, fits `dims`."""
         return shape == self.dims or (
             len(shape) == len(self.dims)
-            and all(size == dim or dim == -1 for size, dim in zip(shape, self.dims, strict=True))
+            and all(dim in (size, -1) for size, dim in zip(shape, self.dims, strict=True))
         )
 
 
@@ -155,7 +157,9 @@ class ModelSignature:
             )
 
     def reshape_inputs(self, inputs: dict[str, Array]) -> dict[str, Array]:
-        """Give the inputs the shapes of the configuration's `reshape`, after the merge and before the backend."""
+        """Give the inputs the shapes of the configuration's `reshape`, after the merge and before the
+        backend.
+        """
         return {
             name: self._reshaped(array, self.inputs[name], to_backend=True) for name, array in inputs.items()
         }
@@ -176,7 +180,9 @@ class ModelSignature:
 
 
 def _fill_variable(shape: tuple[int, ...], source: Sequence[int], target: Sequence[int]) -> tuple[int, ...]:
-    """`target` with each -1 replaced by the size that the -1 at the same rank among the -1s of `source` has in `shape`."""
+    """`target` with each -1 replaced by the size that the -1 at the same rank among the -1s of `source` has
+    in `shape`.
+    """
     sizes = iter([size for size, dim in zip(shape, source, strict=True) if dim == -1])
     return tuple(next(sizes) if dim == -1 else dim for dim in target)
 

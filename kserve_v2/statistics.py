@@ -1,7 +1,7 @@
 """Counters and durations of one model version: the one source of the statistics endpoint and of /metrics.
 
-Plain integers, written and read on the server's event loop alone, so there is no lock. Names and meaning are those of
-Triton's statistics extension; durations are in nanoseconds.
+Plain integers, written and read on the server's event loop alone, so there is no lock. Names and meaning are
+those of Triton's statistics extension; durations are in nanoseconds.
 """
 
 from collections.abc import Sequence
@@ -81,9 +81,11 @@ class ModelStatistics:
     def record_success(
         self, rows: int, enqueued_ns: Sequence[int], times: ExecutionTimes, reason: BatchReason, now_ms: int
     ) -> None:
-        """Count one execution of `rows` rows whose requests were enqueued at `enqueued_ns`, one entry a request.
+        """Count one execution of `rows` rows whose requests were enqueued at `enqueued_ns`, one entry a
+        request.
 
-        Every request of a batch is charged with the batch's whole compute time, as Triton does; a batch size is charged once.
+        Every request of a batch is charged with the batch's whole compute time, as Triton does; a batch size
+        is charged once.
         """
         requests = len(enqueued_ns)
         waited_from_ns = sum(enqueued_ns)

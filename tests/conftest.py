@@ -74,7 +74,9 @@ StartServer = Callable[..., RunningServer]
 
 
 def launch(tmp_path: Path, repository: Path, *flags: str) -> RunningServer:
-    """Start a server on `repository` and return it once it answers. Raises AssertionError with its log if it ends instead."""
+    """Start a server on `repository` and return it once it answers. Raises AssertionError with its log if it
+    ends instead.
+    """
     log_path = tmp_path / "server.log"
     command = [
         sys.executable, "-m", "kserve_v2", "serve", "--model-repository", str(repository),

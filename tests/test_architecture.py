@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import pytest
 
+import kserve_v2
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # Top to bottom. A module, or package, imports from rows below its own, never from its own row or above.
@@ -49,7 +51,7 @@ FRAMEWORKS = {"torch", "onnxruntime", "onnx", "safetensors", "kserve_v2_backends
 DESERIALIZERS = {"pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib"}
 
 # Names that `import kserve_v2` offers.
-PUBLIC_NAMES: set[str] = set()
+PUBLIC_NAMES = {"InvalidArgumentError", "ServingError"}
 
 
 class Import(NamedTuple):
@@ -179,6 +181,7 @@ def test_the_public_names_are_these() -> None:
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
             names.add(node.name)
     assert {name for name in names if not name.startswith("_")} == PUBLIC_NAMES
+    assert set(kserve_v2.__all__) == PUBLIC_NAMES
 
 
 def test_the_reader_of_imports_sees_all_of_them() -> None:

@@ -23,9 +23,7 @@ EXECUTION = Execution(batch_rows=4, taken_ns=1_010_999, compute_ns=20_000)
 
 
 def access(request_id: str = "r1") -> Access:
-    return Access(
-        "http", "digits", "1", request_id, status=200, execution=EXECUTION, started_ns=1_000_000
-    )
+    return Access("http", "digits", "1", request_id, status=200, execution=EXECUTION, started_ns=1_000_000)
 
 
 @pytest.fixture(autouse=True)

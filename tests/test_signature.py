@@ -26,7 +26,8 @@ TWO = signature("""
 """)
 OPT = signature("""
     name: "opt" max_batch_size: 4
-    input [{ name: "A" data_type: TYPE_INT32 dims: [-1] }, { name: "B" data_type: TYPE_INT32 dims: [2] optional: true }]
+    input [{ name: "A" data_type: TYPE_INT32 dims: [-1] }, { name: "B" data_type: TYPE_INT32 dims: [2]
+    optional: true }]
 """)
 ID = signature('name: "id_fp32" input { name: "IN" data_type: TYPE_FP32 dims: [-1] }')
 
@@ -134,7 +135,7 @@ def test_an_error_carries_the_request_id() -> None:
 
 def test_an_unknown_requested_output_is_refused() -> None:
     request = InferRequest("two", {"A": int32(1, 2), "B": int32(1, 2)}, requested_outputs=("X", "Q"))
-    with pytest.raises(InvalidArgumentError, match="^unexpected inference output 'Q' for model 'two'$"):
+    with pytest.raises(InvalidArgumentError, match=r"^unexpected inference output 'Q' for model 'two'$"):
         TWO.check(request)
 
 

@@ -39,7 +39,8 @@ def announced(datatype: Datatype, *shape: int) -> AnnouncedInput:
     return AnnouncedInput("IN", datatype, list(shape), "m", "")
 
 
-# --- raw bytes --------------------------------------------------------------------------------------------------------
+# --- raw bytes
+# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,8 @@ def test_raw_numbers_are_a_view_of_the_message() -> None:
     assert decoded[0] == 9
 
 
-# --- JSON -------------------------------------------------------------------------------------------------------------
+# --- JSON
+# -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -241,6 +243,6 @@ def test_what_json_cannot_carry_is_refused_with_advice() -> None:
     not_text[0] = b"\xff"
     for array in (not_text, np.zeros(1, np.float16), np.zeros(1, ml_dtypes.bfloat16)):
         with pytest.raises(
-            InvalidArgumentError, match="[Pp]lease use the binary data format for (this )?output"
+            InvalidArgumentError, match=r"[Pp]lease use the binary data format for (this )?output"
         ):
             encode_json_data(array, "OUT")

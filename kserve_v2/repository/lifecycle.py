@@ -33,7 +33,9 @@ TRANSITIONS: dict[tuple[ModelState, Event], ModelState] = {
 
 
 def advance(state: ModelState, event: Event) -> ModelState:
-    """The state after `event`. Raises ValueError for an event that cannot happen in `state`: a defect of the caller."""
+    """The state after `event`. Raises ValueError for an event that cannot happen in `state`: a defect of the
+    caller.
+    """
     try:
         return TRANSITIONS[state, event]
     except KeyError:

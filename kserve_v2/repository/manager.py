@@ -1,4 +1,6 @@
-"""The one owner of what is loaded: acts on plans, keeps the records, and publishes the map that requests look models up in."""
+"""The one owner of what is loaded: acts on plans, keeps the records, and publishes the map that requests look
+models up in.
+"""
 
 import asyncio
 import logging
@@ -47,7 +49,8 @@ class Record:
 class Wanted:
     """What should be served of one model: version → generation, as it was found under `candidate`.
 
-    `config_override`: the JSON that a client sent in place of the model's configuration file; in force until the unload.
+    `config_override`: the JSON that a client sent in place of the model's configuration file; in force until
+    the unload.
     """
 
     candidate: Candidate
@@ -79,7 +82,9 @@ class ModelManager:
         self._tasks: set[asyncio.Task[None]] = set()
         self._serving: Mapping[str, Served] = MappingProxyType({})
         self.changed = asyncio.Event()
-        """Set, and replaced by a new one, whenever something of what `index` and `all_ready` tell has changed."""
+        """Set, and replaced by a new one, whenever something of what `index` and `all_ready` tell has
+        changed.
+        """
 
     def __repr__(self) -> str:
         states = {
@@ -89,13 +94,15 @@ class ModelManager:
         }
         return f"<ModelManager {states}>"
 
-    # --- what requests need -------------------------------------------------------------------------------------------
+    # --- what requests need
+    # -------------------------------------------------------------------------------------------
 
     def acquire(self, name: str, version: str = "") -> LoadedModel:
         """The model version that answers; "" asks for the highest that is ready.
 
-        Valid until the caller gives way to the event loop: a request that reaches the scheduler before that is always
-        answered. Raises NotFoundError, UnavailableError, or InvalidArgumentError for a malformed version.
+        Valid until the caller gives way to the event loop: a request that reaches the scheduler before that
+        is always answered. Raises NotFoundError, UnavailableError, or InvalidArgumentError for a malformed
+        version.
         """
         served = self._serving.get(name)
         if served is not None:
@@ -128,7 +135,9 @@ class ModelManager:
         return [model for name in sorted(self._serving) for model in self.ready_versions(name)]
 
     def all_ready(self) -> bool:
-        """Whether every version that should be served is: nothing loading, unloading or failed, unless an older generation serves."""
+        """Whether every version that should be served is: nothing loading, unloading or failed, unless an
+        older generation serves.
+        """
         if any(not self._serving.get(name) for name in self._problems):
             return False
         for records in self._records.values():
@@ -160,7 +169,8 @@ class ModelManager:
             return [IndexEntry(name, "", ModelState.UNAVAILABLE, problem)]
         return entries or [IndexEntry(name)]
 
-    # --- loading and unloading ----------------------------------------------------------------------------------------
+    # --- loading and unloading
+    # ----------------------------------------------------------------------------------------
 
     async def names(self) -> list[str]:
         """Names of all models in the repository."""
@@ -171,8 +181,9 @@ class ModelManager:
     async def load(self, name: str, config_override: str | None = None) -> None:
         """Load a model as it is on disk now, or do nothing if that is what is served.
 
-        Returns when every version that its policy selects is ready. What served before goes on serving until then, and for
-        good if this fails. Raises NotFoundError for an unknown directory, InvalidArgumentError with the reasons otherwise.
+        Returns when every version that its policy selects is ready. What served before goes on serving until
+        then, and for good if this fails. Raises NotFoundError for an unknown directory, InvalidArgumentError
+        with the reasons otherwise.
         """
         async with self._locks.setdefault(name, asyncio.Lock()):
             try:
@@ -182,7 +193,7 @@ class ModelManager:
             except ServingError as error:
                 self._problems[name] = reason_text(error)
                 self.announce_change()
-                logger.error("model '%s' cannot be loaded: %s", name, error.message)
+                logger.error("model '%s' cannot be loaded: %s", name, error.message)  # noqa: TRY400 - no defect
                 raise InvalidArgumentError(f"load failed for model '{name}': {error.message}\n") from error
             self._problems.pop(name, None)
             self._wanted[name] = wanted
@@ -190,7 +201,9 @@ class ModelManager:
             await self._await_loads(name, wanted)
 
     async def _want(self, name: str, config_override: str | None) -> Wanted:
-        """Read the model's directory, and give each version its generation: a new one where something has changed."""
+        """Read the model's directory, and give each version its generation: a new one where something has
+        changed.
+        """
         loop = asyncio.get_running_loop()
         current = self._wanted.get(name)
         if config_override is None and current is not None:
@@ -336,7 +349,8 @@ class ModelManager:
         self.changed.set()
         self.changed = asyncio.Event()
 
-    # --- the end ------------------------------------------------------------------------------------------------------
+    # --- the end
+    # ------------------------------------------------------------------------------------------------------
 
     async def drain(self) -> None:
         """Wait until no model has a request under way."""

@@ -53,7 +53,9 @@ class LoadedModel:
 
     @classmethod
     async def load(cls, prepared: Prepared, executor: Executor) -> "LoadedModel":
-        """Load the weights on a thread of `executor`, then make the instances. Raises what the backend raises."""
+        """Load the weights on a thread of `executor`, then make the instances. Raises what the backend
+        raises.
+        """
         loop = asyncio.get_running_loop()
         labels = await loop.run_in_executor(
             executor, read_labels, prepared.config, prepared.source.model_path
@@ -109,7 +111,9 @@ def queue_policy(config: ModelConfig) -> QueuePolicy:
 
 
 def placements(config: ModelConfig, gpu_count: int) -> tuple[Placement, ...]:
-    """The instances that `instance_group` asks for: `count` on the CPU, or on each of the group's GPUs (all where none is named)."""
+    """The instances that `instance_group` asks for: `count` on the CPU, or on each of the group's GPUs (all
+    where none is named).
+    """
     made: list[Placement] = []
     for group in config.instance_group:
         count = group.count or 1
@@ -124,7 +128,9 @@ def placements(config: ModelConfig, gpu_count: int) -> tuple[Placement, ...]:
 
 
 def read_labels(config: ModelConfig, model_path: Path) -> dict[str, tuple[str, ...]]:
-    """Label files by output name, one label a line. Raises InvalidArgumentError for one that is missing or outside of the model."""
+    """Label files by output name, one label a line. Raises InvalidArgumentError for one that is missing or
+    outside of the model.
+    """
     return {
         output.name: _read_label_file(model_path, output.label_filename, output.name)
         for output in config.output

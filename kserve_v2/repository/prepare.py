@@ -1,4 +1,6 @@
-"""From a model's directory to versions that are ready to be loaded: configuration read, completed and validated."""
+"""From a model's directory to versions that are ready to be loaded: configuration read, completed and
+validated.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,8 +26,8 @@ from kserve_v2.threads import cpu_budget, divide
 class RepositoryOptions:
     """What the operator has said about models in general.
 
-    `backend_settings`: `--backend-config` by backend. `auto_complete`: whether backends may fill in configurations.
-    `config_name`: use `configs/<name>.pbtxt` where a model has it.
+    `backend_settings`: `--backend-config` by backend. `auto_complete`: whether backends may fill in
+    configurations. `config_name`: use `configs/<name>.pbtxt` where a model has it.
     """
 
     roots: tuple[Path, ...]
@@ -51,8 +53,8 @@ class Candidate:
 def read_candidate(name: str, options: RepositoryOptions, config_override: str | None = None) -> Candidate:
     """Look at the model's directory and configuration. Blocks on the file system.
 
-    Raises NotFoundError if there is no such directory, InvalidArgumentError for a configuration that cannot be read and
-    where the version policy leaves nothing to serve.
+    Raises NotFoundError if there is no such directory, InvalidArgumentError for a configuration that cannot
+    be read and where the version policy leaves nothing to serve.
     """
     entry = scan_model(options.roots, name)
     if entry is None:
@@ -82,7 +84,8 @@ def _read_config(entry: ModelEntry, options: RepositoryOptions, override: str | 
 def prepare_version(
     candidate: Candidate, version: int, options: RepositoryOptions, registry: BackendRegistry
 ) -> Prepared:
-    """Complete and validate the configuration for one version. Blocks: a backend may read the model file for it.
+    """Complete and validate the configuration for one version. Blocks: a backend may read the model file for
+    it.
 
     Raises InvalidArgumentError with all problems of the configuration at once.
     """

@@ -1,4 +1,6 @@
-"""The FastAPI application: control routes, the documentation page, and the inference endpoint in front of them."""
+"""The FastAPI application: control routes, the documentation page, and the inference endpoint in front of
+them.
+"""
 
 from typing import Any
 

@@ -6,9 +6,11 @@ from kserve_v2.errors import RequestCancelledError, ResourceExhaustedError
 
 
 async def read_body(receive: Receive, announced: int | None, limit: int) -> bytes | bytearray:
-    """The whole body. `announced`: its Content-Length, if there is one; `limit`: most bytes that are accepted.
+    """The whole body. `announced`: its Content-Length, if there is one; `limit`: most bytes that are
+    accepted.
 
-    Raises ResourceExhaustedError as soon as it is clear that there are more, RequestCancelledError if the client leaves.
+    Raises ResourceExhaustedError as soon as it is clear that there are more, RequestCancelledError if the
+    client leaves.
     """
     if announced is not None and announced > limit:
         raise _too_large(announced, limit)

@@ -1,7 +1,7 @@
 """The inference request and response of the REST protocol, with the binary tensor data extension.
 
-Decoding makes views of the body wherever tensors come as bytes; encoding hands out views of the tensors. The texts of the errors
-are Triton's; where Triton answers 500 to malformed JSON, this server answers 400.
+Decoding makes views of the body wherever tensors come as bytes; encoding hands out views of the tensors. The
+texts of the errors are Triton's; where Triton answers 500 to malformed JSON, this server answers 400.
 """
 
 import json
@@ -26,7 +26,9 @@ _BINARY_DATA_OUTPUT = "binary_data_output"
 
 @dataclass(frozen=True, slots=True)
 class OutputFormat:
-    """How one output is to be sent: as bytes behind the JSON, and reduced to its `classification` highest values (0: whole)."""
+    """How one output is to be sent: as bytes behind the JSON, and reduced to its `classification` highest
+    values (0: whole).
+    """
 
     binary: bool = False
     classification: int = 0
@@ -53,7 +55,9 @@ class EncodedResponse:
 
 
 def parse_json(text: bytes | bytearray | memoryview) -> Any:
-    """Parse JSON. NaN and infinities are accepted as bare literals. Raises InvalidArgumentError that says where it fails."""
+    """Parse JSON. NaN and infinities are accepted as bare literals. Raises InvalidArgumentError that says
+    where it fails.
+    """
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -66,7 +70,7 @@ def _parse_unusual_json(text: bytes) -> Any:
         if b"\\u" in text:
             # An escape can spell half a surrogate pair, which no answer could repeat.
             json.dumps(document, ensure_ascii=False).encode()
-        return document
+        return document  # noqa: TRY300 - every other way out of here is an error
     except json.JSONDecodeError as error:
         reason = f"{error.msg} at {error.pos}" if text.strip() else "The document is empty. at 0"
     except UnicodeDecodeError as error:
@@ -86,8 +90,8 @@ def decode_request(
 ) -> tuple[InferRequest, ResponseFormat]:
     """Decode the body of an inference request.
 
-    `header_length`: value of the Inference-Header-Content-Length header, None where there is none and all is JSON. Raises
-    InvalidArgumentError that names the member or input.
+    `header_length`: value of the Inference-Header-Content-Length header, None where there is none and all is
+    JSON. Raises InvalidArgumentError that names the member or input.
     """
     json_length = len(body) if header_length is None else _json_length(header_length, len(body))
     view = memoryview(body)
@@ -168,7 +172,9 @@ def _unsigned(value: Any, member: str) -> int:
 
 
 def _decode_inputs(inputs: Any, binary: memoryview, request: InferRequest) -> None:
-    """Add the inputs to the request. `binary` is what follows the JSON: the raw tensors in the order of `inputs`."""
+    """Add the inputs to the request. `binary` is what follows the JSON: the raw tensors in the order of
+    `inputs`.
+    """
     if not isinstance(inputs, list):
         raise InvalidArgumentError("Unable to parse 'inputs': attempt to access JSON non-array as array")
     offset = 0
@@ -262,8 +268,8 @@ def encode_response(
 ) -> EncodedResponse:
     """Encode an answer as the request asked for it.
 
-    `labels`: label texts by output, for classification. `batched`: whether axis 0 is a batch. Raises InvalidArgumentError for
-    an output that cannot be sent as it was asked for.
+    `labels`: label texts by output, for classification. `batched`: whether axis 0 is a batch. Raises
+    InvalidArgumentError for an output that cannot be sent as it was asked for.
     """
     entries: list[dict[str, Any]] = []
     binary: list[bytes | memoryview] = []
@@ -297,7 +303,8 @@ def _document(response: InferResponse, outputs: list[dict[str, Any]]) -> dict[st
 
 def _dump(document: dict[str, Any]) -> bytes:
     text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    # orjson writes null for NaN and the infinities, and nothing else in an answer is null: look closer only where one is.
+    # orjson writes null for NaN and the infinities, and nothing else in an answer is null: look closer only
+    # where one is.
     if b"null" in text:
         for entry in document["outputs"]:
             if "data" in entry:

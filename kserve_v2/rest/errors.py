@@ -30,7 +30,9 @@ def method_not_allowed(allowed: str) -> Response:
 
 
 def unexpected(error: Exception, request_id: str = "") -> ServingError:
-    """Log a defect of ours, and make the error that the client gets instead: no traceback, path or internal name."""
+    """Log a defect of ours, and make the error that the client gets instead: no traceback, path or internal
+    name.
+    """
     logger.error(
         "unexpected error in the REST front end", exc_info=error, extra={"request_id": request_id or None}
     )

@@ -30,7 +30,9 @@ def infer_target(path: str) -> tuple[str, str] | None:
 
 
 class InferEndpoint:
-    """ASGI middleware: `POST /v2/models/M[/versions/N]/infer`, without routing, validation models or a task of its own."""
+    """ASGI middleware: `POST /v2/models/M[/versions/N]/infer`, without routing, validation models or a task
+    of its own.
+    """
 
     def __init__(self, app: ASGIApp, service: InferenceService, max_request_bytes: int) -> None:
         """`max_request_bytes`: the largest body that is accepted."""
@@ -77,14 +79,15 @@ class InferEndpoint:
         header_length, announced = _read_headers(scope["headers"])
         body = await read_body(receive, announced, self._max_request_bytes)
         try:
-            # From here to the scheduler nothing gives way to the loop: the model cannot be unloaded in between.
+            # From here to the scheduler nothing gives way to the loop: the model cannot be unloaded in
+            # between.
             model = self._service.acquire(name, version)
             request, response_format = decode_request(body, header_length, name, version)
             if access is not None:
                 access.request_id = request.id
             response = await model.infer(request)
             if access is not None:
-                access.execution = response.execution
+                access.executed(response)
             batched = model.signature.max_batch_size > 0
             return encode_response(response, response_format, model.labels, batched=batched)
         except ServingError:

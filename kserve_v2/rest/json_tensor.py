@@ -9,10 +9,11 @@ import orjson
 
 from kserve_v2.announced_input import AnnouncedInput
 from kserve_v2.bytes_tensor import bytes_array
-from kserve_v2.datatypes import BF16, BYTES, FP16, FP32, Array, Datatype
+from kserve_v2.datatypes import BF16, BYTES, FP16, FP32, Array, Datatype, datatype_of
 from kserve_v2.errors import InvalidArgumentError
 
-# By kind of the numpy dtype: the types that the JSON parser makes of acceptable elements, and Triton's words for others.
+# By kind of the numpy dtype: the types that the JSON parser makes of acceptable elements, and Triton's words
+# for others.
 _JSON_TYPES: dict[str, tuple[set[type], str]] = {
     "f": ({int, float}, "non-number as double"),
     "b": ({bool}, "non-boolean as boolean"),
@@ -94,15 +95,15 @@ def encode_json_data(array: Array, name: str) -> Any:
 
     Raises InvalidArgumentError for what JSON cannot carry.
     """
-    if array.dtype == BYTES.dtype:
+    datatype = datatype_of(array)
+    if datatype is BYTES:
         try:
             return [element.decode() for element in array.reshape(-1)]
         except UnicodeDecodeError:
             raise InvalidArgumentError(
                 f"output '{name}' has an element that is not UTF-8: please use the binary data format for this output"
             ) from None
-    if array.dtype == FP16.dtype or array.dtype == BF16.dtype:
-        datatype = FP16 if array.dtype == FP16.dtype else BF16
+    if datatype in (FP16, BF16):
         raise InvalidArgumentError(
             f"sending {datatype.name} data via JSON is not supported. "
             f"Please use the binary data format for output '{name}'"

@@ -196,8 +196,8 @@ def _infer_path(*names: str) -> Json:
     operation = {
         "tags": ["inference"],
         "summary": "Infer",
-        "description": "Answers one inference request. With the header Inference-Header-Content-Length, raw tensors follow "
-        "the JSON (binary tensor data extension).",
+        "description": "Answers one inference request. With the header Inference-Header-Content-Length, raw "
+        "tensors follow the JSON (binary tensor data extension).",
         "operationId": "_".join(("infer", *names)),
         "parameters": parameters,
         "requestBody": {

@@ -8,7 +8,9 @@ import asyncio
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 WAITING_TASKS = "kserve_v2.waiting_tasks"
-"""Scope key of the connection's set of tasks to cancel when the client leaves. A task that is cancelled is taken out of it."""
+"""Scope key of the connection's set of tasks to cancel when the client leaves. A task that is cancelled is
+taken out of it.
+"""
 
 
 class DisconnectAwareProtocol(HttpToolsProtocol):

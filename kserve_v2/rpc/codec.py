@@ -26,7 +26,8 @@ _EMPTY_FINAL_RESPONSE = "triton_enable_empty_final_response"
 def decode_request(message: pb.ModelInferRequest) -> tuple[InferRequest, dict[str, int]]:
     """The request, and how many classes are asked for of the outputs that are to be classified.
 
-    Arrays of raw contents are views of their bytes. Raises InvalidArgumentError that names the tensor or parameter.
+    Arrays of raw contents are views of their bytes. Raises InvalidArgumentError that names the tensor or
+    parameter.
     """
     request = InferRequest(
         message.model_name, {}, message.model_version, message.id, _decode_parameters(message.parameters)
@@ -75,7 +76,9 @@ def _decode_input(
 
 
 def _decode_contents(announced: AnnouncedInput, contents: pb.InferTensorContents) -> Array:
-    """An array of a typed contents field. Raises InvalidArgumentError if another field is filled, or the count is wrong."""
+    """An array of a typed contents field. Raises InvalidArgumentError if another field is filled, or the
+    count is wrong.
+    """
     datatype = announced.datatype
     for field in _CONTENTS_FIELDS:
         if field != datatype.contents_field and len(getattr(contents, field)):
@@ -112,8 +115,8 @@ def _decode_parameters(parameters: Mapping[str, pb.InferParameter]) -> dict[str,
             continue
         if name.startswith("triton_"):
             raise InvalidArgumentError(
-                "parameter keys starting with 'triton_' are reserved for Triton usage. Only the following keys starting "
-                f"with 'triton_' are allowed: {_EMPTY_FINAL_RESPONSE}"
+                "parameter keys starting with 'triton_' are reserved for Triton usage. Only the following keys "
+                f"starting with 'triton_' are allowed: {_EMPTY_FINAL_RESPONSE}"
             )
         decoded[name] = getattr(parameter, kind)
     return decoded

@@ -1,4 +1,6 @@
-"""The standard health service `grpc.health.v1.Health`: serving when the server is ready, whatever service is asked for."""
+"""The standard health service `grpc.health.v1.Health`: serving when the server is ready, whatever service is
+asked for.
+"""
 
 from collections.abc import AsyncIterator
 from typing import Any

@@ -1,4 +1,6 @@
-"""Server reflection: lets grpcurl and its kind call the server without our proto files. Both versions of the service."""
+"""Server reflection: lets grpcurl and its kind call the server without our proto files. Both versions of the
+service.
+"""
 
 from collections.abc import AsyncIterator
 from types import ModuleType

@@ -15,7 +15,8 @@ class GrpcServer:
             options=[
                 ("grpc.max_receive_message_length", max_request_bytes),
                 ("grpc.max_send_message_length", -1),
-                # Two servers on one port would share its connections in silence; a port in use is an error instead.
+                # Two servers on one port would share its connections in silence; a port in use is an error
+                # instead.
                 ("grpc.so_reuseport", 0),
             ]
         )
@@ -28,7 +29,9 @@ class GrpcServer:
         )
 
     def bind(self, address: str, port: int) -> int:
-        """Bind before `start`; returns the port, which is chosen for 0. Raises OSError where that is not possible."""
+        """Bind before `start`; returns the port, which is chosen for 0. Raises OSError where that is not
+        possible.
+        """
         host = f"[{address}]" if ":" in address else address
         try:
             bound = self._server.add_insecure_port(f"{host}:{port}")

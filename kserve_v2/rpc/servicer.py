@@ -83,7 +83,7 @@ class InferenceServicer:
         request, classes = decode_request(message)
         response = await model.infer(request)
         if access is not None:
-            access.execution = response.execution
+            access.executed(response)
         return encode_response(response, classes, model.labels, batched=model.signature.max_batch_size > 0)
 
     async def model_config(self, request: pb.ModelConfigRequest, context: Context) -> pb.ModelConfigResponse:
@@ -138,7 +138,9 @@ class InferenceServicer:
 
 
 def _model_name(request: pb.RepositoryModelLoadRequest | pb.RepositoryModelUnloadRequest) -> str:
-    """The model that is meant. KServe's clients send its name in field 1, which is Triton's `repository_name`."""
+    """The model that is meant. KServe's clients send its name in field 1, which is Triton's
+    `repository_name`.
+    """
     if request.repository_name and request.model_name:
         raise UnsupportedError("'repository_name' specification is not supported")
     return request.model_name or request.repository_name

@@ -71,6 +71,8 @@ async def abort(context: Context, error: ServingError) -> None:
 
 
 def unexpected(error: Exception) -> ServingError:
-    """Log a defect of ours, and make the error that the client gets instead: no traceback, path or internal name."""
+    """Log a defect of ours, and make the error that the client gets instead: no traceback, path or internal
+    name.
+    """
     logger.error("unexpected error in the gRPC front end", exc_info=error)
     return InternalError("internal error: the server's log has the details")

@@ -18,7 +18,8 @@ Outputs = dict[str, Array]
 class BatchRun:
     """The execution of one batch and its outcome: outputs for every member, or one error.
 
-    `merged`, then `finish` or `fail`, in this order, all on the instance's thread. The loop reads the outcome afterwards.
+    `merged`, then `finish` or `fail`, in this order, all on the instance's thread. The loop reads the outcome
+    afterwards.
     """
 
     __slots__ = ("error", "input_end_ns", "members", "outputs", "reason", "signature", "taken_ns", "times")
@@ -46,7 +47,9 @@ class BatchRun:
         return inputs
 
     def finish(self, outputs: Tensors) -> None:
-        """Split the backend's answer among the members. Raises InternalError where it does not fit the request or the model."""
+        """Split the backend's answer among the members. Raises InternalError where it does not fit the
+        request or the model.
+        """
         infer_end_ns = time.monotonic_ns()
         checked = check_outputs(outputs, self.signature, self.rows)
         if self.signature.reshapes_outputs:
@@ -70,8 +73,8 @@ class BatchRun:
 def merge(requests: Sequence[Tensors]) -> dict[str, Array]:
     """Join the tensors of several requests along axis 0. All have the same names, datatypes and row shapes.
 
-    A lone request is passed on without a copy, unless its bytes are unaligned, which they are behind a JSON header of odd
-    length: numpy and ONNX Runtime would cope, but not every kernel does.
+    A lone request is passed on without a copy, unless its bytes are unaligned, which they are behind a JSON
+    header of odd length: numpy and ONNX Runtime would cope, but not every kernel does.
     """
     if len(requests) == 1:
         return {name: array if array.flags.aligned else array.copy() for name, array in requests[0].items()}
@@ -79,7 +82,9 @@ def merge(requests: Sequence[Tensors]) -> dict[str, Array]:
 
 
 def check_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Outputs:
-    """The declared outputs in declared order. Raises InternalError for one that is missing, or has a wrong type or batch size."""
+    """The declared outputs in declared order. Raises InternalError for one that is missing, or has a wrong
+    type or batch size.
+    """
     checked: Outputs = {}
     for name, datatype in signature.output_datatypes.items():
         array = outputs.get(name)
@@ -101,8 +106,8 @@ def _check_output(name: str, array: Array, datatype: Datatype, signature: ModelS
         )
     if signature.max_batch_size and (array.ndim == 0 or array.shape[0] != rows):
         raise InternalError(
-            f"output '{name}' of model '{signature.model_name}' has shape {list(array.shape)}, expected a batch of {rows} "
-            "in its first dimension; a model with max_batch_size > 0 answers one row per row"
+            f"output '{name}' of model '{signature.model_name}' has shape {list(array.shape)}, expected a "
+            f"batch of {rows} in its first dimension; a model with max_batch_size > 0 answers one row per row"
         )
 
 
@@ -120,7 +125,9 @@ def split(outputs: Outputs, rows: Sequence[int]) -> list[Outputs]:
 
 
 def client_error(error: BaseException, instance_name: str) -> ServingError:
-    """What a client is told about a failed execution: a `ServingError` as it is, anything else as an internal error."""
+    """What a client is told about a failed execution: a `ServingError` as it is, anything else as an internal
+    error.
+    """
     if isinstance(error, ServingError):
         return error
     return InternalError(

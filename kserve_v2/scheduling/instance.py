@@ -1,7 +1,8 @@
-"""Instance threads: each makes one backend instance, pulls batches from the queue, executes and delivers them.
+"""Instance threads: each makes one backend instance, pulls batches from the queue, executes and delivers
+them.
 
-A thread makes, uses and closes its instance, so a backend never sees two threads in one instance. The outcome of a batch goes
-back to the event loop in one wake-up.
+A thread makes, uses and closes its instance, so a backend never sees two threads in one instance. The outcome
+of a batch goes back to the event loop in one wake-up.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from kserve_v2.backend import AsyncInstance, Instance, Model, Placement
-from kserve_v2.errors import ServingError
+from kserve_v2.errors import ErrorCode, ServingError
 from kserve_v2.scheduling.batch import BatchRun
 from kserve_v2.scheduling.queue import RequestQueue
 from kserve_v2.signature import ModelSignature
@@ -120,7 +121,8 @@ class SyncRunner:
         thread = self._thread
         while (batch := thread.queue.take()) is not None:
             run = self._execute(BatchRun(batch, thread.signature))
-            # One bad request must not fail those that it happened to share a batch with: each is tried again on its own.
+            # One bad request must not fail those that it happened to share a batch with: each is tried again
+            # on its own.
             retry = run.error is not None and len(run.members) > 1
             runs = [self._execute(single) for single in run.alone()] if retry else [run]
             thread.deliver(thread.placement, runs)
@@ -191,8 +193,11 @@ class AsyncRunner:
 
 
 def log_failure(error: BaseException, run: BatchRun, placement: Placement) -> None:
-    """Log a failure that is not the client's, once, with its traceback. One that will be retried is not final yet."""
-    if len(run.members) > 1 or isinstance(error, ServingError):
+    """Log a failure that is not the client's, once, with its traceback. One that will be retried is not final
+    yet.
+    """
+    clients_fault = isinstance(error, ServingError) and error.code is not ErrorCode.INTERNAL
+    if len(run.members) > 1 or clients_fault:
         return
     request_id = run.members[0].request.id
     logger.error(

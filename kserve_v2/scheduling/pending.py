@@ -9,8 +9,8 @@ from kserve_v2.messages import InferRequest, InferResponse
 class Pending:
     """One queued request and the future that takes its one outcome.
 
-    The future belongs to the server's event loop; everything else is read by the instance thread that takes the request.
-    Compared by identity: two equal requests are two requests.
+    The future belongs to the server's event loop; everything else is read by the instance thread that takes
+    the request. Compared by identity: two equal requests are two requests.
     """
 
     __slots__ = ("enqueued_ns", "future", "key", "request", "rows")

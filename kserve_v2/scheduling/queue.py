@@ -28,24 +28,27 @@ class Batch(NamedTuple):
 class RequestQueue:
     """Requests of one model version, oldest first.
 
-    Being in the queue is what "not taken yet" means: `discard` and `take` both remove under the lock, so a request is either
-    given up or executed, never both. Postponed requests stand behind all others.
+    Being in the queue is what "not taken yet" means: `discard` and `take` both remove under the lock, so a
+    request is either given up or executed, never both. Postponed requests stand behind all others.
 
-    At most one instance at a time waits for a batch to fill up (`_forming`); the others sleep until there is something that
-    it leaves over. So a request that only joins a growing batch wakes nobody.
+    At most one instance at a time waits for a batch to fill up (`_forming`); the others sleep until there is
+    something that it leaves over. So a request that only joins a growing batch wakes nobody.
 
-    Instances sleep on simple queues, which the interpreter implements without Python code between a wake-up and its effect.
-    A token too many is harmless: whoever gets it looks at the state again.
+    Instances sleep on simple queues, which the interpreter implements without Python code between a wake-up
+    and its effect. A token too many is harmless: whoever gets it looks at the state again.
     """
 
     def __init__(
         self, rules: BatchRules, max_size: int = 0, clock_ns: Callable[[], int] = time.monotonic_ns
     ) -> None:
-        """`max_size`: most requests that may wait, 0 for no limit. `clock_ns`: the clock of `Pending.enqueued_ns`."""
+        """`max_size`: most requests that may wait, 0 for no limit. `clock_ns`: the clock of
+        `Pending.enqueued_ns`.
+        """
         self.rules = rules
         self._max_size = max_size
         self._clock_ns = clock_ns
-        # Ordered dictionaries as queues: removal from the middle, which cancellation and time-outs need, takes constant time.
+        # Ordered dictionaries as queues: removal from the middle, which cancellation and time-outs need,
+        # takes constant time.
         self._waiting: OrderedDict[Pending, None] = OrderedDict()
         self._postponed: OrderedDict[Pending, None] = OrderedDict()
         self._rows = 0
@@ -106,7 +109,9 @@ class RequestQueue:
             return True
 
     def take(self) -> Batch | None:
-        """Block until there is a batch to execute, and take it. None: the queue is closed, and nothing is left in it."""
+        """Block until there is a batch to execute, and take it. None: the queue is closed, and nothing is
+        left in it.
+        """
         while True:
             with self._lock:
                 queue = self._waiting or self._postponed

@@ -51,8 +51,9 @@ class Scheduler(Protocol):
 class QueuePolicy:
     """Limits of a model's queue, with the meaning of Triton's `default_queue_policy`.
 
-    `max_size`: most requests that may wait, 0 for no limit. `timeout_us`: how long one may wait, 0 for ever. `reject`: what
-    happens then, an error or a place behind all others. `allow_override`: a request may ask for a shorter time.
+    `max_size`: most requests that may wait, 0 for no limit. `timeout_us`: how long one may wait, 0 for ever.
+    `reject`: what happens then, an error or a place behind all others. `allow_override`: a request may ask
+    for a shorter time.
     """
 
     max_size: int = 0
@@ -61,7 +62,9 @@ class QueuePolicy:
     allow_override: bool = False
 
     def timeout_for(self, request: InferRequest) -> int:
-        """Microseconds that this request may wait, 0 for ever. A request can shorten the model's time-out only."""
+        """Microseconds that this request may wait, 0 for ever. A request can shorten the model's time-out
+        only.
+        """
         wanted = request.parameters.get("timeout")
         if not (self.timeout_us and self.allow_override and wanted):
             return self.timeout_us

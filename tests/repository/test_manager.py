@@ -173,7 +173,9 @@ def test_the_old_generation_serves_until_the_new_one_is_ready(tmp_path: Path) ->
     ("text", "reason"),
     [("fail", "Invalid argument: the file says fail"), ("crash", "Internal: ValueError: boom")],
 )
-def test_a_failed_reload_keeps_the_old_generation_and_says_why(tmp_path: Path, text: str, reason: str) -> None:
+def test_a_failed_reload_keeps_the_old_generation_and_says_why(
+    tmp_path: Path, text: str, reason: str
+) -> None:
     async def main() -> None:
         write(tmp_path, "m", "one")
         async with managing(tmp_path) as (manager, _):
@@ -220,7 +222,11 @@ def test_one_model_that_fails_takes_no_other_down(tmp_path: Path) -> None:
             results = await asyncio.gather(
                 *(manager.load(name) for name in await manager.names()), return_exceptions=True
             )
-            assert [type(result) for result in results] == [InvalidArgumentError, InvalidArgumentError, type(None)]
+            assert [type(result) for result in results] == [
+                InvalidArgumentError,
+                InvalidArgumentError,
+                type(None),
+            ]
             assert await answer(manager, "good") == "one"
             assert [(entry.name, entry.state) for entry in await manager.index()] == [
                 ("bad", "UNAVAILABLE"),
@@ -327,7 +333,9 @@ def test_models_that_do_not_answer(
         for model, content in (("m", "one"), ("gone", "one"), ("bad", "fail")):
             write(tmp_path, model, content)
         async with managing(tmp_path) as (manager, _):
-            await asyncio.gather(*(manager.load(each) for each in ("m", "gone", "bad")), return_exceptions=True)
+            await asyncio.gather(
+                *(manager.load(each) for each in ("m", "gone", "bad")), return_exceptions=True
+            )
             manager.unload("gone")
             with pytest.raises(kind) as error:
                 manager.acquire(name, version)

@@ -14,7 +14,8 @@ from kserve_v2.signature import ModelSignature
 def signature(max_batch_size: int = 8) -> ModelSignature:
     text = f"""
         name: "m" max_batch_size: {max_batch_size}
-        output [{{ name: "first" data_type: TYPE_INT32 dims: [2] }}, {{ name: "second" data_type: TYPE_STRING dims: [1] }}]
+        output [{{ name: "first" data_type: TYPE_INT32 dims: [2] }}, {{ name: "second" data_type: TYPE_STRING
+        dims: [1] }}]
     """
     return ModelSignature(text_format.Parse(text, ModelConfig()))
 

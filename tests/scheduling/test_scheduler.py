@@ -1,4 +1,6 @@
-"""The scheduler with a tagged identity model: every request gets its own answer or its own error, exactly once."""
+"""The scheduler with a tagged identity model: every request gets its own answer or its own error, exactly
+once.
+"""
 
 import asyncio
 import threading
@@ -132,7 +134,7 @@ async def blocked(
 
 async def queued(scheduler: QueueScheduler, depth: int) -> None:
     """Give the tasks their turn until `depth` requests wait."""
-    while scheduler.depth != depth:
+    while scheduler.depth != depth:  # noqa: ASYNC110 - the tasks that change it signal nobody
         await asyncio.sleep(0)
 
 
@@ -285,7 +287,7 @@ def test_a_delayed_request_is_executed_after_those_in_time() -> None:
             for tag, task in ((1, late), (2, in_time)):
                 task.add_done_callback(lambda _, tag=tag: order.append(tag))
             await queued(scheduler, 2)
-            while not scheduler._queue._postponed:
+            while not scheduler._queue._postponed:  # noqa: ASYNC110
                 await asyncio.sleep(0)
             model.gate.set()
             await asyncio.gather(running, late, in_time)
