@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
-from kserve_v2.errors import InternalError, ServingError
+from kserve_v2.errors import InternalError, InvalidArgumentError, ServingError
 
 logger = logging.getLogger(__name__)
 
@@ -23,20 +23,17 @@ def unary(
 ) -> "grpc.RpcMethodHandler[Request, Response]":
     """A unary RPC: `answer` returns the response or raises a ServingError."""
 
-    async def call(request: Request, context: Context) -> Response:
+    # Not left to grpc, which would tell the client of a class of ours.
+    async def call(message: bytes, context: Context) -> Response:
         try:
-            return await answer(request, context)
+            return await answer(_parse(message, request_type), context)
         except ServingError as error:
             await abort(context, error)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             await abort(context, unexpected(error))
         raise AssertionError("abort raises")
 
-    return grpc.unary_unary_rpc_method_handler(
-        call,
-        request_deserializer=request_type.FromString,
-        response_serializer=_serialize,
-    )
+    return grpc.unary_unary_rpc_method_handler(call, response_serializer=_serialize)
 
 
 def streaming(
@@ -59,6 +56,15 @@ def server_streaming(
         request_deserializer=request_type.FromString,
         response_serializer=_serialize,
     )
+
+
+def _parse(message: bytes, request_type: type[Request]) -> Request:
+    try:
+        return request_type.FromString(message)
+    except DecodeError:
+        raise InvalidArgumentError(
+            f"the message is not a serialized {request_type.DESCRIPTOR.full_name}"
+        ) from None
 
 
 def _serialize(message: Message) -> bytes:
