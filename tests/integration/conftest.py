@@ -1,8 +1,9 @@
 """The servers that the integration tests share. Started once; their models are in `handlers`."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -56,24 +57,43 @@ def server(start_server: StartServer, repository: Path) -> RunningServer:
 
 @dataclass(frozen=True)
 class ExplicitServer:
-    """A server whose models are loaded on request, and the writer of models into its repository."""
+    """A server whose models are loaded on request, and its repository."""
 
     server: RunningServer
-    write: Callable[..., Path]
+    root: Path
+    write_model: WriteModel
 
-    def load(self, model: str, **options: object) -> httpx.Response:
-        """POST a load."""
-        return self.server.post(f"/v2/repository/models/{model}/load", **options)
+    def write(self, name: str, code: str, config: str = "", version: int = 1) -> Path:
+        """Put a handler model into the repository; returns the model's directory."""
+        return self.write_model(self.root, name, code, config, version)
+
+    def load(self, name: str, **options: object) -> httpx.Response:
+        """Ask for a load; `options` as httpx takes them."""
+        return self.server.post(f"/v2/repository/models/{quote(name)}/load", **options)
+
+    def unload(self, name: str) -> httpx.Response:
+        """Ask for an unload."""
+        return self.server.post(f"/v2/repository/models/{quote(name)}/unload")
+
+    def index(self, name: str) -> list[dict[str, str]]:
+        """What the repository index says of one model."""
+        entries = self.server.post("/v2/repository/index").json()
+        return [entry for entry in entries if entry["name"] == name]
 
 
 @pytest.fixture(scope="session")
-def explicit(
+def explicit_server(
     start_server: StartServer, write_model: WriteModel, tmp_path_factory: pytest.TempPathFactory
 ) -> ExplicitServer:
-    """A server that starts without models. Each test brings models of its own, and unloads them."""
+    """A server that starts without models."""
     root = tmp_path_factory.mktemp("explicit")
+    return ExplicitServer(start_server(root, "--model-control-mode=explicit"), root, write_model)
 
-    def write(name: str, code: str, config: str = "", version: int = 1) -> Path:
-        return write_model(root, name, code, config, version)
 
-    return ExplicitServer(start_server(root, "--model-control-mode=explicit"), write)
+@pytest.fixture
+def explicit(explicit_server: ExplicitServer) -> Iterator[ExplicitServer]:
+    """The same server; what a test has loaded, or failed to load, is unloaded after it."""
+    yield explicit_server
+    for entry in explicit_server.server.post("/v2/repository/index").json():
+        if "state" in entry and entry.get("reason") != "unloaded":
+            explicit_server.unload(entry["name"])

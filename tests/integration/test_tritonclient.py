@@ -25,8 +25,10 @@ def client(request: pytest.FixtureRequest, server: RunningServer) -> Iterator[Tr
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def explicit_client(request: pytest.FixtureRequest, explicit: ExplicitServer) -> Iterator[TritonClient]:
-    made = TritonClient(request.param, explicit.server)
+def explicit_client(
+    request: pytest.FixtureRequest, explicit_server: ExplicitServer
+) -> Iterator[TritonClient]:
+    made = TritonClient(request.param, explicit_server.server)
     yield made
     made.close()
 
