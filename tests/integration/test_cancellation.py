@@ -1,0 +1,257 @@
+"""Requests that are given up while they wait: never executed, counted once, and no trouble to their neighbours."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+
+from kserve_v2._generated import grpc_service_pb2 as pb
+from tests.conftest import RunningServer
+from tests.integration.support import (
+    Gate,
+    Wire,
+    blocked,
+    error_of,
+    executed_tags,
+    gated_request,
+    metric,
+    new_tag,
+    pending,
+    statistics,
+    wait_until,
+)
+
+MODEL = "gated"
+
+# Sends one request from a process of its own, and waits for an answer that never comes.
+_CLIENT = """
+import socket, sys
+connection = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+connection.sendall(sys.stdin.buffer.read())
+connection.recv(1)
+"""
+
+
+def failures(server: RunningServer, reason: str, model: str = MODEL) -> int:
+    """Counted failures of a model."""
+    return int(metric(server, "nv_inference_request_failure", model=model, reason=reason))
+
+
+def grpc_call(server: RunningServer, channel: grpc.Channel, tag: int, **options: Any) -> Any:
+    """Start a gRPC request to the gated model."""
+    request = pb.ModelInferRequest(model_name=MODEL)
+    for name, datatype, field, value in (
+        ("PORT", "INT32", "int_contents", 0),
+        ("TAG", "INT64", "int64_contents", tag),
+    ):
+        request.inputs.add(name=name, datatype=datatype, shape=[1, 1], contents={field: [value]})
+    method = channel.unary_unary(
+        "/inference.GRPCInferenceService/ModelInfer",
+        request_serializer=pb.ModelInferRequest.SerializeToString,
+        response_deserializer=pb.ModelInferResponse.FromString,
+    )
+    return method.future(request, **{"timeout": 30, **options})
+
+
+def disconnect_http(server: RunningServer, tag: int) -> Callable[[], None]:
+    """Send a request; what is returned closes its connection."""
+    wire = Wire(server)
+    wire.send_infer(MODEL, gated_request(tag))
+    return wire.close
+
+
+def kill_http_client(server: RunningServer, tag: int) -> Callable[[], None]:
+    """The same from another process, which is killed."""
+    body = json.dumps(gated_request(tag)).encode()
+    head = (
+        f"POST /v2/models/{MODEL}/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", _CLIENT, server.rest.rpartition(":")[2]], stdin=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    process.stdin.write(head + body)
+    process.stdin.close()
+
+    def kill() -> None:
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+
+    return kill
+
+
+def cancel_grpc(server: RunningServer, tag: int) -> Callable[[], None]:
+    """Start a call; what is returned cancels it."""
+    channel = grpc.insecure_channel(server.grpc)
+    call = grpc_call(server, channel, tag)
+
+    def cancel() -> None:
+        call.cancel()
+        with pytest.raises(grpc.FutureCancelledError):
+            call.result()
+        channel.close()
+
+    return cancel
+
+
+def close_grpc_channel(server: RunningServer, tag: int) -> Callable[[], None]:
+    """Start a call; what is returned closes its connection."""
+    channel = grpc.insecure_channel(server.grpc)
+    call = grpc_call(server, channel, tag)
+
+    def close() -> None:
+        channel.close()
+        assert call.code() is grpc.StatusCode.CANCELLED
+
+    return close
+
+
+WAYS_TO_LEAVE = [disconnect_http, kill_http_client, cancel_grpc, close_grpc_channel]
+
+
+@pytest.mark.parametrize("leave", WAYS_TO_LEAVE)
+def test_who_leaves_while_waiting_is_never_executed_and_others_are_answered(
+    server: RunningServer, leave: Callable[[RunningServer, int], Callable[[], None]]
+) -> None:
+    before, after, gone = new_tag(), new_tag(), new_tag()
+    counted = failures(server, "CANCELED")
+    with blocked(server, MODEL) as release, Wire(server) as first, Wire(server) as last:
+        first.send_infer(MODEL, gated_request(before))
+        wait_until(lambda: pending(server, MODEL) == 1)
+        go = leave(server, gone)
+        wait_until(lambda: pending(server, MODEL) == 2)
+        last.send_infer(MODEL, gated_request(after))
+        wait_until(lambda: pending(server, MODEL) == 3)
+        go()
+        wait_until(lambda: pending(server, MODEL) == 2)
+        answers = [release(), first.response(), last.response()]
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert failures(server, "CANCELED") == counted + 1
+    executed = executed_tags(server, MODEL)
+    assert executed.index(before) < executed.index(after)
+    assert gone not in executed
+
+
+def test_who_leaves_while_being_executed_counts_as_a_success(server: RunningServer) -> None:
+    tag = new_tag()
+    counted, cancelled = (
+        statistics(server, MODEL)["inference_stats"]["success"]["count"],
+        failures(server, "CANCELED"),
+    )
+    with Gate() as gate:
+        with Wire(server) as wire:
+            wire.send_infer(MODEL, gated_request(tag, gate.port))
+            gate.await_start()
+        gate.open()
+        wait_until(lambda: statistics(server, MODEL)["inference_stats"]["success"]["count"] == counted + 1)
+    assert failures(server, "CANCELED") == cancelled
+    assert tag in executed_tags(server, MODEL)
+
+
+def test_a_deadline_that_passes_while_waiting(server: RunningServer) -> None:
+    tag = new_tag()
+    counted = failures(server, "CANCELED")
+    with blocked(server, MODEL) as release, grpc.insecure_channel(server.grpc) as channel:
+        call = grpc_call(server, channel, tag, timeout=0.2)
+        with pytest.raises(grpc.RpcError) as caught:
+            call.result()
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        wait_until(lambda: pending(server, MODEL) == 0)
+        assert release().status_code == 200
+    assert tag not in executed_tags(server, MODEL)
+    assert failures(server, "CANCELED") == counted + 1
+
+
+def test_many_leave_at_once(server: RunningServer) -> None:
+    tags = [new_tag() for _ in range(40)]
+    counted = failures(server, "CANCELED")
+    with blocked(server, MODEL) as release:
+        wires = [Wire(server) for _ in tags]
+        for wire, tag in zip(wires, tags, strict=True):
+            wire.send_infer(MODEL, gated_request(tag))
+        wait_until(lambda: pending(server, MODEL) == len(tags))
+        for wire in wires[::2]:
+            wire.close()
+        wait_until(lambda: pending(server, MODEL) == len(tags) // 2)
+        assert release().status_code == 200
+        answers = [wire.response() for wire in wires[1::2]]
+        for wire in wires[1::2]:
+            wire.close()
+    assert {answer.status_code for answer in answers} == {200}
+    assert failures(server, "CANCELED") == counted + len(tags) // 2
+    assert [tag for tag in executed_tags(server, MODEL) if tag in tags] == tags[1::2]
+
+
+def test_leaving_with_a_pipelined_request_behind(server: RunningServer) -> None:
+    first, second = new_tag(), new_tag()
+    with blocked(server, MODEL) as release:
+        with Wire(server) as wire:
+            wire.send_infer(MODEL, gated_request(first))
+            wire.send_infer(MODEL, gated_request(second))
+            wait_until(lambda: pending(server, MODEL) == 1)
+        wait_until(lambda: pending(server, MODEL) == 0)
+        assert release().status_code == 200
+    assert not {first, second} & set(executed_tags(server, MODEL))
+
+
+# --- the limits of a queue ------------------------------------------------------------------------------------
+
+
+def check_unavailable(response: httpx.Response, text: str) -> None:
+    """503, worth another try."""
+    assert (response.status_code, error_of(response)) == (503, text)
+    assert response.headers["retry-after"]
+
+
+def test_a_full_queue_refuses_at_once(server: RunningServer) -> None:
+    model, waiting = "gated_short_queue", new_tag()
+    with blocked(server, model) as release, Wire(server) as wire:
+        wire.send_infer(model, gated_request(waiting))
+        wait_until(lambda: pending(server, model) == 1)
+        refused = server.infer(model, {"id": "r1", **gated_request(new_tag())})
+        check_unavailable(refused, "[request id: r1] Exceeds maximum queue size")
+        assert release().status_code == 200
+        assert wire.response().status_code == 200
+    assert waiting in executed_tags(server, model)
+
+
+def test_a_full_queue_has_room_again_when_somebody_leaves(server: RunningServer) -> None:
+    model, gone, stays = "gated_short_queue", new_tag(), new_tag()
+    with blocked(server, model) as release, Wire(server) as wire:
+        with Wire(server) as leaving:
+            leaving.send_infer(model, gated_request(gone))
+            wait_until(lambda: pending(server, model) == 1)
+        wait_until(lambda: pending(server, model) == 0)
+        wire.send_infer(model, gated_request(stays))
+        wait_until(lambda: pending(server, model) == 1)
+        assert release().status_code == 200
+        assert wire.response().status_code == 200
+    executed = executed_tags(server, model)
+    assert stays in executed
+    assert gone not in executed
+
+
+def test_the_queue_s_time_out(server: RunningServer) -> None:
+    model, tag = "gated_short_wait", new_tag()
+    counted = failures(server, "REJECTED", model)
+    with blocked(server, model) as release:
+        # Answered while the instance is still busy.
+        check_unavailable(server.infer(model, gated_request(tag)), "Request timeout expired")
+        assert release().status_code == 200
+    assert tag not in executed_tags(server, model)
+    assert failures(server, "REJECTED", model) == counted + 1
+
+
+def test_a_request_may_shorten_the_time_out(server: RunningServer) -> None:
+    model = "gated_short_wait"
+    with blocked(server, model) as release:
+        body = {"parameters": {"timeout": 1000}, **gated_request(new_tag())}
+        check_unavailable(server.infer(model, body), "Request timeout expired")
+        assert release().status_code == 200
