@@ -300,11 +300,11 @@ class ModelManager:
 
     @staticmethod
     def _log_load(record: Record, prepared: Prepared, started_ns: int) -> None:
-        source = prepared.source
+        placements = prepared.source.placements
         logger.info(
-            "ready: %s version %d in %.2f s: %d instance(s) on %s, %d thread(s) each",
-            record.name, record.version, (time.monotonic_ns() - started_ns) / 1e9, len(source.placements),
-            ", ".join(sorted({placement.device for placement in source.placements})), source.threads.intra_op,
+            "ready: %s version %d in %.2f s: %d instance(s) on %s",
+            record.name, record.version, (time.monotonic_ns() - started_ns) / 1e9, len(placements),
+            ", ".join(sorted({placement.device for placement in placements})),
         )  # fmt: skip
 
     async def _unload(self, record: Record) -> None:
