@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, plus one thing: a request whose client has left is cancelled at once.
+"""uvicorn's HTTP protocol, but: a request whose client has left is cancelled at once, and every error is JSON.
 
 ASGI tells an application of a disconnect only if it waits for one, which would take a task per request.
 """
@@ -6,6 +6,8 @@ ASGI tells an application of a disconnect only if it waits for one, which would 
 import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from kserve_v2.rest.errors import error_body
 
 WAITING_TASKS = "kserve_v2.waiting_tasks"
 """Scope key of the connection's set of tasks to cancel when the client leaves. A task that is cancelled is
@@ -27,6 +29,16 @@ class DisconnectAwareProtocol(HttpToolsProtocol):
         """See httptools."""
         super().on_message_begin()
         self.scope[WAITING_TASKS] = self._waiting_tasks  # type: ignore[literal-required]
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP in the form of every other error, and hang up."""
+        body = error_body(msg)
+        head = (
+            "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
