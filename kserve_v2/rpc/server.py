@@ -20,8 +20,8 @@ class GrpcServer:
                 # Two servers on one port would share its connections in silence; a port in use is an error
                 # instead.
                 ("grpc.so_reuseport", 0),
-                # Beyond 1000 calls that the loop has not come to yet, grpc would cancel new ones at random, whoever's they
-                # are. How much may wait is for the models' queues to say.
+                # Beyond 1000 calls that the loop has not come to yet, grpc would cancel new ones at random,
+                # whoever's they are. How much may wait is for the models' queues to say.
                 ("grpc.server.max_pending_requests", _MAX_PENDING_CALLS),
                 ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING_CALLS),
             ]
