@@ -77,6 +77,8 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         "--write", action="store_true", help=f"write {_RESULTS.name} and {_PLOT.name} beside this program"
     )
     options = parser.parse_args(argv)
+    if options.quick and options.write:
+        parser.error("--write: the numbers of --quick are not worth writing down")
     options.seconds = options.seconds or (1 if options.quick else 5)
     options.rounds = options.rounds or (2 if options.quick else 5)
     return options

@@ -49,7 +49,7 @@ class Row:
     case: str
     measure: str
     unit: str
-    server: Spread
+    server: Spread | None = None
     yardstick: Spread | None = None
     result: Spread | None = None
     result_unit: str = "x"

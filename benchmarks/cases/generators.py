@@ -27,4 +27,4 @@ def _row(bench: Bench, protocol: str, generator: Generator[ExchangeT], exchange:
         generator.run(exchange, CONNECTIONS, bench.seconds).per_second
         for _ in bench.each_round(f"generators, {what}")
     ]
-    return Row("generators", f"throughput, {what}", "req/s", Spread.of(rates), note=_NOTE)
+    return Row("generators", f"throughput, {what}", "req/s", yardstick=Spread.of(rates), note=_NOTE)

@@ -43,11 +43,11 @@ def tensors(bench: Bench) -> list[Row]:
         for protocol in _PROTOCOLS:
             with bench.process(protocol.yardstick, "identity", url=protocol.name) as bare:
                 rows += [_row(bench, protocol, server, bare, size) for size in _LIMITS_MS]
-    return rows
+    return rows + [_floor(bench, size) for size in _LIMITS_MS]
 
 
 def _row(bench: Bench, protocol: _Protocol, server: Child, bare: Child, mebibytes: int) -> Row:
-    inputs: dict[str, Array] = {"INPUT": np.zeros(mebibytes * MEBIBYTE // 4, dtype=np.float32)}
+    inputs = _inputs(mebibytes)
     requests = bench.seconds * REQUESTS_PER_SECOND[mebibytes]
     what = f"{mebibytes} MiB over {protocol.name}"
     pairs = list(
@@ -69,8 +69,23 @@ def _row(bench: Bench, protocol: _Protocol, server: Child, bare: Child, mebibyte
         result=over_model,
         result_unit="ms",
         target=Target("at most", _LIMITS_MS[mebibytes]),
-        note="as the client sees it, so with the kernel's copies of both directions",
+        note="as the client sees it, so with the kernel's copies and the client's own work",
     )
+
+
+def _floor(bench: Bench, mebibytes: int) -> Row:
+    """What of the time is the kernel's and the client's: as many bytes with a process that only answers."""
+    what = f"{mebibytes} MiB over REST, no work at all"
+    requests = bench.seconds * REQUESTS_PER_SECOND[mebibytes]
+    size = str(mebibytes * MEBIBYTE)
+    with bench.process("benchmarks.load.trivial", "rest", size, url="REST") as trivial:
+        exchange = rest_binary(trivial.urls["REST"], "identity", _inputs(mebibytes))
+        times_ms = [median_ms(exchange, requests) for _ in bench.each_round(f"tensors, {what}")]
+    return Row("tensors", f"p50 time, {what}", "ms", yardstick=Spread.of(times_ms))
+
+
+def _inputs(mebibytes: int) -> dict[str, Array]:
+    return {"INPUT": np.zeros(mebibytes * MEBIBYTE // 4, dtype=np.float32)}
 
 
 def _over_model_ms(server: Child, exchange: Exchange, requests: int) -> float:
