@@ -132,3 +132,25 @@ class Model:
 def versioned(number: int) -> str:
     """A handler that answers with `number`."""
     return VERSIONED.format(number=number)
+
+
+# Connects to the port of its configuration while it is loaded, and goes on when it is told to.
+SLOW_TO_LOAD = """
+import socket
+
+class Model:
+    inputs = {{"IN": ("INT32", [1])}}
+    outputs = {{"VERSION": ("INT32", [1])}}
+
+    def load(self, context):
+        with socket.create_connection(("127.0.0.1", {port}), timeout=30) as gate:
+            gate.recv(1)
+
+    def __call__(self, inputs):
+        return {{"VERSION": [{number}]}}
+"""
+
+
+def slow_to_load(port: int, number: int = 1) -> str:
+    """A handler whose `load` waits at a gate, and that answers with `number`."""
+    return SLOW_TO_LOAD.format(port=port, number=number)
