@@ -33,14 +33,18 @@ _PLOT = Path(__file__).with_name("results.svg")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, and report. Exit status 1 if a target is missed."""
+    """Measure, and report. Returns the exit status."""
     options = _options(argv)
     # As after Ctrl-C, every process is ended on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory(prefix="kserve-v2-benchmarks-") as directory:
         bench = _bench(Path(directory), options)
         models.write_repository(bench.repository)
-        rows = [row for name in options.only for row in CASES[name](bench)]
+        try:
+            rows = [row for name in options.only for row in CASES[name](bench)]
+        except RuntimeError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
     facts = {**machine_facts(), **_run_facts(bench)}
     print(text_report(rows, facts))
     if options.write:
@@ -55,7 +59,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure the server against yardsticks that do the same work with nothing in between.",
-        epilog="Exit status: 0 if all targets are met, 1 if one is missed.",
+        epilog="Exit status: 0 if all targets are met, 1 if one is missed, 2 if a measurement failed.",
     )
     parser.add_argument(
         "--quick", action="store_true", help="2 rounds of 1 second: shows that it works, no more"

@@ -15,8 +15,8 @@ from collections.abc import Callable
 import uvloop
 
 from benchmarks.load.connections import Connection, GrpcConnection, RestConnection, Tally
-from benchmarks.load.exchange import GrpcExchange, RestExchange
-from benchmarks.load.generator import Load, LoadError, timed_run
+from benchmarks.load.exchange import GrpcExchange, LoadError, RestExchange
+from benchmarks.load.generator import Load, timed_run
 
 Exchange = RestExchange | GrpcExchange
 

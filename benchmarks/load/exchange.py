@@ -22,6 +22,10 @@ _DATATYPES = {"int32": "INT32", "float32": "FP32"}
 _PROBE_SECONDS = 30
 
 
+class LoadError(RuntimeError):
+    """An answer was missing or wrong: the measurement means nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class RestExchange:
     """One HTTP/1.1 request and the body of its answer."""
@@ -114,13 +118,13 @@ def bytes_call(channel: grpc.Channel) -> "grpc.UnaryUnaryMultiCallable[bytes, by
 
 
 def check_rest_json(exchange: RestExchange, outputs: Mapping[str, Array]) -> None:
-    """Raise ValueError unless the answer holds these outputs."""
+    """Raise LoadError unless the answer holds these outputs."""
     got = {tensor["name"]: tensor["data"] for tensor in orjson.loads(exchange.answer)["outputs"]}
     _check(got, {name: array.ravel().tolist() for name, array in outputs.items()})
 
 
 def check_grpc_raw(exchange: GrpcExchange, outputs: Mapping[str, Array]) -> None:
-    """Raise ValueError unless the answer holds these outputs."""
+    """Raise LoadError unless the answer holds these outputs."""
     answer = pb.ModelInferResponse.FromString(exchange.answer)
     names: Sequence[str] = [tensor.name for tensor in answer.outputs]
     got = dict(zip(names, answer.raw_output_contents, strict=True))
@@ -129,7 +133,7 @@ def check_grpc_raw(exchange: GrpcExchange, outputs: Mapping[str, Array]) -> None
 
 def _check(got: Mapping[str, object], expected: Mapping[str, object]) -> None:
     if got != expected:
-        raise ValueError(f"wrong answer: expected {str(expected)[:200]}, got {str(got)[:200]}")
+        raise LoadError(f"wrong answer: expected {str(expected)[:200]}, got {str(got)[:200]}")
 
 
 def _infer_url(url: str, model: str) -> str:
@@ -150,5 +154,5 @@ def _probe_rest(url: str, body: bytes, headers: Mapping[str, str]) -> RestExchan
     finally:
         connection.close()
     if response.status != 200:
-        raise ValueError(f"{url} answered {response.status}: {answer[:200]!r}")
+        raise LoadError(f"{url} answered {response.status}: {answer[:200]!r}")
     return RestExchange(url, body, headers, answer)

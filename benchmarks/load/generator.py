@@ -33,10 +33,6 @@ class Load:
         return self.requests / self.seconds
 
 
-class LoadError(RuntimeError):
-    """An answer was missing or wrong: the measurement means nothing."""
-
-
 class Generator(Protocol[_Sent_contra]):
     """A closed loop: every connection sends its next request when it has the answer to its last one."""
 

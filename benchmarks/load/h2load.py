@@ -4,8 +4,8 @@ import re
 import statistics
 from pathlib import Path
 
-from benchmarks.load.exchange import INFER_METHOD, GrpcExchange, framed
-from benchmarks.load.generator import Load, LoadError, timed_run
+from benchmarks.load.exchange import INFER_METHOD, GrpcExchange, LoadError, framed
+from benchmarks.load.generator import Load, timed_run
 
 _SUCCEEDED = re.compile(r"(\d+) done, (\d+) succeeded")
 _DATA = re.compile(r"\((\d+)\) data$", re.MULTILINE)

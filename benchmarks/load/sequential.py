@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from benchmarks.load.builtin import Exchange, from_json, to_json
-from benchmarks.load.exchange import GrpcExchange, RestExchange, bytes_call, bytes_channel
-from benchmarks.load.generator import LoadError
+from benchmarks.load.exchange import GrpcExchange, LoadError, RestExchange, bytes_call, bytes_channel
 from benchmarks.processes import run
 
 _WARM_UP_REQUESTS = 3

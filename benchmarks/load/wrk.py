@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from benchmarks.load.exchange import RestExchange
-from benchmarks.load.generator import Load, LoadError, timed_run
+from benchmarks.load.exchange import LoadError, RestExchange
+from benchmarks.load.generator import Load, timed_run
 
 # JSON strings without escapes are Lua strings as well; the body may hold any bytes, so it comes from a file.
 _SCRIPT = """
