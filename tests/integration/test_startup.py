@@ -1,0 +1,299 @@
+"""How a server process starts and ends: what it loads, what makes it give up, and what it does with requests under way."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+
+from kserve_v2._generated import health_pb2
+from tests.conftest import RunningServer, WriteModel, launch
+from tests.integration.handlers import GATED, slow_to_load, versioned
+from tests.integration.support import Gate, Wire, error_of, gated_request, json_tensor, new_tag, wait_until
+
+pytestmark = pytest.mark.slow
+
+ASK = {"inputs": [json_tensor("IN", "INT32", [1], [0])]}
+
+Start = Callable[..., RunningServer]
+
+
+@pytest.fixture
+def start(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Starts servers on `tmp_path`, which end with the test at the latest."""
+    servers: list[RunningServer] = []
+
+    def start(*flags: str) -> RunningServer:
+        servers.append(launch(tmp_path_factory.mktemp("log"), tmp_path, *flags))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop(signal.SIGKILL)
+
+
+def run_to_the_end(repository: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Start a server that should give up."""
+    ports = ["--http-port=0", "--grpc-port=0", "--metrics-port=0"]
+    command = [
+        sys.executable,
+        "-m",
+        "kserve_v2",
+        "serve",
+        "--model-repository",
+        str(repository),
+        *ports,
+        *flags,
+    ]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def states(server: RunningServer) -> dict[str, str]:
+    """State by model; "" for one that was never loaded."""
+    return {entry["name"]: entry.get("state", "") for entry in server.post("/v2/repository/index").json()}
+
+
+# --- start ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _three_models(tmp_path: Path, write_model: WriteModel) -> None:
+    for name in ("a", "b"):
+        write_model(tmp_path, name, versioned(1))
+    write_model(tmp_path, "broken", "raise RuntimeError('broken on purpose')")
+
+
+@pytest.mark.usefixtures("_three_models")
+@pytest.mark.parametrize(
+    ("flags", "expected", "ready"),
+    [
+        (["--exit-on-error=false"], {"a": "READY", "b": "READY", "broken": "UNAVAILABLE"}, 400),
+        (
+            ["--exit-on-error=false", "--strict-readiness=false"],
+            {"a": "READY", "b": "READY", "broken": "UNAVAILABLE"},
+            200,
+        ),
+        (["--model-control-mode=explicit"], {"a": "", "b": "", "broken": ""}, 200),
+        (["--model-control-mode=explicit", "--load-model=b"], {"a": "", "b": "READY", "broken": ""}, 200),
+        (
+            ["--model-control-mode=explicit", "--load-model=a", "--load-model=b"],
+            {"a": "READY", "b": "READY", "broken": ""},
+            200,
+        ),
+        (
+            ["--model-control-mode=explicit", "--load-model=*", "--exit-on-error=false"],
+            {"a": "READY", "b": "READY", "broken": "UNAVAILABLE"},
+            400,
+        ),
+    ],
+)
+def test_what_is_loaded_at_start(
+    start: Start, flags: list[str], expected: dict[str, str], ready: int
+) -> None:
+    server = start(*flags)
+    assert states(server) == expected
+    assert server.get("/v2/health/ready").status_code == ready
+    assert server.get("/v2/health/live").status_code == 200
+    assert server.stop() == 0
+
+
+@pytest.mark.usefixtures("_three_models")
+@pytest.mark.parametrize("flags", [[], ["--model-control-mode=explicit", "--load-model=broken"]])
+def test_a_model_that_fails_at_start_ends_the_server(tmp_path: Path, flags: list[str]) -> None:
+    ended = run_to_the_end(tmp_path, *flags)
+    assert ended.returncode == 1
+    [line] = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    assert line.startswith("error: failed to load broken; ")
+    assert "--exit-on-error=false" in line
+    assert re.search(r"^\| broken +\| 1 +\| UNAVAILABLE \| .*broken on purpose", ended.stdout, re.MULTILINE)
+    assert "Traceback" not in ended.stderr
+
+
+def test_an_unknown_model_to_load_ends_the_server(tmp_path: Path) -> None:
+    ended = run_to_the_end(tmp_path, "--model-control-mode=explicit", "--load-model=nosuch")
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith("error: failed to load nosuch; ")
+
+
+@pytest.mark.parametrize("port", ["http", "grpc", "metrics"])
+def test_a_port_in_use(tmp_path: Path, port: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        ended = run_to_the_end(tmp_path, f"--{port}-port={number}")
+    assert ended.returncode == 1
+    [line] = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    assert f"127.0.0.1:{number}" in line
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("kind", ["missing", "file"])
+def test_a_repository_that_is_none(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "models"
+    if kind == "file":
+        path.write_text("")
+    ended = run_to_the_end(path)
+    assert ended.returncode == 1
+    [line] = ended.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert str(path) in line
+
+
+def test_an_empty_repository_is_served(start: Start) -> None:
+    server = start()
+    assert states(server) == {}
+    assert server.get("/v2/health/ready").status_code == 200
+    assert server.stop() == 0
+
+
+def test_a_model_in_two_repositories(start: Start, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory,
+                                     write_model: WriteModel) -> None:  # fmt: skip
+    other = tmp_path_factory.mktemp("other")
+    write_model(tmp_path, "both", versioned(1))
+    write_model(other, "both", versioned(2))
+    write_model(other, "lone", versioned(3))
+    server = start("--model-repository", str(other), "--exit-on-error=false")
+    index = {entry["name"]: entry for entry in server.post("/v2/repository/index").json()}
+    assert index["both"]["state"] == "UNAVAILABLE"
+    assert index["both"]["reason"].endswith("model appears in two or more repositories")
+    assert index["lone"]["state"] == "READY"
+
+
+@pytest.mark.parametrize(
+    ("flag", "name"),
+    [("--allow-http=false", "REST"), ("--allow-grpc=false", "gRPC"), ("--allow-metrics=false", "Metrics")],
+)
+def test_a_front_end_that_is_not_wanted(start: Start, flag: str, name: str) -> None:
+    server = start(flag)
+    assert set(server.urls) == {"REST", "gRPC", "Metrics"} - {name}
+    assert server.stop() == 0
+
+
+def test_connections_are_refused_until_the_models_are_loaded(tmp_path: Path, write_model: WriteModel) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        number = free.getsockname()[1]
+    with Gate() as gate:
+        write_model(tmp_path, "slow", slow_to_load(gate.port))
+        command = [
+            sys.executable, "-m", "kserve_v2", "serve", "--model-repository", str(tmp_path),
+            f"--http-port={number}", "--grpc-port=0", "--metrics-port=0",
+        ]  # fmt: skip
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as process:
+            gate.await_start()
+            with pytest.raises(httpx.ConnectError):
+                httpx.get(f"http://127.0.0.1:{number}/v2/health/live")
+            gate.open()
+            assert process.stdout is not None
+            assert any("READY" in line for line in process.stdout)
+            wait_until(lambda: httpx.get(f"http://127.0.0.1:{number}/v2/health/ready").status_code == 200)
+            process.send_signal(signal.SIGTERM)
+            process.stdout.read()
+    assert process.returncode == 0
+
+
+def test_a_signal_while_models_are_loading(tmp_path: Path, write_model: WriteModel) -> None:
+    with Gate() as gate:
+        write_model(tmp_path, "slow", slow_to_load(gate.port))
+        command = [
+            sys.executable, "-m", "kserve_v2", "serve", "--model-repository", str(tmp_path),
+            "--http-port=0", "--grpc-port=0", "--metrics-port=0",
+        ]  # fmt: skip
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as process:
+            gate.await_start()
+            process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "stopped while models were loading" in errors
+    assert "Traceback" not in errors
+
+
+# --- end ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _gated_model(tmp_path: Path, write_model: WriteModel) -> None:
+    write_model(tmp_path, "gated", GATED)
+
+
+@pytest.mark.usefixtures("_gated_model")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_requests_under_way_finish(start: Start, number: int) -> None:
+    server = start()
+    with (
+        Gate() as gate,
+        Wire(server) as running,
+        Wire(server) as waiting,
+        grpc.insecure_channel(server.grpc) as channel,
+    ):
+        watch = channel.unary_stream(
+            "/grpc.health.v1.Health/Watch",
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )(b"", timeout=20)
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        running.send_infer("gated", gated_request(new_tag(), gate.port))
+        gate.await_start()
+        waiting.send_infer("gated", gated_request(new_tag()))
+        wait_until(lambda: "nv_inference_pending_request_count{model=\"gated\",version=\"1\"} 1"
+                   in server.client.get(server.metrics).text)  # fmt: skip
+        server.process.send_signal(number)
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert server.get("/v2/health/ready").status_code == 400
+        assert server.get("/v2/models/gated/ready").status_code == 400
+        refused = server.infer("gated", gated_request(new_tag()))
+        assert (refused.status_code, error_of(refused)) == (503, "Server exiting")
+        assert server.process.poll() is None
+        gate.open()
+        assert running.response().status_code == 200
+        assert waiting.response().status_code == 200
+        assert server.process.wait(20) == 0
+    assert "Traceback" not in server.log
+
+
+@pytest.mark.usefixtures("_gated_model")
+def test_the_exit_time_out(start: Start) -> None:
+    server = start("--exit-timeout-secs=1")
+    with Gate() as gate, Wire(server) as running, Wire(server) as waiting:
+        running.send_infer("gated", gated_request(new_tag(), gate.port))
+        gate.await_start()
+        waiting.send_infer("gated", gated_request(new_tag()))
+        server.process.send_signal(signal.SIGTERM)
+        # The model never returns: the process leaves without it, and says that it did.
+        assert server.process.wait(20) == 1
+        print(waiting.response().text)
+    assert "the exit time-out of 1 s has passed" in server.log
+    assert "Traceback" not in server.log
+
+
+@pytest.mark.usefixtures("_gated_model")
+def test_a_second_signal_ends_the_server_at_once(start: Start) -> None:
+    server = start()
+    with Gate() as gate, Wire(server) as running:
+        running.send_infer("gated", gated_request(new_tag(), gate.port))
+        gate.await_start()
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: server.get("/v2/health/ready").status_code == 400)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(20) == 1
+    assert "a second signal came" in server.log
+
+
+@pytest.mark.usefixtures("_gated_model")
+def test_idle_connections_do_not_keep_the_server(start: Start) -> None:
+    server = start()
+    with Wire(server) as wire, grpc.insecure_channel(server.grpc) as channel:
+        grpc.channel_ready_future(channel).result(20)
+        wire.send_infer("gated", gated_request(new_tag()))
+        assert wire.response().status_code == 200
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(20) == 0
+        assert wire.at_end()
