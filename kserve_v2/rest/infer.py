@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kserve_v2.errors import ServingError, UnsupportedError
+from kserve_v2.errors import ServingError, UnavailableError, UnsupportedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs import Access, access_log_enabled, log_access
 from kserve_v2.rest.body import read_body
@@ -57,15 +57,14 @@ class InferEndpoint:
         try:
             encoded = await self._answer(scope, receive, *target, access)
         except asyncio.CancelledError:
-            if task in waiting:
-                raise
-            # The transport took the task out: the client has left, and there is nobody to answer.
             task.uncancel()
-            return
+            if task not in waiting:
+                # The transport took the task out: the client has left, and there is nobody to answer.
+                return
+            error = UnavailableError("Server exiting: the request was not finished in time")
+            await _send_error(error, access, scope, receive, send)
         except ServingError as error:
-            if access is not None:
-                access.status = error.code.value.http
-            await error_response(error)(scope, receive, send)
+            await _send_error(error, access, scope, receive, send)
         else:
             await _send(encoded, send)
         finally:
@@ -108,6 +107,14 @@ def _read_headers(headers: Sequence[tuple[bytes, bytes]]) -> tuple[bytes | None,
         elif name == b"content-encoding" and value != b"identity":
             raise UnsupportedError("Unsupported compression type")
     return header_length, announced
+
+
+async def _send_error(
+    error: ServingError, access: Access | None, scope: Scope, receive: Receive, send: Send
+) -> None:
+    if access is not None:
+        access.status = error.code.value.http
+    await error_response(error)(scope, receive, send)
 
 
 async def _send(encoded: EncodedResponse, send: Send) -> None:
