@@ -269,7 +269,10 @@ def test_the_exit_time_out(start: Start) -> None:
         server.process.send_signal(signal.SIGTERM)
         # The model never returns: the process leaves without it, and says that it did.
         assert server.process.wait(20) == 1
-        print(waiting.response().text)
+        for wire in (running, waiting):
+            response = wire.response()
+            assert response.status_code == 503
+            assert error_of(response).startswith("Server exiting: ")
     assert "the exit time-out of 1 s has passed" in server.log
     assert "Traceback" not in server.log
 
