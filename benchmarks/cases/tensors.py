@@ -38,27 +38,27 @@ _PROTOCOLS = (
 
 def tensors(bench: Bench) -> list[Row]:
     """One connection, one request at a time; the yardstick is a bare front end that hands the tensor back."""
-    rows = []
-    with bench.server("identity") as server:
-        for protocol in _PROTOCOLS:
-            with bench.process(protocol.yardstick, "identity", url=protocol.name) as bare:
-                rows += [_row(bench, protocol, server, bare, size) for size in _LIMITS_MS]
+    rows = [_row(bench, protocol, size) for protocol in _PROTOCOLS for size in _LIMITS_MS]
     return rows + [_floor(bench, size) for size in _LIMITS_MS]
 
 
-def _row(bench: Bench, protocol: _Protocol, server: Child, bare: Child, mebibytes: int) -> Row:
-    inputs = _inputs(mebibytes)
+def _row(bench: Bench, protocol: _Protocol, mebibytes: int) -> Row:
     requests = bench.seconds * REQUESTS_PER_SECOND[mebibytes]
     what = f"{mebibytes} MiB over {protocol.name}"
-    pairs = list(
-        bench.alternate(
-            f"tensors, {what}",
-            partial(
-                _over_model_ms, server, protocol.ask(server.urls[protocol.name], "identity", inputs), requests
-            ),
-            partial(median_ms, protocol.ask(bare.urls[protocol.name], "identity", inputs), requests),
+
+    def ask(process: Child) -> Exchange:
+        return protocol.ask(process.urls[protocol.name], "identity", _inputs(mebibytes))
+
+    # Both are new: what malloc keeps for itself after larger requests makes smaller ones faster.
+    with (
+        bench.server("identity") as server,
+        bench.process(protocol.yardstick, "identity", url=protocol.name) as bare,
+    ):
+        sides = (
+            partial(_over_model_ms, server, ask(server), requests),
+            partial(median_ms, ask(bare), requests),
         )
-    )
+        pairs = list(bench.alternate(f"tensors, {what}", *sides))
     over_model = Spread.of(server_ms for server_ms, _ in pairs)
     return Row(
         "tensors",

@@ -14,6 +14,8 @@ import uvloop
 from benchmarks.yardsticks.session import one_thread_session
 from kserve_v2._generated import grpc_service_pb2 as pb
 
+_MAX_REQUEST_BYTES = 64 * 2**20  # the server's default
+
 
 class AddSub:
     """INPUT0 and INPUT1 INT32 [n, 16] raw, OUTPUT0 and OUTPUT1 raw."""
@@ -46,8 +48,11 @@ async def identity(request: pb.ModelInferRequest, _context: Any) -> pb.ModelInfe
 
 async def serve(behaviour: Any) -> None:
     """Serve ModelInfer until the process is ended."""
-    unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-    server = grpc.aio.server(options=unlimited)
+    limits = [
+        ("grpc.max_receive_message_length", _MAX_REQUEST_BYTES),
+        ("grpc.max_send_message_length", -1),
+    ]
+    server = grpc.aio.server(options=limits)
     method = grpc.unary_unary_rpc_method_handler(
         behaviour, pb.ModelInferRequest.FromString, pb.ModelInferResponse.SerializeToString
     )
