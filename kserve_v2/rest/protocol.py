@@ -14,6 +14,9 @@ WAITING_TASKS = "kserve_v2.waiting_tasks"
 taken out of it.
 """
 
+# How many requests of one connection are read while one is answered.
+_MAX_PIPELINED = 8
+
 
 class DisconnectAwareProtocol(HttpToolsProtocol):
     """One HTTP/1.1 connection."""
@@ -29,6 +32,14 @@ class DisconnectAwareProtocol(HttpToolsProtocol):
         """See httptools."""
         super().on_message_begin()
         self.scope[WAITING_TASKS] = self._waiting_tasks  # type: ignore[literal-required]
+
+    def on_message_complete(self) -> None:
+        """See httptools."""
+        super().on_message_complete()
+        # uvicorn pauses reading when a body is large or another request follows; then it would not see the client
+        # leave.
+        if len(self.pipeline) < _MAX_PIPELINED:
+            self.flow.resume_reading()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP in the form of every other error, and hang up."""
