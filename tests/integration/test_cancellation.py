@@ -67,6 +67,13 @@ def disconnect_http(server: RunningServer, tag: int) -> Callable[[], None]:
     return wire.close
 
 
+def disconnect_http_after_a_large_request(server: RunningServer, tag: int) -> Callable[[], None]:
+    """The same with a body that is larger than what a server buffers."""
+    wire = Wire(server)
+    wire.send_infer(MODEL, {"padding": "x" * 4_000_000, **gated_request(tag)})
+    return wire.close
+
+
 def kill_http_client(server: RunningServer, tag: int) -> Callable[[], None]:
     """The same from another process, which is killed."""
     body = json.dumps(gated_request(tag)).encode()
@@ -113,7 +120,13 @@ def close_grpc_channel(server: RunningServer, tag: int) -> Callable[[], None]:
     return close
 
 
-WAYS_TO_LEAVE = [disconnect_http, kill_http_client, cancel_grpc, close_grpc_channel]
+WAYS_TO_LEAVE = [
+    disconnect_http,
+    disconnect_http_after_a_large_request,
+    kill_http_client,
+    cancel_grpc,
+    close_grpc_channel,
+]
 
 
 @pytest.mark.parametrize("leave", WAYS_TO_LEAVE)
@@ -194,8 +207,10 @@ def test_leaving_with_a_pipelined_request_behind(server: RunningServer) -> None:
     with blocked(server, MODEL) as release:
         with Wire(server) as wire:
             wire.send_infer(MODEL, gated_request(first))
-            wire.send_infer(MODEL, gated_request(second))
             wait_until(lambda: pending(server, MODEL) == 1)
+            wire.send_infer(MODEL, gated_request(second))
+            # By the time that this is answered, the server has seen the second request.
+            assert server.get("/v2/health/live").status_code == 200
         wait_until(lambda: pending(server, MODEL) == 0)
         assert release().status_code == 200
     assert not {first, second} & set(executed_tags(server, MODEL))

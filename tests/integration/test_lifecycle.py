@@ -251,19 +251,25 @@ def test_a_reload_that_fails_keeps_what_is_served(explicit: ExplicitServer) -> N
 
 
 @pytest.mark.parametrize(
-    "config", ["max_batch_size: many", 'backend: "nosuch"', "version_policy { specific { versions: 9 } }"]
+    ("name", "config"),
+    [
+        ("kept_unparsable", "max_batch_size: many"),
+        ("kept_backend", 'backend: "nosuch"'),
+        ("kept_policy", "version_policy { specific { versions: 9 } }"),
+    ],
 )
-def test_a_configuration_that_turns_bad_keeps_what_is_served(explicit: ExplicitServer, config: str) -> None:
-    directory = explicit.write("kept_config", versioned(1))
-    explicit.load("kept_config")
-    explicit.write("kept_config", versioned(1), config)
-    error_of(explicit.load("kept_config"))
-    assert answer_of(explicit.server, "kept_config") == 1
-    [entry] = explicit.index("kept_config")
+def test_a_configuration_that_turns_bad_keeps_what_is_served(
+    explicit: ExplicitServer, name: str, config: str
+) -> None:
+    explicit.write(name, versioned(1))
+    explicit.load(name)
+    explicit.write(name, versioned(1), config)
+    error_of(explicit.load(name))
+    assert answer_of(explicit.server, name) == 1
+    [entry] = explicit.index(name)
     assert entry["state"] == "READY"
     assert entry["reason"]
     assert ready(explicit.server) == 200
-    (directory / "config.pbtxt").unlink()
 
 
 def test_the_old_model_answers_while_the_new_one_loads(
@@ -360,15 +366,18 @@ def test_an_unload_of_what_is_not_loaded(explicit: ExplicitServer, name: str) ->
     assert explicit.index(name) == []
 
 
-@pytest.mark.parametrize(("code", "config"), [(BROKEN, ""), (versioned(1), "max_batch_size: many")])
+@pytest.mark.parametrize(
+    ("name", "code", "config"),
+    [("fails_in_code", BROKEN, ""), ("fails_in_config", versioned(1), "max_batch_size: many")],
+)
 def test_a_model_that_fails_to_load_holds_up_readiness_until_it_is_unloaded(
-    explicit: ExplicitServer, code: str, config: str
+    explicit: ExplicitServer, name: str, code: str, config: str
 ) -> None:
-    explicit.write("fails" + str(len(config)), code, config)
+    explicit.write(name, code, config)
     assert ready(explicit.server) == 200
-    assert explicit.load("fails" + str(len(config))).status_code == 400
+    assert explicit.load(name).status_code == 400
     assert ready(explicit.server) == 400
-    explicit.unload("fails" + str(len(config)))
+    explicit.unload(name)
     assert ready(explicit.server) == 200
 
 
