@@ -5,7 +5,7 @@ ASGI tells an application of a disconnect only if it waits for one, which would 
 
 import asyncio
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from kserve_v2.rest.errors import error_body
 
@@ -22,16 +22,28 @@ class DisconnectAwareProtocol(HttpToolsProtocol):
     """One HTTP/1.1 connection."""
 
     _waiting_tasks: set[asyncio.Task[None]]
+    # Requests with another one pipelined behind them; uvicorn itself remembers only the last.
+    _earlier_cycles: list[RequestResponseCycle]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
         self._waiting_tasks = set()
+        self._earlier_cycles = []
         super().connection_made(transport)
 
     def on_message_begin(self) -> None:
         """See httptools."""
         super().on_message_begin()
         self.scope[WAITING_TASKS] = self._waiting_tasks  # type: ignore[literal-required]
+
+    def on_headers_complete(self) -> None:
+        """See httptools."""
+        current = self.cycle
+        super().on_headers_complete()
+        if self.pipeline:
+            self._earlier_cycles.append(current)
+        else:
+            self._earlier_cycles.clear()
 
     def on_message_complete(self) -> None:
         """See httptools."""
@@ -54,5 +66,7 @@ class DisconnectAwareProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         super().connection_lost(exc)
+        for cycle in self._earlier_cycles:
+            cycle.disconnected = True
         while self._waiting_tasks:
             self._waiting_tasks.pop().cancel()
