@@ -204,6 +204,7 @@ def test_many_leave_at_once(server: RunningServer) -> None:
 
 def test_leaving_with_a_pipelined_request_behind(server: RunningServer) -> None:
     first, second = new_tag(), new_tag()
+    logged = len(server.log)
     with blocked(server, MODEL) as release:
         with Wire(server) as wire:
             wire.send_infer(MODEL, gated_request(first))
@@ -214,6 +215,7 @@ def test_leaving_with_a_pipelined_request_behind(server: RunningServer) -> None:
         wait_until(lambda: pending(server, MODEL) == 0)
         assert release().status_code == 200
     assert not {first, second} & set(executed_tags(server, MODEL))
+    assert "ERROR" not in server.log[logged:]
 
 
 # --- the limits of a queue ------------------------------------------------------------------------------------
