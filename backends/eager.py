@@ -9,8 +9,13 @@
         max_concurrency = 64                              # only for an async __call__
 
         def load(self, context): ...                      # optional
-        def __call__(self, inputs): ...                   # or async; dict of tensors in, dict of tensors out
+        def __call__(self, inputs): ...                   # dict of tensors in, dict of tensors out
         def close(self): ...                              # optional
+
+`__call__` may be an `async def`. If it is a generator, sync or async, each dict that it yields is one
+response: any number of them for a request, which is never batched with others. With a second parameter,
+`__call__(self, inputs, requests)`, it also gets the requests in the order of their rows (a generator: the one
+request), with `id`, `rows`, `parameters`, `cancelled`, and `response_parameters` to write to.
 
 All attributes are optional. What the class does not declare, config.pbtxt must. BYTES inputs are numpy object
 arrays of `bytes`, with `tensors = "torch"` too. Inputs may be read-only, and returned arrays belong to the
@@ -21,46 +26,20 @@ server: a handler that reuses a buffer returns a copy of it. A client's mistake 
 import logging
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
 
-from kserve_v2.backend import AsyncInstance, Instance, ModelConfig, ModelSource, Placement, ThreadBudget
-from kserve_v2.datatypes import BY_CONFIG_ENUM, BYTES
-from kserve_v2.errors import InternalError, InvalidArgumentError, ServingError
-from kserve_v2.messages import Tensors
+from kserve_v2.backend import AnyInstance, ModelConfig, ModelSource, Placement
+from kserve_v2.errors import InvalidArgumentError, ServingError
 
 from .completion import raise_contradictions
-from .eager_declaration import Declaration, complete_config, read_declaration
+from .eager_declaration import complete_config, read_declaration
+from .eager_instances import Context, Handler, make_instance
 from .eager_module import HandlerModule
-from .eager_outputs import convert_outputs
-from .error_text import describe
 from .gpus import visible_gpus
 from .parameters import parameter_texts
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a handler's `load` is told.
-
-    `path`: the version's directory, where weights lie beside the handler. `model_path`: the model's
-    directory. `device`: `cpu` or `cuda:N`. `parameters`: the configuration's, as strings.
-    """
-
-    name: str
-    version: int
-    path: Path
-    model_path: Path
-    device: str
-    parameters: Mapping[str, str]
-    logger: logging.Logger
-    placement: Placement
-    threads: ThreadBudget
 
 
 class EagerBackend:
@@ -130,16 +109,14 @@ class EagerModel:
             self._source.threads.intra_op,
         )
 
-    def instance(self, placement: Placement) -> Instance | AsyncInstance:
+    def instance(self, placement: Placement) -> AnyInstance:
         """An instance with a handler object of its own, or the one of its device if handlers may be
         shared."""
         self._enter_thread()
         shared = self._declaration.thread_safe
         handler = self._share(placement) if shared else self._make(placement)
         self._enter_thread()  # again: loading the handler may have been what imported torch
-        if self._declaration.asynchronous:
-            return AsyncEagerInstance(handler, self._declaration.max_concurrency, owns_handler=not shared)
-        return EagerInstance(handler, owns_handler=not shared)
+        return make_instance(handler, self._declaration, owns_handler=not shared)
 
     def close(self) -> None:
         """Close shared handlers and forget the handler's modules."""
@@ -150,13 +127,13 @@ class EagerModel:
             self._shared.clear()
             self._module.close()
 
-    def _share(self, placement: Placement) -> "Handler":
+    def _share(self, placement: Placement) -> Handler:
         with self._sharing:
             if placement.device not in self._shared:
                 self._shared[placement.device] = self._make(placement)
             return self._shared[placement.device]
 
-    def _make(self, placement: Placement) -> "Handler":
+    def _make(self, placement: Placement) -> Handler:
         try:
             return Handler(self._declaration, self._config, self._context(placement))
         except ServingError:
@@ -183,90 +160,3 @@ class EagerModel:
             from .torch_threads import enter_instance_thread  # noqa: PLC0415 - only where the handler uses torch
 
             enter_instance_thread(self._source.threads)
-
-
-class Handler:
-    """One loaded object of a handler's class, and the conversions around its calls."""
-
-    def __init__(self, declaration: Declaration, config: ModelConfig, context: Context) -> None:
-        self._outputs = {output.name: BY_CONFIG_ENUM[output.data_type] for output in config.output}
-        self._as_torch = declaration.tensors == "torch"
-        self._device = context.device
-        self.model: Any = declaration.handler()
-        if hasattr(self.model, "load"):
-            self.model.load(context)
-
-    def arguments(self, tensors: Tensors) -> dict[str, Any]:
-        """The inputs as the handler wants them."""
-        if not self._as_torch:
-            return dict(tensors)
-        import torch  # noqa: PLC0415 - only where the handler uses torch
-
-        from .torch_tensors import to_torch  # noqa: PLC0415
-
-        device = torch.device(self._device)
-        return {
-            name: array if array.dtype == BYTES.dtype else to_torch(array, device)
-            for name, array in tensors.items()
-        }
-
-    def results(self, returned: object) -> Tensors:
-        """The handler's answer as arrays. Raises InternalError where it is not what the configuration
-        says."""
-        return convert_outputs(returned, self._outputs)
-
-    def close(self) -> None:
-        """Let the handler give back what it holds."""
-        if hasattr(self.model, "close"):
-            self.model.close()
-
-
-class EagerInstance:
-    """Calls a handler."""
-
-    def __init__(self, handler: Handler, *, owns_handler: bool) -> None:
-        self._handler = handler
-        self._owns_handler = owns_handler
-
-    def execute(self, tensors: Tensors) -> Tensors:
-        """See `Instance.execute`."""
-        with _handler_errors():
-            return self._handler.results(self._handler.model(self._handler.arguments(tensors)))
-
-    def close(self) -> None:
-        """Close the handler unless it is shared."""
-        if self._owns_handler:
-            self._handler.close()
-        del self._handler
-
-
-class AsyncEagerInstance:
-    """Calls an async handler, several batches at the same time."""
-
-    def __init__(self, handler: Handler, max_concurrency: int, *, owns_handler: bool) -> None:
-        self.max_concurrency = max_concurrency
-        self._handler = handler
-        self._owns_handler = owns_handler
-
-    async def execute_async(self, tensors: Tensors) -> Tensors:
-        """See `AsyncInstance.execute_async`."""
-        with _handler_errors():
-            return self._handler.results(await self._handler.model(self._handler.arguments(tensors)))
-
-    def close(self) -> None:
-        """Close the handler unless it is shared."""
-        if self._owns_handler:
-            self._handler.close()
-        del self._handler
-
-
-@contextmanager
-def _handler_errors() -> Iterator[None]:
-    """Errors meant for the client pass; anything else that a handler raises is the server's fault, without
-    its paths."""
-    try:
-        yield
-    except ServingError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise InternalError(f"the handler failed: {describe(error)}") from error

@@ -20,7 +20,8 @@ class Declaration:
 
     `tensors`: what the handler is called with. `thread_safe`: whether one object serves all instances of a
     device. `asynchronous`: whether its `__call__` is an `async def`, of which `max_concurrency` calls may run
-    at once.
+    at once. `generator`: whether it yields responses, any number of them. `takes_requests`: whether it is
+    called with the requests as well as with their tensors.
     """
 
     handler: type[Any]
@@ -30,6 +31,8 @@ class Declaration:
     tensors: Literal["numpy", "torch"]
     thread_safe: bool
     asynchronous: bool
+    generator: bool
+    takes_requests: bool
     max_concurrency: int
 
 
@@ -48,6 +51,7 @@ def read_declaration(module: object, file: str) -> Declaration:
         raise InvalidArgumentError(f"{file}: expected a class named Model{hint}")
     if problems := [*_problems(handler)]:
         raise InvalidArgumentError(f"{file}: " + "; ".join(problems))
+    call = handler.__call__
     return Declaration(
         handler=handler,
         inputs=_specs(getattr(handler, "inputs", None)),
@@ -55,7 +59,9 @@ def read_declaration(module: object, file: str) -> Declaration:
         max_batch_size=getattr(handler, "max_batch_size", None),
         tensors=getattr(handler, "tensors", "numpy"),
         thread_safe=getattr(handler, "thread_safe", False),
-        asynchronous=inspect.iscoroutinefunction(handler.__call__),
+        asynchronous=inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call),
+        generator=inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call),
+        takes_requests=len(inspect.signature(call).parameters) > len(("self", "inputs")),
         max_concurrency=getattr(handler, "max_concurrency", _DEFAULT_MAX_CONCURRENCY),
     )
 
@@ -76,14 +82,28 @@ def complete_config(config: ModelConfig, declaration: Declaration, file: str) ->
         problems += fill_tensors(config, "input", declaration.inputs, file)
     if declaration.outputs is not None:
         problems += fill_tensors(config, "output", declaration.outputs, file)
-    if declared:
+    problems += _settle_transaction_policy(config, declaration, file)
+    if declared and not declaration.generator:
         enable_dynamic_batching(config)
     return problems
+
+
+def _settle_transaction_policy(config: ModelConfig, declaration: Declaration, file: str) -> Iterator[str]:
+    """A generator is decoupled: it answers a request with any number of responses. Nothing else is."""
+    if declaration.generator:
+        config.model_transaction_policy.decoupled = True
+    elif config.model_transaction_policy.decoupled:
+        yield (
+            f"model_transaction_policy.decoupled: Model.__call__ in {file} is no generator; "
+            "a decoupled model yields its responses"
+        )
 
 
 def _problems(handler: type[Any]) -> Iterator[str]:
     if not any("__call__" in vars(base) for base in handler.__mro__):
         yield "Model has no method __call__(self, inputs)"
+    elif len(inspect.signature(handler.__call__).parameters) not in (2, 3):
+        yield "Model.__call__: expected (self, inputs) or (self, inputs, requests)"
     if inspect.iscoroutinefunction(getattr(handler, "load", None)):
         yield "Model.load: expected a plain function, got an async one"
     for attribute in ("inputs", "outputs"):

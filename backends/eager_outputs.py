@@ -10,8 +10,10 @@ from kserve_v2.datatypes import BY_DTYPE, BYTES, Array, Datatype
 from kserve_v2.errors import InternalError
 
 
-def convert_outputs(returned: object, declared: Mapping[str, Datatype]) -> dict[str, Array]:
-    """The outputs in declared order.
+def convert_outputs(
+    returned: object, declared: Mapping[str, Datatype], *, partial: bool = False
+) -> dict[str, Array]:
+    """The outputs in declared order; a `partial` answer may leave some out.
 
     A value may be a numpy array, a torch tensor on any device, or a list or scalar of Python numbers, strings
     or bytes. Only the last kind is converted to the declared datatype: an array of another one is an error,
@@ -23,13 +25,15 @@ def convert_outputs(returned: object, declared: Mapping[str, Datatype]) -> dict[
         raise InternalError(
             f"the handler returned {type(returned).__name__}, expected a dict of {_names(declared)}"
         )
-    if missing := [name for name in declared if name not in returned]:
+    missing = [name for name in declared if name not in returned]
+    if missing and not partial:
         raise InternalError(
             f"the handler did not return its output {_names(missing)}, got {_names(returned)}"
         )
     if unknown := [name for name in returned if name not in declared]:
         raise InternalError(f"the handler returned {_names(unknown)}, expected only {_names(declared)}")
-    return {name: _convert(name, returned[name], datatype) for name, datatype in declared.items()}
+    present = {name: datatype for name, datatype in declared.items() if name in returned}
+    return {name: _convert(name, returned[name], datatype) for name, datatype in present.items()}
 
 
 def _convert(name: str, value: object, datatype: Datatype) -> Array:

@@ -2,7 +2,7 @@
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import onnxruntime as ort
 from kserve_v2.backend import Instance, ModelConfig, ModelSource, Placement
 from kserve_v2.datatypes import BF16, BY_CONFIG_ENUM, BYTES, Array, Datatype
 from kserve_v2.errors import InternalError, InvalidArgumentError, ServingError
-from kserve_v2.messages import Tensors
+from kserve_v2.messages import InferRequest, Tensors
 
 from .completion import raise_contradictions
 from .error_text import without_directories
@@ -101,7 +101,7 @@ class OnnxInstance:
             )
         self._run = self._run_values if bf16 else self._run_arrays
 
-    def execute(self, tensors: Tensors) -> Tensors:
+    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         """See `Instance.execute`. Only the outputs that the configuration names are computed."""
         feed: dict[str, Any] = dict(tensors)
         for name, encode in self._encode.items():

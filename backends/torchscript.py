@@ -5,6 +5,7 @@ import logging
 import re
 import warnings
 import zipfile
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch.torch_version import TorchVersion
 from kserve_v2.backend import Instance, ModelConfig, ModelSource, Placement, ThreadBudget
 from kserve_v2.datatypes import BYTES, Array
 from kserve_v2.errors import InternalError, InvalidArgumentError
-from kserve_v2.messages import Tensors
+from kserve_v2.messages import InferRequest, Tensors
 
 from .error_text import without_directories
 from .parameters import boolean, integer, parameter_texts
@@ -118,7 +119,7 @@ class TorchScriptInstance:
         self._inference_mode = boolean(parameters, "INFERENCE_MODE", True)
         self._optimized = not boolean(parameters, "DISABLE_OPTIMIZED_EXECUTION", False)
 
-    def execute(self, tensors: Tensors) -> Tensors:
+    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         """See `Instance.execute`."""
         arguments = {self._arguments[name]: self._encode(name, array) for name, array in tensors.items()}
         try:

@@ -11,22 +11,25 @@ internal error. Optional abilities are protocols of their own, found when the mo
 does not grow.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig
-from kserve_v2.messages import Tensors
+from kserve_v2.messages import InferRequest, Tensors
 
 __all__ = [
+    "AnyInstance",
     "AsyncInstance",
+    "AsyncStreamInstance",
     "Backend",
     "Instance",
     "Model",
     "ModelConfig",
     "ModelSource",
     "Placement",
+    "StreamInstance",
     "ThreadBudget",
 ]
 
@@ -82,12 +85,16 @@ class ModelSource:
 class Instance(Protocol):
     """One execution context. Made, used and closed by one and the same thread."""
 
-    def execute(self, tensors: Tensors) -> Tensors:
+    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         """Run one batch.
 
         With `max_batch_size > 0` axis 0 of every tensor, in and out, is the batch. Inputs are C-contiguous
         and aligned, and may be read-only: an instance copies what it wants to write to. BYTES tensors are
-        object arrays of `bytes`.
+        object arrays of `bytes`. The arrays that it returns belong to the caller: the next call must not
+        write to them.
+
+        `requests` are the members of the batch in the order of their rows, for backends that look at ids and
+        parameters or set parameters of responses; most do not.
         """
         ...
 
@@ -104,7 +111,7 @@ class AsyncInstance(Protocol):
 
     max_concurrency: int
 
-    async def execute_async(self, tensors: Tensors) -> Tensors:
+    async def execute_async(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         """As `Instance.execute`; up to `max_concurrency` calls are under way at once."""
         ...
 
@@ -113,11 +120,46 @@ class AsyncInstance(Protocol):
         ...
 
 
+@runtime_checkable
+class StreamInstance(Protocol):
+    """An instance of a decoupled model: any number of responses to one request."""
+
+    def stream(self, tensors: Tensors, request: InferRequest) -> Iterator[Tensors]:
+        """Yield the outputs of each response, some or all of the declared ones.
+
+        The next step is taken only when the server has taken this one, so a slow client slows the model
+        down. If the client leaves, the iterator is closed instead: a generator gets GeneratorExit.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back what the instance holds. Called once, after the last `stream` has ended."""
+        ...
+
+
+@runtime_checkable
+class AsyncStreamInstance(Protocol):
+    """As `StreamInstance`, with up to `max_concurrency` streams at once on an event loop of its own."""
+
+    max_concurrency: int
+
+    def stream_async(self, tensors: Tensors, request: InferRequest) -> AsyncIterator[Tensors]:
+        """See `StreamInstance.stream`; an async generator is closed by `aclose`."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the instance holds. Called once, after the last `stream_async` has ended."""
+        ...
+
+
+AnyInstance = Instance | AsyncInstance | StreamInstance | AsyncStreamInstance
+
+
 class Model(Protocol):
     """One loaded version: what its instances share."""
 
-    def instance(self, placement: Placement) -> Instance | AsyncInstance:
-        """Make one instance, on the thread that will use it."""
+    def instance(self, placement: Placement) -> AnyInstance:
+        """Make one instance, on the thread that will use it. A decoupled model's are stream instances."""
         ...
 
     def close(self) -> None:

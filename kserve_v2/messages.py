@@ -20,7 +20,10 @@ class InferRequest:
     """One inference request.
 
     `model_version` is "" for the highest version that is ready. `requested_outputs` is empty for all outputs
-    of the model.
+    of the model. `rows` is the batch size, 1 for a model that does not batch; the scheduler sets it.
+
+    A model reads `id`, `parameters` and `cancelled` (nobody waits for the answer any more), and may put
+    parameters of the response into `response_parameters`.
     """
 
     model_name: str
@@ -29,6 +32,9 @@ class InferRequest:
     id: str = ""
     parameters: dict[str, ParameterValue] = field(default_factory=dict)
     requested_outputs: tuple[str, ...] = ()
+    rows: int = 1
+    cancelled: bool = False
+    response_parameters: dict[str, ParameterValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

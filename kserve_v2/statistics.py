@@ -51,6 +51,25 @@ class BatchStatistics:
     compute_output: Duration = field(default_factory=Duration)
 
 
+@dataclass(slots=True)
+class ResponseStatistics:
+    """The responses of one position in their streams: the first ones, the second ones, and so on."""
+
+    compute_infer: Duration = field(default_factory=Duration)
+    compute_output: Duration = field(default_factory=Duration)
+    success: Duration = field(default_factory=Duration)
+    empty_response: Duration = field(default_factory=Duration)
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseTimes:
+    """How long one response of a stream took, in nanoseconds; `empty` if it had no outputs."""
+
+    infer_ns: int
+    output_ns: int
+    empty: bool
+
+
 @dataclass(frozen=True, slots=True)
 class ExecutionTimes:
     """When one batch reached each stage, in nanoseconds of the monotonic clock."""
@@ -75,6 +94,7 @@ class ModelStatistics:
     compute_infer: Duration = field(default_factory=Duration)
     compute_output: Duration = field(default_factory=Duration)
     batches: dict[int, BatchStatistics] = field(default_factory=dict)
+    responses: dict[int, ResponseStatistics] = field(default_factory=dict)
     batch_reasons: dict[BatchReason, int] = field(default_factory=lambda: dict.fromkeys(BatchReason, 0))
     failures: dict[FailureReason, int] = field(default_factory=lambda: dict.fromkeys(FailureReason, 0))
 
@@ -107,6 +127,16 @@ class ModelStatistics:
         batch.compute_input.add(1, input_ns)
         batch.compute_infer.add(1, infer_ns)
         batch.compute_output.add(1, output_ns)
+
+    def record_response(self, index: int, times: ResponseTimes) -> None:
+        """Count the response at position `index` of a stream."""
+        statistics = self.responses.get(index)
+        if statistics is None:
+            statistics = self.responses[index] = ResponseStatistics()
+        total_ns = times.infer_ns + times.output_ns
+        statistics.compute_infer.add(1, times.infer_ns)
+        statistics.compute_output.add(1, times.output_ns)
+        (statistics.empty_response if times.empty else statistics.success).add(1, total_ns)
 
     def record_failure(self, reason: FailureReason, duration_ns: int) -> None:
         """Count one request that ended without an answer `duration_ns` after it was enqueued."""

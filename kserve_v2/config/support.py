@@ -18,7 +18,6 @@ def ignored_fields(config: ModelConfig) -> list[Problem]:
     fields = {
         "runtime": bool(config.runtime),
         "cc_model_filenames": bool(config.cc_model_filenames),
-        "metric_tags": bool(config.metric_tags),
         "model_warmup": bool(config.model_warmup),
         "model_operations": config.HasField("model_operations"),
         "model_metrics": config.HasField("model_metrics"),
@@ -37,7 +36,6 @@ def _unsupported_fields(config: ModelConfig) -> Iterator[str]:
         "batch_input": bool(config.batch_input),
         "batch_output": bool(config.batch_output),
         "response_cache.enable": config.response_cache.enable,
-        "model_transaction_policy.decoupled": config.model_transaction_policy.decoupled,
         "model_repository_agents": bool(config.model_repository_agents.agents),
         "dynamic_batching.preserve_ordering": config.dynamic_batching.preserve_ordering,
         "dynamic_batching.priority_levels": config.dynamic_batching.priority_levels > 0,

@@ -311,7 +311,7 @@ class ModelManager:
         model, record.model = record.model, None
         assert model is not None  # noqa: S101 - READY means that there is one
         self._publish()
-        await model.scheduler.drain()
+        await model.scheduler.pool.drain()
         await model.close(self._executor)
         record.apply(Event.UNLOADED, UNLOADED)
         logger.info("unloaded: %s version %d", record.name, record.version)
@@ -354,14 +354,14 @@ class ModelManager:
 
     async def drain(self) -> None:
         """Wait until no model has a request under way."""
-        await asyncio.gather(*(model.scheduler.drain() for model in self.ready_models()))
+        await asyncio.gather(*(model.scheduler.pool.drain() for model in self.ready_models()))
 
     async def stop(self) -> None:
         """Unload everything: requests that wait are failed, those that run are awaited."""
         for name in list(self._records):
             self._wanted.pop(name, None)
             for model in self.ready_versions(name):
-                model.scheduler.abandon()
+                model.scheduler.pool.abandon()
             self._reconcile(name)
         while self._tasks:
             await asyncio.gather(*self._tasks)

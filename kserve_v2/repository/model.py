@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncGenerator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,8 @@ from kserve_v2.backend import Backend, Model, ModelConfig, ModelSource, Placemen
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
-from kserve_v2.scheduling.scheduler import QueuePolicy, QueueScheduler
+from kserve_v2.scheduling.pool import QueuePolicy
+from kserve_v2.scheduling.scheduler import QueueScheduler, Scheduler, StreamScheduler
 from kserve_v2.signature import ModelSignature
 from kserve_v2.statistics import ModelStatistics
 
@@ -38,15 +40,8 @@ class LoadedModel:
         self.statistics = ModelStatistics()
         self.labels = labels
         self._model = model
-        self.scheduler = QueueScheduler(
-            self.signature,
-            self.version,
-            model,
-            prepared.source.placements,
-            batch_rules(prepared.config),
-            queue_policy(prepared.config),
-            self.statistics,
-        )
+        self.decoupled = prepared.config.model_transaction_policy.decoupled
+        self.scheduler = self._make_scheduler(prepared)
 
     def __repr__(self) -> str:
         return f"<LoadedModel {self.name} version={self.version} {self.scheduler!r}>"
@@ -63,20 +58,39 @@ class LoadedModel:
         model = await loop.run_in_executor(executor, prepared.backend.load, prepared.source, prepared.config)
         try:
             loaded = cls(prepared, model, labels)
-            await loaded.scheduler.start()
+            await loaded.scheduler.pool.start()
         except BaseException:
             await loop.run_in_executor(executor, _close, model, prepared.source.name)
             raise
         return loaded
 
+    def _make_scheduler(self, prepared: Prepared) -> Scheduler:
+        config, placed = prepared.config, prepared.source.placements
+        identity = (self.signature, self.version, self._model, placed)
+        policy = queue_policy(config)
+        if self.decoupled:
+            return StreamScheduler(*identity, policy, self.statistics)
+        return QueueScheduler(*identity, batch_rules(config), policy, self.statistics)
+
     async def infer(self, request: InferRequest) -> InferResponse:
-        """Check a request against the model's signature and have it executed. Raises its error instead."""
-        rows, key = self.signature.check(request)
-        return await self.scheduler.infer(request, rows, key)
+        """Check a request against the model's signature and have it executed. Raises its error instead.
+
+        For a decoupled model that is an UnsupportedError: see `stream`.
+        """
+        request.rows, key = self.signature.check(request)
+        return await self.scheduler.infer(request, key)
+
+    def stream(self, request: InferRequest) -> AsyncGenerator[InferResponse, None]:
+        """The responses to a request, one if the model is not decoupled; see `Scheduler.stream`.
+
+        Raises InvalidArgumentError at once for a request that does not fit.
+        """
+        request.rows, key = self.signature.check(request)
+        return self.scheduler.stream(request, key)
 
     async def close(self, executor: Executor) -> None:
         """Close the instances and free the weights."""
-        await self.scheduler.stop()
+        await self.scheduler.pool.stop()
         await asyncio.get_running_loop().run_in_executor(executor, _close, self._model, self.name)
 
 

@@ -7,12 +7,11 @@ import numpy as np
 
 from kserve_v2.datatypes import BY_DTYPE, Array, Datatype
 from kserve_v2.errors import InternalError, ServingError
-from kserve_v2.messages import Tensors
+from kserve_v2.messages import InferRequest, Tensors
+from kserve_v2.scheduling.pending import Outputs, Pending, PendingStream
 from kserve_v2.scheduling.queue import Batch
 from kserve_v2.signature import ModelSignature
-from kserve_v2.statistics import BatchReason, ExecutionTimes
-
-Outputs = dict[str, Array]
+from kserve_v2.statistics import BatchReason, ExecutionTimes, ResponseTimes
 
 
 class BatchRun:
@@ -34,15 +33,23 @@ class BatchRun:
         self.times: ExecutionTimes | None = None
 
     @property
+    def requests(self) -> list[InferRequest]:
+        """The requests of all members, in the order of their rows."""
+        return [pending.request for pending in self.members]
+
+    @property
+    def to_be_retried(self) -> bool:
+        """Whether the batch failed, and one of several members may be to blame."""
+        return self.error is not None and len(self.members) > 1
+
+    @property
     def rows(self) -> int:
         """Rows of the batch; a model that does not batch counts every request as one."""
         return sum(pending.rows for pending in self.members)
 
     def merged(self) -> dict[str, Array]:
         """The inputs of all members, joined along the batch axis, as the backend wants them."""
-        inputs = merge([pending.request.inputs for pending in self.members])
-        if self.signature.reshapes_inputs:
-            inputs = self.signature.reshape_inputs(inputs)
+        inputs = prepare_inputs(self.members, self.signature)
         self.input_end_ns = time.monotonic_ns()
         return inputs
 
@@ -68,6 +75,65 @@ class BatchRun:
             BatchRun(Batch([pending], BatchReason.NOT_BATCHABLE, time.monotonic_ns()), self.signature)
             for pending in self.members
         ]
+
+
+class StreamRun:
+    """The execution of one request of a decoupled model: a step for each response.
+
+    `merged`, then `begin_step` and `checked` for each response, then `finish` or `fail`; none of the last two
+    if the client left. On the instance's thread or loop; the server's loop reads the outcome afterwards.
+    """
+
+    def __init__(self, batch: Batch, signature: ModelSignature) -> None:
+        (pending,) = batch.members
+        assert isinstance(pending, PendingStream)  # noqa: S101 - a stream scheduler queues nothing else
+        self.pending = pending
+        self.signature = signature
+        self.steps: list[ResponseTimes] = []
+        self.error: BaseException | None = None
+        self.times: ExecutionTimes | None = None
+        self._taken_ns = batch.taken_ns
+        self._input_end_ns = self._step_ns = batch.taken_ns
+
+    @property
+    def request(self) -> InferRequest:
+        """The request that is answered."""
+        return self.pending.request
+
+    def merged(self) -> dict[str, Array]:
+        """The inputs as the backend wants them."""
+        inputs = prepare_inputs([self.pending], self.signature)
+        self._input_end_ns = time.monotonic_ns()
+        return inputs
+
+    def begin_step(self) -> None:
+        """The model is asked for its next response."""
+        self._step_ns = time.monotonic_ns()
+
+    def checked(self, outputs: Tensors) -> Outputs:
+        """One response, fit to be sent. Raises InternalError where it does not fit the model."""
+        infer_end_ns = time.monotonic_ns()
+        present = check_present_outputs(outputs, self.signature, self.pending.rows)
+        if self.signature.reshapes_outputs:
+            present = self.signature.reshape_outputs(present)
+        end_ns = time.monotonic_ns()
+        self.steps.append(ResponseTimes(infer_end_ns - self._step_ns, end_ns - infer_end_ns, not present))
+        return present
+
+    def finish(self) -> None:
+        """There are no more responses."""
+        now_ns = time.monotonic_ns()
+        self.times = ExecutionTimes(self._taken_ns, self._input_end_ns, now_ns, now_ns)
+
+    def fail(self, error: BaseException) -> None:
+        """Take `error` as the end of the stream."""
+        self.error = error
+
+
+def prepare_inputs(members: Sequence[Pending], signature: ModelSignature) -> dict[str, Array]:
+    """The inputs of all members, joined along the batch axis, in the shapes that the backend wants."""
+    inputs = merge([pending.request.inputs for pending in members])
+    return signature.reshape_inputs(inputs) if signature.reshapes_inputs else inputs
 
 
 def merge(requests: Sequence[Tensors]) -> dict[str, Array]:
@@ -97,6 +163,19 @@ def check_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Out
     return checked
 
 
+def check_present_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Outputs:
+    """As `check_outputs`, for a response of a decoupled model, which may leave outputs out."""
+    unknown = [name for name in outputs if name not in signature.output_datatypes]
+    if unknown:
+        expected = sorted(signature.output_datatypes)
+        raise InternalError(
+            f"model '{signature.model_name}' gave unknown outputs {unknown}, expected some of {expected}"
+        )
+    for name, array in outputs.items():
+        _check_output(name, array, signature.output_datatypes[name], signature, rows)
+    return {name: outputs[name] for name in signature.output_datatypes if name in outputs}
+
+
 def _check_output(name: str, array: Array, datatype: Datatype, signature: ModelSignature, rows: int) -> None:
     if array.dtype != datatype.dtype:
         got = BY_DTYPE.get(array.dtype)
@@ -124,7 +203,7 @@ def split(outputs: Outputs, rows: Sequence[int]) -> list[Outputs]:
     return parts
 
 
-def client_error(error: BaseException, instance_name: str) -> ServingError:
+def client_error(error: BaseException | None, instance_name: str) -> ServingError:
     """What a client is told about a failed execution: a `ServingError` as it is, anything else as an internal
     error.
     """

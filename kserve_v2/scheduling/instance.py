@@ -9,26 +9,13 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
-from typing import Protocol
 
-from kserve_v2.backend import AsyncInstance, Instance, Model, Placement
-from kserve_v2.errors import ErrorCode, ServingError
-from kserve_v2.scheduling.batch import BatchRun
+from kserve_v2.backend import AnyInstance, Model, Placement
 from kserve_v2.scheduling.queue import RequestQueue
+from kserve_v2.scheduling.runners import Deliver, runner
 from kserve_v2.signature import ModelSignature
 
 logger = logging.getLogger(__name__)
-
-Deliver = Callable[[Placement, list[BatchRun]], None]
-"""Hands finished runs to the scheduler. Called on the instance's thread."""
-
-
-class Runner(Protocol):
-    """How one kind of instance is driven, on the instance's thread."""
-
-    def run(self) -> None:
-        """Execute batches until the queue is closed and empty."""
-        ...
 
 
 class InstanceThread:
@@ -81,7 +68,7 @@ class InstanceThread:
             self._close(instance)
             self._on_loop(self._resolve, self._stopped, None)
 
-    def _close(self, instance: Instance | AsyncInstance) -> None:
+    def _close(self, instance: AnyInstance) -> None:
         try:
             instance.close()
         except Exception:
@@ -100,106 +87,3 @@ class InstanceThread:
             future.set_result(None)
         else:
             future.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
-
-
-def runner(instance: Instance | AsyncInstance, thread: InstanceThread) -> Runner:
-    """The way to drive `instance`."""
-    return (
-        AsyncRunner(instance, thread) if isinstance(instance, AsyncInstance) else SyncRunner(instance, thread)
-    )
-
-
-class SyncRunner:
-    """One batch at a time, on the instance's own thread."""
-
-    def __init__(self, instance: Instance, thread: InstanceThread) -> None:
-        self._instance = instance
-        self._thread = thread
-
-    def run(self) -> None:
-        """See `Runner.run`."""
-        thread = self._thread
-        while (batch := thread.queue.take()) is not None:
-            run = self._execute(BatchRun(batch, thread.signature))
-            # One bad request must not fail those that it happened to share a batch with: each is tried again
-            # on its own.
-            retry = run.error is not None and len(run.members) > 1
-            runs = [self._execute(single) for single in run.alone()] if retry else [run]
-            thread.deliver(thread.placement, runs)
-            # Without this, the last batch's tensors stay alive for as long as the instance is idle.
-            del batch, run, runs
-
-    def _execute(self, run: BatchRun) -> BatchRun:
-        try:
-            run.finish(self._instance.execute(run.merged()))
-        except BaseException as error:  # noqa: BLE001 - even SystemExit in a model is this batch's failure alone
-            run.fail(error)
-            log_failure(error, run, self._thread.placement)
-        return run
-
-
-class AsyncRunner:
-    """Up to `max_concurrency` batches at a time on an event loop of the instance's own.
-
-    The instance's thread runs that loop; a second one blocks on the queue for it.
-    """
-
-    def __init__(self, instance: AsyncInstance, thread: InstanceThread) -> None:
-        self._instance = instance
-        self._thread = thread
-        self._free = threading.Semaphore(instance.max_concurrency)
-
-    def run(self) -> None:
-        """See `Runner.run`."""
-        asyncio.run(self._main())
-
-    async def _main(self) -> None:
-        loop = asyncio.get_running_loop()
-        exhausted = asyncio.Event()
-        running: set[asyncio.Task[None]] = set()
-
-        def start(run: BatchRun) -> None:
-            task = loop.create_task(self._serve(run))
-            running.add(task)
-            task.add_done_callback(running.discard)
-
-        def pull() -> None:
-            while self._free.acquire() and (batch := self._thread.queue.take()) is not None:
-                loop.call_soon_threadsafe(start, BatchRun(batch, self._thread.signature))
-                del batch
-            loop.call_soon_threadsafe(exhausted.set)
-
-        threading.Thread(target=pull, name=f"{self._thread.placement.name}-pull", daemon=True).start()
-        await exhausted.wait()
-        await asyncio.gather(*running)
-
-    async def _serve(self, run: BatchRun) -> None:
-        try:
-            await self._execute(run)
-            retry = run.error is not None and len(run.members) > 1
-            runs = run.alone() if retry else [run]
-            if retry:
-                await asyncio.gather(*(self._execute(single) for single in runs))
-        finally:
-            self._free.release()
-        self._thread.deliver(self._thread.placement, runs)
-
-    async def _execute(self, run: BatchRun) -> None:
-        try:
-            run.finish(await self._instance.execute_async(run.merged()))
-        except BaseException as error:  # noqa: BLE001 - as in SyncRunner
-            run.fail(error)
-            log_failure(error, run, self._thread.placement)
-
-
-def log_failure(error: BaseException, run: BatchRun, placement: Placement) -> None:
-    """Log a failure that is not the client's, once, with its traceback. One that will be retried is not final
-    yet.
-    """
-    clients_fault = isinstance(error, ServingError) and error.code is not ErrorCode.INTERNAL
-    if len(run.members) > 1 or clients_fault:
-        return
-    request_id = run.members[0].request.id
-    logger.error(
-        "execution failed in %s", placement.name, exc_info=error, extra={"request_id": request_id or None}
-    )

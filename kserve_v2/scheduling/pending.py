@@ -1,9 +1,16 @@
 """A request on its way through a scheduler."""
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Hashable
+from concurrent.futures import Future
 
+from kserve_v2.datatypes import Array
+from kserve_v2.errors import ServingError
 from kserve_v2.messages import InferRequest, InferResponse
+
+Outputs = dict[str, Array]
 
 
 class Pending:
@@ -13,23 +20,85 @@ class Pending:
     the request. Compared by identity: two equal requests are two requests.
     """
 
-    __slots__ = ("enqueued_ns", "future", "key", "request", "rows")
+    __slots__ = ("enqueued_ns", "future", "key", "request", "rows", "timer")
 
-    def __init__(
-        self,
-        request: InferRequest,
-        rows: int,
-        key: Hashable,
-        future: asyncio.Future[InferResponse],
-        enqueued_ns: int,
-    ) -> None:
+    def __init__(self, request: InferRequest, key: Hashable, future: asyncio.Future[InferResponse]) -> None:
         self.request = request
-        self.rows = rows
+        self.rows = request.rows
         self.key = key
         self.future = future
-        self.enqueued_ns = enqueued_ns
+        self.enqueued_ns = time.monotonic_ns()
+        self.timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
-        return (
-            f"<Pending id={self.request.id!r} rows={self.rows} key={self.key!r} {self.future._state.lower()}>"
-        )
+        state = self.future._state.lower()
+        return f"<{type(self).__name__} id={self.request.id!r} rows={self.rows} key={self.key!r} {state}>"
+
+    def fail(self, error: ServingError) -> None:
+        """Take an error as the outcome, unless there is one already: the caller may have left."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class PendingStream(Pending):
+    """A queued request with any number of responses, and the channel that they come through.
+
+    The channel holds one response: whoever produces them waits until the last one was taken, so a slow
+    reader slows the model down and memory stays bounded. The instance's thread calls `put`; all else happens
+    on the event loop.
+    """
+
+    __slots__ = ("_ended", "_error", "_left", "_loop", "_responses", "_wake")
+
+    def __init__(self, request: InferRequest, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(request, None, loop.create_future())
+        self._loop = loop
+        self._responses: deque[tuple[Outputs, Future[bool]]] = deque()
+        self._wake = asyncio.Event()
+        self._error: ServingError | None = None
+        self._ended = False
+        self._left = False
+
+    def put(self, outputs: Outputs) -> Future[bool]:
+        """Hand over one response. The future is done when it was taken, with True, or when nobody will take
+        it, with False: then the model has to stop.
+        """
+        taken: Future[bool] = Future()
+        self._loop.call_soon_threadsafe(self._add, outputs, taken)
+        return taken
+
+    def _add(self, outputs: Outputs, taken: Future[bool]) -> None:
+        if self._left:
+            taken.set_result(False)
+        else:
+            self._responses.append((outputs, taken))
+            self._wake.set()
+
+    def fail(self, error: ServingError) -> None:
+        """Raise `error` after the responses that are there already."""
+        self._error = error
+        self.end()
+
+    def end(self) -> None:
+        """There are no more responses."""
+        self._ended = True
+        self._wake.set()
+
+    def leave(self) -> None:
+        """The caller takes no more responses."""
+        self._left = True
+        while self._responses:
+            self._responses.popleft()[1].set_result(False)
+
+    async def next(self) -> Outputs | None:
+        """The next response, None after the last. Raises the error that ended the stream."""
+        while not self._responses:
+            if self._error is not None:
+                raise self._error
+            if self._ended:
+                return None
+            self._wake.clear()
+            await self._wake.wait()
+        outputs, taken = self._responses.popleft()
+        taken.set_result(True)
+        return outputs

@@ -44,9 +44,9 @@ class InstanceThread:
     def execute(self, tensors: Tensors) -> Tensors:
         """One execution, whichever kind of instance this is."""
         if isinstance(self.instance, AsyncInstance):
-            result: Tensors = self.call(asyncio.run, self.instance.execute_async(tensors))
+            result: Tensors = self.call(asyncio.run, self.instance.execute_async(tensors, []))
         else:
-            result = self.call(self.instance.execute, tensors)
+            result = self.call(self.instance.execute, tensors, [])
         return result
 
     def close(self) -> None:

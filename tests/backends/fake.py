@@ -8,7 +8,7 @@ instance's thread: it may block or raise.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from kserve_v2_backends.completion import (
@@ -20,7 +20,7 @@ from kserve_v2_backends.completion import (
 
 from kserve_v2.backend import Instance, ModelConfig, ModelSource, Placement
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.messages import Tensors
+from kserve_v2.messages import InferRequest, Tensors
 
 OnExecute = Callable[[Tensors], None]
 
@@ -90,7 +90,7 @@ class FakeInstance:
         self.placement = placement
         self._thread = threading.get_ident()
 
-    def execute(self, tensors: Tensors) -> Tensors:
+    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         assert threading.get_ident() == self._thread, "an instance belongs to one thread"
         for name, array in tensors.items():
             assert array.flags.c_contiguous, f"{name} is not C-contiguous"

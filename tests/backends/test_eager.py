@@ -432,7 +432,7 @@ class Model:
         assert instance.max_concurrency == 3
 
         async def run() -> list[Any]:
-            calls = (instance.execute_async(floats(value)) for value in (1, -1, 2))
+            calls = (instance.execute_async(floats(value), []) for value in (1, -1, 2))
             return await asyncio.gather(*calls, return_exceptions=True)
 
         first, failed, last = served.call(asyncio.run, run())

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -30,7 +30,7 @@ class TextModel:
     def instance(self, placement: Placement) -> Instance:
         return self
 
-    def execute(self, tensors: Tensors) -> Tensors:
+    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         self.backend.entered.set()
         assert self.backend.execution_gate.wait(30)
         answer = np.empty(1, dtype=np.object_)

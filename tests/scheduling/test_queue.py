@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -30,29 +31,21 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     made.close()
 
 
-class Requests:
+def pending(loop: asyncio.AbstractEventLoop, name: str, rows: int = 1, key: Hashable = "") -> Pending:
+    return Pending(InferRequest("m", {}, id=name, rows=rows), key, loop.create_future())
+
+
+Requests = Callable[..., Pending]
+
+
+@pytest.fixture
+def request_(loop: asyncio.AbstractEventLoop) -> Requests:
     """Makes queue entries."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
-        self._loop = loop
-        self._clock = clock
-
-    def __call__(self, name: str, rows: int = 1, key: str = "") -> Pending:
-        return Pending(InferRequest("m", {}, id=name), rows, key, self._loop.create_future(), self._clock())
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def request_(loop: asyncio.AbstractEventLoop, clock: Clock) -> Requests:
-    return Requests(loop, clock)
+    return partial(pending, loop)
 
 
 def ids(members: list[Pending]) -> list[str]:
-    return [pending.request.id for pending in members]
+    return [entry.request.id for entry in members]
 
 
 def test_requests_leave_in_the_order_of_their_arrival(request_: Requests) -> None:
@@ -75,8 +68,8 @@ def test_a_full_queue_refuses_and_takes_again_when_there_is_room(request_: Reque
 def test_a_discarded_request_never_runs_and_a_taken_one_cannot_be_discarded(request_: Requests) -> None:
     queue = RequestQueue(BatchRules(max_rows=8))
     first, second, third = map(request_, "abc")
-    for pending in (first, second, third):
-        queue.put(pending)
+    for entry in (first, second, third):
+        queue.put(entry)
     assert queue.discard(second)
     assert not queue.discard(second)
     batch = queue.take()
@@ -198,27 +191,24 @@ def everything(queue: RequestQueue) -> list[str]:
 def test_every_request_is_taken_or_discarded_and_never_both(loop: asyncio.AbstractEventLoop) -> None:
     """Four instances against a loop that puts and discards: each request has one fate."""
     queue = RequestQueue(BatchRules(max_rows=5, preferred_rows=frozenset({3}), max_delay_ns=50_000))
-    made = [
-        Pending(InferRequest("m", {}, id=str(n)), n % 3 + 1, n % 2, loop.create_future(), 0)
-        for n in range(20_000)
-    ]
+    made = [pending(loop, str(n), n % 3 + 1, n % 2) for n in range(20_000)]
     taken: list[str] = []
     guard = threading.Lock()
 
     def instance() -> None:
         while (batch := queue.take()) is not None:
-            assert sum(pending.rows for pending in batch.members) <= 5
+            assert sum(entry.rows for entry in batch.members) <= 5
             with guard:
                 taken.extend(ids(batch.members))
 
     with ThreadPoolExecutor(4) as instances:
         running = [instances.submit(instance) for _ in range(4)]
         discarded = []
-        for number, pending in enumerate(made):
-            assert queue.put(pending)
+        for number, entry in enumerate(made):
+            assert queue.put(entry)
             if number % 7 == 0 and queue.discard(made[number - number % 3]):
                 discarded.append(made[number - number % 3].request.id)
         queue.close()
         for future in running:
             future.result()
-    assert sorted(taken + discarded, key=int) == [pending.request.id for pending in made]
+    assert sorted(taken + discarded, key=int) == [entry.request.id for entry in made]

@@ -5,7 +5,7 @@ once.
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -19,7 +19,8 @@ from kserve_v2.backend import AsyncInstance, Instance, ModelConfig, Placement
 from kserve_v2.errors import InternalError, InvalidArgumentError, ServingError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
-from kserve_v2.scheduling.scheduler import QueuePolicy, QueueScheduler
+from kserve_v2.scheduling.pool import QueuePolicy
+from kserve_v2.scheduling.scheduler import QueueScheduler
 from kserve_v2.signature import ModelSignature
 from kserve_v2.statistics import FailureReason, ModelStatistics
 
@@ -72,7 +73,7 @@ class Tagged:
     def __init__(self, model: TaggedModel) -> None:
         self.model = model
 
-    def execute(self, tensors: Tensors) -> Tensors:
+    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         return self.model.answer(tensors)
 
     def close(self) -> None:
@@ -82,7 +83,7 @@ class Tagged:
 class AsyncTagged(Tagged):
     max_concurrency = 4
 
-    async def execute_async(self, tensors: Tensors) -> Tensors:
+    async def execute_async(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         await asyncio.sleep(0)
         return self.model.answer(tensors)
 
@@ -100,13 +101,13 @@ async def scheduled(
     scheduler = QueueScheduler(SIGNATURE, 1, model, placements, rules, policy, ModelStatistics())
     if open_gate:
         model.gate.set()
-    await scheduler.start()
+    await scheduler.pool.start()
     try:
         yield scheduler
     finally:
         model.gate.set()
-        await scheduler.drain()
-        await scheduler.stop()
+        await scheduler.pool.drain()
+        await scheduler.pool.stop()
         assert model.instances == 0
 
 
@@ -120,7 +121,8 @@ def ask(
 
 
 async def _infer(scheduler: QueueScheduler, request: InferRequest) -> InferResponse:
-    return await scheduler.infer(request, *SIGNATURE.check(request))
+    request.rows, key = SIGNATURE.check(request)
+    return await scheduler.infer(request, key)
 
 
 async def blocked(
@@ -134,12 +136,12 @@ async def blocked(
 
 async def queued(scheduler: QueueScheduler, depth: int) -> None:
     """Give the tasks their turn until `depth` requests wait."""
-    while scheduler.depth != depth:  # noqa: ASYNC110 - the tasks that change it signal nobody
+    while scheduler.pool.depth != depth:  # noqa: ASYNC110 - the tasks that change it signal nobody
         await asyncio.sleep(0)
 
 
 def statistics(scheduler: QueueScheduler) -> ModelStatistics:
-    return scheduler._statistics
+    return scheduler.pool.statistics
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
@@ -232,7 +234,7 @@ def test_a_cancelled_request_that_waits_never_runs() -> None:
             left.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await left
-            assert scheduler.depth == 1
+            assert scheduler.pool.depth == 1
             model.gate.set()
             await running
             await stays
@@ -287,7 +289,7 @@ def test_a_delayed_request_is_executed_after_those_in_time() -> None:
             for tag, task in ((1, late), (2, in_time)):
                 task.add_done_callback(lambda _, tag=tag: order.append(tag))
             await queued(scheduler, 2)
-            while not scheduler._queue._postponed:  # noqa: ASYNC110
+            while not scheduler.pool._queue._postponed:  # noqa: ASYNC110
                 await asyncio.sleep(0)
             model.gate.set()
             await asyncio.gather(running, late, in_time)
@@ -310,7 +312,7 @@ def test_a_failing_instance_fails_the_start_and_closes_the_others() -> None:
             SIGNATURE, 1, model, placements, ONE_AT_A_TIME, QueuePolicy(), ModelStatistics()
         )
         with pytest.raises(RuntimeError, match="no memory"):
-            await scheduler.start()
+            await scheduler.pool.start()
         assert model.instances == 0
 
     run(main)
@@ -324,7 +326,7 @@ def test_an_async_instance_runs_batches_at_the_same_time() -> None:
             barrier = asyncio.Barrier(4)
 
             class Attendee(AsyncTagged):
-                async def execute_async(self, tensors: Tensors) -> Tensors:
+                async def execute_async(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
                     await barrier.wait()
                     return self.model.answer(tensors)
 
@@ -346,7 +348,7 @@ def test_abandoned_requests_get_an_answer() -> None:
             running = await blocked(model, scheduler)
             waiting = ask(scheduler, 1)
             await queued(scheduler, 1)
-            scheduler.abandon()
+            scheduler.pool.abandon()
             with pytest.raises(UnavailableError, match="Server exiting"):
                 await waiting
             model.gate.set()

@@ -1,0 +1,157 @@
+"""The instances of a handler model: one kind for each way in which a handler can be called."""
+
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kserve_v2.backend import AnyInstance, ModelConfig, Placement, ThreadBudget
+from kserve_v2.datatypes import BY_CONFIG_ENUM, BYTES
+from kserve_v2.errors import InternalError, ServingError
+from kserve_v2.messages import InferRequest, Tensors
+
+from .eager_declaration import Declaration
+from .eager_outputs import convert_outputs
+from .error_text import describe
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a handler's `load` is told.
+
+    `path`: the version's directory, where weights lie beside the handler. `model_path`: the model's
+    directory. `device`: `cpu` or `cuda:N`. `parameters`: the configuration's, as strings.
+    """
+
+    name: str
+    version: int
+    path: Path
+    model_path: Path
+    device: str
+    parameters: Mapping[str, str]
+    logger: logging.Logger
+    placement: Placement
+    threads: ThreadBudget
+
+
+class Handler:
+    """One loaded object of a handler's class, and the conversions around its calls."""
+
+    def __init__(self, declaration: Declaration, config: ModelConfig, context: Context) -> None:
+        self._outputs = {output.name: BY_CONFIG_ENUM[output.data_type] for output in config.output}
+        self._as_torch = declaration.tensors == "torch"
+        self._device = context.device
+        self._takes_requests = declaration.takes_requests
+        self.model: Any = declaration.handler()
+        if hasattr(self.model, "load"):
+            self.model.load(context)
+
+    def call(self, tensors: Tensors, requests: Sequence[InferRequest] | InferRequest) -> Any:
+        """Call the handler; what comes back depends on its kind."""
+        arguments = self._arguments(tensors)
+        return self.model(arguments, requests) if self._takes_requests else self.model(arguments)
+
+    def _arguments(self, tensors: Tensors) -> dict[str, Any]:
+        """The inputs as the handler wants them."""
+        if not self._as_torch:
+            return dict(tensors)
+        import torch  # noqa: PLC0415 - only where the handler uses torch
+
+        from .torch_tensors import to_torch  # noqa: PLC0415
+
+        device = torch.device(self._device)
+        return {
+            name: array if array.dtype == BYTES.dtype else to_torch(array, device)
+            for name, array in tensors.items()
+        }
+
+    def results(self, returned: object, *, partial: bool = False) -> Tensors:
+        """The handler's answer as arrays; a `partial` one may leave outputs out.
+
+        Raises InternalError where it is not what the configuration says.
+        """
+        return convert_outputs(returned, self._outputs, partial=partial)
+
+    def close(self) -> None:
+        """Let the handler give back what it holds."""
+        if hasattr(self.model, "close"):
+            self.model.close()
+
+
+class _HandlerInstance:
+    """What all kinds have in common."""
+
+    def __init__(self, handler: Handler, declaration: Declaration, *, owns_handler: bool) -> None:
+        self.max_concurrency = declaration.max_concurrency
+        self._handler = handler
+        self._owns_handler = owns_handler
+
+    def close(self) -> None:
+        """Close the handler unless it is shared."""
+        if self._owns_handler:
+            self._handler.close()
+        del self._handler
+
+
+class EagerInstance(_HandlerInstance):
+    """Calls a handler."""
+
+    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
+        """See `Instance.execute`."""
+        with _handler_errors():
+            return self._handler.results(self._handler.call(tensors, requests))
+
+
+class AsyncEagerInstance(_HandlerInstance):
+    """Calls an async handler, several batches at the same time."""
+
+    async def execute_async(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
+        """See `AsyncInstance.execute_async`."""
+        with _handler_errors():
+            return self._handler.results(await self._handler.call(tensors, requests))
+
+
+class StreamEagerInstance(_HandlerInstance):
+    """Iterates over a generator handler."""
+
+    def stream(self, tensors: Tensors, request: InferRequest) -> Iterator[Tensors]:
+        """See `StreamInstance.stream`."""
+        with _handler_errors():
+            for returned in self._handler.call(tensors, request):
+                yield self._handler.results(returned, partial=True)
+
+
+class AsyncStreamEagerInstance(_HandlerInstance):
+    """Iterates over an async generator handler, several at the same time."""
+
+    async def stream_async(self, tensors: Tensors, request: InferRequest) -> AsyncIterator[Tensors]:
+        """See `AsyncStreamInstance.stream_async`."""
+        with _handler_errors():
+            async with aclosing(self._handler.call(tensors, request)) as responses:
+                async for returned in responses:
+                    yield self._handler.results(returned, partial=True)
+
+
+def make_instance(handler: Handler, declaration: Declaration, *, owns_handler: bool) -> AnyInstance:
+    """The kind of instance that the handler's `__call__` asks for."""
+    kind: type[AsyncStreamEagerInstance | StreamEagerInstance | AsyncEagerInstance | EagerInstance]
+    if declaration.generator:
+        kind = AsyncStreamEagerInstance if declaration.asynchronous else StreamEagerInstance
+    else:
+        kind = AsyncEagerInstance if declaration.asynchronous else EagerInstance
+    return kind(handler, declaration, owns_handler=owns_handler)
+
+
+@contextmanager
+def _handler_errors() -> Iterator[None]:
+    """Errors meant for the client pass; anything else that a handler raises is the server's fault, without
+    its paths.
+    """
+    try:
+        yield
+    except ServingError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise InternalError(f"the handler failed: {describe(error)}") from error

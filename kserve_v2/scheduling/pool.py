@@ -1,0 +1,151 @@
+"""The instances of one model version and the queue that they pull from: what its scheduler works with."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kserve_v2.backend import Model, Placement
+from kserve_v2.errors import InvalidArgumentError, UnavailableError
+from kserve_v2.messages import InferRequest
+from kserve_v2.scheduling.instance import InstanceThread
+from kserve_v2.scheduling.pending import Pending
+from kserve_v2.scheduling.policy import BatchRules
+from kserve_v2.scheduling.queue import RequestQueue
+from kserve_v2.scheduling.runners import Deliver
+from kserve_v2.signature import ModelSignature, request_prefix
+from kserve_v2.statistics import FailureReason, ModelStatistics
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePolicy:
+    """Limits of a model's queue, with the meaning of Triton's `default_queue_policy`.
+
+    `max_size`: most requests that may wait, 0 for no limit. `timeout_us`: how long one may wait, 0 for ever.
+    `reject`: what happens then, an error or a place behind all others. `allow_override`: a request may ask
+    for a shorter time.
+    """
+
+    max_size: int = 0
+    timeout_us: int = 0
+    reject: bool = True
+    allow_override: bool = False
+
+    def timeout_for(self, request: InferRequest) -> int:
+        """Microseconds that this request may wait, 0 for ever. A request can shorten the model's time-out
+        only.
+        """
+        wanted = request.parameters.get("timeout")
+        if not (self.timeout_us and self.allow_override and wanted):
+            return self.timeout_us
+        if not isinstance(wanted, int) or wanted < 0:
+            raise InvalidArgumentError(
+                f"request parameter 'timeout' must be microseconds >= 0, got {wanted!r}"
+            )
+        return min(self.timeout_us, wanted)
+
+
+class InstancePool:
+    """Lives on the event loop that made it; statistics and futures are touched there alone."""
+
+    def __init__(
+        self,
+        signature: ModelSignature,
+        model: Model,
+        placements: Sequence[Placement],
+        rules: BatchRules,
+        policy: QueuePolicy,
+        statistics: ModelStatistics,
+        deliver: Deliver,
+    ) -> None:
+        """`deliver` is called with finished executions, on the event loop."""
+        self.statistics = statistics
+        self._policy = policy
+        self._queue = RequestQueue(rules, policy.max_size)
+        self._loop = asyncio.get_running_loop()
+        self._deliver = deliver
+        self._instances = [
+            InstanceThread(placement, model, self._queue, signature, self._deliver_from_thread)
+            for placement in placements
+        ]
+        self._in_flight = 0
+        self._drained = asyncio.Event()
+        self._drained.set()
+
+    def __repr__(self) -> str:
+        return f"<InstancePool {self._queue!r} in_flight={self._in_flight} {self._instances!r}>"
+
+    @property
+    def depth(self) -> int:
+        """Requests that wait for an instance."""
+        return len(self._queue)
+
+    async def start(self) -> None:
+        """Make the instances. Raises what the first failing one raised, after the others are closed again."""
+        results = await asyncio.gather(
+            *(instance.start() for instance in self._instances), return_exceptions=True
+        )
+        failures = [result for result in results if isinstance(result, BaseException)]
+        if failures:
+            await self.stop()
+            raise failures[0]
+
+    def admit(self, pending: Pending) -> None:
+        """Queue a request. Whoever does this calls `release` when it is over, however it ended.
+
+        Raises UnavailableError if the queue is full.
+        """
+        timeout_us = self._policy.timeout_for(pending.request) if self._policy.timeout_us else 0
+        if not self._queue.put(pending):
+            self.statistics.record_failure(FailureReason.REJECTED, 0)
+            prefix = request_prefix(pending.request.id)
+            raise UnavailableError(f"{prefix}Exceeds maximum queue size")
+        if timeout_us:
+            pending.timer = self._loop.call_later(timeout_us / 1e6, self._expire, pending)
+        self._in_flight += 1
+        self._drained.clear()
+
+    def give_up(self, pending: Pending) -> None:
+        """The caller has left: if the request still waits, it never runs; if it runs, the model is told."""
+        pending.request.cancelled = True
+        if self._queue.discard(pending):
+            self.record_failure(pending, FailureReason.CANCELED)
+
+    def release(self, pending: Pending) -> None:
+        """The request is over."""
+        if pending.timer is not None:
+            pending.timer.cancel()
+        self._in_flight -= 1
+        if not self._in_flight:
+            self._drained.set()
+
+    def record_failure(self, pending: Pending, reason: FailureReason) -> None:
+        """Count a request that ended without an answer."""
+        self.statistics.record_failure(reason, time.monotonic_ns() - pending.enqueued_ns)
+
+    def _expire(self, pending: Pending) -> None:
+        if not self._policy.reject:
+            self._queue.postpone(pending)
+        elif self._queue.discard(pending):
+            self.record_failure(pending, FailureReason.REJECTED)
+            pending.fail(UnavailableError("Request timeout expired"))
+
+    def _deliver_from_thread(self, *arguments: object) -> None:
+        # A closed loop means that the process is exiting without us.
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._deliver, *arguments)
+
+    async def drain(self) -> None:
+        """Wait until no request is under way."""
+        await self._drained.wait()
+
+    def abandon(self) -> None:
+        """Fail what still waits, for a shutdown whose time is up."""
+        for pending in self._queue.abandon():
+            self.record_failure(pending, FailureReason.CANCELED)
+            pending.fail(UnavailableError("Server exiting: the request was not executed"))
+
+    async def stop(self) -> None:
+        """Take no more requests, execute what waits, and close the instances."""
+        self._queue.close()
+        await asyncio.gather(*(instance.stopped() for instance in self._instances))

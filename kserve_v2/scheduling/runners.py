@@ -1,0 +1,236 @@
+"""How each kind of instance is driven, on the instance's own thread: take, execute, deliver."""
+
+import asyncio
+import logging
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from typing import Any, Protocol
+
+from kserve_v2.backend import (
+    AnyInstance,
+    AsyncInstance,
+    AsyncStreamInstance,
+    Instance,
+    Placement,
+    StreamInstance,
+)
+from kserve_v2.errors import ErrorCode, ServingError
+from kserve_v2.scheduling.batch import BatchRun, StreamRun
+from kserve_v2.scheduling.queue import Batch, RequestQueue
+from kserve_v2.signature import ModelSignature
+
+logger = logging.getLogger(__name__)
+
+Deliver = Callable[..., None]
+"""Hands a placement and its finished runs to the scheduler: a list of BatchRun, or one StreamRun."""
+
+
+class Surroundings(Protocol):
+    """What a runner needs to know of the thread that it runs on."""
+
+    placement: Placement
+    queue: RequestQueue
+    signature: ModelSignature
+    deliver: Deliver
+
+
+class Runner(Protocol):
+    """Drives one instance."""
+
+    def run(self) -> None:
+        """Execute batches until the queue is closed and empty."""
+        ...
+
+
+def runner(instance: AnyInstance, thread: Surroundings) -> Runner:
+    """The way to drive `instance`."""
+    if isinstance(instance, AsyncStreamInstance):
+        return AsyncStreamRunner(instance, thread)
+    if isinstance(instance, StreamInstance):
+        return StreamRunner(instance, thread)
+    if isinstance(instance, AsyncInstance):
+        return AsyncRunner(instance, thread)
+    return SyncRunner(instance, thread)
+
+
+class SyncRunner:
+    """One batch at a time, on the instance's own thread."""
+
+    def __init__(self, instance: Instance, thread: Surroundings) -> None:
+        self._instance = instance
+        self._thread = thread
+
+    def run(self) -> None:
+        """See `Runner.run`."""
+        thread = self._thread
+        while (batch := thread.queue.take()) is not None:
+            run = self._execute(BatchRun(batch, thread.signature))
+            # One bad request must not fail those that it happened to share a batch with: each is tried again
+            # on its own.
+            runs = [self._execute(single) for single in run.alone()] if run.to_be_retried else [run]
+            thread.deliver(thread.placement, runs)
+            # Without this, the last batch's tensors stay alive for as long as the instance is idle.
+            del batch, run, runs
+
+    def _execute(self, run: BatchRun) -> BatchRun:
+        try:
+            run.finish(self._instance.execute(run.merged(), run.requests))
+        except BaseException as error:  # noqa: BLE001 - even SystemExit in a model is this batch's failure alone
+            run.fail(error)
+            log_failure(error, run.requests[0].id, self._thread.placement, final=not run.to_be_retried)
+        return run
+
+
+class StreamRunner:
+    """One stream at a time, on the instance's own thread."""
+
+    def __init__(self, instance: StreamInstance, thread: Surroundings) -> None:
+        self._instance = instance
+        self._thread = thread
+
+    def run(self) -> None:
+        """See `Runner.run`."""
+        thread = self._thread
+        while (batch := thread.queue.take()) is not None:
+            run = StreamRun(batch, thread.signature)
+            self._execute(run)
+            thread.deliver(thread.placement, run)
+            del batch, run
+
+    def _execute(self, run: StreamRun) -> None:
+        try:
+            responses = self._instance.stream(run.merged(), run.request)
+            try:
+                self._hand_over(responses, run)
+            finally:
+                _close(responses)
+        except BaseException as error:  # noqa: BLE001 - as in SyncRunner
+            run.fail(error)
+            log_failure(error, run.request.id, self._thread.placement)
+
+    def _hand_over(self, responses: Iterator[Any], run: StreamRun) -> None:
+        while not run.request.cancelled:
+            run.begin_step()
+            outputs = next(responses, None)
+            if outputs is None:
+                run.finish()
+                return
+            if not run.pending.put(run.checked(outputs)).result():
+                return
+
+
+def _close(responses: Iterator[Any]) -> None:
+    # An iterator that is no generator has nothing to close.
+    close = getattr(responses, "close", None)
+    if close is not None:
+        close()
+
+
+class LoopRunner(ABC):
+    """Several executions at the same time, on an event loop of the instance's own.
+
+    The instance's thread runs that loop; a second one blocks on the queue for it.
+    """
+
+    def __init__(self, thread: Surroundings, max_concurrency: int) -> None:
+        self._thread = thread
+        self._free = threading.Semaphore(max_concurrency)
+
+    @abstractmethod
+    async def serve(self, batch: Batch) -> None:
+        """Execute one batch and deliver it."""
+
+    def run(self) -> None:
+        """See `Runner.run`."""
+        asyncio.run(self._main())
+
+    async def _main(self) -> None:
+        loop = asyncio.get_running_loop()
+        exhausted = asyncio.Event()
+        running: set[asyncio.Task[None]] = set()
+
+        def start(batch: Batch) -> None:
+            task = loop.create_task(self.serve(batch))
+            running.add(task)
+            task.add_done_callback(ended)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            running.discard(task)
+            self._free.release()
+
+        def pull() -> None:
+            while self._free.acquire() and (batch := self._thread.queue.take()) is not None:
+                loop.call_soon_threadsafe(start, batch)
+                del batch
+            loop.call_soon_threadsafe(exhausted.set)
+
+        threading.Thread(target=pull, name=f"{self._thread.placement.name}-pull", daemon=True).start()
+        await exhausted.wait()
+        await asyncio.gather(*running)
+
+
+class AsyncRunner(LoopRunner):
+    """Batches of an async instance."""
+
+    def __init__(self, instance: AsyncInstance, thread: Surroundings) -> None:
+        super().__init__(thread, instance.max_concurrency)
+        self._instance = instance
+
+    async def serve(self, batch: Batch) -> None:
+        """See `LoopRunner.serve`."""
+        run = await self._execute(BatchRun(batch, self._thread.signature))
+        runs = [run]
+        if run.to_be_retried:
+            runs = await asyncio.gather(*(self._execute(single) for single in run.alone()))
+        self._thread.deliver(self._thread.placement, runs)
+
+    async def _execute(self, run: BatchRun) -> BatchRun:
+        try:
+            run.finish(await self._instance.execute_async(run.merged(), run.requests))
+        except BaseException as error:  # noqa: BLE001 - as in SyncRunner
+            run.fail(error)
+            log_failure(error, run.requests[0].id, self._thread.placement, final=not run.to_be_retried)
+        return run
+
+
+class AsyncStreamRunner(LoopRunner):
+    """Streams of an async instance."""
+
+    def __init__(self, instance: AsyncStreamInstance, thread: Surroundings) -> None:
+        super().__init__(thread, instance.max_concurrency)
+        self._instance = instance
+
+    async def serve(self, batch: Batch) -> None:
+        """See `LoopRunner.serve`."""
+        run = StreamRun(batch, self._thread.signature)
+        try:
+            responses = self._instance.stream_async(run.merged(), run.request)
+            try:
+                await self._hand_over(responses, run)
+            finally:
+                with suppress(AttributeError):  # an iterator that is no generator
+                    await responses.aclose()  # type: ignore[attr-defined]
+        except BaseException as error:  # noqa: BLE001 - as in SyncRunner
+            run.fail(error)
+            log_failure(error, run.request.id, self._thread.placement)
+        self._thread.deliver(self._thread.placement, run)
+
+    async def _hand_over(self, responses: AsyncIterator[Any], run: StreamRun) -> None:
+        while not run.request.cancelled:
+            run.begin_step()
+            outputs = await anext(responses, None)
+            if outputs is None:
+                run.finish()
+                return
+            if not await asyncio.wrap_future(run.pending.put(run.checked(outputs))):
+                return
+
+
+def log_failure(error: BaseException, request_id: str, placement: Placement, *, final: bool = True) -> None:
+    """Log a failure that is not the client's, with its traceback. One that will be retried is not final yet."""
+    clients_fault = isinstance(error, ServingError) and error.code is not ErrorCode.INTERNAL
+    if final and not clients_fault:
+        extra = {"request_id": request_id or None}
+        logger.error("execution failed in %s", placement.name, exc_info=error, extra=extra)
