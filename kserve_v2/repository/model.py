@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Hashable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,7 @@ class LoadedModel:
         self.statistics = ModelStatistics()
         self.labels = labels
         self._model = model
+        self.batched = prepared.config.max_batch_size > 0
         self.decoupled = prepared.config.model_transaction_policy.decoupled
         self.scheduler = self._make_scheduler(prepared)
 
@@ -75,17 +76,24 @@ class LoadedModel:
     async def infer(self, request: InferRequest) -> InferResponse:
         """Check a request against the model's signature and have it executed. Raises its error instead.
 
-        For a decoupled model that is an UnsupportedError: see `stream`.
+        For a decoupled model that is an UnsupportedError: it can only be streamed.
+        """
+        return await self.execute(request, self.check(request))
+
+    def check(self, request: InferRequest) -> Hashable:
+        """Check a request against the signature; returns the key that `execute` and `stream` want.
+
+        Raises InvalidArgumentError for a request that does not fit.
         """
         request.rows, key = self.signature.check(request)
+        return key
+
+    async def execute(self, request: InferRequest, key: Hashable) -> InferResponse:
+        """Have a checked request executed; see `Scheduler.infer`."""
         return await self.scheduler.infer(request, key)
 
-    def stream(self, request: InferRequest) -> AsyncGenerator[InferResponse, None]:
-        """The responses to a request, one if the model is not decoupled; see `Scheduler.stream`.
-
-        Raises InvalidArgumentError at once for a request that does not fit.
-        """
-        request.rows, key = self.signature.check(request)
+    def stream(self, request: InferRequest, key: Hashable) -> AsyncGenerator[InferResponse, None]:
+        """The responses to a checked request, one if the model is not decoupled; see `Scheduler.stream`."""
         return self.scheduler.stream(request, key)
 
     async def close(self, executor: Executor) -> None:

@@ -17,8 +17,10 @@ from kserve_v2.inference import InferenceService
 from kserve_v2.rest import openapi
 from kserve_v2.rest.body import read_body
 from kserve_v2.rest.codec import parse_json
+from kserve_v2.rest.endpoint import ModelEndpoint, Operation
 from kserve_v2.rest.errors import error_body, error_response, unexpected
-from kserve_v2.rest.infer import InferEndpoint
+from kserve_v2.rest.generate import Generate, GenerateStream
+from kserve_v2.rest.infer import Infer
 from kserve_v2.rest.views import index_view, model_metadata_view, server_metadata_view, statistics_view
 
 
@@ -39,7 +41,12 @@ def create_app(service: InferenceService, max_request_bytes: int) -> ASGIApp:
     _add_model_routes(app, service)
     _add_repository_routes(app, service, max_request_bytes)
     app.openapi = lambda: _schema(app)  # type: ignore[method-assign]
-    return InferEndpoint(app, service, max_request_bytes)
+    operations: dict[str, Operation] = {
+        "infer": Infer(service, max_request_bytes),
+        "generate": Generate(service),
+        "generate_stream": GenerateStream(service),
+    }
+    return ModelEndpoint(app, operations, max_request_bytes)
 
 
 def _json(value: Any, status: int = 200) -> Response:

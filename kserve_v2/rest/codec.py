@@ -50,7 +50,7 @@ ALL_BINARY = ResponseFormat(default=OutputFormat(binary=True))
 class EncodedResponse:
     """An answer's body in parts, and the length of its JSON part if binary tensors follow it (else None)."""
 
-    parts: Sequence[bytes | memoryview]
+    parts: tuple[bytes | memoryview, ...]
     header_length: int | None
 
 

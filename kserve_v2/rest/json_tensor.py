@@ -111,11 +111,12 @@ def encode_json_data(array: Array, name: str) -> Any:
     return np.ascontiguousarray(array).reshape(-1)
 
 
-def with_literals(array: Any) -> Any:
-    """`array` with NaN and the infinities as the bare literals that Python's and Triton's JSON parsers take.
+def with_literals(value: Any) -> Any:
+    """`value` with NaN and the infinities as the bare literals that Python's and Triton's JSON parsers take.
 
-    For floating point arrays only; orjson would write null for these values.
+    For floating point arrays and scalars only; orjson would write null for these values.
     """
-    if isinstance(array, np.ndarray) and array.dtype.kind == "f" and not np.isfinite(array).all():
-        return orjson.Fragment(json.dumps(array.tolist(), separators=(",", ":")).encode())
-    return array
+    floats = isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "f"
+    if floats and not np.isfinite(value).all():
+        return orjson.Fragment(json.dumps(value.tolist(), separators=(",", ":")).encode())
+    return value

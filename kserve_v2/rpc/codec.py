@@ -19,8 +19,10 @@ from kserve_v2.signature import request_prefix
 
 _CONTENTS_FIELDS = tuple(field.name for field in pb.InferTensorContents.DESCRIPTOR.fields)
 
-# Accepted on every request, with an effect on streams alone.
-_EMPTY_FINAL_RESPONSE = "triton_enable_empty_final_response"
+EMPTY_FINAL_RESPONSE = "triton_enable_empty_final_response"
+"""Accepted on every request, with an effect on streams alone: end a decoupled model's responses with a message
+of their own.
+"""
 
 
 def decode_request(message: pb.ModelInferRequest) -> tuple[InferRequest, dict[str, int]]:
@@ -111,12 +113,12 @@ def _decode_parameters(parameters: Mapping[str, pb.InferParameter]) -> dict[str,
             raise InvalidArgumentError(
                 f"invalid value type for '{name}' parameter, expected int64_param, bool_param, or string_param."
             )
-        if name == _EMPTY_FINAL_RESPONSE:
+        if name == EMPTY_FINAL_RESPONSE:
             continue
         if name.startswith("triton_"):
             raise InvalidArgumentError(
                 "parameter keys starting with 'triton_' are reserved for Triton usage. Only the following keys "
-                f"starting with 'triton_' are allowed: {_EMPTY_FINAL_RESPONSE}"
+                f"starting with 'triton_' are allowed: {EMPTY_FINAL_RESPONSE}"
             )
         decoded[name] = getattr(parameter, kind)
     return decoded

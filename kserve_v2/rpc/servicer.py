@@ -1,5 +1,7 @@
 """The RPCs of `inference.GRPCInferenceService`, as a table from name to handler."""
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -9,7 +11,8 @@ from kserve_v2.errors import InvalidArgumentError, ServingError, UnsupportedErro
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs import Access, access_log_enabled, log_access
 from kserve_v2.rpc.codec import decode_request, encode_response
-from kserve_v2.rpc.status import Context, unary
+from kserve_v2.rpc.status import Context, streaming, unary
+from kserve_v2.rpc.stream import InferStream
 from kserve_v2.rpc.views import index_view, model_metadata_view, server_metadata_view, statistics_view
 
 SERVICE_NAME = "inference.GRPCInferenceService"
@@ -32,6 +35,7 @@ class InferenceServicer:
                 "ServerMetadata": unary(self.server_metadata, pb.ServerMetadataRequest),
                 "ModelMetadata": unary(self.model_metadata, pb.ModelMetadataRequest),
                 "ModelInfer": unary(self.model_infer, pb.ModelInferRequest),
+                "ModelStreamInfer": streaming(self.model_stream_infer, pb.ModelInferRequest),
                 "ModelConfig": unary(self.model_config, pb.ModelConfigRequest),
                 "ModelStatistics": unary(self.model_statistics, pb.ModelStatisticsRequest),
                 "RepositoryIndex": unary(self.repository_index, pb.RepositoryIndexRequest),
@@ -80,11 +84,21 @@ class InferenceServicer:
     async def _infer(self, message: pb.ModelInferRequest, access: Access | None) -> pb.ModelInferResponse:
         # From here to the scheduler nothing gives way to the loop: the model cannot be unloaded in between.
         model = self._service.acquire(message.model_name, message.model_version)
+        if model.decoupled:
+            raise UnsupportedError("ModelInfer RPC doesn't support models with decoupled transaction policy")
         request, classes = decode_request(message)
         response = await model.infer(request)
         if access is not None:
             access.executed(response)
-        return encode_response(response, classes, model.labels, batched=model.signature.max_batch_size > 0)
+        return encode_response(response, classes, model.labels, batched=model.batched)
+
+    async def model_stream_infer(
+        self, requests: AsyncIterator[pb.ModelInferRequest], context: Context
+    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
+        """Answer a stream of inference requests."""
+        async with aclosing(InferStream(self._service, context).responses(requests)) as responses:
+            async for response in responses:
+                yield response
 
     async def model_config(self, request: pb.ModelConfigRequest, context: Context) -> pb.ModelConfigResponse:
         """The complete configuration of a model."""

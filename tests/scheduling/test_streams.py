@@ -241,7 +241,7 @@ def test_a_response_that_does_not_fit_is_an_error() -> None:
 
     async def main() -> None:
         async with scheduled(Wrong()) as scheduler:
-            with pytest.raises(InternalError, match="output 'i' .* has data-type FP64"):
+            with pytest.raises(InternalError, match=r"output 'i' .* has data-type FP64"):
                 await anext(ask(scheduler, 1))
             with pytest.raises(InvalidArgumentError):
                 ask(scheduler, 1.5)  # type: ignore[arg-type]

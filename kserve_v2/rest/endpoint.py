@@ -1,0 +1,122 @@
+"""The hot paths of REST: a plain ASGI callable for `infer` and its kin, which hands everything else on.
+
+Neither routing nor validation models nor a task of its own: that would take more time than most models do.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from kserve_v2.errors import RequestCancelledError, ServingError
+from kserve_v2.logs import Access, access_log_enabled, log_access
+from kserve_v2.rest.body import read_body
+from kserve_v2.rest.errors import error_response, method_not_allowed, unexpected
+from kserve_v2.rest.protocol import WAITING_TASKS
+
+
+@dataclass(slots=True)
+class Call:
+    """One request to a model, its body read. `version` is "" where the path names none.
+
+    `headers`: those of `WANTED_HEADERS` that it has. `started`: the answer's status has been sent, so an
+    error can change it no more.
+    """
+
+    model_name: str
+    version: str
+    headers: Mapping[bytes, bytes]
+    body: bytes | bytearray
+    access: Access | None
+    started: bool = False
+
+
+WANTED_HEADERS = frozenset(
+    {b"content-length", b"content-encoding", b"accept-encoding", b"inference-header-content-length"}
+)
+
+
+class Operation(Protocol):
+    """What a path does."""
+
+    async def __call__(self, call: Call, send: Send) -> None:
+        """Answer. A ServingError that is raised before `call.started` becomes the answer."""
+        ...
+
+
+def parse_target(path: str) -> tuple[str, str, str] | None:
+    """Operation, model name and version ("" if not given) of a path; None for a path of another form."""
+    if not path.startswith("/v2/models/"):
+        return None
+    parts = path.split("/")
+    if len(parts) == 5:
+        return (parts[4], parts[3], "") if parts[3] else None
+    if len(parts) == 7 and parts[4] == "versions" and parts[5].isdigit() and parts[5].isascii():
+        return (parts[6], parts[3], parts[5]) if parts[3] else None
+    return None
+
+
+class ModelEndpoint:
+    """ASGI middleware: `POST /v2/models/M[/versions/N]/OPERATION`."""
+
+    def __init__(self, app: ASGIApp, operations: Mapping[str, Operation], max_request_bytes: int) -> None:
+        """`operations` by the last part of their path. `max_request_bytes`: the largest body accepted."""
+        self._app = app
+        self._operations = operations
+        self._max_request_bytes = max_request_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; see ASGI for the arguments."""
+        target = parse_target(scope["path"]) if scope["type"] == "http" else None
+        operation = self._operations.get(target[0]) if target is not None else None
+        if target is None or operation is None:
+            await self._app(scope, receive, send)
+        elif scope["method"] != "POST":
+            await method_not_allowed("POST")(scope, receive, send)
+        else:
+            await self._answer(operation, target[1], target[2], scope, receive, send)
+
+    async def _answer(
+        self, operation: Operation, name: str, version: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Run an operation until it ends or the client leaves."""
+        waiting: set[asyncio.Task[None]] = scope.get(WAITING_TASKS, set())
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - an ASGI application runs in a task
+        access = Access("rest", name, version, status=200) if access_log_enabled() else None
+        call = Call(name, version, _wanted_headers(scope), b"", access)
+        waiting.add(task)
+        try:
+            await self._run(operation, call, receive, send)
+        except asyncio.CancelledError:
+            if task in waiting:
+                raise
+            # The transport took the task out: the client has left, and there is nobody to answer.
+            task.uncancel()
+            if access is not None:
+                access.status = RequestCancelledError.code.value.http
+        except ServingError as error:
+            if access is not None:
+                access.status = error.code.value.http
+            await error_response(error)(scope, receive, send)
+        finally:
+            waiting.discard(task)
+        if access is not None:
+            log_access(access)
+
+    async def _run(self, operation: Operation, call: Call, receive: Receive, send: Send) -> None:
+        length = call.headers.get(b"content-length")
+        announced = int(length) if length is not None else None
+        call.body = await read_body(receive, announced, self._max_request_bytes)
+        try:
+            await operation(call, send)
+        except ServingError:
+            raise
+        except Exception as error:
+            raise unexpected(error) from error
+
+
+def _wanted_headers(scope: Scope) -> dict[bytes, bytes]:
+    return {name: value for name, value in scope["headers"] if name in WANTED_HEADERS}
