@@ -5,10 +5,11 @@ import time
 from collections import deque
 from collections.abc import Hashable
 from concurrent.futures import Future
+from typing import NamedTuple
 
 from kserve_v2.datatypes import Array
 from kserve_v2.errors import ServingError
-from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
 
 Outputs = dict[str, Array]
 
@@ -40,6 +41,14 @@ class Pending:
             self.future.set_exception(error)
 
 
+class StreamResponse(NamedTuple):
+    """One response on its way from the model to the caller; `taken` tells the model when to go on."""
+
+    outputs: Outputs
+    parameters: dict[str, ParameterValue]
+    taken: Future[bool]
+
+
 class PendingStream(Pending):
     """A queued request with any number of responses, and the channel that they come through.
 
@@ -53,7 +62,7 @@ class PendingStream(Pending):
     def __init__(self, request: InferRequest, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(request, None, loop.create_future())
         self._loop = loop
-        self._responses: deque[tuple[Outputs, Future[bool]]] = deque()
+        self._responses: deque[StreamResponse] = deque()
         self._wake = asyncio.Event()
         self._error: ServingError | None = None
         self._ended = False
@@ -63,15 +72,16 @@ class PendingStream(Pending):
         """Hand over one response. The future is done when it was taken, with True, or when nobody will take
         it, with False: then the model has to stop.
         """
-        taken: Future[bool] = Future()
-        self._loop.call_soon_threadsafe(self._add, outputs, taken)
-        return taken
+        # A copy, because the model goes on to its next response while this one is sent.
+        response = StreamResponse(outputs, dict(self.request.response_parameters), Future())
+        self._loop.call_soon_threadsafe(self._add, response)
+        return response.taken
 
-    def _add(self, outputs: Outputs, taken: Future[bool]) -> None:
+    def _add(self, response: StreamResponse) -> None:
         if self._left:
-            taken.set_result(False)
+            response.taken.set_result(False)
         else:
-            self._responses.append((outputs, taken))
+            self._responses.append(response)
             self._wake.set()
 
     def fail(self, error: ServingError) -> None:
@@ -88,9 +98,9 @@ class PendingStream(Pending):
         """The caller takes no more responses."""
         self._left = True
         while self._responses:
-            self._responses.popleft()[1].set_result(False)
+            self._responses.popleft().taken.set_result(False)
 
-    async def next(self) -> Outputs | None:
+    async def next(self) -> StreamResponse | None:
         """The next response, None after the last. Raises the error that ended the stream."""
         while not self._responses:
             if self._error is not None:
@@ -99,6 +109,6 @@ class PendingStream(Pending):
                 return None
             self._wake.clear()
             await self._wake.wait()
-        outputs, taken = self._responses.popleft()
-        taken.set_result(True)
-        return outputs
+        response = self._responses.popleft()
+        response.taken.set_result(True)
+        return response

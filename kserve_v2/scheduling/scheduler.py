@@ -137,8 +137,10 @@ class StreamScheduler:
         pending = PendingStream(request, self._loop)
         self.pool.admit(pending)
         try:
-            while (outputs := await pending.next()) is not None:
-                yield response(request, outputs, self._signature, self._version)
+            while (got := await pending.next()) is not None:
+                answer = response(request, got.outputs, self._signature, self._version)
+                answer.parameters = got.parameters
+                yield answer
         except (asyncio.CancelledError, GeneratorExit):
             self.pool.give_up(pending)
             raise
