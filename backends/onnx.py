@@ -4,7 +4,7 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import onnxruntime as ort
 
@@ -75,7 +75,8 @@ class OnnxModel:
 
     def instance(self, placement: Placement) -> Instance:
         """An instance that runs the session of its device."""
-        return OnnxInstance(self._sessions[placement.device], self._config)
+        kind = OnnxInstance if placement.kind == "GPU" else OnnxCpuInstance
+        return kind(self._sessions[placement.device], self._config)
 
     def close(self) -> None:
         """Drop the sessions, and with them weights, arenas and threads."""
@@ -134,6 +135,12 @@ class OnnxInstance:
         except Exception as error:
             raise _run_error(error) from error
         return [from_ort_value(output) for output in outputs]
+
+
+class OnnxCpuInstance(OnnxInstance):
+    """An instance whose runs neither wait for a device nor depend on the thread that calls."""
+
+    movable: Literal[True] = True
 
 
 def _model_file(source: ModelSource, config: ModelConfig) -> Path:

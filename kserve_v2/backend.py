@@ -28,6 +28,7 @@ __all__ = [
     "Model",
     "ModelConfig",
     "ModelSource",
+    "MovableInstance",
     "Placement",
     "StreamInstance",
     "ThreadBudget",
@@ -149,6 +150,25 @@ class AsyncStreamInstance(Protocol):
 
     def close(self) -> None:
         """Give back what the instance holds. Called once, after the last `stream_async` has ended."""
+        ...
+
+
+@runtime_checkable
+class MovableInstance(Protocol):
+    """Optional: an `Instance` that another thread may execute while its own one sleeps.
+
+    For instances that neither block nor depend on their thread. If such a model is quick enough, requests
+    that find it idle are executed without a hand-over between threads, which would take longer than the model.
+    """
+
+    movable: Literal[True]
+
+    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
+        """See `Instance.execute`."""
+        ...
+
+    def close(self) -> None:
+        """See `Instance.close`."""
         ...
 
 

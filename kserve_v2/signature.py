@@ -54,9 +54,10 @@ class ModelSignature:
         self.outputs = {tensor.name: _tensor(tensor) for tensor in config.output}
         self.output_datatypes = {name: tensor.datatype for name, tensor in self.outputs.items()}
         self._required = frozenset(name for name, tensor in self.inputs.items() if not tensor.optional)
+        self.fixed_shapes = all(tensor.fixed for tensor in self.inputs.values())
         # Rows of such a model always fit together, so its requests need no key.
-        self._uniform = not config.max_batch_size or all(
-            tensor.fixed and not tensor.optional for tensor in self.inputs.values()
+        self._uniform = not config.max_batch_size or (
+            self.fixed_shapes and not any(tensor.optional for tensor in self.inputs.values())
         )
         self.reshapes_inputs = any(tensor.reshape is not None for tensor in self.inputs.values())
         self.reshapes_outputs = any(tensor.reshape is not None for tensor in self.outputs.values())

@@ -59,7 +59,7 @@ class LoadedModel:
         model = await loop.run_in_executor(executor, prepared.backend.load, prepared.source, prepared.config)
         try:
             loaded = cls(prepared, model, labels)
-            await loaded.scheduler.pool.start()
+            await loaded.scheduler.start()
         except BaseException:
             await loop.run_in_executor(executor, _close, model, prepared.source.name)
             raise

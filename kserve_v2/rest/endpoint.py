@@ -10,7 +10,7 @@ from typing import Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kserve_v2.errors import RequestCancelledError, ServingError
+from kserve_v2.errors import RequestCancelledError, ServingError, UnavailableError
 from kserve_v2.logs import Access, access_log_enabled, log_access
 from kserve_v2.rest.body import read_body
 from kserve_v2.rest.errors import error_response, method_not_allowed, unexpected
@@ -91,16 +91,15 @@ class ModelEndpoint:
         try:
             await self._run(operation, call, receive, send)
         except asyncio.CancelledError:
-            if task in waiting:
-                raise
-            # The transport took the task out: the client has left, and there is nobody to answer.
             task.uncancel()
-            if access is not None:
-                access.status = RequestCancelledError.code.value.http
+            # The transport takes the task out when the client has left: then there is nobody to answer.
+            left = task not in waiting
+            error: ServingError = RequestCancelledError("the client left") if left else UnavailableError(
+                "Server exiting: the request was not finished in time"
+            )  # fmt: skip
+            await _fail(error, call, None if left else send, scope, receive)
         except ServingError as error:
-            if access is not None:
-                access.status = error.code.value.http
-            await error_response(error)(scope, receive, send)
+            await _fail(error, call, send, scope, receive)
         finally:
             waiting.discard(task)
         if access is not None:
@@ -116,6 +115,14 @@ class ModelEndpoint:
             raise
         except Exception as error:
             raise unexpected(error) from error
+
+
+async def _fail(error: ServingError, call: Call, send: Send | None, scope: Scope, receive: Receive) -> None:
+    """Note how a call failed, and answer with the error if that is still possible."""
+    if call.access is not None:
+        call.access.status = error.code.value.http
+    if send is not None and not call.started:
+        await error_response(error)(scope, receive, send)
 
 
 def _wanted_headers(scope: Scope) -> dict[bytes, bytes]:

@@ -33,6 +33,7 @@ class InstanceThread:
         self.queue = queue
         self.signature = signature
         self.deliver = deliver
+        self.instance: AnyInstance | None = None
         self._model = model
         self._loop = asyncio.get_running_loop()
         self._started: asyncio.Future[None] = self._loop.create_future()
@@ -56,7 +57,7 @@ class InstanceThread:
 
     def _main(self) -> None:
         try:
-            instance = self._model.instance(self.placement)
+            instance = self.instance = self._model.instance(self.placement)
         except BaseException as error:  # noqa: BLE001 - whatever a plug-in raises ends this load, not the server
             self._on_loop(self._resolve, self._started, error)
             self._on_loop(self._resolve, self._stopped, None)
@@ -65,6 +66,7 @@ class InstanceThread:
         try:
             runner(instance, self).run()
         finally:
+            self.instance = None
             self._close(instance)
             self._on_loop(self._resolve, self._stopped, None)
 

@@ -21,7 +21,7 @@ class Pending:
     the request. Compared by identity: two equal requests are two requests.
     """
 
-    __slots__ = ("enqueued_ns", "future", "key", "request", "rows", "timer")
+    __slots__ = ("enqueued_ns", "found_idle", "future", "key", "request", "rows", "timer")
 
     def __init__(self, request: InferRequest, key: Hashable, future: asyncio.Future[InferResponse]) -> None:
         self.request = request
@@ -29,6 +29,7 @@ class Pending:
         self.key = key
         self.future = future
         self.enqueued_ns = time.monotonic_ns()
+        self.found_idle = False
         self.timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:

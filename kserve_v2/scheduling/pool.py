@@ -76,6 +76,16 @@ class InstancePool:
         return f"<InstancePool {self._queue!r} in_flight={self._in_flight} {self._instances!r}>"
 
     @property
+    def idle(self) -> bool:
+        """Whether every instance sleeps; see `RequestQueue.all_asleep`."""
+        return self._queue.all_asleep(len(self._instances))
+
+    @property
+    def first(self) -> InstanceThread:
+        """The first of the instances."""
+        return self._instances[0]
+
+    @property
     def depth(self) -> int:
         """Requests that wait for an instance."""
         return len(self._queue)
@@ -95,6 +105,7 @@ class InstancePool:
 
         Raises UnavailableError if the queue is full.
         """
+        pending.found_idle = self.idle
         timeout_us = self._policy.timeout_for(pending.request) if self._policy.timeout_us else 0
         if not self._queue.put(pending):
             self.statistics.record_failure(FailureReason.REJECTED, 0)

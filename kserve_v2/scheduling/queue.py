@@ -62,6 +62,12 @@ class RequestQueue:
     def __len__(self) -> int:
         return len(self._waiting) + len(self._postponed)
 
+    def all_asleep(self, instances: int) -> bool:
+        """Whether all of `instances` instances sleep. Who asks on the thread that puts can rely on it until
+        the next `put`: nothing else wakes them.
+        """
+        return self._sleeping == instances
+
     def __repr__(self) -> str:
         state = "closed" if self._closed else "forming" if self._forming else "open"
         return f"<RequestQueue {state} requests={len(self)} rows={self._rows} sleeping={self._sleeping}>"

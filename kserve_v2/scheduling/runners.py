@@ -66,21 +66,27 @@ class SyncRunner:
         """See `Runner.run`."""
         thread = self._thread
         while (batch := thread.queue.take()) is not None:
-            run = self._execute(BatchRun(batch, thread.signature))
-            # One bad request must not fail those that it happened to share a batch with: each is tried again
-            # on its own.
-            runs = [self._execute(single) for single in run.alone()] if run.to_be_retried else [run]
+            run = BatchRun(batch, thread.signature)
+            execute(self._instance, run, thread.placement)
+            runs = [run]
+            if run.to_be_retried:
+                # One bad request must not fail those that it happened to share a batch with: each is tried
+                # again on its own.
+                runs = run.alone()
+                for single in runs:
+                    execute(self._instance, single, thread.placement)
             thread.deliver(thread.placement, runs)
             # Without this, the last batch's tensors stay alive for as long as the instance is idle.
             del batch, run, runs
 
-    def _execute(self, run: BatchRun) -> BatchRun:
-        try:
-            run.finish(self._instance.execute(run.merged(), run.requests))
-        except BaseException as error:  # noqa: BLE001 - even SystemExit in a model is this batch's failure alone
-            run.fail(error)
-            log_failure(error, run.requests[0].id, self._thread.placement, final=not run.to_be_retried)
-        return run
+
+def execute(instance: Instance, run: BatchRun, placement: Placement) -> None:
+    """Execute one batch on one instance; the run has the outcome afterwards, whatever it is."""
+    try:
+        run.finish(instance.execute(run.merged(), run.requests))
+    except BaseException as error:  # noqa: BLE001 - even SystemExit in a model is this batch's failure alone
+        run.fail(error)
+        log_failure(error, run.requests[0].id, placement, final=not run.to_be_retried)
 
 
 class StreamRunner:

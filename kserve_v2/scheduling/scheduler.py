@@ -9,9 +9,11 @@ from kserve_v2.backend import Model, Placement
 from kserve_v2.errors import UnsupportedError
 from kserve_v2.messages import Execution, InferRequest, InferResponse
 from kserve_v2.scheduling.batch import BatchRun, StreamRun, client_error
+from kserve_v2.scheduling.in_place import InPlace
 from kserve_v2.scheduling.pending import Outputs, Pending, PendingStream
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.pool import InstancePool, QueuePolicy
+from kserve_v2.scheduling.queue import Batch
 from kserve_v2.signature import ModelSignature
 from kserve_v2.statistics import BatchReason, FailureReason, ModelStatistics
 
@@ -20,6 +22,10 @@ class Scheduler(Protocol):
     """What a loaded model needs of its scheduler, whatever its kind."""
 
     pool: InstancePool
+
+    async def start(self) -> None:
+        """Make the instances; see `InstancePool.start`."""
+        ...
 
     async def infer(self, request: InferRequest, key: Hashable) -> InferResponse:
         """Answer one checked request. Raises the error that is its outcome instead."""
@@ -50,13 +56,25 @@ class QueueScheduler:
         self._version = str(version)
         self._loop = asyncio.get_running_loop()
         self.pool = InstancePool(signature, model, placements, rules, policy, statistics, self._deliver)
+        self._in_place = InPlace(self.pool, signature, rules)
 
     def __repr__(self) -> str:
         return f"<QueueScheduler {self._signature.model_name} version={self._version} {self.pool!r}>"
 
+    async def start(self) -> None:
+        """See `Scheduler.start`."""
+        await self.pool.start()
+        self._in_place.started()
+
     async def infer(self, request: InferRequest, key: Hashable) -> InferResponse:
         """See `Scheduler.infer`. Cancelling the call gives the request up."""
         pending = Pending(request, key, self._loop.create_future())
+        if self._in_place.ready():
+            batch = Batch([pending], BatchReason.NO_DELAY, pending.enqueued_ns)
+            run = BatchRun(batch, self._signature)
+            self._in_place.execute(run)
+            self._settle(self.pool.first.placement, run)
+            return pending.future.result()
         self.pool.admit(pending)
         try:
             return await pending.future
@@ -72,12 +90,17 @@ class QueueScheduler:
 
     def _deliver(self, placement: Placement, runs: list[BatchRun]) -> None:
         for run in runs:
-            if run.times is None:
-                self._deliver_error(placement, run)
-            else:
-                self._deliver_outputs(run)
+            self._in_place.observe_hand_over(run)
+            self._settle(placement, run)
 
-    def _deliver_outputs(self, run: BatchRun) -> None:
+    def _settle(self, placement: Placement, run: BatchRun) -> None:
+        """Give every member of a finished run its outcome."""
+        if run.times is None:
+            self._settle_error(placement, run)
+        else:
+            self._settle_outputs(run)
+
+    def _settle_outputs(self, run: BatchRun) -> None:
         times, rows = run.times, run.rows
         assert times is not None  # noqa: S101 - for the type checker
         self.pool.statistics.record_success(
@@ -95,7 +118,7 @@ class QueueScheduler:
                 answer.execution = execution
                 pending.future.set_result(answer)
 
-    def _deliver_error(self, placement: Placement, run: BatchRun) -> None:
+    def _settle_error(self, placement: Placement, run: BatchRun) -> None:
         # A failed batch was tried again one by one: the error belongs to one request.
         (pending,) = run.members
         self.pool.record_failure(pending, FailureReason.BACKEND)
@@ -125,6 +148,10 @@ class StreamScheduler:
 
     def __repr__(self) -> str:
         return f"<StreamScheduler {self._signature.model_name} version={self._version} {self.pool!r}>"
+
+    async def start(self) -> None:
+        """See `Scheduler.start`."""
+        await self.pool.start()
 
     async def infer(self, request: InferRequest, key: Hashable) -> InferResponse:
         """A single response cannot stand for any number of them. Raises UnsupportedError."""

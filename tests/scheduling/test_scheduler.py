@@ -101,7 +101,7 @@ async def scheduled(
     scheduler = QueueScheduler(SIGNATURE, 1, model, placements, rules, policy, ModelStatistics())
     if open_gate:
         model.gate.set()
-    await scheduler.pool.start()
+    await scheduler.start()
     try:
         yield scheduler
     finally:
@@ -312,7 +312,7 @@ def test_a_failing_instance_fails_the_start_and_closes_the_others() -> None:
             SIGNATURE, 1, model, placements, ONE_AT_A_TIME, QueuePolicy(), ModelStatistics()
         )
         with pytest.raises(RuntimeError, match="no memory"):
-            await scheduler.pool.start()
+            await scheduler.start()
         assert model.instances == 0
 
     run(main)

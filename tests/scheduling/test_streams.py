@@ -96,7 +96,7 @@ async def scheduled(
     policy: QueuePolicy = QueuePolicy(),  # noqa: B008 - frozen
 ) -> AsyncIterator[StreamScheduler]:
     scheduler = StreamScheduler(SIGNATURE, 1, model, [Placement("c_0", "CPU")], policy, ModelStatistics())
-    await scheduler.pool.start()
+    await scheduler.start()
     try:
         yield scheduler
     finally:

@@ -1,0 +1,78 @@
+"""Executing a quick model where its request was received, instead of on an instance's thread.
+
+Handing a request to a thread and its answer back takes longer than a small model takes to run. An idle model that
+has shown to be quicker than that is executed in place, on the event loop's thread, while its instances sleep.
+"""
+
+import time
+
+from kserve_v2.backend import MovableInstance
+from kserve_v2.scheduling.batch import BatchRun
+from kserve_v2.scheduling.policy import BatchRules
+from kserve_v2.scheduling.pool import InstancePool
+from kserve_v2.scheduling.runners import execute
+from kserve_v2.signature import ModelSignature
+
+# The event loop does nothing else meanwhile, so however slow threads are on this machine: no longer than this.
+MAX_NS = 200_000
+
+# A new measurement weighs one part in this many.
+_SMOOTHING = 8
+
+# Of the requests that could be executed in place, one in this many takes the way over the thread, so that both
+# ways go on being measured.
+_PROBE_EVERY = 64
+
+
+class InPlace:
+    """Knows how long one model's executions and hand-overs take, and decides which way a request goes."""
+
+    def __init__(self, pool: InstancePool, signature: ModelSignature, rules: BatchRules) -> None:
+        """`rules`: a batch that is to wait for more requests is not executed in place."""
+        self._pool = pool
+        # Where shapes vary, the time of past requests says nothing about the next.
+        self._possible = signature.fixed_shapes and rules.max_delay_ns == 0
+        self._instance: MovableInstance | None = None
+        self._execution_ns = float(MAX_NS)
+        self._hand_over_ns = 0.0
+        self._requests = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"<InPlace instance={self._instance!r} execution_ns={self._execution_ns:.0f} "
+            f"hand_over_ns={self._hand_over_ns:.0f}>"
+        )
+
+    def started(self) -> None:
+        """The pool has started: from now on its first instance can be asked whether it is movable."""
+        instance = self._pool.first.instance
+        if self._possible and isinstance(instance, MovableInstance):
+            self._instance = instance
+
+    def ready(self) -> bool:
+        """Whether to execute a request in place now. If so, nothing is waiting that it would overtake."""
+        if self._instance is None or not self._pool.idle:
+            return False
+        self._requests += 1
+        return self._execution_ns < min(self._hand_over_ns, MAX_NS) and self._requests % _PROBE_EVERY != 0
+
+    def execute(self, run: BatchRun) -> None:
+        """Execute a batch; `ready` has just been true."""
+        assert self._instance is not None  # noqa: S101 - as `ready` has found
+        execute(self._instance, run, self._pool.first.placement)
+        self._observe_execution(run)
+
+    def observe_hand_over(self, run: BatchRun) -> None:
+        """Learn from an execution on an instance's thread that is delivered now."""
+        if self._instance is None or run.times is None:
+            return
+        self._observe_execution(run)
+        if run.members[0].found_idle:
+            there_ns = run.taken_ns - run.members[0].enqueued_ns
+            back_ns = time.monotonic_ns() - run.times.output_end_ns
+            self._hand_over_ns += (there_ns + back_ns - self._hand_over_ns) / _SMOOTHING
+
+    def _observe_execution(self, run: BatchRun) -> None:
+        if run.times is not None:
+            took_ns = run.times.output_end_ns - run.taken_ns
+            self._execution_ns += (took_ns - self._execution_ns) / _SMOOTHING

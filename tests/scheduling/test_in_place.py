@@ -1,0 +1,180 @@
+"""Which way a request goes: over an instance's thread, or in place where the model is quicker than that."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal
+
+import numpy as np
+import pytest
+from google.protobuf import text_format
+
+from kserve_v2.backend import Instance, ModelConfig, Placement
+from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.messages import InferRequest, Tensors
+from kserve_v2.scheduling.in_place import MAX_NS
+from kserve_v2.scheduling.policy import BatchRules
+from kserve_v2.scheduling.pool import QueuePolicy
+from kserve_v2.scheduling.scheduler import QueueScheduler
+from kserve_v2.signature import ModelSignature
+from kserve_v2.statistics import ModelStatistics
+
+pytestmark = pytest.mark.timeout(60)
+
+
+class ThreadModel:
+    """Answers with the input; remembers on which threads it was executed. -1 is a client's mistake."""
+
+    def __init__(self, *, movable: bool = True) -> None:
+        self.movable = movable
+        self.threads: list[str] = []
+
+    def instance(self, placement: Placement) -> Instance:
+        return MovableThreadInstance(self) if self.movable else ThreadInstance(self)
+
+    def close(self) -> None:
+        pass
+
+
+class ThreadInstance:
+    def __init__(self, model: ThreadModel) -> None:
+        self.model = model
+
+    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
+        self.model.threads.append(threading.current_thread().name)
+        if (tensors["x"] < 0).any():
+            raise InvalidArgumentError("input 'x' is negative")
+        return tensors
+
+    def close(self) -> None:
+        pass
+
+
+class MovableThreadInstance(ThreadInstance):
+    movable: Literal[True] = True
+
+
+def scheduler_of(
+    model: ThreadModel, dims: str = "[1]", rules: BatchRules = BatchRules(8)  # noqa: B008 - frozen
+) -> QueueScheduler:  # fmt: skip
+    tensor = f'name: "x" data_type: TYPE_INT64 dims: {dims}'
+    config = f'name: "m" max_batch_size: 8 input {{ {tensor} }} output {{ {tensor} }}'
+    signature = ModelSignature(text_format.Parse(config, ModelConfig()))
+    placements = [Placement("instance", "CPU")]
+    return QueueScheduler(signature, 1, model, placements, rules, QueuePolicy(), ModelStatistics())
+
+
+async def ask(scheduler: QueueScheduler, value: int) -> int:
+    request = InferRequest("m", {"x": np.array([[value]])})
+    answer = await scheduler.infer(request, None)
+    return int(answer.outputs["x"].item())
+
+
+async def asleep(scheduler: QueueScheduler) -> None:
+    while not scheduler.pool.idle:  # noqa: ASYNC110 - an instance that falls asleep signals nobody
+        await asyncio.sleep(0)
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 30))  # type: ignore[arg-type]
+
+
+def pretend(scheduler: QueueScheduler, *, execution_ns: float, hand_over_ns: float) -> None:
+    """As if this had been measured."""
+    scheduler._in_place._execution_ns = execution_ns
+    scheduler._in_place._hand_over_ns = hand_over_ns
+
+
+@pytest.mark.parametrize(
+    ("execution_ns", "hand_over_ns", "thread"),
+    [
+        (1_000, 50_000, "MainThread"),
+        (60_000, 50_000, "instance"),
+        # However slow threads are: the loop is not held up for longer than this.
+        (MAX_NS, 10 * MAX_NS, "instance"),
+    ],
+)
+def test_the_quicker_way_is_taken(execution_ns: float, hand_over_ns: float, thread: str) -> None:
+    async def main() -> None:
+        model = ThreadModel()
+        scheduler = scheduler_of(model)
+        await scheduler.start()
+        await asleep(scheduler)
+        pretend(scheduler, execution_ns=execution_ns, hand_over_ns=hand_over_ns)
+        assert await ask(scheduler, 5) == 5
+        assert model.threads == [thread]
+        assert scheduler.pool.statistics.success.count == 1
+        await scheduler.pool.stop()
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    "scheduler_and_model",
+    [
+        pytest.param(lambda: (model := ThreadModel(movable=False), scheduler_of(model)), id="not movable"),
+        pytest.param(lambda: (model := ThreadModel(), scheduler_of(model, dims="[-1]")), id="shapes vary"),
+        pytest.param(
+            lambda: (model := ThreadModel(), scheduler_of(model, rules=BatchRules(8, max_delay_ns=1000))),
+            id="batches wait",
+        ),
+    ],
+)
+def test_some_models_are_never_executed_in_place(
+    scheduler_and_model: Callable[[], tuple[ThreadModel, QueueScheduler]],
+) -> None:
+    async def main() -> None:
+        model, scheduler = scheduler_and_model()
+        await scheduler.start()
+        await asleep(scheduler)
+        pretend(scheduler, execution_ns=0, hand_over_ns=MAX_NS)
+        await ask(scheduler, 5)
+        assert model.threads == ["instance"]
+        await scheduler.pool.stop()
+
+    run(main)
+
+
+def test_both_ways_go_on_being_measured() -> None:
+    async def main() -> None:
+        model = ThreadModel()
+        scheduler = scheduler_of(model)
+        await scheduler.start()
+        for value in range(200):
+            await asleep(scheduler)
+            pretend(scheduler, execution_ns=1_000, hand_over_ns=50_000)
+            assert await ask(scheduler, value) == value
+        assert model.threads.count("MainThread") > 190
+        assert model.threads.count("instance") == 3
+        await scheduler.pool.stop()
+
+    run(main)
+
+
+def test_an_error_in_place_is_the_request_s_outcome() -> None:
+    async def main() -> None:
+        scheduler = scheduler_of(ThreadModel())
+        await scheduler.start()
+        await asleep(scheduler)
+        pretend(scheduler, execution_ns=1_000, hand_over_ns=50_000)
+        with pytest.raises(InvalidArgumentError, match="input 'x' is negative"):
+            await ask(scheduler, -1)
+        assert await ask(scheduler, 1) == 1
+        await scheduler.pool.stop()
+
+    run(main)
+
+
+def test_an_unknown_model_is_measured_on_its_thread_first() -> None:
+    async def main() -> None:
+        model = ThreadModel()
+        scheduler = scheduler_of(model)
+        await scheduler.start()
+        await asleep(scheduler)
+        await ask(scheduler, 1)
+        assert model.threads == ["instance"]
+        assert 0 < scheduler._in_place._execution_ns < MAX_NS
+        assert scheduler._in_place._hand_over_ns > 0
+        await scheduler.pool.stop()
+
+    run(main)
