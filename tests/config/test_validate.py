@@ -176,7 +176,6 @@ def test_reshape(dims: str, shape: str, wrong: str | None) -> None:
         (tensor("dims: 1 is_shape_tensor: true"), "input[0].is_shape_tensor"),
         (tensor("dims: 1 is_shape_tensor: true", "output"), "output[0].is_shape_tensor"),
         ("response_cache { enable: true }", "response_cache.enable"),
-        ("model_transaction_policy { decoupled: true }", "model_transaction_policy.decoupled"),
         ("dynamic_batching { priority_levels: 2 }", "dynamic_batching.priority_levels"),
         ("dynamic_batching { preserve_ordering: true }", "dynamic_batching.preserve_ordering"),
         (
