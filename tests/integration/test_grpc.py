@@ -307,6 +307,7 @@ def test_a_version_that_is_none(
     assert details.endswith("version should be an integral value > 0")
 
 
+@pytest.mark.slow
 def test_a_message_over_the_limit(channel: Channel) -> None:
     count = MAX_INPUT_BYTES // 4
     request = request_of("id_fp32", tensor("IN", "FP32", [count]), raw=[bytes(4 * count)])
@@ -315,6 +316,7 @@ def test_a_message_over_the_limit(channel: Channel) -> None:
     assert list(channel.infer(request_of("bat", IN, raw=[RAW_IN])).raw_output_contents) == [RAW_IN]
 
 
+@pytest.mark.slow
 def test_a_message_just_below_the_limit(channel: Channel) -> None:
     count = (MAX_INPUT_BYTES - 1024) // 4
     answer = channel.infer(request_of("id_fp32", tensor("IN", "FP32", [count]), raw=[bytes(4 * count)]))

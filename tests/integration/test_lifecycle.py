@@ -227,6 +227,7 @@ def test_reloads_of_a_changed_model_under_load(explicit: ExplicitServer) -> None
     assert {number for _, number in answers} >= {0, 1, 2, 3, 4}
 
 
+@pytest.mark.slow
 def test_a_reload_that_fails_keeps_what_is_served(explicit: ExplicitServer) -> None:
     server = explicit.server
     explicit.write("kept", versioned(1))

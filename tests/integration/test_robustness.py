@@ -121,6 +121,7 @@ def test_a_client_that_is_killed_in_the_middle_of_its_request(server: RunningSer
         os.kill(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_grpc_client_that_is_killed_in_the_middle_of_its_calls(server: RunningServer) -> None:
     code = (
         "import sys, grpc\n"

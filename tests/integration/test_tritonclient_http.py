@@ -101,6 +101,7 @@ def rows() -> list[Array]:
     return [np.full((1 + number % 4, 3), number, np.float32) for number in range(32)]
 
 
+@pytest.mark.slow
 def test_async_infer(server: RunningServer, rows: list[Array]) -> None:
     with tritonclient.http.InferenceServerClient(
         server.rest.removeprefix("http://"), concurrency=8
