@@ -254,12 +254,12 @@ def test_all_problems_are_raised_at_once() -> None:
 
 def test_fields_without_effect_are_accepted_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     text = (
-        'runtime: "x.so" metric_tags { key: "a" value: "b" } model_warmup { name: "w" } '
+        'runtime: "x.so" model_warmup { name: "w" } '
         'instance_group { profile: "1" host_policy: "p" }'
     )
     config = completed(text)
     assert [ignored.path for ignored in ignored_fields(config)] == [
-        *("runtime", "metric_tags", "model_warmup"),
+        *("runtime", "model_warmup"),
         *("instance_group[0].profile", "instance_group[0].host_policy"),
     ]
     with caplog.at_level(logging.WARNING, logger="kserve_v2.config"):
