@@ -4,8 +4,10 @@ The identifiers I01 … of the errors are the rows of the catalogue that the tab
 malformed JSON, this server answers 400.
 """
 
+import gzip
 import json
 import math
+import zlib
 from typing import Any
 from urllib.parse import quote
 
@@ -625,10 +627,75 @@ def test_binary_data_without_a_header_length(server: RunningServer) -> None:
     )
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "br"])
-def test_compressed_requests_are_not_supported(server: RunningServer, encoding: str) -> None:
+# --- compression ----------------------------------------------------------------------------------------------
+
+COMPRESS = {"gzip": gzip.compress, "deflate": zlib.compress}
+
+
+@pytest.mark.parametrize("encoding", COMPRESS)
+def test_a_compressed_request(server: RunningServer, encoding: str) -> None:
+    text = json.dumps({"inputs": [BINARY_IN], "parameters": {"binary_data_output": True}}).encode()
+    data = np.array([1, 2, 3], np.float32).tobytes()
+    # The length of the header counts bytes of the plain body.
+    headers = {"Content-Encoding": encoding, HEADER_LENGTH: str(len(text))}
+    response = server.post("/v2/models/bat/infer", content=COMPRESS[encoding](text + data), headers=headers)
+    assert read_binary(response)[1] == data
+
+
+@pytest.mark.parametrize(
+    ("accepted", "encoding"),
+    [
+        ("gzip", "gzip"),
+        ("deflate", "deflate"),
+        ("deflate, gzip", "deflate"),
+        ("gzip;q=0.5, deflate", "deflate"),
+        ("identity, gzip", None),
+        ("gzip;q=0", None),
+        ("br, *", None),
+        ("GZIP", None),
+        ("", None),
+    ],
+)
+def test_the_encoding_of_an_answer(server: RunningServer, accepted: str, encoding: str | None) -> None:
+    response = server.post(
+        "/v2/models/bat/infer", json={"inputs": [IN]}, headers={"Accept-Encoding": accepted}
+    )
+    assert response.headers.get("content-encoding") == encoding
+    assert output_of(response)["data"] == [1, 2, 3]
+
+
+def test_only_answers_of_models_are_compressed(server: RunningServer) -> None:
+    headers = {"Accept-Encoding": "gzip"}
+    assert (
+        "content-encoding" not in server.client.get(f"{server.rest}/v2/models/bat", headers=headers).headers
+    )
+    error = server.post("/v2/models/bat/infer", json={}, headers=headers)
+    assert error.status_code == 400
+    assert "content-encoding" not in error.headers
+
+
+@pytest.mark.parametrize("encoding", ["br", "GZIP", "gzip, deflate"])
+def test_an_unknown_compression(server: RunningServer, encoding: str) -> None:
     response = server.post("/v2/models/bat/infer", content=b"x", headers={"Content-Encoding": encoding})
     assert (response.status_code, error_of(response)) == (501, "Unsupported compression type")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"x", gzip.compress(b"{}")[:-5], gzip.compress(b"{}") + b"x"],
+    ids=["empty", "garbage", "cut-off", "surplus"],
+)
+def test_damaged_compressed_data(server: RunningServer, content: bytes) -> None:
+    response = server.post("/v2/models/bat/infer", content=content, headers={"Content-Encoding": "gzip"})
+    assert response.status_code == 400
+    assert error_of(response)
+
+
+def test_a_small_body_that_decompresses_beyond_the_limit(server: RunningServer) -> None:
+    bomb = gzip.compress(padded(MAX_INPUT_BYTES + 1))
+    response = server.post("/v2/models/bat/infer", content=bomb, headers={"Content-Encoding": "gzip"})
+    assert response.status_code == 413
+    assert f"the maximum allowed value of {MAX_INPUT_BYTES} bytes" in error_of(response)
 
 
 # --- the limit of a body --------------------------------------------------------------------------------------

@@ -58,6 +58,20 @@ def test_inputs_and_outputs_of_both_encodings_in_one_request(client: TritonClien
     assert same(answer.as_numpy("Y"), a - b)
 
 
+@pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
+@pytest.mark.parametrize("binary", [True, False])
+def test_compression_both_ways(client: TritonClient, algorithm: str, binary: bool) -> None:
+    sent = np.zeros((4, 3), np.float32)
+    answer = client.infer(
+        "bat",
+        [client.input("IN", "FP32", sent, binary=binary)],
+        outputs=[client.output("OUT", binary=binary)],
+        request_compression_algorithm=algorithm,
+        response_compression_algorithm=algorithm,
+    )
+    assert same(answer.as_numpy("OUT"), sent)
+
+
 @pytest.mark.parametrize("datatype", ["FP16", "BF16"])
 def test_half_precision_cannot_be_had_in_json(client: TritonClient, datatype: str) -> None:
     with pytest.raises(
