@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import RunningServer, StartServer, WriteModel
 from tests.integration import handlers
+from tests.integration.grpc_requests import Channel
 from tests.integration.support import DTYPES
 
 MAX_INPUT_BYTES = 16 * 1024 * 1024
@@ -97,3 +98,17 @@ def explicit(explicit_server: ExplicitServer) -> Iterator[ExplicitServer]:
     for entry in explicit_server.server.post("/v2/repository/index").json():
         if "state" in entry and entry.get("reason") != "unloaded":
             explicit_server.unload(entry["name"])
+
+
+@pytest.fixture(scope="module")
+def channel(server: RunningServer) -> Iterator[Channel]:
+    """A gRPC connection to `server`."""
+    with Channel(server) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def explicit_channel(explicit_server: ExplicitServer) -> Iterator[Channel]:
+    """A gRPC connection to `explicit_server`."""
+    with Channel(explicit_server.server) as made:
+        yield made

@@ -1,19 +1,15 @@
-"""The gRPC protocol on a bare channel: typed contents, status codes, limits, health and reflection."""
+"""The gRPC protocol on a bare channel: typed contents, status codes, limits."""
 
-import queue
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
-from google.protobuf.descriptor_pool import DescriptorPool
 
 from kserve_v2._generated import grpc_service_pb2 as pb
-from kserve_v2._generated import health_pb2, reflection_pb2, reflection_v1_pb2
 from tests.conftest import RunningServer
 from tests.integration.conftest import MAX_INPUT_BYTES, ExplicitServer
+from tests.integration.grpc_requests import SERVICE, STATUS, Channel, request_of, tensor
 from tests.integration.handlers import identity
 from tests.integration.support import (
     EDGE_VALUES,
@@ -25,73 +21,6 @@ from tests.integration.support import (
     same,
     wait_until,
 )
-
-SERVICE = "inference.GRPCInferenceService"
-STATUS = grpc.StatusCode
-
-
-class Channel:
-    """One connection to a server."""
-
-    def __init__(self, server: RunningServer) -> None:
-        # The client's own limit of 4 MiB is not what is tested here.
-        options = [("grpc.max_receive_message_length", -1)]
-        self.channel = grpc.insecure_channel(server.grpc, options)
-
-    def method(self, name: str, response: Any, service: str = SERVICE) -> Any:
-        """A unary method."""
-        return self.channel.unary_unary(
-            f"/{service}/{name}",
-            request_serializer=lambda message: message.SerializeToString(),
-            response_deserializer=response.FromString,
-        )
-
-    def infer(self, request: pb.ModelInferRequest, **options: Any) -> pb.ModelInferResponse:
-        """One inference."""
-        answer: pb.ModelInferResponse = self.method("ModelInfer", pb.ModelInferResponse)(
-            request, **{"timeout": 30, **options}
-        )
-        return answer
-
-    def fails(self, name: str, request: Any, response: Any) -> tuple[grpc.StatusCode, str]:
-        """Status and details of a call that fails."""
-        with pytest.raises(grpc.RpcError) as caught:
-            self.method(name, response)(request, timeout=30)
-        return caught.value.code(), caught.value.details()
-
-    def infer_fails(self, request: pb.ModelInferRequest) -> tuple[grpc.StatusCode, str]:
-        """Status and details of an inference that fails."""
-        return self.fails("ModelInfer", request, pb.ModelInferResponse)
-
-
-@pytest.fixture(scope="module")
-def channel(server: RunningServer) -> Iterator[Channel]:
-    made = Channel(server)
-    yield made
-    made.channel.close()
-
-
-@pytest.fixture(scope="module")
-def explicit_channel(explicit_server: ExplicitServer) -> Iterator[Channel]:
-    made = Channel(explicit_server.server)
-    yield made
-    made.channel.close()
-
-
-def request_of(model: str, *tensors: Any, raw: Iterable[bytes] = (), **fields: Any) -> pb.ModelInferRequest:
-    """An inference request."""
-    return pb.ModelInferRequest(model_name=model, inputs=tensors, raw_input_contents=raw, **fields)
-
-
-def tensor(
-    name: str, datatype: str, shape: list[int], **contents: Any
-) -> pb.ModelInferRequest.InferInputTensor:
-    """An input, with typed contents if there are any."""
-    made = pb.ModelInferRequest.InferInputTensor(name=name, datatype=datatype, shape=shape)
-    if contents:
-        made.contents.CopyFrom(pb.InferTensorContents(**contents))
-    return made
-
 
 IN = tensor("IN", "FP32", [1, 3])
 FILLED_IN = tensor("IN", "FP32", [1, 3], fp32_contents=[1, 2, 3])
@@ -417,99 +346,3 @@ def test_a_wrong_load_parameter(explicit_channel: Channel, parameters: dict[str,
         STATUS.INVALID_ARGUMENT,
         text,
     )
-
-
-# --- health ---------------------------------------------------------------------------------------------------
-
-HEALTH = "grpc.health.v1.Health"
-SERVING = health_pb2.HealthCheckResponse.SERVING
-NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-
-
-@pytest.mark.parametrize("service", ["", SERVICE, "whatever"])
-def test_a_health_check(channel: Channel, service: str) -> None:
-    check = channel.method("Check", health_pb2.HealthCheckResponse, HEALTH)
-    assert check(health_pb2.HealthCheckRequest(service=service), timeout=30).status == SERVING
-
-
-def test_watching_the_health(explicit: ExplicitServer, explicit_channel: Channel) -> None:
-    explicit.write("fails_to_load", "raise ValueError('not today')")
-    watch = explicit_channel.channel.unary_stream(
-        f"/{HEALTH}/Watch",
-        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
-        response_deserializer=health_pb2.HealthCheckResponse.FromString,
-    )(health_pb2.HealthCheckRequest(), timeout=10)
-    assert next(watch).status == SERVING
-    assert explicit.load("fails_to_load").status_code == 400
-    assert next(watch).status == NOT_SERVING
-    assert explicit.unload("fails_to_load").status_code == 200
-    assert next(watch).status == SERVING
-    watch.cancel()
-
-
-# --- reflection -----------------------------------------------------------------------------------------------
-
-SERVICES = [
-    "grpc.health.v1.Health",
-    "grpc.reflection.v1.ServerReflection",
-    "grpc.reflection.v1alpha.ServerReflection",
-    "inference.GRPCInferenceService",
-]
-
-
-@pytest.fixture(params=[("v1", reflection_v1_pb2), ("v1alpha", reflection_pb2)], ids=["v1", "v1alpha"])
-def reflect(request: pytest.FixtureRequest, channel: Channel) -> Iterator[Any]:
-    """Asks one question of one stream after the other."""
-    version, messages = request.param
-    questions: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    answers = channel.channel.stream_stream(
-        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
-        request_serializer=messages.ServerReflectionRequest.SerializeToString,
-        response_deserializer=messages.ServerReflectionResponse.FromString,
-    )(iter(questions.get, None), timeout=60)
-
-    def ask(**question: str) -> Any:
-        questions.put(messages.ServerReflectionRequest(**question))
-        return next(answers)
-
-    yield ask
-    questions.put(None)
-    assert list(answers) == []
-
-
-def test_reflection_lists_the_services(reflect: Any) -> None:
-    answer = reflect(list_services="")
-    assert [service.name for service in answer.list_services_response.service] == SERVICES
-
-
-def pool_of(answer: Any) -> DescriptorPool:
-    """What a client makes of the files it gets."""
-    files = [
-        FileDescriptorProto.FromString(data) for data in answer.file_descriptor_response.file_descriptor_proto
-    ]
-    pool = DescriptorPool()
-    # A file comes before those that it imports.
-    for file in reversed(files):
-        pool.Add(file)
-    return pool
-
-
-def test_reflection_serves_the_files_of_every_service(reflect: Any) -> None:
-    for name in SERVICES:
-        answer = reflect(file_containing_symbol=name)
-        assert pool_of(answer).FindServiceByName(name).methods
-
-
-def test_reflection_serves_files_by_name_and_members(reflect: Any) -> None:
-    answer = reflect(file_containing_symbol="inference.ModelInferRequest")
-    name = FileDescriptorProto.FromString(answer.file_descriptor_response.file_descriptor_proto[0]).name
-    again = reflect(file_by_filename=name)
-    message = pool_of(again).FindMessageTypeByName("inference.ModelInferRequest")
-    assert message.fields_by_name["raw_input_contents"].number == 7
-
-
-def test_reflection_of_what_is_not_there(reflect: Any) -> None:
-    answer = reflect(file_containing_symbol="no.such.Symbol")
-    assert answer.error_response.error_code == STATUS.NOT_FOUND.value[0]
-    assert answer.original_request.file_containing_symbol == "no.such.Symbol"
-    assert reflect(list_services="").list_services_response.service
