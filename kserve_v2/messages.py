@@ -5,6 +5,7 @@ The codecs make these from JSON or protobuf and back; how a client wants an outp
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from kserve_v2.datatypes import Array
 
@@ -37,8 +38,7 @@ class InferRequest:
     response_parameters: dict[str, ParameterValue] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(NamedTuple):
     """How a batch was executed, for the access log: its rows, when an instance took it (monotonic), how long
     it took.
     """

@@ -56,7 +56,7 @@ def metrics_text(models: Sequence[LoadedModel]) -> str:
 def families(models: Sequence[LoadedModel]) -> Iterator[Family]:
     """The metrics of the given models, one family after the other."""
     yield _counter(
-        models, "nv_inference_request_success", "Requests that were answered", lambda s: s.success.count
+        models, "nv_inference_request_success", "Requests that were answered", lambda s: s.success_count
     )
     yield _failures(models)
     yield _counter(models, "nv_inference_count", "Rows inferred", lambda s: s.inference_count)
@@ -92,7 +92,7 @@ def _duration(models: Sequence[LoadedModel], name: str, text: str) -> Family:
     """One of the durations of the statistics; `request` is that of success."""
     attribute = "success" if name == "request" else name
     return _counter(
-        models, f"nv_inference_{name}_duration_us", text, lambda s: int(getattr(s, attribute).ns) // 1000
+        models, f"nv_inference_{name}_duration_us", text, lambda s: s.durations()[attribute].ns // 1000
     )
 
 
@@ -127,7 +127,7 @@ def _batch_sizes(models: Sequence[LoadedModel]) -> Family:
     """
     family = Family("kserve_v2_batch_rows", "histogram", "Rows per executed batch")
     for model in models:
-        executed = {size: batch.compute_infer.count for size, batch in model.statistics.batches.items()}
+        executed = {size: batch.count for size, batch in model.statistics.batches.items()}
         limit = max(1, model.config.max_batch_size)
         bounds = sorted({limit, *(2**power for power in range(limit.bit_length()))})
         for bound in bounds:

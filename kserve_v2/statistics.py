@@ -7,6 +7,7 @@ those of Triton's statistics extension; durations are in nanoseconds.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class FailureReason(StrEnum):
@@ -44,11 +45,20 @@ class Duration:
 
 @dataclass(slots=True)
 class BatchStatistics:
-    """Executions of one batch size."""
+    """Executions of one batch size, and how long they took in all."""
 
-    compute_input: Duration = field(default_factory=Duration)
-    compute_infer: Duration = field(default_factory=Duration)
-    compute_output: Duration = field(default_factory=Duration)
+    count: int = 0
+    compute_input_ns: int = 0
+    compute_infer_ns: int = 0
+    compute_output_ns: int = 0
+
+    def durations(self) -> dict[str, Duration]:
+        """The durations by name, in the order of the statistics extension."""
+        return {
+            "compute_input": Duration(self.count, self.compute_input_ns),
+            "compute_infer": Duration(self.count, self.compute_infer_ns),
+            "compute_output": Duration(self.count, self.compute_output_ns),
+        }
 
 
 @dataclass(slots=True)
@@ -58,11 +68,23 @@ class ResponseStatistics:
     compute_infer: Duration = field(default_factory=Duration)
     compute_output: Duration = field(default_factory=Duration)
     success: Duration = field(default_factory=Duration)
+    fail: Duration = field(default_factory=Duration)
     empty_response: Duration = field(default_factory=Duration)
+    cancel: Duration = field(default_factory=Duration)
+
+    def durations(self) -> dict[str, Duration]:
+        """The durations by name, in the order of the statistics extension."""
+        return {
+            "compute_infer": self.compute_infer,
+            "compute_output": self.compute_output,
+            "success": self.success,
+            "fail": self.fail,
+            "empty_response": self.empty_response,
+            "cancel": self.cancel,
+        }
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseTimes:
+class ResponseTimes(NamedTuple):
     """How long one response of a stream took, in nanoseconds; `empty` if it had no outputs."""
 
     infer_ns: int
@@ -70,8 +92,7 @@ class ResponseTimes:
     empty: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionTimes:
+class ExecutionTimes(NamedTuple):
     """When one batch reached each stage, in nanoseconds of the monotonic clock."""
 
     taken_ns: int
@@ -87,16 +108,32 @@ class ModelStatistics:
     last_inference_ms: int = 0
     inference_count: int = 0
     execution_count: int = 0
-    success: Duration = field(default_factory=Duration)
+    success_count: int = 0
+    success_ns: int = 0
+    queue_ns: int = 0
+    compute_input_ns: int = 0
+    compute_infer_ns: int = 0
+    compute_output_ns: int = 0
     fail: Duration = field(default_factory=Duration)
-    queue: Duration = field(default_factory=Duration)
-    compute_input: Duration = field(default_factory=Duration)
-    compute_infer: Duration = field(default_factory=Duration)
-    compute_output: Duration = field(default_factory=Duration)
     batches: dict[int, BatchStatistics] = field(default_factory=dict)
     responses: dict[int, ResponseStatistics] = field(default_factory=dict)
     batch_reasons: dict[BatchReason, int] = field(default_factory=lambda: dict.fromkeys(BatchReason, 0))
     failures: dict[FailureReason, int] = field(default_factory=lambda: dict.fromkeys(FailureReason, 0))
+
+    def durations(self) -> dict[str, Duration]:
+        """The durations of the statistics extension by name, in its order."""
+        count = self.success_count
+        return {
+            "success": Duration(count, self.success_ns),
+            "fail": self.fail,
+            "queue": Duration(count, self.queue_ns),
+            "compute_input": Duration(count, self.compute_input_ns),
+            "compute_infer": Duration(count, self.compute_infer_ns),
+            "compute_output": Duration(count, self.compute_output_ns),
+            # There is no response cache: nothing hits it, nothing misses it.
+            "cache_hit": Duration(),
+            "cache_miss": Duration(),
+        }
 
     def record_success(
         self, rows: int, enqueued_ns: Sequence[int], times: ExecutionTimes, reason: BatchReason, now_ms: int
@@ -109,24 +146,28 @@ class ModelStatistics:
         """
         requests = len(enqueued_ns)
         waited_from_ns = sum(enqueued_ns)
-        input_ns = times.input_end_ns - times.taken_ns
-        infer_ns = times.infer_end_ns - times.input_end_ns
-        output_ns = times.output_end_ns - times.infer_end_ns
+        taken_ns, input_end_ns, infer_end_ns, output_end_ns = times
+        input_ns = input_end_ns - taken_ns
+        infer_ns = infer_end_ns - input_end_ns
+        output_ns = output_end_ns - infer_end_ns
         self.last_inference_ms = now_ms
         self.inference_count += rows
         self.execution_count += 1
         self.batch_reasons[reason] += 1
-        self.success.add(requests, requests * times.output_end_ns - waited_from_ns)
-        self.queue.add(requests, requests * times.taken_ns - waited_from_ns)
-        self.compute_input.add(requests, requests * input_ns)
-        self.compute_infer.add(requests, requests * infer_ns)
-        self.compute_output.add(requests, requests * output_ns)
+        # What is answered has been queued and computed: one count is all counts.
+        self.success_count += requests
+        self.success_ns += requests * output_end_ns - waited_from_ns
+        self.queue_ns += requests * taken_ns - waited_from_ns
+        self.compute_input_ns += requests * input_ns
+        self.compute_infer_ns += requests * infer_ns
+        self.compute_output_ns += requests * output_ns
         batch = self.batches.get(rows)
         if batch is None:
             batch = self.batches[rows] = BatchStatistics()
-        batch.compute_input.add(1, input_ns)
-        batch.compute_infer.add(1, infer_ns)
-        batch.compute_output.add(1, output_ns)
+        batch.count += 1
+        batch.compute_input_ns += input_ns
+        batch.compute_infer_ns += infer_ns
+        batch.compute_output_ns += output_ns
 
     def record_response(self, index: int, times: ResponseTimes) -> None:
         """Count the response at position `index` of a stream."""

@@ -78,7 +78,8 @@ class LoadedModel:
 
         For a decoupled model that is an UnsupportedError: it can only be streamed.
         """
-        return await self.execute(request, self.check(request))
+        request.rows, key = self.signature.check(request)
+        return await self.scheduler.infer(request, key)
 
     def check(self, request: InferRequest) -> Hashable:
         """Check a request against the signature; returns the key that `execute` and `stream` want.

@@ -13,11 +13,16 @@ import orjson
 
 from kserve_v2.announced_input import AnnouncedInput, datatype_by_name
 from kserve_v2.classification import classify
-from kserve_v2.datatypes import datatype_of
+from kserve_v2.datatypes import BY_DTYPE, BY_NAME
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
 from kserve_v2.raw_tensor import decode_raw_tensor, encode_raw_tensor
-from kserve_v2.rest.json_tensor import decode_json_data, encode_json_data, with_literals
+from kserve_v2.rest.json_tensor import (
+    decode_json_data,
+    decode_plain_numbers,
+    encode_json_data,
+    with_literals,
+)
 from kserve_v2.signature import request_prefix
 
 # Parameters that steer the answer's encoding, and never reach a model.
@@ -179,6 +184,8 @@ def _decode_inputs(inputs: Any, binary: memoryview, request: InferRequest) -> No
         raise InvalidArgumentError("Unable to parse 'inputs': attempt to access JSON non-array as array")
     offset = 0
     for item in inputs:
+        if _decode_plain_input(item, request):
+            continue
         data, size = _data_source(item)
         announced = _announced_input(item, request)
         if size is None:
@@ -194,6 +201,21 @@ def _decode_inputs(inputs: Any, binary: memoryview, request: InferRequest) -> No
         offset += size
     if offset != len(binary):
         raise InvalidArgumentError(f"unexpected additional input data for model '{request.model_name}'")
+
+
+def _decode_plain_input(item: Any, request: InferRequest) -> bool:
+    """Add an input of the most usual form. False for any other, right or wrong."""
+    if type(item) is not dict or "parameters" in item:
+        return False
+    name, datatype_name = item.get("name"), item.get("datatype")
+    if type(name) is not str or type(datatype_name) is not str or name in request.inputs:
+        return False
+    datatype = BY_NAME.get(datatype_name)
+    array = decode_plain_numbers(item.get("data"), datatype, item.get("shape")) if datatype else None
+    if array is None:
+        return False
+    request.inputs[name] = array
+    return True
 
 
 def _announced_input(item: Mapping[str, Any], request: InferRequest) -> AnnouncedInput:
@@ -278,7 +300,7 @@ def encode_response(
         array = whole
         if output_format.classification:
             array = classify(whole, output_format.classification, labels.get(name, ()), batched=batched)
-        entry: dict[str, Any] = {"name": name, "datatype": datatype_of(array).name, "shape": array.shape}
+        entry: dict[str, Any] = {"name": name, "datatype": BY_DTYPE[array.dtype].name, "shape": array.shape}
         if output_format.binary:
             raw = encode_raw_tensor(array)
             entry["parameters"] = {"binary_data_size": len(raw)}

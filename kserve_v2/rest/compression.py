@@ -43,8 +43,10 @@ def choose_encoding(accepted: bytes | None) -> bytes | None:
 
     The highest weight wins, the first of equal ones; what is not known, malformed or refused is passed over.
     """
+    if accepted is None:
+        return None
     best, best_weight = b"identity", 0.0
-    for item in (accepted or b"").split(b","):
+    for item in accepted.split(b","):
         name, _, parameter = item.strip().partition(b";")
         if name in _WRITE or name == b"identity":
             weight = _weight(parameter)

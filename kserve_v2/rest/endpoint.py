@@ -76,52 +76,50 @@ class ModelEndpoint:
         elif scope["method"] != "POST":
             await method_not_allowed("POST")(scope, receive, send)
         else:
-            await self._answer(operation, target[1], target[2], scope, receive, send)
+            access = Access("rest", *target[1:], status=200) if access_log_enabled() else None
+            call = Call(*target[1:], _wanted_headers(scope), b"", access)
+            await self._answer(operation, call, scope, receive, send)
+            if access is not None:
+                log_access(access)
 
     async def _answer(
-        self, operation: Operation, name: str, version: str, scope: Scope, receive: Receive, send: Send
+        self, operation: Operation, call: Call, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Run an operation until it ends or the client leaves."""
+        """Read the body and run the operation until it ends or the client leaves."""
         waiting: set[asyncio.Task[None]] = scope.get(WAITING_TASKS, set())
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - an ASGI application runs in a task
-        access = Access("rest", name, version, status=200) if access_log_enabled() else None
-        call = Call(name, version, _wanted_headers(scope), b"", access)
         waiting.add(task)
         try:
-            await self._run(operation, call, receive, send)
+            length = call.headers.get(b"content-length")
+            announced = int(length) if length is not None else None
+            call.body = await read_body(receive, announced, self._max_request_bytes)
+            await operation(call, send)
         except asyncio.CancelledError:
             task.uncancel()
             # The transport takes the task out when the client has left: then there is nobody to answer.
-            left = task not in waiting
-            error: ServingError = RequestCancelledError("the client left") if left else UnavailableError(
-                "Server exiting: the request was not finished in time"
-            )  # fmt: skip
-            await _fail(error, call, None if left else send, scope, receive)
+            if task not in waiting:
+                _note(RequestCancelledError("the client left"), call)
+            else:
+                error = UnavailableError("Server exiting: the request was not finished in time")
+                await _fail(error, call, scope, receive, send)
         except ServingError as error:
-            await _fail(error, call, send, scope, receive)
+            await _fail(error, call, scope, receive, send)
+        except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
+            await _fail(unexpected(error), call, scope, receive, send)
         finally:
             waiting.discard(task)
-        if access is not None:
-            log_access(access)
-
-    async def _run(self, operation: Operation, call: Call, receive: Receive, send: Send) -> None:
-        length = call.headers.get(b"content-length")
-        announced = int(length) if length is not None else None
-        call.body = await read_body(receive, announced, self._max_request_bytes)
-        try:
-            await operation(call, send)
-        except ServingError:
-            raise
-        except Exception as error:
-            raise unexpected(error) from error
 
 
-async def _fail(error: ServingError, call: Call, send: Send | None, scope: Scope, receive: Receive) -> None:
-    """Note how a call failed, and answer with the error if that is still possible."""
+def _note(error: ServingError, call: Call) -> None:
     if call.access is not None:
         call.access.status = error.code.value.http
-    if send is not None and not call.started:
+
+
+async def _fail(error: ServingError, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the error if that is still possible."""
+    _note(error, call)
+    if not call.started:
         await error_response(error)(scope, receive, send)
 
 

@@ -9,7 +9,25 @@ import orjson
 
 from kserve_v2.announced_input import AnnouncedInput
 from kserve_v2.bytes_tensor import bytes_array
-from kserve_v2.datatypes import BF16, BYTES, FP16, FP32, Array, Datatype, datatype_of
+from kserve_v2.datatypes import (
+    BF16,
+    BOOL,
+    BYTES,
+    FP16,
+    FP32,
+    FP64,
+    INT8,
+    INT16,
+    INT32,
+    INT64,
+    UINT8,
+    UINT16,
+    UINT32,
+    UINT64,
+    Array,
+    Datatype,
+    datatype_of,
+)
 from kserve_v2.errors import InvalidArgumentError
 
 # By kind of the numpy dtype: the types that the JSON parser makes of acceptable elements, and Triton's words
@@ -20,6 +38,29 @@ _JSON_TYPES: dict[str, tuple[set[type], str]] = {
     "u": ({int}, "non-unsigned-integer as unsigned-integer"),
     "i": ({int}, "non-signed-integer as signed-integer"),
 }
+
+
+# Datatypes whose numbers numpy takes or refuses, but never rounds with a warning.
+_PLAIN = frozenset({BOOL, FP64, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64})
+
+
+def decode_plain_numbers(data: Any, datatype: Datatype, shape: Any) -> Array | None:
+    """The usual case in one go: a flat list of numbers, as many as a proper shape has.
+
+    None for everything else, right or wrong: `decode_json_data` takes a closer look, and finds the words for
+    what is wrong.
+    """
+    if type(data) is not list or type(shape) is not list or datatype not in _PLAIN:
+        return None
+    if not set(map(type, data)) <= _JSON_TYPES[datatype.dtype.kind][0]:
+        return None
+    for size in shape:
+        if type(size) is not int or size < 0:
+            return None
+    try:
+        return np.array(data, datatype.dtype).reshape(shape)
+    except (OverflowError, ValueError):
+        return None
 
 
 def decode_json_data(announced: AnnouncedInput, data: Any) -> Array:
@@ -95,6 +136,8 @@ def encode_json_data(array: Array, name: str) -> Any:
 
     Raises InvalidArgumentError for what JSON cannot carry.
     """
+    if array.dtype.kind in "biuf" and array.dtype != FP16.dtype:
+        return array.reshape(-1)
     datatype = datatype_of(array)
     if datatype is BYTES:
         try:
@@ -103,12 +146,10 @@ def encode_json_data(array: Array, name: str) -> Any:
             raise InvalidArgumentError(
                 f"output '{name}' has an element that is not UTF-8: please use the binary data format for this output"
             ) from None
-    if datatype in (FP16, BF16):
-        raise InvalidArgumentError(
-            f"sending {datatype.name} data via JSON is not supported. "
-            f"Please use the binary data format for output '{name}'"
-        )
-    return np.ascontiguousarray(array).reshape(-1)
+    raise InvalidArgumentError(
+        f"sending {datatype.name} data via JSON is not supported. "
+        f"Please use the binary data format for output '{name}'"
+    )
 
 
 def with_literals(value: Any) -> Any:

@@ -4,7 +4,7 @@ from typing import Any
 
 from kserve_v2.messages import IndexEntry, ModelMetadata, ServerMetadata, TensorMetadata
 from kserve_v2.repository.model import LoadedModel
-from kserve_v2.statistics import Duration, ModelStatistics
+from kserve_v2.statistics import Duration
 
 Json = dict[str, Any]
 
@@ -44,38 +44,17 @@ def statistics_view(model: LoadedModel) -> Json:
         "last_inference": statistics.last_inference_ms,
         "inference_count": statistics.inference_count,
         "execution_count": statistics.execution_count,
-        "inference_stats": _inference_stats(statistics),
-        "response_stats": {},
-        "batch_stats": _batch_stats(statistics),
+        "inference_stats": _durations(statistics.durations()),
+        "response_stats": {
+            str(index): _durations(responses.durations()) for index, responses in statistics.responses.items()
+        },
+        "batch_stats": [
+            {"batch_size": size, **_durations(batch.durations())}
+            for size, batch in sorted(statistics.batches.items())
+        ],
         "memory_usage": [],
     }
 
 
-def _inference_stats(statistics: ModelStatistics) -> Json:
-    return {
-        "success": _duration(statistics.success),
-        "fail": _duration(statistics.fail),
-        "queue": _duration(statistics.queue),
-        "compute_input": _duration(statistics.compute_input),
-        "compute_infer": _duration(statistics.compute_infer),
-        "compute_output": _duration(statistics.compute_output),
-        # There is no response cache: nothing hits it, nothing misses it.
-        "cache_hit": _duration(Duration()),
-        "cache_miss": _duration(Duration()),
-    }
-
-
-def _batch_stats(statistics: ModelStatistics) -> list[Json]:
-    return [
-        {
-            "batch_size": size,
-            "compute_input": _duration(batch.compute_input),
-            "compute_infer": _duration(batch.compute_infer),
-            "compute_output": _duration(batch.compute_output),
-        }
-        for size, batch in sorted(statistics.batches.items())
-    ]
-
-
-def _duration(duration: Duration) -> Json:
-    return {"count": duration.count, "ns": duration.ns}
+def _durations(durations: dict[str, Duration]) -> Json:
+    return {name: {"count": duration.count, "ns": duration.ns} for name, duration in durations.items()}

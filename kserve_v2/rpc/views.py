@@ -1,5 +1,7 @@
 """Answers of the control RPCs as protobuf messages."""
 
+from typing import Any
+
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.messages import IndexEntry, ModelMetadata, ServerMetadata, TensorMetadata
 from kserve_v2.repository.model import LoadedModel
@@ -46,27 +48,20 @@ def statistics_view(model: LoadedModel) -> pb.ModelStatistics:
         last_inference=statistics.last_inference_ms,
         inference_count=statistics.inference_count,
         execution_count=statistics.execution_count,
-        inference_stats=pb.InferStatistics(
-            success=_duration(statistics.success),
-            fail=_duration(statistics.fail),
-            queue=_duration(statistics.queue),
-            compute_input=_duration(statistics.compute_input),
-            compute_infer=_duration(statistics.compute_infer),
-            compute_output=_duration(statistics.compute_output),
-            cache_hit=pb.StatisticDuration(),
-            cache_miss=pb.StatisticDuration(),
-        ),
+        inference_stats=pb.InferStatistics(**_durations(statistics.durations())),
         batch_stats=[
-            pb.InferBatchStatistics(
-                batch_size=size,
-                compute_input=_duration(batch.compute_input),
-                compute_infer=_duration(batch.compute_infer),
-                compute_output=_duration(batch.compute_output),
-            )
+            pb.InferBatchStatistics(batch_size=size, **_durations(batch.durations()))
             for size, batch in sorted(statistics.batches.items())
         ],
+        response_stats={
+            str(index): pb.InferResponseStatistics(**_durations(responses.durations()))
+            for index, responses in statistics.responses.items()
+        },
     )
 
 
-def _duration(duration: Duration) -> pb.StatisticDuration:
-    return pb.StatisticDuration(count=duration.count, ns=duration.ns)
+def _durations(durations: dict[str, Duration]) -> dict[str, Any]:
+    return {
+        name: pb.StatisticDuration(count=duration.count, ns=duration.ns)
+        for name, duration in durations.items()
+    }

@@ -21,10 +21,22 @@ class BatchRun:
     afterwards.
     """
 
-    __slots__ = ("error", "input_end_ns", "members", "outputs", "reason", "signature", "taken_ns", "times")
+    __slots__ = (
+        "error",
+        "input_end_ns",
+        "members",
+        "outputs",
+        "reason",
+        "rows",
+        "signature",
+        "taken_ns",
+        "times",
+    )
 
     def __init__(self, batch: Batch, signature: ModelSignature) -> None:
-        self.members = batch.members
+        self.members = members = batch.members
+        # A model that does not batch counts every request as one row.
+        self.rows = members[0].rows if len(members) == 1 else sum([pending.rows for pending in members])
         self.reason = batch.reason
         self.taken_ns = self.input_end_ns = batch.taken_ns
         self.signature = signature
@@ -42,11 +54,6 @@ class BatchRun:
         """Whether the batch failed, and one of several members may be to blame."""
         return self.error is not None and len(self.members) > 1
 
-    @property
-    def rows(self) -> int:
-        """Rows of the batch; a model that does not batch counts every request as one."""
-        return sum(pending.rows for pending in self.members)
-
     def merged(self) -> dict[str, Array]:
         """The inputs of all members, joined along the batch axis, as the backend wants them."""
         inputs = prepare_inputs(self.members, self.signature)
@@ -61,7 +68,10 @@ class BatchRun:
         checked = check_outputs(outputs, self.signature, self.rows)
         if self.signature.reshapes_outputs:
             checked = self.signature.reshape_outputs(checked)
-        self.outputs = split(checked, [pending.rows for pending in self.members])
+        if len(self.members) == 1:
+            self.outputs = [checked]
+        else:
+            self.outputs = split(checked, [pending.rows for pending in self.members])
         self.times = ExecutionTimes(self.taken_ns, self.input_end_ns, infer_end_ns, time.monotonic_ns())
 
     def fail(self, error: BaseException) -> None:
@@ -192,8 +202,6 @@ def _check_output(name: str, array: Array, datatype: Datatype, signature: ModelS
 
 def split(outputs: Outputs, rows: Sequence[int]) -> list[Outputs]:
     """Cut outputs along axis 0 by the row counts recorded when the requests were merged. The parts are views."""
-    if len(rows) == 1:
-        return [outputs]
     parts: list[Outputs] = []
     start = 0
     for count in rows:

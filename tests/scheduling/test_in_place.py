@@ -103,7 +103,7 @@ def test_the_quicker_way_is_taken(execution_ns: float, hand_over_ns: float, thre
         pretend(scheduler, execution_ns=execution_ns, hand_over_ns=hand_over_ns)
         assert await ask(scheduler, 5) == 5
         assert model.threads == [thread]
-        assert scheduler.pool.statistics.success.count == 1
+        assert scheduler.pool.statistics.success_count == 1
         await scheduler.pool.stop()
 
     run(main)

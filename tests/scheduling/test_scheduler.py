@@ -160,12 +160,12 @@ def test_what_waits_is_executed_as_one_batch() -> None:
             answers = [await task for task in others]
         assert [answer.outputs["tag"][:, 0].tolist() for answer in answers] == [[1, 101], [2, 102], [3, 103]]
         assert [answer.outputs["batch"][0, 0] for answer in answers] == [6, 6, 6]
-        assert {size: b.compute_infer.count for size, b in statistics(scheduler).batches.items()} == {
+        assert {size: b.count for size, b in statistics(scheduler).batches.items()} == {
             1: 1,
             6: 1,
         }
         assert statistics(scheduler).inference_count == 7
-        assert statistics(scheduler).success.count == statistics(scheduler).queue.count == 4
+        assert statistics(scheduler).success_count == 4
 
     run(main)
 
@@ -202,7 +202,7 @@ def test_one_bad_request_does_not_fail_those_beside_it(asynchronous: bool) -> No
         )
         assert isinstance(mistake, InvalidArgumentError)
         assert statistics(scheduler).failures[FailureReason.BACKEND] == 2
-        assert statistics(scheduler).success.count == 2
+        assert statistics(scheduler).success_count == 2
 
     run(main)
 
@@ -407,7 +407,7 @@ def test_every_request_has_exactly_one_outcome_and_it_is_its_own(
         for number, (step, outcome) in enumerate(zip(plan, outcomes, strict=True)):
             check_outcome(number, step, outcome)
         answered = sum(isinstance(outcome, InferResponse) for outcome in outcomes)
-        assert answered <= statistics(scheduler).success.count
+        assert answered <= statistics(scheduler).success_count
         assert all(size <= 8 for size in statistics(scheduler).batches)
 
     run(main)

@@ -128,7 +128,7 @@ def test_all_responses_come_in_order(asynchronous: bool, n: int) -> None:
             i * i for i in range(1, n, 2)
         ]
         statistics = scheduler.pool.statistics
-        assert statistics.success.count == 1
+        assert statistics.success_count == 1
         assert [statistics.responses[i].success.count for i in range(n)] == [1] * n
 
     run(main)
