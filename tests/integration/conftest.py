@@ -1,17 +1,20 @@
 """The servers that the integration tests share. Started once; their models are in `handlers`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
 
+from kserve_v2._generated import grpc_service_pb2 as pb
 from tests.conftest import RunningServer, StartServer, WriteModel
 from tests.integration import handlers
 from tests.integration.grpc_requests import Channel
-from tests.integration.support import DTYPES
+from tests.integration.support import DTYPES, json_tensor
 
 MAX_INPUT_BYTES = 16 * 1024 * 1024
 
@@ -112,3 +115,23 @@ def explicit_channel(explicit_server: ExplicitServer) -> Iterator[Channel]:
     """A gRPC connection to `explicit_server`."""
     with Channel(explicit_server.server) as made:
         yield made
+
+
+@pytest.fixture
+def server_survives(server: RunningServer) -> Iterator[None]:
+    """After the test, `server` still answers good requests on every port."""
+    yield
+    assert server.process.poll() is None, "the server has ended"
+    answer = server.infer("bat", {"inputs": [json_tensor("IN", "FP32", [1, 3], [1, 2, 3])]})
+    assert (answer.status_code, answer.json()["outputs"][0]["data"]) == (200, [1, 2, 3])
+    with Channel(server) as channel:
+        live = channel.method("ServerLive", pb.ServerLiveResponse)
+        assert live(pb.ServerLiveRequest(), timeout=30).live
+    assert server.client.get(server.metrics).status_code == 200
+
+
+@pytest.fixture
+def later() -> Iterator[Callable[..., Future[Any]]]:
+    """Runs a blocking call on a thread."""
+    with ThreadPoolExecutor(4) as pool:
+        yield pool.submit

@@ -1,41 +1,19 @@
-"""What clients and models must not be able to do to a server: after each of these, a good request is answered."""
+"""What clients must not be able to do to a server: after each of these, a good request is answered."""
 
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-import grpc
 import pytest
 
-from kserve_v2._generated import grpc_service_pb2 as pb
 from tests.conftest import RunningServer
-from tests.integration.conftest import ExplicitServer
-from tests.integration.handlers import identity
-from tests.integration.support import Wire, error_of, infer_bytes, json_tensor, statistics, wait_until
+from tests.integration.support import Wire, error_of, infer_bytes, json_tensor
+
+pytestmark = pytest.mark.usefixtures("server_survives")
 
 GOOD = {"inputs": [json_tensor("IN", "FP32", [1, 3], [1, 2, 3])]}
-
-
-@pytest.fixture(autouse=True)
-def _good_requests_are_answered_afterwards(server: RunningServer) -> Iterator[None]:
-    yield
-    assert server.process.poll() is None, "the server has ended"
-    answer = server.infer("bat", GOOD)
-    assert (answer.status_code, answer.json()["outputs"][0]["data"]) == (200, [1, 2, 3])
-    with grpc.insecure_channel(server.grpc) as channel:
-        live = channel.unary_unary(
-            "/inference.GRPCInferenceService/ServerLive",
-            request_serializer=pb.ServerLiveRequest.SerializeToString,
-            response_deserializer=pb.ServerLiveResponse.FromString,
-        )
-        assert live(pb.ServerLiveRequest(), timeout=30).live
-    assert "Traceback" not in server.client.get(server.metrics).text
 
 
 # --- the wire -------------------------------------------------------------------------------------------------
@@ -222,172 +200,3 @@ def test_errors_keep_the_connection_open(server: RunningServer) -> None:
         for model, body in (("nosuch", GOOD), ("bat", {}), ("bat", {"inputs": 1}), ("bat", GOOD)):
             wire.send(infer_bytes(model, body))
         assert [wire.response().status_code for _ in range(4)] == [404, 400, 400, 200]
-
-
-# --- models ---------------------------------------------------------------------------------------------------
-
-
-def command(*commands: str) -> dict[str, Any]:
-    """A request to the model that does what it is told, one row per command."""
-    return {"inputs": [json_tensor("COMMAND", "BYTES", [len(commands), 1], list(commands))]}
-
-
-@pytest.mark.parametrize(
-    ("name", "parts"),
-    [
-        ("raise", ("ValueError", "boom in", "weights.bin")),
-        ("exit", ("SystemExit", "3")),
-        ("rows", ("'OUT'", "[2, 1]", "1")),
-        ("names", ("'OUT'", "'OTHER'")),
-        ("datatype", ("'OUT'", "FP64", "FP32")),
-        ("none", ("NoneType",)),
-    ],
-)
-def test_a_handler_that_fails(server: RunningServer, name: str, parts: tuple[str, ...]) -> None:
-    before = statistics(server, "failing")["inference_stats"]
-    response = server.infer("failing", command(name))
-    text = error_of(response)
-    assert response.status_code == 500
-    assert all(part in text for part in parts), text
-    for secret in ("Traceback", "model.py", "/srv", "kserve_v2", str(Path(__file__).parent)):
-        assert secret not in text
-    after = statistics(server, "failing")["inference_stats"]
-    assert after["fail"]["count"] == before["fail"]["count"] + 1
-    assert after["success"]["count"] == before["success"]["count"]
-    assert server.infer("failing", command("fine")).json()["outputs"][0]["data"] == [1]
-
-
-@pytest.mark.parametrize("name", ["raise", "exit", "rows", "names", "datatype", "none"])
-def test_a_handler_that_fails_over_grpc(server: RunningServer, name: str) -> None:
-    request = pb.ModelInferRequest(model_name="failing")
-    request.inputs.add(
-        name="COMMAND", datatype="BYTES", shape=[1, 1], contents={"bytes_contents": [name.encode()]}
-    )
-    with grpc.insecure_channel(server.grpc) as channel, pytest.raises(grpc.RpcError) as caught:
-        channel.unary_unary(
-            "/inference.GRPCInferenceService/ModelInfer",
-            request_serializer=pb.ModelInferRequest.SerializeToString,
-        )(request, timeout=30)
-    assert caught.value.code() is grpc.StatusCode.INTERNAL
-    assert caught.value.details() == error_of(server.infer("failing", command(name)))
-
-
-def test_the_traceback_of_a_handler_is_in_the_log(server: RunningServer) -> None:
-    server.infer("failing", {"id": "find-me-in-the-log", **command("raise")})
-    wait_until(lambda: "find-me-in-the-log" in server.log)
-    entry = server.log.rpartition("find-me-in-the-log")[2]
-    assert "Traceback" in entry
-    assert "boom in /srv/models/secret/weights.bin" in entry
-
-
-def test_an_error_of_the_client_s_is_the_client_s(server: RunningServer) -> None:
-    response = server.infer("failing", command("refuse"))
-    assert (response.status_code, error_of(response)) == (400, "COMMAND must not be 'refuse'")
-
-
-def test_one_bad_row_does_not_fail_requests_that_share_its_batch(server: RunningServer) -> None:
-    """The handler fails for a whole batch; each request of it is then tried alone."""
-    with Wire(server) as bad, Wire(server) as good:
-        for _ in range(20):
-            bad.send_infer("failing", command("raise"))
-            good.send_infer("failing", command("fine"))
-        assert {bad.response().status_code for _ in range(20)} == {500}
-        assert {good.response().status_code for _ in range(20)} == {200}
-
-
-# --- configurations -------------------------------------------------------------------------------------------
-
-FIVE_MISTAKES = """
-name: "somebody_else"
-max_batch_size: -1
-input [ { name: "IN" data_type: TYPE_INVALID dims: [ 3 ] } ]
-output [ { name: "OUT" data_type: TYPE_FP32 dims: [ 0 ] } ]
-instance_group [ { kind: KIND_CPU count: -2 } ]
-"""
-
-
-def test_all_mistakes_of_a_configuration_are_reported_at_once(explicit: ExplicitServer) -> None:
-    explicit.write("mistaken", identity("FP32", [3]).replace("inputs =", "_in =").replace("outputs =", "_out ="),
-                   FIVE_MISTAKES)  # fmt: skip
-    explicit.write("sound", identity("FP32", [3]))
-    text = error_of(explicit.load("mistaken"))
-    [entry] = explicit.index("mistaken")
-    assert entry["state"] == "UNAVAILABLE"
-    for field in (
-        "name",
-        "max_batch_size",
-        "input[0].data_type",
-        "output[0].dims",
-        "instance_group[0].count",
-    ):
-        assert f"{field}" in entry["reason"]
-        assert f"{field}" in text
-    assert explicit.load("sound").status_code == 200
-    good = {"inputs": [json_tensor("IN", "FP32", [3], [1, 2, 3])]}
-    assert explicit.server.infer("sound", good).status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("config", "place"),
-    [
-        ('name: "x\n', "1:7"),
-        ("max_batch_size: many", "1:17"),
-        ("\n\ninput [ { name: 3 } ]", "3:17"),
-        ("max_batchsize: 4", "1:1"),
-        (json.dumps({"max_batch_size": 4}), "1:1"),
-    ],
-)
-def test_a_configuration_that_cannot_be_parsed(explicit: ExplicitServer, config: str, place: str) -> None:
-    explicit.write("unparsable", identity("FP32", [3]), config)
-    text = error_of(explicit.load("unparsable"))
-    [entry] = explicit.index("unparsable")
-    assert entry["state"] == "UNAVAILABLE"
-    assert f"unparsable/config.pbtxt:{place}: " in entry["reason"]
-    assert f"unparsable/config.pbtxt:{place}: " in text
-    assert str(explicit.root) not in text + entry["reason"]
-
-
-@pytest.mark.parametrize(
-    ("code", "parts"),
-    [
-        ("this is no Python", ("model.py", "line 1", "SyntaxError")),
-        ("\nraise RuntimeError('init boom')", ("model.py", "line 2", "RuntimeError", "init boom")),
-        ("import nosuchmodule", ("ModuleNotFoundError", "nosuchmodule")),
-        ("x = 1", ("model.py", "class named Model")),
-        ("raise SystemExit(1)", ("SystemExit",)),
-        (identity("FP32", [3]) + "\n    def load(self, context):\n        raise OSError('no weights')\n", ("no weights",)),
-        ("class Model:\n    inputs = 3\n    def __call__(self, inputs): ...", ("Model.inputs",)),
-    ],
-)  # fmt: skip
-def test_a_handler_that_cannot_be_loaded(explicit: ExplicitServer, code: str, parts: tuple[str, ...]) -> None:
-    explicit.write("unloadable", code)
-    text = error_of(explicit.load("unloadable"))
-    [entry] = explicit.index("unloadable")
-    assert entry["state"] == "UNAVAILABLE"
-    for part in parts:
-        assert part in entry["reason"]
-        assert part in text
-    for secret in ("Traceback", str(explicit.root)):
-        assert secret not in text + entry["reason"]
-
-
-def test_a_backend_that_nobody_knows(explicit: ExplicitServer) -> None:
-    explicit.write("foreign", identity("FP32", [3]), 'backend: "nosuch"')
-    assert "nosuch" in error_of(explicit.load("foreign"))
-    assert "nosuch" in explicit.index("foreign")[0]["reason"]
-
-
-def test_a_model_without_versions(explicit: ExplicitServer) -> None:
-    (explicit.root / "versionless").mkdir()
-    text = error_of(explicit.load("versionless"))
-    assert text == (
-        "load failed for model 'versionless': at least one version must be available under the version policy of "
-        "model 'versionless'\n"
-    )
-
-
-@pytest.mark.parametrize("name", ["..", "...", "%2e%2e", "a%5cb", ".hidden", "%00"])
-def test_a_model_name_is_no_path(explicit: ExplicitServer, name: str) -> None:
-    response = explicit.server.post(f"/v2/repository/models/{name}/load")
-    assert response.status_code in (400, 404)
-    error_of(response)
