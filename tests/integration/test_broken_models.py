@@ -178,8 +178,22 @@ def test_a_model_without_versions(explicit: ExplicitServer) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["..", "...", "%2e%2e", "a%5cb", ".hidden", "%00"])
-def test_a_model_name_is_no_path(explicit: ExplicitServer, name: str) -> None:
-    response = explicit.server.post(f"/v2/repository/models/{name}/load")
-    assert response.status_code in (400, 404)
-    error_of(response)
+@pytest.mark.parametrize(
+    ("path", "status", "text"),
+    [
+        ("%2e%2e", 400, "invalid model name '..', model name must not contain path traversal characters"),
+        ("a%5cb", 400, "invalid model name 'a\\b', model name must not contain path traversal characters"),
+        ("%20", 400, "Model name cannot be empty. Please enter a valid name to deploy."),
+        ("...", 404, "failed to load '...', failed to poll from model repository"),
+        (".hidden", 404, "failed to load '.hidden', failed to poll from model repository"),
+        ("..%2f..%2fetc", 404, "Not Found"),
+    ],
+)
+def test_a_model_name_is_no_path(explicit: ExplicitServer, path: str, status: int, text: str) -> None:
+    before = explicit.server.post("/v2/repository/index").json()
+    response = explicit.server.post(f"/v2/repository/models/{path}/load")
+    assert response.status_code == status
+    assert error_of(response).startswith(text)
+    # Whatever clients make up, it is no model of this server, and does not make it unready.
+    assert explicit.server.post("/v2/repository/index").json() == before
+    assert explicit.server.get("/v2/health/ready").status_code == 200
