@@ -1,9 +1,11 @@
 """Executing a quick model where its request was received, instead of on an instance's thread.
 
 Handing a request to a thread and its answer back takes longer than a small model takes to run. An idle model that
-has shown to be quicker than that is executed in place, on the event loop's thread, while its instances sleep.
+has shown to be quicker than that is executed in place, on the event loop's thread, while its instances sleep. That
+is for lone requests: several at a time are better off as one batch on the thread.
 """
 
+import asyncio
 import time
 
 from kserve_v2.backend import MovableInstance
@@ -18,6 +20,9 @@ MAX_NS = 200_000
 
 # A new measurement weighs one part in this many.
 _SMOOTHING = 8
+
+# After two requests in one turn of the event loop, this many go over the thread: there are several clients.
+_CROWD_REQUESTS = 64
 
 # Of the requests that could be executed in place, one in this many takes the way over the thread, so that both
 # ways go on being measured.
@@ -36,6 +41,9 @@ class InPlace:
         self._execution_ns = float(MAX_NS)
         self._hand_over_ns = 0.0
         self._requests = 0
+        self._loop = asyncio.get_running_loop()
+        self._alone_this_turn = True
+        self._crowd = 0
 
     def __repr__(self) -> str:
         return (
@@ -51,10 +59,25 @@ class InPlace:
 
     def ready(self) -> bool:
         """Whether to execute a request in place now. If so, nothing is waiting that it would overtake."""
-        if self._instance is None or not self._pool.idle:
+        if self._instance is None or self._crowded() or not self._pool.idle:
             return False
         self._requests += 1
         return self._execution_ns < min(self._hand_over_ns, MAX_NS) and self._requests % _PROBE_EVERY != 0
+
+    def _crowded(self) -> bool:
+        """Whether requests have come several at a time lately."""
+        if self._alone_this_turn:
+            self._alone_this_turn = False
+            self._loop.call_soon(self._end_turn)
+        else:
+            self._crowd = _CROWD_REQUESTS
+        if self._crowd:
+            self._crowd -= 1
+            return True
+        return False
+
+    def _end_turn(self) -> None:
+        self._alone_this_turn = True
 
     def execute(self, run: BatchRun) -> None:
         """Execute a batch; `ready` has just been true."""

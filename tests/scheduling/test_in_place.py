@@ -71,6 +71,8 @@ async def ask(scheduler: QueueScheduler, value: int) -> int:
 
 
 async def asleep(scheduler: QueueScheduler) -> None:
+    """Wait for the instance to sleep, in a new turn of the loop."""
+    await asyncio.sleep(0)
     while not scheduler.pool.idle:  # noqa: ASYNC110 - an instance that falls asleep signals nobody
         await asyncio.sleep(0)
 
@@ -146,6 +148,28 @@ def test_both_ways_go_on_being_measured() -> None:
             assert await ask(scheduler, value) == value
         assert model.threads.count("MainThread") > 190
         assert model.threads.count("instance") == 3
+        await scheduler.pool.stop()
+
+    run(main)
+
+
+def test_requests_that_come_together_go_to_the_thread_and_so_do_some_after_them() -> None:
+    async def main() -> None:
+        model = ThreadModel()
+        scheduler = scheduler_of(model)
+        await scheduler.start()
+        await asleep(scheduler)
+        pretend(scheduler, execution_ns=1_000, hand_over_ns=50_000)
+        assert await asyncio.gather(*(ask(scheduler, value) for value in range(5))) == list(range(5))
+        assert model.threads.count("MainThread") == 1
+        crowd = len(model.threads)
+        for value in range(100):
+            await asleep(scheduler)
+            pretend(scheduler, execution_ns=1_000, hand_over_ns=50_000)
+            await ask(scheduler, value)
+        after = model.threads[crowd:]
+        assert after[:50] == ["instance"] * 50
+        assert after[-10:] == ["MainThread"] * 10
         await scheduler.pool.stop()
 
     run(main)
