@@ -9,12 +9,12 @@ import numpy as np
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.announced_input import AnnouncedInput, datatype_by_name
-from kserve_v2.bytes_tensor import bytes_array
+from kserve_v2.bytes_tensor import bytes_array, encode_bytes_tensor
 from kserve_v2.classification import classify
-from kserve_v2.datatypes import BYTES, Array, datatype_of
+from kserve_v2.datatypes import BY_DTYPE, BYTES, Array
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
-from kserve_v2.raw_tensor import decode_raw_tensor, encode_raw_tensor
+from kserve_v2.raw_tensor import decode_raw_tensor
 from kserve_v2.signature import request_prefix
 
 _CONTENTS_FIELDS = tuple(field.name for field in pb.InferTensorContents.DESCRIPTOR.fields)
@@ -168,8 +168,14 @@ def encode_response(
         array = whole
         if name in classes:
             array = classify(whole, classes[name], labels.get(name, ()), batched=batched)
-        message.outputs.add(name=name, datatype=datatype_of(array).name, shape=array.shape)
-        message.raw_output_contents.append(bytes(encode_raw_tensor(array)))
+        # Field by field: keyword arguments cost twice the time.
+        output = message.outputs.add()
+        output.name = name
+        output.datatype = BY_DTYPE[array.dtype].name
+        output.shape.extend(array.shape)
+        message.raw_output_contents.append(
+            encode_bytes_tensor(array.reshape(-1)) if array.dtype == BYTES.dtype else array.tobytes()
+        )
     for name, value in response.parameters.items():
         encode_parameter(message.parameters[name], value)
     return message
