@@ -9,7 +9,7 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.signature import request_prefix
 
 # No tensor that fits into a message has more elements, and numpy cannot make an array of more.
-_MAX_ELEMENTS = 2**62
+_MAX_ELEMENTS = 2**59
 
 
 class AnnouncedInput(NamedTuple):
@@ -36,7 +36,7 @@ class AnnouncedInput(NamedTuple):
                 f"invalid shape for input '{self.name}': shape {list(self.shape)} contains one or more invalid "
                 "dimensions"
             )
-        if count > _MAX_ELEMENTS:
+        if count > _MAX_ELEMENTS or (count == 0 and prod(filter(None, self.shape)) > _MAX_ELEMENTS):
             raise InvalidArgumentError(
                 f"invalid shape for input '{self.name}': shape {list(self.shape)} causes total element count to exceed "
                 f"maximum size of {_MAX_ELEMENTS}"

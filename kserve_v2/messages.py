@@ -23,6 +23,9 @@ class InferRequest:
     `model_version` is "" for the highest version that is ready. `requested_outputs` is empty for all outputs
     of the model. `rows` is the batch size, 1 for a model that does not batch; the scheduler sets it.
 
+    `control` holds the parameters that are for the server: `timeout`, `priority` and those of sequences. They
+    do not reach the model's `parameters`.
+
     A model reads `id`, `parameters` and `cancelled` (nobody waits for the answer any more), and may put
     parameters of the response into `response_parameters`.
     """
@@ -33,6 +36,7 @@ class InferRequest:
     id: str = ""
     parameters: dict[str, ParameterValue] = field(default_factory=dict)
     requested_outputs: tuple[str, ...] = ()
+    control: dict[str, ParameterValue] = field(default_factory=dict)
     rows: int = 1
     cancelled: bool = False
     response_parameters: dict[str, ParameterValue] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
+from weakref import WeakValueDictionary
 
 from kserve_v2.errors import InvalidArgumentError, NotFoundError, ServingError, UnavailableError
 from kserve_v2.messages import IndexEntry
@@ -18,7 +19,7 @@ from kserve_v2.repository.lifecycle import Event, ModelState, advance
 from kserve_v2.repository.model import LoadedModel, Prepared
 from kserve_v2.repository.plan import Actual, Load, Unload, plan
 from kserve_v2.repository.prepare import Candidate, RepositoryOptions, prepare_version, read_candidate
-from kserve_v2.repository.scan import scan
+from kserve_v2.repository.scan import check_model_name, scan
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,8 @@ class ModelManager:
         self._records: dict[str, list[Record]] = {}
         # Why the last attempt to load a model failed before it came to single versions.
         self._problems: dict[str, str] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        # One load of a model at a time. A lock goes when nobody holds it: clients make up names without end.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._generation = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._serving: Mapping[str, Served] = MappingProxyType({})
@@ -185,6 +187,7 @@ class ModelManager:
         then, and for good if this fails. Raises NotFoundError for an unknown directory, InvalidArgumentError
         with the reasons otherwise.
         """
+        check_model_name(name)
         async with self._locks.setdefault(name, asyncio.Lock()):
             try:
                 wanted = await self._want(name, config_override)
@@ -247,6 +250,12 @@ class ModelManager:
         """Serve a model no longer. Returns at once; requests that are under way are finished first."""
         self._wanted.pop(name, None)
         self._problems.pop(name, None)
+        if name not in self._records:
+            self.announce_change()
+            return
+        for record in self._records[name]:
+            if record.state is ModelState.UNAVAILABLE:
+                record.reason = UNLOADED
         self._reconcile(name)
 
     def _reconcile(self, name: str) -> None:

@@ -5,15 +5,17 @@ texts of the errors are Triton's; where Triton answers 500 to malformed JSON, th
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import orjson
 
 from kserve_v2.announced_input import AnnouncedInput, datatype_by_name
+from kserve_v2.bytes_tensor import encode_bytes_tensor
 from kserve_v2.classification import classify
-from kserve_v2.datatypes import BY_DTYPE, BY_NAME
+from kserve_v2.datatypes import BY_DTYPE, BY_NAME, BYTES
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
 from kserve_v2.raw_tensor import decode_raw_tensor, encode_raw_tensor
@@ -23,10 +25,13 @@ from kserve_v2.rest.json_tensor import (
     encode_json_data,
     with_literals,
 )
-from kserve_v2.signature import request_prefix
+from kserve_v2.signature import ModelSignature, TensorSignature, request_prefix
 
-# Parameters that steer the answer's encoding, and never reach a model.
+# A parameter that steers the answer's encoding, and never reaches a model.
 _BINARY_DATA_OUTPUT = "binary_data_output"
+
+# Integers beyond this are passed on as floating point numbers, as Triton does.
+_MAX_INT64 = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +96,18 @@ def _parse_unusual_json(text: bytes) -> Any:
 
 
 def decode_request(
-    body: bytes | bytearray, header_length: bytes | None, model_name: str, model_version: str
+    body: bytes | bytearray, header_length: bytes | None, signature: ModelSignature, model_version: str
 ) -> tuple[InferRequest, ResponseFormat]:
     """Decode the body of an inference request.
 
     `header_length`: value of the Inference-Header-Content-Length header, None where there is none and all is
-    JSON. Raises InvalidArgumentError that names the member or input.
+    JSON; without any JSON the body is a raw request. Raises InvalidArgumentError that names the member or
+    input.
     """
     json_length = len(body) if header_length is None else _json_length(header_length, len(body))
+    if json_length == 0:
+        return decode_raw_request(body, signature, model_version), ALL_BINARY
+    model_name = signature.model_name
     view = memoryview(body)
     document = parse_json(view[:json_length])
     if not isinstance(document, dict) or "inputs" not in document:
@@ -108,7 +117,7 @@ def decode_request(
     request = InferRequest(model_name, {}, model_version, _string(document, "id", default=""))
     parameters = document.get("parameters")
     if parameters is not None or "parameters" in document:
-        request.parameters, binary = _decode_parameters(parameters)
+        binary = _decode_parameters(parameters, request)
         response_format = ALL_BINARY if binary else ALL_JSON
     else:
         response_format = ALL_JSON
@@ -117,6 +126,44 @@ def decode_request(
     if outputs is not None or "outputs" in document:
         request.requested_outputs, response_format = _decode_outputs(outputs, response_format, request)
     return request, response_format
+
+
+def decode_raw_request(data: bytes | bytearray, signature: ModelSignature, version: str) -> InferRequest:
+    """A request whose whole body is the data of the model's only input.
+
+    Its shape is the configured one, one row of it, with the size of a variable dimension found from the number
+    of bytes. Raises InvalidArgumentError where that cannot be done.
+    """
+    request = InferRequest(signature.model_name, {}, version)
+    prefix = request_prefix(request.id)
+    if len(signature.inputs) != 1:
+        raise InvalidArgumentError(
+            f"{prefix}Raw request must only have 1 input (found 1) to be deduced but got {len(signature.inputs)} "
+            f"inputs in '{signature.model_name}' model configuration"
+        )
+    (tensor,) = signature.inputs.values()
+    shape = _raw_shape(tensor, len(data), prefix)
+    batch = (1,) if signature.max_batch_size else ()
+    raw = encode_bytes_tensor([bytes(data)]) if tensor.datatype is BYTES else memoryview(data)
+    announced = AnnouncedInput("raw_input", tensor.datatype, (*batch, *shape), signature.model_name, "")
+    request.inputs[tensor.name] = decode_raw_tensor(announced, raw)
+    return request
+
+
+def _raw_shape(tensor: TensorSignature, size: int, prefix: str) -> tuple[int, ...]:
+    if tensor.datatype is BYTES:
+        if tensor.dims not in ((1,), (-1,)):
+            raise InvalidArgumentError(
+                f"{prefix}For BYTE datatype raw input '{tensor.name}', the model must have input shape [1]"
+            )
+        return (1,)
+    if tensor.dims.count(-1) > 1:
+        raise InvalidArgumentError(
+            f"{prefix}The shape of the raw input '{tensor.name}' can not be deduced because there are more than "
+            "one variable-sized dimension"
+        )
+    row_size = prod(dim for dim in tensor.dims if dim != -1) * tensor.datatype.item_size
+    return tuple(size // row_size if dim == -1 else dim for dim in tensor.dims)
 
 
 def _json_length(header: bytes, body_length: int) -> int:
@@ -144,22 +191,30 @@ def _string(document: Mapping[str, Any], member: str, default: str | None = None
     )
 
 
-def _decode_parameters(parameters: Any) -> tuple[dict[str, ParameterValue], bool]:
-    """The request's own parameters, and whether outputs are binary unless they say otherwise."""
+def _decode_parameters(parameters: Any, request: InferRequest) -> bool:
+    """Add the request's parameters to it; returns whether outputs are binary unless they say otherwise."""
     if not isinstance(parameters, dict):
         raise InvalidArgumentError("failed to get request params.: attempt to get members for non-object")
-    decoded: dict[str, ParameterValue] = {}
     for name, value in parameters.items():
-        if name.startswith("triton_"):
+        if name in _CONTROL:
+            request.control[name] = _CONTROL[name](value, name)
+        elif name.startswith("triton_"):
             raise InvalidArgumentError(
                 "parameter keys starting with 'triton_' are reserved for Triton usage and should not be specified."
             )
-        if not isinstance(value, str | bool | int | float):
+        elif not isinstance(value, str | bool | int | float):
             raise InvalidArgumentError(
                 f"parameter '{name}' has invalid type. It should be either 'int', 'bool', or 'string'."
             )
-        decoded[name] = value
-    return decoded, _boolean(decoded.pop(_BINARY_DATA_OUTPUT, False), _BINARY_DATA_OUTPUT)
+        elif name != _BINARY_DATA_OUTPUT:
+            request.parameters[name] = float(value) if type(value) is int and value > _MAX_INT64 else value
+    return _boolean(parameters.get(_BINARY_DATA_OUTPUT, False), _BINARY_DATA_OUTPUT)
+
+
+def _correlation_id(value: Any, member: str) -> int | str:
+    if isinstance(value, str) or (type(value) is int and value >= 0):
+        return value
+    raise InvalidArgumentError(f"Unable to parse '{member}': attempt to access JSON non-string as string")
 
 
 def _boolean(value: Any, member: str) -> bool:
@@ -174,6 +229,16 @@ def _unsigned(value: Any, member: str) -> int:
     raise InvalidArgumentError(
         f"Unable to parse '{member}': attempt to access JSON non-unsigned-integer as unsigned-integer"
     )
+
+
+# Parameters that are for the server, and what they have to be.
+_CONTROL: dict[str, Callable[[Any, str], ParameterValue]] = {
+    "sequence_id": _correlation_id,
+    "sequence_start": _boolean,
+    "sequence_end": _boolean,
+    "priority": _unsigned,
+    "timeout": _unsigned,
+}
 
 
 def _decode_inputs(inputs: Any, binary: memoryview, request: InferRequest) -> None:

@@ -19,6 +19,15 @@ from kserve_v2.signature import request_prefix
 
 _CONTENTS_FIELDS = tuple(field.name for field in pb.InferTensorContents.DESCRIPTOR.fields)
 
+# Parameters that are for the server, and the types that they may have.
+_CONTROL: dict[str, tuple[str, ...]] = {
+    "sequence_id": ("int64_param", "string_param"),
+    "sequence_start": ("bool_param",),
+    "sequence_end": ("bool_param",),
+    "priority": ("int64_param", "uint64_param"),
+    "timeout": ("int64_param",),
+}
+
 EMPTY_FINAL_RESPONSE = "triton_enable_empty_final_response"
 """Accepted on every request, with an effect on streams alone: end a decoupled model's responses with a message
 of their own.
@@ -31,9 +40,8 @@ def decode_request(message: pb.ModelInferRequest) -> tuple[InferRequest, dict[st
     Arrays of raw contents are views of their bytes. Raises InvalidArgumentError that names the tensor or
     parameter.
     """
-    request = InferRequest(
-        message.model_name, {}, message.model_version, message.id, _decode_parameters(message.parameters)
-    )
+    request = InferRequest(message.model_name, {}, message.model_version, message.id)
+    _decode_parameters(message.parameters, request)
     # Every access to an element of this field makes a new bytes object: read each once.
     raw_contents = list(message.raw_input_contents)
     for index, tensor in enumerate(message.inputs):
@@ -105,23 +113,41 @@ def _decode_contents(announced: AnnouncedInput, contents: pb.InferTensorContents
         ) from None
 
 
-def _decode_parameters(parameters: Mapping[str, pb.InferParameter]) -> dict[str, ParameterValue]:
-    decoded: dict[str, ParameterValue] = {}
+def _decode_parameters(parameters: Mapping[str, pb.InferParameter], request: InferRequest) -> None:
     for name, parameter in parameters.items():
         kind = parameter.WhichOneof("parameter_choice")
-        if kind is None:
-            raise InvalidArgumentError(
-                f"invalid value type for '{name}' parameter, expected int64_param, bool_param, or string_param."
-            )
-        if name == EMPTY_FINAL_RESPONSE:
-            continue
-        if name.startswith("triton_"):
+        if name in _CONTROL:
+            _decode_control(name, kind, parameter, request)
+        elif name == EMPTY_FINAL_RESPONSE:
+            _expect(name, kind, "bool_param")
+        elif name.startswith("triton_"):
             raise InvalidArgumentError(
                 "parameter keys starting with 'triton_' are reserved for Triton usage. Only the following keys "
                 f"starting with 'triton_' are allowed: {EMPTY_FINAL_RESPONSE}"
             )
-        decoded[name] = getattr(parameter, kind)
-    return decoded
+        elif kind in ("bool_param", "int64_param", "string_param", "double_param"):
+            request.parameters[name] = getattr(parameter, kind)
+        else:
+            raise InvalidArgumentError(
+                f"invalid value type for '{name}' parameter, expected int64_param, bool_param, or string_param."
+            )
+
+
+def _decode_control(name: str, kind: str | None, parameter: pb.InferParameter, request: InferRequest) -> None:
+    """Add a parameter that is for the server. Raises InvalidArgumentError if it has another type."""
+    _expect(name, kind, *_CONTROL[name])
+    value = getattr(parameter, kind or "")
+    if name == "priority" and value < 0:
+        raise InvalidArgumentError("invalid value for 'priority', expected value >= 0.")
+    # Triton takes negative numbers for unsigned ones.
+    request.control[name] = value % 2**64 if kind == "int64_param" else value
+
+
+def _expect(name: str, kind: str | None, *expected: str) -> None:
+    if kind not in expected:
+        raise InvalidArgumentError(
+            f"invalid value type for '{name}' parameter, expected {' or '.join(expected)}."
+        )
 
 
 def _decode_outputs(

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 from kserve_v2._generated import grpc_service_pb2 as pb
-from kserve_v2.errors import InvalidArgumentError, ServingError
+from kserve_v2.errors import ServingError
 from kserve_v2.inference import InferenceService
 from kserve_v2.messages import InferRequest
 from kserve_v2.repository.model import LoadedModel
@@ -176,11 +176,4 @@ def _final_response(message: pb.ModelInferRequest) -> pb.ModelStreamInferRespons
 
 
 def _wants_empty_final(message: pb.ModelInferRequest) -> bool:
-    if EMPTY_FINAL_RESPONSE not in message.parameters:
-        return False
-    parameter = message.parameters[EMPTY_FINAL_RESPONSE]
-    if parameter.WhichOneof("parameter_choice") != "bool_param":
-        raise InvalidArgumentError(
-            f"invalid value type for '{EMPTY_FINAL_RESPONSE}' parameter, expected bool_param."
-        )
-    return parameter.bool_param
+    return EMPTY_FINAL_RESPONSE in message.parameters and message.parameters[EMPTY_FINAL_RESPONSE].bool_param

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kserve_v2.backend import Model, Placement
-from kserve_v2.errors import InvalidArgumentError, UnavailableError
+from kserve_v2.errors import UnavailableError
 from kserve_v2.messages import InferRequest
 from kserve_v2.scheduling.instance import InstanceThread
 from kserve_v2.scheduling.pending import Pending
@@ -35,14 +35,10 @@ class QueuePolicy:
         """Microseconds that this request may wait, 0 for ever. A request can shorten the model's time-out
         only.
         """
-        wanted = request.parameters.get("timeout")
+        wanted = request.control.get("timeout", 0)
         if not (self.timeout_us and self.allow_override and wanted):
             return self.timeout_us
-        if not isinstance(wanted, int) or wanted < 0:
-            raise InvalidArgumentError(
-                f"request parameter 'timeout' must be microseconds >= 0, got {wanted!r}"
-            )
-        return min(self.timeout_us, wanted)
+        return min(self.timeout_us, int(wanted))
 
 
 class InstancePool:

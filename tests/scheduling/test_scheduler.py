@@ -116,7 +116,7 @@ def ask(
 ) -> "asyncio.Task[InferResponse]":
     """Send one request with a row for each tag."""
     rows = np.repeat(np.array(tags, np.int64)[:, None], width, axis=1)
-    request = InferRequest("tagged", {"tag": rows}, id=str(tags[0]), parameters=dict(parameters))
+    request = InferRequest("tagged", {"tag": rows}, id=str(tags[0]), control=dict(parameters))
     return asyncio.create_task(_infer(scheduler, request))
 
 
