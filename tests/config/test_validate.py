@@ -253,10 +253,7 @@ def test_all_problems_are_raised_at_once() -> None:
 
 
 def test_fields_without_effect_are_accepted_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    text = (
-        'runtime: "x.so" model_warmup { name: "w" } '
-        'instance_group { profile: "1" host_policy: "p" }'
-    )
+    text = 'runtime: "x.so" model_warmup { name: "w" } instance_group { profile: "1" host_policy: "p" }'
     config = completed(text)
     assert [ignored.path for ignored in ignored_fields(config)] == [
         *("runtime", "model_warmup"),
