@@ -84,7 +84,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory, write_model: WriteModel
     root = tmp_path_factory.mktemp("streams")
     waits = 'socket.create_connection(("127.0.0.1", gate), 30).recv(1)'
     write_model(root, "dec", COUNTER.replace("{async_}", "").replace("{wait}", waits))
-    waits = 'await (await asyncio.open_connection("127.0.0.1", gate))[0].read(1)'
+    waits = 'reader, writer = await asyncio.open_connection("127.0.0.1", gate); await reader.read(1)'
     write_model(root, "adec", COUNTER.replace("{async_}", "async ").replace("{wait}", waits))
     write_model(root, "endless", ENDLESS)
     write_model(root, "echo", ECHO)
