@@ -3,11 +3,15 @@
 from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import version as distribution_version
 
+from kserve_v2 import logs
 from kserve_v2.backend import ModelConfig
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableError
+from kserve_v2.log_settings import LogChanges, LogSettings
 from kserve_v2.messages import IndexEntry, InferRequest, InferResponse, ModelMetadata, ServerMetadata
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.model import LoadedModel
+from kserve_v2.tracing.settings import TraceChanges
+from kserve_v2.tracing.tracer import Tracer
 
 EXTENSIONS = (
     "classification",
@@ -17,6 +21,8 @@ EXTENSIONS = (
     "binary_tensor_data",
     "parameters",
     "statistics",
+    "trace",
+    "logging",
 )
 """What the server metadata advertises: only what works."""
 
@@ -25,12 +31,19 @@ class InferenceService:
     """One server's answers. Lives on the server's event loop."""
 
     def __init__(
-        self, manager: ModelManager, *, server_id: str, explicit: bool, strict_readiness: bool = True
+        self,
+        manager: ModelManager,
+        tracer: Tracer,
+        *,
+        server_id: str,
+        explicit: bool,
+        strict_readiness: bool = True,
     ) -> None:
         """`explicit`: clients may load and unload models. `strict_readiness`: not ready while any model is
         not.
         """
         self.manager = manager
+        self.tracer = tracer
         self._server_id = server_id
         self._explicit = explicit
         self._strict_readiness = strict_readiness
@@ -149,6 +162,34 @@ class InferenceService:
         """
         self._check_explicit()
         self.manager.unload(name)
+
+    # --- settings
+    # -----------------------------------------------------------------------------------------------------
+
+    def log_settings(self) -> LogSettings:
+        """What is logged."""
+        return logs.current()
+
+    def update_log_settings(self, changes: LogChanges) -> LogSettings:
+        """Change what is logged from now on; returns all settings."""
+        logs.apply(logs.current().updated(changes))
+        return logs.current()
+
+    def trace_settings(self, model: str = "") -> dict[str, str | list[str]]:
+        """The trace settings that hold for a model, or for "" the server's. Raises InvalidArgumentError for an
+        unknown model.
+        """
+        if model and not self.model_ready(model):
+            raise InvalidArgumentError(f"Request for unknown model : {model}")
+        return self.tracer.describe(model)
+
+    def update_trace_settings(self, model: str, changes: TraceChanges) -> dict[str, str | list[str]]:
+        """Change a model's trace settings, or for "" the server's; returns all of them. Raises
+        InvalidArgumentError for an unknown model, or settings that cannot be.
+        """
+        self.trace_settings(model)
+        self.tracer.update(model, changes)
+        return self.tracer.describe(model)
 
     def _check_explicit(self) -> None:
         if not self._explicit:

@@ -1,10 +1,12 @@
 """Logs of the process: one line per record on stderr, as text or JSON. The access log has its own thread.
 
-`configure` at start and `shutdown` at the end are the only functions that change the process's logging.
+`configure` at start, `apply` while the server runs and `shutdown` at the end are the only functions that change
+the process's logging.
 """
 
 import json
 import logging
+import os
 import queue
 import sys
 import time
@@ -14,6 +16,7 @@ from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
 from typing import Any
 
+from kserve_v2.log_settings import MAX_VERBOSE_LEVEL, LogSettings
 from kserve_v2.messages import Execution, InferResponse
 from kserve_v2.settings import Settings
 
@@ -61,10 +64,24 @@ class TextFormatter(_Lines):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record's line, and its traceback's."""
-        head = f"{self.formatTime(record)} {record.levelname} {record.name} {_escape(record.getMessage())}"
         pairs = (f" {name}={_quote(value)}" for name, value in self.fields(record).items())
         traceback = (f"\n  | {_escape(line)}" for line in self.exception(record).splitlines())
-        return head + "".join(pairs) + "".join(traceback)
+        return f"{self.head(record)} {_escape(record.getMessage())}" + "".join(pairs) + "".join(traceback)
+
+    def head(self, record: logging.LogRecord) -> str:
+        """What stands before the message."""
+        return f"{self.formatTime(record)} {record.levelname} {record.name}"
+
+
+class Iso8601Formatter(TextFormatter):
+    """As `TextFormatter`, with the head of Triton's `ISO8601`: `time L process file:line]`, L for the level."""
+
+    def head(self, record: logging.LogRecord) -> str:
+        """What stands before the message."""
+        moment = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return (
+            f"{moment} {record.levelname[0]} {os.getpid()} {record.filename or record.name}:{record.lineno}]"
+        )
 
 
 class JsonFormatter(_Lines):
@@ -83,6 +100,13 @@ class JsonFormatter(_Lines):
         if exception:
             line["exception"] = exception
         return json.dumps(line, default=str)
+
+
+_FORMATTERS: dict[str, type[logging.Formatter]] = {
+    "default": TextFormatter,
+    "ISO8601": Iso8601Formatter,
+    "json": JsonFormatter,
+}
 
 
 class _AccessHandler(QueueHandler):
@@ -105,6 +129,7 @@ class _AccessHandler(QueueHandler):
 class _State:
     """What `configure` has set up and `shutdown` takes down."""
 
+    settings = LogSettings()
     output: logging.Handler | None = None
     access: tuple[_AccessHandler, QueueListener] | None = None
 
@@ -116,13 +141,20 @@ def configure(settings: Settings) -> None:
     """Send every log of the process to stderr in the format and detail that `settings` ask for."""
     shutdown()
     output = logging.StreamHandler(sys.stderr)
-    output.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
+    output.addFilter(lambda record: _state.settings.shows(record.levelno))
     root = logging.getLogger()
     root.addHandler(output)
     root.setLevel(logging.INFO)
     _state.output = output
-    _server_log.setLevel(logging.DEBUG if settings.log_verbose else logging.INFO)
-    _uvicorn_log.setLevel(logging.INFO if settings.log_verbose else logging.WARNING)
+    apply(
+        LogSettings(
+            settings.log_info,
+            settings.log_warning,
+            settings.log_error,
+            min(settings.log_verbose, MAX_VERBOSE_LEVEL),
+            settings.log_format,
+        )
+    )
     logging.captureWarnings(capture=True)
     _access_log.propagate = False
     if settings.log_access:
@@ -131,6 +163,20 @@ def configure(settings: Settings) -> None:
         listener.start()
         _access_log.addHandler(handler)
         _state.access = handler, listener
+
+
+def current() -> LogSettings:
+    """The settings in effect."""
+    return _state.settings
+
+
+def apply(settings: LogSettings) -> None:
+    """Write every following line by `settings`."""
+    _state.settings = settings
+    if _state.output is not None:
+        _state.output.setFormatter(_FORMATTERS[settings.log_format]())
+    _server_log.setLevel(logging.DEBUG if settings.log_verbose_level else logging.INFO)
+    _uvicorn_log.setLevel(logging.INFO if settings.log_verbose_level else logging.WARNING)
 
 
 def shutdown() -> None:

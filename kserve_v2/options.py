@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
+from kserve_v2.tracing.config import EXPECTED, TraceConfig, parse_trace_config
+
 T = TypeVar("T")
 
 ENVIRONMENT_PREFIX = "KSERVE_V2_"
@@ -209,4 +211,11 @@ BACKEND_CONFIG: Kind[BackendConfig] = Kind(
     _read_backend_config,
     _is_backend_config,
     _show_backend_config,
+)
+TRACE_CONFIG: Kind[TraceConfig] = Kind(
+    "[MODE,]KEY=VALUE",
+    EXPECTED,
+    parse_trace_config,
+    lambda value: isinstance(value, TraceConfig),
+    lambda value: ",".join(value.texts()),
 )

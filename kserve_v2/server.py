@@ -22,6 +22,7 @@ from kserve_v2.rest.app import create_app
 from kserve_v2.rest.protocol import DisconnectAwareProtocol
 from kserve_v2.rpc.server import GrpcServer
 from kserve_v2.settings import Settings
+from kserve_v2.tracing.tracer import Tracer, TracingError
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +46,10 @@ class Server:
             config_name=settings.model_config_name,
         )
         self.manager = ModelManager(options, registry, settings.model_load_thread_count)
+        self._tracer = Tracer(settings.trace_config)
         self.service = InferenceService(
             self.manager,
+            self._tracer,
             server_id=settings.id,
             explicit=settings.model_control_mode == "explicit",
             strict_readiness=settings.strict_readiness,
@@ -60,7 +63,8 @@ class Server:
         """Bind, load the models, then listen. Raises StartupError."""
         try:
             self._bind()
-        except OSError as error:
+            self._tracer.start()
+        except (OSError, TracingError) as error:
             raise StartupError(str(error)) from error
         await self._load_models()
         # What is alive now stays alive: the collector need not look at it again and again.
@@ -144,6 +148,7 @@ class Server:
         await asyncio.gather(
             *(server.stop(1) for server in (self._http, self._grpc, self._metrics) if server)
         )
+        await asyncio.to_thread(self._tracer.close)
         try:
             async with asyncio.timeout(None if finished else 1):
                 await self.manager.stop()

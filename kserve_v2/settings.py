@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kserve_v2 import options
+from kserve_v2.log_settings import FORMATS
 from kserve_v2.options import ENVIRONMENT_PREFIX, BackendConfig, Kind, Option, SettingsError
+from kserve_v2.tracing.config import TraceConfig
 from kserve_v2.triton_options import IGNORED_OPTIONS
 
 T = TypeVar("T")
@@ -23,6 +25,7 @@ GRPC = "gRPC"
 METRICS = "Metrics"
 SERVER = "Server"
 LOGS = "Logs"
+TRACING = "Tracing"
 BACKENDS = "Backends"
 
 
@@ -113,13 +116,23 @@ class Settings:
     )
 
     log_verbose: int = _option(0, options.whole_number(0), LOGS, "1 or more: log in detail.")
+    log_info: bool = _option(True, options.BOOLEAN, LOGS, "Log what happens in the course of things.")
+    log_warning: bool = _option(True, options.BOOLEAN, LOGS, "Log warnings.")
+    log_error: bool = _option(True, options.BOOLEAN, LOGS, "Log errors.")
     log_format: str = _option(
-        "text",
-        options.choice(("text", "json"), synonyms={"default": "text", "ISO8601": "text"}),
+        "default",
+        options.choice(FORMATS, synonyms={"text": "default"}),
         LOGS,
-        "Form of a log line; Triton's 'default' and 'ISO8601' are text.",
+        "Form of a log line: text, text with the head that Triton's ISO8601 has, or JSON.",
     )
     log_access: bool = _option(False, options.BOOLEAN, LOGS, "Log one line per inference request.")
+
+    trace_config: TraceConfig = _option(  # noqa: RUF009 (it makes a field, and a frozen value)
+        TraceConfig(),
+        options.TRACE_CONFIG,
+        TRACING,
+        "Trace requests, e.g. level=TIMESTAMPS with rate=100 and triton,file=trace.json. May be repeated.",
+    )
 
     backend_config: BackendConfig = _option(  # noqa: RUF009 (it makes a field, and a frozen mapping)
         options.NO_BACKEND_CONFIG,
@@ -137,6 +150,8 @@ class Settings:
             )
         if self.load_model and self.model_control_mode != "explicit":
             raise SettingsError("--load-model: works only with --model-control-mode=explicit")
+        if problem := self.trace_config.problem():
+            raise SettingsError(f"--trace-config: {problem}")
         if not (self.allow_http or self.allow_grpc):
             raise SettingsError(
                 "--allow-http and --allow-grpc are both false: at least one of them must be true"

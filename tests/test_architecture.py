@@ -26,7 +26,8 @@ LAYERS = (
     "statistics | signature",
     "backend | logs",
     "settings",
-    "messages | options | triton_options",
+    "messages | options | triton_options | log_settings",
+    "tracing",
     "datatypes",
     "errors | _generated",
 )
@@ -42,6 +43,7 @@ ONLY_IMPORTED_BY = {
     "uvicorn": {"rest", "http_server"},
     "grpc": {"rpc"},
     "prometheus_client": {"metrics"},
+    "opentelemetry": {"tracing"},
 }
 
 # What a backend may know of the server; a third party's plug-in gets no more than ours.

@@ -102,7 +102,7 @@ def test_nothing_in_a_text_line_can_pass_for_another_line(capsys: pytest.Capture
     assert all(line.startswith("  | ") for line in traceback)
 
 
-@pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.parametrize("log_format", ["default", "json"])
 def test_a_record_carries_the_id_of_the_request_being_served(
     log_format: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,7 +112,7 @@ def test_a_record_carries_the_id_of_the_request_being_served(
     logs.request_id.reset(token)
     logger.info("outside")
     inside, outside = capsys.readouterr().err.splitlines()
-    assert ("request_id=r-17" if log_format == "text" else '"request_id": "r-17"') in inside
+    assert ("request_id=r-17" if log_format == "default" else '"request_id": "r-17"') in inside
     assert "request_id" not in outside
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from kserve_v2.options import SettingsError
 from kserve_v2.settings import OPTIONS, Settings, add_flags, did_you_mean, known_flags, resolve
+from kserve_v2.tracing.config import TraceConfig
 from kserve_v2.triton_options import IGNORED_OPTIONS
 
 REPOSITORY = ("--model-repository", "models")
@@ -49,8 +50,12 @@ def test_the_defaults_are_tritons_except_that_addresses_are_loopback() -> None:
         strict_readiness=True,
         exit_timeout_secs=30,
         log_verbose=0,
-        log_format="text",
+        log_info=True,
+        log_warning=True,
+        log_error=True,
+        log_format="default",
         log_access=False,
+        trace_config=TraceConfig(),
         backend_config={},
     )
 
@@ -72,8 +77,14 @@ def test_the_defaults_are_tritons_except_that_addresses_are_loopback() -> None:
         (["--log-access", "1"], "log_access", True),
         (["--strict-readiness=FALSE"], "strict_readiness", False),
         (["--log-format=json"], "log_format", "json"),
-        (["--log-format=default"], "log_format", "text"),
-        (["--log-format=ISO8601"], "log_format", "text"),
+        (["--log-format=text"], "log_format", "default"),
+        (["--log-format=ISO8601"], "log_format", "ISO8601"),
+        (["--log-info=false"], "log_info", False),
+        (
+            ["--trace-config=level=TIMESTAMPS", "--trace-config", "triton,file=t.json"],
+            "trace_config",
+            TraceConfig(levels=("TIMESTAMPS",), file="t.json"),
+        ),
         (["--model-config-name=fast"], "model_config_name", "fast"),
         (
             ["--model-repository=a", "--model-store", "b"],
@@ -142,6 +153,7 @@ def test_every_option_shows_its_value_as_a_user_would_write_it(option: object) -
         model_control_mode="explicit",
         load_model=("digits",),
         model_config_name="fast",
+        trace_config=TraceConfig(levels=("TENSORS",), file="t.json"),
         backend_config={"onnxruntime": {"x": "1"}},
     )
     value = getattr(example, option.name)  # type: ignore[attr-defined]
@@ -164,7 +176,7 @@ def test_every_option_shows_its_value_as_a_user_would_write_it(option: object) -
         ),
         (["--allow-http=yes"], "--allow-http: expected true, false, 1 or 0, got 'yes'"),
         (["--http-address="], "--http-address: expected an address or host name without a port, got ''"),
-        (["--log-format=xml"], "--log-format: expected 'text' or 'json', got 'xml'"),
+        (["--log-format=xml"], "--log-format: expected 'default' or 'ISO8601' or 'json', got 'xml'"),
         (
             ["--model-control-mode=poll"],
             "--model-control-mode: expected 'none' or 'explicit' ('poll' is not supported yet), got 'poll'",
@@ -176,6 +188,10 @@ def test_every_option_shows_its_value_as_a_user_would_write_it(option: object) -
         ),
         (["--backend-config=onnxruntime"], "--backend-config: expected NAME,key=value, got 'onnxruntime'"),
         (["--backend-config=a,=1"], "--backend-config: expected NAME,key=value, got 'a,=1'"),
+        (
+            ["--trace-config=level=TIMESTAMPS"],
+            "--trace-config: level=TIMESTAMPS needs triton,file=PATH, or mode=opentelemetry",
+        ),
         (["--load-model=a"], "--load-model: works only with --model-control-mode=explicit"),
         (
             ["--model-control-mode=explicit", "--load-model="],
@@ -214,7 +230,7 @@ def test_a_repository_is_needed() -> None:
         ("allow_http", "true"),
         ("model_repository", "models"),
         ("load_model", ("",)),
-        ("log_format", "ISO8601"),
+        ("log_format", "text"),
         ("backend_config", {"onnxruntime": "x"}),
     ],
 )

@@ -11,6 +11,7 @@ from kserve_v2.errors import InvalidArgumentError, ServingError, UnsupportedErro
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs import Access, access_log_enabled, log_access
 from kserve_v2.rpc.codec import decode_request, encode_response
+from kserve_v2.rpc.settings import SettingsServicer
 from kserve_v2.rpc.status import Context, streaming, unary
 from kserve_v2.rpc.stream import InferStream
 from kserve_v2.rpc.views import index_view, model_metadata_view, server_metadata_view, statistics_view
@@ -26,6 +27,7 @@ class InferenceServicer:
 
     def handlers(self) -> "grpc.GenericRpcHandler[Any, Any]":
         """The service as grpc takes it. RPCs that are not in the table are UNIMPLEMENTED."""
+        settings = SettingsServicer(self._service)
         return grpc.method_handlers_generic_handler(
             SERVICE_NAME,
             {
@@ -41,6 +43,8 @@ class InferenceServicer:
                 "RepositoryIndex": unary(self.repository_index, pb.RepositoryIndexRequest),
                 "RepositoryModelLoad": unary(self.repository_model_load, pb.RepositoryModelLoadRequest),
                 "RepositoryModelUnload": unary(self.repository_model_unload, pb.RepositoryModelUnloadRequest),
+                "TraceSetting": unary(settings.trace_setting, pb.TraceSettingRequest),
+                "LogSettings": unary(settings.log_settings, pb.LogSettingsRequest),
             },
         )
 

@@ -1,0 +1,1 @@
+"""What single requests went through: Triton's trace extension, as JSON files or as OpenTelemetry spans."""
