@@ -10,6 +10,7 @@ from kserve_v2.log_settings import LogChanges, LogSettings
 from kserve_v2.messages import IndexEntry, InferRequest, InferResponse, ModelMetadata, ServerMetadata
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.model import LoadedModel
+from kserve_v2.shared_memory import CudaRegions, SharedMemoryRegions
 from kserve_v2.tracing.settings import TraceChanges
 from kserve_v2.tracing.tracer import Tracer
 
@@ -26,6 +27,9 @@ EXTENSIONS = (
 )
 """What the server metadata advertises: only what works."""
 
+SYSTEM_SHARED_MEMORY = "system_shared_memory"
+"""Advertised as well where clients may use it."""
+
 
 class InferenceService:
     """One server's answers. Lives on the server's event loop."""
@@ -38,12 +42,15 @@ class InferenceService:
         server_id: str,
         explicit: bool,
         strict_readiness: bool = True,
+        client_shm: bool = False,
     ) -> None:
         """`explicit`: clients may load and unload models. `strict_readiness`: not ready while any model is
-        not.
+        not. `client_shm`: clients may register shared memory.
         """
         self.manager = manager
         self.tracer = tracer
+        self.shared_memory = SharedMemoryRegions(enabled=client_shm)
+        self.cuda_shared_memory = CudaRegions(enabled=client_shm)
         self._server_id = server_id
         self._explicit = explicit
         self._strict_readiness = strict_readiness
@@ -88,7 +95,8 @@ class InferenceService:
 
     def server_metadata(self) -> ServerMetadata:
         """Name, version and extensions of this server."""
-        return ServerMetadata(self._server_id, distribution_version("kserve-v2"), EXTENSIONS)
+        extensions = (*EXTENSIONS, SYSTEM_SHARED_MEMORY) if self.shared_memory.enabled else EXTENSIONS
+        return ServerMetadata(self._server_id, distribution_version("kserve-v2"), extensions)
 
     def model_metadata(self, name: str, version: str = "") -> ModelMetadata:
         """Inputs and outputs of a model. Raises as `acquire` does."""

@@ -53,6 +53,7 @@ class Server:
             server_id=settings.id,
             explicit=settings.model_control_mode == "explicit",
             strict_readiness=settings.strict_readiness,
+            client_shm=settings.allow_client_shm,
         )
         self._http: HttpServer | None = None
         self._metrics: HttpServer | None = None

@@ -105,6 +105,12 @@ class Settings:
         SERVER,
         "End with an error if a model does not load at start; false: serve the others.",
     )
+    allow_client_shm: bool = _option(
+        False,
+        options.BOOLEAN,
+        SERVER,
+        "Let clients register shared memory of this machine and use it for tensors (Linux); see SECURITY.md.",
+    )
     strict_readiness: bool = _option(
         True,
         options.BOOLEAN,

@@ -1,7 +1,6 @@
 """Triton's options that are understood and not acted on: command lines and Helm values can be pasted."""
 
 IGNORED_OPTIONS = {
-    "allow-client-shm": "shared-memory tensors are not supported yet",
     "allow-cpu-metrics": "CPU metrics are not exported yet",
     "allow-gpu-metrics": "GPU metrics are not exported yet",
     "allow-sagemaker": "the SageMaker routes are not supported yet",

@@ -23,7 +23,7 @@ LAYERS = (
     "inference",
     "repository",
     "scheduling | config | plugins | threads",
-    "statistics | signature",
+    "statistics | signature | shared_memory",
     "backend | logs",
     "settings",
     "messages | options | triton_options | log_settings",

@@ -1,0 +1,273 @@
+"""Shared memory: regions that clients have registered, for tensors that do not travel in messages.
+
+Inputs are read where they lie, through a mapping that nobody can write through. Outputs are written with `pwrite`
+rather than through a mapping: for a full or a shrunken object that is an error, where a mapping ends the process with
+SIGBUS. What no server can prevent while it reads in place: a client that shrinks the object under a running request.
+"""
+
+import mmap
+import os
+import stat
+import weakref
+from dataclasses import dataclass
+
+from kserve_v2.errors import (
+    AlreadyExistsError,
+    InternalError,
+    InvalidArgumentError,
+    NotFoundError,
+    UnsupportedError,
+)
+
+# Where the objects of shm_open are files.
+_DIRECTORY = "/dev/shm"  # noqa: S108 - the system's place for them
+
+_MAX_KEY_BYTES = 255
+
+RESERVED_PREFIXES = ("triton_python_backend_shm_region_", "kserve_v2_", "torch_", "sem.")
+"""Keys that no client can register: Triton's own, ours, those of the frameworks inside this process, semaphores."""
+
+CUDA_HANDLE_BYTES = 64
+"""Size of a cudaIpcMemHandle_t."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegionStatus:
+    """What a client has registered: `byte_size` bytes from `offset` of the object `key`."""
+
+    name: str
+    key: str
+    offset: int
+    byte_size: int
+
+
+class Region:
+    """One registered region. Its mapping and its file live until nothing refers to them any more, neither the
+    registry nor a request nor an array: a region can be unregistered while it is in use.
+    """
+
+    def __init__(self, status: RegionStatus, file_name: str) -> None:
+        """Opens and maps the object. Raises InternalError if it cannot be opened, InvalidArgumentError if it has no
+        such part.
+        """
+        self.status = status
+        self._fd = _open(status.key, file_name)
+        weakref.finalize(self, os.close, self._fd)
+        size = os.fstat(self._fd).st_size
+        if status.offset + status.byte_size > size:
+            raise InvalidArgumentError(
+                f"failed to register shared memory region '{status.name}': invalid args: offset {status.offset} + "
+                f"byte_size {status.byte_size} is beyond the end of object '{status.key}', which has {size} bytes"
+            )
+        self._bytes = self._mapped()
+
+    def _mapped(self) -> memoryview:
+        # Mappings start at page boundaries, regions anywhere.
+        start, lead = self.status.offset, self.status.offset % mmap.ALLOCATIONGRANULARITY
+        length = lead + self.status.byte_size
+        try:
+            mapping = mmap.mmap(self._fd, length, access=mmap.ACCESS_READ, offset=start - lead)
+        except (OSError, ValueError) as error:
+            raise InvalidArgumentError(
+                f"failed to register shared memory region '{self.status.name}': unable to process address space: "
+                f"{error}"
+            ) from error
+        return memoryview(mapping)[lead:]
+
+    def __repr__(self) -> str:
+        return f"<Region {self.status}>"
+
+    def read(self, offset: int, byte_size: int) -> memoryview:
+        """A read-only view, which keeps the mapping alive. Raises InvalidArgumentError if the object has shrunk."""
+        self._check_object_size(offset + byte_size)
+        return self._bytes[offset : offset + byte_size]
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Copy `data` into the region. Raises InvalidArgumentError if the object has shrunk, InternalError if there
+        is no memory left for it.
+        """
+        self._check_object_size(offset + len(data))
+        position, rest = self.status.offset + offset, memoryview(data)
+        try:
+            while rest:
+                written = os.pwrite(self._fd, rest, position)
+                position, rest = position + written, rest[written:]
+        except OSError as error:
+            raise InternalError(
+                f"Unable to write to shared memory region: '{self.status.name}': {error.strerror}"
+            ) from error
+
+    def _check_object_size(self, end: int) -> None:
+        """Raise unless the object still reaches to byte `end` of the region."""
+        size = os.fstat(self._fd).st_size
+        if self.status.offset + end > size:
+            raise InvalidArgumentError(
+                f"Invalid offset + byte size for shared memory region: '{self.status.name}': its object "
+                f"'{self.status.key}' has shrunk to {size} bytes since it was registered, expected at least "
+                f"{self.status.offset + end}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class RegionPart:
+    """Where one tensor lies: `byte_size` bytes from `offset` of a region."""
+
+    region: Region
+    offset: int
+    byte_size: int
+
+    def read(self) -> memoryview:
+        """The bytes of an input. Raises InvalidArgumentError if there are none, or if the object has shrunk."""
+        if self.byte_size == 0:
+            raise _invalid_size(self.region.status, self.offset, 0)
+        return self.region.read(self.offset, self.byte_size)
+
+    def write(self, data: bytes | memoryview, output: str) -> None:
+        """Put the bytes of an output there. Raises InternalError if there is no room, and as `Region.write`."""
+        if len(data) > self.byte_size:
+            raise InternalError(
+                f"shared memory size specified with the request for output '{output}' ({self.byte_size} bytes) "
+                f"should be at least {len(data)} bytes to hold the results"
+            )
+        self.region.write(self.offset, data)
+
+
+class SharedMemoryRegions:
+    """The system shared memory that clients have registered, by name."""
+
+    def __init__(self, *, enabled: bool) -> None:
+        """`enabled`: otherwise nothing can be registered or used."""
+        self.enabled = enabled
+        self._regions: dict[str, Region] = {}
+
+    def __repr__(self) -> str:
+        return f"<SharedMemoryRegions enabled={self.enabled} {sorted(self._regions)}>"
+
+    def register(self, name: str, key: str, offset: int, byte_size: int) -> None:
+        """Map `byte_size` bytes from `offset` of the shared memory object `key`.
+
+        Raises UnsupportedError, AlreadyExistsError, InvalidArgumentError, or InternalError for an object that cannot
+        be opened.
+        """
+        _check_enabled(self.enabled)
+        _check_name(name, "system")
+        file_name = object_name(name, key)
+        if name in self._regions:
+            raise AlreadyExistsError(f"shared memory region '{name}' already in manager")
+        if byte_size == 0:
+            raise InvalidArgumentError(
+                f"failed to register shared memory region '{name}': unable to process address space: byte_size is 0"
+            )
+        self._regions[name] = Region(RegionStatus(name, key, offset, byte_size), file_name)
+
+    def unregister(self, name: str = "") -> None:
+        """Forget one region, or all. Unknown ones are forgotten already; requests that use one are not disturbed."""
+        if name:
+            self._regions.pop(name, None)
+        else:
+            self._regions.clear()
+
+    def status(self, name: str = "") -> list[RegionStatus]:
+        """One region, or all by name. Raises NotFoundError for one that is not registered."""
+        if not name:
+            return [self._regions[each].status for each in sorted(self._regions)]
+        if name not in self._regions:
+            raise NotFoundError(f"Unable to find system shared memory region: '{name}'")
+        return [self._regions[name].status]
+
+    def part(self, name: str, offset: int, byte_size: int) -> RegionPart:
+        """Where a request says that a tensor lies. Raises UnsupportedError, NotFoundError or InvalidArgumentError."""
+        _check_enabled(self.enabled)
+        region = self._regions.get(name)
+        if region is None:
+            raise NotFoundError(f"Unable to find shared memory region: '{name}'")
+        size = region.status.byte_size
+        if not 0 <= offset < size:
+            raise InvalidArgumentError(
+                f"Invalid offset for shared memory region: '{name}': got {offset}, the region has {size} bytes"
+            )
+        if not 0 <= byte_size <= size - offset:
+            raise _invalid_size(region.status, offset, byte_size)
+        return RegionPart(region, offset, byte_size)
+
+
+class CudaRegions:
+    """CUDA shared memory, of which this server has none yet: nothing can be registered."""
+
+    def __init__(self, *, enabled: bool) -> None:
+        """`enabled`: whether clients may use shared memory at all."""
+        self._enabled = enabled
+
+    def register(self, name: str, raw_handle: bytes) -> None:
+        """Raises UnsupportedError or InvalidArgumentError."""
+        _check_enabled(self._enabled)
+        _check_name(name, "cuda")
+        if len(raw_handle) != CUDA_HANDLE_BYTES:
+            raise InvalidArgumentError(
+                f"'raw_handle' must be a valid base64 encoded cudaIpcMemHandle_t: got {len(raw_handle)} bytes, "
+                f"expected {CUDA_HANDLE_BYTES}"
+            )
+        raise InvalidArgumentError(
+            f"failed to register CUDA shared memory region: '{name}', GPUs not supported"
+        )
+
+    def unregister(self, name: str = "") -> None:
+        """Forget one region, or all: there are none."""
+
+    def status(self, name: str = "") -> list[RegionStatus]:
+        """No regions. Raises NotFoundError if one is asked for by name."""
+        if name:
+            raise NotFoundError(f"Unable to find cuda shared memory region: '{name}'")
+        return []
+
+
+def object_name(region: str, key: str) -> str:
+    """The name of the file that `shm_open(key)` means. Raises InvalidArgumentError for one outside of the
+    directory of such objects, or for a reserved one.
+    """
+    name = key.lstrip("/")
+    if name in ("", ".", "..") or "/" in name or "\0" in name or len(os.fsencode(name)) > _MAX_KEY_BYTES:
+        raise InvalidArgumentError(
+            f"cannot register shared memory region '{region}' - invalid shm key '{key}'"
+        )
+    for prefix in RESERVED_PREFIXES:
+        if name.startswith(prefix):
+            raise InvalidArgumentError(
+                f"cannot register shared memory region '{region}' with key '{key}' as the key contains the reserved "
+                f"prefix '{prefix}'"
+            )
+    return name
+
+
+def _open(key: str, file_name: str) -> int:
+    """Open a shared memory object. Raises InternalError, also for anything but a regular file."""
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        fd = os.open(f"{_DIRECTORY}/{file_name}", flags)
+    except FileNotFoundError as error:
+        raise InternalError(f"Unable to open shared memory region: '{key}'") from error
+    except OSError as error:
+        raise InternalError(f"Unable to open shared memory region: '{key}': {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise InternalError(f"Unable to open shared memory region: '{key}': it is no shared memory object")
+    return fd
+
+
+def _check_enabled(enabled: bool) -> None:
+    if not enabled:
+        raise UnsupportedError(
+            "Client shared memory is disabled. Start the server with '--allow-client-shm=true' to enable."
+        )
+
+
+def _check_name(name: str, kind: str) -> None:
+    if not name:
+        raise InvalidArgumentError(f"'region name' is necessary to register {kind} shared memory region")
+
+
+def _invalid_size(status: RegionStatus, offset: int, byte_size: int) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"Invalid offset + byte size for shared memory region: '{status.name}': got {offset} + {byte_size}, "
+        f"the region has {status.byte_size} bytes"
+    )
