@@ -3,7 +3,7 @@
 Outputs always travel in `raw_output_contents`, as Triton's do. The texts of the errors are Triton's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -14,7 +14,9 @@ from kserve_v2.classification import classify
 from kserve_v2.datatypes import BY_DTYPE, BYTES, Array
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
-from kserve_v2.raw_tensor import decode_raw_tensor
+from kserve_v2.raw_tensor import decode_raw_tensor, encode_raw_tensor
+from kserve_v2.rpc.shared_memory import region_part
+from kserve_v2.shared_memory import RegionPart, SharedMemoryRegions
 from kserve_v2.signature import request_prefix
 
 _CONTENTS_FIELDS = tuple(field.name for field in pb.InferTensorContents.DESCRIPTOR.fields)
@@ -33,56 +35,80 @@ EMPTY_FINAL_RESPONSE = "triton_enable_empty_final_response"
 of their own.
 """
 
+OutputForms = Mapping[str, int | RegionPart]
+"""The outputs that are not sent whole: how many classes are asked for, or the shared memory that takes the output."""
 
-def decode_request(message: pb.ModelInferRequest) -> tuple[InferRequest, dict[str, int]]:
-    """The request, and how many classes are asked for of the outputs that are to be classified.
 
-    Arrays of raw contents are views of their bytes. Raises InvalidArgumentError that names the tensor or
-    parameter.
+def decode_request(
+    message: pb.ModelInferRequest, regions: SharedMemoryRegions
+) -> tuple[InferRequest, OutputForms]:
+    """The request, and the outputs that are not to be sent whole.
+
+    Arrays of raw contents are views of their bytes, those of shared memory views of it. Raises
+    InvalidArgumentError that names the tensor or parameter, and as `SharedMemoryRegions.part`.
     """
     request = InferRequest(message.model_name, {}, message.model_version, message.id)
     _decode_parameters(message.parameters, request)
     # Every access to an element of this field makes a new bytes object: read each once.
-    raw_contents = list(message.raw_input_contents)
-    for index, tensor in enumerate(message.inputs):
+    raw_contents = iter(message.raw_input_contents) if message.raw_input_contents else None
+    for tensor in message.inputs:
         name = tensor.name
         if name in request.inputs:
             raise InvalidArgumentError(
                 f"{request_prefix(request.id)}input '{name}' already exists in request"
             )
-        if raw_contents:
-            if tensor.HasField("contents"):
-                raise InvalidArgumentError(
-                    f"contents field must not be specified when using raw_input_contents for '{name}' "
-                    f"for model '{request.model_name}'"
-                )
-            raw = raw_contents[index] if index < len(raw_contents) else None
+        part = region_part(tensor.parameters, name, regions) if tensor.parameters else None
+        if part is None:
+            request.inputs[name] = _decode_input(tensor, _raw_data(tensor, raw_contents, request), request)
         else:
-            raw = None
-        request.inputs[name] = _decode_input(tensor, raw, request)
-    classes: dict[str, int] = {}
+            request.inputs[name] = _decode_input(tensor, _shared_data(tensor, part, request), request)
+    forms: OutputForms = {}
     if message.outputs:
-        request.requested_outputs, classes = _decode_outputs(message.outputs, request)
-    return request, classes
+        request.requested_outputs, forms = _decode_outputs(message.outputs, request, regions)
+    return request, forms
+
+
+def _raw_data(
+    tensor: pb.ModelInferRequest.InferInputTensor, raw_contents: Iterator[bytes] | None, request: InferRequest
+) -> bytes | None:
+    """The bytes of an input, None if they are in its typed contents."""
+    has_contents = tensor.HasField("contents")
+    if raw_contents is None and has_contents:
+        return None
+    if has_contents:
+        raise InvalidArgumentError(
+            f"contents field must not be specified when using raw_input_contents for '{tensor.name}' "
+            f"for model '{request.model_name}'"
+        )
+    raw = next(raw_contents, None) if raw_contents is not None else None
+    if raw is None:
+        raise InvalidArgumentError(
+            f"unable to find data for input tensor '{tensor.name}' for model '{request.model_name}' in request."
+        )
+    return raw
+
+
+def _shared_data(
+    tensor: pb.ModelInferRequest.InferInputTensor, part: RegionPart, request: InferRequest
+) -> memoryview:
+    """The bytes of an input that lies in shared memory."""
+    if tensor.HasField("contents"):
+        raise InvalidArgumentError(
+            f"unexpected 'content' provided when using shared memory for input tensor '{tensor.name}' "
+            f"for model '{request.model_name}'"
+        )
+    return part.read()
 
 
 def _decode_input(
-    tensor: pb.ModelInferRequest.InferInputTensor, raw: bytes | None, request: InferRequest
+    tensor: pb.ModelInferRequest.InferInputTensor, raw: bytes | memoryview | None, request: InferRequest
 ) -> Array:
-    name, model_name = tensor.name, request.model_name
-    if "shared_memory_region" in tensor.parameters:
-        raise InvalidArgumentError(
-            f"input '{name}' for model '{model_name}': shared memory regions are not supported, send the data instead"
-        )
-    if raw is None and not tensor.HasField("contents"):
-        raise InvalidArgumentError(
-            f"unable to find data for input tensor '{name}' for model '{model_name}' in request."
-        )
-    datatype = datatype_by_name(tensor.datatype, name)
-    announced = AnnouncedInput(name, datatype, list(tensor.shape), model_name, request.id)
-    return (
-        decode_raw_tensor(announced, raw) if raw is not None else _decode_contents(announced, tensor.contents)
-    )
+    """An input from its raw bytes, or from its typed contents if there are none."""
+    datatype = datatype_by_name(tensor.datatype, tensor.name)
+    announced = AnnouncedInput(tensor.name, datatype, list(tensor.shape), request.model_name, request.id)
+    if raw is None:
+        return _decode_contents(announced, tensor.contents)
+    return decode_raw_tensor(announced, raw)
 
 
 def _decode_contents(announced: AnnouncedInput, contents: pb.InferTensorContents) -> Array:
@@ -151,10 +177,12 @@ def _expect(name: str, kind: str | None, *expected: str) -> None:
 
 
 def _decode_outputs(
-    outputs: Sequence[pb.ModelInferRequest.InferRequestedOutputTensor], request: InferRequest
-) -> tuple[tuple[str, ...], dict[str, int]]:
+    outputs: Sequence[pb.ModelInferRequest.InferRequestedOutputTensor],
+    request: InferRequest,
+    regions: SharedMemoryRegions,
+) -> tuple[tuple[str, ...], OutputForms]:
     names: list[str] = []
-    classes: dict[str, int] = {}
+    forms: dict[str, int | RegionPart] = {}
     for output in outputs:
         if output.name in names:
             raise InvalidArgumentError(
@@ -162,14 +190,16 @@ def _decode_outputs(
             )
         names.append(output.name)
         if output.parameters:
-            if "shared_memory_region" in output.parameters:
-                raise InvalidArgumentError(
-                    f"output '{output.name}' for model '{request.model_name}': shared memory regions are not supported"
-                )
+            part = region_part(output.parameters, output.name, regions)
             count = _decode_classification(output.parameters)
-            if count:
-                classes[output.name] = count
-    return tuple(names), classes
+            if part is not None and count:
+                raise InvalidArgumentError(
+                    f"output can't set both 'shared_memory_region' and 'classification' (output '{output.name}')"
+                )
+            form = part or count
+            if form:
+                forms[output.name] = form
+    return tuple(names), forms
 
 
 def _decode_classification(parameters: Mapping[str, pb.InferParameter]) -> int:
@@ -184,24 +214,32 @@ def _decode_classification(parameters: Mapping[str, pb.InferParameter]) -> int:
 
 
 def encode_response(
-    response: InferResponse, classes: Mapping[str, int], labels: Mapping[str, Sequence[str]], *, batched: bool
+    response: InferResponse, forms: OutputForms, labels: Mapping[str, Sequence[str]], *, batched: bool
 ) -> pb.ModelInferResponse:
-    """The answer as a message. `classes`: outputs to be classified; `labels`: label texts by output."""
+    """The answer as a message; outputs that shared memory takes are written there. `labels`: label texts by
+    output.
+
+    Raises InternalError where they do not fit.
+    """
     message = pb.ModelInferResponse(
         model_name=response.model_name, model_version=response.model_version, id=response.id
     )
     for name, whole in response.outputs.items():
+        form = forms.get(name)
         array = whole
-        if name in classes:
-            array = classify(whole, classes[name], labels.get(name, ()), batched=batched)
+        if isinstance(form, int):
+            array = classify(whole, form, labels.get(name, ()), batched=batched)
         # Field by field: keyword arguments cost twice the time.
         output = message.outputs.add()
         output.name = name
         output.datatype = BY_DTYPE[array.dtype].name
         output.shape.extend(array.shape)
-        message.raw_output_contents.append(
-            encode_bytes_tensor(array.reshape(-1)) if array.dtype == BYTES.dtype else array.tobytes()
-        )
+        if isinstance(form, RegionPart):
+            form.write(encode_raw_tensor(array), name)
+            raw = b""
+        else:
+            raw = encode_bytes_tensor(array.reshape(-1)) if array.dtype == BYTES.dtype else array.tobytes()
+        message.raw_output_contents.append(raw)
     for name, value in response.parameters.items():
         encode_parameter(message.parameters[name], value)
     return message

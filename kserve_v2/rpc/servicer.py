@@ -12,6 +12,7 @@ from kserve_v2.inference import InferenceService
 from kserve_v2.logs import Access, access_log_enabled, log_access
 from kserve_v2.rpc.codec import decode_request, encode_response
 from kserve_v2.rpc.settings import SettingsServicer
+from kserve_v2.rpc.shared_memory import SharedMemoryServicer
 from kserve_v2.rpc.status import Context, streaming, unary
 from kserve_v2.rpc.stream import InferStream
 from kserve_v2.rpc.views import index_view, model_metadata_view, server_metadata_view, statistics_view
@@ -45,6 +46,7 @@ class InferenceServicer:
                 "RepositoryModelUnload": unary(self.repository_model_unload, pb.RepositoryModelUnloadRequest),
                 "TraceSetting": unary(settings.trace_setting, pb.TraceSettingRequest),
                 "LogSettings": unary(settings.log_settings, pb.LogSettingsRequest),
+                **SharedMemoryServicer(self._service).handlers(),
             },
         )
 
@@ -90,11 +92,11 @@ class InferenceServicer:
         model = self._service.acquire(message.model_name, message.model_version)
         if model.decoupled:
             raise UnsupportedError("ModelInfer RPC doesn't support models with decoupled transaction policy")
-        request, classes = decode_request(message)
+        request, forms = decode_request(message, self._service.shared_memory)
         response = await model.infer(request)
         if access is not None:
             access.executed(response)
-        return encode_response(response, classes, model.labels, batched=model.batched)
+        return encode_response(response, forms, model.labels, batched=model.batched)
 
     async def model_stream_infer(
         self, requests: AsyncIterator[pb.ModelInferRequest], context: Context

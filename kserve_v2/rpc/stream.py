@@ -13,7 +13,7 @@ from kserve_v2.errors import ServingError
 from kserve_v2.inference import InferenceService
 from kserve_v2.messages import InferRequest
 from kserve_v2.repository.model import LoadedModel
-from kserve_v2.rpc.codec import EMPTY_FINAL_RESPONSE, decode_request, encode_response
+from kserve_v2.rpc.codec import EMPTY_FINAL_RESPONSE, OutputForms, decode_request, encode_response
 from kserve_v2.rpc.status import Context, abort, unexpected
 
 FINAL_RESPONSE = "triton_final_response"
@@ -71,15 +71,15 @@ class InferStream:
                 await self._slots.acquire()
                 try:
                     model = self._service.acquire(message.model_name, message.model_version)
-                    request, classes = decode_request(message)
+                    request, forms = decode_request(message, self._service.shared_memory)
                     wants_final = _wants_empty_final(message)
                 except ServingError as error:
                     task = group.create_task(self._refuse(message, error, previous))
                 else:
                     if model.decoupled:
-                        group.create_task(self._stream(model, request, classes, message, wants_final))
+                        group.create_task(self._stream(model, request, forms, message, wants_final))
                         continue
-                    task = group.create_task(self._infer(model, request, classes, message, previous))
+                    task = group.create_task(self._infer(model, request, forms, message, previous))
                 previous = task
 
     async def _refuse(
@@ -95,7 +95,7 @@ class InferStream:
         self,
         model: LoadedModel,
         request: InferRequest,
-        classes: dict[str, int],
+        forms: OutputForms,
         message: pb.ModelInferRequest,
         previous: asyncio.Task[None] | None,
     ) -> None:
@@ -108,7 +108,7 @@ class InferStream:
         try:
             response = await model.execute(request, key)
             answer = pb.ModelStreamInferResponse(
-                infer_response=encode_response(response, classes, model.labels, batched=model.batched)
+                infer_response=encode_response(response, forms, model.labels, batched=model.batched)
             )
             answer.infer_response.parameters[FINAL_RESPONSE].bool_param = True
         except Exception as error:  # noqa: BLE001 - one request's failure is a message
@@ -122,7 +122,7 @@ class InferStream:
         self,
         model: LoadedModel,
         request: InferRequest,
-        classes: dict[str, int],
+        forms: OutputForms,
         message: pb.ModelInferRequest,
         wants_final: bool,
     ) -> None:
@@ -135,7 +135,7 @@ class InferStream:
         try:
             async with aclosing(model.stream(request, key)) as responses:
                 async for response in responses:
-                    encoded = encode_response(response, classes, model.labels, batched=model.batched)
+                    encoded = encode_response(response, forms, model.labels, batched=model.batched)
                     encoded.parameters[FINAL_RESPONSE].bool_param = False
                     await self._messages.put(pb.ModelStreamInferResponse(infer_response=encoded))
         except Exception as error:  # noqa: BLE001 - one request's failure is a message
