@@ -143,14 +143,17 @@ class SharedMemoryRegions:
     def __repr__(self) -> str:
         return f"<SharedMemoryRegions enabled={self.enabled} {sorted(self._regions)}>"
 
+    def check_may_register(self, name: str) -> None:
+        """Raise UnsupportedError if nothing can be registered, InvalidArgumentError without a name."""
+        _check_may_register(name, "system", self.enabled)
+
     def register(self, name: str, key: str, offset: int, byte_size: int) -> None:
         """Map `byte_size` bytes from `offset` of the shared memory object `key`.
 
         Raises UnsupportedError, AlreadyExistsError, InvalidArgumentError, or InternalError for an object that cannot
         be opened.
         """
-        _check_enabled(self.enabled)
-        _check_name(name, "system")
+        self.check_may_register(name)
         file_name = object_name(name, key)
         if name in self._regions:
             raise AlreadyExistsError(f"shared memory region '{name}' already in manager")
@@ -198,10 +201,13 @@ class CudaRegions:
         """`enabled`: whether clients may use shared memory at all."""
         self._enabled = enabled
 
+    def check_may_register(self, name: str) -> None:
+        """As for system shared memory."""
+        _check_may_register(name, "cuda", self._enabled)
+
     def register(self, name: str, raw_handle: bytes) -> None:
         """Raises UnsupportedError or InvalidArgumentError."""
-        _check_enabled(self._enabled)
-        _check_name(name, "cuda")
+        self.check_may_register(name)
         if len(raw_handle) != CUDA_HANDLE_BYTES:
             raise InvalidArgumentError(
                 f"'raw_handle' must be a valid base64 encoded cudaIpcMemHandle_t: got {len(raw_handle)} bytes, "
@@ -261,7 +267,8 @@ def _check_enabled(enabled: bool) -> None:
         )
 
 
-def _check_name(name: str, kind: str) -> None:
+def _check_may_register(name: str, kind: str, enabled: bool) -> None:
+    _check_enabled(enabled)
     if not name:
         raise InvalidArgumentError(f"'region name' is necessary to register {kind} shared memory region")
 

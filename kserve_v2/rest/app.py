@@ -22,6 +22,7 @@ from kserve_v2.rest.errors import error_body, error_response, unexpected
 from kserve_v2.rest.generate import Generate, GenerateStream
 from kserve_v2.rest.infer import Infer
 from kserve_v2.rest.settings_routes import add_settings_routes
+from kserve_v2.rest.shared_memory_routes import add_shared_memory_routes
 from kserve_v2.rest.views import index_view, model_metadata_view, server_metadata_view, statistics_view
 
 
@@ -42,6 +43,7 @@ def create_app(service: InferenceService, max_request_bytes: int) -> ASGIApp:
     _add_model_routes(app, service)
     _add_repository_routes(app, service, max_request_bytes)
     add_settings_routes(app, service, max_request_bytes)
+    add_shared_memory_routes(app, service, max_request_bytes)
     app.openapi = lambda: _schema(app)  # type: ignore[method-assign]
     operations: dict[str, Operation] = {
         "infer": Infer(service, max_request_bytes),

@@ -25,7 +25,11 @@ from kserve_v2.rest.json_tensor import (
     encode_json_data,
     with_literals,
 )
+from kserve_v2.shared_memory import RegionPart, SharedMemoryRegions
 from kserve_v2.signature import ModelSignature, TensorSignature, request_prefix
+
+# Members of an input's parameters that say where its data is, if it is not in `data`.
+_PARAMETER_SOURCES = ("binary_data_size", "shared_memory_region")
 
 # A parameter that steers the answer's encoding, and never reaches a model.
 _BINARY_DATA_OUTPUT = "binary_data_output"
@@ -37,11 +41,12 @@ _MAX_INT64 = 2**63 - 1
 @dataclass(frozen=True, slots=True)
 class OutputFormat:
     """How one output is to be sent: as bytes behind the JSON, and reduced to its `classification` highest
-    values (0: whole).
+    values (0: whole); or not at all, but put into `shared_memory`.
     """
 
     binary: bool = False
     classification: int = 0
+    shared_memory: RegionPart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +101,17 @@ def _parse_unusual_json(text: bytes) -> Any:
 
 
 def decode_request(
-    body: bytes | bytearray, header_length: bytes | None, signature: ModelSignature, model_version: str
+    body: bytes | bytearray,
+    header_length: bytes | None,
+    signature: ModelSignature,
+    model_version: str,
+    regions: SharedMemoryRegions,
 ) -> tuple[InferRequest, ResponseFormat]:
     """Decode the body of an inference request.
 
     `header_length`: value of the Inference-Header-Content-Length header, None where there is none and all is
-    JSON; without any JSON the body is a raw request. Raises InvalidArgumentError that names the member or
-    input.
+    JSON; without any JSON the body is a raw request. `regions`: where tensors in shared memory are. Raises
+    InvalidArgumentError that names the member or input, and as `SharedMemoryRegions.part`.
     """
     json_length = len(body) if header_length is None else _json_length(header_length, len(body))
     if json_length == 0:
@@ -121,10 +130,12 @@ def decode_request(
         response_format = ALL_BINARY if binary else ALL_JSON
     else:
         response_format = ALL_JSON
-    _decode_inputs(document["inputs"], view[json_length:], request)
+    _decode_inputs(document["inputs"], view[json_length:], request, regions)
     outputs = document.get("outputs")
     if outputs is not None or "outputs" in document:
-        request.requested_outputs, response_format = _decode_outputs(outputs, response_format, request)
+        named = _decode_outputs(outputs, request, regions)
+        if named:
+            request.requested_outputs, response_format = tuple(named), ResponseFormat(named)
     return request, response_format
 
 
@@ -241,7 +252,9 @@ _CONTROL: dict[str, Callable[[Any, str], ParameterValue]] = {
 }
 
 
-def _decode_inputs(inputs: Any, binary: memoryview, request: InferRequest) -> None:
+def _decode_inputs(
+    inputs: Any, binary: memoryview, request: InferRequest, regions: SharedMemoryRegions
+) -> None:
     """Add the inputs to the request. `binary` is what follows the JSON: the raw tensors in the order of
     `inputs`.
     """
@@ -251,11 +264,16 @@ def _decode_inputs(inputs: Any, binary: memoryview, request: InferRequest) -> No
     for item in inputs:
         if _decode_plain_input(item, request):
             continue
-        data, size = _data_source(item)
+        source = _data_source(item)
         announced = _announced_input(item, request)
-        if size is None:
-            request.inputs[announced.name] = decode_json_data(announced, data)
+        if source == "data":
+            request.inputs[announced.name] = decode_json_data(announced, item["data"])
             continue
+        if source == "shared_memory_region":
+            part = _region_part(item["parameters"], regions)
+            request.inputs[announced.name] = decode_raw_tensor(announced, part.read())
+            continue
+        size = _unsigned(item["parameters"]["binary_data_size"], "binary_data_size")
         missing = offset + size - len(binary)
         if missing > 0:
             raise InvalidArgumentError(
@@ -297,28 +315,35 @@ def _announced_input(item: Mapping[str, Any], request: InferRequest) -> Announce
     return AnnouncedInput(name, datatype, shape, request.model_name, request.id)
 
 
-def _data_source(item: Any) -> tuple[Any, int | None]:
-    """An input's JSON data, or the size of its binary data; exactly one of them is there."""
+def _data_source(item: Any) -> str:
+    """Which member says where an input's data is; exactly one of them is there."""
     parameters = item.get("parameters") if isinstance(item, dict) else None
     if not isinstance(parameters, dict):
         parameters = {}
-    if "shared_memory_region" in parameters:
-        raise InvalidArgumentError("shared memory regions are not supported: send the tensor's data instead")
     has_data = isinstance(item, dict) and "data" in item
-    if has_data == ("binary_data_size" in parameters):
-        found = "set 'data' 'binary_data_size'" if has_data else "no field is set"
-        raise InvalidArgumentError(
-            "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', "
-            f"'shared_memory_region' in 'parameters'. But {found}"
-        )
-    if has_data:
-        return item["data"], None
-    return None, _unsigned(parameters["binary_data_size"], "binary_data_size")
+    has_size, has_region = "binary_data_size" in parameters, "shared_memory_region" in parameters
+    if has_data + has_size + has_region == 1:
+        return "data" if has_data else "binary_data_size" if has_size else "shared_memory_region"
+    found = [name for name in _PARAMETER_SOURCES if name in parameters]
+    set_fields = " ".join(f"'{name}'" for name in (["data", *found] if has_data else found))
+    raise InvalidArgumentError(
+        "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', "
+        f"'shared_memory_region' in 'parameters'. But {f'set {set_fields}' if set_fields else 'no field is set'}"
+    )
+
+
+def _region_part(parameters: Mapping[str, Any], regions: SharedMemoryRegions) -> RegionPart:
+    """Where a tensor lies in shared memory."""
+    return regions.part(
+        _string(parameters, "shared_memory_region"),
+        _unsigned(parameters.get("shared_memory_offset", 0), "shared_memory_offset"),
+        _unsigned(parameters.get("shared_memory_byte_size", 0), "shared_memory_byte_size"),
+    )
 
 
 def _decode_outputs(
-    outputs: Any, default: ResponseFormat, request: InferRequest
-) -> tuple[tuple[str, ...], ResponseFormat]:
+    outputs: Any, request: InferRequest, regions: SharedMemoryRegions
+) -> dict[str, OutputFormat]:
     """The outputs that are asked for by name, and how each is to be sent; an empty list asks for all."""
     if not isinstance(outputs, list):
         raise InvalidArgumentError("Unable to parse 'outputs': attempt to access JSON non-array as array")
@@ -329,21 +354,23 @@ def _decode_outputs(
             raise InvalidArgumentError(
                 f"{request_prefix(request.id)}output '{name}' already exists in request"
             )
-        named[name] = _decode_output_format(item.get("parameters"))
-    return tuple(named), ResponseFormat(named) if named else default
+        named[name] = _decode_output_format(item.get("parameters"), name, regions)
+    return named
 
 
-def _decode_output_format(parameters: Any) -> OutputFormat:
+def _decode_output_format(parameters: Any, name: str, regions: SharedMemoryRegions) -> OutputFormat:
     if not isinstance(parameters, dict):
         return OutputFormat()
-    if "shared_memory_region" in parameters:
+    binary = _boolean(parameters.get("binary_data", False), "binary_data")
+    classification = _unsigned(parameters.get("classification", 0), "classification")
+    if "shared_memory_region" not in parameters:
+        return OutputFormat(binary, classification)
+    if binary or classification:
+        other = "binary_data" if binary else "classification"
         raise InvalidArgumentError(
-            "shared memory regions are not supported: take the output from the response instead"
+            f"Output can't set both 'shared_memory_region' and '{other}' (output '{name}')"
         )
-    return OutputFormat(
-        binary=_boolean(parameters.get("binary_data", False), "binary_data"),
-        classification=_unsigned(parameters.get("classification", 0), "classification"),
-    )
+    return OutputFormat(shared_memory=_region_part(parameters, regions))
 
 
 def encode_response(
@@ -353,10 +380,11 @@ def encode_response(
     *,
     batched: bool,
 ) -> EncodedResponse:
-    """Encode an answer as the request asked for it.
+    """Encode an answer as the request asked for it. Outputs that shared memory takes are written there.
 
     `labels`: label texts by output, for classification. `batched`: whether axis 0 is a batch. Raises
-    InvalidArgumentError for an output that cannot be sent as it was asked for.
+    InvalidArgumentError for an output that cannot be sent as it was asked for, InternalError for one that does
+    not fit into its shared memory.
     """
     entries: list[dict[str, Any]] = []
     binary: list[bytes | memoryview] = []
@@ -371,6 +399,8 @@ def encode_response(
             entry["parameters"] = {"binary_data_size": len(raw)}
             if len(raw):
                 binary.append(raw)
+        elif output_format.shared_memory is not None:
+            output_format.shared_memory.write(encode_raw_tensor(array), name)
         else:
             entry["data"] = encode_json_data(array, name)
         entries.append(entry)

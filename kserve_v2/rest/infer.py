@@ -31,7 +31,11 @@ class Infer:
         headers = call.headers
         body = decompress(call.body, headers.get(b"content-encoding", b""), self._max_request_bytes)
         request, response_format = decode_request(
-            body, headers.get(b"inference-header-content-length"), model.signature, call.version
+            body,
+            headers.get(b"inference-header-content-length"),
+            model.signature,
+            call.version,
+            self._service.shared_memory,
         )
         if call.access is not None:
             call.access.request_id = request.id

@@ -151,8 +151,6 @@ BEGINNING: list[tuple[str, str, Any, str]] = [
     ("I32", "bat", inputs({**IN, "data": "123"}), "Unable to parse 'data': attempt to access JSON non-array as array"),
     ("I32-null", "bat", inputs({**IN, "data": None}), "Unable to parse 'data': attempt to access JSON non-array as array"),
     ("I32-object", "bat", inputs({**IN, "data": {}}), "Unable to parse 'data': attempt to access JSON non-array as array"),
-    ("shared-memory", "bat", inputs({**without("data"), "parameters": {"shared_memory_region": "r"}}),
-     "shared memory regions are not supported"),
     ("classification", "classes", inputs(IN, outputs=[{"name": "SCORES", "parameters": {"classification": -1}}]), "Unable to"),
     ("I10", "bat", inputs(IN, {**IN, "name": "ZZ"}), f"{NO_ID}expected 1 inputs but got 2 inputs for model 'bat'."),
 ]  # fmt: skip

@@ -1,0 +1,151 @@
+"""The routes of the shared memory extensions: register, unregister and list regions, system and CUDA."""
+
+from base64 import b64decode
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+
+from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.inference import InferenceService
+from kserve_v2.rest.body import read_body
+from kserve_v2.rest.codec import parse_json
+from kserve_v2.shared_memory import CudaRegions, SharedMemoryRegions
+
+Json = dict[str, Any]
+
+_TAG = "shared memory"
+
+_DISABLED = "Client shared memory is disabled. Start the server with '--allow-client-shm=true' to enable."
+_SYSTEM_STATUS = [{"name": "images", "key": "/images", "offset": 0, "byte_size": 4096}]
+_SYSTEM_BODY = {"key": "/images", "offset": 0, "byte_size": 4096}
+_CUDA_BODY = {"raw_handle": {"b64": "AAAA…"}, "device_id": 0, "byte_size": 4096}
+
+
+def add_shared_memory_routes(app: FastAPI, service: InferenceService, max_request_bytes: int) -> None:
+    """Add the routes to `app`."""
+    system, cuda = service.shared_memory, service.cuda_shared_memory
+    _add_common_routes(app, "system", system, _SYSTEM_STATUS)
+    _add_common_routes(app, "cuda", cuda, [])
+    _add_system_register(app, system, max_request_bytes)
+    _add_cuda_register(app, cuda, max_request_bytes)
+
+
+def _add_common_routes(
+    app: FastAPI, kind: str, regions: SharedMemoryRegions | CudaRegions, example: list[Json]
+) -> None:
+    prefix = f"/v2/{kind}sharedmemory"
+    unknown = _answer("Not registered", {"error": f"Unable to find {kind} shared memory region: 'nosuch'"})
+    listed: dict[int | str, Json] = {200: _answer("The regions", example)}
+
+    @app.get(f"{prefix}/status", tags=[_TAG], responses=listed)
+    @app.get(f"{prefix}/region/{{region_name}}/status", tags=[_TAG], responses={**listed, 404: unknown})
+    async def status(region_name: str = "") -> Response:
+        """One registered region, or all."""
+        found = [asdict(region) for region in regions.status(region_name)]
+        return Response(orjson.dumps(found), media_type="application/json")
+
+    @app.post(f"{prefix}/unregister", tags=[_TAG])
+    @app.post(f"{prefix}/region/{{region_name}}/unregister", tags=[_TAG])
+    async def unregister(region_name: str = "") -> Response:
+        """Forget one region, or all. Requests that use one are not disturbed."""
+        regions.unregister(region_name)
+        return _done()
+
+
+def _add_system_register(app: FastAPI, regions: SharedMemoryRegions, max_request_bytes: int) -> None:
+    documented = _documented(
+        _SYSTEM_BODY,
+        {
+            400: "Shared memory register request has no 'key' field",
+            409: "shared memory region 'images' already in manager",
+            500: "Unable to open shared memory region: '/nosuchkey'",
+        },
+    )
+
+    @app.post("/v2/systemsharedmemory/register", include_in_schema=False)
+    @app.post("/v2/systemsharedmemory/region/{region_name}/register", tags=[_TAG], **documented)
+    async def register(request: Request, region_name: str = "") -> Response:
+        """Register a part of a shared memory object of this machine, for tensors of inference requests."""
+        regions.check_may_register(region_name)
+        body = await _object(request, max_request_bytes)
+        regions.register(
+            region_name, _string(body, "key"), _unsigned(body, "offset", 0), _unsigned(body, "byte_size")
+        )
+        return _done()
+
+
+def _add_cuda_register(app: FastAPI, regions: CudaRegions, max_request_bytes: int) -> None:
+    documented = _documented(
+        _CUDA_BODY, {400: "failed to register CUDA shared memory region: 'images', GPUs not supported"}
+    )
+
+    @app.post("/v2/cudasharedmemory/register", include_in_schema=False)
+    @app.post("/v2/cudasharedmemory/region/{region_name}/register", tags=[_TAG], **documented)
+    async def register(request: Request, region_name: str = "") -> Response:
+        """Always refused: CUDA shared memory is not supported yet."""
+        regions.check_may_register(region_name)
+        regions.register(region_name, _raw_handle(await _object(request, max_request_bytes)))
+        return _done()
+
+
+def _done() -> Response:
+    return Response(status_code=200, media_type="application/json")
+
+
+async def _object(request: Request, max_request_bytes: int) -> Json:
+    document = parse_json(await read_body(request.receive, None, max_request_bytes))
+    if not isinstance(document, dict):
+        raise InvalidArgumentError("attempt to get members for non-object: the body must be a JSON object")
+    return document
+
+
+def _member(body: Json, name: str) -> Any:
+    if name not in body:
+        raise InvalidArgumentError(f"Shared memory register request has no '{name}' field")
+    return body[name]
+
+
+def _string(body: Json, name: str) -> str:
+    value = _member(body, name)
+    if isinstance(value, str):
+        return value
+    raise InvalidArgumentError(f"attempt to access JSON non-string as string: '{name}' must be a string")
+
+
+def _unsigned(body: Json, name: str, default: int | None = None) -> int:
+    value = default if default is not None and name not in body else _member(body, name)
+    if type(value) is int and value >= 0:
+        return value
+    raise InvalidArgumentError(
+        "attempt to access JSON non-unsigned-integer as unsigned-integer: "
+        f"'{name}' must be a whole number of at least 0"
+    )
+
+
+def _raw_handle(body: Json) -> bytes:
+    handle = _member(body, "raw_handle")
+    encoded = handle.get("b64") if isinstance(handle, dict) else None
+    if isinstance(encoded, str):
+        with suppress(ValueError):
+            return b64decode(encoded, validate=True)
+    raise InvalidArgumentError(
+        '\'raw_handle\' must be a valid base64 encoded cudaIpcMemHandle_t: expected {"b64": "…"}'
+    )
+
+
+def _answer(description: str, example: Any) -> Json:
+    return {"description": description, "content": {"application/json": {"example": example}}}
+
+
+def _documented(body: Json, errors: dict[int, str]) -> Json:
+    """What the API page says of a route that registers regions."""
+    content = {"application/json": {"schema": {"type": "object"}, "example": body}}
+    answers = {status: _answer("Refused", {"error": text}) for status, text in errors.items()}
+    return {
+        "responses": {**answers, 501: _answer("Not enabled", {"error": _DISABLED})},
+        "openapi_extra": {"requestBody": {"required": True, "content": content}},
+    }
