@@ -1,0 +1,31 @@
+"""The servers of the wire tests, started once."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import RunningServer
+from tests.wire.servers import HERE, MAX_INPUT_BYTES, TARGET_IS_TRITON, make_repository, start
+from tests.wire.target import Target
+
+
+def _serve(tmp_path_factory: pytest.TempPathFactory, name: str, *flags: str) -> Iterator[Target]:
+    root = tmp_path_factory.mktemp("wire")
+    repository = make_repository(HERE / name, root, identities=name == "models")
+    server: RunningServer = start(root, repository, *flags)
+    with Target(server) as target:
+        yield target
+    assert server.stop() == 0 or TARGET_IS_TRITON
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """A server with the models of `models/`, and one identity model for each datatype; none fails to load."""
+    limit = [] if TARGET_IS_TRITON else [f"--http-max-input-size={MAX_INPUT_BYTES}"]
+    yield from _serve(tmp_path_factory, "models", *limit)
+
+
+@pytest.fixture(scope="session")
+def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """A server on `states/` that loads models only when asked to."""
+    yield from _serve(tmp_path_factory, "states", "--model-control-mode=explicit")
