@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from kserve_v2.datatypes import Array
+from kserve_v2.tracing.trace import Trace
 
 Tensors = Mapping[str, Array]
 """Tensors by name. The shape of each array is the tensor's shape, batch dimension included."""
@@ -28,6 +29,8 @@ class InferRequest:
 
     A model reads `id`, `parameters` and `cancelled` (nobody waits for the answer any more), and may put
     parameters of the response into `response_parameters`.
+
+    `trace` takes down what happens to the request, if it was chosen for that.
     """
 
     model_name: str
@@ -40,6 +43,7 @@ class InferRequest:
     rows: int = 1
     cancelled: bool = False
     response_parameters: dict[str, ParameterValue] = field(default_factory=dict)
+    trace: Trace | None = None
 
 
 class Execution(NamedTuple):

@@ -15,6 +15,7 @@ from kserve_v2.scheduling.pool import QueuePolicy
 from kserve_v2.scheduling.scheduler import QueueScheduler, Scheduler, StreamScheduler
 from kserve_v2.signature import ModelSignature
 from kserve_v2.statistics import ModelStatistics
+from kserve_v2.tracing.trace import Trace
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,11 @@ class LoadedModel:
         if self.decoupled:
             return StreamScheduler(*identity, policy, self.statistics)
         return QueueScheduler(*identity, batch_rules(config), policy, self.statistics)
+
+    def begin_trace(self, request: InferRequest, trace: Trace) -> None:
+        """Have what happens to a decoded request taken down in `trace`."""
+        request.trace = trace
+        trace.begin_request(str(self.version), request.id, request.inputs)
 
     async def infer(self, request: InferRequest) -> InferResponse:
         """Check a request against the model's signature and have it executed. Raises its error instead.

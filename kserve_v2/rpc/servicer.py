@@ -15,7 +15,9 @@ from kserve_v2.rpc.settings import SettingsServicer
 from kserve_v2.rpc.shared_memory import SharedMemoryServicer
 from kserve_v2.rpc.status import Context, streaming, unary
 from kserve_v2.rpc.stream import InferStream
+from kserve_v2.rpc.traces import trace_rpc
 from kserve_v2.rpc.views import index_view, model_metadata_view, server_metadata_view, statistics_view
+from kserve_v2.tracing.trace import Trace
 
 SERVICE_NAME = "inference.GRPCInferenceService"
 
@@ -28,7 +30,6 @@ class InferenceServicer:
 
     def handlers(self) -> "grpc.GenericRpcHandler[Any, Any]":
         """The service as grpc takes it. RPCs that are not in the table are UNIMPLEMENTED."""
-        settings = SettingsServicer(self._service)
         return grpc.method_handlers_generic_handler(
             SERVICE_NAME,
             {
@@ -44,8 +45,7 @@ class InferenceServicer:
                 "RepositoryIndex": unary(self.repository_index, pb.RepositoryIndexRequest),
                 "RepositoryModelLoad": unary(self.repository_model_load, pb.RepositoryModelLoadRequest),
                 "RepositoryModelUnload": unary(self.repository_model_unload, pb.RepositoryModelUnloadRequest),
-                "TraceSetting": unary(settings.trace_setting, pb.TraceSettingRequest),
-                "LogSettings": unary(settings.log_settings, pb.LogSettingsRequest),
+                **SettingsServicer(self._service).handlers(),
                 **SharedMemoryServicer(self._service).handlers(),
             },
         )
@@ -76,27 +76,35 @@ class InferenceServicer:
 
     async def model_infer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
         """Answer one inference request."""
+        trace = trace_rpc(self._service.tracer, request, context) if self._service.tracer.on else None
         if not access_log_enabled():
-            return await self._infer(request, None)
+            return await self._infer(request, None, trace)
         access = Access("grpc", request.model_name, request.model_version, request.id)
         try:
-            return await self._infer(request, access)
+            return await self._infer(request, access, trace)
         except ServingError as error:
             access.status = error.code.value.grpc
             raise
         finally:
             log_access(access)
 
-    async def _infer(self, message: pb.ModelInferRequest, access: Access | None) -> pb.ModelInferResponse:
+    async def _infer(
+        self, message: pb.ModelInferRequest, access: Access | None, trace: Trace | None
+    ) -> pb.ModelInferResponse:
         # From here to the scheduler nothing gives way to the loop: the model cannot be unloaded in between.
         model = self._service.acquire(message.model_name, message.model_version)
         if model.decoupled:
             raise UnsupportedError("ModelInfer RPC doesn't support models with decoupled transaction policy")
         request, forms = decode_request(message, self._service.shared_memory)
+        if trace is not None:
+            model.begin_trace(request, trace)
         response = await model.infer(request)
         if access is not None:
             access.executed(response)
-        return encode_response(response, forms, model.labels, batched=model.batched)
+        answer = encode_response(response, forms, model.labels, batched=model.batched)
+        if trace is not None:
+            trace.stamp("GRPC_SEND_START")
+        return answer
 
     async def model_stream_infer(
         self, requests: AsyncIterator[pb.ModelInferRequest], context: Context

@@ -89,9 +89,9 @@ class Trace:
         )
 
     def record(self, activity: str, tensors: Mapping[str, Array]) -> None:
-        """Keep tensors, if they are wanted, until they are written."""
+        """Keep a copy of tensors, if they are wanted: their memory may be a client's."""
         if self.wants_tensors:
-            self.tensors += ((activity, name, array) for name, array in tensors.items())
+            self.tensors += ((activity, name, array.copy()) for name, array in tensors.items())
 
     @property
     def nbytes(self) -> int:
