@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 
 from kserve_v2 import console, logs
+from kserve_v2.allocator import keep_freed_memory
 from kserve_v2.http_server import HttpServer, bind
 from kserve_v2.inference import InferenceService
 from kserve_v2.messages import IndexEntry
@@ -166,6 +167,7 @@ def _reachable(address: str) -> str:
 
 def run(settings: Settings) -> int:
     """Serve until a signal comes. Returns the exit status of the process."""
+    keep_freed_memory()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(settings))
 

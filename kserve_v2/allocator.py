@@ -1,0 +1,27 @@
+"""Keeping freed memory for the next request instead of giving it back to the kernel each time.
+
+By default glibc returns large blocks at once, and every large tensor then pays for fresh pages: on one machine a quarter of
+the time of a 1 MiB gRPC request.
+"""
+
+import ctypes
+import sys
+
+# Parameters of mallopt, from glibc's malloc.h.
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+
+# Blocks beyond this are still mapped and unmapped one by one: glibc accepts no more.
+_MAPPED_BYTES = 32 * 1024 * 1024
+# How much freed memory may stay at the end of the heap.
+_KEPT_BYTES = 256 * 1024 * 1024
+
+
+def keep_freed_memory() -> None:
+    """Set glibc's thresholds for this process; does nothing where there is no glibc."""
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
