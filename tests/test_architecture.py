@@ -29,7 +29,7 @@ LAYERS = (
     "messages | options | triton_options | log_settings",
     "tracing",
     "datatypes",
-    "errors | _generated",
+    "errors | _generated | allocator",
 )
 
 # These are further restricted, to the importers named here.
@@ -42,7 +42,6 @@ ONLY_IMPORTED_BY = {
     "starlette": {"rest", "http_server", "metrics"},
     "uvicorn": {"rest", "http_server"},
     "grpc": {"rpc"},
-    "prometheus_client": {"metrics"},
     "opentelemetry": {"tracing"},
 }
 

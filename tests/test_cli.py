@@ -100,7 +100,7 @@ def test_help_shows_every_option_with_its_default_and_its_variable(
         "Backends:",
     ):
         assert f"\n{group}\n" in text
-    assert "trace-config" not in text
+    assert "rate-limit" not in text
     assert text.count("kserve-v2 serve --") >= 4
 
 
@@ -151,7 +151,7 @@ def test_a_server_says_what_it_was_told_and_logs_requests_if_asked(
     assert re.search(r"^\| id +\| east +\|$", printed, re.MULTILINE)
     assert re.search(r"^\| double \| 1 +\| READY +\| +\|$", printed, re.MULTILINE)
     records = [json.loads(line) for line in server.log.splitlines()]
-    assert "--trace-count is ignored: requests are not traced yet" in [
+    assert "--trace-count is ignored: it has been replaced by --trace-config count=N" in [
         record["message"] for record in records
     ]
     [access] = [record for record in records if record["logger"] == "kserve_v2.access"]

@@ -262,4 +262,4 @@ def test_fields_without_effect_are_accepted_with_a_warning(caplog: pytest.LogCap
     with caplog.at_level(logging.WARNING, logger="kserve_v2.config"):
         raise_if_invalid(config, gpu_count=0, directory_name="bat")
     assert caplog.messages[0] == "model 'bat': runtime is set but has no effect"
-    assert len(caplog.messages) == 5
+    assert len(caplog.messages) == 4

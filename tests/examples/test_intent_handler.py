@@ -46,7 +46,7 @@ def ask() -> Iterator[Ask]:
     with loaded(MODEL_REPOSITORY / "intent") as instance:
 
         def run(*texts: bytes) -> tuple[list[bytes], Array]:
-            outputs = instance.execute({"text": np.array(texts, np.object_).reshape(-1, 1)})
+            outputs = instance.execute({"text": np.array(texts, np.object_).reshape(-1, 1)}, [])
             assert outputs["intent"].shape == outputs["score"].shape == (len(texts), 1)
             assert outputs["score"].dtype == np.float32
             return outputs["intent"][:, 0].tolist(), outputs["score"][:, 0]
