@@ -36,8 +36,12 @@ COMMON = {
 
 Entry = dict[str, Any]
 
-# Members that say what the body of an answer is.
-_BODIES = frozenset({"text", "answer", "answer_binary", "error", "error_starts", "contains"})
+# Members that say the same thing in different ways: what a body is, what a call's details are.
+_ALTERNATIVES = (
+    frozenset({"text", "answer", "answer_binary", "error", "error_starts", "contains"}),
+    frozenset({"details", "details_start"}),
+    frozenset({"answer", "answers"}),
+)
 
 
 @dataclass(frozen=True)
@@ -90,11 +94,11 @@ def _substituted(value: Any, texts: dict[str, str]) -> Any:
 
 
 def expectation(entry: Entry) -> Entry:
-    """What is expected: if tritonserver is asked, with what the case says of it. Its body replaces ours."""
+    """What is expected. What a case says of tritonserver replaces what it says of us, if that is who is asked."""
     override = entry.get("triton")
     if not TARGET_IS_TRITON or override is None:
         return entry
-    hidden = _BODIES if not _BODIES.isdisjoint(override) else frozenset()
+    hidden = {name for group in _ALTERNATIVES if not group.isdisjoint(override) for name in group}
     return {name: value for name, value in entry.items() if name not in hidden} | override
 
 
