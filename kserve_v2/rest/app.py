@@ -16,11 +16,11 @@ from kserve_v2.errors import InvalidArgumentError, ServingError, UnsupportedErro
 from kserve_v2.inference import InferenceService
 from kserve_v2.rest import openapi
 from kserve_v2.rest.body import read_body
-from kserve_v2.rest.codec import parse_json
 from kserve_v2.rest.endpoint import ModelEndpoint, Operation
 from kserve_v2.rest.errors import error_body, error_response, unexpected
 from kserve_v2.rest.generate import Generate, GenerateStream
 from kserve_v2.rest.infer import Infer
+from kserve_v2.rest.json_text import parse_json
 from kserve_v2.rest.settings_routes import add_settings_routes
 from kserve_v2.rest.shared_memory_routes import add_shared_memory_routes
 from kserve_v2.rest.views import index_view, model_metadata_view, server_metadata_view, statistics_view

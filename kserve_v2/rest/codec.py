@@ -4,7 +4,6 @@ Decoding makes views of the body wherever tensors come as bytes; encoding hands 
 texts of the errors are Triton's; where Triton answers 500 to malformed JSON, this server answers 400.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
@@ -17,6 +16,7 @@ from kserve_v2.bytes_tensor import encode_bytes_tensor
 from kserve_v2.classification import classify
 from kserve_v2.datatypes import BY_DTYPE, BY_NAME, BYTES
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.limits import check_dimensions
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
 from kserve_v2.raw_tensor import decode_raw_tensor, encode_raw_tensor
 from kserve_v2.rest.json_tensor import (
@@ -25,6 +25,7 @@ from kserve_v2.rest.json_tensor import (
     encode_json_data,
     with_literals,
 )
+from kserve_v2.rest.json_text import parse_json
 from kserve_v2.shared_memory import RegionPart, SharedMemoryRegions
 from kserve_v2.signature import ModelSignature, TensorSignature, request_prefix
 
@@ -69,37 +70,6 @@ class EncodedResponse:
     header_length: int | None
 
 
-def parse_json(text: bytes | bytearray | memoryview) -> Any:
-    """Parse JSON. NaN and infinities are accepted as bare literals. Raises InvalidArgumentError that says
-    where it fails.
-    """
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return _parse_unusual_json(bytes(text))
-
-
-def _parse_unusual_json(text: bytes) -> Any:
-    try:
-        document = json.loads(text)
-        if b"\\u" in text:
-            # An escape can spell half a surrogate pair, which no answer could repeat.
-            json.dumps(document, ensure_ascii=False).encode()
-        return document  # noqa: TRY300 - every other way out of here is an error
-    except json.JSONDecodeError as error:
-        reason = f"{error.msg} at {error.pos}" if text.strip() else "The document is empty. at 0"
-    except UnicodeDecodeError as error:
-        reason = f"invalid UTF-8 at {error.start}"
-    except UnicodeEncodeError:
-        reason = "The surrogate pair in string is invalid."
-    except RecursionError:
-        reason = "JSON nesting depth exceeds maximum allowed limit"
-    except ValueError:
-        # Python refuses to read integers of thousands of digits.
-        reason = "Number too big to be stored in double."
-    raise InvalidArgumentError(f"failed to parse the request JSON buffer: {reason}")
-
-
 def decode_request(
     body: bytes | bytearray,
     header_length: bytes | None,
@@ -117,8 +87,7 @@ def decode_request(
     if json_length == 0:
         return decode_raw_request(body, signature, model_version), ALL_BINARY
     model_name = signature.model_name
-    view = memoryview(body)
-    document = parse_json(view[:json_length])
+    document = parse_json(body, json_length)
     if not isinstance(document, dict) or "inputs" not in document:
         raise InvalidArgumentError(
             "Unable to parse 'inputs': attempt to access non-existing object member 'inputs'"
@@ -130,7 +99,7 @@ def decode_request(
         response_format = ALL_BINARY if binary else ALL_JSON
     else:
         response_format = ALL_JSON
-    _decode_inputs(document["inputs"], view[json_length:], request, regions)
+    _decode_inputs(document["inputs"], memoryview(body)[json_length:], request, regions)
     outputs = document.get("outputs")
     if outputs is not None or "outputs" in document:
         named = _decode_outputs(outputs, request, regions)
@@ -310,6 +279,7 @@ def _announced_input(item: Mapping[str, Any], request: InferRequest) -> Announce
         raise InvalidArgumentError(f"Unable to parse 'shape': attempt to access {problem}")
     for size in shape:
         _unsigned(size, "shape")
+    check_dimensions(shape, name)
     if name in request.inputs:
         raise InvalidArgumentError(f"{request_prefix(request.id)}input '{name}' already exists in request")
     return AnnouncedInput(name, datatype, shape, request.model_name, request.id)

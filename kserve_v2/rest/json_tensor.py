@@ -95,13 +95,23 @@ def decode_json_data(announced: AnnouncedInput, data: Any) -> Array:
 def flatten(data: list[Any]) -> tuple[list[Any], set[type]]:
     """The elements of a list nested in any way, in order, and the set of their types."""
     types = set(map(type, data))
-    while list in types:
-        if types == {list}:
-            data = list(chain.from_iterable(data))
-        else:
-            data = [element for item in data for element in (item if type(item) is list else (item,))]
+    while types == {list}:
+        data = list(chain.from_iterable(data))
         types = set(map(type, data))
+    if list in types:
+        elements: list[Any] = []
+        _add_elements(data, elements)
+        data, types = elements, set(map(type, elements))
     return data, types
+
+
+def _add_elements(data: list[Any], elements: list[Any]) -> None:
+    """Add the elements of a ragged list, whose depth the parser has limited."""
+    for item in data:
+        if type(item) is list:
+            _add_elements(item, elements)
+        else:
+            elements.append(item)
 
 
 def _check_types(types: set[type], datatype: Datatype, name: str) -> None:

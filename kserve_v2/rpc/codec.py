@@ -13,6 +13,7 @@ from kserve_v2.bytes_tensor import bytes_array, encode_bytes_tensor
 from kserve_v2.classification import classify
 from kserve_v2.datatypes import BY_DTYPE, BYTES, Array
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.limits import check_dimensions
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
 from kserve_v2.raw_tensor import decode_raw_tensor, encode_raw_tensor
 from kserve_v2.rpc.shared_memory import region_part
@@ -105,6 +106,7 @@ def _decode_input(
 ) -> Array:
     """An input from its raw bytes, or from its typed contents if there are none."""
     datatype = datatype_by_name(tensor.datatype, tensor.name)
+    check_dimensions(tensor.shape, tensor.name)
     announced = AnnouncedInput(tensor.name, datatype, list(tensor.shape), request.model_name, request.id)
     if raw is None:
         return _decode_contents(announced, tensor.contents)
@@ -181,14 +183,14 @@ def _decode_outputs(
     request: InferRequest,
     regions: SharedMemoryRegions,
 ) -> tuple[tuple[str, ...], OutputForms]:
-    names: list[str] = []
+    names: dict[str, None] = {}
     forms: dict[str, int | RegionPart] = {}
     for output in outputs:
         if output.name in names:
             raise InvalidArgumentError(
                 f"{request_prefix(request.id)}output '{output.name}' already exists in request"
             )
-        names.append(output.name)
+        names[output.name] = None
         if output.parameters:
             part = region_part(output.parameters, output.name, regions)
             count = _decode_classification(output.parameters)

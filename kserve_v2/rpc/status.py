@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -14,6 +15,10 @@ logger = logging.getLogger(__name__)
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
 Context = grpc.aio.ServicerContext[Any, Any]
+
+# Clients give up on a call whose trailers exceed 8 KiB.
+_MAX_DETAILS_BYTES = 6 * 1024
+_PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -73,7 +78,15 @@ def _serialize(message: Message) -> bytes:
 
 async def abort(context: Context, error: ServingError) -> None:
     """End the RPC with the status of `error`. Raises, as grpc wants it."""
-    await context.abort(_CODES[error.code.value.grpc], error.message)
+    await context.abort(_CODES[error.code.value.grpc], _details(error.message))
+
+
+def _details(message: str) -> str:
+    """As much of the message as travels in a trailer, where every byte that is not printable ASCII takes three."""
+    whole, message = message, message[:_MAX_DETAILS_BYTES]
+    while len(quote(message, safe=_PRINTABLE)) > _MAX_DETAILS_BYTES:
+        message = message[: len(message) // 2]
+    return message if len(message) == len(whole) else f"{message}…"
 
 
 def unexpected(error: Exception) -> ServingError:

@@ -1,0 +1,74 @@
+"""JSON text to Python values: the protocol's dialect, with a limit on its depth."""
+
+import json
+from typing import Any
+
+import orjson
+
+from kserve_v2.errors import InvalidArgumentError
+
+# As in Triton: JSON of so many levels is refused.
+_MAX_DEPTH = 100
+_TOO_DEEP = f"JSON nesting depth exceeds maximum allowed limit ({_MAX_DEPTH})"
+_CONTAINERS = frozenset({dict, list})
+
+
+def parse_json(body: bytes | bytearray, length: int | None = None) -> Any:
+    """Parse the JSON at the start of `body`, of `length` bytes or as long as the body.
+
+    NaN and infinities are accepted as bare literals. Raises InvalidArgumentError that says where it fails.
+    """
+    text = body if length is None or length == len(body) else memoryview(body)[:length]
+    try:
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        document = _parse_unusual_json(bytes(text))
+    if body.count(b"[", 0, length) + body.count(b"{", 0, length) >= _MAX_DEPTH:
+        _check_depth(document)
+    return document
+
+
+def _check_depth(document: Any) -> None:
+    """Raise InvalidArgumentError if lists and objects are nested too deeply."""
+    level = [document]
+    for _ in range(_MAX_DEPTH - 1):
+        children: list[Any] = []
+        for container in level:
+            values = container.values() if type(container) is dict else container
+            if not _CONTAINERS.isdisjoint(map(type, values)):
+                children += [value for value in values if type(value) in _CONTAINERS]
+        if not children:
+            return
+        level = children
+    raise _unparsable(_TOO_DEEP)
+
+
+def _parse_unusual_json(text: bytes) -> Any:
+    try:
+        document = json.loads(text, parse_int=_integer)
+        if b"\\u" in text:
+            # An escape can spell half a surrogate pair, which no answer could repeat.
+            json.dumps(document, ensure_ascii=False).encode()
+        return document  # noqa: TRY300 - every other way out of here is an error
+    except json.JSONDecodeError as error:
+        reason = f"{error.msg} at {error.pos}" if text.strip() else "The document is empty. at 0"
+    except UnicodeDecodeError as error:
+        reason = f"invalid UTF-8 at {error.start}"
+    except UnicodeEncodeError:
+        reason = "The surrogate pair in string is invalid."
+    except RecursionError:
+        reason = _TOO_DEEP
+    except (OverflowError, ValueError):
+        # ValueError: Python refuses to read integers of thousands of digits.
+        reason = "Number too big to be stored in double."
+    raise _unparsable(reason)
+
+
+def _integer(text: str) -> int | float:
+    """What does not fit into 64 bits is a float, as it is for orjson. Raises OverflowError for what is none either."""
+    value = int(text)
+    return value if -(2**63) <= value < 2**64 else float(value)
+
+
+def _unparsable(reason: str) -> InvalidArgumentError:
+    return InvalidArgumentError(f"failed to parse the request JSON buffer: {reason}")
