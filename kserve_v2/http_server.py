@@ -5,6 +5,7 @@ uvicorn's own loop.
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -32,14 +33,13 @@ def bind(address: str, port: int) -> socket.socket:
 class HttpServer:
     """One HTTP/1.1 server for one application."""
 
-    def __init__(
-        self, app: ASGIApp, bound: socket.socket, protocol: type[asyncio.Protocol] | str = "httptools"
-    ) -> None:
-        """`bound`: from `bind`. `protocol`: class of the connections."""
+    def __init__(self, app: ASGIApp, bound: socket.socket, protocol: Callable[..., asyncio.Protocol]) -> None:
+        """`bound`: from `bind`. `protocol` makes a connection, from the arguments that uvicorn gives."""
         self._socket = bound
         config = uvicorn.Config(
             app,
-            http=protocol,
+            # uvicorn asks for a class, but only calls it.
+            http=protocol,  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             log_config=None,

@@ -9,18 +9,21 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 
 from kserve_v2 import console, logs
 from kserve_v2.allocator import keep_freed_memory
 from kserve_v2.http_server import HttpServer, bind
 from kserve_v2.inference import InferenceService
+from kserve_v2.limits import HttpLimits
 from kserve_v2.messages import IndexEntry
 from kserve_v2.metrics import MetricsApp
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.prepare import RepositoryOptions
 from kserve_v2.rest.app import create_app
-from kserve_v2.rest.protocol import DisconnectAwareProtocol
+from kserve_v2.rest.protocol import HttpConnection
+from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.server import GrpcServer
 from kserve_v2.settings import Settings
 from kserve_v2.tracing.tracer import Tracer, TracingError
@@ -79,18 +82,19 @@ class Server:
     def _bind(self) -> None:
         """Take all ports before the models are loaded: a port in use should not be found out minutes later."""
         settings = self._settings
+        connection = partial(HttpConnection, limits=HttpLimits(max_stall_s=settings.http_read_timeout_secs))
         if settings.allow_http:
             app = create_app(self.service, settings.http_max_input_size)
             bound = bind(settings.http_address, settings.http_port)
-            self._http = HttpServer(app, bound, DisconnectAwareProtocol)
+            self._http = HttpServer(app, bound, connection)
             self.urls["REST"] = f"http://{_reachable(settings.http_address)}:{self._http.port}"
         if settings.allow_grpc:
-            self._grpc = GrpcServer(self.service, settings.http_max_input_size)
+            self._grpc = GrpcServer(self.service, _grpc_options(settings))
             port = self._grpc.bind(settings.grpc_address, settings.grpc_port)
             self.urls["gRPC"] = f"{_reachable(settings.grpc_address)}:{port}"
         if settings.allow_metrics:
             bound = bind(settings.metrics_address, settings.metrics_port)
-            self._metrics = HttpServer(MetricsApp(self.manager), bound)
+            self._metrics = HttpServer(MetricsApp(self.manager), bound, connection)
             self.urls["Metrics"] = (
                 f"http://{_reachable(settings.metrics_address)}:{self._metrics.port}/metrics"
             )
@@ -157,6 +161,21 @@ class Server:
         except TimeoutError:
             return False
         return finished
+
+
+def _grpc_options(settings: Settings) -> GrpcOptions:
+    return GrpcOptions(
+        max_request_bytes=settings.http_max_input_size,
+        keepalive_time_ms=settings.grpc_keepalive_time,
+        keepalive_timeout_ms=settings.grpc_keepalive_timeout,
+        keepalive_permit_without_calls=settings.grpc_keepalive_permit_without_calls,
+        max_pings_without_data=settings.grpc_http2_max_pings_without_data,
+        min_recv_ping_interval_without_data_ms=settings.grpc_http2_min_recv_ping_interval_without_data,
+        max_ping_strikes=settings.grpc_http2_max_ping_strikes,
+        max_connection_age_ms=settings.grpc_max_connection_age,
+        max_connection_age_grace_ms=settings.grpc_max_connection_age_grace,
+        response_compression=settings.grpc_infer_response_compression_level,
+    )
 
 
 def _reachable(address: str) -> str:

@@ -85,12 +85,61 @@ class Settings:
         HTTP,
         "Largest request body in bytes; holds for gRPC messages too.",
     )
+    http_read_timeout_secs: int = _option(
+        60,
+        options.whole_number(1),
+        HTTP,
+        "Seconds that a client may take for the head of a request, or pass without sending more of its body or "
+        "reading more of its answer.",
+    )
 
     allow_grpc: bool = _option(True, options.BOOLEAN, GRPC, "Serve gRPC.")
     grpc_address: str = _option(
         "127.0.0.1", options.ADDRESS, GRPC, "Address to listen on; 0.0.0.0 for all of them."
     )
     grpc_port: int = _option(8001, options.PORT, GRPC, "Port to listen on; 0 for any free one.")
+    grpc_keepalive_time: int = _option(
+        7_200_000,
+        options.whole_number(1),
+        GRPC,
+        "Milliseconds without traffic after which a client is pinged.",
+    )
+    grpc_keepalive_timeout: int = _option(
+        20_000, options.whole_number(1), GRPC, "Milliseconds that a client has to answer a ping."
+    )
+    grpc_keepalive_permit_without_calls: bool = _option(
+        False, options.BOOLEAN, GRPC, "Ping clients that have no call under way, too."
+    )
+    grpc_http2_max_pings_without_data: int = _option(
+        2,
+        options.whole_number(0),
+        GRPC,
+        "Pings that are sent when there is nothing else to send; 0: any number.",
+    )
+    grpc_http2_min_recv_ping_interval_without_data: int = _option(
+        300_000,
+        options.whole_number(0),
+        GRPC,
+        "Milliseconds that a client has to leave between pings when it sends nothing else.",
+    )
+    grpc_http2_max_ping_strikes: int = _option(
+        2, options.whole_number(0), GRPC, "Pings too many before a client is disconnected; 0: any number."
+    )
+    grpc_max_connection_age: int = _option(
+        0,
+        options.whole_number(0),
+        GRPC,
+        "Milliseconds after which a connection takes no new calls; 0: it lives as long as it likes.",
+    )
+    grpc_max_connection_age_grace: int = _option(
+        0,
+        options.whole_number(0),
+        GRPC,
+        "Milliseconds that calls on such a connection are given to finish; 0: as long as they take.",
+    )
+    grpc_infer_response_compression_level: str = _option(
+        "none", options.choice(("none", "low", "medium", "high")), GRPC, "Compression of responses."
+    )
 
     allow_metrics: bool = _option(True, options.BOOLEAN, METRICS, "Serve Prometheus metrics at /metrics.")
     metrics_address: str = _option(

@@ -1,12 +1,19 @@
-"""uvicorn's HTTP protocol, but: a request whose client has left is cancelled at once, and every error is JSON.
+"""uvicorn's HTTP protocol, but: a request whose client has left is cancelled at once, every error is JSON, and a
+client cannot hold on to memory, or to a connection, with a request that does not end.
 
-ASGI tells an application of a disconnect only if it waits for one, which would take a task per request.
+ASGI tells an application of a disconnect only if it waits for one, which would take a task per request. A client that
+closes its half of the connection has left: a full close looks the same.
 """
 
 import asyncio
+from http import HTTPStatus
+from itertools import chain
+from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from kserve_v2.limits import HttpLimits
 from kserve_v2.rest.errors import error_body
 
 WAITING_TASKS = "kserve_v2.waiting_tasks"
@@ -17,27 +24,101 @@ taken out of it.
 # How many requests of one connection are read while one is answered.
 _MAX_PIPELINED = 8
 
+# How long a client that is hung up on may go on sending. Closing at once would reset the connection, and the client
+# could lose the answer that says why.
+_LINGER_SECONDS = 1.0
 
-class DisconnectAwareProtocol(HttpToolsProtocol):
+
+class _RefusalError(Exception):
+    """The request breaks a limit: raised through the parser."""
+
+    def __init__(self, status: HTTPStatus, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class HttpConnection(HttpToolsProtocol):
     """One HTTP/1.1 connection."""
 
-    _waiting_tasks: set[asyncio.Task[None]]
-    # Requests with another one pipelined behind them; uvicorn itself remembers only the last.
-    _earlier_cycles: list[RequestResponseCycle]
+    def __init__(self, *uvicorn_arguments: Any, limits: HttpLimits, **uvicorn_options: Any) -> None:
+        """`limits` of the connection; the rest as uvicorn has it."""
+        super().__init__(*uvicorn_arguments, **uvicorn_options)
+        self._limits = limits
+        self._waiting_tasks: set[asyncio.Task[None]] = set()
+        # Requests with another one pipelined behind them; uvicorn itself remembers only the last.
+        self._earlier_cycles: list[RequestResponseCycle] = []
+        # A request that has begun and not ended; whether its headers have not ended either.
+        self._incomplete = False
+        self._in_head = False
+        # Bytes of that request in reads after its first one, less those of its body.
+        self._later_bytes = 0
+        self._read_bytes = 0
+        self._chunks = 0
+        # What is still to be said before hanging up. Nothing more is read for as long as it is set.
+        self._last_words: bytes | None = None
+        self._stalled_since = 0.0
+        self._stall_timer: asyncio.TimerHandle | None = None
+        self._linger_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
-        self._waiting_tasks = set()
-        self._earlier_cycles = []
         super().connection_made(transport)
+        self._await_more()
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        if self._last_words is not None:
+            return
+        self._unset_keepalive_if_required()
+        self._read_bytes = len(data)
+        self._later_bytes += len(data)
+        try:
+            self._parse(data)
+        except httptools.HttpParserError as error:
+            reason = error.__context__
+            if isinstance(reason, _RefusalError):
+                self._refuse(reason.status, str(reason))
+            else:
+                self._refuse(HTTPStatus.BAD_REQUEST, "Invalid HTTP request received.")
+        else:
+            if self._incomplete:
+                self._await_rest_of_request()
+
+    def _parse(self, data: bytes) -> None:
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                # The parser has passed over the body of the request, if it has one.
+                data = self._head_without_upgrade() + data[upgrade.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+            else:
+                return
+
+    def _head_without_upgrade(self) -> bytes:
+        """The head that has just been read, as the head of a request that asks for no other protocol."""
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
+
+    # --- what the parser finds ------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         """See httptools."""
         super().on_message_begin()
         self.scope[WAITING_TASKS] = self._waiting_tasks  # type: ignore[literal-required]
+        self._incomplete = self._in_head = True
+        self._later_bytes = self._chunks = 0
 
     def on_headers_complete(self) -> None:
         """See httptools."""
+        self._check_head()
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise _RefusalError(HTTPStatus.METHOD_NOT_ALLOWED, "Method Not Allowed")
+            return
+        self._in_head = False
         current = self.cycle
         super().on_headers_complete()
         if self.pipeline:
@@ -45,28 +126,160 @@ class DisconnectAwareProtocol(HttpToolsProtocol):
         else:
             self._earlier_cycles.clear()
 
+    def on_chunk_header(self) -> None:
+        """See httptools. Also called for the empty chunk that ends a body."""
+        self._chunks += 1
+        if self._chunks > self._limits.max_chunks + 1:
+            raise _RefusalError(
+                HTTPStatus.BAD_REQUEST,
+                f"Chunked request body exceeds maximum of {self._limits.max_chunks} non-empty chunks. "
+                "Send fewer or larger HTTP chunks.",
+            )
+
+    def on_body(self, body: bytes) -> None:
+        """See httptools."""
+        self._later_bytes -= len(body)
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """See httptools."""
+        if self.parser.should_upgrade():
+            return
         super().on_message_complete()
+        self._incomplete = False
         # uvicorn pauses reading when a body is large or another request follows; then it would not see the client
         # leave.
         if len(self.pipeline) < _MAX_PIPELINED:
             self.flow.resume_reading()
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP in the form of every other error, and hang up."""
-        body = error_body(msg)
+    def on_response_complete(self) -> None:
+        """See uvicorn: the next pipelined request has its turn."""
+        if self._last_words is not None and not self.pipeline:
+            self._hang_up(self._last_words)
+        else:
+            super().on_response_complete()
+
+    # --- limits ---------------------------------------------------------------------------------------------------
+
+    def _check_head(self) -> None:
+        """Refuse a request whose headers, which are complete, are too many or too long."""
+        limits = self._limits
+        if len(self.headers) > limits.max_headers:
+            raise _RefusalError(
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                f"the request has {len(self.headers)} headers; at most {limits.max_headers} are accepted",
+            )
+        # In one small read there is no room for too much.
+        if self._later_bytes or self._read_bytes > limits.max_head_bytes:
+            size = len(self.url) + sum(map(len, chain.from_iterable(self.headers)))
+            if size > limits.max_head_bytes:
+                raise self._head_too_large()
+
+    def _head_too_large(self) -> _RefusalError:
+        return _RefusalError(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            f"the request line and headers exceed {self._limits.max_head_bytes} bytes",
+        )
+
+    def _await_rest_of_request(self) -> None:
+        """After a read that does not end the request."""
+        limits = self._limits
+        if self._later_bytes > limits.max_head_bytes + limits.chunk_overhead_bytes * self._chunks:
+            # The parser keeps what it cannot hand out yet: a header without end, or a trailer.
+            refusal = self._head_too_large()
+            self._refuse(refusal.status, str(refusal))
+        elif not self._in_head or self._later_bytes == 0:
+            self._await_more()
+
+    def _await_more(self) -> None:
+        """From now on the client has `max_stall_s` for its next step."""
+        self._stalled_since = self.loop.time()
+        if self._stall_timer is None:
+            self._stall_timer = self.loop.call_later(self._limits.max_stall_s, self._check_stall)
+
+    def _check_stall(self) -> None:
+        """Hang up if the client has let its time pass. One timer serves all requests: it is not set for each."""
+        self._stall_timer = None
+        never_said_anything = not self.scope
+        if self._last_words is not None or not (self._incomplete or never_said_anything):
+            return
+        if self.flow.read_paused:
+            # It is the server that does not read.
+            self._stalled_since = self.loop.time()
+        left_s = self._stalled_since + self._limits.max_stall_s - self.loop.time()
+        if left_s > 0:
+            self._stall_timer = self.loop.call_later(left_s, self._check_stall)
+        elif never_said_anything:
+            self.transport.close()
+        else:
+            part = "head" if self._in_head else "body"
+            message = f"the {part} of the request did not arrive within {self._limits.max_stall_s:g} s"
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, message)
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol: the client reads more slowly than the answer is made."""
+        super().pause_writing()
+        self._await_reader(self.transport.get_write_buffer_size() + 1)
+
+    def _await_reader(self, unread_bytes: int) -> None:
+        """Hang up on a client that has not read anything since there were `unread_bytes`."""
+        if not self.flow.write_paused or self.transport.is_closing():
+            return
+        unread_now = self.transport.get_write_buffer_size()
+        if unread_now >= unread_bytes:
+            self.transport.abort()
+        else:
+            self.loop.call_later(self._limits.max_stall_s, self._await_reader, unread_now)
+
+    # --- hanging up -----------------------------------------------------------------------------------------------
+
+    def _refuse(self, status: HTTPStatus, message: str) -> None:
+        """Answer what cannot be read to its end when all requests before it have their answers, and hang up."""
+        body = error_body(message)
         head = (
-            "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n"
+            f"HTTP/1.1 {status.value} {status.phrase}\r\nconnection: close\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         )
-        self.transport.write(head.encode() + body)
-        self.transport.close()
+        self._last_words = head.encode() + body
+        if self._incomplete and not self._in_head and self._abandon(self.cycle):
+            # It has its answer, or a part of it: another one would be taken for that of the next request.
+            self.transport.close()
+        elif not self.cycle or self.cycle.response_complete or self.cycle.disconnected:
+            self._hang_up(self._last_words)
+
+    def _abandon(self, cycle: RequestResponseCycle) -> bool:
+        """Give up a request whose body is not complete. Returns whether its answer has begun."""
+        if self.pipeline and self.pipeline[0][0] is cycle:
+            self.pipeline.popleft()
+            # The one before it is now the last.
+            self.cycle = self._earlier_cycles.pop()
+        elif cycle.response_started:
+            return True
+        else:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            self._cancel_waiting()
+        return False
+
+    def _hang_up(self, last_words: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        self._unset_keepalive_if_required()
+        self.transport.write(last_words)
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._linger_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+
+    def _cancel_waiting(self) -> None:
+        while self._waiting_tasks:
+            self._waiting_tasks.pop().cancel()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         super().connection_lost(exc)
+        for timer in (self._stall_timer, self._linger_timer):
+            if timer is not None:
+                timer.cancel()
         for cycle in self._earlier_cycles:
             cycle.disconnected = True
-        while self._waiting_tasks:
-            self._waiting_tasks.pop().cancel()
+        self._cancel_waiting()

@@ -4,28 +4,15 @@ import grpc
 
 from kserve_v2.inference import InferenceService
 from kserve_v2.rpc import health, reflection, servicer
-
-_MAX_PENDING_CALLS = 100_000
+from kserve_v2.rpc.options import GrpcOptions
 
 
 class GrpcServer:
     """Serves an InferenceService, the health service and reflection over gRPC."""
 
-    def __init__(self, service: InferenceService, max_request_bytes: int) -> None:
-        """`max_request_bytes`: the largest message that is accepted; answers may have any size."""
-        self._server = grpc.aio.server(
-            options=[
-                ("grpc.max_receive_message_length", max_request_bytes),
-                ("grpc.max_send_message_length", -1),
-                # Two servers on one port would share its connections in silence; a port in use is an error
-                # instead.
-                ("grpc.so_reuseport", 0),
-                # Beyond 1000 calls that the loop has not come to yet, grpc would cancel new ones at random,
-                # whoever's they are. How much may wait is for the models' queues to say.
-                ("grpc.server.max_pending_requests", _MAX_PENDING_CALLS),
-                ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING_CALLS),
-            ]
-        )
+    def __init__(self, service: InferenceService, options: GrpcOptions) -> None:
+        """`options` hold for every connection."""
+        self._server = grpc.aio.server(options=options.channel_arguments())
         self._server.add_generic_rpc_handlers(
             (
                 servicer.InferenceServicer(service).handlers(),
