@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
 from kserve_v2.rest.body import read_body
-from kserve_v2.rest.codec import parse_json
+from kserve_v2.rest.json_text import parse_json
 from kserve_v2.shared_memory import CudaRegions, SharedMemoryRegions
 
 Json = dict[str, Any]
