@@ -1,8 +1,9 @@
 """Shared memory: regions that clients have registered, for tensors that do not travel in messages.
 
-Inputs are read where they lie, through a mapping that nobody can write through. Outputs are written with `pwrite`
-rather than through a mapping: for a full or a shrunken object that is an error, where a mapping ends the process with
-SIGBUS. What no server can prevent while it reads in place: a client that shrinks the object under a running request.
+Inputs are read where they lie, through a mapping that nobody can write through. A mapping has one danger: touching a
+page that the object does not have, or that the system has no memory for, ends the process with SIGBUS. So the size of
+the object is checked and its pages are asked for before each use, and outputs are written with `pwrite`: both fail with
+an error instead. What remains is a client that shrinks the object while a request reads it.
 """
 
 import mmap
@@ -78,8 +79,14 @@ class Region:
         return f"<Region {self.status}>"
 
     def read(self, offset: int, byte_size: int) -> memoryview:
-        """A read-only view, which keeps the mapping alive. Raises InvalidArgumentError if the object has shrunk."""
+        """A read-only view, which keeps the mapping alive. Raises InvalidArgumentError if the object has shrunk,
+        InternalError if there is no memory for pages that were never written.
+        """
         self._check_object_size(offset + byte_size)
+        try:
+            os.posix_fallocate(self._fd, self.status.offset + offset, byte_size)
+        except OSError as error:
+            raise self._system_error("read from", error) from error
         return self._bytes[offset : offset + byte_size]
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
@@ -93,9 +100,10 @@ class Region:
                 written = os.pwrite(self._fd, rest, position)
                 position, rest = position + written, rest[written:]
         except OSError as error:
-            raise InternalError(
-                f"Unable to write to shared memory region: '{self.status.name}': {error.strerror}"
-            ) from error
+            raise self._system_error("write to", error) from error
+
+    def _system_error(self, what: str, error: OSError) -> InternalError:
+        return InternalError(f"Unable to {what} shared memory region: '{self.status.name}': {error.strerror}")
 
     def _check_object_size(self, end: int) -> None:
         """Raise unless the object still reaches to byte `end` of the region."""
