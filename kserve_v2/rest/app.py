@@ -50,7 +50,7 @@ def create_app(service: InferenceService, max_request_bytes: int) -> ASGIApp:
         "generate": Generate(service),
         "generate_stream": GenerateStream(service),
     }
-    return ModelEndpoint(app, operations, max_request_bytes)
+    return ModelEndpoint(app, operations, max_request_bytes, service.tracer)
 
 
 def _json(value: Any, status: int = 200) -> Response:

@@ -15,6 +15,9 @@ from kserve_v2.logs import Access, access_log_enabled, log_access
 from kserve_v2.rest.body import read_body
 from kserve_v2.rest.errors import error_response, method_not_allowed, unexpected
 from kserve_v2.rest.protocol import WAITING_TASKS
+from kserve_v2.rest.traces import begin_trace, observed
+from kserve_v2.tracing.trace import Trace
+from kserve_v2.tracing.tracer import Tracer
 
 
 @dataclass(slots=True)
@@ -31,6 +34,7 @@ class Call:
     body: bytes | bytearray
     access: Access | None
     started: bool = False
+    trace: Trace | None = None
 
 
 WANTED_HEADERS = frozenset(
@@ -61,9 +65,12 @@ def parse_target(path: str) -> tuple[str, str, str] | None:
 class ModelEndpoint:
     """ASGI middleware: `POST /v2/models/M[/versions/N]/OPERATION`."""
 
-    def __init__(self, app: ASGIApp, operations: Mapping[str, Operation], max_request_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, operations: Mapping[str, Operation], max_request_bytes: int, tracer: Tracer
+    ) -> None:
         """`operations` by the last part of their path. `max_request_bytes`: the largest body accepted."""
         self._app = app
+        self._tracer = tracer
         self._operations = operations
         self._max_request_bytes = max_request_bytes
 
@@ -78,9 +85,21 @@ class ModelEndpoint:
         else:
             access = Access("rest", *target[1:], status=200) if access_log_enabled() else None
             call = Call(*target[1:], _wanted_headers(scope), b"", access)
-            await self._answer(operation, call, scope, receive, send)
+            answer = self._trace if self._tracer.on else self._answer
+            await answer(operation, call, scope, receive, send)
             if access is not None:
                 log_access(access)
+
+    async def _trace(
+        self, operation: Operation, call: Call, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """As `_answer`, with a trace if the request is chosen for one."""
+        trace = call.trace = begin_trace(self._tracer, call.model_name, scope)
+        if trace is None:
+            await self._answer(operation, call, scope, receive, send)
+            return
+        await self._answer(operation, call, scope, *observed(trace, receive, send))
+        self._tracer.finish(trace)
 
     async def _answer(
         self, operation: Operation, call: Call, scope: Scope, receive: Receive, send: Send
@@ -114,6 +133,8 @@ class ModelEndpoint:
 def _note(error: ServingError, call: Call) -> None:
     if call.access is not None:
         call.access.status = error.code.value.http
+    if call.trace is not None:
+        call.trace.error = error.message
 
 
 async def _fail(error: ServingError, call: Call, scope: Scope, receive: Receive, send: Send) -> None:

@@ -23,6 +23,8 @@ def _responses(service: InferenceService, call: Call) -> AsyncGenerator[InferRes
     request = decode_generate(call.body, model.signature, call.model_name, call.version)
     if call.access is not None:
         call.access.request_id = request.id
+    if call.trace is not None:
+        model.begin_trace(request, call.trace)
     return model.stream(request, model.check(request))
 
 
@@ -69,6 +71,8 @@ class GenerateStream:
                     await _send_event(encode_generate(response), 200, call, send)
             except Exception as error:  # noqa: BLE001 - the client is told in the form that it expects
                 known = error if isinstance(error, ServingError) else unexpected(error)
+                if call.trace is not None:
+                    call.trace.error = known.message
                 await _send_event(error_body(known.message), known.code.value.http, call, send)
         if not call.started:
             await _start(200, call, send)

@@ -39,6 +39,8 @@ class Infer:
         )
         if call.access is not None:
             call.access.request_id = request.id
+        if call.trace is not None:
+            model.begin_trace(request, call.trace)
         response = await model.infer(request)
         if call.access is not None:
             call.access.executed(response)

@@ -12,6 +12,7 @@ from kserve_v2.scheduling.pending import Outputs, Pending, PendingStream
 from kserve_v2.scheduling.queue import Batch
 from kserve_v2.signature import ModelSignature
 from kserve_v2.statistics import BatchReason, ExecutionTimes, ResponseTimes
+from kserve_v2.tracing.trace import Trace
 
 
 class BatchRun:
@@ -31,12 +32,18 @@ class BatchRun:
         "signature",
         "taken_ns",
         "times",
+        "traced",
     )
 
     def __init__(self, batch: Batch, signature: ModelSignature) -> None:
         self.members = members = batch.members
         # A model that does not batch counts every request as one row.
-        self.rows = members[0].rows if len(members) == 1 else sum([pending.rows for pending in members])
+        if len(members) == 1:
+            self.rows = members[0].rows
+            self.traced = members[0].request.trace is not None
+        else:
+            self.rows = sum([pending.rows for pending in members])
+            self.traced = any(pending.request.trace is not None for pending in members)
         self.reason = batch.reason
         self.taken_ns = self.input_end_ns = batch.taken_ns
         self.signature = signature
@@ -48,6 +55,11 @@ class BatchRun:
     def requests(self) -> list[InferRequest]:
         """The requests of all members, in the order of their rows."""
         return [pending.request for pending in self.members]
+
+    @property
+    def traces(self) -> list[Trace]:
+        """The traces of those members that have one; `traced` says at once whether there are any."""
+        return [pending.request.trace for pending in self.members if pending.request.trace is not None]
 
     @property
     def to_be_retried(self) -> bool:
@@ -102,13 +114,18 @@ class StreamRun:
         self.steps: list[ResponseTimes] = []
         self.error: BaseException | None = None
         self.times: ExecutionTimes | None = None
-        self._taken_ns = batch.taken_ns
+        self.taken_ns = batch.taken_ns
         self._input_end_ns = self._step_ns = batch.taken_ns
 
     @property
     def request(self) -> InferRequest:
         """The request that is answered."""
         return self.pending.request
+
+    @property
+    def traces(self) -> list[Trace]:
+        """The request's trace, if it has one."""
+        return [self.request.trace] if self.request.trace is not None else []
 
     def merged(self) -> dict[str, Array]:
         """The inputs as the backend wants them."""
@@ -133,7 +150,7 @@ class StreamRun:
     def finish(self) -> None:
         """There are no more responses."""
         now_ns = time.monotonic_ns()
-        self.times = ExecutionTimes(self._taken_ns, self._input_end_ns, now_ns, now_ns)
+        self.times = ExecutionTimes(self.taken_ns, self._input_end_ns, now_ns, now_ns)
 
     def fail(self, error: BaseException) -> None:
         """Take `error` as the end of the stream."""

@@ -20,6 +20,7 @@ from kserve_v2.errors import ErrorCode, ServingError
 from kserve_v2.scheduling.batch import BatchRun, StreamRun
 from kserve_v2.scheduling.queue import Batch, RequestQueue
 from kserve_v2.signature import ModelSignature
+from kserve_v2.tracing.trace import computing
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +84,11 @@ class SyncRunner:
 def execute(instance: Instance, run: BatchRun, placement: Placement) -> None:
     """Execute one batch on one instance; the run has the outcome afterwards, whatever it is."""
     try:
-        run.finish(instance.execute(run.merged(), run.requests))
+        if run.traced:
+            with computing(run.traces, run.taken_ns):
+                run.finish(instance.execute(run.merged(), run.requests))
+        else:
+            run.finish(instance.execute(run.merged(), run.requests))
     except BaseException as error:  # noqa: BLE001 - even SystemExit in a model is this batch's failure alone
         run.fail(error)
         log_failure(error, run.requests[0].id, placement, final=not run.to_be_retried)
@@ -107,11 +112,12 @@ class StreamRunner:
 
     def _execute(self, run: StreamRun) -> None:
         try:
-            responses = self._instance.stream(run.merged(), run.request)
-            try:
-                self._hand_over(responses, run)
-            finally:
-                _close(responses)
+            with computing(run.traces, run.taken_ns):
+                responses = self._instance.stream(run.merged(), run.request)
+                try:
+                    self._hand_over(responses, run)
+                finally:
+                    _close(responses)
         except BaseException as error:  # noqa: BLE001 - as in SyncRunner
             run.fail(error)
             log_failure(error, run.request.id, self._thread.placement)
@@ -194,7 +200,8 @@ class AsyncRunner(LoopRunner):
 
     async def _execute(self, run: BatchRun) -> BatchRun:
         try:
-            run.finish(await self._instance.execute_async(run.merged(), run.requests))
+            with computing(run.traces, run.taken_ns):
+                run.finish(await self._instance.execute_async(run.merged(), run.requests))
         except BaseException as error:  # noqa: BLE001 - as in SyncRunner
             run.fail(error)
             log_failure(error, run.requests[0].id, self._thread.placement, final=not run.to_be_retried)
@@ -212,12 +219,13 @@ class AsyncStreamRunner(LoopRunner):
         """See `LoopRunner.serve`."""
         run = StreamRun(batch, self._thread.signature)
         try:
-            responses = self._instance.stream_async(run.merged(), run.request)
-            try:
-                await self._hand_over(responses, run)
-            finally:
-                with suppress(AttributeError):  # an iterator that is no generator
-                    await responses.aclose()  # type: ignore[attr-defined]
+            with computing(run.traces, run.taken_ns):
+                responses = self._instance.stream_async(run.merged(), run.request)
+                try:
+                    await self._hand_over(responses, run)
+                finally:
+                    with suppress(AttributeError):  # an iterator that is no generator
+                        await responses.aclose()  # type: ignore[attr-defined]
         except BaseException as error:  # noqa: BLE001 - as in SyncRunner
             run.fail(error)
             log_failure(error, run.request.id, self._thread.placement)

@@ -14,6 +14,7 @@ from kserve_v2.scheduling.pending import Outputs, Pending, PendingStream
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.pool import InstancePool, QueuePolicy
 from kserve_v2.scheduling.queue import Batch
+from kserve_v2.scheduling.traces import trace_execution, trace_failure, trace_response
 from kserve_v2.signature import ModelSignature
 from kserve_v2.statistics import BatchReason, FailureReason, ModelStatistics
 
@@ -114,6 +115,10 @@ class QueueScheduler:
         for pending, outputs in zip(run.members, run.outputs, strict=True):
             # A caller that left while its request was executed has no use for the result.
             if not pending.future.done():
+                if (trace := pending.request.trace) is not None:
+                    trace_execution(trace, pending, times, self._signature)
+                    trace_response(trace, outputs)
+                    trace.stamp("REQUEST_END")
                 answer = response(pending.request, outputs, self._signature, self._version)
                 answer.execution = execution
                 pending.future.set_result(answer)
@@ -121,6 +126,8 @@ class QueueScheduler:
     def _settle_error(self, placement: Placement, run: BatchRun) -> None:
         # A failed batch was tried again one by one: the error belongs to one request.
         (pending,) = run.members
+        if pending.request.trace is not None:
+            trace_failure(pending.request.trace, pending, run.taken_ns)
         self.pool.record_failure(pending, FailureReason.BACKEND)
         pending.fail(client_error(run.error, placement.name))
 
@@ -165,6 +172,8 @@ class StreamScheduler:
         self.pool.admit(pending)
         try:
             while (got := await pending.next()) is not None:
+                if request.trace is not None:
+                    trace_response(request.trace, got.outputs)
                 answer = response(request, got.outputs, self._signature, self._version)
                 answer.parameters = got.parameters
                 yield answer
@@ -176,7 +185,7 @@ class StreamScheduler:
             self.pool.release(pending)
 
     def _deliver(self, placement: Placement, run: StreamRun) -> None:
-        pending, statistics = run.pending, self.pool.statistics
+        pending, statistics, trace = run.pending, self.pool.statistics, run.request.trace
         for index, step in enumerate(run.steps):
             statistics.record_response(index, step)
         if run.times is not None:
@@ -184,11 +193,16 @@ class StreamScheduler:
             statistics.record_success(
                 pending.rows, [pending.enqueued_ns], run.times, BatchReason.NOT_BATCHABLE, now_ms
             )
+            if trace is not None:
+                trace_execution(trace, pending, run.times, self._signature)
+                trace.stamp("REQUEST_END")
             pending.end()
         elif run.error is None:
             self.pool.record_failure(pending, FailureReason.CANCELED)
             pending.end()
         else:
+            if trace is not None:
+                trace_failure(trace, pending, run.taken_ns)
             self.pool.record_failure(pending, FailureReason.BACKEND)
             pending.fail(client_error(run.error, placement.name))
 

@@ -8,6 +8,8 @@ One request is a tree, as in Triton, with `receive`, `queue` and `send` besides:
                  └ send
 """
 
+import logging
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +27,10 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from kserve_v2.tracing.config import TraceConfig
 from kserve_v2.tracing.trace import Trace
+
+logger = logging.getLogger(__name__)
+
+_CLOSE_SECONDS = 2
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 
@@ -59,8 +65,12 @@ class SpanExport:
         return RequestSpans(self._tracer, model, parent, start_ns) if wanted else None
 
     def close(self) -> None:
-        """Send what is finished. Blocks, for as long as the exporter tries."""
-        self._processor.shutdown()
+        """Send what is finished. Blocks for `_CLOSE_SECONDS` at the most, if there is nobody to take it."""
+        closing = threading.Thread(target=self._processor.shutdown, name="spans", daemon=True)
+        closing.start()
+        closing.join(_CLOSE_SECONDS)
+        if closing.is_alive():
+            logger.warning("spans are lost: they could not be sent in %d s", _CLOSE_SECONDS)
 
 
 def _exporter(config: TraceConfig) -> SpanProcessor:

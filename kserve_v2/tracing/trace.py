@@ -99,12 +99,20 @@ class Trace:
         return sum(array.nbytes for _, _, array in self.tensors)
 
 
-@contextmanager
-def computing(traces: Sequence[Trace], start_ns: int) -> Iterator[None]:
+def computing(traces: Sequence[Trace], start_ns: int) -> AbstractContextManager[None]:
     """A computation for several requests: one span in each of their traces. Inside the block the first one's is
     current, because only one can be.
     """
+    return _computing(traces, start_ns) if traces else _NOTHING
+
+
+_NOTHING = nullcontext()
+
+
+@contextmanager
+def _computing(traces: Sequence[Trace], start_ns: int) -> Iterator[None]:
     with ExitStack() as stack:
         for trace in reversed(traces):
-            stack.enter_context(trace.spans.computing(start_ns) if trace.spans is not None else nullcontext())
+            if trace.spans is not None:
+                stack.enter_context(trace.spans.computing(start_ns))
         yield

@@ -3,6 +3,7 @@
 import itertools
 import logging
 from collections.abc import Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,6 +134,7 @@ class Tracer:
 
     def finish(self, trace: Trace) -> None:
         """The request is answered, or nobody waits for it any more."""
+        trace.times.sort(key=itemgetter(1))
         if trace.spans is not None:
             trace.spans.finish(trace)
         elif self._files is not None:

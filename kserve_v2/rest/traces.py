@@ -1,0 +1,33 @@
+"""Traces of requests that come over REST."""
+
+import time
+
+from starlette.types import Message, Receive, Scope, Send
+
+from kserve_v2.tracing.trace import Trace
+from kserve_v2.tracing.tracer import Tracer
+
+
+def begin_trace(tracer: Tracer, model: str, scope: Scope) -> Trace | None:
+    """The trace of a request whose body is about to be read, None if it is not to be traced."""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    return tracer.begin(model, headers, "HTTP_RECV_START", time.monotonic_ns())
+
+
+def observed(trace: Trace, receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """The two ends of a connection, which note in `trace` when the body is read and the answer is sent."""
+
+    async def observed_receive() -> Message:
+        message = await receive()
+        if not message.get("more_body"):
+            trace.stamp("HTTP_RECV_END")
+        return message
+
+    async def observed_send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            trace.stamp("HTTP_SEND_START")
+        await send(message)
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            trace.stamp("HTTP_SEND_END")
+
+    return observed_receive, observed_send
