@@ -1,7 +1,8 @@
 """How tracing starts: what `--trace-config` says, in Triton's syntax."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 OPENTELEMETRY = "opentelemetry"
 TRITON = "triton"
@@ -112,30 +113,13 @@ def parse_trace_config(texts: Sequence[str]) -> TraceConfig:
 
 
 def _config(values: dict[str, list[str]]) -> TraceConfig:
-    fields: dict[str, object] = {}
+    fields: dict[str, Any] = {}
     for key, texts in values.items():
-        last = texts[-1]
-        if key == "level":
-            fields["levels"] = _levels(texts)
-        elif key == "rate":
-            fields["rate"] = _number(last, 0, 2**32 - 1)
-        elif key == "count":
-            fields["count"] = _number(last, -1, 2**31 - 1)
-        elif key == "mode":
-            fields["mode"] = _choice(last.lower(), (TRITON, OPENTELEMETRY))
-        elif key == "triton,file":
-            fields["file"] = last
-        elif key == "triton,log-frequency":
-            fields["log_frequency"] = _number(last, 0, 2**32 - 1)
-        elif key == "opentelemetry,url":
-            fields["url"] = last
-        elif key == "opentelemetry,resource":
-            fields["resource"] = tuple(_pair(text) for text in texts)
-        elif key.removeprefix("opentelemetry,") in _EXPORT_DEFAULTS:
-            fields[key.removeprefix("opentelemetry,")] = _number(last, 1, 2**32 - 1)
-        else:
+        if key not in _READERS:
             raise ValueError(key)
-    return TraceConfig(**fields)  # type: ignore[arg-type]
+        name, read = _READERS[key]
+        fields[name] = read(texts)
+    return TraceConfig(**fields)
 
 
 def _levels(texts: Sequence[str]) -> tuple[str, ...]:
@@ -150,11 +134,20 @@ def _choice(text: str, names: Sequence[str] | dict[str, tuple[str, ...]]) -> str
     return text
 
 
-def _number(text: str, low: int, high: int) -> int:
-    number = int(text)
-    if not low <= number <= high:
-        raise ValueError(text)
-    return number
+def _number(low: int, high: int = 2**32 - 1) -> Callable[[Sequence[str]], int]:
+    """A reader of numbers from `low` to `high`; the last one given counts."""
+
+    def read(texts: Sequence[str]) -> int:
+        number = int(texts[-1])
+        if not low <= number <= high:
+            raise ValueError(texts[-1])
+        return number
+
+    return read
+
+
+def _last(texts: Sequence[str]) -> str:
+    return texts[-1]
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -162,3 +155,17 @@ def _pair(text: str) -> tuple[str, str]:
     if not (name and equals and value):
         raise ValueError(text)
     return name, value
+
+
+_READERS: dict[str, tuple[str, Callable[[Sequence[str]], Any]]] = {
+    "level": ("levels", _levels),
+    "rate": ("rate", _number(0)),
+    "count": ("count", _number(-1, 2**31 - 1)),
+    "mode": ("mode", lambda texts: _choice(texts[-1].lower(), (TRITON, OPENTELEMETRY))),
+    "triton,file": ("file", _last),
+    "triton,log-frequency": ("log_frequency", _number(0)),
+    "opentelemetry,url": ("url", _last),
+    "opentelemetry,resource": ("resource", lambda texts: tuple(map(_pair, texts))),
+    **{f"opentelemetry,{name}": (name, _number(1)) for name in _EXPORT_DEFAULTS},
+}
+"""Name of an option to the field that it sets, and how its texts are read."""

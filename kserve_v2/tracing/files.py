@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 _MAX_WAITING = 10_000
 _MAX_WAITING_BYTES = 256 * 1024 * 1024
 
+_CLOSE_SECONDS = 10
+
 
 class _Flush(NamedTuple):
     """Write what has been collected for a scope: its settings have changed."""
@@ -68,11 +70,13 @@ class TraceFiles:
         self._queue.put(_Flush(scope))
 
     def close(self) -> None:
-        """Return when everything is written."""
+        """Return when everything is written, or when it is clear that the disk does not take it."""
         if self._thread.ident is None:
             return
         self._queue.put(None)
-        self._thread.join()
+        self._thread.join(_CLOSE_SECONDS)
+        if self._thread.is_alive():
+            logger.warning("traces are lost: they could not be written in %d s", _CLOSE_SECONDS)
         if self._dropped:
             logger.warning(
                 "%d traces were dropped: they came faster than they could be written", self._dropped
