@@ -8,7 +8,7 @@ from urllib.parse import quote
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from kserve_v2.errors import InternalError, InvalidArgumentError, ServingError
+from kserve_v2.errors import ErrorCode, InternalError, InvalidArgumentError, ServingError
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +33,12 @@ def unary(
         try:
             return await answer(_parse(message, request_type), context)
         except ServingError as error:
-            await abort(context, error)
+            failure = type(error).code, error.message
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
-            await abort(context, unexpected(error))
+            failure = InternalError.code, unexpected(error).message
+        # Not inside of `except`: the exception, and with it the request's tensors, would live in a reference
+        # cycle until the garbage collector comes by.
+        await abort(context, *failure)
         raise AssertionError("abort raises")
 
     return grpc.unary_unary_rpc_method_handler(call, response_serializer=_serialize)
@@ -76,9 +79,9 @@ def _serialize(message: Message) -> bytes:
     return message.SerializeToString()
 
 
-async def abort(context: Context, error: ServingError) -> None:
-    """End the RPC with the status of `error`. Raises, as grpc wants it."""
-    await context.abort(_CODES[error.code.value.grpc], _details(error.message))
+async def abort(context: Context, code: ErrorCode, message: str) -> None:
+    """End the RPC with the status of an error. Raises, as grpc wants it."""
+    await context.abort(_CODES[code.value.grpc], _details(message))
 
 
 def _details(message: str) -> str:

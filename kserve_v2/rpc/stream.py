@@ -66,7 +66,7 @@ class InferStream:
         try:
             while (message := await self._messages.get()) is not None:
                 if isinstance(message, ServingError):
-                    await abort(self._context, message)
+                    await abort(self._context, message.code, message.message)
                 else:
                     yield message
         finally:
