@@ -12,6 +12,7 @@ from benchmarks.bench import Bench
 from benchmarks.cases.batching import batching
 from benchmarks.cases.cnn import cnn
 from benchmarks.cases.generators import generators
+from benchmarks.cases.payloads import payloads
 from benchmarks.cases.tensors import tensors
 from benchmarks.cases.transports import grpc, rest
 from benchmarks.load.available import grpc_generator, rest_generator
@@ -26,6 +27,7 @@ CASES: Mapping[str, Callable[[Bench], list[Row]]] = {
     "batching": batching,
     "cnn": cnn,
     "tensors": tensors,
+    "payloads": payloads,
 }
 
 _RESULTS = Path(__file__).with_name("RESULTS.md")

@@ -30,6 +30,8 @@ def write_repository(directory: Path) -> None:
     model_file(directory, "cnn").write_bytes(cnn_onnx())
     _write(directory, "identity", _ONE_INSTANCE)
     shutil.copyfile(_HERE / "handlers" / "identity.py", directory / "identity" / "1" / "model.py")
+    _write(directory, "identity_text", _ONE_INSTANCE)
+    shutil.copyfile(_HERE / "handlers" / "identity_text.py", directory / "identity_text" / "1" / "model.py")
     for delay_us in DELAYS_US:
         name = fixed_time_model(delay_us)
         batching = f"dynamic_batching {{ max_queue_delay_microseconds: {delay_us} }}\n"

@@ -82,6 +82,13 @@ def rest_json(url: str, model: str, inputs: Mapping[str, Array]) -> RestExchange
     return _probe_rest(_infer_url(url, model), body, {"Content-Type": "application/json"})
 
 
+def rest_strings(url: str, model: str, strings: Sequence[str]) -> RestExchange:
+    """As `rest_json`, with one input `INPUT` of strings."""
+    tensor = {"name": "INPUT", "datatype": "BYTES", "shape": [len(strings)], "data": strings}
+    body = orjson.dumps({"inputs": [tensor]})
+    return _probe_rest(_infer_url(url, model), body, {"Content-Type": "application/json"})
+
+
 def rest_binary(url: str, model: str, inputs: Mapping[str, Array]) -> RestExchange:
     """A request by the binary tensor data extension, outputs in binary too, and its answer now."""
     tensors = [

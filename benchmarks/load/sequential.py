@@ -17,7 +17,7 @@ from benchmarks.load.builtin import Exchange, from_json, to_json
 from benchmarks.load.exchange import GrpcExchange, LoadError, RestExchange, bytes_call, bytes_channel
 from benchmarks.processes import run
 
-_WARM_UP_REQUESTS = 3
+WARM_UP_REQUESTS = 3
 _TIMEOUT_SECONDS = 30
 _LIMIT_SECONDS = 300
 _MAX_HEAD_BYTES = 16_384
@@ -39,12 +39,12 @@ def measure(exchange: Exchange, requests: int) -> dict[str, object]:
     right = True
     opened = _rest(exchange) if isinstance(exchange, RestExchange) else _grpc(exchange)
     with opened as ask:
-        for _ in range(_WARM_UP_REQUESTS + requests):
+        for _ in range(WARM_UP_REQUESTS + requests):
             start_ns = time.perf_counter_ns()
             answer = ask()
             times.append(time.perf_counter_ns() - start_ns)
             right &= answer == exchange.answer
-    return {"p50_ms": statistics.median(times[_WARM_UP_REQUESTS:]) / 1e6, "right": right}
+    return {"p50_ms": statistics.median(times[WARM_UP_REQUESTS:]) / 1e6, "right": right}
 
 
 @contextmanager
