@@ -1,7 +1,7 @@
 """Keeping freed memory for the next request instead of giving it back to the kernel each time.
 
-By default glibc returns large blocks at once, and every large tensor then pays for fresh pages: on one machine a quarter of
-the time of a 1 MiB gRPC request.
+By default glibc returns large blocks at once, and every large tensor then pays for fresh pages: on one machine a
+quarter of the time of a 1 MiB gRPC request.
 """
 
 import ctypes

@@ -4,20 +4,18 @@ Decoding makes views of the body wherever tensors come as bytes; encoding hands 
 texts of the errors are Triton's; where Triton answers 500 to malformed JSON, this server answers 400.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
 import orjson
 
 from kserve_v2.announced_input import AnnouncedInput, datatype_by_name
-from kserve_v2.bytes_tensor import encode_bytes_tensor
 from kserve_v2.classification import classify
-from kserve_v2.datatypes import BY_DTYPE, BY_NAME, BYTES
+from kserve_v2.datatypes import BY_DTYPE, BY_NAME
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.limits import check_dimensions
-from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
+from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.raw_tensor import decode_raw_tensor, encode_raw_tensor
 from kserve_v2.rest.json_tensor import (
     decode_json_data,
@@ -26,17 +24,14 @@ from kserve_v2.rest.json_tensor import (
     with_literals,
 )
 from kserve_v2.rest.json_text import parse_json
+from kserve_v2.rest.members import boolean, string, unsigned
+from kserve_v2.rest.parameters import decode_parameters
+from kserve_v2.rest.raw_request import decode_raw_request
 from kserve_v2.shared_memory import RegionPart, SharedMemoryRegions
-from kserve_v2.signature import ModelSignature, TensorSignature, request_prefix
+from kserve_v2.signature import ModelSignature, request_prefix
 
 # Members of an input's parameters that say where its data is, if it is not in `data`.
 _PARAMETER_SOURCES = ("binary_data_size", "shared_memory_region")
-
-# A parameter that steers the answer's encoding, and never reaches a model.
-_BINARY_DATA_OUTPUT = "binary_data_output"
-
-# Integers beyond this are passed on as floating point numbers, as Triton does.
-_MAX_INT64 = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +87,10 @@ def decode_request(
         raise InvalidArgumentError(
             "Unable to parse 'inputs': attempt to access non-existing object member 'inputs'"
         )
-    request = InferRequest(model_name, {}, model_version, _string(document, "id", default=""))
+    request = InferRequest(model_name, {}, model_version, string(document, "id", default=""))
     parameters = document.get("parameters")
     if parameters is not None or "parameters" in document:
-        binary = _decode_parameters(parameters, request)
+        binary = decode_parameters(parameters, request)
         response_format = ALL_BINARY if binary else ALL_JSON
     else:
         response_format = ALL_JSON
@@ -106,44 +101,6 @@ def decode_request(
         if named:
             request.requested_outputs, response_format = tuple(named), ResponseFormat(named)
     return request, response_format
-
-
-def decode_raw_request(data: bytes | bytearray, signature: ModelSignature, version: str) -> InferRequest:
-    """A request whose whole body is the data of the model's only input.
-
-    Its shape is the configured one, one row of it, with the size of a variable dimension found from the number
-    of bytes. Raises InvalidArgumentError where that cannot be done.
-    """
-    request = InferRequest(signature.model_name, {}, version)
-    prefix = request_prefix(request.id)
-    if len(signature.inputs) != 1:
-        raise InvalidArgumentError(
-            f"{prefix}Raw request must only have 1 input (found 1) to be deduced but got {len(signature.inputs)} "
-            f"inputs in '{signature.model_name}' model configuration"
-        )
-    (tensor,) = signature.inputs.values()
-    shape = _raw_shape(tensor, len(data), prefix)
-    batch = (1,) if signature.max_batch_size else ()
-    raw = encode_bytes_tensor([bytes(data)]) if tensor.datatype is BYTES else memoryview(data)
-    announced = AnnouncedInput("raw_input", tensor.datatype, (*batch, *shape), signature.model_name, "")
-    request.inputs[tensor.name] = decode_raw_tensor(announced, raw)
-    return request
-
-
-def _raw_shape(tensor: TensorSignature, size: int, prefix: str) -> tuple[int, ...]:
-    if tensor.datatype is BYTES:
-        if tensor.dims not in ((1,), (-1,)):
-            raise InvalidArgumentError(
-                f"{prefix}For BYTE datatype raw input '{tensor.name}', the model must have input shape [1]"
-            )
-        return (1,)
-    if tensor.dims.count(-1) > 1:
-        raise InvalidArgumentError(
-            f"{prefix}The shape of the raw input '{tensor.name}' can not be deduced because there are more than "
-            "one variable-sized dimension"
-        )
-    row_size = prod(dim for dim in tensor.dims if dim != -1) * tensor.datatype.item_size
-    return tuple(size // row_size if dim == -1 else dim for dim in tensor.dims)
 
 
 def _json_length(header: bytes, body_length: int) -> int:
@@ -158,67 +115,6 @@ def _json_length(header: bytes, body_length: int) -> int:
             f"inference header size should be in range (0, {body_length}), got: {length}"
         )
     return length
-
-
-def _string(document: Mapping[str, Any], member: str, default: str | None = None) -> str:
-    value = document.get(member, default)
-    if isinstance(value, str):
-        return value
-    if member in document:
-        raise InvalidArgumentError(f"Unable to parse '{member}': attempt to access JSON non-string as string")
-    raise InvalidArgumentError(
-        f"Unable to parse '{member}': attempt to access non-existing object member '{member}'"
-    )
-
-
-def _decode_parameters(parameters: Any, request: InferRequest) -> bool:
-    """Add the request's parameters to it; returns whether outputs are binary unless they say otherwise."""
-    if not isinstance(parameters, dict):
-        raise InvalidArgumentError("failed to get request params.: attempt to get members for non-object")
-    for name, value in parameters.items():
-        if name in _CONTROL:
-            request.control[name] = _CONTROL[name](value, name)
-        elif name.startswith("triton_"):
-            raise InvalidArgumentError(
-                "parameter keys starting with 'triton_' are reserved for Triton usage and should not be specified."
-            )
-        elif not isinstance(value, str | bool | int | float):
-            raise InvalidArgumentError(
-                f"parameter '{name}' has invalid type. It should be either 'int', 'bool', or 'string'."
-            )
-        elif name != _BINARY_DATA_OUTPUT:
-            request.parameters[name] = float(value) if type(value) is int and value > _MAX_INT64 else value
-    return _boolean(parameters.get(_BINARY_DATA_OUTPUT, False), _BINARY_DATA_OUTPUT)
-
-
-def _correlation_id(value: Any, member: str) -> int | str:
-    if isinstance(value, str) or (type(value) is int and value >= 0):
-        return value
-    raise InvalidArgumentError(f"Unable to parse '{member}': attempt to access JSON non-string as string")
-
-
-def _boolean(value: Any, member: str) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise InvalidArgumentError(f"Unable to parse '{member}': attempt to access JSON non-boolean as boolean")
-
-
-def _unsigned(value: Any, member: str) -> int:
-    if type(value) is int and value >= 0:
-        return value
-    raise InvalidArgumentError(
-        f"Unable to parse '{member}': attempt to access JSON non-unsigned-integer as unsigned-integer"
-    )
-
-
-# Parameters that are for the server, and what they have to be.
-_CONTROL: dict[str, Callable[[Any, str], ParameterValue]] = {
-    "sequence_id": _correlation_id,
-    "sequence_start": _boolean,
-    "sequence_end": _boolean,
-    "priority": _unsigned,
-    "timeout": _unsigned,
-}
 
 
 def _decode_inputs(
@@ -242,7 +138,7 @@ def _decode_inputs(
             part = _region_part(item["parameters"], regions)
             request.inputs[announced.name] = decode_raw_tensor(announced, part.read())
             continue
-        size = _unsigned(item["parameters"]["binary_data_size"], "binary_data_size")
+        size = unsigned(item["parameters"]["binary_data_size"], "binary_data_size")
         missing = offset + size - len(binary)
         if missing > 0:
             raise InvalidArgumentError(
@@ -271,14 +167,14 @@ def _decode_plain_input(item: Any, request: InferRequest) -> bool:
 
 
 def _announced_input(item: Mapping[str, Any], request: InferRequest) -> AnnouncedInput:
-    name = _string(item, "name")
-    datatype = datatype_by_name(_string(item, "datatype"), name)
+    name = string(item, "name")
+    datatype = datatype_by_name(string(item, "datatype"), name)
     shape = item.get("shape")
     if not isinstance(shape, list):
         problem = "JSON non-array as array" if "shape" in item else "non-existing object member 'shape'"
         raise InvalidArgumentError(f"Unable to parse 'shape': attempt to access {problem}")
     for size in shape:
-        _unsigned(size, "shape")
+        unsigned(size, "shape")
     check_dimensions(shape, name)
     if name in request.inputs:
         raise InvalidArgumentError(f"{request_prefix(request.id)}input '{name}' already exists in request")
@@ -305,9 +201,9 @@ def _data_source(item: Any) -> str:
 def _region_part(parameters: Mapping[str, Any], regions: SharedMemoryRegions) -> RegionPart:
     """Where a tensor lies in shared memory."""
     return regions.part(
-        _string(parameters, "shared_memory_region"),
-        _unsigned(parameters.get("shared_memory_offset", 0), "shared_memory_offset"),
-        _unsigned(parameters.get("shared_memory_byte_size", 0), "shared_memory_byte_size"),
+        string(parameters, "shared_memory_region"),
+        unsigned(parameters.get("shared_memory_offset", 0), "shared_memory_offset"),
+        unsigned(parameters.get("shared_memory_byte_size", 0), "shared_memory_byte_size"),
     )
 
 
@@ -319,7 +215,7 @@ def _decode_outputs(
         raise InvalidArgumentError("Unable to parse 'outputs': attempt to access JSON non-array as array")
     named: dict[str, OutputFormat] = {}
     for item in outputs:
-        name = _string(item if isinstance(item, dict) else {}, "name")
+        name = string(item if isinstance(item, dict) else {}, "name")
         if name in named:
             raise InvalidArgumentError(
                 f"{request_prefix(request.id)}output '{name}' already exists in request"
@@ -331,8 +227,8 @@ def _decode_outputs(
 def _decode_output_format(parameters: Any, name: str, regions: SharedMemoryRegions) -> OutputFormat:
     if not isinstance(parameters, dict):
         return OutputFormat()
-    binary = _boolean(parameters.get("binary_data", False), "binary_data")
-    classification = _unsigned(parameters.get("classification", 0), "classification")
+    binary = boolean(parameters.get("binary_data", False), "binary_data")
+    classification = unsigned(parameters.get("classification", 0), "classification")
     if "shared_memory_region" not in parameters:
         return OutputFormat(binary, classification)
     if binary or classification:

@@ -1,0 +1,34 @@
+"""Members of a JSON object, each with the type that it has to have. The texts of the errors are Triton's."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kserve_v2.errors import InvalidArgumentError
+
+
+def string(document: Mapping[str, Any], member: str, default: str | None = None) -> str:
+    """The member `member`, a string, or `default` where there is none."""
+    value = document.get(member, default)
+    if isinstance(value, str):
+        return value
+    if member in document:
+        raise InvalidArgumentError(f"Unable to parse '{member}': attempt to access JSON non-string as string")
+    raise InvalidArgumentError(
+        f"Unable to parse '{member}': attempt to access non-existing object member '{member}'"
+    )
+
+
+def boolean(value: Any, member: str) -> bool:
+    """`value`, which is true or false."""
+    if isinstance(value, bool):
+        return value
+    raise InvalidArgumentError(f"Unable to parse '{member}': attempt to access JSON non-boolean as boolean")
+
+
+def unsigned(value: Any, member: str) -> int:
+    """`value`, which is an integer and not negative."""
+    if type(value) is int and value >= 0:
+        return value
+    raise InvalidArgumentError(
+        f"Unable to parse '{member}': attempt to access JSON non-unsigned-integer as unsigned-integer"
+    )
