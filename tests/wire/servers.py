@@ -41,7 +41,9 @@ def make_repository(source: Path, root: Path, *, identities: bool = False) -> Pa
     if identities:
         named = {f"id_{each.lower()}": each for each in DATATYPES}
         if not TARGET_IS_TRITON:
-            named["a b"] = "INT32"  # tritonserver's Python backend waits for ever for a model with such a path
+            named["a b"] = (
+                "INT32"  # tritonserver's Python backend waits for ever for a model with such a path
+            )
         for name, datatype in named.items():
             version = repository / name / "1"
             version.mkdir(parents=True)

@@ -21,7 +21,9 @@ def _rest(target: Target, entry: Entry) -> list[str]:
 
 def _grpc(target: Target, entry: Entry) -> list[str]:
     case = grpc_case(entry)
-    return grpc_differences(target.call(case.method, case.requests[0], case.metadata), case.method, case.expected)
+    return grpc_differences(
+        target.call(case.method, case.requests[0], case.metadata), case.method, case.expected
+    )
 
 
 @pytest.mark.parametrize("entry", cases("rest"))
