@@ -145,6 +145,7 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, max_request_
         return _object(await read_body(request.receive, None, max_request_bytes))
 
     @app.post("/v2/repository/index", tags=["repository"], **openapi.INDEX)
+    @app.post("/v2/repository/{repository_name}/index", include_in_schema=False)
     async def index(request: Request) -> Response:
         """The models of the repository, whether loaded or not, and why not."""
         ready = (await read_object(request)).get("ready", False)
@@ -165,6 +166,11 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, max_request_
         await read_object(request)
         await service.unload(model_name)
         return Response(status_code=200, media_type="application/json")
+
+    @app.post("/v2/repository/{repository_name}/models/{model_name}/load", include_in_schema=False)
+    @app.post("/v2/repository/{repository_name}/models/{model_name}/unload", include_in_schema=False)
+    async def name_repository() -> Response:
+        raise UnsupportedError("'repository_name' specification is not supported")
 
 
 def _object(body: bytes | bytearray) -> dict[str, Any]:
