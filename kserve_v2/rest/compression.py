@@ -12,16 +12,24 @@ _WRITE = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 _LEVEL = 1
 
 
+ENCODINGS = b", ".join(_WRITE).decode()
+"""The encodings that are known, as the Accept-Encoding header of an answer lists them."""
+
+
+class UnsupportedEncodingError(UnsupportedError):
+    """A body has a Content-Encoding that is not known."""
+
+
 def decompress(body: bytes | bytearray, encoding: bytes, limit: int) -> bytes | bytearray:
     """The body without its Content-Encoding. `limit`: most bytes that it may have.
 
-    Raises UnsupportedError for another encoding, InvalidArgumentError for data that is damaged, and
+    Raises UnsupportedEncodingError for another encoding, InvalidArgumentError for data that is damaged, and
     ResourceExhaustedError as soon as there are too many bytes, before they take memory.
     """
     if encoding in (b"", b"identity"):
         return body
     if encoding not in _WRITE:
-        raise UnsupportedError("Unsupported compression type")
+        raise UnsupportedEncodingError("Unsupported compression type")
     stream = zlib.decompressobj(_DETECT)
     try:
         plain = stream.decompress(body, limit + 1)

@@ -6,6 +6,7 @@ import orjson
 from starlette.responses import Response
 
 from kserve_v2.errors import ErrorCode, InternalError, ServingError
+from kserve_v2.rest.compression import ENCODINGS, UnsupportedEncodingError
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +21,11 @@ def error_body(message: str) -> bytes:
 
 def error_response(error: ServingError) -> Response:
     """The answer to a request that failed with `error`."""
-    headers = {"retry-after": _RETRY_AFTER} if error.code is ErrorCode.UNAVAILABLE else None
+    headers: dict[str, str] = {}
+    if error.code is ErrorCode.UNAVAILABLE:
+        headers["retry-after"] = _RETRY_AFTER
+    elif isinstance(error, UnsupportedEncodingError):
+        headers["accept-encoding"] = ENCODINGS
     return Response(error_body(error.message), error.code.value.http, headers, "application/json")
 
 
