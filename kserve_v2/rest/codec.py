@@ -228,7 +228,7 @@ def _decode_output_format(parameters: Any, name: str, regions: SharedMemoryRegio
     if not isinstance(parameters, dict):
         return OutputFormat()
     binary = boolean(parameters.get("binary_data", False), "binary_data")
-    classification = unsigned(parameters.get("classification", 0), "classification")
+    classification = unsigned(parameters.get("classification", 0), "classification", "set")
     if "shared_memory_region" not in parameters:
         return OutputFormat(binary, classification)
     if binary or classification:

@@ -25,10 +25,10 @@ def boolean(value: Any, member: str) -> bool:
     raise InvalidArgumentError(f"Unable to parse '{member}': attempt to access JSON non-boolean as boolean")
 
 
-def unsigned(value: Any, member: str) -> int:
-    """`value`, which is an integer and not negative."""
+def unsigned(value: Any, member: str, purpose: str = "parse") -> int:
+    """`value`, which is an integer and not negative. `purpose`: what it was to be used for, in the error."""
     if type(value) is int and value >= 0:
         return value
     raise InvalidArgumentError(
-        f"Unable to parse '{member}': attempt to access JSON non-unsigned-integer as unsigned-integer"
+        f"Unable to {purpose} '{member}': attempt to access JSON non-unsigned-integer as unsigned-integer"
     )

@@ -211,7 +211,7 @@ def _decode_classification(parameters: Mapping[str, pb.InferParameter]) -> int:
     if parameter.WhichOneof("parameter_choice") != "int64_param":
         raise InvalidArgumentError("invalid value type for 'classification' parameter, expected int64_param")
     if parameter.int64_param <= 0:
-        raise InvalidArgumentError("invalid value for 'classification' parameter, expected > 0")
+        raise InvalidArgumentError("invalid value for 'classification' parameter, expected >= 0")
     return parameter.int64_param
 
 
