@@ -8,7 +8,7 @@ from kserve_v2.backend import ModelConfig
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableError
 from kserve_v2.log_settings import LogChanges, LogSettings
 from kserve_v2.messages import IndexEntry, InferRequest, InferResponse, ModelMetadata, ServerMetadata
-from kserve_v2.repository.manager import ModelManager
+from kserve_v2.repository.manager import ModelManager, parse_version
 from kserve_v2.repository.model import LoadedModel
 from kserve_v2.shared_memory import CudaRegions, SharedMemoryRegions
 from kserve_v2.tracing.settings import TraceChanges
@@ -127,7 +127,8 @@ class InferenceService:
             raise InvalidArgumentError(f"requested model '{name}' is not available")
         if not version:
             return ready
-        wanted = [model for model in ready if str(model.version) == version]
+        number = parse_version(version)
+        wanted = [model for model in ready if model.version == number]
         if not wanted:
             raise InvalidArgumentError(f"requested model version is not available for model '{name}'")
         return wanted

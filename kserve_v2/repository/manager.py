@@ -378,14 +378,20 @@ class ModelManager:
 
 
 def parse_version(version: str) -> int:
-    """The number of a version as clients write it. Raises InvalidArgumentError where it is none."""
+    """The number of a version as clients write it. Raises InvalidArgumentError, with Triton's texts, where it is
+    none.
+    """
     try:
         number = int(version)
     except ValueError:
-        number = -1
-    if not 0 <= number < 2**63 or not version.isascii():
+        number = 2**63
+    if number < 0:
         raise InvalidArgumentError(
-            f"failed to get model version from specified version string '{version}', "
+            f"invalid model version specified '{version}' , version should be an integral value > 0"
+        )
+    if number >= 2**63 or not version.isascii():
+        raise InvalidArgumentError(
+            f"failed to get model version from specified version string '{version}' (details: stol), "
             "version should be an integral value > 0"
         )
     return number

@@ -136,7 +136,7 @@ def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
     )
     async def model_statistics(model_name: str, version: str = "") -> Response:
         """Counters and durations of a model since it was loaded."""
-        models = service.statistics(model_name, str(int(_version(version))) if version else "")
+        models = service.statistics(model_name, _version(version) if version else "")
         return _json({"model_stats": [statistics_view(model) for model in models]})
 
 
