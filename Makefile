@@ -4,7 +4,7 @@
 #   ARGS="..."          more arguments for `make serve` and `make test`
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test check format protos clean
+.PHONY: help install serve test test-clients test-against-triton check format protos clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -20,7 +20,7 @@ EXAMPLE_MODELS := \
 	model_repository/intent/1/weights.safetensors
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: .venv/dev.stamp ## make .venv with the server, all backends and the tools for development
 
@@ -29,6 +29,13 @@ serve: .venv/serve.stamp $(EXAMPLE_MODELS) ## serve model_repository/ on ports 8
 
 test: .venv/dev.stamp $(EXAMPLE_MODELS) ## run all tests
 	$(BIN)/python -m pytest $(ARGS)
+
+test-clients: .venv/dev.stamp .venv-kserve/requirements.stamp ## test with clients that need an environment of their own
+	$(BIN)/python -m pytest tests/clients $(ARGS)
+
+test-against-triton: .venv/dev.stamp ## send the cases of tests/wire to the real tritonserver (Linux on x86-64)
+	$(BIN)/python tools/tritonserver.py install
+	WIRE_TARGET=triton $(BIN)/python -m pytest tests/wire $(ARGS)
 
 check: .venv/dev.stamp ## format, lint, types, layers, generated code
 	$(BIN)/ruff format --check .
@@ -45,7 +52,7 @@ protos: .venv/dev.stamp ## generate kserve_v2/_generated from protos/
 	$(BIN)/python tools/generate_protos.py
 
 clean: ## remove the environments and everything that was built
-	rm -rf .venv .venv-protos build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-protos .venv-kserve .venv-triton build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is as old as the installation that it stands for: nothing is installed again until a requirement changes.
@@ -56,6 +63,11 @@ clean: ## remove the environments and everything that was built
 .venv/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch .venv/serve.stamp $@
+
+.venv-kserve/requirements.stamp: tests/clients/requirements.txt | $(BIN)/python
+	$(BIN)/python -m venv --clear .venv-kserve
+	.venv-kserve/bin/python -m pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+	@touch $@
 
 $(EXAMPLE_MODELS):
 	@$(MAKE) --no-print-directory .venv/dev.stamp
