@@ -203,6 +203,6 @@ def _schema(app: FastAPI) -> dict[str, Any]:
         schema = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
-        schema["paths"].update(openapi.INFER_PATHS)
+        openapi.complete(schema)
         app.openapi_schema = schema
     return app.openapi_schema

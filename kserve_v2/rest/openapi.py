@@ -189,42 +189,115 @@ _INFER_ANSWER = {
 }
 
 
-def _infer_path(*names: str) -> Json:
-    parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
-    ]
-    operation = {
-        "tags": ["inference"],
-        "summary": "Infer",
-        "description": "Answers one inference request. With the header Inference-Header-Content-Length, raw "
-        "tensors follow the JSON (binary tensor data extension).",
-        "operationId": "_".join(("infer", *names)),
-        "parameters": parameters,
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": _INFER_REQUEST, "example": _INFER_EXAMPLE},
-                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-            },
-        },
-        "responses": {
-            "200": {"description": "The outputs", **_content(_INFER_ANSWER)},
-            "400": _INVALID,
-            "404": _NOT_FOUND,
-            "413": _error(
-                "The body is too large", "request of 100000000 bytes exceeds the maximum allowed input size …"
-            ),
-            "500": _error(
-                "The model failed", "Failed to process the request(s) for model 'add_sub_0', message: …"
-            ),
-            "501": _error("Not supported", "Unsupported compression type"),
-            "503": _error("Not ready, or overloaded", "Exceeds maximum queue size"),
-        },
-    }
-    return {"post": operation}
-
-
-INFER_PATHS: Json = {
-    "/v2/models/{model_name}/infer": _infer_path("model_name"),
-    "/v2/models/{model_name}/versions/{version}/infer": _infer_path("model_name", "version"),
+_GENERATE_EXAMPLE = {"text": "wake me up at seven", "id": "42"}
+_GENERATE_ANSWER = {
+    "id": "42",
+    "intent": "alarm",
+    "model_name": "intent",
+    "model_version": "1",
+    "score": 0.9964,
 }
+_GENERATE_REQUEST: Json = {
+    "type": "object",
+    "description": "A member that is called like an input is that input: a value, or a flat list of them. All "
+    "others, and those of the object `parameters`, are parameters of the request.",
+    "properties": {"id": {"type": "string"}, "parameters": {"type": "object"}},
+    "additionalProperties": True,
+}
+
+# What infer and generate answer when they do not answer a result.
+_FAILURES: Json = {
+    "400": _INVALID,
+    "404": _NOT_FOUND,
+    "413": _error(
+        "The body is too large", "request of 100000000 bytes exceeds the maximum allowed input size …"
+    ),
+    "500": _error("The model failed", "Failed to process the request(s) for model 'add_sub_0', message: …"),
+    "501": _error("Not supported", "Unsupported compression type"),
+    "503": _error("Not ready, or overloaded", "Exceeds maximum queue size"),
+}
+
+_INFER: Json = {
+    "tags": ["inference"],
+    "summary": "Infer",
+    "description": "Answers one inference request. With the header Inference-Header-Content-Length, raw "
+    "tensors follow the JSON (binary tensor data extension).",
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": _INFER_REQUEST, "example": _INFER_EXAMPLE},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    },
+    "responses": {"200": {"description": "The outputs", **_content(_INFER_ANSWER)}, **_FAILURES},
+}
+_GENERATE_BODY = {
+    "required": True,
+    "content": {"application/json": {"schema": _GENERATE_REQUEST, "example": _GENERATE_EXAMPLE}},
+}
+_GENERATE: Json = {
+    "tags": ["inference"],
+    "summary": "Generate",
+    "description": "Answers a request in flat JSON with one object, for models that give one response to it.",
+    "requestBody": _GENERATE_BODY,
+    "responses": {"200": {"description": "The outputs", **_content(_GENERATE_ANSWER)}, **_FAILURES},
+}
+_GENERATE_STREAM: Json = {
+    "tags": ["inference"],
+    "summary": "Generate a stream",
+    "description": "Answers a request in flat JSON with a server-sent event for each response of the model. An "
+    "error of the model is an event, too; if it comes first, it is also the status of the answer.",
+    "requestBody": _GENERATE_BODY,
+    "responses": {
+        "200": {
+            "description": "The responses, in the order in which they were made",
+            "content": {"text/event-stream": {"schema": {"type": "string"}, "example": "data: {…}\n\n"}},
+        },
+        **_FAILURES,
+    },
+}
+
+
+def _model_paths(name: str, operation: Json, model: str) -> Json:
+    """The operation `name` of a model, with and without a version in its path; `model`: one that takes the example."""
+    examples = {"model_name": model, "version": "1"}
+    paths = {}
+    for parameters in (["model_name"], ["model_name", "version"]):
+        version = "/versions/{version}" if "version" in parameters else ""
+        described = [
+            {
+                "name": each,
+                "in": "path",
+                "required": True,
+                "schema": {"type": "string"},
+                "example": examples[each],
+            }
+            for each in parameters
+        ]
+        paths[f"/v2/models/{{model_name}}{version}/{name}"] = {
+            "post": {**operation, "operationId": "_".join((name, *parameters)), "parameters": described}
+        }
+    return paths
+
+
+_MODEL_PATHS: Json = {
+    **_model_paths("infer", _INFER, "add_sub"),
+    **_model_paths("generate", _GENERATE, "intent"),
+    **_model_paths("generate_stream", _GENERATE_STREAM, "intent"),
+}
+_PATH_EXAMPLES = {"model_name": "add_sub", "version": "1", "region_name": "images"}
+
+
+def complete(document: Json) -> None:
+    """Add to FastAPI's description of its routes what it does not know: examples, and the operations of models."""
+    # FastAPI's answer to parameters that it refuses. Those of our paths are texts, and any text passes.
+    document.pop("components", None)
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
+            for response in operation["responses"].values():
+                if response.get("content") == {"application/json": {"schema": {}}}:
+                    del response["content"]  # the body is empty
+            for parameter in operation.get("parameters", []):
+                parameter["example"] = _PATH_EXAMPLES[parameter["name"]]
+    document["paths"].update(_MODEL_PATHS)
