@@ -47,23 +47,43 @@ def unary(
 def streaming(
     answer: Callable[[AsyncIterator[Request], Context], AsyncIterator[Response]], request_type: type[Request]
 ) -> "grpc.RpcMethodHandler[Request, Response]":
-    """An RPC that streams both ways."""
-    return grpc.stream_stream_rpc_method_handler(
-        answer,
-        request_deserializer=request_type.FromString,
-        response_serializer=_serialize,
-    )
+    """An RPC that streams both ways. A message that cannot be read ends it, once those before it are answered."""
+
+    async def call(messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[Response]:
+        unreadable: list[InvalidArgumentError] = []
+
+        async def requests() -> AsyncIterator[Request]:
+            async for message in messages:
+                try:
+                    request = _parse(message, request_type)
+                except InvalidArgumentError as error:
+                    unreadable.append(error)
+                    return
+                yield request
+
+        async for response in answer(requests(), context):
+            yield response
+        for error in unreadable:
+            await abort(context, error.code, error.message)
+
+    return grpc.stream_stream_rpc_method_handler(call, response_serializer=_serialize)
 
 
 def server_streaming(
     answer: Callable[[Request, Context], AsyncIterator[Response]], request_type: type[Request]
 ) -> "grpc.RpcMethodHandler[Request, Response]":
     """An RPC that streams its responses."""
-    return grpc.unary_stream_rpc_method_handler(
-        answer,
-        request_deserializer=request_type.FromString,
-        response_serializer=_serialize,
-    )
+
+    async def call(message: bytes, context: Context) -> AsyncIterator[Response]:
+        try:
+            request = _parse(message, request_type)
+        except InvalidArgumentError as error:
+            await abort(context, error.code, error.message)
+            raise
+        async for response in answer(request, context):
+            yield response
+
+    return grpc.unary_stream_rpc_method_handler(call, response_serializer=_serialize)
 
 
 def _parse(message: bytes, request_type: type[Request]) -> Request:
