@@ -1,0 +1,3 @@
+
+id_bytes*
+INBYTES:ÿÿÿÿab
