@@ -11,7 +11,6 @@ from tests.integration.support import json_tensor
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
 IN = json_tensor("IN", "FP32", [1, 3], [1, 2, 3])
-BINARY_IN = {"name": "IN", "datatype": "FP32", "shape": [1, 3], "parameters": {"binary_data_size": 12}}
 
 
 def output_of(response: httpx.Response) -> dict[str, Any]:
