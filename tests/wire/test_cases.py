@@ -8,6 +8,8 @@ from tests.wire.casefiles import Entry, cases, expectation, grpc_case, rest_case
 from tests.wire.checks import grpc_differences, rest_differences
 from tests.wire.target import Target, read_answer
 
+KINDS = ("rest", "grpc", "stream", "exchange", "scenario")
+
 
 def _expect_none(differences: list[str]) -> None:
     if differences:
@@ -70,3 +72,9 @@ def test_scenario(states: Target, entry: Entry) -> None:
 
 def _take(target: Target, step: Entry) -> list[str]:
     return _rest(target, step) if "send" in step else _grpc(target, step)
+
+
+def test_every_difference_has_a_reason() -> None:
+    entries = [case.values[0] for kind in KINDS for case in cases(kind)]
+    steps = [step for entry in entries for step in [entry, *entry.get("step", [])] if "triton" in step]
+    assert [step for step in steps if not {"why", "skip"} & step["triton"].keys()] == []
