@@ -79,7 +79,8 @@ class ModelEndpoint:
         target = parse_target(scope["path"]) if scope["type"] == "http" else None
         operation = self._operations.get(target[0]) if target is not None else None
         if target is None or operation is None:
-            await self._app(scope, receive, send)
+            # FastAPI would take a query for arguments; as in Triton, only the path says what is asked for.
+            await self._app({**scope, "query_string": b""}, receive, send)
         elif scope["method"] != "POST":
             await method_not_allowed("POST")(scope, receive, send)
         else:

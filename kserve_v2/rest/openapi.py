@@ -217,6 +217,7 @@ _FAILURES: Json = {
     "503": _error("Not ready, or overloaded", "Exceeds maximum queue size"),
 }
 
+_BINARY: Json = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _INFER: Json = {
     "tags": ["inference"],
     "summary": "Infer",
@@ -226,10 +227,16 @@ _INFER: Json = {
         "required": True,
         "content": {
             "application/json": {"schema": _INFER_REQUEST, "example": _INFER_EXAMPLE},
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            **_BINARY,
         },
     },
-    "responses": {"200": {"description": "The outputs", **_content(_INFER_ANSWER)}, **_FAILURES},
+    "responses": {
+        "200": {
+            "description": "The outputs",
+            "content": {"application/json": {"example": _INFER_ANSWER}, **_BINARY},
+        },
+        **_FAILURES,
+    },
 }
 _GENERATE_BODY = {
     "required": True,
@@ -298,6 +305,10 @@ def complete(document: Json) -> None:
             for response in operation["responses"].values():
                 if response.get("content") == {"application/json": {"schema": {}}}:
                     del response["content"]  # the body is empty
-            for parameter in operation.get("parameters", []):
+            # A default, where a route has no such part, is no parameter of a query.
+            parameters = [each for each in operation.pop("parameters", []) if each["in"] == "path"]
+            if parameters:
+                operation["parameters"] = parameters
+            for parameter in parameters:
                 parameter["example"] = _PATH_EXAMPLES[parameter["name"]]
     document["paths"].update(_MODEL_PATHS)
