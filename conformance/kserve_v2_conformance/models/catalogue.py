@@ -60,7 +60,7 @@ class QueuePolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class TestModel:
+class ModelSpec:
     """One test model.
 
     `max_batch_size`: 0 where its tensors have no batch dimension; otherwise requests have it in front of the dims.
@@ -89,23 +89,38 @@ class TestModel:
         return self.behaviour is Behaviour.ACCUMULATE
 
 
-def _identity(name: str, datatype: str, dims: tuple[int, ...], **settings: object) -> TestModel:
+def _identity(
+    name: str,
+    datatype: str,
+    dims: tuple[int, ...],
+    *,
+    max_batch_size: int = 0,
+    labels: tuple[str, ...] = (),
+    loaded_at_start: bool = True,
+) -> ModelSpec:
     """An identity of one tensor."""
-    tensors = (TensorSpec("INPUT0", datatype, dims),), (TensorSpec("OUTPUT0", datatype, dims),)
-    return TestModel(name, Behaviour.IDENTITY, *tensors, **settings)  # type: ignore[arg-type]
+    return ModelSpec(
+        name,
+        Behaviour.IDENTITY,
+        (TensorSpec("INPUT0", datatype, dims),),
+        (TensorSpec("OUTPUT0", datatype, dims),),
+        max_batch_size=max_batch_size,
+        labels=labels,
+        loaded_at_start=loaded_at_start,
+    )
 
 
-def _add_sub(name: str, datatype: str, dims: tuple[int, ...], max_batch_size: int = 0) -> TestModel:
+def _add_sub(name: str, datatype: str, dims: tuple[int, ...], max_batch_size: int = 0) -> ModelSpec:
     """Two inputs and two outputs of one datatype and shape."""
     inputs = tuple(TensorSpec(f"INPUT{n}", datatype, dims) for n in range(2))
     outputs = tuple(TensorSpec(f"OUTPUT{n}", datatype, dims) for n in range(2))
-    return TestModel(name, Behaviour.ADD_SUB, inputs, outputs, max_batch_size)
+    return ModelSpec(name, Behaviour.ADD_SUB, inputs, outputs, max_batch_size)
 
 
 _MIXED = (("INT64", (-1,)), ("FP32", (2, 2)), ("BYTES", (-1,)), ("BOOL", (1,)))
 
 
-def _models() -> Iterator[TestModel]:
+def _models() -> Iterator[ModelSpec]:
     for datatype in DATATYPES:
         yield _identity(f"identity_{datatype.lower()}", datatype, (-1,))
     yield _identity("identity_fixed", "FP32", (2, 3))
@@ -113,7 +128,7 @@ def _models() -> Iterator[TestModel]:
     yield _identity("identity_batched", "FP32", (3,), max_batch_size=8)
     yield _identity("identity_batched_variable", "INT32", (-1,), max_batch_size=8)
     yield _identity("identity_batched_bytes", "BYTES", (-1,), max_batch_size=8)
-    yield TestModel(
+    yield ModelSpec(
         "identity_mixed",
         Behaviour.IDENTITY,
         tuple(TensorSpec(f"INPUT{n}", *each) for n, each in enumerate(_MIXED)),
@@ -124,44 +139,44 @@ def _models() -> Iterator[TestModel]:
     yield _add_sub("add_sub_batched", "INT32", (4,), max_batch_size=8)
     integer, number = ("INT32", (1,)), ("FP32", (-1,))
     text = ("BYTES", (-1,))
-    yield TestModel(
+    yield ModelSpec(
         "versions",
         Behaviour.ADD_VERSION,
         (TensorSpec("INPUT0", *integer),),
         (TensorSpec("OUTPUT0", *integer),),
         versions=(1, 2, 3),
     )
-    yield TestModel(
+    yield ModelSpec(
         "optional_input",
         Behaviour.ADD_OPTIONAL,
         (TensorSpec("INPUT0", *number), TensorSpec("INPUT1", *number, optional=True)),
         (TensorSpec("OUTPUT0", *number),),
     )
-    yield TestModel(
+    yield ModelSpec(
         "string_length",
         Behaviour.LENGTH,
         (TensorSpec("INPUT0", *text),),
         (TensorSpec("OUTPUT0", "INT32", (-1,)),),
     )
-    yield TestModel(
+    yield ModelSpec(
         "string_concatenate",
         Behaviour.CONCATENATE,
         (TensorSpec("INPUT0", *text), TensorSpec("INPUT1", *text)),
         (TensorSpec("OUTPUT0", *text),),
     )
-    yield TestModel(
+    yield ModelSpec(
         "echo_parameters",
         Behaviour.ECHO_PARAMETERS,
         (TensorSpec("INPUT0", *integer),),
         (TensorSpec("OUTPUT0", "BYTES", (1,)),),
     )
-    yield TestModel(
+    yield ModelSpec(
         "failing", Behaviour.FAIL, (TensorSpec("INPUT0", *number),), (TensorSpec("OUTPUT0", *number),)
     )
-    yield TestModel(
+    yield ModelSpec(
         "slow", Behaviour.WAIT, (TensorSpec("INPUT0", *integer),), (TensorSpec("OUTPUT0", *integer),)
     )
-    yield TestModel(
+    yield ModelSpec(
         "queued",
         Behaviour.WAIT,
         (TensorSpec("INPUT0", *integer),),
@@ -171,26 +186,26 @@ def _models() -> Iterator[TestModel]:
             priority_levels=2, default_priority_level=2, default_timeout_us=30_000_000, max_queue_size=8
         ),
     )
-    yield TestModel(
+    yield ModelSpec(
         "repeat",
         Behaviour.REPEAT,
         (TensorSpec("INPUT0", *integer), TensorSpec("COUNT", *integer)),
         (TensorSpec("OUTPUT0", *integer), TensorSpec("INDEX", *integer)),
     )
     one_text = ("BYTES", (1,))
-    yield TestModel(
+    yield ModelSpec(
         "generate_text",
         Behaviour.UPPER,
         (TensorSpec("text_input", *one_text),),
         (TensorSpec("text_output", *one_text),),
     )
-    yield TestModel(
+    yield ModelSpec(
         "generate_tokens",
         Behaviour.REPEAT_TEXT,
         (TensorSpec("text_input", *one_text), TensorSpec("count", *integer)),
         (TensorSpec("text_output", *one_text),),
     )
-    yield TestModel(
+    yield ModelSpec(
         "sequence_sum",
         Behaviour.ACCUMULATE,
         (TensorSpec("INPUT0", *integer),),
@@ -201,7 +216,7 @@ def _models() -> Iterator[TestModel]:
     yield _identity("classes", "FP32", (4,), labels=labels)
     yield _identity("classes_batched", "FP32", (4,), labels=labels, max_batch_size=8)
     yield _identity("loadable", "INT32", (1,), loaded_at_start=False)
-    yield TestModel(
+    yield ModelSpec(
         "broken",
         Behaviour.BROKEN,
         (TensorSpec("INPUT0", *number),),
@@ -210,5 +225,5 @@ def _models() -> Iterator[TestModel]:
     )
 
 
-CATALOGUE: tuple[TestModel, ...] = tuple(_models())
-BY_NAME: dict[str, TestModel] = {model.name: model for model in CATALOGUE}
+CATALOGUE: tuple[ModelSpec, ...] = tuple(_models())
+BY_NAME: dict[str, ModelSpec] = {model.name: model for model in CATALOGUE}
