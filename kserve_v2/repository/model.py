@@ -10,9 +10,10 @@ from pathlib import Path
 from kserve_v2.backend import Backend, Model, ModelConfig, ModelSource, Placement
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.scheduling.pending import OnOutcome, Pending
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.pool import QueuePolicy
-from kserve_v2.scheduling.scheduler import QueueScheduler, Scheduler, StreamScheduler
+from kserve_v2.scheduling.scheduler import QueueScheduler, Scheduler, StreamScheduler, infer
 from kserve_v2.signature import ModelSignature
 from kserve_v2.statistics import ModelStatistics
 from kserve_v2.tracing.trace import Trace
@@ -85,7 +86,20 @@ class LoadedModel:
         For a decoupled model that is an UnsupportedError: it can only be streamed.
         """
         request.rows, key = self.signature.check(request)
-        return await self.scheduler.infer(request, key)
+        return await infer(self.scheduler, request, key)
+
+    def submit(self, request: InferRequest, on_outcome: OnOutcome) -> Pending:
+        """As `infer`, without a coroutine: `on_outcome` is called once on the event loop's thread, perhaps before
+        this returns.
+
+        Raises the ServingError of a request that is refused at the door: then there is no other outcome.
+        """
+        request.rows, key = self.signature.check(request)
+        return self.scheduler.submit(request, key, on_outcome)
+
+    def give_up(self, pending: Pending) -> None:
+        """Whoever submitted a request has no use for its outcome any more; see `Scheduler.give_up`."""
+        self.scheduler.give_up(pending)
 
     def check(self, request: InferRequest) -> Hashable:
         """Check a request against the signature; returns the key that `execute` and `stream` want.
@@ -96,8 +110,8 @@ class LoadedModel:
         return key
 
     async def execute(self, request: InferRequest, key: Hashable) -> InferResponse:
-        """Have a checked request executed; see `Scheduler.infer`."""
-        return await self.scheduler.infer(request, key)
+        """Have a checked request executed; see `infer`."""
+        return await infer(self.scheduler, request, key)
 
     def stream(self, request: InferRequest, key: Hashable) -> AsyncGenerator[InferResponse, None]:
         """The responses to a checked request, one if the model is not decoupled; see `Scheduler.stream`."""

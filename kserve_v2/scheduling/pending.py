@@ -1,9 +1,10 @@
 """A request on its way through a scheduler."""
 
 import asyncio
+import logging
 import time
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import NamedTuple
 
@@ -11,35 +12,74 @@ from kserve_v2.datatypes import Array
 from kserve_v2.errors import ServingError
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
 
+logger = logging.getLogger(__name__)
+
 Outputs = dict[str, Array]
 
 
-class Pending:
-    """One queued request and the future that takes its one outcome.
+Outcome = InferResponse | ServingError
+"""What becomes of a request: its answer, or the error that it gets instead."""
 
-    The future belongs to the server's event loop; everything else is read by the instance thread that takes
-    the request. Compared by identity: two equal requests are two requests.
+OnOutcome = Callable[[Outcome], None]
+"""Takes the one outcome of a request, on the event loop's thread. It must not raise."""
+
+
+class Pending:
+    """One request on its way, and who takes its one outcome.
+
+    `enqueued_ns`, `key`, `request` and `rows` are read by the instance thread that takes the request, all else by
+    the server's event loop alone. Compared by identity: two equal requests are two requests.
     """
 
-    __slots__ = ("enqueued_ns", "found_idle", "future", "key", "request", "rows", "timer")
+    __slots__ = (
+        "_on_outcome",
+        "done",
+        "enqueued_ns",
+        "found_idle",
+        "key",
+        "release",
+        "request",
+        "rows",
+        "timer",
+    )
 
-    def __init__(self, request: InferRequest, key: Hashable, future: asyncio.Future[InferResponse]) -> None:
+    def __init__(self, request: InferRequest, key: Hashable, on_outcome: OnOutcome) -> None:
         self.request = request
         self.rows = request.rows
         self.key = key
-        self.future = future
         self.enqueued_ns = time.monotonic_ns()
         self.found_idle = False
+        self.done = False
         self.timer: asyncio.TimerHandle | None = None
+        # Called when it is over, however it ended: set by the pool that counts it.
+        self.release: Callable[[Pending], None] | None = None
+        self._on_outcome = on_outcome
 
     def __repr__(self) -> str:
-        state = self.future._state.lower()
+        state = "done" if self.done else "pending"
         return f"<{type(self).__name__} id={self.request.id!r} rows={self.rows} key={self.key!r} {state}>"
 
+    def conclude(self, outcome: Outcome) -> None:
+        """Hand over the outcome, unless there is one already, or nobody who wants it."""
+        if self.done:
+            return
+        self.leave()
+        try:
+            self._on_outcome(outcome)
+        except Exception:
+            # The others of the same batch must have their outcomes all the same.
+            logger.exception("the outcome of a request was not taken")
+
     def fail(self, error: ServingError) -> None:
-        """Take an error as the outcome, unless there is one already: the caller may have left."""
-        if not self.future.done():
-            self.future.set_exception(error)
+        """Take an error as the outcome, unless there is one already."""
+        self.conclude(error)
+
+    def leave(self) -> None:
+        """From now on nobody wants an outcome."""
+        self.done = True
+        if self.release is not None:
+            self.release(self)
+            self.release = None
 
 
 class StreamResponse(NamedTuple):
@@ -61,7 +101,7 @@ class PendingStream(Pending):
     __slots__ = ("_ended", "_error", "_left", "_loop", "_responses", "_wake")
 
     def __init__(self, request: InferRequest, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(request, None, loop.create_future())
+        super().__init__(request, None, _no_outcome)
         self._loop = loop
         self._responses: deque[StreamResponse] = deque()
         self._wake = asyncio.Event()
@@ -97,6 +137,7 @@ class PendingStream(Pending):
 
     def leave(self) -> None:
         """The caller takes no more responses."""
+        super().leave()
         self._left = True
         while self._responses:
             self._responses.popleft().taken.set_result(False)
@@ -113,3 +154,7 @@ class PendingStream(Pending):
         response = self._responses.popleft()
         response.taken.set_result(True)
         return response
+
+
+def _no_outcome(outcome: Outcome) -> None:
+    """A stream's outcome comes through its channel."""

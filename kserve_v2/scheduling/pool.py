@@ -97,10 +97,7 @@ class InstancePool:
             raise failures[0]
 
     def admit(self, pending: Pending) -> None:
-        """Queue a request. Whoever does this calls `release` when it is over, however it ended.
-
-        Raises UnavailableError if the queue is full.
-        """
+        """Queue a request. Raises UnavailableError if the queue is full."""
         pending.found_idle = self.idle
         timeout_us = self._policy.timeout_for(pending.request) if self._policy.timeout_us else 0
         if not self._queue.put(pending):
@@ -109,6 +106,7 @@ class InstancePool:
             raise UnavailableError(f"{prefix}Exceeds maximum queue size")
         if timeout_us:
             pending.timer = self._loop.call_later(timeout_us / 1e6, self._expire, pending)
+        pending.release = self._release
         self._in_flight += 1
         self._drained.clear()
 
@@ -117,9 +115,9 @@ class InstancePool:
         pending.request.cancelled = True
         if self._queue.discard(pending):
             self.record_failure(pending, FailureReason.CANCELED)
+        pending.leave()
 
-    def release(self, pending: Pending) -> None:
-        """The request is over."""
+    def _release(self, pending: Pending) -> None:
         if pending.timer is not None:
             pending.timer.cancel()
         self._in_flight -= 1

@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator, Hashable, Sequence
 from typing import Protocol
 
 from kserve_v2.backend import Model, Placement
-from kserve_v2.errors import UnsupportedError
+from kserve_v2.errors import ServingError, UnsupportedError
 from kserve_v2.messages import Execution, InferRequest, InferResponse
 from kserve_v2.scheduling.batch import BatchRun, StreamRun, client_error
 from kserve_v2.scheduling.in_place import InPlace
-from kserve_v2.scheduling.pending import Outputs, Pending, PendingStream
+from kserve_v2.scheduling.pending import OnOutcome, Outcome, Outputs, Pending, PendingStream
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.pool import InstancePool, QueuePolicy
 from kserve_v2.scheduling.queue import Batch
@@ -28,8 +28,15 @@ class Scheduler(Protocol):
         """Make the instances; see `InstancePool.start`."""
         ...
 
-    async def infer(self, request: InferRequest, key: Hashable) -> InferResponse:
-        """Answer one checked request. Raises the error that is its outcome instead."""
+    def submit(self, request: InferRequest, key: Hashable, on_outcome: OnOutcome) -> Pending:
+        """Have a checked request executed; `on_outcome` is called once, perhaps before this returns.
+
+        Raises the error of a request that is refused at the door: then there is no other outcome.
+        """
+        ...
+
+    def give_up(self, pending: Pending) -> None:
+        """Nobody wants the outcome any more: it is not handed over, and what has not begun is not executed."""
         ...
 
     def stream(self, request: InferRequest, key: Hashable) -> AsyncGenerator[InferResponse, None]:
@@ -67,27 +74,26 @@ class QueueScheduler:
         await self.pool.start()
         self._in_place.started()
 
-    async def infer(self, request: InferRequest, key: Hashable) -> InferResponse:
-        """See `Scheduler.infer`. Cancelling the call gives the request up."""
-        pending = Pending(request, key, self._loop.create_future())
+    def submit(self, request: InferRequest, key: Hashable, on_outcome: OnOutcome) -> Pending:
+        """See `Scheduler.submit`."""
+        pending = Pending(request, key, on_outcome)
         if self._in_place.ready():
             batch = Batch([pending], BatchReason.NO_DELAY, pending.enqueued_ns)
             run = BatchRun(batch, self._signature)
             self._in_place.execute(run)
             self._settle(self.pool.first.placement, run)
-            return pending.future.result()
-        self.pool.admit(pending)
-        try:
-            return await pending.future
-        except asyncio.CancelledError:
+        else:
+            self.pool.admit(pending)
+        return pending
+
+    def give_up(self, pending: Pending) -> None:
+        """See `Scheduler.give_up`."""
+        if not pending.done:
             self.pool.give_up(pending)
-            raise
-        finally:
-            self.pool.release(pending)
 
     async def stream(self, request: InferRequest, key: Hashable) -> AsyncGenerator[InferResponse, None]:
         """See `Scheduler.stream`."""
-        yield await self.infer(request, key)
+        yield await infer(self, request, key)
 
     def _deliver(self, placement: Placement, runs: list[BatchRun]) -> None:
         for run in runs:
@@ -114,14 +120,14 @@ class QueueScheduler:
         execution = Execution(rows, times.taken_ns, times.output_end_ns - times.taken_ns)
         for pending, outputs in zip(run.members, run.outputs, strict=True):
             # A caller that left while its request was executed has no use for the result.
-            if not pending.future.done():
+            if not pending.done:
                 if (trace := pending.request.trace) is not None:
                     trace_execution(trace, pending, times, self._signature)
                     trace_response(trace, outputs)
                     trace.stamp("REQUEST_END")
                 answer = response(pending.request, outputs, self._signature, self._version)
                 answer.execution = execution
-                pending.future.set_result(answer)
+                pending.conclude(answer)
 
     def _settle_error(self, placement: Placement, run: BatchRun) -> None:
         # A failed batch was tried again one by one: the error belongs to one request.
@@ -160,11 +166,16 @@ class StreamScheduler:
         """See `Scheduler.start`."""
         await self.pool.start()
 
-    async def infer(self, request: InferRequest, key: Hashable) -> InferResponse:
+    def submit(self, request: InferRequest, key: Hashable, on_outcome: OnOutcome) -> Pending:
         """A single response cannot stand for any number of them. Raises UnsupportedError."""
         raise UnsupportedError(
             f"model '{self._signature.model_name}' has a decoupled transaction policy: ask for a stream"
         )
+
+    def give_up(self, pending: Pending) -> None:
+        """See `Scheduler.give_up`."""
+        if not pending.done:
+            self.pool.give_up(pending)
 
     async def stream(self, request: InferRequest, key: Hashable) -> AsyncGenerator[InferResponse, None]:
         """See `Scheduler.stream`."""
@@ -178,11 +189,10 @@ class StreamScheduler:
                 answer.parameters = got.parameters
                 yield answer
         except (asyncio.CancelledError, GeneratorExit):
-            self.pool.give_up(pending)
+            self.give_up(pending)
             raise
         finally:
             pending.leave()
-            self.pool.release(pending)
 
     def _deliver(self, placement: Placement, run: StreamRun) -> None:
         pending, statistics, trace = run.pending, self.pool.statistics, run.request.trace
@@ -205,6 +215,28 @@ class StreamScheduler:
                 trace_failure(trace, pending, run.taken_ns)
             self.pool.record_failure(pending, FailureReason.BACKEND)
             pending.fail(client_error(run.error, placement.name))
+
+
+async def infer(scheduler: Scheduler, request: InferRequest, key: Hashable) -> InferResponse:
+    """Answer one checked request, or raise the error that is its outcome instead. Cancelling the call gives the
+    request up.
+    """
+    future: asyncio.Future[InferResponse] = asyncio.get_running_loop().create_future()
+
+    def take(outcome: Outcome) -> None:
+        if future.done():
+            return
+        if isinstance(outcome, ServingError):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+
+    pending = scheduler.submit(request, key, take)
+    try:
+        return await future
+    except asyncio.CancelledError:
+        scheduler.give_up(pending)
+        raise
 
 
 def response(

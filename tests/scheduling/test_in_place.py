@@ -15,7 +15,7 @@ from kserve_v2.messages import InferRequest, Tensors
 from kserve_v2.scheduling.in_place import MAX_NS
 from kserve_v2.scheduling.policy import BatchRules
 from kserve_v2.scheduling.pool import QueuePolicy
-from kserve_v2.scheduling.scheduler import QueueScheduler
+from kserve_v2.scheduling.scheduler import QueueScheduler, infer
 from kserve_v2.signature import ModelSignature
 from kserve_v2.statistics import ModelStatistics
 
@@ -66,7 +66,7 @@ def scheduler_of(
 
 async def ask(scheduler: QueueScheduler, value: int) -> int:
     request = InferRequest("m", {"x": np.array([[value]])})
-    answer = await scheduler.infer(request, None)
+    answer = await infer(scheduler, request, None)
     return int(answer.outputs["x"].item())
 
 

@@ -1,10 +1,8 @@
 """The request queue between the loop and instance threads, with real threads and a clock that the test turns."""
 
-import asyncio
 import threading
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import pytest
 
@@ -24,31 +22,16 @@ class Clock:
         return self.now_ns
 
 
-@pytest.fixture
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    made = asyncio.new_event_loop()
-    yield made
-    made.close()
-
-
-def pending(loop: asyncio.AbstractEventLoop, name: str, rows: int = 1, key: Hashable = "") -> Pending:
-    return Pending(InferRequest("m", {}, id=name, rows=rows), key, loop.create_future())
-
-
-Requests = Callable[..., Pending]
-
-
-@pytest.fixture
-def request_(loop: asyncio.AbstractEventLoop) -> Requests:
-    """Makes queue entries."""
-    return partial(pending, loop)
+def request_(name: str, rows: int = 1, key: Hashable = "") -> Pending:
+    """A queue entry whose outcome nobody takes."""
+    return Pending(InferRequest("m", {}, id=name, rows=rows), key, lambda outcome: None)
 
 
 def ids(members: list[Pending]) -> list[str]:
     return [entry.request.id for entry in members]
 
 
-def test_requests_leave_in_the_order_of_their_arrival(request_: Requests) -> None:
+def test_requests_leave_in_the_order_of_their_arrival() -> None:
     queue = RequestQueue(ONE_AT_A_TIME)
     for name in "abc":
         assert queue.put(request_(name))
@@ -56,7 +39,7 @@ def test_requests_leave_in_the_order_of_their_arrival(request_: Requests) -> Non
     assert [ids(batch.members) for batch in taken if batch] == [["a"], ["b"], ["c"]]
 
 
-def test_a_full_queue_refuses_and_takes_again_when_there_is_room(request_: Requests) -> None:
+def test_a_full_queue_refuses_and_takes_again_when_there_is_room() -> None:
     queue = RequestQueue(ONE_AT_A_TIME, max_size=2)
     first, second, third = map(request_, "abc")
     assert [queue.put(first), queue.put(second), queue.put(third)] == [True, True, False]
@@ -65,7 +48,7 @@ def test_a_full_queue_refuses_and_takes_again_when_there_is_room(request_: Reque
     assert queue.put(third)
 
 
-def test_a_discarded_request_never_runs_and_a_taken_one_cannot_be_discarded(request_: Requests) -> None:
+def test_a_discarded_request_never_runs_and_a_taken_one_cannot_be_discarded() -> None:
     queue = RequestQueue(BatchRules(max_rows=8))
     first, second, third = map(request_, "abc")
     for entry in (first, second, third):
@@ -79,7 +62,7 @@ def test_a_discarded_request_never_runs_and_a_taken_one_cannot_be_discarded(requ
     assert len(queue) == 0
 
 
-def test_a_postponed_request_stands_behind_later_ones(request_: Requests) -> None:
+def test_a_postponed_request_stands_behind_later_ones() -> None:
     queue = RequestQueue(ONE_AT_A_TIME)
     late, next_one, last = map(request_, "abc")
     queue.put(late)
@@ -91,7 +74,7 @@ def test_a_postponed_request_stands_behind_later_ones(request_: Requests) -> Non
     assert not queue.postpone(late)
 
 
-def test_a_closed_queue_refuses_gives_what_it_has_and_then_none(request_: Requests) -> None:
+def test_a_closed_queue_refuses_gives_what_it_has_and_then_none() -> None:
     queue = RequestQueue(ONE_AT_A_TIME)
     queue.put(request_("a"))
     queue.close()
@@ -102,7 +85,7 @@ def test_a_closed_queue_refuses_gives_what_it_has_and_then_none(request_: Reques
     assert queue.take() is None
 
 
-def test_abandon_gives_back_everything_in_order(request_: Requests) -> None:
+def test_abandon_gives_back_everything_in_order() -> None:
     queue = RequestQueue(ONE_AT_A_TIME)
     for name in "ab":
         queue.put(request_(name))
@@ -121,7 +104,7 @@ def test_closing_wakes_every_idle_instance() -> None:
 
 
 @pytest.mark.timeout(20)
-def test_an_idle_instance_is_woken_by_a_request(request_: Requests) -> None:
+def test_an_idle_instance_is_woken_by_a_request() -> None:
     queue = RequestQueue(ONE_AT_A_TIME)
     with ThreadPoolExecutor(1) as instances:
         waiting = instances.submit(queue.take)
@@ -136,7 +119,7 @@ AN_HOUR = BatchRules(max_rows=3, max_delay_ns=3_600_000_000_000)
 
 
 @pytest.mark.timeout(20)
-def test_a_growing_batch_runs_as_soon_as_it_is_full(request_: Requests) -> None:
+def test_a_growing_batch_runs_as_soon_as_it_is_full() -> None:
     queue = RequestQueue(AN_HOUR, clock_ns=Clock())
     with ThreadPoolExecutor(2) as instances:
         waiting = [instances.submit(queue.take) for _ in range(2)]
@@ -148,9 +131,7 @@ def test_a_growing_batch_runs_as_soon_as_it_is_full(request_: Requests) -> None:
 
 
 @pytest.mark.timeout(20)
-def test_a_growing_batch_runs_when_a_request_cannot_join_and_closing_ends_the_next_wait(
-    request_: Requests,
-) -> None:
+def test_a_growing_batch_runs_when_a_request_cannot_join_and_closing_ends_the_next_wait() -> None:
     queue = RequestQueue(AN_HOUR, clock_ns=Clock())
     with ThreadPoolExecutor(1) as instances:
         first = instances.submit(queue.take)
@@ -168,7 +149,7 @@ def test_a_growing_batch_runs_when_a_request_cannot_join_and_closing_ends_the_ne
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("instances", [1, 2, 4])
-def test_closing_while_a_batch_grows_lets_every_instance_go(request_: Requests, instances: int) -> None:
+def test_closing_while_a_batch_grows_lets_every_instance_go(instances: int) -> None:
     queue = RequestQueue(AN_HOUR, clock_ns=Clock())
     with ThreadPoolExecutor(instances) as threads:
         waiting = [threads.submit(everything, queue) for _ in range(instances)]
@@ -188,10 +169,10 @@ def everything(queue: RequestQueue) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(60)
-def test_every_request_is_taken_or_discarded_and_never_both(loop: asyncio.AbstractEventLoop) -> None:
+def test_every_request_is_taken_or_discarded_and_never_both() -> None:
     """Four instances against a loop that puts and discards: each request has one fate."""
     queue = RequestQueue(BatchRules(max_rows=5, preferred_rows=frozenset({3}), max_delay_ns=50_000))
-    made = [pending(loop, str(n), n % 3 + 1, n % 2) for n in range(20_000)]
+    made = [request_(str(n), n % 3 + 1, n % 2) for n in range(20_000)]
     taken: list[str] = []
     guard = threading.Lock()
 

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from kserve_v2.backend import AsyncInstance, Instance, ModelConfig, Placement
 from kserve_v2.errors import InternalError, InvalidArgumentError, ServingError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
+from kserve_v2.scheduling.pending import OnOutcome, Outcome, Pending
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.pool import QueuePolicy
-from kserve_v2.scheduling.scheduler import QueueScheduler
+from kserve_v2.scheduling.scheduler import QueueScheduler, infer
 from kserve_v2.signature import ModelSignature
 from kserve_v2.statistics import FailureReason, ModelStatistics
 
@@ -122,7 +123,7 @@ def ask(
 
 async def _infer(scheduler: QueueScheduler, request: InferRequest) -> InferResponse:
     request.rows, key = SIGNATURE.check(request)
-    return await scheduler.infer(request, key)
+    return await infer(scheduler, request, key)
 
 
 async def blocked(
@@ -426,3 +427,52 @@ def check_outcome(number: int, step: Step, outcome: InferResponse | BaseExceptio
     else:
         assert isinstance(outcome, asyncio.CancelledError)
         assert not isinstance(outcome, ServingError)
+
+
+def submit(scheduler: QueueScheduler, tag: int, on_outcome: OnOutcome) -> Pending:
+    request = InferRequest("tagged", {"tag": np.array([[tag]])}, id=str(tag))
+    request.rows, key = SIGNATURE.check(request)
+    return scheduler.submit(request, key, on_outcome)
+
+
+def test_a_submitted_request_has_one_outcome_and_one_given_up_has_none() -> None:
+    """What waits is not executed after it was given up; what is being executed is, and nobody is told."""
+
+    async def main() -> None:
+        model = TaggedModel()
+        taken: dict[int, list[Outcome]] = {tag: [] for tag in (0, 1, 2, POISON)}
+        async with scheduled(model, open_gate=False) as scheduler:
+            executing = submit(scheduler, 0, taken[0].append)
+            await asyncio.get_running_loop().run_in_executor(None, model.entered.wait, 30)
+            waiting, *_ = [submit(scheduler, tag, taken[tag].append) for tag in (1, 2, POISON)]
+            for given_up in (executing, waiting, waiting):
+                scheduler.give_up(given_up)
+            model.gate.set()
+            await scheduler.pool.drain()
+            assert statistics(scheduler).failures[FailureReason.CANCELED] == 1
+        assert taken[0] == taken[1] == []
+        (answer,), (error,) = taken[2], taken[POISON]
+        assert isinstance(answer, InferResponse)
+        assert answer.outputs["tag"].item() == 2
+        assert isinstance(error, InternalError)
+        assert model.executed == {0: 1, 2: 1}
+
+    run(main)
+
+
+def test_an_outcome_that_is_not_taken_harms_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(outcome: Outcome) -> None:
+        raise ValueError("a defect of the front end")
+
+    async def main() -> None:
+        model = TaggedModel()
+        taken: list[Outcome] = []
+        async with scheduled(model, open_gate=False) as scheduler:
+            for on_outcome in (refuse, taken.append):
+                submit(scheduler, 1, on_outcome)
+            model.gate.set()
+            await scheduler.pool.drain()
+        assert len(taken) == 1
+
+    run(main)
+    assert "a defect of the front end" in caplog.text

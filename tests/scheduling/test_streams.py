@@ -14,7 +14,7 @@ from kserve_v2.backend import AnyInstance, ModelConfig, Placement
 from kserve_v2.errors import InternalError, InvalidArgumentError, UnavailableError, UnsupportedError
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
 from kserve_v2.scheduling.pool import QueuePolicy
-from kserve_v2.scheduling.scheduler import StreamScheduler
+from kserve_v2.scheduling.scheduler import StreamScheduler, infer
 from kserve_v2.signature import ModelSignature
 from kserve_v2.statistics import FailureReason, ModelStatistics
 
@@ -229,7 +229,7 @@ def test_a_single_answer_cannot_be_had() -> None:
     async def main() -> None:
         async with scheduled(Counter()) as scheduler:
             with pytest.raises(UnsupportedError):
-                await scheduler.infer(InferRequest("counter", {"n": np.array([1])}), None)
+                await infer(scheduler, InferRequest("counter", {"n": np.array([1])}), None)
 
     run(main)
 
