@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
-from kserve_v2 import settings
+from kserve_v2 import flags
 from kserve_v2.options import SettingsError
 from kserve_v2.settings import Settings
 
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
     """Run the command and return the exit status. Defaults: the process's own arguments and environment."""
     try:
         arguments = _read_command(sys.argv[1:] if argv is None else argv)
-        effective, warnings = settings.resolve(arguments, os.environ if environ is None else environ)
+        effective, warnings = flags.resolve(arguments, os.environ if environ is None else environ)
     except SettingsError as error:
         return _fail(str(error), USAGE)
     for directory in effective.model_repository:
@@ -74,7 +74,7 @@ def _read_command(argv: Sequence[str]) -> dict[str, list[str]]:
     for argument in unknown:
         if argument.startswith("-"):
             name = argument.partition("=")[0]
-            serve.error(f"unknown option {name}{settings.did_you_mean(name, settings.known_flags())}")
+            serve.error(f"unknown option {name}{flags.did_you_mean(name, flags.known_flags())}")
         serve.error(f"unexpected argument {argument!r}, expected options only")
     return {name: texts for name, texts in vars(namespace).items() if name != "command"}
 
@@ -97,7 +97,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    settings.add_flags(serve)
+    flags.add_flags(serve)
     return parser, serve
 
 

@@ -1,21 +1,16 @@
 """The process's options: one table, from which flags, environment variables, checks and printout come.
 
-A flag outweighs its environment variable, which outweighs the default. Names and meanings are Triton's.
-Nothing else in the server reads the command line or the environment.
+Names and meanings are Triton's, where Triton has the option.
 """
 
-import argparse
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from kserve_v2 import options
 from kserve_v2.log_settings import FORMATS
-from kserve_v2.options import ENVIRONMENT_PREFIX, BackendConfig, Kind, Option, SettingsError
+from kserve_v2.options import BackendConfig, Kind, Option, SettingsError
 from kserve_v2.tracing.config import TraceConfig
-from kserve_v2.triton_options import IGNORED_OPTIONS
 
 T = TypeVar("T")
 
@@ -219,73 +214,3 @@ class Settings:
 
 OPTIONS: tuple[Option[Any], ...] = tuple(replace(f.metadata["option"], name=f.name) for f in fields(Settings))
 """The table of options, in the order of the help text."""
-
-
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add every option to `parser`, in groups, and Triton's other options unseen. All values stay texts."""
-    groups: dict[str, argparse._ArgumentGroup] = {}
-    for option in OPTIONS:
-        if option.group not in groups:
-            groups[option.group] = parser.add_argument_group(option.group)
-        shown = option.kind.show(option.default)
-        default = f"default {shown}; " if shown else ""
-        bare: dict[str, Any] = {"nargs": "?", "const": "true"} if option.kind is options.BOOLEAN else {}
-        groups[option.group].add_argument(
-            option.flag,
-            *option.aliases,
-            dest=option.name,
-            action="append",
-            default=argparse.SUPPRESS,
-            metavar=option.kind.metavar,
-            help=f"{option.help} [{default}{option.variable}]".replace("%", "%%"),
-            **bare,
-        )
-    for name in IGNORED_OPTIONS:
-        parser.add_argument(
-            f"--{name}", nargs="?", action="append", default=argparse.SUPPRESS, help=argparse.SUPPRESS
-        )
-
-
-def resolve(
-    flags: Mapping[str, Sequence[str]], environ: Mapping[str, str]
-) -> tuple[Settings, tuple[str, ...]]:
-    """The effective settings, and a line of warning for everything that was given and ignored.
-
-    `flags`: what a parser with `add_flags` collected, option name to texts. An empty variable is not set.
-    Raises SettingsError.
-    """
-    values: dict[str, Any] = {}
-    for option in OPTIONS:
-        if option.name in flags:
-            values[option.name] = option.from_flag(flags[option.name])
-        elif environ.get(option.variable):
-            values[option.name] = option.from_variable(environ[option.variable])
-    return Settings(**values), (*_ignored_flags(flags), *_unknown_variables(environ))
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`, did you mean X?` if something in `known` is close to `word`, otherwise nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f", did you mean {close[0]}?" if close else ""
-
-
-def known_flags() -> list[str]:
-    """Every flag that is understood, aliases included."""
-    return [flag for option in OPTIONS for flag in (option.flag, *option.aliases)]
-
-
-def _ignored_flags(flags: Mapping[str, Sequence[str]]) -> list[str]:
-    return [
-        f"--{name} is ignored: {reason}"
-        for name, reason in IGNORED_OPTIONS.items()
-        if name.replace("-", "_") in flags
-    ]
-
-
-def _unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    known = {option.variable for option in OPTIONS}
-    return [
-        f"environment variable {name} is ignored: no option has this name{did_you_mean(name, known)}"
-        for name in sorted(environ)
-        if name.startswith(ENVIRONMENT_PREFIX) and name not in known
-    ]

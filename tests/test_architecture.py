@@ -24,7 +24,7 @@ LAYERS = (
     "repository",
     "scheduling | config | plugins | threads",
     "statistics | signature | shared_memory",
-    "backend | logs",
+    "backend | logs | flags",
     "settings",
     "messages | options | triton_options | log_settings",
     "tracing",
@@ -34,9 +34,9 @@ LAYERS = (
 
 # These are further restricted, to the importers named here.
 ONLY_IMPORTED_BY = {
-    "kserve_v2.settings": {"cli", "server", "console", "logs"},  # everything else is handed what it needs
-    "kserve_v2.options": {"cli", "settings"},
-    "kserve_v2.triton_options": {"settings"},
+    "kserve_v2.settings": {"cli", "flags", "server", "console", "logs"},  # everything else is handed what it needs
+    "kserve_v2.options": {"cli", "flags", "settings"},
+    "kserve_v2.triton_options": {"flags"},
     "kserve_v2._generated.grpc_service_pb2": {"rpc"},  # protocol objects stop at the codec
     "fastapi": {"rest"},
     "starlette": {"rest", "http_server", "metrics"},

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from kserve_v2.flags import add_flags, did_you_mean, known_flags, resolve
 from kserve_v2.options import SettingsError
-from kserve_v2.settings import OPTIONS, Settings, add_flags, did_you_mean, known_flags, resolve
+from kserve_v2.settings import OPTIONS, Settings
 from kserve_v2.tracing.config import TraceConfig
 from kserve_v2.triton_options import IGNORED_OPTIONS
 
