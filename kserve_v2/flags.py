@@ -53,7 +53,8 @@ def resolve(
             values[option.name] = option.from_flag(flags[option.name])
         elif environ.get(option.variable):
             values[option.name] = option.from_variable(environ[option.variable])
-    return Settings(**values), (*_ignored_flags(flags), *_unknown_variables(environ))
+    settings = Settings(**values)
+    return settings, (*_ignored_flags(flags), *_unknown_variables(environ), *_unused_files(settings))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -82,3 +83,25 @@ def _unknown_variables(environ: Mapping[str, str]) -> list[str]:
         for name in sorted(environ)
         if name.startswith(ENVIRONMENT_PREFIX) and name not in known
     ]
+
+
+def _unused_files(settings: Settings) -> list[str]:
+    """Files for TLS that nothing uses. Triton ignores them in silence; here nobody shall think to be protected."""
+    warnings = []
+    for protocol, name in (("http", "HTTP"), ("grpc", "gRPC")):
+        tls = settings.tls(protocol)
+        given = [f"{protocol}_{file}" for file in ("server_cert", "server_key", "root_cert")]
+        unused = [
+            option.flag for option in OPTIONS if option.name in given and getattr(settings, option.name)
+        ]
+        if tls is None:
+            warnings += [
+                f"{flag} is ignored: {name} connections are NOT encrypted without --{protocol}-use-ssl"
+                for flag in unused
+            ]
+        elif tls.client_roots is None and f"--{protocol}-root-cert" in unused:
+            warnings.append(
+                f"--{protocol}-root-cert is ignored: clients are NOT asked for certificates without "
+                f"--{protocol}-use-ssl-mutual"
+            )
+    return warnings

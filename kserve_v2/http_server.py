@@ -5,6 +5,7 @@ uvicorn's own loop.
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Callable
 
 import uvicorn
@@ -33,8 +34,16 @@ def bind(address: str, port: int) -> socket.socket:
 class HttpServer:
     """One HTTP/1.1 server for one application."""
 
-    def __init__(self, app: ASGIApp, bound: socket.socket, protocol: Callable[..., asyncio.Protocol]) -> None:
-        """`bound`: from `bind`. `protocol` makes a connection, from the arguments that uvicorn gives."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        bound: socket.socket,
+        protocol: Callable[..., asyncio.Protocol],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """`bound`: from `bind`. `protocol` makes a connection, from the arguments that uvicorn gives. `tls`: for
+        encrypted connections only.
+        """
         self._socket = bound
         config = uvicorn.Config(
             app,
@@ -51,6 +60,7 @@ class HttpServer:
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         )
         config.load()
+        config.ssl = tls
         self._config = config
         self._server = uvicorn.Server(config)
         self._server.lifespan = config.lifespan_class(config)

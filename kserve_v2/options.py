@@ -189,6 +189,13 @@ BOOLEAN: Kind[bool] = Kind(
     lambda value: isinstance(value, bool),
     lambda value: "true" if value else "false",
 )
+FILE: Kind[Path | None] = Kind(
+    "FILE",
+    "a local file",
+    lambda texts: _read_path(texts[-1]) if texts[-1] else None,
+    lambda value: value is None or isinstance(value, Path),
+    lambda value: str(value or ""),
+)
 PATHS: Kind[tuple[Path, ...]] = Kind(
     "DIR",
     "a local directory (remote repositories are not supported yet)",

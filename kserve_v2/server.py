@@ -26,6 +26,7 @@ from kserve_v2.rest.protocol import HttpConnection
 from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.server import GrpcServer
 from kserve_v2.settings import Settings
+from kserve_v2.tls import TlsError, server_context
 from kserve_v2.tracing.tracer import Tracer, TracingError
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class Server:
         try:
             self._bind()
             self._tracer.start()
-        except (OSError, TracingError) as error:
+        except (OSError, TlsError, TracingError) as error:
             raise StartupError(str(error)) from error
         await self._load_models()
         # What is alive now stays alive: the collector need not look at it again and again.
@@ -84,11 +85,16 @@ class Server:
         settings = self._settings
         connection = partial(HttpConnection, limits=HttpLimits(max_stall_s=settings.http_read_timeout_secs))
         if settings.allow_http:
+            files = settings.tls("http")
+            tls = server_context(files, ["http/1.1"]) if files else None
             app = create_app(self.service, settings.http_max_input_size)
             bound = bind(settings.http_address, settings.http_port)
-            self._http = HttpServer(app, bound, connection)
-            self.urls["REST"] = f"http://{_reachable(settings.http_address)}:{self._http.port}"
+            self._http = HttpServer(app, bound, connection, tls)
+            scheme = "https" if tls else "http"
+            self.urls["REST"] = f"{scheme}://{_reachable(settings.http_address)}:{self._http.port}"
         if settings.allow_grpc:
+            if settings.tls("grpc"):
+                raise TlsError("TLS for gRPC is not supported yet")
             self._grpc = GrpcServer(self.service, _grpc_options(settings))
             port = self._grpc.bind(settings.grpc_address, settings.grpc_port)
             self.urls["gRPC"] = f"{_reachable(settings.grpc_address)}:{port}"
@@ -125,7 +131,8 @@ class Server:
 
     def _example(self, entries: list[IndexEntry]) -> str | None:
         """A request to paste: rather for a model with a sample of its own, and one that answers with labels."""
-        if "REST" not in self.urls:
+        if "REST" not in self.urls or self._settings.tls("http"):
+            # Over TLS the line would have to name certificates that only the client has.
             return None
         names = dict.fromkeys(entry.name for entry in entries if entry.state == "READY")
         models = [self.manager.acquire(name) for name in names]

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from kserve_v2 import options
 from kserve_v2.log_settings import FORMATS
 from kserve_v2.options import BackendConfig, Kind, Option, SettingsError
+from kserve_v2.tls import TlsFiles
 from kserve_v2.tracing.config import TraceConfig
 
 T = TypeVar("T")
@@ -87,6 +88,22 @@ class Settings:
         "Seconds that a client may take for the head of a request, or pass without sending more of its body or "
         "reading more of its answer.",
     )
+    http_use_ssl: bool = _option(False, options.BOOLEAN, HTTP, "Serve REST over TLS only.")
+    http_use_ssl_mutual: bool = _option(
+        False,
+        options.BOOLEAN,
+        HTTP,
+        "As --http-use-ssl, and only to clients with a certificate that --http-root-cert has signed.",
+    )
+    http_server_cert: Path | None = _option(
+        None, options.FILE, HTTP, "PEM file with the server's certificate, intermediate ones behind it."
+    )
+    http_server_key: Path | None = _option(
+        None, options.FILE, HTTP, "PEM file with the certificate's private key, not encrypted."
+    )
+    http_root_cert: Path | None = _option(
+        None, options.FILE, HTTP, "PEM file with the certificates that sign those of clients."
+    )
 
     allow_grpc: bool = _option(True, options.BOOLEAN, GRPC, "Serve gRPC.")
     grpc_address: str = _option(
@@ -135,6 +152,22 @@ class Settings:
     grpc_infer_response_compression_level: str = _option(
         "none", options.choice(("none", "low", "medium", "high")), GRPC, "Compression of responses."
     )
+    grpc_use_ssl: bool = _option(False, options.BOOLEAN, GRPC, "Serve gRPC over TLS only.")
+    grpc_use_ssl_mutual: bool = _option(
+        False,
+        options.BOOLEAN,
+        GRPC,
+        "As --grpc-use-ssl, and only to clients with a certificate that --grpc-root-cert has signed.",
+    )
+    grpc_server_cert: Path | None = _option(
+        None, options.FILE, GRPC, "PEM file with the server's certificate, intermediate ones behind it."
+    )
+    grpc_server_key: Path | None = _option(
+        None, options.FILE, GRPC, "PEM file with the certificate's private key, not encrypted."
+    )
+    grpc_root_cert: Path | None = _option(
+        None, options.FILE, GRPC, "PEM file with the certificates that sign those of clients."
+    )
 
     allow_metrics: bool = _option(True, options.BOOLEAN, METRICS, "Serve Prometheus metrics at /metrics.")
     metrics_address: str = _option(
@@ -177,14 +210,14 @@ class Settings:
     )
     log_access: bool = _option(False, options.BOOLEAN, LOGS, "Log one line per inference request.")
 
-    trace_config: TraceConfig = _option(  # noqa: RUF009 (it makes a field, and a frozen value)
+    trace_config: TraceConfig = _option(
         TraceConfig(),
         options.TRACE_CONFIG,
         TRACING,
         "Trace requests, e.g. level=TIMESTAMPS with rate=100 and triton,file=trace.json. May be repeated.",
     )
 
-    backend_config: BackendConfig = _option(  # noqa: RUF009 (it makes a field, and a frozen mapping)
+    backend_config: BackendConfig = _option(
         options.NO_BACKEND_CONFIG,
         options.BACKEND_CONFIG,
         BACKENDS,
@@ -206,6 +239,23 @@ class Settings:
             raise SettingsError(
                 "--allow-http and --allow-grpc are both false: at least one of them must be true"
             )
+        self.tls("http")
+        self.tls("grpc")
+
+    def tls(self, protocol: str) -> TlsFiles | None:
+        """The files for TLS on the port of `http` or `grpc`; None without TLS.
+
+        Raises SettingsError if one is missing. Triton's rule: mutual TLS needs no other flag that turns TLS on.
+        """
+        mutual = getattr(self, f"{protocol}_use_ssl_mutual")
+        if not (mutual or getattr(self, f"{protocol}_use_ssl")):
+            return None
+        needed = ("server_cert", "server_key", "root_cert") if mutual else ("server_cert", "server_key")
+        files = [getattr(self, f"{protocol}_{name}") for name in needed]
+        if None in files:
+            flags = " and ".join(f"--{protocol}-{name.replace('_', '-')}" for name in needed)
+            raise SettingsError(f"--{protocol}-use-ssl{'-mutual' if mutual else ''}: needs {flags}")
+        return TlsFiles(*files)
 
     def backend_settings(self, backend: str) -> dict[str, str]:
         """What `--backend-config` says for one backend: its own settings over those for every backend."""

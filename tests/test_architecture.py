@@ -28,7 +28,7 @@ LAYERS = (
     "settings",
     "messages | options | triton_options | log_settings",
     "tracing",
-    "datatypes | limits",
+    "datatypes | limits | tls",
     "errors | _generated | allocator",
 )
 

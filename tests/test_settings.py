@@ -9,6 +9,7 @@ import pytest
 from kserve_v2.flags import add_flags, did_you_mean, known_flags, resolve
 from kserve_v2.options import SettingsError
 from kserve_v2.settings import OPTIONS, Settings
+from kserve_v2.tls import TlsFiles
 from kserve_v2.tracing.config import TraceConfig
 from kserve_v2.triton_options import IGNORED_OPTIONS
 
@@ -89,6 +90,7 @@ def test_the_defaults_are_tritons_except_that_addresses_are_loopback() -> None:
             TraceConfig(levels=("TIMESTAMPS",), file="t.json"),
         ),
         (["--model-config-name=fast"], "model_config_name", "fast"),
+        (["--http-server-cert="], "http_server_cert", None),
         (
             ["--model-repository=a", "--model-store", "b"],
             "model_repository",
@@ -155,6 +157,7 @@ def test_every_option_shows_its_value_as_a_user_would_write_it(option: object) -
         model_repository=(Path("models"),),
         model_control_mode="explicit",
         load_model=("digits",),
+        http_server_cert=Path("server.pem"),
         model_config_name="fast",
         trace_config=TraceConfig(levels=("TENSORS",), file="t.json"),
         backend_config={"onnxruntime": {"x": "1"}},
@@ -204,12 +207,53 @@ def test_every_option_shows_its_value_as_a_user_would_write_it(option: object) -
             ["--allow-http=false", "--allow-grpc=0"],
             "--allow-http and --allow-grpc are both false: at least one of them must be true",
         ),
+        (["--http-use-ssl"], "--http-use-ssl: needs --http-server-cert and --http-server-key"),
+        (
+            ["--grpc-use-ssl", "--grpc-server-cert=c"],
+            "--grpc-use-ssl: needs --grpc-server-cert and --grpc-server-key",
+        ),
+        (
+            ["--grpc-use-ssl-mutual", "--grpc-server-cert=c", "--grpc-server-key=k"],
+            "--grpc-use-ssl-mutual: needs --grpc-server-cert and --grpc-server-key and --grpc-root-cert",
+        ),
+        (
+            ["--http-server-key=https://x/key"],
+            "--http-server-key: expected a local file, got 'https://x/key'",
+        ),
     ],
 )
 def test_a_wrong_flag_is_named_with_what_was_expected(argv: list[str], message: str) -> None:
     with pytest.raises(SettingsError) as caught:
         read(*REPOSITORY, *argv)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+@pytest.mark.parametrize(
+    ("switches", "tls"),
+    [
+        ([], None),
+        (["use-ssl"], TlsFiles(Path("c"), Path("k"))),
+        (["use-ssl-mutual"], TlsFiles(Path("c"), Path("k"), Path("r"))),
+        (["use-ssl=false", "use-ssl-mutual"], TlsFiles(Path("c"), Path("k"), Path("r"))),
+    ],
+)
+def test_tls(protocol: str, switches: list[str], tls: TlsFiles | None) -> None:
+    files = ["server-cert=c", "server-key=k", "root-cert=r"]
+    effective, _ = read(*REPOSITORY, *(f"--{protocol}-{flag}" for flag in [*switches, *files]))
+    assert effective.tls(protocol) == tls
+    assert effective.tls("grpc" if protocol == "http" else "http") is None
+
+
+@pytest.mark.parametrize(("protocol", "name"), [("http", "HTTP"), ("grpc", "gRPC")])
+def test_files_for_tls_that_protect_nothing_are_warned_about(protocol: str, name: str) -> None:
+    flags = [f"--{protocol}-{flag}" for flag in ("server-cert=c", "server-key=k", "root-cert=r")]
+    unencrypted = f"is ignored: {name} connections are NOT encrypted without --{protocol}-use-ssl"
+    assert read(*REPOSITORY, *flags)[1] == tuple(f"{flag.partition('=')[0]} {unencrypted}" for flag in flags)
+    assert read(*REPOSITORY, *flags, f"--{protocol}-use-ssl")[1] == (
+        f"--{protocol}-root-cert is ignored: clients are NOT asked for certificates without --{protocol}-use-ssl-mutual",
+    )
+    assert read(*REPOSITORY, *flags, f"--{protocol}-use-ssl-mutual")[1] == ()
 
 
 def test_a_wrong_variable_is_named() -> None:
@@ -269,7 +313,7 @@ def test_an_ignored_option_given_twice_warns_once() -> None:
 
 
 def test_options_that_protect_warn_that_nothing_is_protected() -> None:
-    for name in ("grpc-use-ssl", "http-restricted-api", "grpc-restricted-protocol"):
+    for name in ("http-restricted-api", "grpc-restricted-protocol"):
         assert " NOT " in IGNORED_OPTIONS[name]
 
 
