@@ -22,9 +22,10 @@ class Behaviour(Enum):
     ADD_OPTIONAL = "OUTPUT0 is INPUT0 + INPUT1, or INPUT0 where the optional INPUT1 was not sent."
     LENGTH = "OUTPUT0 holds the number of bytes of each element of INPUT0."
     CONCATENATE = "OUTPUT0 holds the bytes of INPUT0 followed by those of INPUT1, element by element."
-    ECHO_PARAMETERS = (
-        "OUTPUT0 is the JSON object of the request's own parameters, keys sorted, no spaces; INPUT0 is ignored. "
-        "The response has the parameter `parameter_count`, an integer."
+    ECHO_PARAMETERS = "OUTPUT0 is the JSON object of the request's own parameters, keys sorted, no spaces; INPUT0 is ignored."
+    ANSWER_PARAMETERS = (
+        "OUTPUT0 is INPUT0; the response has the parameters answer_text, `as told`, answer_count, 3, and "
+        "answer_flag, true."
     )
     FAIL = "Every request is answered with an error whose text contains `told to fail`."
     WAIT = "Waits as many milliseconds as INPUT0 says, then answers with INPUT0."
@@ -50,13 +51,14 @@ class QueuePolicy:
     """How requests wait for a model; times in microseconds.
 
     A request waits at most `default_timeout_us`; a request's own `timeout` may only shorten that. Priority 1 is the
-    highest of `priority_levels`, and `default_priority_level` is that of a request that names none.
+    highest of `priority_levels`, and `default_priority_level` is that of a request that names none; both are 0 where
+    there are no priorities.
     """
 
-    priority_levels: int
-    default_priority_level: int
     default_timeout_us: int
     max_queue_size: int
+    priority_levels: int = 0
+    default_priority_level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,12 @@ def _models() -> Iterator[ModelSpec]:
         (TensorSpec("OUTPUT0", "BYTES", (1,)),),
     )
     yield ModelSpec(
+        "answer_parameters",
+        Behaviour.ANSWER_PARAMETERS,
+        (TensorSpec("INPUT0", *integer),),
+        (TensorSpec("OUTPUT0", *integer),),
+    )
+    yield ModelSpec(
         "failing", Behaviour.FAIL, (TensorSpec("INPUT0", *number),), (TensorSpec("OUTPUT0", *number),)
     )
     yield ModelSpec(
@@ -182,8 +190,16 @@ def _models() -> Iterator[ModelSpec]:
         (TensorSpec("INPUT0", *integer),),
         (TensorSpec("OUTPUT0", *integer),),
         max_batch_size=1,
+        queue_policy=QueuePolicy(default_timeout_us=30_000_000, max_queue_size=8),
+    )
+    yield ModelSpec(
+        "prioritized",
+        Behaviour.WAIT,
+        (TensorSpec("INPUT0", *integer),),
+        (TensorSpec("OUTPUT0", *integer),),
+        max_batch_size=1,
         queue_policy=QueuePolicy(
-            priority_levels=2, default_priority_level=2, default_timeout_us=30_000_000, max_queue_size=8
+            default_timeout_us=30_000_000, max_queue_size=8, priority_levels=2, default_priority_level=2
         ),
     )
     yield ModelSpec(

@@ -48,8 +48,9 @@ def _scheduler(model: ModelSpec) -> Iterator[str]:
 
 def _queue_policy(policy: QueuePolicy) -> Iterator[str]:
     yield "dynamic_batching {"
-    yield f"  priority_levels: {policy.priority_levels}"
-    yield f"  default_priority_level: {policy.default_priority_level}"
+    if policy.priority_levels:
+        yield f"  priority_levels: {policy.priority_levels}"
+        yield f"  default_priority_level: {policy.default_priority_level}"
     yield "  default_queue_policy {"
     yield "    timeout_action: REJECT"
     yield "    allow_timeout_override: true"

@@ -17,11 +17,12 @@ _LOADED_AT_START = "the server offers every model of its repository from the sta
 
 # The models that a server cannot have, and why.
 OMITTED: dict[str, dict[str, str]] = {
-    "kserve-v2": {"sequence_sum": _NO_SEQUENCES},
-    "triton": {},
+    "kserve-v2": {"sequence_sum": _NO_SEQUENCES, "prioritized": "the server has no priority levels"},
+    "triton": {"answer_parameters": "the Python backend of 2.51 cannot give a response parameters"},
     "mlserver": {
         "identity_bf16": _NO_BF16,
         "queued": _NO_QUEUE_POLICY,
+        "prioritized": _NO_QUEUE_POLICY,
         "repeat": _NO_DECOUPLED,
         "generate_text": "the server's generate takes an inference request, not named inputs",
         "generate_tokens": "the server's generate takes an inference request, not named inputs",
@@ -35,6 +36,7 @@ OMITTED: dict[str, dict[str, str]] = {
         "identity_bf16": _NO_BF16,
         "versions": "models of the server have no versions",
         "queued": _NO_QUEUE_POLICY,
+        "prioritized": _NO_QUEUE_POLICY,
         "repeat": _NO_DECOUPLED,
         "generate_text": "the server has no generate extension",
         "generate_tokens": "the server has no generate extension",

@@ -8,6 +8,8 @@ import time
 
 import numpy as np
 
+ANSWERED_PARAMETERS = {"answer_text": "as told", "answer_count": 3, "answer_flag": True}
+
 
 def respond(behaviour, inputs, version, parameters):
     """The outputs, by name, for the inputs of one request."""
@@ -95,6 +97,7 @@ def _as_bytes(element):
 
 
 _COMPUTATIONS = {
+    "ANSWER_PARAMETERS": _identity,
     "IDENTITY": _identity,
     "ADD_SUB": _add_sub,
     "ADD_VERSION": _add_version,

@@ -7,7 +7,7 @@ import asyncio
 import json
 from pathlib import Path
 
-from computations import respond, seconds_to_wait
+from computations import ANSWERED_PARAMETERS, respond, seconds_to_wait
 from kserve import InferOutput, InferResponse, Model, ModelServer
 from kserve.utils.numpy_codec import from_np_dtype
 from kserve.utils.utils import generate_uuid
@@ -45,7 +45,7 @@ class TestModel(Model):
             infer_outputs=[_encode(name, value, payload) for name, value in outputs.items()],
             use_binary_outputs=payload.use_binary_outputs,
             requested_outputs=payload.request_outputs,
-            parameters={"parameter_count": len(parameters)} if behaviour == "ECHO_PARAMETERS" else None,
+            parameters=ANSWERED_PARAMETERS if behaviour == "ANSWER_PARAMETERS" else None,
         )
 
 

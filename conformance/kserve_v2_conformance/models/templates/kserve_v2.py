@@ -1,6 +1,6 @@
 """A test model, as a handler of kserve-v2."""
 
-from computations import respond
+from computations import ANSWERED_PARAMETERS, respond
 
 
 class Model:
@@ -14,8 +14,6 @@ class Model:
 
     def __call__(self, inputs, requests):
         request = requests[0]
-        request.response_parameters.update(self._response_parameters(request.parameters))
+        if self._behaviour == "ANSWER_PARAMETERS":
+            request.response_parameters.update(ANSWERED_PARAMETERS)
         return respond(self._behaviour, inputs, self._version, request.parameters)
-
-    def _response_parameters(self, parameters):
-        return {"parameter_count": len(parameters)} if self._behaviour == "ECHO_PARAMETERS" else {}

@@ -7,10 +7,10 @@ documentation do. Elements of BYTES pass without a codec, whose strings cannot h
 import asyncio
 
 import numpy as np
-from computations import respond, seconds_to_wait
+from computations import ANSWERED_PARAMETERS, respond, seconds_to_wait
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec
-from mlserver.types import InferenceResponse, ResponseOutput
+from mlserver.types import InferenceResponse, Parameters, ResponseOutput
 
 # What MLServer itself puts among a request's parameters.
 _SERVER_PARAMETERS = {"content_type", "headers"}
@@ -32,8 +32,8 @@ class Runtime(MLModel):
             model_version=self.version,
             outputs=[_encode(name, value) for name, value in outputs.items()],
         )
-        if behaviour == "ECHO_PARAMETERS":
-            response.parameters = {"parameter_count": len(parameters)}
+        if behaviour == "ANSWER_PARAMETERS":
+            response.parameters = Parameters(**ANSWERED_PARAMETERS)
         return response
 
 

@@ -16,7 +16,7 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         self._behaviour = config["parameters"]["behaviour"]["string_value"]
         self._version = int(args["model_version"])
-        self._decoupled = config["model_transaction_policy"]["decoupled"]
+        self._decoupled = pb_utils.using_decoupled_model_transaction_policy(config)
         self._opaque = {each["name"] for each in config["input"] if each["data_type"] == "TYPE_BF16"}
         self._sums = {}
         if self._behaviour == "BROKEN":
@@ -34,10 +34,7 @@ class TritonPythonModel:
         if self._behaviour == "ACCUMULATE":
             return _response(self._accumulate(request, inputs["INPUT0"]))
         parameters = json.loads(request.parameters() or "{}")
-        outputs = respond(self._behaviour, inputs, self._version, parameters)
-        if self._behaviour == "ECHO_PARAMETERS":
-            return _response(outputs, parameters={"parameter_count": len(parameters)})
-        return _response(outputs)
+        return _response(respond(self._behaviour, inputs, self._version, parameters))
 
     def _stream(self, request):
         inputs = self._inputs(request)
@@ -62,8 +59,8 @@ class TritonPythonModel:
         return {"OUTPUT0": total}
 
 
-def _response(outputs, **settings):
-    return pb_utils.InferenceResponse([_tensor(*each) for each in outputs.items()], **settings)
+def _response(outputs):
+    return pb_utils.InferenceResponse([_tensor(*each) for each in outputs.items()])
 
 
 def _tensor(name, value):
