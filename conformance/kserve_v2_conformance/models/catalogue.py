@@ -22,7 +22,10 @@ class Behaviour(Enum):
     ADD_OPTIONAL = "OUTPUT0 is INPUT0 + INPUT1, or INPUT0 where the optional INPUT1 was not sent."
     LENGTH = "OUTPUT0 holds the number of bytes of each element of INPUT0."
     CONCATENATE = "OUTPUT0 holds the bytes of INPUT0 followed by those of INPUT1, element by element."
-    ECHO_PARAMETERS = "OUTPUT0 is the JSON object of the request's own parameters, keys sorted, no spaces; INPUT0 is ignored."
+    ECHO_PARAMETERS = (
+        "OUTPUT0 is the JSON object of the request's own parameters, its keys sorted, without spaces. INPUT0 is "
+        "ignored."
+    )
     ANSWER_PARAMETERS = (
         "OUTPUT0 is INPUT0; the response has the parameters answer_text, `as told`, answer_count, 3, and "
         "answer_flag, true."
