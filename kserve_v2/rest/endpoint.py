@@ -14,10 +14,14 @@ from kserve_v2.errors import RequestCancelledError, ServingError, UnavailableErr
 from kserve_v2.logs import Access, access_log_enabled, log_access
 from kserve_v2.rest.body import read_body
 from kserve_v2.rest.errors import error_response, method_not_allowed, unexpected
-from kserve_v2.rest.protocol import WAITING_TASKS
 from kserve_v2.rest.traces import begin_trace, observed
 from kserve_v2.tracing.trace import Trace
 from kserve_v2.tracing.tracer import Tracer
+
+WAITING_TASKS = "kserve_v2.waiting_tasks"
+"""Scope key of the connection's set of tasks to cancel when the client leaves. A task that is cancelled is
+taken out of it.
+"""
 
 
 @dataclass(slots=True)

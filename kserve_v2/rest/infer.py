@@ -1,17 +1,83 @@
-"""`infer`: one request, one answer, in JSON or with binary tensors."""
+"""`infer`: one request, one answer, in JSON or with binary tensors; and the operation as ASGI sees it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from starlette.types import Send
 
 from kserve_v2.errors import UnsupportedError
 from kserve_v2.inference import InferenceService
-from kserve_v2.rest.codec import EncodedResponse, decode_request, encode_response
+from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.repository.model import LoadedModel
+from kserve_v2.rest.codec import ResponseFormat, decode_request, encode_response
 from kserve_v2.rest.compression import choose_encoding, compress, decompress
 from kserve_v2.rest.endpoint import Call
 
-# Answers up to this size are sent in one piece; the parts of larger ones are not copied together.
-_JOIN_BYTES = 64 * 1024
+JOIN_BYTES = 64 * 1024
+"""Answers up to this size are sent in one piece; the parts of larger ones are not copied together."""
+
+_JSON = (b"content-type", b"application/json")
+_BINARY = (b"content-type", b"application/octet-stream")
+
+
+class Asked(NamedTuple):
+    """A decoded request: the model that is to answer, and how the answer is to be sent."""
+
+    model: LoadedModel
+    request: InferRequest
+    response_format: ResponseFormat
+
+
+class Answer(NamedTuple):
+    """Headers (Content-Length among them) and body of an answer with status 200."""
+
+    headers: list[tuple[bytes, bytes]]
+    parts: Sequence[bytes | memoryview]
+
+
+def decode(
+    service: InferenceService,
+    model_name: str,
+    version: str,
+    headers: Mapping[bytes, bytes],
+    body: bytes | bytearray,
+    max_request_bytes: int,
+) -> Asked:
+    """Decode a request. `max_request_bytes`: the most that a compressed body may become.
+
+    From here to the scheduler nothing may give way to the loop: the model cannot be unloaded in between.
+    Raises the ServingError that is the request's outcome.
+    """
+    model = service.acquire(model_name, version)
+    if model.decoupled:
+        raise UnsupportedError("HTTP end point doesn't support models with decoupled transaction policy")
+    request, response_format = decode_request(
+        decompress(body, headers.get(b"content-encoding", b""), max_request_bytes),
+        headers.get(b"inference-header-content-length"),
+        model.signature,
+        version,
+        service.shared_memory,
+    )
+    return Asked(model, request, response_format)
+
+
+def encode(response: InferResponse, asked: Asked, accept_encoding: bytes | None) -> Answer:
+    """Encode an answer. Raises as `encode_response`."""
+    model = asked.model
+    encoded = encode_response(response, asked.response_format, model.labels, batched=model.batched)
+    headers = [_JSON]
+    if encoded.header_length is not None:
+        headers = [_BINARY, (b"inference-header-content-length", b"%d" % encoded.header_length)]
+    parts: Sequence[bytes | memoryview] = encoded.parts
+    encoding = choose_encoding(accept_encoding)
+    if encoding is not None:
+        parts = (compress(encoded.parts, encoding),)
+        headers.append((b"content-encoding", encoding))
+    size = sum(map(len, parts))
+    headers.append((b"content-length", b"%d" % size))
+    if len(parts) > 1 and size <= JOIN_BYTES:
+        parts = (b"".join(parts),)
+    return Answer(headers, parts)
 
 
 class Infer:
@@ -24,47 +90,19 @@ class Infer:
 
     async def __call__(self, call: Call, send: Send) -> None:
         """See `Operation`."""
-        # From here to the scheduler nothing gives way to the loop: the model cannot be unloaded in between.
-        model = self._service.acquire(call.model_name, call.version)
-        if model.decoupled:
-            raise UnsupportedError("HTTP end point doesn't support models with decoupled transaction policy")
-        headers = call.headers
-        body = decompress(call.body, headers.get(b"content-encoding", b""), self._max_request_bytes)
-        request, response_format = decode_request(
-            body,
-            headers.get(b"inference-header-content-length"),
-            model.signature,
-            call.version,
-            self._service.shared_memory,
+        asked = decode(
+            self._service, call.model_name, call.version, call.headers, call.body, self._max_request_bytes
         )
         if call.access is not None:
-            call.access.request_id = request.id
+            call.access.request_id = asked.request.id
         if call.trace is not None:
-            model.begin_trace(request, call.trace)
-        response = await model.infer(request)
+            asked.model.begin_trace(asked.request, call.trace)
+        response = await asked.model.infer(asked.request)
         if call.access is not None:
             call.access.executed(response)
-        encoded = encode_response(response, response_format, model.labels, batched=model.batched)
-        await _send(encoded, choose_encoding(headers.get(b"accept-encoding")), call, send)
-
-
-async def _send(encoded: EncodedResponse, encoding: bytes | None, call: Call, send: Send) -> None:
-    headers = [(b"content-type", b"application/json")]
-    if encoded.header_length is not None:
-        headers = [
-            (b"content-type", b"application/octet-stream"),
-            (b"inference-header-content-length", b"%d" % encoded.header_length),
-        ]
-    parts: Sequence[bytes | memoryview] = encoded.parts
-    if encoding is not None:
-        parts = (compress(encoded.parts, encoding),)
-        headers.append((b"content-encoding", encoding))
-    size = sum(map(len, parts))
-    headers.append((b"content-length", b"%d" % size))
-    call.started = True
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    if len(parts) > 1 and size <= _JOIN_BYTES:
-        parts = (b"".join(parts),)
-    last = len(parts) - 1
-    for number, part in enumerate(parts):
-        await send({"type": "http.response.body", "body": part, "more_body": number < last})
+        answer = encode(response, asked, call.headers.get(b"accept-encoding"))
+        call.started = True
+        await send({"type": "http.response.start", "status": 200, "headers": answer.headers})
+        last = len(answer.parts) - 1
+        for number, part in enumerate(answer.parts):
+            await send({"type": "http.response.body", "body": part, "more_body": number < last})

@@ -1,11 +1,13 @@
 """uvicorn's HTTP protocol, but: a request whose client has left is cancelled at once, every error is JSON, and a
-client cannot hold on to memory, or to a connection, with a request that does not end.
+client cannot hold on to memory, or to a connection, with a request that does not end. Inference requests of the usual
+form take the fast lane, all others the way of ASGI.
 
 ASGI tells an application of a disconnect only if it waits for one, which would take a task per request. A client that
 closes its half of the connection has left: a full close looks the same.
 """
 
 import asyncio
+from collections.abc import Sequence
 from http import HTTPStatus
 from itertools import chain
 from typing import Any
@@ -14,12 +16,9 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from kserve_v2.limits import HttpLimits
+from kserve_v2.rest.endpoint import WAITING_TASKS
 from kserve_v2.rest.errors import error_body
-
-WAITING_TASKS = "kserve_v2.waiting_tasks"
-"""Scope key of the connection's set of tasks to cancel when the client leaves. A task that is cancelled is
-taken out of it.
-"""
+from kserve_v2.rest.fast_lane import FastCall, FastLane
 
 # How many requests of one connection are read while one is answered.
 _MAX_PIPELINED = 8
@@ -40,13 +39,25 @@ class _RefusalError(Exception):
 class HttpConnection(HttpToolsProtocol):
     """One HTTP/1.1 connection."""
 
-    def __init__(self, *uvicorn_arguments: Any, limits: HttpLimits, **uvicorn_options: Any) -> None:
-        """`limits` of the connection; the rest as uvicorn has it."""
+    def __init__(
+        self,
+        *uvicorn_arguments: Any,
+        limits: HttpLimits,
+        lane: FastLane | None = None,
+        **uvicorn_options: Any,
+    ) -> None:
+        """`limits` of the connection; `lane`: None for a server without one; the rest as uvicorn has it."""
         super().__init__(*uvicorn_arguments, **uvicorn_options)
         self._limits = limits
+        self._lane = lane
+        # The request that is in the fast lane: one at a time, those pipelined behind it go the way of ASGI.
+        self._call: FastCall | None = None
+        # Whether what is being read now is that request.
+        self._reads_call = False
         self._waiting_tasks: set[asyncio.Task[None]] = set()
         # Requests with another one pipelined behind them; uvicorn itself remembers only the last.
         self._earlier_cycles: list[RequestResponseCycle] = []
+        self._said_nothing = True
         # A request that has begun and not ended; whether its headers have not ended either.
         self._incomplete = False
         self._in_head = False
@@ -105,9 +116,11 @@ class HttpConnection(HttpToolsProtocol):
     # --- what the parser finds ------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """See httptools."""
-        super().on_message_begin()
-        self.scope[WAITING_TASKS] = self._waiting_tasks  # type: ignore[literal-required]
+        """See httptools. The scope is made when it is known to be needed."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._said_nothing = self._reads_call = False
         self._incomplete = self._in_head = True
         self._later_bytes = self._chunks = 0
 
@@ -119,12 +132,49 @@ class HttpConnection(HttpToolsProtocol):
                 raise _RefusalError(HTTPStatus.METHOD_NOT_ALLOWED, "Method Not Allowed")
             return
         self._in_head = False
+        if self._take_fast_lane():
+            return
         current = self.cycle
+        self._make_scope()
         super().on_headers_complete()
+        self._keep_alive_as_asked()
         if self.pipeline:
             self._earlier_cycles.append(current)
         else:
             self._earlier_cycles.clear()
+
+    def _take_fast_lane(self) -> bool:
+        """Whether the fast lane takes the request whose headers are complete."""
+        if self._lane is None or self.flow.write_paused or self._last_words is not None:
+            return False
+        if self.cycle is not None and not self.cycle.response_complete:
+            return False
+        parser = self.parser
+        if parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
+            return False
+        call = self._lane.take(self.url, self.headers, self)
+        if call is None:
+            return False
+        call.keep_alive = parser.should_keep_alive()
+        # In uvicorn's place: to it the call is a cycle.
+        self.cycle = call  # type: ignore[assignment]
+        self._call = call
+        self._reads_call = True
+        return True
+
+    def _make_scope(self) -> None:
+        """What uvicorn does when a request begins."""
+        url, headers, expect_100_continue = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expect_100_continue
+        self.headers += headers
+        self.scope[WAITING_TASKS] = self._waiting_tasks  # type: ignore[literal-required]
+
+    def _keep_alive_as_asked(self) -> None:
+        """Keep a connection of HTTP/1.0 whose client asks for that; uvicorn would not."""
+        if self.scope["http_version"] == "1.0" and self.parser.should_keep_alive():
+            self.cycle.keep_alive = True
+            self.cycle.default_headers = [*self.cycle.default_headers, (b"connection", b"keep-alive")]
 
     def on_chunk_header(self) -> None:
         """See httptools. Also called for the empty chunk that ends a body."""
@@ -139,14 +189,21 @@ class HttpConnection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """See httptools."""
         self._later_bytes -= len(body)
-        super().on_body(body)
+        if not self._reads_call:
+            super().on_body(body)
+        elif self._call is not None:
+            self._call.add_body(body)
 
     def on_message_complete(self) -> None:
         """See httptools."""
         if self.parser.should_upgrade():
             return
-        super().on_message_complete()
         self._incomplete = False
+        if self._reads_call:
+            if self._call is not None:
+                self._call.start()
+            return
+        super().on_message_complete()
         # uvicorn pauses reading when a body is large or another request follows; then it would not see the client
         # leave.
         if len(self.pipeline) < _MAX_PIPELINED:
@@ -158,6 +215,28 @@ class HttpConnection(HttpToolsProtocol):
             self._hang_up(self._last_words)
         else:
             super().on_response_complete()
+
+    def fast_answer(self, call: FastCall, parts: Sequence[bytes | memoryview]) -> None:
+        """See `fast_lane.Connection`."""
+        self._call = None
+        current: object = self.cycle
+        if current is call:
+            # A connection that idles holds nothing of its last request.
+            self.cycle = None  # type: ignore[assignment]
+        if call.disconnected or self.transport.is_closing():
+            return
+        if len(parts) == 1:
+            self.transport.write(parts[0])
+        else:
+            self.transport.writelines(parts)
+        if not call.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def expire(self) -> None:
+        """The server's time to exit is up: the request in the fast lane fails."""
+        if self._call is not None:
+            self._call.expire()
 
     # --- limits ---------------------------------------------------------------------------------------------------
 
@@ -200,8 +279,7 @@ class HttpConnection(HttpToolsProtocol):
     def _check_stall(self) -> None:
         """Hang up if the client has let its time pass. One timer serves all requests: it is not set for each."""
         self._stall_timer = None
-        never_said_anything = not self.scope
-        if self._last_words is not None or not (self._incomplete or never_said_anything):
+        if self._last_words is not None or not (self._incomplete or self._said_nothing):
             return
         if self.flow.read_paused:
             # It is the server that does not read.
@@ -209,7 +287,7 @@ class HttpConnection(HttpToolsProtocol):
         left_s = self._stalled_since + self._limits.max_stall_s - self.loop.time()
         if left_s > 0:
             self._stall_timer = self.loop.call_later(left_s, self._check_stall)
-        elif never_said_anything:
+        elif self._said_nothing:
             self.transport.close()
         else:
             part = "head" if self._in_head else "body"
@@ -259,6 +337,8 @@ class HttpConnection(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
             self._cancel_waiting()
+            # If it is in the fast lane, it has not begun there: its body is not complete.
+            self._call = None
         return False
 
     def _hang_up(self, last_words: bytes) -> None:
@@ -283,3 +363,6 @@ class HttpConnection(HttpToolsProtocol):
         for cycle in self._earlier_cycles:
             cycle.disconnected = True
         self._cancel_waiting()
+        if self._call is not None:
+            self._call.leave()
+            self._call = None
