@@ -10,7 +10,7 @@ import numpy as np
 from computations import ANSWERED_PARAMETERS, respond, seconds_to_wait
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec
-from mlserver.types import InferenceResponse, Parameters, ResponseOutput
+from mlserver.types import Datatype, InferenceResponse, Parameters, ResponseOutput
 
 # What MLServer itself puts among a request's parameters.
 _SERVER_PARAMETERS = {"content_type", "headers"}
@@ -45,7 +45,7 @@ def _own_parameters(parameters):
 
 
 def _decode(request_input):
-    if request_input.datatype.value != "BYTES":
+    if Datatype(request_input.datatype) is not Datatype.BYTES:
         return NumpyCodec.decode_input(request_input)
     elements = np.empty(len(request_input.data), np.object_)
     elements[:] = list(request_input.data)
