@@ -2,11 +2,11 @@
 uvicorn's own loop.
 """
 
-import asyncio
 import logging
 import socket
 import ssl
 from collections.abc import Callable
+from typing import Any, Protocol
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -31,6 +31,14 @@ def bind(address: str, port: int) -> socket.socket:
     return bound
 
 
+class Connection(Protocol):
+    """A connection that uvicorn serves."""
+
+    def expire(self) -> None:
+        """The time to exit is up: answer what is still under way."""
+        ...
+
+
 class HttpServer:
     """One HTTP/1.1 server for one application."""
 
@@ -38,7 +46,7 @@ class HttpServer:
         self,
         app: ASGIApp,
         bound: socket.socket,
-        protocol: Callable[..., asyncio.Protocol],
+        protocol: Callable[..., Connection],
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """`bound`: from `bind`. `protocol` makes a connection, from the arguments that uvicorn gives. `tls`: for
@@ -81,4 +89,8 @@ class HttpServer:
         self._config.timeout_graceful_shutdown = max(1, round(grace_seconds))
         if self._server.started:
             await self._server.shutdown(sockets=[self._socket])
+            # uvicorn cancels tasks; what is under way without one has to be told.
+            connections: list[Any] = list(self._server.server_state.connections)
+            for connection in connections:
+                connection.expire()
         self._socket.close()

@@ -22,6 +22,7 @@ from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.prepare import RepositoryOptions
 from kserve_v2.rest.app import create_app
+from kserve_v2.rest.fast_lane import FastLane
 from kserve_v2.rest.protocol import HttpConnection
 from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.server import GrpcServer
@@ -88,8 +89,9 @@ class Server:
             files = settings.tls("http")
             tls = server_context(files, ["http/1.1"]) if files else None
             app = create_app(self.service, settings.http_max_input_size)
+            lane = FastLane(self.service, settings.http_max_input_size)
             bound = bind(settings.http_address, settings.http_port)
-            self._http = HttpServer(app, bound, connection, tls)
+            self._http = HttpServer(app, bound, partial(connection, lane=lane), tls)
             scheme = "https" if tls else "http"
             self.urls["REST"] = f"{scheme}://{_reachable(settings.http_address)}:{self._http.port}"
         if settings.allow_grpc:
@@ -192,7 +194,7 @@ def _reachable(address: str) -> str:
 
 
 def run(settings: Settings) -> int:
-    """Serve until a signal comes. Returns the exit status of the process."""
+    """Serve until a signal comes. Returns the exit status of the process. Raises StartupError."""
     keep_freed_memory()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(settings))
@@ -216,11 +218,10 @@ async def _serve(settings: Settings) -> int:
         _leave("stopped while models were loading", 1)
     try:
         starting.result()
-    except StartupError as error:
+    except StartupError:
         stopped.cancel()
-        print(f"error: {error}", file=sys.stderr)
         await server.stop()
-        return 1
+        raise
     print(await server.banner(), flush=True)
     await stopped
     logger.info("stopping: requests under way are finished first, for up to %d s", settings.exit_timeout_secs)
