@@ -54,6 +54,8 @@ def _decode(request_input):
 
 def _encode(name, value):
     if value.dtype != np.object_:
-        return NumpyCodec.encode_output(name, value)
+        output = NumpyCodec.encode_output(name, value)
+        output.shape = list(value.shape)  # the codec makes [n] into [n, 1]
+        return output
     elements = [each.encode() if isinstance(each, str) else each for each in value.ravel()]
     return ResponseOutput(name=name, datatype="BYTES", shape=list(value.shape), data=elements)
