@@ -111,8 +111,12 @@ def _serve(effective: Settings, warnings: Sequence[str]) -> int:
         for warning in warnings:
             _log.warning(warning)
         return server.run(effective)
+    except server.StartupError as error:
+        problem = str(error)
     finally:
         logs.shutdown()
+    # Behind all that was logged: it is what the reader has to know.
+    return _fail(problem, START_UP_FAILURE)
 
 
 def _fail(message: str, status: int) -> int:

@@ -108,7 +108,7 @@ def test_what_is_loaded_at_start(
 def test_a_model_that_fails_at_start_ends_the_server(tmp_path: Path, flags: list[str]) -> None:
     ended = run_to_the_end(tmp_path, *flags)
     assert ended.returncode == 1
-    [line] = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    line = ended.stderr.splitlines()[-1]
     assert line.startswith("error: failed to load broken; ")
     assert "--exit-on-error=false" in line
     assert re.search(r"^\| broken +\| 1 +\| UNAVAILABLE \| .*broken on purpose", ended.stdout, re.MULTILINE)
@@ -127,9 +127,17 @@ def test_a_port_in_use(tmp_path: Path, port: str) -> None:
         number = taken.getsockname()[1]
         ended = run_to_the_end(tmp_path, f"--{port}-port={number}")
     assert ended.returncode == 1
-    [line] = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    line = ended.stderr.splitlines()[-1]
+    assert line.startswith("error: ")
     assert f"127.0.0.1:{number}" in line
     assert "Traceback" not in ended.stderr
+
+
+def test_a_certificate_that_cannot_be_read(tmp_path: Path) -> None:
+    files = (f"--http-server-cert={tmp_path}/server.pem", f"--http-server-key={tmp_path}/server.key")
+    ended = run_to_the_end(tmp_path, "--http-use-ssl", *files)
+    assert ended.returncode == 1
+    assert ended.stderr == f"error: cannot read '{tmp_path}/server.pem': No such file or directory\n"
 
 
 @pytest.mark.parametrize("kind", ["missing", "file"])
