@@ -13,12 +13,12 @@ ANSWERED_PARAMETERS = {"answer_text": "as told", "answer_count": 3, "answer_flag
 
 def respond(behaviour, inputs, version, parameters):
     """The outputs, by name, for the inputs of one request."""
-    return _COMPUTATIONS[behaviour](inputs, version, parameters)
+    return COMPUTATIONS[behaviour](inputs, version, parameters)
 
 
 def stream(behaviour, inputs):
     """The outputs, by name, of each response to one request of a decoupled model."""
-    return _STREAMS[behaviour](inputs)
+    return STREAMS[behaviour](inputs)
 
 
 def seconds_to_wait(inputs):
@@ -96,7 +96,7 @@ def _as_bytes(element):
     return element.encode() if isinstance(element, str) else bytes(element)
 
 
-_COMPUTATIONS = {
+COMPUTATIONS = {
     "ANSWER_PARAMETERS": _identity,
     "IDENTITY": _identity,
     "ADD_SUB": _add_sub,
@@ -109,4 +109,4 @@ _COMPUTATIONS = {
     "WAIT": _wait,
     "UPPER": _upper,
 }
-_STREAMS = {"REPEAT": _repeat, "REPEAT_TEXT": _repeat_text}
+STREAMS = {"REPEAT": _repeat, "REPEAT_TEXT": _repeat_text}
