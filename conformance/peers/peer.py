@@ -78,6 +78,8 @@ def main(peer: Peer) -> None:
     )
     parser.add_argument("--serve", action="store_true", help="only start the server, until interrupted")
     options, suite_arguments = parser.parse_known_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))  # so that the server is stopped
     with (
         tempfile.TemporaryDirectory(prefix=f"conformance-{peer.name}-") as work,
         _place(peer, Path(work)) as place,
