@@ -9,12 +9,11 @@ from typing import Any
 
 from kserve_v2.backend import AnyInstance, ModelConfig, Placement, ThreadBudget
 from kserve_v2.datatypes import BY_CONFIG_ENUM, BYTES
-from kserve_v2.errors import InternalError, ServingError
+from kserve_v2.errors import InternalError, ServingError, describe
 from kserve_v2.messages import InferRequest, Tensors
 
 from .eager_declaration import Declaration
 from .eager_outputs import convert_outputs
-from .error_text import describe
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,7 @@ from importlib.machinery import (
 from pathlib import Path
 from typing import ClassVar
 
-from kserve_v2.errors import InvalidArgumentError
-
-from .error_text import describe
+from kserve_v2.errors import InvalidArgumentError, describe
 
 _serial = itertools.count(1)
 

@@ -10,11 +10,10 @@ import onnxruntime as ort
 
 from kserve_v2.backend import Instance, ModelConfig, ModelSource, Placement
 from kserve_v2.datatypes import BF16, BY_CONFIG_ENUM, BYTES, Array, Datatype
-from kserve_v2.errors import InternalError, InvalidArgumentError, ServingError
+from kserve_v2.errors import InternalError, InvalidArgumentError, ServingError, without_directories
 from kserve_v2.messages import InferRequest, Tensors
 
 from .completion import raise_contradictions
-from .error_text import without_directories
 from .gpus import visible_gpus
 from .onnx_external_data import check_external_data
 from .onnx_metadata import complete_config, read_graph

@@ -11,9 +11,8 @@ from typing import Any
 import onnxruntime as ort
 
 from kserve_v2.backend import ModelConfig, Placement, ThreadBudget
-from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.errors import InvalidArgumentError, without_directories
 
-from .error_text import without_directories
 from .parameters import boolean, integer, parameter_texts
 
 logger = logging.getLogger(__name__)

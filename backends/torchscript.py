@@ -16,10 +16,9 @@ from torch.torch_version import TorchVersion
 
 from kserve_v2.backend import Instance, ModelConfig, ModelSource, Placement, ThreadBudget
 from kserve_v2.datatypes import BYTES, Array
-from kserve_v2.errors import InternalError, InvalidArgumentError
+from kserve_v2.errors import InternalError, InvalidArgumentError, without_directories
 from kserve_v2.messages import InferRequest, Tensors
 
-from .error_text import without_directories
 from .parameters import boolean, integer, parameter_texts
 from .torch_tensors import to_numpy, to_torch
 from .torch_threads import enter_instance_thread, release_gpu_memory, set_inter_op_threads

@@ -4,8 +4,12 @@ A module raises the exception that says what went wrong; only the front ends tur
 this table.
 """
 
+import re
 from enum import Enum
 from typing import ClassVar, NamedTuple
+
+# The directories of an absolute path; those of a URL or a fraction are left alone.
+_DIRECTORIES = re.compile(r"(?<![\w.:/])(?:/[^\s/'\":]+)+/")
 
 
 class Status(NamedTuple):
@@ -100,3 +104,14 @@ class UnavailableError(ServingError):
     """Not now: not ready, draining, queue full, queue time-out, instance lost. Worth another try."""
 
     code = ErrorCode.UNAVAILABLE
+
+
+def without_directories(text: str) -> str:
+    """`text` with every absolute path cut to its last component: clients must not learn where things lie."""
+    return _DIRECTORIES.sub("", text)
+
+
+def describe(error: BaseException) -> str:
+    """Type and text of any exception, fit for clients."""
+    text = error.msg if isinstance(error, SyntaxError) else without_directories(str(error))
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 from weakref import WeakValueDictionary
 
-from kserve_v2.errors import InvalidArgumentError, NotFoundError, ServingError, UnavailableError
+from kserve_v2.errors import InvalidArgumentError, NotFoundError, ServingError, UnavailableError, describe
 from kserve_v2.messages import IndexEntry
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.lifecycle import Event, ModelState, advance
@@ -401,4 +401,4 @@ def reason_text(error: Exception) -> str:
     """Why a load failed, as the index shows it: Triton's `<Code>: <text>`."""
     if isinstance(error, ServingError):
         return f"{error.code.name.replace('_', ' ').capitalize()}: {error.message}"
-    return f"Internal: {type(error).__name__}: {error}"
+    return f"Internal: {describe(error)}"

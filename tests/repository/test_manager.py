@@ -69,7 +69,7 @@ class TextBackend:
         if text == "fail":
             raise InvalidArgumentError("the file says fail")
         if text == "crash":
-            raise ValueError("boom")
+            raise ValueError("boom in /srv/models/m/vocabulary")
         # One for the model, one for its only instance.
         self.open += 2
         return TextModel(self, text)
@@ -171,7 +171,7 @@ def test_the_old_generation_serves_until_the_new_one_is_ready(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("fail", "Invalid argument: the file says fail"), ("crash", "Internal: ValueError: boom")],
+    [("fail", "Invalid argument: the file says fail"), ("crash", "Internal: ValueError: boom in vocabulary")],
 )
 def test_a_failed_reload_keeps_the_old_generation_and_says_why(
     tmp_path: Path, text: str, reason: str
