@@ -28,6 +28,7 @@ from kserve_v2_conformance.models.catalogue import ModelSpec  # noqa: E402
 
 START_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 40
+PEERS = ("kserve-v2", "triton", "mlserver", "kserve")
 POLL_INTERVAL_S = 0.2
 
 
@@ -63,10 +64,14 @@ class Command:
 
 @dataclass(frozen=True)
 class Peer:
-    """A server to compare with. `name`: of the form of its models, of its requirements and of its environment."""
+    """A server to compare with. `name`: of the form of its models, of its requirements and of its environment.
+
+    `installed`: it is there already, and needs no environment of its own.
+    """
 
     name: str
     command: Callable[[Place], Command]
+    installed: bool = False
     prepare: Callable[[Place], None] = lambda place: None
 
 
@@ -84,7 +89,8 @@ def main(peer: Peer) -> None:
         tempfile.TemporaryDirectory(prefix=f"conformance-{peer.name}-") as work,
         _place(peer, Path(work)) as place,
     ):
-        _install(peer, place)
+        if not peer.installed:
+            _install(peer, place)
         with _serving(peer.command(place), place, Path(work) / "server.log") as process:
             rest, grpc = f"http://127.0.0.1:{place.http_port}", f"127.0.0.1:{place.grpc_port}"
             if options.serve:
@@ -95,8 +101,13 @@ def main(peer: Peer) -> None:
 
 def _run_suite(*arguments: str) -> int:
     command = [sys.executable, "-m", "kserve_v2_conformance", "run", *arguments]
-    paths = os.pathsep.join(filter(None, [str(SUITE), os.environ.get("PYTHONPATH")]))
-    return subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, check=False).returncode  # noqa: S603
+    return subprocess.run(command, env=suite_environment(), check=False).returncode  # noqa: S603
+
+
+def suite_environment() -> dict[str, str]:
+    """Variables under which the suite is found where it lies; it need not be installed."""
+    paths = filter(None, [str(SUITE), os.environ.get("PYTHONPATH")])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 @contextmanager

@@ -43,4 +43,4 @@ def command(place: Place) -> Command:
 
 
 if __name__ == "__main__":
-    main(Peer("triton", command, prepare))
+    main(Peer("triton", command, prepare=prepare))
