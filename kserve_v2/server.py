@@ -25,7 +25,7 @@ from kserve_v2.rest.app import create_app
 from kserve_v2.rest.fast_lane import FastLane
 from kserve_v2.rest.protocol import HttpConnection
 from kserve_v2.rpc.options import GrpcOptions
-from kserve_v2.rpc.server import GrpcServer
+from kserve_v2.rpc.server import GrpcServer, grpc_server
 from kserve_v2.settings import Settings
 from kserve_v2.tls import TlsError, server_context
 from kserve_v2.tracing.tracer import Tracer, TracingError
@@ -97,7 +97,7 @@ class Server:
         if settings.allow_grpc:
             if settings.tls("grpc"):
                 raise TlsError("TLS for gRPC is not supported yet")
-            self._grpc = GrpcServer(self.service, _grpc_options(settings))
+            self._grpc = grpc_server(self.service, _grpc_options(settings), settings.grpc_transport)
             port = self._grpc.bind(settings.grpc_address, settings.grpc_port)
             self.urls["gRPC"] = f"{_reachable(settings.grpc_address)}:{port}"
         if settings.allow_metrics:
@@ -184,6 +184,7 @@ def _grpc_options(settings: Settings) -> GrpcOptions:
         max_connection_age_ms=settings.grpc_max_connection_age,
         max_connection_age_grace_ms=settings.grpc_max_connection_age_grace,
         response_compression=settings.grpc_infer_response_compression_level,
+        max_stall_s=settings.http_read_timeout_secs,
     )
 
 

@@ -110,6 +110,12 @@ class Settings:
         "127.0.0.1", options.ADDRESS, GRPC, "Address to listen on; 0.0.0.0 for all of them."
     )
     grpc_port: int = _option(8001, options.PORT, GRPC, "Port to listen on; 0 for any free one.")
+    grpc_transport: str = _option(
+        "asyncio",
+        options.choice(("asyncio", "grpcio")),
+        GRPC,
+        "asyncio: the server's own. grpcio: the library's, which takes several times the CPU time per call.",
+    )
     grpc_keepalive_time: int = _option(
         7_200_000,
         options.whole_number(1),

@@ -29,7 +29,7 @@ LAYERS = (
     "messages | options | triton_options | log_settings",
     "tracing",
     "datatypes | limits | tls",
-    "errors | _generated | allocator",
+    "errors | _generated | allocator | http2",
 )
 
 # These are further restricted, to the importers named here.
@@ -42,6 +42,7 @@ ONLY_IMPORTED_BY = {
     "starlette": {"rest", "http_server", "metrics"},
     "uvicorn": {"rest", "http_server"},
     "grpc": {"rpc"},
+    "hpack": {"http2"},
     "opentelemetry": {"tracing"},
 }
 

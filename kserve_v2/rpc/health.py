@@ -3,13 +3,10 @@ asked for.
 """
 
 from collections.abc import AsyncIterator
-from typing import Any
-
-import grpc
 
 from kserve_v2._generated import health_pb2 as pb
 from kserve_v2.inference import InferenceService
-from kserve_v2.rpc.status import Context, server_streaming, unary
+from kserve_v2.rpc.calls import Context, Rpc, ServerStreaming, Unary
 
 SERVICE_NAME = "grpc.health.v1.Health"
 
@@ -20,14 +17,11 @@ class HealthServicer:
     def __init__(self, service: InferenceService) -> None:
         self._service = service
 
-    def handlers(self) -> "grpc.GenericRpcHandler[Any, Any]":
-        """The service as grpc takes it."""
-        return grpc.method_handlers_generic_handler(
-            SERVICE_NAME,
-            {
-                "Check": unary(self.check, pb.HealthCheckRequest),
-                "Watch": server_streaming(self.watch, pb.HealthCheckRequest),
-            },
+    def rpcs(self) -> tuple[Rpc, ...]:
+        """All of the service."""
+        return (
+            Unary(f"/{SERVICE_NAME}/Check", pb.HealthCheckRequest, self.check),
+            ServerStreaming(f"/{SERVICE_NAME}/Watch", pb.HealthCheckRequest, self.watch),
         )
 
     async def check(self, request: pb.HealthCheckRequest, context: Context) -> pb.HealthCheckResponse:

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from types import ModuleType
 from typing import Any
 
-import grpc
 from google.protobuf.descriptor import FileDescriptor
 
 from kserve_v2._generated import reflection_pb2, reflection_v1_pb2
 from kserve_v2._generated._pool import POOL
-from kserve_v2.rpc.status import Context, streaming
+from kserve_v2.errors import ErrorCode
+from kserve_v2.rpc.calls import Context, Streaming
 
 # The stubs of protobuf leave the pool's methods untyped.
 _POOL: Any = POOL
@@ -22,16 +22,13 @@ SERVICES = {
 }
 
 
-def reflection_handlers(service_names: list[str]) -> "list[grpc.GenericRpcHandler[Any, Any]]":
+def reflection_rpcs(service_names: list[str]) -> tuple[Streaming, ...]:
     """Both reflection services, for a server of `service_names`."""
     names = sorted({*service_names, *SERVICES})
-    return [
-        grpc.method_handlers_generic_handler(
-            service,
-            {"ServerReflectionInfo": streaming(_Reflection(pb, names).info, pb.ServerReflectionRequest)},
-        )
+    return tuple(
+        Streaming(f"/{service}/ServerReflectionInfo", pb.ServerReflectionRequest, _Reflection(pb, names).info)
         for service, pb in SERVICES.items()
-    ]
+    )
 
 
 class _Reflection:
@@ -63,18 +60,18 @@ class _Reflection:
             else:
                 self._fail(
                     response,
-                    grpc.StatusCode.UNIMPLEMENTED,
+                    ErrorCode.UNSUPPORTED,
                     f"{kind} is not supported: there are no extensions",
                 )
                 return
         except KeyError:
-            self._fail(response, grpc.StatusCode.NOT_FOUND, f"not found: {getattr(request, kind)}")
+            self._fail(response, ErrorCode.NOT_FOUND, f"not found: {getattr(request, kind)}")
             return
         response.file_descriptor_response.file_descriptor_proto.extend(_with_dependencies(found))
 
     @staticmethod
-    def _fail(response: Any, code: grpc.StatusCode, message: str) -> None:
-        response.error_response.error_code = code.value[0]
+    def _fail(response: Any, code: ErrorCode, message: str) -> None:
+        response.error_response.error_code = code.value.grpc
         response.error_response.error_message = message
 
 

@@ -1,23 +1,17 @@
-"""The RPCs of `inference.GRPCInferenceService`, as a table from name to handler."""
+"""The RPCs of `inference.GRPCInferenceService`, as a table."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
-
-import grpc
 
 from kserve_v2._generated import grpc_service_pb2 as pb
-from kserve_v2.errors import InvalidArgumentError, ServingError, UnsupportedError
+from kserve_v2.errors import InvalidArgumentError, UnsupportedError
 from kserve_v2.inference import InferenceService
-from kserve_v2.logs import Access, access_log_enabled, log_access
-from kserve_v2.rpc.codec import decode_request, encode_response
+from kserve_v2.rpc.calls import Context, Rpc, Started, Streaming, Unary
+from kserve_v2.rpc.infer import ModelInfer
 from kserve_v2.rpc.settings import SettingsServicer
 from kserve_v2.rpc.shared_memory import SharedMemoryServicer
-from kserve_v2.rpc.status import Context, streaming, unary
 from kserve_v2.rpc.stream import InferStream
-from kserve_v2.rpc.traces import trace_rpc
 from kserve_v2.rpc.views import index_view, model_metadata_view, server_metadata_view, statistics_view
-from kserve_v2.tracing.trace import Trace
 
 SERVICE_NAME = "inference.GRPCInferenceService"
 
@@ -28,26 +22,26 @@ class InferenceServicer:
     def __init__(self, service: InferenceService) -> None:
         self._service = service
 
-    def handlers(self) -> "grpc.GenericRpcHandler[Any, Any]":
-        """The service as grpc takes it. RPCs that are not in the table are UNIMPLEMENTED."""
-        return grpc.method_handlers_generic_handler(
-            SERVICE_NAME,
-            {
-                "ServerLive": unary(self.server_live, pb.ServerLiveRequest),
-                "ServerReady": unary(self.server_ready, pb.ServerReadyRequest),
-                "ModelReady": unary(self.model_ready, pb.ModelReadyRequest),
-                "ServerMetadata": unary(self.server_metadata, pb.ServerMetadataRequest),
-                "ModelMetadata": unary(self.model_metadata, pb.ModelMetadataRequest),
-                "ModelInfer": unary(self.model_infer, pb.ModelInferRequest),
-                "ModelStreamInfer": streaming(self.model_stream_infer, pb.ModelInferRequest),
-                "ModelConfig": unary(self.model_config, pb.ModelConfigRequest),
-                "ModelStatistics": unary(self.model_statistics, pb.ModelStatisticsRequest),
-                "RepositoryIndex": unary(self.repository_index, pb.RepositoryIndexRequest),
-                "RepositoryModelLoad": unary(self.repository_model_load, pb.RepositoryModelLoadRequest),
-                "RepositoryModelUnload": unary(self.repository_model_unload, pb.RepositoryModelUnloadRequest),
-                **SettingsServicer(self._service).handlers(),
-                **SharedMemoryServicer(self._service).handlers(),
-            },
+    def rpcs(self) -> tuple[Rpc, ...]:
+        """All of the service."""
+        path = f"/{SERVICE_NAME}/"
+        return (
+            Started(f"{path}ModelInfer", ModelInfer(self._service).start),
+            Streaming(f"{path}ModelStreamInfer", pb.ModelInferRequest, self.model_stream_infer),
+            Unary(f"{path}ServerLive", pb.ServerLiveRequest, self.server_live),
+            Unary(f"{path}ServerReady", pb.ServerReadyRequest, self.server_ready),
+            Unary(f"{path}ModelReady", pb.ModelReadyRequest, self.model_ready),
+            Unary(f"{path}ServerMetadata", pb.ServerMetadataRequest, self.server_metadata),
+            Unary(f"{path}ModelMetadata", pb.ModelMetadataRequest, self.model_metadata),
+            Unary(f"{path}ModelConfig", pb.ModelConfigRequest, self.model_config),
+            Unary(f"{path}ModelStatistics", pb.ModelStatisticsRequest, self.model_statistics),
+            Unary(f"{path}RepositoryIndex", pb.RepositoryIndexRequest, self.repository_index),
+            Unary(f"{path}RepositoryModelLoad", pb.RepositoryModelLoadRequest, self.repository_model_load),
+            Unary(
+                f"{path}RepositoryModelUnload", pb.RepositoryModelUnloadRequest, self.repository_model_unload
+            ),
+            *SettingsServicer(self._service).rpcs(path),
+            *SharedMemoryServicer(self._service).rpcs(path),
         )
 
     async def server_live(self, request: pb.ServerLiveRequest, context: Context) -> pb.ServerLiveResponse:
@@ -73,38 +67,6 @@ class InferenceServicer:
     ) -> pb.ModelMetadataResponse:
         """Inputs and outputs of a model."""
         return model_metadata_view(self._service.model_metadata(request.name, request.version))
-
-    async def model_infer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
-        """Answer one inference request."""
-        trace = trace_rpc(self._service.tracer, request, context) if self._service.tracer.on else None
-        if not access_log_enabled():
-            return await self._infer(request, None, trace)
-        access = Access("grpc", request.model_name, request.model_version, request.id)
-        try:
-            return await self._infer(request, access, trace)
-        except ServingError as error:
-            access.status = error.code.value.grpc
-            raise
-        finally:
-            log_access(access)
-
-    async def _infer(
-        self, message: pb.ModelInferRequest, access: Access | None, trace: Trace | None
-    ) -> pb.ModelInferResponse:
-        # From here to the scheduler nothing gives way to the loop: the model cannot be unloaded in between.
-        model = self._service.acquire(message.model_name, message.model_version)
-        if model.decoupled:
-            raise UnsupportedError("ModelInfer RPC doesn't support models with decoupled transaction policy")
-        request, forms = decode_request(message, self._service.shared_memory)
-        if trace is not None:
-            model.begin_trace(request, trace)
-        response = await model.infer(request)
-        if access is not None:
-            access.executed(response)
-        answer = encode_response(response, forms, model.labels, batched=model.batched)
-        if trace is not None:
-            trace.stamp("GRPC_SEND_START")
-        return answer
 
     async def model_stream_infer(
         self, requests: AsyncIterator[pb.ModelInferRequest], context: Context

@@ -1,15 +1,12 @@
 """TraceSetting and LogSettings: settings that clients read and change while the server runs."""
 
 from collections.abc import Mapping
-from typing import Any
-
-import grpc
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import InvalidArgumentError, UnsupportedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.log_settings import FORMATS, SWITCHES, LogChanges, LogSettings
-from kserve_v2.rpc.status import Context, unary
+from kserve_v2.rpc.calls import Context, Unary
 from kserve_v2.tracing.settings import read_changes
 
 
@@ -19,12 +16,12 @@ class SettingsServicer:
     def __init__(self, service: InferenceService) -> None:
         self._service = service
 
-    def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
-        """The RPCs by name."""
-        return {
-            "TraceSetting": unary(self.trace_setting, pb.TraceSettingRequest),
-            "LogSettings": unary(self.log_settings, pb.LogSettingsRequest),
-        }
+    def rpcs(self, path: str) -> tuple[Unary, ...]:
+        """The RPCs, below the path of their service."""
+        return (
+            Unary(f"{path}TraceSetting", pb.TraceSettingRequest, self.trace_setting),
+            Unary(f"{path}LogSettings", pb.LogSettingsRequest, self.log_settings),
+        )
 
     async def trace_setting(
         self, request: pb.TraceSettingRequest, context: Context

@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import grpc
-
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
-from kserve_v2.rpc.status import Context, unary
+from kserve_v2.rpc.calls import Context, Unary
 from kserve_v2.shared_memory import RegionPart, SharedMemoryRegions
 
 _REGION = "shared_memory_region"
@@ -23,18 +21,17 @@ class SharedMemoryServicer:
         self._system = service.shared_memory
         self._cuda = service.cuda_shared_memory
 
-    def handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
-        """The RPCs by name."""
-        return {
-            "SystemSharedMemoryStatus": unary(self.system_status, pb.SystemSharedMemoryStatusRequest),
-            "SystemSharedMemoryRegister": unary(self.system_register, pb.SystemSharedMemoryRegisterRequest),
-            "SystemSharedMemoryUnregister": unary(
-                self.system_unregister, pb.SystemSharedMemoryUnregisterRequest
-            ),
-            "CudaSharedMemoryStatus": unary(self.cuda_status, pb.CudaSharedMemoryStatusRequest),
-            "CudaSharedMemoryRegister": unary(self.cuda_register, pb.CudaSharedMemoryRegisterRequest),
-            "CudaSharedMemoryUnregister": unary(self.cuda_unregister, pb.CudaSharedMemoryUnregisterRequest),
-        }
+    def rpcs(self, path: str) -> tuple[Unary, ...]:
+        """The RPCs, below the path of their service."""
+        system, cuda = f"{path}SystemSharedMemory", f"{path}CudaSharedMemory"
+        return (
+            Unary(f"{system}Status", pb.SystemSharedMemoryStatusRequest, self.system_status),
+            Unary(f"{system}Register", pb.SystemSharedMemoryRegisterRequest, self.system_register),
+            Unary(f"{system}Unregister", pb.SystemSharedMemoryUnregisterRequest, self.system_unregister),
+            Unary(f"{cuda}Status", pb.CudaSharedMemoryStatusRequest, self.cuda_status),
+            Unary(f"{cuda}Register", pb.CudaSharedMemoryRegisterRequest, self.cuda_register),
+            Unary(f"{cuda}Unregister", pb.CudaSharedMemoryUnregisterRequest, self.cuda_unregister),
+        )
 
     async def system_status(
         self, request: pb.SystemSharedMemoryStatusRequest, context: Context

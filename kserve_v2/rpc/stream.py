@@ -15,8 +15,9 @@ from kserve_v2.errors import ServingError
 from kserve_v2.inference import InferenceService
 from kserve_v2.messages import InferRequest
 from kserve_v2.repository.model import LoadedModel
+from kserve_v2.rpc.calls import Context
 from kserve_v2.rpc.codec import EMPTY_FINAL_RESPONSE, OutputForms, decode_request, encode_response
-from kserve_v2.rpc.status import Context, abort, unexpected
+from kserve_v2.rpc.status import unexpected
 from kserve_v2.rpc.traces import begin_trace, text_metadata
 from kserve_v2.tracing.trace import Trace
 
@@ -50,7 +51,6 @@ class InferStream:
 
     def __init__(self, service: InferenceService, context: Context) -> None:
         self._service = service
-        self._context = context
         self._messages: asyncio.Queue[pb.ModelStreamInferResponse | ServingError | None] = asyncio.Queue(
             _MAX_MESSAGES
         )
@@ -66,9 +66,8 @@ class InferStream:
         try:
             while (message := await self._messages.get()) is not None:
                 if isinstance(message, ServingError):
-                    await abort(self._context, message.code, message.message)
-                else:
-                    yield message
+                    raise message
+                yield message
         finally:
             # Whatever is still under way is given up: the client has left, or an error ended the stream.
             reader.cancel()

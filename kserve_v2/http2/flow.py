@@ -1,0 +1,33 @@
+"""Flow control (RFC 9113, section 5.2) of what is received; `output` has that of what is sent."""
+
+from kserve_v2.http2.errors import ErrorCode
+
+
+class ReceiveWindow:
+    """What a client may still send, on the connection or one stream. It is given leave to send more not for each
+    frame, but when half of the window is used up.
+    """
+
+    __slots__ = ("_due", "_left", "_size")
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._left = size
+        self._due = 0
+
+    def __repr__(self) -> str:
+        return f"<ReceiveWindow {self._left} of {self._size}, {self._due} due>"
+
+    def receive(self, size: int) -> ErrorCode | None:
+        """Take `size` bytes off the window; the error of a client that sends more than it may."""
+        self._left -= size
+        return ErrorCode.FLOW_CONTROL_ERROR if self._left < 0 else None
+
+    def consume(self, size: int) -> int:
+        """`size` bytes that were received are done with. Returns what to announce in a WINDOW_UPDATE, mostly 0."""
+        self._due += size
+        if self._due * 2 < self._size:
+            return 0
+        due, self._due = self._due, 0
+        self._left += due
+        return due

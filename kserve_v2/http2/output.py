@@ -1,0 +1,231 @@
+"""What is sent on one connection: frames in the order of sending, and flow control (RFC 9113, section 5.2).
+
+What a stream may not send yet waits in its own queue. Streams that may send, as far as their own windows go, take turns
+frame by frame.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+
+from kserve_v2.http2 import frames
+from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode
+from kserve_v2.http2.stream import TRANSITIONS, Bytes, Event, Queued, State, Stream
+
+_HEADERS = int(frames.Kind.HEADERS)
+_END_HEADERS = frames.END_HEADERS
+_END_BOTH = frames.END_HEADERS | frames.END_STREAM
+_pack = frames.HEAD.pack
+
+# What queues hand out before the socket is asked whether it takes more.
+_TURN_BYTES = 256 * 1024
+
+
+class Output:
+    """The sending half of a connection."""
+
+    def __init__(self, wake: Callable[[], None], closed: Callable[[Stream], None]) -> None:
+        """`wake` is called when there is something to send; `closed` with a stream whose last frame is sent."""
+        self.parts: list[Bytes] = []
+        self.paused = False
+        self.initial_window = frames.DEFAULT_WINDOW_BYTES
+        self.max_frame_bytes = frames.DEFAULT_MAX_FRAME_BYTES
+        self.window = frames.DEFAULT_WINDOW_BYTES
+        self.data_frames = 0
+        self.header_frames = 0
+        self._ready: OrderedDict[int, Stream] = OrderedDict()
+        self._wake = wake
+        self._closed = closed
+
+    def __repr__(self) -> str:
+        state = "paused" if self.paused else "open"
+        return f"<Output {state} window={self.window} parts={len(self.parts)} ready={list(self._ready)}>"
+
+    def take(self) -> list[Bytes]:
+        """All that is to be written now."""
+        parts, self.parts = self.parts, []
+        return parts
+
+    def control(self, frame: bytes) -> None:
+        """Send a frame that flow control does not hold back."""
+        self.parts.append(frame)
+        self._wake()
+
+    # --- streams --------------------------------------------------------------------------------------------------
+
+    def answer(self, stream: Stream, block: bytes, data: bytes, trailers: bytes) -> None:
+        """Headers, body and trailers of an answer at once."""
+        size = len(data)
+        if (
+            stream.state is State.HALF_CLOSED_REMOTE
+            and stream.queue is None
+            and not self.paused
+            and size <= self.max_frame_bytes
+            and size <= self.window
+            and size <= stream.send_window
+        ):
+            # What the three calls below would do, in one step.
+            stream_id = stream.id
+            self.window -= size
+            self.data_frames += 1
+            self.header_frames += 2
+            self.parts += (
+                _pack(len(block) << 8 | _HEADERS, _END_HEADERS, stream_id)
+                + block
+                + _pack(size << 8, 0, stream_id),
+                data,
+                _pack(len(trailers) << 8 | _HEADERS, _END_BOTH, stream_id) + trailers,
+            )
+            stream.state = State.CLOSED
+            self._closed(stream)
+            self._wake()
+            return
+        self.headers(stream, block, ends=False)
+        self.data(stream, data, ends=False)
+        self.headers(stream, trailers, ends=True)
+
+    def headers(self, stream: Stream, block: bytes, ends: bool) -> None:
+        """See `Stream.send_headers`."""
+        if stream.state is State.CLOSED:
+            return
+        if stream.queue is not None:
+            stream.queue.append(Queued(memoryview(b""), ends, block))
+            return
+        self._send_headers(stream, block, ends)
+        self._wake()
+
+    def data(self, stream: Stream, data: Bytes, ends: bool) -> None:
+        """See `Stream.send_data`."""
+        if stream.state is State.CLOSED:
+            return
+        if stream.queue is None:
+            stream.queue = deque()
+        stream.queue.append(Queued(memoryview(data), ends))
+        if len(stream.queue) == 1:
+            self._offer(stream)
+            self.pump()
+        self._wake()
+
+    def forget(self, stream: Stream) -> None:
+        """The stream is over: what it still wanted to send is not sent."""
+        stream.queue = None
+        self._ready.pop(stream.id, None)
+
+    def pump(self) -> None:
+        """Send what the windows allow, up to what the socket should take at once."""
+        left = _TURN_BYTES
+        while self._ready and left > 0 and not self.paused:
+            stream = next(iter(self._ready.values()))
+            queue = stream.queue
+            assert queue  # noqa: S101 - the streams that are ready have something to send
+            entry = queue[0]
+            if entry.block is None and len(entry.data) and self.window <= 0:
+                return
+            self._ready.popitem(last=False)
+            left -= self._send_next(stream, queue)
+            if stream.state is State.CLOSED:
+                continue
+            if queue:
+                self._offer(stream)
+            else:
+                stream.queue = None
+                stream.drained()
+
+    @property
+    def message_frames(self) -> int:
+        """HEADERS and DATA frames that were sent so far."""
+        return self.header_frames + self.data_frames
+
+    @property
+    def more(self) -> bool:
+        """Whether `pump` would send something."""
+        return bool(self._ready) and not self.paused and self.window > 0
+
+    def _offer(self, stream: Stream) -> None:
+        """Let the stream, which has something to send, take its turn if its own window allows that."""
+        if stream.queue and (
+            stream.send_window > 0 or stream.queue[0].block is not None or not stream.queue[0].data
+        ):
+            self._ready[stream.id] = stream
+
+    def _send_next(self, stream: Stream, queue: deque[Queued]) -> int:
+        """Send one frame of the stream; returns how much of flow control it took."""
+        entry = queue[0]
+        if entry.block is not None:
+            queue.popleft()
+            self._send_headers(stream, entry.block, entry.ends)
+            return 0
+        size = min(len(entry.data), self.max_frame_bytes, self.window, stream.send_window)
+        # An empty frame may be sent even if a window is negative.
+        size = max(size, 0)
+        whole = size == len(entry.data)
+        ends = entry.ends and whole
+        advance(stream, Event.SEND_DATA)
+        self.window -= size
+        self.data_frames += 1
+        stream.send_window -= size
+        stream.progress = True
+        self.parts.append(_pack(size << 8, frames.END_STREAM if ends else 0, stream.id))
+        if size:
+            self.parts.append(entry.data[:size])
+        if whole:
+            queue.popleft()
+        else:
+            entry.data = entry.data[size:]
+        if ends:
+            self._end(stream)
+        return size
+
+    def _send_headers(self, stream: Stream, block: bytes, ends: bool) -> None:
+        if len(block) > frames.DEFAULT_MAX_FRAME_BYTES:
+            raise ValueError(f"a header block of {len(block)} bytes does not fit into a frame")
+        advance(stream, Event.SEND_HEADERS)
+        self.header_frames += 1
+        self.parts.append(
+            _pack(len(block) << 8 | _HEADERS, _END_BOTH if ends else _END_HEADERS, stream.id) + block
+        )
+        if ends:
+            self._end(stream)
+
+    def _end(self, stream: Stream) -> None:
+        stream.state = TRANSITIONS[stream.state, Event.SEND_END]
+        if stream.state is State.CLOSED:
+            self._closed(stream)
+
+    # --- what the client allows -----------------------------------------------------------------------------------
+
+    def widen(self, increment: int) -> None:
+        """A WINDOW_UPDATE for the connection. Raises ConnectionFaultError."""
+        self.window += increment
+        if self.window > frames.MAX_WINDOW_BYTES:
+            raise ConnectionFaultError(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window is too large")
+        self.pump()
+
+    def widen_stream(self, stream: Stream, increment: int) -> bool:
+        """A WINDOW_UPDATE for a stream; False if its window is then too large."""
+        stream.send_window += increment
+        if stream.send_window > frames.MAX_WINDOW_BYTES:
+            return False
+        if stream.queue is not None:
+            self._offer(stream)
+            self.pump()
+        return True
+
+    def set_initial_window(self, size: int, streams: Iterable[Stream]) -> None:
+        """The setting has changed: it moves the windows of all streams, below zero too (section 6.9.2). Raises
+        ConnectionFaultError.
+        """
+        change, self.initial_window = size - self.initial_window, size
+        for stream in streams:
+            if not self.widen_stream(stream, change):
+                raise ConnectionFaultError(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is too large")
+            if stream.send_window <= 0:
+                self._ready.pop(stream.id, None)
+                self._offer(stream)
+
+
+def advance(stream: Stream, event: Event) -> None:
+    """Note that we do something with a stream. An event that is not in the table is a defect of ours."""
+    state = TRANSITIONS.get((stream.state, event))
+    if state is None:
+        raise RuntimeError(f"{stream!r} does not allow {event.name}")
+    stream.state = state

@@ -1,0 +1,176 @@
+"""An HTTP/2 connection of a server on asyncio. Everything that a read has led to leaves in one write."""
+
+import asyncio
+from collections.abc import Sequence
+from ssl import SSLObject
+from typing import Generic
+
+from kserve_v2.http2.connection import Connection
+from kserve_v2.http2.errors import ErrorCode
+from kserve_v2.http2.headers import Field, Head
+from kserve_v2.http2.limits import Http2Limits
+from kserve_v2.http2.stream import STALLED_CHECKS, Bytes, Stream
+
+ALPN = "h2"
+"""The protocol's name in TLS."""
+
+# How long a client that is hung up on may go on sending. Closing at once would reset the connection, and the client
+# could lose the GOAWAY that says why.
+_LINGER_SECONDS = 1.0
+
+# Up to this size, parts are copied into one piece; a larger one is written as it is.
+_JOINED_BYTES = 64 * 1024
+
+_WRITE_BUFFER_BYTES = 256 * 1024
+
+
+class Http2Protocol(asyncio.Protocol, Generic[Head]):
+    """One connection: cleartext with prior knowledge, or TLS with ALPN. What requests mean is for subclasses to say."""
+
+    def __init__(self, limits: Http2Limits, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.connection: Connection[Head] = Connection(self, limits, loop.time)
+        self.transport: asyncio.Transport
+        self._limits = limits
+        self._leaving = False
+        self._written_bytes = 0
+        self._check_timer: asyncio.TimerHandle | None = None
+        self._linger_timer: asyncio.TimerHandle | None = None
+        # What `_check` has found the last time, and how often it has not changed.
+        self._read_progress: object = None
+        self._read_stalls = 0
+        self._write_progress = 0
+        self._write_stalls = 0
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.connection!r}>"
+
+    # --- for subclasses -------------------------------------------------------------------------------------------
+
+    def read_head(self, fields: Sequence[Field]) -> Head:
+        """See `connection.Owner`."""
+        raise NotImplementedError
+
+    def make_stream(self, stream_id: int, head: Head) -> Stream:
+        """See `connection.Owner`."""
+        raise NotImplementedError
+
+    def ping_received(self) -> None:
+        """See `connection.Owner`."""
+
+    def ping_answered(self, payload: bytes) -> None:
+        """See `connection.Owner`."""
+
+    def stream_closed(self) -> None:
+        """See `connection.Owner`."""
+
+    # --- the connection -------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """See asyncio.Protocol."""
+        self.transport = transport
+        tls: SSLObject | None = transport.get_extra_info("ssl_object")
+        if tls is not None and tls.selected_alpn_protocol() != ALPN:
+            transport.abort()
+            return
+        transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
+        self.connection.greet()
+        self._check_timer = self.loop.call_later(self._limits.max_stall_s / 2, self._check)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        if self._leaving:
+            return
+        self.connection.receive(data)
+        self.flush()
+        if self.connection.failure is not None:
+            self.hang_up()
+
+    def output_waits(self) -> None:
+        """See `connection.Owner`."""
+        self.loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write all that may be written now."""
+        output = self.connection.output
+        while output.parts:
+            self._write(output.take())
+            if output.more:
+                output.pump()
+        self.connection.uncork()
+
+    def _write(self, parts: list[Bytes]) -> None:
+        if self.transport.is_closing():
+            return
+        size = sum(map(len, parts))
+        self._written_bytes += size
+        if size <= _JOINED_BYTES:
+            self.transport.write(b"".join(parts))
+        else:
+            self.transport.writelines(parts)
+        # Bodies wait in their streams: what piles up here are answers to frames that the client need not have sent.
+        if self.transport.get_write_buffer_size() > self._limits.max_unread_bytes:
+            self.transport.abort()
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self.connection.output.paused = True
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self.connection.output.paused = False
+        self.connection.output.pump()
+        self.flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._leaving = True
+        for timer in (self._check_timer, self._linger_timer):
+            if timer is not None:
+                timer.cancel()
+        self.connection.lose_streams()
+
+    def refuse_more(self, code: ErrorCode, debug: bytes) -> None:
+        """Send GOAWAY with an error, and hang up."""
+        self.connection.goaway(code, debug)
+        self.flush()
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close the connection when all is written. Streams that are not over are lost."""
+        if self._leaving or self.transport.is_closing():
+            return
+        self._leaving = True
+        self.connection.lose_streams()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._linger_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+        else:
+            self.transport.close()
+
+    # --- clients that stall ---------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        """Let go of a client, or of its streams, after `max_stall_s` without progress."""
+        self._check_timer = self.loop.call_later(self._limits.max_stall_s / 2, self._check)
+        if self._stalls():
+            self.transport.abort()
+            return
+        for stream in list(self.connection.streams.values()):
+            if not stream.check():
+                stream.reset(ErrorCode.CANCEL)
+                stream.lost()
+
+    def _stalls(self) -> bool:
+        reader = self.connection.reader
+        progress = reader.progress
+        self._read_stalls = (
+            self._read_stalls + 1 if reader.incomplete and progress == self._read_progress else 0
+        )
+        self._read_progress = progress
+        unread = self.transport.get_write_buffer_size()
+        taken = self._written_bytes - unread
+        self._write_stalls = self._write_stalls + 1 if unread and taken == self._write_progress else 0
+        self._write_progress = taken
+        # The first of these checks is the one before the count begins.
+        return max(self._read_stalls, self._write_stalls) >= STALLED_CHECKS - 1

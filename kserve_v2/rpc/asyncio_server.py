@@ -1,0 +1,102 @@
+"""The gRPC server on asyncio."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Sequence
+
+from kserve_v2.http2.limits import Http2Limits
+from kserve_v2.http2.protocol import ALPN
+from kserve_v2.rpc.calls import Rpc
+from kserve_v2.rpc.options import MAX_CONCURRENT_STREAMS, MAX_METADATA_BYTES, GrpcOptions
+from kserve_v2.rpc.transport.connection import GrpcConnection
+from kserve_v2.rpc.transport.head import HeadReader
+
+_BACKLOG = 2048
+
+# How long clients are given to take the status of calls that are given up.
+_LAST_WORDS_SECONDS = 1.0
+
+
+class AsyncioServer:
+    """Serves RPCs. Made, started and stopped on one event loop."""
+
+    def __init__(self, rpcs: Sequence[Rpc], options: GrpcOptions, tls: ssl.SSLContext | None = None) -> None:
+        """`options` hold for every connection. `tls`: None for cleartext; the context's ALPN is set here."""
+        self.options = options
+        self.limits = Http2Limits(
+            max_concurrent_streams=MAX_CONCURRENT_STREAMS,
+            max_header_list_bytes=MAX_METADATA_BYTES,
+            max_stall_s=options.max_stall_s,
+        )
+        by_path = {rpc.path.encode(): rpc for rpc in rpcs}
+        self.heads = HeadReader(by_path, MAX_METADATA_BYTES, options.response_compression)
+        self._tls = tls
+        if tls is not None:
+            tls.set_alpn_protocols([ALPN])
+        self._socket: socket.socket | None = None
+        self._server: asyncio.Server | None = None
+        self._connections: set[GrpcConnection] = set()
+        self._closed = asyncio.Event()
+
+    def bind(self, address: str, port: int) -> int:
+        """Bind before `start`; returns the port, which is chosen for 0. Raises OSError where that is not
+        possible.
+        """
+        bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind((address, port))
+        except OSError as error:
+            bound.close()
+            raise OSError(f"cannot listen on {address}:{port}: {error.strerror}") from error
+        self._socket = bound
+        number: int = bound.getsockname()[1]
+        return number
+
+    async def start(self) -> None:
+        """Accept connections."""
+        loop = asyncio.get_running_loop()
+        assert self._socket is not None  # noqa: S101 - after `bind`
+
+        def connection() -> GrpcConnection:
+            return GrpcConnection(self, loop)
+
+        self._server = await loop.create_server(
+            connection, sock=self._socket, backlog=_BACKLOG, ssl=self._tls
+        )
+
+    def opened(self, connection: GrpcConnection) -> None:
+        """See `transport.connection.Server`."""
+        self._connections.add(connection)
+
+    def closed(self, connection: GrpcConnection) -> None:
+        """See `transport.connection.Server`."""
+        self._connections.discard(connection)
+        self._closed.set()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Refuse new RPCs, give those under way `grace_seconds` to finish, then cancel them."""
+        if self._server is not None:
+            self._server.close()
+        elif self._socket is not None:
+            self._socket.close()
+        for connection in list(self._connections):
+            connection.drain()
+        if not await self._all_closed(grace_seconds):
+            for connection in list(self._connections):
+                connection.cut_off()
+            if not await self._all_closed(_LAST_WORDS_SECONDS):
+                for connection in list(self._connections):
+                    connection.transport.abort()
+
+    async def _all_closed(self, seconds: float) -> bool:
+        """Wait until there are no connections, for so long at most."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self._connections:
+                    await self._closed.wait()
+                    self._closed.clear()
+        except TimeoutError:
+            return False
+        return True

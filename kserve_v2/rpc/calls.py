@@ -1,0 +1,71 @@
+"""RPCs as data: what a server answers, free of any transport. `grpcio` and `transport` are two that serve them."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from google.protobuf.message import Message
+
+from kserve_v2.errors import ServingError
+
+Metadata = Sequence[tuple[str, str | bytes]]
+
+
+class Context(Protocol):
+    """What an RPC may ask about its call."""
+
+    @property
+    def metadata(self) -> Metadata:
+        """The metadata that the client has sent."""
+        ...
+
+    def on_end(self, callback: Callable[[int, str], None]) -> None:
+        """`callback` is called with the status code and its details when the answer is sent, or the client has left."""
+        ...
+
+
+OnAnswer = Callable[[bytes | ServingError], None]
+"""Takes the one outcome of a call: a serialized message, or the error."""
+
+GiveUp = Callable[[], None]
+"""Called when the client has left before its answer was there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """One message each way, without a task: `start` takes the request's bytes and returns. The outcome may come before
+    it returns. Raises ServingError instead of calling back.
+    """
+
+    path: str
+    start: Callable[[bytes, Context, OnAnswer], GiveUp | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """One message each way. `answer` raises ServingError for another status than OK; so do the others."""
+
+    path: str
+    request_type: type[Message]
+    answer: Callable[[Any, Context], Awaitable[Message]]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStreaming:
+    """One message, answered by any number."""
+
+    path: str
+    request_type: type[Message]
+    answer: Callable[[Any, Context], AsyncIterator[Message]]
+
+
+@dataclass(frozen=True, slots=True)
+class Streaming:
+    """Any number of messages each way. A message that cannot be read ends it, once those before it are answered."""
+
+    path: str
+    request_type: type[Message]
+    answer: Callable[[AsyncIterator[Any], Context], AsyncIterator[Message]]
+
+
+Rpc = Started | Unary | ServerStreaming | Streaming

@@ -1,0 +1,268 @@
+"""The gRPC server on grpcio's asyncio transport."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+
+from kserve_v2.errors import InvalidArgumentError, ServingError
+from kserve_v2.rpc.calls import Metadata, Rpc, ServerStreaming, Started, Streaming, Unary
+from kserve_v2.rpc.options import (
+    COMPRESSION_LEVELS,
+    MAX_CONCURRENT_STREAMS,
+    MAX_METADATA_BYTES,
+    GrpcOptions,
+)
+from kserve_v2.rpc.status import StatusCode, parse, status_of
+
+logger = logging.getLogger(__name__)
+
+# Calls that the event loop has not come to yet. Beyond 1000, its default, grpc would cancel new ones at random,
+# whoever's they are. How much may wait is for the models' queues to say.
+_MAX_PENDING_CALLS = 100_000
+
+_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+
+_ServicerContext = grpc.aio.ServicerContext[Any, Any]
+
+
+def channel_arguments(options: GrpcOptions) -> list[tuple[str, int]]:
+    """The arguments for `grpc.aio.server`."""
+    ages = {
+        "grpc.max_connection_age_ms": options.max_connection_age_ms,
+        "grpc.max_connection_age_grace_ms": options.max_connection_age_grace_ms,
+    }
+    return [
+        ("grpc.max_receive_message_length", options.max_request_bytes),
+        ("grpc.max_send_message_length", -1),
+        # Two servers on one port would share its connections in silence; a port in use is an error instead.
+        ("grpc.so_reuseport", 0),
+        ("grpc.server.max_pending_requests", _MAX_PENDING_CALLS),
+        ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING_CALLS),
+        ("grpc.max_concurrent_streams", MAX_CONCURRENT_STREAMS),
+        # The first is what a client is told, the second what it is held to.
+        ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.keepalive_time_ms", options.keepalive_time_ms),
+        ("grpc.keepalive_timeout_ms", options.keepalive_timeout_ms),
+        ("grpc.keepalive_permit_without_calls", int(options.keepalive_permit_without_calls)),
+        ("grpc.http2.max_pings_without_data", options.max_pings_without_data),
+        ("grpc.http2.min_ping_interval_without_data_ms", options.min_recv_ping_interval_without_data_ms),
+        ("grpc.http2.max_ping_strikes", options.max_ping_strikes),
+        ("grpc.default_compression_level", COMPRESSION_LEVELS.index(options.response_compression)),
+        *((name, milliseconds) for name, milliseconds in ages.items() if milliseconds),
+    ]
+
+
+class GrpcioServer:
+    """Serves RPCs.
+
+    A call whose path is not UTF-8 ends the loop in which grpcio (1.85 and older) takes calls, and so the whole
+    server. It is then replaced: calls that are under way are lost, later ones are answered.
+    """
+
+    def __init__(self, rpcs: Sequence[Rpc], options: GrpcOptions) -> None:
+        """`options` hold for every connection."""
+        self._handlers = _Handlers(rpcs)
+        self._options = options
+        self._server = self._make_server()
+        self._address = ""
+        self._guard: asyncio.Task[None] | None = None
+
+    def _make_server(self) -> grpc.aio.Server:
+        server = grpc.aio.server(options=channel_arguments(self._options))
+        server.add_generic_rpc_handlers((self._handlers,))
+        return server
+
+    def bind(self, address: str, port: int) -> int:
+        """Bind before `start`; returns the port, which is chosen for 0. Raises OSError where that is not
+        possible.
+        """
+        host = f"[{address}]" if ":" in address else address
+        bound = _bind(self._server, f"{host}:{port}")
+        self._address = f"{host}:{bound}"
+        return bound
+
+    async def start(self) -> None:
+        """Accept connections."""
+        before = asyncio.all_tasks()
+        await self._server.start()
+        # Those of grpcio, which keeps them to itself. None of them fails as long as all is well.
+        tasks = asyncio.all_tasks() - before
+        self._guard = asyncio.create_task(self._replace_if_broken(tasks))
+
+    async def _replace_if_broken(self, tasks: set[asyncio.Task[object]]) -> None:
+        finished, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        problems = [task.exception() for task in finished if not task.cancelled()]
+        if not any(problems):
+            return
+        logger.error("grpcio has stopped taking calls: starting again on %s", self._address)
+        await self._server.stop(None)
+        self._server = self._make_server()
+        _bind(self._server, self._address)
+        await self.start()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Refuse new RPCs, give those under way `grace_seconds` to finish, then cancel them."""
+        if self._guard is not None:
+            self._guard.cancel()
+        await self._server.stop(grace_seconds)
+
+
+def _bind(server: grpc.aio.Server, address: str) -> int:
+    """Returns the port. Raises OSError."""
+    try:
+        bound = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {address}") from error
+    if not bound:
+        raise OSError(f"cannot listen on {address}")
+    return bound
+
+
+class _Handlers(grpc.GenericRpcHandler[Any, Any]):
+    """The RPCs as grpcio wants them. Those that are not there are UNIMPLEMENTED."""
+
+    def __init__(self, rpcs: Sequence[Rpc]) -> None:
+        self._by_path = {rpc.path: _handler(rpc) for rpc in rpcs}
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        """See grpc."""
+        return self._by_path.get(handler_call_details.method)
+
+
+def _handler(rpc: Rpc) -> "grpc.RpcMethodHandler[Any, Any]":
+    if isinstance(rpc, Started):
+        return grpc.unary_unary_rpc_method_handler(_started(rpc))
+    if isinstance(rpc, Unary):
+        return grpc.unary_unary_rpc_method_handler(_unary(rpc), response_serializer=_serialize)
+    if isinstance(rpc, ServerStreaming):
+        return grpc.unary_stream_rpc_method_handler(_server_streaming(rpc), response_serializer=_serialize)
+    return grpc.stream_stream_rpc_method_handler(_streaming(rpc), response_serializer=_serialize)
+
+
+def _serialize(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+class _Context:
+    """See `calls.Context`."""
+
+    def __init__(self, context: _ServicerContext) -> None:
+        self._context = context
+
+    @property
+    def metadata(self) -> Metadata:
+        return tuple((name, value) for name, value in self._context.invocation_metadata() or ())
+
+    def on_end(self, callback: Callable[[int, str], None]) -> None:
+        context = self._context
+
+        def done(_: object) -> None:
+            if context.cancelled():
+                callback(StatusCode.CANCELLED, "the client left")
+                return
+            code = context.code()
+            number = code.value[0] if isinstance(code, grpc.StatusCode) else code or 0
+            callback(number, context.details() or "")
+
+        # A callback is any callable to grpc, but a class to its stubs.
+        context.add_done_callback(done)  # type: ignore[arg-type]
+
+
+# Errors are not left to grpc, which would tell the client of a class of ours. And `abort`, which raises, is not called
+# inside of `except`: the exception, and with it the request's tensors, would live in a reference cycle until the garbage
+# collector comes by.
+
+
+async def _abort(context: _ServicerContext, error: Exception) -> None:
+    code, details = status_of(error)
+    await context.abort(_CODES[code], details)
+
+
+def _started(rpc: Started) -> Any:
+    async def call(message: bytes, context: _ServicerContext) -> bytes:
+        outcome: asyncio.Future[bytes | ServingError] = asyncio.get_running_loop().create_future()
+
+        def on_answer(answer: bytes | ServingError) -> None:
+            if not outcome.done():
+                outcome.set_result(answer)
+
+        failure: Exception
+        try:
+            give_up = rpc.start(message, _Context(context), on_answer)
+        except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
+            failure = error
+        else:
+            try:
+                answer = await outcome
+            except asyncio.CancelledError:
+                if give_up is not None:
+                    give_up()
+                raise
+            if isinstance(answer, bytes):
+                return answer
+            failure = answer
+        await _abort(context, failure)
+        raise AssertionError("abort raises")
+
+    return call
+
+
+def _unary(rpc: Unary) -> Any:
+    async def call(message: bytes, context: _ServicerContext) -> Message:
+        try:
+            return await rpc.answer(parse(message, rpc.request_type), _Context(context))
+        except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
+            failure = error
+        await _abort(context, failure)
+        raise AssertionError("abort raises")
+
+    return call
+
+
+def _server_streaming(rpc: ServerStreaming) -> Any:
+    async def call(message: bytes, context: _ServicerContext) -> AsyncIterator[Message]:
+        try:
+            async for response in rpc.answer(parse(message, rpc.request_type), _Context(context)):
+                yield response
+        except Exception as error:  # noqa: BLE001 - a defect of ours is one call's failure
+            failure = error
+        else:
+            return
+        await _abort(context, failure)
+
+    return call
+
+
+def _streaming(rpc: Streaming) -> Any:
+    async def call(messages: AsyncIterator[bytes], context: _ServicerContext) -> AsyncIterator[Message]:
+        unreadable: list[InvalidArgumentError] = []
+
+        async def requests() -> AsyncIterator[Any]:
+            async for message in messages:
+                try:
+                    request = parse(message, rpc.request_type)
+                except InvalidArgumentError as error:
+                    unreadable.append(error)
+                    return
+                yield request
+
+        failure: Exception
+        try:
+            async for response in rpc.answer(requests(), _Context(context)):
+                yield response
+        except Exception as error:  # noqa: BLE001 - a defect of ours is one call's failure
+            failure = error
+        else:
+            if not unreadable:
+                return
+            failure = unreadable[0]
+        await _abort(context, failure)
+
+    return call

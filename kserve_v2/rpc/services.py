@@ -1,0 +1,14 @@
+"""All RPCs of a server."""
+
+from kserve_v2.inference import InferenceService
+from kserve_v2.rpc import health, reflection, servicer
+from kserve_v2.rpc.calls import Rpc
+
+
+def all_rpcs(service: InferenceService) -> tuple[Rpc, ...]:
+    """Inference, health and reflection."""
+    return (
+        *servicer.InferenceServicer(service).rpcs(),
+        *health.HealthServicer(service).rpcs(),
+        *reflection.reflection_rpcs([servicer.SERVICE_NAME, health.SERVICE_NAME]),
+    )

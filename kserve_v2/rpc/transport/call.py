@@ -1,0 +1,271 @@
+"""One call: the messages of its stream, its deadline, its status."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from kserve_v2.errors import (
+    InvalidArgumentError,
+    RequestCancelledError,
+    ResourceExhaustedError,
+    ServingError,
+    UnavailableError,
+    UnsupportedError,
+)
+from kserve_v2.http2.errors import ErrorCode
+from kserve_v2.http2.stream import STALLED_CHECKS, Bytes, State, Stream
+from kserve_v2.rpc.calls import Metadata
+from kserve_v2.rpc.status import StatusCode, status_of
+from kserve_v2.rpc.transport.head import RequestHead
+from kserve_v2.rpc.transport.messages import PREFIX, MessageReader, framed, too_large
+from kserve_v2.rpc.transport.metadata import OK_TRAILERS, trailers, trailers_only
+
+if TYPE_CHECKING:
+    from kserve_v2.rpc.transport.connection import GrpcConnection
+
+_DEADLINE_PASSED = "Deadline Exceeded"
+
+# Up to this size, prefix and message are copied into one piece.
+_JOINED_BYTES = 64 * 1024
+
+
+class Call(Stream):
+    """A call of any kind; each kind is a subclass, which says what becomes of the messages."""
+
+    __slots__ = (
+        "_callbacks",
+        "_deadline",
+        "_headers_sent",
+        "_reader",
+        "_receive_progress",
+        "_receive_stalls",
+        "head",
+        "owner",
+    )
+
+    def __init__(self, owner: "GrpcConnection", stream_id: int, head: RequestHead) -> None:
+        super().__init__(owner.connection, stream_id)
+        self.owner = owner
+        self.head = head
+        self._reader: MessageReader | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._callbacks: list[Callable[[int, str], None]] | None = None
+        self._headers_sent = False
+        self._receive_progress = True
+        self._receive_stalls = 0
+
+    # --- what a kind of call overrides ----------------------------------------------------------------------------
+
+    def message_received(self, message: bytes) -> None:
+        """A message of the client. May raise ServingError."""
+        raise NotImplementedError
+
+    def half_closed(self) -> None:
+        """The client has sent its last message. May raise ServingError."""
+        raise NotImplementedError
+
+    def given_up(self) -> None:
+        """Nobody waits for the answer any more: the client has left, or the call has got its status."""
+        raise NotImplementedError
+
+    # --- what a kind of call does ---------------------------------------------------------------------------------
+
+    @property
+    def metadata(self) -> Metadata:
+        """See `Context`."""
+        return self.head.metadata
+
+    def on_end(self, callback: Callable[[int, str], None]) -> None:
+        """See `Context`."""
+        if self._callbacks is None:
+            self._callbacks = []
+        self._callbacks.append(callback)
+
+    def answer(self, message: bytes) -> None:
+        """Send the only message of the answer, and the status OK."""
+        head = self.head
+        if len(message) < _JOINED_BYTES and not head.answer_encoding:
+            body = PREFIX.pack(0, len(message)) + message
+            self.connection.output.answer(self, head.answer_headers, body, OK_TRAILERS)
+        else:
+            self.send_message(message)
+            self.send_headers(OK_TRAILERS, ends=True)
+        self._end(StatusCode.OK, "")
+
+    def send_message(self, message: bytes) -> None:
+        """Send one message of several."""
+        if not self._headers_sent:
+            self._headers_sent = True
+            self.send_headers(self.head.answer_headers)
+        prefix, message = framed(message, self.head.answer_encoding)
+        if len(message) < _JOINED_BYTES:
+            self.send_data(prefix + message)
+        else:
+            self.send_data(prefix)
+            self.send_data(message)
+
+    def finish(self) -> None:
+        """Send the status OK."""
+        if not self._headers_sent:
+            self.send_headers(self.head.answer_headers)
+        self.send_headers(OK_TRAILERS, ends=True)
+        self._end(StatusCode.OK, "")
+
+    def fail(self, error: Exception) -> None:
+        """Send the status of an error."""
+        self.close(*status_of(error))
+
+    def close(self, code: int, details: str) -> None:
+        """Send a status that is not OK. What the client still sends is of no interest."""
+        if self.state is State.CLOSED:
+            return
+        make = trailers if self._headers_sent else trailers_only
+        self._close_with(make(code, details))
+        self._end(code, details)
+
+    def _close_with(self, block: bytes) -> None:
+        self.send_headers(block, ends=True)
+        if self.state is State.HALF_CLOSED_LOCAL:
+            self.reset(ErrorCode.NO_ERROR)
+
+    def start_deadline(self) -> None:
+        """The answer is not there yet: from now on the client's deadline counts."""
+        timeout_s = self.head.timeout_s
+        if timeout_s is not None and self._deadline is None:
+            self._deadline = self.owner.loop.call_later(timeout_s, self._deadline_passed)
+
+    def _deadline_passed(self) -> None:
+        self.given_up()
+        self.connection.output.forget(self)
+        self.close(StatusCode.DEADLINE_EXCEEDED, _DEADLINE_PASSED)
+
+    def _end(self, code: int, details: str) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self._reader is not None:
+            self.owner.buffered_bytes -= self._reader.buffered_bytes
+            self._reader = None
+        if self._callbacks is not None:
+            callbacks, self._callbacks = self._callbacks, None
+            for callback in callbacks:
+                callback(code, details)
+
+    # --- the stream -----------------------------------------------------------------------------------------------
+
+    def opened(self, ended: bool) -> None:
+        """See `Stream`."""
+        if self.head.refusal:
+            self._close_with(self.head.refusal)
+        elif ended:
+            self._half_close()
+
+    def data_received(self, data: Bytes, ended: bool) -> None:
+        """See `Stream`."""
+        size = len(data)
+        self._receive_progress = True
+        if self.state is State.CLOSED:
+            # It has its status.
+            return
+        try:
+            if self._reader is None and size >= PREFIX.size:
+                flag, length = PREFIX.unpack_from(data)
+                if not flag and length == size - PREFIX.size:
+                    # The usual case: one message in one frame.
+                    if length > self.owner.options.max_request_bytes:
+                        raise too_large(length, self.owner.options.max_request_bytes)
+                    self.message_received(bytes(data[PREFIX.size :]))
+                    if ended:
+                        self.half_closed()
+                    else:
+                        self.consumed(size)
+                    return
+            self._read(data)
+        except ServingError as error:
+            self._refuse(error)
+            return
+        self.consumed(size)
+        if ended:
+            self._half_close()
+        else:
+            self.start_deadline()
+
+    def _read(self, data: Bytes) -> None:
+        """Data that is not just one message."""
+        owner = self.owner
+        if self._reader is None:
+            self._reader = MessageReader(owner.options.max_request_bytes, self.head.encoding)
+        before = self._reader.buffered_bytes
+        try:
+            for message in self._reader.feed(data):
+                self.message_received(message)
+        finally:
+            if self._reader is not None:
+                owner.buffered_bytes += self._reader.buffered_bytes - before
+        if owner.buffered_bytes > owner.options.max_buffered_bytes:
+            raise ResourceExhaustedError("this connection has too many unfinished messages")
+
+    def _half_close(self) -> None:
+        try:
+            if self._reader is not None and self._reader.partial:
+                raise InvalidArgumentError("the last message is cut off")
+            self.half_closed()
+        except ServingError as error:
+            self._refuse(error)
+
+    def _refuse(self, error: ServingError) -> None:
+        """The call has broken a rule."""
+        self.given_up()
+        self.fail(error)
+
+    def cut_off(self) -> None:
+        """The server ends, or the connection has had its time."""
+        self.given_up()
+        self.connection.output.forget(self)
+        self.fail(UnavailableError("Server exiting: the request was not finished in time"))
+
+    def lost(self) -> None:
+        """See `Stream`."""
+        self.given_up()
+        self._end(StatusCode.CANCELLED, "the client left")
+
+    def drained(self) -> None:
+        """See `Stream`. Calls with one answer do not wait for this."""
+
+    def check(self) -> bool:
+        """See `Stream`; a message that has begun has to go on, too."""
+        if self._receive_progress or self._reader is None or not self._reader.partial:
+            self._receive_progress = False
+            self._receive_stalls = 0
+        else:
+            self._receive_stalls += 1
+            if self._receive_stalls >= STALLED_CHECKS:
+                self._refuse(RequestCancelledError("the rest of a message did not arrive in time"))
+                return True
+        return super().check()
+
+
+class SingleCall(Call):
+    """A call whose request is one message."""
+
+    __slots__ = ("_message",)
+
+    def __init__(self, owner: "GrpcConnection", stream_id: int, head: RequestHead) -> None:
+        super().__init__(owner, stream_id, head)
+        self._message: bytes | None = None
+
+    def run(self, message: bytes) -> None:
+        """Answer the request. May raise ServingError."""
+        raise NotImplementedError
+
+    def message_received(self, message: bytes) -> None:
+        """See `Call`."""
+        if self._message is not None:
+            raise UnsupportedError("this method takes one message")
+        self._message = message
+
+    def half_closed(self) -> None:
+        """See `Call`."""
+        message = self._message
+        if message is None:
+            raise UnsupportedError("this method takes one message, but none was sent")
+        self.run(message)

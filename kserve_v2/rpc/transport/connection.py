@@ -1,0 +1,133 @@
+"""One connection of a gRPC server: its calls, keepalive, age and end."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import Protocol
+
+from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode
+from kserve_v2.http2.headers import Field
+from kserve_v2.http2.limits import Http2Limits
+from kserve_v2.http2.protocol import Http2Protocol
+from kserve_v2.http2.stream import Stream
+from kserve_v2.rpc.options import GrpcOptions
+from kserve_v2.rpc.transport.call import Call
+from kserve_v2.rpc.transport.head import HeadReader, RequestHead
+from kserve_v2.rpc.transport.keepalive import Keepalive, PingStrikes
+from kserve_v2.rpc.transport.kinds import CALLS
+
+_DRAIN_PING = b"draining"
+
+# How much earlier or later than the maximum age a connection is ended: those that were made at the same time should not
+# all come back at the same time.
+_AGE_JITTER = 0.1
+
+
+class Server(Protocol):
+    """What a connection needs of its server."""
+
+    heads: HeadReader
+    options: GrpcOptions
+    limits: Http2Limits
+
+    def opened(self, connection: "GrpcConnection") -> None:
+        """The connection is there."""
+        ...
+
+    def closed(self, connection: "GrpcConnection") -> None:
+        """The connection is gone."""
+        ...
+
+
+class GrpcConnection(Http2Protocol[RequestHead]):
+    """One connection."""
+
+    def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(server.limits, loop)
+        self.options = server.options
+        # Of all messages that are not complete.
+        self.buffered_bytes = 0
+        self._server = server
+        self._strikes = PingStrikes(server.options, loop.time)
+        self._keepalive = Keepalive(server.options, self)
+        self._draining = False
+        self._age_timer: asyncio.TimerHandle | None = None
+
+    # --- what http2 wants to know ---------------------------------------------------------------------------------
+
+    def read_head(self, fields: Sequence[Field]) -> RequestHead:
+        """See `connection.Owner`."""
+        return self._server.heads.read(fields)
+
+    def make_stream(self, stream_id: int, head: RequestHead) -> Stream:
+        """See `connection.Owner`."""
+        return CALLS[type(head.rpc)](self, stream_id, head)
+
+    def ping_received(self) -> None:
+        """See `connection.Owner`."""
+        connection = self.connection
+        if self._strikes.ping(connection.output.message_frames, idle=not connection.streams):
+            raise ConnectionFaultError(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
+
+    def ping_answered(self, payload: bytes) -> None:
+        """See `connection.Owner`."""
+        if payload == _DRAIN_PING and self._draining:
+            # All that the client has opened before it knew is there.
+            self.connection.goaway()
+            self.stream_closed()
+
+    def stream_closed(self) -> None:
+        """See `connection.Owner`."""
+        if self._draining and not self.connection.streams and self.connection.draining:
+            self.loop.call_soon(self.hang_up)
+
+    # --- the life of the connection -------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """See asyncio.Protocol."""
+        super().connection_made(transport)
+        self._server.opened(self)
+        self._keepalive.start()
+        if self.options.max_connection_age_ms:
+            age_s = (
+                self.options.max_connection_age_ms / 1000 * random.uniform(1 - _AGE_JITTER, 1 + _AGE_JITTER)
+            )
+            self._age_timer = self.loop.call_later(age_s, self._end_of_age)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        self._keepalive.heard = True
+        super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        super().connection_lost(exc)
+        self._server.closed(self)
+        self._keepalive.stop()
+        if self._age_timer is not None:
+            self._age_timer.cancel()
+
+    def _end_of_age(self) -> None:
+        self.drain()
+        grace_ms = self.options.max_connection_age_grace_ms
+        if grace_ms:
+            self._age_timer = self.loop.call_later(grace_ms / 1000, self.cut_off)
+
+    def drain(self) -> None:
+        """Take no new calls, and close the connection when those under way are over. The client is told first, and
+        what it opens until it answers is still served.
+        """
+        if self._draining or self.transport.is_closing():
+            return
+        self._draining = True
+        self.connection.goaway(warning=True)
+        self.connection.ping(_DRAIN_PING)
+
+    def cut_off(self) -> None:
+        """Give up the calls that are still under way, and close the connection."""
+        for stream in list(self.connection.streams.values()):
+            assert isinstance(stream, Call)  # noqa: S101 - made by `make_stream`
+            stream.cut_off()
+        self.connection.goaway()
+        self.flush()
+        self.hang_up()

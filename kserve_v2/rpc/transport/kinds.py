@@ -1,0 +1,237 @@
+"""The kinds of calls: without a task, with a task for one answer, and with a task for a stream of them."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from types import NoneType
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.message import Message
+
+from kserve_v2.errors import InvalidArgumentError, ServingError
+from kserve_v2.rpc.calls import GiveUp, ServerStreaming, Started, Streaming, Unary
+from kserve_v2.rpc.status import parse
+from kserve_v2.rpc.transport.call import Call, SingleCall
+from kserve_v2.rpc.transport.head import RequestHead
+
+if TYPE_CHECKING:
+    from kserve_v2.rpc.transport.connection import GrpcConnection
+
+
+class RefusedCall(Call):
+    """What is no call of an RPC. It has its answer from the start."""
+
+    __slots__ = ()
+
+    def given_up(self) -> None:
+        """See `Call`."""
+
+
+class StartedCall(SingleCall):
+    """A `Started` RPC."""
+
+    __slots__ = ("_answered", "_give_up")
+
+    def __init__(self, owner: "GrpcConnection", stream_id: int, head: RequestHead) -> None:
+        super().__init__(owner, stream_id, head)
+        self._give_up: GiveUp | None = None
+        self._answered = False
+
+    def run(self, message: bytes) -> None:
+        """See `SingleCall`."""
+        rpc = self.head.rpc
+        assert isinstance(rpc, Started)  # noqa: S101 - as `CALLS` has it
+        try:
+            give_up = rpc.start(message, self, self._on_answer)
+        except ServingError as error:
+            self._on_answer(error)
+        except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
+            self.fail(error)
+        else:
+            if not self._answered:
+                self._give_up = give_up
+                self.start_deadline()
+
+    def _on_answer(self, outcome: bytes | ServingError) -> None:
+        self._answered = True
+        self._give_up = None
+        if isinstance(outcome, bytes):
+            self.answer(outcome)
+        else:
+            self.fail(outcome)
+
+    def given_up(self) -> None:
+        """See `Call`."""
+        if self._give_up is not None:
+            give_up, self._give_up = self._give_up, None
+            give_up()
+
+
+class UnaryCall(SingleCall):
+    """A `Unary` RPC."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self, owner: "GrpcConnection", stream_id: int, head: RequestHead) -> None:
+        super().__init__(owner, stream_id, head)
+        self._task: asyncio.Task[None] | None = None
+
+    def run(self, message: bytes) -> None:
+        """See `SingleCall`."""
+        self.start_deadline()
+        self._task = self.owner.loop.create_task(self._answer(message))
+
+    async def _answer(self, message: bytes) -> None:
+        rpc = self.head.rpc
+        assert isinstance(rpc, Unary)  # noqa: S101 - as `CALLS` has it
+        try:
+            answer = await rpc.answer(parse(message, rpc.request_type), self)
+            self.answer(answer.SerializeToString())
+        except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
+            self.fail(error)
+
+    def given_up(self) -> None:
+        """See `Call`."""
+        if self._task is not None:
+            self._task.cancel()
+
+
+class ServerStreamingCall(SingleCall):
+    """A `ServerStreaming` RPC."""
+
+    __slots__ = ("_sender",)
+
+    def __init__(self, owner: "GrpcConnection", stream_id: int, head: RequestHead) -> None:
+        super().__init__(owner, stream_id, head)
+        self._sender = Sender(self)
+
+    def run(self, message: bytes) -> None:
+        """See `SingleCall`."""
+        rpc = self.head.rpc
+        assert isinstance(rpc, ServerStreaming)  # noqa: S101 - as `CALLS` has it
+        self.start_deadline()
+        self._sender.start(rpc.answer(parse(message, rpc.request_type), self))
+
+    def drained(self) -> None:
+        """See `Stream`."""
+        self._sender.drained()
+
+    def given_up(self) -> None:
+        """See `Call`."""
+        self._sender.cancel()
+
+
+class StreamingCall(Call):
+    """A `Streaming` RPC."""
+
+    __slots__ = ("_ended", "_messages", "_sender", "_unread_bytes", "_wake")
+
+    def __init__(self, owner: "GrpcConnection", stream_id: int, head: RequestHead) -> None:
+        super().__init__(owner, stream_id, head)
+        self._messages: deque[bytes] = deque()
+        self._ended = False
+        self._wake = asyncio.Event()
+        self._sender = Sender(self)
+        self._unread_bytes = 0
+
+    def opened(self, ended: bool) -> None:
+        """See `Stream`. The answer does not have to wait for a message."""
+        rpc = self.head.rpc
+        if isinstance(rpc, Streaming):
+            self.start_deadline()
+            self._sender.start(rpc.answer(self._requests(rpc), self))
+        super().opened(ended)
+
+    def message_received(self, message: bytes) -> None:
+        """See `Call`."""
+        self._messages.append(message)
+        self._wake.set()
+
+    def consumed(self, size: int) -> None:
+        """See `Stream`. As long as the RPC does not read its messages, the client may send no more than a window."""
+        self._unread_bytes += size
+        if not self._messages:
+            self._credit()
+
+    def _credit(self) -> None:
+        unread, self._unread_bytes = self._unread_bytes, 0
+        super().consumed(unread)
+
+    def half_closed(self) -> None:
+        """See `Call`."""
+        self._ended = True
+        self._wake.set()
+
+    async def _requests(self, rpc: Streaming) -> AsyncIterator[Any]:
+        while True:
+            while self._messages:
+                message = self._messages.popleft()
+                if not self._messages:
+                    self._credit()
+                try:
+                    request = parse(message, rpc.request_type)
+                except InvalidArgumentError as error:
+                    self._sender.ends_with = error
+                    return
+                yield request
+            if self._ended:
+                return
+            self._wake.clear()
+            await self._wake.wait()
+
+    def drained(self) -> None:
+        """See `Stream`."""
+        self._sender.drained()
+
+    def given_up(self) -> None:
+        """See `Call`."""
+        self._sender.cancel()
+
+
+class Sender:
+    """Sends the messages of an RPC one by one, no faster than the client takes them."""
+
+    def __init__(self, call: Call) -> None:
+        self.ends_with: ServingError | None = None
+        self._call = call
+        self._task: asyncio.Task[None] | None = None
+        self._may_send = asyncio.Event()
+
+    def start(self, answers: AsyncIterator[Message]) -> None:
+        """Begin with what the RPC yields."""
+        self._task = self._call.owner.loop.create_task(self._send_all(answers))
+
+    async def _send_all(self, answers: Any) -> None:
+        call = self._call
+        try:
+            async with aclosing(answers):
+                async for answer in answers:
+                    self._may_send.clear()
+                    call.send_message(answer.SerializeToString())
+                    if call.queued:
+                        await self._may_send.wait()
+            if self.ends_with is not None:
+                call.fail(self.ends_with)
+            else:
+                call.finish()
+        except Exception as error:  # noqa: BLE001 - a defect of ours is one call's failure
+            call.fail(error)
+
+    def drained(self) -> None:
+        """Nothing is left that the client has not taken."""
+        self._may_send.set()
+
+    def cancel(self) -> None:
+        """Nobody waits for more."""
+        if self._task is not None:
+            self._task.cancel()
+
+
+CALLS: dict[type, type[Call]] = {
+    NoneType: RefusedCall,
+    Started: StartedCall,
+    Unary: UnaryCall,
+    ServerStreaming: ServerStreamingCall,
+    Streaming: StreamingCall,
+}

@@ -1,0 +1,123 @@
+"""Length-prefixed messages of gRPC over HTTP/2, and their compression."""
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+from kserve_v2.errors import InvalidArgumentError, ResourceExhaustedError, ServingError, UnsupportedError
+from kserve_v2.http2.stream import Bytes
+
+PREFIX = struct.Struct(">BI")
+"""Whether the message is compressed, and its length."""
+
+# zlib's window bits, which also say what is around the data.
+_WINDOW_BITS = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
+
+ACCEPTED_ENCODINGS = b"identity,deflate,gzip"
+
+
+def choose_encoding(level: str, accepted: bytes) -> bytes:
+    """The encoding of answers for a client that takes the ones in `accepted`, b"" for none.
+
+    `level`: "none", "low", "medium" or "high". gRPC counts its algorithms by how much they compress: gzip, then deflate.
+    """
+    if level == "none":
+        return b""
+    names = {name.strip() for name in accepted.split(b",")}
+    ranking = [name for name in (b"gzip", b"deflate") if name in names]
+    if not ranking:
+        return b""
+    return ranking[{"low": 0, "medium": len(ranking) // 2, "high": -1}[level]]
+
+
+def known_encoding(encoding: bytes) -> bool:
+    """Whether messages with this `grpc-encoding` can be read."""
+    return encoding in (b"", b"identity") or encoding in _WINDOW_BITS
+
+
+def framed(message: bytes, encoding: bytes) -> tuple[bytes, bytes]:
+    """Prefix and message as they are sent: compressed where that makes it smaller."""
+    if encoding:
+        compressor = zlib.compressobj(wbits=_WINDOW_BITS[encoding])
+        smaller = compressor.compress(message) + compressor.flush()
+        if len(smaller) < len(message):
+            return PREFIX.pack(1, len(smaller)), smaller
+    return PREFIX.pack(0, len(message)), message
+
+
+def decompress(data: Bytes, encoding: bytes, max_bytes: int) -> bytes:
+    """A compressed message. Raises ServingError; memory stays within `max_bytes`."""
+    bits = _WINDOW_BITS.get(encoding)
+    if bits is None:
+        raise InvalidArgumentError("a message is said to be compressed, but grpc-encoding does not say how")
+    decompressor = zlib.decompressobj(bits)
+    try:
+        message = decompressor.decompress(data, max_bytes + 1)
+    except zlib.error:
+        raise InvalidArgumentError(f"a message is not compressed with {encoding.decode()}") from None
+    if len(message) > max_bytes:
+        raise too_large(len(message), max_bytes)
+    if not decompressor.eof:
+        raise InvalidArgumentError(f"a message compressed with {encoding.decode()} is cut off")
+    return message
+
+
+def too_large(size: int, max_bytes: int) -> ServingError:
+    """The error for a message over the limit; clients know these words from grpc."""
+    return ResourceExhaustedError(f"Received message larger than max ({size} vs. {max_bytes})")
+
+
+class MessageReader:
+    """Puts the messages of one call together."""
+
+    __slots__ = ("_chunks", "_encoding", "_flag", "_length", "_max_bytes", "buffered_bytes")
+
+    def __init__(self, max_bytes: int, encoding: bytes) -> None:
+        self.buffered_bytes = 0
+        self._max_bytes = max_bytes
+        self._encoding = encoding
+        self._chunks: list[Bytes] = []
+        self._flag = 0
+        # Of the message after its prefix; -1 as long as that is not complete.
+        self._length = -1
+
+    @property
+    def partial(self) -> bool:
+        """Whether a message has begun that is not complete."""
+        return self.buffered_bytes > 0 or self._length >= 0
+
+    def feed(self, data: Bytes) -> Iterator[bytes]:
+        """The messages that are complete with `data`. Raises ServingError."""
+        self._chunks.append(data)
+        self.buffered_bytes += len(data)
+        while True:
+            if self._length < 0:
+                if self.buffered_bytes < PREFIX.size:
+                    return
+                self._read_prefix()
+            if self.buffered_bytes < self._length:
+                return
+            message = self._take(self._length)
+            self._length = -1
+            yield decompress(message, self._encoding, self._max_bytes) if self._flag else message
+
+    def _read_prefix(self) -> None:
+        self._flag, self._length = PREFIX.unpack(self._take(PREFIX.size))
+        if self._flag > 1:
+            raise UnsupportedError(f"a message has the flag {self._flag}")
+        if self._length > self._max_bytes:
+            raise too_large(self._length, self._max_bytes)
+
+    def _take(self, size: int) -> bytes:
+        """Remove bytes from the front."""
+        self.buffered_bytes -= size
+        first = self._chunks[0]
+        if len(first) > size:
+            self._chunks[0] = memoryview(first)[size:]
+            return bytes(first[:size])
+        if not self.buffered_bytes:
+            taken, self._chunks = b"".join(self._chunks), []
+            return taken
+        whole = memoryview(b"".join(self._chunks))
+        self._chunks = [whole[size:]]
+        return bytes(whole[:size])
