@@ -78,7 +78,9 @@ class EagerModel:
     """One imported handler file, and its objects if they are shared."""
 
     def __init__(self, source: ModelSource, config: ModelConfig) -> None:
-        """Import the handler file. Raises InvalidArgumentError where its code or its declaration is wrong."""
+        """Import the handler file. Raises InvalidArgumentError where its declaration is wrong, InternalError where
+        its code fails.
+        """
         self._source = source
         self._config = config
         self._shared: dict[str, Handler] = {}

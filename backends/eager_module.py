@@ -25,7 +25,7 @@ from importlib.machinery import (
 from pathlib import Path
 from typing import ClassVar
 
-from kserve_v2.errors import InvalidArgumentError, describe
+from kserve_v2.errors import InternalError, InvalidArgumentError, describe
 
 _serial = itertools.count(1)
 
@@ -36,7 +36,8 @@ class HandlerModule:
     def __init__(self, path: Path, model: str, version: int) -> None:
         """Import `path`.
 
-        Raises InvalidArgumentError with file name and line where the file is missing or its code fails.
+        Raises InvalidArgumentError where the file is missing, InternalError with file name and line where its
+        code fails.
         """
         if not path.is_file():
             raise InvalidArgumentError(f"model '{model}': version {version} has no file {path.name}")
@@ -54,10 +55,10 @@ class HandlerModule:
             self.close()
             raise self.load_error(error) from error
 
-    def load_error(self, error: BaseException) -> InvalidArgumentError:
+    def load_error(self, error: BaseException) -> InternalError:
         """What to report where the handler's own code failed while it was loaded: file, line and
         exception."""
-        return InvalidArgumentError(f"{self._location(error)}: {describe(error)}")
+        return InternalError(f"{self._location(error)}: {describe(error)}")
 
     def close(self) -> None:
         """Forget the modules of this load."""

@@ -203,9 +203,17 @@ def test_json_numbers_beyond_single_precision_become_infinite() -> None:
         ),
         (BYTES, ["a", "b"], "unexpected number of string elements 2"),
         (INT8, [128], "128 is out of range for INT8 [-128, 127] (input 'IN')"),
-        (UINT8, [-1], "-1 is out of range for UINT8 [0, 255] (input 'IN')"),
+        (
+            UINT8,
+            [-1],
+            "attempt to access JSON non-unsigned-integer as unsigned-integer (input 'IN': -1 is out of range for UINT8 [0, 255])",
+        ),
         (UINT8, [256], "256 is out of range for UINT8 [0, 255] (input 'IN')"),
-        (INT64, [2**63], "9223372036854775808 is out of range for INT64"),
+        (
+            INT64,
+            [2**63],
+            "attempt to access JSON non-signed-integer as signed-integer (input 'IN': 9223372036854775808 is out of range for INT64",
+        ),
         (
             FP16,
             [1.0],

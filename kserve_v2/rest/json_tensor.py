@@ -133,12 +133,21 @@ def _numbers(flat: list[Any], datatype: Datatype, name: str) -> Array:
             raise InvalidArgumentError(
                 f"Unable to parse 'data': Number too big to be stored in double. (input '{name}')"
             ) from None
-        limits = np.iinfo(datatype.dtype)
-        wrong = next(value for value in flat if not limits.min <= value <= limits.max)
-        raise InvalidArgumentError(
-            f"Unable to parse 'data': {wrong} is out of range for {datatype.name} [{limits.min}, {limits.max}] "
-            f"(input '{name}')"
-        ) from None
+        raise _out_of_range(flat, datatype, name) from None
+
+
+def _out_of_range(integers: list[Any], datatype: Datatype, name: str) -> InvalidArgumentError:
+    """Begins with Triton's words for what Triton refuses, too: it wraps around whatever fits into 64 bits."""
+    limits = np.iinfo(datatype.dtype)
+    wrong = next(value for value in integers if not limits.min <= value <= limits.max)
+    reason = f"{wrong} is out of range for {datatype.name} [{limits.min}, {limits.max}]"
+    kind = datatype.dtype.kind
+    widest = np.iinfo(np.uint64 if kind == "u" else np.int64)
+    if widest.min <= wrong <= widest.max:
+        return InvalidArgumentError(f"Unable to parse 'data': {reason} (input '{name}')")
+    return InvalidArgumentError(
+        f"Unable to parse 'data': attempt to access JSON {_JSON_TYPES[kind][1]} (input '{name}': {reason})"
+    )
 
 
 def encode_json_data(array: Array, name: str) -> Any:

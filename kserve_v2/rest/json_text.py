@@ -1,6 +1,7 @@
 """JSON text to Python values: the protocol's dialect, with a limit on its depth."""
 
 import json
+import math
 from typing import Any
 
 import orjson
@@ -45,7 +46,7 @@ def _check_depth(document: Any) -> None:
 
 def _parse_unusual_json(text: bytes) -> Any:
     try:
-        document = json.loads(text, parse_int=_integer)
+        document = json.loads(text, parse_int=_integer, parse_float=_float)
         if b"\\u" in text:
             # An escape can spell half a surrogate pair, which no answer could repeat.
             json.dumps(document, ensure_ascii=False).encode()
@@ -68,6 +69,14 @@ def _integer(text: str) -> int | float:
     """What does not fit into 64 bits is a float, as it is for orjson. Raises OverflowError for what is none either."""
     value = int(text)
     return value if -(2**63) <= value < 2**64 else float(value)
+
+
+def _float(text: str) -> float:
+    """As orjson and Triton, and unlike Python, raises OverflowError for numbers that a double cannot hold."""
+    value = float(text)
+    if math.isinf(value):
+        raise OverflowError(text)
+    return value
 
 
 def _unparsable(reason: str) -> InvalidArgumentError:

@@ -12,7 +12,7 @@ import pytest
 from kserve_v2_backends.eager import EagerBackend
 
 from kserve_v2.backend import AsyncInstance, ModelConfig
-from kserve_v2.errors import InternalError, InvalidArgumentError
+from kserve_v2.errors import InternalError, InvalidArgumentError, ServingError
 
 HALVE = """
 class Model:
@@ -45,9 +45,11 @@ def floats(*values: float) -> dict[str, Any]:
     return {"x": np.array(values, np.float32)}
 
 
-def failure(loader: Any, files: dict[str, str], text: str = "") -> str:
+def failure(
+    loader: Any, files: dict[str, str], text: str = "", kind: type[ServingError] = InvalidArgumentError
+) -> str:
     """What completing and loading a handler that is wrong reports."""
-    with pytest.raises(InvalidArgumentError) as caught:
+    with pytest.raises(kind) as caught:
         loader.serve(EagerBackend(), loader.source(files), text)
     return caught.value.message
 
@@ -165,7 +167,7 @@ class TestImport:
     def test_an_error_in_the_file_is_named_with_its_line(
         self, loader: Any, files: dict[str, str], expected: str
     ) -> None:
-        message = failure(loader, files)
+        message = failure(loader, files, kind=InternalError)
         assert expected in message
         assert "Traceback" not in message
         assert not [name for name in sys.modules if name.startswith("_handler_")]
@@ -174,7 +176,8 @@ class TestImport:
     def test_an_error_while_loading_is_named_with_its_line(self, loader: Any, method: str) -> None:
         code = f"class Model:\n    def {method}:\n        raise OSError('no weights')\n"
         code += "    def __call__(self, inputs): ...\n"
-        assert failure(loader, {"model.py": code}) == "model.py, line 3: OSError: no weights"
+        message = failure(loader, {"model.py": code}, kind=InternalError)
+        assert message == "model.py, line 3: OSError: no weights"
 
     def test_two_models_may_have_helpers_of_one_name(self, loader: Any) -> None:
         code = model_with("return {'y': inputs['x'] * helper.FACTOR}", top="import helper")
@@ -402,7 +405,7 @@ class TestSharing:
             + "    thread_safe = True\n    def load(self, context):\n        raise OSError('no weights')\n"
         )
         before = list(sys.meta_path)
-        assert "no weights" in failure(loader, {"model.py": code})
+        assert "no weights" in failure(loader, {"model.py": code}, kind=InternalError)
         assert sys.meta_path == before
 
 
