@@ -103,10 +103,12 @@ class OnnxInstance:
 
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         """See `Instance.execute`. Only the outputs that the configuration names are computed."""
-        feed: dict[str, Any] = dict(tensors)
-        for name, encode in self._encode.items():
-            if name in feed:
-                feed[name] = encode(feed[name])
+        feed: Mapping[str, Any] = tensors
+        if self._encode:
+            feed = {
+                name: self._encode[name](array) if name in self._encode else array
+                for name, array in tensors.items()
+            }
         outputs = dict(zip(self._outputs, self._run(feed), strict=True))
         for name, decode in self._decode.items():
             outputs[name] = decode(outputs[name])

@@ -4,7 +4,6 @@ Plain integers, written and read on the server's event loop alone, so there is n
 those of Triton's statistics extension; durations are in nanoseconds.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -136,16 +135,19 @@ class ModelStatistics:
         }
 
     def record_success(
-        self, rows: int, enqueued_ns: Sequence[int], times: ExecutionTimes, reason: BatchReason, now_ms: int
+        self,
+        rows: int,
+        requests: int,
+        enqueued_ns: int,
+        times: ExecutionTimes,
+        reason: BatchReason,
+        now_ms: int,
     ) -> None:
-        """Count one execution of `rows` rows whose requests were enqueued at `enqueued_ns`, one entry a
-        request.
+        """Count one execution of `rows` rows. `enqueued_ns`: the sum of the times when its requests were enqueued.
 
         Every request of a batch is charged with the batch's whole compute time, as Triton does; a batch size
         is charged once.
         """
-        requests = len(enqueued_ns)
-        waited_from_ns = sum(enqueued_ns)
         taken_ns, input_end_ns, infer_end_ns, output_end_ns = times
         input_ns = input_end_ns - taken_ns
         infer_ns = infer_end_ns - input_end_ns
@@ -156,8 +158,8 @@ class ModelStatistics:
         self.batch_reasons[reason] += 1
         # What is answered has been queued and computed: one count is all counts.
         self.success_count += requests
-        self.success_ns += requests * output_end_ns - waited_from_ns
-        self.queue_ns += requests * taken_ns - waited_from_ns
+        self.success_ns += requests * output_end_ns - enqueued_ns
+        self.queue_ns += requests * taken_ns - enqueued_ns
         self.compute_input_ns += requests * input_ns
         self.compute_infer_ns += requests * infer_ns
         self.compute_output_ns += requests * output_ns

@@ -12,7 +12,7 @@ import orjson
 
 from kserve_v2.announced_input import AnnouncedInput, datatype_by_name
 from kserve_v2.classification import classify
-from kserve_v2.datatypes import BY_DTYPE, BY_NAME
+from kserve_v2.datatypes import BY_DTYPE
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.limits import check_dimensions
 from kserve_v2.messages import InferRequest, InferResponse
@@ -155,11 +155,10 @@ def _decode_plain_input(item: Any, request: InferRequest) -> bool:
     """Add an input of the most usual form. False for any other, right or wrong."""
     if type(item) is not dict or "parameters" in item:
         return False
-    name, datatype_name = item.get("name"), item.get("datatype")
-    if type(name) is not str or type(datatype_name) is not str or name in request.inputs:
+    name = item.get("name")
+    if type(name) is not str or name in request.inputs:
         return False
-    datatype = BY_NAME.get(datatype_name)
-    array = decode_plain_numbers(item.get("data"), datatype, item.get("shape")) if datatype else None
+    array = decode_plain_numbers(item.get("data"), item.get("datatype"), item.get("shape"))
     if array is None:
         return False
     request.inputs[name] = array

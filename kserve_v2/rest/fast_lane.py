@@ -17,7 +17,7 @@ from kserve_v2.inference import InferenceService
 from kserve_v2.logs import Access, access_log_enabled, log_access
 from kserve_v2.rest.endpoint import WANTED_HEADERS, parse_target
 from kserve_v2.rest.errors import error_response, unexpected
-from kserve_v2.rest.infer import JOIN_BYTES, Asked, decode, encode
+from kserve_v2.rest.infer import JOIN_BYTES, Asked, answer, decode, encode
 from kserve_v2.scheduling.pending import Outcome, Pending
 
 # Requests with one of these are not of the usual form.
@@ -31,6 +31,9 @@ _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _STATUS_LINES = {
     status: f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n".encode() for status in range(200, 600)
 }
+
+_PLAIN_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+_LAST_PLAIN_HEAD = _PLAIN_HEAD.removesuffix(b"\r\n") + b"connection: close\r\n\r\n"
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -155,13 +158,20 @@ class FastCall:
         try:
             if self._access is not None:
                 self._access.executed(outcome)
-            headers, parts = encode(outcome, asked, self.headers.get(b"accept-encoding"))
+            encoded = encode(outcome, asked)
+            if encoded.header_length is None and b"accept-encoding" not in self.headers:
+                self._answer_plain(encoded.parts[0])
+            else:
+                self._answer(200, *answer(encoded, self.headers.get(b"accept-encoding")))
         except ServingError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             self._fail(unexpected(error))
-        else:
-            self._answer(200, headers, parts)
+
+    def _answer_plain(self, body: bytes | memoryview) -> None:
+        """The usual answer: JSON, as it is."""
+        head = _PLAIN_HEAD if self.keep_alive else _LAST_PLAIN_HEAD
+        self._send((head % len(body), body))
 
     def _fail(self, error: ServingError) -> None:
         if self._access is not None:
@@ -170,14 +180,15 @@ class FastCall:
         self._answer(response.status_code, response.raw_headers, (bytes(response.body),))
 
     def _answer(self, status: int, headers: Headers, parts: Sequence[bytes | memoryview]) -> None:
-        head: list[bytes | memoryview] = [_STATUS_LINES[status]]
-        head += [b"%b: %b\r\n" % header for header in headers]
-        head.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
+        lines = [_STATUS_LINES[status], *(b"%b: %b\r\n" % header for header in headers)]
+        lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
+        self._send((b"".join(lines), *parts))
+
+    def _send(self, parts: Sequence[bytes | memoryview]) -> None:
         self._end()
-        if len(parts) == 1 and len(parts[0]) <= JOIN_BYTES:
-            head.append(parts[0])
-            parts = ()
-        self._connection.fast_answer(self, (b"".join(head), *parts))
+        if len(parts) == 2 and len(parts[1]) <= JOIN_BYTES:
+            parts = (b"".join(parts),)
+        self._connection.fast_answer(self, parts)
 
     def _end(self) -> None:
         self.response_started = self.response_complete = True

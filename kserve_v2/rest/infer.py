@@ -9,7 +9,7 @@ from kserve_v2.errors import UnsupportedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.model import LoadedModel
-from kserve_v2.rest.codec import ResponseFormat, decode_request, encode_response
+from kserve_v2.rest.codec import EncodedResponse, ResponseFormat, decode_request, encode_response
 from kserve_v2.rest.compression import choose_encoding, compress, decompress
 from kserve_v2.rest.endpoint import Call
 
@@ -51,8 +51,10 @@ def decode(
     model = service.acquire(model_name, version)
     if model.decoupled:
         raise UnsupportedError("HTTP end point doesn't support models with decoupled transaction policy")
+    if b"content-encoding" in headers:
+        body = decompress(body, headers[b"content-encoding"], max_request_bytes)
     request, response_format = decode_request(
-        decompress(body, headers.get(b"content-encoding", b""), max_request_bytes),
+        body,
         headers.get(b"inference-header-content-length"),
         model.signature,
         version,
@@ -61,10 +63,14 @@ def decode(
     return Asked(model, request, response_format)
 
 
-def encode(response: InferResponse, asked: Asked, accept_encoding: bytes | None) -> Answer:
-    """Encode an answer. Raises as `encode_response`."""
+def encode(response: InferResponse, asked: Asked) -> EncodedResponse:
+    """Encode the body of an answer. Raises as `encode_response`."""
     model = asked.model
-    encoded = encode_response(response, asked.response_format, model.labels, batched=model.batched)
+    return encode_response(response, asked.response_format, model.labels, batched=model.batched)
+
+
+def answer(encoded: EncodedResponse, accept_encoding: bytes | None) -> Answer:
+    """The answer whose body is `encoded`, compressed if the client asks for that."""
     headers = [_JSON]
     if encoded.header_length is not None:
         headers = [_BINARY, (b"inference-header-content-length", b"%d" % encoded.header_length)]
@@ -100,9 +106,9 @@ class Infer:
         response = await asked.model.infer(asked.request)
         if call.access is not None:
             call.access.executed(response)
-        answer = encode(response, asked, call.headers.get(b"accept-encoding"))
+        headers, parts = answer(encode(response, asked), call.headers.get(b"accept-encoding"))
         call.started = True
-        await send({"type": "http.response.start", "status": 200, "headers": answer.headers})
-        last = len(answer.parts) - 1
-        for number, part in enumerate(answer.parts):
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        last = len(parts) - 1
+        for number, part in enumerate(parts):
             await send({"type": "http.response.body", "body": part, "more_body": number < last})

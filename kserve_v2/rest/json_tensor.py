@@ -40,25 +40,31 @@ _JSON_TYPES: dict[str, tuple[set[type], str]] = {
 }
 
 
-# Datatypes whose numbers numpy takes or refuses, but never rounds with a warning.
-_PLAIN = frozenset({BOOL, FP64, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64})
+# Datatypes whose numbers numpy takes or refuses, but never rounds with a warning: their dtypes, and the types that the
+# JSON parser makes of acceptable elements.
+_PLAIN: dict[Any, tuple[np.dtype[Any], frozenset[type]]] = {
+    datatype.name: (datatype.dtype, frozenset(_JSON_TYPES[datatype.dtype.kind][0]))
+    for datatype in (BOOL, FP64, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64)
+}
 
 
-def decode_plain_numbers(data: Any, datatype: Datatype, shape: Any) -> Array | None:
-    """The usual case in one go: a flat list of numbers, as many as a proper shape has.
+def decode_plain_numbers(data: Any, datatype: Any, shape: Any) -> Array | None:
+    """The usual case in one go: a flat list of numbers, as many as a proper shape has. `datatype` is its name.
 
     None for everything else, right or wrong: `decode_json_data` takes a closer look, and finds the words for
     what is wrong.
     """
-    if type(data) is not list or type(shape) is not list or datatype not in _PLAIN:
+    plain = _PLAIN.get(datatype) if type(datatype) is str else None
+    if plain is None or type(data) is not list or type(shape) is not list:
         return None
-    if not set(map(type, data)) <= _JSON_TYPES[datatype.dtype.kind][0]:
+    dtype, types = plain
+    if not types.issuperset(map(type, data)):
         return None
     for size in shape:
         if type(size) is not int or size < 0:
             return None
     try:
-        return np.array(data, datatype.dtype).reshape(shape)
+        return np.array(data, dtype).reshape(shape)
     except (OverflowError, ValueError):
         return None
 
@@ -150,12 +156,19 @@ def _out_of_range(integers: list[Any], datatype: Datatype, name: str) -> Invalid
     )
 
 
+# Arrays that orjson writes by itself.
+_JSON_DTYPES = frozenset(
+    datatype.dtype
+    for datatype in (BOOL, FP32, FP64, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64)
+)
+
+
 def encode_json_data(array: Array, name: str) -> Any:
     """What orjson is given as `data`: the flat array itself, or for BYTES a list of strings.
 
     Raises InvalidArgumentError for what JSON cannot carry.
     """
-    if array.dtype.kind in "biuf" and array.dtype != FP16.dtype:
+    if array.dtype in _JSON_DTYPES:
         return array.reshape(-1)
     datatype = datatype_of(array)
     if datatype is BYTES:

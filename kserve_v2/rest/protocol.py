@@ -69,18 +69,20 @@ class HttpConnection(HttpToolsProtocol):
         self._last_words: bytes | None = None
         self._stalled_since = 0.0
         self._stall_timer: asyncio.TimerHandle | None = None
+        self._idle_since = 0.0
+        self._idle_timer: asyncio.TimerHandle | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
         super().connection_made(transport)
         self._await_more()
+        self._check_idle()
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
         if self._last_words is not None:
             return
-        self._unset_keepalive_if_required()
         self._read_bytes = len(data)
         self._later_bytes += len(data)
         try:
@@ -124,9 +126,17 @@ class HttpConnection(HttpToolsProtocol):
         self._incomplete = self._in_head = True
         self._later_bytes = self._chunks = 0
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """See httptools."""
+        self.headers.append((name.lower(), value))
+
     def on_headers_complete(self) -> None:
         """See httptools."""
-        self._check_head()
+        # In one small read there is no room for too much.
+        if self._later_bytes or self._read_bytes > self._limits.max_head_bytes:
+            self._check_head_size()
+        if len(self.headers) > self._limits.max_headers:
+            raise self._too_many_headers()
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 raise _RefusalError(HTTPStatus.METHOD_NOT_ALLOWED, "Method Not Allowed")
@@ -163,11 +173,12 @@ class HttpConnection(HttpToolsProtocol):
         return True
 
     def _make_scope(self) -> None:
-        """What uvicorn does when a request begins."""
-        url, headers, expect_100_continue = self.url, self.headers, self.expect_100_continue
+        """What uvicorn does when a request begins, and has headers."""
+        url, headers = self.url, self.headers
         super().on_message_begin()
-        self.url, self.expect_100_continue = url, expect_100_continue
-        self.headers += headers
+        self.url = url
+        for name, value in headers:
+            super().on_header(name, value)
         self.scope[WAITING_TASKS] = self._waiting_tasks  # type: ignore[literal-required]
 
     def _keep_alive_as_asked(self) -> None:
@@ -196,14 +207,15 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """See httptools."""
-        if self.parser.should_upgrade():
-            return
-        self._incomplete = False
         if self._reads_call:
+            self._incomplete = False
             if self._call is not None:
                 self._call.start()
             return
+        if self.parser.should_upgrade():
+            return
         super().on_message_complete()
+        self._incomplete = False
         # uvicorn pauses reading when a body is large or another request follows; then it would not see the client
         # leave.
         if len(self.pipeline) < _MAX_PIPELINED:
@@ -211,10 +223,15 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """See uvicorn: the next pipelined request has its turn."""
-        if self._last_words is not None and not self.pipeline:
+        if self.pipeline:
+            super().on_response_complete()
+        elif self._last_words is not None:
             self._hang_up(self._last_words)
         else:
-            super().on_response_complete()
+            self.server_state.total_requests += 1
+            self._idle_since = self.loop.time()
+            if self.flow.read_paused and not self.transport.is_closing():
+                self.flow.resume_reading()
 
     def fast_answer(self, call: FastCall, parts: Sequence[bytes | memoryview]) -> None:
         """See `fast_lane.Connection`."""
@@ -240,19 +257,17 @@ class HttpConnection(HttpToolsProtocol):
 
     # --- limits ---------------------------------------------------------------------------------------------------
 
-    def _check_head(self) -> None:
-        """Refuse a request whose headers, which are complete, are too many or too long."""
-        limits = self._limits
-        if len(self.headers) > limits.max_headers:
-            raise _RefusalError(
-                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-                f"the request has {len(self.headers)} headers; at most {limits.max_headers} are accepted",
-            )
-        # In one small read there is no room for too much.
-        if self._later_bytes or self._read_bytes > limits.max_head_bytes:
-            size = len(self.url) + sum(map(len, chain.from_iterable(self.headers)))
-            if size > limits.max_head_bytes:
-                raise self._head_too_large()
+    def _check_head_size(self) -> None:
+        """Refuse a request whose headers, which are complete, are too long."""
+        size = len(self.url) + sum(map(len, chain.from_iterable(self.headers)))
+        if size > self._limits.max_head_bytes:
+            raise self._head_too_large()
+
+    def _too_many_headers(self) -> _RefusalError:
+        return _RefusalError(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            f"the request has {len(self.headers)} headers; at most {self._limits.max_headers} are accepted",
+        )
 
     def _head_too_large(self) -> _RefusalError:
         return _RefusalError(
@@ -293,6 +308,24 @@ class HttpConnection(HttpToolsProtocol):
             part = "head" if self._in_head else "body"
             message = f"the {part} of the request did not arrive within {self._limits.max_stall_s:g} s"
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, message)
+
+    def _check_idle(self) -> None:
+        """Close a connection that has had no request for the keep-alive time. One timer serves all requests, and not
+        uvicorn's, which is set and cancelled for each.
+        """
+        now = self.loop.time()
+        if not self._is_idle():
+            self._idle_since = now
+        left_s = self._idle_since + self.timeout_keep_alive - now
+        if left_s > 0:
+            self._idle_timer = self.loop.call_later(left_s, self._check_idle)
+        else:
+            self.transport.close()
+
+    def _is_idle(self) -> bool:
+        """Whether neither a request nor an answer is under way."""
+        answering = self.cycle is not None and not self.cycle.response_complete
+        return not (self._said_nothing or self._incomplete or answering)
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol: the client reads more slowly than the answer is made."""
@@ -344,7 +377,6 @@ class HttpConnection(HttpToolsProtocol):
     def _hang_up(self, last_words: bytes) -> None:
         if self.transport.is_closing():
             return
-        self._unset_keepalive_if_required()
         self.transport.write(last_words)
         self.transport.write_eof()
         self.flow.resume_reading()
@@ -357,7 +389,7 @@ class HttpConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         super().connection_lost(exc)
-        for timer in (self._stall_timer, self._linger_timer):
+        for timer in (self._stall_timer, self._idle_timer, self._linger_timer):
             if timer is not None:
                 timer.cancel()
         for cycle in self._earlier_cycles:

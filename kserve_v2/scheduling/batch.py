@@ -54,7 +54,8 @@ class BatchRun:
     @property
     def requests(self) -> list[InferRequest]:
         """The requests of all members, in the order of their rows."""
-        return [pending.request for pending in self.members]
+        members = self.members
+        return [members[0].request] if len(members) == 1 else [pending.request for pending in members]
 
     @property
     def traces(self) -> list[Trace]:
@@ -159,18 +160,23 @@ class StreamRun:
 
 def prepare_inputs(members: Sequence[Pending], signature: ModelSignature) -> dict[str, Array]:
     """The inputs of all members, joined along the batch axis, in the shapes that the backend wants."""
-    inputs = merge([pending.request.inputs for pending in members])
+    if len(members) == 1:
+        inputs = aligned(members[0].request.inputs)
+    else:
+        inputs = concatenate([pending.request.inputs for pending in members])
     return signature.reshape_inputs(inputs) if signature.reshapes_inputs else inputs
 
 
-def merge(requests: Sequence[Tensors]) -> dict[str, Array]:
-    """Join the tensors of several requests along axis 0. All have the same names, datatypes and row shapes.
+def aligned(tensors: Tensors) -> dict[str, Array]:
+    """The tensors of a lone request, without a copy unless their bytes are unaligned.
 
-    A lone request is passed on without a copy, unless its bytes are unaligned, which they are behind a JSON
-    header of odd length: numpy and ONNX Runtime would cope, but not every kernel does.
+    Those behind a JSON header of odd length are: numpy and ONNX Runtime would cope, but not every kernel does.
     """
-    if len(requests) == 1:
-        return {name: array if array.flags.aligned else array.copy() for name, array in requests[0].items()}
+    return {name: array if array.flags.aligned else array.copy() for name, array in tensors.items()}
+
+
+def concatenate(requests: Sequence[Tensors]) -> dict[str, Array]:
+    """Join the tensors of several requests along axis 0. All have the same names, datatypes and row shapes."""
     return {name: np.concatenate([request[name] for request in requests]) for name in requests[0]}
 
 
@@ -179,13 +185,16 @@ def check_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Out
     type or batch size.
     """
     checked: Outputs = {}
+    batched = signature.max_batch_size > 0
     for name, datatype in signature.output_datatypes.items():
         array = outputs.get(name)
         if array is None:
             raise InternalError(
                 f"model '{signature.model_name}' gave no output '{name}', got {sorted(outputs)}"
             )
-        _check_output(name, array, datatype, signature, rows)
+        # Usually nothing is wrong, and the dtype is the very object.
+        if array.dtype is not datatype.dtype or (batched and array.shape[:1] != (rows,)):
+            _check_output(name, array, datatype, signature, rows)
         checked[name] = array
     return checked
 

@@ -108,17 +108,14 @@ class QueueScheduler:
             self._settle_outputs(run)
 
     def _settle_outputs(self, run: BatchRun) -> None:
-        times, rows = run.times, run.rows
+        times, rows, members = run.times, run.rows, run.members
         assert times is not None  # noqa: S101 - for the type checker
-        self.pool.statistics.record_success(
-            rows,
-            [pending.enqueued_ns for pending in run.members],
-            times,
-            run.reason,
-            time.time_ns() // 1_000_000,
-        )
+        requests = len(members)
+        enqueued_ns = members[0].enqueued_ns if requests == 1 else sum([each.enqueued_ns for each in members])
+        now_ms = time.time_ns() // 1_000_000
+        self.pool.statistics.record_success(rows, requests, enqueued_ns, times, run.reason, now_ms)
         execution = Execution(rows, times.taken_ns, times.output_end_ns - times.taken_ns)
-        for pending, outputs in zip(run.members, run.outputs, strict=True):
+        for pending, outputs in zip(members, run.outputs, strict=True):
             # A caller that left while its request was executed has no use for the result.
             if not pending.done:
                 if (trace := pending.request.trace) is not None:
@@ -201,7 +198,7 @@ class StreamScheduler:
         if run.times is not None:
             now_ms = time.time_ns() // 1_000_000
             statistics.record_success(
-                pending.rows, [pending.enqueued_ns], run.times, BatchReason.NOT_BATCHABLE, now_ms
+                pending.rows, 1, pending.enqueued_ns, run.times, BatchReason.NOT_BATCHABLE, now_ms
             )
             if trace is not None:
                 trace_execution(trace, pending, run.times, self._signature)

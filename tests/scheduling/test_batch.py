@@ -7,7 +7,7 @@ from google.protobuf import text_format
 from kserve_v2.backend import ModelConfig
 from kserve_v2.datatypes import Array
 from kserve_v2.errors import InternalError
-from kserve_v2.scheduling.batch import check_outputs, merge, split
+from kserve_v2.scheduling.batch import aligned, check_outputs, concatenate, split
 from kserve_v2.signature import ModelSignature
 
 
@@ -28,20 +28,20 @@ def outputs(rows: int) -> dict[str, Array]:
 
 def test_a_lone_request_is_passed_on_without_a_copy() -> None:
     array = np.arange(4)
-    assert merge([{"x": array}])["x"] is array
+    assert aligned({"x": array})["x"] is array
 
 
 def test_a_lone_unaligned_request_is_copied() -> None:
     unaligned = np.frombuffer(b"\0" + np.arange(4, dtype=np.int32).tobytes(), np.int32, offset=1)
     assert not unaligned.flags.aligned
-    merged = merge([{"x": unaligned}])["x"]
+    merged = aligned({"x": unaligned})["x"]
     assert merged.flags.aligned
     assert merged.tolist() == [0, 1, 2, 3]
 
 
 def test_merge_and_split_are_inverse() -> None:
     parts = [np.full((rows, 3), rows, np.float32) for rows in (1, 4, 2)]
-    merged = merge([{"x": part} for part in parts])
+    merged = concatenate([{"x": part} for part in parts])
     assert merged["x"].shape == (7, 3)
     cut = split(merged, [1, 4, 2])
     assert [part["x"].tolist() for part in cut] == [part.tolist() for part in parts]
