@@ -1,4 +1,4 @@
-"""Generate `kserve_v2/_generated` from `protos/`: message classes and type stubs.
+"""Generate `kserve_v2/_generated` and the conformance suite's own copies from `protos/`: message classes and stubs.
 
     python tools/generate_protos.py            write the files
     python tools/generate_protos.py --check    exit 1 if the committed files are stale
@@ -6,7 +6,7 @@
 The compiler pins its protobuf runtime, so it lives in a virtual environment of its own (`.venv-protos`) that
 this script makes when it is missing. The output of the compiler is changed in three ways:
 
-* messages are registered in `_generated._pool.POOL`, not in protobuf's default pool;
+* messages are registered in the package's `_generated._pool.POOL`, not in protobuf's default pool;
 * the check of the runtime's version is removed: it refuses runtimes that are older than the compiler, or more
   than one major version newer, which all run this code;
 * imports are relative to the package.
@@ -22,7 +22,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
-OUTPUT = ROOT / "kserve_v2" / "_generated"
+# The protos of each package; None stands for all. The suite never imports the server, so it has its own copies.
+OUTPUTS: dict[Path, tuple[str, ...] | None] = {
+    ROOT / "kserve_v2" / "_generated": None,
+    ROOT / "conformance" / "kserve_v2_conformance" / "_generated": ("grpc_service", "model_config"),
+}
 COMPILER_ENVIRONMENT = ROOT / ".venv-protos"
 # A compiler of protobuf 5.27: its output runs under every runtime from 5.26 to 7.x.
 REQUIREMENTS = ("grpcio-tools==1.66.2", "mypy-protobuf==3.6.0", "protobuf==5.29.6")
@@ -95,29 +99,39 @@ def generate() -> dict[str, str]:
     return files
 
 
-def stale_files(files: dict[str, str]) -> list[str]:
-    """Return the names of committed files that differ from `files`, are missing, or lost their source."""
-    committed = {path.name: path.read_text() for path in OUTPUT.glob("*_pb2.py*")}
-    return sorted(name for name in files.keys() | committed.keys() if files.get(name) != committed.get(name))
+def selected(files: dict[str, str], stems: tuple[str, ...] | None) -> dict[str, str]:
+    """The files of one package."""
+    return {name: text for name, text in files.items() if stems is None or name.split("_pb2")[0] in stems}
 
 
-def write(files: dict[str, str]) -> None:
-    """Replace the generated files on disk."""
-    for path in OUTPUT.glob("*_pb2.py*"):
+def stale_files(output: Path, files: dict[str, str]) -> list[str]:
+    """Return the committed files of `output` that differ from `files`, are missing, or lost their source."""
+    committed = {path.name: path.read_text() for path in output.glob("*_pb2.py*")}
+    names = sorted(name for name in files.keys() | committed.keys() if files.get(name) != committed.get(name))
+    return [str((output / name).relative_to(ROOT)) for name in names]
+
+
+def write(output: Path, files: dict[str, str]) -> None:
+    """Replace the generated files of `output`."""
+    for path in output.glob("*_pb2.py*"):
         path.unlink()
     for name, content in files.items():
-        (OUTPUT / name).write_text(content)
+        (output / name).write_text(content)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Generate kserve_v2/_generated from protos/.")
+    parser = argparse.ArgumentParser(
+        description="Generate the message classes of both packages from protos/."
+    )
     parser.add_argument("--check", action="store_true", help="exit 1 if the committed files are stale")
     check = parser.parse_args().check
     files = generate()
+    packages = {output: selected(files, stems) for output, stems in OUTPUTS.items()}
     if not check:
-        write(files)
+        for output, content in packages.items():
+            write(output, content)
         return 0
-    stale = stale_files(files)
+    stale = [name for output, content in packages.items() for name in stale_files(output, content)]
     if stale:
         names = ", ".join(stale)
         print(f"stale generated code: {names}; run `python tools/generate_protos.py`", file=sys.stderr)

@@ -1,0 +1,263 @@
+"""The pytest plugin: options, the server under test, and what becomes of each case.
+
+`conformance run` uses it, and so does `pytest --rest URL` on the suite's directory.
+"""
+
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kserve_v2_conformance.findings import Checks, UnreadableAnswer
+from kserve_v2_conformance.known_failures import KnownFailures, KnownFailuresError, read_known_failures
+from kserve_v2_conformance.profile import Profile, ProfileError, read_profile
+from kserve_v2_conformance.report.table import summary
+from kserve_v2_conformance.report.writers import write_report
+from kserve_v2_conformance.requirements import extensions, matches, requirements
+from kserve_v2_conformance.rest import RestClient
+from kserve_v2_conformance.results import CaseResult, Outcome, Results
+from kserve_v2_conformance.rpc import GrpcClient
+from kserve_v2_conformance.target import NotCovered, Target
+
+_CHECKS = pytest.StashKey[Checks]()
+_RESULTS = pytest.StashKey[Results]()
+_KNOWN = pytest.StashKey[KnownFailures]()
+_TARGET = pytest.StashKey[Target]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of `conformance run`."""
+    group = parser.getgroup("conformance", "the server under test")
+    group.addoption("--rest", metavar="URL", help="where the server answers REST, e.g. http://localhost:8000")
+    group.addoption("--grpc", metavar="HOST:PORT", help="where the server answers gRPC")
+    group.addoption("--profile", metavar="FILE", help="which models have the capabilities that cases need")
+    group.addoption("--known-failures", metavar="FILE", help="cases or clauses that fail, each with a reason")
+    group.addoption(
+        "--report", metavar="FILE", action="append", default=[], help="write a .json, .html or .md report"
+    )
+    group.addoption(
+        "--only", metavar="CLAUSE", action="append", default=[], help="run only these clauses or extensions"
+    )
+    group.addoption(
+        "--level", choices=("core", "extensions"), default="extensions", help="core: no extensions"
+    )
+    group.addoption("--server-name", metavar="NAME", help="what reports call the server")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the files of the options, and connect to the server."""
+    config.addinivalue_line(
+        "markers", "clause(*ids): the clauses of the specification that the case is about"
+    )
+    config.stash[_RESULTS] = Results()
+    try:
+        profile = read_profile(config.option.profile) if config.option.profile else Profile()
+        file = config.option.known_failures
+        config.stash[_KNOWN] = read_known_failures(Path(file)) if file else KnownFailures({})
+        _check_selection(config.option.only)
+    except (ProfileError, KnownFailuresError, OSError) as error:
+        raise pytest.UsageError(str(error)) from None
+    if config.option.collectonly:
+        return
+    if not config.option.rest:
+        raise pytest.UsageError("say which server to test: --rest URL")
+    config.stash[_TARGET] = _connect(config, profile)
+
+
+def _connect(config: pytest.Config, profile: Profile) -> Target:
+    rest = RestClient(config.option.rest)
+    grpc = GrpcClient(config.option.grpc) if config.option.grpc else None
+    only = config.option.only
+    asked_for = frozenset(
+        each.extension
+        for each in requirements().values()
+        if each.extension and any(matches(each.id, one) for one in only)
+    )
+    try:
+        rest.get("/v2/health/live")
+    except UnreadableAnswer as error:
+        raise pytest.UsageError(f"the server cannot be reached: {error}") from None
+    target = Target(rest, grpc, profile, asked_for)
+    results = config.stash[_RESULTS]
+    results.server = {
+        "name": config.option.server_name or str(target.metadata.get("name", "")) or config.option.rest,
+        "version": str(target.metadata.get("version", "")),
+        "extensions": list(target.advertised),
+        "rest": config.option.rest,
+        "grpc": config.option.grpc or "",
+    }
+    return target
+
+
+def _check_selection(only: list[str]) -> None:
+    for wanted in only:
+        if not any(matches(clause, wanted) for clause in requirements()):
+            raise pytest.UsageError(
+                f"--only {wanted}: no clause starts so; extensions are {', '.join(extensions())}"
+            )
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close the connections."""
+    if _TARGET in config.stash:
+        config.stash[_TARGET].close()
+
+
+def clauses_of(item: pytest.Item) -> list[str]:
+    """The clauses that a case is about."""
+    return [clause for mark in item.iter_markers("clause") for clause in mark.args]
+
+
+def case_id(item: pytest.Item) -> str:
+    """`infer/fp32-json`, `health/live`: what reports and lists of known failures call a case."""
+    module = item.path.stem.removeprefix("test_")
+    name = getattr(item, "originalname", item.name).removeprefix("test_").replace("_", "-")
+    callspec = getattr(item, "callspec", None)
+    if callspec is None:
+        return f"{module}/{name}"
+    return f"{module}/{callspec.id}" if name == "case" else f"{module}/{name}/{callspec.id}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep what was asked for."""
+    kept: list[pytest.Item] = []
+    dropped: list[pytest.Item] = []
+    for item in items:
+        (kept if _wanted(config, clauses_of(item)) else dropped).append(item)
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
+    config.stash[_RESULTS].selected = bool(config.option.only) or config.option.level == "core"
+
+
+def _wanted(config: pytest.Config, clauses: list[str]) -> bool:
+    only = config.option.only
+    if only and not any(matches(clause, wanted) for clause in clauses for wanted in only):
+        return False
+    return config.option.level == "extensions" or not any(requirements()[each].extension for each in clauses)
+
+
+@pytest.fixture(scope="session")
+def target(request: pytest.FixtureRequest) -> Target:
+    """The server under test."""
+    return request.config.stash[_TARGET]
+
+
+@pytest.fixture
+def check(request: pytest.FixtureRequest, target: Target) -> Iterator[Checks]:
+    """Collects what the case finds out."""
+    checks = request.node.stash[_CHECKS]
+    target.rest.checks = checks
+    if target.has_grpc:
+        target.grpc.checks = checks
+    yield checks
+    target.rest.checks = Checks()
+    if target.has_grpc:
+        target.grpc.checks = Checks()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what the server does not claim to have."""
+    item.stash[_CHECKS] = Checks()
+    target = item.config.stash[_TARGET]
+    try:
+        for extension in {requirements()[clause].extension for clause in clauses_of(item)}:
+            target.require_extension(extension)
+        if clauses_of(item) and all(clause.startswith("GRPC-") for clause in clauses_of(item)):
+            _ = target.grpc
+    except NotCovered as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Turn broken clauses into a failure of the case."""
+    checks = pyfuncitem.stash[_CHECKS]
+    try:
+        result = yield
+    except NotCovered as reason:
+        pytest.skip(str(reason))
+    except UnreadableAnswer as error:
+        _blame(pyfuncitem, checks, str(error))
+        result = True
+    broken = [str(finding) for finding in checks.findings if finding.broken]
+    if broken:
+        pytest.fail("\n".join(broken), pytrace=False)
+    return result
+
+
+def _blame(item: pytest.Item, checks: Checks, reason: str) -> None:
+    """An answer that cannot be read breaks the clauses that the case is about."""
+    for clause in clauses_of(item):
+        checks.that(clause, "answer", False, "an answer that can be read", reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep the result of each case; one that is known to fail does not fail the run."""
+    report = yield
+    if (report.when == "setup" and report.passed) or report.when == "teardown":
+        return report
+    result = _result(item, report, call)
+    results = item.config.stash[_RESULTS]
+    reason = item.config.stash[_KNOWN].excuse(result)
+    if result.outcome is Outcome.FAILED and reason:
+        result.outcome, result.reason = Outcome.KNOWN, reason
+        report.outcome, report.wasxfail = "skipped", reason
+    results.cases.append(result)
+    return report
+
+
+def _result(item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> CaseResult:
+    checks = item.stash[_CHECKS]
+    reason = ""
+    if report.skipped:
+        outcome, reason = Outcome.NOT_COVERED, _skip_reason(report)
+    else:
+        outcome = Outcome.PASSED if report.passed else Outcome.FAILED
+        if report.failed and not any(finding.broken for finding in checks.findings):
+            reason = f"the case itself failed: {call.excinfo.exconly() if call.excinfo else ''}"
+            _blame(item, checks, reason)
+    return CaseResult(
+        case_id(item), _about(item), clauses_of(item), outcome, reason, checks.findings, checks.exchanges
+    )
+
+
+def _skip_reason(report: pytest.TestReport) -> str:
+    text: Any = report.longrepr
+    return str(text[2] if isinstance(text, tuple) else text).removeprefix("Skipped: ")
+
+
+def _about(item: pytest.Item) -> str:
+    callspec = getattr(item, "callspec", None)
+    case = callspec.params.get("case") if callspec else None
+    return str(getattr(case, "about", "")) or str(getattr(item, "function", item).__doc__ or "").strip()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Write the reports; a run that found nothing to test, or a stale entry of known failures, fails."""
+    config = session.config
+    if _TARGET not in config.stash:
+        return
+    results = config.stash[_RESULTS]
+    results.finished = time.time()
+    results.stale = config.stash[_KNOWN].stale(results)
+    ran = any(case.outcome is not Outcome.NOT_COVERED for case in results.cases)
+    if exitstatus == pytest.ExitCode.OK and (results.stale or not ran):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    for file in config.option.report:
+        write_report(results, Path(file))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """The table at the end."""
+    if _TARGET in config.stash and config.stash[_RESULTS].cases:
+        terminalreporter.write_line("")
+        for line in summary(config.stash[_RESULTS]):
+            terminalreporter.write_line(line)

@@ -1,0 +1,92 @@
+"""The profile: which models of a server have the capabilities that cases need. Without one, the catalogue's names.
+
+    identity.FP32 = "my_identity"
+    add_sub = "simple"
+    extensions = ["generate"]
+
+A model that gives its input back is an `identity` of its datatype; other capabilities are called as the models of the
+catalogue. `extensions` are those that the server has without advertising them, `without` those that are not to be run.
+"""
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kserve_v2_conformance.datatypes import DATATYPES
+from kserve_v2_conformance.models.catalogue import BY_NAME
+from kserve_v2_conformance.requirements import extensions
+
+SHIPPED = Path(__file__).parent / "profiles"
+
+
+class ProfileError(ValueError):
+    """A profile that cannot be used; the text says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """`models`: names by capability."""
+
+    models: dict[str, str] = field(default_factory=dict)
+    extensions: frozenset[str] = frozenset()
+    without: frozenset[str] = frozenset()
+
+    def model_name(self, capability: str) -> str:
+        """The name to ask the server for."""
+        return self.models.get(capability) or default_name(capability)
+
+
+def default_name(capability: str) -> str:
+    """The catalogue's name: `identity_fp32` for `identity.FP32`, otherwise the capability's own."""
+    return capability.replace(".", "_").lower()
+
+
+def read_profile(file: str) -> Profile:
+    """Read a profile from a file, or a shipped one by its name. Raises ProfileError."""
+    path = Path(file)
+    if not path.is_file():
+        path = SHIPPED / f"{file}.toml"
+    if not path.is_file():
+        shipped = ", ".join(sorted(each.stem for each in SHIPPED.glob("*.toml")))
+        raise ProfileError(f"no profile {file}: it is neither a file nor one of {shipped}")
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ProfileError(f"{path}: {error}") from None
+    return parse_profile(document, str(path))
+
+
+def parse_profile(document: dict[str, Any], origin: str) -> Profile:
+    """The profile of a TOML document. Raises ProfileError."""
+    known = frozenset(extensions())
+    chosen = {key: frozenset(document.pop(key, ())) for key in ("extensions", "without")}
+    for key, names in chosen.items():
+        if unknown := names - known:
+            raise ProfileError(
+                f"{origin}: {key}: unknown {', '.join(sorted(unknown))}; there are {', '.join(extensions())}"
+            )
+    return Profile(_models(document, origin), chosen["extensions"], chosen["without"])
+
+
+def _models(document: dict[str, Any], origin: str) -> dict[str, str]:
+    identities = document.pop("identity", {})
+    if not isinstance(identities, dict):
+        raise ProfileError(
+            f'{origin}: identity: write identity.FP32 = "name", with the datatype of the model'
+        )
+    named = {f"identity.{datatype}": name for datatype, name in identities.items()} | document
+    for capability, name in named.items():
+        _check_capability(capability, name, origin)
+    return named
+
+
+def _check_capability(capability: str, name: object, origin: str) -> None:
+    kind, _, datatype = capability.partition(".")
+    known = datatype in DATATYPES if kind == "identity" else capability in BY_NAME
+    if not known:
+        raise ProfileError(
+            f"{origin}: {capability}: no such capability; they are identity.<datatype>, {', '.join(BY_NAME)}"
+        )
+    if not isinstance(name, str):
+        raise ProfileError(f"{origin}: {capability}: expected the name of a model, got {name!r}")

@@ -1,0 +1,3 @@
+"""The suite is pytest with one plugin."""
+
+pytest_plugins = ["kserve_v2_conformance.plugin"]

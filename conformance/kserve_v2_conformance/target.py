@@ -1,0 +1,190 @@
+"""The server under test: how it is reached, what it advertises, and which of its models have which capability."""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from kserve_v2_conformance._generated import grpc_service_pb2 as pb
+from kserve_v2_conformance.datatypes import DATATYPES
+from kserve_v2_conformance.findings import UnreadableAnswer
+from kserve_v2_conformance.models.catalogue import BY_NAME, Behaviour, ModelSpec, TensorSpec
+from kserve_v2_conformance.profile import Profile, default_name
+from kserve_v2_conformance.rest import RestClient
+from kserve_v2_conformance.rpc import GrpcClient, GrpcError, names_of
+
+# Which identity stands for "any identity": JSON and typed contents can carry all of these.
+_PREFERRED = ("FP32", "FP64", "INT32", "INT64")
+
+
+class NotCovered(Exception):
+    """A case cannot run on this server; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedTensor:
+    """An input or output as requests have it: `shape` has the batch dimension, -1 where sizes vary."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model of the server. `spec`: what the catalogue says about it, None for one that the profile names."""
+
+    name: str
+    behaviour: Behaviour
+    inputs: tuple[ServedTensor, ...]
+    outputs: tuple[ServedTensor, ...]
+    versions: tuple[str, ...]
+    spec: ModelSpec | None
+
+    @property
+    def path(self) -> str:
+        """Its path below the server's URL."""
+        return model_path(self.name)
+
+
+def model_path(name: str, version: str = "") -> str:
+    """The path of a model or of one of its versions."""
+    path = f"/v2/models/{quote(name, safe='')}"
+    return f"{path}/versions/{quote(version, safe='')}" if version else path
+
+
+class Target:
+    """One server. `asked_for`: extensions that are to be run though nobody advertises them."""
+
+    def __init__(
+        self,
+        rest: RestClient,
+        grpc: GrpcClient | None,
+        profile: Profile,
+        asked_for: frozenset[str] = frozenset(),
+    ) -> None:
+        self.rest = rest
+        self._grpc = grpc
+        self.profile = profile
+        self.metadata = self._server_metadata()
+        advertised = self.metadata.get("extensions")
+        self.advertised: list[str] = (
+            [each for each in advertised if isinstance(each, str)] if isinstance(advertised, list) else []
+        )
+        self.extensions = ((names_of(self.advertised) | profile.extensions) - profile.without) | asked_for
+        self._models: dict[str, ServedModel | None] = {}
+
+    @property
+    def grpc(self) -> GrpcClient:
+        """The client for gRPC. Raises NotCovered where no address was given."""
+        if self._grpc is None:
+            raise NotCovered("no gRPC address was given (--grpc)")
+        return self._grpc
+
+    @property
+    def has_grpc(self) -> bool:
+        """Whether a gRPC address was given."""
+        return self._grpc is not None
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.rest.close()
+        if self._grpc is not None:
+            self._grpc.close()
+
+    def require_extension(self, extension: str) -> None:
+        """Raise NotCovered unless the server has the extension."""
+        if extension and extension not in self.extensions:
+            raise NotCovered(f"the server does not advertise {extension}")
+
+    def find(self, capability: str) -> ServedModel | None:
+        """The model with a capability, or None if the server has none. `identity` is one of any datatype."""
+        if capability == "identity":
+            order = (*_PREFERRED, *(name for name in DATATYPES if name not in _PREFERRED))
+            return next((found for each in order if (found := self.find(f"identity.{each}"))), None)
+        if capability not in self._models:
+            self._models[capability] = self._look_up(capability)
+        return self._models[capability]
+
+    def model(self, capability: str) -> ServedModel:
+        """The model with a capability. Raises NotCovered if the server has none."""
+        found = self.find(capability)
+        if found is None:
+            name = self.profile.model_name(capability) if capability != "identity" else "identity_…"
+            raise NotCovered(
+                f"the server has no model {name}; a profile may name another one for {capability}"
+            )
+        return found
+
+    def _server_metadata(self) -> dict[str, Any]:
+        try:
+            return self.rest.get("/v2").object()
+        except UnreadableAnswer:
+            return {}
+
+    def _look_up(self, capability: str) -> ServedModel | None:
+        name = self.profile.model_name(capability)
+        document = self._rest_metadata(name) or self._grpc_metadata(name)
+        if document is None and self.rest.get(f"{model_path(name)}/ready").status != 200:
+            return None
+        spec = None if capability in self.profile.models else BY_NAME[default_name(capability)]
+        inputs, outputs = _tensors(document, "inputs"), _tensors(document, "outputs")
+        if not inputs or not outputs:
+            if spec is None:
+                return None
+            inputs, outputs = _specified(spec, spec.inputs), _specified(spec, spec.outputs)
+        return ServedModel(name, _behaviour(capability), inputs, outputs, _versions(document), spec)
+
+    def _rest_metadata(self, name: str) -> dict[str, Any] | None:
+        answer = self.rest.get(model_path(name))
+        try:
+            return answer.object() if answer.status == 200 else None
+        except UnreadableAnswer:
+            return None
+
+    def _grpc_metadata(self, name: str) -> dict[str, Any] | None:
+        if self._grpc is None:
+            return None
+        answer = self._grpc.call(pb.ModelMetadataRequest(name=name), pb.ModelMetadataResponse)
+        return None if isinstance(answer, GrpcError) else grpc_metadata(answer)
+
+
+def grpc_metadata(message: pb.ModelMetadataResponse) -> dict[str, Any]:
+    """A model's metadata in the form that REST has."""
+
+    def tensor(each: pb.ModelMetadataResponse.TensorMetadata) -> dict[str, Any]:
+        return {"name": each.name, "datatype": each.datatype, "shape": list(each.shape)}
+
+    return {
+        "name": message.name,
+        "versions": list(message.versions),
+        "platform": message.platform,
+        "inputs": [tensor(each) for each in message.inputs],
+        "outputs": [tensor(each) for each in message.outputs],
+    }
+
+
+def _behaviour(capability: str) -> Behaviour:
+    return Behaviour.IDENTITY if capability.startswith("identity.") else BY_NAME[capability].behaviour
+
+
+def _versions(document: dict[str, Any] | None) -> tuple[str, ...]:
+    listed = (document or {}).get("versions")
+    return tuple(each for each in listed if isinstance(each, str)) if isinstance(listed, list) else ()
+
+
+def _tensors(document: dict[str, Any] | None, member: str) -> tuple[ServedTensor, ...]:
+    """The tensors of metadata; none where they are not what they must be."""
+    listed = (document or {}).get(member)
+    try:
+        return tuple(
+            ServedTensor(str(each["name"]), each["datatype"], tuple(int(size) for size in each["shape"]))
+            for each in listed or ()
+            if each["datatype"] in DATATYPES
+        )
+    except (KeyError, TypeError, ValueError):
+        return ()
+
+
+def _specified(spec: ModelSpec, tensors: tuple[TensorSpec, ...]) -> tuple[ServedTensor, ...]:
+    batch = (-1,) if spec.max_batch_size else ()
+    return tuple(ServedTensor(each.name, each.datatype, batch + each.dims) for each in tensors)
