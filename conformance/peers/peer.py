@@ -96,7 +96,13 @@ def main(peer: Peer) -> None:
             if options.serve:
                 print(f"{peer.name}: REST {rest}, gRPC {grpc}", flush=True)
                 sys.exit(process.wait())
-            sys.exit(_run_suite("--rest", rest, "--grpc", grpc, *suite_arguments))
+            sys.exit(_run_suite("--rest", rest, "--grpc", grpc, *_profile(peer), *suite_arguments))
+
+
+def _profile(peer: Peer) -> list[str]:
+    """The argument for the profile that the suite ships for this server, if it does."""
+    shipped = SUITE / "kserve_v2_conformance" / "profiles" / f"{peer.name}.toml"
+    return ["--profile", str(shipped)] if shipped.is_file() else []
 
 
 def _run_suite(*arguments: str) -> int:
