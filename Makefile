@@ -4,7 +4,7 @@
 #   ARGS="..."          more arguments for `make serve` and `make test`
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test test-clients test-against-triton check format protos clean
+.PHONY: help install serve test test-clients test-against-triton conformance-peers check format protos clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -37,6 +37,9 @@ test-against-triton: .venv/dev.stamp ## send the cases of tests/wire to the real
 	$(BIN)/python tools/tritonserver.py install
 	WIRE_TARGET=triton $(BIN)/python -m pytest tests/wire $(ARGS)
 
+conformance-peers: .venv/dev.stamp ## run the conformance suite against this server, tritonserver, MLServer and KServe's (Linux on x86-64)
+	$(BIN)/python conformance/peers/compare.py build/conformance
+
 check: .venv/dev.stamp ## format, lint, types, layers, generated code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -52,7 +55,7 @@ protos: .venv/dev.stamp ## generate kserve_v2/_generated from protos/
 	$(BIN)/python tools/generate_protos.py
 
 clean: ## remove the environments and everything that was built
-	rm -rf .venv .venv-protos .venv-kserve .venv-triton build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-protos .venv-kserve .venv-triton conformance/peers/.venv-* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is as old as the installation that it stands for: nothing is installed again until a requirement changes.
