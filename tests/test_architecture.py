@@ -34,7 +34,13 @@ LAYERS = (
 
 # These are further restricted, to the importers named here.
 ONLY_IMPORTED_BY = {
-    "kserve_v2.settings": {"cli", "flags", "server", "console", "logs"},  # everything else is handed what it needs
+    "kserve_v2.settings": {
+        "cli",
+        "flags",
+        "server",
+        "console",
+        "logs",
+    },  # everything else is handed what it needs
     "kserve_v2.options": {"cli", "flags", "settings"},
     "kserve_v2.triton_options": {"flags"},
     "kserve_v2._generated.grpc_service_pb2": {"rpc"},  # protocol objects stop at the codec
