@@ -24,8 +24,11 @@ class Context(Protocol):
         ...
 
 
-OnAnswer = Callable[[bytes | ServingError], None]
-"""Takes the one outcome of a call: a serialized message, or the error."""
+Parts = Sequence[bytes | memoryview]
+"""A serialized message in pieces, so that large ones need not be copied."""
+
+OnAnswer = Callable[[Parts | ServingError], None]
+"""Takes the one outcome of a call: the answer, or the error."""
 
 GiveUp = Callable[[], None]
 """Called when the client has left before its answer was there."""

@@ -9,7 +9,7 @@ import grpc
 from google.protobuf.message import Message
 
 from kserve_v2.errors import InvalidArgumentError, ServingError
-from kserve_v2.rpc.calls import Metadata, Rpc, ServerStreaming, Started, Streaming, Unary
+from kserve_v2.rpc.calls import Metadata, Parts, Rpc, ServerStreaming, Started, Streaming, Unary
 from kserve_v2.rpc.options import (
     COMPRESSION_LEVELS,
     MAX_CONCURRENT_STREAMS,
@@ -187,9 +187,9 @@ async def _abort(context: _ServicerContext, error: Exception) -> None:
 
 def _started(rpc: Started) -> Any:
     async def call(message: bytes, context: _ServicerContext) -> bytes:
-        outcome: asyncio.Future[bytes | ServingError] = asyncio.get_running_loop().create_future()
+        outcome: asyncio.Future[Parts | ServingError] = asyncio.get_running_loop().create_future()
 
-        def on_answer(answer: bytes | ServingError) -> None:
+        def on_answer(answer: Parts | ServingError) -> None:
             if not outcome.done():
                 outcome.set_result(answer)
 
@@ -205,8 +205,8 @@ def _started(rpc: Started) -> Any:
                 if give_up is not None:
                     give_up()
                 raise
-            if isinstance(answer, bytes):
-                return answer
+            if not isinstance(answer, ServingError):
+                return b"".join(answer)
             failure = answer
         await _abort(context, failure)
         raise AssertionError("abort raises")

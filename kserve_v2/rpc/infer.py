@@ -1,17 +1,23 @@
 """ModelInfer: from a message's bytes to an answer's, without a task in between."""
 
+from functools import partial
+
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import ServingError, UnsupportedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs import Access, access_log_enabled, log_access
-from kserve_v2.messages import InferResponse
+from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.model import LoadedModel
+from kserve_v2.rpc.answer import AnswerEncoder
 from kserve_v2.rpc.calls import Context, GiveUp, OnAnswer
-from kserve_v2.rpc.codec import OutputForms, decode_request, encode_response
+from kserve_v2.rpc.codec import OutputForms, decode_request
+from kserve_v2.rpc.recurring import RecurringForms
 from kserve_v2.rpc.status import parse, unexpected
 from kserve_v2.rpc.traces import begin_trace, text_metadata
 from kserve_v2.tracing.trace import Trace
 from kserve_v2.tracing.tracer import Tracer
+
+_WHOLE: OutputForms = {}
 
 
 class ModelInfer:
@@ -19,36 +25,71 @@ class ModelInfer:
 
     def __init__(self, service: InferenceService) -> None:
         self._service = service
+        self._recurring = RecurringForms()
+        self._encoder = AnswerEncoder()
 
     def start(self, data: bytes, context: Context, on_answer: OnAnswer) -> GiveUp | None:
         """See `calls.Started`."""
+        observed = self._service.tracer.on or access_log_enabled()
+        form = None if observed else self._recurring.find(data)
+        if form is not None:
+            try:
+                request = form.request(data)
+            except UnicodeDecodeError:
+                # Which protobuf finds out, too.
+                pass
+            else:
+                return self._submit(
+                    self._model(request.model_name, request.model_version), request, _WHOLE, on_answer, None
+                )
         message = parse(data, pb.ModelInferRequest)
-        observer = None
-        if self._service.tracer.on or access_log_enabled():
-            observer = _Observer(self._service.tracer, message, context)
+        observer = _Observer(self._service.tracer, message, context) if observed else None
         # From here to the scheduler nothing gives way to the loop: the model cannot be unloaded in between.
-        model = self._service.acquire(message.model_name, message.model_version)
-        if model.decoupled:
-            raise UnsupportedError("ModelInfer RPC doesn't support models with decoupled transaction policy")
+        model = self._model(message.model_name, message.model_version)
         request, forms = decode_request(message, self._service.shared_memory)
         if observer is not None and observer.trace is not None:
             model.begin_trace(request, observer.trace)
-        pending = model.submit(request, _Asked(model, forms, on_answer, observer).on_outcome)
-        return None if pending.done else lambda: model.give_up(pending)
+        give_up = self._submit(model, request, forms, on_answer, observer)
+        self._recurring.note(data, message)
+        return give_up
+
+    def _model(self, name: str, version: str) -> LoadedModel:
+        model = self._service.acquire(name, version)
+        if model.decoupled:
+            raise UnsupportedError("ModelInfer RPC doesn't support models with decoupled transaction policy")
+        return model
+
+    def _submit(
+        self,
+        model: LoadedModel,
+        request: InferRequest,
+        forms: OutputForms,
+        on_answer: OnAnswer,
+        observer: "_Observer | None",
+    ) -> GiveUp | None:
+        asked = _Asked(model, forms, on_answer, observer, self._encoder)
+        pending = model.submit(request, asked.on_outcome)
+        return None if pending.done else partial(model.give_up, pending)
 
 
 class _Asked:
     """A request that a model has taken."""
 
-    __slots__ = ("_forms", "_model", "_observer", "_on_answer")
+    __slots__ = ("_encoder", "_forms", "_model", "_observer", "_on_answer")
 
     def __init__(
-        self, model: LoadedModel, forms: OutputForms, on_answer: OnAnswer, observer: "_Observer | None"
+        self,
+        model: LoadedModel,
+        forms: OutputForms,
+        on_answer: OnAnswer,
+        observer: "_Observer | None",
+        encoder: AnswerEncoder,
     ) -> None:
         self._model = model
         self._forms = forms
         self._on_answer = on_answer
         self._observer = observer
+        self._encoder = encoder
 
     def on_outcome(self, outcome: InferResponse | ServingError) -> None:
         """Encode the outcome, and send it."""
@@ -59,8 +100,7 @@ class _Asked:
             self._observer.executed(outcome)
         model = self._model
         try:
-            message = encode_response(outcome, self._forms, model.labels, batched=model.batched)
-            answer = message.SerializeToString()
+            answer = self._encoder.encode(outcome, self._forms, model.labels, batched=model.batched)
         except ServingError as error:
             self._on_answer(error)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure

@@ -14,7 +14,7 @@ from kserve_v2.errors import (
 )
 from kserve_v2.http2.errors import ErrorCode
 from kserve_v2.http2.stream import STALLED_CHECKS, Bytes, State, Stream
-from kserve_v2.rpc.calls import Metadata
+from kserve_v2.rpc.calls import Metadata, Parts
 from kserve_v2.rpc.status import StatusCode, status_of
 from kserve_v2.rpc.transport.head import RequestHead
 from kserve_v2.rpc.transport.messages import PREFIX, MessageReader, framed, too_large
@@ -81,28 +81,29 @@ class Call(Stream):
             self._callbacks = []
         self._callbacks.append(callback)
 
-    def answer(self, message: bytes) -> None:
+    def answer(self, message: Parts) -> None:
         """Send the only message of the answer, and the status OK."""
         head = self.head
-        if len(message) < _JOINED_BYTES and not head.answer_encoding:
-            body = PREFIX.pack(0, len(message)) + message
+        size = sum(map(len, message))
+        if size < _JOINED_BYTES and not head.answer_encoding:
+            body = b"".join((PREFIX.pack(0, size), *message))
             self.connection.output.answer(self, head.answer_headers, body, OK_TRAILERS)
         else:
             self.send_message(message)
             self.send_headers(OK_TRAILERS, ends=True)
         self._end(StatusCode.OK, "")
 
-    def send_message(self, message: bytes) -> None:
+    def send_message(self, message: Parts) -> None:
         """Send one message of several."""
         if not self._headers_sent:
             self._headers_sent = True
             self.send_headers(self.head.answer_headers)
-        prefix, message = framed(message, self.head.answer_encoding)
-        if len(message) < _JOINED_BYTES:
-            self.send_data(prefix + message)
+        parts = framed(message, self.head.answer_encoding)
+        if sum(map(len, parts)) < _JOINED_BYTES:
+            self.send_data(b"".join(parts))
         else:
-            self.send_data(prefix)
-            self.send_data(message)
+            for part in parts:
+                self.send_data(part)
 
     def finish(self) -> None:
         """Send the status OK."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.message import Message
 
 from kserve_v2.errors import InvalidArgumentError, ServingError
-from kserve_v2.rpc.calls import GiveUp, ServerStreaming, Started, Streaming, Unary
+from kserve_v2.rpc.calls import GiveUp, Parts, ServerStreaming, Started, Streaming, Unary
 from kserve_v2.rpc.status import parse
 from kserve_v2.rpc.transport.call import Call, SingleCall
 from kserve_v2.rpc.transport.head import RequestHead
@@ -53,13 +53,13 @@ class StartedCall(SingleCall):
                 self._give_up = give_up
                 self.start_deadline()
 
-    def _on_answer(self, outcome: bytes | ServingError) -> None:
+    def _on_answer(self, outcome: Parts | ServingError) -> None:
         self._answered = True
         self._give_up = None
-        if isinstance(outcome, bytes):
-            self.answer(outcome)
-        else:
+        if isinstance(outcome, ServingError):
             self.fail(outcome)
+        else:
+            self.answer(outcome)
 
     def given_up(self) -> None:
         """See `Call`."""
@@ -87,7 +87,7 @@ class UnaryCall(SingleCall):
         assert isinstance(rpc, Unary)  # noqa: S101 - as `CALLS` has it
         try:
             answer = await rpc.answer(parse(message, rpc.request_type), self)
-            self.answer(answer.SerializeToString())
+            self.answer((answer.SerializeToString(),))
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             self.fail(error)
 
@@ -208,7 +208,7 @@ class Sender:
             async with aclosing(answers):
                 async for answer in answers:
                     self._may_send.clear()
-                    call.send_message(answer.SerializeToString())
+                    call.send_message((answer.SerializeToString(),))
                     if call.queued:
                         await self._may_send.wait()
             if self.ends_with is not None:

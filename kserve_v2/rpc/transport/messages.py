@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from kserve_v2.errors import InvalidArgumentError, ResourceExhaustedError, ServingError, UnsupportedError
 from kserve_v2.http2.stream import Bytes
+from kserve_v2.rpc.calls import Parts
 
 PREFIX = struct.Struct(">BI")
 """Whether the message is compressed, and its length."""
@@ -35,14 +36,15 @@ def known_encoding(encoding: bytes) -> bool:
     return encoding in (b"", b"identity") or encoding in _WINDOW_BITS
 
 
-def framed(message: bytes, encoding: bytes) -> tuple[bytes, bytes]:
+def framed(message: Parts, encoding: bytes) -> Parts:
     """Prefix and message as they are sent: compressed where that makes it smaller."""
+    size = sum(map(len, message))
     if encoding:
         compressor = zlib.compressobj(wbits=_WINDOW_BITS[encoding])
-        smaller = compressor.compress(message) + compressor.flush()
-        if len(smaller) < len(message):
+        smaller = b"".join((*map(compressor.compress, message), compressor.flush()))
+        if len(smaller) < size:
             return PREFIX.pack(1, len(smaller)), smaller
-    return PREFIX.pack(0, len(message)), message
+    return PREFIX.pack(0, size), *message
 
 
 def decompress(data: Bytes, encoding: bytes, max_bytes: int) -> bytes:

@@ -1,0 +1,87 @@
+"""Answers as bytes. What answers of one shape have in common is put together once; the rest is tensors.
+
+The same as protobuf would make of the message of `codec.encode_response`, which has the answers that are not so simple.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from kserve_v2._generated import grpc_service_pb2 as pb
+from kserve_v2.datatypes import BY_DTYPE, BYTES, Array
+from kserve_v2.messages import InferResponse
+from kserve_v2.raw_tensor import encode_raw_tensor
+from kserve_v2.rpc import wire
+from kserve_v2.rpc.calls import Parts
+from kserve_v2.rpc.codec import OutputForms, encode_response
+
+_NAME = pb.ModelInferResponse.MODEL_NAME_FIELD_NUMBER
+_VERSION = pb.ModelInferResponse.MODEL_VERSION_FIELD_NUMBER
+_ID = pb.ModelInferResponse.ID_FIELD_NUMBER
+_OUTPUTS = pb.ModelInferResponse.OUTPUTS_FIELD_NUMBER
+_RAW = pb.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
+
+_MAX_REMEMBERED = 1024
+
+# Tensors up to this size are copied; a larger one is sent from where it is.
+_COPIED_BYTES = 64 * 1024
+
+
+class _Frame(NamedTuple):
+    """Which model answers, what the outputs are, and what stands before the bytes of each."""
+
+    model: bytes
+    outputs: bytes
+    raw_heads: tuple[bytes, ...]
+
+
+class AnswerEncoder:
+    """Encodes the answers of one server."""
+
+    def __init__(self) -> None:
+        self._frames: dict[tuple[object, ...], _Frame] = {}
+
+    def encode(
+        self,
+        response: InferResponse,
+        forms: OutputForms,
+        labels: Mapping[str, Sequence[str]],
+        *,
+        batched: bool,
+    ) -> Parts:
+        """The answer; arguments and errors as those of `codec.encode_response`."""
+        if forms or response.parameters:
+            return (encode_response(response, forms, labels, batched=batched).SerializeToString(),)
+        outputs = response.outputs
+        key: list[object] = [response.model_name, response.model_version]
+        for name, array in outputs.items():
+            key += (name, array.dtype.num, array.shape)
+        frame = self._frames.get(tuple(key))
+        if frame is None:
+            if any(array.dtype == BYTES.dtype for array in outputs.values()):
+                return (encode_response(response, forms, labels, batched=batched).SerializeToString(),)
+            frame = self._note(tuple(key), response)
+        parts: list[bytes | memoryview] = [frame.model]
+        if response.id:
+            parts.append(wire.text(_ID, response.id))
+        parts.append(frame.outputs)
+        for raw_head, array in zip(frame.raw_heads, outputs.values(), strict=True):
+            small = array.nbytes <= _COPIED_BYTES
+            parts += (raw_head, array.tobytes() if small else encode_raw_tensor(array))
+        return parts
+
+    def _note(self, key: tuple[object, ...], response: InferResponse) -> _Frame:
+        if len(self._frames) >= _MAX_REMEMBERED:
+            self._frames.clear()
+        frame = self._frames[key] = _Frame(
+            wire.text(_NAME, response.model_name) + wire.text(_VERSION, response.model_version),
+            b"".join([_describe(name, array) for name, array in response.outputs.items()]),
+            tuple(wire.head(_RAW, array.nbytes) for array in response.outputs.values()),
+        )
+        return frame
+
+
+def _describe(name: str, array: Array) -> bytes:
+    described = pb.ModelInferResponse.InferOutputTensor(
+        name=name, datatype=BY_DTYPE[array.dtype].name, shape=array.shape
+    ).SerializeToString()
+    return wire.head(_OUTPUTS, len(described)) + described

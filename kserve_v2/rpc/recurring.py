@@ -1,0 +1,119 @@
+"""Requests that differ from an earlier one in nothing but their id and the bytes of their tensors.
+
+Nearly all do. What says the rest, which is most of the work of decoding, is compared with an earlier request byte by
+byte, and then not decoded again.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kserve_v2._generated import grpc_service_pb2 as pb
+from kserve_v2.datatypes import BY_NAME, BYTES, Array
+from kserve_v2.messages import InferRequest
+from kserve_v2.rpc.wire import Part, parts
+
+_ID = pb.ModelInferRequest.ID_FIELD_NUMBER
+_RAW = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
+
+# A request with more fields than this is decoded each time; so is one whose description is longer.
+_MAX_PARTS = 64
+_MAX_HEAD_BYTES = 4096
+
+_MAX_REMEMBERED = 256
+
+# Requests of one length that begin alike take one another's place. The beginning has the model's name.
+_KEY_BYTES = 32
+
+
+_Input = tuple[str, "np.dtype[np.generic]", tuple[int, ...], int, int]
+"""Name, dtype, shape, and where in the message the bytes are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What requests have in common. `fixed` lists all bytes that are not the id or tensors, by where they start."""
+
+    model_name: str
+    model_version: str
+    fixed: tuple[tuple[int, bytes], ...]
+    id_start: int
+    id_end: int
+    inputs: tuple[_Input, ...]
+    requested_outputs: tuple[str, ...]
+
+    def matches(self, data: bytes) -> bool:
+        """Whether a message of the right length is such a request."""
+        return all([data.startswith(text, start) for start, text in self.fixed])
+
+    def request(self, data: bytes) -> InferRequest:
+        """The request. Raises UnicodeDecodeError for an id that is no text."""
+        inputs: dict[str, Array] = {}
+        for name, dtype, shape, start, end in self.inputs:
+            # A copy, because a view would not be aligned.
+            inputs[name] = np.frombuffer(data[start:end], dtype).reshape(shape)
+        request_id = data[self.id_start : self.id_end].decode() if self.id_end else ""
+        return InferRequest(
+            self.model_name, inputs, self.model_version, request_id, requested_outputs=self.requested_outputs
+        )
+
+
+class RecurringForms:
+    """The forms of the requests that came last."""
+
+    def __init__(self) -> None:
+        self._forms: dict[tuple[int, bytes], Form] = {}
+
+    def find(self, data: bytes) -> Form | None:
+        """The form of a message, if it has been noted."""
+        form = self._forms.get((len(data), data[:_KEY_BYTES]))
+        return form if form is not None and form.matches(data) else None
+
+    def note(self, data: bytes, message: pb.ModelInferRequest) -> None:
+        """Note the form of a message that a model has taken."""
+        form = form_of(data, message)
+        if form is None:
+            return
+        if len(self._forms) >= _MAX_REMEMBERED:
+            self._forms.clear()
+        self._forms[len(data), data[:_KEY_BYTES]] = form
+
+
+def form_of(data: bytes, message: pb.ModelInferRequest) -> Form | None:
+    """The form of a valid message. None where more than the id and the tensors can matter: parameters, strings, typed
+    contents, fields that protobuf would merge.
+    """
+    found = parts(data, _MAX_PARTS)
+    if found is None or message.parameters:
+        return None
+    raw = [part for part in found if part.field == _RAW]
+    ids = [part for part in found if part.field == _ID]
+    if len(raw) != len(message.inputs) or len(ids) > 1:
+        return None
+    for tensor in message.inputs:
+        if tensor.parameters or tensor.HasField("contents") or BY_NAME.get(tensor.datatype, BYTES) is BYTES:
+            return None
+    if any(output.parameters for output in message.outputs):
+        return None
+    fixed = _fixed(data, sorted((*raw, *ids), key=lambda part: part.start))
+    if sum(len(text) for _, text in fixed) > _MAX_HEAD_BYTES:
+        return None
+    inputs = tuple(
+        (tensor.name, BY_NAME[tensor.datatype].dtype, tuple(tensor.shape), part.start, part.end)
+        for tensor, part in zip(message.inputs, raw, strict=True)
+    )
+    id_start, id_end = (ids[0].start, ids[0].end) if ids else (0, 0)
+    outputs = tuple(output.name for output in message.outputs)
+    return Form(message.model_name, message.model_version, fixed, id_start, id_end, inputs, outputs)
+
+
+def _fixed(data: bytes, variable: list[Part]) -> tuple[tuple[int, bytes], ...]:
+    """The bytes between the variable parts."""
+    fixed: list[tuple[int, bytes]] = []
+    position = 0
+    for part in variable:
+        fixed.append((position, data[position : part.start]))
+        position = part.end
+    if position < len(data):
+        fixed.append((position, data[position:]))
+    return tuple(fixed)

@@ -1,0 +1,78 @@
+"""As much of protobuf's wire format as inference messages need where they are read and written without protobuf."""
+
+from typing import NamedTuple
+
+LENGTH_DELIMITED = 2
+
+
+def varint(number: int) -> bytes:
+    """A number that is not negative."""
+    encoded = bytearray()
+    while number >= 0x80:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+def read_varint(data: bytes, position: int) -> tuple[int, int]:
+    """The number at `position`, and where it ends. Raises IndexError where it is cut off; one that is longer than any
+    number of protobuf may come out too large.
+    """
+    number = shift = 0
+    while True:
+        byte = data[position]
+        position += 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number, position
+        shift += 7
+        if shift > 63:
+            raise IndexError
+
+
+def tag(field: int) -> int:
+    """The byte before a length-delimited field with a number below 16."""
+    return field << 3 | LENGTH_DELIMITED
+
+
+def head(field: int, length: int) -> bytes:
+    """What stands before the `length` bytes of a length-delimited field."""
+    return bytes((tag(field),)) + varint(length)
+
+
+def text(field: int, value: str) -> bytes:
+    """A string field; nothing for "", as in proto3."""
+    if not value:
+        return b""
+    encoded = value.encode()
+    return head(field, len(encoded)) + encoded
+
+
+class Part(NamedTuple):
+    """A length-delimited field: its number, and where its content is."""
+
+    field: int
+    start: int
+    end: int
+
+
+def parts(data: bytes, max_parts: int) -> list[Part] | None:
+    """The fields of a message. None if it has more than `max_parts`, or others than length-delimited ones with numbers
+    below 16, or is no message.
+    """
+    found: list[Part] = []
+    position, size = 0, len(data)
+    while position < size:
+        byte = data[position]
+        if byte & 0x87 != LENGTH_DELIMITED or len(found) == max_parts:
+            return None
+        try:
+            length, start = read_varint(data, position + 1)
+        except IndexError:
+            return None
+        position = start + length
+        if position > size:
+            return None
+        found.append(Part(byte >> 3, start, position))
+    return found
