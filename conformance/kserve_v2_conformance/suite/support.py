@@ -9,7 +9,8 @@ import pytest
 
 from kserve_v2_conformance.findings import Checks
 from kserve_v2_conformance.inference.carriers import infer
-from kserve_v2_conformance.inference.request import InferRequest, InferResponse, Outcome
+from kserve_v2_conformance.inference.request import Failure, InferRequest, InferResponse, Outcome
+from kserve_v2_conformance.rest import RestAnswer
 from kserve_v2_conformance.target import ServedModel, Target
 from kserve_v2_conformance.tensors import Tensor, array
 
@@ -54,6 +55,26 @@ def succeed(
     kept = isinstance(outcome, InferResponse)
     check.that(clause, "a valid request", kept, "success", "success" if kept else str(outcome))
     return outcome if isinstance(outcome, InferResponse) else None
+
+
+def refused(check: Checks, clause: str, answer: RestAnswer) -> None:
+    """The answer has an error status and an error object."""
+    check.that(clause, "status", answer.status >= 400, "an error status", str(answer.status))
+    check.that(
+        clause, "body", answer.error is not None, "an error object", answer.body.decode(errors="replace")
+    )
+
+
+def done(check: Checks, clause: str, what: str, failure: Failure | None) -> None:
+    """A call that answers with nothing but success succeeded."""
+    check.that(clause, what, failure is None, "success", str(failure or "success"))
+
+
+def failure_of(answer: RestAnswer) -> Failure | None:
+    """The error of an answer that otherwise has nothing to say."""
+    return (
+        None if answer.status == 200 else Failure(str(answer.status), answer.error or "", answer.status < 500)
+    )
 
 
 def values_of(outcome: Outcome | None, name: str) -> list[Any] | None:

@@ -1,0 +1,80 @@
+"""The schedule policy extension: priorities and time-outs of requests that wait."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+from kserve_v2_conformance._generated import grpc_service_pb2 as pb
+from kserve_v2_conformance.findings import Checks
+from kserve_v2_conformance.inference import grpc_carrier, rest_carrier
+from kserve_v2_conformance.inference.request import Failure, InferRequest, Outcome
+from kserve_v2_conformance.suite.support import both, protocol, request_of, succeed
+from kserve_v2_conformance.target import Target
+
+_BUSY_MS = 600
+_HEAD_START_SECONDS = 0.2
+
+
+def _infer(target: Target, carrier: str, request: InferRequest) -> Outcome:
+    """From any thread; nothing is kept."""
+    if carrier == "json":
+        encoded = rest_carrier.encode_json(request)
+        return rest_carrier.read(
+            target.rest.request("POST", encoded.path, encoded.body, encoded.headers), Checks()
+        )
+    return grpc_carrier.read(
+        target.grpc.request(grpc_carrier.encode_raw(request), pb.ModelInferResponse), Checks()
+    )
+
+
+@both("SCHED-001")
+def test_defaults(carrier: str, target: Target, check: Checks) -> None:
+    """Both parameters are 0: the model's defaults."""
+    model = target.model("queued")
+    request = request_of(model, [0], parameters={"priority": 0, "timeout": 0})
+    succeed(target, check, carrier, request, f"{protocol(carrier)}-SCHED-001")
+
+
+@both("SCHED-001")
+def test_given(carrier: str, target: Target, check: Checks) -> None:
+    """The highest priority, and a minute."""
+    model = target.model("queued")
+    request = request_of(model, [0], parameters={"priority": 1, "timeout": 60_000_000})
+    succeed(target, check, carrier, request, f"{protocol(carrier)}-SCHED-001")
+
+
+@both("SCHED-002")
+def test_timeout(carrier: str, target: Target, check: Checks) -> None:
+    """1 ms to wait, behind a request that takes longer."""
+    model = target.model("queued")
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(_infer, target, carrier, request_of(model, [_BUSY_MS]))
+        Event().wait(_HEAD_START_SECONDS)
+        late = pool.submit(
+            _infer, target, carrier, request_of(model, [0], parameters={"timeout": 1000})
+        ).result()
+    clause = f"{protocol(carrier)}-SCHED-002"
+    check.that(clause, "the request that waits too long", isinstance(late, Failure), "an error", str(late))
+    busy = first.result()
+    check.that(clause, "the request before it", not isinstance(busy, Failure), "success", str(busy))
+
+
+@both("SCHED-003")
+def test_priority(carrier: str, target: Target, check: Checks) -> None:
+    """Two requests wait: the second has the higher priority, and is answered first."""
+    model = target.model("prioritized")
+    order: list[str] = []
+
+    def send(name: str, priority: int, wait_ms: int) -> Outcome:
+        outcome = _infer(target, carrier, request_of(model, [wait_ms], parameters={"priority": priority}))
+        order.append(name)
+        return outcome
+
+    with ThreadPoolExecutor(3) as pool:
+        outcomes = [pool.submit(send, "first", 1, _BUSY_MS)]
+        for name, priority in (("low", 2), ("high", 1)):
+            Event().wait(_HEAD_START_SECONDS)
+            outcomes.append(pool.submit(send, name, priority, 100))
+    clause = f"{protocol(carrier)}-SCHED-003"
+    failed = [str(each.result()) for each in outcomes if isinstance(each.result(), Failure)]
+    check.equal(clause, "failures", failed, [])
+    check.equal(clause, "order of the answers", order, ["first", "high", "low"])
