@@ -12,6 +12,7 @@ import importlib
 import itertools
 import re
 import sys
+import threading
 import traceback
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -47,7 +48,6 @@ class HandlerModule:
             )
         self._directory = path.parent
         self._package = f"_handler_{next(_serial)}_{re.sub(r'[^0-9A-Za-z]', '_', model)}_{version}"
-        self._finder = _Finder(self._package, self._directory)
         self._enter()
         try:
             self.module: types.ModuleType = importlib.import_module(f"{self._package}.{path.stem}")
@@ -62,16 +62,18 @@ class HandlerModule:
 
     def close(self) -> None:
         """Forget the modules of this load."""
-        sys.meta_path.remove(self._finder)
-        for name in [name for name in sys.modules if name.partition(".")[0] == self._package]:
-            del sys.modules[name]
+        _FINDER.loaders.pop(self._package, None)
+        # Of a copy: other models are imported by other threads meanwhile.
+        for name in list(sys.modules):
+            if name.partition(".")[0] == self._package:
+                sys.modules.pop(name, None)
 
     def _enter(self) -> None:
         package = types.ModuleType(self._package)
         package.__path__ = [str(self._directory)]
+        _FINDER.loaders[self._package] = _loader(self._package, self._directory)
+        _FINDER.install()
         sys.modules[self._package] = package
-        # In front: the interpreter's own finder would take the package's path for an ordinary one.
-        sys.meta_path.insert(0, self._finder)
 
     def _location(self, error: BaseException) -> str:
         """The innermost line of the handler's own files that took part in `error`."""
@@ -87,25 +89,31 @@ class HandlerModule:
 
 
 class _Finder:
-    """Finds the modules of one load; stands on `sys.meta_path` until the load is closed."""
+    """Finds the modules of all loads, whose loaders it has by package.
 
-    def __init__(self, package: str, directory: Path) -> None:
-        self._prefix = f"{package}."
-        importer = _importer(package, _neighbours(directory))
+    Stands on `sys.meta_path` for good: other threads go through that list while they import, and would pass over
+    an entry if one before it were taken out.
+    """
 
-        class Loader(_SourceLoader):
-            module_builtins: ClassVar = {**vars(builtins), "__import__": importer}
+    def __init__(self) -> None:
+        self.loaders: dict[str, type[_SourceLoader]] = {}
+        self._lock = threading.Lock()
 
-        self._loader = Loader
+    def install(self) -> None:
+        """Stand in front: the interpreter's own finder would take a package's path for an ordinary one."""
+        with self._lock:
+            if self not in sys.meta_path:
+                sys.meta_path.insert(0, self)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The specification of `fullname` if it belongs to this load."""
-        if not fullname.startswith(self._prefix) or path is None:
+        """The specification of `fullname` if it belongs to a load."""
+        loader = self.loaders.get(fullname.partition(".")[0])
+        if loader is None or path is None:
             return None
         for entry in path:
-            finder = FileFinder(entry, (ExtensionFileLoader, EXTENSION_SUFFIXES), (self._loader, [".py"]))
+            finder = FileFinder(entry, (ExtensionFileLoader, EXTENSION_SUFFIXES), (loader, [".py"]))
             if spec := finder.find_spec(fullname):
                 return spec
         return None
@@ -126,6 +134,19 @@ class _SourceLoader(SourceFileLoader):
         # it.
         module.__dict__["__builtins__"] = self.module_builtins
         super().exec_module(module)
+
+
+_FINDER = _Finder()
+
+
+def _loader(package: str, directory: Path) -> type[_SourceLoader]:
+    """The loader of one load's modules."""
+    importer = _importer(package, _neighbours(directory))
+
+    class Loader(_SourceLoader):
+        module_builtins: ClassVar = {**vars(builtins), "__import__": importer}
+
+    return Loader
 
 
 def _neighbours(directory: Path) -> frozenset[str]:
