@@ -89,7 +89,7 @@ class Server:
             files = settings.tls("http")
             tls = server_context(files, ["http/1.1"]) if files else None
             app = create_app(self.service, settings.http_max_input_size)
-            lane = FastLane(self.service, settings.http_max_input_size)
+            lane = FastLane(self.service, settings.http_max_input_size) if settings.http_fast_lane else None
             bound = bind(settings.http_address, settings.http_port)
             self._http = HttpServer(app, bound, partial(connection, lane=lane), tls)
             scheme = "https" if tls else "http"

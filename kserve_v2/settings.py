@@ -88,6 +88,12 @@ class Settings:
         "Seconds that a client may take for the head of a request, or pass without sending more of its body or "
         "reading more of its answer.",
     )
+    http_fast_lane: bool = _option(
+        True,
+        options.BOOLEAN,
+        HTTP,
+        "Answer inference requests of the usual form without the layers of ASGI; the answers are the same.",
+    )
     http_use_ssl: bool = _option(False, options.BOOLEAN, HTTP, "Serve REST over TLS only.")
     http_use_ssl_mutual: bool = _option(
         False,
