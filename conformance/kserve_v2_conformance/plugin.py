@@ -21,6 +21,12 @@ from kserve_v2_conformance.results import CaseResult, Outcome, Results
 from kserve_v2_conformance.rpc import GrpcClient
 from kserve_v2_conformance.target import NotCovered, Target
 
+MARKERS = (
+    "clause(*ids): the clauses of the specification that the case is about",
+    "needs(extension): an extension that the case uses though it is not about it",
+    "last: may end a server that is not careful, so it runs after all others",
+)
+
 _CHECKS = pytest.StashKey[Checks]()
 _RESULTS = pytest.StashKey[Results]()
 _KNOWN = pytest.StashKey[KnownFailures]()
@@ -48,9 +54,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the files of the options, and connect to the server."""
-    config.addinivalue_line(
-        "markers", "clause(*ids): the clauses of the specification that the case is about"
-    )
+    for line in MARKERS:
+        config.addinivalue_line("markers", line)
     config.stash[_RESULTS] = Results()
     try:
         profile = read_profile(config.option.profile) if config.option.profile else Profile()
@@ -110,6 +115,12 @@ def clauses_of(item: pytest.Item) -> list[str]:
     return [clause for mark in item.iter_markers("clause") for clause in mark.args]
 
 
+def extensions_of(item: pytest.Item) -> set[str]:
+    """The extensions that a case uses."""
+    needed = {str(mark.args[0]) for mark in item.iter_markers("needs")}
+    return needed | {requirements()[clause].extension for clause in clauses_of(item)} - {""}
+
+
 def case_id(item: pytest.Item) -> str:
     """`infer/fp32-json`, `health/live`: what reports and lists of known failures call a case."""
     module = item.path.stem.removeprefix("test_")
@@ -125,18 +136,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept: list[pytest.Item] = []
     dropped: list[pytest.Item] = []
     for item in items:
-        (kept if _wanted(config, clauses_of(item)) else dropped).append(item)
+        (kept if _wanted(config, item) else dropped).append(item)
     if dropped:
         config.hook.pytest_deselected(items=dropped)
-        items[:] = kept
+    items[:] = sorted(kept, key=lambda item: item.get_closest_marker("last") is not None)
     config.stash[_RESULTS].selected = bool(config.option.only) or config.option.level == "core"
 
 
-def _wanted(config: pytest.Config, clauses: list[str]) -> bool:
+def _wanted(config: pytest.Config, item: pytest.Item) -> bool:
     only = config.option.only
-    if only and not any(matches(clause, wanted) for clause in clauses for wanted in only):
+    if only and not any(matches(clause, wanted) for clause in clauses_of(item) for wanted in only):
         return False
-    return config.option.level == "extensions" or not any(requirements()[each].extension for each in clauses)
+    return config.option.level == "extensions" or not extensions_of(item)
 
 
 @pytest.fixture(scope="session")
@@ -163,8 +174,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what the server does not claim to have."""
     item.stash[_CHECKS] = Checks()
     target = item.config.stash[_TARGET]
+    if target.ended_by:
+        pytest.skip(f"the server cannot be reached any more, since {target.ended_by}")
     try:
-        for extension in {requirements()[clause].extension for clause in clauses_of(item)}:
+        for extension in sorted(extensions_of(item)):
             target.require_extension(extension)
         if clauses_of(item) and all(clause.startswith("GRPC-") for clause in clauses_of(item)):
             _ = target.grpc
@@ -183,10 +196,18 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     except UnreadableAnswer as error:
         _blame(pyfuncitem, checks, str(error))
         result = True
+    _notice_end(pyfuncitem, checks)
     broken = [str(finding) for finding in checks.findings if finding.broken]
     if broken:
         pytest.fail("\n".join(broken), pytrace=False)
     return result
+
+
+def _notice_end(item: pytest.Item, checks: Checks) -> None:
+    """Keep in mind which case ended the server."""
+    target = item.config.stash[_TARGET]
+    if any(finding.broken for finding in checks.findings) and not target.alive():
+        target.ended_by = case_id(item)
 
 
 def _blame(item: pytest.Item, checks: Checks, reason: str) -> None:

@@ -71,10 +71,14 @@ class RestClient:
         self.checks = Checks()
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         self._http = httpx.Client(timeout=TIMEOUT_SECONDS, limits=limits, trust_env=False)
+        # Servers may close a connection at any time after an answer; a request that meets such an end is sent again.
+        fresh = httpx.Limits(max_connections=connections, max_keepalive_connections=0)
+        self._fresh = httpx.Client(timeout=TIMEOUT_SECONDS, limits=fresh, trust_env=False)
 
     def close(self) -> None:
         """Close all connections."""
         self._http.close()
+        self._fresh.close()
 
     def get(self, path: str) -> RestAnswer:
         """GET."""
@@ -112,8 +116,12 @@ class RestClient:
         exchange: Exchange | None = None,
     ) -> RestAnswer:
         """Send one request without keeping it, so from any thread. Raises UnreadableAnswer if no answer comes."""
+        content, url = body or None, self.url + path
         try:
-            answer = self._http.request(method, self.url + path, content=body or None, headers=dict(headers))
+            try:
+                answer = self._http.request(method, url, content=content, headers=dict(headers))
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+                answer = self._fresh.request(method, url, content=content, headers=dict(headers))
         except httpx.HTTPError as error:
             if exchange is not None:
                 exchange.answer = f"(no answer: {type(error).__name__}: {error})"

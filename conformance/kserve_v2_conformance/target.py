@@ -71,6 +71,8 @@ class Target:
             [each for each in advertised if isinstance(each, str)] if isinstance(advertised, list) else []
         )
         self.extensions = ((names_of(self.advertised) | profile.extensions) - profile.without) | asked_for
+        self.ended_by = ""
+        """The case after which the server could not be reached any more."""
         self._models: dict[str, ServedModel | None] = {}
 
     @property
@@ -90,6 +92,25 @@ class Target:
         self.rest.close()
         if self._grpc is not None:
             self._grpc.close()
+
+    def alive(self) -> bool:
+        """Whether the server can be reached at all."""
+        try:
+            self.rest.request("GET", "/v2/health/live", b"", {})
+        except UnreadableAnswer:
+            return False
+        return True
+
+    def max_batch_size(self, model: ServedModel) -> int:
+        """What the model's configuration says. Raises NotCovered where it cannot be asked for."""
+        self.require_extension("model_configuration")
+        try:
+            size = self.rest.get(f"{model.path}/config").object().get("max_batch_size")
+        except UnreadableAnswer:
+            size = None
+        if not isinstance(size, int):
+            raise NotCovered(f"the configuration of {model.name} has no max_batch_size")
+        return size
 
     def require_extension(self, extension: str) -> None:
         """Raise NotCovered unless the server has the extension."""

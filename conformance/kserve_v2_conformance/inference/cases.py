@@ -16,6 +16,7 @@ A case has:
     error           `client` if the request is the client's mistake, `model` if the model fails
     loose           an error is allowed as well as the right answer
     carriers        the only carriers that make sense
+    max_batch_size  the model's, by its configuration; the case is not covered if it is another, or not known
 """
 
 import tomllib
@@ -47,6 +48,9 @@ CARRIERS = (
 )
 
 
+_CARRIED = {"binary": ["REST-BIN-001"], "grpc-raw": ["GRPC-RAW-001"], "grpc-typed": ["GRPC-TYPED-001"]}
+
+
 @dataclass(frozen=True, slots=True)
 class InferCase:
     """One case; the module's docstring says what its members mean."""
@@ -68,23 +72,21 @@ class InferCase:
     changes: dict[str, Any] = field(default_factory=dict)
     error: str = ""
     loose: bool = False
+    max_batch_size: int = 0
     carriers: tuple[str, ...] = tuple(each.name for each in CARRIERS)
 
     def clauses_for(self, carrier: Carrier) -> list[str]:
         """The case's clauses over a carrier: those of its protocol; values as bytes are the extension's."""
+        about_values = [each for each in self.clauses if each.startswith("DATA-") or each == "INFER-012"]
         ids = [
-            "REST-BIN-007"
-            if carrier.extension and clause.startswith("DATA-")
-            else f"{carrier.protocol}-{clause}"
+            "REST-BIN-007" if carrier.extension and clause in about_values else f"{carrier.protocol}-{clause}"
             for clause in self.clauses
         ]
         known = [each for each in dict.fromkeys(ids) if each in requirements()]
-        if carrier.extension and not self.error:
-            known += [each for each in ("REST-BIN-001", "REST-BIN-002") if each not in known]
-        if carrier.name == "grpc-raw" and not self.error:
-            known.append("GRPC-RAW-001")
-        if carrier.name == "grpc-typed" and not self.error:
-            known.append("GRPC-TYPED-001")
+        # What the carrier itself has to do is at stake where a case is about nothing but values.
+        required = all(requirements()[each].required for each in known)
+        if about_values and required and self.requested is None and not (self.error or self.loose):
+            known += _CARRIED.get(carrier.name, [])
         return known
 
     def runs_over(self) -> Iterator[Carrier]:

@@ -127,11 +127,17 @@ def read_failure(answer: RestAnswer, checks: Checks) -> Failure:
             "REST-ERROR-004", "error", bool(answer.error.strip()), "a description", repr(answer.error)
         )
         checks.equal("REST-ERROR-005", "content type", answer.content_type, "application/json")
-    return Failure(str(answer.status), answer.error or "", blames_client=is_error and answer.status < 500)
+    return Failure(
+        str(answer.status),
+        answer.error or "",
+        blames_client=is_error and (answer.status < 500 or answer.status == 501),
+    )
 
 
 def _response(answer: RestAnswer, body: Json, checks: Checks) -> InferResponse:
     _check_parameters(body, "response", checks)
+    empty = [name for name in ("id", "model_version", "parameters") if body.get(name, "") is None]
+    checks.equal("REST-INFER-029", "members that are null", empty, [])
     listed = body.get("outputs")
     if not checks.has_type("REST-INFER-008", "outputs", listed, list):
         raise UnreadableAnswer("the response has no array of outputs")
@@ -153,9 +159,9 @@ def _response(answer: RestAnswer, body: Json, checks: Checks) -> InferResponse:
 
 
 def _check_parameters(entry: Json, what: str, checks: Checks) -> None:
-    if "parameters" not in entry:
+    values = entry.get("parameters")
+    if values is None:
         return
-    values = entry["parameters"]
     plain = isinstance(values, dict) and all(
         isinstance(each, str | int | float | bool) for each in values.values()
     )

@@ -1,5 +1,7 @@
 """Judges the outcome of an inference by one expectation, whatever carried it."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from math import prod
 
 from kserve_v2_conformance.findings import Checks
@@ -7,13 +9,22 @@ from kserve_v2_conformance.inference.request import Failure, InferRequest, Infer
 from kserve_v2_conformance.requirements import GRPC, REST
 from kserve_v2_conformance.tensors import Tensor, difference
 
-# The form in which each carrier returns the tensors of the answer.
-_FORMS = {
-    "json": ("json",),
-    "binary": ("binary",),
-    "grpc-raw": ("raw", "typed"),
-    "grpc-typed": ("raw", "typed"),
-}
+# Clauses about one property each: a case that is about one of them breaks it by that property alone. All other clauses
+# of a case share the fate of the whole answer.
+_PROPERTIES = frozenset(f"INFER-{number:03}" for number in range(1, 13))
+# Properties that every answer shows, whatever the case is about.
+_ALWAYS = frozenset(("INFER-002", "INFER-003", "INFER-004", "INFER-005"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A property of an answer."""
+
+    clause: str
+    what: str
+    kept: bool
+    expected: str
+    got: str
 
 
 class Judge:
@@ -23,23 +34,28 @@ class Judge:
         self.checks = checks
         self.carrier = carrier
         self.protocol = GRPC if carrier.startswith("grpc") else REST
-        self._problems: list[str] = []
 
     def success(
         self, outcome: Outcome, request: InferRequest, expected: tuple[Tensor, ...], clauses: list[str]
-    ) -> bool:
-        """Judge an outcome that has to be a success with exactly these outputs; `clauses` share its fate."""
+    ) -> None:
+        """Judge an outcome that has to be a success with exactly these outputs. Only `clauses` are at stake."""
         if isinstance(outcome, Failure):
-            self._note("INFER-001", "a valid request", kept=False, expected="success", got=_show(outcome))
-        else:
-            self._note("INFER-001", "a valid request", kept=True, expected="success", got="success")
-            self._identity(outcome, request)
-            self._outputs(outcome, request, expected)
-        kept = not self._problems
+            for clause in clauses:
+                self.checks.that(clause, "a valid request", False, "success", _show(outcome))
+            return
+        for seen in _identity(outcome, request):
+            self._note(seen)
+        self._forms(outcome, expected)
+        properties = list(_outputs(outcome, request, expected))
+        wrong = [seen for seen in properties if not seen.kept]
+        got = f"{wrong[0].what}: expected {wrong[0].expected}, got {wrong[0].got}" if wrong else "as expected"
         for clause in clauses:
-            got = "as expected" if kept else self._problems[0]
-            self.checks.that(clause, "the answer as a whole", kept, "as expected", got)
-        return kept
+            bare = clause.split("-", 1)[1]
+            own = [seen for seen in properties if seen.clause == bare]
+            for seen in own:
+                self._note(seen)
+            if bare not in _PROPERTIES or (not own and bare not in _ALWAYS):
+                self.checks.that(clause, "the answer as a whole", not wrong, "as expected", got)
 
     def failure(self, outcome: Outcome, clauses: list[str], blames_client: bool) -> None:
         """Judge an outcome that has to be an error."""
@@ -66,101 +82,63 @@ class Judge:
         else:
             self.success(outcome, request, expected, clauses)
 
-    def _note(self, clause: str, what: str, kept: bool, expected: str, got: str, result: bool = True) -> None:
-        """Note a finding. `result`: whether the case's own clauses are broken with it."""
-        full = f"{self.protocol}-{clause}"
-        if self.carrier == "binary" and clause == "INFER-012":
-            full = "REST-BIN-007"
-        self.checks.that(full, what, kept, expected, got)
-        if result and not kept:
-            self._problems.append(f"{what}: expected {expected}, got {got}")
+    def _note(self, seen: _Seen) -> None:
+        self.checks.that(f"{self.protocol}-{seen.clause}", seen.what, seen.kept, seen.expected, seen.got)
 
-    def _identity(self, response: InferResponse, request: InferRequest) -> None:
-        name, version = response.model_name, response.model_version
-        self._note(
-            "INFER-002", "model_name", name == request.model, repr(request.model), repr(name), result=False
-        )
-        if version is not None:
-            self._note(
-                "INFER-003",
-                "model_version",
-                isinstance(version, str),
-                "a string",
-                repr(version),
-                result=False,
-            )
-        if request.version:
-            same = version in (None, request.version)
-            self._note("INFER-014", "model_version", same, repr(request.version), repr(version), result=False)
-        if request.id:
-            self._note(
-                "INFER-004",
-                "id",
-                response.id == request.id,
-                repr(request.id),
-                repr(response.id),
-                result=False,
-            )
-        else:
-            absent = response.id in (None, "")
-            self._note("INFER-005", "id", absent, "no id", repr(response.id), result=False)
-
-    def _outputs(self, response: InferResponse, request: InferRequest, expected: tuple[Tensor, ...]) -> None:
-        got = sorted(output.name for output in response.outputs)
-        wanted = sorted(tensor.name for tensor in expected)
-        clause = "INFER-007" if request.outputs else "INFER-006"
-        self._note(clause, "names of the outputs", got == wanted, ", ".join(wanted), ", ".join(got) or "none")
-        seen = {output.name: output for output in response.outputs}
-        for tensor in expected:
-            if tensor.name in seen:
-                self._output(tensor, seen[tensor.name])
-
-    def _output(self, want: Tensor, seen: SeenOutput) -> None:
-        what = f"output {want.name}"
-        if seen.tensor is None:
-            self._note("INFER-008", what, kept=False, expected="a readable tensor", got=seen.unreadable)
+    def _forms(self, outcome: InferResponse, expected: tuple[Tensor, ...]) -> None:
+        """Over REST, how the outputs came; what has no elements may come in any form."""
+        if self.protocol == GRPC:
             return
-        have = seen.tensor
-        self._note("INFER-008", what, kept=True, expected="a readable tensor", got="one")
-        self._note(
-            "INFER-009", f"datatype of {what}", have.datatype == want.datatype, want.datatype, have.datatype
-        )
-        self._note(
-            "INFER-010",
-            f"shape of {what}",
-            have.shape == want.shape,
-            str(list(want.shape)),
-            str(list(have.shape)),
-        )
-        self._form(seen, what, empty=not len(want.values))
-        count = prod(have.shape)
-        self._note(
-            "INFER-011",
-            f"number of elements of {what}",
-            len(have.values) == count,
-            str(count),
-            str(len(have.values)),
-        )
-        if have.datatype == want.datatype:
-            differs = difference(want, have)
-            self._note(
-                "INFER-012",
-                f"values of {what}",
-                differs is None,
-                "the exact values",
-                differs or "the exact values",
-            )
+        filled = {each.name for each in expected if len(each.values)}
+        clause = "REST-BIN-002" if self.carrier == "binary" else "REST-INFER-008"
+        for seen in outcome.outputs:
+            if seen.name in filled:
+                self.checks.equal(clause, f"form of output {seen.name}", seen.form, self.carrier)
 
-    def _form(self, seen: SeenOutput, what: str, empty: bool) -> None:
-        if self.protocol == REST and not empty:
-            clause = (
-                "REST-BIN-002"
-                if self.carrier == "binary"
-                else "REST-BIN-005"
-                if seen.form == "binary"
-                else "REST-INFER-008"
-            )
-            self.checks.one_of(clause, f"form of {what}", seen.form, _FORMS[self.carrier])
+
+def _identity(response: InferResponse, request: InferRequest) -> Iterator[_Seen]:
+    name, version = response.model_name, response.model_version
+    yield _Seen("INFER-002", "model_name", name == request.model, repr(request.model), repr(name))
+    yield _Seen("INFER-003", "model_version", isinstance(version, str | None), "a string", repr(version))
+    if request.version:
+        same = version in (None, request.version)
+        yield _Seen("INFER-014", "model_version", same, repr(request.version), repr(version))
+    if request.id:
+        yield _Seen("INFER-004", "id", response.id == request.id, repr(request.id), repr(response.id))
+    else:
+        yield _Seen("INFER-005", "id", response.id in (None, ""), "no id", repr(response.id))
+
+
+def _outputs(response: InferResponse, request: InferRequest, expected: tuple[Tensor, ...]) -> Iterator[_Seen]:
+    yield _Seen("INFER-001", "a valid request", True, "success", "success")
+    got = sorted(output.name for output in response.outputs)
+    wanted = sorted(tensor.name for tensor in expected)
+    clause = "INFER-007" if request.outputs else "INFER-006"
+    yield _Seen(clause, "names of the outputs", got == wanted, ", ".join(wanted), ", ".join(got) or "none")
+    outputs = {output.name: output for output in response.outputs}
+    for tensor in expected:
+        if tensor.name in outputs:
+            yield from _output(tensor, outputs[tensor.name])
+
+
+def _output(want: Tensor, output: SeenOutput) -> Iterator[_Seen]:
+    what, have = f"output {want.name}", output.tensor
+    yield _Seen("INFER-008", what, have is not None, "a readable tensor", output.unreadable or "one")
+    if have is None:
+        return
+    yield _Seen(
+        "INFER-009", f"datatype of {what}", have.datatype == want.datatype, want.datatype, have.datatype
+    )
+    shapes = str(list(want.shape)), str(list(have.shape))
+    yield _Seen("INFER-010", f"shape of {what}", have.shape == want.shape, *shapes)
+    count = prod(have.shape)
+    elements = f"elements of {what}"
+    yield _Seen(
+        "INFER-011", f"number of {elements}", len(have.values) == count, str(count), str(len(have.values))
+    )
+    if have.datatype == want.datatype:
+        differs = difference(want, have)
+        yield _Seen("INFER-012", elements, differs is None, "the exact values", differs or "the exact values")
 
 
 def _show(outcome: Outcome) -> str:

@@ -41,7 +41,7 @@ def _succeeds(
     "case", [pytest.param(each, id=each.name, marks=pytest.mark.clause(each.clause)) for each in FORM_CASES]
 )
 def test_case(case: FormCase, target: Target, check: Checks) -> None:
-    model, request, body = _plain(target)
+    model, request, body = _plain(target, case.model)
     outcome = rest_carrier.read(_post(target, model, case.spoil(deepcopy(body))), check)
     judge = Judge(check, "json")
     if case.loose:
