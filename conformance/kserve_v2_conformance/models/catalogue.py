@@ -229,7 +229,7 @@ def _models() -> Iterator[ModelSpec]:
         Behaviour.ACCUMULATE,
         (TensorSpec("INPUT0", *integer),),
         (TensorSpec("OUTPUT0", *integer),),
-        max_batch_size=1,
+        max_batch_size=8,
     )
     labels = ("cat", "dog", "bird", "fish")
     yield _identity("classes", "FP32", (4,), labels=labels)

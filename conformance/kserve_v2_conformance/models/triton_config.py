@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from .catalogue import ModelSpec, QueuePolicy, TensorSpec
 
 LABEL_FILE = "labels.txt"
+SEQUENCE_IDLE_US = 10_000_000
+MAX_SEQUENCES = 16
 
 
 def config_text(model: ModelSpec) -> str:
@@ -39,7 +41,11 @@ def _labels(model: ModelSpec) -> str:
 
 def _scheduler(model: ModelSpec) -> Iterator[str]:
     if model.sequential:
-        yield "sequence_batching { max_sequence_idle_microseconds: 10000000 }"
+        # Not the direct strategy: that fills its batches with requests that belong to no sequence.
+        yield "sequence_batching {"
+        yield f"  max_sequence_idle_microseconds: {SEQUENCE_IDLE_US}"
+        yield f"  oldest {{ max_candidate_sequences: {MAX_SEQUENCES} }}"
+        yield "}"
     elif model.queue_policy:
         yield from _queue_policy(model.queue_policy)
     elif model.max_batch_size:
