@@ -370,10 +370,11 @@ class Connection(Generic[Head]):
             return
         if not self._settings.take():
             raise ConnectionFaultError(ErrorCode.ENHANCE_YOUR_CALM, "too many SETTINGS frames")
+        # Before anything that the settings allow: the client counts from here on.
+        self.output.control(frames.SETTINGS_ACK)
         # The last one of each counts: this bounds what a frame full of them costs.
         for identifier, value in dict(frames.read_settings(payload)).items():
             self._apply(identifier, value)
-        self.output.control(frames.SETTINGS_ACK)
 
     def _apply(self, identifier: int, value: int) -> None:
         """One setting of the client; those that are not here do not concern a server, or are unknown."""
@@ -387,6 +388,8 @@ class Connection(Generic[Head]):
             if not frames.DEFAULT_MAX_FRAME_BYTES <= value <= frames.LARGEST_MAX_FRAME_BYTES:
                 raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, f"a maximum frame size of {value} bytes")
             self.output.max_frame_bytes = value
+        elif identifier == Setting.HEADER_TABLE_SIZE:
+            self.output.set_table_size(value)
         elif identifier == Setting.ENABLE_PUSH and value > 1:
             raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, f"ENABLE_PUSH is {value}")
 

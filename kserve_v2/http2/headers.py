@@ -145,6 +145,12 @@ def list_bytes(fields: Iterable[Field]) -> int:
 
 # --- what is sent: without the dynamic table, so that the same bytes do for every stream ---------------------------
 
+DEFAULT_TABLE_BYTES = 4096
+"""The size of a dynamic table unless a setting says otherwise."""
+
+NO_TABLE = b"\x20"
+"""What stands before a block when the dynamic table is given up: an update of its size to 0."""
+
 # Fields of the static table (RFC 7541, appendix A) that answers have: whole ones, and names.
 _INDEXED = {
     (b":status", b"200"): 8,

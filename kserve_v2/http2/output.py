@@ -7,7 +7,7 @@ frame by frame.
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 
-from kserve_v2.http2 import frames
+from kserve_v2.http2 import frames, headers
 from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode
 from kserve_v2.http2.stream import TRANSITIONS, Bytes, Event, Queued, State, Stream
 
@@ -31,6 +31,9 @@ class Output:
         self.max_frame_bytes = frames.DEFAULT_MAX_FRAME_BYTES
         self.window = frames.DEFAULT_WINDOW_BYTES
         self.data_frames = 0
+        # Goes before the next header block: that we use no dynamic table, if the client has to be told.
+        self._table_update = b""
+        self._table_given_up = False
         self.header_frames = 0
         self._ready: OrderedDict[int, Stream] = OrderedDict()
         self._wake = wake
@@ -58,6 +61,7 @@ class Output:
         if (
             stream.state is State.HALF_CLOSED_REMOTE
             and stream.queue is None
+            and not self._table_update
             and not self.paused
             and size <= self.max_frame_bytes
             and size <= self.window
@@ -180,6 +184,8 @@ class Output:
             raise ValueError(f"a header block of {len(block)} bytes does not fit into a frame")
         advance(stream, Event.SEND_HEADERS)
         self.header_frames += 1
+        if self._table_update:
+            block, self._table_update = self._table_update + block, b""
         self.parts.append(
             _pack(len(block) << 8 | _HEADERS, _END_BOTH if ends else _END_HEADERS, stream.id) + block
         )
@@ -209,6 +215,14 @@ class Output:
             self._offer(stream)
             self.pump()
         return True
+
+    def set_table_size(self, size: int) -> None:
+        """The client's setting: that its table is smaller than before has to be acknowledged in the next header block (RFC
+        7541, section 4.2). That ours is empty holds once and for all.
+        """
+        if size < headers.DEFAULT_TABLE_BYTES and not self._table_given_up:
+            self._table_given_up = True
+            self._table_update = headers.NO_TABLE
 
     def set_initial_window(self, size: int, streams: Iterable[Stream]) -> None:
         """The setting has changed: it moves the windows of all streams, below zero too (section 6.9.2). Raises

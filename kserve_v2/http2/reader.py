@@ -107,7 +107,8 @@ class FrameReader:
             if self._first or self._block is not None or stop - start > frames.DEFAULT_MAX_FRAME_BYTES:
                 self._check(kind, flags, stop - start)
             if kind == _DATA and (stop > end or flags & frames.PADDED):
-                if flags & frames.PADDED and start == end:
+                if flags & frames.PADDED and start == end < stop:
+                    # How much padding there is comes with the next byte.
                     break
                 position = self._read_data_in_parts(flags, stream_id & _STREAM_ID, stop - start, data, start)
                 continue
