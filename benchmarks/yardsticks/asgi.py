@@ -12,31 +12,21 @@ import numpy as np
 import orjson
 import uvicorn
 
-from benchmarks.yardsticks.session import one_thread_session
+from benchmarks.yardsticks.add_sub import AddSub
 
 _HEADER_LENGTH = b"inference-header-content-length"
 _BACKLOG = 2048
 
 
-class AddSub:
-    """INPUT0 and INPUT1 INT32 [n, 16] in JSON, OUTPUT0 and OUTPUT1 in JSON."""
+class Json:
+    """`add_sub` in JSON."""
 
     def __init__(self, model_file: str) -> None:
-        self._session = one_thread_session(model_file)
+        self._model = AddSub(model_file)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """See ASGI."""
-        request = orjson.loads(await _read_body(receive))
-        feed = {
-            tensor["name"]: np.array(tensor["data"], dtype=np.int32).reshape(tensor["shape"])
-            for tensor in request["inputs"]
-        }
-        results = self._session.run(None, feed)
-        outputs = [
-            {"name": name, "datatype": "INT32", "shape": array.shape, "data": array.ravel().tolist()}
-            for name, array in zip(("OUTPUT0", "OUTPUT1"), results, strict=True)
-        ]
-        body = orjson.dumps({"model_name": "add_sub", "model_version": "1", "outputs": outputs})
+        body = self._model.json(await _read_body(receive))
         await _send(send, [(b"content-type", b"application/json")], [body])
 
 
@@ -78,7 +68,7 @@ async def _send(send: Any, headers: list[tuple[bytes, bytes]], parts: list[bytes
 
 def main() -> None:
     """Serve until the process is ended."""
-    app = AddSub(sys.argv[2]) if sys.argv[1] == "add_sub" else identity
+    app = Json(sys.argv[2]) if sys.argv[1] == "add_sub" else identity
     # The settings that the server gives uvicorn.
     config = uvicorn.Config(
         app, http="httptools", loop="uvloop", ws="none", lifespan="off", log_level="warning",

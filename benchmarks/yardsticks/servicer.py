@@ -11,29 +11,21 @@ import grpc
 import numpy as np
 import uvloop
 
-from benchmarks.yardsticks.session import one_thread_session
+from benchmarks.yardsticks.add_sub import AddSub
 from kserve_v2._generated import grpc_service_pb2 as pb
 
 _MAX_REQUEST_BYTES = 64 * 2**20  # the server's default
 
 
-class AddSub:
-    """INPUT0 and INPUT1 INT32 [n, 16] raw, OUTPUT0 and OUTPUT1 raw."""
+class Raw:
+    """`add_sub` with raw contents."""
 
     def __init__(self, model_file: str) -> None:
-        self._session = one_thread_session(model_file)
+        self._model = AddSub(model_file)
 
     async def infer(self, request: pb.ModelInferRequest, _context: Any) -> pb.ModelInferResponse:
         """ModelInfer."""
-        feed = {
-            tensor.name: np.frombuffer(raw, dtype=np.int32).reshape(tensor.shape)
-            for tensor, raw in zip(request.inputs, list(request.raw_input_contents), strict=True)
-        }
-        response = pb.ModelInferResponse(model_name="add_sub", model_version="1")
-        for name, array in zip(("OUTPUT0", "OUTPUT1"), self._session.run(None, feed), strict=True):
-            response.outputs.add(name=name, datatype="INT32", shape=array.shape)
-            response.raw_output_contents.append(array.tobytes())
-        return response
+        return self._model.message(request)
 
 
 async def identity(request: pb.ModelInferRequest, _context: Any) -> pb.ModelInferResponse:
@@ -67,7 +59,7 @@ async def serve(behaviour: Any) -> None:
 
 def main() -> None:
     """The process."""
-    uvloop.run(serve(AddSub(sys.argv[2]).infer if sys.argv[1] == "add_sub" else identity))
+    uvloop.run(serve(Raw(sys.argv[2]).infer if sys.argv[1] == "add_sub" else identity))
 
 
 if __name__ == "__main__":
