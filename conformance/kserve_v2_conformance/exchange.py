@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
-LONGEST = 1200
+LONGEST = 700
 """Characters of a request or an answer that are kept."""
 
 

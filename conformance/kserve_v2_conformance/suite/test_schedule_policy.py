@@ -6,12 +6,14 @@ from threading import Event
 from kserve_v2_conformance._generated import grpc_service_pb2 as pb
 from kserve_v2_conformance.findings import Checks
 from kserve_v2_conformance.inference import grpc_carrier, rest_carrier
-from kserve_v2_conformance.inference.request import Failure, InferRequest, Outcome
+from kserve_v2_conformance.inference.request import Failure, InferRequest, InferResponse, Outcome
 from kserve_v2_conformance.suite.support import both, protocol, request_of, succeed
-from kserve_v2_conformance.target import Target
+from kserve_v2_conformance.target import ServedModel, Target
 
 _BUSY_MS = 600
 _HEAD_START_SECONDS = 0.2
+# From outside nobody can see whether the first request has reached the model: on a busy machine it may come too late.
+_ATTEMPTS = 4
 
 
 def _infer(target: Target, carrier: str, request: InferRequest) -> Outcome:
@@ -46,22 +48,40 @@ def test_given(carrier: str, target: Target, check: Checks) -> None:
 def test_timeout(carrier: str, target: Target, check: Checks) -> None:
     """1 ms to wait, behind a request that takes longer."""
     model = target.model("queued")
+    late, busy = _behind_a_busy_model(target, carrier, model)
+    for _ in range(_ATTEMPTS - 1):
+        if isinstance(late, InferResponse):
+            late, busy = _behind_a_busy_model(target, carrier, model)
+    clause = f"{protocol(carrier)}-SCHED-002"
+    check.that(clause, "the request that waits too long", isinstance(late, Failure), "an error", str(late))
+    check.that(clause, "the request before it", isinstance(busy, InferResponse), "success", str(busy))
+
+
+def _behind_a_busy_model(target: Target, carrier: str, model: ServedModel) -> tuple[Outcome, Outcome]:
+    """The outcome of a request that may wait for 1 ms, and of the one that it had to wait for."""
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(_infer, target, carrier, request_of(model, [_BUSY_MS]))
         Event().wait(_HEAD_START_SECONDS)
-        late = pool.submit(
-            _infer, target, carrier, request_of(model, [0], parameters={"timeout": 1000})
-        ).result()
-    clause = f"{protocol(carrier)}-SCHED-002"
-    check.that(clause, "the request that waits too long", isinstance(late, Failure), "an error", str(late))
-    busy = first.result()
-    check.that(clause, "the request before it", not isinstance(busy, Failure), "success", str(busy))
+        late = pool.submit(_infer, target, carrier, request_of(model, [0], parameters={"timeout": 1000}))
+        return late.result(), first.result()
 
 
 @both("SCHED-003")
 def test_priority(carrier: str, target: Target, check: Checks) -> None:
     """Two requests wait: the second has the higher priority, and is answered first."""
     model = target.model("prioritized")
+    wanted = ["first", "high", "low"]
+    order, failed = _order_of_answers(target, carrier, model)
+    for _ in range(_ATTEMPTS - 1):
+        if order != wanted:
+            order, failed = _order_of_answers(target, carrier, model)
+    clause = f"{protocol(carrier)}-SCHED-003"
+    check.equal(clause, "failures", failed, [])
+    check.equal(clause, "order of the answers", order, wanted)
+
+
+def _order_of_answers(target: Target, carrier: str, model: ServedModel) -> tuple[list[str], list[str]]:
+    """Who was answered when, and what failed: a long request first, then one of low and one of high priority."""
     order: list[str] = []
 
     def send(name: str, priority: int, wait_ms: int) -> Outcome:
@@ -74,7 +94,4 @@ def test_priority(carrier: str, target: Target, check: Checks) -> None:
         for name, priority in (("low", 2), ("high", 1)):
             Event().wait(_HEAD_START_SECONDS)
             outcomes.append(pool.submit(send, name, priority, 100))
-    clause = f"{protocol(carrier)}-SCHED-003"
-    failed = [str(each.result()) for each in outcomes if isinstance(each.result(), Failure)]
-    check.equal(clause, "failures", failed, [])
-    check.equal(clause, "order of the answers", order, ["first", "high", "low"])
+    return order, [str(each.result()) for each in outcomes if isinstance(each.result(), Failure)]
