@@ -72,6 +72,9 @@ def _buttons(clauses: list[ClauseResult]) -> str:
 
 def _clause(clause: ClauseResult) -> str:
     requirement, outcome = clause.requirement, clause.outcome
+    origin = (
+        f'<a href="{escape(requirement.url)}">{escape(requirement.source)}</a>, {escape(requirement.section)}'
+    )
     reading = (
         f'<p class="dim">Read so because: {escape(requirement.reading)}</p>' if requirement.reading else ""
     )
