@@ -64,8 +64,8 @@ class HeaderBlocks(Generic[Head]):
         self._remembered: dict[bytes, Head] = {}
 
     def request(self, block: bytes) -> Head:
-        """What the block of a request means. Raises ConnectionFaultError if it cannot be decoded, StreamFaultError if it
-        is no request's.
+        """What the block of a request means. Raises ConnectionFaultError if it cannot be decoded, StreamFaultError if
+        it is no request's.
         """
         head = self._remembered.get(block)
         if head is not None:

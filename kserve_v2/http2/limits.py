@@ -24,8 +24,8 @@ class Http2Limits:
     block. `max_control_frame_bytes`: any frame but DATA and those of header blocks.
 
     The rates: `resets` (streams that the client opens and gives up; every stream that is answered allows one more),
-    `settings`, `pings`, `empty_data` (DATA frames that bring nothing) and `overhead` (WINDOW_UPDATE, PRIORITY and unknown
-    frames, frames on streams that are closed; every DATA frame that is sent allows more).
+    `settings`, `pings`, `empty_data` (DATA frames that bring nothing) and `overhead` (WINDOW_UPDATE, PRIORITY and
+    unknown frames, frames on streams that are closed; every DATA frame that is sent allows more).
 
     `max_unread_bytes`: what may wait in the socket's buffer beside the bodies of answers, which wait in their streams.
     `max_stall_s`: seconds that a client may let pass without sending the rest of a frame, or without reading or giving

@@ -217,8 +217,8 @@ class Output:
         return True
 
     def set_table_size(self, size: int) -> None:
-        """The client's setting: that its table is smaller than before has to be acknowledged in the next header block (RFC
-        7541, section 4.2). That ours is empty holds once and for all.
+        """The client's setting: that its table is smaller than before has to be acknowledged in the next header block
+        (RFC 7541, section 4.2). That ours is empty holds once and for all.
         """
         if size < headers.DEFAULT_TABLE_BYTES and not self._table_given_up:
             self._table_given_up = True

@@ -93,6 +93,9 @@ class Http2Protocol(asyncio.Protocol, Generic[Head]):
     def flush(self) -> None:
         """Write all that may be written now."""
         output = self.connection.output
+        if self._leaving:
+            output.take()
+            return
         while output.parts:
             self._write(output.take())
             if output.more:
@@ -140,6 +143,7 @@ class Http2Protocol(asyncio.Protocol, Generic[Head]):
         """Close the connection when all is written. Streams that are not over are lost."""
         if self._leaving or self.transport.is_closing():
             return
+        self.flush()
         self._leaving = True
         self.connection.lose_streams()
         if self.transport.can_write_eof():

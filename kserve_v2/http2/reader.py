@@ -1,5 +1,5 @@
-"""From bytes to frames: the preface, whole frames, header blocks with their CONTINUATION frames, and DATA frames as they
-come in, however large they are.
+"""From bytes to frames: the preface, whole frames, header blocks with their CONTINUATION frames, and DATA frames as
+they come in, however large they are.
 """
 
 from typing import Protocol

@@ -123,7 +123,7 @@ def _bind(server: grpc.aio.Server, address: str) -> int:
     return bound
 
 
-class _Handlers(grpc.GenericRpcHandler[Any, Any]):
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its stubs alone
     """The RPCs as grpcio wants them. Those that are not there are UNIMPLEMENTED."""
 
     def __init__(self, rpcs: Sequence[Rpc]) -> None:
@@ -151,10 +151,11 @@ def _serialize(message: Message) -> bytes:
 
 
 class _Context:
-    """See `calls.Context`."""
+    """See `calls.Context`. `left`: the call was cancelled, which grpcio does not tell those who wait for its end."""
 
     def __init__(self, context: _ServicerContext) -> None:
         self._context = context
+        self.left = False
 
     @property
     def metadata(self) -> Metadata:
@@ -164,7 +165,7 @@ class _Context:
         context = self._context
 
         def done(_: object) -> None:
-            if context.cancelled():
+            if self.left or context.cancelled():
                 callback(StatusCode.CANCELLED, "the client left")
                 return
             code = context.code()
@@ -176,8 +177,8 @@ class _Context:
 
 
 # Errors are not left to grpc, which would tell the client of a class of ours. And `abort`, which raises, is not called
-# inside of `except`: the exception, and with it the request's tensors, would live in a reference cycle until the garbage
-# collector comes by.
+# inside of `except`: the exception, and with it the request's tensors, would live in a reference cycle until the
+# garbage collector comes by.
 
 
 async def _abort(context: _ServicerContext, error: Exception) -> None:
@@ -194,14 +195,16 @@ def _started(rpc: Started) -> Any:
                 outcome.set_result(answer)
 
         failure: Exception
+        described = _Context(context)
         try:
-            give_up = rpc.start(message, _Context(context), on_answer)
+            give_up = rpc.start(message, described, on_answer)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             failure = error
         else:
             try:
                 answer = await outcome
             except asyncio.CancelledError:
+                described.left = True
                 if give_up is not None:
                     give_up()
                 raise

@@ -44,7 +44,10 @@ class Form:
 
     def matches(self, data: bytes) -> bool:
         """Whether a message of the right length is such a request."""
-        return all([data.startswith(text, start) for start, text in self.fixed])
+        for start, text in self.fixed:
+            if not data.startswith(text, start):
+                return False
+        return True
 
     def request(self, data: bytes) -> InferRequest:
         """The request. Raises UnicodeDecodeError for an id that is no text."""

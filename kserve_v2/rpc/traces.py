@@ -15,7 +15,7 @@ def text_metadata(context: Context) -> dict[str, str]:
 
 
 def begin_trace(tracer: Tracer, message: pb.ModelInferRequest, headers: Mapping[str, str]) -> Trace | None:
-    """The trace of a request, None if it is not to be traced. The transport has read it before anybody is told of it."""
+    """The trace of a request, None if it is not to be traced. It has been read before anybody is told of it."""
     now_ns = time.monotonic_ns()
     trace = tracer.begin(message.model_name, headers, "GRPC_WAITREAD_START", now_ns)
     if trace is not None:

@@ -89,9 +89,8 @@ class GrpcConnection(Http2Protocol[RequestHead]):
         self._server.opened(self)
         self._keepalive.start()
         if self.options.max_connection_age_ms:
-            age_s = (
-                self.options.max_connection_age_ms / 1000 * random.uniform(1 - _AGE_JITTER, 1 + _AGE_JITTER)
-            )
+            jitter = random.uniform(1 - _AGE_JITTER, 1 + _AGE_JITTER)  # noqa: S311 - nothing secret
+            age_s = self.options.max_connection_age_ms / 1000 * jitter
             self._age_timer = self.loop.call_later(age_s, self._end_of_age)
 
     def data_received(self, data: bytes) -> None:

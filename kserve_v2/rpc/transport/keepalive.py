@@ -30,8 +30,8 @@ class PingStrikes:
         self._sent_frames = 0
 
     def ping(self, sent_frames: int, *, idle: bool) -> bool:
-        """A PING has come; True if it is one too many. `sent_frames`: HEADERS and DATA frames that were sent so far: each
-        of them forgives all PINGs before it.
+        """A PING has come; True if it is one too many. `sent_frames`: HEADERS and DATA frames that were sent so far:
+        each of them forgives all PINGs before it.
         """
         if sent_frames != self._sent_frames:
             self._sent_frames = sent_frames

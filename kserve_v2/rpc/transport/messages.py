@@ -20,7 +20,7 @@ ACCEPTED_ENCODINGS = b"identity,deflate,gzip"
 def choose_encoding(level: str, accepted: bytes) -> bytes:
     """The encoding of answers for a client that takes the ones in `accepted`, b"" for none.
 
-    `level`: "none", "low", "medium" or "high". gRPC counts its algorithms by how much they compress: gzip, then deflate.
+    `level`: "none", "low", "medium" or "high". grpc ranks its algorithms by how much they compress: gzip, deflate.
     """
     if level == "none":
         return b""

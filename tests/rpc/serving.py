@@ -1,0 +1,180 @@
+"""A gRPC server of a few plain methods, on either transport, in a thread of this process."""
+
+import asyncio
+import queue
+import ssl
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvloop
+from google.protobuf.wrappers_pb2 import BytesValue, Int64Value, StringValue
+
+from kserve_v2.errors import ErrorCode, ServingError
+from kserve_v2.rpc.asyncio_server import AsyncioServer
+from kserve_v2.rpc.calls import Context, GiveUp, OnAnswer, Rpc, ServerStreaming, Started, Streaming, Unary
+from kserve_v2.rpc.grpcio_server import GrpcioServer
+from kserve_v2.rpc.options import GrpcOptions
+
+MAX_REQUEST_BYTES = 1024 * 1024
+ERRORS = {error.code: error for error in ServingError.__subclasses__()}
+
+
+@dataclass
+class Methods:
+    """What the server answers, and what it has noticed of its clients."""
+
+    given_up: "queue.SimpleQueue[str]" = field(default_factory=queue.SimpleQueue)
+    started: "queue.SimpleQueue[str]" = field(default_factory=queue.SimpleQueue)
+    ended: "queue.SimpleQueue[tuple[int, str]]" = field(default_factory=queue.SimpleQueue)
+
+    def forget(self) -> None:
+        """Forget what was noticed."""
+        for noticed in (self.given_up, self.started, self.ended):
+            while not noticed.empty():
+                noticed.get()
+
+    def rpcs(self) -> Sequence[Rpc]:
+        """The table."""
+        return (
+            Started("/test/Started", self.start),
+            Started("/test/StartedHang", self.start_and_hang),
+            Started("/test/StartedDefect", self.start_with_a_defect),
+            Unary("/test/Echo", BytesValue, self.echo),
+            Unary("/test/Fail", StringValue, self.fail),
+            Unary("/test/Hang", StringValue, self.hang),
+            Unary("/test/Metadata", StringValue, self.metadata),
+            ServerStreaming("/test/Repeat", Int64Value, self.repeat),
+            Streaming("/test/Stream", BytesValue, self.stream),
+            Streaming("/test/Deaf", BytesValue, self.deaf),
+        )
+
+    def start(self, data: bytes, context: Context, on_answer: OnAnswer) -> GiveUp | None:
+        """The message itself, before this returns or soon after."""
+        context.on_end(lambda code, details: self.ended.put((code, details)))
+        if data.endswith(b"later"):
+            handle = asyncio.get_running_loop().call_soon(on_answer, (data[:2], data[2:]))
+            return handle.cancel
+        on_answer((data,))
+        return None
+
+    def start_and_hang(self, data: bytes, context: Context, on_answer: OnAnswer) -> GiveUp | None:
+        """Never answers."""
+        context.on_end(lambda code, details: self.ended.put((code, details)))
+        self.started.put("StartedHang")
+        return lambda: self.given_up.put("StartedHang")
+
+    def start_with_a_defect(self, data: bytes, context: Context, on_answer: OnAnswer) -> GiveUp | None:
+        """Raises what is no ServingError."""
+        raise ValueError("secret")
+
+    async def echo(self, request: BytesValue, context: Context) -> BytesValue:
+        """The request."""
+        return request
+
+    async def fail(self, request: StringValue, context: Context) -> StringValue:
+        """Raises the error that the request names, with the rest as its message."""
+        name, _, message = request.value.partition(":")
+        if name not in ErrorCode.__members__:
+            raise ValueError("secret")
+        raise ERRORS[ErrorCode[name]](message)
+
+    async def hang(self, request: StringValue, context: Context) -> StringValue:
+        """Waits until it is cancelled."""
+        self.started.put("Hang")
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.given_up.put("Hang")
+            raise
+        raise AssertionError
+
+    async def metadata(self, request: StringValue, context: Context) -> StringValue:
+        """The metadata that the test has sent."""
+        return StringValue(value=repr([item for item in context.metadata if item[0].startswith("x-")]))
+
+    async def repeat(self, request: Int64Value, context: Context) -> AsyncIterator[BytesValue]:
+        """So many messages of 50 kB, for ever if the number is negative."""
+        self.started.put("Repeat")
+        try:
+            number = 0
+            while number != request.value:
+                yield BytesValue(value=bytes(50_000))
+                number += 1
+                if number % 100 == 0:
+                    await asyncio.sleep(0)
+        finally:
+            self.given_up.put("Repeat")
+
+    async def stream(
+        self, requests: AsyncIterator[BytesValue], context: Context
+    ) -> AsyncIterator[BytesValue]:
+        """Every message; `fail` is an error."""
+        self.started.put("Stream")
+        try:
+            async for request in requests:
+                if request.value == b"fail":
+                    raise ERRORS[ErrorCode.NOT_FOUND]("no such thing")
+                yield request
+        finally:
+            self.given_up.put("Stream")
+
+    async def deaf(self, requests: AsyncIterator[BytesValue], context: Context) -> AsyncIterator[BytesValue]:
+        """Says one thing and does not listen."""
+        yield BytesValue(value=b"what?")
+        await asyncio.Event().wait()
+
+
+@dataclass
+class Served:
+    """A server that runs."""
+
+    address: str
+    methods: Methods
+    server: AsyncioServer | GrpcioServer
+    loop: asyncio.AbstractEventLoop
+    stopping: asyncio.Event
+
+    def call(self, function: Callable[[], Any]) -> Any:
+        """Call a function on the server's loop; returns its result, awaited if it is a coroutine."""
+
+        async def run() -> Any:
+            result = function()
+            return await result if asyncio.iscoroutine(result) else result
+
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(30)
+
+
+@contextmanager
+def serving(
+    transport: str = "asyncio", tls: ssl.SSLContext | None = None, **options: Any
+) -> Iterator[Served]:
+    """A server with these options, stopped in the end."""
+    methods = Methods()
+    made = GrpcOptions(**{"max_request_bytes": MAX_REQUEST_BYTES, **options})
+    ready: queue.SimpleQueue[Served] = queue.SimpleQueue()
+
+    async def serve() -> None:
+        stopping = asyncio.Event()
+        server: AsyncioServer | GrpcioServer
+        if transport == "asyncio":
+            server = AsyncioServer(methods.rpcs(), made, tls)
+        else:
+            server = GrpcioServer(methods.rpcs(), made)
+        port = server.bind("127.0.0.1", 0)
+        await server.start()
+        ready.put(Served(f"127.0.0.1:{port}", methods, server, asyncio.get_running_loop(), stopping))
+        await stopping.wait()
+        await server.stop(0)
+
+    thread = threading.Thread(target=lambda: uvloop.run(serve()))
+    thread.start()
+    served = ready.get(timeout=30)
+    try:
+        yield served
+    finally:
+        served.loop.call_soon_threadsafe(served.stopping.set)
+        thread.join(30)
+        assert not thread.is_alive()
