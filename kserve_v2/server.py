@@ -15,7 +15,7 @@ from kserve_v2 import console, logs
 from kserve_v2.allocator import keep_freed_memory
 from kserve_v2.http_server import HttpServer, bind
 from kserve_v2.inference import InferenceService
-from kserve_v2.limits import HttpLimits
+from kserve_v2.limits import HttpLimits, end_stalled_connections
 from kserve_v2.messages import IndexEntry
 from kserve_v2.metrics import MetricsApp
 from kserve_v2.plugins import BackendRegistry
@@ -91,6 +91,7 @@ class Server:
             app = create_app(self.service, settings.http_max_input_size)
             lane = FastLane(self.service, settings.http_max_input_size) if settings.http_fast_lane else None
             bound = bind(settings.http_address, settings.http_port)
+            end_stalled_connections(bound, settings.http_read_timeout_secs)
             self._http = HttpServer(app, bound, partial(connection, lane=lane), tls)
             scheme = "https" if tls else "http"
             self.urls["REST"] = f"{scheme}://{_reachable(settings.http_address)}:{self._http.port}"

@@ -15,9 +15,21 @@ import trustme
 
 from tests.conftest import RunningServer, StartServer, WriteModel
 from tests.integration.handlers import identity
-from tests.integration.support import json_tensor
+from tests.integration.support import json_tensor, wait_until
 
 pytestmark = pytest.mark.slow
+
+# As many bytes as it is told.
+LARGE = """
+import numpy as np
+
+class Model:
+    inputs = {"IN": ("INT32", [1])}
+    outputs = {"OUT": ("UINT8", [-1])}
+
+    def __call__(self, inputs):
+        return {"OUT": np.zeros(inputs["IN"][0], np.uint8)}
+"""
 
 BODY = {"inputs": [json_tensor("IN", "FP32", [3], [1.0, 2.0, 3.0])]}
 
@@ -46,8 +58,8 @@ def encrypted(
     roots = folder / "roots.pem"
     authority.cert_pem.write_to_path(roots)
     certificate.private_key_pem.write_to_path(folder / "server.key")
-    certificate.cert_chain_pems[0].write_to_path(folder / "server.pem")
-    files = [f"--http-server-cert={folder / 'server.pem'}", f"--http-server-key={folder / 'server.key'}"]
+    certificate.cert_chain_pems[0].write_to_path(folder / "server.cert")
+    files = [f"--http-server-cert={folder / 'server.cert'}", f"--http-server-key={folder / 'server.key'}"]
     return Encrypted(
         start_server(models, "--http-use-ssl", *files),
         start_server(models, "--http-use-ssl-mutual", f"--http-root-cert={roots}", *files),
@@ -138,6 +150,32 @@ def test_mutual_tls(encrypted: Encrypted) -> None:
     with httpx.Client(verify=context) as friend:
         assert friend.post(url, json=BODY).json()["outputs"][0]["data"] == [1.0, 2.0, 3.0]
     assert "Traceback" not in encrypted.mutual.log
+
+
+def test_a_client_that_does_not_read_its_answer_is_disconnected(
+    start_server: StartServer, encrypted: Encrypted, tmp_path: Path, write_model: WriteModel
+) -> None:
+    write_model(tmp_path, "large", LARGE)
+    files = [f"--http-server-{name}={encrypted.roots.parent}/server.{name}" for name in ("cert", "key")]
+    server = start_server(tmp_path, "--http-use-ssl", "--http-read-timeout-secs=1", *files)
+    url = httpx.URL(server.rest)
+    idle = open_files(server)
+    with (
+        socket.create_connection((url.host, url.port or 0)) as plain,
+        encrypted.context().wrap_socket(plain, server_hostname=url.host) as wrapped,
+    ):
+        body = b'{"inputs":[{"name":"IN","datatype":"INT32","shape":[1],"data":[20000000]}]}'
+        wrapped.sendall(
+            b"POST /v2/models/large/infer HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        )
+        assert wrapped.recv(100).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert open_files(server) == idle + 1
+        wait_until(lambda: open_files(server) == idle)
+
+
+def open_files(server: RunningServer) -> int:
+    """How many descriptors the server's process has: one of them for each connection."""
+    return len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
 
 
 @pytest.mark.xfail(reason="the connection is half closed, which TLS cannot do", strict=True)
