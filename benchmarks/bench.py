@@ -1,7 +1,7 @@
 """What every case gets: the options of the run, the models, the load generators, a place for files."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +11,7 @@ from benchmarks.load.exchange import ExchangeT, GrpcExchange, RestExchange
 from benchmarks.load.generator import Generator, Load
 from benchmarks.processes import Child, child, serve
 
-S = TypeVar("S")
-Y = TypeVar("Y")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,16 +42,12 @@ class Bench:
         """`python -m module…`, which serves under the URL named `url`, REST or gRPC."""
         return child(module, {url}, self.directory / "yardstick.log")
 
-    def alternate(
-        self, what: str, server: Callable[[], S], yardstick: Callable[[], Y]
-    ) -> Iterator[tuple[S, Y]]:
-        """Measure both in every round. They take turns at going first, so neither has the better place."""
+    def in_turn(self, what: str, measures: Sequence[Callable[[], T]]) -> Iterator[tuple[T, ...]]:
+        """Take all measures in every round. They take turns at going first, so none has the better place."""
         for number in self.each_round(what):
-            if number % 2:
-                other = yardstick()
-                yield server(), other
-            else:
-                yield server(), yardstick()
+            first = number % len(measures)
+            found = [measure() for measure in (*measures[first:], *measures[:first])]
+            yield (*found[len(measures) - first :], *found[: len(measures) - first])
 
     def each_round(self, what: str) -> Iterator[int]:
         """The numbers of the rounds, told to the person who waits."""
@@ -65,5 +60,9 @@ class Bench:
     ) -> Load:
         """Run a generator, and remember how busy it was."""
         load = generator.run(exchange, connections, seconds)
-        self.busiest[generator.name] = max(load.busy, self.busiest.get(generator.name, 0))
+        self.note_busy(generator.name, load)
         return load
+
+    def note_busy(self, generator: str, load: Load) -> None:
+        """Remember how busy a generator was."""
+        self.busiest[generator] = max(load.busy, self.busiest.get(generator, 0))

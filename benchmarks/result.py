@@ -57,6 +57,24 @@ class Row:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the table of everything that was loaded: one server, over one protocol, under one load.
+
+    `cpu_us`: CPU time of the server's process per request. `mean_batch`: rows of the mean execution. None: not known.
+    """
+
+    protocol: str
+    server: str
+    load: str
+    per_second: Spread
+    p50_us: Spread
+    p99_us: Spread
+    p999_us: Spread
+    cpu_us: Spread | None = None
+    mean_batch: Spread | None = None
+
+
 def ratio_row(
     case: str,
     measure: str,

@@ -38,9 +38,9 @@ def _over_rest(bench: Bench, server: Child, delay_us: int) -> list[Row]:
     exchange = rest_json(server.urls["REST"], model, {"INPUT": np.ones((1, 1), dtype=np.float32)})
     bench.load(bench.rest, exchange, CLIENTS, _WARM_UP_SECONDS)
     what = f"{CLIENTS} clients over REST, delay {delay_us / 1000:g} ms"
-    first = read_counters(server, model)
+    first = read_counters(server.urls["REST"], model)
     measured = [_load(bench, server, model, exchange) for _ in bench.each_round(f"batching, {what}")]
-    last = read_counters(server, model)
+    last = read_counters(server.urls["REST"], model)
     note = (
         f"statistics before and after: inference_count {first.rows} and {last.rows}, "
         f"execution_count {first.executions} and {last.executions}"
@@ -49,9 +49,9 @@ def _over_rest(bench: Bench, server: Child, delay_us: int) -> list[Row]:
 
 
 def _load(bench: Bench, server: Child, model: str, exchange: RestExchange) -> tuple[float, Counters]:
-    before = read_counters(server, model)
+    before = read_counters(server.urls["REST"], model)
     load = bench.load(bench.rest, exchange, CLIENTS, bench.seconds)
-    return load.per_second, read_counters(server, model) - before
+    return load.per_second, read_counters(server.urls["REST"], model) - before
 
 
 def _in_process(bench: Bench, delay_us: int) -> list[Row]:

@@ -24,10 +24,10 @@ def cnn(bench: Bench) -> list[Row]:
         exchange = rest_binary(server.urls["REST"], "cnn", {"image": np.zeros(IMAGE_SHAPE, dtype=np.float32)})
         bench.load(bench.rest, exchange, CONNECTIONS, _WARM_UP_SECONDS)
         module = [sys.executable, "-m", "benchmarks.yardsticks.onnx_loop", file, str(bench.seconds)]
-        pairs = bench.alternate(
-            "cnn",
+        sides = (
             lambda: bench.load(bench.rest, exchange, CONNECTIONS, bench.seconds).per_second,
             lambda: float(run(module, bench.seconds + _LIMIT_SECONDS)),
         )
+        pairs = [(served, looped) for served, looped in bench.in_turn("cnn", sides)]
         target = Target("at least", 0.95)
         return [ratio_row("cnn", f"throughput, {CONNECTIONS} connections", "req/s", pairs, target)]

@@ -4,8 +4,6 @@ import json
 import urllib.request
 from dataclasses import dataclass
 
-from benchmarks.processes import Child
-
 
 @dataclass(frozen=True, slots=True)
 class Counters:
@@ -27,7 +25,7 @@ class Counters:
     @property
     def mean_batch(self) -> float:
         """Rows of the mean executed batch."""
-        return self.rows / self.executions
+        return self.rows / self.executions if self.executions else 0.0
 
     @property
     def model_ms(self) -> float:
@@ -35,9 +33,9 @@ class Counters:
         return self.compute_infer_ns / self.requests / 1e6
 
 
-def read_counters(server: Child, model: str) -> Counters:
-    """The statistics endpoint's numbers of one model."""
-    with urllib.request.urlopen(f"{server.urls['REST']}/v2/models/{model}/stats", timeout=30) as response:
+def read_counters(url: str, model: str) -> Counters:
+    """The numbers of one model by the statistics endpoint of the server at `url`."""
+    with urllib.request.urlopen(f"{url}/v2/models/{model}/stats", timeout=30) as response:
         (seen,) = json.load(response)["model_stats"]
     infer = seen["inference_stats"]["compute_infer"]
     return Counters(seen["inference_count"], seen["execution_count"], infer["ns"], infer["count"])

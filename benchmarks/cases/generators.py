@@ -1,7 +1,7 @@
 """What the load generators can do: one that is slower than the server would measure itself."""
 
 from benchmarks.bench import Bench
-from benchmarks.cases.transports import INPUTS
+from benchmarks.cases.add_sub import ROW_SHAPE, add_sub_inputs
 from benchmarks.load.exchange import ExchangeT, grpc_raw, rest_json
 from benchmarks.load.generator import Generator
 from benchmarks.result import Row, Spread
@@ -15,9 +15,13 @@ _NOTE = "a lower bound: the process that answers may be the slower of the two"
 def generators(bench: Bench) -> list[Row]:
     """Throughput against a process that does nothing but answer."""
     with bench.process("benchmarks.load.trivial", "rest", _ANSWER_BYTES, url="REST") as trivial:
-        rest = _row(bench, "REST", bench.rest, rest_json(trivial.urls["REST"], "add_sub", INPUTS))
+        rest = _row(
+            bench, "REST", bench.rest, rest_json(trivial.urls["REST"], "add_sub", add_sub_inputs(ROW_SHAPE))
+        )
     with bench.process("benchmarks.load.trivial", "grpc", _ANSWER_BYTES, url="gRPC") as trivial:
-        grpc = _row(bench, "gRPC", bench.grpc, grpc_raw(trivial.urls["gRPC"], "add_sub", INPUTS))
+        grpc = _row(
+            bench, "gRPC", bench.grpc, grpc_raw(trivial.urls["gRPC"], "add_sub", add_sub_inputs(ROW_SHAPE))
+        )
     return [rest, grpc]
 
 

@@ -1,8 +1,11 @@
 """Large binary tensors through a model that does nothing: the server's own time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from statistics import median
+from time import perf_counter_ns
 
 import numpy as np
 
@@ -12,13 +15,15 @@ from benchmarks.load.builtin import Exchange
 from benchmarks.load.exchange import Array, grpc_raw, rest_binary
 from benchmarks.load.sequential import median_ms
 from benchmarks.processes import Child
-from benchmarks.result import Row, Spread, Target
+from benchmarks.result import Row, Spread, Target, ratio_row
 
 MEBIBYTE = 2**20
 REQUESTS_PER_SECOND = {1: 50, 10: 10}
 """Tensor size in MiB, and how many requests of that size a second of measurement stands for."""
 
 _LIMITS_MS = {1: 1.0, 10: 8.0}
+_OF_FLOOR = Target("at most", 1.5)
+_COPIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,51 +42,66 @@ _PROTOCOLS = (
 
 
 def tensors(bench: Bench) -> list[Row]:
-    """One connection, one request at a time; the yardstick is a bare front end that hands the tensor back."""
-    rows = [_row(bench, protocol, size) for protocol in _PROTOCOLS for size in _LIMITS_MS]
-    return rows + [_floor(bench, size) for size in _LIMITS_MS]
+    """One connection, one request at a time. The yardsticks: a bare front end that hands the tensor back, and a process
+    that only answers, with the time to copy the tensor once.
+    """
+    return [row for protocol in _PROTOCOLS for size in _LIMITS_MS for row in _rows(bench, protocol, size)]
 
 
-def _row(bench: Bench, protocol: _Protocol, mebibytes: int) -> Row:
+def _rows(bench: Bench, protocol: _Protocol, mebibytes: int) -> Iterator[Row]:
     requests = bench.seconds * REQUESTS_PER_SECOND[mebibytes]
     what = f"{mebibytes} MiB over {protocol.name}"
 
     def ask(process: Child) -> Exchange:
         return protocol.ask(process.urls[protocol.name], "identity", _inputs(mebibytes))
 
-    # Both are new: what malloc keeps for itself after larger requests makes smaller ones faster.
-    with (
-        bench.server("identity") as server,
-        bench.process(protocol.yardstick, "identity", url=protocol.name) as bare,
-    ):
+    # All are new: what malloc keeps for itself after larger requests makes smaller ones faster.
+    with ExitStack() as stack:
+        server = stack.enter_context(bench.server("identity"))
+        bare = stack.enter_context(bench.process(protocol.yardstick, "identity", url=protocol.name))
+        size = str(mebibytes * MEBIBYTE)
+        trivial = stack.enter_context(
+            bench.process("benchmarks.load.trivial", protocol.name.lower(), size, url=protocol.name)
+        )
         sides = (
             partial(_over_model_ms, server, ask(server), requests),
             partial(median_ms, ask(bare), requests),
+            partial(median_ms, ask(trivial), requests),
+            partial(copy_ms, mebibytes * MEBIBYTE),
         )
-        pairs = list(bench.alternate(f"tensors, {what}", *sides))
-    over_model = Spread.of(server_ms for server_ms, _ in pairs)
-    return Row(
+        found = list(bench.in_turn(f"tensors, {what}", sides))
+    over_model = Spread.of(server_ms for server_ms, *_ in found)
+    yield Row(
         "tensors",
         f"p50 time over the model, {what}",
         "ms",
         server=over_model,
-        yardstick=Spread.of(bare_ms for _, bare_ms in pairs),
+        yardstick=Spread.of(bare_ms for _, bare_ms, _, _ in found),
         result=over_model,
         result_unit="ms",
         target=Target("at most", _LIMITS_MS[mebibytes]),
         note="as the client sees it, so with the kernel's copies and the client's own work",
     )
+    copies_ms = median(copied_ms for *_, copied_ms in found)
+    yield ratio_row(
+        "tensors",
+        f"p50 time over the model, {what}, of sockets and one copy",
+        "ms",
+        [(server_ms, trivial_ms + copied_ms) for server_ms, _, trivial_ms, copied_ms in found],
+        _OF_FLOOR,
+        note=f"the yardstick is a process that only answers, and a copy of the tensor: {copies_ms:.2g} ms",
+    )
 
 
-def _floor(bench: Bench, mebibytes: int) -> Row:
-    """What of the time is the kernel's and the client's: as many bytes with a process that only answers."""
-    what = f"{mebibytes} MiB over REST, no work at all"
-    requests = bench.seconds * REQUESTS_PER_SECOND[mebibytes]
-    size = str(mebibytes * MEBIBYTE)
-    with bench.process("benchmarks.load.trivial", "rest", size, url="REST") as trivial:
-        exchange = rest_binary(trivial.urls["REST"], "identity", _inputs(mebibytes))
-        times_ms = [median_ms(exchange, requests) for _ in bench.each_round(f"tensors, {what}")]
-    return Row("tensors", f"p50 time, {what}", "ms", yardstick=Spread.of(times_ms))
+def copy_ms(size_bytes: int) -> float:
+    """Median time to copy so many bytes in memory that is in use already."""
+    source, target = np.ones(size_bytes, dtype=np.uint8), np.zeros(size_bytes, dtype=np.uint8)
+    times_ns = []
+    for _ in range(_COPIES):
+        start_ns = perf_counter_ns()
+        np.copyto(target, source)
+        times_ns.append(perf_counter_ns() - start_ns)
+    return median(times_ns) / 1e6
 
 
 def _inputs(mebibytes: int) -> dict[str, Array]:
@@ -90,6 +110,7 @@ def _inputs(mebibytes: int) -> dict[str, Array]:
 
 def _over_model_ms(server: Child, exchange: Exchange, requests: int) -> float:
     """Median time of a request as the client sees it, less the mean time in the model."""
-    before = read_counters(server, "identity")
+    url = server.urls["REST"]
+    before = read_counters(url, "identity")
     p50_ms = median_ms(exchange, requests)
-    return p50_ms - (read_counters(server, "identity") - before).model_ms
+    return p50_ms - (read_counters(url, "identity") - before).model_ms

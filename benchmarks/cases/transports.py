@@ -1,123 +1,142 @@
-"""REST and gRPC: add_sub through the server, and through the bare front ends that call the model in place."""
+"""REST and gRPC: add_sub through the server, and through bare front ends that call the model in place."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 
-import numpy as np
-
 from benchmarks.bench import Bench
-from benchmarks.load.exchange import Array, check_grpc_raw, check_rest_json, grpc_raw, rest_json
-from benchmarks.load.generator import Load
+from benchmarks.cases.add_sub import SERVER, Subject, grpc_subject, rest_subject
+from benchmarks.cases.measure import Measured, line, measure
 from benchmarks.models import model_file
-from benchmarks.processes import Child
-from benchmarks.result import Row, Target, ratio_row
+from benchmarks.result import Line, Row, Spread, Target, ratio_row
 
 CONNECTIONS = (1, 16, 64)
+WARM_UP_SECONDS = 1
 
-INPUTS: dict[str, Array] = {
-    "INPUT0": np.arange(16, dtype=np.int32).reshape(1, 16),
-    "INPUT1": np.full((1, 16), 3, dtype=np.int32),
-}
-_OUTPUTS: dict[str, Array] = {
-    "OUTPUT0": np.arange(3, 19, dtype=np.int32).reshape(1, 16),
-    "OUTPUT1": np.arange(-3, 13, dtype=np.int32).reshape(1, 16),
-}
-_WARM_UP_SECONDS = 1
+# Of the bare protocol's throughput; level with, or above, a server in C++.
+_OF_BARE_PROTOCOL = Target("at least", 0.75)
+_TAIL = Target("at most", 3.0)
 
-Run = Callable[[int, int], Load]
-"""Loads one process over a number of connections for some seconds."""
+Rounds = Mapping[int, Sequence[Mapping[str, Measured]]]
+"""By number of connections, what each round found out about each subject."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """One measurement of the server or of the yardstick. `cpu_us`: CPU time per request, if known."""
-
-    load: Load
-    cpu_us: float | None
-
-
-def rest(bench: Bench) -> list[Row]:
+def rest(bench: Bench) -> list[Row | Line]:
     """JSON over HTTP/1.1."""
-
-    def runs(process: Child) -> Run:
-        exchange = rest_json(process.urls["REST"], "add_sub", INPUTS)
-        check_rest_json(exchange, _OUTPUTS)
-        return partial(bench.load, bench.rest, exchange)
-
     file = str(model_file(bench.repository, "add_sub"))
-    with (
-        bench.server("add_sub") as server,
-        bench.process("benchmarks.yardsticks.asgi", "add_sub", file, url="REST") as bare,
-    ):
-        sides = _measure(bench, "rest", (server, runs(server)), (bare, runs(bare)))
-    throughput = dict.fromkeys((16, 64), Target("at least", 0.70))
-    return [*_rows("rest", sides, throughput, latency={1: Target("at most", 1.6)})]
-
-
-def grpc(bench: Bench) -> list[Row]:
-    """Raw contents over gRPC."""
-
-    def runs(process: Child) -> Run:
-        exchange = grpc_raw(process.urls["gRPC"], "add_sub", INPUTS)
-        check_grpc_raw(exchange, _OUTPUTS)
-        return partial(bench.load, bench.grpc, exchange)
-
-    file = str(model_file(bench.repository, "add_sub"))
-    with (
-        bench.server("add_sub") as server,
-        bench.process("benchmarks.yardsticks.servicer", "add_sub", file, url="gRPC") as bare,
-    ):
-        sides = _measure(bench, "grpc", (server, runs(server)), (bare, runs(bare)))
+    protocol, asgi = "bare protocol", "bare ASGI"
+    with ExitStack() as stack:
+        processes = {
+            SERVER: stack.enter_context(bench.server("add_sub")),
+            protocol: stack.enter_context(bench.process("benchmarks.yardsticks.bare_http", file, url="REST")),
+            asgi: stack.enter_context(
+                bench.process("benchmarks.yardsticks.asgi", "add_sub", file, url="REST")
+            ),
+        }
+        subjects = {name: rest_subject(bench, name, process) for name, process in processes.items()}
+        rounds = _measure(bench, "REST", subjects)
+    busy = dict.fromkeys((16, 64), Target("at least", 0.70))
+    cpu = dict.fromkeys((16, 64), Target("at most", 70 / 85))
     return [
-        *_rows("grpc", sides, throughput=dict.fromkeys(CONNECTIONS, Target("at least", 0.85)), latency={})
+        *lines("REST", rounds),
+        *_throughput("rest", rounds, protocol, dict.fromkeys(CONNECTIONS, _OF_BARE_PROTOCOL)),
+        *_throughput("rest", rounds, asgi, busy),
+        *_latency_alone("rest", rounds, asgi, Target("at most", 1.6)),
+        *_cpu("rest", rounds, asgi, cpu),
+        *_tail("rest", rounds, protocol),
     ]
 
 
-def _measure(
-    bench: Bench, case: str, server: tuple[Child, Run], bare: tuple[Child, Run]
-) -> dict[int, list[tuple[_Side, _Side]]]:
-    """Server and yardstick by number of connections, one pair a round."""
-    for _, run in (server, bare):
-        run(max(CONNECTIONS), _WARM_UP_SECONDS)
+def grpc(bench: Bench) -> list[Row | Line]:
+    """Raw contents over gRPC."""
+    file = str(model_file(bench.repository, "add_sub"))
+    protocol, library = "bare protocol", "grpc.aio"
+    with ExitStack() as stack:
+        processes = {
+            SERVER: stack.enter_context(bench.server("add_sub")),
+            protocol: stack.enter_context(bench.process("benchmarks.yardsticks.bare_grpc", file, url="gRPC")),
+            library: stack.enter_context(
+                bench.process("benchmarks.yardsticks.servicer", "add_sub", file, url="gRPC")
+            ),
+        }
+        subjects = {name: grpc_subject(bench, name, process) for name, process in processes.items()}
+        rounds = _measure(bench, "gRPC", subjects)
+    return [
+        *lines("gRPC", rounds),
+        *_throughput("grpc", rounds, protocol, dict.fromkeys(CONNECTIONS, _OF_BARE_PROTOCOL)),
+        *_throughput("grpc", rounds, library, dict.fromkeys(CONNECTIONS, Target("at least", 3.5))),
+        *_latency_alone("grpc", rounds, library, None),
+        *_cpu("grpc", rounds, library, {}),
+        *_tail("grpc", rounds, protocol),
+    ]
+
+
+def _measure(bench: Bench, protocol: str, subjects: Mapping[str, Subject]) -> Rounds:
+    for subject in subjects.values():
+        subject.run(max(CONNECTIONS), WARM_UP_SECONDS)
     return {
         connections: [
-            *bench.alternate(
-                f"{case}, {connections} connections",
-                partial(_side, *server, connections, bench.seconds),
-                partial(_side, *bare, connections, bench.seconds),
+            dict(zip(subjects, found, strict=True))
+            for found in bench.in_turn(
+                f"{protocol}, {connections} connections",
+                [partial(measure, subject, connections, bench.seconds) for subject in subjects.values()],
             )
         ]
         for connections in CONNECTIONS
     }
 
 
-def _side(process: Child, run: Run, connections: int, seconds: int) -> _Side:
-    before = process.cpu_seconds()
-    load = run(connections, seconds)
-    after = process.cpu_seconds()
-    if before is None or after is None:
-        return _Side(load, None)
-    return _Side(load, (after - before) * 1e6 / load.requests)
+def lines(protocol: str, rounds: Rounds) -> Iterator[Line]:
+    """What was found out about each subject, for the table of all that were measured."""
+    for connections, found in rounds.items():
+        for name in found[0]:
+            yield line(protocol, name, _plural(connections), [by_name[name] for by_name in found])
 
 
-def _rows(
-    case: str,
-    sides: Mapping[int, list[tuple[_Side, _Side]]],
-    throughput: Mapping[int, Target],
-    latency: Mapping[int, Target],
-) -> Iterator[Row]:
-    for connections, pairs in sides.items():
-        where = f"{connections} connection{'s' if connections > 1 else ''}"
-        rates = [(server.load.per_second, bare.load.per_second) for server, bare in pairs]
-        yield ratio_row(case, f"throughput, {where}", "req/s", rates, throughput.get(connections))
-        times = [(server.load.p50_us, bare.load.p50_us) for server, bare in pairs]
-        yield ratio_row(case, f"p50 latency, {where}", "us", times, latency.get(connections))
-        cpu = [(server.cpu_us, bare.cpu_us) for server, bare in pairs]
-        yield from _cpu_row(case, where, cpu)
+def _throughput(case: str, rounds: Rounds, yardstick: str, targets: Mapping[int, Target]) -> Iterator[Row]:
+    for connections in rounds:
+        pairs = _pairs(rounds[connections], yardstick, lambda found: found.load.per_second)
+        measure = f"throughput, {_plural(connections)}, of {yardstick}"
+        yield ratio_row(case, measure, "req/s", pairs, targets.get(connections))
 
 
-def _cpu_row(case: str, where: str, cpu: list[tuple[float | None, float | None]]) -> Iterator[Row]:
-    known = [(server, bare) for server, bare in cpu if server is not None and bare is not None]
-    if known:
-        yield ratio_row(case, f"CPU per request, {where}", "us", known)
+def _latency_alone(case: str, rounds: Rounds, yardstick: str, target: Target | None) -> Iterator[Row]:
+    """With one connection only: with more, a closed loop's latency is connections over throughput."""
+    pairs = _pairs(rounds[1], yardstick, lambda found: found.load.latency.p50_us)
+    yield ratio_row(case, f"p50 latency, 1 connection, over {yardstick}", "us", pairs, target)
+
+
+def _cpu(case: str, rounds: Rounds, yardstick: str, targets: Mapping[int, Target]) -> Iterator[Row]:
+    for connections, found in rounds.items():
+        if any(measured.cpu_us is None for by_name in found for measured in by_name.values()):
+            continue
+        pairs = _pairs(found, yardstick, lambda measured: measured.cpu_us or 0.0)
+        measure = f"CPU per request, {_plural(connections)}, over {yardstick}"
+        yield ratio_row(case, measure, "us", pairs, targets.get(connections))
+
+
+def _tail(case: str, rounds: Rounds, yardstick: str) -> Iterator[Row]:
+    """How much longer than usual the slow ones take."""
+    connections = max(rounds)
+    pairs = _pairs(rounds[connections], yardstick, lambda found: found.tail)
+    server = Spread.of(ours for ours, _ in pairs)
+    yield Row(
+        case,
+        f"p99 over p50 latency, {_plural(connections)}",
+        "x",
+        server=server,
+        yardstick=Spread.of(bare for _, bare in pairs),
+        result=server,
+        target=_TAIL,
+        note=f"the yardstick is the {yardstick}; the result is the server's own",
+    )
+
+
+def _pairs(
+    found: Sequence[Mapping[str, Measured]], yardstick: str, value: Callable[[Measured], float]
+) -> list[tuple[float, float]]:
+    return [(value(by_name[SERVER]), value(by_name[yardstick])) for by_name in found]
+
+
+def _plural(connections: int) -> str:
+    return f"{connections} connection{'s' if connections > 1 else ''}"

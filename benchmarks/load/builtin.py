@@ -7,16 +7,16 @@ the process: it reads its job as JSON from standard input and prints what it saw
 import asyncio
 import base64
 import json
-import statistics
 import sys
 import time
-from collections.abc import Callable
+from array import array
+from dataclasses import asdict
 
 import uvloop
 
-from benchmarks.load.connections import Connection, GrpcConnection, RestConnection, Tally
+from benchmarks.load.connections import Connection, connection_to
 from benchmarks.load.exchange import GrpcExchange, LoadError, RestExchange
-from benchmarks.load.generator import Load, timed_run
+from benchmarks.load.generator import Latency, Load, timed_run
 
 Exchange = RestExchange | GrpcExchange
 
@@ -33,7 +33,7 @@ class Builtin:
         seen = json.loads(output)
         if seen["failure"]:
             raise LoadError(seen["failure"])
-        return Load(seen["requests"], seen["seconds"], seen["p50_us"], busy)
+        return Load(seen["requests"], seen["seconds"], Latency(**seen["latency"]), busy)
 
 
 def to_json(exchange: Exchange) -> dict[str, object]:
@@ -58,30 +58,52 @@ def _text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
+class ClosedLoop:
+    """Every connection sends its next request when it has the answer to its last one."""
+
+    def __init__(self) -> None:
+        self.latencies_ns = array("q")
+        self.over = asyncio.Event()
+        self.failure = ""
+
+    def answered(self, connection: Connection) -> None:
+        """See `connections.Loop`."""
+        now_ns = time.perf_counter_ns()
+        self.latencies_ns.append(now_ns - connection.started_ns)
+        if not self.over.is_set():
+            connection.send(now_ns)
+
+    def fail(self, text: str) -> None:
+        """See `connections.Loop`."""
+        if not self.over.is_set():
+            self.failure = text
+            self.over.set()
+
+
 async def load(exchange: Exchange, connections: int, seconds: float) -> dict[str, object]:
     """Run the closed loop; what it saw."""
-    tally = Tally()
+    closed = ClosedLoop()
     loop = asyncio.get_running_loop()
     made = [
-        (await loop.create_connection(_factory(exchange, tally), *exchange.address))[1]
+        (await loop.create_connection(lambda: connection_to(exchange, closed), *exchange.address))[1]
         for _ in range(connections)
     ]
-    start = time.perf_counter()
-    loop.call_later(seconds, tally.over.set)
+    start_ns = time.perf_counter_ns()
+    loop.call_later(seconds, closed.over.set)
     for connection in made:
-        connection.send()
-    await tally.over.wait()
-    elapsed = time.perf_counter() - start
-    requests = len(tally.latencies_ns)
-    failure = tally.failure or ("" if requests else "no answer came")
-    p50_us = statistics.median(tally.latencies_ns) / 1000 if requests else 0
-    return {"requests": requests, "seconds": elapsed, "p50_us": p50_us, "failure": failure}
+        connection.send(start_ns)
+    await closed.over.wait()
+    elapsed = (time.perf_counter_ns() - start_ns) / 1e9
+    return {"seconds": elapsed, **summary(closed.latencies_ns, closed.failure)}
 
 
-def _factory(exchange: Exchange, tally: Tally) -> Callable[[], Connection]:
-    if isinstance(exchange, RestExchange):
-        return lambda: RestConnection(exchange, tally)
-    return lambda: GrpcConnection(exchange, tally)
+def summary(latencies_ns: "array[int]", failure: str) -> dict[str, object]:
+    """What a process that loads tells of its run."""
+    failure = failure or ("" if latencies_ns else "no answer came")
+    if failure:
+        return {"failure": failure}
+    latency = Latency.of(nanoseconds / 1000 for nanoseconds in latencies_ns)
+    return {"failure": "", "requests": len(latencies_ns), "latency": asdict(latency)}
 
 
 def main() -> None:

@@ -1,11 +1,9 @@
-"""One connection of the built-in load generator: sends a request, checks the answer, sends the next."""
+"""One connection of the built-in load generators: sends a request, checks the answer, and tells the loop of it."""
 
 import asyncio
 import re
 import struct
-import time
-from array import array
-from typing import cast
+from typing import Protocol, cast
 
 from benchmarks.load import http2
 from benchmarks.load.exchange import INFER_METHOD, GrpcExchange, RestExchange, framed
@@ -14,19 +12,16 @@ _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _HEAD_END = b"\r\n\r\n"
 
 
-class Tally:
-    """What all connections of one run have seen. The first failure ends the run."""
+class Loop(Protocol):
+    """What decides when a connection sends its next request."""
 
-    def __init__(self) -> None:
-        self.latencies_ns = array("q")
-        self.over = asyncio.Event()
-        self.failure = ""
+    def answered(self, connection: "Connection") -> None:
+        """The right answer has come."""
+        ...
 
     def fail(self, text: str) -> None:
-        """End the run: it has no result."""
-        if not self.over.is_set():
-            self.failure = text
-            self.over.set()
+        """A wrong answer has come, or none will: the run has no result."""
+        ...
 
 
 class Connection(asyncio.Protocol):
@@ -34,10 +29,11 @@ class Connection(asyncio.Protocol):
 
     _transport: asyncio.Transport
 
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
         self._received = bytearray()
-        self._sent_ns = 0
+        self.started_ns = 0
+        """From when on the latency of the last request counts."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
@@ -45,29 +41,28 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
-        self._tally.fail(f"the server closed a connection: {exc}")
+        self._loop.fail(f"the server closed a connection: {exc}")
 
-    def send(self) -> None:
-        """Send the next request."""
-        self._sent_ns = time.perf_counter_ns()
+    def send(self, started_ns: int) -> None:
+        """Send the next request; its latency counts from `started_ns`."""
+        self.started_ns = started_ns
         self._transport.write(self._next_request())
 
     def _next_request(self) -> bytes:
         raise NotImplementedError
 
     def _answered(self, right: bool) -> None:
-        self._tally.latencies_ns.append(time.perf_counter_ns() - self._sent_ns)
-        if not right:
-            self._tally.fail("an answer is not the expected one")
-        if not self._tally.over.is_set():
-            self.send()
+        if right:
+            self._loop.answered(self)
+        else:
+            self._loop.fail("an answer is not the expected one")
 
 
 class RestConnection(Connection):
     """HTTP/1.1 with keep-alive."""
 
-    def __init__(self, exchange: RestExchange, tally: Tally) -> None:
-        super().__init__(tally)
+    def __init__(self, exchange: RestExchange, loop: Loop) -> None:
+        super().__init__(loop)
         self._wire = exchange.wire
         self._answer = exchange.answer
 
@@ -83,7 +78,7 @@ class RestConnection(Connection):
             return
         length = _CONTENT_LENGTH.search(received, 0, head_length)
         if length is None:
-            self._tally.fail(f"an answer without Content-Length: {bytes(received[:head_length])!r}")
+            self._loop.fail(f"an answer without Content-Length: {bytes(received[:head_length])!r}")
             return
         if len(received) >= head_length + int(length[1]):
             right = received.startswith(b"HTTP/1.1 200 ") and received[head_length:] == self._answer
@@ -98,8 +93,8 @@ class GrpcConnection(Connection):
     The trailers, where `grpc-status` stands, are not decoded: a unary call that fails sends no message.
     """
 
-    def __init__(self, exchange: GrpcExchange, tally: Tally) -> None:
-        super().__init__(tally)
+    def __init__(self, exchange: GrpcExchange, loop: Loop) -> None:
+        super().__init__(loop)
         self._headers = call_headers(exchange.target)
         self._data = framed(exchange.message)
         self._answer = framed(exchange.answer)
@@ -116,7 +111,7 @@ class GrpcConnection(Connection):
         self._stream += 2
         self._window -= len(self._data)
         if self._window < 0:
-            self._tally.fail("the server does not open its flow control window")
+            self._loop.fail("the server does not open its flow control window")
         self._message.clear()
         return http2.frame(http2.HEADERS, http2.END_HEADERS, self._stream, self._headers) + http2.frame(
             http2.DATA, http2.END_STREAM, self._stream, self._data
@@ -134,7 +129,7 @@ class GrpcConnection(Connection):
         elif frame.kind == http2.WINDOW_UPDATE and frame.stream == 0:
             self._window += struct.unpack(">I", frame.payload)[0]
         elif frame.kind in (http2.RST_STREAM, http2.GOAWAY):
-            self._tally.fail(f"the server ended a call: {frame}")
+            self._loop.fail(f"the server ended a call: {frame}")
         elif acknowledgement := http2.acknowledgement(frame):
             self._transport.write(acknowledgement)
         if frame.kind in (http2.DATA, http2.HEADERS) and frame.flags & http2.END_STREAM:
@@ -150,3 +145,10 @@ def call_headers(target: str) -> bytes:
         + http2.literal(http2.CONTENT_TYPE, b"application/grpc")
         + http2.literal(b"te", b"trailers")
     )
+
+
+def connection_to(exchange: RestExchange | GrpcExchange, loop: Loop) -> Connection:
+    """A connection that sends `exchange`."""
+    if isinstance(exchange, RestExchange):
+        return RestConnection(exchange, loop)
+    return GrpcConnection(exchange, loop)

@@ -2,8 +2,9 @@
 
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Protocol, TypeVar
 
 from benchmarks.load.exchange import GrpcExchange, RestExchange
@@ -12,6 +13,22 @@ from benchmarks.processes import run
 _GRACE_SECONDS = 30
 
 _Sent_contra = TypeVar("_Sent_contra", RestExchange, GrpcExchange, contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Quantiles of the time from a request to its answer, in microseconds."""
+
+    p50_us: float
+    p99_us: float
+    p999_us: float
+
+    @classmethod
+    def of(cls, latencies_us: Iterable[float]) -> "Latency":
+        """The quantiles of at least one latency: each the least that its share of them does not exceed."""
+        ordered = sorted(latencies_us)
+        last = len(ordered) - 1
+        return cls(*(ordered[min(last, ceil(share * len(ordered)) - 1)] for share in (0.5, 0.99, 0.999)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +41,7 @@ class Load:
 
     requests: int
     seconds: float
-    p50_us: float
+    latency: Latency
     busy: float
 
     @property

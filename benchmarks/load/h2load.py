@@ -1,11 +1,10 @@
 """h2load as load generator for gRPC. It counts bytes of answers, since a call that fails sends no message."""
 
 import re
-import statistics
 from pathlib import Path
 
 from benchmarks.load.exchange import INFER_METHOD, GrpcExchange, LoadError, framed
-from benchmarks.load.generator import Load, timed_run
+from benchmarks.load.generator import Latency, Load, timed_run
 
 _SUCCEEDED = re.compile(r"(\d+) done, (\d+) succeeded")
 _DATA = re.compile(r"\((\d+)\) data$", re.MULTILINE)
@@ -35,9 +34,9 @@ class H2load:
         requests = int(done[1])
         if not requests or int(data[1]) < requests * len(framed(exchange.answer)):
             raise LoadError(f"h2load: calls ended without a message:\n{output}")
-        return Load(requests, seconds, _median_us(log), busy)
+        return Load(requests, seconds, _latency(log), busy)
 
 
-def _median_us(log: Path) -> float:
-    """Median latency. A line of the log is start, status and microseconds, separated by tabs."""
-    return statistics.median(int(line.rpartition("\t")[2]) for line in log.read_text().splitlines())
+def _latency(log: Path) -> Latency:
+    """A line of the log is start, status and microseconds, separated by tabs."""
+    return Latency.of(int(line.rpartition("\t")[2]) for line in log.read_text().splitlines())

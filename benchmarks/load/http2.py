@@ -11,8 +11,8 @@ ACK = END_STREAM = 0x1
 END_HEADERS = 0x4
 
 DEFAULT_WINDOW = 65_535
-_LARGEST_WINDOW = 2**31 - 1
-_INITIAL_WINDOW_SIZE = 4
+LARGEST_WINDOW = 2**31 - 1
+INITIAL_WINDOW_SIZE = 4
 _FRAME_HEADER = 9
 
 # Indices of HPACK's static table: whole fields, and names.
@@ -49,8 +49,8 @@ def take_frames(buffer: bytearray) -> Iterator[Frame]:
 
 def open_windows() -> bytes:
     """Settings and a window update that let the peer send 2 GiB before it has to wait for us."""
-    settings = struct.pack(">HI", _INITIAL_WINDOW_SIZE, _LARGEST_WINDOW)
-    grant = struct.pack(">I", _LARGEST_WINDOW - DEFAULT_WINDOW)
+    settings = struct.pack(">HI", INITIAL_WINDOW_SIZE, LARGEST_WINDOW)
+    grant = struct.pack(">I", LARGEST_WINDOW - DEFAULT_WINDOW)
     return frame(SETTINGS, 0, 0, settings) + frame(WINDOW_UPDATE, 0, 0, grant)
 
 

@@ -1,0 +1,87 @@
+"""The request of `add_sub`, which is sent to everything that serves the model, and what is known of who serves it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from benchmarks.bench import Bench
+from benchmarks.cases.counters import Counters, read_counters
+from benchmarks.load.exchange import (
+    Array,
+    GrpcExchange,
+    RestExchange,
+    check_grpc_raw,
+    check_rest_json,
+    grpc_raw,
+    rest_json,
+)
+from benchmarks.load.generator import Load
+from benchmarks.processes import Child
+
+SERVER = "server"
+"""The name of the server under test among the subjects."""
+
+ROW_SHAPE = (1, 16)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One process that serves `add_sub` over one protocol.
+
+    `run` loads it over a number of connections for some seconds. `cpu_seconds`: CPU time that it has taken so far, and
+    `counters`: its model's statistics; None where there are none.
+    """
+
+    exchange: RestExchange | GrpcExchange
+    run: Callable[[int, int], Load]
+    cpu_seconds: Callable[[], float | None]
+    counters: Callable[[], Counters | None]
+
+
+def rest_subject(bench: Bench, name: str, process: Child) -> Subject:
+    """Over REST, when its answer was found right."""
+    exchange = rest_add_sub(process.urls["REST"], "add_sub", ROW_SHAPE)
+    run = partial(bench.load, bench.rest, exchange)
+    return Subject(exchange, run, process.cpu_seconds, _counters(name, process))
+
+
+def grpc_subject(bench: Bench, name: str, process: Child) -> Subject:
+    """Over gRPC, when its answer was found right."""
+    exchange = grpc_add_sub(process.urls["gRPC"], "add_sub", ROW_SHAPE)
+    run = partial(bench.load, bench.grpc, exchange)
+    return Subject(exchange, run, process.cpu_seconds, _counters(name, process))
+
+
+def rest_add_sub(url: str, model: str, shape: tuple[int, ...]) -> RestExchange:
+    """A request in JSON. Raises LoadError if the answer is wrong."""
+    exchange = rest_json(url, model, add_sub_inputs(shape))
+    check_rest_json(exchange, _outputs(shape))
+    return exchange
+
+
+def grpc_add_sub(target: str, model: str, shape: tuple[int, ...]) -> GrpcExchange:
+    """A call with raw contents. Raises LoadError if the answer is wrong."""
+    exchange = grpc_raw(target, model, add_sub_inputs(shape))
+    check_grpc_raw(exchange, _outputs(shape))
+    return exchange
+
+
+def _counters(name: str, process: Child) -> Callable[[], Counters | None]:
+    return partial(read_counters, process.urls["REST"], "add_sub") if name == SERVER else lambda: None
+
+
+def add_sub_inputs(shape: tuple[int, ...]) -> dict[str, Array]:
+    """INPUT0 and INPUT1."""
+    return {
+        "INPUT0": np.arange(16, dtype=np.int32).reshape(shape),
+        "INPUT1": np.full(shape, 3, dtype=np.int32),
+    }
+
+
+def _outputs(shape: tuple[int, ...]) -> dict[str, Array]:
+    return {
+        "OUTPUT0": np.arange(3, 19, dtype=np.int32).reshape(shape),
+        "OUTPUT1": np.arange(-3, 13, dtype=np.int32).reshape(shape),
+    }

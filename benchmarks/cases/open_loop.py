@@ -1,0 +1,68 @@
+"""Latency at a constant rate of requests, half of what the server can take in: what a client sees that does not wait."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+
+from benchmarks.bench import Bench
+from benchmarks.cases.add_sub import SERVER, Subject, grpc_subject, rest_subject
+from benchmarks.cases.measure import Measured, line, measure_run
+from benchmarks.load.generator import Load
+from benchmarks.load.open_loop import run_open_loop
+from benchmarks.models import model_file
+from benchmarks.result import Line, Row, ratio_row
+
+CONNECTIONS = 64
+SHARE_OF_CAPACITY = 0.5
+
+_CAPACITY_CONNECTIONS = 16
+_NOTE = (
+    f"the rate is {SHARE_OF_CAPACITY:.0%} of what the server answered over {_CAPACITY_CONNECTIONS} connections just "
+    "before, the same for server and yardstick; latency counts from the time when a request was due"
+)
+_PROTOCOLS = {
+    "REST": ("benchmarks.yardsticks.bare_http", rest_subject),
+    "gRPC": ("benchmarks.yardsticks.bare_grpc", grpc_subject),
+}
+
+
+def open_loop(bench: Bench) -> list[Row | Line]:
+    """Both protocols; the yardstick is the bare protocol."""
+    return [found for protocol in _PROTOCOLS for found in _protocol(bench, protocol)]
+
+
+def _protocol(bench: Bench, protocol: str) -> Iterator[Row | Line]:
+    module, subject = _PROTOCOLS[protocol]
+    file = str(model_file(bench.repository, "add_sub"))
+    with ExitStack() as stack:
+        server = subject(bench, SERVER, stack.enter_context(bench.server("add_sub")))
+        process = stack.enter_context(bench.process(module, file, url=protocol))
+        bare = subject(bench, "bare protocol", process)
+        bare.run(_CAPACITY_CONNECTIONS, 1)
+        per_second = server.run(_CAPACITY_CONNECTIONS, bench.seconds).per_second * SHARE_OF_CAPACITY
+        rounds = [
+            *bench.in_turn(
+                f"open loop, {protocol}, {per_second:,.0f} requests per second",
+                [partial(_measure, bench, subject, per_second) for subject in (server, bare)],
+            )
+        ]
+    load = f"open loop, {per_second:,.0f} req/s"
+    yield line(protocol, SERVER, load, [ours for ours, _ in rounds])
+    yield line(protocol, "bare protocol", load, [yardstick for _, yardstick in rounds])
+    for name, quantile in (("p50", "p50_us"), ("p99", "p99_us"), ("p99.9", "p999_us")):
+        pairs = [
+            (getattr(ours.load.latency, quantile), getattr(yardstick.load.latency, quantile))
+            for ours, yardstick in rounds
+        ]
+        measure = f"{name} latency, {protocol}, {per_second:,.0f} requests per second"
+        yield ratio_row("open_loop", measure, "us", pairs, note=_NOTE)
+
+
+def _measure(bench: Bench, subject: Subject, per_second: float) -> Measured:
+    return measure_run(subject, partial(_run, bench, subject, per_second))
+
+
+def _run(bench: Bench, subject: Subject, per_second: float) -> Load:
+    load = run_open_loop(subject.exchange, CONNECTIONS, bench.seconds, per_second)
+    bench.note_busy("open loop", load)
+    return load
