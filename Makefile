@@ -4,7 +4,7 @@
 #   ARGS="..."          more arguments for `make serve` and `make test`
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test test-clients test-against-triton conformance-peers check format protos clean
+.PHONY: help install serve test test-clients test-interop soak test-against-triton conformance-peers check format protos clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -33,6 +33,13 @@ test: .venv/dev.stamp $(EXAMPLE_MODELS) ## run all tests
 test-clients: .venv/dev.stamp .venv-kserve/requirements.stamp ## test with clients that need an environment of their own
 	$(BIN)/python -m pytest tests/clients $(ARGS)
 
+test-interop: .venv/dev.stamp ## test with other programs as clients; installs what pip and npm can give
+	$(MAKE) --no-print-directory -k tests/interop/grpc_js/node_modules/.stamp .venv-perf/requirements.stamp || true
+	$(BIN)/python -m pytest tests/interop $(ARGS)
+
+soak: .venv/dev.stamp ## send a million mixed requests to a server, and check that nothing is left of them
+	$(BIN)/python -m tests.soak $(ARGS)
+
 test-against-triton: .venv/dev.stamp ## send the cases of tests/wire to the real tritonserver (Linux on x86-64)
 	$(BIN)/python tools/tritonserver.py install
 	WIRE_TARGET=triton $(BIN)/python -m pytest tests/wire $(ARGS)
@@ -55,7 +62,7 @@ protos: .venv/dev.stamp ## generate kserve_v2/_generated from protos/
 	$(BIN)/python tools/generate_protos.py
 
 clean: ## remove the environments and everything that was built
-	rm -rf .venv .venv-protos .venv-kserve .venv-triton conformance/peers/.venv-* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-protos .venv-kserve .venv-perf tests/interop/grpc_js/node_modules .venv-triton conformance/peers/.venv-* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is as old as the installation that it stands for: nothing is installed again until a requirement changes.
@@ -70,6 +77,16 @@ clean: ## remove the environments and everything that was built
 .venv-kserve/requirements.stamp: tests/clients/requirements.txt | $(BIN)/python
 	$(BIN)/python -m venv --clear .venv-kserve
 	.venv-kserve/bin/python -m pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+	@touch $@
+
+tests/interop/grpc_js/node_modules/.stamp: tests/interop/grpc_js/package.json
+	npm install --prefix tests/interop/grpc_js --no-package-lock --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+# perf_analyzer is in this old wheel of tritonclient alone, for Linux on x86-64. Its other requirements are for the library.
+.venv-perf/requirements.stamp: tests/interop/perf_analyzer.txt | $(BIN)/python
+	$(BIN)/python -m venv --clear .venv-perf
+	.venv-perf/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/interop/perf_analyzer.txt
 	@touch $@
 
 $(EXAMPLE_MODELS):

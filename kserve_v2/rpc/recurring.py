@@ -44,7 +44,7 @@ class Form:
 
     def matches(self, data: bytes) -> bool:
         """Whether a message of the right length is such a request."""
-        for start, text in self.fixed:
+        for start, text in self.fixed:  # noqa: SIM110 - a generator takes twice the time
             if not data.startswith(text, start):
                 return False
         return True

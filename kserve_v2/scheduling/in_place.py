@@ -18,15 +18,19 @@ from kserve_v2.signature import ModelSignature
 # The event loop does nothing else meanwhile, so however slow threads are on this machine: no longer than this.
 MAX_NS = 200_000
 
-# A new measurement weighs one part in this many.
+# A new measurement weighs one part in this many, and counts for at most twice what was expected: on a busy machine some
+# take a hundred times as long, because the thread had to wait for a CPU.
 _SMOOTHING = 8
+
+# What a hand-over is taken to cost before any was measured. Less than they do, so that threads are tried first.
+_FIRST_HAND_OVER_NS = 10_000.0
 
 # After two requests in one turn of the event loop, this many go over the thread: there are several clients.
 _CROWD_REQUESTS = 64
 
 # Of the requests that could be executed in place, one in this many takes the way over the thread, so that both
 # ways go on being measured.
-_PROBE_EVERY = 64
+_PROBE_EVERY = 256
 
 
 class InPlace:
@@ -39,7 +43,7 @@ class InPlace:
         self._possible = signature.fixed_shapes and rules.max_delay_ns == 0
         self._instance: MovableInstance | None = None
         self._execution_ns = float(MAX_NS)
-        self._hand_over_ns = 0.0
+        self._hand_over_ns = _FIRST_HAND_OVER_NS
         self._requests = 0
         self._loop = asyncio.get_running_loop()
         self._alone_this_turn = True
@@ -93,9 +97,13 @@ class InPlace:
         if run.members[0].found_idle:
             there_ns = run.taken_ns - run.members[0].enqueued_ns
             back_ns = time.monotonic_ns() - run.times.output_end_ns
-            self._hand_over_ns += (there_ns + back_ns - self._hand_over_ns) / _SMOOTHING
+            self._hand_over_ns = _smoothed(self._hand_over_ns, there_ns + back_ns)
 
     def _observe_execution(self, run: BatchRun) -> None:
         if run.times is not None:
-            took_ns = run.times.output_end_ns - run.taken_ns
-            self._execution_ns += (took_ns - self._execution_ns) / _SMOOTHING
+            self._execution_ns = _smoothed(self._execution_ns, run.times.output_end_ns - run.taken_ns)
+
+
+def _smoothed(expected_ns: float, measured_ns: int) -> float:
+    """What to expect after one more measurement."""
+    return expected_ns + (min(measured_ns, 2 * expected_ns) - expected_ns) / _SMOOTHING

@@ -1,5 +1,7 @@
 """From bytes to frames, however they are cut."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,9 +62,7 @@ def test_byte_by_byte() -> None:
 @given(st.lists(st.integers(0, len(CONVERSATION)), max_size=10).map(sorted))
 def test_however_it_is_cut(cuts: list[int]) -> None:
     places = [0, *cuts, len(CONVERSATION)]
-    assert (
-        heard([CONVERSATION[start:end] for start, end in zip(places, places[1:], strict=False)]) == EXPECTED
-    )
+    assert heard([CONVERSATION[start:end] for start, end in pairwise(places)]) == EXPECTED
 
 
 def test_data_is_handed_on_before_its_frame_is_whole() -> None:

@@ -245,9 +245,10 @@ def test_a_client_cancels(served: Served, channel: grpc.Channel, method: str) ->
 def test_a_client_leaves(served: Served, method: str) -> None:
     served.methods.forget()
     channel = open_channel(served)
-    unary(channel, method).future(StringValue(), timeout=30)
+    call = unary(channel, method).future(StringValue(), timeout=30)
     assert served.methods.started.get(timeout=30) == method
     channel.close()
+    assert call.code() is STATUS.CANCELLED
     assert served.methods.given_up.get(timeout=30) == method
 
 

@@ -83,9 +83,8 @@ class InferCase:
             for clause in self.clauses
         ]
         known = [each for each in dict.fromkeys(ids) if each in requirements()]
-        # What the carrier itself has to do is at stake where a case is about nothing but values.
-        required = all(requirements()[each].required for each in known)
-        if about_values and required and self.requested is None and not (self.error or self.loose):
+        # What the carrier itself has to do is at stake where a case is about ordinary values.
+        if "INFER-012" in self.clauses and self.requested is None and not (self.error or self.loose):
             known += _CARRIED.get(carrier.name, [])
         return known
 

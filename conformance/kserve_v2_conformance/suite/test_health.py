@@ -71,8 +71,7 @@ def test_version_ready(target: Target, check: Checks) -> None:
 @pytest.mark.clause("REST-MREADY-005")
 def test_unknown_version_ready(target: Target, check: Checks) -> None:
     """Readiness of a version that does not exist."""
-    model, _ = _versioned(target)
-    answer = target.rest.get(f"{model_path(model.name, UNKNOWN_VERSION)}/ready")
+    answer = target.rest.get(f"{model_path(target.model('identity').name, UNKNOWN_VERSION)}/ready")
     _check_not_ready(check, "REST-MREADY-005", answer)
 
 
@@ -127,8 +126,7 @@ def test_grpc_version_ready(target: Target, check: Checks) -> None:
 @pytest.mark.clause("GRPC-MREADY-005")
 def test_grpc_unknown_version_ready(target: Target, check: Checks) -> None:
     """ModelReady of a version that does not exist."""
-    model, _ = _versioned(target)
-    request = pb.ModelReadyRequest(name=model.name, version=UNKNOWN_VERSION)
+    request = pb.ModelReadyRequest(name=target.model("identity").name, version=UNKNOWN_VERSION)
     _check_grpc_not_ready(check, "GRPC-MREADY-005", target.grpc.call(request, pb.ModelReadyResponse))
 
 
