@@ -4,30 +4,42 @@ import argparse
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from benchmarks import models
+import grpc as grpcio
+
+from benchmarks import models, peer
 from benchmarks.bench import Bench
 from benchmarks.cases.batching import batching
 from benchmarks.cases.cnn import cnn
 from benchmarks.cases.generators import generators
+from benchmarks.cases.mlp import mlp
+from benchmarks.cases.open_loop import open_loop
 from benchmarks.cases.payloads import payloads
+from benchmarks.cases.perf_analyzer import perf_analyzer
 from benchmarks.cases.tensors import tensors
 from benchmarks.cases.transports import grpc, rest
 from benchmarks.load.available import grpc_generator, rest_generator
+from benchmarks.options import add_measuring_options, set_measuring_defaults
 from benchmarks.plot import svg
-from benchmarks.report import machine_facts, markdown_report, text_report
-from benchmarks.result import Row
+from benchmarks.report import machine_facts, markdown_report, run_facts, text_report
+from benchmarks.result import Line, Row
 
-CASES: Mapping[str, Callable[[Bench], list[Row]]] = {
-    "generators": generators,
+Case = Callable[[Bench], Sequence[Row | Line]]
+
+CASES: Mapping[str, Case] = {
     "rest": rest,
     "grpc": grpc,
+    "open_loop": open_loop,
+    "mlp": mlp,
     "batching": batching,
-    "cnn": cnn,
     "tensors": tensors,
+    "cnn": cnn,
     "payloads": payloads,
+    "generators": generators,
 }
 
 _RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -36,35 +48,55 @@ _PLOT = Path(__file__).with_name("results.svg")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and report. Returns the exit status."""
-    options = _options(argv)
     # As after Ctrl-C, every process is ended on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments[:1] == ["peer"]:
+        return peer.main(arguments[1:])
+    options = _options(arguments)
     with tempfile.TemporaryDirectory(prefix="kserve-v2-benchmarks-") as directory:
         bench = _bench(Path(directory), options)
         models.write_repository(bench.repository)
+        return _run(bench, _cases(options), write=options.write)
+
+
+def _run(bench: Bench, cases: Mapping[str, Case], *, write: bool) -> int:
+    """Run the cases, and report. One that fails does not take the others with it."""
+    rows: list[Row] = []
+    lines: list[Line] = []
+    facts: dict[str, str] = {}
+    failures: dict[str, str] = {}
+    start = time.monotonic()
+    for name, case in cases.items():
         try:
-            rows = [row for name in options.only for row in CASES[name](bench)]
-        except RuntimeError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-    facts = {**machine_facts(), **_run_facts(bench)}
-    print(text_report(rows, facts))
-    if options.write:
-        _RESULTS.write_text(markdown_report(rows, facts, _PLOT.name), encoding="utf-8")
-        _PLOT.write_text(svg(rows), encoding="utf-8")
+            found = case(bench)
+        except (RuntimeError, OSError, ValueError, LookupError, ArithmeticError, grpcio.RpcError) as error:
+            failures[f"Failed: {name}"] = str(error)
+            print(f"error: {name}: {error}", file=sys.stderr)
+            continue
+        finally:
+            minutes = {"Took": f"{(time.monotonic() - start) / 60:.1f} minutes"}
+            facts = {**machine_facts(), **run_facts(bench), **minutes, **failures}
+        rows += [row for row in found if isinstance(row, Row)]
+        lines += [line for line in found if isinstance(line, Line)]
+        if write:
+            # After each case: what was measured is not lost with the next.
+            _RESULTS.write_text(markdown_report(rows, lines, facts, _PLOT.name), encoding="utf-8")
+            _PLOT.write_text(svg(rows, lines), encoding="utf-8")
+    print(text_report(rows, lines, facts))
+    if failures:
+        return 2
     met = [row.target.met(row.result.median) for row in rows if row.target and row.result]
     return 0 if all(met) else 1
 
 
-def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+def _options(argv: Sequence[str]) -> argparse.Namespace:
     cases = ", ".join(CASES)
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure the server against yardsticks that do the same work with nothing in between.",
-        epilog="Exit status: 0 if all targets are met, 1 if one is missed, 2 if a measurement failed.",
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="2 rounds of 1 second: shows that it works, no more"
+        epilog="Exit status: 0 if all targets are met, 1 if one is missed, 2 if a measurement failed. "
+        "`python -m benchmarks peer --help` tells of measuring another server.",
     )
     parser.add_argument(
         "--only",
@@ -74,26 +106,22 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         default=[*CASES],
         help=f"of {cases} (default: all)",
     )
-    parser.add_argument("--seconds", type=_positive, help="length of one measurement (default: 5)")
-    parser.add_argument("--rounds", type=_positive, help="how often each is measured in turn (default: 5)")
-    parser.add_argument(
-        "--builtin-generator", action="store_true", help="do not use wrk and h2load where they are installed"
-    )
+    add_measuring_options(parser)
     parser.add_argument(
         "--write", action="store_true", help=f"write {_RESULTS.name} and {_PLOT.name} beside this program"
     )
     options = parser.parse_args(argv)
     if options.quick and options.write:
         parser.error("--write: the numbers of --quick are not worth writing down")
-    options.seconds = options.seconds or (1 if options.quick else 5)
-    options.rounds = options.rounds or (2 if options.quick else 5)
+    set_measuring_defaults(options)
     return options
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)
+def _cases(options: argparse.Namespace) -> dict[str, Case]:
+    cases = {name: CASES[name] for name in options.only}
+    if options.perf_analyzer:
+        cases["perf_analyzer"] = partial(perf_analyzer, path=options.perf_analyzer)
+    return cases
 
 
 def _bench(directory: Path, options: argparse.Namespace) -> Bench:
@@ -104,16 +132,6 @@ def _bench(directory: Path, options: argparse.Namespace) -> Bench:
         rest_generator(directory, builtin=options.builtin_generator),
         grpc_generator(directory, builtin=options.builtin_generator),
     )
-
-
-def _run_facts(bench: Bench) -> dict[str, str]:
-    """How it was measured, and whether the load generators had time to spare."""
-    busy = ", ".join(f"{name} {busy:.0%} of one CPU" for name, busy in bench.busiest.items())
-    return {
-        "Measured": f"{bench.rounds} rounds of {bench.seconds} s; median (lowest to highest)",
-        "Load generators": f"{bench.rest.name} for REST, {bench.grpc.name} for gRPC",
-        "Busiest that a generator was": busy or "not used",
-    }
 
 
 if __name__ == "__main__":

@@ -7,9 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.result import Row, Spread
+from benchmarks.bench import Bench
+from benchmarks.result import Line, Row, Spread
 
-HEADER = ("Case", "Measure", "Server", "Yardstick", "Result", "Target", "Met")
+ROW_HEADER = ("Case", "Measure", "Server", "Yardstick", "Result", "Target", "Met")
+LINE_HEADER = (
+    "Protocol", "Server", "Load", "Requests/s", "p50, us", "p99, us", "p99.9, us", "CPU/request, us", "Mean batch",
+)  # fmt: skip
 
 _PACKAGES = (
     "kserve-v2", "uvicorn", "httptools", "uvloop", "orjson", "grpcio", "protobuf", "numpy", "onnxruntime",
@@ -18,30 +22,57 @@ _PACKAGES = (
 _SIGNS = {"at least": "≥", "at most": "≤"}
 
 
-def text_report(rows: Sequence[Row], facts: Mapping[str, str]) -> str:
+def text_report(rows: Sequence[Row], lines: Sequence[Line], facts: Mapping[str, str]) -> str:
     """The report for a terminal."""
-    lines = [HEADER, *map(_cells, rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    table = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
-    described = [f"{name}: {value}" for name, value in facts.items()]
-    return "\n".join([*table, "", *_notes(rows), "", *described])
+    parts = [_text_table(table) for table in _tables(rows, lines)]
+    parts += ["\n".join(_notes(rows)), "\n".join(f"{name}: {value}" for name, value in facts.items())]
+    return "\n\n".join(part for part in parts if part)
 
 
-def markdown_report(rows: Sequence[Row], facts: Mapping[str, str], plot: str) -> str:
+def markdown_report(rows: Sequence[Row], lines: Sequence[Line], facts: Mapping[str, str], plot: str) -> str:
     """The report as a document. `plot`: file name of the picture beside it."""
-    lines = [HEADER, ("---",) * len(HEADER), *map(_cells, rows)]
     parts = [
         "# Results",
         "Written by `python -m benchmarks --write`; README.md says how to read it.",
         "\n".join(f"- {name}: {value}" for name, value in facts.items()),
-        f"![Results as multiples of their targets]({plot})",
-        "\n".join(f"| {' | '.join(line)} |" for line in lines),
+        f"![Throughput by server, and results as multiples of their targets]({plot})",
+        _verdict(rows),
+        *map(_markdown_table, _tables(rows, lines)),
         "\n".join(f"- {note}" for note in _notes(rows)),
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _verdict(rows: Sequence[Row]) -> str:
+    """How many targets were met, and which were not."""
+    aimed = [row for row in rows if row.target and row.result]
+    missed = [f"{row.case}: {row.measure}" for row in aimed if _cells(row)[-1] == "NO"]
+    verdict = f"{len(aimed) - len(missed)} of {len(aimed)} targets are met."
+    return verdict if not missed else "\n".join([f"{verdict} Missed:", "", *(f"- {name}" for name in missed)])
+
+
+Table = Sequence[Sequence[str]]
+"""Lines of cells; the first is the header."""
+
+
+def _tables(rows: Sequence[Row], lines: Sequence[Line]) -> list[Table]:
+    """What was loaded, and what is compared; without what is empty."""
+    loaded = [LINE_HEADER, *map(_line_cells, lines)]
+    compared = [ROW_HEADER, *map(_cells, rows)]
+    return [table for table in (loaded, compared) if len(table) > 1]
+
+
+def _text_table(table: Table) -> str:
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in table
+    )
+
+
+def _markdown_table(table: Table) -> str:
+    header, *body = table
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, ("---",) * len(header), *body))
 
 
 def machine_facts() -> dict[str, str]:
@@ -52,6 +83,28 @@ def machine_facts() -> dict[str, str]:
         "Versions": ", ".join([f"Python {platform.python_version()}", *_installed()]),
         "Commit": _commit(),
     }
+
+
+def run_facts(bench: Bench) -> dict[str, str]:
+    """How it was measured, and whether the load generators had time to spare."""
+    busy = ", ".join(f"{name} {busy:.0%} of one CPU" for name, busy in bench.busiest.items())
+    return {
+        "Measured": f"{bench.rounds} rounds of {bench.seconds} s; median (lowest to highest)",
+        "Load generators": f"{bench.rest.name} for REST, {bench.grpc.name} for gRPC",
+        "Busiest that a generator was": busy or "not used",
+    }
+
+
+def _line_cells(line: Line) -> tuple[str, ...]:
+    times = (line.p50_us, line.p99_us, line.p999_us, line.cpu_us, line.mean_batch)
+    rate = line.per_second
+    return (
+        line.protocol,
+        line.server,
+        line.load,
+        f"{rate.median:,.0f} ({rate.low:,.0f} to {rate.high:,.0f})",
+        *("" if spread is None else _number(spread.median) for spread in times),
+    )
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -70,7 +70,7 @@ class Line:
     per_second: Spread
     p50_us: Spread
     p99_us: Spread
-    p999_us: Spread
+    p999_us: Spread | None
     cpu_us: Spread | None = None
     mean_batch: Spread | None = None
 

@@ -1,8 +1,11 @@
 """The request of `add_sub`, which is sent to everything that serves the model, and what is known of who serves it."""
 
+import json
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 
 import numpy as np
 
@@ -11,6 +14,7 @@ from benchmarks.cases.counters import Counters, read_counters
 from benchmarks.load.exchange import (
     Array,
     GrpcExchange,
+    LoadError,
     RestExchange,
     check_grpc_raw,
     check_rest_json,
@@ -66,6 +70,20 @@ def grpc_add_sub(target: str, model: str, shape: tuple[int, ...]) -> GrpcExchang
     exchange = grpc_raw(target, model, add_sub_inputs(shape))
     check_grpc_raw(exchange, _outputs(shape))
     return exchange
+
+
+def input_shape(url: str, model: str) -> tuple[int, ...]:
+    """The shape of the inputs for 16 numbers, by the metadata that the server at `url` gives of its model.
+
+    Raises LoadError if it is not a model like `add_sub`.
+    """
+    with urllib.request.urlopen(f"{url}/v2/models/{model}", timeout=30) as response:
+        inputs = json.load(response)["inputs"]
+    found = sorted((tensor["name"], tensor["datatype"]) for tensor in inputs)
+    shape = tuple(max(1, int(size)) for size in inputs[0]["shape"])
+    if found != [("INPUT0", "INT32"), ("INPUT1", "INT32")] or prod(shape) != 16:
+        raise LoadError(f"{model}: expected inputs INPUT0 and INPUT1, INT32 [16], got {inputs}")
+    return shape
 
 
 def _counters(name: str, process: Child) -> Callable[[], Counters | None]:

@@ -50,7 +50,7 @@ def line(protocol: str, server: str, load: str, found: Sequence[Measured]) -> Li
         per_second=Spread.of(load.per_second for load in loads),
         p50_us=Spread.of(load.latency.p50_us for load in loads),
         p99_us=Spread.of(load.latency.p99_us for load in loads),
-        p999_us=Spread.of(load.latency.p999_us for load in loads),
+        p999_us=_known(load.latency.p999_us for load in loads),
         cpu_us=_known(measured.cpu_us for measured in found),
         mean_batch=_known(measured.mean_batch for measured in found),
     )

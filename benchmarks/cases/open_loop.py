@@ -1,4 +1,4 @@
-"""Latency at a constant rate of requests, half of what the server can take in: what a client sees that does not wait."""
+"""Latency at a constant rate of requests, half of what the server can take in."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -50,12 +50,13 @@ def _protocol(bench: Bench, protocol: str) -> Iterator[Row | Line]:
     yield line(protocol, SERVER, load, [ours for ours, _ in rounds])
     yield line(protocol, "bare protocol", load, [yardstick for _, yardstick in rounds])
     for name, quantile in (("p50", "p50_us"), ("p99", "p99_us"), ("p99.9", "p999_us")):
-        pairs = [
-            (getattr(ours.load.latency, quantile), getattr(yardstick.load.latency, quantile))
-            for ours, yardstick in rounds
-        ]
+        pairs = [(_quantile(ours, quantile), _quantile(yardstick, quantile)) for ours, yardstick in rounds]
         measure = f"{name} latency, {protocol}, {per_second:,.0f} requests per second"
         yield ratio_row("open_loop", measure, "us", pairs, note=_NOTE)
+
+
+def _quantile(measured: Measured, name: str) -> float:
+    return float(getattr(measured.load.latency, name))
 
 
 def _measure(bench: Bench, subject: Subject, per_second: float) -> Measured:

@@ -34,7 +34,7 @@ def rest(bench: Bench) -> list[Row | Line]:
             ),
         }
         subjects = {name: rest_subject(bench, name, process) for name, process in processes.items()}
-        rounds = _measure(bench, "REST", subjects)
+        rounds = measure_rounds(bench, "REST", subjects, CONNECTIONS)
     busy = dict.fromkeys((16, 64), Target("at least", 0.70))
     cpu = dict.fromkeys((16, 64), Target("at most", 70 / 85))
     return [
@@ -60,7 +60,7 @@ def grpc(bench: Bench) -> list[Row | Line]:
             ),
         }
         subjects = {name: grpc_subject(bench, name, process) for name, process in processes.items()}
-        rounds = _measure(bench, "gRPC", subjects)
+        rounds = measure_rounds(bench, "gRPC", subjects, CONNECTIONS)
     return [
         *lines("gRPC", rounds),
         *_throughput("grpc", rounds, protocol, dict.fromkeys(CONNECTIONS, _OF_BARE_PROTOCOL)),
@@ -71,26 +71,32 @@ def grpc(bench: Bench) -> list[Row | Line]:
     ]
 
 
-def _measure(bench: Bench, protocol: str, subjects: Mapping[str, Subject]) -> Rounds:
+def measure_rounds(
+    bench: Bench, what: str, subjects: Mapping[str, Subject], all_connections: Sequence[int]
+) -> Rounds:
+    """Load all subjects in turn, over each number of connections."""
     for subject in subjects.values():
-        subject.run(max(CONNECTIONS), WARM_UP_SECONDS)
+        subject.run(max(all_connections), WARM_UP_SECONDS)
     return {
         connections: [
             dict(zip(subjects, found, strict=True))
             for found in bench.in_turn(
-                f"{protocol}, {connections} connections",
+                f"{what}, {connections} connections",
                 [partial(measure, subject, connections, bench.seconds) for subject in subjects.values()],
             )
         ]
-        for connections in CONNECTIONS
+        for connections in all_connections
     }
 
 
-def lines(protocol: str, rounds: Rounds) -> Iterator[Line]:
-    """What was found out about each subject, for the table of all that were measured."""
+def lines(protocol: str, rounds: Rounds, suffix: str = "") -> Iterator[Line]:
+    """What was found out about each subject, for the table of all that were measured.
+
+    `suffix`: what else is to be said of the load.
+    """
     for connections, found in rounds.items():
         for name in found[0]:
-            yield line(protocol, name, _plural(connections), [by_name[name] for by_name in found])
+            yield line(protocol, name, _plural(connections) + suffix, [by_name[name] for by_name in found])
 
 
 def _throughput(case: str, rounds: Rounds, yardstick: str, targets: Mapping[int, Target]) -> Iterator[Row]:

@@ -17,11 +17,11 @@ _Sent_contra = TypeVar("_Sent_contra", RestExchange, GrpcExchange, contravariant
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Quantiles of the time from a request to its answer, in microseconds."""
+    """Quantiles of the time from a request to its answer, in microseconds. `p999_us`: None if not known."""
 
     p50_us: float
     p99_us: float
-    p999_us: float
+    p999_us: float | None
 
     @classmethod
     def of(cls, latencies_us: Iterable[float]) -> "Latency":

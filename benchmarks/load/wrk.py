@@ -17,9 +17,11 @@ wrk.body = io.open({body_path}, "rb"):read("*a")
 {headers}
 function done(summary, latency)
   local errors = summary.errors
-  io.write(string.format('SUMMARY {{"requests": %d, "microseconds": %d, "quantiles_us": [%f, %f, %f], "failed": %d}}\\n',
-    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), latency:percentile(99.9),
-    errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+  io.write(string.format('SUMMARY {{"requests": %d, "microseconds": %d, "failed": %d, '
+    .. '"quantiles_us": [%f, %f, %f]}}\\n',
+    summary.requests, summary.duration,
+    errors.connect + errors.read + errors.write + errors.status + errors.timeout,
+    latency:percentile(50), latency:percentile(99), latency:percentile(99.9)))
 end
 """
 
