@@ -66,7 +66,7 @@ class EncodedResponse:
 
 
 def decode_request(
-    body: bytes | bytearray,
+    body: bytes | bytearray | memoryview,
     header_length: bytes | None,
     signature: ModelSignature,
     model_version: str,

@@ -20,7 +20,9 @@ class UnsupportedEncodingError(UnsupportedError):
     """A body has a Content-Encoding that is not known."""
 
 
-def decompress(body: bytes | bytearray, encoding: bytes, limit: int) -> bytes | bytearray:
+def decompress(
+    body: bytes | bytearray | memoryview, encoding: bytes, limit: int
+) -> bytes | bytearray | memoryview:
     """The body without its Content-Encoding. `limit`: most bytes that it may have.
 
     Raises UnsupportedEncodingError for another encoding, InvalidArgumentError for data that is damaged, and

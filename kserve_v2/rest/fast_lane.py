@@ -71,7 +71,7 @@ class FastLane:
         length = wanted.get(b"content-length")
         if length is None or int(length) > self._max_request_bytes:
             return None
-        return FastCall(self, connection, target, wanted)
+        return FastCall(self, connection, target, wanted, int(length))
 
     def _target(self, url: bytes) -> tuple[str, str] | None:
         """Model name and version ("" if not given) of an `infer` request, None for other requests."""
@@ -83,7 +83,7 @@ class FastLane:
             found = self._targets[url] = _infer_target(url)
             return found
 
-    def decode(self, call: "FastCall", body: bytes) -> Asked:
+    def decode(self, call: "FastCall", body: bytes | memoryview) -> Asked:
         """See `infer.decode`."""
         return decode(self._service, *call.target, call.headers, body, self._max_request_bytes)
 
@@ -104,17 +104,25 @@ class FastCall:
     """
 
     __slots__ = (
-        "_access", "_asked", "_body", "_connection", "_lane", "_pending", "disconnected", "headers", "keep_alive",
-        "response_complete", "response_started", "target",
+        "_access", "_asked", "_connection", "_lane", "_parts", "_pending", "body_bytes", "disconnected", "headers",
+        "keep_alive", "missing_bytes", "response_complete", "response_started", "target",
     )  # fmt: skip
 
     # Nobody waits for it.
     message_event = asyncio.Event()
 
     def __init__(
-        self, lane: FastLane, connection: Connection, target: tuple[str, str], headers: Mapping[bytes, bytes]
+        self,
+        lane: FastLane,
+        connection: Connection,
+        target: tuple[str, str],
+        headers: Mapping[bytes, bytes],
+        body_bytes: int,
     ) -> None:
-        """`target`: model name and version; `headers`: those of WANTED_HEADERS that the request has."""
+        """`target`: model name and version; `headers`: those of WANTED_HEADERS that the request has; `body_bytes`: the
+        size of its body.
+        """
+        self.body_bytes = self.missing_bytes = body_bytes
         self.response_started = self.response_complete = False
         self.disconnected = False
         self.keep_alive = True
@@ -122,7 +130,7 @@ class FastCall:
         self.headers = headers
         self._lane = lane
         self._connection = connection
-        self._body: list[bytes] = []
+        self._parts: list[bytes] = []
         self._asked: Asked | None = None
         self._pending: Pending | None = None
         self._access = Access("rest", *target, status=200) if access_log_enabled() else None
@@ -131,14 +139,29 @@ class FastCall:
         state = "complete" if self.response_complete else "waiting" if self._pending else "reading"
         return f"<FastCall {self.target} {state}>"
 
+    @property
+    def json_bytes(self) -> int:
+        """How much of the body is JSON, according to its header; 0 if that says nothing that can be."""
+        length = self.headers.get(b"inference-header-content-length", b"")
+        return int(length) if length.isdigit() else 0
+
     def add_body(self, part: bytes) -> None:
         """The next part of the request's body."""
-        self._body.append(part)
+        self._parts.append(part)
+        self.missing_bytes -= len(part)
+
+    def take_parts(self) -> list[bytes]:
+        """What has come of the body, for somebody else to put together."""
+        parts, self._parts = self._parts, []
+        return parts
 
     def start(self) -> None:
         """The request is complete: answer it, at once or when the model has. Does not raise."""
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._body.clear()
+        parts = self.take_parts()
+        self.answer_body(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def answer_body(self, body: bytes | memoryview) -> None:
+        """As `start`, with a body that was put together elsewhere."""
         try:
             asked = self._asked = self._lane.decode(self, body)
             if self._access is not None:

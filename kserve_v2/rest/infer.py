@@ -40,7 +40,7 @@ def decode(
     model_name: str,
     version: str,
     headers: Mapping[bytes, bytes],
-    body: bytes | bytearray,
+    body: bytes | bytearray | memoryview,
     max_request_bytes: int,
 ) -> Asked:
     """Decode a request. `max_request_bytes`: the most that a compressed body may become.

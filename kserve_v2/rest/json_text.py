@@ -14,17 +14,18 @@ _TOO_DEEP = f"JSON nesting depth exceeds maximum allowed limit ({_MAX_DEPTH})"
 _CONTAINERS = frozenset({dict, list})
 
 
-def parse_json(body: bytes | bytearray, length: int | None = None) -> Any:
+def parse_json(body: bytes | bytearray | memoryview, length: int | None = None) -> Any:
     """Parse the JSON at the start of `body`, of `length` bytes or as long as the body.
 
     NaN and infinities are accepted as bare literals. Raises InvalidArgumentError that says where it fails.
     """
-    text = body if length is None or length == len(body) else memoryview(body)[:length]
+    whole = length is None or length == len(body)
+    text = body if whole and not isinstance(body, memoryview) else bytes(memoryview(body)[:length])
     try:
         document = orjson.loads(text)
     except orjson.JSONDecodeError:
         document = _parse_unusual_json(bytes(text))
-    if body.count(b"[", 0, length) + body.count(b"{", 0, length) >= _MAX_DEPTH:
+    if text.count(b"[") + text.count(b"{") >= _MAX_DEPTH:
         _check_depth(document)
     return document
 

@@ -19,6 +19,7 @@ from kserve_v2.limits import HttpLimits
 from kserve_v2.rest.endpoint import WAITING_TASKS
 from kserve_v2.rest.errors import error_body
 from kserve_v2.rest.fast_lane import FastCall, FastLane
+from kserve_v2.rest.large_body import LARGE_BYTES, LargeBody
 
 # How many requests of one connection are read while one is answered.
 _MAX_PIPELINED = 8
@@ -96,6 +97,8 @@ class HttpConnection(HttpToolsProtocol):
         else:
             if self._incomplete:
                 self._await_rest_of_request()
+                if self._reads_call and self._call is not None and self._call.missing_bytes >= LARGE_BYTES:
+                    self._read_large_body(self._call)
 
     def _parse(self, data: bytes) -> None:
         while data:
@@ -171,6 +174,24 @@ class HttpConnection(HttpToolsProtocol):
         self._call = call
         self._reads_call = True
         return True
+
+    def _read_large_body(self, call: FastCall) -> None:
+        """Let the transport read the rest of a large body to where it is used."""
+        parts, on_more = call.take_parts(), self._read_more_of_body
+        LargeBody(self, self.transport, call.body_bytes, parts, call.json_bytes, on_more).begin()
+
+    def _read_more_of_body(self, large: LargeBody) -> None:
+        self._await_more()
+        call, body = self._call, large.body
+        if call is None:
+            # It was refused in the meantime, for being too slow.
+            large.end()
+        elif body is not None:
+            large.end()
+            # The parser waits for a body that it will not see.
+            self.parser = httptools.HttpRequestParser(self)
+            self._incomplete = False
+            call.answer_body(body)
 
     def _make_scope(self) -> None:
         """What uvicorn does when a request begins, and has headers."""

@@ -11,7 +11,9 @@ from kserve_v2.raw_tensor import decode_raw_tensor
 from kserve_v2.signature import ModelSignature, TensorSignature, request_prefix
 
 
-def decode_raw_request(data: bytes | bytearray, signature: ModelSignature, version: str) -> InferRequest:
+def decode_raw_request(
+    data: bytes | bytearray | memoryview, signature: ModelSignature, version: str
+) -> InferRequest:
     """A request whose whole body is the data of the model's only input.
 
     Its shape is the configured one, one row of it, with the size of a variable dimension found from the number
