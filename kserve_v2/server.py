@@ -96,9 +96,9 @@ class Server:
             scheme = "https" if tls else "http"
             self.urls["REST"] = f"{scheme}://{_reachable(settings.http_address)}:{self._http.port}"
         if settings.allow_grpc:
-            if settings.tls("grpc"):
-                raise TlsError("TLS for gRPC is not supported yet")
-            self._grpc = grpc_server(self.service, _grpc_options(settings), settings.grpc_transport)
+            self._grpc = grpc_server(
+                self.service, _grpc_options(settings), settings.grpc_transport, settings.tls("grpc")
+            )
             port = self._grpc.bind(settings.grpc_address, settings.grpc_port)
             self.urls["gRPC"] = f"{_reachable(settings.grpc_address)}:{port}"
         if settings.allow_metrics:

@@ -399,8 +399,12 @@ class HttpConnection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self.transport.write(last_words)
-        self.transport.write_eof()
         self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            # TLS ends both directions at once; it waits for the client to do the same.
+            self.transport.close()
         self._linger_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
 
     def _cancel_waiting(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.protocol import ALPN
+from kserve_v2.limits import end_stalled_connections
 from kserve_v2.rpc.calls import Rpc
 from kserve_v2.rpc.options import MAX_CONCURRENT_STREAMS, MAX_METADATA_BYTES, GrpcOptions
 from kserve_v2.rpc.transport.connection import GrpcConnection
@@ -50,6 +51,7 @@ class AsyncioServer:
         except OSError as error:
             bound.close()
             raise OSError(f"cannot listen on {address}:{port}: {error.strerror}") from error
+        end_stalled_connections(bound, self.options.max_stall_s)
         self._socket = bound
         number: int = bound.getsockname()[1]
         return number

@@ -17,6 +17,7 @@ from kserve_v2.rpc.options import (
     GrpcOptions,
 )
 from kserve_v2.rpc.status import StatusCode, parse, status_of
+from kserve_v2.tls import PemFiles
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +65,9 @@ class GrpcioServer:
     server. It is then replaced: calls that are under way are lost, later ones are answered.
     """
 
-    def __init__(self, rpcs: Sequence[Rpc], options: GrpcOptions) -> None:
-        """`options` hold for every connection."""
+    def __init__(self, rpcs: Sequence[Rpc], options: GrpcOptions, tls: PemFiles | None = None) -> None:
+        """`options` hold for every connection. `tls`: None for cleartext."""
+        self._credentials = _credentials(tls) if tls else None
         self._handlers = _Handlers(rpcs)
         self._options = options
         self._server = self._make_server()
@@ -82,7 +84,7 @@ class GrpcioServer:
         possible.
         """
         host = f"[{address}]" if ":" in address else address
-        bound = _bind(self._server, f"{host}:{port}")
+        bound = _bind(self._server, f"{host}:{port}", self._credentials)
         self._address = f"{host}:{bound}"
         return bound
 
@@ -102,7 +104,7 @@ class GrpcioServer:
         logger.error("grpcio has stopped taking calls: starting again on %s", self._address)
         await self._server.stop(None)
         self._server = self._make_server()
-        _bind(self._server, self._address)
+        _bind(self._server, self._address, self._credentials)
         await self.start()
 
     async def stop(self, grace_seconds: float) -> None:
@@ -112,10 +114,19 @@ class GrpcioServer:
         await self._server.stop(grace_seconds)
 
 
-def _bind(server: grpc.aio.Server, address: str) -> int:
+def _credentials(tls: PemFiles) -> grpc.ServerCredentials:
+    return grpc.ssl_server_credentials(
+        [(tls.key, tls.certificate)], tls.client_roots, require_client_auth=tls.client_roots is not None
+    )
+
+
+def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:
     """Returns the port. Raises OSError."""
     try:
-        bound = server.add_insecure_port(address)
+        if credentials is None:
+            bound = server.add_insecure_port(address)
+        else:
+            bound = server.add_secure_port(address, credentials)
     except RuntimeError as error:
         raise OSError(f"cannot listen on {address}") from error
     if not bound:

@@ -6,6 +6,7 @@ from kserve_v2.inference import InferenceService
 from kserve_v2.rpc.asyncio_server import AsyncioServer
 from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.services import all_rpcs
+from kserve_v2.tls import TlsFiles, read_pem, server_context
 
 
 class GrpcServer(Protocol):
@@ -26,12 +27,14 @@ class GrpcServer(Protocol):
         ...
 
 
-def grpc_server(service: InferenceService, options: GrpcOptions, transport: str) -> GrpcServer:
-    """A server on `transport`: "asyncio" or "grpcio"."""
+def grpc_server(
+    service: InferenceService, options: GrpcOptions, transport: str, tls: TlsFiles | None = None
+) -> GrpcServer:
+    """A server on `transport`: "asyncio" or "grpcio". `tls`: None for cleartext. Raises TlsError."""
     rpcs = all_rpcs(service)
     if transport == "asyncio":
-        return AsyncioServer(rpcs, options)
+        return AsyncioServer(rpcs, options, server_context(tls, ()) if tls else None)
     # Only here: it is a large library, which starts threads of its own.
     from kserve_v2.rpc.grpcio_server import GrpcioServer  # noqa: PLC0415
 
-    return GrpcioServer(rpcs, options)
+    return GrpcioServer(rpcs, options, read_pem(tls) if tls else None)

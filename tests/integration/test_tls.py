@@ -1,4 +1,4 @@
-"""REST over TLS, with clients that verify the server and with a server that verifies its clients."""
+"""Both ports over TLS, with clients that verify the server and with a server that verifies its clients."""
 
 import asyncio
 import socket
@@ -6,12 +6,15 @@ import ssl
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import grpc
 import httpx
 import numpy as np
 import pytest
+import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
 import trustme
+from tritonclient.utils import InferenceServerException
 
 from tests.conftest import RunningServer, StartServer, WriteModel
 from tests.integration.handlers import identity
@@ -35,7 +38,9 @@ BODY = {"inputs": [json_tensor("IN", "FP32", [3], [1.0, 2.0, 3.0])]}
 
 
 class Encrypted(NamedTuple):
-    """Two servers with one certificate: one for every client, one for those with a certificate."""
+    """Two servers with one certificate: one for every client, one for those with a certificate. The first has gRPC on
+    asyncio, the second on grpcio.
+    """
 
     open: RunningServer
     mutual: RunningServer
@@ -59,13 +64,27 @@ def encrypted(
     authority.cert_pem.write_to_path(roots)
     certificate.private_key_pem.write_to_path(folder / "server.key")
     certificate.cert_chain_pems[0].write_to_path(folder / "server.cert")
-    files = [f"--http-server-cert={folder / 'server.cert'}", f"--http-server-key={folder / 'server.key'}"]
+    files = {"server-cert": folder / "server.cert", "server-key": folder / "server.key", "root-cert": roots}
+    flags = [f"--{port}-{name}={path}" for port in ("http", "grpc") for name, path in files.items()]
     return Encrypted(
-        start_server(models, "--http-use-ssl", *files),
-        start_server(models, "--http-use-ssl-mutual", f"--http-root-cert={roots}", *files),
+        start_server(models, "--http-use-ssl", "--grpc-use-ssl", *flags),
+        start_server(
+            models, "--http-use-ssl-mutual", "--grpc-use-ssl-mutual", "--grpc-transport=grpcio", *flags
+        ),
         authority,
         roots,
     )
+
+
+def infer_over_grpc(address: str, credentials: grpc.ChannelCredentials) -> list[float]:
+    """What the model answers to 1, 2, 3. Raises InferenceServerException."""
+    tensor = triton_grpc.InferInput("IN", [3], "FP32")
+    tensor.set_data_from_numpy(np.array([1, 2, 3], np.float32))
+    client = triton_grpc.InferenceServerClient(address, ssl=True, creds=credentials)
+    try:
+        return list(client.infer("id", [tensor], client_timeout=20).as_numpy("OUT").tolist())
+    finally:
+        client.close()
 
 
 def refused(get: httpx.Client, url: str) -> bool:
@@ -178,7 +197,34 @@ def open_files(server: RunningServer) -> int:
     return len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
 
 
-@pytest.mark.xfail(reason="the connection is half closed, which TLS cannot do", strict=True)
+def test_grpc(encrypted: Encrypted) -> None:
+    credentials = grpc.ssl_channel_credentials(encrypted.roots.read_bytes())
+    assert infer_over_grpc(encrypted.open.grpc, credentials) == [1, 2, 3]
+
+
+def test_grpc_without_tls_is_not_answered(encrypted: Encrypted) -> None:
+    client = triton_grpc.InferenceServerClient(encrypted.open.grpc)
+    with pytest.raises(InferenceServerException, match="UNAVAILABLE"):
+        client.is_server_live(client_timeout=20)
+    client.close()
+    assert "Traceback" not in encrypted.open.log
+
+
+@pytest.mark.parametrize("who", ["nobody", "stranger", "friend"])
+def test_mutual_tls_over_grpc(encrypted: Encrypted, who: str) -> None:
+    authority = encrypted.authority if who == "friend" else trustme.CA()
+    certificate = authority.issue_cert(who)
+    pair = (certificate.private_key_pem.bytes(), certificate.cert_chain_pems[0].bytes())
+    credentials = grpc.ssl_channel_credentials(
+        encrypted.roots.read_bytes(), *(pair if who != "nobody" else ())
+    )
+    if who == "friend":
+        assert infer_over_grpc(encrypted.mutual.grpc, credentials) == [1, 2, 3]
+    else:
+        with pytest.raises(InferenceServerException, match="UNAVAILABLE"):
+            infer_over_grpc(encrypted.mutual.grpc, credentials)
+
+
 def test_a_request_that_cannot_be_parsed_is_answered_over_tls(encrypted: Encrypted) -> None:
     url = httpx.URL(encrypted.open.rest)
     with (

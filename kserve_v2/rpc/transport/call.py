@@ -32,27 +32,18 @@ _JOINED_BYTES = 64 * 1024
 class Call(Stream):
     """A call of any kind; each kind is a subclass, which says what becomes of the messages."""
 
-    __slots__ = (
-        "_callbacks",
-        "_deadline",
-        "_headers_sent",
-        "_reader",
-        "_receive_progress",
-        "_receive_stalls",
-        "head",
-        "owner",
-    )
+    # Defaults of the class, as in `Stream`.
+    _reader: MessageReader | None = None
+    _deadline: asyncio.TimerHandle | None = None
+    _callbacks: list[Callable[[int, str], None]] | None = None
+    _headers_sent = False
+    _receive_progress = True
+    _receive_stalls = 0
 
     def __init__(self, owner: "GrpcConnection", stream_id: int, head: RequestHead) -> None:
         super().__init__(owner.connection, stream_id)
         self.owner = owner
         self.head = head
-        self._reader: MessageReader | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self._callbacks: list[Callable[[int, str], None]] | None = None
-        self._headers_sent = False
-        self._receive_progress = True
-        self._receive_stalls = 0
 
     # --- what a kind of call overrides ----------------------------------------------------------------------------
 
@@ -86,8 +77,8 @@ class Call(Stream):
         head = self.head
         size = sum(map(len, message))
         if size < _JOINED_BYTES and not head.answer_encoding:
-            body = b"".join((PREFIX.pack(0, size), *message))
-            self.connection.output.answer(self, head.answer_headers, body, OK_TRAILERS)
+            body = (PREFIX.pack(0, size), *message)
+            self.connection.output.answer(self, head.answer_headers, body, PREFIX.size + size, OK_TRAILERS)
         else:
             self.send_message(message)
             self.send_headers(OK_TRAILERS, ends=True)
@@ -248,11 +239,7 @@ class Call(Stream):
 class SingleCall(Call):
     """A call whose request is one message."""
 
-    __slots__ = ("_message",)
-
-    def __init__(self, owner: "GrpcConnection", stream_id: int, head: RequestHead) -> None:
-        super().__init__(owner, stream_id, head)
-        self._message: bytes | None = None
+    _message: bytes | None = None
 
     def run(self, message: bytes) -> None:
         """Answer the request. May raise ServingError."""

@@ -78,7 +78,7 @@ class GrpcConnection(Http2Protocol[RequestHead]):
 
     def stream_closed(self) -> None:
         """See `connection.Owner`."""
-        if self._draining and not self.connection.streams and self.connection.draining:
+        if not self.connection.streams:
             self.loop.call_soon(self.hang_up)
 
     # --- the life of the connection -------------------------------------------------------------------------------
@@ -92,11 +92,6 @@ class GrpcConnection(Http2Protocol[RequestHead]):
             jitter = random.uniform(1 - _AGE_JITTER, 1 + _AGE_JITTER)  # noqa: S311 - nothing secret
             age_s = self.options.max_connection_age_ms / 1000 * jitter
             self._age_timer = self.loop.call_later(age_s, self._end_of_age)
-
-    def data_received(self, data: bytes) -> None:
-        """See asyncio.Protocol."""
-        self._keepalive.heard = True
-        super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""

@@ -52,7 +52,8 @@ class Keepalive:
     """Pings a client that has not said anything for a while."""
 
     def __init__(self, options: GrpcOptions, owner: "GrpcConnection") -> None:
-        self.heard = False
+        # What had been heard when it was looked at last.
+        self._heard: object = None
         self._options = options
         self._owner = owner
         self._timer: asyncio.TimerHandle | None = None
@@ -73,12 +74,15 @@ class Keepalive:
 
     def _silence(self) -> None:
         """A keepalive time is over."""
-        heard, self.heard = self.heard, False
-        if not heard and self._may_ping():
+        if not self._heard_more() and self._may_ping():
             self._owner.connection.ping(_KEEPALIVE_PING)
             self._later(self._options.keepalive_timeout_ms, self._no_answer)
         else:
             self._later(self._options.keepalive_time_ms, self._silence)
+
+    def _heard_more(self) -> bool:
+        before, self._heard = self._heard, self._owner.connection.reader.progress
+        return before != self._heard
 
     def _may_ping(self) -> bool:
         options, connection = self._options, self._owner.connection
@@ -94,7 +98,7 @@ class Keepalive:
 
     def _no_answer(self) -> None:
         """The time for an answer is over; anything that has come is one."""
-        if self.heard:
+        if self._heard_more():
             self._later(self._options.keepalive_time_ms, self._silence)
         else:
             self._owner.transport.abort()

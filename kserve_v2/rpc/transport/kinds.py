@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 class RefusedCall(Call):
     """What is no call of an RPC. It has its answer from the start."""
 
-    __slots__ = ()
-
     def given_up(self) -> None:
         """See `Call`."""
 
@@ -31,12 +29,8 @@ class RefusedCall(Call):
 class StartedCall(SingleCall):
     """A `Started` RPC."""
 
-    __slots__ = ("_answered", "_give_up")
-
-    def __init__(self, owner: "GrpcConnection", stream_id: int, head: RequestHead) -> None:
-        super().__init__(owner, stream_id, head)
-        self._give_up: GiveUp | None = None
-        self._answered = False
+    _give_up: GiveUp | None = None
+    _answered = False
 
     def run(self, message: bytes) -> None:
         """See `SingleCall`."""
@@ -71,11 +65,7 @@ class StartedCall(SingleCall):
 class UnaryCall(SingleCall):
     """A `Unary` RPC."""
 
-    __slots__ = ("_task",)
-
-    def __init__(self, owner: "GrpcConnection", stream_id: int, head: RequestHead) -> None:
-        super().__init__(owner, stream_id, head)
-        self._task: asyncio.Task[None] | None = None
+    _task: asyncio.Task[None] | None = None
 
     def run(self, message: bytes) -> None:
         """See `SingleCall`."""
@@ -100,8 +90,6 @@ class UnaryCall(SingleCall):
 class ServerStreamingCall(SingleCall):
     """A `ServerStreaming` RPC."""
 
-    __slots__ = ("_sender",)
-
     def __init__(self, owner: "GrpcConnection", stream_id: int, head: RequestHead) -> None:
         super().__init__(owner, stream_id, head)
         self._sender = Sender(self)
@@ -124,8 +112,6 @@ class ServerStreamingCall(SingleCall):
 
 class StreamingCall(Call):
     """A `Streaming` RPC."""
-
-    __slots__ = ("_ended", "_messages", "_sender", "_unread_bytes", "_wake")
 
     def __init__(self, owner: "GrpcConnection", stream_id: int, head: RequestHead) -> None:
         super().__init__(owner, stream_id, head)
