@@ -16,13 +16,15 @@ from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.output import Output
 from kserve_v2.http2.rates import Allowance, Clock
 from kserve_v2.http2.reader import FrameReader
-from kserve_v2.http2.stream import TRANSITIONS, Bytes, Event, State, Stream
+from kserve_v2.http2.stream import NEXT, TRANSITIONS, Bytes, Event, State, Stream
 
 # Streams that were reset, on which frames may still be on their way.
 _REMEMBERED_RESETS = 1024
 
 # From this size on, a body is handed on as a view of what was read, if that has not much else in it.
 _VIEW_BYTES = 16 * 1024
+
+_RECEIVE_DATA = int(Event.RECEIVE_DATA)
 
 
 class Owner(Protocol[Head]):
@@ -49,7 +51,7 @@ class Owner(Protocol[Head]):
         ...
 
     def stream_closed(self) -> None:
-        """A stream is over."""
+        """A stream is over, after the last GOAWAY."""
         ...
 
 
@@ -75,6 +77,7 @@ class Connection(Generic[Head]):
         self._empty_data = Allowance(limits.empty_data, clock)
         self._overhead = Allowance(limits.overhead, clock)
         self._data_frames_counted = 0
+        self._answered = self._answered_counted = 0
         self._controls: dict[int, Callable[[int, int, bytes], None]] = {
             Kind.PRIORITY: self._priority,
             Kind.RST_STREAM: self._reset,
@@ -164,49 +167,54 @@ class Connection(Generic[Head]):
     def _stream_closed(self, stream: Stream) -> None:
         """Both sides have said all. Every such stream allows another one to be given up."""
         del self.streams[stream.id]
-        self._resets.give()
-        self._owner.stream_closed()
+        self._answered += 1
+        if self.draining:
+            self._owner.stream_closed()
 
     def _remove(self, stream: Stream) -> None:
         """The stream was given up, by whichever side."""
         del self.streams[stream.id]
         self._reset_ids.append(stream.id)
         self.output.forget(stream)
-        self._owner.stream_closed()
+        if self.draining:
+            self._owner.stream_closed()
 
     # --- bodies: see `reader.Sink` --------------------------------------------------------------------------------
 
     def data(self, stream_id: int, data: bytes, start: int, end: int, ends: bool) -> None:
         """See `reader.Sink`."""
         stream = self.streams.get(stream_id)
-        self._take_windows(stream, end - start, ends)
+        self._take_window(end - start)
+        # A body in one frame that fits needs no window of its own.
+        alone = ends and end - start <= self.limits.stream_window_bytes
+        if stream is not None and not (alone and stream.receive_window is None):
+            self._take_stream_window(stream, end - start)
         self._hand_on(stream, stream_id, data, start, end, ends)
 
     def data_begins(self, stream_id: int, length: int, padding: int) -> None:
         """See `reader.Sink`."""
         stream = self.streams.get(stream_id)
-        self._take_windows(stream, length, False)
-        if stream is not None and padding:
+        self._take_window(length)
+        if stream is not None:
+            self._take_stream_window(stream, length)
             self.consumed(stream, padding)
 
     def data_part(self, stream_id: int, data: bytes, start: int, end: int, ends: bool) -> None:
         """See `reader.Sink`."""
         self._hand_on(self.streams.get(stream_id), stream_id, data, start, end, ends)
 
-    def _take_windows(self, stream: Stream | None, length: int, ends: bool) -> None:
-        """Count a frame's length, padding included, against the windows. The connection's is given back at once: what
+    def _take_window(self, length: int) -> None:
+        """Count a frame's length, padding included, against the connection's window. It is given back at once: what
         holds a client back is the window of a stream.
         """
-        if self._window.receive(length) is not None:
+        increment = self._window.pass_through(length)
+        if increment < 0:
             raise ConnectionFaultError(ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection's window")
-        increment = self._window.consume(length)
         if increment:
             self.output.control(frames.window_update(0, increment))
-        if stream is None:
-            return
+
+    def _take_stream_window(self, stream: Stream, length: int) -> None:
         if stream.receive_window is None:
-            if ends and length <= self.limits.stream_window_bytes:
-                return
             stream.receive_window = ReceiveWindow(self.limits.stream_window_bytes)
         if stream.receive_window.receive(length) is not None:
             self._fail_stream(stream, ErrorCode.FLOW_CONTROL_ERROR)
@@ -218,18 +226,20 @@ class Connection(Generic[Head]):
         if stream is None or stream.state is State.CLOSED:
             self._data_on_closed(stream_id)
             return
-        state = TRANSITIONS.get((stream.state, Event.RECEIVE_DATA))
+        state = NEXT[stream.state][_RECEIVE_DATA]
         if state is None:
             self._fail_stream(stream, ErrorCode.STREAM_CLOSED)
             return
         size = end - start
         if not size and not ends and not self._empty_data.take():
             raise ConnectionFaultError(ErrorCode.ENHANCE_YOUR_CALM, "too many empty DATA frames")
-        stream.state = TRANSITIONS[state, Event.RECEIVE_END] if ends else state
+        if ends:
+            state = TRANSITIONS[state, Event.RECEIVE_END]
+        stream.state = state
         part: Bytes = data[start:end]
         if size >= _VIEW_BYTES and size * 2 > len(data):
             part = memoryview(data)[start:end]
-        if stream.state is State.CLOSED:
+        if state is State.CLOSED:
             self._stream_closed(stream)
         stream.data_received(part, ends)
 
@@ -298,16 +308,24 @@ class Connection(Generic[Head]):
                 self._stream_closed(stream)
             stream.data_received(b"", True)
 
+    def _take_reset(self) -> bool:
+        """Whether one more stream may end without having been answered."""
+        if self._resets.take():
+            return True
+        self._resets.give(self._answered - self._answered_counted)
+        self._answered_counted = self._answered
+        return self._resets.take()
+
     def _refuse(self, stream_id: int, code: ErrorCode) -> None:
         """Reset a stream before it has begun. It counts like one that the client gives up."""
-        if not self._resets.take():
+        if not self._take_reset():
             raise ConnectionFaultError(ErrorCode.ENHANCE_YOUR_CALM, "too many streams are refused")
         self._reset_ids.append(stream_id)
         self.output.control(frames.reset(stream_id, code))
 
     def _fail_stream(self, stream: Stream, code: ErrorCode) -> None:
         """The client has broken the rules on one stream."""
-        if not self._resets.take():
+        if not self._take_reset():
             raise ConnectionFaultError(ErrorCode.ENHANCE_YOUR_CALM, "too many streams fail")
         self.reset(stream, code)
         stream.lost()
@@ -352,7 +370,7 @@ class Connection(Generic[Head]):
         if len(payload) != 4:
             raise ConnectionFaultError(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM of a wrong size")
         self._check_not_idle(stream_id, "RST_STREAM")
-        if not self._resets.take():
+        if not self._take_reset():
             raise ConnectionFaultError(ErrorCode.ENHANCE_YOUR_CALM, "too many streams are reset")
         stream = self.streams.get(stream_id)
         if stream is not None:

@@ -18,6 +18,20 @@ class ReceiveWindow:
     def __repr__(self) -> str:
         return f"<ReceiveWindow {self._left} of {self._size}, {self._due} due>"
 
+    def pass_through(self, size: int) -> int:
+        """`receive` and `consume` in one: what to announce, or -1 for a client that sends more than it may."""
+        left = self._left - size
+        due = self._due + size
+        if left < 0:
+            return -1
+        if due * 2 < self._size:
+            self._left = left
+            self._due = due
+            return 0
+        self._left = left + due
+        self._due = 0
+        return due
+
     def receive(self, size: int) -> ErrorCode | None:
         """Take `size` bytes off the window; the error of a client that sends more than it may."""
         self._left -= size

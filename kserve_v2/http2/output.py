@@ -5,7 +5,7 @@ frame by frame.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from kserve_v2.http2 import frames, headers
 from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode
@@ -15,6 +15,12 @@ _HEADERS = int(frames.Kind.HEADERS)
 _END_HEADERS = frames.END_HEADERS
 _END_BOTH = frames.END_HEADERS | frames.END_STREAM
 _pack = frames.HEAD.pack
+
+# A body up to this size is not sent in more frames than it needs.
+_JOINED_BYTES = 64 * 1024
+
+# A part of this size is better written from where it is than copied.
+_BULKY_BYTES = 16 * 1024
 
 # What queues hand out before the socket is asked whether it takes more.
 _TURN_BYTES = 256 * 1024
@@ -27,6 +33,8 @@ class Output:
         """`wake` is called when there is something to send; `closed` with a stream whose last frame is sent."""
         self.parts: list[Bytes] = []
         self.paused = False
+        # Whether some of the parts are better not copied.
+        self.bulky = False
         self.initial_window = frames.DEFAULT_WINDOW_BYTES
         self.max_frame_bytes = frames.DEFAULT_MAX_FRAME_BYTES
         self.window = frames.DEFAULT_WINDOW_BYTES
@@ -46,6 +54,7 @@ class Output:
     def take(self) -> list[Bytes]:
         """All that is to be written now."""
         parts, self.parts = self.parts, []
+        self.bulky = False
         return parts
 
     def control(self, frame: bytes) -> None:
@@ -55,9 +64,8 @@ class Output:
 
     # --- streams --------------------------------------------------------------------------------------------------
 
-    def answer(self, stream: Stream, block: bytes, data: bytes, trailers: bytes) -> None:
-        """Headers, body and trailers of an answer at once."""
-        size = len(data)
+    def answer(self, stream: Stream, block: bytes, body: Sequence[Bytes], size: int, trailers: bytes) -> None:
+        """Headers, a body of `size` bytes and trailers of an answer at once."""
         if (
             stream.state is State.HALF_CLOSED_REMOTE
             and stream.queue is None
@@ -76,7 +84,7 @@ class Output:
                 _pack(len(block) << 8 | _HEADERS, _END_HEADERS, stream_id)
                 + block
                 + _pack(size << 8, 0, stream_id),
-                data,
+                *body,
                 _pack(len(trailers) << 8 | _HEADERS, _END_BOTH, stream_id) + trailers,
             )
             stream.state = State.CLOSED
@@ -84,7 +92,10 @@ class Output:
             self._wake()
             return
         self.headers(stream, block, ends=False)
-        self.data(stream, data, ends=False)
+        if size <= _JOINED_BYTES:
+            body = (b"".join(body),)
+        for part in body:
+            self.data(stream, part, ends=False)
         self.headers(stream, trailers, ends=True)
 
     def headers(self, stream: Stream, block: bytes, ends: bool) -> None:
@@ -171,6 +182,7 @@ class Output:
         self.parts.append(_pack(size << 8, frames.END_STREAM if ends else 0, stream.id))
         if size:
             self.parts.append(entry.data[:size])
+            self.bulky = self.bulky or size >= _BULKY_BYTES
         if whole:
             queue.popleft()
         else:

@@ -18,9 +18,6 @@ ALPN = "h2"
 # could lose the GOAWAY that says why.
 _LINGER_SECONDS = 1.0
 
-# Up to this size, parts are copied into one piece; a larger one is written as it is.
-_JOINED_BYTES = 64 * 1024
-
 _WRITE_BUFFER_BYTES = 256 * 1024
 
 
@@ -97,23 +94,29 @@ class Http2Protocol(asyncio.Protocol, Generic[Head]):
             output.take()
             return
         while output.parts:
-            self._write(output.take())
+            bulky = output.bulky
+            self._write(output.take(), bulky)
             if output.more:
                 output.pump()
         self.connection.uncork()
 
-    def _write(self, parts: list[Bytes]) -> None:
-        if self.transport.is_closing():
+    def _write(self, parts: list[Bytes], bulky: bool) -> None:
+        transport = self.transport
+        if transport.is_closing():
             return
-        size = sum(map(len, parts))
-        self._written_bytes += size
-        if size <= _JOINED_BYTES:
-            self.transport.write(b"".join(parts))
+        if bulky:
+            self._written_bytes += sum(map(len, parts))
+            transport.writelines(parts)
         else:
-            self.transport.writelines(parts)
+            data = b"".join(parts)
+            self._written_bytes += len(data)
+            transport.write(data)
         # Bodies wait in their streams: what piles up here are answers to frames that the client need not have sent.
-        if self.transport.get_write_buffer_size() > self._limits.max_unread_bytes:
-            self.transport.abort()
+        if (
+            self.connection.output.paused
+            and transport.get_write_buffer_size() > self._limits.max_unread_bytes
+        ):
+            transport.abort()
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol."""

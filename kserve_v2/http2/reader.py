@@ -13,6 +13,7 @@ _DATA = int(Kind.DATA)
 _HEADERS = int(Kind.HEADERS)
 _CONTINUATION = int(Kind.CONTINUATION)
 _STREAM_ID = 2**31 - 1
+_HEADERS_FLAGS = frames.END_HEADERS | frames.PADDED | frames.PRIORITY
 _unpack = frames.HEAD.unpack_from
 
 
@@ -99,6 +100,7 @@ class FrameReader:
             position = self._read_preface(data)
         elif self._data is not None:
             position = self._read_data(self._data, data, 0)
+        sink = self._sink
         while end - position >= frames.HEADER_BYTES:
             word, flags, stream_id = _unpack(data, position)
             kind = word & 0xFF
@@ -115,27 +117,28 @@ class FrameReader:
             if stop > end:
                 break
             self.frames += 1
-            self._hand_on(kind, flags, stream_id & _STREAM_ID, data, start, stop)
+            if kind == _DATA:
+                sink.data(stream_id & _STREAM_ID, data, start, stop, flags & frames.END_STREAM != 0)
+            elif kind == _HEADERS and flags & _HEADERS_FLAGS == frames.END_HEADERS:
+                sink.header_block(stream_id & _STREAM_ID, data[start:stop], flags & frames.END_STREAM != 0)
+            else:
+                self._hand_on(kind, flags, stream_id & _STREAM_ID, data[start:stop])
             position = stop
         if position < end:
             self._rest = data[position:]
 
-    def _hand_on(self, kind: int, flags: int, stream_id: int, data: bytes, start: int, stop: int) -> None:
-        """A whole frame."""
-        if kind == _DATA:
-            self._sink.data(stream_id, data, start, stop, flags & frames.END_STREAM != 0)
-        elif kind == _HEADERS:
-            block = data[start:stop]
-            if flags & (frames.PADDED | frames.PRIORITY):
-                block = frames.header_fragment(flags, block)
+    def _hand_on(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        """A whole frame that is not one of the two usual ones."""
+        if kind == _HEADERS:
+            block = frames.header_fragment(flags, payload)
             if flags & frames.END_HEADERS:
                 self._sink.header_block(stream_id, block, flags & frames.END_STREAM != 0)
             else:
                 self._block = _Block(stream_id, block, flags & frames.END_STREAM != 0)
         elif kind == _CONTINUATION:
-            self._continue_block(flags, stream_id, data[start:stop])
+            self._continue_block(flags, stream_id, payload)
         else:
-            self._sink.control(kind, flags, stream_id, data[start:stop])
+            self._sink.control(kind, flags, stream_id, payload)
 
     def _read_preface(self, data: bytes) -> int:
         """Check the preface, which may come in parts; returns where it ends."""

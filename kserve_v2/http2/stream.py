@@ -67,6 +67,11 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
 }
 """The next state. A pair that is not here is an error: the client's if it received, ours if it sends."""
 
+NEXT: tuple[tuple[State | None, ...], ...] = tuple(
+    tuple(TRANSITIONS.get((state, event)) for event in Event) for state in State
+)
+"""The same by state and event, None for an error: looked up several times for each request."""
+
 
 class Queued:
     """What a stream wants to send and may not yet: DATA and what comes behind it."""
@@ -83,28 +88,19 @@ class Queued:
 class Stream:
     """One request and its answer. Applications derive from it, and override the last part."""
 
-    __slots__ = (
-        "connection",
-        "id",
-        "progress",
-        "queue",
-        "receive_window",
-        "send_window",
-        "stalled_checks",
-        "state",
-    )
+    # Defaults of the class: most streams never change them, and making a stream should cost little.
+    state: State = State.OPEN
+    # Both for streams that do not fit into one frame each way.
+    receive_window: "ReceiveWindow | None" = None
+    queue: deque[Queued] | None = None
+    # For `check`: whether anything of the queue was sent since the last one, and how often nothing was.
+    progress: bool = False
+    stalled_checks: int = 0
 
     def __init__(self, connection: "Connection[Any]", stream_id: int) -> None:
         self.connection = connection
         self.id = stream_id
-        self.state = State.OPEN
         self.send_window = connection.output.initial_window
-        # Both for streams that do not fit into one frame each way.
-        self.receive_window: ReceiveWindow | None = None
-        self.queue: deque[Queued] | None = None
-        # For `check`: whether anything of the queue was sent since the last one, and how often nothing was.
-        self.progress = False
-        self.stalled_checks = 0
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} {self.state.name}>"
