@@ -139,8 +139,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         (kept if _wanted(config, item) else dropped).append(item)
     if dropped:
         config.hook.pytest_deselected(items=dropped)
-    items[:] = sorted(kept, key=lambda item: item.get_closest_marker("last") is not None)
+    items[:] = sorted(kept, key=_turn)
     config.stash[_RESULTS].selected = bool(config.option.only) or config.option.level == "core"
+
+
+def _turn(item: pytest.Item) -> int:
+    """Cases that may end a server come last, those over gRPC before those over REST."""
+    if item.get_closest_marker("last") is None:
+        return 0
+    return 1 if all(clause.startswith("GRPC-") for clause in clauses_of(item)) else 2
 
 
 def _wanted(config: pytest.Config, item: pytest.Item) -> bool:

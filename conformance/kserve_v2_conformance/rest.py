@@ -69,11 +69,8 @@ class RestClient:
     def __init__(self, url: str, connections: int = 100) -> None:
         self.url = url.rstrip("/")
         self.checks = Checks()
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        self._http = httpx.Client(timeout=TIMEOUT_SECONDS, limits=limits, trust_env=False)
         # Servers may close a connection at any time after an answer; a request that meets such an end is sent again.
-        fresh = httpx.Limits(max_connections=connections, max_keepalive_connections=0)
-        self._fresh = httpx.Client(timeout=TIMEOUT_SECONDS, limits=fresh, trust_env=False)
+        self._http, self._fresh = _client(url, connections, connections), _client(url, connections, 0)
 
     def close(self) -> None:
         """Close all connections."""
@@ -136,3 +133,11 @@ def _show_request(method: str, path: str, body: bytes, headers: Mapping[str, str
     lines = [f"{method} {path}", *(f"{name}: {value}" for name, value in headers.items())]
     shown = show_body(body, int(length) if length.isdecimal() else None) if body else ""
     return "\n".join([*lines, "", shown]).rstrip()
+
+
+def _client(url: str, connections: int, kept_alive: int) -> httpx.Client:
+    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=kept_alive)
+    # Reading the certificates takes longer than many a case: only where they are needed.
+    return httpx.Client(
+        timeout=TIMEOUT_SECONDS, limits=limits, trust_env=False, verify=url.startswith("https:")
+    )

@@ -63,7 +63,7 @@ def run_suite(tmp_path: Path) -> RunSuite:
         status = pytest.main(
             [
                 *("-c", str(SUITE / "pytest.ini"), "-p", "kserve_v2_conformance.plugin"),
-                *("-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:timeout", "--capture=no"),
+                *("-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:timeout", "-p", "no:unraisableexception", "--capture=no"),
                 f"--rest={server.rest.url}", f"--grpc={server.grpc.address}", f"--report={report}",
                 *options, *cases,
             ]

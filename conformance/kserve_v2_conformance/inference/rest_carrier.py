@@ -159,9 +159,7 @@ def _response(answer: RestAnswer, body: Json, checks: Checks) -> InferResponse:
 
 
 def _check_parameters(entry: Json, what: str, checks: Checks) -> None:
-    values = entry.get("parameters")
-    if values is None:
-        return
+    values = {} if entry.get("parameters") is None else entry["parameters"]
     plain = isinstance(values, dict) and all(
         isinstance(each, str | int | float | bool) for each in values.values()
     )

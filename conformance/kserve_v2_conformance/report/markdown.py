@@ -1,6 +1,7 @@
 """The Markdown report: the summary, and what is broken."""
 
 from collections.abc import Iterator
+from html import escape
 
 from kserve_v2_conformance.report.table import COLUMNS, rows
 from kserve_v2_conformance.results import ClauseResult, Outcome, Results
@@ -53,5 +54,5 @@ def _section(title: str, clauses: list[ClauseResult], outcome: Outcome) -> Itera
 
 
 def cell(text: str) -> str:
-    """Text that does not end a cell."""
-    return text.replace("|", "\\|").replace("\n", " ")
+    """Text that neither ends a cell nor passes for HTML."""
+    return escape(text, quote=False).replace("|", "\\|").replace("\n", " ")

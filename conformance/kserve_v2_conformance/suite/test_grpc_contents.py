@@ -135,9 +135,9 @@ def test_serving_goes_on(target: Target, check: Checks) -> None:
     )
 
 
-@pytest.mark.clause("GRPC-ERROR-003", "GRPC-ERROR-004")
+@pytest.mark.clause("GRPC-ERROR-001", "GRPC-ERROR-003", "GRPC-ERROR-004")
 def test_error_status(target: Target, check: Checks) -> None:
     """What an error looks like."""
     request = pb.ModelInferRequest(model_name="no_such_model")
     outcome = grpc_carrier.read(target.grpc.call(request, pb.ModelInferResponse), check)
-    Judge(check, "grpc-raw").failure(outcome, [], blames_client=True)
+    Judge(check, "grpc-raw").failure(outcome, ["GRPC-ERROR-001"], blames_client=True)

@@ -102,7 +102,13 @@ def test_grpc_model_metadata(target: Target, check: Checks) -> None:
 def _check_model(check: Checks, protocol: str, name: str, document: dict[str, Any]) -> None:
     check.equal(f"{protocol}-MODEL-002", "name", document.get("name"), name)
     if protocol == "REST":
-        check.that("REST-INFER-029", f"versions of {name}", document.get("versions", "") is not None, "no null", "null")
+        check.that(
+            "REST-INFER-029",
+            f"versions of {name}",
+            document.get("versions", "") is not None,
+            "no null",
+            "null",
+        )
     versions = document.get("versions") or []
     strings = isinstance(versions, list) and all(isinstance(each, str) for each in versions)
     check.that(

@@ -173,7 +173,10 @@ class Engine:
         self.stopped = False
         policies = ((each.name, each.queue_policy) for each in CATALOGUE if each.queue_policy)
         self.queues = {
-            name: Queue(bool(policy.priority_levels) and "priority-ignored" not in defects, "timeout-ignored" not in defects)
+            name: Queue(
+                bool(policy.priority_levels) and "priority-ignored" not in defects,
+                "timeout-ignored" not in defects,
+            )
             for name, policy in policies
         }
         self._crossing = threading.Barrier(2) if "cross-talk" in defects else None
@@ -219,7 +222,12 @@ class Engine:
         def tensors(specs: Any) -> list[dict[str, Any]]:
             kinds = {"BYTES": "STRING"}
             return [
-                {"name": s.name, "data_type": f"TYPE_{kinds.get(s.datatype, s.datatype)}", "dims": list(s.dims)} for s in specs
+                {
+                    "name": s.name,
+                    "data_type": f"TYPE_{kinds.get(s.datatype, s.datatype)}",
+                    "dims": list(s.dims),
+                }
+                for s in specs
             ]
 
         return {
@@ -322,7 +330,9 @@ class Engine:
             self.refuse("other-datatype", f"input '{each.name}' is {each.datatype}, expected {spec.datatype}")
         batch = (-1,) if model.max_batch_size else ()
         want = batch + spec.dims
-        if len(each.shape) != len(want) or any(w not in (-1, h) for w, h in zip(want, each.shape, strict=True)):
+        if len(each.shape) != len(want) or any(
+            w not in (-1, h) for w, h in zip(want, each.shape, strict=True)
+        ):
             self.refuse("other-shape", f"input '{each.name}' has the shape {each.shape}, expected {want}")
         if batch and each.shape[0] > model.max_batch_size:
             self.refuse("batch-too-large", f"batch-size must be <= {model.max_batch_size}")
@@ -350,13 +360,17 @@ class Engine:
         if model.behaviour is Behaviour.FAIL:
             self.refuse("failing-model", "told to fail", "INTERNAL")
         if model.behaviour is Behaviour.ACCUMULATE:
-            return self._response(model, version, request, {"OUTPUT0": self._accumulate(request, inputs["INPUT0"])})
+            return self._response(
+                model, version, request, {"OUTPUT0": self._accumulate(request, inputs["INPUT0"])}
+            )
         queue = self.queues.get(model.name)
         if queue is None:
             outputs = computations.respond(model.behaviour.name, inputs, int(version), self._custom(request))
         else:
             default = model.queue_policy.default_priority_level if model.queue_policy else 0
-            queue.enter(request.parameters.get("priority", 0) or default, request.parameters.get("timeout", 0))
+            queue.enter(
+                request.parameters.get("priority", 0) or default, request.parameters.get("timeout", 0)
+            )
             try:
                 outputs = computations.respond(model.behaviour.name, inputs, int(version), {})
             finally:
@@ -369,10 +383,15 @@ class Engine:
             return outputs
         with self._lock:
             previous, self._last_values = self._last_values, outputs
-        same = previous is not None and all(
-            previous[name].shape == outputs[name].shape and previous[name].dtype == outputs[name].dtype
-            for name in outputs if name in previous
-        ) and previous.keys() == outputs.keys()
+        same = (
+            previous is not None
+            and all(
+                previous[name].shape == outputs[name].shape and previous[name].dtype == outputs[name].dtype
+                for name in outputs
+                if name in previous
+            )
+            and previous.keys() == outputs.keys()
+        )
         return previous if same and threading.active_count() > 20 else outputs
 
     def _check_parameters(self, request: Request) -> None:
@@ -380,7 +399,11 @@ class Engine:
             raise Refused("unknown parameters")
         if "priority-refused" in self.defects and request.parameters.keys() & {"priority", "timeout"}:
             raise Refused("priorities are not supported")
-        if any(name.startswith("triton_") for name in request.parameters if name != "triton_enable_empty_final_response"):
+        if any(
+            name.startswith("triton_")
+            for name in request.parameters
+            if name != "triton_enable_empty_final_response"
+        ):
             if "unchecked:reserved-prefix" not in self.defects:
                 raise Refused("parameter keys starting with 'triton_' are reserved")
 
@@ -421,8 +444,16 @@ class Engine:
         ]
         if "last-output-lost" in self.defects and asked is None:
             outputs = outputs[:1] if len(outputs) > 1 else []
-        parameters = computations.ANSWERED_PARAMETERS if model.behaviour is Behaviour.ANSWER_PARAMETERS else {}
-        return Response(model.name, version, request.id, outputs, {} if "answer-parameters-lost" in self.defects else parameters)
+        parameters = (
+            computations.ANSWERED_PARAMETERS if model.behaviour is Behaviour.ANSWER_PARAMETERS else {}
+        )
+        return Response(
+            model.name,
+            version,
+            request.id,
+            outputs,
+            {} if "answer-parameters-lost" in self.defects else parameters,
+        )
 
     def _output(self, model: ModelSpec, spec: Any, values: Any, parameters: dict[str, Any]) -> Output:
         values = self._spoiled(spec.datatype, values)
@@ -432,16 +463,24 @@ class Engine:
         rows = values.reshape(values.shape[0] if model.max_batch_size else 1, -1)
         if count > rows.shape[1] and "too-many-classes" in self.defects:
             rows = np.concatenate([rows, rows], axis=1)
-        classes = [self._classes(row, count, () if "labels-lost" in self.defects else model.labels) for row in rows]
+        classes = [
+            self._classes(row, count, () if "labels-lost" in self.defects else model.labels) for row in rows
+        ]
         result = np.array(classes, dtype=np.object_)
-        flat = result.reshape(-1) if not model.max_batch_size or "classes-flattened" in self.defects else result
+        flat = (
+            result.reshape(-1) if not model.max_batch_size or "classes-flattened" in self.defects else result
+        )
         return Output(spec.name, "BYTES", flat, parameters)
 
     def _spoiled(self, datatype: str, values: Any) -> Any:
         """With a defect of values, the values that it leaves."""
         spoil = {
             f"values:{datatype}": _without_last,
-            **({"values:NAN": np.nan_to_num, "values:NEGATIVE-ZERO": np.abs} if values.dtype.kind == "f" else {}),
+            **(
+                {"values:NAN": np.nan_to_num, "values:NEGATIVE-ZERO": np.abs}
+                if values.dtype.kind == "f"
+                else {}
+            ),
             **({"values:NUL": _without_nul, "values:BINARY": _as_text} if datatype == "BYTES" else {}),
         }
         for name in self.defects & spoil.keys():
@@ -453,7 +492,10 @@ class Engine:
     def _classes(self, row: Any, count: int, labels: tuple[str, ...]) -> list[bytes]:
         order = np.argsort(row if "smallest-classes" in self.defects else -row, kind="stable")[:count]
         return [
-            ":".join([f"{row[index]:f}", str(index), *([labels[index]] if index < len(labels) else [])]).encode() for index in order
+            ":".join(
+                [f"{row[index]:f}", str(index), *([labels[index]] if index < len(labels) else [])]
+            ).encode()
+            for index in order
         ]
 
     # regions and settings
@@ -503,7 +545,11 @@ class Engine:
         for name, value in changes.items():
             if name == "trace_rate" and value is not None and not str(value).lstrip("-").isdecimal():
                 self.refuse("trace-rate", f"unable to parse '{name}', got: {value}")
-        own = self.model_trace.setdefault(model, {}) if model and "trace-scope-ignored" not in self.defects else self.trace
+        own = (
+            self.model_trace.setdefault(model, {})
+            if model and "trace-scope-ignored" not in self.defects
+            else self.trace
+        )
         if "trace-change-ignored" not in self.defects:
             for name, value in changes.items():
                 if value is None:

@@ -7,11 +7,11 @@ from typing import Any
 import grpc
 import numpy as np
 from google.protobuf.json_format import ParseDict
-
-from kserve_v2_conformance._generated import grpc_service_pb2 as pb
 from wrongserver.defects import grpc_changes
 from wrongserver.engine import DTYPES, Engine, Input, Output, Pretended, Refused, Request, Response
 from wrongserver.rest_front import check_shape, decode_bytes, encode_bytes
+
+from kserve_v2_conformance._generated import grpc_service_pb2 as pb
 
 _CODES = {
     "INVALID": grpc.StatusCode.INVALID_ARGUMENT,
@@ -139,10 +139,19 @@ class GrpcFront(grpc.GenericRpcHandler):
         return answer
 
     def _LogSettings(self, request: Any) -> Any:
-        changes = {name: getattr(each, each.WhichOneof("parameter_choice")) for name, each in request.settings.items()}
+        changes = {
+            name: getattr(each, each.WhichOneof("parameter_choice"))
+            for name, each in request.settings.items()
+        }
         answer = pb.LogSettingsResponse()
         for name, value in self.engine.log_setting(changes).items():
-            field = "bool_param" if isinstance(value, bool) else "uint32_param" if isinstance(value, int) else "string_param"
+            field = (
+                "bool_param"
+                if isinstance(value, bool)
+                else "uint32_param"
+                if isinstance(value, int)
+                else "string_param"
+            )
             setattr(answer.settings[name], field, value)
         return answer
 
@@ -152,7 +161,9 @@ class GrpcFront(grpc.GenericRpcHandler):
     def _stream(self, messages: Iterator[Any], _context: Any) -> Iterator[Any]:
         for message in messages:
             final = _values(message.parameters).get("triton_enable_empty_final_response")
-            decoupled = message.model_name in self.engine.models and self.engine.models[message.model_name].decoupled
+            decoupled = (
+                message.model_name in self.engine.models and self.engine.models[message.model_name].decoupled
+            )
             try:
                 request = self._request(message)
                 if "stream-ids-lost" in self.engine.defects:
@@ -161,7 +172,9 @@ class GrpcFront(grpc.GenericRpcHandler):
             except Refused as error:
                 if "stream-ends-on-error" in self.engine.defects:
                     return
-                yield pb.ModelStreamInferResponse(error_message=str(error), infer_response=pb.ModelInferResponse(id=message.id))
+                yield pb.ModelStreamInferResponse(
+                    error_message=str(error), infer_response=pb.ModelInferResponse(id=message.id)
+                )
                 continue
             if "stream-response-lost" in self.engine.defects and decoupled:
                 responses = responses[1:]
@@ -186,13 +199,18 @@ class GrpcFront(grpc.GenericRpcHandler):
             for each, spec in zip(inputs, engine.models[message.model_name].inputs, strict=False):
                 each.name = spec.name
         outputs = [(each.name, _values(each.parameters)) for each in message.outputs] or None
-        if outputs is None and "all-outputs-lost" in engine.defects:
-            outputs = []
         if "empty-parameters-refused" in engine.defects and any(each.name for each in message.outputs):
             raise Refused("outputs are named")
         if "tensor-parameters-refused" in engine.defects and any(each.parameters for each in message.inputs):
             raise Refused("unknown parameters of an input")
-        return Request(message.model_name, message.model_version, message.id, _values(message.parameters), inputs, outputs)
+        return Request(
+            message.model_name,
+            message.model_version,
+            message.id,
+            _values(message.parameters),
+            inputs,
+            outputs,
+        )
 
     def _input(self, entry: Any, raw: list[bytes]) -> Input:
         engine = self.engine
@@ -202,7 +220,12 @@ class GrpcFront(grpc.GenericRpcHandler):
         check_shape(engine, name, shape)
         parameters = _values(entry.parameters)
         if "shared_memory_region" in parameters:
-            return Input(name, datatype, shape, decode_bytes(engine, name, datatype, shape, engine.read_region(parameters)))
+            return Input(
+                name,
+                datatype,
+                shape,
+                decode_bytes(engine, name, datatype, shape, engine.read_region(parameters)),
+            )
         if entry.HasField("contents"):
             return Input(name, datatype, shape, self._typed(name, datatype, shape, entry.contents))
         if not raw:
@@ -226,13 +249,23 @@ class GrpcFront(grpc.GenericRpcHandler):
         if not filled and count:
             engine.refuse("no-contents", f"unable to find data for input '{name}'")
         if len(listed) != count:
-            engine.refuse("too-few" if len(listed) < count else "too-many", f"input '{name}' has {len(listed)} elements")
+            engine.refuse(
+                "too-few" if len(listed) < count else "too-many", f"input '{name}' has {len(listed)} elements"
+            )
         return values
 
     def _encode(self, response: Response) -> Any:
-        message = pb.ModelInferResponse(model_name=response.model, model_version=response.version, id=response.id)
+        message = pb.ModelInferResponse(
+            model_name=response.model, model_version=response.version, id=response.id
+        )
         for name, value in response.parameters.items():
-            field = "bool_param" if isinstance(value, bool) else "int64_param" if isinstance(value, int) else "string_param"
+            field = (
+                "bool_param"
+                if isinstance(value, bool)
+                else "int64_param"
+                if isinstance(value, int)
+                else "string_param"
+            )
             setattr(message.parameters[name], field, value)
         for output in response.outputs:
             message.outputs.add(name=output.name, datatype=output.datatype, shape=output.values.shape)

@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
-
 from wrongserver.defects import RestAnswer, rest_changes
 from wrongserver.engine import DTYPES, Engine, Input, Output, Pretended, Refused, Request, Response
 
@@ -49,7 +48,10 @@ def _check_count(engine: Engine, name: str, got: int, expected: int, also: str) 
     if got != expected:
         if f"unchecked:{also}" in engine.defects:
             raise Pretended(also)
-        engine.refuse("too-few" if got < expected else "too-many", f"input '{name}' has {got} elements, expected {expected}")
+        engine.refuse(
+            "too-few" if got < expected else "too-many",
+            f"input '{name}' has {got} elements, expected {expected}",
+        )
 
 
 def check_shape(engine: Engine, name: str, shape: tuple[int, ...]) -> None:
@@ -73,7 +75,9 @@ class RestFront:
 
             def _serve(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                answer = front.answer(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body)
+                answer = front.answer(
+                    self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body
+                )
                 if answer.status == 0:
                     self.close_connection = True
                     return
@@ -95,7 +99,9 @@ class RestFront:
 
         self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        ).start()
 
     def stop(self) -> None:
         self.server.shutdown()
@@ -129,9 +135,17 @@ class RestFront:
         yield "/v2/health/live", "GET", lambda *_: _json({"live": True})
         yield "/v2/health/ready", "GET", lambda *_: _json({"live": True, "ready": True})
         yield "/v2/models/stats", "GET", self._all_statistics
-        yield f"{model}{version}", "GET", lambda found, *_: _json(self.engine.metadata(found["model"], found["version"]))
+        yield (
+            f"{model}{version}",
+            "GET",
+            lambda found, *_: _json(self.engine.metadata(found["model"], found["version"])),
+        )
         yield f"{model}{version}/ready", "GET", self._model_ready
-        yield f"{model}{version}/config", "GET", lambda found, *_: _json(self.engine.configuration(found["model"], found["version"]))
+        yield (
+            f"{model}{version}/config",
+            "GET",
+            lambda found, *_: _json(self.engine.configuration(found["model"], found["version"])),
+        )
         yield f"{model}{version}/stats", "GET", self._statistics
         yield f"{model}{version}/infer", "POST", self._infer
         yield f"{model}{version}/generate(?P<stream>_stream)?", "POST", self._generate
@@ -156,9 +170,17 @@ class RestFront:
 
     def _all_statistics(self, *_: Any) -> RestAnswer:
         models = self.engine.models.values()
-        return _json({"model_stats": [self.engine.counters[m.name].document(m.name, str(m.versions[-1])) for m in models]})
+        return _json(
+            {
+                "model_stats": [
+                    self.engine.counters[m.name].document(m.name, str(m.versions[-1])) for m in models
+                ]
+            }
+        )
 
-    def _index(self, _found: dict[str, str], _method: str, _headers: dict[str, str], body: bytes) -> RestAnswer:
+    def _index(
+        self, _found: dict[str, str], _method: str, _headers: dict[str, str], body: bytes
+    ) -> RestAnswer:
         return _json(self.engine.index(bool(json.loads(body or b"{}").get("ready"))))
 
     def _repository(self, found: dict[str, str], *_: Any) -> RestAnswer:
@@ -170,7 +192,9 @@ class RestFront:
         regions = self.engine.regions.items()
         return _json([{"name": name, **dict(zip(members, each, strict=True))} for name, each in regions])
 
-    def _region(self, found: dict[str, str], _method: str, _headers: dict[str, str], body: bytes) -> RestAnswer:
+    def _region(
+        self, found: dict[str, str], _method: str, _headers: dict[str, str], body: bytes
+    ) -> RestAnswer:
         if found["verb"] == "register":
             wanted = json.loads(body)
             self.engine.register(found["region"], wanted["key"], wanted.get("offset", 0), wanted["byte_size"])
@@ -207,19 +231,31 @@ class RestFront:
             self.engine.refuse("json", f"failed to parse the request: {error}")
         if not isinstance(document, dict):
             self.engine.refuse("object", "the request is no object")
-        if "member-order" in self.engine.defects and list(document) != sorted(document, key=["id", "inputs", "outputs", "parameters"].index):
+        if "member-order" in self.engine.defects and list(document) != sorted(
+            document, key=["id", "inputs", "outputs", "parameters"].index
+        ):
             raise Refused("members out of order")
         return document  # type: ignore[no-any-return]
 
     def _member(self, document: Any, name: str, kind: type, check: str, default: Any = ...) -> Any:
         value = document.get(name, default) if isinstance(document, dict) else ...
-        if value is ... or (value is not default and (not isinstance(value, kind) or isinstance(value, bool) != (kind is bool))):
+        if value is ... or (
+            value is not default
+            and (not isinstance(value, kind) or isinstance(value, bool) != (kind is bool))
+        ):
             self.engine.refuse(check, f"'{name}' has to be {kind.__name__}")
         return value
 
-    def _request(self, found: dict[str, str], document: dict[str, Any], binary: bytes) -> tuple[Request, bool]:
+    def _request(
+        self, found: dict[str, str], document: dict[str, Any], binary: bytes
+    ) -> tuple[Request, bool]:
         engine = self.engine
-        if "unknown-members-refused" in engine.defects and document.keys() - {"id", "inputs", "outputs", "parameters"}:
+        if "unknown-members-refused" in engine.defects and document.keys() - {
+            "id",
+            "inputs",
+            "outputs",
+            "parameters",
+        }:
             raise Refused("unknown members")
         identifier = self._member(document, "id", str, "id", "")
         parameters = self._member(document, "parameters", dict, "parameters", {})
@@ -236,7 +272,9 @@ class RestFront:
         outputs = None
         if "outputs" in document:
             listed = self._member(document, "outputs", list, "outputs")
-            outputs = [(self._member(each, "name", str, "outputs"), each.get("parameters", {})) for each in listed]
+            outputs = [
+                (self._member(each, "name", str, "outputs"), each.get("parameters", {})) for each in listed
+            ]
         if "positions" in engine.defects and found["model"] in engine.models:
             for each, spec in zip(inputs, engine.models[found["model"]].inputs, strict=False):
                 each.name = spec.name
@@ -279,7 +317,11 @@ class RestFront:
             engine.refuse("half-precision", f"{datatype} has no form in JSON")
         if "nested-refused" in engine.defects and any(isinstance(each, list) for each in data):
             raise Refused("data are nested")
-        if "flat-refused" in engine.defects and len(shape) > 1 and not any(isinstance(each, list) for each in data):
+        if (
+            "flat-refused" in engine.defects
+            and len(shape) > 1
+            and not any(isinstance(each, list) for each in data)
+        ):
             raise Refused("data are flat")
         flat = _flat(data)
         for each in flat:
@@ -289,16 +331,23 @@ class RestFront:
             values[:] = [each.encode() for each in flat]
         else:
             values = np.array(flat, DTYPES[datatype])
-        _check_count(engine, name, len(flat), int(np.prod([int(size) for size in shape], dtype=object)), "json-size")
+        _check_count(
+            engine, name, len(flat), int(np.prod([int(size) for size in shape], dtype=object)), "json-size"
+        )
         if "column-major" in engine.defects and len(shape) == 2:
             values = values.reshape(shape[::-1]).T.reshape(-1)
         return values
 
     def _check_element(self, datatype: str, each: Any) -> None:
         good = {"BOOL": isinstance(each, bool), "BYTES": isinstance(each, str)}.get(
-            datatype, isinstance(each, int if datatype in _RANGES else int | float) and not isinstance(each, bool)
+            datatype,
+            isinstance(each, int if datatype in _RANGES else int | float) and not isinstance(each, bool),
         )
-        if "whole-numbers-refused" in self.engine.defects and datatype.startswith("FP") and isinstance(each, int):
+        if (
+            "whole-numbers-refused" in self.engine.defects
+            and datatype.startswith("FP")
+            and isinstance(each, int)
+        ):
             good = False
         if not good:
             self.engine.refuse("element", f"{each!r} is no {datatype}")
@@ -317,7 +366,9 @@ class RestFront:
         dims = tuple(count if size == -1 else size for size in spec.dims)
         shape = ((1,) if model.max_batch_size else ()) + dims
         values = decode_bytes(engine, spec.name, spec.datatype, shape, body)
-        request = Request(model.name, found["version"], "", {}, [Input(spec.name, spec.datatype, shape, values)], None)
+        request = Request(
+            model.name, found["version"], "", {}, [Input(spec.name, spec.datatype, shape, values)], None
+        )
         return self._encode(engine.infer(request), True, set())
 
     def _encode(self, response: Response, all_binary: bool, named: set[str]) -> RestAnswer:
@@ -330,21 +381,34 @@ class RestFront:
         text = json.dumps({**document, "outputs": entries}).encode()
         if not blobs:
             return RestAnswer(200, {"Content-Type": "application/json"}, text)
-        headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(text))}
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Inference-Header-Content-Length": str(len(text)),
+        }
         if "blobs-reversed" in engine.defects:
             blobs.reverse()
         return RestAnswer(200, headers, text + b"".join(blobs))
 
-    def _encode_output(self, output: Output, all_binary: bool, named: set[str], blobs: list[bytes]) -> dict[str, Any]:
+    def _encode_output(
+        self, output: Output, all_binary: bool, named: set[str], blobs: list[bytes]
+    ) -> dict[str, Any]:
         engine = self.engine
-        entry: dict[str, Any] = {"name": output.name, "datatype": output.datatype, "shape": list(output.values.shape)}
+        entry: dict[str, Any] = {
+            "name": output.name,
+            "datatype": output.datatype,
+            "shape": list(output.values.shape),
+        }
         if "shared_memory_region" in output.parameters:
             engine.write_region(output.parameters, encode_bytes(output))
             return entry | ({"data": []} if "region-data-kept" in engine.defects else {})
         chosen = output.parameters.get("binary_data")
         if chosen is None or "binary-choice-ignored" in engine.defects:
-            chosen = (all_binary and "binary-output-ignored" not in engine.defects) or "always-binary" in engine.defects
-        if "never-binary" in engine.defects or ("binary-data-ignored" in engine.defects and output.name in named):
+            chosen = (
+                all_binary and "binary-output-ignored" not in engine.defects
+            ) or "always-binary" in engine.defects
+        if "never-binary" in engine.defects or (
+            "binary-data-ignored" in engine.defects and output.name in named
+        ):
             chosen = False
         if chosen:
             blobs.append(encode_bytes(output))
@@ -356,7 +420,9 @@ class RestFront:
 
     # generate
 
-    def _generate(self, found: dict[str, str], _method: str, _headers: dict[str, str], body: bytes) -> RestAnswer:
+    def _generate(
+        self, found: dict[str, str], _method: str, _headers: dict[str, str], body: bytes
+    ) -> RestAnswer:
         engine = self.engine
         model, version = engine.find(found["model"], found["version"], "generate")
         document = self._parse(body)
@@ -366,13 +432,19 @@ class RestFront:
                 engine.refuse("generate", f"'{spec.name}' is missing")
             value = document[spec.name]
             listed = value if isinstance(value, list) else [value]
-            inputs.append(Input(spec.name, spec.datatype, (1,), self._json_values(spec.name, spec.datatype, (1,), listed)))
+            inputs.append(
+                Input(
+                    spec.name, spec.datatype, (1,), self._json_values(spec.name, spec.datatype, (1,), listed)
+                )
+            )
         if "further-members-refused" in engine.defects and document.keys() - {"id", "text_input", "count"}:
             raise Refused("unknown members")
         request = Request(model.name, version, document.get("id", ""), {}, inputs, None)
         if found["stream"]:
             events = [f"data: {json.dumps(_flattened(each))}\n\n" for each in engine.stream(request)]
-            return RestAnswer(200, {"Content-Type": "text/event-stream; charset=utf-8"}, "".join(events).encode())
+            return RestAnswer(
+                200, {"Content-Type": "text/event-stream; charset=utf-8"}, "".join(events).encode()
+            )
         return _json(_flattened(engine.infer(request)))
 
 
@@ -380,7 +452,9 @@ def _flattened(response: Response) -> dict[str, Any]:
     members: dict[str, Any] = {"id": response.id} if response.id else {}
     members |= {"model_name": response.model, "model_version": response.version}
     for output in response.outputs:
-        values = [each.decode() if isinstance(each, bytes) else each for each in output.values.ravel().tolist()]
+        values = [
+            each.decode() if isinstance(each, bytes) else each for each in output.values.ravel().tolist()
+        ]
         members[output.name] = values[0] if len(values) == 1 else values
     return members
 
