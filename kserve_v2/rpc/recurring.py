@@ -11,7 +11,7 @@ import numpy as np
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.datatypes import BY_NAME, BYTES, Array
 from kserve_v2.messages import InferRequest
-from kserve_v2.rpc.wire import Part, parts
+from kserve_v2.rpc.wire import Part, parts, tag
 
 _ID = pb.ModelInferRequest.ID_FIELD_NUMBER
 _RAW = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
@@ -22,8 +22,7 @@ _MAX_HEAD_BYTES = 4096
 
 _MAX_REMEMBERED = 256
 
-# Requests of one length that begin alike take one another's place. The beginning has the model's name.
-_KEY_BYTES = 32
+_MODEL_NAME = tag(pb.ModelInferRequest.MODEL_NAME_FIELD_NUMBER)
 
 
 _Input = tuple[str, "np.dtype[np.generic]", tuple[int, ...], int, int]
@@ -69,7 +68,7 @@ class RecurringForms:
 
     def find(self, data: bytes) -> Form | None:
         """The form of a message, if it has been noted."""
-        form = self._forms.get((len(data), data[:_KEY_BYTES]))
+        form = self._forms.get(_key(data))
         return form if form is not None and form.matches(data) else None
 
     def note(self, data: bytes, message: pb.ModelInferRequest) -> None:
@@ -79,7 +78,16 @@ class RecurringForms:
             return
         if len(self._forms) >= _MAX_REMEMBERED:
             self._forms.clear()
-        self._forms[len(data), data[:_KEY_BYTES]] = form
+        self._forms[_key(data)] = form
+
+
+def _key(data: bytes) -> tuple[int, bytes]:
+    """What to look a message up by: its length and the name of its model, if that comes first and is not long. Messages
+    with one key take each other's place.
+    """
+    if len(data) < 2 or data[0] != _MODEL_NAME or data[1] >= 0x80:
+        return len(data), b""
+    return len(data), data[: data[1] + 2]
 
 
 def form_of(data: bytes, message: pb.ModelInferRequest) -> Form | None:

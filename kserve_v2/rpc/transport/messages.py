@@ -112,6 +112,8 @@ class MessageReader:
 
     def _take(self, size: int) -> bytes:
         """Remove bytes from the front."""
+        if not size:
+            return b""
         self.buffered_bytes -= size
         first = self._chunks[0]
         if len(first) > size:

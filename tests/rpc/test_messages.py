@@ -1,0 +1,130 @@
+"""Length-prefixed messages and their compression, without a connection."""
+
+import gzip
+import itertools
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kserve_v2.errors import InvalidArgumentError, ResourceExhaustedError, ServingError, UnsupportedError
+from kserve_v2.rpc.transport.messages import (
+    PREFIX,
+    MessageReader,
+    choose_encoding,
+    decompress,
+    framed,
+    known_encoding,
+)
+
+
+def cut(data: bytes, cuts: list[int]) -> list[bytes]:
+    """The data in parts."""
+    places = [0, *sorted(place % (len(data) + 1) for place in cuts), len(data)]
+    return [data[start:end] for start, end in itertools.pairwise(places)]
+
+
+@given(
+    st.lists(st.binary(max_size=50), max_size=6), st.lists(st.integers(0, 10**6), max_size=12), st.booleans()
+)
+def test_messages_however_they_are_cut(messages: list[bytes], cuts: list[int], views: bool) -> None:
+    data = b"".join(PREFIX.pack(0, len(message)) + message for message in messages)
+    reader = MessageReader(50, b"")
+    found = []
+    for part in cut(data, cuts):
+        found += reader.feed(memoryview(part) if views else part)
+    assert found == messages
+    assert not reader.partial
+    assert reader.buffered_bytes == 0
+
+
+def test_a_message_that_has_begun() -> None:
+    reader = MessageReader(50, b"")
+    assert not reader.partial
+    assert list(reader.feed(PREFIX.pack(0, 3)[:2])) == []
+    assert (reader.partial, reader.buffered_bytes) == (True, 2)
+    assert list(reader.feed(PREFIX.pack(0, 3)[2:])) == []
+    assert (reader.partial, reader.buffered_bytes) == (True, 0)
+    assert list(reader.feed(b"abc")) == [b"abc"]
+    assert not reader.partial
+
+
+def test_a_message_over_the_limit_is_refused_when_its_prefix_is_there() -> None:
+    with pytest.raises(ResourceExhaustedError, match=r"Received message larger than max \(51 vs\. 50\)"):
+        list(MessageReader(50, b"").feed(PREFIX.pack(0, 51)))
+
+
+def test_an_unknown_flag() -> None:
+    with pytest.raises(UnsupportedError, match="flag 2"):
+        list(MessageReader(50, b"").feed(PREFIX.pack(2, 1) + b"a"))
+
+
+COMPRESSED = {b"gzip": gzip.compress, b"deflate": zlib.compress}
+
+
+@pytest.mark.parametrize("encoding", COMPRESSED)
+def test_compression(encoding: bytes) -> None:
+    message = b"abc" * 1000
+    small = COMPRESSED[encoding](message)
+    reader = MessageReader(5000, encoding)
+    assert list(reader.feed(PREFIX.pack(1, len(small)) + small + PREFIX.pack(0, 2) + b"ab")) == [
+        message,
+        b"ab",
+    ]
+    prefix, body = framed((message[:7], memoryview(message)[7:]), encoding)
+    assert PREFIX.unpack(prefix) == (1, len(body))
+    assert decompress(body, encoding, 5000) == message
+
+
+@pytest.mark.parametrize("encoding", COMPRESSED)
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda data: data[:-1], InvalidArgumentError),
+        (lambda data: b"\xff" + data[1:], InvalidArgumentError),
+        (lambda data: b"", InvalidArgumentError),
+    ],
+)
+def test_what_cannot_be_decompressed(encoding: bytes, change: object, error: type[ServingError]) -> None:
+    with pytest.raises(error):
+        decompress(change(COMPRESSED[encoding](b"abc" * 1000)), encoding, 5000)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("encoding", COMPRESSED)
+def test_a_message_that_is_larger_within(encoding: bytes) -> None:
+    with pytest.raises(ResourceExhaustedError):
+        decompress(COMPRESSED[encoding](bytes(5001)), encoding, 5000)
+
+
+@pytest.mark.parametrize("encoding", [b"", b"identity", b"br"])
+def test_a_compressed_message_whose_encoding_is_not_said(encoding: bytes) -> None:
+    with pytest.raises(InvalidArgumentError):
+        decompress(zlib.compress(b"a"), encoding, 5000)
+
+
+def test_what_does_not_get_smaller_is_sent_as_it_is() -> None:
+    assert b"".join(framed((b"a",), b"gzip")) == b"\0\0\0\0\1a"
+
+
+@pytest.mark.parametrize(
+    ("level", "accepted", "chosen"),
+    [
+        ("none", b"gzip", b""),
+        ("low", b"identity, deflate, gzip", b"gzip"),
+        ("medium", b"identity, deflate, gzip", b"deflate"),
+        ("high", b"identity,deflate,gzip", b"deflate"),
+        ("high", b"gzip", b"gzip"),
+        ("low", b"deflate", b"deflate"),
+        ("high", b"identity,br", b""),
+        ("low", b"", b""),
+    ],
+)
+def test_which_encoding_a_level_means(level: str, accepted: bytes, chosen: bytes) -> None:
+    assert choose_encoding(level, accepted) == chosen
+
+
+def test_encodings_that_are_known() -> None:
+    assert [known_encoding(name) for name in (b"", b"identity", b"gzip", b"deflate", b"br")] == [True] * 4 + [
+        False
+    ]

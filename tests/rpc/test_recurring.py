@@ -1,0 +1,246 @@
+"""What is not decoded again is what would have been decoded, and what is written without protobuf is what it writes."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kserve_v2._generated import grpc_service_pb2 as pb
+from kserve_v2.datatypes import BYTES, DATATYPES, Datatype
+from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.rpc import wire
+from kserve_v2.rpc.answer import AnswerEncoder
+from kserve_v2.rpc.codec import decode_request, encode_response
+from kserve_v2.rpc.recurring import RecurringForms, form_of
+from kserve_v2.shared_memory import SharedMemoryRegions
+
+REGIONS = SharedMemoryRegions(enabled=False)
+NAMES = st.text(max_size=8)
+FIXED_SIZE = [datatype for datatype in DATATYPES if datatype is not BYTES]
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> pb.ModelInferRequest:
+    """Valid requests with raw contents of any kind."""
+    message = pb.ModelInferRequest(model_name=draw(NAMES), model_version=draw(NAMES), id=draw(NAMES))
+    for name in draw(st.lists(NAMES, max_size=3, unique=True)):
+        datatype = draw(st.sampled_from(FIXED_SIZE))
+        shape = draw(st.lists(st.integers(0, 3), max_size=3))
+        message.inputs.add(name=name, datatype=datatype.name, shape=shape)
+        size = int(np.prod(shape, dtype=int)) * datatype.item_size
+        message.raw_input_contents.append(draw(st.binary(min_size=size, max_size=size)))
+    for name in draw(st.lists(NAMES, max_size=2, unique=True)):
+        message.outputs.add(name=name)
+    return message
+
+
+def like(message: pb.ModelInferRequest, byte: int, request_id: str) -> pb.ModelInferRequest:
+    """The same request with other bytes and another id."""
+    other = pb.ModelInferRequest.FromString(message.SerializeToString())
+    other.id = request_id
+    for index, raw in enumerate(message.raw_input_contents):
+        other.raw_input_contents[index] = bytes([byte]) * len(raw)
+    return other
+
+
+def same(left: InferRequest, right: InferRequest) -> bool:
+    """Whether two requests are equal, to the bit."""
+
+    def tensors(request: InferRequest) -> list[Any]:
+        return [(name, array.dtype, array.shape, array.tobytes()) for name, array in request.inputs.items()]
+
+    def rest(request: InferRequest) -> tuple[Any, ...]:
+        return (
+            request.model_name,
+            request.model_version,
+            request.id,
+            request.requested_outputs,
+            request.parameters,
+        )
+
+    return tensors(left) == tensors(right) and rest(left) == rest(right)
+
+
+@settings(deadline=None)
+@given(messages(), st.integers(0, 255), st.data())
+def test_a_request_of_a_form_is_read_as_by_protobuf(
+    message: pb.ModelInferRequest, byte: int, data: st.DataObject
+) -> None:
+    forms = RecurringForms()
+    forms.note(message.SerializeToString(), message)
+    size = len(message.id.encode())
+    again = like(
+        message,
+        byte,
+        data.draw(st.sampled_from([message.id, "x" * size, "é" * (size // 2) + "y" * (size % 2)])),
+    )
+    sent = again.SerializeToString()
+    form = forms.find(sent)
+    assert form is not None
+    expected, _ = decode_request(again, REGIONS)
+    assert same(form.request(sent), expected)
+
+
+@settings(deadline=None)
+@given(messages(), messages())
+def test_another_request_is_not_taken_for_one_of_the_form(
+    first: pb.ModelInferRequest, second: pb.ModelInferRequest
+) -> None:
+    forms = RecurringForms()
+    forms.note(first.SerializeToString(), first)
+    sent = second.SerializeToString()
+    form = forms.find(sent)
+    if form is not None:
+        assert same(form.request(sent), decode_request(second, REGIONS)[0])
+
+
+@settings(deadline=None)
+@given(messages(), st.integers(0, 10**6), st.integers(1, 255))
+def test_a_request_with_one_other_byte(message: pb.ModelInferRequest, where: int, change: int) -> None:
+    """It is no longer of the form, or means what protobuf says."""
+    data = message.SerializeToString()
+    if not data:
+        return
+    forms = RecurringForms()
+    forms.note(data, message)
+    place = where % len(data)
+    changed = data[:place] + bytes([data[place] ^ change]) + data[place + 1 :]
+    form = forms.find(changed)
+    if form is None:
+        return
+    try:
+        request = form.request(changed)
+    except UnicodeDecodeError:
+        with pytest.raises(Exception, match="pars"):
+            pb.ModelInferRequest.FromString(changed)
+        return
+    assert same(request, decode_request(pb.ModelInferRequest.FromString(changed), REGIONS)[0])
+
+
+PLAIN = pb.ModelInferRequest(
+    model_name="m",
+    inputs=[pb.ModelInferRequest.InferInputTensor(name="IN", datatype="FP32", shape=[1])],
+    raw_input_contents=[bytes(4)],
+)
+
+
+def changed(change: Any) -> pb.ModelInferRequest:
+    """PLAIN after a change."""
+    message = pb.ModelInferRequest.FromString(PLAIN.SerializeToString())
+    change(message)
+    return message
+
+
+NOT_REMEMBERED = {
+    "parameters": changed(lambda m: m.parameters["p"].CopyFrom(pb.InferParameter(bool_param=True))),
+    "input-parameters": changed(lambda m: m.inputs[0].parameters["p"].CopyFrom(pb.InferParameter(bool_param=True))),
+    "output-parameters": changed(lambda m: m.outputs.add(name="O").parameters["classification"].CopyFrom(pb.InferParameter(int64_param=1))),
+    "contents": changed(lambda m: m.inputs[0].contents.fp32_contents.append(1)),
+    "strings": changed(lambda m: setattr(m.inputs[0], "datatype", "BYTES")),
+    "unknown-datatype": changed(lambda m: setattr(m.inputs[0], "datatype", "FP99")),
+    "too-many-raw": changed(lambda m: m.raw_input_contents.append(b"x")),
+    "too-few-raw": changed(lambda m: m.ClearField("raw_input_contents")),
+    "long": changed(lambda m: setattr(m, "model_name", "m" * 5000)),
+    "many-parts": changed(lambda m: [m.outputs.add(name=str(n)) for n in range(70)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOT_REMEMBERED)
+def test_requests_that_are_decoded_each_time(name: str) -> None:
+    message = NOT_REMEMBERED[name]
+    assert form_of(message.SerializeToString(), message) is None
+    assert form_of(PLAIN.SerializeToString(), PLAIN) is not None
+
+
+def test_two_ids() -> None:
+    """protobuf takes the last one."""
+    data = PLAIN.SerializeToString() + wire.text(3, "a") + wire.text(3, "b")
+    assert form_of(data, pb.ModelInferRequest.FromString(data)) is None
+
+
+def test_the_number_of_forms_is_bounded() -> None:
+    forms = RecurringForms()
+    for size in range(1000):
+        message = changed(lambda m, size=size: setattr(m, "model_name", "m" * size))
+        forms.note(message.SerializeToString(), message)
+    assert len(forms._forms) <= 256
+
+
+# --- answers ----------------------------------------------------------------------------------------------------
+
+
+def array_of(datatype: Datatype, shape: list[int], values: bytes) -> Any:
+    """An array with some bytes in it."""
+    if datatype is BYTES:
+        array = np.empty(int(np.prod(shape, dtype=int)), np.object_)
+        array[:] = [values] * array.size
+        return array.reshape(shape)
+    size = int(np.prod(shape, dtype=int)) * datatype.item_size
+    return np.frombuffer((values * (size + 1))[:size] if values else bytes(size), datatype.dtype).reshape(
+        shape
+    )
+
+
+@st.composite
+def responses(draw: st.DrawFn) -> InferResponse:
+    """Answers of any kind."""
+    outputs = {
+        name: array_of(draw(st.sampled_from(DATATYPES)), draw(st.lists(st.integers(0, 3), max_size=3)), draw(st.binary(max_size=9)))
+        for name in draw(st.lists(NAMES, max_size=3, unique=True))
+    }  # fmt: skip
+    parameters = draw(st.dictionaries(NAMES, st.booleans() | st.integers(-5, 5) | NAMES, max_size=1))
+    return InferResponse(draw(NAMES), draw(NAMES), draw(NAMES), outputs, parameters)
+
+
+@settings(deadline=None)
+@given(st.lists(responses(), min_size=1, max_size=4))
+def test_an_answer_is_what_protobuf_would_make_of_it(answers: list[InferResponse]) -> None:
+    encoder = AnswerEncoder()
+    for answer in [*answers, *answers]:
+        expected = encode_response(answer, {}, {}, batched=True)
+        written = b"".join(encoder.encode(answer, {}, {}, batched=True))
+        assert pb.ModelInferResponse.FromString(written) == expected
+        if len(answer.parameters) == 0:
+            assert written == expected.SerializeToString()
+
+
+def test_a_large_output_is_not_copied() -> None:
+    array = np.arange(100_000, dtype=np.float32)
+    parts = AnswerEncoder().encode(InferResponse("m", "1", "", {"OUT": array}), {}, {}, batched=False)
+    assert isinstance(parts[-1], memoryview)
+    assert np.shares_memory(np.frombuffer(parts[-1], np.float32), array)
+
+
+def test_an_output_that_is_not_contiguous() -> None:
+    array = np.arange(200_000, dtype=np.float32)[::2]
+    answer = InferResponse("m", "1", "", {"OUT": array})
+    written = b"".join(AnswerEncoder().encode(answer, {}, {}, batched=False))
+    assert written == encode_response(answer, {}, {}, batched=False).SerializeToString()
+
+
+# --- the wire format --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "encoded"),
+    [(0, "00"), (1, "01"), (127, "7f"), (128, "8001"), (150, "9601"), (2**32, "8080808010")],
+)
+def test_varints(number: int, encoded: str) -> None:
+    """150 is the example of protobuf's documentation."""
+    assert wire.varint(number).hex() == encoded
+    assert wire.read_varint(bytes.fromhex(encoded), 0) == (number, len(encoded) // 2)
+
+
+@pytest.mark.parametrize("data", ["80", "ff" * 11, ""])
+def test_varints_that_are_cut_off(data: str) -> None:
+    with pytest.raises(IndexError):
+        wire.read_varint(bytes.fromhex(data), 0)
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x0a", b"\x0a\5abc", b"\x08\1", b"\x82\1\0", b"\x0d\0\0\0\0", b"\x0a\0" * 5]
+)
+def test_what_has_no_parts(data: bytes) -> None:
+    assert wire.parts(data, 4) is None
