@@ -12,7 +12,7 @@ DELAYS_US = (0, 2000)
 MLP_ROWS = 64
 MLP_WIDTH = 16
 MLP_MODELS = ("mlp_batched", "mlp")
-"""The same model with dynamic batching, and without."""
+"""The same model with dynamic batching, and in batches of one row."""
 
 _HERE = Path(__file__).parent
 _ADD_SUB = _HERE.parent / "model_repository" / "add_sub" / "1" / "model.onnx"
@@ -33,8 +33,10 @@ def write_repository(directory: Path) -> None:
     shutil.copyfile(_ADD_SUB, model_file(directory, "add_sub"))
     _write(directory, "cnn", _ONE_INSTANCE + _ONE_THREAD)
     model_file(directory, "cnn").write_bytes(cnn_onnx())
-    for name, batching in zip(MLP_MODELS, ("dynamic_batching { }\n", ""), strict=True):
-        _write(directory, name, f"max_batch_size: {MLP_ROWS}\n{batching}{_ONE_INSTANCE}{_ONE_THREAD}")
+    # Without dynamic_batching, but with room for a batch, ONNX models get it from the server.
+    for name, rows in zip(MLP_MODELS, (MLP_ROWS, 1), strict=True):
+        batching = f"max_batch_size: {rows}\ndynamic_batching {{ }}\n"
+        _write(directory, name, batching + _ONE_INSTANCE + _ONE_THREAD)
         model_file(directory, name).write_bytes(mlp_onnx())
     _write(directory, "identity", _ONE_INSTANCE)
     shutil.copyfile(_HERE / "handlers" / "identity.py", directory / "identity" / "1" / "model.py")

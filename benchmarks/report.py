@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -108,7 +109,11 @@ def _line_cells(line: Line) -> tuple[str, ...]:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    target = "" if row.target is None else f"{_SIGNS[row.target.kind]} {row.target.limit:g} {row.result_unit}"
+    target = (
+        ""
+        if row.target is None
+        else f"{_SIGNS[row.target.kind]} {_number(row.target.limit)} {row.result_unit}"
+    )
     met = "" if row.target is None or row.result is None else _yes_or_no(row.target.met(row.result.median))
     return (
         row.case,
@@ -138,12 +143,16 @@ def _number(value: float) -> str:
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:
-    """The notes of the rows; rows of one case with the same note share it."""
+    """The notes of the rows; rows of one case with the same note share it. One for a whole case names none of them."""
     by_note: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row.note:
             by_note.setdefault((row.case, row.note), []).append(row.measure)
-    return [f"{case}: {'; '.join(measures)}: {note}" for (case, note), measures in by_note.items()]
+    sizes = Counter(row.case for row in rows)
+    return [
+        f"{case}: {note}" if len(measures) == sizes[case] else f"{case}: {'; '.join(measures)}: {note}"
+        for (case, note), measures in by_note.items()
+    ]
 
 
 def _installed() -> Iterator[str]:

@@ -20,7 +20,7 @@ _LIMIT_SECONDS = 60
 
 
 def mlp(bench: Bench) -> list[Row]:
-    """The yardstick is the same model in the same server without dynamic batching."""
+    """The yardstick is the same model in the same server, in batches of one row."""
     with bench.server(*MLP_MODELS) as server:
         found = [*bench.in_turn("mlp", [_load_of(bench, server, model) for model in MLP_MODELS])]
     file = str(model_file(bench.repository, MLP_MODELS[0]))
@@ -28,7 +28,7 @@ def mlp(bench: Bench) -> list[Row]:
     what = f"{CLIENTS} clients over REST"
     rates = [(batched_rate, rate) for (batched_rate, _), (rate, _) in found]
     note = (
-        f"with and without dynamic_batching; a bare session takes {row_ms:.2g} ms for a row and "
+        f"batches of up to {MLP_ROWS} rows against batches of one; a bare session takes {row_ms:.2g} ms for a row and "
         f"{batch_ms:.2g} ms for {MLP_ROWS}"
     )
     return [

@@ -12,7 +12,8 @@ END_HEADERS = 0x4
 
 DEFAULT_WINDOW = 65_535
 LARGEST_WINDOW = 2**31 - 1
-INITIAL_WINDOW_SIZE = 4
+INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE = 4, 5
+LEAST_MAX_FRAME, LARGEST_MAX_FRAME = 2**14, 2**24 - 1
 _FRAME_HEADER = 9
 
 # Indices of HPACK's static table: whole fields, and names.
@@ -31,7 +32,12 @@ class Frame(NamedTuple):
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     """A frame as it goes over the socket."""
-    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+    return frame_header(len(payload), kind, flags, stream) + payload
+
+
+def frame_header(length: int, kind: int, flags: int, stream: int) -> bytes:
+    """What goes before a payload of so many bytes."""
+    return struct.pack(">I", length)[1:] + struct.pack(">BBI", kind, flags, stream)
 
 
 def take_frames(buffer: bytearray) -> Iterator[Frame]:
@@ -47,11 +53,53 @@ def take_frames(buffer: bytearray) -> Iterator[Frame]:
     del buffer[:position]
 
 
+class Skimmer:
+    """Reads frames as their bytes pass by. The payload of DATA is counted, not kept: its frames come without."""
+
+    def __init__(self) -> None:
+        self.data_bytes = 0
+        """The payload of all DATA frames so far."""
+        self._rest = b""
+        self._data: Frame | None = None
+        self._missing_bytes = 0
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """The frames that are complete with `data`."""
+        data, position = self._rest + data, 0
+        while True:
+            if self._data is not None:
+                step = min(self._missing_bytes, len(data) - position)
+                position, self._missing_bytes = position + step, self._missing_bytes - step
+                if self._missing_bytes:
+                    break
+                yield self._data
+                self._data = None
+            start = position + _FRAME_HEADER
+            if len(data) < start:
+                break
+            length = int.from_bytes(data[position : position + 3])
+            kind, flags, stream = struct.unpack_from(">BBI", data, position + 3)
+            if kind == DATA:
+                self._data, self._missing_bytes, position = Frame(kind, flags, stream, b""), length, start
+                self.data_bytes += length
+            elif len(data) < start + length:
+                break
+            else:
+                position = start + length
+                yield Frame(kind, flags, stream, data[start:position])
+        self._rest = data[position:]
+
+
 def open_windows() -> bytes:
     """Settings and a window update that let the peer send 2 GiB before it has to wait for us."""
     settings = struct.pack(">HI", INITIAL_WINDOW_SIZE, LARGEST_WINDOW)
     grant = struct.pack(">I", LARGEST_WINDOW - DEFAULT_WINDOW)
     return frame(SETTINGS, 0, 0, settings) + frame(WINDOW_UPDATE, 0, 0, grant)
+
+
+def large_frames() -> bytes:
+    """Settings that let the peer send frames of up to 16 MiB."""
+    return frame(SETTINGS, 0, 0, struct.pack(">HI", MAX_FRAME_SIZE, LARGEST_MAX_FRAME))
 
 
 def acknowledgement(received: Frame) -> bytes:

@@ -8,6 +8,7 @@ import asyncio
 import re
 import struct
 import sys
+from collections.abc import Iterator
 from typing import cast
 
 import uvloop
@@ -17,8 +18,9 @@ from benchmarks.load.exchange import framed
 
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _HEAD_END = b"\r\n\r\n"
-_FRAME_BYTES = 16_384
-"""The largest frame that every peer takes (RFC 9113, section 4.2)."""
+_CONNECTION = 0
+"""The stream whose window is the connection's."""
+_GRANT_BYTES = 2**30
 
 
 class TrivialRest(asyncio.Protocol):
@@ -58,83 +60,74 @@ class TrivialGrpc(asyncio.Protocol):
     _transport: asyncio.Transport
 
     def __init__(self, answer: bytes) -> None:
-        self._answer = framed(answer)
+        self._answer = memoryview(framed(answer))
         self._headers = bytes([http2.STATUS_200]) + http2.literal(http2.CONTENT_TYPE, b"application/grpc")
         self._trailers = http2.literal(b"grpc-status", b"0")
-        self._received = bytearray()
-        self._preface = len(http2.PREFACE)
+        self._preface = b""
+        self._frames = http2.Skimmer()
+        self._granted_bytes = 0
         self._waiting: dict[int, memoryview] = {}
-        self._initial_window = self._connection_window = http2.DEFAULT_WINDOW
-        self._stream_windows: dict[int, int] = {}
-        self._ungranted_bytes = 0
+        self._windows = {_CONNECTION: http2.DEFAULT_WINDOW}
+        self._initial_window = http2.DEFAULT_WINDOW
+        self._frame_bytes = http2.LEAST_MAX_FRAME
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.write(http2.open_windows())
+        self._transport.write(http2.open_windows() + http2.large_frames())
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        self._received += data
-        if self._preface and len(self._received) >= self._preface:
-            del self._received[: self._preface]
-            self._preface = 0
-        parts = (
-            [self._take(frame) for frame in http2.take_frames(self._received)] if not self._preface else []
-        )
+        if missing := len(http2.PREFACE) - len(self._preface):
+            self._preface, data = self._preface + data[:missing], data[missing:]
+        parts: list[bytes | memoryview] = [self._take(frame) for frame in self._frames.feed(data)]
+        parts.append(self._grant())
         for stream in [*self._waiting]:
-            parts += self._data(stream)
-        self._transport.write(b"".join(parts))
+            parts += self._send(stream)
+        self._transport.writelines([part for part in parts if part])
 
     def _take(self, frame: http2.Frame) -> bytes:
         """What has to be sent because of a frame, but for data."""
         if frame.kind == http2.HEADERS:
-            self._stream_windows[frame.stream] = self._initial_window
-        elif frame.kind == http2.WINDOW_UPDATE and frame.stream == 0:
-            self._connection_window += struct.unpack(">I", frame.payload)[0]
-        elif frame.kind == http2.WINDOW_UPDATE and frame.stream in self._stream_windows:
-            self._stream_windows[frame.stream] += struct.unpack(">I", frame.payload)[0]
+            self._windows[frame.stream] = self._initial_window
+        elif frame.kind == http2.WINDOW_UPDATE and frame.stream in self._windows:
+            self._windows[frame.stream] += struct.unpack(">I", frame.payload)[0]
         elif frame.kind == http2.SETTINGS:
-            self._resize(frame.payload)
-        elif frame.kind == http2.DATA:
-            return self._take_data(frame)
+            self._take_settings(dict(struct.iter_unpack(">HI", frame.payload)))
+        elif frame.kind == http2.DATA and frame.flags & http2.END_STREAM:
+            self._waiting[frame.stream] = self._answer
+            return http2.frame(http2.HEADERS, http2.END_HEADERS, frame.stream, self._headers)
         return http2.acknowledgement(frame)
 
-    def _take_data(self, frame: http2.Frame) -> bytes:
-        answer = b""
-        if frame.flags & http2.END_STREAM:
-            self._waiting[frame.stream] = memoryview(self._answer)
-            answer = http2.frame(http2.HEADERS, http2.END_HEADERS, frame.stream, self._headers)
-        self._ungranted_bytes += len(frame.payload)
-        if self._ungranted_bytes < http2.LARGEST_WINDOW // 2:
-            return answer
-        grant, self._ungranted_bytes = struct.pack(">I", self._ungranted_bytes), 0
-        return http2.frame(http2.WINDOW_UPDATE, 0, 0, grant) + answer
-
-    def _resize(self, payload: bytes) -> None:
-        """The peer's SETTINGS: a new initial window changes those of all streams (RFC 9113, section 6.9.2)."""
-        window = dict(struct.iter_unpack(">HI", payload)).get(http2.INITIAL_WINDOW_SIZE, self._initial_window)
-        for stream in self._stream_windows:
-            self._stream_windows[stream] += window - self._initial_window
+    def _take_settings(self, settings: dict[int, int]) -> None:
+        """A new initial window changes those of all streams (RFC 9113, section 6.9.2)."""
+        self._frame_bytes = settings.get(http2.MAX_FRAME_SIZE, self._frame_bytes)
+        window = settings.get(http2.INITIAL_WINDOW_SIZE, self._initial_window)
+        for stream in self._windows.keys() - {_CONNECTION}:
+            self._windows[stream] += window - self._initial_window
         self._initial_window = window
 
-    def _data(self, stream: int) -> list[bytes]:
+    def _grant(self) -> bytes:
+        """Half of the connection's window again, when half of it is used up."""
+        if self._frames.data_bytes - self._granted_bytes < _GRANT_BYTES:
+            return b""
+        self._granted_bytes += _GRANT_BYTES
+        return http2.frame(http2.WINDOW_UPDATE, 0, _CONNECTION, struct.pack(">I", _GRANT_BYTES))
+
+    def _send(self, stream: int) -> Iterator[bytes | memoryview]:
         """As much of an answer as the windows let through, and the trailers if that was all."""
-        answer = self._waiting[stream]
-        parts = []
-        while size := min(len(answer), _FRAME_BYTES, self._connection_window, self._stream_windows[stream]):
-            if size < 0:
-                break
-            parts.append(http2.frame(http2.DATA, 0, stream, bytes(answer[:size])))
-            answer = answer[size:]
-            self._connection_window -= size
-            self._stream_windows[stream] -= size
-        self._waiting[stream] = answer
-        if not answer:
-            del self._waiting[stream], self._stream_windows[stream]
-            last = http2.END_HEADERS | http2.END_STREAM
-            parts.append(http2.frame(http2.HEADERS, last, stream, self._trailers))
-        return parts
+        while answer := self._waiting[stream]:
+            size = min(len(answer), self._frame_bytes, self._windows[_CONNECTION], self._windows[stream])
+            if size <= 0:
+                return
+            yield http2.frame_header(size, http2.DATA, 0, stream)
+            yield answer[:size]
+            self._waiting[stream] = answer[size:]
+            self._windows[_CONNECTION] -= size
+            self._windows[stream] -= size
+        del self._waiting[stream], self._windows[stream]
+        last = http2.END_HEADERS | http2.END_STREAM
+        yield http2.frame(http2.HEADERS, last, stream, self._trailers)
 
 
 async def main() -> None:
