@@ -1,0 +1,95 @@
+"""The models that the requests go to. Every answer carries its request's tag, so a mix-up shows."""
+
+from pathlib import Path
+
+# Y = 2 X. Remembers which tags it has executed; the tag -1 asks how many it has executed more than once.
+TAGGED = """
+import numpy as np
+
+class Model:
+    inputs = {{"TAG": ("INT64", [1]), "X": ("FP32", [4])}}
+    outputs = {{"TAG": ("INT64", [1]), "Y": ("FP32", [4])}}
+    max_batch_size = 16
+
+    def load(self, context):
+        self.executed = bytearray({tags})
+        self.repeated = 0
+
+    def __call__(self, inputs):
+        tags = inputs["TAG"]
+        answer = 2 * inputs["X"]
+        for row, tag in enumerate(tags.ravel().tolist()):
+            if tag < 0:
+                answer[row] = self.repeated
+            else:
+                self.repeated += self.executed[tag]
+                self.executed[tag] = 1
+        return {{"TAG": tags, "Y": answer}}
+"""
+
+# Fails for odd tags, which must not harm the even ones that share a batch with them.
+MOODY = """
+from kserve_v2.errors import InvalidArgumentError
+
+class Model:
+    inputs = {"TAG": ("INT64", [1]), "X": ("FP32", [4])}
+    outputs = {"TAG": ("INT64", [1]), "Y": ("FP32", [4])}
+    max_batch_size = 16
+
+    def __call__(self, inputs):
+        if inputs["TAG"].ravel()[0] % 2:
+            raise InvalidArgumentError("an odd tag")
+        if (inputs["TAG"] % 2).any():
+            raise ValueError("an odd tag in a batch")
+        return {"TAG": inputs["TAG"], "Y": 2 * inputs["X"]}
+"""
+
+# Yields the numbers 0 … N-1.
+COUNT = """
+import numpy as np
+
+class Model:
+    inputs = {"TAG": ("INT64", [1]), "N": ("INT32", [1])}
+    outputs = {"TAG": ("INT64", [1]), "I": ("INT32", [1])}
+
+    def __call__(self, inputs):
+        for number in range(inputs["N"].item()):
+            yield {"TAG": inputs["TAG"], "I": np.array([number], np.int32)}
+"""
+
+# What the server's process holds: asyncio's tasks that are not done, and objects that the collector follows.
+CENSUS = """
+import asyncio
+import gc
+import numpy as np
+
+class Model:
+    inputs = {"ASK": ("INT64", [1])}
+    outputs = {"TASKS": ("INT64", [1]), "OBJECTS": ("INT64", [1])}
+
+    def __call__(self, inputs):
+        gc.collect()
+        objects = gc.get_objects()
+        tasks = sum(type(each) is asyncio.Task and not each.done() for each in objects)
+        return {"TASKS": np.array([tasks]), "OBJECTS": np.array([len(objects)])}
+"""
+
+_BATCHING = "dynamic_batching { }\n"
+
+TAGGED_MODELS = ("tagged", "moody", "count")
+"""Those whose statistics are compared with what was sent."""
+
+
+def write_models(repository: Path, tags: int) -> None:
+    """Write all models; `tags` is above every tag."""
+    for name, code, config in (
+        ("tagged", TAGGED.format(tags=tags), _BATCHING),
+        ("moody", MOODY, _BATCHING),
+        ("count", COUNT, ""),
+        ("census", CENSUS, ""),
+    ):
+        directory = repository / name
+        (directory / "1").mkdir(parents=True)
+        (directory / "1" / "model.py").write_text(code)
+        if config:
+            (directory / "config.pbtxt").write_text(config)
