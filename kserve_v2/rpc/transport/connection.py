@@ -13,7 +13,7 @@ from kserve_v2.http2.stream import Stream
 from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.transport.call import Call
 from kserve_v2.rpc.transport.head import HeadReader, RequestHead
-from kserve_v2.rpc.transport.keepalive import Keepalive, PingStrikes
+from kserve_v2.rpc.transport.keepalive import KEEPALIVE_PING, Keepalive, PingStrikes
 from kserve_v2.rpc.transport.kinds import CALLS
 
 _DRAIN_PING = b"draining"
@@ -71,7 +71,9 @@ class GrpcConnection(Http2Protocol[RequestHead]):
 
     def ping_answered(self, payload: bytes) -> None:
         """See `connection.Owner`."""
-        if payload == _DRAIN_PING and self._draining:
+        if payload == KEEPALIVE_PING:
+            self._keepalive.answered()
+        elif payload == _DRAIN_PING and self._draining:
             # All that the client has opened before it knew is there.
             self.connection.goaway()
             self.stream_closed()

@@ -13,7 +13,8 @@ from kserve_v2.rpc.options import GrpcOptions
 if TYPE_CHECKING:
     from kserve_v2.rpc.transport.connection import GrpcConnection
 
-_KEEPALIVE_PING = b"anybody?"
+KEEPALIVE_PING = b"anybody?"
+"""What our PINGs say."""
 
 # How often a client without calls may ping unless that is permitted.
 _IDLE_INTERVAL_S = 7200.0
@@ -75,10 +76,15 @@ class Keepalive:
     def _silence(self) -> None:
         """A keepalive time is over."""
         if not self._heard_more() and self._may_ping():
-            self._owner.connection.ping(_KEEPALIVE_PING)
+            self._owner.connection.ping(KEEPALIVE_PING)
             self._later(self._options.keepalive_timeout_ms, self._no_answer)
         else:
             self._later(self._options.keepalive_time_ms, self._silence)
+
+    def answered(self) -> None:
+        """The client is there."""
+        self.stop()
+        self._later(self._options.keepalive_time_ms, self._silence)
 
     def _heard_more(self) -> bool:
         before, self._heard = self._heard, self._owner.connection.reader.progress

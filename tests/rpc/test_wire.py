@@ -1,0 +1,499 @@
+"""The asyncio transport on a bare socket: what no client library would send, or would wait for."""
+
+import gzip
+import socket
+import ssl
+import struct
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+import pytest
+from google.protobuf.wrappers_pb2 import BytesValue, Int64Value
+from hpack import Decoder
+
+from kserve_v2.http2 import frames, headers
+from kserve_v2.http2.frames import Kind
+from tests.rpc.serving import MAX_REQUEST_BYTES, Served, serving
+
+STALL_SECONDS = 0.5
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    """The server of most tests. It is still well in the end."""
+    with serving() as running:
+        yield running
+        with grpc.insecure_channel(running.address) as channel:
+            assert channel.unary_unary("/test/Started")(b"x", timeout=30) == b"x"
+
+
+CALL = {
+    b":method": b"POST", b":scheme": b"http", b":path": b"/test/Started", b":authority": b"x",
+    b"content-type": b"application/grpc", b"te": b"trailers",
+}  # fmt: skip
+
+
+def framed(message: bytes, flag: int = 0) -> bytes:
+    """A length-prefixed message."""
+    return struct.pack(">BI", flag, len(message)) + message
+
+
+class Wire:
+    """One connection."""
+
+    def __init__(self, served: Served, *, window: int = 2**31 - 1, receive_buffer: int = 0) -> None:
+        """`window`: what the server may send. `receive_buffer`: of the socket, if it is to be small."""
+        self.socket = socket.socket()
+        if receive_buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.settimeout(30)
+        host, port = served.address.split(":")
+        self.socket.connect((host, int(port)))
+        self.decoder = Decoder()
+        self.rest = b""
+        settings = frame(Kind.SETTINGS, 0, struct.pack(">HI", 4, window))
+        self.send(frames.PREFACE + settings + frame(Kind.WINDOW_UPDATE, 0, struct.pack(">I", 2**30)))
+
+    def send(self, data: bytes) -> None:
+        """Send bytes."""
+        self.socket.sendall(data)
+
+    def call(self, stream_id: int, data: bytes | None = None, flags: int = 1, **changes: bytes) -> None:
+        """Send a request, with data and its flags unless there is none; underscores in names are dashes, `P` a colon."""
+        fields = CALL | {
+            name.replace("P", ":").replace("_", "-").encode(): value for name, value in changes.items()
+        }
+        block = headers.encode(list(fields.items()))
+        self.send(frame(Kind.HEADERS, stream_id, block, 4 | (data is None)))
+        if data is not None:
+            self.send(frame(Kind.DATA, stream_id, data, flags))
+
+    def frame(self) -> tuple[int, int, int, bytes]:
+        """The next frame: type, flags, stream and payload. Raises EOFError at the end."""
+        while len(self.rest) < 9 or len(self.rest) < 9 + int.from_bytes(self.rest[:3], "big"):
+            data = self.socket.recv(65536)
+            if not data:
+                raise EOFError
+            self.rest += data
+        length = int.from_bytes(self.rest[:3], "big")
+        kind, flags, stream_id = struct.unpack_from(">BBI", self.rest, 3)
+        payload, self.rest = self.rest[9 : 9 + length], self.rest[9 + length :]
+        return kind, flags, stream_id, payload
+
+    def answer(self, wanted: int) -> dict[str, str]:
+        """The fields of the header blocks of one stream, its data as `data`, until it ends or is reset."""
+        found: dict[str, str] = {}
+        while True:
+            kind, flags, stream_id, payload = self.frame()
+            if kind == Kind.HEADERS:
+                fields = dict(self.decoder.decode(payload))
+                found.update(fields if stream_id == wanted else {})
+            elif stream_id == wanted and kind == Kind.DATA:
+                found["data"] = found.get("data", "") + payload.decode("latin-1")
+            elif stream_id == wanted and kind == Kind.RST_STREAM:
+                found["reset"] = str(int.from_bytes(payload, "big"))
+                return found
+            if stream_id == wanted and kind in (Kind.DATA, Kind.HEADERS) and flags & 1:
+                return found
+
+    def goaway(self) -> tuple[int, bytes]:
+        """The error and the text of a GOAWAY, after which the server hangs up."""
+        found = None
+        try:
+            while True:
+                kind, _, _, payload = self.frame()
+                if kind == Kind.GOAWAY:
+                    found = int.from_bytes(payload[4:8], "big"), payload[8:]
+        except (EOFError, ConnectionResetError):
+            assert found is not None
+            return found
+
+    def is_cut_off(self) -> bool:
+        """Whether the server has hung up. Waits for that."""
+        try:
+            while True:
+                self.frame()
+        except (EOFError, ConnectionResetError):
+            return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.socket.close()
+
+
+def frame(kind: int, stream_id: int, payload: bytes = b"", flags: int = 0) -> bytes:
+    """A frame."""
+    return frames.frame(kind, flags, stream_id, payload)
+
+
+# --- calls --------------------------------------------------------------------------------------------------------
+
+
+def test_a_call(served: Served) -> None:
+    with Wire(served) as wire:
+        wire.call(1, framed(b"x"))
+        assert wire.answer(1) == {
+            ":status": "200", "content-type": "application/grpc", "data": "\0\0\0\0\1x", "grpc-status": "0",
+        }  # fmt: skip
+
+
+def test_many_calls_in_one_write_are_answered_in_one(served: Served) -> None:
+    block = headers.encode(list(CALL.items()))
+    calls = b"".join(
+        frame(Kind.HEADERS, stream_id, block, 4) + frame(Kind.DATA, stream_id, framed(b"%d" % stream_id), 1)
+        for stream_id in range(1, 201, 2)
+    )
+    with Wire(served) as wire:
+        wire.send(calls)
+        for stream_id in range(1, 201, 2):
+            assert wire.answer(stream_id)["data"] == framed(b"%d" % stream_id).decode()
+
+
+REFUSALS: dict[str, tuple[dict[str, bytes], dict[str, str]]] = {
+    "method": ({"Pmethod": b"GET"}, {":status": "405", "allow": "POST"}),
+    "content-type": ({"content_type": b"text/plain"}, {":status": "415"}),
+    "path": ({"Ppath": b"/test/No"}, {":status": "200", "grpc-status": "12"}),
+    "path-that-is-no-text": ({"Ppath": b"/test/\xff\xfe"}, {":status": "200", "grpc-status": "12"}),
+    "encoding": ({"grpc_encoding": b"br"}, {"grpc-status": "12"}),
+    "timeout": ({"grpc_timeout": b"soon"}, {"grpc-status": "3"}),
+    "malformed": ({"connection": b"close"}, {"reset": "1"}),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+@pytest.mark.parametrize("flags", [0, 1])
+def test_requests_that_are_refused_harm_no_other(served: Served, name: str, flags: int) -> None:
+    changes, expected = REFUSALS[name]
+    with Wire(served) as wire:
+        wire.call(1, framed(b"before"))
+        wire.call(3, framed(b"x"), flags, **changes)
+        wire.call(5, framed(b"behind"))
+        assert "before" in wire.answer(1)["data"]
+        assert expected.items() <= wire.answer(3).items()
+        assert "behind" in wire.answer(5)["data"]
+
+
+MESSAGES: dict[str, tuple[bytes, str]] = {
+    "none": (b"", "12"),
+    "two": (framed(b"a") + framed(b"b"), "12"),
+    "cut-prefix": (b"\0\0\0", "3"),
+    "cut-message": (framed(b"abc")[:-1], "3"),
+    "unknown-flag": (framed(b"abc", 2), "12"),
+    "compressed-without-saying-how": (framed(gzip.compress(b"abc"), 1), "3"),
+    "too-large": (struct.pack(">BI", 0, 2**32 - 1) + b"x", "8"),
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_messages_that_are_wrong(served: Served, name: str) -> None:
+    data, status = MESSAGES[name]
+    with Wire(served) as wire:
+        wire.call(1, data)
+        assert wire.answer(1)["grpc-status"] == status
+        wire.call(3, framed(b"x"))
+        assert wire.answer(3)["grpc-status"] == "0"
+
+
+def test_a_request_without_a_body(served: Served) -> None:
+    with Wire(served) as wire:
+        wire.call(1)
+        assert wire.answer(1)["grpc-status"] == "12"
+
+
+def test_a_compressed_message_cannot_take_more_memory_than_another(served: Served) -> None:
+    with Wire(served) as wire:
+        wire.call(1, framed(gzip.compress(bytes(200 * MAX_REQUEST_BYTES)), 1), grpc_encoding=b"gzip")
+        assert wire.answer(1)["grpc-status"] == "8"
+
+
+def test_a_message_byte_by_byte(served: Served) -> None:
+    with Wire(served) as wire:
+        wire.call(1, b"", 0)
+        for byte in framed(b"slowly"):
+            wire.send(frame(Kind.DATA, 1, bytes([byte])))
+        wire.send(frame(Kind.DATA, 1, b"", 1))
+        assert wire.answer(1)["data"] == framed(b"slowly").decode()
+
+
+def test_an_error_before_the_end_of_the_request(served: Served) -> None:
+    """The stream is reset without an error: the rest need not be sent."""
+    with Wire(served) as wire:
+        wire.call(1, framed(b"a") + framed(b"b"), 0)
+        assert wire.answer(1)["grpc-status"] == "12"
+        kind, _, stream_id, payload = wire.frame()
+        assert (kind, stream_id, payload) == (Kind.RST_STREAM, 1, bytes(4))
+        wire.send(frame(Kind.DATA, 1, b"more", 1))
+        wire.call(3, framed(b"x"))
+        assert wire.answer(3)["grpc-status"] == "0"
+
+
+def test_unfinished_messages_of_one_connection_are_bounded(served: Served) -> None:
+    """Each within its limit, together they would be more than a connection may hold."""
+    begun = struct.pack(">BI", 0, MAX_REQUEST_BYTES) + bytes(MAX_REQUEST_BYTES - 1)
+    with Wire(served) as wire:
+        for stream_id in range(1, 201, 2):
+            wire.call(stream_id, b"", 0, Ppath=b"/test/Stream")
+            for start in range(0, len(begun), 16384):
+                wire.send(frame(Kind.DATA, stream_id, begun[start : start + 16384]))
+        while "unfinished" not in (found := wire.answer(wire_stream(wire))).get("grpc-message", ""):
+            pass
+        assert found["grpc-status"] == "8"
+
+
+def wire_stream(wire: Wire) -> int:
+    """The stream of the next header block, which is left to be read."""
+    while True:
+        kind, flags, stream_id, payload = wire.frame()
+        if kind == Kind.HEADERS:
+            wire.rest = frame(kind, stream_id, payload, flags) + wire.rest
+            return stream_id
+
+
+# --- pings --------------------------------------------------------------------------------------------------------
+
+
+def test_too_many_pings(served: Served) -> None:
+    with Wire(served) as wire:
+        wire.send(frame(Kind.PING, 0, bytes(8)) * 10)
+        assert wire.goaway() == (11, b"too_many_pings")
+
+
+def test_pings_between_calls(served: Served) -> None:
+    with Wire(served) as wire:
+        for stream_id in range(1, 41, 2):
+            wire.call(stream_id, framed(b"x"))
+            assert wire.answer(stream_id)["grpc-status"] == "0"
+            wire.send(frame(Kind.PING, 0, b"12345678"))
+            assert wire.frame()[3] == b"12345678"
+
+
+def test_a_client_that_does_not_answer_pings_is_disconnected() -> None:
+    options = {"keepalive_time_ms": 100, "keepalive_timeout_ms": 100, "keepalive_permit_without_calls": True}
+    with serving(**options) as served, Wire(served) as wire:
+        assert wire.is_cut_off()
+
+
+def test_a_client_that_answers_pings_is_not() -> None:
+    options = {"keepalive_time_ms": 50, "keepalive_timeout_ms": 5000, "keepalive_permit_without_calls": True}
+    with serving(max_pings_without_data=0, **options) as served, Wire(served) as wire:
+        answered = 0
+        while answered < 3:
+            kind, flags, _, payload = wire.frame()
+            if kind == Kind.PING and not flags:
+                wire.send(frame(Kind.PING, 0, payload, 1))
+                answered += 1
+
+
+def test_pings_without_data_are_limited() -> None:
+    options = {
+        "keepalive_time_ms": 30,
+        "keepalive_timeout_ms": 30_000,
+        "keepalive_permit_without_calls": True,
+    }
+    with serving(max_pings_without_data=2, **options) as served, Wire(served) as wire:
+        pings = 0
+        wire.socket.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            while True:
+                kind, flags, _, payload = wire.frame()
+                if kind == Kind.PING and not flags:
+                    wire.send(frame(Kind.PING, 0, payload, 1))
+                    pings += 1
+        assert pings == 2
+
+
+# --- clients that stall -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[Served]:
+    """A server that does not wait long."""
+    with serving(max_stall_s=STALL_SECONDS) as running:
+        yield running
+
+
+BEGUN = {
+    "frame": frame(Kind.PING, 0, bytes(8))[:-1],
+    "head": frame(Kind.PING, 0)[:5],
+    "headers": frame(Kind.HEADERS, 1, b"\x82"),
+    "data": frame(Kind.HEADERS, 1, headers.encode(list(CALL.items())), 4)
+    + frame(Kind.DATA, 1, bytes(100))[:-1],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BEGUN)
+def test_a_frame_that_does_not_end(impatient: Served, name: str) -> None:
+    with Wire(impatient) as wire:
+        wire.send(BEGUN[name])
+        assert wire.is_cut_off()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [b"", frames.PREFACE[:10], frames.PREFACE])
+def test_a_client_that_does_not_introduce_itself(impatient: Served, sent: bytes) -> None:
+    host, port = impatient.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(sent)
+        while connection.recv(1000):
+            pass
+
+
+@pytest.mark.slow
+def test_a_message_that_does_not_end(impatient: Served) -> None:
+    with Wire(impatient) as wire:
+        wire.call(1, framed(b"abc")[:-1], 0)
+        wire.call(3, b"", 0, Ppath=b"/test/Stream")
+        answer = wire.answer(1)
+        assert (answer["grpc-status"], answer["grpc-message"]) == (
+            "1",
+            "the rest of a message did not arrive in time",
+        )
+        # A stream may be silent between its messages.
+        wire.send(frame(Kind.DATA, 3, framed(b""), 1))
+        assert wire.answer(3)["grpc-status"] == "0"
+
+
+@pytest.mark.slow
+def test_a_client_that_does_not_let_the_answer_be_sent(impatient: Served) -> None:
+    """Its window stays closed: the stream is given up, the connection lives on."""
+    with Wire(impatient, window=10) as wire:
+        wire.call(1, framed(b"x" * 1000))
+        assert wire.answer(1)["reset"] == "8"
+        wire.call(3, framed(b"x"))
+        assert wire.answer(3)["grpc-status"] == "0"
+
+
+@pytest.mark.slow
+def test_a_client_that_does_not_read(impatient: Served) -> None:
+    """The socket is full."""
+    with Wire(impatient, receive_buffer=4096) as wire:
+        wire.call(1, framed(Int64Value(value=-1).SerializeToString()), Ppath=b"/test/Repeat")
+        impatient.methods.forget()
+        assert impatient.methods.given_up.get(timeout=30) == "Repeat"
+
+
+@pytest.mark.slow
+def test_a_client_that_does_not_read_and_goes_on_asking() -> None:
+    """What it is sent besides bodies is bounded, too."""
+    with serving(max_ping_strikes=0) as served, Wire(served, receive_buffer=4096) as wire:
+        with pytest.raises(OSError, match=r"reset|Broken pipe|timed out"):
+            while True:
+                wire.send(frame(Kind.PING, 0, bytes(8)) * 100)
+
+
+# --- TLS ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for localhost, signed by itself, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    key, crt = folder / "key.pem", folder / "crt.pem"
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+    ]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"]
+    subprocess.run([*command, "-keyout", str(key), "-out", str(crt)], check=True, capture_output=True)
+    return crt, key
+
+
+@contextmanager
+def serving_tls(certificate: tuple[Path, Path], **options: Any) -> Iterator[Served]:
+    """A server with TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    with serving(tls=context, **options) as served:
+        yield served
+
+
+def test_tls(certificate: tuple[Path, Path]) -> None:
+    credentials = grpc.ssl_channel_credentials(certificate[0].read_bytes())
+    options = [("grpc.ssl_target_name_override", "localhost"), ("grpc.max_receive_message_length", -1)]
+    with (
+        serving_tls(certificate) as served,
+        grpc.secure_channel(served.address, credentials, options) as channel,
+    ):
+        for size in (1, 500_000):
+            sent = BytesValue(value=bytes(size)).SerializeToString()
+            assert channel.unary_unary("/test/Echo")(sent, timeout=30) == sent
+        stream = channel.stream_stream("/test/Stream")(iter([b"", b""]), timeout=30)
+        assert list(stream) == [b"", b""]
+
+
+@pytest.mark.parametrize("protocols", [None, ["http/1.1"]])
+def test_tls_without_alpn(certificate: tuple[Path, Path], protocols: list[str] | None) -> None:
+    context = ssl.create_default_context(cafile=certificate[0])
+    if protocols:
+        context.set_alpn_protocols(protocols)
+    with serving_tls(certificate) as served:
+        host, port = served.address.split(":")
+        with (
+            socket.create_connection((host, int(port)), timeout=30) as plain,
+            pytest.raises((OSError, EOFError)),
+            context.wrap_socket(plain, server_hostname="localhost") as wrapped,
+        ):
+            wrapped.sendall(frames.PREFACE)
+            if not wrapped.recv(1):
+                raise EOFError
+
+
+# --- the end of connections ---------------------------------------------------------------------------------------
+
+
+def test_what_is_no_http_2(served: Served) -> None:
+    host, port = served.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        received = b""
+        while data := connection.recv(1000):
+            received += data
+    assert received.endswith(b"not a client of HTTP/2")
+
+
+def test_a_server_that_stops_says_so_first() -> None:
+    """Calls that were on their way when it said so are still answered."""
+    with serving() as served, Wire(served) as wire:
+        wire.call(1, b"", 0, Ppath=b"/test/Stream")
+        wire.send(frame(Kind.DATA, 1, framed(b"")))
+        assert wire_stream(wire) == 1
+        stopping = threading.Thread(target=lambda: served.call(lambda: served.server.stop(20)))
+        stopping.start()
+        last: list[int] = []
+        while True:
+            kind, flags, _, payload = wire.frame()
+            if kind == Kind.GOAWAY:
+                last.append(int.from_bytes(payload[:4], "big"))
+                if len(last) == 1:
+                    wire.call(3, framed(b"late"))
+                else:
+                    break
+            elif kind == Kind.PING and not flags:
+                wire.send(frame(Kind.PING, 0, payload, 1))
+            elif kind == Kind.HEADERS:
+                wire.decoder.decode(payload)
+        assert last == [2**31 - 1, 3]
+        wire.call(5, framed(b"too late"))
+        wire.send(frame(Kind.DATA, 1, b"", 1))
+        answer = wire.answer(1)
+        assert answer["grpc-status"] == "0"
+        assert wire.is_cut_off()
+        stopping.join(30)
+        assert not stopping.is_alive()
