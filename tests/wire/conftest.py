@@ -18,11 +18,20 @@ def _serve(tmp_path_factory: pytest.TempPathFactory, name: str, *flags: str) -> 
     assert server.stop() == 0 or TARGET_IS_TRITON
 
 
-@pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+# What the wire carries does not depend on who reads it: each protocol has two front ends.
+_FRONT_ENDS = {
+    "own": ["--http-fast-lane=true", "--grpc-transport=asyncio"],
+    "library": ["--http-fast-lane=false", "--grpc-transport=grpcio"],
+}
+
+
+@pytest.fixture(scope="session", params=["tritonserver"] if TARGET_IS_TRITON else _FRONT_ENDS)
+def models(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Target]:
     """A server with the models of `models/`, and one identity model for each datatype; none fails to load."""
-    limit = [] if TARGET_IS_TRITON else [f"--http-max-input-size={MAX_INPUT_BYTES}"]
-    yield from _serve(tmp_path_factory, "models", *limit)
+    flags = (
+        [] if TARGET_IS_TRITON else [f"--http-max-input-size={MAX_INPUT_BYTES}", *_FRONT_ENDS[request.param]]
+    )
+    yield from _serve(tmp_path_factory, "models", *flags)
 
 
 @pytest.fixture(scope="session")
