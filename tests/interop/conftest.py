@@ -116,16 +116,7 @@ def peers(start_server: StartServer, repository: Path, certificate: Path) -> Cal
     return peer
 
 
-@pytest.fixture(
-    scope="session",
-    params=[
-        "cleartext",
-        pytest.param(
-            "tls",
-            marks=pytest.mark.skip(reason="the server does not start with --grpc-use-ssl yet"),
-        ),
-    ],
-)
+@pytest.fixture(scope="session", params=["cleartext", "tls"])
 def peer(peers: Callable[[str], Peer], request: pytest.FixtureRequest) -> Peer:
     """Each of the two servers."""
     return peers(request.param)
