@@ -41,6 +41,8 @@ _GRPC = {
     "disconnect": 0.5,
     "stream": 4,
     "leave_stream": 2,
+    "bulk": 0.3,
+    "cancel_bulk": 0.5,
 }
 
 _CLIENTS_OF_A_CHANNEL = 8

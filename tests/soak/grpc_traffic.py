@@ -10,7 +10,7 @@ from grpc import StatusCode, aio
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from tests.soak.ledger import Ledger
-from tests.soak.rest_traffic import ENDLESS, values
+from tests.soak.rest_traffic import ENDLESS, bulk, values
 
 _SERVICE = "/inference.GRPCInferenceService"
 _WAIT_SECONDS = 60
@@ -119,6 +119,25 @@ class GrpcTraffic:
             self._ledger.account("tagged").unsure += 1
         else:
             self._check(tag, await call, "tagged")
+
+    async def bulk(self, tag: int) -> None:
+        """A large tensor there and back."""
+        array = bulk(tag, self._chance)
+        answer = await self._infer(message("bulk", ("X", "FP32", array)), timeout=_WAIT_SECONDS)
+        right = answer.raw_output_contents[0] == array.tobytes()
+        self._ledger.expect(right, f"gRPC bulk {tag}: {len(answer.raw_output_contents[0])} bytes")
+        self._ledger.account("bulk").answered += right
+
+    async def cancel_bulk(self, tag: int) -> None:
+        """A large tensor given up on its way there or back, of which the connection's flow control must not lose a byte."""
+        request = message("bulk", ("X", "FP32", bulk(tag, self._chance)))
+        call = self._infer(request, timeout=_WAIT_SECONDS)
+        await asyncio.sleep(self._chance.uniform(0, 0.02))
+        if call.cancel():
+            self._ledger.account("bulk").unsure += 1
+        else:
+            await call
+            self._ledger.account("bulk").answered += 1
 
     async def disconnect(self, tag: int) -> None:
         """A connection that is closed with calls under way."""

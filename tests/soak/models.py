@@ -57,6 +57,16 @@ class Model:
             yield {"TAG": inputs["TAG"], "I": np.array([number], np.int32)}
 """
 
+# Gives back what it gets, of any size.
+BULK = """
+class Model:
+    inputs = {"X": ("FP32", [-1])}
+    outputs = {"Y": ("FP32", [-1])}
+
+    def __call__(self, inputs):
+        return {"Y": inputs["X"]}
+"""
+
 # What the server's process holds: asyncio's tasks that are not done, and objects that the collector follows.
 CENSUS = """
 import asyncio
@@ -76,7 +86,7 @@ class Model:
 
 _BATCHING = "dynamic_batching { }\n"
 
-TAGGED_MODELS = ("tagged", "moody", "count")
+COUNTED_MODELS = ("tagged", "moody", "count", "bulk")
 """Those whose statistics are compared with what was sent."""
 
 
@@ -86,6 +96,7 @@ def write_models(repository: Path, tags: int) -> None:
         ("tagged", TAGGED.format(tags=tags), _BATCHING),
         ("moody", MOODY, _BATCHING),
         ("count", COUNT, ""),
+        ("bulk", BULK, ""),
         ("census", CENSUS, ""),
     ):
         directory = repository / name

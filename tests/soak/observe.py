@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.conftest import RunningServer
 from tests.integration.support import json_tensor, metric, statistics, wait_until
-from tests.soak.models import TAGGED_MODELS
+from tests.soak.models import COUNTED_MODELS
 
 MAX_GROWTH_BYTES = 16 * 1024 * 1024
 """By how much the resident memory may have grown since the warm-up: about one batch of large buffers more."""
@@ -76,11 +76,11 @@ def settled(server: RunningServer, before: State | None) -> State:
 def in_flight(server: RunningServer) -> int:
     """Requests that wait, of all models."""
     return sum(
-        int(metric(server, "nv_inference_pending_request_count", model=name)) for name in TAGGED_MODELS
+        int(metric(server, "nv_inference_pending_request_count", model=name)) for name in COUNTED_MODELS
     )
 
 
 def counted(server: RunningServer) -> dict[str, tuple[int, int]]:
     """Success and failure of each model, as the server's statistics have them."""
-    every = {name: statistics(server, name)["inference_stats"] for name in TAGGED_MODELS}
+    every = {name: statistics(server, name)["inference_stats"] for name in COUNTED_MODELS}
     return {name: (stats["success"]["count"], stats["fail"]["count"]) for name, stats in every.items()}

@@ -18,6 +18,11 @@ def values(tag: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.array([[tag % 4096, 0.25, -tag % 4096, 1]], np.float32)
 
 
+def bulk(tag: int, chance: random.Random) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """A tensor of 64 KiB to 2 MiB, which no other tag has."""
+    return np.arange(tag % 65536, tag % 65536 + chance.randrange(2**14, 2**19), dtype=np.float32)
+
+
 def infer_object(tag: int) -> dict[str, Any]:
     """The JSON of a request to `tagged` or `moody`."""
     return {
@@ -36,9 +41,11 @@ def json_request(model: str, tag: int) -> bytes:
 
 def binary_request(tag: int) -> bytes:
     """A request whose tensors are binary, in both directions."""
-    tensors = [("TAG", "INT64", np.array([[tag]])), ("X", "FP32", values(tag))]
+    return _binary("tagged", [("TAG", "INT64", np.array([[tag]])), ("X", "FP32", values(tag))])
+
+
+def _binary(model: str, tensors: list[tuple[str, str, np.ndarray[Any, Any]]]) -> bytes:
     head = json.dumps({
-        "id": str(tag),
         "inputs": [
             {"name": name, "datatype": datatype, "shape": list(array.shape),
              "parameters": {"binary_data_size": array.nbytes}}
@@ -47,7 +54,8 @@ def binary_request(tag: int) -> bytes:
         "parameters": {"binary_data_output": True},
     }).encode()  # fmt: skip
     body = head + b"".join(array.tobytes() for *_, array in tensors)
-    return post(_INFER, body, {"Inference-Header-Content-Length": str(len(head))})
+    headers = {"Inference-Header-Content-Length": str(len(head))}
+    return post(f"/v2/models/{model}/infer", body, headers)
 
 
 def _wrong_requests() -> list[tuple[bytes, int]]:
@@ -178,6 +186,26 @@ class RestTraffic:
         else:
             self._ledger.account("tagged").unsure += 1
             await connection.abort()
+
+    async def bulk(self, tag: int) -> None:
+        """A large tensor there and back."""
+        connection = await self._connection()
+        array = bulk(tag, self._chance)
+        await connection.send(_binary("bulk", [("X", "FP32", array)]))
+        status, headers, body = await connection.answer()
+        data = memoryview(body)[int(headers.get("inference-header-content-length", 0)) :]
+        right = status == 200 and data == array.tobytes()
+        self._ledger.expect(right, f"bulk {tag}: {status}, {len(body)} bytes")
+        self._ledger.account("bulk").answered += right
+
+    async def leave_bulk(self, tag: int) -> None:
+        """A large tensor, whose answer is read in part."""
+        connection = await Connection.open(self._address)
+        await connection.send(_binary("bulk", [("X", "FP32", bulk(tag, self._chance))]))
+        status, _ = await connection.head()
+        self._ledger.expect(status == 200, f"bulk {tag}: {status}")
+        self._ledger.account("bulk").answered += 1
+        await connection.abort()
 
     def _generate(self, tag: int, number: int) -> bytes:
         return post("/v2/models/count/generate_stream", json.dumps({"TAG": tag, "N": number}).encode())
