@@ -97,7 +97,24 @@ class InstancePool:
             raise failures[0]
 
     def admit(self, pending: Pending) -> None:
-        """Queue a request. Raises UnavailableError if the queue is full."""
+        """Take a request, and queue it. Raises UnavailableError if the queue is full."""
+        self._put(pending)
+        self.count(pending)
+
+    def count(self, pending: Pending) -> None:
+        """A request is under way: `drain` waits until it is over."""
+        pending.release = self._release
+        self._in_flight += 1
+        self._drained.clear()
+
+    def enqueue(self, pending: Pending) -> None:
+        """Queue a request that is counted already. It fails if the queue is full."""
+        try:
+            self._put(pending)
+        except UnavailableError as error:
+            pending.fail(error)
+
+    def _put(self, pending: Pending) -> None:
         pending.found_idle = self.idle
         timeout_us = self._policy.timeout_for(pending.request) if self._policy.timeout_us else 0
         if not self._queue.put(pending):
@@ -106,9 +123,6 @@ class InstancePool:
             raise UnavailableError(f"{prefix}Exceeds maximum queue size")
         if timeout_us:
             pending.timer = self._loop.call_later(timeout_us / 1e6, self._expire, pending)
-        pending.release = self._release
-        self._in_flight += 1
-        self._drained.clear()
 
     def give_up(self, pending: Pending) -> None:
         """The caller has left: if the request still waits, it never runs; if it runs, the model is told."""

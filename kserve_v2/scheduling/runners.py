@@ -67,22 +67,29 @@ class SyncRunner:
         """See `Runner.run`."""
         thread = self._thread
         while (batch := thread.queue.take()) is not None:
-            run = BatchRun(batch, thread.signature)
-            execute(self._instance, run, thread.placement)
-            runs = [run]
-            if run.to_be_retried:
-                # One bad request must not fail those that it happened to share a batch with: each is tried
-                # again on its own.
-                runs = run.alone()
-                for single in runs:
-                    execute(self._instance, single, thread.placement)
+            runs = execute_batch(self._instance, batch, thread.signature, thread.placement)
             thread.deliver(thread.placement, runs)
             # Without this, the last batch's tensors stay alive for as long as the instance is idle.
-            del batch, run, runs
+            del batch, runs
 
 
-def execute(instance: Instance, run: BatchRun, placement: Placement) -> None:
-    """Execute one batch on one instance; the run has the outcome afterwards, whatever it is."""
+def execute_batch(
+    instance: Instance, batch: Batch, signature: ModelSignature, placement: Placement
+) -> list[BatchRun]:
+    """Execute one batch on one instance: one run with its outcome, or if it has failed, one for each member."""
+    run = BatchRun(batch, signature)
+    _execute(instance, run, placement)
+    if not run.to_be_retried:
+        return [run]
+    # One bad request must not fail those that it happened to share a batch with: each is tried again on its own.
+    runs = run.alone()
+    for single in runs:
+        _execute(instance, single, placement)
+    return runs
+
+
+def _execute(instance: Instance, run: BatchRun, placement: Placement) -> None:
+    """Execute one run; it has the outcome afterwards, whatever that is."""
     try:
         if run.traced:
             with computing(run.traces, run.taken_ns):

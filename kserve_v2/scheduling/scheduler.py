@@ -13,7 +13,6 @@ from kserve_v2.scheduling.in_place import InPlace
 from kserve_v2.scheduling.pending import OnOutcome, Outcome, Outputs, Pending, PendingStream
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.pool import InstancePool, QueuePolicy
-from kserve_v2.scheduling.queue import Batch
 from kserve_v2.scheduling.traces import trace_execution, trace_failure, trace_response
 from kserve_v2.signature import ModelSignature
 from kserve_v2.statistics import BatchReason, FailureReason, ModelStatistics
@@ -64,7 +63,7 @@ class QueueScheduler:
         self._version = str(version)
         self._loop = asyncio.get_running_loop()
         self.pool = InstancePool(signature, model, placements, rules, policy, statistics, self._deliver)
-        self._in_place = InPlace(self.pool, signature, rules)
+        self._in_place = InPlace(self.pool, signature, rules, self._settle)
 
     def __repr__(self) -> str:
         return f"<QueueScheduler {self._signature.model_name} version={self._version} {self.pool!r}>"
@@ -77,18 +76,18 @@ class QueueScheduler:
     def submit(self, request: InferRequest, key: Hashable, on_outcome: OnOutcome) -> Pending:
         """See `Scheduler.submit`."""
         pending = Pending(request, key, on_outcome)
-        if self._in_place.ready():
-            batch = Batch([pending], BatchReason.NO_DELAY, pending.enqueued_ns)
-            run = BatchRun(batch, self._signature)
-            self._in_place.execute(run)
-            self._settle(self.pool.first.placement, run)
-        else:
+        if not self._in_place.take(pending):
             self.pool.admit(pending)
         return pending
 
     def give_up(self, pending: Pending) -> None:
         """See `Scheduler.give_up`."""
-        if not pending.done:
+        if pending.done:
+            return
+        if self._in_place.discard(pending):
+            self.pool.record_failure(pending, FailureReason.CANCELED)
+            pending.leave()
+        else:
             self.pool.give_up(pending)
 
     async def stream(self, request: InferRequest, key: Hashable) -> AsyncGenerator[InferResponse, None]:
@@ -98,14 +97,15 @@ class QueueScheduler:
     def _deliver(self, placement: Placement, runs: list[BatchRun]) -> None:
         for run in runs:
             self._in_place.observe_hand_over(run)
-            self._settle(placement, run)
+        self._settle(placement, runs)
 
-    def _settle(self, placement: Placement, run: BatchRun) -> None:
-        """Give every member of a finished run its outcome."""
-        if run.times is None:
-            self._settle_error(placement, run)
-        else:
-            self._settle_outputs(run)
+    def _settle(self, placement: Placement, runs: list[BatchRun]) -> None:
+        """Give every member of finished runs its outcome."""
+        for run in runs:
+            if run.times is None:
+                self._settle_error(placement, run)
+            else:
+                self._settle_outputs(run)
 
     def _settle_outputs(self, run: BatchRun) -> None:
         times, rows, members = run.times, run.rows, run.members

@@ -2,7 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Literal
 
 import numpy as np
@@ -11,22 +13,27 @@ from google.protobuf import text_format
 
 from kserve_v2.backend import Instance, ModelConfig, Placement
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.messages import InferRequest, Tensors
-from kserve_v2.scheduling.in_place import MAX_NS, _smoothed
-from kserve_v2.scheduling.policy import BatchRules
+from kserve_v2.messages import InferRequest, InferResponse, Tensors
+from kserve_v2.scheduling.in_place import MAX_NS, MAX_TURN_NS, _smoothed
+from kserve_v2.scheduling.pending import Outcome, Pending
+from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.pool import QueuePolicy
 from kserve_v2.scheduling.scheduler import QueueScheduler, infer
 from kserve_v2.signature import ModelSignature
-from kserve_v2.statistics import ModelStatistics
+from kserve_v2.statistics import FailureReason, ModelStatistics
 
 pytestmark = pytest.mark.timeout(60)
 
 
 class ThreadModel:
-    """Answers with the input; remembers on which threads it was executed. -1 is a client's mistake."""
+    """Answers with the input; remembers on which threads it was executed. -1 is a client's mistake.
+
+    An execution takes `busy_ns`.
+    """
 
     def __init__(self, *, movable: bool = True) -> None:
         self.movable = movable
+        self.busy_ns = 0
         self.threads: list[str] = []
 
     def instance(self, placement: Placement) -> Instance:
@@ -42,6 +49,9 @@ class ThreadInstance:
 
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         self.model.threads.append(threading.current_thread().name)
+        end_ns = time.monotonic_ns() + self.model.busy_ns
+        while time.monotonic_ns() < end_ns:
+            pass
         if (tensors["x"] < 0).any():
             raise InvalidArgumentError("input 'x' is negative")
         return tensors
@@ -153,23 +163,105 @@ def test_both_ways_go_on_being_measured() -> None:
     run(main)
 
 
-def test_requests_that_come_together_go_to_the_thread_and_so_do_some_after_them() -> None:
+def submit(scheduler: QueueScheduler, value: int, outcomes: list[Outcome]) -> Pending:
+    return scheduler.submit(InferRequest("m", {"x": np.array([[value]])}), None, outcomes.append)
+
+
+@asynccontextmanager
+async def quick(rules: BatchRules = BatchRules(8)) -> AsyncIterator[QueueScheduler]:  # noqa: B008 - frozen
+    """A scheduler that takes its model for a quick one."""
+    scheduler = scheduler_of(ThreadModel(), rules=rules)
+    await scheduler.start()
+    await asleep(scheduler)
+    pretend(scheduler, execution_ns=1_000, hand_over_ns=10 * MAX_NS)
+    yield scheduler
+    await scheduler.pool.drain()
+    await scheduler.pool.stop()
+
+
+@pytest.mark.parametrize(
+    ("rules", "batches"), [(BatchRules(8), {1: 1, 8: 2, 3: 1}), (ONE_AT_A_TIME, {1: 20})]
+)
+def test_requests_that_come_together_are_executed_at_the_end_of_the_turn(
+    rules: BatchRules, batches: dict[int, int]
+) -> None:
+    """But for the first, which could not know."""
+
+    async def main() -> None:
+        async with quick(rules) as scheduler:
+            outcomes: list[Outcome] = []
+            for value in range(20):
+                submit(scheduler, value, outcomes)
+            assert len(outcomes) == 1
+            await asyncio.sleep(0)
+            assert [o.outputs["x"].item() for o in outcomes if isinstance(o, InferResponse)] == list(
+                range(20)
+            )
+            found = {rows: each.count for rows, each in scheduler.pool.statistics.batches.items()}
+            assert found == batches
+
+    run(main)
+
+
+def test_for_some_time_after_that_requests_wait_for_others() -> None:
+    async def main() -> None:
+        async with quick() as scheduler:
+            outcomes: list[Outcome] = []
+            assert submit(scheduler, 0, outcomes).done
+            assert not submit(scheduler, 1, outcomes).done
+            at_once = []
+            for value in range(100):
+                await asyncio.sleep(0)
+                pretend(scheduler, execution_ns=1_000, hand_over_ns=10 * MAX_NS)
+                at_once.append(submit(scheduler, value, outcomes).done)
+            assert at_once == [False] * 63 + [True] * 37
+
+    run(main)
+
+
+def test_a_request_that_is_given_up_within_the_turn_is_not_executed() -> None:
+    async def main() -> None:
+        async with quick() as scheduler:
+            outcomes: list[Outcome] = []
+            _, given_up, _ = [submit(scheduler, value, outcomes) for value in range(3)]
+            scheduler.give_up(given_up)
+            scheduler.give_up(given_up)
+            await asyncio.sleep(0)
+            assert [o.outputs["x"].item() for o in outcomes if isinstance(o, InferResponse)] == [0, 2]
+            statistics = scheduler.pool.statistics
+            assert (statistics.success_count, statistics.failures[FailureReason.CANCELED]) == (2, 1)
+
+    run(main)
+
+
+def test_an_error_at_the_end_of_a_turn_is_one_request_s() -> None:
+    async def main() -> None:
+        async with quick() as scheduler:
+            outcomes: list[Outcome] = []
+            for value in (1, 2, -1, 3):
+                submit(scheduler, value, outcomes)
+            await asyncio.sleep(0)
+            assert [type(outcome) for outcome in outcomes] == [
+                InferResponse, InferResponse, InvalidArgumentError, InferResponse,
+            ]  # fmt: skip
+
+    run(main)
+
+
+def test_a_turn_that_takes_too_long_is_finished_by_the_thread() -> None:
     async def main() -> None:
         model = ThreadModel()
-        scheduler = scheduler_of(model)
+        scheduler = scheduler_of(model, rules=ONE_AT_A_TIME)
         await scheduler.start()
         await asleep(scheduler)
-        pretend(scheduler, execution_ns=1_000, hand_over_ns=50_000)
-        assert await asyncio.gather(*(ask(scheduler, value) for value in range(5))) == list(range(5))
-        assert model.threads.count("MainThread") == 1
-        crowd = len(model.threads)
-        for value in range(100):
-            await asleep(scheduler)
-            pretend(scheduler, execution_ns=1_000, hand_over_ns=50_000)
-            await ask(scheduler, value)
-        after = model.threads[crowd:]
-        assert after[:50] == ["instance"] * 50
-        assert after[-10:] == ["MainThread"] * 10
+        pretend(scheduler, execution_ns=1_000, hand_over_ns=10 * MAX_NS)
+        model.busy_ns = 2 * MAX_TURN_NS
+        outcomes: list[Outcome] = []
+        for value in range(4):
+            submit(scheduler, value, outcomes)
+        await scheduler.pool.drain()
+        assert model.threads == ["MainThread", "MainThread", "instance", "instance"]
+        assert len(outcomes) == 4
         await scheduler.pool.stop()
 
     run(main)
