@@ -95,7 +95,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def peers(start_server: StartServer, repository: Path, certificate: Path) -> Callable[[str], Peer]:
-    """Starts the server that is asked for at its first use: `cleartext` or `tls`."""
+    """Starts the server that is asked for at its first use: `cleartext`, `tls`, or `short-lived`, whose connections end
+    after 20 ms, so that clients go from one to the next all the time.
+    """
     started: dict[str, Peer] = {}
 
     def peer(kind: str) -> Peer:
@@ -104,8 +106,9 @@ def peers(start_server: StartServer, repository: Path, certificate: Path) -> Cal
             for protocol in ("http", "grpc") if kind == "tls" else ():
                 tls += [f"--{protocol}-use-ssl", f"--{protocol}-server-cert={certificate / 'server.pem'}"]
                 tls += [f"--{protocol}-server-key={certificate / 'server.key'}"]
+            age = ["--grpc-max-connection-age=20"] if kind == "short-lived" else []
             # Answers are compressed for clients that take it, so that they have something to decompress.
-            server = start_server(repository, "--grpc-infer-response-compression-level=low", *tls)
+            server = start_server(repository, "--grpc-infer-response-compression-level=low", *tls, *age)
             roots = certificate / "roots.pem" if tls else None
             if roots:
                 server.client.close()
@@ -118,5 +121,5 @@ def peers(start_server: StartServer, repository: Path, certificate: Path) -> Cal
 
 @pytest.fixture(scope="session", params=["cleartext", "tls"])
 def peer(peers: Callable[[str], Peer], request: pytest.FixtureRequest) -> Peer:
-    """Each of the two servers."""
+    """Cleartext and TLS."""
     return peers(request.param)

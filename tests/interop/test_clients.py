@@ -22,6 +22,8 @@ COUNTED = [0, 1, 2, 0, 1]
 
 EXPECTED: dict[str, Any] = {
     "unary": [1.5, -2.0, 3.0],
+    # How many of 200 calls in turn were answered.
+    "many": 200,
     # Letters beyond ASCII and the percent sign itself are encoded in grpc-message.
     "error": ["NOT_FOUND", "Request for unknown model: 'modèle 100%' is not found"],
     "gzip": True,
@@ -63,8 +65,9 @@ def results() -> Results:
 
 @pytest.mark.parametrize("case", EXPECTED)
 @pytest.mark.parametrize("program", ["grpcio_sync", "grpcio_aio", pytest.param("grpc_js", marks=needs_node)])
-def test_grpc(results: Results, program: str, peer: Peer, case: str) -> None:
-    assert results(program, peer)[case] == EXPECTED[case]
+@pytest.mark.parametrize("kind", ["cleartext", "tls", "short-lived"])
+def test_grpc(results: Results, peers: Callable[[str], Peer], program: str, kind: str, case: str) -> None:
+    assert results(program, peers(kind))[case] == EXPECTED[case]
 
 
 @pytest.mark.parametrize("client", ["http", "http.aio", "grpc", "grpc.aio"])

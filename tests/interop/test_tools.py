@@ -1,4 +1,4 @@
-"""Programs that are installed on their own: curl, nghttp, h2load, grpcurl, perf_analyzer."""
+"""Programs that are installed on their own: curl, nghttp, h2load, perf_analyzer."""
 
 import json
 import os
@@ -7,7 +7,6 @@ import shutil
 import struct
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +33,6 @@ def needs(program: str, install: str) -> pytest.MarkDecorator:
 
 needs_curl = needs("curl", "apt-get install curl")
 needs_nghttp2 = needs("h2load", "apt-get install nghttp2-client")
-needs_grpcurl = needs("grpcurl", "go install github.com/fullstorydev/grpcurl/cmd/grpcurl@latest")
 needs_perf_analyzer = pytest.mark.skipif(
     not (PERF_ANALYZER.exists() and any(Path("/usr/lib").glob("*/libb64.so.0d"))),
     reason="needs perf_analyzer: apt-get install libb64-0d, then make test-interop (Linux on x86-64)",
@@ -151,27 +149,6 @@ def test_h2load(peer: Peer, message: Path, streams: int) -> None:
     assert "400 succeeded, 0 failed, 0 errored, 0 timeout" in text
     assert "status codes: 400 2xx" in text
     assert successes(peer) == before + 400
-
-
-# --- grpcurl ------------------------------------------------------------------------------------------------
-
-
-def grpcurl(peer: Peer, *arguments: str) -> Any:
-    """Call through grpcurl, which learns the messages from the server's reflection."""
-    trust = ["-cacert", str(peer.roots)] if peer.roots else ["-plaintext"]
-    return json.loads(run("grpcurl", *trust, *arguments))
-
-
-@needs_grpcurl
-def test_grpcurl(peer: Peer) -> None:
-    request = {
-        "model_name": "id",
-        "inputs": [{"name": "IN", "datatype": "FP32", "shape": [3],
-                    "contents": {"fp32_contents": VALUES.tolist()}}],
-    }  # fmt: skip
-    answer = grpcurl(peer, "-d", json.dumps(request), peer.grpc, METHOD.removeprefix("/"))
-    assert answer["outputs"][0]["shape"] == ["3"]
-    assert grpcurl(peer, peer.grpc, "grpc.health.v1.Health/Check") == {"status": "SERVING"}
 
 
 # --- perf_analyzer ------------------------------------------------------------------------------------------

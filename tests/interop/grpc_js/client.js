@@ -65,6 +65,11 @@ const CASES = {
   async unary(client) {
     return values(await infer(client, floats([1.5, -2, 3])).answer);
   },
+  async many(client) {
+    let answered = 0;
+    for (let i = 0; i < 200; i++) answered += (await CASES.unary(client)).join() === "1.5,-2,3";
+    return answered;
+  },
   async error(client) {
     try {
       await infer(client, number("modèle 100%", "N", 1)).answer;

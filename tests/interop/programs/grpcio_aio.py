@@ -18,6 +18,10 @@ async def unary(channel: aio.Channel) -> Result:
     return messages.values(await _infer(channel)(messages.floats(1.5, -2, 3), timeout=20))
 
 
+async def many(channel: aio.Channel) -> Result:
+    return sum([await unary(channel) == [1.5, -2, 3] for _ in range(200)])
+
+
 async def error(channel: aio.Channel) -> Result:
     try:
         await _infer(channel)(messages.number("modèle 100%", "N", 1), timeout=20)
@@ -85,7 +89,7 @@ async def cancelled_stream(channel: aio.Channel) -> Result:
 
 
 CASES: list[Callable[[aio.Channel], Awaitable[Result]]] = [
-    unary, error, gzip, large, stream, metadata, deadline, cancel, cancelled_stream
+    unary, many, error, gzip, large, stream, metadata, deadline, cancel, cancelled_stream
 ]  # fmt: skip
 
 

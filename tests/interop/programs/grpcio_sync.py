@@ -16,6 +16,10 @@ def unary(channel: grpc.Channel) -> Result:
     return messages.values(_infer(channel)(messages.floats(1.5, -2, 3), timeout=20))
 
 
+def many(channel: grpc.Channel) -> Result:
+    return sum(unary(channel) == [1.5, -2, 3] for _ in range(200))
+
+
 def error(channel: grpc.Channel) -> Result:
     try:
         _infer(channel)(messages.number("modèle 100%", "N", 1), timeout=20)
@@ -75,7 +79,7 @@ def cancelled_stream(channel: grpc.Channel) -> Result:
 
 
 CASES: list[Callable[[grpc.Channel], Result]] = [
-    unary, error, gzip, large, stream, metadata, deadline, cancel, cancelled_stream
+    unary, many, error, gzip, large, stream, metadata, deadline, cancel, cancelled_stream
 ]  # fmt: skip
 
 
