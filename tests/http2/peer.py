@@ -55,7 +55,7 @@ class EchoStream(Stream):
 
     def __init__(self, connection: "Connection[Sequence[Field]]", stream_id: int, hold: bool) -> None:
         super().__init__(connection, stream_id)
-        self.body = b""
+        self.body = bytearray()
         self.ended = False
         self.was_lost = False
         self.drains = 0
@@ -76,7 +76,7 @@ class EchoStream(Stream):
     def answer(self) -> None:
         """Send the body back."""
         self.send_headers(ANSWER)
-        self.send_data(self.body)
+        self.send_data(bytes(self.body))
         self.send_headers(TRAILERS, ends=True)
 
     def lost(self) -> None:

@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kserve_v2.http2 import frames
@@ -147,13 +147,15 @@ def test_the_application_is_told_when_its_queue_is_empty() -> None:
     client = client_with_body(2 * WINDOW)
     stream = client.seen[1]
     stream.send_headers(b"")
-    stream.send_data(stream.body)
+    stream.send_data(bytes(stream.body))
     client.take()
     assert (stream.queued, stream.drains) == (True, 0)
     client.send(widen(0, 10**6) + widen(1, 10**6))
     assert (stream.queued, stream.drains) == (False, 1)
 
 
+@pytest.mark.slow
+@settings(deadline=None)
 @given(
     sizes=st.lists(st.integers(0, 5000), min_size=1, max_size=5),
     steps=st.lists(st.tuples(st.integers(0, 5), st.integers(1, 3000)), max_size=30),
@@ -269,6 +271,7 @@ def test_more_than_the_window_of_the_connection() -> None:
     assert client.failure(frame(Kind.DATA, 1, bytes(70_001)))[0] is ErrorCode.FLOW_CONTROL_ERROR
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 100), max_size=50))
 def test_what_is_announced_is_what_was_consumed(sizes: list[int]) -> None:
     window = ReceiveWindow(100)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 from hpack import Decoder, Encoder
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kserve_v2.http2 import headers
@@ -99,6 +99,8 @@ def test_a_smaller_table_has_no_longer_what_was_remembered() -> None:
 VALUES = st.binary(max_size=40).map(lambda data: bytes(97 + byte % 26 for byte in data))
 
 
+@pytest.mark.slow
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.tuples(st.sampled_from([b"a", b"b", b"te-x"]), VALUES), max_size=6), st.data())
 def test_what_is_remembered_is_what_would_be_decoded(pool: list[Field], data: st.DataObject) -> None:
     """Whatever a client's table does, ours reads what it means."""
@@ -198,6 +200,8 @@ def test_trailers_have_no_pseudo_header_fields() -> None:
 # --- what is sent -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -96,6 +96,7 @@ class Oracle:
         self.exchange()
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 100_000), st.none() | st.integers(0, 255)), min_size=1, max_size=5),
@@ -120,7 +121,8 @@ def test_bodies_of_any_size_come_back(
     assert oracle.server.connection.streams == {}
 
 
-@settings(deadline=None)
+@pytest.mark.slow
+@settings(deadline=None, max_examples=40)
 @given(st.data())
 def test_many_streams_at_once(data: st.DataObject) -> None:
     """Parts of bodies, pings, resets, priorities and settings in any order."""
@@ -173,6 +175,7 @@ def test_many_streams_at_once(data: st.DataObject) -> None:
     assert set(oracle.server.connection.streams) == set(open_streams)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     st.lists(

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kserve_v2.http2 import frames, headers
@@ -59,6 +59,8 @@ def test_byte_by_byte() -> None:
     assert heard([bytes([byte]) for byte in CONVERSATION]) == EXPECTED
 
 
+@pytest.mark.slow
+@settings(deadline=None)
 @given(st.lists(st.integers(0, len(CONVERSATION)), max_size=10).map(sorted))
 def test_however_it_is_cut(cuts: list[int]) -> None:
     places = [0, *cuts, len(CONVERSATION)]

@@ -5,7 +5,7 @@ import itertools
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kserve_v2.errors import InvalidArgumentError, ResourceExhaustedError, ServingError, UnsupportedError
@@ -25,6 +25,8 @@ def cut(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in itertools.pairwise(places)]
 
 
+@pytest.mark.slow
+@settings(deadline=None)
 @given(
     st.lists(st.binary(max_size=50), max_size=6), st.lists(st.integers(0, 10**6), max_size=12), st.booleans()
 )

@@ -63,6 +63,7 @@ def same(left: InferRequest, right: InferRequest) -> bool:
     return tensors(left) == tensors(right) and rest(left) == rest(right)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(messages(), st.integers(0, 255), st.data())
 def test_a_request_of_a_form_is_read_as_by_protobuf(
@@ -83,6 +84,7 @@ def test_a_request_of_a_form_is_read_as_by_protobuf(
     assert same(form.request(sent), expected)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(messages(), messages())
 def test_another_request_is_not_taken_for_one_of_the_form(
@@ -96,6 +98,7 @@ def test_another_request_is_not_taken_for_one_of_the_form(
         assert same(form.request(sent), decode_request(second, REGIONS)[0])
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(messages(), st.integers(0, 10**6), st.integers(1, 255))
 def test_a_request_with_one_other_byte(message: pb.ModelInferRequest, where: int, change: int) -> None:
@@ -194,6 +197,7 @@ def responses(draw: st.DrawFn) -> InferResponse:
     return InferResponse(draw(NAMES), draw(NAMES), draw(NAMES), outputs, parameters)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(responses(), min_size=1, max_size=4))
 def test_an_answer_is_what_protobuf_would_make_of_it(answers: list[InferResponse]) -> None:

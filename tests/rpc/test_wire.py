@@ -383,15 +383,6 @@ def test_a_client_that_does_not_read(impatient: Served) -> None:
         assert impatient.methods.given_up.get(timeout=30) == "Repeat"
 
 
-@pytest.mark.slow
-def test_a_client_that_does_not_read_and_goes_on_asking() -> None:
-    """What it is sent besides bodies is bounded, too."""
-    with serving(max_ping_strikes=0) as served, Wire(served, receive_buffer=4096) as wire:
-        with pytest.raises(OSError, match=r"reset|Broken pipe|timed out"):
-            while True:
-                wire.send(frame(Kind.PING, 0, bytes(8)) * 100)
-
-
 # --- TLS ----------------------------------------------------------------------------------------------------------
 
 
