@@ -1,17 +1,19 @@
 """Shared memory: regions that clients have registered, for tensors that do not travel in messages.
 
-Inputs are read where they lie, through a mapping that nobody can write through. A mapping has one danger: touching a
-page that the object does not have, or that the system has no memory for, ends the process with SIGBUS. So the size of
-the object is checked and its pages are asked for before each use, and outputs are written with `pwrite`: both fail with
-an error instead. What remains is a client that shrinks the object while a request reads it.
+Regions of system memory and of CUDA devices share one set of names: a request does not say which kind it means.
 """
 
-import mmap
-import os
-import stat
-import weakref
 from dataclasses import dataclass
+from typing import TypeVar
 
+from kserve_v2.cuda_memory import (
+    HANDLE_BYTES,
+    CudaRegion,
+    CudaRegionStatus,
+    CudaRuntime,
+    CudaUnavailableError,
+    find_runtime,
+)
 from kserve_v2.errors import (
     AlreadyExistsError,
     InternalError,
@@ -19,119 +21,30 @@ from kserve_v2.errors import (
     NotFoundError,
     UnsupportedError,
 )
+from kserve_v2.system_memory import Region, RegionStatus, object_name
 
-# Where the objects of shm_open are files.
-_DIRECTORY = "/dev/shm"  # noqa: S108 - the system's place for them
+Regions = dict[str, Region | CudaRegion]
+"""What is registered, by name."""
 
-_MAX_KEY_BYTES = 255
-
-RESERVED_PREFIXES = ("triton_python_backend_shm_region_", "kserve_v2_", "torch_", "sem.")
-"""Keys that no client can register: Triton's own, ours, those of the frameworks inside this process, semaphores."""
-
-CUDA_HANDLE_BYTES = 64
-"""Size of a cudaIpcMemHandle_t."""
-
-
-@dataclass(frozen=True, slots=True)
-class RegionStatus:
-    """What a client has registered: `byte_size` bytes from `offset` of the object `key`."""
-
-    name: str
-    key: str
-    offset: int
-    byte_size: int
-
-
-class Region:
-    """One registered region. Its mapping and its file live until nothing refers to them any more, neither the
-    registry nor a request nor an array: a region can be unregistered while it is in use.
-    """
-
-    def __init__(self, status: RegionStatus, file_name: str) -> None:
-        """Opens and maps the object. Raises InternalError if it cannot be opened, InvalidArgumentError if it has no
-        such part.
-        """
-        self.status = status
-        self._fd = _open(status.key, file_name)
-        weakref.finalize(self, os.close, self._fd)
-        size = os.fstat(self._fd).st_size
-        if status.offset + status.byte_size > size:
-            raise InvalidArgumentError(
-                f"failed to register shared memory region '{status.name}': invalid args: offset {status.offset} + "
-                f"byte_size {status.byte_size} is beyond the end of object '{status.key}', which has {size} bytes"
-            )
-        self._bytes = self._mapped()
-
-    def _mapped(self) -> memoryview:
-        # Mappings start at page boundaries, regions anywhere.
-        start, lead = self.status.offset, self.status.offset % mmap.ALLOCATIONGRANULARITY
-        length = lead + self.status.byte_size
-        try:
-            mapping = mmap.mmap(self._fd, length, access=mmap.ACCESS_READ, offset=start - lead)
-        except (OSError, ValueError) as error:
-            raise InvalidArgumentError(
-                f"failed to register shared memory region '{self.status.name}': unable to process address space: "
-                f"{error}"
-            ) from error
-        return memoryview(mapping)[lead:]
-
-    def __repr__(self) -> str:
-        return f"<Region {self.status}>"
-
-    def read(self, offset: int, byte_size: int) -> memoryview:
-        """A read-only view, which keeps the mapping alive. Raises InvalidArgumentError if the object has shrunk,
-        InternalError if there is no memory for pages that were never written.
-        """
-        self._check_object_size(offset + byte_size)
-        try:
-            os.posix_fallocate(self._fd, self.status.offset + offset, byte_size)
-        except OSError as error:
-            raise self._system_error("read from", error) from error
-        return self._bytes[offset : offset + byte_size]
-
-    def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Copy `data` into the region. Raises InvalidArgumentError if the object has shrunk, InternalError if there
-        is no memory left for it.
-        """
-        self._check_object_size(offset + len(data))
-        position, rest = self.status.offset + offset, memoryview(data)
-        try:
-            while rest:
-                written = os.pwrite(self._fd, rest, position)
-                position, rest = position + written, rest[written:]
-        except OSError as error:
-            raise self._system_error("write to", error) from error
-
-    def _system_error(self, what: str, error: OSError) -> InternalError:
-        return InternalError(f"Unable to {what} shared memory region: '{self.status.name}': {error.strerror}")
-
-    def _check_object_size(self, end: int) -> None:
-        """Raise unless the object still reaches to byte `end` of the region."""
-        size = os.fstat(self._fd).st_size
-        if self.status.offset + end > size:
-            raise InvalidArgumentError(
-                f"Invalid offset + byte size for shared memory region: '{self.status.name}': its object "
-                f"'{self.status.key}' has shrunk to {size} bytes since it was registered, expected at least "
-                f"{self.status.offset + end}"
-            )
+_RegionT = TypeVar("_RegionT", Region, CudaRegion)
 
 
 @dataclass(frozen=True, slots=True)
 class RegionPart:
     """Where one tensor lies: `byte_size` bytes from `offset` of a region."""
 
-    region: Region
+    region: Region | CudaRegion
     offset: int
     byte_size: int
 
     def read(self) -> memoryview:
-        """The bytes of an input. Raises InvalidArgumentError if there are none, or if the object has shrunk."""
+        """The bytes of an input. Raises InvalidArgumentError if there are none, and as the region's `read`."""
         if self.byte_size == 0:
-            raise _invalid_size(self.region.status, self.offset, 0)
+            raise _invalid_size(self.region, self.offset, 0)
         return self.region.read(self.offset, self.byte_size)
 
     def write(self, data: bytes | memoryview, output: str) -> None:
-        """Put the bytes of an output there. Raises InternalError if there is no room, and as `Region.write`."""
+        """Put the bytes of an output there. Raises InternalError if there is no room, and as the region's `write`."""
         if len(data) > self.byte_size:
             raise InternalError(
                 f"shared memory size specified with the request for output '{output}' ({self.byte_size} bytes) "
@@ -141,12 +54,13 @@ class RegionPart:
 
 
 class SharedMemoryRegions:
-    """The system shared memory that clients have registered, by name."""
+    """The shared memory that clients have registered, by name: system memory here, CUDA's in `cuda`."""
 
     def __init__(self, *, enabled: bool) -> None:
         """`enabled`: otherwise nothing can be registered or used."""
         self.enabled = enabled
-        self._regions: dict[str, Region] = {}
+        self._regions: Regions = {}
+        self.cuda = CudaRegions(enabled=enabled, regions=self._regions)
 
     def __repr__(self) -> str:
         return f"<SharedMemoryRegions enabled={self.enabled} {sorted(self._regions)}>"
@@ -163,8 +77,7 @@ class SharedMemoryRegions:
         """
         self.check_may_register(name)
         file_name = object_name(name, key)
-        if name in self._regions:
-            raise AlreadyExistsError(f"shared memory region '{name}' already in manager")
+        _check_free(self._regions, name)
         if byte_size == 0:
             raise InvalidArgumentError(
                 f"failed to register shared memory region '{name}': unable to process address space: byte_size is 0"
@@ -172,22 +85,19 @@ class SharedMemoryRegions:
         self._regions[name] = Region(RegionStatus(name, key, offset, byte_size), file_name)
 
     def unregister(self, name: str = "") -> None:
-        """Forget one region, or all. Unknown ones are forgotten already; requests that use one are not disturbed."""
-        if name:
-            self._regions.pop(name, None)
-        else:
-            self._regions.clear()
+        """Forget one region of system memory, or all. Unknown ones are forgotten already; requests that use one are
+        not disturbed.
+        """
+        _forget(self._regions, name, Region)
 
     def status(self, name: str = "") -> list[RegionStatus]:
-        """One region, or all by name. Raises NotFoundError for one that is not registered."""
-        if not name:
-            return [self._regions[each].status for each in sorted(self._regions)]
-        if name not in self._regions:
-            raise NotFoundError(f"Unable to find system shared memory region: '{name}'")
-        return [self._regions[name].status]
+        """One region of system memory, or all by name. Raises NotFoundError for one that is not registered."""
+        return [region.status for region in _select(self._regions, name, Region)]
 
     def part(self, name: str, offset: int, byte_size: int) -> RegionPart:
-        """Where a request says that a tensor lies. Raises UnsupportedError, NotFoundError or InvalidArgumentError."""
+        """Where a request says that a tensor lies, in a region of either kind. Raises UnsupportedError, NotFoundError
+        or InvalidArgumentError.
+        """
         _check_enabled(self.enabled)
         region = self._regions.get(name)
         if region is None:
@@ -198,74 +108,97 @@ class SharedMemoryRegions:
                 f"Invalid offset for shared memory region: '{name}': got {offset}, the region has {size} bytes"
             )
         if not 0 <= byte_size <= size - offset:
-            raise _invalid_size(region.status, offset, byte_size)
+            raise _invalid_size(region, offset, byte_size)
         return RegionPart(region, offset, byte_size)
 
 
 class CudaRegions:
-    """CUDA shared memory, of which this server has none yet: nothing can be registered."""
+    """The CUDA shared memory that clients have registered, by name."""
 
-    def __init__(self, *, enabled: bool) -> None:
-        """`enabled`: whether clients may use shared memory at all."""
-        self._enabled = enabled
+    def __init__(self, *, enabled: bool, regions: Regions | None = None) -> None:
+        """`enabled`: otherwise nothing can be registered, and CUDA is not touched. `regions`: all that are registered,
+        of both kinds.
+        """
+        self.enabled = enabled
+        self._regions: Regions = {} if regions is None else regions
+        self._runtime: CudaRuntime | None = None
+        self._missing = ""
+        if enabled:
+            try:
+                self._runtime = find_runtime()
+            except CudaUnavailableError as error:
+                self._missing = str(error)
+
+    def __repr__(self) -> str:
+        return f"<CudaRegions available={self.available} {[status.name for status in self.status()]}>"
+
+    @property
+    def available(self) -> bool:
+        """Whether regions can be registered: clients may do so, and there is a device."""
+        return self._runtime is not None
 
     def check_may_register(self, name: str) -> None:
-        """As for system shared memory."""
-        _check_may_register(name, "cuda", self._enabled)
+        """Raise UnsupportedError if nothing can be registered, InvalidArgumentError without a name."""
+        _check_may_register(name, "cuda", self.enabled)
 
-    def register(self, name: str, raw_handle: bytes) -> None:
-        """Raises UnsupportedError or InvalidArgumentError."""
+    def register(self, name: str, raw_handle: bytes, device_id: int, byte_size: int) -> None:
+        """Open `byte_size` bytes from the start of an allocation on a device.
+
+        Raises UnsupportedError, AlreadyExistsError, InvalidArgumentError, also where there is no CUDA device, or
+        InternalError if CUDA fails.
+        """
         self.check_may_register(name)
-        if len(raw_handle) != CUDA_HANDLE_BYTES:
+        check_raw_handle(raw_handle)
+        _check_free(self._regions, name)
+        if self._runtime is None:
             raise InvalidArgumentError(
-                f"'raw_handle' must be a valid base64 encoded cudaIpcMemHandle_t: got {len(raw_handle)} bytes, "
-                f"expected {CUDA_HANDLE_BYTES}"
+                f"failed to register CUDA shared memory region: '{name}', GPUs not supported: {self._missing}"
             )
-        raise InvalidArgumentError(
-            f"failed to register CUDA shared memory region: '{name}', GPUs not supported"
-        )
+        status = CudaRegionStatus(name, device_id, byte_size)
+        self._regions[name] = CudaRegion(status, raw_handle, self._runtime)
 
     def unregister(self, name: str = "") -> None:
-        """Forget one region, or all: there are none."""
+        """Forget one CUDA region, or all; as for system memory."""
+        _forget(self._regions, name, CudaRegion)
 
-    def status(self, name: str = "") -> list[RegionStatus]:
-        """No regions. Raises NotFoundError if one is asked for by name."""
-        if name:
-            raise NotFoundError(f"Unable to find cuda shared memory region: '{name}'")
-        return []
+    def status(self, name: str = "") -> list[CudaRegionStatus]:
+        """One CUDA region, or all by name. Raises NotFoundError for one that is not registered."""
+        return [region.status for region in _select(self._regions, name, CudaRegion)]
 
 
-def object_name(region: str, key: str) -> str:
-    """The name of the file that `shm_open(key)` means. Raises InvalidArgumentError for one outside of the
-    directory of such objects, or for a reserved one.
-    """
-    name = key.lstrip("/")
-    if name in ("", ".", "..") or "/" in name or "\0" in name or len(os.fsencode(name)) > _MAX_KEY_BYTES:
+def check_raw_handle(raw_handle: bytes) -> None:
+    """Raise InvalidArgumentError unless these may be the bytes of a cudaIpcMemHandle_t."""
+    if len(raw_handle) != HANDLE_BYTES:
         raise InvalidArgumentError(
-            f"cannot register shared memory region '{region}' - invalid shm key '{key}'"
+            f"'raw_handle' must be a valid base64 encoded cudaIpcMemHandle_t: got {len(raw_handle)} bytes, "
+            f"expected {HANDLE_BYTES}"
         )
-    for prefix in RESERVED_PREFIXES:
-        if name.startswith(prefix):
-            raise InvalidArgumentError(
-                f"cannot register shared memory region '{region}' with key '{key}' as the key contains the reserved "
-                f"prefix '{prefix}'"
-            )
-    return name
 
 
-def _open(key: str, file_name: str) -> int:
-    """Open a shared memory object. Raises InternalError, also for anything but a regular file."""
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    try:
-        fd = os.open(f"{_DIRECTORY}/{file_name}", flags)
-    except FileNotFoundError as error:
-        raise InternalError(f"Unable to open shared memory region: '{key}'") from error
-    except OSError as error:
-        raise InternalError(f"Unable to open shared memory region: '{key}': {error.strerror}") from error
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise InternalError(f"Unable to open shared memory region: '{key}': it is no shared memory object")
-    return fd
+def _select(regions: Regions, name: str, kind: type[_RegionT]) -> list[_RegionT]:
+    """The region of the name, or for "" all of the kind, by name. Raises NotFoundError."""
+    if not name:
+        return [region for _, region in sorted(regions.items()) if isinstance(region, kind)]
+    region = regions.get(name)
+    if region is None:
+        raise NotFoundError(f"Unable to find {kind.KIND.lower()} shared memory region: '{name}'")
+    if not isinstance(region, kind):
+        raise NotFoundError(
+            f"The region named '{name}' is registered as {region.KIND} shared memory, not {kind.KIND} shared memory"
+        )
+    return [region]
+
+
+def _forget(regions: Regions, name: str, kind: type[Region | CudaRegion]) -> None:
+    """Remove the region of the name if it is of the kind, or for "" all of the kind."""
+    for each in [name] if name else list(regions):
+        if isinstance(regions.get(each), kind):
+            del regions[each]
+
+
+def _check_free(regions: Regions, name: str) -> None:
+    if name in regions:
+        raise AlreadyExistsError(f"shared memory region '{name}' already in manager")
 
 
 def _check_enabled(enabled: bool) -> None:
@@ -281,8 +214,8 @@ def _check_may_register(name: str, kind: str, enabled: bool) -> None:
         raise InvalidArgumentError(f"'region name' is necessary to register {kind} shared memory region")
 
 
-def _invalid_size(status: RegionStatus, offset: int, byte_size: int) -> InvalidArgumentError:
+def _invalid_size(region: Region | CudaRegion, offset: int, byte_size: int) -> InvalidArgumentError:
     return InvalidArgumentError(
-        f"Invalid offset + byte size for shared memory region: '{status.name}': got {offset} + {byte_size}, "
-        f"the region has {status.byte_size} bytes"
+        f"Invalid offset + byte size for shared memory region: '{region.status.name}': got {offset} + {byte_size}, "
+        f"the region has {region.status.byte_size} bytes"
     )

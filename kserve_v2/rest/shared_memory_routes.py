@@ -13,7 +13,7 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
 from kserve_v2.rest.body import read_body
 from kserve_v2.rest.json_text import parse_json
-from kserve_v2.shared_memory import CudaRegions, SharedMemoryRegions
+from kserve_v2.shared_memory import CudaRegions, SharedMemoryRegions, check_raw_handle
 
 Json = dict[str, Any]
 
@@ -22,14 +22,16 @@ _TAG = "shared memory"
 _DISABLED = "Client shared memory is disabled. Start the server with '--allow-client-shm=true' to enable."
 _SYSTEM_STATUS = [{"name": "images", "key": "/images", "offset": 0, "byte_size": 4096}]
 _SYSTEM_BODY = {"key": "/images", "offset": 0, "byte_size": 4096}
+_CUDA_STATUS = [{"name": "images", "device_id": 0, "byte_size": 4096}]
 _CUDA_BODY = {"raw_handle": {"b64": "AAAA…"}, "device_id": 0, "byte_size": 4096}
 
 
 def add_shared_memory_routes(app: FastAPI, service: InferenceService, max_request_bytes: int) -> None:
     """Add the routes to `app`."""
-    system, cuda = service.shared_memory, service.cuda_shared_memory
+    system = service.shared_memory
+    cuda = system.cuda
     _add_common_routes(app, "system", system, _SYSTEM_STATUS)
-    _add_common_routes(app, "cuda", cuda, [])
+    _add_common_routes(app, "cuda", cuda, _CUDA_STATUS)
     _add_system_register(app, system, max_request_bytes)
     _add_cuda_register(app, cuda, max_request_bytes)
 
@@ -80,15 +82,25 @@ def _add_system_register(app: FastAPI, regions: SharedMemoryRegions, max_request
 
 def _add_cuda_register(app: FastAPI, regions: CudaRegions, max_request_bytes: int) -> None:
     documented = _documented(
-        _CUDA_BODY, {400: "failed to register CUDA shared memory region: 'images', GPUs not supported"}
+        _CUDA_BODY,
+        {
+            400: "failed to register CUDA shared memory region: 'images', GPUs not supported: no NVIDIA driver: "
+            "libcuda.so.1 was not found",
+            409: "shared memory region 'images' already in manager",
+            500: "failed to register CUDA shared memory region 'images': failed to open CUDA IPC handle: "
+            "cudaIpcOpenMemHandle: out of memory (CUDA error 2)",
+        },
     )
 
     @app.post("/v2/cudasharedmemory/register", include_in_schema=False)
     @app.post("/v2/cudasharedmemory/region/{region_name}/register", tags=[_TAG], **documented)
     async def register(request: Request, region_name: str = "") -> Response:
-        """Always refused: CUDA shared memory is not supported yet."""
+        """Register the start of an allocation on a GPU of this machine, for tensors of inference requests."""
         regions.check_may_register(region_name)
-        regions.register(region_name, _raw_handle(await _object(request, max_request_bytes)))
+        body = await _object(request, max_request_bytes)
+        regions.register(
+            region_name, _raw_handle(body), _unsigned(body, "device_id"), _unsigned(body, "byte_size")
+        )
         return _done()
 
 
@@ -131,7 +143,9 @@ def _raw_handle(body: Json) -> bytes:
     encoded = handle.get("b64") if isinstance(handle, dict) else None
     if isinstance(encoded, str):
         with suppress(ValueError):
-            return b64decode(encoded, validate=True)
+            raw_handle = b64decode(encoded, validate=True)
+            check_raw_handle(raw_handle)
+            return raw_handle
     raise InvalidArgumentError(
         '\'raw_handle\' must be a valid base64 encoded cudaIpcMemHandle_t: expected {"b64": "…"}'
     )

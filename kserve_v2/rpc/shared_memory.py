@@ -19,7 +19,7 @@ class SharedMemoryServicer:
 
     def __init__(self, service: InferenceService) -> None:
         self._system = service.shared_memory
-        self._cuda = service.cuda_shared_memory
+        self._cuda = service.shared_memory.cuda
 
     def rpcs(self, path: str) -> tuple[Unary, ...]:
         """The RPCs, below the path of their service."""
@@ -61,21 +61,24 @@ class SharedMemoryServicer:
     async def cuda_status(
         self, request: pb.CudaSharedMemoryStatusRequest, context: Context
     ) -> pb.CudaSharedMemoryStatusResponse:
-        """No regions."""
-        self._cuda.status(request.name)
-        return pb.CudaSharedMemoryStatusResponse()
+        """One registered CUDA region, or all."""
+        answer = pb.CudaSharedMemoryStatusResponse()
+        for status in self._cuda.status(request.name):
+            region = answer.regions[status.name]
+            region.name, region.device_id, region.byte_size = status.name, status.device_id, status.byte_size
+        return answer
 
     async def cuda_register(
         self, request: pb.CudaSharedMemoryRegisterRequest, context: Context
     ) -> pb.CudaSharedMemoryRegisterResponse:
-        """Refuse to register a region."""
-        self._cuda.register(request.name, request.raw_handle)
+        """Register a CUDA region."""
+        self._cuda.register(request.name, request.raw_handle, request.device_id, request.byte_size)
         return pb.CudaSharedMemoryRegisterResponse()
 
     async def cuda_unregister(
         self, request: pb.CudaSharedMemoryUnregisterRequest, context: Context
     ) -> pb.CudaSharedMemoryUnregisterResponse:
-        """Forget one region, or all: there are none."""
+        """Forget one CUDA region, or all."""
         self._cuda.unregister(request.name)
         return pb.CudaSharedMemoryUnregisterResponse()
 
