@@ -8,6 +8,7 @@ import pytest
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.rpc.calls import Streaming
 from kserve_v2.rpc.servicer import SERVICE_NAME, InferenceServicer
+from kserve_v2.shared_memory import SharedMemoryRegions
 
 PRINTED = (
     "import sys, kserve_v2.server; print(sorted(name for name in ('grpc', 'hpack') if name in sys.modules))"
@@ -27,7 +28,7 @@ def test_every_method_of_the_service_has_its_place_in_the_table() -> None:
     class Service:
         """As much of InferenceService as the table is made of."""
 
-        shared_memory = cuda_shared_memory = None
+        shared_memory = SharedMemoryRegions(enabled=False)
 
     rpcs = InferenceServicer(Service()).rpcs()  # type: ignore[arg-type]
     described = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods
