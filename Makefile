@@ -4,7 +4,7 @@
 #   ARGS="..."          more arguments for `make serve` and `make test`
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test test-clients interop-programs test-interop soak test-against-triton conformance-peers check format protos clean
+.PHONY: help install serve test test-clients interop-programs test-interop soak test-against-triton conformance conformance-peers check format protos clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -47,6 +47,10 @@ test-against-triton: .venv/dev.stamp ## send the cases of tests/wire to the real
 	$(BIN)/python tools/tritonserver.py install
 	WIRE_TARGET=triton $(BIN)/python -m pytest tests/wire $(ARGS)
 
+conformance: .venv/conformance.stamp ## run the conformance suite against this server, then its own tests
+	$(BIN)/python conformance/peers/run_kserve_v2.py --report build/conformance/kserve-v2.html $(ARGS)
+	cd conformance && ../$(BIN)/python -m pytest -q
+
 conformance-peers: .venv/dev.stamp ## run the conformance suite against this server, tritonserver, MLServer and KServe's (Linux on x86-64)
 	$(BIN)/python conformance/peers/compare.py build/conformance
 
@@ -54,6 +58,7 @@ check: .venv/dev.stamp ## format, lint, types, layers, generated code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	cd conformance && ../$(BIN)/mypy
 	$(BIN)/python tools/generate_protos.py --check
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
@@ -76,6 +81,10 @@ clean: ## remove the environments and everything that was built
 .venv/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch .venv/serve.stamp $@
+
+.venv/conformance.stamp: conformance/pyproject.toml .venv/dev.stamp
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e './conformance[test]'
+	@touch $@
 
 .venv-kserve/requirements.stamp: tests/clients/requirements.txt | $(BIN)/python
 	$(BIN)/python -m venv --clear .venv-kserve

@@ -24,7 +24,7 @@ def verdict(outcomes: Mapping[str, Outcome]) -> tuple[str, bool]:
     }
     extensions = len([part for part in kept if not part.startswith("core")])
     protocols = " + ".join(
-        part.removeprefix("core ") for part in sorted(kept, reverse=True) if part.startswith("core")
+        part.removeprefix("core ") for part in sorted(kept) if part.startswith("core")
     )
     return f"{protocols or 'nothing tested'}{f', {extensions} extensions' if extensions else ''}", bool(kept)
 

@@ -399,13 +399,10 @@ class Engine:
             raise Refused("unknown parameters")
         if "priority-refused" in self.defects and request.parameters.keys() & {"priority", "timeout"}:
             raise Refused("priorities are not supported")
-        if any(
-            name.startswith("triton_")
-            for name in request.parameters
-            if name != "triton_enable_empty_final_response"
-        ):
-            if "unchecked:reserved-prefix" not in self.defects:
-                raise Refused("parameter keys starting with 'triton_' are reserved")
+        reserved = any(name.startswith("triton_") for name in request.parameters)
+        wanted = "triton_enable_empty_final_response" in request.parameters
+        if reserved and not wanted and "unchecked:reserved-prefix" not in self.defects:
+            raise Refused("parameter keys starting with 'triton_' are reserved")
 
     def _custom(self, request: Request) -> dict[str, Any]:
         if "parameters-lost" in self.defects:

@@ -109,6 +109,9 @@ class RestFront:
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> RestAnswer:
         """The answer to a request, with the changes that the switched-on defects make."""
+        if "ends-at-model-ready" in self.engine.defects and path.endswith("/ready") and "/models/" in path:
+            self.stop()
+            return RestAnswer(0)
         try:
             answer = self._route(method, path.partition("?")[0], headers, body)
         except Refused as error:

@@ -1,0 +1,126 @@
+"""Reports of real runs: what they say, and in which form."""
+
+import json
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from conftest import RunSuite, serve
+
+from kserve_v2_conformance.cli import main
+from kserve_v2_conformance.report.compare import CompareError, compare
+from kserve_v2_conformance.report.writers import write_report
+from kserve_v2_conformance.results import Results
+
+_HEALTH = ("--only=LIVE", "--only=READY", "--only=MODEL-012", "--only=DATA-EMPTY")
+
+
+class _Balanced(HTMLParser):
+    """Fails on tags that do not match."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag not in ("br", "meta"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def _text(path: Path) -> str:
+    parser = _Balanced()
+    parser.feed(path.read_text())
+    assert parser.open == []
+    return parser.text
+
+
+def test_reports_of_a_wrong_server(run_suite: RunSuite, tmp_path: Path) -> None:
+    files = [tmp_path / "out" / f"r.{suffix}" for suffix in ("json", "html", "md")]
+    with serve("live-500", "values:EMPTY", "metadata-odd-platform") as server:
+        run = run_suite(server, *_HEALTH, *(f"--report={file}" for file in files))
+    assert run.status == 1
+    document = json.loads(files[0].read_text())
+    assert document["server"]["name"] == "wrong"
+    assert run.outcome("REST-LIVE-001") == "fail"
+    assert run.outcome("REST-READY-001") == "pass"
+    assert run.outcome("REST-MODEL-012") == "not as advised"
+    assert run.outcome("REST-INFER-001") == "not covered"
+    page = _text(files[1])
+    for said in (
+        "breaks 1 of",
+        "REST-LIVE-001",
+        "GET /v2/health/live",
+        "expected 200, got 500",
+        "Server Live",
+    ):
+        assert said in page
+    markdown = files[2].read_text()
+    assert "## Broken" in markdown
+    assert "| REST-LIVE-001 | A server that can answer" in markdown
+    assert "&lt;project&gt;" in markdown
+
+
+def test_known_failures_in_reports(run_suite: RunSuite, tmp_path: Path) -> None:
+    known = tmp_path / "known.txt"
+    known.write_text("REST-LIVE-001 # the owner knows\nREST-READY-001 # it is repaired\n")
+    files = [tmp_path / f"r.{suffix}" for suffix in ("html", "md")]
+    with serve("live-500") as server:
+        run = run_suite(
+            server, *_HEALTH, f"--known-failures={known}", *(f"--report={file}" for file in files)
+        )
+    assert run.status == 1
+    assert run.report["stale"] == ["REST-READY-001"]
+    assert run.outcome("REST-LIVE-001") == "known failure"
+    assert run.case("health/server-live")["reason"] == "the owner knows"
+    assert "known: the owner knows" in _text(files[0])
+    assert "Fails no more, but is listed: REST-READY-001" in _text(files[0])
+    assert "## Known failures" in files[1].read_text()
+    known.write_text("REST-LIVE-001 # the owner knows\n")
+    with serve("live-500") as server:
+        assert run_suite(server, *_HEALTH, f"--known-failures={known}").status == 0
+
+
+@pytest.fixture
+def two_reports(run_suite: RunSuite, tmp_path: Path) -> list[Path]:
+    files = [tmp_path / "good.json", tmp_path / "bad.json"]
+    for file, defects in zip(files, ((), ("live-500",)), strict=True):
+        with serve(*defects) as server:
+            run_suite(server, *_HEALTH, f"--report={file}", f"--server-name={file.stem}")
+    return files
+
+
+def test_comparison(two_reports: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", *map(str, two_reports)]) == 0
+    table = capsys.readouterr().out
+    assert "| clauses kept | good 1.0 | bad 1.0 |" in table
+    assert "| REST-LIVE-001 | MUST |" in table
+    assert "| ✓ | ✗ |" in table
+    html = tmp_path / "table.html"
+    assert main(["compare", *map(str, two_reports), "-o", str(html)]) == 0
+    assert "REST-LIVE-001" in _text(html)
+    for file, text in zip(two_reports, ("REST + gRPC", "1 clauses broken"), strict=True):
+        badge = ET.fromstring(compare([file], tmp_path / "badge.svg"))  # noqa: S314 - our own
+        assert badge.attrib["aria-label"] == f"KServe v2 protocol: {text}"
+
+
+def test_comparisons_that_cannot_be(
+    two_reports: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(CompareError, match="one report"):
+        compare(two_reports, tmp_path / "badge.svg")
+    with pytest.raises(CompareError, match=r"ends in \.md"):
+        compare(two_reports, tmp_path / "table.pdf")
+    other = tmp_path / "other.json"
+    other.write_text("[]")
+    assert main(["compare", str(other)]) == 2
+    assert "no report of this suite" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"expected a name that ends in \.json"):
+        write_report(Results(), tmp_path / "r.pdf")
