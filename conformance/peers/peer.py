@@ -66,13 +66,15 @@ class Command:
 class Peer:
     """A server to compare with. `name`: of the form of its models, of its requirements and of its environment.
 
-    `installed`: it is there already, and needs no environment of its own.
+    `installed`: it is there already, and needs no environment of its own. `prepare` completes a new environment,
+    `clean_up` removes what a server that was killed leaves behind.
     """
 
     name: str
     command: Callable[[Place], Command]
     installed: bool = False
     prepare: Callable[[Place], None] = lambda place: None
+    clean_up: Callable[[Place], None] = lambda place: None
 
 
 def main(peer: Peer) -> None:
@@ -120,7 +122,11 @@ def suite_environment() -> dict[str, str]:
 def _place(peer: Peer, work: Path) -> Iterator[Place]:
     models = work / "models"
     written = write(peer.name, models)
-    yield Place(HERE / f".venv-{peer.name}", models, written, *_free_ports(3))
+    place = Place(HERE / f".venv-{peer.name}", models, written, *_free_ports(3))
+    try:
+        yield place
+    finally:
+        peer.clean_up(place)
 
 
 def _install(peer: Peer, place: Place) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import sysconfig
+from pathlib import Path
 
 from peer import Command, Peer, Place, main
 
@@ -33,6 +34,9 @@ def command(place: Place) -> Command:
     for service, port in ports.items():
         arguments += [f"--{service}-address=127.0.0.1", f"--{service}-port={port}"]
     arguments += ["--allow-gpu-metrics=false", "--exit-timeout-secs=5"]
+    # Each model is a process of its own: they are patient with one another where the machine is busy.
+    arguments += ["--model-load-thread-count=2", "--backend-config=python,stub-timeout-seconds=120"]
+    arguments += [f"--backend-config=python,shm-region-prefix-name={shm_prefix(place)}"]
     libraries = [str(place.packages / "nvidia_pytriton.libs"), sysconfig.get_config_var("LIBDIR")]
     variables = {
         "LD_LIBRARY_PATH": os.pathsep.join(libraries),
@@ -42,5 +46,16 @@ def command(place: Place) -> Command:
     return Command(arguments, variables)
 
 
+def shm_prefix(place: Place) -> str:
+    """How the names of the backend's shared memory begin, so that they can be told from those of another server."""
+    return f"conformance_{place.http_port}_"
+
+
+def clean_up(place: Place) -> None:
+    """Remove the shared memory of a server that aborted."""
+    for region in Path("/dev/shm").glob(f"{shm_prefix(place)}*"):  # noqa: S108 - POSIX shared memory, not a temporary file
+        region.unlink()
+
+
 if __name__ == "__main__":
-    main(Peer("triton", command, prepare=prepare))
+    main(Peer("triton", command, prepare=prepare, clean_up=clean_up))
