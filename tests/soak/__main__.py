@@ -30,7 +30,7 @@ Send = Callable[[int], Awaitable[None]]
 # Weights: most requests are ordinary, as in life, and everything else happens all the time.
 _REST = {
     "json": 22, "binary": 22, "pipelined": 2, "moody": 3, "wrong": 3, "broken": 1, "part": 3, "leave": 4,
-    "generate": 3, "leave_generate": 2,
+    "generate": 3, "leave_generate": 2, "add": 10, "leave_add": 2, "bulk": 0.3, "leave_bulk": 0.2,
 }  # fmt: skip
 _GRPC = {
     "unary": 20,
@@ -41,6 +41,8 @@ _GRPC = {
     "disconnect": 0.5,
     "stream": 4,
     "leave_stream": 2,
+    "add": 8,
+    "cancel_add": 2,
     "bulk": 0.3,
     "cancel_bulk": 0.5,
 }

@@ -10,7 +10,7 @@ from grpc import StatusCode, aio
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from tests.soak.ledger import Ledger
-from tests.soak.rest_traffic import ENDLESS, bulk, values
+from tests.soak.rest_traffic import ENDLESS, bulk, operands, results, values
 
 _SERVICE = "/inference.GRPCInferenceService"
 _WAIT_SECONDS = 60
@@ -119,6 +119,22 @@ class GrpcTraffic:
             self._ledger.account("tagged").unsure += 1
         else:
             self._check(tag, await call, "tagged")
+
+    async def add(self, tag: int) -> None:
+        """A call that the server may execute in place."""
+        answer = await self._infer(message("add_sub", *operands(tag)), timeout=_WAIT_SECONDS)
+        right = b"".join(answer.raw_output_contents) == results(tag)
+        self._ledger.expect(right, f"gRPC add_sub {tag}: {answer}")
+        self._ledger.account("add_sub").answered += right
+
+    async def cancel_add(self, tag: int) -> None:
+        """Several such calls at once, all of them cancelled before or after their answers."""
+        calls = [self._infer(message("add_sub", *operands(tag)), timeout=_WAIT_SECONDS) for _ in range(4)]
+        await asyncio.sleep(self._chance.choice((0, self._chance.uniform(0, 0.005))))
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        self._ledger.account("add_sub").unsure += len(calls)
 
     async def bulk(self, tag: int) -> None:
         """A large tensor there and back."""

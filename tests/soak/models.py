@@ -1,6 +1,9 @@
-"""The models that the requests go to. Every answer carries its request's tag, so a mix-up shows."""
+"""The models that the requests go to. Every answer carries its request's tag, or is one of a kind, so a mix-up shows."""
 
+import shutil
 from pathlib import Path
+
+_ADD_SUB = Path(__file__).resolve().parent.parent.parent / "model_repository" / "add_sub"
 
 # Y = 2 X. Remembers which tags it has executed; the tag -1 asks how many it has executed more than once.
 TAGGED = """
@@ -86,12 +89,13 @@ class Model:
 
 _BATCHING = "dynamic_batching { }\n"
 
-COUNTED_MODELS = ("tagged", "moody", "count", "bulk")
+COUNTED_MODELS = ("tagged", "moody", "count", "bulk", "add_sub")
 """Those whose statistics are compared with what was sent."""
 
 
 def write_models(repository: Path, tags: int) -> None:
-    """Write all models; `tags` is above every tag."""
+    """Write all models; `tags` is above every tag. Those here run in threads; `add_sub`, by ONNX Runtime, also in place."""
+    shutil.copytree(_ADD_SUB, repository / "add_sub")
     for name, code, config in (
         ("tagged", TAGGED.format(tags=tags), _BATCHING),
         ("moody", MOODY, _BATCHING),

@@ -18,6 +18,18 @@ def values(tag: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.array([[tag % 4096, 0.25, -tag % 4096, 1]], np.float32)
 
 
+def operands(tag: int) -> list[tuple[str, str, np.ndarray[Any, Any]]]:
+    """The inputs of a request to `add_sub`."""
+    first = np.arange(tag, tag + 16, dtype=np.int32)[None]
+    return [("INPUT0", "INT32", first), ("INPUT1", "INT32", first[:, ::-1] * 3)]
+
+
+def results(tag: int) -> bytes:
+    """Sum and difference of the operands."""
+    (*_, first), (*_, second) = operands(tag)
+    return (first + second).tobytes() + (first - second).tobytes()
+
+
 def bulk(tag: int, chance: random.Random) -> np.ndarray[Any, np.dtype[np.float32]]:
     """A tensor of 64 KiB to 2 MiB, which no other tag has."""
     return np.arange(tag % 65536, tag % 65536 + chance.randrange(2**14, 2**19), dtype=np.float32)
@@ -186,6 +198,26 @@ class RestTraffic:
         else:
             self._ledger.account("tagged").unsure += 1
             await connection.abort()
+
+    async def add(self, tag: int) -> None:
+        """A request that the server may execute in place."""
+        connection = await self._connection()
+        await connection.send(_binary("add_sub", operands(tag)))
+        status, headers, body = await connection.answer()
+        right = status == 200 and body[int(headers.get("inference-header-content-length", 0)) :] == results(
+            tag
+        )
+        self._ledger.expect(right, f"add_sub {tag}: {status} {body!r}")
+        self._ledger.account("add_sub").answered += right
+
+    async def leave_add(self, tag: int) -> None:
+        """Two such requests in one write; their answers are not waited for."""
+        connection = await Connection.open(self._address)
+        await connection.send(2 * _binary("add_sub", operands(tag)))
+        # The second one is read only if the connection is still there when the first one is answered.
+        self._ledger.account("add_sub").unsure += 1
+        self._ledger.account("add_sub").left += 1
+        await connection.close()
 
     async def bulk(self, tag: int) -> None:
         """A large tensor there and back."""
