@@ -71,7 +71,7 @@ def _run(bench: Bench, cases: Mapping[str, Case], *, write: bool) -> int:
         try:
             found = case(bench)
         except (RuntimeError, OSError, ValueError, LookupError, ArithmeticError, grpcio.RpcError) as error:
-            failures[f"Failed: {name}"] = str(error)
+            failures[f"Failed: {name}"] = str(error).partition("\n")[0]
             print(f"error: {name}: {error}", file=sys.stderr)
             continue
         finally:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks.load.exchange import ExchangeT, GrpcExchange, RestExchange
+from benchmarks.load.exchange import ExchangeT, GrpcExchange, NoAnswerError, RestExchange
 from benchmarks.load.generator import Generator, Load
 from benchmarks.processes import Child, child, serve
 
@@ -28,6 +28,8 @@ class Bench:
     grpc: Generator[GrpcExchange]
     busiest: dict[str, float] = field(default_factory=dict)
     """Highest share of one CPU that each generator took in any measurement."""
+    repeated: list[str] = field(default_factory=list)
+    """Measurements that were taken again because no answer came."""
 
     @property
     def repository(self) -> Path:
@@ -58,8 +60,16 @@ class Bench:
     def load(
         self, generator: Generator[ExchangeT], exchange: ExchangeT, connections: int, seconds: int
     ) -> Load:
-        """Run a generator, and remember how busy it was."""
-        load = generator.run(exchange, connections, seconds)
+        """Run a generator, and remember how busy it was.
+
+        A run in which no answer came at all is repeated once, and the report says so: on a machine that stood still
+        for a moment, one in some hundreds may be.
+        """
+        try:
+            load = generator.run(exchange, connections, seconds)
+        except NoAnswerError:
+            self.repeated.append(f"{generator.name}, {connections} connections")
+            load = generator.run(exchange, connections, seconds)
         self.note_busy(generator.name, load)
         return load
 

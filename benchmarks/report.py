@@ -89,7 +89,9 @@ def machine_facts() -> dict[str, str]:
 def run_facts(bench: Bench) -> dict[str, str]:
     """How it was measured, and whether the load generators had time to spare."""
     busy = ", ".join(f"{name} {busy:.0%} of one CPU" for name, busy in bench.busiest.items())
+    repeated = {"Measured again, since no answer came": "; ".join(bench.repeated)} if bench.repeated else {}
     return {
+        **repeated,
         "Measured": f"{bench.rounds} rounds of {bench.seconds} s; median (lowest to highest)",
         "Load generators": f"{bench.rest.name} for REST, {bench.grpc.name} for gRPC",
         "Busiest that a generator was": busy or "not used",

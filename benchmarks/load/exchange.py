@@ -26,6 +26,10 @@ class LoadError(RuntimeError):
     """An answer was missing or wrong: the measurement means nothing."""
 
 
+class NoAnswerError(LoadError):
+    """A run ended without any answer, right or wrong."""
+
+
 @dataclass(frozen=True, slots=True)
 class RestExchange:
     """One HTTP/1.1 request and the body of its answer."""

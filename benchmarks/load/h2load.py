@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from benchmarks.load.exchange import INFER_METHOD, GrpcExchange, LoadError, framed
+from benchmarks.load.exchange import INFER_METHOD, GrpcExchange, LoadError, NoAnswerError, framed
 from benchmarks.load.generator import Latency, Load, timed_run
 
 _SUCCEEDED = re.compile(r"(\d+) done, (\d+) succeeded")
@@ -32,7 +32,9 @@ class H2load:
         if done is None or data is None or done[1] != done[2]:
             raise LoadError(f"h2load: requests failed:\n{output}")
         requests = int(done[1])
-        if not requests or int(data[1]) < requests * len(framed(exchange.answer)):
+        if not requests:
+            raise NoAnswerError(f"h2load: no answer came:\n{output}")
+        if int(data[1]) < requests * len(framed(exchange.answer)):
             raise LoadError(f"h2load: calls ended without a message:\n{output}")
         return Load(requests, seconds, _latency(log), busy)
 

@@ -7,7 +7,7 @@ does not wait for answers. So its upper quantiles are a little above those of a 
 import json
 from pathlib import Path
 
-from benchmarks.load.exchange import LoadError, RestExchange
+from benchmarks.load.exchange import LoadError, NoAnswerError, RestExchange
 from benchmarks.load.generator import Latency, Load, timed_run
 
 # JSON strings without escapes are Lua strings as well; the body may hold any bytes, so it comes from a file.
@@ -49,6 +49,8 @@ class Wrk:
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
         output, busy = timed_run([*command, "-s", str(script_path), exchange.url], seconds)
         seen = json.loads(output.partition("SUMMARY ")[2])
-        if seen["failed"] or not seen["requests"]:
+        if not seen["failed"] and not seen["requests"]:
+            raise NoAnswerError(f"wrk: no answer came:\n{output}")
+        if seen["failed"]:
             raise LoadError(f"wrk: {seen['failed']} of {seen['requests']} requests failed:\n{output}")
         return Load(seen["requests"], seen["microseconds"] / 1e6, Latency(*seen["quantiles_us"]), busy)
