@@ -4,17 +4,19 @@ RFC 9113; there is no push, and priorities are ignored.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Generic, Protocol
 
 from kserve_v2.http2 import frames
+from kserve_v2.http2.budget import Budget
+from kserve_v2.http2.control import ControlFrames
 from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode, StreamFaultError
 from kserve_v2.http2.flow import ReceiveWindow
-from kserve_v2.http2.frames import Kind, Setting
+from kserve_v2.http2.frames import Setting
 from kserve_v2.http2.headers import Field, Head, HeaderBlocks
 from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.output import Output
-from kserve_v2.http2.rates import Allowance, Clock
+from kserve_v2.http2.rates import Clock
 from kserve_v2.http2.reader import FrameReader
 from kserve_v2.http2.stream import NEXT, TRANSITIONS, Bytes, Event, State, Stream
 
@@ -65,28 +67,14 @@ class Connection(Generic[Head]):
         self.reader = FrameReader(limits, self)
         self.output = Output(self._wake, self._stream_closed)
         self.failure: ConnectionFaultError | None = None
-        self._owner = owner
+        self.owner = owner
         self._blocks = HeaderBlocks(owner.read_head, limits)
         self._window = ReceiveWindow(limits.connection_window_bytes)
         self._corked = False
         self.draining = False
         self._reset_ids: deque[int] = deque(maxlen=_REMEMBERED_RESETS)
-        self._resets = Allowance(limits.resets, clock)
-        self._settings = Allowance(limits.settings, clock)
-        self._pings = Allowance(limits.pings, clock)
-        self._empty_data = Allowance(limits.empty_data, clock)
-        self._overhead = Allowance(limits.overhead, clock)
-        self._data_frames_counted = 0
-        self._answered = self._answered_counted = 0
-        self._controls: dict[int, Callable[[int, int, bytes], None]] = {
-            Kind.PRIORITY: self._priority,
-            Kind.RST_STREAM: self._reset,
-            Kind.SETTINGS: self._set,
-            Kind.PUSH_PROMISE: self._push_promise,
-            Kind.PING: self._ping,
-            Kind.GOAWAY: self._goaway,
-            Kind.WINDOW_UPDATE: self._window_update,
-        }
+        self.budget = Budget(limits, clock)
+        self._control_frames = ControlFrames(self)
 
     def __repr__(self) -> str:
         return f"<Connection {len(self.streams)} streams, last {self.last_stream_id}, {self.output!r}>"
@@ -139,7 +127,7 @@ class Connection(Generic[Head]):
             return
         stream.state = TRANSITIONS[stream.state, Event.SEND_RESET]
         self.output.control(frames.reset(stream.id, code))
-        self._remove(stream)
+        self.remove(stream)
 
     def consumed(self, stream: Stream, size: int) -> None:
         """See `Stream.consumed`."""
@@ -156,28 +144,28 @@ class Connection(Generic[Head]):
         """The connection is gone."""
         for stream in list(self.streams.values()):
             stream.state = State.CLOSED
-            self._remove(stream)
+            self.remove(stream)
             stream.lost()
 
     def _wake(self) -> None:
         if not self._corked:
             self._corked = True
-            self._owner.output_waits()
+            self.owner.output_waits()
 
     def _stream_closed(self, stream: Stream) -> None:
         """Both sides have said all. Every such stream allows another one to be given up."""
         del self.streams[stream.id]
-        self._answered += 1
+        self.budget.answered += 1
         if self.draining:
-            self._owner.stream_closed()
+            self.owner.stream_closed()
 
-    def _remove(self, stream: Stream) -> None:
+    def remove(self, stream: Stream) -> None:
         """The stream was given up, by whichever side."""
         del self.streams[stream.id]
         self._reset_ids.append(stream.id)
         self.output.forget(stream)
         if self.draining:
-            self._owner.stream_closed()
+            self.owner.stream_closed()
 
     # --- bodies: see `reader.Sink` --------------------------------------------------------------------------------
 
@@ -217,7 +205,7 @@ class Connection(Generic[Head]):
         if stream.receive_window is None:
             stream.receive_window = ReceiveWindow(self.limits.stream_window_bytes)
         if stream.receive_window.receive(length) is not None:
-            self._fail_stream(stream, ErrorCode.FLOW_CONTROL_ERROR)
+            self.fail_stream(stream, ErrorCode.FLOW_CONTROL_ERROR)
 
     def _hand_on(
         self, stream: Stream | None, stream_id: int, data: bytes, start: int, end: int, ends: bool
@@ -228,11 +216,11 @@ class Connection(Generic[Head]):
             return
         state = NEXT[stream.state][_RECEIVE_DATA]
         if state is None:
-            self._fail_stream(stream, ErrorCode.STREAM_CLOSED)
+            self.fail_stream(stream, ErrorCode.STREAM_CLOSED)
             return
         size = end - start
-        if not size and not ends and not self._empty_data.take():
-            raise ConnectionFaultError(ErrorCode.ENHANCE_YOUR_CALM, "too many empty DATA frames")
+        if not size and not ends:
+            self.budget.empty_data()
         if ends:
             state = TRANSITIONS[state, Event.RECEIVE_END]
         stream.state = state
@@ -244,8 +232,8 @@ class Connection(Generic[Head]):
         stream.data_received(part, ends)
 
     def _data_on_closed(self, stream_id: int) -> None:
-        self._check_not_idle(stream_id, "DATA")
-        self._count_overhead()
+        self.check_not_idle(stream_id, "DATA")
+        self.count_overhead()
         if stream_id not in self._reset_ids and stream_id <= self.last_stream_id:
             self._reset_ids.append(stream_id)
             self.output.control(frames.reset(stream_id, ErrorCode.STREAM_CLOSED))
@@ -266,7 +254,7 @@ class Connection(Generic[Head]):
                 raise ConnectionFaultError(
                     ErrorCode.STREAM_CLOSED, f"HEADERS on stream {stream_id}, which is closed"
                 )
-            self._count_overhead()
+            self.count_overhead()
         else:
             self._trailers(stream, block, ends)
 
@@ -274,7 +262,7 @@ class Connection(Generic[Head]):
         if self.draining:
             # It was opened before the client knew, and is not served: that is what GOAWAY says.
             self._blocks.skip(block)
-            self._count_overhead()
+            self.count_overhead()
             return
         self.last_stream_id = stream_id
         try:
@@ -285,7 +273,7 @@ class Connection(Generic[Head]):
         if len(self.streams) >= self.limits.max_concurrent_streams:
             self._refuse(stream_id, ErrorCode.REFUSED_STREAM)
             return
-        stream = self._owner.make_stream(stream_id, head)
+        stream = self.owner.make_stream(stream_id, head)
         if ends:
             stream.state = TRANSITIONS[stream.state, Event.RECEIVE_END]
         self.streams[stream_id] = stream
@@ -295,161 +283,46 @@ class Connection(Generic[Head]):
         try:
             self._blocks.trailers(block)
         except StreamFaultError as error:
-            self._fail_stream(stream, error.code)
+            self.fail_stream(stream, error.code)
             return
         state = TRANSITIONS.get((stream.state, Event.RECEIVE_HEADERS))
         if state is None:
-            self._fail_stream(stream, ErrorCode.STREAM_CLOSED)
+            self.fail_stream(stream, ErrorCode.STREAM_CLOSED)
         elif not ends:
-            self._fail_stream(stream, ErrorCode.PROTOCOL_ERROR)
+            self.fail_stream(stream, ErrorCode.PROTOCOL_ERROR)
         else:
             stream.state = TRANSITIONS[state, Event.RECEIVE_END]
             if stream.state is State.CLOSED:
                 self._stream_closed(stream)
             stream.data_received(b"", True)
 
-    def _take_reset(self) -> bool:
-        """Whether one more stream may end without having been answered."""
-        if self._resets.take():
-            return True
-        self._resets.give(self._answered - self._answered_counted)
-        self._answered_counted = self._answered
-        return self._resets.take()
-
     def _refuse(self, stream_id: int, code: ErrorCode) -> None:
         """Reset a stream before it has begun. It counts like one that the client gives up."""
-        if not self._take_reset():
-            raise ConnectionFaultError(ErrorCode.ENHANCE_YOUR_CALM, "too many streams are refused")
+        self.budget.reset("are refused")
         self._reset_ids.append(stream_id)
         self.output.control(frames.reset(stream_id, code))
 
-    def _fail_stream(self, stream: Stream, code: ErrorCode) -> None:
+    def fail_stream(self, stream: Stream, code: ErrorCode) -> None:
         """The client has broken the rules on one stream."""
-        if not self._take_reset():
-            raise ConnectionFaultError(ErrorCode.ENHANCE_YOUR_CALM, "too many streams fail")
+        self.budget.reset("fail")
         self.reset(stream, code)
         stream.lost()
 
-    # --- the other frames -----------------------------------------------------------------------------------------
-
     def control(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         """See `reader.Sink`."""
-        receive = self._controls.get(kind)
-        if receive is None:
-            self._count_overhead()
-        else:
-            receive(flags, stream_id, payload)
+        self._control_frames.receive(kind, flags, stream_id, payload)
 
-    def _count_overhead(self) -> None:
-        """A frame without use of its own. One in return for each DATA frame is what a client needs."""
-        if self._overhead.take():
-            return
-        earned = self.output.data_frames - self._data_frames_counted
-        if earned <= 0:
-            raise ConnectionFaultError(ErrorCode.ENHANCE_YOUR_CALM, "too many frames without use")
-        self._data_frames_counted += earned
-        self._overhead.give(2 * earned)
+    # --- for control frames, too ----------------------------------------------------------------------------------
 
-    def _check_not_idle(self, stream_id: int, name: str) -> None:
+    def count_overhead(self) -> None:
+        """A frame without use of its own has come. Raises ConnectionFaultError."""
+        self.budget.overhead(self.output.data_frames)
+
+    def check_not_idle(self, stream_id: int, name: str) -> None:
+        """Raise ConnectionFaultError for a frame on a stream that has not been opened."""
         # After GOAWAY there may be streams, for all that the client knows, of which no note was taken.
         idle = stream_id > self.last_stream_id and not self.draining
         if not stream_id & 1 or idle:
             raise ConnectionFaultError(
                 ErrorCode.PROTOCOL_ERROR, f"{name} on stream {stream_id}, which is idle"
             )
-
-    def _priority(self, flags: int, stream_id: int, payload: bytes) -> None:
-        if not stream_id:
-            raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "PRIORITY on the connection")
-        self._count_overhead()
-        stream = self.streams.get(stream_id)
-        if len(payload) != 5 and stream is not None:
-            self._fail_stream(stream, ErrorCode.FRAME_SIZE_ERROR)
-
-    def _reset(self, flags: int, stream_id: int, payload: bytes) -> None:
-        if len(payload) != 4:
-            raise ConnectionFaultError(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM of a wrong size")
-        self._check_not_idle(stream_id, "RST_STREAM")
-        if not self._take_reset():
-            raise ConnectionFaultError(ErrorCode.ENHANCE_YOUR_CALM, "too many streams are reset")
-        stream = self.streams.get(stream_id)
-        if stream is not None:
-            stream.state = TRANSITIONS[stream.state, Event.RECEIVE_RESET]
-            self._remove(stream)
-            stream.lost()
-
-    def _set(self, flags: int, stream_id: int, payload: bytes) -> None:
-        if stream_id:
-            raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "SETTINGS on a stream")
-        if flags & frames.ACK:
-            if payload:
-                raise ConnectionFaultError(ErrorCode.FRAME_SIZE_ERROR, "an acknowledgement with settings")
-            self._count_overhead()
-            return
-        if not self._settings.take():
-            raise ConnectionFaultError(ErrorCode.ENHANCE_YOUR_CALM, "too many SETTINGS frames")
-        # Before anything that the settings allow: the client counts from here on.
-        self.output.control(frames.SETTINGS_ACK)
-        # The last one of each counts: this bounds what a frame full of them costs.
-        for identifier, value in dict(frames.read_settings(payload)).items():
-            self._apply(identifier, value)
-
-    def _apply(self, identifier: int, value: int) -> None:
-        """One setting of the client; those that are not here do not concern a server, or are unknown."""
-        if identifier == Setting.INITIAL_WINDOW_SIZE:
-            if value > frames.MAX_WINDOW_BYTES:
-                raise ConnectionFaultError(
-                    ErrorCode.FLOW_CONTROL_ERROR, f"an initial window of {value} bytes"
-                )
-            self.output.set_initial_window(value, list(self.streams.values()))
-        elif identifier == Setting.MAX_FRAME_SIZE:
-            if not frames.DEFAULT_MAX_FRAME_BYTES <= value <= frames.LARGEST_MAX_FRAME_BYTES:
-                raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, f"a maximum frame size of {value} bytes")
-            self.output.max_frame_bytes = value
-        elif identifier == Setting.HEADER_TABLE_SIZE:
-            self.output.set_table_size(value)
-        elif identifier == Setting.ENABLE_PUSH and value > 1:
-            raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, f"ENABLE_PUSH is {value}")
-
-    def _push_promise(self, flags: int, stream_id: int, payload: bytes) -> None:
-        raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "a client does not push")
-
-    def _ping(self, flags: int, stream_id: int, payload: bytes) -> None:
-        if stream_id:
-            raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "PING on a stream")
-        if len(payload) != frames.PING_BYTES:
-            raise ConnectionFaultError(ErrorCode.FRAME_SIZE_ERROR, "PING of a wrong size")
-        if flags & frames.ACK:
-            self._count_overhead()
-            self._owner.ping_answered(payload)
-            return
-        if not self._pings.take():
-            raise ConnectionFaultError(ErrorCode.ENHANCE_YOUR_CALM, "too many PING frames")
-        self.output.control(frames.ping(payload, ack=True))
-        self._owner.ping_received()
-
-    def _goaway(self, flags: int, stream_id: int, payload: bytes) -> None:
-        """The client takes no more streams from us, which it would not get anyway."""
-        if stream_id:
-            raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
-        if len(payload) < 8:
-            raise ConnectionFaultError(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY of a wrong size")
-        self._count_overhead()
-
-    def _window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
-        if len(payload) != 4:
-            raise ConnectionFaultError(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE of a wrong size")
-        self._count_overhead()
-        increment = frames.read_word(payload) & frames.MAX_WINDOW_BYTES
-        if not stream_id:
-            if not increment:
-                raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE of nothing")
-            self.output.widen(increment)
-            return
-        stream = self.streams.get(stream_id)
-        if stream is None:
-            self._check_not_idle(stream_id, "WINDOW_UPDATE")
-        elif not increment:
-            self._fail_stream(stream, ErrorCode.PROTOCOL_ERROR)
-        elif not self.output.widen_stream(stream, increment):
-            self._fail_stream(stream, ErrorCode.FLOW_CONTROL_ERROR)

@@ -1,0 +1,55 @@
+"""What a client may do only so often, on one connection: the rates of `Http2Limits`."""
+
+from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode
+from kserve_v2.http2.limits import Http2Limits
+from kserve_v2.http2.rates import Allowance, Clock
+
+
+class Budget:
+    """Every method counts one more, and raises ConnectionFaultError if that is too many.
+
+    `answered`: streams that came to their end, to be counted by the owner. Each allows another to end otherwise.
+    """
+
+    def __init__(self, limits: Http2Limits, clock: Clock) -> None:
+        self.answered = 0
+        self._answered_counted = 0
+        self._data_frames_counted = 0
+        self._resets = Allowance(limits.resets, clock)
+        self._settings = Allowance(limits.settings, clock)
+        self._pings = Allowance(limits.pings, clock)
+        self._empty_data = Allowance(limits.empty_data, clock)
+        self._overhead = Allowance(limits.overhead, clock)
+
+    def reset(self, how: str) -> None:
+        """A stream ended without an answer; `how`, for the client: it was reset, refused or failed."""
+        if self._resets.take():
+            return
+        self._resets.give(self.answered - self._answered_counted)
+        self._answered_counted = self.answered
+        _check(self._resets.take(), f"streams {how}")
+
+    def settings(self) -> None:
+        """A SETTINGS frame."""
+        _check(self._settings.take(), "SETTINGS frames")
+
+    def ping(self) -> None:
+        """A PING frame."""
+        _check(self._pings.take(), "PING frames")
+
+    def empty_data(self) -> None:
+        """A DATA frame that brings nothing."""
+        _check(self._empty_data.take(), "empty DATA frames")
+
+    def overhead(self, data_frames: int) -> None:
+        """A frame without use of its own. Two for each of the `data_frames` that were sent are what a client needs."""
+        if self._overhead.take():
+            return
+        self._overhead.give(2 * (data_frames - self._data_frames_counted))
+        self._data_frames_counted = data_frames
+        _check(self._overhead.take(), "frames without use")
+
+
+def _check(allowed: bool, what: str) -> None:
+    if not allowed:
+        raise ConnectionFaultError(ErrorCode.ENHANCE_YOUR_CALM, f"too many {what}")

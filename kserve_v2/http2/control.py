@@ -1,0 +1,144 @@
+"""The frames that carry neither header blocks nor data: RFC 9113, sections 6.3 to 6.9."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from kserve_v2.http2 import frames
+from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode
+from kserve_v2.http2.frames import Kind, Setting
+from kserve_v2.http2.stream import TRANSITIONS, Event
+
+if TYPE_CHECKING:
+    from kserve_v2.http2.connection import Connection
+
+_PRIORITY_BYTES = 5
+_WORD_BYTES = 4
+_MIN_GOAWAY_BYTES = 8
+
+
+class ControlFrames:
+    """Takes the control frames of one connection."""
+
+    def __init__(self, connection: "Connection[Any]") -> None:
+        self._connection = connection
+        self._receivers: dict[int, Callable[[int, int, bytes], None]] = {
+            Kind.PRIORITY: self._priority,
+            Kind.RST_STREAM: self._reset,
+            Kind.SETTINGS: self._settings,
+            Kind.PUSH_PROMISE: self._push_promise,
+            Kind.PING: self._ping,
+            Kind.GOAWAY: self._goaway,
+            Kind.WINDOW_UPDATE: self._window_update,
+        }
+
+    def receive(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        """Take one. Those of unknown kinds are ignored. Raises ConnectionFaultError."""
+        receiver = self._receivers.get(kind)
+        if receiver is None:
+            self._connection.count_overhead()
+        else:
+            receiver(flags, stream_id, payload)
+
+    def _priority(self, flags: int, stream_id: int, payload: bytes) -> None:
+        _check_on_stream(stream_id, "PRIORITY")
+        self._connection.count_overhead()
+        stream = self._connection.streams.get(stream_id)
+        if len(payload) != _PRIORITY_BYTES and stream is not None:
+            self._connection.fail_stream(stream, ErrorCode.FRAME_SIZE_ERROR)
+
+    def _reset(self, flags: int, stream_id: int, payload: bytes) -> None:
+        connection = self._connection
+        _check_size(len(payload) == _WORD_BYTES, "RST_STREAM")
+        connection.check_not_idle(stream_id, "RST_STREAM")
+        connection.budget.reset("are reset")
+        stream = connection.streams.get(stream_id)
+        if stream is not None:
+            stream.state = TRANSITIONS[stream.state, Event.RECEIVE_RESET]
+            connection.remove(stream)
+            stream.lost()
+
+    def _settings(self, flags: int, stream_id: int, payload: bytes) -> None:
+        connection = self._connection
+        _check_on_connection(stream_id, "SETTINGS")
+        if flags & frames.ACK:
+            _check_size(not payload, "an acknowledgement of SETTINGS")
+            connection.count_overhead()
+            return
+        connection.budget.settings()
+        # Before anything that the settings allow: the client counts from here on.
+        connection.output.control(frames.SETTINGS_ACK)
+        # The last one of each counts: this bounds what a frame full of them costs.
+        for identifier, value in dict(frames.read_settings(payload)).items():
+            self._apply(identifier, value)
+
+    def _apply(self, identifier: int, value: int) -> None:
+        """One setting of the client; those that are not here do not concern a server, or are unknown."""
+        connection = self._connection
+        if identifier == Setting.INITIAL_WINDOW_SIZE:
+            if value > frames.MAX_WINDOW_BYTES:
+                raise ConnectionFaultError(
+                    ErrorCode.FLOW_CONTROL_ERROR, f"an initial window of {value} bytes"
+                )
+            connection.output.set_initial_window(value, list(connection.streams.values()))
+        elif identifier == Setting.MAX_FRAME_SIZE:
+            if not frames.DEFAULT_MAX_FRAME_BYTES <= value <= frames.LARGEST_MAX_FRAME_BYTES:
+                raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, f"a maximum frame size of {value} bytes")
+            connection.output.max_frame_bytes = value
+        elif identifier == Setting.HEADER_TABLE_SIZE:
+            connection.output.set_table_size(value)
+        elif identifier == Setting.ENABLE_PUSH and value > 1:
+            raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, f"ENABLE_PUSH is {value}")
+
+    def _push_promise(self, flags: int, stream_id: int, payload: bytes) -> None:
+        raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "a client does not push")
+
+    def _ping(self, flags: int, stream_id: int, payload: bytes) -> None:
+        connection = self._connection
+        _check_on_connection(stream_id, "PING")
+        _check_size(len(payload) == frames.PING_BYTES, "PING")
+        if flags & frames.ACK:
+            connection.count_overhead()
+            connection.owner.ping_answered(payload)
+            return
+        connection.budget.ping()
+        connection.output.control(frames.ping(payload, ack=True))
+        connection.owner.ping_received()
+
+    def _goaway(self, flags: int, stream_id: int, payload: bytes) -> None:
+        """The client takes no more streams from us, which it would not get anyway."""
+        _check_on_connection(stream_id, "GOAWAY")
+        _check_size(len(payload) >= _MIN_GOAWAY_BYTES, "GOAWAY")
+        self._connection.count_overhead()
+
+    def _window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
+        connection = self._connection
+        _check_size(len(payload) == _WORD_BYTES, "WINDOW_UPDATE")
+        connection.count_overhead()
+        increment = frames.read_word(payload) & frames.MAX_WINDOW_BYTES
+        if not stream_id:
+            if not increment:
+                raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE of nothing")
+            connection.output.widen(increment)
+            return
+        stream = connection.streams.get(stream_id)
+        if stream is None:
+            connection.check_not_idle(stream_id, "WINDOW_UPDATE")
+        elif not increment:
+            connection.fail_stream(stream, ErrorCode.PROTOCOL_ERROR)
+        elif not connection.output.widen_stream(stream, increment):
+            connection.fail_stream(stream, ErrorCode.FLOW_CONTROL_ERROR)
+
+
+def _check_size(fits: bool, name: str) -> None:
+    if not fits:
+        raise ConnectionFaultError(ErrorCode.FRAME_SIZE_ERROR, f"{name} of a wrong size")
+
+
+def _check_on_connection(stream_id: int, name: str) -> None:
+    if stream_id:
+        raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, f"{name} on a stream")
+
+
+def _check_on_stream(stream_id: int, name: str) -> None:
+    if not stream_id:
+        raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, f"{name} on the connection")
