@@ -32,7 +32,7 @@ class _Mark(NamedTuple):
 
 def svg(rows: Sequence[Row], lines: Sequence[Line]) -> str:
     """Bars of throughput by server and connections; below, a point with its range for each row that has a target."""
-    bars, bars_height = _bars([line for line in lines if "connection" in line.load])
+    bars, bars_height = _bars([line for line in lines if line.load.endswith(("connection", "connections"))])
     marks = _marks(rows)
     top = bars_height + 30
     height = top + _AXIS_HEIGHT + _LINE_HEIGHT * len(marks) + 12
