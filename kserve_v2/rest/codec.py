@@ -6,7 +6,7 @@ texts of the errors are Triton's; where Triton answers 500 to malformed JSON, th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -57,8 +57,7 @@ ALL_JSON = ResponseFormat()
 ALL_BINARY = ResponseFormat(default=OutputFormat(binary=True))
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedResponse:
+class EncodedResponse(NamedTuple):
     """An answer's body in parts, and the length of its JSON part if binary tensors follow it (else None)."""
 
     parts: tuple[bytes | memoryview, ...]

@@ -78,9 +78,7 @@ class BatchRun:
         request or the model.
         """
         infer_end_ns = time.monotonic_ns()
-        checked = check_outputs(outputs, self.signature, self.rows)
-        if self.signature.reshapes_outputs:
-            checked = self.signature.reshape_outputs(checked)
+        checked = finish_outputs(outputs, self.signature, self.rows)
         if len(self.members) == 1:
             self.outputs = [checked]
         else:
@@ -178,6 +176,12 @@ def aligned(tensors: Tensors) -> dict[str, Array]:
 def concatenate(requests: Sequence[Tensors]) -> dict[str, Array]:
     """Join the tensors of several requests along axis 0. All have the same names, datatypes and row shapes."""
     return {name: np.concatenate([request[name] for request in requests]) for name in requests[0]}
+
+
+def finish_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Outputs:
+    """The backend's answer, checked, with the shapes of the model's configuration. Raises as `check_outputs`."""
+    checked = check_outputs(outputs, signature, rows)
+    return signature.reshape_outputs(checked) if signature.reshapes_outputs else checked
 
 
 def check_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Outputs:

@@ -11,14 +11,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from kserve_v2.backend import MovableInstance, Placement
-from kserve_v2.scheduling.batch import BatchRun
-from kserve_v2.scheduling.pending import Pending
+from kserve_v2.scheduling.batch import BatchRun, aligned, finish_outputs
+from kserve_v2.scheduling.pending import Outputs, Pending
 from kserve_v2.scheduling.policy import BatchRules, WaitUntil, decide
 from kserve_v2.scheduling.pool import InstancePool
 from kserve_v2.scheduling.queue import Batch
-from kserve_v2.scheduling.runners import execute_batch
+from kserve_v2.scheduling.runners import execute_batch, log_failure
 from kserve_v2.signature import ModelSignature
-from kserve_v2.statistics import BatchReason
+from kserve_v2.statistics import BatchReason, ExecutionTimes
 
 # The event loop does nothing else meanwhile, so however slow threads are on this machine: no longer than this.
 MAX_NS = 200_000
@@ -50,14 +50,16 @@ class InPlace:
         signature: ModelSignature,
         rules: BatchRules,
         settle: Callable[[Placement, list[BatchRun]], None],
+        answer: Callable[[Pending, Outputs, ExecutionTimes], None],
     ) -> None:
         """`rules`: a batch that is to wait for more requests is not executed in place. `settle` gives the members of
-        finished runs their outcomes.
+        finished runs their outcomes, `answer` gives a lone request its outputs.
         """
         self._pool = pool
         self._signature = signature
         self._rules = rules
         self._settle = settle
+        self._answer = answer
         # Where shapes vary, the time of past requests says nothing about the next.
         self._possible = signature.fixed_shapes and rules.max_delay_ns == 0
         self._instance: MovableInstance | None = None
@@ -102,7 +104,7 @@ class InPlace:
             self._crowd -= 1
             self._wait(pending)
         else:
-            self._execute(Batch([pending], BatchReason.NO_DELAY, pending.enqueued_ns))
+            self._execute_lone(pending)
         return True
 
     def _is_quicker(self) -> bool:
@@ -139,6 +141,29 @@ class InPlace:
             assert not isinstance(decision, WaitUntil)  # noqa: S101 - these rules never wait
             members = [waiting.popitem(last=False)[0] for _ in range(decision.requests)]
             self._execute(Batch(members, decision.reason, now_ns))
+
+    def _execute_lone(self, pending: Pending) -> None:
+        """The same as `_execute` for a batch of one request, in fewer steps if all is well."""
+        instance, signature, request = self._instance, self._signature, pending.request
+        taken_ns = pending.enqueued_ns
+        if request.trace is not None or signature.reshapes_inputs or instance is None:
+            self._execute(Batch([pending], BatchReason.NO_DELAY, taken_ns))
+            return
+        inputs = aligned(request.inputs)
+        input_end_ns = time.monotonic_ns()
+        try:
+            outputs = instance.execute(inputs, (request,))
+            infer_end_ns = time.monotonic_ns()
+            outputs = finish_outputs(outputs, signature, pending.rows)
+        except BaseException as error:  # noqa: BLE001 - as in SyncRunner
+            run = BatchRun(Batch([pending], BatchReason.NO_DELAY, taken_ns), signature)
+            run.fail(error)
+            log_failure(error, request.id, self._pool.first.placement)
+            self._settle(self._pool.first.placement, [run])
+            return
+        end_ns = time.monotonic_ns()
+        self._execution_ns = _smoothed(self._execution_ns, end_ns - taken_ns)
+        self._answer(pending, outputs, ExecutionTimes(taken_ns, input_end_ns, infer_end_ns, end_ns))
 
     def _execute(self, batch: Batch) -> None:
         assert self._instance is not None  # noqa: S101 - as `take` has found

@@ -15,7 +15,7 @@ from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.pool import InstancePool, QueuePolicy
 from kserve_v2.scheduling.traces import trace_execution, trace_failure, trace_response
 from kserve_v2.signature import ModelSignature
-from kserve_v2.statistics import BatchReason, FailureReason, ModelStatistics
+from kserve_v2.statistics import BatchReason, ExecutionTimes, FailureReason, ModelStatistics
 
 
 class Scheduler(Protocol):
@@ -63,7 +63,7 @@ class QueueScheduler:
         self._version = str(version)
         self._loop = asyncio.get_running_loop()
         self.pool = InstancePool(signature, model, placements, rules, policy, statistics, self._deliver)
-        self._in_place = InPlace(self.pool, signature, rules, self._settle)
+        self._in_place = InPlace(self.pool, signature, rules, self._settle, self._answer_lone)
 
     def __repr__(self) -> str:
         return f"<QueueScheduler {self._signature.model_name} version={self._version} {self.pool!r}>"
@@ -106,6 +106,14 @@ class QueueScheduler:
                 self._settle_error(placement, run)
             else:
                 self._settle_outputs(run)
+
+    def _answer_lone(self, pending: Pending, outputs: Outputs, times: ExecutionTimes) -> None:
+        """Give a request that was executed alone, in place, its answer."""
+        rows, now_ms = pending.rows, time.time_ns() // 1_000_000
+        self.pool.statistics.record_success(rows, 1, pending.enqueued_ns, times, BatchReason.NO_DELAY, now_ms)
+        answer = response(pending.request, outputs, self._signature, self._version)
+        answer.execution = Execution(rows, times.taken_ns, times.output_end_ns - times.taken_ns)
+        pending.conclude(answer)
 
     def _settle_outputs(self, run: BatchRun) -> None:
         times, rows, members = run.times, run.rows, run.members
