@@ -9,6 +9,10 @@ from enum import StrEnum
 from typing import NamedTuple
 
 
+MAX_RESPONSE_POSITIONS = 1024
+"""How many positions of streams are counted apart: a stream may have any number of responses, memory has not."""
+
+
 class FailureReason(StrEnum):
     """Why a request got no answer from the model; the `reason` label of `nv_inference_request_failure`."""
 
@@ -172,7 +176,8 @@ class ModelStatistics:
         batch.compute_output_ns += output_ns
 
     def record_response(self, index: int, times: ResponseTimes) -> None:
-        """Count the response at position `index` of a stream."""
+        """Count the response at position `index` of a stream; from `MAX_RESPONSE_POSITIONS` on, those count as one."""
+        index = min(index, MAX_RESPONSE_POSITIONS - 1)
         statistics = self.responses.get(index)
         if statistics is None:
             statistics = self.responses[index] = ResponseStatistics()
