@@ -23,9 +23,7 @@ def verdict(outcomes: Mapping[str, Outcome]) -> tuple[str, bool]:
         part_of(requirements()[clause]) for clause, outcome in outcomes.items() if outcome is Outcome.PASSED
     }
     extensions = len([part for part in kept if not part.startswith("core")])
-    protocols = " + ".join(
-        part.removeprefix("core ") for part in sorted(kept) if part.startswith("core")
-    )
+    protocols = " + ".join(part.removeprefix("core ") for part in sorted(kept) if part.startswith("core"))
     return f"{protocols or 'nothing tested'}{f', {extensions} extensions' if extensions else ''}", bool(kept)
 
 

@@ -32,7 +32,7 @@ def _head(results: Results, clauses: list[ClauseResult]) -> str:
     verdict = (
         f'<span class="fail">breaks {failed} of {covered} clauses</span>'
         if failed
-        else f'<span class="pass">keeps all of {covered} clauses that were tested and are required</span>'
+        else f'<span class="pass">keeps every required clause, of {covered} that were tested</span>'
     )
     stale = "".join(
         f'<p class="fail">Fails no more, but is listed: {escape(entry)}</p>' for entry in results.stale

@@ -9,11 +9,12 @@ import mmap
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from wrongserver.bookkeeping import Counters, Queue
+from wrongserver.requests import Input, Output, Pretended, Refused, Request, Response
 
 from kserve_v2_conformance.models.catalogue import BY_NAME, CATALOGUE, Behaviour, ModelSpec
 from kserve_v2_conformance.models.templates import computations
@@ -32,120 +33,9 @@ DTYPES: dict[str, Any] = {
     # Bits are enough for a server that gives its inputs back.
     "BF16": np.dtype("<u2"),
 }
+# With more threads than these, there are several clients.
+_FEW_THREADS = 20
 RESERVED = {"priority", "timeout", "sequence_id", "sequence_start", "sequence_end", "binary_data_output"}
-
-
-class Refused(Exception):
-    """An error for the client. `kind`: INVALID, NOT_FOUND, UNAVAILABLE, UNIMPLEMENTED or INTERNAL."""
-
-    def __init__(self, text: str, kind: str = "INVALID") -> None:
-        super().__init__(text)
-        self.kind = kind
-
-
-class Pretended(Exception):
-    """Instead of an error: a defect has switched off the check, so a success without meaning is answered."""
-
-
-@dataclass
-class Input:
-    """An input whose values are decoded already."""
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-    values: Any
-
-
-@dataclass
-class Request:
-    """`outputs`: names and parameters, None for all."""
-
-    model: str
-    version: str
-    id: str
-    parameters: dict[str, Any]
-    inputs: list[Input]
-    outputs: list[tuple[str, dict[str, Any]]] | None
-
-
-@dataclass
-class Output:
-    name: str
-    datatype: str
-    values: Any
-    parameters: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class Response:
-    model: str
-    version: str
-    id: str
-    outputs: list[Output]
-    parameters: dict[str, Any] = field(default_factory=dict)
-
-
-class Counters:
-    """Statistics of a model."""
-
-    def __init__(self) -> None:
-        self.last = self.inferences = self.executions = 0
-        self.success = self.fail = 0
-        self.batches: dict[int, int] = {}
-
-    def document(self, name: str, version: str) -> dict[str, Any]:
-        def duration(count: int) -> dict[str, int]:
-            return {"count": count, "ns": count * 1000}
-
-        durations = ("success", "queue", "compute_input", "compute_infer", "compute_output")
-        return {
-            "name": name,
-            "version": version,
-            "last_inference": self.last,
-            "inference_count": self.inferences,
-            "execution_count": self.executions,
-            "inference_stats": {
-                **{each: duration(self.success) for each in durations},
-                "fail": duration(self.fail),
-                "cache_hit": duration(0),
-                "cache_miss": duration(0),
-            },
-            "response_stats": {},
-            "batch_stats": [
-                {"batch_size": size, **{each: duration(count) for each in durations[2:]}}
-                for size, count in self.batches.items()
-            ],
-            "memory_usage": [],
-        }
-
-
-class Queue:
-    """One request at a time, by priority; waiting may be limited."""
-
-    def __init__(self, by_priority: bool, limited: bool) -> None:
-        self._condition = threading.Condition()
-        self._waiting: list[tuple[int, int]] = []
-        self._busy = False
-        self._serial = 0
-        self._by_priority, self._limited = by_priority, limited
-
-    def enter(self, priority: int, timeout_us: int) -> None:
-        with self._condition:
-            self._serial += 1
-            entry = (priority if self._by_priority else 0, self._serial)
-            self._waiting.append(entry)
-            wait = timeout_us / 1e6 if timeout_us and self._limited else 30
-            mine = self._condition.wait_for(lambda: not self._busy and min(self._waiting) == entry, wait)
-            self._waiting.remove(entry)
-            if not mine:
-                raise Refused("Request timeout expired", "UNAVAILABLE")
-            self._busy = True
-
-    def leave(self) -> None:
-        with self._condition:
-            self._busy = False
-            self._condition.notify_all()
 
 
 class Engine:
@@ -169,7 +59,7 @@ class Engine:
             "log_verbose_level": 0, "log_format": "default",
         }  # fmt: skip
         self._lock = threading.Lock()
-        self._last_values: Any = None
+        self._last_outputs: dict[str, Any] | None = None
         self.stopped = False
         policies = ((each.name, each.queue_policy) for each in CATALOGUE if each.queue_policy)
         self.queues = {
@@ -179,7 +69,6 @@ class Engine:
             )
             for name, policy in policies
         }
-        self._crossing = threading.Barrier(2) if "cross-talk" in defects else None
 
     def refuse(self, check: str, text: str, kind: str = "INVALID") -> None:
         """Refuse a request, unless the check is switched off."""
@@ -378,21 +267,16 @@ class Engine:
         return self._response(model, version, request, self._crossed(outputs))
 
     def _crossed(self, outputs: dict[str, Any]) -> dict[str, Any]:
-        """With the defect, two concurrent requests get each other's outputs."""
-        if self._crossing is None:
+        """With the defect, a request among many gets the outputs of the one before it."""
+        if "cross-talk" not in self.defects or threading.active_count() <= _FEW_THREADS:
             return outputs
         with self._lock:
-            previous, self._last_values = self._last_values, outputs
-        same = (
-            previous is not None
-            and all(
-                previous[name].shape == outputs[name].shape and previous[name].dtype == outputs[name].dtype
-                for name in outputs
-                if name in previous
-            )
-            and previous.keys() == outputs.keys()
-        )
-        return previous if same and threading.active_count() > 20 else outputs
+            previous, self._last_outputs = self._last_outputs, outputs
+        forms = [
+            {name: (each.shape, each.dtype) for name, each in (some or {}).items()}
+            for some in (previous, outputs)
+        ]
+        return previous if previous is not None and forms[0] == forms[1] else outputs
 
     def _check_parameters(self, request: Request) -> None:
         if "parameters-refused" in self.defects and request.parameters.keys() - RESERVED:

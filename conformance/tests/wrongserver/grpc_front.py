@@ -7,9 +7,10 @@ from typing import Any
 import grpc
 import numpy as np
 from google.protobuf.json_format import ParseDict
-from wrongserver.defects import grpc_changes
-from wrongserver.engine import DTYPES, Engine, Input, Output, Pretended, Refused, Request, Response
-from wrongserver.rest_front import check_shape, decode_bytes, encode_bytes
+from wrongserver.changes import grpc_changes
+from wrongserver.engine import DTYPES, Engine
+from wrongserver.raw_tensors import check_shape, decode_bytes, encode_bytes
+from wrongserver.requests import Input, Output, Pretended, Refused, Request, Response
 
 from kserve_v2_conformance._generated import grpc_service_pb2 as pb
 

@@ -9,57 +9,13 @@ from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
-from wrongserver.defects import RestAnswer, rest_changes
-from wrongserver.engine import DTYPES, Engine, Input, Output, Pretended, Refused, Request, Response
+from wrongserver.changes import RestAnswer, rest_changes
+from wrongserver.engine import DTYPES, Engine
+from wrongserver.raw_tensors import check_count, check_shape, decode_bytes, encode_bytes
+from wrongserver.requests import Input, Output, Pretended, Refused, Request, Response
 
 _STATUS = {"INVALID": 400, "NOT_FOUND": 404, "UNAVAILABLE": 503, "UNIMPLEMENTED": 501, "INTERNAL": 500}
 _RANGES = {name: np.iinfo(dtype) for name, dtype in DTYPES.items() if dtype.kind in "iu" and name != "BF16"}
-
-
-def encode_bytes(output: Output) -> bytes:
-    """The bytes of a tensor."""
-    if output.datatype == "BYTES":
-        return b"".join(len(each).to_bytes(4, "little") + each for each in output.values.ravel())
-    return bytes(np.ascontiguousarray(output.values).astype(DTYPES[output.datatype]).tobytes())
-
-
-def decode_bytes(engine: Engine, name: str, datatype: str, shape: tuple[int, ...], data: bytes) -> Any:
-    """The values of a tensor's bytes."""
-    count = int(np.prod([int(size) for size in shape], dtype=object))
-    if datatype == "BYTES":
-        elements: list[bytes] = []
-        while data:
-            length = int.from_bytes(data[:4], "little")
-            if len(data) < 4 + length:
-                engine.refuse("binary-size", f"an element of input '{name}' is cut off")
-            elements.append(data[4 : 4 + length])
-            data = data[4 + length :]
-        values = np.empty(len(elements), np.object_)
-        values[:] = elements
-    else:
-        if len(data) % DTYPES[datatype].itemsize:
-            engine.refuse("binary-size", f"input '{name}' has {len(data)} bytes")
-        values = np.frombuffer(data, DTYPES[datatype])
-    _check_count(engine, name, len(values), count, "binary-size")
-    return values
-
-
-def _check_count(engine: Engine, name: str, got: int, expected: int, also: str) -> None:
-    if got != expected:
-        if f"unchecked:{also}" in engine.defects:
-            raise Pretended(also)
-        engine.refuse(
-            "too-few" if got < expected else "too-many",
-            f"input '{name}' has {got} elements, expected {expected}",
-        )
-
-
-def check_shape(engine: Engine, name: str, shape: tuple[int, ...]) -> None:
-    """Dimensions that can be."""
-    if any(size < 0 for size in shape):
-        engine.refuse("negative-dimension", f"input '{name}' has a negative dimension")
-    if any(size > 2**40 for size in shape) or np.prod([float(size) for size in shape]) > 2**40:
-        engine.refuse("enormous-shape", f"input '{name}' is too large")
 
 
 class RestFront:
@@ -334,7 +290,7 @@ class RestFront:
             values[:] = [each.encode() for each in flat]
         else:
             values = np.array(flat, DTYPES[datatype])
-        _check_count(
+        check_count(
             engine, name, len(flat), int(np.prod([int(size) for size in shape], dtype=object)), "json-size"
         )
         if "column-major" in engine.defects and len(shape) == 2:
