@@ -20,7 +20,8 @@ from kserve_v2.errors import (
     ServingError,
     UnsupportedError,
 )
-from kserve_v2.shared_memory import RESERVED_PREFIXES, CudaRegions, RegionStatus, SharedMemoryRegions
+from kserve_v2.shared_memory import CudaRegions, SharedMemoryRegions
+from kserve_v2.system_memory import RESERVED_PREFIXES, RegionStatus
 
 DIRECTORY = Path("/dev/shm")  # noqa: S108 - the system's place for the objects
 DISABLED = "Client shared memory is disabled. Start the server with '--allow-client-shm=true' to enable."
@@ -346,42 +347,54 @@ def test_a_region_that_is_in_use_lives_until_it_is_not(
     assert (mappings(path), open_files(path)) == (0, 0)
 
 
-# --- CUDA ---------------------------------------------------------------------------------------------------
+# --- CUDA, as far as it goes without a device; the rest is in tests/cuda ------------------------------------
 
 
 @pytest.mark.parametrize(
     ("enabled", "name", "raw_handle", "code", "message"),
     [
         (False, "x", bytes(64), ErrorCode.UNSUPPORTED, DISABLED),
-        (
-            True,
-            "",
-            bytes(64),
-            ErrorCode.INVALID_ARGUMENT,
-            "'region name' is necessary to register cuda shared memory region",
-        ),
-        (
-            True,
-            "x",
-            bytes(63),
-            ErrorCode.INVALID_ARGUMENT,
-            "'raw_handle' must be a valid base64 encoded cudaIpcMemHandle_t: got 63 bytes, expected 64",
-        ),
-        (
-            True,
-            "x",
-            bytes(64),
-            ErrorCode.INVALID_ARGUMENT,
-            "failed to register CUDA shared memory region: 'x', GPUs not supported",
-        ),
+        (True, "", bytes(64), ErrorCode.INVALID_ARGUMENT,
+         "'region name' is necessary to register cuda shared memory region"),
+        (True, "x", bytes(63), ErrorCode.INVALID_ARGUMENT,
+         "'raw_handle' must be a valid base64 encoded cudaIpcMemHandle_t: got 63 bytes, expected 64"),
     ],
-)
-def test_cuda_regions_cannot_be_registered(
+)  # fmt: skip
+def test_cuda_regions_that_are_refused_anywhere(
     enabled: bool, name: str, raw_handle: bytes, code: ErrorCode, message: str
 ) -> None:
     with pytest.raises(ServingError) as caught:
-        CudaRegions(enabled=enabled).register(name, raw_handle)
+        CudaRegions(enabled=enabled).register(name, raw_handle, 0, 1)
     assert (caught.value.code, caught.value.message) == (code, message)
+
+
+def test_cuda_regions_without_a_device() -> None:
+    regions = CudaRegions(enabled=True)
+    if regions.available:
+        pytest.skip("there is a CUDA device")
+    text = "^failed to register CUDA shared memory region: 'x', GPUs not supported: no "
+    with pytest.raises(InvalidArgumentError, match=text):
+        regions.register("x", bytes(64), 0, 1)
+    assert regions.status() == []
+
+
+def test_cuda_is_not_looked_for_unless_it_is_allowed() -> None:
+    assert not CudaRegions(enabled=False).available
+
+
+def test_a_name_of_system_memory_is_taken_for_cuda(
+    regions: SharedMemoryRegions, make_object: MakeObject
+) -> None:
+    regions.register("r1", make_object(b"x").name, 0, 1)
+    with pytest.raises(AlreadyExistsError, match=r"^shared memory region 'r1' already in manager$"):
+        regions.cuda.register("r1", bytes(64), 0, 1)
+    text = "^The region named 'r1' is registered as system shared memory, not CUDA shared memory$"
+    with pytest.raises(NotFoundError, match=text):
+        regions.cuda.status("r1")
+    regions.cuda.unregister("r1")
+    regions.cuda.unregister()
+    assert regions.cuda.status() == []
+    assert [status.name for status in regions.status()] == ["r1"]
 
 
 def test_there_are_no_cuda_regions() -> None:
