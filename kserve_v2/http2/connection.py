@@ -270,7 +270,11 @@ class Connection(Generic[Head]):
         except StreamFaultError as error:
             self._refuse(stream_id, error.code)
             return
-        if len(self.streams) >= self.limits.max_concurrent_streams:
+        limits = self.limits
+        if (
+            len(self.streams) >= limits.max_concurrent_streams
+            or self.output.queued_bytes > limits.max_queued_bytes
+        ):
             self._refuse(stream_id, ErrorCode.REFUSED_STREAM)
             return
         stream = self.owner.make_stream(stream_id, head)

@@ -28,6 +28,7 @@ class Http2Limits:
     unknown frames, frames on streams that are closed; every DATA frame that is sent allows more).
 
     `max_unread_bytes`: what may wait in the socket's buffer beside the bodies of answers, which wait in their streams.
+    `max_queued_bytes`: bodies that wait there, in all; beyond it, new streams are refused until the client reads.
     `max_stall_s`: seconds that a client may let pass without sending the rest of a frame, or without reading or giving
     leave to send more of an answer. It is checked twice in this time, so a client is cut off after once to one and a
     half times as long.
@@ -48,4 +49,5 @@ class Http2Limits:
     empty_data: Rate = Rate(burst=1000, per_second=100)
     overhead: Rate = Rate(burst=20_000, per_second=2000)
     max_unread_bytes: int = 16 * 1024 * 1024
+    max_queued_bytes: int = 256 * 1024 * 1024
     max_stall_s: float = 60.0

@@ -39,6 +39,8 @@ class Output:
         self.max_frame_bytes = frames.DEFAULT_MAX_FRAME_BYTES
         self.window = frames.DEFAULT_WINDOW_BYTES
         self.data_frames = 0
+        # Of bodies, in the queues of all streams.
+        self.queued_bytes = 0
         # Goes before the next header block: that we use no dynamic table, if the client has to be told.
         self._table_update = b""
         self._table_given_up = False
@@ -115,6 +117,7 @@ class Output:
         if stream.queue is None:
             stream.queue = deque()
         stream.queue.append(Queued(memoryview(data), ends))
+        self.queued_bytes += len(data)
         if len(stream.queue) == 1:
             self._offer(stream)
             self.pump()
@@ -122,8 +125,10 @@ class Output:
 
     def forget(self, stream: Stream) -> None:
         """The stream is over: what it still wanted to send is not sent."""
-        stream.queue = None
-        self._ready.pop(stream.id, None)
+        if stream.queue is not None:
+            self.queued_bytes -= sum(len(entry.data) for entry in stream.queue)
+            stream.queue = None
+            self._ready.pop(stream.id, None)
 
     def pump(self) -> None:
         """Send what the windows allow, up to what the socket should take at once."""
@@ -177,6 +182,7 @@ class Output:
         advance(stream, Event.SEND_DATA)
         self.window -= size
         self.data_frames += 1
+        self.queued_bytes -= size
         stream.send_window -= size
         stream.progress = True
         self.parts.append(_pack(size << 8, frames.END_STREAM if ends else 0, stream.id))

@@ -136,12 +136,6 @@ class Http2Protocol(asyncio.Protocol, Generic[Head]):
                 timer.cancel()
         self.connection.lose_streams()
 
-    def refuse_more(self, code: ErrorCode, debug: bytes) -> None:
-        """Send GOAWAY with an error, and hang up."""
-        self.connection.goaway(code, debug)
-        self.flush()
-        self.hang_up()
-
     def hang_up(self) -> None:
         """Close the connection when all is written. Streams that are not over are lost."""
         if self._leaving or self.transport.is_closing():

@@ -143,6 +143,24 @@ def test_concurrent_streams() -> None:
     assert resets(client.send(request(11))) == {}
 
 
+def test_answers_that_the_client_does_not_let_be_sent() -> None:
+    """With many small requests for large answers it could fill the memory."""
+    client = Client(limits(max_queued_bytes=100_000), hold=True)
+    for stream_id in ids(3):
+        client.send(request(stream_id))
+        client.seen[stream_id].body += bytes(70_000)
+        client.seen[stream_id].answer()
+    client.take()
+    assert client.connection.output.queued_bytes == 3 * 70_000 - frames.DEFAULT_WINDOW_BYTES
+    assert resets(client.send(request(7))) == {7: ErrorCode.REFUSED_STREAM}
+    client.send(reset(5))
+    assert client.connection.output.queued_bytes == 2 * 70_000 - frames.DEFAULT_WINDOW_BYTES
+    assert resets(client.send(request(9))) == {}
+    client.send(frame(Kind.WINDOW_UPDATE, 0, b"\0\7\0\0") + frame(Kind.WINDOW_UPDATE, 1, b"\0\7\0\0"))
+    client.send(frame(Kind.WINDOW_UPDATE, 3, b"\0\7\0\0"))
+    assert client.connection.output.queued_bytes == 0
+
+
 def test_what_is_announced() -> None:
     made = limits(max_concurrent_streams=3, max_header_list_bytes=5000, max_frame_bytes=20_000)
     client = Client(made, greet=False)

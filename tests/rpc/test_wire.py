@@ -488,3 +488,25 @@ def test_a_server_that_stops_says_so_first() -> None:
         assert wire.is_cut_off()
         stopping.join(30)
         assert not stopping.is_alive()
+
+
+def test_a_server_that_ends_while_an_answer_waits() -> None:
+    """The rest of it is not sent; the status says why, as trailers."""
+    with serving() as served, Wire(served, window=10) as wire:
+        wire.call(1, framed(b"x" * 1000))
+        begun = {}
+        while "data" not in begun:
+            kind, _, _, payload = wire.frame()
+            if kind == Kind.HEADERS:
+                begun.update(wire.decoder.decode(payload))
+            elif kind == Kind.DATA:
+                begun["data"] = payload
+        assert begun[":status"] == "200"
+        stopping = threading.Thread(target=lambda: served.call(lambda: served.server.stop(0.05)))
+        stopping.start()
+        assert wire.answer(1) == {
+            "grpc-status": "14",
+            "grpc-message": "Server exiting: the request was not finished in time",
+        }
+        stopping.join(30)
+        assert not stopping.is_alive()

@@ -77,6 +77,7 @@ class Call(Stream):
         head = self.head
         size = sum(map(len, message))
         if size < _JOINED_BYTES and not head.answer_encoding:
+            self._headers_sent = True
             body = (PREFIX.pack(0, size), *message)
             self.connection.output.answer(self, head.answer_headers, body, PREFIX.size + size, OK_TRAILERS)
         else:
