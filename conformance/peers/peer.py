@@ -93,12 +93,18 @@ def main(peer: Peer) -> None:
     ):
         if not peer.installed:
             _install(peer, place)
-        with _serving(peer.command(place), place, Path(work) / "server.log") as process:
+        log = Path(work) / "server.log"
+        with _serving(peer.command(place), place, log) as process:
             rest, grpc = f"http://127.0.0.1:{place.http_port}", f"127.0.0.1:{place.grpc_port}"
             if options.serve:
                 print(f"{peer.name}: REST {rest}, gRPC {grpc}", flush=True)
                 sys.exit(process.wait())
-            sys.exit(_run_suite("--rest", rest, "--grpc", grpc, *_profile(peer), *suite_arguments))
+            status = _run_suite("--rest", rest, "--grpc", grpc, *_profile(peer), *suite_arguments)
+            if process.poll() is not None:
+                print(
+                    f"{peer.name} ended by itself, with {process.returncode}. The end of its log:\n{_end_of(log)}"
+                )
+            sys.exit(status)
 
 
 def _profile(peer: Peer) -> list[str]:
@@ -174,7 +180,11 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", place: Place, log: Pat
         except subprocess.TimeoutExpired:
             if time.monotonic() < deadline:
                 continue
-        raise RuntimeError(f"the server did not become ready:\n{log.read_text(errors='replace')[-4000:]}")
+        raise RuntimeError(f"the server did not become ready:\n{_end_of(log)}")
+
+
+def _end_of(log: Path) -> str:
+    return log.read_text(errors="replace")[-4000:]
 
 
 def _is_ready(place: Place) -> bool:
