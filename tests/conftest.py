@@ -106,6 +106,7 @@ def launch(tmp_path: Path, repository: Path, *flags: str) -> RunningServer:
             reader = threading.Thread(target=output.extend, args=(process.stdout,), daemon=True)
             reader.start()
             return RunningServer(process, output, log_path, urls, reader)
+    process.stdout.close()
     raise AssertionError(
         f"the server ended with {process.wait()}:\n{''.join(output)}\n{log_path.read_text()}"
     )
