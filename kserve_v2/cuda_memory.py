@@ -89,6 +89,7 @@ class CudaRuntime:
         """`library`: a path, or a name for the system to find. Raises OSError or AttributeError if it is not there,
         or not as expected; CudaError if it does not work with this machine's driver.
         """
+        self.library = library
         self._cudart = ctypes.CDLL(library)
         for name, arguments in _SIGNATURES.items():
             getattr(self._cudart, name).argtypes = arguments
@@ -99,6 +100,9 @@ class CudaRuntime:
         self._call("cudaGetDeviceCount", ctypes.byref(count))
         self.device_count = count.value
         """The devices are 0 to `device_count` - 1."""
+
+    def __repr__(self) -> str:
+        return f"<CudaRuntime {self.library}, {self.device_count} devices>"
 
     def open(self, raw_handle: bytes, device: int) -> int:
         """Map another process's allocation; returns its address. Raises CudaError."""
@@ -180,23 +184,26 @@ def find_runtime() -> CudaRuntime:
     """The first libcudart that finds a device here: on the system's library path (LD_LIBRARY_PATH, ldconfig), or in
     NVIDIA's wheels. Raises CudaUnavailableError that says what is missing.
     """
-    reason = "no CUDA runtime: libcudart.so is neither on the library path nor in a wheel of NVIDIA's"
+    failures = []
     for library in _candidates():
         try:
             runtime = CudaRuntime(library)
         except (OSError, AttributeError):
             continue
-        except (CudaError, CudaUnavailableError) as error:
-            reason = str(error)
+        except CudaError as error:
+            failures.append(f"{Path(library).name}: {error}")
             continue
         if runtime.device_count > 0:
             return runtime
-        reason = "the CUDA runtime finds no device"
-    raise CudaUnavailableError(reason)
+        failures.append(f"{Path(library).name}: finds no device")
+    raise CudaUnavailableError(
+        "; ".join(failures)
+        or "no CUDA runtime: libcudart.so is neither on the library path nor in NVIDIA's wheels"
+    )
 
 
 def _candidates() -> Iterator[str]:
-    # The loader is asked directly: ctypes.util.find_library starts programs, and overlooks LD_LIBRARY_PATH.
+    # The loader is asked directly: ctypes.util.find_library starts other programs to find out.
     yield from _SONAMES
     package = importlib.util.find_spec("nvidia")
     for place in (package and package.submodule_search_locations) or ():

@@ -25,6 +25,11 @@ class DeviceMemory:
         self._call("cudaMalloc", ctypes.byref(self._address), ctypes.c_size_t(byte_size))
 
     @property
+    def address(self) -> int:
+        """Where it lies, in this process."""
+        return self._address.value or 0
+
+    @property
     def raw_handle(self) -> bytes:
         """Its cudaIpcMemHandle_t."""
         handle = ctypes.create_string_buffer(64)
@@ -57,7 +62,7 @@ class DeviceMemory:
         self._call("cudaFree", self._address)
 
     def _at(self, offset: int) -> ctypes.c_void_p:
-        return ctypes.c_void_p((self._address.value or 0) + offset)
+        return ctypes.c_void_p(self.address + offset)
 
     def _copy(self, target: ctypes.c_void_p, source: ctypes.c_void_p, byte_size: int, kind: int) -> None:
         self._call("cudaSetDevice", self.device)
