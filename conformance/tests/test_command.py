@@ -131,6 +131,13 @@ def test_nothing_to_test(run_suite: RunSuite, tmp_path: Path) -> None:
     assert run.case("settings/trace-settings/rest")["reason"] == "the server does not advertise trace"
 
 
+def test_server_without_models(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with serve() as empty:
+        empty.engine.models.clear()
+        assert _run(empty, "-k", "test_server_live or plain") == 0
+    assert "Name two of its own in a --profile" in capfd.readouterr().out
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)  # hundreds of cases, as one test
 def test_two_models_are_enough(run_suite: RunSuite, tmp_path: Path) -> None:

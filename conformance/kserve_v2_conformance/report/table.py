@@ -61,6 +61,9 @@ def summary(results: Results) -> Iterator[str]:
         yield "  ".join(cells).rstrip()
     yield from _listed("broken", (each for each in clauses if each.outcome is Outcome.FAILED))
     yield from _listed("not as advised", (each for each in clauses if each.outcome is Outcome.ADVISED))
+    plain = next(each for each in clauses if each.requirement.id == "REST-INFER-001")
+    if plain.outcome is Outcome.NOT_COVERED and not results.selected:
+        yield "No inference was tested: the server has none of the test models. Name two of its own in a --profile."
     for entry in results.stale:
         yield f"known failure that fails no more: {entry}; take it off the list"
 
