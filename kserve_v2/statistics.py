@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-
 MAX_RESPONSE_POSITIONS = 1024
 """How many positions of streams are counted apart: a stream may have any number of responses, memory has not."""
 
