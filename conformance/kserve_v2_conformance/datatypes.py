@@ -23,16 +23,6 @@ class Datatype:
     contents_field: str
 
     @property
-    def in_json(self) -> bool:
-        """Whether the specification gives it a form in JSON; FP16 and BF16 are "problematic" there."""
-        return self.name not in ("FP16", "BF16")
-
-    @property
-    def is_float(self) -> bool:
-        """Whether it has infinities and NaN."""
-        return self.name in ("FP16", "BF16", "FP32", "FP64")
-
-    @property
     def is_integer(self) -> bool:
         """Whether it is one of the eight integer datatypes."""
         return self.name.startswith(("INT", "UINT"))

@@ -1,6 +1,5 @@
 """What a case finds out: one finding for each clause that it looked at."""
 
-from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -55,11 +54,6 @@ class Checks:
         """Note whether `got` is `expected`, of the same JSON type."""
         same = got == expected and isinstance(got, bool) == isinstance(expected, bool)
         return self.that(clause, what, same, show_json(expected), show_json(got))
-
-    def one_of(self, clause: str, what: str, got: object, allowed: Collection[object]) -> bool:
-        """Note whether `got` is one of several allowed answers, and which."""
-        expected = " or ".join(show_json(value) for value in allowed)
-        return self.that(clause, what, got in allowed, expected, show_json(got))
 
     def has_type(self, clause: str, what: str, got: object, kind: type) -> bool:
         """Note whether a JSON value is of a type."""

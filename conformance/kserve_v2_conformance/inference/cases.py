@@ -91,13 +91,13 @@ class InferCase:
     def runs_over(self) -> Iterator[Carrier]:
         """The carriers that can carry the case's tensors, and for which it has a clause."""
         datatype = self.model.partition(".")[2]
-        text_only = any("hex" in each for each in self.inputs)
+        not_text = any("hex" in each for each in self.inputs)
         for carrier in CARRIERS:
             if carrier.name not in self.carriers or not self.clauses_for(carrier):
                 continue
             if datatype in ("FP16", "BF16") and carrier.name in ("json", "grpc-typed"):
                 continue
-            if text_only and carrier.name == "json":
+            if not_text and carrier.name == "json":
                 continue
             yield carrier
 
