@@ -10,7 +10,7 @@ from kserve_v2.log_settings import LogChanges, LogSettings
 from kserve_v2.messages import IndexEntry, InferRequest, InferResponse, ModelMetadata, ServerMetadata
 from kserve_v2.repository.manager import ModelManager, parse_version
 from kserve_v2.repository.model import LoadedModel
-from kserve_v2.shared_memory import CudaRegions, SharedMemoryRegions
+from kserve_v2.shared_memory import SharedMemoryRegions
 from kserve_v2.tracing.settings import TraceChanges
 from kserve_v2.tracing.tracer import Tracer
 
@@ -29,6 +29,9 @@ EXTENSIONS = (
 
 SYSTEM_SHARED_MEMORY = "system_shared_memory"
 """Advertised as well where clients may use it."""
+
+CUDA_SHARED_MEMORY = "cuda_shared_memory"
+"""Advertised as well where clients may use it and there is a CUDA device."""
 
 
 class InferenceService:
@@ -50,7 +53,6 @@ class InferenceService:
         self.manager = manager
         self.tracer = tracer
         self.shared_memory = SharedMemoryRegions(enabled=client_shm)
-        self.cuda_shared_memory = CudaRegions(enabled=client_shm)
         self._server_id = server_id
         self._explicit = explicit
         self._strict_readiness = strict_readiness
@@ -95,7 +97,11 @@ class InferenceService:
 
     def server_metadata(self) -> ServerMetadata:
         """Name, version and extensions of this server."""
-        extensions = (*EXTENSIONS, SYSTEM_SHARED_MEMORY) if self.shared_memory.enabled else EXTENSIONS
+        extensions: tuple[str, ...] = EXTENSIONS
+        if self.shared_memory.enabled:
+            extensions += (SYSTEM_SHARED_MEMORY,)
+        if self.shared_memory.cuda.available:
+            extensions += (CUDA_SHARED_MEMORY,)
         return ServerMetadata(self._server_id, distribution_version("kserve-v2"), extensions)
 
     def model_metadata(self, name: str, version: str = "") -> ModelMetadata:

@@ -192,6 +192,11 @@ def regions_of(client: TritonClient, name: str = "") -> list[dict[str, Any]]:
     ]
 
 
+def test_the_extension_is_advertised(client: TritonClient) -> None:
+    extensions = client.as_dict(client.get_server_metadata())["extensions"]
+    assert extensions[-2:] == ["system_shared_memory", "cuda_shared_memory"]
+
+
 # --- one set of names ---------------------------------------------------------------------------------------
 
 
