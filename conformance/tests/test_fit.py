@@ -98,3 +98,8 @@ def test_changes_that_a_model_does_not_allow(
 def test_names_of_cases_are_unique_and_carried() -> None:
     for case in infer_cases():
         assert list(case.runs_over()), case.name
+
+
+def test_bytes_that_are_no_text_have_no_form_in_json() -> None:
+    case = InferCase("c", "", ("DATA-BYTES",), inputs=({"hex": ["ff"]},))
+    assert [each.name for each in case.runs_over()] == ["binary", "grpc-raw", "grpc-typed"]

@@ -83,7 +83,7 @@ def test_wrong_trace_setting(carrier: str, target: Target, check: Checks) -> Non
     check.that(f"{protocol(carrier)}-TRACE-004", "answer", settings is None, "an error", str(settings))
 
 
-def _log(target: Target, carrier: str, **changes: Any) -> dict[str, Any] | None:
+def _log(target: Target, carrier: str, **changes: int | str) -> dict[str, Any] | None:
     """Change log settings, or none; returns all of them, or None for an error."""
     if carrier == "json":
         answer = target.rest.post("/v2/logging", changes) if changes else target.rest.get("/v2/logging")
@@ -91,9 +91,7 @@ def _log(target: Target, carrier: str, **changes: Any) -> dict[str, Any] | None:
     request = pb.LogSettingsRequest()
     for name, value in changes.items():
         setting = request.settings[name]
-        if isinstance(value, bool):
-            setting.bool_param = value
-        elif isinstance(value, int):
+        if isinstance(value, int):
             setting.uint32_param = value
         else:
             setting.string_param = value
