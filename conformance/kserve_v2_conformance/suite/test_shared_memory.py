@@ -12,7 +12,7 @@ from kserve_v2_conformance.findings import Checks, UnreadableAnswer
 from kserve_v2_conformance.inference.request import Failure
 from kserve_v2_conformance.rpc import GrpcError, parameters
 from kserve_v2_conformance.suite.support import both, done, failure_of, protocol
-from kserve_v2_conformance.target import NotCovered, Target
+from kserve_v2_conformance.target import Target
 from kserve_v2_conformance.tensors import Tensor, array, to_raw
 
 REGION = "conformance"
@@ -25,7 +25,7 @@ _ELEMENTS: list[object] = [1.5, -2.5, 3.25]
 def memory(target: Target) -> Iterator[SharedMemory]:
     """A shared memory object, gone after the case, as is the region of it."""
     if urlsplit(target.rest.url).hostname not in ("localhost", "127.0.0.1", "::1"):
-        raise NotCovered("the server runs on another machine")
+        pytest.skip("the server runs on another machine")
     shared = SharedMemory(create=True, size=_SIZE)
     yield shared
     target.rest.request("POST", "/v2/systemsharedmemory/unregister", b"", {})
