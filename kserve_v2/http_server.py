@@ -11,24 +11,10 @@ from typing import Any, Protocol
 import uvicorn
 from starlette.types import ASGIApp
 
+from kserve_v2.sockets import BACKLOG
+
 # Clients keep connections in pools; one that the server closes under them costs a failed request.
 _KEEP_ALIVE_SECONDS = 120
-_BACKLOG = 2048
-
-
-def bind(address: str, port: int) -> socket.socket:
-    """A bound TCP socket that does not listen yet: clients are refused until the server starts. Raises
-    OSError.
-    """
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((address, port))
-    except OSError as error:
-        bound.close()
-        raise OSError(f"cannot listen on {address}:{port}: {error.strerror}") from error
-    return bound
 
 
 class Connection(Protocol):
@@ -49,8 +35,8 @@ class HttpServer:
         protocol: Callable[..., Connection],
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`bound`: from `bind`. `protocol` makes a connection, from the arguments that uvicorn gives. `tls`: for
-        encrypted connections only.
+        """`bound`: from `sockets.bind`. `protocol` makes a connection, from the arguments that uvicorn gives. `tls`:
+        for encrypted connections only.
         """
         self._socket = bound
         config = uvicorn.Config(
@@ -64,7 +50,7 @@ class HttpServer:
             proxy_headers=False,
             server_header=False,
             date_header=False,
-            backlog=_BACKLOG,
+            backlog=BACKLOG,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         )
         config.load()

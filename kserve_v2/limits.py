@@ -1,7 +1,5 @@
 """Limits on what a client may send, beside the size of its messages."""
 
-import socket
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,17 +17,6 @@ def check_dimensions(shape: Sequence[int], name: str) -> None:
         raise InvalidArgumentError(
             f"invalid shape for input '{name}': it has {len(shape)} dimensions, at most {_MAX_DIMENSIONS} are supported"
         )
-
-
-def end_stalled_connections(listening: socket.socket, max_stall_s: float) -> None:
-    """Let the kernel end connections whose client takes nothing of what was sent for so long: TCP_USER_TIMEOUT, tcp(7).
-
-    To be called before `listening` listens: its connections inherit this. Over TLS nobody else could end them: the
-    event loop does not tell how much of an answer is still unread. Only Linux has it.
-    """
-    if sys.platform == "linux":
-        milliseconds = min(round(max_stall_s * 1000), 2**31 - 1)
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from functools import partial
 
 from kserve_v2 import console, logs
 from kserve_v2.allocator import keep_freed_memory
-from kserve_v2.http_server import HttpServer, bind
+from kserve_v2.http_server import HttpServer
 from kserve_v2.inference import InferenceService
-from kserve_v2.limits import HttpLimits, end_stalled_connections
+from kserve_v2.limits import HttpLimits
 from kserve_v2.messages import IndexEntry
 from kserve_v2.metrics import MetricsApp
 from kserve_v2.plugins import BackendRegistry
@@ -27,6 +27,7 @@ from kserve_v2.rest.protocol import HttpConnection
 from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.server import GrpcServer, grpc_server
 from kserve_v2.settings import Settings
+from kserve_v2.sockets import bind, end_stalled_connections
 from kserve_v2.tls import TlsError, server_context
 from kserve_v2.tracing.tracer import Tracer, TracingError
 

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 
 from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.protocol import ALPN
-from kserve_v2.limits import end_stalled_connections
 from kserve_v2.rpc.calls import Rpc
 from kserve_v2.rpc.options import MAX_CONCURRENT_STREAMS, MAX_METADATA_BYTES, GrpcOptions
 from kserve_v2.rpc.transport.connection import GrpcConnection
 from kserve_v2.rpc.transport.head import HeadReader
-
-_BACKLOG = 2048
+from kserve_v2.sockets import BACKLOG, bind, end_stalled_connections
 
 # How long clients are given to take the status of calls that are given up.
 _LAST_WORDS_SECONDS = 1.0
@@ -44,13 +42,7 @@ class AsyncioServer:
         """Bind before `start`; returns the port, which is chosen for 0. Raises OSError where that is not
         possible.
         """
-        bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.bind((address, port))
-        except OSError as error:
-            bound.close()
-            raise OSError(f"cannot listen on {address}:{port}: {error.strerror}") from error
+        bound = bind(address, port)
         end_stalled_connections(bound, self.options.max_stall_s)
         self._socket = bound
         number: int = bound.getsockname()[1]
@@ -64,9 +56,7 @@ class AsyncioServer:
         def connection() -> GrpcConnection:
             return GrpcConnection(self, loop)
 
-        self._server = await loop.create_server(
-            connection, sock=self._socket, backlog=_BACKLOG, ssl=self._tls
-        )
+        self._server = await loop.create_server(connection, sock=self._socket, backlog=BACKLOG, ssl=self._tls)
 
     def opened(self, connection: GrpcConnection) -> None:
         """See `transport.connection.Server`."""
