@@ -6,11 +6,11 @@ and gets the same answer there; see `FastLane.take` for what that is.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import unquote
 
 import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from kserve_v2.errors import ServingError, UnavailableError
 from kserve_v2.inference import InferenceService
@@ -25,12 +25,6 @@ _UNUSUAL_HEADERS = frozenset({b"transfer-encoding", b"expect"})
 
 # How many paths are remembered. Clients choose them, so they are forgotten when there are too many.
 _MAX_TARGETS = 1024
-
-# 499, which is in our table of errors, has no phrase.
-_PHRASES = {status.value: status.phrase for status in HTTPStatus}
-_STATUS_LINES = {
-    status: f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n".encode() for status in range(200, 600)
-}
 
 _PLAIN_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
 _LAST_PLAIN_HEAD = _PLAIN_HEAD.removesuffix(b"\r\n") + b"connection: close\r\n\r\n"
@@ -203,7 +197,7 @@ class FastCall:
         self._answer(response.status_code, response.raw_headers, (bytes(response.body),))
 
     def _answer(self, status: int, headers: Headers, parts: Sequence[bytes | memoryview]) -> None:
-        lines = [_STATUS_LINES[status], *(b"%b: %b\r\n" % header for header in headers)]
+        lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in headers)]
         lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
         self._send((b"".join(lines), *parts))
 

@@ -124,7 +124,6 @@ class HttpConnection(HttpToolsProtocol):
         """See httptools. The scope is made when it is known to be needed."""
         self.url = b""
         self.headers = []
-        self.expect_100_continue = False
         self._said_nothing = self._reads_call = False
         self._incomplete = self._in_head = True
         self._later_bytes = self._chunks = 0
