@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from kserve_v2.backend import ModelConfig
 from kserve_v2.datatypes import BY_CONFIG_ENUM, BY_NAME
-from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.errors import ContradictionError
 
 TensorKind = Literal["input", "output"]
 
@@ -31,9 +31,9 @@ class TensorSpec:
 
 
 def raise_contradictions(model: str, problems: Sequence[str]) -> None:
-    """Raise InvalidArgumentError with all `problems`, if there are any."""
+    """Raise ContradictionError with all `problems`, if there are any."""
     if problems:
-        raise InvalidArgumentError(f"model '{model}' contradicts its configuration: " + "; ".join(problems))
+        raise ContradictionError(f"model '{model}' contradicts its configuration: " + "; ".join(problems))
 
 
 def fill_tensors(config: ModelConfig, kind: TensorKind, specs: Sequence[TensorSpec], file: str) -> list[str]:

@@ -52,6 +52,10 @@ class InvalidArgumentError(ServingError):
     code = ErrorCode.INVALID_ARGUMENT
 
 
+class ContradictionError(InvalidArgumentError):
+    """A model's file says something else than its configuration. The text lists every such place."""
+
+
 class NotFoundError(ServingError):
     """No such model, version or region."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kserve_v2.backend import ModelConfig, ModelSource
+from kserve_v2.backend import Backend, ModelConfig, ModelSource
 from kserve_v2.config import (
     fill_defaults,
     infer_backend,
@@ -14,8 +14,9 @@ from kserve_v2.config import (
     raise_if_invalid,
     read_config,
     select_versions,
+    validate,
 )
-from kserve_v2.errors import InvalidArgumentError, NotFoundError
+from kserve_v2.errors import ContradictionError, InvalidArgumentError, NotFoundError
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.model import Prepared, placements
 from kserve_v2.repository.scan import ModelEntry, config_path, scan_model
@@ -107,11 +108,25 @@ def prepare_version(
         version_path=version_path,
         settings=options.backend_settings.get(config.backend, {}),
     )
-    if options.auto_complete:
-        backend.complete(source, config)
     gpu_count = backend.gpu_count()
+    if options.auto_complete:
+        _complete(backend, source, config, gpu_count)
     fill_defaults(config, gpu_count=gpu_count)
     raise_if_invalid(config, gpu_count=gpu_count, directory_name=entry.name)
     placed = placements(config, gpu_count)
     source = replace(source, placements=placed, threads=divide(cpu_budget(), len(placed)))
     return Prepared(source, config, backend)
+
+
+def _complete(backend: Backend, source: ModelSource, config: ModelConfig, gpu_count: int) -> None:
+    """Complete the configuration from the model's file. Raises what the backend raises; where the file contradicts the
+    configuration, what else is wrong with that is said as well.
+    """
+    try:
+        backend.complete(source, config)
+    except ContradictionError as error:
+        fill_defaults(config, gpu_count=gpu_count)
+        problems = validate(config, gpu_count=gpu_count, directory_name=source.name)
+        if not problems:
+            raise
+        raise ContradictionError(f"{error.message}; {'; '.join(map(str, problems))}") from error
