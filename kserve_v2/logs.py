@@ -14,10 +14,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
-from typing import Any
+from typing import Any, NamedTuple
 
 from kserve_v2.log_settings import MAX_VERBOSE_LEVEL, LogSettings
-from kserve_v2.messages import Execution, InferResponse
+from kserve_v2.messages import InferResponse
 from kserve_v2.settings import Settings
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -204,6 +204,14 @@ def access_log_enabled() -> bool:
     return _state.access is not None
 
 
+class Execution(NamedTuple):
+    """How a batch was executed: its rows, when an instance took it (monotonic), how long it took."""
+
+    batch_rows: int
+    taken_ns: int
+    compute_ns: int
+
+
 @dataclass(slots=True)
 class Access:
     """One inference request, described while it is answered. `status` is that of the protocol, HTTP or gRPC."""
@@ -219,7 +227,8 @@ class Access:
     def executed(self, response: InferResponse) -> None:
         """Note which version answered, and how."""
         self.version = response.model_version
-        self.execution = response.execution
+        if response.batch_rows:
+            self.execution = Execution(response.batch_rows, response.taken_ns, response.compute_ns)
 
 
 def log_access(access: Access) -> None:

@@ -3,9 +3,8 @@
 The codecs make these from JSON or protobuf and back; how a client wants an output encoded stays in the codec.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from kserve_v2.datatypes import Array
 from kserve_v2.tracing.trace import Trace
@@ -22,7 +21,10 @@ class InferRequest:
     """One inference request.
 
     `model_version` is "" for the highest version that is ready. `requested_outputs` is empty for all outputs
-    of the model. `rows` is the batch size, 1 for a model that does not batch; the scheduler sets it.
+    of the model.
+
+    `checked`: the request is known to fit the model's signature. Then `rows` is its batch size, 1 for a model that
+    does not batch, and requests with equal `batch_key` can share a batch.
 
     `control` holds the parameters that are for the server: `timeout`, `priority` and those of sequences. They
     do not reach the model's `parameters`.
@@ -40,32 +42,30 @@ class InferRequest:
     parameters: dict[str, ParameterValue] = field(default_factory=dict)
     requested_outputs: tuple[str, ...] = ()
     control: dict[str, ParameterValue] = field(default_factory=dict)
+    checked: bool = False
     rows: int = 1
+    batch_key: Hashable = None
     cancelled: bool = False
     response_parameters: dict[str, ParameterValue] = field(default_factory=dict)
     trace: Trace | None = None
 
 
-class Execution(NamedTuple):
-    """How a batch was executed, for the access log: its rows, when an instance took it (monotonic), how long
-    it took.
-    """
-
-    batch_rows: int
-    taken_ns: int
-    compute_ns: int
-
-
 @dataclass(slots=True)
 class InferResponse:
-    """The answer to one request: the requested outputs in the order in which the model declares them."""
+    """The answer to one request: the requested outputs in the order in which the model declares them.
+
+    The last three fields say how it was executed: the rows of its batch, when an instance took that (monotonic), and
+    how long it took. `batch_rows` is 0 for a response of a stream.
+    """
 
     model_name: str
     model_version: str
     id: str
     outputs: dict[str, Array]
     parameters: dict[str, ParameterValue] = field(default_factory=dict)
-    execution: Execution | None = None
+    batch_rows: int = 0
+    taken_ns: int = 0
+    compute_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

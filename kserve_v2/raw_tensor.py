@@ -15,8 +15,8 @@ if sys.byteorder != "little":
 
 
 def decode_raw_tensor(announced: AnnouncedInput, data: bytes | memoryview) -> Array:
-    """An array over `data`, without a copy except for BYTES. Raises InvalidArgumentError if size and shape
-    disagree.
+    """An array over `data`, without a copy except for BYTES, and for unaligned data: numpy and ONNX Runtime would cope,
+    but not every kernel does. Raises InvalidArgumentError if size and shape disagree.
     """
     datatype = announced.datatype
     if datatype is BYTES:
@@ -24,7 +24,8 @@ def decode_raw_tensor(announced: AnnouncedInput, data: bytes | memoryview) -> Ar
     expected = announced.element_count() * datatype.item_size
     if len(data) != expected:
         raise announced.size_mismatch(expected, len(data))
-    return np.frombuffer(data, dtype=datatype.dtype).reshape(announced.shape)
+    array = np.frombuffer(data, dtype=datatype.dtype).reshape(announced.shape)
+    return array if array.flags.aligned else array.copy()
 
 
 def encode_raw_tensor(array: Array) -> bytes | memoryview:

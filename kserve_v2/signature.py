@@ -5,6 +5,7 @@ The texts of the errors are Triton's: clients match on them.
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInput, ModelOutput
 from kserve_v2.datatypes import BY_CONFIG_ENUM, BY_DTYPE, Array, Datatype
@@ -43,12 +44,26 @@ class TensorSignature:
         )
 
 
+class FixedInput(NamedTuple):
+    """An input of a model of fixed shapes: its datatype, and its shape of `ndim` dimensions. Those from `first` on are
+    `dims`; the one before, if there is one, is the batch.
+    """
+
+    name: str
+    datatype: str
+    first: int
+    ndim: int
+    dims: tuple[int, ...]
+
+
 class ModelSignature:
     """Inputs and outputs of one model version. Read-only after construction."""
 
     def __init__(self, config: ModelConfig) -> None:
         self.model_name = config.name
         self.max_batch_size = config.max_batch_size
+        # Of one request; a model that does not batch counts each as one row.
+        self.max_rows = config.max_batch_size or 1
         self.platform = config.platform or config.backend
         self.inputs = {tensor.name: _tensor(tensor) for tensor in config.input}
         self.outputs = {tensor.name: _tensor(tensor) for tensor in config.output}
@@ -59,9 +74,21 @@ class ModelSignature:
         self._uniform = not config.max_batch_size or (
             self.fixed_shapes and not any(tensor.optional for tensor in self.inputs.values())
         )
+        self.fixed_inputs = self._fixed_inputs()
         self._checklist = tuple((t.name, t.datatype.dtype, t.dims) for t in self.inputs.values())
         self.reshapes_inputs = any(tensor.reshape is not None for tensor in self.inputs.values())
         self.reshapes_outputs = any(tensor.reshape is not None for tensor in self.outputs.values())
+
+    def _fixed_inputs(self) -> dict[str, FixedInput]:
+        if not self._uniform or not self.fixed_shapes or len(self._required) != len(self.inputs):
+            return {}
+        first = 1 if self.max_batch_size else 0
+        return {
+            tensor.name: FixedInput(
+                tensor.name, tensor.datatype.name, first, first + len(tensor.dims), tensor.dims
+            )
+            for tensor in self.inputs.values()
+        }
 
     def input_metadata(self) -> tuple[TensorMetadata, ...]:
         """The inputs as the metadata call shows them."""

@@ -142,11 +142,12 @@ class ModelStatistics:
         rows: int,
         requests: int,
         enqueued_ns: int,
-        times: ExecutionTimes,
+        times: tuple[int, int, int, int],
         reason: BatchReason,
         now_ms: int,
     ) -> None:
-        """Count one execution of `rows` rows. `enqueued_ns`: the sum of the times when its requests were enqueued.
+        """Count one execution of `rows` rows. `enqueued_ns`: the sum of the times when its requests were enqueued;
+        `times`: as in `ExecutionTimes`.
 
         Every request of a batch is charged with the batch's whole compute time, as Triton does; a batch size
         is charged once.

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from kserve_v2 import logs
-from kserve_v2.logs import Access
-from kserve_v2.messages import Execution
+from kserve_v2.logs import Access, Execution
 from kserve_v2.settings import Settings
 
 logger = logging.getLogger("kserve_v2.test")

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Hashable
+from collections.abc import AsyncGenerator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,42 +80,43 @@ class LoadedModel:
         request.trace = trace
         trace.begin_request(str(self.version), request.id, request.inputs)
 
+    def check(self, request: InferRequest) -> None:
+        """Check a request against the signature, if that has not been done yet.
+
+        Raises InvalidArgumentError for a request that does not fit.
+        """
+        if not request.checked:
+            request.rows, request.batch_key = self.signature.check(request)
+            request.checked = True
+
     async def infer(self, request: InferRequest) -> InferResponse:
-        """Check a request against the model's signature and have it executed. Raises its error instead.
+        """Check a request and have it executed. Raises its error instead.
 
         For a decoupled model that is an UnsupportedError: it can only be streamed.
         """
-        request.rows, key = self.signature.check(request)
-        return await infer(self.scheduler, request, key)
+        self.check(request)
+        return await infer(self.scheduler, request)
+
+    def infer_now(self, request: InferRequest) -> InferResponse | None:
+        """As `infer`, if that takes no longer than a quick model does; None if the request has to be submitted."""
+        self.check(request)
+        return self.scheduler.infer_now(request)
 
     def submit(self, request: InferRequest, on_outcome: OnOutcome) -> Pending:
-        """As `infer`, without a coroutine: `on_outcome` is called once on the event loop's thread, perhaps before
-        this returns.
+        """As `infer`, without a coroutine, for what `infer_now` has not answered: `on_outcome` is called once on the
+        event loop's thread.
 
         Raises the ServingError of a request that is refused at the door: then there is no other outcome.
         """
-        request.rows, key = self.signature.check(request)
-        return self.scheduler.submit(request, key, on_outcome)
+        return self.scheduler.submit(request, on_outcome)
 
     def give_up(self, pending: Pending) -> None:
         """Whoever submitted a request has no use for its outcome any more; see `Scheduler.give_up`."""
         self.scheduler.give_up(pending)
 
-    def check(self, request: InferRequest) -> Hashable:
-        """Check a request against the signature; returns the key that `execute` and `stream` want.
-
-        Raises InvalidArgumentError for a request that does not fit.
-        """
-        request.rows, key = self.signature.check(request)
-        return key
-
-    async def execute(self, request: InferRequest, key: Hashable) -> InferResponse:
-        """Have a checked request executed; see `infer`."""
-        return await infer(self.scheduler, request, key)
-
-    def stream(self, request: InferRequest, key: Hashable) -> AsyncGenerator[InferResponse, None]:
+    def stream(self, request: InferRequest) -> AsyncGenerator[InferResponse, None]:
         """The responses to a checked request, one if the model is not decoupled; see `Scheduler.stream`."""
-        return self.scheduler.stream(request, key)
+        return self.scheduler.stream(request)
 
     async def close(self, executor: Executor) -> None:
         """Close the instances and free the weights."""

@@ -12,7 +12,7 @@ import orjson
 
 from kserve_v2.announced_input import AnnouncedInput, datatype_by_name
 from kserve_v2.classification import classify
-from kserve_v2.datatypes import BY_DTYPE
+from kserve_v2.datatypes import BY_DTYPE, Array
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.limits import check_dimensions
 from kserve_v2.messages import InferRequest, InferResponse
@@ -23,9 +23,10 @@ from kserve_v2.rest.json_tensor import (
     encode_json_data,
     with_literals,
 )
-from kserve_v2.rest.json_text import parse_json
+from kserve_v2.rest.json_text import check_depth, json_text, parse_any_depth
 from kserve_v2.rest.members import boolean, string, unsigned
 from kserve_v2.rest.parameters import decode_parameters
+from kserve_v2.rest.plain_request import decode_plain_request
 from kserve_v2.rest.raw_request import decode_raw_request
 from kserve_v2.shared_memory import RegionPart, SharedMemoryRegions
 from kserve_v2.signature import ModelSignature, request_prefix
@@ -58,10 +59,10 @@ ALL_BINARY = ResponseFormat(default=OutputFormat(binary=True))
 
 
 class EncodedResponse(NamedTuple):
-    """An answer's body in parts, and the length of its JSON part if binary tensors follow it (else None)."""
+    """An answer's body: JSON, and the binary tensors that follow it."""
 
-    parts: tuple[bytes | memoryview, ...]
-    header_length: int | None
+    header: bytes
+    binary: Sequence[bytes | memoryview]
 
 
 def decode_request(
@@ -81,7 +82,13 @@ def decode_request(
     if json_length == 0:
         return decode_raw_request(body, signature, model_version), ALL_BINARY
     model_name = signature.model_name
-    document = parse_json(body, json_length)
+    text = json_text(body, json_length)
+    document = parse_any_depth(text)
+    if json_length == len(body) and type(document) is dict:
+        plain = decode_plain_request(document, signature, model_version)
+        if plain is not None:
+            return plain, ALL_JSON
+    check_depth(document, text)
     if not isinstance(document, dict) or "inputs" not in document:
         raise InvalidArgumentError(
             "Unable to parse 'inputs': attempt to access non-existing object member 'inputs'"
@@ -250,6 +257,9 @@ def encode_response(
     InvalidArgumentError for an output that cannot be sent as it was asked for, InternalError for one that does
     not fit into its shared memory.
     """
+    if response_format is ALL_JSON:
+        document = _document(response, [_json_entry(*output) for output in response.outputs.items()])
+        return EncodedResponse(_dump(document), ())
     entries: list[dict[str, Any]] = []
     binary: list[bytes | memoryview] = []
     for name, whole in response.outputs.items():
@@ -268,8 +278,17 @@ def encode_response(
         else:
             entry["data"] = encode_json_data(array, name)
         entries.append(entry)
-    header = _dump(_document(response, entries))
-    return EncodedResponse((header, *binary), len(header) if binary else None)
+    return EncodedResponse(_dump(_document(response, entries)), binary)
+
+
+def _json_entry(name: str, array: Array) -> dict[str, Any]:
+    """An output with its data."""
+    return {
+        "name": name,
+        "datatype": BY_DTYPE[array.dtype].name,
+        "shape": array.shape,
+        "data": encode_json_data(array, name),
+    }
 
 
 def _document(response: InferResponse, outputs: list[dict[str, Any]]) -> dict[str, Any]:

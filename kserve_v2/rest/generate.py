@@ -25,7 +25,8 @@ def _responses(service: InferenceService, call: Call) -> AsyncGenerator[InferRes
         call.access.request_id = request.id
     if call.trace is not None:
         model.begin_trace(request, call.trace)
-    return model.stream(request, model.check(request))
+    model.check(request)
+    return model.stream(request)
 
 
 class Generate:

@@ -1,6 +1,6 @@
 """`infer`: one request, one answer, in JSON or with binary tensors; and the operation as ASGI sees it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from starlette.types import Send
@@ -9,30 +9,31 @@ from kserve_v2.errors import UnsupportedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.model import LoadedModel
+from kserve_v2.rest.answer_text import JOIN_BYTES, Parts
 from kserve_v2.rest.codec import EncodedResponse, ResponseFormat, decode_request, encode_response
 from kserve_v2.rest.compression import choose_encoding, compress, decompress
 from kserve_v2.rest.endpoint import Call
-
-JOIN_BYTES = 64 * 1024
-"""Answers up to this size are sent in one piece; the parts of larger ones are not copied together."""
 
 _JSON = (b"content-type", b"application/json")
 _BINARY = (b"content-type", b"application/octet-stream")
 
 
 class Asked(NamedTuple):
-    """A decoded request: the model that is to answer, and how the answer is to be sent."""
+    """A decoded request: the model that is to answer, and how the answer is to be sent. `accept_encoding`: the header
+    of this name, None where there is none.
+    """
 
     model: LoadedModel
     request: InferRequest
     response_format: ResponseFormat
+    accept_encoding: bytes | None
 
 
 class Answer(NamedTuple):
     """Headers (Content-Length among them) and body of an answer with status 200."""
 
     headers: list[tuple[bytes, bytes]]
-    parts: Sequence[bytes | memoryview]
+    parts: Parts
 
 
 def decode(
@@ -60,7 +61,7 @@ def decode(
         version,
         service.shared_memory,
     )
-    return Asked(model, request, response_format)
+    return Asked(model, request, response_format, headers.get(b"accept-encoding"))
 
 
 def encode(response: InferResponse, asked: Asked) -> EncodedResponse:
@@ -72,12 +73,12 @@ def encode(response: InferResponse, asked: Asked) -> EncodedResponse:
 def answer(encoded: EncodedResponse, accept_encoding: bytes | None) -> Answer:
     """The answer whose body is `encoded`, compressed if the client asks for that."""
     headers = [_JSON]
-    if encoded.header_length is not None:
-        headers = [_BINARY, (b"inference-header-content-length", b"%d" % encoded.header_length)]
-    parts: Sequence[bytes | memoryview] = encoded.parts
+    if encoded.binary:
+        headers = [_BINARY, (b"inference-header-content-length", b"%d" % len(encoded.header))]
+    parts: tuple[bytes | memoryview, ...] = (encoded.header, *encoded.binary)
     encoding = choose_encoding(accept_encoding)
     if encoding is not None:
-        parts = (compress(encoded.parts, encoding),)
+        parts = (compress(parts, encoding),)
         headers.append((b"content-encoding", encoding))
     size = sum(map(len, parts))
     headers.append((b"content-length", b"%d" % size))
@@ -106,7 +107,7 @@ class Infer:
         response = await asked.model.infer(asked.request)
         if call.access is not None:
             call.access.executed(response)
-        headers, parts = answer(encode(response, asked), call.headers.get(b"accept-encoding"))
+        headers, parts = answer(encode(response, asked), asked.accept_encoding)
         call.started = True
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         last = len(parts) - 1

@@ -40,12 +40,13 @@ _JSON_TYPES: dict[str, tuple[set[type], str]] = {
 }
 
 
-# Datatypes whose numbers numpy takes or refuses, but never rounds with a warning: their dtypes, and the types that the
-# JSON parser makes of acceptable elements.
-_PLAIN: dict[Any, tuple[np.dtype[Any], frozenset[type]]] = {
+PLAIN_NUMBERS: dict[Any, tuple[np.dtype[Any], frozenset[type]]] = {
     datatype.name: (datatype.dtype, frozenset(_JSON_TYPES[datatype.dtype.kind][0]))
-    for datatype in (BOOL, FP64, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64)
+    for datatype in (BOOL, FP32, FP64, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64)
 }
+"""Datatypes of numbers by name: their dtypes, and the types that the JSON parser makes of acceptable elements."""
+
+_INTEGERS = frozenset({int})
 
 
 def decode_plain_numbers(data: Any, datatype: Any, shape: Any) -> Array | None:
@@ -54,16 +55,17 @@ def decode_plain_numbers(data: Any, datatype: Any, shape: Any) -> Array | None:
     None for everything else, right or wrong: `decode_json_data` takes a closer look, and finds the words for
     what is wrong.
     """
-    plain = _PLAIN.get(datatype) if type(datatype) is str else None
+    plain = PLAIN_NUMBERS.get(datatype) if type(datatype) is str else None
     if plain is None or type(data) is not list or type(shape) is not list:
         return None
     dtype, types = plain
     if not types.issuperset(map(type, data)):
         return None
-    for size in shape:
-        if type(size) is not int or size < 0:
-            return None
+    if not _INTEGERS.issuperset(map(type, shape)) or (shape and min(shape) < 0):
+        return None
     try:
+        if datatype == "FP32":
+            return single_precision(data).reshape(shape)
         return np.array(data, dtype).reshape(shape)
     except (OverflowError, ValueError):
         return None
@@ -130,9 +132,7 @@ def _check_types(types: set[type], datatype: Datatype, name: str) -> None:
 def _numbers(flat: list[Any], datatype: Datatype, name: str) -> Array:
     try:
         if datatype is FP32:
-            # What does not fit into single precision becomes infinite, as a cast does everywhere else.
-            with np.errstate(over="ignore"):
-                return np.array(flat, dtype=datatype.dtype)
+            return single_precision(flat)
         return np.array(flat, dtype=datatype.dtype)
     except OverflowError:
         if datatype.dtype.kind == "f":
@@ -140,6 +140,12 @@ def _numbers(flat: list[Any], datatype: Datatype, name: str) -> Array:
                 f"Unable to parse 'data': Number too big to be stored in double. (input '{name}')"
             ) from None
         raise _out_of_range(flat, datatype, name) from None
+
+
+def single_precision(flat: list[Any]) -> Array:
+    """What does not fit into single precision becomes infinite, as a cast does everywhere else."""
+    with np.errstate(over="ignore"):
+        return np.array(flat, FP32.dtype)
 
 
 def _out_of_range(integers: list[Any], datatype: Datatype, name: str) -> InvalidArgumentError:
@@ -156,11 +162,11 @@ def _out_of_range(integers: list[Any], datatype: Datatype, name: str) -> Invalid
     )
 
 
-# Arrays that orjson writes by itself.
-_JSON_DTYPES = frozenset(
+JSON_DTYPES = frozenset(
     datatype.dtype
     for datatype in (BOOL, FP32, FP64, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64)
 )
+"""Arrays that orjson writes by itself."""
 
 
 def encode_json_data(array: Array, name: str) -> Any:
@@ -168,7 +174,7 @@ def encode_json_data(array: Array, name: str) -> Any:
 
     Raises InvalidArgumentError for what JSON cannot carry.
     """
-    if array.dtype in _JSON_DTYPES:
+    if array.dtype in JSON_DTYPES:
         return array.reshape(-1)
     datatype = datatype_of(array)
     if datatype is BYTES:

@@ -19,19 +19,32 @@ def parse_json(body: bytes | bytearray | memoryview, length: int | None = None) 
 
     NaN and infinities are accepted as bare literals. Raises InvalidArgumentError that says where it fails.
     """
-    whole = length is None or length == len(body)
-    text = body if whole and not isinstance(body, memoryview) else bytes(memoryview(body)[:length])
-    try:
-        document = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        document = _parse_unusual_json(bytes(text))
-    if text.count(b"[") + text.count(b"{") >= _MAX_DEPTH:
-        _check_depth(document)
+    text = json_text(body, length)
+    document = parse_any_depth(text)
+    check_depth(document, text)
     return document
 
 
-def _check_depth(document: Any) -> None:
-    """Raise InvalidArgumentError if lists and objects are nested too deeply."""
+def json_text(body: bytes | bytearray | memoryview, length: int | None = None) -> bytes | bytearray:
+    """The start of `body`, of `length` bytes or as long as the body."""
+    whole = length is None or length == len(body)
+    return body if whole and not isinstance(body, memoryview) else bytes(memoryview(body)[:length])
+
+
+def parse_any_depth(text: bytes | bytearray) -> Any:
+    """As `parse_json`, however deeply the document is nested: to be followed by `check_depth`, unless what it holds is
+    known.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return _parse_unusual_json(bytes(text))
+
+
+def check_depth(document: Any, text: bytes | bytearray) -> None:
+    """Raise InvalidArgumentError if lists and objects of the document in `text` are nested too deeply."""
+    if text.count(b"[") + text.count(b"{") < _MAX_DEPTH:
+        return
     level = [document]
     for _ in range(_MAX_DEPTH - 1):
         children: list[Any] = []

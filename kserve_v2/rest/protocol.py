@@ -7,7 +7,6 @@ closes its half of the connection has left: a full close looks the same.
 """
 
 import asyncio
-from collections.abc import Sequence
 from http import HTTPStatus
 from itertools import chain
 from typing import Any
@@ -16,9 +15,13 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from kserve_v2.limits import HttpLimits
+from kserve_v2.logs import access_log_enabled
+from kserve_v2.rest.answer_text import Parts
 from kserve_v2.rest.endpoint import WAITING_TASKS
 from kserve_v2.rest.errors import error_body
 from kserve_v2.rest.fast_lane import FastCall, FastLane
+from kserve_v2.rest.heads import InferHead
+from kserve_v2.rest.infer import Asked
 from kserve_v2.rest.large_body import LARGE_BYTES, LargeBody
 
 # How many requests of one connection are read while one is answered.
@@ -53,8 +56,8 @@ class HttpConnection(HttpToolsProtocol):
         self._lane = lane
         # The request that is in the fast lane: one at a time, those pipelined behind it go the way of ASGI.
         self._call: FastCall | None = None
-        # Whether what is being read now is that request.
-        self._reads_call = False
+        # The head of what is being read, or was read last, if that is for the fast lane.
+        self._lane_head: InferHead | None = None
         self._waiting_tasks: set[asyncio.Task[None]] = set()
         # Requests with another one pipelined behind them; uvicorn itself remembers only the last.
         self._earlier_cycles: list[RequestResponseCycle] = []
@@ -84,6 +87,10 @@ class HttpConnection(HttpToolsProtocol):
         """See asyncio.Protocol."""
         if self._last_words is not None:
             return
+        at_start = not self._incomplete
+        current: object = self.cycle
+        if at_start and current is None and self._answer_known(data):
+            return
         self._read_bytes = len(data)
         self._later_bytes += len(data)
         try:
@@ -97,8 +104,32 @@ class HttpConnection(HttpToolsProtocol):
         else:
             if self._incomplete:
                 self._await_rest_of_request()
-                if self._reads_call and self._call is not None and self._call.missing_bytes >= LARGE_BYTES:
+                if self._lane_head is not None and self._call is not None:
                     self._read_large_body(self._call)
+            elif at_start and self._lane is not None and self._lane_head is not None:
+                self._lane.heads.note(data, self._lane_head)
+
+    def _answer_known(self, data: bytes) -> bool:
+        """Answer what has been read without the parser: one request, by a head that is known from earlier ones."""
+        lane = self._lane
+        if lane is None or self.flow.write_paused or lane.tracer.on or access_log_enabled():
+            return False
+        known = lane.heads.recall(data)
+        if known is None:
+            return False
+        self._said_nothing = False
+        head, body = known
+        found = lane.infer(head, body)
+        if isinstance(found, Asked):
+            self._begin_call(lane, head).submit(found)
+            return True
+        if len(found) == 1:
+            self.transport.write(found[0])
+        else:
+            self.transport.writelines(found)
+        self.server_state.total_requests += 1
+        self._idle_since = self.loop.time()
+        return True
 
     def _parse(self, data: bytes) -> None:
         while data:
@@ -124,7 +155,8 @@ class HttpConnection(HttpToolsProtocol):
         """See httptools. The scope is made when it is known to be needed."""
         self.url = b""
         self.headers = []
-        self._said_nothing = self._reads_call = False
+        self._said_nothing = False
+        self._lane_head = None
         self._incomplete = self._in_head = True
         self._later_bytes = self._chunks = 0
 
@@ -157,27 +189,31 @@ class HttpConnection(HttpToolsProtocol):
 
     def _take_fast_lane(self) -> bool:
         """Whether the fast lane takes the request whose headers are complete."""
-        if self._lane is None or self.flow.write_paused or self._last_words is not None:
+        lane = self._lane
+        if lane is None or self.flow.write_paused or self._last_words is not None or lane.tracer.on:
             return False
         if self.cycle is not None and not self.cycle.response_complete:
             return False
         parser = self.parser
         if parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
             return False
-        call = self._lane.take(self.url, self.headers, self)
-        if call is None:
+        self._lane_head = lane.heads.read(self.url, self.headers, keep_alive=parser.should_keep_alive())
+        if self._lane_head is None:
             return False
-        call.keep_alive = parser.should_keep_alive()
-        # In uvicorn's place: to it the call is a cycle.
-        self.cycle = call  # type: ignore[assignment]
-        self._call = call
-        self._reads_call = True
+        self._begin_call(lane, self._lane_head)
         return True
 
+    def _begin_call(self, lane: FastLane, head: InferHead) -> FastCall:
+        call = self._call = FastCall(lane, self, head)
+        # In uvicorn's place: to it the call is a cycle.
+        self.cycle = call  # type: ignore[assignment]
+        return call
+
     def _read_large_body(self, call: FastCall) -> None:
-        """Let the transport read the rest of a large body to where it is used."""
-        parts, on_more = call.take_parts(), self._read_more_of_body
-        LargeBody(self, self.transport, call.body_bytes, parts, call.json_bytes, on_more).begin()
+        """Let the transport read the rest of a body to where it is used, if much is missing."""
+        if call.missing_bytes >= LARGE_BYTES:
+            head, parts, on_more = call.head, call.take_parts(), self._read_more_of_body
+            LargeBody(self, self.transport, head.body_bytes, parts, head.json_bytes, on_more).begin()
 
     def _read_more_of_body(self, large: LargeBody) -> None:
         self._await_more()
@@ -220,14 +256,14 @@ class HttpConnection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """See httptools."""
         self._later_bytes -= len(body)
-        if not self._reads_call:
+        if self._lane_head is None:
             super().on_body(body)
         elif self._call is not None:
             self._call.add_body(body)
 
     def on_message_complete(self) -> None:
         """See httptools."""
-        if self._reads_call:
+        if self._lane_head is not None:
             self._incomplete = False
             if self._call is not None:
                 self._call.start()
@@ -253,7 +289,7 @@ class HttpConnection(HttpToolsProtocol):
             if self.flow.read_paused and not self.transport.is_closing():
                 self.flow.resume_reading()
 
-    def fast_answer(self, call: FastCall, parts: Sequence[bytes | memoryview]) -> None:
+    def fast_answer(self, call: FastCall, parts: Parts) -> None:
         """See `fast_lane.Connection`."""
         self._call = None
         current: object = self.cycle

@@ -39,7 +39,7 @@ class ModelInfer:
                 # Which protobuf finds out, too.
                 pass
             else:
-                return self._submit(
+                return self._infer(
                     self._model(request.model_name, request.model_version), request, _WHOLE, on_answer, None
                 )
         message = parse(data, pb.ModelInferRequest)
@@ -49,7 +49,7 @@ class ModelInfer:
         request, forms = decode_request(message, self._service.shared_memory)
         if observer is not None and observer.trace is not None:
             model.begin_trace(request, observer.trace)
-        give_up = self._submit(model, request, forms, on_answer, observer)
+        give_up = self._infer(model, request, forms, on_answer, observer)
         self._recurring.note(data, message)
         return give_up
 
@@ -59,7 +59,7 @@ class ModelInfer:
             raise UnsupportedError("ModelInfer RPC doesn't support models with decoupled transaction policy")
         return model
 
-    def _submit(
+    def _infer(
         self,
         model: LoadedModel,
         request: InferRequest,
@@ -68,8 +68,11 @@ class ModelInfer:
         observer: "_Observer | None",
     ) -> GiveUp | None:
         asked = _Asked(model, forms, on_answer, observer, self._encoder)
-        pending = model.submit(request, asked.on_outcome)
-        return None if pending.done else partial(model.give_up, pending)
+        answer = model.infer_now(request)
+        if answer is not None:
+            asked.on_outcome(answer)
+            return None
+        return partial(model.give_up, model.submit(request, asked.on_outcome))
 
 
 class _Asked:

@@ -128,12 +128,12 @@ class InferStream:
     ) -> None:
         """Answer a request once. It is executed at once, but its answer waits for its turn."""
         try:
-            key = model.check(request)
+            model.check(request)
         except ServingError as error:
             await self._refuse(asked, error, previous)
             return
         try:
-            response = await model.execute(request, key)
+            response = await model.infer(request)
             answer = pb.ModelStreamInferResponse(
                 infer_response=encode_response(response, forms, model.labels, batched=model.batched)
             )
@@ -155,12 +155,12 @@ class InferStream:
     ) -> None:
         """Answer a request as often as its model does."""
         try:
-            key = model.check(request)
+            model.check(request)
         except ServingError as error:
             await self._refuse(asked, error, None)
             return
         try:
-            async with aclosing(model.stream(request, key)) as responses:
+            async with aclosing(model.stream(request)) as responses:
                 async for response in responses:
                     encoded = encode_response(response, forms, model.labels, batched=model.batched)
                     encoded.parameters[FINAL_RESPONSE].bool_param = False

@@ -7,7 +7,7 @@ import numpy as np
 
 from kserve_v2.datatypes import BY_DTYPE, Array, Datatype
 from kserve_v2.errors import InternalError, ServingError
-from kserve_v2.messages import InferRequest, Tensors
+from kserve_v2.messages import InferRequest, InferResponse, Tensors
 from kserve_v2.scheduling.pending import Outputs, Pending, PendingStream
 from kserve_v2.scheduling.queue import Batch
 from kserve_v2.signature import ModelSignature
@@ -23,6 +23,7 @@ class BatchRun:
     """
 
     __slots__ = (
+        "cpu_ns",
         "error",
         "input_end_ns",
         "members",
@@ -46,6 +47,8 @@ class BatchRun:
             self.traced = any(pending.request.trace is not None for pending in members)
         self.reason = batch.reason
         self.taken_ns = self.input_end_ns = batch.taken_ns
+        # How long the thread that executes it works on it.
+        self.cpu_ns = 0
         self.signature = signature
         self.outputs: list[Outputs] = []
         self.error: BaseException | None = None
@@ -69,7 +72,7 @@ class BatchRun:
 
     def merged(self) -> dict[str, Array]:
         """The inputs of all members, joined along the batch axis, as the backend wants them."""
-        inputs = prepare_inputs(self.members, self.signature)
+        inputs = merge_inputs(self.members, self.signature)
         self.input_end_ns = time.monotonic_ns()
         return inputs
 
@@ -128,7 +131,7 @@ class StreamRun:
 
     def merged(self) -> dict[str, Array]:
         """The inputs as the backend wants them."""
-        inputs = prepare_inputs([self.pending], self.signature)
+        inputs = merge_inputs([self.pending], self.signature)
         self._input_end_ns = time.monotonic_ns()
         return inputs
 
@@ -156,21 +159,13 @@ class StreamRun:
         self.error = error
 
 
-def prepare_inputs(members: Sequence[Pending], signature: ModelSignature) -> dict[str, Array]:
+def merge_inputs(members: Sequence[Pending], signature: ModelSignature) -> dict[str, Array]:
     """The inputs of all members, joined along the batch axis, in the shapes that the backend wants."""
     if len(members) == 1:
-        inputs = aligned(members[0].request.inputs)
+        inputs = members[0].request.inputs
     else:
         inputs = concatenate([pending.request.inputs for pending in members])
     return signature.reshape_inputs(inputs) if signature.reshapes_inputs else inputs
-
-
-def aligned(tensors: Tensors) -> dict[str, Array]:
-    """The tensors of a lone request, without a copy unless their bytes are unaligned.
-
-    Those behind a JSON header of odd length are: numpy and ONNX Runtime would cope, but not every kernel does.
-    """
-    return {name: array if array.flags.aligned else array.copy() for name, array in tensors.items()}
 
 
 def concatenate(requests: Sequence[Tensors]) -> dict[str, Array]:
@@ -179,14 +174,9 @@ def concatenate(requests: Sequence[Tensors]) -> dict[str, Array]:
 
 
 def finish_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Outputs:
-    """The backend's answer, checked, with the shapes of the model's configuration. Raises as `check_outputs`."""
-    checked = check_outputs(outputs, signature, rows)
-    return signature.reshape_outputs(checked) if signature.reshapes_outputs else checked
+    """The backend's answer: the declared outputs in declared order, with the shapes of the model's configuration.
 
-
-def check_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Outputs:
-    """The declared outputs in declared order. Raises InternalError for one that is missing, or has a wrong
-    type or batch size.
+    Raises InternalError for one that is missing, or has a wrong type or batch size.
     """
     checked: Outputs = {}
     batched = signature.max_batch_size > 0
@@ -200,11 +190,11 @@ def check_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Out
         if array.dtype is not datatype.dtype or (batched and array.shape[:1] != (rows,)):
             _check_output(name, array, datatype, signature, rows)
         checked[name] = array
-    return checked
+    return signature.reshape_outputs(checked) if signature.reshapes_outputs else checked
 
 
 def check_present_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Outputs:
-    """As `check_outputs`, for a response of a decoupled model, which may leave outputs out."""
+    """As `finish_outputs`, for a response of a decoupled model, which may leave outputs out."""
     unknown = [name for name in outputs if name not in signature.output_datatypes]
     if unknown:
         expected = sorted(signature.output_datatypes)
@@ -239,6 +229,22 @@ def split(outputs: Outputs, rows: Sequence[int]) -> list[Outputs]:
         parts.append({name: array[start:stop] for name, array in outputs.items()})
         start = stop
     return parts
+
+
+def response(
+    request: InferRequest,
+    outputs: Outputs,
+    signature: ModelSignature,
+    version: str,
+    execution: tuple[int, int, int] = (0, 0, 0),
+) -> InferResponse:
+    """The answer to a request: of the outputs those that it asked for. `execution`: the last three fields."""
+    wanted = request.requested_outputs
+    if wanted:
+        outputs = {name: array for name, array in outputs.items() if name in wanted}
+    return InferResponse(
+        signature.model_name, version, request.id, outputs, request.response_parameters, *execution
+    )
 
 
 def client_error(error: BaseException | None, instance_name: str) -> ServingError:

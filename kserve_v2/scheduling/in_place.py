@@ -1,70 +1,86 @@
 """Executing a quick model where its requests were received, instead of on an instance's thread.
 
 Handing a request to a thread and its answer back takes longer than a small model takes to run. An idle model that
-has shown to be quicker than that is executed in place, on the event loop's thread, while its instances sleep: a lone
-request at once, and requests that come several at a time in batches, at the end of the loop's turn.
+has shown to be quick is executed in place, on the event loop's thread, while its instances sleep: a lone request at
+once, and requests that come several at a time in batches, at the end of the loop's turn. What is done for many requests
+one after the other, be it reading them, executing them or answering, takes less time for each: the CPU has the code at
+hand.
 """
 
 import asyncio
-import time
 from collections import OrderedDict
 from collections.abc import Callable
+from time import monotonic_ns, time_ns
+from typing import NoReturn
 
 from kserve_v2.backend import MovableInstance, Placement
-from kserve_v2.scheduling.batch import BatchRun, aligned, finish_outputs
-from kserve_v2.scheduling.pending import Outputs, Pending
+from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.scheduling.batch import (
+    BatchRun,
+    client_error,
+    finish_outputs,
+    response,
+)
+from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.policy import BatchRules, WaitUntil, decide
 from kserve_v2.scheduling.pool import InstancePool
 from kserve_v2.scheduling.queue import Batch
 from kserve_v2.scheduling.runners import execute_batch, log_failure
 from kserve_v2.signature import ModelSignature
-from kserve_v2.statistics import BatchReason, ExecutionTimes
+from kserve_v2.statistics import BatchReason, FailureReason
 
 # The event loop does nothing else meanwhile, so however slow threads are on this machine: no longer than this.
-MAX_NS = 200_000
+MAX_NS = 300_000
+
+# A hand-over is felt by more than the time that it takes: two CPUs have to fetch the code of the other one's work, and
+# two threads the interpreter's lock. So models that take up to so many times as long are executed in place.
+HAND_OVER_WEIGHT = 4
 
 # A new measurement weighs one part in this many, and counts for at most twice what was expected: on a busy machine some
 # take a hundred times as long, because the thread had to wait for a CPU.
 _SMOOTHING = 8
 
-# What a hand-over is taken to cost before any was measured. Less than they do, so that threads are tried first.
-_FIRST_HAND_OVER_NS = 10_000.0
-
-# For so long one turn of the event loop may go on with batches; the thread gets what is left.
-MAX_TURN_NS = 1_000_000
+# For so long may what is waiting at the end of one turn be executed; the thread gets what is left.
+MAX_TURN_NS = 3_000_000
 
 # After two requests in one turn of the event loop, this many wait for the end of theirs: there are several clients.
-_CROWD_REQUESTS = 64
+CROWD_REQUESTS = 64
 
-# Of the requests that could be executed in place, one in this many takes the way over the thread, so that both
-# ways go on being measured.
-_PROBE_EVERY = 256
+# Of the requests that are executed alone, after one in this many it is found out whether there are others in the same
+# turn of the loop: that takes another turn.
+LOOK_EVERY = 8
+
+# And one in this many takes the way over the thread, so that hand-overs go on being measured. Rarely: those that come
+# meanwhile have to follow it.
+PROBE_EVERY = 4096
 
 
 class InPlace:
-    """Knows how long one model's executions and hand-overs take, and decides which way a request goes."""
+    """Knows how long requests to one model take, and decides which way they go."""
 
     def __init__(
         self,
         pool: InstancePool,
         signature: ModelSignature,
+        version: str,
         rules: BatchRules,
         settle: Callable[[Placement, list[BatchRun]], None],
-        answer: Callable[[Pending, Outputs, ExecutionTimes], None],
     ) -> None:
         """`rules`: a batch that is to wait for more requests is not executed in place. `settle` gives the members of
-        finished runs their outcomes, `answer` gives a lone request its outputs.
+        finished runs their outcomes.
         """
         self._pool = pool
+        self._statistics = pool.statistics
         self._signature = signature
+        self._version = version
         self._rules = rules
         self._settle = settle
-        self._answer = answer
         # Where shapes vary, the time of past requests says nothing about the next.
         self._possible = signature.fixed_shapes and rules.max_delay_ns == 0
         self._instance: MovableInstance | None = None
+        # Of a request or a batch; and of the way to a thread that sleeps, and back.
         self._execution_ns = float(MAX_NS)
-        self._hand_over_ns = _FIRST_HAND_OVER_NS
+        self._hand_over_ns = 0.0
         self._decisions = 0
         self._loop = asyncio.get_running_loop()
         self._waiting: OrderedDict[Pending, None] = OrderedDict()
@@ -74,7 +90,7 @@ class InPlace:
     def __repr__(self) -> str:
         return (
             f"<InPlace instance={self._instance!r} execution_ns={self._execution_ns:.0f} "
-            f"hand_over_ns={self._hand_over_ns:.0f}>"
+            f"hand_over_ns={self._hand_over_ns:.0f} crowd={self._crowd}>"
         )
 
     def started(self) -> None:
@@ -83,39 +99,79 @@ class InPlace:
         if self._possible and isinstance(instance, MovableInstance):
             self._instance = instance
 
-    def take(self, pending: Pending) -> bool:
-        """Execute a request now or at the end of the loop's turn. False: it is one for the instances' threads.
+    # --- which way a request goes ---------------------------------------------------------------------------------
 
-        What it is asked for first in a turn decides on all requests of the turn, so none overtakes another.
-        """
-        if self._waiting:
-            self._wait(pending)
-            return True
-        if self._instance is None or not self._pool.idle:
+    def _possible_now(self) -> bool:
+        """Whether to execute in place, going by what was measured. What has been handed to threads is not overtaken."""
+        limit_ns = min(HAND_OVER_WEIGHT * self._hand_over_ns, MAX_NS)
+        return self._pool.idle and self._execution_ns < limit_ns
+
+    def _goes_alone(self) -> bool:
+        """Whether to execute a request at once: if those before it came alone, as far as we have looked."""
+        if self._waiting or self._crowd or not self._possible_now():
             return False
+        if not self._alone_this_turn:
+            self._crowd = CROWD_REQUESTS
+            return False
+        self._decisions += 1
+        if self._decisions % LOOK_EVERY == 0:
+            if self._decisions % PROBE_EVERY == 0:
+                return False
+            self._begin_turn()
+        return True
+
+    def take(self, pending: Pending) -> bool:
+        """Let a request that is not executed at once wait for the end of the loop's turn. False: it is one for the
+        instances' threads.
+        """
+        if not self._waiting:
+            if not self._crowd or self._instance is None or not self._possible_now():
+                return False
+            self._begin_turn()
+        self._crowd = max(self._crowd - 1, 0)
+        self._waiting[pending] = None
+        self._pool.count(pending)
+        return True
+
+    def _begin_turn(self) -> None:
         if self._alone_this_turn:
             self._alone_this_turn = False
             self._loop.call_soon(self._end_turn)
-        else:
-            self._crowd = _CROWD_REQUESTS
-        if not self._is_quicker():
-            return False
-        if self._crowd:
-            self._crowd -= 1
-            self._wait(pending)
-        else:
-            self._execute_lone(pending)
-        return True
 
-    def _is_quicker(self) -> bool:
-        """Whether to execute in place, going by what was measured; now and then the other way, to go on measuring."""
-        self._decisions += 1
-        limit_ns = min(self._hand_over_ns, MAX_NS)
-        return self._execution_ns < limit_ns and self._decisions % _PROBE_EVERY != 0
+    # --- a request alone --------------------------------------------------------------------------------------------
 
-    def _wait(self, pending: Pending) -> None:
-        self._waiting[pending] = None
-        self._pool.count(pending)
+    def infer(self, request: InferRequest) -> InferResponse | None:
+        """See `Scheduler.infer_now`."""
+        instance, signature, rows = self._instance, self._signature, request.rows
+        if instance is None or request.trace is not None or not self._goes_alone():
+            return None
+        inputs = request.inputs
+        taken_ns = input_end_ns = monotonic_ns()
+        try:
+            if signature.reshapes_inputs:
+                inputs = signature.reshape_inputs(inputs)
+                input_end_ns = monotonic_ns()
+            outputs = instance.execute(inputs, (request,))
+            infer_end_ns = monotonic_ns()
+            outputs = finish_outputs(outputs, signature, rows)
+        except BaseException as error:  # noqa: BLE001 - as in SyncRunner
+            self._fail(error, request, taken_ns)
+        end_ns = monotonic_ns()
+        took_ns = end_ns - taken_ns
+        self._execution_ns = _smoothed(self._execution_ns, took_ns)
+        times = (taken_ns, input_end_ns, infer_end_ns, end_ns)
+        self._statistics.record_success(
+            rows, 1, taken_ns, times, BatchReason.NO_DELAY, time_ns() // 1_000_000
+        )
+        return response(request, outputs, signature, self._version, (rows, taken_ns, took_ns))
+
+    def _fail(self, error: BaseException, request: InferRequest, taken_ns: int) -> NoReturn:
+        placement = self._pool.first.placement
+        log_failure(error, request.id, placement)
+        self._statistics.record_failure(FailureReason.BACKEND, monotonic_ns() - taken_ns)
+        raise client_error(error, placement.name)
+
+    # --- requests that come several at a time -----------------------------------------------------------------------
 
     def discard(self, pending: Pending) -> bool:
         """Give a request up that waits for the end of the turn. False: it does not."""
@@ -130,61 +186,42 @@ class InPlace:
             return
         # Requests that come meanwhile, if an outcome makes for one, are the next turn's.
         waiting, self._waiting = self._waiting, OrderedDict()
-        end_ns = time.monotonic_ns() + MAX_TURN_NS
+        if len(waiting) > 1:
+            self._crowd = CROWD_REQUESTS
+        spent_ns = 0
         while waiting:
-            now_ns = time.monotonic_ns()
-            if now_ns > end_ns:
+            if spent_ns > MAX_TURN_NS:
                 for pending in waiting:
                     self._pool.enqueue(pending)
                 return
+            now_ns = monotonic_ns()
             decision = decide(waiting, self._rules, now_ns)
             assert not isinstance(decision, WaitUntil)  # noqa: S101 - these rules never wait
             members = [waiting.popitem(last=False)[0] for _ in range(decision.requests)]
-            self._execute(Batch(members, decision.reason, now_ns))
+            spent_ns += self._execute(Batch(members, decision.reason, now_ns))
 
-    def _execute_lone(self, pending: Pending) -> None:
-        """The same as `_execute` for a batch of one request, in fewer steps if all is well."""
-        instance, signature, request = self._instance, self._signature, pending.request
-        taken_ns = pending.enqueued_ns
-        if request.trace is not None or signature.reshapes_inputs or instance is None:
-            self._execute(Batch([pending], BatchReason.NO_DELAY, taken_ns))
-            return
-        inputs = aligned(request.inputs)
-        input_end_ns = time.monotonic_ns()
-        try:
-            outputs = instance.execute(inputs, (request,))
-            infer_end_ns = time.monotonic_ns()
-            outputs = finish_outputs(outputs, signature, pending.rows)
-        except BaseException as error:  # noqa: BLE001 - as in SyncRunner
-            run = BatchRun(Batch([pending], BatchReason.NO_DELAY, taken_ns), signature)
-            run.fail(error)
-            log_failure(error, request.id, self._pool.first.placement)
-            self._settle(self._pool.first.placement, [run])
-            return
-        end_ns = time.monotonic_ns()
-        self._execution_ns = _smoothed(self._execution_ns, end_ns - taken_ns)
-        self._answer(pending, outputs, ExecutionTimes(taken_ns, input_end_ns, infer_end_ns, end_ns))
-
-    def _execute(self, batch: Batch) -> None:
+    def _execute(self, batch: Batch) -> int:
+        """Execute a batch and hand over its outcomes; returns how long the former took, in nanoseconds."""
         assert self._instance is not None  # noqa: S101 - as `take` has found
         placement = self._pool.first.placement
         runs = execute_batch(self._instance, batch, self._signature, placement)
-        self._observe_execution(runs[0])
+        took_ns = monotonic_ns() - batch.taken_ns
+        self._execution_ns = _smoothed(self._execution_ns, took_ns)
         self._settle(placement, runs)
+        return took_ns
 
-    def observe_hand_over(self, run: BatchRun) -> None:
+    # --- requests that went to a thread -----------------------------------------------------------------------------
+
+    def observe(self, run: BatchRun) -> None:
         """Learn from an execution on an instance's thread that is delivered now."""
         if self._instance is None or run.times is None:
             return
-        self._observe_execution(run)
+        # On a thread, time passes while others have the interpreter's lock.
+        self._execution_ns = _smoothed(self._execution_ns, run.cpu_ns)
         if run.members[0].found_idle:
             there_ns = run.taken_ns - run.members[0].enqueued_ns
-            back_ns = time.monotonic_ns() - run.times.output_end_ns
-            self._hand_over_ns = _smoothed(self._hand_over_ns, there_ns + back_ns)
-
-    def _observe_execution(self, run: BatchRun) -> None:
-        if run.times is not None:
-            self._execution_ns = _smoothed(self._execution_ns, run.times.output_end_ns - run.taken_ns)
+            back_ns = monotonic_ns() - run.times.output_end_ns
+            self._hand_over_ns = _smoothed(self._hand_over_ns or MAX_NS, there_ns + back_ns)
 
 
 def _smoothed(expected_ns: float, measured_ns: int) -> float:

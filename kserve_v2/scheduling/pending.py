@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import NamedTuple
 
@@ -43,10 +43,10 @@ class Pending:
         "timer",
     )
 
-    def __init__(self, request: InferRequest, key: Hashable, on_outcome: OnOutcome) -> None:
+    def __init__(self, request: InferRequest, on_outcome: OnOutcome) -> None:
         self.request = request
         self.rows = request.rows
-        self.key = key
+        self.key = request.batch_key
         self.enqueued_ns = time.monotonic_ns()
         self.found_idle = False
         self.done = False
@@ -101,7 +101,7 @@ class PendingStream(Pending):
     __slots__ = ("_ended", "_error", "_left", "_loop", "_responses", "_wake")
 
     def __init__(self, request: InferRequest, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(request, None, _no_outcome)
+        super().__init__(request, _no_outcome)
         self._loop = loop
         self._responses: deque[StreamResponse] = deque()
         self._wake = asyncio.Event()

@@ -73,8 +73,8 @@ class InstancePool:
 
     @property
     def idle(self) -> bool:
-        """Whether every instance sleeps; see `RequestQueue.all_asleep`."""
-        return self._queue.all_asleep(len(self._instances))
+        """Whether every instance sleeps; see `RequestQueue.sleeping`."""
+        return self._queue.sleeping == len(self._instances)
 
     @property
     def first(self) -> InstanceThread:

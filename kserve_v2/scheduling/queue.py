@@ -54,7 +54,9 @@ class RequestQueue:
         self._rows = 0
         self._closed = False
         self._forming: WaitUntil | None = None
-        self._sleeping = 0
+        # How many instances sleep. Who reads it on the thread that puts can rely on an instance that sleeps to do so
+        # until the next `put`: nothing else wakes it.
+        self.sleeping = 0
         self._lock = threading.Lock()
         self._wake_sleeper: SimpleQueue[None] = SimpleQueue()
         self._wake_forming: SimpleQueue[None] = SimpleQueue()
@@ -62,15 +64,9 @@ class RequestQueue:
     def __len__(self) -> int:
         return len(self._waiting) + len(self._postponed)
 
-    def all_asleep(self, instances: int) -> bool:
-        """Whether all of `instances` instances sleep. Who asks on the thread that puts can rely on it until
-        the next `put`: nothing else wakes them.
-        """
-        return self._sleeping == instances
-
     def __repr__(self) -> str:
         state = "closed" if self._closed else "forming" if self._forming else "open"
-        return f"<RequestQueue {state} requests={len(self)} rows={self._rows} sleeping={self._sleeping}>"
+        return f"<RequestQueue {state} requests={len(self)} rows={self._rows} sleeping={self.sleeping}>"
 
     def put(self, pending: Pending) -> bool:
         """Append a request. False: the queue is full or closed, and the request is not in it."""
@@ -86,12 +82,12 @@ class RequestQueue:
             return True
 
     def _wake_one(self) -> None:
-        if self._sleeping:
-            self._sleeping -= 1
+        if self.sleeping:
+            self.sleeping -= 1
             self._wake_sleeper.put(None)
 
     def _wake_all(self) -> None:
-        while self._sleeping:
+        while self.sleeping:
             self._wake_one()
         self._wake_forming.put(None)
 
@@ -131,7 +127,7 @@ class RequestQueue:
                     self._forming = decision
                 else:
                     decision = None
-                    self._sleeping += 1
+                    self.sleeping += 1
             if decision is None:
                 self._wake_sleeper.get()
             else:

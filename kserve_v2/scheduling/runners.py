@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
@@ -67,7 +68,9 @@ class SyncRunner:
         """See `Runner.run`."""
         thread = self._thread
         while (batch := thread.queue.take()) is not None:
+            began_ns = time.thread_time_ns()
             runs = execute_batch(self._instance, batch, thread.signature, thread.placement)
+            runs[0].cpu_ns = time.thread_time_ns() - began_ns
             thread.deliver(thread.placement, runs)
             # Without this, the last batch's tensors stay alive for as long as the instance is idle.
             del batch, runs

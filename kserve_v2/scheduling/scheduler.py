@@ -2,20 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Hashable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from kserve_v2.backend import Model, Placement
 from kserve_v2.errors import ServingError, UnsupportedError
-from kserve_v2.messages import Execution, InferRequest, InferResponse
-from kserve_v2.scheduling.batch import BatchRun, StreamRun, client_error
+from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.scheduling.batch import BatchRun, StreamRun, client_error, response
 from kserve_v2.scheduling.in_place import InPlace
-from kserve_v2.scheduling.pending import OnOutcome, Outcome, Outputs, Pending, PendingStream
+from kserve_v2.scheduling.pending import OnOutcome, Outcome, Pending, PendingStream
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.pool import InstancePool, QueuePolicy
 from kserve_v2.scheduling.traces import trace_execution, trace_failure, trace_response
 from kserve_v2.signature import ModelSignature
-from kserve_v2.statistics import BatchReason, ExecutionTimes, FailureReason, ModelStatistics
+from kserve_v2.statistics import BatchReason, FailureReason, ModelStatistics
 
 
 class Scheduler(Protocol):
@@ -27,8 +27,14 @@ class Scheduler(Protocol):
         """Make the instances; see `InstancePool.start`."""
         ...
 
-    def submit(self, request: InferRequest, key: Hashable, on_outcome: OnOutcome) -> Pending:
-        """Have a checked request executed; `on_outcome` is called once, perhaps before this returns.
+    def infer_now(self, request: InferRequest) -> InferResponse | None:
+        """The answer to a checked request, if it can be executed before this returns, and the model is quick enough
+        for that; None if it has to be submitted. Raises the ServingError that is its outcome.
+        """
+        ...
+
+    def submit(self, request: InferRequest, on_outcome: OnOutcome) -> Pending:
+        """Have a checked request executed that cannot be at once; `on_outcome` is called once, later.
 
         Raises the error of a request that is refused at the door: then there is no other outcome.
         """
@@ -38,7 +44,7 @@ class Scheduler(Protocol):
         """Nobody wants the outcome any more: it is not handed over, and what has not begun is not executed."""
         ...
 
-    def stream(self, request: InferRequest, key: Hashable) -> AsyncGenerator[InferResponse, None]:
+    def stream(self, request: InferRequest) -> AsyncGenerator[InferResponse, None]:
         """The responses to one checked request, one for a model that is not decoupled. Raises as `infer`.
 
         An async generator: who does not read it to its end closes it, which gives the request up.
@@ -63,7 +69,7 @@ class QueueScheduler:
         self._version = str(version)
         self._loop = asyncio.get_running_loop()
         self.pool = InstancePool(signature, model, placements, rules, policy, statistics, self._deliver)
-        self._in_place = InPlace(self.pool, signature, rules, self._settle, self._answer_lone)
+        self._in_place = InPlace(self.pool, signature, self._version, rules, self._settle)
 
     def __repr__(self) -> str:
         return f"<QueueScheduler {self._signature.model_name} version={self._version} {self.pool!r}>"
@@ -73,9 +79,13 @@ class QueueScheduler:
         await self.pool.start()
         self._in_place.started()
 
-    def submit(self, request: InferRequest, key: Hashable, on_outcome: OnOutcome) -> Pending:
+    def infer_now(self, request: InferRequest) -> InferResponse | None:
+        """See `Scheduler.infer_now`."""
+        return self._in_place.infer(request)
+
+    def submit(self, request: InferRequest, on_outcome: OnOutcome) -> Pending:
         """See `Scheduler.submit`."""
-        pending = Pending(request, key, on_outcome)
+        pending = Pending(request, on_outcome)
         if not self._in_place.take(pending):
             self.pool.admit(pending)
         return pending
@@ -90,13 +100,13 @@ class QueueScheduler:
         else:
             self.pool.give_up(pending)
 
-    async def stream(self, request: InferRequest, key: Hashable) -> AsyncGenerator[InferResponse, None]:
+    async def stream(self, request: InferRequest) -> AsyncGenerator[InferResponse, None]:
         """See `Scheduler.stream`."""
-        yield await infer(self, request, key)
+        yield await infer(self, request)
 
     def _deliver(self, placement: Placement, runs: list[BatchRun]) -> None:
         for run in runs:
-            self._in_place.observe_hand_over(run)
+            self._in_place.observe(run)
         self._settle(placement, runs)
 
     def _settle(self, placement: Placement, runs: list[BatchRun]) -> None:
@@ -107,14 +117,6 @@ class QueueScheduler:
             else:
                 self._settle_outputs(run)
 
-    def _answer_lone(self, pending: Pending, outputs: Outputs, times: ExecutionTimes) -> None:
-        """Give a request that was executed alone, in place, its answer."""
-        rows, now_ms = pending.rows, time.time_ns() // 1_000_000
-        self.pool.statistics.record_success(rows, 1, pending.enqueued_ns, times, BatchReason.NO_DELAY, now_ms)
-        answer = response(pending.request, outputs, self._signature, self._version)
-        answer.execution = Execution(rows, times.taken_ns, times.output_end_ns - times.taken_ns)
-        pending.conclude(answer)
-
     def _settle_outputs(self, run: BatchRun) -> None:
         times, rows, members = run.times, run.rows, run.members
         assert times is not None  # noqa: S101 - for the type checker
@@ -122,7 +124,7 @@ class QueueScheduler:
         enqueued_ns = members[0].enqueued_ns if requests == 1 else sum([each.enqueued_ns for each in members])
         now_ms = time.time_ns() // 1_000_000
         self.pool.statistics.record_success(rows, requests, enqueued_ns, times, run.reason, now_ms)
-        execution = Execution(rows, times.taken_ns, times.output_end_ns - times.taken_ns)
+        execution = (rows, times.taken_ns, times.output_end_ns - times.taken_ns)
         for pending, outputs in zip(members, run.outputs, strict=True):
             # A caller that left while its request was executed has no use for the result.
             if not pending.done:
@@ -130,9 +132,9 @@ class QueueScheduler:
                     trace_execution(trace, pending, times, self._signature)
                     trace_response(trace, outputs)
                     trace.stamp("REQUEST_END")
-                answer = response(pending.request, outputs, self._signature, self._version)
-                answer.execution = execution
-                pending.conclude(answer)
+                pending.conclude(
+                    response(pending.request, outputs, self._signature, self._version, execution)
+                )
 
     def _settle_error(self, placement: Placement, run: BatchRun) -> None:
         # A failed batch was tried again one by one: the error belongs to one request.
@@ -171,7 +173,11 @@ class StreamScheduler:
         """See `Scheduler.start`."""
         await self.pool.start()
 
-    def submit(self, request: InferRequest, key: Hashable, on_outcome: OnOutcome) -> Pending:
+    def infer_now(self, request: InferRequest) -> InferResponse | None:
+        """See `Scheduler.infer_now`. Streams take as long as their readers."""
+        return None
+
+    def submit(self, request: InferRequest, on_outcome: OnOutcome) -> Pending:
         """A single response cannot stand for any number of them. Raises UnsupportedError."""
         raise UnsupportedError(
             f"model '{self._signature.model_name}' has a decoupled transaction policy: ask for a stream"
@@ -182,7 +188,7 @@ class StreamScheduler:
         if not pending.done:
             self.pool.give_up(pending)
 
-    async def stream(self, request: InferRequest, key: Hashable) -> AsyncGenerator[InferResponse, None]:
+    async def stream(self, request: InferRequest) -> AsyncGenerator[InferResponse, None]:
         """See `Scheduler.stream`."""
         pending = PendingStream(request, self._loop)
         self.pool.admit(pending)
@@ -222,10 +228,13 @@ class StreamScheduler:
             pending.fail(client_error(run.error, placement.name))
 
 
-async def infer(scheduler: Scheduler, request: InferRequest, key: Hashable) -> InferResponse:
+async def infer(scheduler: Scheduler, request: InferRequest) -> InferResponse:
     """Answer one checked request, or raise the error that is its outcome instead. Cancelling the call gives the
     request up.
     """
+    answer = scheduler.infer_now(request)
+    if answer is not None:
+        return answer
     future: asyncio.Future[InferResponse] = asyncio.get_running_loop().create_future()
 
     def take(outcome: Outcome) -> None:
@@ -236,19 +245,9 @@ async def infer(scheduler: Scheduler, request: InferRequest, key: Hashable) -> I
         else:
             future.set_result(outcome)
 
-    pending = scheduler.submit(request, key, take)
+    pending = scheduler.submit(request, take)
     try:
         return await future
     except asyncio.CancelledError:
         scheduler.give_up(pending)
         raise
-
-
-def response(
-    request: InferRequest, outputs: Outputs, signature: ModelSignature, version: str
-) -> InferResponse:
-    """The answer to a request: of the outputs those that it asked for."""
-    wanted = request.requested_outputs
-    if wanted:
-        outputs = {name: array for name, array in outputs.items() if name in wanted}
-    return InferResponse(signature.model_name, version, request.id, outputs, request.response_parameters)

@@ -14,7 +14,15 @@ from google.protobuf import text_format
 from kserve_v2.backend import Instance, ModelConfig, Placement
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
-from kserve_v2.scheduling.in_place import MAX_NS, MAX_TURN_NS, _smoothed
+from kserve_v2.scheduling.in_place import (
+    CROWD_REQUESTS,
+    HAND_OVER_WEIGHT,
+    LOOK_EVERY,
+    MAX_NS,
+    MAX_TURN_NS,
+    PROBE_EVERY,
+    _smoothed,
+)
 from kserve_v2.scheduling.pending import Outcome, Pending
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.pool import QueuePolicy
@@ -76,7 +84,7 @@ def scheduler_of(
 
 async def ask(scheduler: QueueScheduler, value: int) -> int:
     request = InferRequest("m", {"x": np.array([[value]])})
-    answer = await infer(scheduler, request, None)
+    answer = await infer(scheduler, request)
     return int(answer.outputs["x"].item())
 
 
@@ -101,7 +109,8 @@ def pretend(scheduler: QueueScheduler, *, execution_ns: float, hand_over_ns: flo
     ("execution_ns", "hand_over_ns", "thread"),
     [
         (1_000, 50_000, "MainThread"),
-        (60_000, 50_000, "instance"),
+        (HAND_OVER_WEIGHT * 50_000 - 1, 50_000, "MainThread"),
+        (HAND_OVER_WEIGHT * 50_000, 50_000, "instance"),
         # However slow threads are: the loop is not held up for longer than this.
         (MAX_NS, 10 * MAX_NS, "instance"),
     ],
@@ -152,28 +161,39 @@ def test_both_ways_go_on_being_measured() -> None:
         model = ThreadModel()
         scheduler = scheduler_of(model)
         await scheduler.start()
-        for value in range(600):
+        for value in range(2 * PROBE_EVERY):
             await asleep(scheduler)
             pretend(scheduler, execution_ns=1_000, hand_over_ns=50_000)
             assert await ask(scheduler, value) == value
         assert model.threads.count("instance") == 2
-        assert model.threads.count("MainThread") == 598
+        assert model.threads.count("MainThread") == 2 * PROBE_EVERY - 2
         await scheduler.pool.stop()
 
     run(main)
 
 
-def submit(scheduler: QueueScheduler, value: int, outcomes: list[Outcome]) -> Pending:
-    return scheduler.submit(InferRequest("m", {"x": np.array([[value]])}), None, outcomes.append)
+def submit(scheduler: QueueScheduler, value: int, outcomes: list[Outcome]) -> Pending | None:
+    """As a front end does. None for a request that has its outcome already."""
+    request = InferRequest("m", {"x": np.array([[value]])})
+    try:
+        answer = scheduler.infer_now(request)
+    except InvalidArgumentError as error:
+        outcomes.append(error)
+        return None
+    if answer is not None:
+        outcomes.append(answer)
+        return None
+    return scheduler.submit(request, outcomes.append)
 
 
 @asynccontextmanager
 async def quick(rules: BatchRules = BatchRules(8)) -> AsyncIterator[QueueScheduler]:  # noqa: B008 - frozen
-    """A scheduler that takes its model for a quick one."""
+    """A scheduler that takes its model for a quick one, and will look for others after the next request."""
     scheduler = scheduler_of(ThreadModel(), rules=rules)
     await scheduler.start()
     await asleep(scheduler)
     pretend(scheduler, execution_ns=1_000, hand_over_ns=10 * MAX_NS)
+    scheduler._in_place._decisions = LOOK_EVERY - 1
     yield scheduler
     await scheduler.pool.drain()
     await scheduler.pool.stop()
@@ -203,18 +223,44 @@ def test_requests_that_come_together_are_executed_at_the_end_of_the_turn(
     run(main)
 
 
+def test_whether_there_are_others_is_not_looked_for_each_time() -> None:
+    async def main() -> None:
+        async with quick() as scheduler:
+            scheduler._in_place._decisions = 0
+            outcomes: list[Outcome] = []
+            at_once = [submit(scheduler, value, outcomes) is None for value in range(20)]
+            assert at_once == [True] * LOOK_EVERY + [False] * (20 - LOOK_EVERY)
+
+    run(main)
+
+
 def test_for_some_time_after_that_requests_wait_for_others() -> None:
     async def main() -> None:
         async with quick() as scheduler:
             outcomes: list[Outcome] = []
-            assert submit(scheduler, 0, outcomes).done
-            assert not submit(scheduler, 1, outcomes).done
+            assert submit(scheduler, 0, outcomes) is None
+            assert submit(scheduler, 1, outcomes) is not None
             at_once = []
             for value in range(100):
                 await asyncio.sleep(0)
                 pretend(scheduler, execution_ns=1_000, hand_over_ns=10 * MAX_NS)
-                at_once.append(submit(scheduler, value, outcomes).done)
-            assert at_once == [False] * 63 + [True] * 37
+                at_once.append(submit(scheduler, value, outcomes) is None)
+            alone = CROWD_REQUESTS - 1
+            assert at_once == [False] * alone + [True] * (100 - alone)
+
+    run(main)
+
+
+def test_a_crowd_is_remembered_for_as_long_as_it_lasts() -> None:
+    async def main() -> None:
+        async with quick() as scheduler:
+            outcomes: list[Outcome] = []
+            assert submit(scheduler, 0, outcomes) is None
+            for _ in range(CROWD_REQUESTS):
+                assert submit(scheduler, 1, outcomes) is not None
+                assert submit(scheduler, 2, outcomes) is not None
+                await asyncio.sleep(0)
+                pretend(scheduler, execution_ns=1_000, hand_over_ns=10 * MAX_NS)
 
     run(main)
 
@@ -224,6 +270,7 @@ def test_a_request_that_is_given_up_within_the_turn_is_not_executed() -> None:
         async with quick() as scheduler:
             outcomes: list[Outcome] = []
             _, given_up, _ = [submit(scheduler, value, outcomes) for value in range(3)]
+            assert given_up is not None
             scheduler.give_up(given_up)
             scheduler.give_up(given_up)
             await asyncio.sleep(0)
@@ -255,6 +302,7 @@ def test_a_turn_that_takes_too_long_is_finished_by_the_thread() -> None:
         await scheduler.start()
         await asleep(scheduler)
         pretend(scheduler, execution_ns=1_000, hand_over_ns=10 * MAX_NS)
+        scheduler._in_place._decisions = LOOK_EVERY - 1
         model.busy_ns = 2 * MAX_TURN_NS
         outcomes: list[Outcome] = []
         for value in range(4):

@@ -24,7 +24,7 @@ class Clock:
 
 def request_(name: str, rows: int = 1, key: Hashable = "") -> Pending:
     """A queue entry whose outcome nobody takes."""
-    return Pending(InferRequest("m", {}, id=name, rows=rows), key, lambda outcome: None)
+    return Pending(InferRequest("m", {}, id=name, rows=rows, batch_key=key), lambda outcome: None)
 
 
 def ids(members: list[Pending]) -> list[str]:

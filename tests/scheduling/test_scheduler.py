@@ -122,8 +122,8 @@ def ask(
 
 
 async def _infer(scheduler: QueueScheduler, request: InferRequest) -> InferResponse:
-    request.rows, key = SIGNATURE.check(request)
-    return await infer(scheduler, request, key)
+    request.rows, request.batch_key = SIGNATURE.check(request)
+    return await infer(scheduler, request)
 
 
 async def blocked(
@@ -431,8 +431,8 @@ def check_outcome(number: int, step: Step, outcome: InferResponse | BaseExceptio
 
 def submit(scheduler: QueueScheduler, tag: int, on_outcome: OnOutcome) -> Pending:
     request = InferRequest("tagged", {"tag": np.array([[tag]])}, id=str(tag))
-    request.rows, key = SIGNATURE.check(request)
-    return scheduler.submit(request, key, on_outcome)
+    request.rows, request.batch_key = SIGNATURE.check(request)
+    return scheduler.submit(request, on_outcome)
 
 
 def test_a_submitted_request_has_one_outcome_and_one_given_up_has_none() -> None:

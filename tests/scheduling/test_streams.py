@@ -106,8 +106,8 @@ async def scheduled(
 
 def ask(scheduler: StreamScheduler, n: int) -> AsyncGenerator[InferResponse, None]:
     request = InferRequest("counter", {"n": np.array([n])}, id=str(n))
-    request.rows, key = SIGNATURE.check(request)
-    return scheduler.stream(request, key)
+    request.rows, request.batch_key = SIGNATURE.check(request)
+    return scheduler.stream(request)
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
@@ -229,7 +229,7 @@ def test_a_single_answer_cannot_be_had() -> None:
     async def main() -> None:
         async with scheduled(Counter()) as scheduler:
             with pytest.raises(UnsupportedError):
-                await infer(scheduler, InferRequest("counter", {"n": np.array([1])}), None)
+                await infer(scheduler, InferRequest("counter", {"n": np.array([1])}))
 
     run(main)
 

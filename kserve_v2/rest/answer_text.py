@@ -1,0 +1,32 @@
+"""Answers as text of HTTP/1.1, where ASGI does not write it."""
+
+from collections.abc import Sequence
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+Parts = Sequence[bytes | memoryview]
+"""An answer in pieces, so that large ones need not be copied."""
+
+JOIN_BYTES = 64 * 1024
+"""Answers up to this size are sent in one piece; the parts of larger ones are not copied together."""
+
+_PLAIN_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+_LAST_PLAIN_HEAD = _PLAIN_HEAD.removesuffix(b"\r\n") + b"connection: close\r\n\r\n"
+
+
+def plain_answer(body: bytes, *, keep_alive: bool) -> Parts:
+    """The usual answer: status 200, JSON."""
+    size = len(body)
+    head = (_PLAIN_HEAD if keep_alive else _LAST_PLAIN_HEAD) % size
+    return (head + body,) if size <= JOIN_BYTES else (head, body)
+
+
+def any_answer(
+    status: int, headers: Sequence[tuple[bytes, bytes]], body: Parts, *, keep_alive: bool
+) -> Parts:
+    """An answer with `headers`, Content-Length among them."""
+    lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in headers)]
+    lines.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
+    if sum(map(len, body)) <= JOIN_BYTES:
+        return (b"".join((*lines, *body)),)
+    return (b"".join(lines), *body)
