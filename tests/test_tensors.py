@@ -43,6 +43,17 @@ def announced(datatype: Datatype, *shape: int) -> AnnouncedInput:
 # --------------------------------------------------------------------------------------------------------
 
 
+def test_aligned_bytes_are_not_copied_and_others_are() -> None:
+    data = b"\0" + np.arange(4, dtype=np.int32).tobytes()
+    view = np.frombuffer(data, np.int32, offset=1)
+    assert not view.flags.aligned
+    decoded = decode_raw_tensor(announced(INT32, 4), memoryview(data)[1:])
+    assert decoded.flags.aligned
+    assert decoded.tolist() == [0, 1, 2, 3]
+    whole = decode_raw_tensor(announced(INT32, 4), memoryview(data[1:]))
+    assert not whole.flags.owndata
+
+
 @pytest.mark.parametrize(
     ("datatype", "values", "wire"),
     [

@@ -10,7 +10,6 @@ from pathlib import Path
 from kserve_v2.backend import Backend, Model, ModelConfig, ModelSource, Placement
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.scheduling.pending import OnOutcome, Pending
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.pool import QueuePolicy
 from kserve_v2.scheduling.scheduler import QueueScheduler, Scheduler, StreamScheduler, infer
@@ -45,6 +44,10 @@ class LoadedModel:
         self.batched = prepared.config.max_batch_size > 0
         self.decoupled = prepared.config.model_transaction_policy.decoupled
         self.scheduler = self._make_scheduler(prepared)
+        # For checked requests; see `Scheduler`.
+        self.infer_now = self.scheduler.infer_now
+        self.submit = self.scheduler.submit
+        self.give_up = self.scheduler.give_up
 
     def __repr__(self) -> str:
         return f"<LoadedModel {self.name} version={self.version} {self.scheduler!r}>"
@@ -96,23 +99,6 @@ class LoadedModel:
         """
         self.check(request)
         return await infer(self.scheduler, request)
-
-    def infer_now(self, request: InferRequest) -> InferResponse | None:
-        """As `infer`, if that takes no longer than a quick model does; None if the request has to be submitted."""
-        self.check(request)
-        return self.scheduler.infer_now(request)
-
-    def submit(self, request: InferRequest, on_outcome: OnOutcome) -> Pending:
-        """As `infer`, without a coroutine, for what `infer_now` has not answered: `on_outcome` is called once on the
-        event loop's thread.
-
-        Raises the ServingError of a request that is refused at the door: then there is no other outcome.
-        """
-        return self.scheduler.submit(request, on_outcome)
-
-    def give_up(self, pending: Pending) -> None:
-        """Whoever submitted a request has no use for its outcome any more; see `Scheduler.give_up`."""
-        self.scheduler.give_up(pending)
 
     def stream(self, request: InferRequest) -> AsyncGenerator[InferResponse, None]:
         """The responses to a checked request, one if the model is not decoupled; see `Scheduler.stream`."""

@@ -27,6 +27,7 @@ class FastLane:
         """`max_request_bytes`: the largest request that is accepted."""
         self.heads = InferHeads(max_request_bytes)
         self.tracer = service.tracer
+        self.log_access = access_log_enabled()
         self._service = service
         self._max_request_bytes = max_request_bytes
         self._answers = JsonAnswers()

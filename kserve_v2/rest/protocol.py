@@ -15,7 +15,6 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from kserve_v2.limits import HttpLimits
-from kserve_v2.logs import access_log_enabled
 from kserve_v2.rest.answer_text import Parts
 from kserve_v2.rest.endpoint import WAITING_TASKS
 from kserve_v2.rest.errors import error_body
@@ -112,7 +111,7 @@ class HttpConnection(HttpToolsProtocol):
     def _answer_known(self, data: bytes) -> bool:
         """Answer what has been read without the parser: one request, by a head that is known from earlier ones."""
         lane = self._lane
-        if lane is None or self.flow.write_paused or lane.tracer.on or access_log_enabled():
+        if lane is None or self.flow.write_paused or lane.tracer.on or lane.log_access:
             return False
         known = lane.heads.recall(data)
         if known is None:

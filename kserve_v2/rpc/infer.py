@@ -68,6 +68,7 @@ class ModelInfer:
         observer: "_Observer | None",
     ) -> GiveUp | None:
         asked = _Asked(model, forms, on_answer, observer, self._encoder)
+        model.check(request)
         answer = model.infer_now(request)
         if answer is not None:
             asked.on_outcome(answer)

@@ -48,7 +48,7 @@ CROWD_REQUESTS = 64
 
 # Of the requests that are executed alone, after one in this many it is found out whether there are others in the same
 # turn of the loop: that takes another turn.
-LOOK_EVERY = 8
+LOOK_EVERY = 16
 
 # And one in this many takes the way over the thread, so that hand-overs go on being measured. Rarely: those that come
 # meanwhile have to follow it.
@@ -81,6 +81,8 @@ class InPlace:
         # Of a request or a batch; and of the way to a thread that sleeps, and back.
         self._execution_ns = float(MAX_NS)
         self._hand_over_ns = 0.0
+        # What takes longer goes to a thread.
+        self._limit_ns = 0.0
         self._decisions = 0
         self._loop = asyncio.get_running_loop()
         self._waiting: OrderedDict[Pending, None] = OrderedDict()
@@ -103,8 +105,7 @@ class InPlace:
 
     def _possible_now(self) -> bool:
         """Whether to execute in place, going by what was measured. What has been handed to threads is not overtaken."""
-        limit_ns = min(HAND_OVER_WEIGHT * self._hand_over_ns, MAX_NS)
-        return self._pool.idle and self._execution_ns < limit_ns
+        return self._execution_ns < self._limit_ns and self._pool.idle
 
     def _goes_alone(self) -> bool:
         """Whether to execute a request at once: if those before it came alone, as far as we have looked."""
@@ -222,6 +223,7 @@ class InPlace:
             there_ns = run.taken_ns - run.members[0].enqueued_ns
             back_ns = monotonic_ns() - run.times.output_end_ns
             self._hand_over_ns = _smoothed(self._hand_over_ns or MAX_NS, there_ns + back_ns)
+            self._limit_ns = min(HAND_OVER_WEIGHT * self._hand_over_ns, MAX_NS)
 
 
 def _smoothed(expected_ns: float, measured_ns: int) -> float:

@@ -57,24 +57,25 @@ class InstancePool:
         """`deliver` is called with finished executions, on the event loop."""
         self.statistics = statistics
         self._policy = policy
-        self._queue = RequestQueue(rules, policy.max_size)
+        self.queue = RequestQueue(rules, policy.max_size)
         self._loop = asyncio.get_running_loop()
         self._deliver = deliver
         self._instances = [
-            InstanceThread(placement, model, self._queue, signature, self._deliver_from_thread)
+            InstanceThread(placement, model, self.queue, signature, self._deliver_from_thread)
             for placement in placements
         ]
+        self.instances = len(self._instances)
         self._in_flight = 0
         self._drained = asyncio.Event()
         self._drained.set()
 
     def __repr__(self) -> str:
-        return f"<InstancePool {self._queue!r} in_flight={self._in_flight} {self._instances!r}>"
+        return f"<InstancePool {self.queue!r} in_flight={self._in_flight} {self._instances!r}>"
 
     @property
     def idle(self) -> bool:
         """Whether every instance sleeps; see `RequestQueue.sleeping`."""
-        return self._queue.sleeping == len(self._instances)
+        return self.queue.sleeping == self.instances
 
     @property
     def first(self) -> InstanceThread:
@@ -84,7 +85,7 @@ class InstancePool:
     @property
     def depth(self) -> int:
         """Requests that wait for an instance."""
-        return len(self._queue)
+        return len(self.queue)
 
     async def start(self) -> None:
         """Make the instances. Raises what the first failing one raised, after the others are closed again."""
@@ -117,7 +118,7 @@ class InstancePool:
     def _put(self, pending: Pending) -> None:
         pending.found_idle = self.idle
         timeout_us = self._policy.timeout_for(pending.request) if self._policy.timeout_us else 0
-        if not self._queue.put(pending):
+        if not self.queue.put(pending):
             self.statistics.record_failure(FailureReason.REJECTED, 0)
             prefix = request_prefix(pending.request.id)
             raise UnavailableError(f"{prefix}Exceeds maximum queue size")
@@ -127,7 +128,7 @@ class InstancePool:
     def give_up(self, pending: Pending) -> None:
         """The caller has left: if the request still waits, it never runs; if it runs, the model is told."""
         pending.request.cancelled = True
-        if self._queue.discard(pending):
+        if self.queue.discard(pending):
             self.record_failure(pending, FailureReason.CANCELED)
         pending.leave()
 
@@ -144,8 +145,8 @@ class InstancePool:
 
     def _expire(self, pending: Pending) -> None:
         if not self._policy.reject:
-            self._queue.postpone(pending)
-        elif self._queue.discard(pending):
+            self.queue.postpone(pending)
+        elif self.queue.discard(pending):
             self.record_failure(pending, FailureReason.REJECTED)
             pending.fail(UnavailableError("Request timeout expired"))
 
@@ -160,11 +161,11 @@ class InstancePool:
 
     def abandon(self) -> None:
         """Fail what still waits, for a shutdown whose time is up."""
-        for pending in self._queue.abandon():
+        for pending in self.queue.abandon():
             self.record_failure(pending, FailureReason.CANCELED)
             pending.fail(UnavailableError("Server exiting: the request was not executed"))
 
     async def stop(self) -> None:
         """Take no more requests, execute what waits, and close the instances."""
-        self._queue.close()
+        self.queue.close()
         await asyncio.gather(*(instance.stopped() for instance in self._instances))

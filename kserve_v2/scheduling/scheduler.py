@@ -70,6 +70,7 @@ class QueueScheduler:
         self._loop = asyncio.get_running_loop()
         self.pool = InstancePool(signature, model, placements, rules, policy, statistics, self._deliver)
         self._in_place = InPlace(self.pool, signature, self._version, rules, self._settle)
+        self.infer_now = self._in_place.infer
 
     def __repr__(self) -> str:
         return f"<QueueScheduler {self._signature.model_name} version={self._version} {self.pool!r}>"
@@ -78,10 +79,6 @@ class QueueScheduler:
         """See `Scheduler.start`."""
         await self.pool.start()
         self._in_place.started()
-
-    def infer_now(self, request: InferRequest) -> InferResponse | None:
-        """See `Scheduler.infer_now`."""
-        return self._in_place.infer(request)
 
     def submit(self, request: InferRequest, on_outcome: OnOutcome) -> Pending:
         """See `Scheduler.submit`."""

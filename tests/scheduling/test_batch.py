@@ -7,7 +7,7 @@ from google.protobuf import text_format
 from kserve_v2.backend import ModelConfig
 from kserve_v2.datatypes import Array
 from kserve_v2.errors import InternalError
-from kserve_v2.scheduling.batch import aligned, check_outputs, concatenate, split
+from kserve_v2.scheduling.batch import concatenate, finish_outputs, split
 from kserve_v2.signature import ModelSignature
 
 
@@ -26,19 +26,6 @@ def outputs(rows: int) -> dict[str, Array]:
     return {"second": texts, "first": np.arange(2 * rows, dtype=np.int32).reshape(rows, 2)}
 
 
-def test_a_lone_request_is_passed_on_without_a_copy() -> None:
-    array = np.arange(4)
-    assert aligned({"x": array})["x"] is array
-
-
-def test_a_lone_unaligned_request_is_copied() -> None:
-    unaligned = np.frombuffer(b"\0" + np.arange(4, dtype=np.int32).tobytes(), np.int32, offset=1)
-    assert not unaligned.flags.aligned
-    merged = aligned({"x": unaligned})["x"]
-    assert merged.flags.aligned
-    assert merged.tolist() == [0, 1, 2, 3]
-
-
 def test_merge_and_split_are_inverse() -> None:
     parts = [np.full((rows, 3), rows, np.float32) for rows in (1, 4, 2)]
     merged = concatenate([{"x": part} for part in parts])
@@ -48,7 +35,7 @@ def test_merge_and_split_are_inverse() -> None:
 
 
 def test_outputs_come_in_declared_order() -> None:
-    assert list(check_outputs(outputs(3), signature(), 3)) == ["first", "second"]
+    assert list(finish_outputs(outputs(3), signature(), 3)) == ["first", "second"]
 
 
 @pytest.mark.parametrize(
@@ -69,10 +56,10 @@ def test_an_answer_that_does_not_fit_is_an_error_that_names_the_output(
 ) -> None:
     wrong = {name: array for name, array in {**outputs(3), **change}.items() if array is not None}
     with pytest.raises(InternalError) as error:
-        check_outputs(wrong, signature(), 3)
+        finish_outputs(wrong, signature(), 3)
     assert text in error.value.message
 
 
 def test_a_model_that_does_not_batch_may_give_any_shape() -> None:
     any_shape = {**outputs(3), "first": np.zeros((5, 5, 5), np.int32)}
-    assert check_outputs(any_shape, signature(max_batch_size=0), 1)["first"].shape == (5, 5, 5)
+    assert finish_outputs(any_shape, signature(max_batch_size=0), 1)["first"].shape == (5, 5, 5)

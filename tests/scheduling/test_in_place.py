@@ -102,7 +102,7 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 def pretend(scheduler: QueueScheduler, *, execution_ns: float, hand_over_ns: float) -> None:
     """As if this had been measured."""
     scheduler._in_place._execution_ns = execution_ns
-    scheduler._in_place._hand_over_ns = hand_over_ns
+    scheduler._in_place._limit_ns = min(HAND_OVER_WEIGHT * hand_over_ns, MAX_NS)
 
 
 @pytest.mark.parametrize(

@@ -290,7 +290,7 @@ def test_a_delayed_request_is_executed_after_those_in_time() -> None:
             for tag, task in ((1, late), (2, in_time)):
                 task.add_done_callback(lambda _, tag=tag: order.append(tag))
             await queued(scheduler, 2)
-            while not scheduler.pool._queue._postponed:  # noqa: ASYNC110
+            while not scheduler.pool.queue._postponed:  # noqa: ASYNC110
                 await asyncio.sleep(0)
             model.gate.set()
             await asyncio.gather(running, late, in_time)
