@@ -4,7 +4,7 @@ RFC 9113; there is no push, and priorities are ignored.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, Protocol
 
 from kserve_v2.http2 import frames
@@ -65,7 +65,7 @@ class Connection(Generic[Head]):
         self.streams: dict[int, Stream] = {}
         self.last_stream_id = 0
         self.reader = FrameReader(limits, self)
-        self.output = Output(self._wake, self._stream_closed)
+        self.output: Output = Output(self._wake, self._stream_closed)
         self.failure: ConnectionFaultError | None = None
         self.owner = owner
         self._blocks = HeaderBlocks(owner.read_head, limits)
@@ -74,7 +74,8 @@ class Connection(Generic[Head]):
         self.draining = False
         self._reset_ids: deque[int] = deque(maxlen=_REMEMBERED_RESETS)
         self.budget = Budget(limits, clock)
-        self._control_frames = ControlFrames(self)
+        # See `reader.Sink`.
+        self.control: Callable[[int, int, int, bytes], None] = ControlFrames(self).receive
 
     def __repr__(self) -> str:
         return f"<Connection {len(self.streams)} streams, last {self.last_stream_id}, {self.output!r}>"
@@ -311,10 +312,6 @@ class Connection(Generic[Head]):
         self.budget.reset("fail")
         self.reset(stream, code)
         stream.lost()
-
-    def control(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
-        """See `reader.Sink`."""
-        self._control_frames.receive(kind, flags, stream_id, payload)
 
     # --- for control frames, too ----------------------------------------------------------------------------------
 

@@ -222,7 +222,8 @@ class Output:
         self.window += increment
         if self.window > frames.MAX_WINDOW_BYTES:
             raise ConnectionFaultError(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window is too large")
-        self.pump()
+        if self._ready:
+            self.pump()
 
     def widen_stream(self, stream: Stream, increment: int) -> bool:
         """A WINDOW_UPDATE for a stream; False if its window is then too large."""

@@ -9,7 +9,7 @@ from kserve_v2.logs import Access, access_log_enabled, log_access
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.model import LoadedModel
 from kserve_v2.rpc.answer import AnswerEncoder
-from kserve_v2.rpc.calls import Context, GiveUp, OnAnswer
+from kserve_v2.rpc.calls import Context, GiveUp, OnAnswer, Parts
 from kserve_v2.rpc.codec import OutputForms, decode_request
 from kserve_v2.rpc.recurring import RecurringForms
 from kserve_v2.rpc.status import parse, unexpected
@@ -25,33 +25,30 @@ class ModelInfer:
 
     def __init__(self, service: InferenceService) -> None:
         self._service = service
+        self._tracer = service.tracer
+        self._log_access = access_log_enabled()
         self._recurring = RecurringForms()
         self._encoder = AnswerEncoder()
 
     def start(self, data: bytes, context: Context, on_answer: OnAnswer) -> GiveUp | None:
         """See `calls.Started`."""
-        observed = self._service.tracer.on or access_log_enabled()
+        observed = self._tracer.on or self._log_access
         form = None if observed else self._recurring.find(data)
         if form is not None:
-            try:
-                request = form.request(data)
-            except UnicodeDecodeError:
-                # Which protobuf finds out, too.
-                pass
-            else:
-                return self._infer(
-                    self._model(request.model_name, request.model_version), request, _WHOLE, on_answer, None
-                )
+            model = self._model(form.model_name, form.model_version)
+            request = form.request(data, model.signature)
+            if request is not None:
+                return self._infer(model, request, _WHOLE, on_answer, None)
         message = parse(data, pb.ModelInferRequest)
-        observer = _Observer(self._service.tracer, message, context) if observed else None
+        observer = _Observer(self._tracer, message, context) if observed else None
         # From here to the scheduler nothing gives way to the loop: the model cannot be unloaded in between.
         model = self._model(message.model_name, message.model_version)
         request, forms = decode_request(message, self._service.shared_memory)
         if observer is not None and observer.trace is not None:
             model.begin_trace(request, observer.trace)
-        give_up = self._infer(model, request, forms, on_answer, observer)
-        self._recurring.note(data, message)
-        return give_up
+        model.check(request)
+        self._recurring.note(data, message, request, model.signature)
+        return self._infer(model, request, forms, on_answer, observer)
 
     def _model(self, name: str, version: str) -> LoadedModel:
         model = self._service.acquire(name, version)
@@ -67,50 +64,31 @@ class ModelInfer:
         on_answer: OnAnswer,
         observer: "_Observer | None",
     ) -> GiveUp | None:
-        asked = _Asked(model, forms, on_answer, observer, self._encoder)
-        model.check(request)
+        """Have a checked request executed, at once if its model is quick."""
         answer = model.infer_now(request)
         if answer is not None:
-            asked.on_outcome(answer)
+            on_answer(self._encode(answer, model, forms, observer))
             return None
-        return partial(model.give_up, model.submit(request, asked.on_outcome))
 
+        def on_outcome(outcome: InferResponse | ServingError) -> None:
+            if isinstance(outcome, ServingError):
+                on_answer(outcome)
+            else:
+                on_answer(self._encode(outcome, model, forms, observer))
 
-class _Asked:
-    """A request that a model has taken."""
+        return partial(model.give_up, model.submit(request, on_outcome))
 
-    __slots__ = ("_encoder", "_forms", "_model", "_observer", "_on_answer")
-
-    def __init__(
-        self,
-        model: LoadedModel,
-        forms: OutputForms,
-        on_answer: OnAnswer,
-        observer: "_Observer | None",
-        encoder: AnswerEncoder,
-    ) -> None:
-        self._model = model
-        self._forms = forms
-        self._on_answer = on_answer
-        self._observer = observer
-        self._encoder = encoder
-
-    def on_outcome(self, outcome: InferResponse | ServingError) -> None:
-        """Encode the outcome, and send it."""
-        if isinstance(outcome, ServingError):
-            self._on_answer(outcome)
-            return
-        if self._observer is not None:
-            self._observer.executed(outcome)
-        model = self._model
+    def _encode(
+        self, answer: InferResponse, model: LoadedModel, forms: OutputForms, observer: "_Observer | None"
+    ) -> Parts | ServingError:
+        if observer is not None:
+            observer.executed(answer)
         try:
-            answer = self._encoder.encode(outcome, self._forms, model.labels, batched=model.batched)
+            return self._encoder.encode(answer, forms, model.labels, batched=model.batched)
         except ServingError as error:
-            self._on_answer(error)
+            return error
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
-            self._on_answer(unexpected(error))
-        else:
-            self._on_answer(answer)
+            return unexpected(error)
 
 
 class _Observer:

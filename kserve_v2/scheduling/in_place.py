@@ -109,7 +109,11 @@ class InPlace:
 
     def _goes_alone(self) -> bool:
         """Whether to execute a request at once: if those before it came alone, as far as we have looked."""
-        if self._waiting or self._crowd or not self._possible_now():
+        # `_possible_now`, spelled out: it is asked for each request.
+        pool = self._pool
+        if self._execution_ns >= self._limit_ns or pool.queue.sleeping != pool.instances:
+            return False
+        if self._waiting or self._crowd:
             return False
         if not self._alone_this_turn:
             self._crowd = CROWD_REQUESTS

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kserve_v2._generated import grpc_service_pb2 as pb
+from kserve_v2.backend import ModelConfig
 from kserve_v2.datatypes import BYTES, DATATYPES, Datatype
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.rpc import wire
@@ -15,10 +16,21 @@ from kserve_v2.rpc.answer import AnswerEncoder
 from kserve_v2.rpc.codec import decode_request, encode_response
 from kserve_v2.rpc.recurring import RecurringForms, form_of
 from kserve_v2.shared_memory import SharedMemoryRegions
+from kserve_v2.signature import ModelSignature
 
 REGIONS = SharedMemoryRegions(enabled=False)
+SIGNATURE = ModelSignature(ModelConfig(name="m"))
 NAMES = st.text(max_size=8)
 FIXED_SIZE = [datatype for datatype in DATATYPES if datatype is not BYTES]
+
+
+def decoded(message: pb.ModelInferRequest) -> InferRequest:
+    return decode_request(message, REGIONS)[0]
+
+
+def noted(forms: RecurringForms, message: pb.ModelInferRequest) -> None:
+    """Have a message noted that has been checked against SIGNATURE."""
+    forms.note(message.SerializeToString(), message, decoded(message), SIGNATURE)
 
 
 @st.composite
@@ -70,7 +82,7 @@ def test_a_request_of_a_form_is_read_as_by_protobuf(
     message: pb.ModelInferRequest, byte: int, data: st.DataObject
 ) -> None:
     forms = RecurringForms()
-    forms.note(message.SerializeToString(), message)
+    noted(forms, message)
     size = len(message.id.encode())
     again = like(
         message,
@@ -80,8 +92,10 @@ def test_a_request_of_a_form_is_read_as_by_protobuf(
     sent = again.SerializeToString()
     form = forms.find(sent)
     assert form is not None
-    expected, _ = decode_request(again, REGIONS)
-    assert same(form.request(sent), expected)
+    request = form.request(sent, SIGNATURE)
+    assert request is not None
+    assert request.checked
+    assert same(request, decoded(again))
 
 
 @pytest.mark.slow
@@ -91,11 +105,13 @@ def test_another_request_is_not_taken_for_one_of_the_form(
     first: pb.ModelInferRequest, second: pb.ModelInferRequest
 ) -> None:
     forms = RecurringForms()
-    forms.note(first.SerializeToString(), first)
+    noted(forms, first)
     sent = second.SerializeToString()
     form = forms.find(sent)
     if form is not None:
-        assert same(form.request(sent), decode_request(second, REGIONS)[0])
+        request = form.request(sent, SIGNATURE)
+        assert request is not None
+        assert same(request, decoded(second))
 
 
 @pytest.mark.slow
@@ -107,19 +123,27 @@ def test_a_request_with_one_other_byte(message: pb.ModelInferRequest, where: int
     if not data:
         return
     forms = RecurringForms()
-    forms.note(data, message)
+    noted(forms, message)
     place = where % len(data)
     changed = data[:place] + bytes([data[place] ^ change]) + data[place + 1 :]
     form = forms.find(changed)
     if form is None:
         return
-    try:
-        request = form.request(changed)
-    except UnicodeDecodeError:
+    request = form.request(changed, SIGNATURE)
+    if request is None:
         with pytest.raises(Exception, match="pars"):
             pb.ModelInferRequest.FromString(changed)
         return
-    assert same(request, decode_request(pb.ModelInferRequest.FromString(changed), REGIONS)[0])
+    assert same(request, decoded(pb.ModelInferRequest.FromString(changed)))
+
+
+def test_what_another_model_has_taken_is_decoded_again() -> None:
+    """As after a model was loaded anew, with another configuration."""
+    forms = RecurringForms()
+    noted(forms, PLAIN)
+    form = forms.find(PLAIN.SerializeToString())
+    assert form is not None
+    assert form.request(PLAIN.SerializeToString(), ModelSignature(ModelConfig(name="m"))) is None
 
 
 PLAIN = pb.ModelInferRequest(
@@ -152,22 +176,23 @@ NOT_REMEMBERED = {
 
 @pytest.mark.parametrize("name", NOT_REMEMBERED)
 def test_requests_that_are_decoded_each_time(name: str) -> None:
-    message = NOT_REMEMBERED[name]
-    assert form_of(message.SerializeToString(), message) is None
-    assert form_of(PLAIN.SerializeToString(), PLAIN) is not None
+    message, request = NOT_REMEMBERED[name], decoded(PLAIN)
+    assert form_of(message.SerializeToString(), message, request, SIGNATURE) is None
+    assert form_of(PLAIN.SerializeToString(), PLAIN, request, SIGNATURE) is not None
 
 
 def test_two_ids() -> None:
     """protobuf takes the last one."""
     data = PLAIN.SerializeToString() + wire.text(3, "a") + wire.text(3, "b")
-    assert form_of(data, pb.ModelInferRequest.FromString(data)) is None
+    message = pb.ModelInferRequest.FromString(data)
+    assert form_of(data, message, decoded(message), SIGNATURE) is None
 
 
 def test_the_number_of_forms_is_bounded() -> None:
     forms = RecurringForms()
     for size in range(1000):
         message = changed(lambda m, size=size: setattr(m, "model_name", "m" * size))
-        forms.note(message.SerializeToString(), message)
+        noted(forms, message)
     assert len(forms._forms) <= 256
 
 

@@ -55,6 +55,11 @@ class Call(Stream):
         """The client has sent its last message. May raise ServingError."""
         raise NotImplementedError
 
+    def only_message(self, message: bytes) -> None:
+        """A message after which no other one comes. May raise ServingError."""
+        self.message_received(message)
+        self.half_closed()
+
     def given_up(self) -> None:
         """Nobody waits for the answer any more: the client has left, or the call has got its status."""
         raise NotImplementedError
@@ -166,10 +171,11 @@ class Call(Stream):
                     # The usual case: one message in one frame.
                     if length > self.owner.options.max_request_bytes:
                         raise too_large(length, self.owner.options.max_request_bytes)
-                    self.message_received(bytes(data[PREFIX.size :]))
+                    message = bytes(data[PREFIX.size :])
                     if ended:
-                        self.half_closed()
+                        self.only_message(message)
                     else:
+                        self.message_received(message)
                         self.consumed(size)
                     return
             self._read(data)
@@ -251,6 +257,12 @@ class SingleCall(Call):
         if self._message is not None:
             raise UnsupportedError("this method takes one message")
         self._message = message
+
+    def only_message(self, message: bytes) -> None:
+        """See `Call`."""
+        if self._message is not None:
+            raise UnsupportedError("this method takes one message")
+        self.run(message)
 
     def half_closed(self) -> None:
         """See `Call`."""
