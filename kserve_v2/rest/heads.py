@@ -6,6 +6,7 @@ fraction of the time that reading them takes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from urllib.parse import unquote
 
 import httptools
@@ -17,10 +18,10 @@ from kserve_v2.rest.recurring import Recurring, recurring_binary, recurring_json
 # Requests with one of these are not of the usual form.
 _UNUSUAL_HEADERS = frozenset({b"transfer-encoding", b"expect"})
 
-# How many heads, and paths, are remembered, and how long a head may be for that. Clients choose them, so they are
-# forgotten when there are too many.
-_MAX_REMEMBERED = 1024
-_MAX_HEAD_BYTES = 2048
+# How many heads are remembered, and how long one may be for that. Clients choose them, so they are forgotten when there
+# are too many.
+MAX_REMEMBERED = 1024
+MAX_HEAD_BYTES = 2048
 
 # Where the form changes more often than this, it is not noted any more.
 _MAX_CHANGES = 16
@@ -37,7 +38,7 @@ class InferHead:
 
     `headers`: those of WANTED_HEADERS that the request has. `body_bytes`: the size of its body. `keep_alive`: whether
     the client wants to go on with the connection. `recurring`: the form that the last requests with this head had, and
-    `changes`: how often that was another one than before.
+    `changes`: how often that was another one than before, for the same model.
     """
 
     model_name: str
@@ -52,9 +53,10 @@ class InferHead:
         """Remember the form of a request with this head that a model has taken. `plain`: `plain_request` has decoded
         it.
         """
-        if self.changes == _MAX_CHANGES or type(body) is not bytes or b"content-encoding" in self.headers:
+        if self.recurring is not None and self.recurring.signature is asked.model.signature:
+            self.changes += 1
+        if self.changes > _MAX_CHANGES or type(body) is not bytes or b"content-encoding" in self.headers:
             return
-        self.changes += 1
         details = (asked.request, asked.model.signature, asked.response_format)
         if plain:
             self.recurring = recurring_json(body, *details)
@@ -74,14 +76,27 @@ class InferHeads:
     def __init__(self, max_request_bytes: int) -> None:
         """`max_request_bytes`: the largest body that the fast lane takes."""
         self._max_request_bytes = max_request_bytes
-        self._targets: dict[bytes, tuple[str, str] | None] = {}
+        # By what the parser makes of them, and by their bytes.
+        self._read: dict[tuple[object, ...], InferHead | None] = {}
         self._known: dict[bytes, InferHead] = {}
 
     def read(self, url: bytes, headers: Headers, *, keep_alive: bool) -> InferHead | None:
-        """The head of a POST request over HTTP/1.1; None if it goes the way of ASGI: if it is for another route, or if
-        its body is chunked, too large or waits for 100 Continue.
+        """The head of a POST request over HTTP/1.1, the same object for the same head; None if it goes the way of ASGI:
+        if it is for another route, or if its body is chunked, too large or waits for 100 Continue.
         """
-        target = self._target(url)
+        key = (url, keep_alive, *headers)
+        try:
+            return self._read[key]
+        except KeyError:
+            head = self._read_anew(url, headers, keep_alive=keep_alive)
+        if len(url) + sum(map(len, chain.from_iterable(headers))) <= MAX_HEAD_BYTES:
+            if len(self._read) >= MAX_REMEMBERED:
+                self._read.clear()
+            self._read[key] = head
+        return head
+
+    def _read_anew(self, url: bytes, headers: Headers, *, keep_alive: bool) -> InferHead | None:
+        target = _infer_target(url)
         if target is None:
             return None
         wanted: dict[bytes, bytes] = {}
@@ -95,24 +110,14 @@ class InferHeads:
             return None
         return InferHead(*target, wanted, int(length), keep_alive)
 
-    def _target(self, url: bytes) -> tuple[str, str] | None:
-        """Model name and version ("" if not given) of an `infer` request, None for other requests."""
-        try:
-            return self._targets[url]
-        except KeyError:
-            if len(self._targets) >= _MAX_REMEMBERED:
-                self._targets.clear()
-            found = self._targets[url] = _infer_target(url)
-            return found
-
     def note(self, data: bytes, head: InferHead) -> None:
         """Remember a head. `data`: all that the parser was given since the request before this one was complete; this
         one is complete, too.
         """
         end = data.find(_END) + len(_END)
         # Otherwise there was more than this request, or lines that end in another way.
-        if len(data) - end == head.body_bytes and end <= _MAX_HEAD_BYTES and head.keep_alive:
-            if len(self._known) >= _MAX_REMEMBERED:
+        if len(data) - end == head.body_bytes and end <= MAX_HEAD_BYTES and head.keep_alive:
+            if len(self._known) >= MAX_REMEMBERED:
                 self._known.clear()
             self._known[data[:end]] = head
 

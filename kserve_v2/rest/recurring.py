@@ -17,9 +17,9 @@ from kserve_v2.rest.codec import ResponseFormat
 from kserve_v2.rest.json_tensor import PLAIN_NUMBERS, single_precision
 from kserve_v2.signature import ModelSignature
 
-# Longer requests are decoded each time, if they are JSON; and so are those behind longer JSON.
+# Longer requests in JSON are decoded each time, and all where more than this would have to be compared.
 _MAX_JSON_BYTES = 64 * 1024
-_MAX_HEADER_BYTES = 4096
+_MAX_FIXED_BYTES = 4096
 
 # Where `data` is a list without lists or strings in it, as in all requests that `plain_request` decodes.
 _DATA = re.compile(rb'"data"[ \t\r\n]*:[ \t\r\n]*\[([^\[\]"]*)\]')
@@ -107,6 +107,8 @@ def recurring_json(
     for data in _DATA.finditer(body):
         texts.append(body[position : data.start(1)])
         position = data.end()
+    if sum(map(len, texts)) + len(body) - position > _MAX_FIXED_BYTES:
+        return None
     inputs = tuple(
         (text, name, BY_DTYPE[array.dtype].name, array.shape)
         for text, (name, array) in zip(texts, request.inputs.items(), strict=True)
@@ -128,7 +130,7 @@ def recurring_binary(
     arrays = request.inputs.values()
     in_memory = any(each.shared_memory is not None for each in response_format.named.values())
     strings = any(array.dtype == BYTES.dtype for array in arrays)
-    if in_memory or strings or request.parameters or request.control or json_bytes > _MAX_HEADER_BYTES:
+    if in_memory or strings or request.parameters or request.control or json_bytes > _MAX_FIXED_BYTES:
         return None
     inputs, position = [], json_bytes
     for name, array in request.inputs.items():
