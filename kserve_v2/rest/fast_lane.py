@@ -37,9 +37,7 @@ class FastLane:
     ) -> Parts | Asked:
         """The answer to a request if its model gives one at once; if not, the decoded request, to be submitted."""
         try:
-            asked = self._recall(head, body) or self._decode(head, body)
-            if access is not None:
-                access.request_id = asked.request.id
+            asked = self._recall(head, body, access) or self._decode(head, body, access)
             response = asked.model.infer_now(asked.request)
         except ServingError as error:
             return fail(error, keep_alive=keep_alive, access=access)
@@ -49,7 +47,7 @@ class FastLane:
             return asked
         return self.succeed(response, asked, keep_alive=keep_alive, access=access)
 
-    def _recall(self, head: InferHead, body: Body) -> Asked | None:
+    def _recall(self, head: InferHead, body: Body, access: Access | None) -> Asked | None:
         """A request that is like earlier ones with its head."""
         recurring = head.recurring
         if recurring is None or type(body) is not bytes:
@@ -60,12 +58,16 @@ class FastLane:
         request = recurring.request(body)
         if request is None:
             return None
+        if access is not None:
+            access.request_id = request.id
         return Asked(model, request, recurring.response_format, head.headers.get(b"accept-encoding"))
 
-    def _decode(self, head: InferHead, body: Body) -> Asked:
+    def _decode(self, head: InferHead, body: Body, access: Access | None) -> Asked:
         asked = decode(
             self._service, head.model_name, head.version, head.headers, body, self._max_request_bytes
         )
+        if access is not None:
+            access.request_id = asked.request.id
         plain = asked.request.checked
         asked.model.check(asked.request)
         head.note(body, asked, plain=plain)
