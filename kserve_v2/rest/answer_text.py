@@ -11,7 +11,13 @@ JOIN_BYTES = 64 * 1024
 """Answers up to this size are sent in one piece; the parts of larger ones are not copied together."""
 
 _PLAIN_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-_LAST_PLAIN_HEAD = _PLAIN_HEAD.removesuffix(b"\r\n") + b"connection: close\r\n\r\n"
+_BINARY_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\n"
+    b"inference-header-content-length: %d\r\ncontent-length: %d\r\n\r\n"
+)
+_CLOSE = b"connection: close\r\n\r\n"
+_LAST_PLAIN_HEAD = _PLAIN_HEAD.removesuffix(b"\r\n") + _CLOSE
+_LAST_BINARY_HEAD = _BINARY_HEAD.removesuffix(b"\r\n") + _CLOSE
 
 
 def plain_answer(body: bytes, *, keep_alive: bool) -> Parts:
@@ -21,12 +27,19 @@ def plain_answer(body: bytes, *, keep_alive: bool) -> Parts:
     return (head + body,) if size <= JOIN_BYTES else (head, body)
 
 
+def binary_answer(header: bytes, binary: Parts, *, keep_alive: bool) -> Parts:
+    """The usual answer with tensors behind `header`, which is JSON."""
+    size = len(header) + sum(map(len, binary))
+    head = (_BINARY_HEAD if keep_alive else _LAST_BINARY_HEAD) % (len(header), size)
+    return (b"".join((head, header, *binary)),) if size <= JOIN_BYTES else (head + header, *binary)
+
+
 def any_answer(
     status: int, headers: Sequence[tuple[bytes, bytes]], body: Parts, *, keep_alive: bool
 ) -> Parts:
     """An answer with `headers`, Content-Length among them."""
     lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in headers)]
-    lines.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
+    lines.append(b"\r\n" if keep_alive else _CLOSE)
     if sum(map(len, body)) <= JOIN_BYTES:
         return (b"".join((*lines, *body)),)
     return (b"".join(lines), *body)

@@ -12,7 +12,7 @@ import orjson
 
 from kserve_v2.announced_input import AnnouncedInput, datatype_by_name
 from kserve_v2.classification import classify
-from kserve_v2.datatypes import BY_DTYPE, Array
+from kserve_v2.datatypes import BY_DTYPE
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.limits import check_dimensions
 from kserve_v2.messages import InferRequest, InferResponse
@@ -257,9 +257,6 @@ def encode_response(
     InvalidArgumentError for an output that cannot be sent as it was asked for, InternalError for one that does
     not fit into its shared memory.
     """
-    if response_format is ALL_JSON:
-        document = _document(response, [_json_entry(*output) for output in response.outputs.items()])
-        return EncodedResponse(_dump(document), ())
     entries: list[dict[str, Any]] = []
     binary: list[bytes | memoryview] = []
     for name, whole in response.outputs.items():
@@ -279,16 +276,6 @@ def encode_response(
             entry["data"] = encode_json_data(array, name)
         entries.append(entry)
     return EncodedResponse(_dump(_document(response, entries)), binary)
-
-
-def _json_entry(name: str, array: Array) -> dict[str, Any]:
-    """An output with its data."""
-    return {
-        "name": name,
-        "datatype": BY_DTYPE[array.dtype].name,
-        "shape": array.shape,
-        "data": encode_json_data(array, name),
-    }
 
 
 def _document(response: InferResponse, outputs: list[dict[str, Any]]) -> dict[str, Any]:

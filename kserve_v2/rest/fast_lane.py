@@ -11,12 +11,11 @@ from kserve_v2.errors import ServingError, UnavailableError
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs import Access, access_log_enabled, log_access
 from kserve_v2.messages import InferResponse
-from kserve_v2.rest.answer_text import Parts, any_answer, plain_answer
-from kserve_v2.rest.codec import ALL_JSON
+from kserve_v2.rest.answer_encoder import AnswerEncoder
+from kserve_v2.rest.answer_text import Parts, any_answer, binary_answer, plain_answer
 from kserve_v2.rest.errors import error_response, unexpected
 from kserve_v2.rest.heads import Body, InferHead, InferHeads
 from kserve_v2.rest.infer import Asked, answer, decode, encode
-from kserve_v2.rest.json_answer import JsonAnswers
 from kserve_v2.scheduling.pending import Outcome, Pending
 
 
@@ -30,7 +29,7 @@ class FastLane:
         self.log_access = access_log_enabled()
         self._service = service
         self._max_request_bytes = max_request_bytes
-        self._answers = JsonAnswers()
+        self._answers = AnswerEncoder()
 
     def infer(
         self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None
@@ -50,7 +49,7 @@ class FastLane:
     def _recall(self, head: InferHead, body: Body, access: Access | None) -> Asked | None:
         """A request that is like earlier ones with its head."""
         recurring = head.recurring
-        if recurring is None or type(body) is not bytes:
+        if recurring is None:
             return None
         model = self._service.acquire(head.model_name, head.version)
         if model.signature is not recurring.signature:
@@ -80,12 +79,13 @@ class FastLane:
         try:
             if access is not None:
                 access.executed(response)
-            if asked.response_format is ALL_JSON and asked.accept_encoding is None:
-                body = self._answers.encode(response)
-                if body is not None:
-                    return plain_answer(body, keep_alive=keep_alive)
-            headers, parts = answer(encode(response, asked), asked.accept_encoding)
-            return any_answer(200, headers, parts, keep_alive=keep_alive)
+            encoded = self._answers.encode(response, asked.response_format) or encode(response, asked)
+            if asked.accept_encoding is not None:
+                headers, parts = answer(encoded, asked.accept_encoding)
+                return any_answer(200, headers, parts, keep_alive=keep_alive)
+            if encoded.binary:
+                return binary_answer(*encoded, keep_alive=keep_alive)
+            return plain_answer(encoded.header, keep_alive=keep_alive)
         except ServingError as error:
             return fail(error, keep_alive=keep_alive, access=access)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
@@ -131,7 +131,7 @@ class FastCall:
         self.missing_bytes = head.body_bytes
         self._lane = lane
         self._connection = connection
-        self._parts: list[bytes] = []
+        self._parts: list[Body] = []
         self._asked: Asked | None = None
         self._pending: Pending | None = None
         self._access = (
@@ -142,12 +142,12 @@ class FastCall:
         state = "complete" if self.response_complete else "waiting" if self._pending else "reading"
         return f"<FastCall {self.head.model_name} {state}>"
 
-    def add_body(self, part: bytes) -> None:
+    def add_body(self, part: Body) -> None:
         """The next part of the request's body."""
         self._parts.append(part)
         self.missing_bytes -= len(part)
 
-    def take_parts(self) -> list[bytes]:
+    def take_parts(self) -> list[Body]:
         """What has come of the body, for somebody else to put together."""
         parts, self._parts = self._parts, []
         return parts

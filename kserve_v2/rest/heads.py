@@ -13,6 +13,7 @@ import httptools
 
 from kserve_v2.rest.endpoint import WANTED_HEADERS, parse_target
 from kserve_v2.rest.infer import Asked
+from kserve_v2.rest.large_body import LARGE_BYTES
 from kserve_v2.rest.recurring import Recurring, recurring_binary, recurring_json
 
 # Requests with one of these are not of the usual form.
@@ -55,10 +56,10 @@ class InferHead:
         """
         if self.recurring is not None and self.recurring.signature is asked.model.signature:
             self.changes += 1
-        if self.changes > _MAX_CHANGES or type(body) is not bytes or b"content-encoding" in self.headers:
+        if self.changes > _MAX_CHANGES or b"content-encoding" in self.headers:
             return
         details = (asked.request, asked.model.signature, asked.response_format)
-        if plain:
+        if plain and isinstance(body, bytes):
             self.recurring = recurring_json(body, *details)
         elif self.json_bytes:
             self.recurring = recurring_binary(body, self.json_bytes, *details)
@@ -111,23 +112,28 @@ class InferHeads:
         return InferHead(*target, wanted, int(length), keep_alive)
 
     def note(self, data: bytes, head: InferHead) -> None:
-        """Remember a head. `data`: all that the parser was given since the request before this one was complete; this
-        one is complete, too.
-        """
+        """Remember a head. `data`: all that the parser was given since the request before this one was complete."""
         end = data.find(_END) + len(_END)
         # Otherwise there was more than this request, or lines that end in another way.
-        if len(data) - end == head.body_bytes and end <= MAX_HEAD_BYTES and head.keep_alive:
+        missing = head.body_bytes - len(data) + end
+        fits = not missing or missing >= LARGE_BYTES
+        if fits and end <= MAX_HEAD_BYTES and head.keep_alive:
             if len(self._known) >= MAX_REMEMBERED:
                 self._known.clear()
             self._known[data[:end]] = head
 
-    def recall(self, data: bytes) -> tuple[InferHead, bytes] | None:
-        """Head and body of `data`, if that is one whole request with a head that has been noted."""
+    def recall(self, data: bytes) -> tuple[InferHead, bytes | memoryview] | None:
+        """Head and body of `data`, if that is one request with a head that has been noted: a whole one, or one of which
+        much is missing. Then the body is a view of what is there.
+        """
         end = data.find(_END) + len(_END)
         head = self._known.get(data[:end])
-        if head is None or len(data) - end != head.body_bytes:
+        if head is None:
             return None
-        return head, data[end:]
+        missing = head.body_bytes - len(data) + end
+        if missing >= LARGE_BYTES:
+            return head, memoryview(data)[end:]
+        return None if missing else (head, data[end:])
 
 
 def _infer_target(url: bytes) -> tuple[str, str] | None:

@@ -25,7 +25,7 @@ class LargeBody(asyncio.BufferedProtocol):
         connection: asyncio.Protocol,
         transport: asyncio.Transport,
         size: int,
-        parts: Sequence[bytes],
+        parts: Sequence[bytes | memoryview],
         aligned_at: int,
         on_more: Callable[["LargeBody"], None],
     ) -> None:

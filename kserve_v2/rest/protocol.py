@@ -67,6 +67,8 @@ class HttpConnection(HttpToolsProtocol):
         # Bytes of that request in reads after its first one, less those of its body.
         self._later_bytes = 0
         self._read_bytes = 0
+        # Requests that have begun in the last read.
+        self._begun = 0
         self._chunks = 0
         # What is still to be said before hanging up. Nothing more is read for as long as it is set.
         self._last_words: bytes | None = None
@@ -90,6 +92,7 @@ class HttpConnection(HttpToolsProtocol):
         current: object = self.cycle
         if at_start and current is None and self._answer_known(data):
             return
+        self._begun = 0
         self._read_bytes = len(data)
         self._later_bytes += len(data)
         try:
@@ -101,15 +104,15 @@ class HttpConnection(HttpToolsProtocol):
             else:
                 self._refuse(HTTPStatus.BAD_REQUEST, "Invalid HTTP request received.")
         else:
+            if at_start and self._begun == 1 and self._lane is not None and self._lane_head is not None:
+                self._lane.heads.note(data, self._lane_head)
             if self._incomplete:
                 self._await_rest_of_request()
                 if self._lane_head is not None and self._call is not None:
                     self._read_large_body(self._call)
-            elif at_start and self._lane is not None and self._lane_head is not None:
-                self._lane.heads.note(data, self._lane_head)
 
     def _answer_known(self, data: bytes) -> bool:
-        """Answer what has been read without the parser: one request, by a head that is known from earlier ones."""
+        """Answer without the parser, or go on reading, if what has come is one request with a head that is known."""
         lane = self._lane
         if lane is None or self.flow.write_paused or lane.tracer.on or lane.log_access:
             return False
@@ -118,6 +121,13 @@ class HttpConnection(HttpToolsProtocol):
             return False
         self._said_nothing = False
         head, body = known
+        if len(body) < head.body_bytes:
+            self._lane_head, self._incomplete, self._in_head = head, True, False
+            call = self._begin_call(lane, head)
+            call.add_body(body)
+            self._await_more()
+            self._read_large_body(call)
+            return True
         found = lane.infer(head, body)
         if isinstance(found, Asked):
             self._begin_call(lane, head).submit(found)
@@ -155,6 +165,7 @@ class HttpConnection(HttpToolsProtocol):
         self.url = b""
         self.headers = []
         self._said_nothing = False
+        self._begun += 1
         self._lane_head = None
         self._incomplete = self._in_head = True
         self._later_bytes = self._chunks = 0

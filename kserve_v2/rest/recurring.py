@@ -34,8 +34,10 @@ class _JsonForm:
     inputs: tuple[tuple[bytes, str, str, tuple[int, ...]], ...]
     tail: bytes
 
-    def arrays(self, body: bytes) -> dict[str, Array] | None:
+    def arrays(self, body: bytes | memoryview) -> dict[str, Array] | None:
         """The tensors of a request of this form; None if it is of another one, or wrong."""
+        if not isinstance(body, bytes):
+            return None
         arrays: dict[str, Array] = {}
         position = 0
         try:
@@ -63,14 +65,15 @@ class _BinaryForm:
     json: bytes
     body_bytes: int
 
-    def arrays(self, body: bytes) -> dict[str, Array] | None:
-        """See `_JsonForm.arrays`."""
-        if len(body) != self.body_bytes or not body.startswith(self.json):
+    def arrays(self, body: bytes | memoryview) -> dict[str, Array] | None:
+        """See `_JsonForm.arrays`. Views of a body that is a memoryview."""
+        if len(body) != self.body_bytes or body[: len(self.json)] != self.json:
             return None
         arrays: dict[str, Array] = {}
         for name, dtype, shape, start, end in self.inputs:
-            # A copy, because a view would not be aligned.
-            arrays[name] = np.frombuffer(body[start:end], dtype).reshape(shape)
+            # Of bytes this is a copy, which is aligned.
+            array = np.frombuffer(body[start:end], dtype).reshape(shape)
+            arrays[name] = array if array.flags.aligned else array.copy()
         return arrays
 
 
@@ -85,7 +88,7 @@ class Recurring:
     signature: ModelSignature
     response_format: ResponseFormat
 
-    def request(self, body: bytes) -> InferRequest | None:
+    def request(self, body: bytes | memoryview) -> InferRequest | None:
         """A request of this form, checked; None for another one."""
         arrays = self.form.arrays(body)
         if arrays is None:
@@ -118,7 +121,7 @@ def recurring_json(
 
 
 def recurring_binary(
-    body: bytes,
+    body: bytes | memoryview,
     json_bytes: int,
     request: InferRequest,
     signature: ModelSignature,
@@ -138,5 +141,5 @@ def recurring_binary(
         position += array.nbytes
     if position != len(body):
         return None
-    form = _BinaryForm(tuple(inputs), body[:json_bytes], len(body))
+    form = _BinaryForm(tuple(inputs), bytes(body[:json_bytes]), len(body))
     return Recurring(form, replace(request, inputs={}), signature, response_format)

@@ -246,3 +246,24 @@ def test_a_quick_model_refuses_what_is_wrong(adder: RunningServer) -> None:
             assert sums(wire) == {"OUTPUT1": [-1] * 16}
             wire.send(sum_request([1] * 16, [2] * 16, outputs=[{"name": "OUTPUT7"}]))
             assert wire.response().status_code == 400
+
+
+def test_a_large_request_right_behind_another_one(adder: RunningServer) -> None:
+    """It begins in the read that ends the other one: neither head is taken for the other's."""
+    small, other = sum_request([1] * 16, [2] * 16), sum_request([5] * 16, [5] * 16)
+    _, _, body = sum_request([3] * 16, [4] * 16).partition(b"\r\n\r\n")
+    head = b"POST /v2/models/add_sub/infer HTTP/1.1\r\nHost: test\r\nContent-Length: 300000\r\n\r\n"
+    large = head + body.ljust(300_000)
+    with Wire(adder) as wire:
+        for _ in range(50):
+            wire.send(small)
+            assert sums(wire)["OUTPUT0"] == [3] * 16
+        for _ in range(TIMES):
+            wire.send(small + large)
+            assert [sums(wire)["OUTPUT0"] for _ in range(2)] == [[3] * 16, [7] * 16]
+            wire.send(other)
+            assert sums(wire)["OUTPUT0"] == [10] * 16
+            wire.send(large)
+            assert sums(wire)["OUTPUT0"] == [7] * 16
+            wire.send(large + small)
+            assert [sums(wire)["OUTPUT0"] for _ in range(2)] == [[7] * 16, [3] * 16]

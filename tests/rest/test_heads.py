@@ -3,6 +3,7 @@
 import pytest
 
 from kserve_v2.rest.heads import MAX_HEAD_BYTES, MAX_REMEMBERED, InferHead, InferHeads
+from kserve_v2.rest.large_body import LARGE_BYTES
 
 LINES = b"POST /v2/models/m/versions/3/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
 HEADERS = [(b"host", b"x"), (b"content-length", b"4")]
@@ -71,7 +72,22 @@ def test_other_bytes_are_not(data: bytes) -> None:
     assert heads.recall(data) is None
 
 
-def test_only_one_whole_request_is_noted() -> None:
+def test_a_large_request_is_recognised_by_its_first_part() -> None:
+    heads = InferHeads(2 * LARGE_BYTES)
+    size = b"%d" % (LARGE_BYTES + 4)
+    head = heads.read(URL, [(b"content-length", size)], keep_alive=True)
+    assert head is not None
+    lines = LINES.replace(b": 4", b": " + size)
+    heads.note(lines + b"body", head)
+    assert heads.recall(lines + b"BODY") == (head, b"BODY")
+    # What is missing of these is not much.
+    assert heads.recall(lines + b"bodym") is None
+    whole = b"b" * (LARGE_BYTES + 4)
+    assert heads.recall(lines + whole) == (head, whole)
+    assert heads.recall(lines + whole + b"m") is None
+
+
+def test_only_one_request_is_noted() -> None:
     heads = InferHeads(100)
     head = head_of(heads)
     for data in (LINES + b"body" + LINES + b"body", LINES.replace(b"\r\n", b"\n") + b"body", LINES + b"bo"):
