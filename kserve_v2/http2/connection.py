@@ -173,7 +173,9 @@ class Connection(Generic[Head]):
     def data(self, stream_id: int, data: bytes, start: int, end: int, ends: bool) -> None:
         """See `reader.Sink`."""
         stream = self.streams.get(stream_id)
-        self._take_window(end - start)
+        increment = self._window.pass_through(end - start)
+        if increment:
+            self._grant(increment)
         # A body in one frame that fits needs no window of its own.
         alone = ends and end - start <= self.limits.stream_window_bytes
         if stream is not None and not (alone and stream.receive_window is None):
@@ -197,10 +199,14 @@ class Connection(Generic[Head]):
         holds a client back is the window of a stream.
         """
         increment = self._window.pass_through(length)
+        if increment:
+            self._grant(increment)
+
+    def _grant(self, increment: int) -> None:
+        """Widen the connection's window; -1 for a client that did not keep to it."""
         if increment < 0:
             raise ConnectionFaultError(ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection's window")
-        if increment:
-            self.output.control(frames.window_update(0, increment))
+        self.output.control(frames.window_update(0, increment))
 
     def _take_stream_window(self, stream: Stream, length: int) -> None:
         if stream.receive_window is None:

@@ -39,7 +39,7 @@ class InferHead:
 
     `headers`: those of WANTED_HEADERS that the request has. `body_bytes`: the size of its body. `keep_alive`: whether
     the client wants to go on with the connection. `recurring`: the form that the last requests with this head had, and
-    `changes`: how often that was another one than before, for the same model.
+    `changes`: how often that was another one than before, for the same model, or none.
     """
 
     model_name: str
@@ -59,10 +59,14 @@ class InferHead:
         if self.changes > _MAX_CHANGES or b"content-encoding" in self.headers:
             return
         details = (asked.request, asked.model.signature, asked.response_format)
+        self.recurring = None
         if plain and isinstance(body, bytes):
             self.recurring = recurring_json(body, *details)
         elif self.json_bytes:
             self.recurring = recurring_binary(body, self.json_bytes, *details)
+        if self.recurring is None:
+            # To find that out each time would cost more than it saves.
+            self.changes += 1
 
     @property
     def json_bytes(self) -> int:

@@ -36,9 +36,9 @@ MAX_NS = 300_000
 # two threads the interpreter's lock. So models that take up to so many times as long are executed in place.
 HAND_OVER_WEIGHT = 4
 
-# A new measurement weighs one part in this many, and counts for at most twice what was expected: on a busy machine some
-# take a hundred times as long, because the thread had to wait for a CPU.
-_SMOOTHING = 8
+# One part in so many is what a new measurement weighs. On a busy machine some take a hundred times as long, because the
+# thread had to wait for a CPU: a longer one weighs less, and counts for at most twice what was expected.
+_SHORTER_WEIGHS, _LONGER_WEIGHS = 4, 16
 
 # For so long may what is waiting at the end of one turn be executed; the thread gets what is left.
 MAX_TURN_NS = 3_000_000
@@ -222,7 +222,9 @@ class InPlace:
         if self._instance is None or run.times is None:
             return
         # On a thread, time passes while others have the interpreter's lock.
-        self._execution_ns = _smoothed(self._execution_ns, run.cpu_ns)
+        self._execution_ns = _smoothed(
+            self._execution_ns, run.cpu_ns or run.times.output_end_ns - run.taken_ns
+        )
         if run.members[0].found_idle:
             there_ns = run.taken_ns - run.members[0].enqueued_ns
             back_ns = monotonic_ns() - run.times.output_end_ns
@@ -232,4 +234,6 @@ class InPlace:
 
 def _smoothed(expected_ns: float, measured_ns: int) -> float:
     """What to expect after one more measurement."""
-    return expected_ns + (min(measured_ns, 2 * expected_ns) - expected_ns) / _SMOOTHING
+    if measured_ns < expected_ns:
+        return expected_ns + (measured_ns - expected_ns) / _SHORTER_WEIGHS
+    return expected_ns + (min(measured_ns, 2 * expected_ns) - expected_ns) / _LONGER_WEIGHS

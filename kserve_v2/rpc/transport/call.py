@@ -85,6 +85,9 @@ class Call(Stream):
             self._headers_sent = True
             body = (PREFIX.pack(0, size), *message)
             self.connection.output.answer(self, head.answer_headers, body, PREFIX.size + size, OK_TRAILERS)
+            if self._deadline is None and self._reader is None and self._callbacks is None:
+                # Then there is nothing to end.
+                return
         else:
             self.send_message(message)
             self.send_headers(OK_TRAILERS, ends=True)
