@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import uvicorn
 from starlette.types import ASGIApp
 
-from kserve_v2.sockets import BACKLOG
+from kserve_v2.sockets import BACKLOG, listeners
 
 # Clients keep connections in pools; one that the server closes under them costs a failed request.
 _KEEP_ALIVE_SECONDS = 120
@@ -39,6 +39,7 @@ class HttpServer:
         for encrypted connections only.
         """
         self._socket = bound
+        self._listeners: list[socket.socket] = []
         config = uvicorn.Config(
             app,
             # uvicorn asks for a class, but only calls it.
@@ -68,13 +69,14 @@ class HttpServer:
     async def start(self) -> None:
         """Listen."""
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-        await self._server.startup(sockets=[self._socket])
+        self._listeners = listeners(self._socket)
+        await self._server.startup(sockets=self._listeners)
 
     async def stop(self, grace_seconds: float) -> None:
         """Refuse connections, give requests under way `grace_seconds` to finish, then cancel them."""
         self._config.timeout_graceful_shutdown = max(1, round(grace_seconds))
         if self._server.started:
-            await self._server.shutdown(sockets=[self._socket])
+            await self._server.shutdown(sockets=self._listeners)
             # uvicorn cancels tasks; what is under way without one has to be told.
             connections: list[Any] = list(self._server.server_state.connections)
             for connection in connections:

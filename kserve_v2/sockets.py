@@ -6,6 +6,9 @@ import sys
 BACKLOG = 2048
 """How many connections may wait to be accepted."""
 
+ACCEPTED_PER_TURN = 16
+"""How many connections are accepted in one turn of the event loop."""
+
 
 def bind(address: str, port: int) -> socket.socket:
     """A bound TCP socket that does not listen yet: clients are refused until the server starts. Raises
@@ -20,6 +23,15 @@ def bind(address: str, port: int) -> socket.socket:
         bound.close()
         raise OSError(f"cannot listen on {address}:{port}: {error.strerror}") from error
     return bound
+
+
+def listeners(bound: socket.socket) -> list[socket.socket]:
+    """`bound` and duplicates of it, all to listen: as many connections are accepted in one turn of the event loop.
+
+    libuv accepts one for each socket. While earlier clients keep the loop busy for some milliseconds in each of its
+    turns, the last of many that come together would wait for all those before it.
+    """
+    return [bound, *(bound.dup() for _ in range(ACCEPTED_PER_TURN - 1))]
 
 
 def end_stalled_connections(listening: socket.socket, max_stall_s: float) -> None:

@@ -11,7 +11,7 @@ from kserve_v2.rpc.calls import Rpc
 from kserve_v2.rpc.options import MAX_CONCURRENT_STREAMS, MAX_METADATA_BYTES, GrpcOptions
 from kserve_v2.rpc.transport.connection import GrpcConnection
 from kserve_v2.rpc.transport.head import HeadReader
-from kserve_v2.sockets import BACKLOG, bind, end_stalled_connections
+from kserve_v2.sockets import BACKLOG, bind, end_stalled_connections, listeners
 
 # How long clients are given to take the status of calls that are given up.
 _LAST_WORDS_SECONDS = 1.0
@@ -34,7 +34,7 @@ class AsyncioServer:
         if tls is not None:
             tls.set_alpn_protocols([ALPN])
         self._socket: socket.socket | None = None
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._connections: set[GrpcConnection] = set()
         self._closed = asyncio.Event()
 
@@ -56,7 +56,9 @@ class AsyncioServer:
         def connection() -> GrpcConnection:
             return GrpcConnection(self, loop)
 
-        self._server = await loop.create_server(connection, sock=self._socket, backlog=BACKLOG, ssl=self._tls)
+        for each in listeners(self._socket):
+            server = await loop.create_server(connection, sock=each, backlog=BACKLOG, ssl=self._tls)
+            self._servers.append(server)
 
     def opened(self, connection: GrpcConnection) -> None:
         """See `transport.connection.Server`."""
@@ -69,9 +71,9 @@ class AsyncioServer:
 
     async def stop(self, grace_seconds: float) -> None:
         """Refuse new RPCs, give those under way `grace_seconds` to finish, then cancel them."""
-        if self._server is not None:
-            self._server.close()
-        elif self._socket is not None:
+        for server in self._servers:
+            server.close()
+        if self._socket is not None:
             self._socket.close()
         for connection in list(self._connections):
             connection.drain()
