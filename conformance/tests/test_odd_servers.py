@@ -36,21 +36,26 @@ SPOILT: list[tuple[str, int, bytes, str, str]] = [
 ]  # fmt: skip
 
 
+Spoil = Callable[[str, int, bytes, str], tuple[str, str]]
+"""Runs a case on a server that answers a REST path in one way; what is seen of it."""
+
+
+@pytest.fixture
+def spoil(run_suite: RunSuite, monkeypatch: pytest.MonkeyPatch) -> Spoil:
+    def run(path: str, status: int, body: bytes, case: str) -> tuple[str, str]:
+        monkeypatch.setitem(REST_CHANGES, "spoilt", (path, _answers(status, body)))
+        with serve("spoilt") as server:
+            return _seen(run_suite(server, cases=(f"{SUITE}/{case}",)).report)
+
+    return run
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("path", "status", "body", "case", "got"), SPOILT)
 def test_answer_that_cannot_be_used(
-    path: str,
-    status: int,
-    body: bytes,
-    case: str,
-    got: str,
-    run_suite: RunSuite,
-    monkeypatch: pytest.MonkeyPatch,
+    path: str, status: int, body: bytes, case: str, got: str, spoil: Spoil
 ) -> None:
-    monkeypatch.setitem(REST_CHANGES, "spoilt", (path, _answers(status, body)))
-    with serve("spoilt") as server:
-        run = run_suite(server, cases=(f"{SUITE}/{case}",))
-    outcome, said = _seen(run.report)
+    outcome, said = spoil(path, status, body, case)
     assert outcome == "fail"
     assert got in said
 
@@ -113,18 +118,9 @@ def test_case_that_is_not_covered(
     ],
 )  # fmt: skip
 def test_answer_that_leaves_a_case_out(
-    path: str,
-    status: int,
-    body: bytes,
-    case: str,
-    reason: str,
-    run_suite: RunSuite,
-    monkeypatch: pytest.MonkeyPatch,
+    path: str, status: int, body: bytes, case: str, reason: str, spoil: Spoil
 ) -> None:
-    monkeypatch.setitem(REST_CHANGES, "spoilt", (path, _answers(status, body)))
-    with serve("spoilt") as server:
-        run = run_suite(server, cases=(f"{SUITE}/{case}",))
-    outcome, said = _seen(run.report)
+    outcome, said = spoil(path, status, body, case)
     assert outcome == "not covered"
     assert reason in said
 

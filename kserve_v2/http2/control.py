@@ -112,10 +112,9 @@ class ControlFrames:
 
     def _window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
         connection = self._connection
-        if len(payload) != _WORD_BYTES:
-            _check_size(False, "WINDOW_UPDATE")
-        connection.budget.overhead(connection.output.data_frames)
-        increment = int.from_bytes(payload) & frames.MAX_WINDOW_BYTES
+        _check_size(len(payload) == _WORD_BYTES, "WINDOW_UPDATE")
+        connection.count_overhead()
+        increment = frames.read_word(payload) & frames.MAX_WINDOW_BYTES
         if not stream_id:
             if not increment:
                 raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE of nothing")
