@@ -73,7 +73,7 @@ class AsyncioServer:
         """Refuse new RPCs, give those under way `grace_seconds` to finish, then cancel them."""
         for server in self._servers:
             server.close()
-        if self._socket is not None:
+        if not self._servers and self._socket is not None:
             self._socket.close()
         for connection in list(self._connections):
             connection.drain()

@@ -76,9 +76,7 @@ class RecurringForms:
 
     def find(self, data: bytes) -> Form | None:
         """The form of a message, if it has been noted."""
-        # As `_key`, spelled out: it is asked for each request.
-        named = len(data) > 1 and data[0] == _MODEL_NAME and data[1] < 0x80
-        form = self._forms.get((len(data), data[: data[1] + 2] if named else b""))
+        form = self._forms.get(_key(data))
         if form is not None:
             for start, text in form.fixed:
                 if not data.startswith(text, start):
