@@ -1,6 +1,8 @@
 """Tensors as raw bytes: little-endian, row-major, without padding; in both protocols the same."""
 
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +17,8 @@ if sys.byteorder != "little":
 
 
 def decode_raw_tensor(announced: AnnouncedInput, data: bytes | memoryview) -> Array:
-    """An array over `data`, without a copy except for BYTES, and for unaligned data: numpy and ONNX Runtime would cope,
-    but not every kernel does. Raises InvalidArgumentError if size and shape disagree.
+    """An array over `data`, without a copy except for BYTES, and where `array_over` makes one. Raises
+    InvalidArgumentError if size and shape disagree.
     """
     datatype = announced.datatype
     if datatype is BYTES:
@@ -24,7 +26,14 @@ def decode_raw_tensor(announced: AnnouncedInput, data: bytes | memoryview) -> Ar
     expected = announced.element_count() * datatype.item_size
     if len(data) != expected:
         raise announced.size_mismatch(expected, len(data))
-    array = np.frombuffer(data, dtype=datatype.dtype).reshape(announced.shape)
+    return array_over(data, datatype.dtype, announced.shape)
+
+
+def array_over(data: bytes | memoryview, dtype: "np.dtype[Any]", shape: Sequence[int]) -> Array:
+    """An array over bytes of the right size, without a copy unless they are unaligned: numpy and ONNX Runtime would
+    cope with that, but not every kernel does.
+    """
+    array = np.frombuffer(data, dtype).reshape(shape)
     return array if array.flags.aligned else array.copy()
 
 

@@ -40,11 +40,11 @@ _JSON_TYPES: dict[str, tuple[set[type], str]] = {
 }
 
 
-PLAIN_NUMBERS: dict[Any, tuple[np.dtype[Any], frozenset[type]]] = {
+# Datatypes of numbers by name: their dtypes, and the types that the JSON parser makes of acceptable elements.
+_PLAIN: dict[Any, tuple[np.dtype[Any], frozenset[type]]] = {
     datatype.name: (datatype.dtype, frozenset(_JSON_TYPES[datatype.dtype.kind][0]))
     for datatype in (BOOL, FP32, FP64, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64)
 }
-"""Datatypes of numbers by name: their dtypes, and the types that the JSON parser makes of acceptable elements."""
 
 _INTEGERS = frozenset({int})
 
@@ -55,20 +55,28 @@ def decode_plain_numbers(data: Any, datatype: Any, shape: Any) -> Array | None:
     None for everything else, right or wrong: `decode_json_data` takes a closer look, and finds the words for
     what is wrong.
     """
-    plain = PLAIN_NUMBERS.get(datatype) if type(datatype) is str else None
-    if plain is None or type(data) is not list or type(shape) is not list:
-        return None
-    dtype, types = plain
-    if not types.issuperset(map(type, data)):
+    if type(datatype) is not str or type(data) is not list or type(shape) is not list:
         return None
     if not _INTEGERS.issuperset(map(type, shape)) or (shape and min(shape) < 0):
         return None
     try:
-        if datatype == "FP32":
-            return single_precision(data).reshape(shape)
-        return np.array(data, dtype).reshape(shape)
+        array = plain_array(data, datatype)
+        return array if array is None else array.reshape(shape)
     except (OverflowError, ValueError):
         return None
+
+
+def plain_array(numbers: list[Any], datatype: str) -> Array | None:
+    """A flat array; None for a datatype that is no number, or elements that are none of it. Raises OverflowError for
+    what does not fit.
+    """
+    plain = _PLAIN.get(datatype)
+    if plain is None:
+        return None
+    dtype, types = plain
+    if not types.issuperset(map(type, numbers)):
+        return None
+    return _single_precision(numbers) if datatype == "FP32" else np.array(numbers, dtype)
 
 
 def decode_json_data(announced: AnnouncedInput, data: Any) -> Array:
@@ -132,7 +140,7 @@ def _check_types(types: set[type], datatype: Datatype, name: str) -> None:
 def _numbers(flat: list[Any], datatype: Datatype, name: str) -> Array:
     try:
         if datatype is FP32:
-            return single_precision(flat)
+            return _single_precision(flat)
         return np.array(flat, dtype=datatype.dtype)
     except OverflowError:
         if datatype.dtype.kind == "f":
@@ -142,7 +150,7 @@ def _numbers(flat: list[Any], datatype: Datatype, name: str) -> Array:
         raise _out_of_range(flat, datatype, name) from None
 
 
-def single_precision(flat: list[Any]) -> Array:
+def _single_precision(flat: list[Any]) -> Array:
     """What does not fit into single precision becomes infinite, as a cast does everywhere else."""
     with np.errstate(over="ignore"):
         return np.array(flat, FP32.dtype)

@@ -132,13 +132,15 @@ class HttpConnection(HttpToolsProtocol):
         if isinstance(found, Asked):
             self._begin_call(lane, head).submit(found)
             return True
-        if len(found) == 1:
-            self.transport.write(found[0])
-        else:
-            self.transport.writelines(found)
-        self.server_state.total_requests += 1
-        self._idle_since = self.loop.time()
+        self._write(found)
+        self.on_response_complete()
         return True
+
+    def _write(self, parts: Parts) -> None:
+        if len(parts) == 1:
+            self.transport.write(parts[0])
+        else:
+            self.transport.writelines(parts)
 
     def _parse(self, data: bytes) -> None:
         while data:
@@ -308,10 +310,7 @@ class HttpConnection(HttpToolsProtocol):
             self.cycle = None  # type: ignore[assignment]
         if call.disconnected or self.transport.is_closing():
             return
-        if len(parts) == 1:
-            self.transport.write(parts[0])
-        else:
-            self.transport.writelines(parts)
+        self._write(parts)
         if not call.keep_alive:
             self.transport.close()
         self.on_response_complete()

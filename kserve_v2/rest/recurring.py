@@ -13,8 +13,9 @@ import orjson
 
 from kserve_v2.datatypes import BY_DTYPE, BYTES, Array
 from kserve_v2.messages import InferRequest
+from kserve_v2.raw_tensor import array_over
 from kserve_v2.rest.codec import ResponseFormat
-from kserve_v2.rest.json_tensor import PLAIN_NUMBERS, single_precision
+from kserve_v2.rest.json_tensor import plain_array
 from kserve_v2.signature import ModelSignature
 
 # Longer requests in JSON are decoded each time, and all where more than this would have to be compared.
@@ -47,10 +48,9 @@ class _JsonForm:
                 start = position + len(text) - 1
                 position = body.find(b"]", start) + 1
                 numbers = orjson.loads(body[start:position])
-                dtype, types = PLAIN_NUMBERS[datatype]
-                if not types.issuperset(map(type, numbers)):
+                array = plain_array(numbers, datatype)
+                if array is None:
                     return None
-                array = single_precision(numbers) if datatype == "FP32" else np.array(numbers, dtype)
                 arrays[name] = array.reshape(shape)
         except (OverflowError, ValueError):
             return None
@@ -72,8 +72,7 @@ class _BinaryForm:
         arrays: dict[str, Array] = {}
         for name, dtype, shape, start, end in self.inputs:
             # Of bytes this is a copy, which is aligned.
-            array = np.frombuffer(body[start:end], dtype).reshape(shape)
-            arrays[name] = array if array.flags.aligned else array.copy()
+            arrays[name] = array_over(body[start:end], dtype, shape)
         return arrays
 
 
