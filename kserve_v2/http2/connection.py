@@ -15,7 +15,7 @@ from kserve_v2.http2.flow import ReceiveWindow
 from kserve_v2.http2.frames import Setting
 from kserve_v2.http2.headers import Field, Head, HeaderBlocks
 from kserve_v2.http2.limits import Http2Limits
-from kserve_v2.http2.output import Output
+from kserve_v2.http2.output import Output, Response
 from kserve_v2.http2.rates import Clock
 from kserve_v2.http2.reader import FrameReader
 from kserve_v2.http2.stream import NEXT, TRANSITIONS, Bytes, Event, State, Stream
@@ -40,6 +40,15 @@ class Owner(Protocol[Head]):
         """The stream for a request."""
         ...
 
+    def respond(
+        self, stream_id: int, head: Head, data: bytes, start: int, end: int
+    ) -> Response | Stream | None:
+        """A request that is there as a whole, with the body `data[start:end]`: its answer, if that can be given at once
+        and fits into `output.room`; the stream for it, if that has the body already; or None, and it is taken like any
+        other.
+        """
+        ...
+
     def ping_received(self) -> None:
         """The client has sent a PING. May raise ConnectionFaultError."""
         ...
@@ -49,7 +58,7 @@ class Owner(Protocol[Head]):
         ...
 
     def output_waits(self) -> None:
-        """Frames are to be sent. Called once until `uncork`, and not within `receive`."""
+        """Frames are to be sent. Not called while the connection is `corked`, which it is from then on."""
         ...
 
     def stream_closed(self) -> None:
@@ -70,12 +79,15 @@ class Connection(Generic[Head]):
         self.owner = owner
         self._blocks = HeaderBlocks(owner.read_head, limits)
         self._window = ReceiveWindow(limits.connection_window_bytes)
-        self._corked = False
+        # Whether the owner knows that there is, or may be, something to send; it is for the owner to say when not.
+        self.corked = False
         self.draining = False
         self._reset_ids: deque[int] = deque(maxlen=_REMEMBERED_RESETS)
         self.budget = Budget(limits, clock)
         # See `reader.Sink`.
-        self.control: Callable[[int, int, int, bytes], None] = ControlFrames(self).receive
+        control = ControlFrames(self)
+        self.control: Callable[[int, int, int, bytes], None] = control.receive
+        self.window_update: Callable[[int, int], None] = control.window_update
 
     def __repr__(self) -> str:
         return f"<Connection {len(self.streams)} streams, last {self.last_stream_id}, {self.output!r}>"
@@ -84,7 +96,7 @@ class Connection(Generic[Head]):
         """Take what has come over the socket; everything is to be sent afterwards. The client's errors become GOAWAY
         and `failure`.
         """
-        self._corked = True
+        self.corked = True
         try:
             self.reader.feed(data)
         except ConnectionFaultError as error:
@@ -137,10 +149,6 @@ class Connection(Generic[Head]):
             if increment:
                 self.output.control(frames.window_update(stream.id, increment))
 
-    def uncork(self) -> None:
-        """What was to be sent is sent: from now on the owner wants to be told again."""
-        self._corked = False
-
     def lose_streams(self) -> None:
         """The connection is gone."""
         for stream in list(self.streams.values()):
@@ -149,8 +157,8 @@ class Connection(Generic[Head]):
             stream.lost()
 
     def _wake(self) -> None:
-        if not self._corked:
-            self._corked = True
+        if not self.corked:
+            self.corked = True
             self.owner.output_waits()
 
     def _stream_closed(self, stream: Stream) -> None:
@@ -245,6 +253,45 @@ class Connection(Generic[Head]):
             self._reset_ids.append(stream_id)
             self.output.control(frames.reset(stream_id, ErrorCode.STREAM_CLOSED))
 
+    # --- requests that came whole: see `reader.Sink` --------------------------------------------------------------
+
+    def request(self, stream_id: int, block: bytes, data: bytes, start: int, end: int) -> bool:
+        """See `reader.Sink`. A request that is answered at once opens and closes its stream in one step: there is no
+        state to keep. Only those whose header block is known come into question.
+        """
+        head = self._blocks.remembered.get(block)
+        size = end - start
+        if (
+            head is None
+            or not stream_id & 1
+            or stream_id <= self.last_stream_id
+            or self.draining
+            or self._full()
+            or size > self.limits.stream_window_bytes
+        ):
+            return False
+        response = self.owner.respond(stream_id, head, data, start, end)
+        if response is None:
+            return False
+        self.last_stream_id = stream_id
+        increment = self._window.pass_through(size)
+        if increment:
+            self._grant(increment)
+        if isinstance(response, Stream):
+            self._begin(response, ends=True)
+        else:
+            self.output.respond(stream_id, *response)
+            self.budget.answered += 1
+        return True
+
+    def _full(self) -> bool:
+        """Whether the client is to open no more streams for now."""
+        limits = self.limits
+        return (
+            len(self.streams) >= limits.max_concurrent_streams
+            or self.output.queued_bytes > limits.max_queued_bytes
+        )
+
     # --- header blocks --------------------------------------------------------------------------------------------
 
     def header_block(self, stream_id: int, block: bytes, ends: bool) -> None:
@@ -277,17 +324,15 @@ class Connection(Generic[Head]):
         except StreamFaultError as error:
             self._refuse(stream_id, error.code)
             return
-        limits = self.limits
-        if (
-            len(self.streams) >= limits.max_concurrent_streams
-            or self.output.queued_bytes > limits.max_queued_bytes
-        ):
+        if self._full():
             self._refuse(stream_id, ErrorCode.REFUSED_STREAM)
-            return
-        stream = self.owner.make_stream(stream_id, head)
+        else:
+            self._begin(self.owner.make_stream(stream_id, head), ends)
+
+    def _begin(self, stream: Stream, ends: bool) -> None:
         if ends:
             stream.state = TRANSITIONS[stream.state, Event.RECEIVE_END]
-        self.streams[stream_id] = stream
+        self.streams[stream.id] = stream
         stream.opened(ends)
 
     def _trailers(self, stream: Stream, block: bytes, ends: bool) -> None:

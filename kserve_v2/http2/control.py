@@ -28,7 +28,7 @@ class ControlFrames:
             Kind.PUSH_PROMISE: self._push_promise,
             Kind.PING: self._ping,
             Kind.GOAWAY: self._goaway,
-            Kind.WINDOW_UPDATE: self._window_update,
+            Kind.WINDOW_UPDATE: _malformed_window_update,
         }
 
     def receive(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
@@ -110,11 +110,11 @@ class ControlFrames:
         _check_size(len(payload) >= _MIN_GOAWAY_BYTES, "GOAWAY")
         self._connection.count_overhead()
 
-    def _window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
+    def window_update(self, stream_id: int, word: int) -> None:
+        """See `reader.Sink`."""
         connection = self._connection
-        _check_size(len(payload) == _WORD_BYTES, "WINDOW_UPDATE")
+        increment = word & frames.MAX_WINDOW_BYTES
         connection.count_overhead()
-        increment = frames.read_word(payload) & frames.MAX_WINDOW_BYTES
         if not stream_id:
             if not increment:
                 raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE of nothing")
@@ -127,6 +127,11 @@ class ControlFrames:
             connection.fail_stream(stream, ErrorCode.PROTOCOL_ERROR)
         elif not connection.output.widen_stream(stream, increment):
             connection.fail_stream(stream, ErrorCode.FLOW_CONTROL_ERROR)
+
+
+def _malformed_window_update(flags: int, stream_id: int, payload: bytes) -> None:
+    """The others are not read here."""
+    _check_size(fits=False, name="WINDOW_UPDATE")
 
 
 def _check_size(fits: bool, name: str) -> None:

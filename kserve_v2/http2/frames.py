@@ -56,7 +56,9 @@ HEAD = struct.Struct(">IBI")
 """A frame's head: `length << 8 | kind`, flags, stream."""
 
 _SETTING = struct.Struct(">HI")
-_WORD = struct.Struct(">I")
+WORD = struct.Struct(">I")
+"""What RST_STREAM and WINDOW_UPDATE consist of."""
+
 _TWO_WORDS = struct.Struct(">II")
 
 
@@ -80,23 +82,17 @@ def ping(payload: bytes, *, ack: bool = False) -> bytes:
 
 def reset(stream_id: int, code: ErrorCode) -> bytes:
     """A RST_STREAM frame."""
-    return frame(Kind.RST_STREAM, 0, stream_id, _WORD.pack(code))
+    return frame(Kind.RST_STREAM, 0, stream_id, WORD.pack(code))
 
 
 def window_update(stream_id: int, increment: int) -> bytes:
     """A WINDOW_UPDATE frame; stream 0 for the connection."""
-    return frame(Kind.WINDOW_UPDATE, 0, stream_id, _WORD.pack(increment))
+    return frame(Kind.WINDOW_UPDATE, 0, stream_id, WORD.pack(increment))
 
 
 def goaway(last_stream_id: int, code: ErrorCode, debug: bytes = b"") -> bytes:
     """A GOAWAY frame."""
     return frame(Kind.GOAWAY, 0, 0, _TWO_WORDS.pack(last_stream_id, code) + debug)
-
-
-def read_word(payload: bytes) -> int:
-    """The number that RST_STREAM and WINDOW_UPDATE consist of; the latter's reserved bit included."""
-    number: int = _WORD.unpack(payload)[0]
-    return number
 
 
 def read_settings(payload: bytes) -> Iterator[tuple[int, int]]:

@@ -61,13 +61,14 @@ class HeaderBlocks(Generic[Head]):
         self._decoder = Decoder(limits.max_header_block_bytes)
         self._decoder.header_table = self._table
         self._decoder.max_allowed_table_size = limits.header_table_bytes
-        self._remembered: dict[bytes, Head] = {}
+        # What blocks mean that are known.
+        self.remembered: dict[bytes, Head] = {}
 
     def request(self, block: bytes) -> Head:
         """What the block of a request means. Raises ConnectionFaultError if it cannot be decoded, StreamFaultError if
         it is no request's.
         """
-        head = self._remembered.get(block)
+        head = self.remembered.get(block)
         if head is not None:
             return head
         changes = self._table.changes
@@ -75,9 +76,9 @@ class HeaderBlocks(Generic[Head]):
         check_request(fields)
         head = self._read_head(fields)
         if self._table.changes == changes and len(block) <= _MAX_REMEMBERED_BYTES:
-            if len(self._remembered) >= _MAX_REMEMBERED:
-                self._remembered.clear()
-            self._remembered[block] = head
+            if len(self.remembered) >= _MAX_REMEMBERED:
+                self.remembered.clear()
+            self.remembered[block] = head
         return head
 
     def skip(self, block: bytes) -> None:
@@ -101,7 +102,7 @@ class HeaderBlocks(Generic[Head]):
             raise ConnectionFaultError(ErrorCode.COMPRESSION_ERROR, str(error)) from None
         finally:
             if self._table.changes != changes:
-                self._remembered.clear()
+                self.remembered.clear()
 
 
 def check_request(fields: Iterable[Field]) -> None:

@@ -16,6 +16,9 @@ _END_HEADERS = frames.END_HEADERS
 _END_BOTH = frames.END_HEADERS | frames.END_STREAM
 _pack = frames.HEAD.pack
 
+Response = tuple[bytes, Sequence[Bytes], int, bytes]
+"""A whole answer: header block, body, the size of that in bytes, and trailers."""
+
 # A body up to this size is not sent in more frames than it needs.
 _JOINED_BYTES = 64 * 1024
 
@@ -45,13 +48,14 @@ class Output:
         self._table_update = b""
         self._table_given_up = False
         self.header_frames = 0
-        self._ready: OrderedDict[int, Stream] = OrderedDict()
+        # Streams that may send, in the order of their turns.
+        self.ready: OrderedDict[int, Stream] = OrderedDict()
         self._wake = wake
         self._closed = closed
 
     def __repr__(self) -> str:
         state = "paused" if self.paused else "open"
-        return f"<Output {state} window={self.window} parts={len(self.parts)} ready={list(self._ready)}>"
+        return f"<Output {state} window={self.window} parts={len(self.parts)} ready={list(self.ready)}>"
 
     def take(self) -> list[Bytes]:
         """All that is to be written now."""
@@ -63,6 +67,30 @@ class Output:
         """Send a frame that flow control does not hold back."""
         self.parts.append(frame)
         self._wake()
+
+    # --- without a stream -----------------------------------------------------------------------------------------
+
+    @property
+    def room(self) -> int:
+        """How large a body may be that `respond` can send now; -1 if not even an empty one."""
+        if self.paused or self._table_update:
+            return -1
+        return min(self.window, self.initial_window, self.max_frame_bytes)
+
+    def respond(
+        self, stream_id: int, block: bytes, body: Sequence[Bytes], size: int, trailers: bytes
+    ) -> None:
+        """Send a whole answer, whose body has `room`. Does not `wake`: this is for the time within a `receive`."""
+        self.window -= size
+        self.data_frames += 1
+        self.header_frames += 2
+        self.parts += (
+            _pack(len(block) << 8 | _HEADERS, _END_HEADERS, stream_id)
+            + block
+            + _pack(size << 8, 0, stream_id),
+            *body,
+            _pack(len(trailers) << 8 | _HEADERS, _END_BOTH, stream_id) + trailers,
+        )
 
     # --- streams --------------------------------------------------------------------------------------------------
 
@@ -78,17 +106,7 @@ class Output:
             and size <= stream.send_window
         ):
             # What the three calls below would do, in one step.
-            stream_id = stream.id
-            self.window -= size
-            self.data_frames += 1
-            self.header_frames += 2
-            self.parts += (
-                _pack(len(block) << 8 | _HEADERS, _END_HEADERS, stream_id)
-                + block
-                + _pack(size << 8, 0, stream_id),
-                *body,
-                _pack(len(trailers) << 8 | _HEADERS, _END_BOTH, stream_id) + trailers,
-            )
+            self.respond(stream.id, block, body, size, trailers)
             stream.state = State.CLOSED
             self._closed(stream)
             self._wake()
@@ -128,19 +146,19 @@ class Output:
         if stream.queue is not None:
             self.queued_bytes -= sum(len(entry.data) for entry in stream.queue)
             stream.queue = None
-            self._ready.pop(stream.id, None)
+            self.ready.pop(stream.id, None)
 
     def pump(self) -> None:
         """Send what the windows allow, up to what the socket should take at once."""
         left = _TURN_BYTES
-        while self._ready and left > 0 and not self.paused:
-            stream = next(iter(self._ready.values()))
+        while self.ready and left > 0 and not self.paused:
+            stream = next(iter(self.ready.values()))
             queue = stream.queue
             assert queue  # noqa: S101 - the streams that are ready have something to send
             entry = queue[0]
             if entry.block is None and len(entry.data) and self.window <= 0:
                 return
-            self._ready.popitem(last=False)
+            self.ready.popitem(last=False)
             left -= self._send_next(stream, queue)
             if stream.state is State.CLOSED:
                 continue
@@ -158,14 +176,14 @@ class Output:
     @property
     def more(self) -> bool:
         """Whether `pump` would send something."""
-        return bool(self._ready) and not self.paused and self.window > 0
+        return bool(self.ready) and not self.paused and self.window > 0
 
     def _offer(self, stream: Stream) -> None:
         """Let the stream, which has something to send, take its turn if its own window allows that."""
         if stream.queue and (
             stream.send_window > 0 or stream.queue[0].block is not None or not stream.queue[0].data
         ):
-            self._ready[stream.id] = stream
+            self.ready[stream.id] = stream
 
     def _send_next(self, stream: Stream, queue: deque[Queued]) -> int:
         """Send one frame of the stream; returns how much of flow control it took."""
@@ -222,7 +240,7 @@ class Output:
         self.window += increment
         if self.window > frames.MAX_WINDOW_BYTES:
             raise ConnectionFaultError(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window is too large")
-        if self._ready:
+        if self.ready:
             self.pump()
 
     def widen_stream(self, stream: Stream, increment: int) -> bool:
@@ -252,7 +270,7 @@ class Output:
             if not self.widen_stream(stream, change):
                 raise ConnectionFaultError(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is too large")
             if stream.send_window <= 0:
-                self._ready.pop(stream.id, None)
+                self.ready.pop(stream.id, None)
                 self._offer(stream)
 
 

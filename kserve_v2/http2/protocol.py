@@ -9,6 +9,7 @@ from kserve_v2.http2.connection import Connection
 from kserve_v2.http2.errors import ErrorCode
 from kserve_v2.http2.headers import Field, Head
 from kserve_v2.http2.limits import Http2Limits
+from kserve_v2.http2.output import Response
 from kserve_v2.http2.stream import STALLED_CHECKS, Bytes, Stream
 
 ALPN = "h2"
@@ -52,6 +53,12 @@ class Http2Protocol(asyncio.Protocol, Generic[Head]):
         """See `connection.Owner`."""
         raise NotImplementedError
 
+    def respond(
+        self, stream_id: int, head: Head, data: bytes, start: int, end: int
+    ) -> Response | Stream | None:
+        """See `connection.Owner`."""
+        return None
+
     def ping_received(self) -> None:
         """See `connection.Owner`."""
 
@@ -89,16 +96,17 @@ class Http2Protocol(asyncio.Protocol, Generic[Head]):
 
     def flush(self) -> None:
         """Write all that may be written now."""
-        output = self.connection.output
+        connection = self.connection
+        output = connection.output
         if self._leaving:
             output.take()
             return
         while output.parts:
             bulky = output.bulky
             self._write(output.take(), bulky)
-            if output.more:
+            if output.ready:
                 output.pump()
-        self.connection.uncork()
+        connection.corked = False
 
     def _write(self, parts: list[Bytes], bulky: bool) -> None:
         transport = self.transport

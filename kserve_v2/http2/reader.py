@@ -13,8 +13,13 @@ _DATA = int(Kind.DATA)
 _HEADERS = int(Kind.HEADERS)
 _CONTINUATION = int(Kind.CONTINUATION)
 _STREAM_ID = 2**31 - 1
+_WINDOW_UPDATE = int(Kind.WINDOW_UPDATE)
+_WORD_BYTES = 4
+# The first word of a WINDOW_UPDATE frame.
+_WINDOW_UPDATE_WORD = _WORD_BYTES << 8 | _WINDOW_UPDATE
 _HEADERS_FLAGS = frames.END_HEADERS | frames.PADDED | frames.PRIORITY
 _unpack = frames.HEAD.unpack_from
+_unpack_word = frames.WORD.unpack_from
 
 
 class Sink(Protocol):
@@ -34,6 +39,16 @@ class Sink(Protocol):
 
     def header_block(self, stream_id: int, block: bytes, ends: bool) -> None:
         """A complete header block."""
+        ...
+
+    def request(self, stream_id: int, block: bytes, data: bytes, start: int, end: int) -> bool:
+        """A complete header block, and the only DATA frame of its stream, whose payload is `data[start:end]`. False:
+        they are not taken together.
+        """
+        ...
+
+    def window_update(self, stream_id: int, word: int) -> None:
+        """A WINDOW_UPDATE frame: the increment, and the reserved bit."""
         ...
 
     def control(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
@@ -93,14 +108,10 @@ class FrameReader:
 
     def feed(self, data: bytes) -> None:
         """Take what has come over the socket. Raises ConnectionFaultError."""
-        if self._rest:
-            data, self._rest = self._rest + data, b""
-        position, end = 0, len(data)
-        if self._preface_left:
-            position = self._read_preface(data)
-        elif self._data is not None:
-            position = self._read_data(self._data, data, 0)
-        sink = self._sink
+        position = 0
+        if self._rest or self._preface_left or self._data is not None:
+            data, position = self._resume(data)
+        sink, end = self._sink, len(data)
         while end - position >= frames.HEADER_BYTES:
             word, flags, stream_id = _unpack(data, position)
             kind = word & 0xFF
@@ -120,12 +131,53 @@ class FrameReader:
             if kind == _DATA:
                 sink.data(stream_id & _STREAM_ID, data, start, stop, flags & frames.END_STREAM != 0)
             elif kind == _HEADERS and flags & _HEADERS_FLAGS == frames.END_HEADERS:
-                sink.header_block(stream_id & _STREAM_ID, data[start:stop], flags & frames.END_STREAM != 0)
+                stop = self._read_headers(flags, stream_id & _STREAM_ID, data, start, stop)
+            elif kind == _WINDOW_UPDATE and stop - start == _WORD_BYTES:
+                sink.window_update(stream_id & _STREAM_ID, _unpack_word(data, start)[0])
             else:
                 self._hand_on(kind, flags, stream_id & _STREAM_ID, data[start:stop])
             position = stop
         if position < end:
             self._rest = data[position:]
+
+    def _resume(self, data: bytes) -> tuple[bytes, int]:
+        """Go on with what had begun before `data` came. Returns all that is there, and where the next frame begins."""
+        data, self._rest = self._rest + data, b""
+        if self._preface_left:
+            return data, self._read_preface(data)
+        if self._data is not None:
+            return data, self._read_data(self._data, data, 0)
+        return data, 0
+
+    def _read_headers(self, flags: int, stream_id: int, data: bytes, start: int, stop: int) -> int:
+        """A complete header block. If the rest of its request is there, in one DATA frame, both are handed on together;
+        there may be a WINDOW_UPDATE for the stream in between, as grpcio sends it. Returns where that ends.
+        """
+        block, update = data[start:stop], 0
+        position: int = stop
+        while flags == frames.END_HEADERS and len(data) - position >= frames.HEADER_BYTES:
+            word, next_flags, next_id = _unpack(data, position)
+            start = position + frames.HEADER_BYTES
+            position = start + (word >> 8)
+            if word == _WINDOW_UPDATE_WORD and next_id == stream_id and not update:
+                update = start
+                continue
+            whole = (
+                word & 0xFF == _DATA
+                and next_flags == frames.END_STREAM
+                and next_id == stream_id
+                and position <= len(data)
+                and position - start <= frames.DEFAULT_MAX_FRAME_BYTES
+            )
+            if whole and self._sink.request(stream_id, block, data, start, position):
+                self.frames += 1
+                if update:
+                    self.frames += 1
+                    self._sink.window_update(stream_id, _unpack_word(data, update)[0])
+                return position
+            break
+        self._sink.header_block(stream_id, block, flags & frames.END_STREAM != 0)
+        return stop
 
     def _hand_on(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         """A whole frame that is not one of the two usual ones."""

@@ -33,15 +33,22 @@ OnAnswer = Callable[[Parts | ServingError], None]
 GiveUp = Callable[[], None]
 """Called when the client has left before its answer was there."""
 
+Asked = Callable[[OnAnswer], GiveUp]
+"""A request that is ready to be executed, and is executed when this is called, in the same turn of the event loop. The
+outcome may come before it returns. Raises ServingError instead of calling back.
+"""
+
 
 @dataclass(frozen=True, slots=True)
-class Started:
-    """One message each way, without a task: `start` takes the request's bytes and returns. The outcome may come before
-    it returns. Raises ServingError instead of calling back.
+class Direct:
+    """One message each way, without a task. `start` takes the request's bytes and returns the answer, or what is to be
+    called for it. `recall` does the same for a request that is like an earlier one, without asking about the call; None
+    if it is not, and then nothing has happened. Both raise ServingError.
     """
 
     path: str
-    start: Callable[[bytes, Context, OnAnswer], GiveUp | None]
+    start: Callable[[bytes, Context], Parts | Asked]
+    recall: Callable[[bytes], Parts | Asked | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +78,4 @@ class Streaming:
     answer: Callable[[AsyncIterator[Any], Context], AsyncIterator[Message]]
 
 
-Rpc = Started | Unary | ServerStreaming | Streaming
+Rpc = Direct | Unary | ServerStreaming | Streaming

@@ -9,7 +9,7 @@ import grpc
 from google.protobuf.message import Message
 
 from kserve_v2.errors import InvalidArgumentError, ServingError
-from kserve_v2.rpc.calls import Metadata, Parts, Rpc, ServerStreaming, Started, Streaming, Unary
+from kserve_v2.rpc.calls import Asked, Direct, Metadata, Parts, Rpc, ServerStreaming, Streaming, Unary
 from kserve_v2.rpc.options import (
     COMPRESSION_LEVELS,
     MAX_CONCURRENT_STREAMS,
@@ -148,8 +148,8 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
 
 
 def _handler(rpc: Rpc) -> "grpc.RpcMethodHandler[Any, Any]":
-    if isinstance(rpc, Started):
-        return grpc.unary_unary_rpc_method_handler(_started(rpc))
+    if isinstance(rpc, Direct):
+        return grpc.unary_unary_rpc_method_handler(_direct(rpc))
     if isinstance(rpc, Unary):
         return grpc.unary_unary_rpc_method_handler(_unary(rpc), response_serializer=_serialize)
     if isinstance(rpc, ServerStreaming):
@@ -197,28 +197,16 @@ async def _abort(context: _ServicerContext, error: Exception) -> None:
     await context.abort(_CODES[code], details)
 
 
-def _started(rpc: Started) -> Any:
+def _direct(rpc: Direct) -> Any:
     async def call(message: bytes, context: _ServicerContext) -> bytes:
-        outcome: asyncio.Future[Parts | ServingError] = asyncio.get_running_loop().create_future()
-
-        def on_answer(answer: Parts | ServingError) -> None:
-            if not outcome.done():
-                outcome.set_result(answer)
-
         failure: Exception
         described = _Context(context)
         try:
-            give_up = rpc.start(message, described, on_answer)
+            found = rpc.recall(message) or rpc.start(message, described)
+            answer = await _outcome(found, described) if callable(found) else found
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             failure = error
         else:
-            try:
-                answer = await outcome
-            except asyncio.CancelledError:
-                described.left = True
-                if give_up is not None:
-                    give_up()
-                raise
             if not isinstance(answer, ServingError):
                 return b"".join(answer)
             failure = answer
@@ -226,6 +214,23 @@ def _started(rpc: Started) -> Any:
         raise AssertionError("abort raises")
 
     return call
+
+
+async def _outcome(asked: Asked, context: _Context) -> Parts | ServingError:
+    """Have a request executed, and wait for its outcome."""
+    outcome: asyncio.Future[Parts | ServingError] = asyncio.get_running_loop().create_future()
+
+    def on_answer(answer: Parts | ServingError) -> None:
+        if not outcome.done():
+            outcome.set_result(answer)
+
+    give_up = asked(on_answer)
+    try:
+        return await outcome
+    except asyncio.CancelledError:
+        context.left = True
+        give_up()
+        raise
 
 
 def _unary(rpc: Unary) -> Any:

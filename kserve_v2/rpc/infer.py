@@ -9,7 +9,7 @@ from kserve_v2.logs import Access, access_log_enabled, log_access
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.model import LoadedModel
 from kserve_v2.rpc.answer import AnswerEncoder
-from kserve_v2.rpc.calls import Context, GiveUp, OnAnswer, Parts
+from kserve_v2.rpc.calls import Asked, Context, GiveUp, OnAnswer, Parts
 from kserve_v2.rpc.codec import OutputForms, decode_request
 from kserve_v2.rpc.recurring import RecurringForms
 from kserve_v2.rpc.status import parse, unexpected
@@ -21,7 +21,7 @@ _WHOLE: OutputForms = {}
 
 
 class ModelInfer:
-    """Starts inference requests."""
+    """Answers inference requests. See `calls.Direct`."""
 
     def __init__(self, service: InferenceService) -> None:
         self._service = service
@@ -30,65 +30,71 @@ class ModelInfer:
         self._recurring = RecurringForms()
         self._encoder = AnswerEncoder()
 
-    def start(self, data: bytes, context: Context, on_answer: OnAnswer) -> GiveUp | None:
-        """See `calls.Started`."""
-        observed = self._tracer.on or self._log_access
-        form = None if observed else self._recurring.find(data)
-        if form is not None:
-            model = self._model(form.model_name, form.model_version)
-            request = form.request(data, model.signature)
-            if request is not None:
-                return self._infer(model, request, _WHOLE, on_answer, None)
+    def recall(self, data: bytes) -> Parts | Asked | None:
+        """A request that has the form of an earlier one. None also where requests are traced or logged."""
+        form = self._recurring.find(data)
+        if form is None or self._tracer.on or self._log_access:
+            return None
+        model = self._service.acquire(form.model_name, form.model_version)
+        request = form.request(data, model.signature)
+        if request is None:
+            return None
+        answer = model.infer_now(request)
+        if answer is None:
+            return partial(self._submit, model, request, _WHOLE, None)
+        return self._encoder.encode(answer, _WHOLE, model.labels, batched=model.batched)
+
+    def start(self, data: bytes, context: Context) -> Parts | Asked:
+        """Any request."""
         message = parse(data, pb.ModelInferRequest)
-        observer = _Observer(self._tracer, message, context) if observed else None
+        observer = None
+        if self._tracer.on or self._log_access:
+            observer = _Observer(self._tracer, message, context)
         # From here to the scheduler nothing gives way to the loop: the model cannot be unloaded in between.
-        model = self._model(message.model_name, message.model_version)
+        model = self._service.acquire(message.model_name, message.model_version)
+        if model.decoupled:
+            raise UnsupportedError("ModelInfer RPC doesn't support models with decoupled transaction policy")
         request, forms = decode_request(message, self._service.shared_memory)
         if observer is not None and observer.trace is not None:
             model.begin_trace(request, observer.trace)
         model.check(request)
         self._recurring.note(data, message, request, model.signature)
-        return self._infer(model, request, forms, on_answer, observer)
+        answer = model.infer_now(request)
+        if answer is None:
+            return partial(self._submit, model, request, forms, observer)
+        return self._encode(answer, model, forms, observer)
 
-    def _model(self, name: str, version: str) -> LoadedModel:
-        model = self._service.acquire(name, version)
-        if model.decoupled:
-            raise UnsupportedError("ModelInfer RPC doesn't support models with decoupled transaction policy")
-        return model
-
-    def _infer(
+    def _submit(
         self,
         model: LoadedModel,
         request: InferRequest,
         forms: OutputForms,
-        on_answer: OnAnswer,
         observer: "_Observer | None",
-    ) -> GiveUp | None:
-        """Have a checked request executed, at once if its model is quick."""
-        answer = model.infer_now(request)
-        if answer is not None:
-            on_answer(self._encode(answer, model, forms, observer))
-            return None
+        on_answer: OnAnswer,
+    ) -> GiveUp:
+        """Have a checked request executed."""
 
         def on_outcome(outcome: InferResponse | ServingError) -> None:
             if isinstance(outcome, ServingError):
                 on_answer(outcome)
-            else:
-                on_answer(self._encode(outcome, model, forms, observer))
+                return
+            answer: Parts | ServingError
+            try:
+                answer = self._encode(outcome, model, forms, observer)
+            except ServingError as error:
+                answer = error
+            except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
+                answer = unexpected(error)
+            on_answer(answer)
 
         return partial(model.give_up, model.submit(request, on_outcome))
 
     def _encode(
         self, answer: InferResponse, model: LoadedModel, forms: OutputForms, observer: "_Observer | None"
-    ) -> Parts | ServingError:
+    ) -> Parts:
         if observer is not None:
             observer.executed(answer)
-        try:
-            return self._encoder.encode(answer, forms, model.labels, batched=model.batched)
-        except ServingError as error:
-            return error
-        except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
-            return unexpected(error)
+        return self._encoder.encode(answer, forms, model.labels, batched=model.batched)
 
 
 class _Observer:

@@ -4,6 +4,7 @@ Nearly all do. What says the rest, which is most of the work of decoding, is com
 byte, and then not decoded again.
 """
 
+from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ import numpy as np
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.datatypes import BY_NAME, BYTES, Array
 from kserve_v2.messages import InferRequest
-from kserve_v2.rpc.wire import Part, parts, tag
+from kserve_v2.rpc.wire import Part, parts
 from kserve_v2.signature import ModelSignature
 
 _ID = pb.ModelInferRequest.ID_FIELD_NUMBER
@@ -22,9 +23,9 @@ _RAW = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
 _MAX_PARTS = 64
 _MAX_HEAD_BYTES = 4096
 
+# Forms of one length, and lengths of which there are any.
+_MAX_ALIKE = 8
 _MAX_REMEMBERED = 256
-
-_MODEL_NAME = tag(pb.ModelInferRequest.MODEL_NAME_FIELD_NUMBER)
 
 
 _Input = tuple[str, "np.dtype[np.generic]", tuple[int, ...], int, int]
@@ -72,16 +73,18 @@ class RecurringForms:
     """The forms of the requests that came last."""
 
     def __init__(self) -> None:
-        self._forms: dict[tuple[int, bytes], Form] = {}
+        # By the length of the message.
+        self._forms: dict[int, deque[Form]] = {}
 
     def find(self, data: bytes) -> Form | None:
         """The form of a message, if it has been noted."""
-        form = self._forms.get(_key(data))
-        if form is not None:
+        for form in self._forms.get(len(data), ()):
             for start, text in form.fixed:
                 if not data.startswith(text, start):
-                    return None
-        return form
+                    break
+            else:
+                return form
+        return None
 
     def note(
         self, data: bytes, message: pb.ModelInferRequest, request: InferRequest, signature: ModelSignature
@@ -92,16 +95,11 @@ class RecurringForms:
             return
         if len(self._forms) >= _MAX_REMEMBERED:
             self._forms.clear()
-        self._forms[_key(data)] = form
-
-
-def _key(data: bytes) -> tuple[int, bytes]:
-    """What to look a message up by: its length and the name of its model, if that comes first and is not long. Messages
-    with one key take each other's place.
-    """
-    if len(data) < 2 or data[0] != _MODEL_NAME or data[1] >= 0x80:
-        return len(data), b""
-    return len(data), data[: data[1] + 2]
+        alike = self._forms.setdefault(len(data), deque(maxlen=_MAX_ALIKE))
+        outdated = self.find(data)
+        if outdated is not None:
+            alike.remove(outdated)
+        alike.appendleft(form)
 
 
 def form_of(

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import InvalidArgumentError, UnsupportedError
 from kserve_v2.inference import InferenceService
-from kserve_v2.rpc.calls import Context, Rpc, Started, Streaming, Unary
+from kserve_v2.rpc.calls import Context, Direct, Rpc, Streaming, Unary
 from kserve_v2.rpc.infer import ModelInfer
 from kserve_v2.rpc.settings import SettingsServicer
 from kserve_v2.rpc.shared_memory import SharedMemoryServicer
@@ -25,8 +25,9 @@ class InferenceServicer:
     def rpcs(self) -> tuple[Rpc, ...]:
         """All of the service."""
         path = f"/{SERVICE_NAME}/"
+        infer = ModelInfer(self._service)
         return (
-            Started(f"{path}ModelInfer", ModelInfer(self._service).start),
+            Direct(f"{path}ModelInfer", infer.start, infer.recall),
             Streaming(f"{path}ModelStreamInfer", pb.ModelInferRequest, self.model_stream_infer),
             Unary(f"{path}ServerLive", pb.ServerLiveRequest, self.server_live),
             Unary(f"{path}ServerReady", pb.ServerReadyRequest, self.server_ready),

@@ -9,6 +9,7 @@ from kserve_v2.http2.errors import ErrorCode
 from kserve_v2.http2.frames import Kind
 from kserve_v2.http2.headers import Field
 from kserve_v2.http2.limits import Http2Limits
+from kserve_v2.http2.output import Response
 from kserve_v2.http2.stream import Bytes, Stream
 
 GET = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/"), (b":authority", b"test")]
@@ -60,6 +61,7 @@ class EchoStream(Stream):
         self.was_lost = False
         self.drains = 0
         self.hold = hold
+        self.at_once = False
 
     def opened(self, ended: bool) -> None:
         if ended:
@@ -75,6 +77,10 @@ class EchoStream(Stream):
 
     def answer(self) -> None:
         """Send the body back."""
+        if self.at_once:
+            body = bytes(self.body)
+            self.connection.output.answer(self, ANSWER, (body,), len(body), TRAILERS)
+            return
         self.send_headers(ANSWER)
         self.send_data(bytes(self.body))
         self.send_headers(TRAILERS, ends=True)
@@ -89,10 +95,23 @@ class EchoStream(Stream):
 class Client:
     """Bytes in, frames out. Time is what `now_s` says."""
 
-    def __init__(self, limits: Http2Limits | None = None, *, hold: bool = False, greet: bool = True) -> None:
-        """`hold`: streams are not answered by themselves."""
+    def __init__(
+        self,
+        limits: Http2Limits | None = None,
+        *,
+        hold: bool = False,
+        greet: bool = True,
+        direct: bool = False,
+        at_once: bool = False,
+    ) -> None:
+        """`hold`: streams are not answered by themselves. `at_once`: their answers are sent in one step. `direct`: requests
+        that come whole are answered without a stream, and listed in `responded`.
+        """
         self.now_s = 1000.0
         self.heads: list[Sequence[Field]] = []
+        self.responded: list[int] = []
+        self._direct = direct
+        self._at_once = at_once
         self.seen: dict[int, EchoStream] = {}
         self.pings = 0
         self.answered: list[bytes] = []
@@ -115,7 +134,7 @@ class Client:
         """What is to be sent."""
         while self.connection.output.more:
             self.connection.output.pump()
-        self.connection.uncork()
+        self.connection.corked = False
         return read_frames(b"".join(self.connection.output.take()))
 
     def failure(self, data: bytes) -> tuple[ErrorCode, str]:
@@ -133,9 +152,22 @@ class Client:
         self.heads.append(fields)
         return fields
 
-    def make_stream(self, stream_id: int, head: Sequence[Field]) -> Stream:
+    def make_stream(self, stream_id: int, head: Sequence[Field]) -> EchoStream:
         stream = self.seen[stream_id] = EchoStream(self.connection, stream_id, self._hold)
+        stream.at_once = self._at_once
         return stream
+
+    def respond(
+        self, stream_id: int, head: Sequence[Field], data: bytes, start: int, end: int
+    ) -> Response | Stream | None:
+        if not self._direct:
+            return None
+        if self._hold or end - start > self.connection.output.room:
+            stream = self.make_stream(stream_id, head)
+            stream.body += data[start:end]
+            return stream
+        self.responded.append(stream_id)
+        return ANSWER, (data[start:end],), end - start, TRAILERS
 
     def ping_received(self) -> None:
         self.pings += 1

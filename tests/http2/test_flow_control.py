@@ -32,7 +32,7 @@ def updates(found: list[Frame]) -> dict[int, int]:
     announced: dict[int, int] = {}
     for each in found:
         if each.kind == Kind.WINDOW_UPDATE:
-            announced[each.stream_id] = announced.get(each.stream_id, 0) + frames.read_word(each.payload)
+            announced[each.stream_id] = announced.get(each.stream_id, 0) + int.from_bytes(each.payload, "big")
     return announced
 
 

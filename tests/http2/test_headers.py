@@ -116,10 +116,10 @@ def test_the_memory_is_bounded() -> None:
     reads = Reads()
     for number in range(1000):
         reads.blocks.request(headers.encode([*GET, (b"n", str(number).encode())]))
-    assert len(reads.blocks._remembered) <= 64
+    assert len(reads.blocks.remembered) <= 64
     long = headers.encode([*GET, (b"n", b"x" * 5000)])
     reads.blocks.request(long)
-    assert long not in reads.blocks._remembered
+    assert long not in reads.blocks.remembered
 
 
 # --- bombs ------------------------------------------------------------------------------------------------------

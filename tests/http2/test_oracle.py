@@ -52,7 +52,7 @@ class Oracle:
                 self.server.connection.receive(sent)
             while self.server.connection.output.more:
                 self.server.connection.output.pump()
-            self.server.connection.uncork()
+            self.server.connection.corked = False
             received = b"".join(self.server.connection.output.take())
             if not sent and not received:
                 return

@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import uvloop
@@ -14,7 +15,18 @@ from google.protobuf.wrappers_pb2 import BytesValue, Int64Value, StringValue
 
 from kserve_v2.errors import ErrorCode, ServingError
 from kserve_v2.rpc.asyncio_server import AsyncioServer
-from kserve_v2.rpc.calls import Context, GiveUp, OnAnswer, Rpc, ServerStreaming, Started, Streaming, Unary
+from kserve_v2.rpc.calls import (
+    Asked,
+    Context,
+    Direct,
+    GiveUp,
+    OnAnswer,
+    Parts,
+    Rpc,
+    ServerStreaming,
+    Streaming,
+    Unary,
+)
 from kserve_v2.rpc.grpcio_server import GrpcioServer
 from kserve_v2.rpc.options import GrpcOptions
 
@@ -39,9 +51,12 @@ class Methods:
     def rpcs(self) -> Sequence[Rpc]:
         """The table."""
         return (
-            Started("/test/Started", self.start),
-            Started("/test/StartedHang", self.start_and_hang),
-            Started("/test/StartedDefect", self.start_with_a_defect),
+            Direct("/test/Direct", self.start, lambda data: None),
+            Direct("/test/DirectHang", self.start_and_hang, lambda data: None),
+            Direct("/test/DirectDefect", self.start_with_a_defect, lambda data: None),
+            Direct("/test/Recalled", self.start, recall),
+            Direct("/test/RecalledHang", self.start_and_hang, self.recall_and_hang),
+            Direct("/test/RecalledDefect", self.start_with_a_defect, recall_with_a_defect),
             Unary("/test/Echo", BytesValue, self.echo),
             Unary("/test/Fail", StringValue, self.fail),
             Unary("/test/Hang", StringValue, self.hang),
@@ -51,22 +66,23 @@ class Methods:
             Streaming("/test/Deaf", BytesValue, self.deaf),
         )
 
-    def start(self, data: bytes, context: Context, on_answer: OnAnswer) -> GiveUp | None:
-        """The message itself, before this returns or soon after."""
+    def start(self, data: bytes, context: Context) -> Parts | Asked:
+        """As `recall`, and notices the end of the call."""
         context.on_end(lambda code, details: self.ended.put((code, details)))
-        if data.endswith(b"later"):
-            handle = asyncio.get_running_loop().call_soon(on_answer, (data[:2], data[2:]))
-            return handle.cancel
-        on_answer((data,))
-        return None
+        return recall(data)
 
-    def start_and_hang(self, data: bytes, context: Context, on_answer: OnAnswer) -> GiveUp | None:
+    def start_and_hang(self, data: bytes, context: Context) -> Parts | Asked:
         """Never answers."""
         context.on_end(lambda code, details: self.ended.put((code, details)))
-        self.started.put("StartedHang")
-        return lambda: self.given_up.put("StartedHang")
+        self.started.put("DirectHang")
+        return lambda on_answer: lambda: self.given_up.put("DirectHang")
 
-    def start_with_a_defect(self, data: bytes, context: Context, on_answer: OnAnswer) -> GiveUp | None:
+    def recall_and_hang(self, data: bytes) -> Parts | Asked:
+        """Never answers either."""
+        self.started.put("RecalledHang")
+        return lambda on_answer: lambda: self.given_up.put("RecalledHang")
+
+    def start_with_a_defect(self, data: bytes, context: Context) -> Parts | Asked:
         """Raises what is no ServingError."""
         raise ValueError("secret")
 
@@ -125,6 +141,26 @@ class Methods:
         """Says one thing and does not listen."""
         yield BytesValue(value=b"what?")
         await asyncio.Event().wait()
+
+
+def recall(data: bytes) -> Parts | Asked:
+    """The message itself, at once or soon after; for some messages an error, at once or soon after."""
+    if data.endswith(b"fail"):
+        raise ERRORS[ErrorCode.NOT_FOUND]("no such thing")
+    if data.endswith(b"fail later"):
+        return partial(_soon, ERRORS[ErrorCode.NOT_FOUND]("no such thing"))
+    if data.endswith(b"later"):
+        return partial(_soon, (data[:2], data[2:]))
+    return (data,)
+
+
+def _soon(outcome: Parts | ServingError, on_answer: OnAnswer) -> GiveUp:
+    return asyncio.get_running_loop().call_soon(on_answer, outcome).cancel
+
+
+def recall_with_a_defect(data: bytes) -> Parts | Asked:
+    """Raises what is no ServingError."""
+    raise ValueError("secret")
 
 
 @dataclass

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from hpack import Decoder
 
-from kserve_v2.rpc.calls import Started
+from kserve_v2.rpc.calls import Direct
 from kserve_v2.rpc.transport.head import HeadReader
 from kserve_v2.rpc.transport.metadata import call_metadata, headers, parse_timeout, trailers, trailers_only
 
-RPC = Started("/a.B/C", lambda data, context, on_answer: None)
+RPC = Direct("/a.B/C", lambda data, context: (data,), lambda data: None)
 READER = HeadReader({b"/a.B/C": RPC}, 1000, "low")
 GOOD = {
     b":method": b"POST", b":scheme": b"http", b":path": b"/a.B/C", b":authority": b"x",

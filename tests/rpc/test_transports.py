@@ -61,14 +61,21 @@ def failure(call: Any, *arguments: Any, **options: Any) -> tuple[grpc.StatusCode
 
 
 @pytest.mark.parametrize("size", [0, 1, 16_000, 16_384, 70_000, MAX_REQUEST_BYTES - 100])
-@pytest.mark.parametrize("method", ["Echo", "Started"])
+@pytest.mark.parametrize("method", ["Echo", "Direct", "Recalled"])
 def test_messages_of_any_size(channel: grpc.Channel, method: str, size: int) -> None:
     sent = BytesValue(value=bytes(range(256)) * (size // 256) + bytes(size % 256))
     assert unary(channel, method)(sent, timeout=30) == sent
 
 
-def test_an_answer_that_comes_later(channel: grpc.Channel) -> None:
-    assert unary(channel, "Started")(BytesValue(value=b"later"), timeout=30).value == b"later"
+@pytest.mark.parametrize("method", ["Direct", "Recalled"])
+def test_an_answer_that_comes_later(channel: grpc.Channel, method: str) -> None:
+    assert unary(channel, method)(BytesValue(value=b"later"), timeout=30).value == b"later"
+
+
+@pytest.mark.parametrize("method", ["Direct", "Recalled"])
+@pytest.mark.parametrize("message", [b"fail", b"fail later"])
+def test_an_error_of_a_direct_call(channel: grpc.Channel, method: str, message: bytes) -> None:
+    assert failure(unary(channel, method), BytesValue(value=message)) == (STATUS.NOT_FOUND, "no such thing")
 
 
 def test_many_calls_at_once(channel: grpc.Channel) -> None:
@@ -90,7 +97,7 @@ def test_details_of_any_text(channel: grpc.Channel, details: str) -> None:
     )
 
 
-@pytest.mark.parametrize("method", ["Fail", "StartedDefect"])
+@pytest.mark.parametrize("method", ["Fail", "DirectDefect", "RecalledDefect"])
 def test_a_defect_is_not_told(channel: grpc.Channel, method: str, caplog: pytest.LogCaptureFixture) -> None:
     status, details = failure(unary(channel, method), StringValue(value="?"))
     assert (status, details) == (STATUS.INTERNAL, "internal error: the server's log has the details")
@@ -223,7 +230,7 @@ def test_a_client_that_is_not_listened_to(channel: grpc.Channel) -> None:
 
 # --- the end of calls ---------------------------------------------------------------------------------------------
 
-HANGING = ["Hang", "StartedHang"]
+HANGING = ["Hang", "DirectHang", "RecalledHang"]
 
 
 @pytest.mark.parametrize("method", HANGING)
@@ -263,9 +270,9 @@ def test_a_client_cancels_a_stream(served: Served, channel: grpc.Channel) -> Non
 
 
 def test_what_an_rpc_is_told_of_its_end(served: Served, channel: grpc.Channel) -> None:
-    unary(channel, "Started")(BytesValue(value=b"x"), timeout=30)
+    unary(channel, "Direct")(BytesValue(value=b"x"), timeout=30)
     assert served.methods.ended.get(timeout=30) == (0, "")
-    call = unary(channel, "StartedHang").future(StringValue(), timeout=30)
+    call = unary(channel, "DirectHang").future(StringValue(), timeout=30)
     served.methods.started.get(timeout=30)
     call.cancel()
     assert served.methods.ended.get(timeout=30) == (1, "the client left")
@@ -289,7 +296,7 @@ def test_a_connection_has_an_age(transport: str) -> None:
 def test_compressed_answers(transport: str, level: str) -> None:
     with serving(transport, response_compression=level) as served, open_channel(served) as channel:
         sent = BytesValue(value=bytes(300_000))
-        for method in ("Echo", "Started"):
+        for method in ("Echo", "Direct", "Recalled"):
             assert unary(channel, method)(sent, timeout=30) == sent
         assert list(stream_of(channel, iter([sent, sent]))) == [sent, sent]
 

@@ -30,11 +30,11 @@ def served() -> Iterator[Served]:
     with serving() as running:
         yield running
         with grpc.insecure_channel(running.address) as channel:
-            assert channel.unary_unary("/test/Started")(b"x", timeout=30) == b"x"
+            assert channel.unary_unary("/test/Direct")(b"x", timeout=30) == b"x"
 
 
 CALL = {
-    b":method": b"POST", b":scheme": b"http", b":path": b"/test/Started", b":authority": b"x",
+    b":method": b"POST", b":scheme": b"http", b":path": b"/test/Direct", b":authority": b"x",
     b"content-type": b"application/grpc", b"te": b"trailers",
 }  # fmt: skip
 
@@ -64,15 +64,23 @@ class Wire:
         """Send bytes."""
         self.socket.sendall(data)
 
-    def call(self, stream_id: int, data: bytes | None = None, flags: int = 1, **changes: bytes) -> None:
-        """Send a request, with data and its flags unless there is none; underscores in names are dashes, `P` a colon."""
+    def call(
+        self,
+        stream_id: int,
+        data: bytes | None = None,
+        flags: int = 1,
+        between: bytes = b"",
+        **changes: bytes,
+    ) -> None:
+        """Send a request, with data and its flags unless there is none; underscores in names are dashes, `P` a colon.
+        `between`: frames between its head and its data.
+        """
         fields = CALL | {
             name.replace("P", ":").replace("_", "-").encode(): value for name, value in changes.items()
         }
         block = headers.encode(list(fields.items()))
-        self.send(frame(Kind.HEADERS, stream_id, block, 4 | (data is None)))
-        if data is not None:
-            self.send(frame(Kind.DATA, stream_id, data, flags))
+        body = b"" if data is None else frame(Kind.DATA, stream_id, data, flags)
+        self.send(frame(Kind.HEADERS, stream_id, block, 4 | (data is None)) + between + body)
 
     def frame(self) -> tuple[int, int, int, bytes]:
         """The next frame: type, flags, stream and payload. Raises EOFError at the end."""
@@ -159,6 +167,88 @@ def test_many_calls_in_one_write_are_answered_in_one(served: Served) -> None:
             assert wire.answer(stream_id)["data"] == framed(b"%d" % stream_id).decode()
 
 
+WAYS = ["first", "whole", "apart"]
+METHODS = ["Direct", "Recalled"]
+PING = frame(Kind.PING, 0, bytes(8))
+
+
+def ask(wire: Wire, way: str, method: str, message: bytes, **changes: bytes) -> int:
+    """Send a request that is the first one with its head, or comes whole with a head that is known, or in parts. Returns
+    its stream.
+    """
+    changes["Ppath"] = b"/test/" + method.encode()
+    if way == "first":
+        wire.call(1, framed(message), **changes)
+        return 1
+    wire.call(1, framed(b"x"), **changes)
+    wire.send(frame(Kind.RST_STREAM, 1, bytes(4)))
+    wire.call(3, framed(message), between=PING if way == "apart" else b"", **changes)
+    return 3
+
+
+OUTCOMES = {
+    b"x": {"data": "\0\0\0\0\1x", "grpc-status": "0"},
+    b"later": {"data": "\0\0\0\0\5later", "grpc-status": "0"},
+    b"fail": {"grpc-status": "5", "grpc-message": "no such thing"},
+    b"fail later": {"grpc-status": "5", "grpc-message": "no such thing"},
+}
+
+
+@pytest.mark.parametrize("message", OUTCOMES)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("way", WAYS)
+def test_the_outcome_is_the_same_whichever_way_a_call_comes(
+    served: Served, way: str, method: str, message: bytes
+) -> None:
+    with Wire(served) as wire:
+        expected = {":status": "200", "content-type": "application/grpc"} | OUTCOMES[message]
+        assert wire.answer(ask(wire, way, method, message)) == expected
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_defect_fails_its_call_alone(served: Served, way: str, method: str) -> None:
+    with Wire(served) as wire:
+        assert wire.answer(ask(wire, way, f"{method}Defect", b"x"))["grpc-status"] == "13"
+        wire.call(5, framed(b"x"))
+        assert wire.answer(5)["grpc-status"] == "0"
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("way", WAYS)
+def test_the_deadline_of_a_call_that_is_not_answered(served: Served, way: str, method: str) -> None:
+    with Wire(served) as wire:
+        assert wire.answer(ask(wire, way, f"{method}Hang", b"x", grpc_timeout=b"50m"))["grpc-status"] == "4"
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("leave", [False, True])
+def test_a_call_is_given_up_with_its_stream(served: Served, way: str, method: str, leave: bool) -> None:
+    method = f"{method}Hang"
+    served.methods.forget()
+    with Wire(served) as wire:
+        stream_id = ask(wire, way, method, b"x")
+        if not leave:
+            wire.send(frame(Kind.RST_STREAM, stream_id, bytes(4)))
+        # The first call of two was given up already.
+        for _ in range(stream_id // 2):
+            assert served.methods.given_up.get(timeout=30) == method
+        if not leave:
+            assert served.methods.given_up.get(timeout=30) == method
+    if leave:
+        assert served.methods.given_up.get(timeout=30) == method
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("way", WAYS)
+def test_an_answer_that_its_window_does_not_take(served: Served, way: str, method: str) -> None:
+    with Wire(served, window=7) as wire:
+        stream_id = ask(wire, way, method, b"0123456789")
+        wire.send(frame(Kind.WINDOW_UPDATE, stream_id, struct.pack(">I", 1000)))
+        assert wire.answer(stream_id)["data"] == "\0\0\0\0\n0123456789"
+
+
 REFUSALS: dict[str, tuple[dict[str, bytes], dict[str, str]]] = {
     "method": ({"Pmethod": b"GET"}, {":status": "405", "allow": "POST"}),
     "content-type": ({"content_type": b"text/plain"}, {":status": "415"}),
@@ -195,13 +285,19 @@ MESSAGES: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_messages_that_are_wrong(served: Served, name: str) -> None:
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("known", [False, True])
+def test_messages_that_are_wrong(served: Served, name: str, method: str, known: bool) -> None:
     data, status = MESSAGES[name]
     with Wire(served) as wire:
-        wire.call(1, data)
-        assert wire.answer(1)["grpc-status"] == status
-        wire.call(3, framed(b"x"))
-        assert wire.answer(3)["grpc-status"] == "0"
+        path = b"/test/" + method.encode()
+        if known:
+            wire.call(1, framed(b"x"), Ppath=path)
+            assert wire.answer(1)["grpc-status"] == "0"
+        wire.call(3, data, Ppath=path)
+        assert wire.answer(3)["grpc-status"] == status
+        wire.call(5, framed(b"x"), Ppath=path)
+        assert wire.answer(5)["grpc-status"] == "0"
 
 
 def test_a_request_without_a_body(served: Served) -> None:

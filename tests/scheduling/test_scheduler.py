@@ -264,10 +264,11 @@ def test_cancelling_a_request_that_runs_does_not_disturb_its_batch() -> None:
 def test_a_queue_time_out_rejects_while_the_instance_is_busy() -> None:
     async def main() -> None:
         model = TaggedModel()
-        async with scheduled(model, policy=QueuePolicy(timeout_us=1000), open_gate=False) as scheduler:
+        policy = QueuePolicy(timeout_us=30_000_000, allow_override=True)
+        async with scheduled(model, policy=policy, open_gate=False) as scheduler:
             running = await blocked(model, scheduler)
             with pytest.raises(UnavailableError, match="Request timeout expired"):
-                await ask(scheduler, 1)
+                await ask(scheduler, 1, timeout=1000)
             # The instance is still inside the first request: the time-out did not wait for it.
             assert not running.done()
             model.gate.set()

@@ -104,8 +104,8 @@ async def scheduled(
         await scheduler.pool.stop()
 
 
-def ask(scheduler: StreamScheduler, n: int) -> AsyncGenerator[InferResponse, None]:
-    request = InferRequest("counter", {"n": np.array([n])}, id=str(n))
+def ask(scheduler: StreamScheduler, n: int, **parameters: int) -> AsyncGenerator[InferResponse, None]:
+    request = InferRequest("counter", {"n": np.array([n])}, id=str(n), control=dict(parameters))
     request.rows, request.batch_key = SIGNATURE.check(request)
     return scheduler.stream(request)
 
@@ -209,18 +209,18 @@ def test_async_streams_run_at_the_same_time() -> None:
 
 def test_a_full_queue_and_a_time_out_are_refusals() -> None:
     async def main() -> None:
-        async with (
-            scheduled(Counter(), QueuePolicy(max_size=1, timeout_us=1000)) as scheduler,
-            aclosing(ask(scheduler, 100)) as first,
-        ):
+        policy = QueuePolicy(max_size=1, timeout_us=30_000_000, allow_override=True)
+        async with scheduled(Counter(), policy) as scheduler, aclosing(ask(scheduler, 100)) as first:
             await anext(first)
-            late = asyncio.create_task(anext(ask(scheduler, 1)))  # type: ignore[arg-type]
+            waiting = asyncio.create_task(anext(ask(scheduler, 1)))  # type: ignore[arg-type]
             while scheduler.pool.depth != 1:  # noqa: ASYNC110
                 await asyncio.sleep(0)
             with pytest.raises(UnavailableError, match="Exceeds maximum queue size"):
                 await anext(ask(scheduler, 1))
+            waiting.cancel()
+            await asyncio.wait([waiting])
             with pytest.raises(UnavailableError, match="Request timeout expired"):
-                await late
+                await anext(ask(scheduler, 1, timeout=1000))
 
     run(main)
 

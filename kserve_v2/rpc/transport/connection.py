@@ -3,24 +3,34 @@
 import asyncio
 import random
 from collections.abc import Sequence
-from typing import Protocol
+from functools import partial
+from typing import NoReturn, Protocol
 
 from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode
 from kserve_v2.http2.headers import Field
 from kserve_v2.http2.limits import Http2Limits
+from kserve_v2.http2.output import Response
 from kserve_v2.http2.protocol import Http2Protocol
 from kserve_v2.http2.stream import Stream
+from kserve_v2.rpc.calls import Asked, OnAnswer, Parts
 from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.transport.call import Call
 from kserve_v2.rpc.transport.head import HeadReader, RequestHead
 from kserve_v2.rpc.transport.keepalive import KEEPALIVE_PING, Keepalive, PingStrikes
-from kserve_v2.rpc.transport.kinds import CALLS
+from kserve_v2.rpc.transport.kinds import CALLS, AskedCall
+from kserve_v2.rpc.transport.messages import PREFIX
+from kserve_v2.rpc.transport.metadata import OK_TRAILERS
 
 _DRAIN_PING = b"draining"
 
 # How much earlier or later than the maximum age a connection is ended: those that were made at the same time should not
 # all come back at the same time.
 _AGE_JITTER = 0.1
+
+
+def _fail(error: Exception, on_answer: OnAnswer) -> NoReturn:
+    """What a request asks for that has failed."""
+    raise error
 
 
 class Server(Protocol):
@@ -62,6 +72,30 @@ class GrpcConnection(Http2Protocol[RequestHead]):
     def make_stream(self, stream_id: int, head: RequestHead) -> Stream:
         """See `connection.Owner`."""
         return CALLS[type(head.rpc)](self, stream_id, head)
+
+    def respond(
+        self, stream_id: int, head: RequestHead, data: bytes, start: int, end: int
+    ) -> Response | Stream | None:
+        """See `connection.Owner`. A call of a `Direct` RPC with one message, like one that was answered before."""
+        recall = head.recall
+        size = end - start - PREFIX.size
+        if recall is None or size < 0:
+            return None
+        compressed, length = PREFIX.unpack_from(data, start)
+        if compressed or length != size or length > self.options.max_request_bytes:
+            return None
+        found: Parts | Asked | None
+        try:
+            found = recall(data[start + PREFIX.size : end])
+        except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
+            found = partial(_fail, error)
+        if found is None:
+            return None
+        if not callable(found):
+            size = PREFIX.size + sum(map(len, found))
+            if size <= self.connection.output.room:
+                return head.answer_headers, (PREFIX.pack(0, size - PREFIX.size), *found), size, OK_TRAILERS
+        return AskedCall(self, stream_id, head, found)
 
     def ping_received(self) -> None:
         """See `connection.Owner`."""

@@ -2,12 +2,12 @@
 nothing but them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kserve_v2.errors import ErrorCode
 from kserve_v2.http2.headers import Field, list_bytes
-from kserve_v2.rpc.calls import Rpc
+from kserve_v2.rpc.calls import Asked, Direct, Parts, Rpc
 from kserve_v2.rpc.transport.messages import ACCEPTED_ENCODINGS, choose_encoding, known_encoding
 from kserve_v2.rpc.transport.metadata import (
     HEADERS,
@@ -30,6 +30,8 @@ class RequestHead:
     answer_encoding: bytes = b""
     answer_headers: bytes = HEADERS
     metadata: tuple[tuple[str, str | bytes], ...] = ()
+    # See `calls.Direct`; None if that is not possible, or the answer is to be compressed.
+    recall: Callable[[bytes], Parts | Asked | None] | None = None
 
 
 class HeadReader:
@@ -65,9 +67,9 @@ class HeadReader:
         if refusal is not None:
             return RequestHead(refusal=refusal)
         answer_encoding = choose_encoding(self._compression, values.get(b"grpc-accept-encoding", b""))
-        return RequestHead(
-            rpc, b"", timeout_s, encoding, answer_encoding, headers(answer_encoding), call_metadata(fields)
-        )
+        recall = rpc.recall if isinstance(rpc, Direct) and not answer_encoding else None
+        answer_headers, metadata = headers(answer_encoding), call_metadata(fields)
+        return RequestHead(rpc, b"", timeout_s, encoding, answer_encoding, answer_headers, metadata, recall)
 
 
 def _not_grpc(values: Mapping[bytes, bytes]) -> bytes | None:

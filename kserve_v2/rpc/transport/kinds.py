@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.message import Message
 
 from kserve_v2.errors import InvalidArgumentError, ServingError
-from kserve_v2.rpc.calls import GiveUp, Parts, ServerStreaming, Started, Streaming, Unary
+from kserve_v2.rpc.calls import Asked, Direct, GiveUp, Parts, ServerStreaming, Streaming, Unary
 from kserve_v2.rpc.status import parse
 from kserve_v2.rpc.transport.call import Call, SingleCall
 from kserve_v2.rpc.transport.head import RequestHead
@@ -26,8 +26,8 @@ class RefusedCall(Call):
         """See `Call`."""
 
 
-class StartedCall(SingleCall):
-    """A `Started` RPC."""
+class DirectCall(SingleCall):
+    """A `Direct` RPC."""
 
     _give_up: GiveUp | None = None
     _answered = False
@@ -35,12 +35,22 @@ class StartedCall(SingleCall):
     def run(self, message: bytes) -> None:
         """See `SingleCall`."""
         rpc = self.head.rpc
-        assert isinstance(rpc, Started)  # noqa: S101 - as `CALLS` has it
+        assert isinstance(rpc, Direct)  # noqa: S101 - as `CALLS` has it
         try:
-            give_up = rpc.start(message, self, self._on_answer)
-        except ServingError as error:
-            self._on_answer(error)
+            found = rpc.recall(message) or rpc.start(message, self)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
+            self.fail(error)
+        else:
+            self.take(found)
+
+    def take(self, found: Parts | Asked) -> None:
+        """Send the answer, or have the request executed."""
+        if not callable(found):
+            self.answer(found)
+            return
+        try:
+            give_up = found(self._on_answer)
+        except Exception as error:  # noqa: BLE001 - as in `run`
             self.fail(error)
         else:
             if not self._answered:
@@ -60,6 +70,22 @@ class StartedCall(SingleCall):
         if self._give_up is not None:
             give_up, self._give_up = self._give_up, None
             give_up()
+
+
+class AskedCall(DirectCall):
+    """A call whose request has been read before the call was there."""
+
+    def __init__(
+        self, owner: "GrpcConnection", stream_id: int, head: RequestHead, found: Parts | Asked
+    ) -> None:
+        super().__init__(owner, stream_id, head)
+        self._found: Parts | Asked | None = found
+
+    def opened(self, ended: bool) -> None:
+        """See `Stream`."""
+        found, self._found = self._found, None
+        assert found is not None  # noqa: S101 - a stream is opened once
+        self.take(found)
 
 
 class UnaryCall(SingleCall):
@@ -216,7 +242,7 @@ class Sender:
 
 CALLS: dict[type, type[Call]] = {
     NoneType: RefusedCall,
-    Started: StartedCall,
+    Direct: DirectCall,
     Unary: UnaryCall,
     ServerStreaming: ServerStreamingCall,
     Streaming: StreamingCall,
