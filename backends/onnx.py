@@ -15,6 +15,7 @@ from kserve_v2.messages import InferRequest, Tensors
 
 from .completion import raise_contradictions
 from .gpus import visible_gpus
+from .onnx_bound import BoundRuns
 from .onnx_external_data import check_external_data
 from .onnx_metadata import complete_config, read_graph
 from .onnx_session import inference_session, metadata_session, run_options
@@ -145,6 +146,21 @@ class OnnxCpuInstance(OnnxInstance):
     """An instance whose runs neither wait for a device nor depend on the thread that calls."""
 
     movable: Literal[True] = True
+
+    def __init__(self, session: ort.InferenceSession, config: ModelConfig) -> None:
+        super().__init__(session, config)
+        converts = self._encode or self._decode
+        self._bound = None if converts else BoundRuns.of(session, config, self._run_options)
+
+    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
+        """See `Instance.execute`."""
+        outputs = None if self._bound is None else self._bound.run(tensors)
+        return super().execute(tensors, requests) if outputs is None else outputs
+
+    def close(self) -> None:
+        """Let go of the session."""
+        self._bound = None
+        super().close()
 
 
 def _model_file(source: ModelSource, config: ModelConfig) -> Path:

@@ -101,13 +101,12 @@ def session_options(
     return options
 
 
-def run_options(config: ModelConfig) -> ort.RunOptions | None:
-    """Options of every run, or None for the defaults."""
-    shrink = parameter_texts(config).get("memory.enable_memory_arena_shrinkage")
-    if not shrink:
-        return None
+def run_options(config: ModelConfig) -> ort.RunOptions:
+    """Options of every run: without any, each run would make its own."""
     options = ort.RunOptions()
-    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", shrink)
+    shrink = parameter_texts(config).get("memory.enable_memory_arena_shrinkage")
+    if shrink:
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", shrink)
     return options
 
 
