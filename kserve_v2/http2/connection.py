@@ -266,7 +266,7 @@ class Connection(Generic[Head]):
             or not stream_id & 1
             or stream_id <= self.last_stream_id
             or self.draining
-            or self._full()
+            or (self.streams and self._full())
             or size > self.limits.stream_window_bytes
         ):
             return False

@@ -9,8 +9,8 @@ from kserve_v2.http2.connection import Connection
 from kserve_v2.http2.errors import ErrorCode
 from kserve_v2.http2.headers import Field, Head
 from kserve_v2.http2.limits import Http2Limits
-from kserve_v2.http2.output import Response
-from kserve_v2.http2.stream import STALLED_CHECKS, Bytes, Stream
+from kserve_v2.http2.output import Output, Response
+from kserve_v2.http2.stream import STALLED_CHECKS, Stream
 
 ALPN = "h2"
 """The protocol's name in TLS."""
@@ -102,13 +102,15 @@ class Http2Protocol(asyncio.Protocol, Generic[Head]):
             output.take()
             return
         while output.parts:
-            bulky = output.bulky
-            self._write(output.take(), bulky)
+            self._write(output)
             if output.ready:
                 output.pump()
         connection.corked = False
 
-    def _write(self, parts: list[Bytes], bulky: bool) -> None:
+    def _write(self, output: Output) -> None:
+        """Write what there is, in one piece if it is small."""
+        parts, bulky = output.parts, output.bulky
+        output.parts, output.bulky = [], False
         transport = self.transport
         if transport.is_closing():
             return
@@ -120,10 +122,7 @@ class Http2Protocol(asyncio.Protocol, Generic[Head]):
             self._written_bytes += len(data)
             transport.write(data)
         # Bodies wait in their streams: what piles up here are answers to frames that the client need not have sent.
-        if (
-            self.connection.output.paused
-            and transport.get_write_buffer_size() > self._limits.max_unread_bytes
-        ):
+        if output.paused and transport.get_write_buffer_size() > self._limits.max_unread_bytes:
             transport.abort()
 
     def pause_writing(self) -> None:

@@ -58,7 +58,7 @@ class Form:
         inputs: dict[str, Array] = {}
         for name, dtype, shape, start, end in self.inputs:
             # A copy, because a view would not be aligned.
-            inputs[name] = np.frombuffer(data[start:end], dtype).reshape(shape)
+            inputs[name] = np.ndarray(shape, dtype, data[start:end])
         try:
             request_id = data[self.id_start : self.id_end].decode() if self.id_end else ""
         except UnicodeDecodeError:
