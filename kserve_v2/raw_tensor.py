@@ -15,6 +15,8 @@ if sys.byteorder != "little":
         "kserve_v2 runs on little-endian machines only: the protocol's tensors are little-endian"
     )
 
+_ALIGNMENT = 64
+
 
 def decode_raw_tensor(announced: AnnouncedInput, data: bytes | memoryview) -> Array:
     """An array over `data`, without a copy except for BYTES, and where `array_over` makes one. Raises
@@ -27,6 +29,15 @@ def decode_raw_tensor(announced: AnnouncedInput, data: bytes | memoryview) -> Ar
     if len(data) != expected:
         raise announced.size_mismatch(expected, len(data))
     return array_over(data, datatype.dtype, announced.shape)
+
+
+def aligned_memory(size: int, *, aligned_at: int) -> memoryview:
+    """New memory of `size` bytes, in which the byte at `aligned_at` is as aligned as any kernel may want it: models get
+    tensors that begin there, or end there, as they are. It is not cleared, so it costs nothing before it is written.
+    """
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -(memory.ctypes.data + aligned_at) % _ALIGNMENT
+    return memory.data[start : start + size]
 
 
 def array_over(data: bytes | memoryview, dtype: "np.dtype[Any]", shape: Sequence[int]) -> Array:

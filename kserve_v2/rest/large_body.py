@@ -7,14 +7,10 @@ size of a body is known, the transport can read into the memory that is going to
 import asyncio
 from collections.abc import Callable, Sequence
 
-import numpy as np
+from kserve_v2.raw_tensor import aligned_memory
 
 LARGE_BYTES = 64 * 1024
 """How much of a body has to be missing for this to be worth it."""
-
-
-# What any kernel may want of a tensor's address: models get such tensors as they are, and copies of others.
-_ALIGNMENT = 64
 
 
 class LargeBody(asyncio.BufferedProtocol):
@@ -35,10 +31,8 @@ class LargeBody(asyncio.BufferedProtocol):
         self._connection = connection
         self._transport = transport
         self._on_more = on_more
-        # Memory that is not cleared: a client that announces much and sends little makes the server use little.
-        memory = np.empty(size + _ALIGNMENT, np.uint8)
-        start = -(memory.ctypes.data + aligned_at) % _ALIGNMENT
-        self._whole = memory.data[start : start + size]
+        # A client that announces much and sends little makes the server use little.
+        self._whole = aligned_memory(size, aligned_at=aligned_at)
         self._read_bytes = 0
         for part in parts:
             self._whole[self._read_bytes : self._read_bytes + len(part)] = part

@@ -67,7 +67,7 @@ class _BinaryForm:
 
     def arrays(self, body: bytes | memoryview) -> dict[str, Array] | None:
         """See `_JsonForm.arrays`. Views of a body that is a memoryview."""
-        if len(body) != self.body_bytes or body[: len(self.json)] != self.json:
+        if len(body) != self.body_bytes or bytes(body[: len(self.json)]) != self.json:
             return None
         arrays: dict[str, Array] = {}
         for name, dtype, shape, start, end in self.inputs:

@@ -24,8 +24,11 @@ class Context(Protocol):
         ...
 
 
-Parts = Sequence[bytes | memoryview]
-"""A serialized message in pieces, so that large ones need not be copied."""
+Serialized = bytes | memoryview
+"""A message; a large one may be a view, whose end is aligned (`raw_tensor.aligned_memory`)."""
+
+Parts = Sequence[Serialized]
+"""A message in pieces, so that large ones need not be copied."""
 
 OnAnswer = Callable[[Parts | ServingError], None]
 """Takes the one outcome of a call: the answer, or the error."""
@@ -47,8 +50,8 @@ class Direct:
     """
 
     path: str
-    start: Callable[[bytes, Context], Parts | Asked]
-    recall: Callable[[bytes], Parts | Asked | None]
+    start: Callable[[Serialized, Context], Parts | Asked]
+    recall: Callable[[Serialized], Parts | Asked | None]
 
 
 @dataclass(frozen=True, slots=True)

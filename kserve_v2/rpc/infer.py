@@ -9,7 +9,7 @@ from kserve_v2.logs import Access, access_log_enabled, log_access
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.model import LoadedModel
 from kserve_v2.rpc.answer import AnswerEncoder
-from kserve_v2.rpc.calls import Asked, Context, GiveUp, OnAnswer, Parts
+from kserve_v2.rpc.calls import Asked, Context, GiveUp, OnAnswer, Parts, Serialized
 from kserve_v2.rpc.codec import OutputForms, decode_request
 from kserve_v2.rpc.recurring import RecurringForms
 from kserve_v2.rpc.status import parse, unexpected
@@ -30,7 +30,7 @@ class ModelInfer:
         self._recurring = RecurringForms()
         self._encoder = AnswerEncoder()
 
-    def recall(self, data: bytes) -> Parts | Asked | None:
+    def recall(self, data: Serialized) -> Parts | Asked | None:
         """A request that has the form of an earlier one. None also where requests are traced or logged."""
         form = self._recurring.find(data)
         if form is None or self._tracer.on or self._log_access:
@@ -44,7 +44,7 @@ class ModelInfer:
             return partial(self._submit, model, request, _WHOLE, None)
         return self._encoder.encode(answer, _WHOLE, model.labels, batched=model.batched)
 
-    def start(self, data: bytes, context: Context) -> Parts | Asked:
+    def start(self, data: Serialized, context: Context) -> Parts | Asked:
         """Any request."""
         message = parse(data, pb.ModelInferRequest)
         observer = None

@@ -13,6 +13,7 @@ import numpy as np
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.datatypes import BY_NAME, BYTES, Array
 from kserve_v2.messages import InferRequest
+from kserve_v2.rpc.calls import Serialized
 from kserve_v2.rpc.wire import Part, parts
 from kserve_v2.signature import ModelSignature
 
@@ -28,19 +29,22 @@ _MAX_ALIKE = 8
 _MAX_REMEMBERED = 256
 
 
+_Fixed = tuple[int, int, bytes]
+"""Where in the message some bytes start and end, and what they are."""
+
 _Input = tuple[str, "np.dtype[np.generic]", tuple[int, ...], int, int]
 """Name, dtype, shape, and where in the message the bytes are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What requests have in common. `fixed` lists all bytes that are not the id or tensors, by where they start. The
-    last three: what was found when one of them was checked.
+    """What requests have in common. `fixed` lists all bytes that are not the id or tensors, by where they start and
+    end. The last three: what was found when one of them was checked.
     """
 
     model_name: str
     model_version: str
-    fixed: tuple[tuple[int, bytes], ...]
+    fixed: tuple[_Fixed, ...]
     id_start: int
     id_end: int
     inputs: tuple[_Input, ...]
@@ -49,7 +53,7 @@ class Form:
     batch_key: Hashable
     signature: ModelSignature
 
-    def request(self, data: bytes, signature: ModelSignature) -> InferRequest | None:
+    def request(self, data: Serialized, signature: ModelSignature) -> InferRequest | None:
         """The request, checked. None if the signature is not the one that such a request was checked against, or for an
         id that is no text.
         """
@@ -57,10 +61,11 @@ class Form:
             return None
         inputs: dict[str, Array] = {}
         for name, dtype, shape, start, end in self.inputs:
-            # A copy, because a view would not be aligned.
-            inputs[name] = np.ndarray(shape, dtype, data[start:end])
+            # Of bytes, which small messages are, this is a copy and aligned.
+            array: Array = np.ndarray(shape, dtype, data[start:end])
+            inputs[name] = array if array.flags.aligned else array.copy()
         try:
-            request_id = data[self.id_start : self.id_end].decode() if self.id_end else ""
+            request_id = str(data[self.id_start : self.id_end], "utf-8") if self.id_end else ""
         except UnicodeDecodeError:
             return None
         return InferRequest(
@@ -76,18 +81,22 @@ class RecurringForms:
         # By the length of the message.
         self._forms: dict[int, deque[Form]] = {}
 
-    def find(self, data: bytes) -> Form | None:
+    def find(self, data: Serialized) -> Form | None:
         """The form of a message, if it has been noted."""
         for form in self._forms.get(len(data), ()):
-            for start, text in form.fixed:
-                if not data.startswith(text, start):
+            for start, end, text in form.fixed:
+                if data[start:end] != text:
                     break
             else:
                 return form
         return None
 
     def note(
-        self, data: bytes, message: pb.ModelInferRequest, request: InferRequest, signature: ModelSignature
+        self,
+        data: Serialized,
+        message: pb.ModelInferRequest,
+        request: InferRequest,
+        signature: ModelSignature,
     ) -> None:
         """Note the form of a message, which is `request`, checked against `signature`."""
         form = form_of(data, message, request, signature)
@@ -103,7 +112,7 @@ class RecurringForms:
 
 
 def form_of(
-    data: bytes, message: pb.ModelInferRequest, request: InferRequest, signature: ModelSignature
+    data: Serialized, message: pb.ModelInferRequest, request: InferRequest, signature: ModelSignature
 ) -> Form | None:
     """The form of a valid message. None where more than the id and the tensors can matter: parameters, strings, typed
     contents, fields that protobuf would merge.
@@ -121,7 +130,7 @@ def form_of(
     if any(output.parameters for output in message.outputs):
         return None
     fixed = _fixed(data, sorted((*raw, *ids), key=lambda part: part.start))
-    if sum(len(text) for _, text in fixed) > _MAX_HEAD_BYTES:
+    if sum(len(text) for *_, text in fixed) > _MAX_HEAD_BYTES:
         return None
     inputs = tuple(
         (tensor.name, BY_NAME[tensor.datatype].dtype, tuple(tensor.shape), part.start, part.end)
@@ -135,13 +144,10 @@ def form_of(
     )  # fmt: skip
 
 
-def _fixed(data: bytes, variable: list[Part]) -> tuple[tuple[int, bytes], ...]:
+def _fixed(data: Serialized, variable: list[Part]) -> tuple[_Fixed, ...]:
     """The bytes between the variable parts."""
-    fixed: list[tuple[int, bytes]] = []
-    position = 0
-    for part in variable:
-        fixed.append((position, data[position : part.start]))
-        position = part.end
-    if position < len(data):
-        fixed.append((position, data[position:]))
-    return tuple(fixed)
+    starts = (0, *(part.end for part in variable))
+    ends = (*(part.start for part in variable), len(data))
+    return tuple(
+        (start, end, bytes(data[start:end])) for start, end in zip(starts, ends, strict=True) if end > start
+    )

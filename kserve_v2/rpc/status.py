@@ -8,6 +8,7 @@ from urllib.parse import quote
 from google.protobuf.message import DecodeError, Message
 
 from kserve_v2.errors import InternalError, InvalidArgumentError, ServingError
+from kserve_v2.rpc.calls import Serialized
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +33,11 @@ def status_of(error: Exception) -> tuple[int, str]:
     return known.code.value.grpc, _details(known.message)
 
 
-def parse(message: bytes, request_type: type[Request]) -> Request:
+def parse(message: Serialized, request_type: type[Request]) -> Request:
     """A request of its bytes. Raises InvalidArgumentError."""
     try:
-        return request_type.FromString(message)
+        # Any buffer will do, which the type stubs do not know.
+        return request_type.FromString(message)  # type: ignore[arg-type]
     except DecodeError:
         raise InvalidArgumentError(
             f"the message is not a serialized {request_type.DESCRIPTOR.full_name}"

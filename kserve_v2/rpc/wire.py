@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from kserve_v2.rpc.calls import Serialized
+
 LENGTH_DELIMITED = 2
 
 
@@ -15,7 +17,7 @@ def varint(number: int) -> bytes:
     return bytes(encoded)
 
 
-def read_varint(data: bytes, position: int) -> tuple[int, int]:
+def read_varint(data: Serialized, position: int) -> tuple[int, int]:
     """The number at `position`, and where it ends. Raises IndexError where it is cut off; one that is longer than any
     number of protobuf may come out too large.
     """
@@ -57,7 +59,7 @@ class Part(NamedTuple):
     end: int
 
 
-def parts(data: bytes, max_parts: int) -> list[Part] | None:
+def parts(data: Serialized, max_parts: int) -> list[Part] | None:
     """The fields of a message. None if it has more than `max_parts`, or others than length-delimited ones with numbers
     below 16, or is no message.
     """

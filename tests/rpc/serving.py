@@ -23,6 +23,7 @@ from kserve_v2.rpc.calls import (
     OnAnswer,
     Parts,
     Rpc,
+    Serialized,
     ServerStreaming,
     Streaming,
     Unary,
@@ -66,23 +67,23 @@ class Methods:
             Streaming("/test/Deaf", BytesValue, self.deaf),
         )
 
-    def start(self, data: bytes, context: Context) -> Parts | Asked:
+    def start(self, data: Serialized, context: Context) -> Parts | Asked:
         """As `recall`, and notices the end of the call."""
         context.on_end(lambda code, details: self.ended.put((code, details)))
         return recall(data)
 
-    def start_and_hang(self, data: bytes, context: Context) -> Parts | Asked:
+    def start_and_hang(self, data: Serialized, context: Context) -> Parts | Asked:
         """Never answers."""
         context.on_end(lambda code, details: self.ended.put((code, details)))
         self.started.put("DirectHang")
         return lambda on_answer: lambda: self.given_up.put("DirectHang")
 
-    def recall_and_hang(self, data: bytes) -> Parts | Asked:
+    def recall_and_hang(self, data: Serialized) -> Parts | Asked:
         """Never answers either."""
         self.started.put("RecalledHang")
         return lambda on_answer: lambda: self.given_up.put("RecalledHang")
 
-    def start_with_a_defect(self, data: bytes, context: Context) -> Parts | Asked:
+    def start_with_a_defect(self, data: Serialized, context: Context) -> Parts | Asked:
         """Raises what is no ServingError."""
         raise ValueError("secret")
 
@@ -143,13 +144,14 @@ class Methods:
         await asyncio.Event().wait()
 
 
-def recall(data: bytes) -> Parts | Asked:
+def recall(data: Serialized) -> Parts | Asked:
     """The message itself, at once or soon after; for some messages an error, at once or soon after."""
-    if data.endswith(b"fail"):
+    end = bytes(data[-len(b"fail later") :])
+    if end.endswith(b"fail"):
         raise ERRORS[ErrorCode.NOT_FOUND]("no such thing")
-    if data.endswith(b"fail later"):
+    if end.endswith(b"fail later"):
         return partial(_soon, ERRORS[ErrorCode.NOT_FOUND]("no such thing"))
-    if data.endswith(b"later"):
+    if end.endswith(b"later"):
         return partial(_soon, (data[:2], data[2:]))
     return (data,)
 
@@ -158,7 +160,7 @@ def _soon(outcome: Parts | ServingError, on_answer: OnAnswer) -> GiveUp:
     return asyncio.get_running_loop().call_soon(on_answer, outcome).cancel
 
 
-def recall_with_a_defect(data: bytes) -> Parts | Asked:
+def recall_with_a_defect(data: Serialized) -> Parts | Asked:
     """Raises what is no ServingError."""
     raise ValueError("secret")
 

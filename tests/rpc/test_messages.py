@@ -4,12 +4,14 @@ import gzip
 import itertools
 import zlib
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kserve_v2.errors import InvalidArgumentError, ResourceExhaustedError, ServingError, UnsupportedError
 from kserve_v2.rpc.transport.messages import (
+    LARGE_BYTES,
     PREFIX,
     MessageReader,
     choose_encoding,
@@ -39,6 +41,34 @@ def test_messages_however_they_are_cut(messages: list[bytes], cuts: list[int], v
     assert found == messages
     assert not reader.partial
     assert reader.buffered_bytes == 0
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(st.integers(LARGE_BYTES - 2, LARGE_BYTES + 100) | st.integers(0, 3), min_size=1, max_size=4),
+    st.lists(st.integers(0, 10**6), max_size=12),
+)
+def test_large_messages_however_they_are_cut(sizes: list[int], cuts: list[int]) -> None:
+    messages = [bytes([number + 1]) * size for number, size in enumerate(sizes)]
+    data = b"".join(PREFIX.pack(0, len(message)) + message for message in messages)
+    reader = MessageReader(10**6, b"")
+    found = [message for part in cut(data, cuts) for message in reader.feed(part)]
+    assert found == messages
+    for message in found:
+        assert isinstance(message, memoryview) == (len(message) >= LARGE_BYTES)
+        if isinstance(message, memoryview):
+            address = np.frombuffer(message, np.uint8).ctypes.data
+            assert (address + len(message)) % 64 == 0
+    assert (reader.partial, reader.buffered_bytes) == (False, 0)
+
+
+def test_what_is_announced_costs_nothing_before_it_comes() -> None:
+    """Not even memory: this machine would not have it."""
+    readers = [MessageReader(2**40, b"") for _ in range(64)]
+    for reader in readers:
+        assert list(reader.feed(PREFIX.pack(0, 2**31) + b"x")) == []
+        assert reader.buffered_bytes == 1
 
 
 def test_a_message_that_has_begun() -> None:

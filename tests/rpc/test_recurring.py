@@ -11,8 +11,10 @@ from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.backend import ModelConfig
 from kserve_v2.datatypes import BYTES, DATATYPES, Datatype
 from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.raw_tensor import aligned_memory
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.answer import AnswerEncoder
+from kserve_v2.rpc.calls import Serialized
 from kserve_v2.rpc.codec import decode_request, encode_response
 from kserve_v2.rpc.recurring import RecurringForms, form_of
 from kserve_v2.shared_memory import SharedMemoryRegions
@@ -77,9 +79,9 @@ def same(left: InferRequest, right: InferRequest) -> bool:
 
 @pytest.mark.slow
 @settings(deadline=None)
-@given(messages(), st.integers(0, 255), st.data())
+@given(messages(), st.integers(0, 255), st.booleans(), st.data())
 def test_a_request_of_a_form_is_read_as_by_protobuf(
-    message: pb.ModelInferRequest, byte: int, data: st.DataObject
+    message: pb.ModelInferRequest, byte: int, view: bool, data: st.DataObject
 ) -> None:
     forms = RecurringForms()
     noted(forms, message)
@@ -89,13 +91,36 @@ def test_a_request_of_a_form_is_read_as_by_protobuf(
         byte,
         data.draw(st.sampled_from([message.id, "x" * size, "é" * (size // 2) + "y" * (size % 2)])),
     )
-    sent = again.SerializeToString()
+    sent: Serialized = again.SerializeToString()
+    if view:
+        sent = memoryview(sent)
     form = forms.find(sent)
     assert form is not None
     request = form.request(sent, SIGNATURE)
     assert request is not None
     assert request.checked
     assert same(request, decoded(again))
+    assert all(array.flags.aligned for array in request.inputs.values())
+
+
+def test_the_last_tensor_of_a_large_message_is_used_where_it_is() -> None:
+    """As `MessageReader` lays it out. The one before it ends anywhere, and is copied."""
+    message = pb.ModelInferRequest(model_name="m")
+    for name, size in (("A", 1001), ("B", 1000)):
+        message.inputs.add(name=name, datatype="FP64", shape=[size])
+        message.raw_input_contents.append(bytes(size * 8))
+    data = message.SerializeToString()
+    place = aligned_memory(len(data), aligned_at=len(data))
+    place[:] = data
+    forms = RecurringForms()
+    forms.note(place, message, decoded(message), SIGNATURE)
+    form = forms.find(place)
+    assert form is not None
+    request = form.request(place, SIGNATURE)
+    assert request is not None
+    whole = np.frombuffer(place, np.uint8)
+    assert [np.shares_memory(request.inputs[name], whole) for name in ("A", "B")] == [False, True]
+    assert all(array.flags.aligned for array in request.inputs.values())
 
 
 @pytest.mark.slow

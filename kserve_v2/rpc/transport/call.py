@@ -14,10 +14,10 @@ from kserve_v2.errors import (
 )
 from kserve_v2.http2.errors import ErrorCode
 from kserve_v2.http2.stream import STALLED_CHECKS, Bytes, State, Stream
-from kserve_v2.rpc.calls import Metadata, Parts
+from kserve_v2.rpc.calls import Metadata, Parts, Serialized
 from kserve_v2.rpc.status import StatusCode, status_of
 from kserve_v2.rpc.transport.head import RequestHead
-from kserve_v2.rpc.transport.messages import PREFIX, MessageReader, framed, too_large
+from kserve_v2.rpc.transport.messages import LARGE_BYTES, PREFIX, MessageReader, framed, too_large
 from kserve_v2.rpc.transport.metadata import OK_TRAILERS, trailers, trailers_only
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Call(Stream):
 
     # --- what a kind of call overrides ----------------------------------------------------------------------------
 
-    def message_received(self, message: bytes) -> None:
+    def message_received(self, message: Serialized) -> None:
         """A message of the client. May raise ServingError."""
         raise NotImplementedError
 
@@ -55,7 +55,7 @@ class Call(Stream):
         """The client has sent its last message. May raise ServingError."""
         raise NotImplementedError
 
-    def only_message(self, message: bytes) -> None:
+    def only_message(self, message: Serialized) -> None:
         """A message after which no other one comes. May raise ServingError."""
         self.message_received(message)
         self.half_closed()
@@ -168,10 +168,10 @@ class Call(Stream):
             # It has its status.
             return
         try:
-            if self._reader is None and size >= PREFIX.size:
+            if self._reader is None and PREFIX.size <= size < LARGE_BYTES:
                 flag, length = PREFIX.unpack_from(data)
                 if not flag and length == size - PREFIX.size:
-                    # The usual case: one message in one frame.
+                    # The usual case: one message in one frame, and small.
                     if length > self.owner.options.max_request_bytes:
                         raise too_large(length, self.owner.options.max_request_bytes)
                     message = bytes(data[PREFIX.size :])
@@ -249,19 +249,19 @@ class Call(Stream):
 class SingleCall(Call):
     """A call whose request is one message."""
 
-    _message: bytes | None = None
+    _message: Serialized | None = None
 
-    def run(self, message: bytes) -> None:
+    def run(self, message: Serialized) -> None:
         """Answer the request. May raise ServingError."""
         raise NotImplementedError
 
-    def message_received(self, message: bytes) -> None:
+    def message_received(self, message: Serialized) -> None:
         """See `Call`."""
         if self._message is not None:
             raise UnsupportedError("this method takes one message")
         self._message = message
 
-    def only_message(self, message: bytes) -> None:
+    def only_message(self, message: Serialized) -> None:
         """See `Call`."""
         if self._message is not None:
             raise UnsupportedError("this method takes one message")

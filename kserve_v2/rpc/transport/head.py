@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kserve_v2.errors import ErrorCode
 from kserve_v2.http2.headers import Field, list_bytes
-from kserve_v2.rpc.calls import Asked, Direct, Parts, Rpc
+from kserve_v2.rpc.calls import Asked, Direct, Parts, Rpc, Serialized
 from kserve_v2.rpc.transport.messages import ACCEPTED_ENCODINGS, choose_encoding, known_encoding
 from kserve_v2.rpc.transport.metadata import (
     HEADERS,
@@ -31,7 +31,7 @@ class RequestHead:
     answer_headers: bytes = HEADERS
     metadata: tuple[tuple[str, str | bytes], ...] = ()
     # See `calls.Direct`; None if that is not possible, or the answer is to be compressed.
-    recall: Callable[[bytes], Parts | Asked | None] | None = None
+    recall: Callable[[Serialized], Parts | Asked | None] | None = None
 
 
 class HeadReader:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.message import Message
 
 from kserve_v2.errors import InvalidArgumentError, ServingError
-from kserve_v2.rpc.calls import Asked, Direct, GiveUp, Parts, ServerStreaming, Streaming, Unary
+from kserve_v2.rpc.calls import Asked, Direct, GiveUp, Parts, Serialized, ServerStreaming, Streaming, Unary
 from kserve_v2.rpc.status import parse
 from kserve_v2.rpc.transport.call import Call, SingleCall
 from kserve_v2.rpc.transport.head import RequestHead
@@ -32,7 +32,7 @@ class DirectCall(SingleCall):
     _give_up: GiveUp | None = None
     _answered = False
 
-    def run(self, message: bytes) -> None:
+    def run(self, message: Serialized) -> None:
         """See `SingleCall`."""
         rpc = self.head.rpc
         assert isinstance(rpc, Direct)  # noqa: S101 - as `CALLS` has it
@@ -93,12 +93,12 @@ class UnaryCall(SingleCall):
 
     _task: asyncio.Task[None] | None = None
 
-    def run(self, message: bytes) -> None:
+    def run(self, message: Serialized) -> None:
         """See `SingleCall`."""
         self.start_deadline()
         self._task = self.owner.loop.create_task(self._answer(message))
 
-    async def _answer(self, message: bytes) -> None:
+    async def _answer(self, message: Serialized) -> None:
         rpc = self.head.rpc
         assert isinstance(rpc, Unary)  # noqa: S101 - as `CALLS` has it
         try:
@@ -120,7 +120,7 @@ class ServerStreamingCall(SingleCall):
         super().__init__(owner, stream_id, head)
         self._sender = Sender(self)
 
-    def run(self, message: bytes) -> None:
+    def run(self, message: Serialized) -> None:
         """See `SingleCall`."""
         rpc = self.head.rpc
         assert isinstance(rpc, ServerStreaming)  # noqa: S101 - as `CALLS` has it
@@ -141,7 +141,7 @@ class StreamingCall(Call):
 
     def __init__(self, owner: "GrpcConnection", stream_id: int, head: RequestHead) -> None:
         super().__init__(owner, stream_id, head)
-        self._messages: deque[bytes] = deque()
+        self._messages: deque[Serialized] = deque()
         self._ended = False
         self._wake = asyncio.Event()
         self._sender = Sender(self)
@@ -155,7 +155,7 @@ class StreamingCall(Call):
             self._sender.start(rpc.answer(self._requests(rpc), self))
         super().opened(ended)
 
-    def message_received(self, message: bytes) -> None:
+    def message_received(self, message: Serialized) -> None:
         """See `Call`."""
         self._messages.append(message)
         self._wake.set()

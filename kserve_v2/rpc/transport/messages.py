@@ -6,7 +6,11 @@ from collections.abc import Iterator
 
 from kserve_v2.errors import InvalidArgumentError, ResourceExhaustedError, ServingError, UnsupportedError
 from kserve_v2.http2.stream import Bytes
+from kserve_v2.raw_tensor import aligned_memory
 from kserve_v2.rpc.calls import Parts
+
+LARGE_BYTES = 64 * 1024
+"""From this size on a message is worth being put to where its tensors can stay."""
 
 PREFIX = struct.Struct(">BI")
 """Whether the message is compressed, and its length."""
@@ -70,15 +74,20 @@ def too_large(size: int, max_bytes: int) -> ServingError:
 
 
 class MessageReader:
-    """Puts the messages of one call together."""
+    """Puts the messages of one call together. A large one is a view of memory whose end is aligned: that is where its
+    last tensor ends, which can be used then where it is.
+    """
 
-    __slots__ = ("_chunks", "_encoding", "_flag", "_length", "_max_bytes", "buffered_bytes")
+    __slots__ = ("_chunks", "_encoding", "_flag", "_length", "_max_bytes", "_whole", "buffered_bytes")
 
     def __init__(self, max_bytes: int, encoding: bytes) -> None:
         self.buffered_bytes = 0
         self._max_bytes = max_bytes
         self._encoding = encoding
+        # Of a prefix, or of a small message.
         self._chunks: list[Bytes] = []
+        # Of a large message, which is copied to its place part by part, as long as the CPU has the part at hand.
+        self._whole: memoryview | None = None
         self._flag = 0
         # Of the message after its prefix; -1 as long as that is not complete.
         self._length = -1
@@ -88,40 +97,43 @@ class MessageReader:
         """Whether a message has begun that is not complete."""
         return self.buffered_bytes > 0 or self._length >= 0
 
-    def feed(self, data: Bytes) -> Iterator[bytes]:
+    def feed(self, data: Bytes) -> Iterator[Bytes]:
         """The messages that are complete with `data`. Raises ServingError."""
-        self._chunks.append(data)
-        self.buffered_bytes += len(data)
+        rest = memoryview(data)
         while True:
-            if self._length < 0:
-                if self.buffered_bytes < PREFIX.size:
-                    return
-                self._read_prefix()
-            if self.buffered_bytes < self._length:
+            wanted = PREFIX.size if self._length < 0 else self._length
+            part = rest[: wanted - self.buffered_bytes]
+            rest = rest[len(part) :]
+            self._add(part)
+            if self.buffered_bytes < wanted:
                 return
-            message = self._take(self._length)
-            self._length = -1
-            yield decompress(message, self._encoding, self._max_bytes) if self._flag else message
+            if self._length < 0:
+                self._read_prefix(self._take())
+            else:
+                self._length = -1
+                message = self._take()
+                yield decompress(message, self._encoding, self._max_bytes) if self._flag else message
 
-    def _read_prefix(self) -> None:
-        self._flag, self._length = PREFIX.unpack(self._take(PREFIX.size))
-        if self._flag > 1:
-            raise UnsupportedError(f"a message has the flag {self._flag}")
-        if self._length > self._max_bytes:
-            raise too_large(self._length, self._max_bytes)
+    def _read_prefix(self, prefix: Bytes) -> None:
+        flag, length = PREFIX.unpack(prefix)
+        if flag > 1:
+            raise UnsupportedError(f"a message has the flag {flag}")
+        if length > self._max_bytes:
+            raise too_large(length, self._max_bytes)
+        self._flag, self._length = flag, length
+        if length >= LARGE_BYTES:
+            self._whole = aligned_memory(length, aligned_at=length)
 
-    def _take(self, size: int) -> bytes:
-        """Remove bytes from the front."""
-        if not size:
-            return b""
-        self.buffered_bytes -= size
-        first = self._chunks[0]
-        if len(first) > size:
-            self._chunks[0] = memoryview(first)[size:]
-            return bytes(first[:size])
-        if not self.buffered_bytes:
-            taken, self._chunks = b"".join(self._chunks), []
-            return taken
-        whole = memoryview(b"".join(self._chunks))
-        self._chunks = [whole[size:]]
-        return bytes(whole[:size])
+    def _add(self, part: memoryview) -> None:
+        if self._whole is not None:
+            self._whole[self.buffered_bytes : self.buffered_bytes + len(part)] = part
+        else:
+            self._chunks.append(part)
+        self.buffered_bytes += len(part)
+
+    def _take(self) -> Bytes:
+        """What is complete."""
+        whole, self._whole = self._whole, None
+        chunks, self._chunks = self._chunks, []
+        self.buffered_bytes = 0
+        return b"".join(chunks) if whole is None else whole
