@@ -35,7 +35,7 @@ test-clients: .venv/dev.stamp .venv-kserve/requirements.stamp ## test with clien
 
 # What cannot be installed here is skipped by its tests.
 interop-programs: .venv/dev.stamp ## install the programs for tests/interop that pip and npm can give
-	-@$(MAKE) --no-print-directory --keep-going tests/interop/grpc_js/node_modules/.stamp .venv-perf/requirements.stamp
+	-@$(MAKE) --no-print-directory --keep-going tests/interop/npm/node_modules/.stamp .venv-perf/requirements.stamp
 
 test-interop: interop-programs ## test with other programs as clients
 	$(BIN)/python -m pytest tests/interop $(ARGS)
@@ -70,7 +70,7 @@ protos: .venv/dev.stamp ## generate kserve_v2/_generated from protos/
 	$(BIN)/python tools/generate_protos.py
 
 clean: ## remove the environments and everything that was built
-	rm -rf .venv .venv-protos .venv-kserve .venv-perf tests/interop/grpc_js/node_modules .venv-triton conformance/peers/.venv-* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-protos .venv-kserve .venv-perf tests/interop/npm/node_modules .venv-triton conformance/peers/.venv-* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is as old as the installation that it stands for: nothing is installed again until a requirement changes.
@@ -91,8 +91,8 @@ clean: ## remove the environments and everything that was built
 	.venv-kserve/bin/python -m pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
 	@touch $@
 
-tests/interop/grpc_js/node_modules/.stamp: tests/interop/grpc_js/package.json
-	npm install --prefix tests/interop/grpc_js --no-package-lock --ignore-scripts --no-audit --no-fund
+tests/interop/npm/node_modules/.stamp: tests/interop/npm/package.json
+	npm install --prefix tests/interop/npm --no-package-lock --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 # perf_analyzer is in this old wheel of tritonclient alone, for Linux on x86-64. Its other requirements are for the library.

@@ -39,12 +39,12 @@ _PYTHON = [sys.executable, "-W", "error"]
 PROGRAMS: dict[str, list[str]] = {
     "grpcio_sync": [*_PYTHON, str(HERE / "programs" / "grpcio_sync.py")],
     "grpcio_aio": [*_PYTHON, str(HERE / "programs" / "grpcio_aio.py")],
-    "grpc_js": ["node", str(HERE / "grpc_js" / "client.js")],
+    "grpc_js": ["node", str(HERE / "npm" / "grpc_js.js")],
     "tritonclients": [sys.executable, str(HERE / "programs" / "tritonclients.py")],
 }
 
 needs_node = pytest.mark.skipif(
-    shutil.which("node") is None or not (HERE / "grpc_js" / "node_modules").exists(),
+    shutil.which("node") is None or not (HERE / "npm" / "node_modules").exists(),
     reason="needs Node.js and @grpc/grpc-js: apt-get install nodejs npm, then make test-interop",
 )
 

@@ -1,5 +1,6 @@
-"""Programs that are installed on their own: curl, nghttp, h2load, perf_analyzer."""
+"""Programs that are installed on their own: curl, nghttp, h2load, buf, perf_analyzer."""
 
+import base64
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from tests.integration.support import json_tensor, statistics
 from tests.interop.conftest import Peer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+BUF = ROOT / "tests" / "interop" / "npm" / "node_modules" / ".bin" / "buf"
 PERF_ANALYZER = ROOT / ".venv-perf" / "bin" / "perf_analyzer"
 CUDA_RUNTIME = sorted((ROOT / ".venv-perf").glob("lib/python*/site-packages/nvidia/cuda_runtime/lib"))
 
@@ -33,6 +35,10 @@ def needs(program: str, install: str) -> pytest.MarkDecorator:
 
 needs_curl = needs("curl", "apt-get install curl")
 needs_nghttp2 = needs("h2load", "apt-get install nghttp2-client")
+needs_buf = pytest.mark.skipif(
+    shutil.which("node") is None or not BUF.exists(),
+    reason="needs Node.js and @bufbuild/buf: apt-get install nodejs npm, then make test-interop",
+)
 needs_perf_analyzer = pytest.mark.skipif(
     not (PERF_ANALYZER.exists() and any(Path("/usr/lib").glob("*/libb64.so.0d"))),
     reason="needs perf_analyzer: apt-get install libb64-0d, then make test-interop (Linux on x86-64)",
@@ -149,6 +155,66 @@ def test_h2load(peer: Peer, message: Path, streams: int) -> None:
     assert "400 succeeded, 0 failed, 0 errored, 0 timeout" in text
     assert "status codes: 400 2xx" in text
     assert successes(peer) == before + 400
+
+
+# --- buf curl: HTTP/2 of Go's library, and a client that learns the service by reflection, as grpcurl does -----------
+
+
+def buf(peer: Peer, target: str, *options: str, exit_status: int = 0) -> tuple[str, str]:
+    """Both streams of a run of `buf curl`."""
+    trust = ["--cacert", str(peer.roots)] if peer.roots else ["--http2-prior-knowledge"]
+    command = [str(BUF), "curl", "--protocol", "grpc", *trust, *options, f"{peer.grpc_url}{target}"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == exit_status, ended.stderr
+    return ended.stdout, ended.stderr
+
+
+def buf_request(model: str, name: str, datatype: str, **contents: list[float]) -> str:
+    """A ModelInferRequest as JSON."""
+    (values,) = contents.values()
+    tensor = {"name": name, "datatype": datatype, "shape": [len(values)], "contents": contents}
+    return json.dumps({"model_name": model, "inputs": [tensor]})
+
+
+@needs_buf
+def test_buf_finds_the_services(peer: Peer) -> None:
+    assert buf(peer, "", "--list-services")[0].split() == [
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
+        "inference.GRPCInferenceService",
+    ]
+
+
+@needs_buf
+def test_buf_infers(peer: Peer) -> None:
+    request = buf_request("id", "IN", "FP32", fp32_contents=VALUES.tolist())
+    answer = json.loads(buf(peer, METHOD, "-d", request)[0])
+    assert answer["modelName"] == "id"
+    assert base64.b64decode(answer["rawOutputContents"][0]) == VALUES.tobytes()
+
+
+@needs_buf
+def test_buf_sees_the_status_of_an_error(peer: Peer) -> None:
+    request = buf_request("50%", "IN", "FP32", fp32_contents=[1.0])
+    # The exit status is eight times the code of the status.
+    _, error = buf(peer, METHOD, "-d", request, exit_status=8 * 5)
+    assert json.loads(error) == {
+        "code": "not_found",
+        "message": "Request for unknown model: '50%' is not found",
+    }
+
+
+@needs_buf
+def test_buf_streams(peer: Peer) -> None:
+    requests = [buf_request("count", "N", "INT32", int_contents=[number]) for number in (2, -1, 1)]
+    method = METHOD.replace("ModelInfer", "ModelStreamInfer")
+    decoder, text, found = json.JSONDecoder(), buf(peer, method, "-d", "".join(requests))[0].strip(), []
+    while text:
+        message, end = decoder.raw_decode(text)
+        found.append(message.get("errorMessage") or message["inferResponse"]["rawOutputContents"])
+        text = text[end:].strip()
+    assert found == [["AAAAAA=="], ["AQAAAA=="], "there is no such number", ["AAAAAA=="]]
 
 
 # --- perf_analyzer ------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-// @grpc/grpc-js: node client.js GRPC_ADDRESS REST_ADDRESS ROOTS; prints results as JSON.
+// @grpc/grpc-js: node grpc_js.js GRPC_ADDRESS REST_ADDRESS ROOTS; prints results as JSON.
 "use strict";
 
 const fs = require("node:fs");
