@@ -154,7 +154,14 @@ class OnnxCpuInstance(OnnxInstance):
 
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         """See `Instance.execute`."""
-        outputs = None if self._bound is None else self._bound.run(tensors)
+        outputs: Tensors | None = None
+        if self._bound is not None:
+            try:
+                outputs = self._bound.run(tensors)
+            except Exception:  # noqa: BLE001 - the session tells better what is wrong
+                outputs = super().execute(tensors, requests)
+                # Nothing is: an output has another shape than its buffer.
+                self._bound.forget(tensors)
         return super().execute(tensors, requests) if outputs is None else outputs
 
     def close(self) -> None:

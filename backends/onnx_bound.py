@@ -6,6 +6,7 @@ array of that. For a model of a few numbers this takes longer than its execution
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,11 @@ class _Tensor(NamedTuple):
     name: str
     dtype: "np.dtype[np.generic]"
     dims: tuple[int, ...]
+
+    @property
+    def row_bytes(self) -> int:
+        """Of one row, or of the whole tensor."""
+        return prod(self.dims) * self.dtype.itemsize
 
 
 class _Bound(NamedTuple):
@@ -52,6 +58,7 @@ class BoundRuns:
         self._outputs = outputs
         self._run_options = run_options
         self._first = inputs[0].name
+        self._max_rows = _MAX_BYTES // sum(each.row_bytes for each in (*inputs, *outputs))
         # By the shape of the first input, which says the batch size.
         self._bound: dict[tuple[int, ...], _Bound | None] = {}
 
@@ -60,51 +67,55 @@ class BoundRuns:
         cls, session: ort.InferenceSession, config: ModelConfig, run_options: ort.RunOptions
     ) -> "BoundRuns | None":
         """None for a model whose tensors vary in more than the batch size, or are not plain numbers."""
+        tensors: list[Any] = [*config.input, *config.output]
+        names = {tensor.name for tensor in tensors}
+        # An output that is an input is not written anywhere; an input that may be missing cannot be bound.
+        if len(names) < len(tensors) or any(tensor.optional for tensor in config.input):
+            return None
+        if not config.input or len(config.input) != len(session.get_inputs()):
+            return None
         batched = config.max_batch_size > 0
         in_file = {tensor.name: tensor.shape for tensor in (*session.get_inputs(), *session.get_outputs())}
         inputs = [_tensor(tensor, in_file, batched) for tensor in config.input]
         outputs = [_tensor(tensor, in_file, batched) for tensor in config.output]
-        if None in inputs or None in outputs or len(inputs) != len(session.get_inputs()):
+        if None in inputs or None in outputs:
             return None
         return cls(
             session, [each for each in inputs if each], [each for each in outputs if each], run_options
         )
 
     def run(self, feed: Mapping[str, Array]) -> dict[str, Array] | None:
-        """The outputs; None if the session has to do it itself, and to say what is wrong if anything is."""
-        shape = feed[self._first].shape
-        bound = self._bound.get(shape)
+        """The outputs; None if the session has to do it itself. Raises what the session raises, but less clearly."""
+        bound = self._bound.get(feed[self._first].shape) or self._bind(feed[self._first].shape)
         if bound is None:
-            if shape in self._bound or len(self._bound) >= _MAX_BINDINGS:
-                return None
-            bound = self._bound[shape] = self._bind(shape)
-            if bound is None:
-                return None
+            return None
         for name, buffer in bound.inputs:
             array = feed[name]
             if array.shape != buffer.shape:
                 return None
             buffer[...] = array
-        try:
-            bound.run()
-        except Exception:  # noqa: BLE001 - the session tells it better
-            return None
+        bound.run()
         return {name: buffer.copy() for name, buffer in bound.outputs}
 
+    def forget(self, feed: Mapping[str, Array]) -> None:
+        """Leave batches of this size to the session from now on: it can do what did not work here."""
+        self._bound[feed[self._first].shape] = None
+
     def _bind(self, shape: tuple[int, ...]) -> _Bound | None:
-        """Buffers for a batch size, unless they are too large."""
+        """Buffers for a batch size, unless it is too large, or there are too many."""
         batch = shape[: len(shape) - len(self._inputs[0].dims)]
-        inputs = [(each.name, np.zeros(batch + each.dims, each.dtype)) for each in self._inputs]
-        outputs = [(each.name, np.zeros(batch + each.dims, each.dtype)) for each in self._outputs]
-        sizes = [buffer.nbytes for _, buffer in (*inputs, *outputs)]
-        if sum(sizes) > _MAX_BYTES or not all(sizes):
+        if not 0 < prod(batch) <= self._max_rows or shape in self._bound or len(self._bound) >= _MAX_BINDINGS:
             return None
+        inputs, outputs = (
+            tuple((each.name, np.zeros(batch + each.dims, each.dtype)) for each in tensors)
+            for tensors in (self._inputs, self._outputs)
+        )
         binding = self._session.io_binding()
-        for name, buffer in inputs:
-            binding.bind_cpu_input(name, buffer)
-        for name, buffer in outputs:
-            binding.bind_output(name, "cpu", 0, buffer.dtype.type, buffer.shape, buffer.ctypes.data)
-        return _Bound(tuple(inputs), tuple(outputs), self._runner(binding))
+        for bind, tensors in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
+            for name, buffer in tensors:
+                bind(name, "cpu", 0, buffer.dtype.type, buffer.shape, buffer.ctypes.data)
+        bound = self._bound[shape] = _Bound(inputs, outputs, self._runner(binding))
+        return bound
 
     def _runner(self, binding: ort.IOBinding) -> Callable[[], None]:
         # Without the wrapper, where that is possible.
@@ -123,6 +134,6 @@ def _tensor(tensor: Any, in_file: Mapping[str, Sequence[Any]], batched: bool) ->
     if not shape or datatype in (BYTES, BF16):
         return None
     dims = shape[1:] if batched else shape
-    if not all(isinstance(dim, int) for dim in dims):
+    if not all(isinstance(dim, int) and dim > 0 for dim in dims):
         return None
     return _Tensor(tensor.name, datatype.dtype, tuple(dims))

@@ -166,8 +166,12 @@ def test_large_tensors() -> None:
     assert bound is not None
     small, large = (np.ones((count, 512), np.float32) for count in (2, 3))
     assert bound.run({"a": small, "b": small}) is not None
-    for _ in range(2):
+    for _ in range(100):
         assert bound.run({"a": large, "b": large}) is None
+        large = np.ones((len(large) + 1, 512), np.float32)
+    # They take no other size's place.
+    one = np.ones((1, 512), np.float32)
+    assert bound.run({"a": one, "b": one}) is not None
 
 
 def test_batches_of_many_sizes() -> None:
@@ -222,7 +226,7 @@ SUM = proto(
         helper.make_node("Constant", [], ["axes"], value_ints=[0]),
     ][::-1],
     {"a": (FLOAT, ("N", 3))},
-    {"y": (FLOAT, ("M", 3))},
+    {"y": (FLOAT, ("N", 3))},
 )
 
 
@@ -237,19 +241,75 @@ def test_a_run_that_fails_says_what_the_session_says(loader: Any) -> None:
 def test_an_output_with_fewer_rows_than_the_input(loader: Any) -> None:
     """It is for the server to say that this is no batch; the numbers are right."""
     instance = loader.serve(OnnxBackend(), loader.source({"model.onnx": SUM}))
-    assert instance.execute({"a": rows(2, 1)})["y"].tolist() == [[2.0, 2.0, 2.0]]
+    bound = instance.instance._bound
+    for _ in range(2):
+        assert instance.execute({"a": rows(2, 1)})["y"].tolist() == [[2.0, 2.0, 2.0]]
+        # It is tried once.
+        assert bound.run({"a": rows(2, 1)}) is None
+    assert instance.execute({"a": rows(1, 3)})["y"].tolist() == [[3.0, 3.0, 3.0]]
+    assert bound.run({"a": rows(1, 1)}) is not None
+
+
+def test_data_that_fails_does_not_count_against_its_batch_size(loader: Any) -> None:
+    instance = loader.serve(OnnxBackend(), loader.source({"model.onnx": TABLE}))
+    with pytest.raises((InternalError, InvalidArgumentError)):
+        instance.execute({"i": np.array([[7], [0]])})
+    assert instance.instance._bound.run({"i": np.array([[1], [0]])}) is not None
 
 
 def test_instances_of_one_session_have_their_own_buffers(loader: Any, instance_thread: Any) -> None:
+    """Each run is one at a time, but only within its instance."""
     source = loader.source({"model.onnx": swap(FLOAT, ("N", 3))}, instances=2)
     model = loader.load(OnnxBackend(), source)
-    first, second = instance_thread(model), instance_thread(model)
+    instances = [instance_thread(model) for _ in range(2)]
     try:
-        outputs = [
-            each.execute({"a": rows(1, value), "b": rows(1, -value)})["y"]
-            for value, each in ((1, first), (2, second))
-        ]
-        assert [output.tolist() for output in outputs] == [rows(1, 1).tolist(), rows(1, 2).tolist()]
+        for each in instances:
+            each.execute({"a": rows(1, 1), "b": rows(1, 2)})
+        first, second = (each.instance._bound._bound[1, 3] for each in instances)
+        for (_, one), (_, other) in zip(
+            first.inputs + first.outputs, second.inputs + second.outputs, strict=True
+        ):
+            assert not np.shares_memory(one, other)
     finally:
-        first.close()
-        second.close()
+        for each in instances:
+            each.close()
+
+
+def test_an_input_that_is_an_output_too(loader: Any) -> None:
+    model = proto(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        {"x": (FLOAT, ("N", 3))},
+        {"y": (FLOAT, ("N", 3)), "x": (FLOAT, ("N", 3))},
+    )
+    instance = loader.serve(OnnxBackend(), loader.source({"model.onnx": model}))
+    outputs = instance.execute({"x": rows(1, 1.5)})
+    assert {name: array.tolist() for name, array in outputs.items()} == {
+        name: [[1.5, 1.5, 1.5]] for name in "yx"
+    }
+
+
+def test_a_model_without_inputs(loader: Any) -> None:
+    model = proto(
+        [helper.make_node("Constant", [], ["y"], value_floats=[5.0, 6.0])], {}, {"y": (FLOAT, (2,))}
+    )
+    instance = loader.serve(OnnxBackend(), loader.source({"model.onnx": model}))
+    assert instance.execute({})["y"].tolist() == [5.0, 6.0]
+
+
+def test_an_optional_input(loader: Any) -> None:
+    """One that no node uses, and one that the model cannot do without."""
+    model = proto(
+        [helper.make_node("Identity", ["a"], ["y"])],
+        {"a": (FLOAT, (3,)), "b": (FLOAT, (3,))},
+        {"y": (FLOAT, (3,))},
+    )
+    text = """
+        input { name: "a" data_type: TYPE_FP32 dims: 3 optional: true }
+        input { name: "b" data_type: TYPE_FP32 dims: 3 optional: true }
+        """
+    instance = loader.serve(OnnxBackend(), loader.source({"model.onnx": model}), text)
+    a = np.ones(3, np.float32)
+    assert instance.execute({"a": a, "b": a})["y"].tolist() == [1.0, 1.0, 1.0]
+    assert instance.execute({"a": a * 2})["y"].tolist() == [2.0, 2.0, 2.0]
+    with pytest.raises((InternalError, InvalidArgumentError)):
+        instance.execute({"b": a})
