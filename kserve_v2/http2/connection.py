@@ -181,9 +181,7 @@ class Connection(Generic[Head]):
     def data(self, stream_id: int, data: bytes, start: int, end: int, ends: bool) -> None:
         """See `reader.Sink`."""
         stream = self.streams.get(stream_id)
-        increment = self._window.pass_through(end - start)
-        if increment:
-            self._grant(increment)
+        self._take_window(end - start)
         # A body in one frame that fits needs no window of its own.
         alone = ends and end - start <= self.limits.stream_window_bytes
         if stream is not None and not (alone and stream.receive_window is None):
@@ -207,14 +205,10 @@ class Connection(Generic[Head]):
         holds a client back is the window of a stream.
         """
         increment = self._window.pass_through(length)
-        if increment:
-            self._grant(increment)
-
-    def _grant(self, increment: int) -> None:
-        """Widen the connection's window; -1 for a client that did not keep to it."""
         if increment < 0:
             raise ConnectionFaultError(ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection's window")
-        self.output.control(frames.window_update(0, increment))
+        if increment:
+            self.output.control(frames.window_update(0, increment))
 
     def _take_stream_window(self, stream: Stream, length: int) -> None:
         if stream.receive_window is None:
@@ -255,9 +249,9 @@ class Connection(Generic[Head]):
 
     # --- requests that came whole: see `reader.Sink` --------------------------------------------------------------
 
-    def request(self, stream_id: int, block: bytes, data: bytes, start: int, end: int) -> bool:
+    def request(self, stream_id: int, block: bytes, update: int, data: bytes, start: int, end: int) -> bool:
         """See `reader.Sink`. A request that is answered at once opens and closes its stream in one step: there is no
-        state to keep. Only those whose header block is known come into question.
+        state to keep. Only those whose header block is known come into question, and none that breaks a rule.
         """
         head = self._blocks.remembered.get(block)
         size = end - start
@@ -267,22 +261,28 @@ class Connection(Generic[Head]):
             or stream_id <= self.last_stream_id
             or self.draining
             or (self.streams and self._full())
+            or size > self._window.left
             or size > self.limits.stream_window_bytes
+            or (update and not self._may_widen(update))
         ):
             return False
         response = self.owner.respond(stream_id, head, data, start, end)
         if response is None:
             return False
         self.last_stream_id = stream_id
-        increment = self._window.pass_through(size)
-        if increment:
-            self._grant(increment)
+        self._take_window(size)
         if isinstance(response, Stream):
             self._begin(response, ends=True)
         else:
-            self.output.respond(stream_id, *response)
+            self.output.send_whole(stream_id, *response)
             self.budget.answered += 1
+        if update:
+            self.window_update(stream_id, update)
         return True
+
+    def _may_widen(self, word: int) -> bool:
+        """Whether a WINDOW_UPDATE is right for a stream that has sent nothing."""
+        return 0 < word & frames.MAX_WINDOW_BYTES <= frames.MAX_WINDOW_BYTES - self.output.initial_window
 
     def _full(self) -> bool:
         """Whether the client is to open no more streams for now."""

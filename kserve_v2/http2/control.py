@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from kserve_v2.http2.connection import Connection
 
 _PRIORITY_BYTES = 5
-_WORD_BYTES = 4
 _MIN_GOAWAY_BYTES = 8
 
 
@@ -48,7 +47,7 @@ class ControlFrames:
 
     def _reset(self, flags: int, stream_id: int, payload: bytes) -> None:
         connection = self._connection
-        _check_size(len(payload) == _WORD_BYTES, "RST_STREAM")
+        _check_size(len(payload) == frames.WORD.size, "RST_STREAM")
         connection.check_not_idle(stream_id, "RST_STREAM")
         connection.budget.reset("are reset")
         stream = connection.streams.get(stream_id)
@@ -83,7 +82,8 @@ class ControlFrames:
         elif identifier == Setting.MAX_FRAME_SIZE:
             if not frames.DEFAULT_MAX_FRAME_BYTES <= value <= frames.LARGEST_MAX_FRAME_BYTES:
                 raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, f"a maximum frame size of {value} bytes")
-            connection.output.max_frame_bytes = value
+            # Others have their turns in between, and nothing larger is asked of the socket at once.
+            connection.output.max_frame_bytes = min(value, connection.limits.max_frame_bytes)
         elif identifier == Setting.HEADER_TABLE_SIZE:
             connection.output.set_table_size(value)
         elif identifier == Setting.ENABLE_PUSH and value > 1:
@@ -130,7 +130,7 @@ class ControlFrames:
 
 
 def _malformed_window_update(flags: int, stream_id: int, payload: bytes) -> None:
-    """The others are not read here."""
+    """One of the right size goes to `window_update`."""
     _check_size(fits=False, name="WINDOW_UPDATE")
 
 

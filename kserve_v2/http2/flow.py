@@ -8,34 +8,34 @@ class ReceiveWindow:
     frame, but when half of the window is used up.
     """
 
-    __slots__ = ("_due", "_left", "_size")
+    __slots__ = ("_due", "_size", "left")
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._left = size
+        self.left = size
         self._due = 0
 
     def __repr__(self) -> str:
-        return f"<ReceiveWindow {self._left} of {self._size}, {self._due} due>"
+        return f"<ReceiveWindow {self.left} of {self._size}, {self._due} due>"
 
     def pass_through(self, size: int) -> int:
         """`receive` and `consume` in one: what to announce, or -1 for a client that sends more than it may."""
-        left = self._left - size
+        left = self.left - size
         due = self._due + size
         if left < 0:
             return -1
         if due * 2 < self._size:
-            self._left = left
+            self.left = left
             self._due = due
             return 0
-        self._left = left + due
+        self.left = left + due
         self._due = 0
         return due
 
     def receive(self, size: int) -> ErrorCode | None:
         """Take `size` bytes off the window; the error of a client that sends more than it may."""
-        self._left -= size
-        return ErrorCode.FLOW_CONTROL_ERROR if self._left < 0 else None
+        self.left -= size
+        return ErrorCode.FLOW_CONTROL_ERROR if self.left < 0 else None
 
     def consume(self, size: int) -> int:
         """`size` bytes that were received are done with. Returns what to announce in a WINDOW_UPDATE, mostly 0."""
@@ -43,5 +43,5 @@ class ReceiveWindow:
         if self._due * 2 < self._size:
             return 0
         due, self._due = self._due, 0
-        self._left += due
+        self.left += due
         return due

@@ -25,7 +25,7 @@ _JOINED_BYTES = 64 * 1024
 # A part of this size is better written from where it is than copied.
 _BULKY_BYTES = 16 * 1024
 
-# What queues hand out before the socket is asked whether it takes more.
+# Of bodies, what is handed out before the socket is asked whether it takes more.
 _TURN_BYTES = 256 * 1024
 
 
@@ -36,8 +36,9 @@ class Output:
         """`wake` is called when there is something to send; `closed` with a stream whose last frame is sent."""
         self.parts: list[Bytes] = []
         self.paused = False
-        # Whether some of the parts are better not copied.
-        self.bulky = False
+        self._bulky = False
+        # Of bodies, in the parts.
+        self._turn_bytes = 0
         self.initial_window = frames.DEFAULT_WINDOW_BYTES
         self.max_frame_bytes = frames.DEFAULT_MAX_FRAME_BYTES
         self.window = frames.DEFAULT_WINDOW_BYTES
@@ -57,11 +58,11 @@ class Output:
         state = "paused" if self.paused else "open"
         return f"<Output {state} window={self.window} parts={len(self.parts)} ready={list(self.ready)}>"
 
-    def take(self) -> list[Bytes]:
-        """All that is to be written now."""
-        parts, self.parts = self.parts, []
-        self.bulky = False
-        return parts
+    def take(self) -> tuple[list[Bytes], bool]:
+        """All that is to be written now, and whether some of it is better not copied."""
+        parts, bulky = self.parts, self._bulky
+        self.parts, self._bulky, self._turn_bytes = [], False, 0
+        return parts, bulky
 
     def control(self, frame: bytes) -> None:
         """Send a frame that flow control does not hold back."""
@@ -72,15 +73,16 @@ class Output:
 
     @property
     def room(self) -> int:
-        """How large a body may be that `respond` can send now; -1 if not even an empty one."""
-        if self.paused or self._table_update:
+        """How large a body may be that `send_whole` can send now on a new stream; -1 if not even an empty one."""
+        if self.paused or self._table_update or self._turn_bytes >= _TURN_BYTES:
             return -1
         return min(self.window, self.initial_window, self.max_frame_bytes)
 
-    def respond(
+    def send_whole(
         self, stream_id: int, block: bytes, body: Sequence[Bytes], size: int, trailers: bytes
     ) -> None:
-        """Send a whole answer, whose body has `room`. Does not `wake`: this is for the time within a `receive`."""
+        """Send a whole answer, for which there is room. It is for the caller to `wake` where that is needed."""
+        self._turn_bytes += size
         self.window -= size
         self.data_frames += 1
         self.header_frames += 2
@@ -101,12 +103,13 @@ class Output:
             and stream.queue is None
             and not self._table_update
             and not self.paused
+            and self._turn_bytes < _TURN_BYTES
             and size <= self.max_frame_bytes
             and size <= self.window
             and size <= stream.send_window
         ):
             # What the three calls below would do, in one step.
-            self.respond(stream.id, block, body, size, trailers)
+            self.send_whole(stream.id, block, body, size, trailers)
             stream.state = State.CLOSED
             self._closed(stream)
             self._wake()
@@ -150,8 +153,7 @@ class Output:
 
     def pump(self) -> None:
         """Send what the windows allow, up to what the socket should take at once."""
-        left = _TURN_BYTES
-        while self.ready and left > 0 and not self.paused:
+        while self.ready and self._turn_bytes < _TURN_BYTES and not self.paused:
             stream = next(iter(self.ready.values()))
             queue = stream.queue
             assert queue  # noqa: S101 - the streams that are ready have something to send
@@ -159,7 +161,7 @@ class Output:
             if entry.block is None and len(entry.data) and self.window <= 0:
                 return
             self.ready.popitem(last=False)
-            left -= self._send_next(stream, queue)
+            self._turn_bytes += self._send_next(stream, queue)
             if stream.state is State.CLOSED:
                 continue
             if queue:
@@ -172,11 +174,6 @@ class Output:
     def message_frames(self) -> int:
         """HEADERS and DATA frames that were sent so far."""
         return self.header_frames + self.data_frames
-
-    @property
-    def more(self) -> bool:
-        """Whether `pump` would send something."""
-        return bool(self.ready) and not self.paused and self.window > 0
 
     def _offer(self, stream: Stream) -> None:
         """Let the stream, which has something to send, take its turn if its own window allows that."""
@@ -206,7 +203,7 @@ class Output:
         self.parts.append(_pack(size << 8, frames.END_STREAM if ends else 0, stream.id))
         if size:
             self.parts.append(entry.data[:size])
-            self.bulky = self.bulky or size >= _BULKY_BYTES
+            self._bulky = self._bulky or size >= _BULKY_BYTES
         if whole:
             queue.popleft()
         else:

@@ -109,8 +109,7 @@ class Http2Protocol(asyncio.Protocol, Generic[Head]):
 
     def _write(self, output: Output) -> None:
         """Write what there is, in one piece if it is small."""
-        parts, bulky = output.parts, output.bulky
-        output.parts, output.bulky = [], False
+        parts, bulky = output.take()
         transport = self.transport
         if transport.is_closing():
             return

@@ -14,7 +14,7 @@ _HEADERS = int(Kind.HEADERS)
 _CONTINUATION = int(Kind.CONTINUATION)
 _STREAM_ID = 2**31 - 1
 _WINDOW_UPDATE = int(Kind.WINDOW_UPDATE)
-_WORD_BYTES = 4
+_WORD_BYTES = frames.WORD.size
 # The first word of a WINDOW_UPDATE frame.
 _WINDOW_UPDATE_WORD = _WORD_BYTES << 8 | _WINDOW_UPDATE
 _HEADERS_FLAGS = frames.END_HEADERS | frames.PADDED | frames.PRIORITY
@@ -41,9 +41,9 @@ class Sink(Protocol):
         """A complete header block."""
         ...
 
-    def request(self, stream_id: int, block: bytes, data: bytes, start: int, end: int) -> bool:
-        """A complete header block, and the only DATA frame of its stream, whose payload is `data[start:end]`. False:
-        they are not taken together.
+    def request(self, stream_id: int, block: bytes, update: int, data: bytes, start: int, end: int) -> bool:
+        """A complete header block, and the only DATA frame of its stream, whose payload is `data[start:end]`. `update`:
+        the word of a WINDOW_UPDATE between them, or 0. False: they are not taken together, and nothing has happened.
         """
         ...
 
@@ -159,9 +159,10 @@ class FrameReader:
             word, next_flags, next_id = _unpack(data, position)
             start = position + frames.HEADER_BYTES
             position = start + (word >> 8)
-            if word == _WINDOW_UPDATE_WORD and next_id == stream_id and not update:
-                update = start
-                continue
+            if word == _WINDOW_UPDATE_WORD and next_id == stream_id and position <= len(data) and not update:
+                update = _unpack_word(data, start)[0]
+                if update:
+                    continue
             whole = (
                 word & 0xFF == _DATA
                 and next_flags == frames.END_STREAM
@@ -169,18 +170,15 @@ class FrameReader:
                 and position <= len(data)
                 and position - start <= frames.DEFAULT_MAX_FRAME_BYTES
             )
-            if whole and self._sink.request(stream_id, block, data, start, position):
-                self.frames += 1
-                if update:
-                    self.frames += 1
-                    self._sink.window_update(stream_id, _unpack_word(data, update)[0])
+            if whole and self._sink.request(stream_id, block, update, data, start, position):
+                self.frames += 2 if update else 1
                 return position
             break
         self._sink.header_block(stream_id, block, flags & frames.END_STREAM != 0)
         return stop
 
     def _hand_on(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
-        """A whole frame that is not one of the two usual ones."""
+        """A whole frame that is not one of the usual ones."""
         if kind == _HEADERS:
             block = frames.header_fragment(flags, payload)
             if flags & frames.END_HEADERS:

@@ -140,7 +140,7 @@ class Stream:
     # --- what the application overrides ---------------------------------------------------------------------------
 
     def opened(self, ended: bool) -> None:
-        """The headers of the request are there; `ended`: there is no body."""
+        """The headers of the request are there; `ended`: nothing else comes."""
         raise NotImplementedError
 
     def data_received(self, data: Bytes, ended: bool) -> None:

@@ -38,7 +38,7 @@ GiveUp = Callable[[], None]
 
 Asked = Callable[[OnAnswer], GiveUp]
 """A request that is ready to be executed, and is executed when this is called, in the same turn of the event loop. The
-outcome may come before it returns. Raises ServingError instead of calling back.
+outcome may come before it returns. May raise ServingError instead of calling back.
 """
 
 

@@ -202,7 +202,9 @@ def _direct(rpc: Direct) -> Any:
         failure: Exception
         described = _Context(context)
         try:
-            found = rpc.recall(message) or rpc.start(message, described)
+            found = rpc.recall(message)
+            if found is None:
+                found = rpc.start(message, described)
             answer = await _outcome(found, described) if callable(found) else found
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             failure = error

@@ -32,9 +32,12 @@ class ModelInfer:
 
     def recall(self, data: Serialized) -> Parts | Asked | None:
         """A request that has the form of an earlier one. None also where requests are traced or logged."""
-        form = self._recurring.find(data)
-        if form is None or self._tracer.on or self._log_access:
+        if self._tracer.on or self._log_access:
             return None
+        form = self._recurring.find(data)
+        if form is None:
+            return None
+        # One with the form's signature is not decoupled: such models do not get so far as to be noted.
         model = self._service.acquire(form.model_name, form.model_version)
         request = form.request(data, model.signature)
         if request is None:

@@ -24,7 +24,7 @@ _RAW = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
 _MAX_PARTS = 64
 _MAX_HEAD_BYTES = 4096
 
-# Forms of one length, and lengths of which there are any.
+# Forms of messages that have one length and are for one model; and pairs of length and model.
 _MAX_ALIKE = 8
 _MAX_REMEMBERED = 256
 
@@ -38,8 +38,8 @@ _Input = tuple[str, "np.dtype[np.generic]", tuple[int, ...], int, int]
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What requests have in common. `fixed` lists all bytes that are not the id or tensors, by where they start and
-    end. The last three: what was found when one of them was checked.
+    """What requests have in common. `fixed`: all bytes that are not the id or tensors. `rows`, `batch_key` and
+    `signature`: what was found when one of them was checked.
     """
 
     model_name: str
@@ -78,12 +78,11 @@ class RecurringForms:
     """The forms of the requests that came last."""
 
     def __init__(self) -> None:
-        # By the length of the message.
-        self._forms: dict[int, deque[Form]] = {}
+        self._forms: dict[tuple[int, bytes], deque[Form]] = {}
 
     def find(self, data: Serialized) -> Form | None:
         """The form of a message, if it has been noted."""
-        for form in self._forms.get(len(data), ()):
+        for form in self._forms.get(_key(data), ()):
             for start, end, text in form.fixed:
                 if data[start:end] != text:
                     break
@@ -102,13 +101,22 @@ class RecurringForms:
         form = form_of(data, message, request, signature)
         if form is None:
             return
-        if len(self._forms) >= _MAX_REMEMBERED:
-            self._forms.clear()
-        alike = self._forms.setdefault(len(data), deque(maxlen=_MAX_ALIKE))
+        alike = self._forms.get(_key(data))
+        if alike is None:
+            if len(self._forms) >= _MAX_REMEMBERED:
+                self._forms.clear()
+            alike = self._forms[_key(data)] = deque(maxlen=_MAX_ALIKE)
         outdated = self.find(data)
         if outdated is not None:
             alike.remove(outdated)
         alike.appendleft(form)
+
+
+def _key(data: Serialized) -> tuple[int, bytes]:
+    """What to look a message up by: its length, and as many of its first bytes as the model's name has, if that comes
+    first, as usual, and has less than 128 bytes.
+    """
+    return len(data), bytes(data[: data[1] + 2]) if len(data) > 1 else b""
 
 
 def form_of(

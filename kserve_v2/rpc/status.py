@@ -36,7 +36,7 @@ def status_of(error: Exception) -> tuple[int, str]:
 def parse(message: Serialized, request_type: type[Request]) -> Request:
     """A request of its bytes. Raises InvalidArgumentError."""
     try:
-        # Any buffer will do, which the type stubs do not know.
+        # A view will do as well, which the type stubs do not know.
         return request_type.FromString(message)  # type: ignore[arg-type]
     except DecodeError:
         raise InvalidArgumentError(

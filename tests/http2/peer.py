@@ -1,7 +1,7 @@
 """A connection under test in memory: what a client sends is bytes, what it gets is a list of frames."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kserve_v2.http2 import frames, headers
 from kserve_v2.http2.connection import Connection
@@ -132,10 +132,7 @@ class Client:
 
     def take(self) -> list[Frame]:
         """What is to be sent."""
-        while self.connection.output.more:
-            self.connection.output.pump()
-        self.connection.corked = False
-        return read_frames(b"".join(self.connection.output.take()))
+        return read_frames(drain(self.connection))
 
     def failure(self, data: bytes) -> tuple[ErrorCode, str]:
         """The error with which the connection ends over some bytes; the client is told."""
@@ -180,6 +177,17 @@ class Client:
 
     def stream_closed(self) -> None:
         self.closed += 1
+
+
+def drain(connection: "Connection[Any]") -> bytes:
+    """All that is to be sent now, as `Http2Protocol.flush` would write it."""
+    sent, output = b"", connection.output
+    output.pump()
+    while output.parts:
+        sent += b"".join(output.take()[0])
+        output.pump()
+    connection.corked = False
+    return sent
 
 
 def resets(found: list[Frame]) -> dict[int, ErrorCode]:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kserve_v2.http2.limits import Http2Limits
-from tests.http2.peer import Client
+from tests.http2.peer import Client, drain
 
 HEADERS = [(":method", "POST"), (":scheme", "http"), (":authority", "test"), (":path", "/x")]
 
@@ -50,10 +50,7 @@ class Oracle:
             sent = self.client.data_to_send()
             if sent:
                 self.server.connection.receive(sent)
-            while self.server.connection.output.more:
-                self.server.connection.output.pump()
-            self.server.connection.corked = False
-            received = b"".join(self.server.connection.output.take())
+            received = drain(self.server.connection)
             if not sent and not received:
                 return
             for event in self.client.receive_data(received):
@@ -194,9 +191,7 @@ def test_whatever_comes_what_is_answered_is_http_2(frames_sent: list[tuple[int, 
     for kind, flags, stream, payload in frames_sent:
         sent += len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
     oracle.server.connection.receive(sent)
-    while oracle.server.connection.output.more:
-        oracle.server.connection.output.pump()
-    answered = b"".join(oracle.server.connection.output.take())
+    answered = drain(oracle.server.connection)
     try:
         events = oracle.client.receive_data(answered)
     except h2.exceptions.ProtocolError as error:
@@ -211,7 +206,7 @@ def test_the_answer_to_a_ping_is_its_payload() -> None:
     oracle = Oracle()
     oracle.client.ping(b"abcdefgh")
     oracle.server.connection.receive(oracle.client.data_to_send())
-    (event,) = oracle.client.receive_data(b"".join(oracle.server.connection.output.take()))
+    (event,) = oracle.client.receive_data(drain(oracle.server.connection))
     assert isinstance(event, h2.events.PingAckReceived)
     assert event.ping_data == b"abcdefgh"
 
@@ -228,7 +223,7 @@ def test_after_a_goaway_streams_are_not_served() -> None:
     oracle.client.send_headers(5, HEADERS, end_stream=True)
     connection.receive(oracle.client.data_to_send())
     assert sorted(connection.streams) == [1, 3]
-    events = oracle.client.receive_data(b"".join(connection.output.take()))
+    events = oracle.client.receive_data(drain(connection))
     last = [event.last_stream_id for event in events if isinstance(event, h2.events.ConnectionTerminated)]
     assert last == [2**31 - 1, 3] or last == [2**31 - 1]
 

@@ -58,6 +58,7 @@ class Methods:
             Direct("/test/Recalled", self.start, recall),
             Direct("/test/RecalledHang", self.start_and_hang, self.recall_and_hang),
             Direct("/test/RecalledDefect", self.start_with_a_defect, recall_with_a_defect),
+            Direct("/test/Zeros", lambda data, context: zeros(data), zeros),
             Unary("/test/Echo", BytesValue, self.echo),
             Unary("/test/Fail", StringValue, self.fail),
             Unary("/test/Hang", StringValue, self.hang),
@@ -154,6 +155,11 @@ def recall(data: Serialized) -> Parts | Asked:
     if end.endswith(b"later"):
         return partial(_soon, (data[:2], data[2:]))
     return (data,)
+
+
+def zeros(data: Serialized) -> Parts:
+    """As many bytes as the message says."""
+    return (bytes(int(bytes(data))),)
 
 
 def _soon(outcome: Parts | ServingError, on_answer: OnAnswer) -> GiveUp:

@@ -2,6 +2,8 @@
 
 import gzip
 import itertools
+import sys
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -64,11 +66,31 @@ def test_large_messages_however_they_are_cut(sizes: list[int], cuts: list[int]) 
 
 
 def test_what_is_announced_costs_nothing_before_it_comes() -> None:
-    """Not even memory: this machine would not have it."""
-    readers = [MessageReader(2**40, b"") for _ in range(64)]
-    for reader in readers:
-        assert list(reader.feed(PREFIX.pack(0, 2**31) + b"x")) == []
-        assert reader.buffered_bytes == 1
+    """Not even address space, of which a process can have only so many pieces."""
+    tracemalloc.start()
+    try:
+        reader = MessageReader(2**40, b"")
+        assert list(reader.feed(PREFIX.pack(0, 2**31) + bytes(LARGE_BYTES - 1))) == []
+        assert tracemalloc.get_traced_memory()[1] < 4 * LARGE_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_message_for_which_there_is_no_memory() -> None:
+    reader = MessageReader(2**63, b"")
+    reader._length = 2**62
+    with pytest.raises(ResourceExhaustedError, match=f"no memory for a message of {2**62} bytes"):
+        list(reader.feed(bytes(LARGE_BYTES)))
+
+
+@pytest.mark.parametrize("more", [b"", b"\0", PREFIX.pack(0, 9)])
+def test_nothing_is_kept_of_a_read_but_what_is_unfinished(more: bytes) -> None:
+    """A read has other things in it, which may be large."""
+    reader = MessageReader(50, b"")
+    data = PREFIX.pack(0, 3) + b"abc" + more
+    before = sys.getrefcount(data)
+    assert list(reader.feed(data)) == [b"abc"]
+    assert sys.getrefcount(data) == before
 
 
 def test_a_message_that_has_begun() -> None:

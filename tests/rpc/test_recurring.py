@@ -216,9 +216,34 @@ def test_two_ids() -> None:
 def test_the_number_of_forms_is_bounded() -> None:
     forms = RecurringForms()
     for size in range(1000):
-        message = changed(lambda m, size=size: setattr(m, "model_name", "m" * size))
-        noted(forms, message)
+        noted(forms, changed(lambda m, size=size: setattr(m, "model_name", "m" * size)))
+    for size in range(20):
+        noted(forms, changed(lambda m, size=size: setattr(m.inputs[0], "name", f"I{size:02}")))
     assert len(forms._forms) <= 256
+    assert max(map(len, forms._forms.values())) == 8
+
+
+def test_models_whose_messages_have_one_length() -> None:
+    forms = RecurringForms()
+    messages = [changed(lambda m, n=n: setattr(m, "model_name", f"model-{n:02}")) for n in range(20)]
+    for message in messages:
+        noted(forms, message)
+    for message in messages:
+        form = forms.find(message.SerializeToString())
+        assert form is not None
+        assert form.model_name == message.model_name
+
+
+def test_a_form_takes_the_place_of_an_outdated_one() -> None:
+    forms = RecurringForms()
+    data = PLAIN.SerializeToString()
+    for _ in range(20):
+        signature = ModelSignature(ModelConfig(name="m"))
+        forms.note(data, PLAIN, decoded(PLAIN), signature)
+        form = forms.find(data)
+        assert form is not None
+        assert form.signature is signature
+    assert [len(alike) for alike in forms._forms.values()] == [1]
 
 
 # --- answers ----------------------------------------------------------------------------------------------------

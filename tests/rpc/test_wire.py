@@ -1,5 +1,6 @@
 """The asyncio transport on a bare socket: what no client library would send, or would wait for."""
 
+import gc
 import gzip
 import socket
 import ssl
@@ -333,17 +334,87 @@ def test_an_error_before_the_end_of_the_request(served: Served) -> None:
         assert wire.answer(3)["grpc-status"] == "0"
 
 
-def test_unfinished_messages_of_one_connection_are_bounded(served: Served) -> None:
+UNFINISHED = {
+    "messages": ("Stream", MAX_REQUEST_BYTES - 1),
+    # These are complete, but not the requests.
+    "requests-of-one-message": ("Direct", MAX_REQUEST_BYTES),
+    "requests-to-a-task": ("Echo", MAX_REQUEST_BYTES),
+}
+
+
+@pytest.mark.parametrize("name", UNFINISHED)
+def test_what_one_connection_leaves_unfinished_is_bounded(served: Served, name: str) -> None:
     """Each within its limit, together they would be more than a connection may hold."""
-    begun = struct.pack(">BI", 0, MAX_REQUEST_BYTES) + bytes(MAX_REQUEST_BYTES - 1)
+    method, sent = UNFINISHED[name]
+    begun = struct.pack(">BI", 0, MAX_REQUEST_BYTES) + bytes(sent)
     with Wire(served) as wire:
         for stream_id in range(1, 201, 2):
-            wire.call(stream_id, b"", 0, Ppath=b"/test/Stream")
+            wire.call(stream_id, b"", 0, Ppath=b"/test/" + method.encode())
             for start in range(0, len(begun), 16384):
                 wire.send(frame(Kind.DATA, stream_id, begun[start : start + 16384]))
         while "unfinished" not in (found := wire.answer(wire_stream(wire))).get("grpc-message", ""):
             pass
         assert found["grpc-status"] == "8"
+
+
+def test_what_is_finished_no_longer_counts(served: Served) -> None:
+    """More than a connection may hold, one after the other; some are given up instead."""
+    message = framed(bytes(MAX_REQUEST_BYTES - 1) + b"x")
+    with Wire(served) as wire:
+        for number in range(80):
+            stream_id = 2 * number + 1
+            wire.call(stream_id, message[:16384], 0)
+            for start in range(16384, len(message), 16384):
+                wire.send(frame(Kind.DATA, stream_id, message[start : start + 16384]))
+            if number % 2:
+                wire.send(frame(Kind.RST_STREAM, stream_id, bytes(4)))
+            else:
+                wire.send(frame(Kind.DATA, stream_id, b"", 1))
+                assert wire.answer(stream_id)["grpc-status"] == "0"
+
+
+@pytest.mark.parametrize(("calls", "size"), [(400, 60_000), (20, 1_000_000)])
+@pytest.mark.parametrize("known", [False, True])
+def test_many_answers_at_once_wait_until_the_client_reads(
+    served: Served, calls: int, size: int, known: bool
+) -> None:
+    """All of them are more than may wait in the socket's buffer, and the windows would let them leave."""
+    block = headers.encode(list((CALL | {b":path": b"/test/Zeros"}).items()))
+    message = framed(b"%d" % size)
+    with Wire(served) as wire:
+        if known:
+            wire.call(1, framed(b"1"), Ppath=b"/test/Zeros")
+            assert wire.answer(1)["grpc-status"] == "0"
+        streams = range(3, 2 * calls + 3, 2)
+        wire.send(
+            b"".join(
+                frame(Kind.HEADERS, each, block, 4) + frame(Kind.DATA, each, message, 1) for each in streams
+            )
+        )
+        received = dict.fromkeys(streams, 0)
+        ended = 0
+        while ended < calls:
+            kind, flags, stream_id, payload = wire.frame()
+            if kind == Kind.DATA:
+                received[stream_id] += len(payload)
+            ended += kind == Kind.HEADERS and flags & 1
+        assert set(received.values()) == {size + 5}
+
+
+def test_calls_that_fail_leave_nothing_behind(served: Served) -> None:
+    """Not even for the garbage collector: what an error was raised over can be large."""
+    with Wire(served) as wire:
+        wire.call(1, framed(b"fail"), Ppath=b"/test/Recalled")
+        assert wire.answer(1)["grpc-status"] == "5"
+        gc.collect()
+        gc.disable()
+        try:
+            for stream_id in range(3, 603, 2):
+                wire.call(stream_id, framed(b"fail"), Ppath=b"/test/Recalled")
+                assert wire.answer(stream_id)["grpc-status"] == "5"
+            assert gc.collect() < 300
+        finally:
+            gc.enable()
 
 
 def wire_stream(wire: Wire) -> int:

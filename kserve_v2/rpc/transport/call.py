@@ -203,7 +203,11 @@ class Call(Stream):
         finally:
             if self._reader is not None:
                 owner.buffered_bytes += self._reader.buffered_bytes - before
-        if owner.buffered_bytes > owner.options.max_buffered_bytes:
+        self.check_buffered()
+
+    def check_buffered(self) -> None:
+        """Raise ResourceExhaustedError if the client has begun more than it may leave unfinished."""
+        if self.owner.buffered_bytes > self.owner.options.max_buffered_bytes:
             raise ResourceExhaustedError("this connection has too many unfinished messages")
 
     def _half_close(self) -> None:
@@ -260,6 +264,8 @@ class SingleCall(Call):
         if self._message is not None:
             raise UnsupportedError("this method takes one message")
         self._message = message
+        self.owner.buffered_bytes += len(message)
+        self.check_buffered()
 
     def only_message(self, message: Serialized) -> None:
         """See `Call`."""
@@ -272,4 +278,14 @@ class SingleCall(Call):
         message = self._message
         if message is None:
             raise UnsupportedError("this method takes one message, but none was sent")
+        self._forget_message()
         self.run(message)
+
+    def _forget_message(self) -> None:
+        if self._message is not None:
+            self.owner.buffered_bytes -= len(self._message)
+            self._message = None
+
+    def _end(self, code: int, details: str) -> None:
+        self._forget_message()
+        super()._end(code, details)

@@ -3,8 +3,7 @@
 import asyncio
 import random
 from collections.abc import Sequence
-from functools import partial
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode
 from kserve_v2.http2.headers import Field
@@ -12,7 +11,6 @@ from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.output import Response
 from kserve_v2.http2.protocol import Http2Protocol
 from kserve_v2.http2.stream import Stream
-from kserve_v2.rpc.calls import Asked, OnAnswer, Parts
 from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.transport.call import Call
 from kserve_v2.rpc.transport.head import HeadReader, RequestHead
@@ -26,11 +24,6 @@ _DRAIN_PING = b"draining"
 # How much earlier or later than the maximum age a connection is ended: those that were made at the same time should not
 # all come back at the same time.
 _AGE_JITTER = 0.1
-
-
-def _fail(error: Exception, on_answer: OnAnswer) -> NoReturn:
-    """What a request asks for that has failed."""
-    raise error
 
 
 class Server(Protocol):
@@ -84,11 +77,10 @@ class GrpcConnection(Http2Protocol[RequestHead]):
         compressed, length = PREFIX.unpack_from(data, start)
         if compressed or length != size or length > self.options.max_request_bytes:
             return None
-        found: Parts | Asked | None
         try:
             found = recall(data[start + PREFIX.size : end])
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
-            found = partial(_fail, error)
+            return AskedCall(self, stream_id, head, error)
         if found is None:
             return None
         if not callable(found):
@@ -156,7 +148,7 @@ class GrpcConnection(Http2Protocol[RequestHead]):
     def cut_off(self) -> None:
         """Give up the calls that are still under way, and close the connection."""
         for stream in list(self.connection.streams.values()):
-            assert isinstance(stream, Call)  # noqa: S101 - made by `make_stream`
+            assert isinstance(stream, Call)  # noqa: S101 - made here
             stream.cut_off()
         self.connection.goaway()
         self.flush()

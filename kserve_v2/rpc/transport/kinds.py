@@ -37,25 +37,22 @@ class DirectCall(SingleCall):
         rpc = self.head.rpc
         assert isinstance(rpc, Direct)  # noqa: S101 - as `CALLS` has it
         try:
-            found = rpc.recall(message) or rpc.start(message, self)
+            found = rpc.recall(message)
+            if found is None:
+                found = rpc.start(message, self)
+            self._take(found)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             self.fail(error)
-        else:
-            self.take(found)
 
-    def take(self, found: Parts | Asked) -> None:
-        """Send the answer, or have the request executed."""
+    def _take(self, found: Parts | Asked) -> None:
+        """Send the answer, or have the request executed. Raises its error."""
         if not callable(found):
             self.answer(found)
             return
-        try:
-            give_up = found(self._on_answer)
-        except Exception as error:  # noqa: BLE001 - as in `run`
-            self.fail(error)
-        else:
-            if not self._answered:
-                self._give_up = give_up
-                self.start_deadline()
+        give_up = found(self._on_answer)
+        if not self._answered:
+            self._give_up = give_up
+            self.start_deadline()
 
     def _on_answer(self, outcome: Parts | ServingError) -> None:
         self._answered = True
@@ -76,16 +73,27 @@ class AskedCall(DirectCall):
     """A call whose request has been read before the call was there."""
 
     def __init__(
-        self, owner: "GrpcConnection", stream_id: int, head: RequestHead, found: Parts | Asked
+        self,
+        owner: "GrpcConnection",
+        stream_id: int,
+        head: RequestHead,
+        found: Parts | Asked | Exception,
     ) -> None:
+        """`found`: what the RPC has returned or raised."""
         super().__init__(owner, stream_id, head)
-        self._found: Parts | Asked | None = found
+        self._found: Parts | Asked | Exception = found
 
     def opened(self, ended: bool) -> None:
         """See `Stream`."""
-        found, self._found = self._found, None
-        assert found is not None  # noqa: S101 - a stream is opened once
-        self.take(found)
+        try:
+            if isinstance(self._found, Exception):
+                self.fail(self._found)
+            else:
+                self._take(self._found)
+        except Exception as error:  # noqa: BLE001 - as in `run`
+            self.fail(error)
+        # An error would otherwise keep what it was raised over.
+        del self._found
 
 
 class UnaryCall(SingleCall):

@@ -85,7 +85,7 @@ class MessageReader:
         self._max_bytes = max_bytes
         self._encoding = encoding
         # Of a prefix, or of a small message.
-        self._chunks: list[Bytes] = []
+        self._chunks: list[bytes] = []
         # Of a large message, which is copied to its place part by part, as long as the CPU has the part at hand.
         self._whole: memoryview | None = None
         self._flag = 0
@@ -104,7 +104,8 @@ class MessageReader:
             wanted = PREFIX.size if self._length < 0 else self._length
             part = rest[: wanted - self.buffered_bytes]
             rest = rest[len(part) :]
-            self._add(part)
+            if part:
+                self._add(part)
             if self.buffered_bytes < wanted:
                 return
             if self._length < 0:
@@ -121,15 +122,28 @@ class MessageReader:
         if length > self._max_bytes:
             raise too_large(length, self._max_bytes)
         self._flag, self._length = flag, length
-        if length >= LARGE_BYTES:
-            self._whole = aligned_memory(length, aligned_at=length)
 
     def _add(self, part: memoryview) -> None:
+        start, end = self.buffered_bytes, self.buffered_bytes + len(part)
+        # Only now: a client that announces much and sends little makes the server use little.
+        if self._whole is None and end >= LARGE_BYTES:
+            self._whole = self._place()
         if self._whole is not None:
-            self._whole[self.buffered_bytes : self.buffered_bytes + len(part)] = part
+            self._whole[start:end] = part
         else:
-            self._chunks.append(part)
-        self.buffered_bytes += len(part)
+            # Not a view of a read, which has other things in it.
+            self._chunks.append(bytes(part))
+        self.buffered_bytes = end
+
+    def _place(self) -> memoryview:
+        """Where a large message comes to be, with what there is of it."""
+        try:
+            whole = aligned_memory(self._length, aligned_at=self._length)
+        except MemoryError:
+            raise ResourceExhaustedError(f"no memory for a message of {self._length} bytes") from None
+        beginning, self._chunks = b"".join(self._chunks), []
+        whole[: len(beginning)] = beginning
+        return whole
 
     def _take(self) -> Bytes:
         """What is complete."""
