@@ -210,6 +210,20 @@ def test_rate_and_count_and_changes(start: Start, trace_file: Path) -> None:
     assert models_of(trace_file) == {"bat": 2 + 3, "spanning": 1}
 
 
+def test_requests_over_grpc_that_the_server_knows(start: Start, trace_file: Path) -> None:
+    """They take fewer steps, but only while nobody wants to know which."""
+    server = start("rate=1", f"triton,file={trace_file}")
+    request = request_of("bat", tensor("IN", "FP32", [1, 3]), raw=[bytes(12)])
+    with Channel(server) as channel:
+        for level, count in (("OFF", 5), ("TIMESTAMPS", 3), ("OFF", 2)):
+            server.post("/v2/trace/setting", json={"trace_level": [level]})
+            for _ in range(count):
+                # Without a deadline, whose header would be another one each time.
+                channel.infer(request, timeout=None)
+    assert server.stop() == 0
+    assert [list(trace.times) for trace in read(trace_file)] == [GRPC_TIMES] * 3
+
+
 def test_numbered_files(start: Start, trace_file: Path) -> None:
     server = start("level=TIMESTAMPS", "rate=1", f"triton,file={trace_file}", "triton,log-frequency=2")
     infer(server, count=5)
