@@ -30,6 +30,7 @@ LAYERS = (
     "tracing",
     "datatypes | limits | sockets | tls | system_memory | cuda_memory",
     "errors | _generated | allocator | http2",
+    "read_in_place",
 )
 
 # These are further restricted, to the importers named here.

@@ -100,8 +100,19 @@ class Connection(Generic[Head]):
         try:
             self.reader.feed(data)
         except ConnectionFaultError as error:
-            self.failure = error
-            self.goaway(error.code, str(error).encode())
+            self._fail(error)
+
+    def receive_placed(self, size: int) -> None:
+        """As `receive`, for bytes that were read to `place`."""
+        self.corked = True
+        try:
+            self.reader.placed(size)
+        except ConnectionFaultError as error:
+            self._fail(error)
+
+    def _fail(self, error: ConnectionFaultError) -> None:
+        self.failure = error
+        self.goaway(error.code, str(error).encode())
 
     # --- sending --------------------------------------------------------------------------------------------------
 
@@ -223,22 +234,41 @@ class Connection(Generic[Head]):
         if stream is None or stream.state is State.CLOSED:
             self._data_on_closed(stream_id)
             return
+        size = end - start
+        if self._advance(stream, size, ends):
+            part: Bytes = data[start:end]
+            if size >= _VIEW_BYTES and size * 2 > len(data):
+                part = memoryview(data)[start:end]
+            stream.data_received(part, ends)
+
+    def _advance(self, stream: Stream, size: int, ends: bool) -> bool:
+        """Data has come for a stream. False: that is against the rules, and the stream has failed."""
         state = NEXT[stream.state][_RECEIVE_DATA]
         if state is None:
             self.fail_stream(stream, ErrorCode.STREAM_CLOSED)
-            return
-        size = end - start
+            return False
         if not size and not ends:
             self.budget.empty_data()
         if ends:
             state = TRANSITIONS[state, Event.RECEIVE_END]
         stream.state = state
-        part: Bytes = data[start:end]
-        if size >= _VIEW_BYTES and size * 2 > len(data):
-            part = memoryview(data)[start:end]
         if state is State.CLOSED:
             self._stream_closed(stream)
-        stream.data_received(part, ends)
+        return True
+
+    def place(self) -> memoryview | None:
+        """Where what is missing of a DATA frame can be read to, or None: then `receive` gets it."""
+        stream = self.streams.get(self.reader.data_stream_id)
+        place = None if stream is None else stream.place()
+        return None if place is None else place[: self.reader.missing_bytes]
+
+    def data_placed(self, stream_id: int, size: int, ends: bool) -> None:
+        """See `reader.Sink`."""
+        stream = self.streams.get(stream_id)
+        if stream is None or stream.state is State.CLOSED:
+            self._data_on_closed(stream_id)
+        elif self._advance(stream, size, ends):
+            stream.data_placed(size, ends)
 
     def _data_on_closed(self, stream_id: int) -> None:
         self.check_not_idle(stream_id, "DATA")

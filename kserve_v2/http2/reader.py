@@ -37,6 +37,10 @@ class Sink(Protocol):
         """A part of that frame."""
         ...
 
+    def data_placed(self, stream_id: int, size: int, ends: bool) -> None:
+        """A part of that frame that was read to where it belongs."""
+        ...
+
     def header_block(self, stream_id: int, block: bytes, ends: bool) -> None:
         """A complete header block."""
         ...
@@ -90,6 +94,8 @@ class FrameReader:
         self._rest = b""
         self._preface_left = frames.PREFACE
         self._first = True
+        # Of a DATA frame that comes in parts.
+        self.missing_bytes = 0
         self._data: _Data | None = None
         self._block: _Block | None = None
 
@@ -242,7 +248,23 @@ class FrameReader:
         skipped = min(len(data) - stop, part.padding) if not part.left else 0
         part.padding -= skipped
         self._data = part if part.left or part.padding else None
+        self.missing_bytes = part.left
         return stop + skipped
+
+    @property
+    def data_stream_id(self) -> int:
+        """The stream of the frame of which bytes are missing; 0 if there is none."""
+        return self._data.stream_id if self._data is not None else 0
+
+    def placed(self, size: int) -> None:
+        """So much of what was missing of a DATA frame has been read elsewhere. Raises ConnectionFaultError."""
+        part = self._data
+        assert part is not None  # noqa: S101 - bytes of it were missing
+        part.left -= size
+        self.missing_bytes = part.left
+        if not part.left and not part.padding:
+            self._data = None
+        self._sink.data_placed(part.stream_id, size, part.ends and not part.left)
 
     # --- header blocks in parts -----------------------------------------------------------------------------------
 

@@ -149,6 +149,14 @@ class Stream:
         """
         raise NotImplementedError
 
+    def place(self) -> memoryview | None:
+        """Where the next bytes of the body can be read to, or None: then `data_received` gets them."""
+        return None
+
+    def data_placed(self, size: int, ended: bool) -> None:
+        """As `data_received`, for bytes that were read to `place`."""
+        raise NotImplementedError
+
     def lost(self) -> None:
         """The client has left, or broken the rules: nothing more can be sent."""
         raise NotImplementedError

@@ -11,9 +11,9 @@ from urllib.parse import unquote
 
 import httptools
 
+from kserve_v2.read_in_place import LARGE_BYTES
 from kserve_v2.rest.endpoint import WANTED_HEADERS, parse_target
 from kserve_v2.rest.infer import Asked
-from kserve_v2.rest.large_body import LARGE_BYTES
 from kserve_v2.rest.recurring import Recurring, recurring_binary, recurring_json
 
 # Requests with one of these are not of the usual form.

@@ -15,13 +15,14 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from kserve_v2.limits import HttpLimits
+from kserve_v2.read_in_place import LARGE_BYTES
 from kserve_v2.rest.answer_text import Parts
 from kserve_v2.rest.endpoint import WAITING_TASKS
 from kserve_v2.rest.errors import error_body
 from kserve_v2.rest.fast_lane import FastCall, FastLane
 from kserve_v2.rest.heads import InferHead
 from kserve_v2.rest.infer import Asked
-from kserve_v2.rest.large_body import LARGE_BYTES, LargeBody
+from kserve_v2.rest.large_body import LargeBody
 
 # How many requests of one connection are read while one is answered.
 _MAX_PIPELINED = 8
@@ -234,7 +235,6 @@ class HttpConnection(HttpToolsProtocol):
             # It was refused in the meantime, for being too slow.
             large.end()
         elif body is not None:
-            large.end()
             # The parser waits for a body that it will not see.
             self.parser = httptools.HttpRequestParser(self)
             self._incomplete = False

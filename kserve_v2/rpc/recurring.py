@@ -14,7 +14,7 @@ from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.datatypes import BY_NAME, BYTES, Array
 from kserve_v2.messages import InferRequest
 from kserve_v2.rpc.calls import Serialized
-from kserve_v2.rpc.wire import Part, parts
+from kserve_v2.rpc.wire import Part, parts, tag
 from kserve_v2.signature import ModelSignature
 
 _ID = pb.ModelInferRequest.ID_FIELD_NUMBER
@@ -27,6 +27,10 @@ _MAX_HEAD_BYTES = 4096
 # Forms of messages that have one length and are for one model; and pairs of length and model.
 _MAX_ALIKE = 8
 _MAX_REMEMBERED = 256
+
+# Of a field, what says which it is and how long.
+_MIN_FIELD_BYTES = 2
+_MODEL_NAME = tag(pb.ModelInferRequest.MODEL_NAME_FIELD_NUMBER)
 
 
 _Fixed = tuple[int, int, bytes]
@@ -113,10 +117,10 @@ class RecurringForms:
 
 
 def _key(data: Serialized) -> tuple[int, bytes]:
-    """What to look a message up by: its length, and as many of its first bytes as the model's name has, if that comes
-    first, as usual, and has less than 128 bytes.
-    """
-    return len(data), bytes(data[: data[1] + 2]) if len(data) > 1 else b""
+    """What to look a message up by: its length, and the model's name, or most of it, if that comes first, as usual."""
+    if len(data) < _MIN_FIELD_BYTES or data[0] != _MODEL_NAME:
+        return len(data), b""
+    return len(data), bytes(data[: data[1] + _MIN_FIELD_BYTES])
 
 
 def form_of(

@@ -2,8 +2,8 @@
 
 import pytest
 
+from kserve_v2.read_in_place import LARGE_BYTES
 from kserve_v2.rest.heads import MAX_HEAD_BYTES, MAX_REMEMBERED, InferHead, InferHeads
-from kserve_v2.rest.large_body import LARGE_BYTES
 
 LINES = b"POST /v2/models/m/versions/3/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
 HEADERS = [(b"host", b"x"), (b"content-length", b"4")]

@@ -232,6 +232,9 @@ def test_a_call_is_given_up_with_its_stream(served: Served, way: str, method: st
         stream_id = ask(wire, way, method, b"x")
         if not leave:
             wire.send(frame(Kind.RST_STREAM, stream_id, bytes(4)))
+        # A socket that is closed too early takes along what it has sent.
+        for _ in range(stream_id // 2 + 1):
+            served.methods.started.get(timeout=30)
         # The first call of two was given up already.
         for _ in range(stream_id // 2):
             assert served.methods.given_up.get(timeout=30) == method
@@ -426,6 +429,86 @@ def wire_stream(wire: Wire) -> int:
             return stream_id
 
 
+# --- large frames, which are read to where their message comes to be --------------------------------------------------
+
+LARGE = framed(bytes(range(256)) * 3900 + b"x")
+"""In one frame, much of which is missing after the first read."""
+
+
+@pytest.mark.parametrize("padding", [None, 0, 200])
+@pytest.mark.parametrize("method", ["Direct", "Echo", "Stream"])
+@pytest.mark.parametrize("parts", [1, 2, 7])
+def test_a_message_in_a_large_frame(served: Served, method: str, parts: int, padding: int | None) -> None:
+    data = LARGE if method == "Direct" else framed(BytesValue(value=LARGE).SerializeToString())
+    payload = data if padding is None else bytes([padding]) + data + bytes(padding)
+    flags = 1 if padding is None else 1 | frames.PADDED
+    sent = frame(Kind.DATA, 1, payload, flags)
+    with Wire(served) as wire:
+        wire.call(1, b"", 0, Ppath=b"/test/" + method.encode())
+        for number in range(parts):
+            wire.send(sent[len(sent) * number // parts : len(sent) * (number + 1) // parts])
+        wire.call(3, framed(b"behind"))
+        received = {1: b"", 3: b""}
+        open_streams = {1, 3}
+        while open_streams:
+            kind, flags, stream_id, answer = wire.frame()
+            if kind == Kind.DATA:
+                received[stream_id] += answer
+            elif kind == Kind.HEADERS and flags & 1:
+                open_streams.remove(stream_id)
+        assert received == {1: data, 3: framed(b"behind")}
+
+
+def test_messages_one_after_the_other_in_large_frames(served: Served) -> None:
+    """The end of one, the beginning of the next: they need not know of frames."""
+    messages = [
+        framed(BytesValue(value=bytes([number]) * 700_000).SerializeToString()) for number in range(5)
+    ]
+    data = b"".join(messages)
+    with Wire(served) as wire:
+        wire.call(1, b"", 0, Ppath=b"/test/Stream")
+        for start in range(0, len(data), 1_000_000):
+            wire.send(frame(Kind.DATA, 1, data[start : start + 1_000_000], start + 1_000_000 >= len(data)))
+        assert wire.answer(1)["data"] == data.decode("latin-1")
+
+
+def test_a_call_ends_amid_a_large_frame(served: Served) -> None:
+    """What is still to come of the frame is nobody's; the connection goes on."""
+    sent = frame(Kind.DATA, 1, LARGE, 1)
+    with Wire(served) as wire:
+        wire.call(1, b"", 0, grpc_timeout=b"50m")
+        wire.send(sent[:300_000])
+        assert wire.answer(1)["grpc-status"] == "4"
+        wire.send(sent[300_000:])
+        wire.call(3, framed(b"behind"))
+        assert "behind" in wire.answer(3)["data"]
+
+
+def test_a_client_leaves_amid_a_large_frame(served: Served) -> None:
+    with Wire(served) as wire:
+        wire.call(1, framed(b"x"))
+        wire.answer(1)
+        wire.call(3, b"", 0)
+        wire.send(frame(Kind.DATA, 3, LARGE, 1)[:300_000])
+    with Wire(served) as wire:
+        wire.call(1, framed(b"x"))
+        assert wire.answer(1)["grpc-status"] == "0"
+
+
+def test_a_server_ends_amid_a_large_frame() -> None:
+    with serving() as served, Wire(served) as wire:
+        wire.call(1, framed(b"x"))
+        wire.answer(1)
+        wire.call(3, b"", 0)
+        wire.send(frame(Kind.DATA, 3, LARGE, 1)[:300_000])
+        stopping = threading.Thread(target=lambda: served.call(lambda: served.server.stop(0.05)))
+        stopping.start()
+        assert wire.answer(3)["grpc-status"] == "14"
+        assert wire.is_cut_off()
+        stopping.join(30)
+        assert not stopping.is_alive()
+
+
 # --- pings --------------------------------------------------------------------------------------------------------
 
 
@@ -495,6 +578,8 @@ BEGUN = {
     "headers": frame(Kind.HEADERS, 1, b"\x82"),
     "data": frame(Kind.HEADERS, 1, headers.encode(list(CALL.items())), 4)
     + frame(Kind.DATA, 1, bytes(100))[:-1],
+    "large-data": frame(Kind.HEADERS, 1, headers.encode(list(CALL.items())), 4)
+    + frame(Kind.DATA, 1, LARGE)[:300_000],
 }
 
 

@@ -1,7 +1,7 @@
 """One call: the messages of its stream, its deadline, its status."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from kserve_v2.errors import (
@@ -14,10 +14,11 @@ from kserve_v2.errors import (
 )
 from kserve_v2.http2.errors import ErrorCode
 from kserve_v2.http2.stream import STALLED_CHECKS, Bytes, State, Stream
+from kserve_v2.read_in_place import LARGE_BYTES
 from kserve_v2.rpc.calls import Metadata, Parts, Serialized
 from kserve_v2.rpc.status import StatusCode, status_of
 from kserve_v2.rpc.transport.head import RequestHead
-from kserve_v2.rpc.transport.messages import LARGE_BYTES, PREFIX, MessageReader, framed, too_large
+from kserve_v2.rpc.transport.messages import PREFIX, MessageReader, framed, too_large
 from kserve_v2.rpc.transport.metadata import OK_TRAILERS, trailers, trailers_only
 
 if TYPE_CHECKING:
@@ -181,7 +182,36 @@ class Call(Stream):
                         self.message_received(message)
                         self.consumed(size)
                     return
-            self._read(data)
+        except ServingError as error:
+            self._refuse(error)
+            return
+        # Data that is not just one message.
+        if self._reader is None:
+            self._reader = MessageReader(self.owner.options.max_request_bytes, self.head.encoding)
+        self._read(self._reader, self._reader.feed(data), size, ended)
+
+    def place(self) -> memoryview | None:
+        """See `Stream`."""
+        return None if self._reader is None else self._reader.place()
+
+    def data_placed(self, size: int, ended: bool) -> None:
+        """See `Stream`."""
+        self._receive_progress = True
+        # Otherwise it has its status.
+        if self.state is not State.CLOSED and self._reader is not None:
+            self._read(self._reader, self._reader.placed(size), size, ended)
+
+    def _read(self, reader: MessageReader, messages: Iterator[Serialized], size: int, ended: bool) -> None:
+        """Take what `reader` makes of data of `size` bytes."""
+        before = reader.buffered_bytes
+        try:
+            try:
+                for message in messages:
+                    self.message_received(message)
+            finally:
+                if self._reader is not None:
+                    self.owner.buffered_bytes += reader.buffered_bytes - before
+            self.check_buffered()
         except ServingError as error:
             self._refuse(error)
             return
@@ -190,20 +220,6 @@ class Call(Stream):
             self._half_close()
         else:
             self.start_deadline()
-
-    def _read(self, data: Bytes) -> None:
-        """Data that is not just one message."""
-        owner = self.owner
-        if self._reader is None:
-            self._reader = MessageReader(owner.options.max_request_bytes, self.head.encoding)
-        before = self._reader.buffered_bytes
-        try:
-            for message in self._reader.feed(data):
-                self.message_received(message)
-        finally:
-            if self._reader is not None:
-                owner.buffered_bytes += self._reader.buffered_bytes - before
-        self.check_buffered()
 
     def check_buffered(self) -> None:
         """Raise ResourceExhaustedError if the client has begun more than it may leave unfinished."""

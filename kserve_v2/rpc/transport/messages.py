@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from kserve_v2.errors import InvalidArgumentError, ResourceExhaustedError, ServingError, UnsupportedError
 from kserve_v2.http2.stream import Bytes
 from kserve_v2.raw_tensor import aligned_memory
+from kserve_v2.read_in_place import LARGE_BYTES
 from kserve_v2.rpc.calls import Parts
-
-LARGE_BYTES = 64 * 1024
-"""From this size on a message is worth being put to where its tensors can stay."""
 
 PREFIX = struct.Struct(">BI")
 """Whether the message is compressed, and its length."""
@@ -111,9 +109,22 @@ class MessageReader:
             if self._length < 0:
                 self._read_prefix(self._take())
             else:
-                self._length = -1
-                message = self._take()
-                yield decompress(message, self._encoding, self._max_bytes) if self._flag else message
+                yield self._complete()
+
+    def place(self) -> memoryview | None:
+        """Where the rest of a message can be read to, if that is a large one; `placed` is to be called then."""
+        return None if self._whole is None else self._whole[self.buffered_bytes :]
+
+    def placed(self, size: int) -> Iterator[Bytes]:
+        """As `feed`, for bytes that were read to `place`."""
+        self.buffered_bytes += size
+        if self.buffered_bytes == self._length:
+            yield self._complete()
+
+    def _complete(self) -> Bytes:
+        self._length = -1
+        message = self._take()
+        return decompress(message, self._encoding, self._max_bytes) if self._flag else message
 
     def _read_prefix(self, prefix: Bytes) -> None:
         flag, length = PREFIX.unpack(prefix)
