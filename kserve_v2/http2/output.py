@@ -161,7 +161,7 @@ class Output:
             if entry.block is None and len(entry.data) and self.window <= 0:
                 return
             self.ready.popitem(last=False)
-            self._turn_bytes += self._send_next(stream, queue)
+            self._send_next(stream, queue)
             if stream.state is State.CLOSED:
                 continue
             if queue:
@@ -182,19 +182,20 @@ class Output:
         ):
             self.ready[stream.id] = stream
 
-    def _send_next(self, stream: Stream, queue: deque[Queued]) -> int:
-        """Send one frame of the stream; returns how much of flow control it took."""
+    def _send_next(self, stream: Stream, queue: deque[Queued]) -> None:
+        """Send one frame of the stream."""
         entry = queue[0]
         if entry.block is not None:
             queue.popleft()
             self._send_headers(stream, entry.block, entry.ends)
-            return 0
+            return
         size = min(len(entry.data), self.max_frame_bytes, self.window, stream.send_window)
         # An empty frame may be sent even if a window is negative.
         size = max(size, 0)
         whole = size == len(entry.data)
         ends = entry.ends and whole
         advance(stream, Event.SEND_DATA)
+        self._turn_bytes += size
         self.window -= size
         self.data_frames += 1
         self.queued_bytes -= size
@@ -210,7 +211,6 @@ class Output:
             entry.data = entry.data[size:]
         if ends:
             self._end(stream)
-        return size
 
     def _send_headers(self, stream: Stream, block: bytes, ends: bool) -> None:
         if len(block) > frames.DEFAULT_MAX_FRAME_BYTES:

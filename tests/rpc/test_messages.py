@@ -19,6 +19,7 @@ from kserve_v2.rpc.transport.messages import (
     choose_encoding,
     decompress,
     framed,
+    in_frames,
     known_encoding,
 )
 
@@ -155,6 +156,24 @@ def test_a_message_that_is_larger_within(encoding: bytes) -> None:
 def test_a_compressed_message_whose_encoding_is_not_said(encoding: bytes) -> None:
     with pytest.raises(InvalidArgumentError):
         decompress(zlib.compress(b"a"), encoding, 5000)
+
+
+SMALL, LARGE = b"abc", bytes(64 * 1024)
+
+
+@pytest.mark.parametrize(
+    ("parts", "sent"),
+    [
+        ([], []),
+        ([SMALL, SMALL], [SMALL * 2]),
+        ([LARGE], [LARGE]),
+        ([SMALL, SMALL, LARGE, SMALL, LARGE], [SMALL * 2, LARGE, SMALL, LARGE]),
+        ([LARGE, LARGE, SMALL, SMALL], [LARGE, LARGE, SMALL * 2]),
+        ([LARGE[1:], SMALL, LARGE[9:]], [LARGE[1:], SMALL + LARGE[9:]]),
+    ],
+)
+def test_small_parts_share_a_frame(parts: list[bytes], sent: list[bytes]) -> None:
+    assert in_frames(parts) == sent
 
 
 def test_what_does_not_get_smaller_is_sent_as_it_is() -> None:

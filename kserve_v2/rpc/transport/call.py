@@ -18,16 +18,13 @@ from kserve_v2.read_in_place import LARGE_BYTES
 from kserve_v2.rpc.calls import Metadata, Parts, Serialized
 from kserve_v2.rpc.status import StatusCode, status_of
 from kserve_v2.rpc.transport.head import RequestHead
-from kserve_v2.rpc.transport.messages import PREFIX, MessageReader, framed, too_large
+from kserve_v2.rpc.transport.messages import JOINED_BYTES, PREFIX, MessageReader, framed, in_frames, too_large
 from kserve_v2.rpc.transport.metadata import OK_TRAILERS, trailers, trailers_only
 
 if TYPE_CHECKING:
     from kserve_v2.rpc.transport.connection import GrpcConnection
 
 _DEADLINE_PASSED = "Deadline Exceeded"
-
-# Up to this size, prefix and message are copied into one piece.
-_JOINED_BYTES = 64 * 1024
 
 
 class Call(Stream):
@@ -82,7 +79,7 @@ class Call(Stream):
         """Send the only message of the answer, and the status OK."""
         head = self.head
         size = sum(map(len, message))
-        if size < _JOINED_BYTES and not head.answer_encoding:
+        if size < JOINED_BYTES and not head.answer_encoding:
             self._headers_sent = True
             body = (PREFIX.pack(0, size), *message)
             self.connection.output.answer(self, head.answer_headers, body, PREFIX.size + size, OK_TRAILERS)
@@ -99,12 +96,8 @@ class Call(Stream):
         if not self._headers_sent:
             self._headers_sent = True
             self.send_headers(self.head.answer_headers)
-        parts = framed(message, self.head.answer_encoding)
-        if sum(map(len, parts)) < _JOINED_BYTES:
-            self.send_data(b"".join(parts))
-        else:
-            for part in parts:
-                self.send_data(part)
+        for part in in_frames(framed(message, self.head.answer_encoding)):
+            self.send_data(part)
 
     def finish(self) -> None:
         """Send the status OK."""

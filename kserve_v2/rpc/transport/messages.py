@@ -10,6 +10,9 @@ from kserve_v2.raw_tensor import aligned_memory
 from kserve_v2.read_in_place import LARGE_BYTES
 from kserve_v2.rpc.calls import Parts
 
+JOINED_BYTES = 64 * 1024
+"""Up to this size, what is sent is copied into one piece."""
+
 PREFIX = struct.Struct(">BI")
 """Whether the message is compressed, and its length."""
 
@@ -47,6 +50,25 @@ def framed(message: Parts, encoding: bytes) -> Parts:
         if len(smaller) < size:
             return PREFIX.pack(1, len(smaller)), smaller
     return PREFIX.pack(0, size), *message
+
+
+def in_frames(parts: Parts) -> Parts:
+    """What to send one after the other, each in frames of its own: small parts are put together."""
+    found: list[Bytes] = []
+    together: list[Bytes] = []
+    size = 0
+    for part in parts:
+        if size + len(part) >= JOINED_BYTES and together:
+            found.append(b"".join(together))
+            together, size = [], 0
+        if len(part) >= JOINED_BYTES:
+            found.append(part)
+        else:
+            together.append(part)
+            size += len(part)
+    if together:
+        found.append(b"".join(together))
+    return found
 
 
 def decompress(data: Bytes, encoding: bytes, max_bytes: int) -> bytes:
