@@ -44,7 +44,7 @@ def array_over(data: bytes | memoryview, dtype: "np.dtype[Any]", shape: Sequence
     """An array over bytes of the right size, without a copy unless they are unaligned: numpy and ONNX Runtime would
     cope with that, but not every kernel does.
     """
-    array = np.frombuffer(data, dtype).reshape(shape)
+    array: Array = np.ndarray(tuple(shape), dtype, data)
     return array if array.flags.aligned else array.copy()
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.datatypes import BY_NAME, BYTES, Array
 from kserve_v2.messages import InferRequest
+from kserve_v2.raw_tensor import array_over
 from kserve_v2.rpc.calls import Serialized
 from kserve_v2.rpc.wire import Part, parts, tag
 from kserve_v2.signature import ModelSignature
@@ -66,8 +67,7 @@ class Form:
         inputs: dict[str, Array] = {}
         for name, dtype, shape, start, end in self.inputs:
             # Of bytes, which small messages are, this is a copy and aligned.
-            array: Array = np.ndarray(shape, dtype, data[start:end])
-            inputs[name] = array if array.flags.aligned else array.copy()
+            inputs[name] = array_over(data[start:end], dtype, shape)
         try:
             request_id = str(data[self.id_start : self.id_end], "utf-8") if self.id_end else ""
         except UnicodeDecodeError:
