@@ -1,5 +1,6 @@
 """Tensors as raw bytes: little-endian, row-major, without padding; in both protocols the same."""
 
+import ctypes
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -35,9 +36,10 @@ def aligned_memory(size: int, *, aligned_at: int) -> memoryview:
     """New memory of `size` bytes, in which the byte at `aligned_at` is as aligned as any kernel may want it: models get
     tensors that begin there, or end there, as they are. It is not cleared, so it costs nothing before it is written.
     """
-    memory = np.empty(size + _ALIGNMENT, np.uint8)
-    start = -(memory.ctypes.data + aligned_at) % _ALIGNMENT
-    return memory.data[start : start + size]
+    memory = np.empty(size + _ALIGNMENT, np.uint8).data
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    start = -(address + aligned_at) % _ALIGNMENT
+    return memory[start : start + size]
 
 
 def array_over(data: bytes | memoryview, dtype: "np.dtype[Any]", shape: Sequence[int]) -> Array:

@@ -9,41 +9,22 @@ import asyncio
 LARGE_BYTES = 64 * 1024
 """How much has to be missing for this to be worth it."""
 
+# What follows something large is often large, too: of that, no more than so much is read before it has a place. After
+# so many reads without anything large, reads are as long as before.
+_SHORT_READ_BYTES = 16 * 1024
+_SHORT_READS = 8
 
-class ReadInPlace(asyncio.BufferedProtocol):
-    """In the place of a connection's protocol until `place` is full."""
 
-    def __init__(self, connection: asyncio.Protocol, transport: asyncio.Transport, place: memoryview) -> None:
+class _Deputy(asyncio.BufferedProtocol):
+    """In the place of a connection's protocol for a time: it says where the transport reads to."""
+
+    def __init__(self, connection: asyncio.Protocol, transport: asyncio.Transport) -> None:
         self._connection = connection
         self._transport = transport
-        # What is left of it.
-        self._place = place
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {len(self._place)} bytes missing>"
-
-    def more(self, nbytes: int) -> None:
-        """So many bytes have come. If those were the last, the connection has its place back."""
-        raise NotImplementedError
 
     def begin(self) -> None:
         """Take the connection's place."""
         self._transport.set_protocol(self)
-
-    def end(self) -> None:
-        """Give the connection its place back."""
-        self._transport.set_protocol(self._connection)
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """See asyncio.BufferedProtocol. What follows is left for the connection to read."""
-        return self._place
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """See asyncio.BufferedProtocol."""
-        self._place = self._place[nbytes:]
-        if not self._place:
-            self.end()
-        self.more(nbytes)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.BaseProtocol; so the next two."""
@@ -56,3 +37,62 @@ class ReadInPlace(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """The transport has written most of it."""
         self._connection.resume_writing()
+
+
+class ReadInPlace(_Deputy):
+    """In the place of a connection's protocol until `place` is full."""
+
+    def __init__(self, connection: asyncio.Protocol, transport: asyncio.Transport, place: memoryview) -> None:
+        super().__init__(connection, transport)
+        # What is left of it.
+        self._place = place
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {len(self._place)} bytes missing>"
+
+    def more(self, nbytes: int) -> None:
+        """So many bytes have come. If those were the last, the connection has its place back."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Give the connection its place back, or nearly so."""
+        _ShortReads(self._connection, self._transport).begin()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """See asyncio.BufferedProtocol. What follows is left for the connection to read."""
+        return self._place
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See asyncio.BufferedProtocol."""
+        self._place = self._place[nbytes:]
+        if not self._place:
+            self.end()
+        self.more(nbytes)
+
+
+class _ShortReads(_Deputy):
+    """Hands on what is read, but little at a time; after a while the connection has its place back."""
+
+    def __init__(self, connection: asyncio.Protocol, transport: asyncio.Transport) -> None:
+        super().__init__(connection, transport)
+        self._left = _SHORT_READS
+        # Only for as long as it is read to: a connection that idles has none.
+        self._buffer = bytearray()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._left} left>"
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """See asyncio.BufferedProtocol."""
+        self._buffer = bytearray(_SHORT_READ_BYTES)
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See asyncio.BufferedProtocol."""
+        data = bytes(memoryview(self._buffer)[:nbytes])
+        self._buffer = bytearray()
+        self._left -= 1
+        if not self._left:
+            self._transport.set_protocol(self._connection)
+        # It may set another one.
+        self._connection.data_received(data)

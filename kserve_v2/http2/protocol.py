@@ -11,7 +11,7 @@ from kserve_v2.http2.headers import Field, Head
 from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.output import Output, Response
 from kserve_v2.http2.stream import STALLED_CHECKS, Stream
-from kserve_v2.read_in_place import ReadInPlace
+from kserve_v2.read_in_place import LARGE_BYTES, ReadInPlace
 
 ALPN = "h2"
 """The protocol's name in TLS."""
@@ -21,9 +21,6 @@ ALPN = "h2"
 _LINGER_SECONDS = 1.0
 
 _WRITE_BUFFER_BYTES = 256 * 1024
-
-# How much of a frame has to be missing to be read in place: less saves fewer reads than the change of protocols costs.
-_PLACED_BYTES = 512 * 1024
 
 
 class _RestOfFrame(ReadInPlace):
@@ -106,9 +103,9 @@ class Http2Protocol(asyncio.Protocol, Generic[Head]):
         self.flush()
         if self.connection.failure is not None:
             self.hang_up()
-        elif self.connection.reader.missing_bytes >= _PLACED_BYTES:
+        elif self.connection.reader.missing_bytes >= LARGE_BYTES:
             place = self.connection.place()
-            if place is not None and len(place) >= _PLACED_BYTES:
+            if place is not None and len(place) >= LARGE_BYTES:
                 _RestOfFrame(self, self.transport, place).begin()
 
     def data_placed(self, size: int) -> bool:

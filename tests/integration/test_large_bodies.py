@@ -1,6 +1,7 @@
 """Bodies that are read from the socket to where they are used: in any pieces, complete or not, and what follows them."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import httpx
 import numpy as np
 import pytest
 
+from kserve_v2._generated import grpc_service_pb2 as pb
 from tests.conftest import RunningServer, StartServer, WriteModel
+from tests.integration.grpc_requests import Channel, request_of
 from tests.integration.rest_requests import HEADER_LENGTH, output_of, read_binary
 from tests.integration.support import Wire, same
 
@@ -89,6 +92,51 @@ def test_requests_that_follow_at_once(server: RunningServer) -> None:
         for expected in (SENT, SENT[:3], SENT):
             assert same(values(wire.response()), expected)
         assert wire.response().status_code == 200
+
+
+SIZES = [
+    300_000,
+    3,
+    20_000,
+    300_000,
+    4_000,
+    17_000,
+    16_400,
+    40_000,
+    3,
+    *range(4_000, 4_012),
+    300_000,
+    5,
+    100_000,
+]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_sizes_that_change(server: RunningServer, together: bool) -> None:
+    """How much is read of a request before its place is known depends on the one before."""
+    requests = [b"".join(identity_request(SENT[:size])) for size in SIZES]
+    with Wire(server) as wire, ThreadPoolExecutor(1) as sender:
+        if together:
+            # Beside the reader: the server does not read on for ever without being read.
+            sender.submit(wire.send, b"".join(requests))
+        for size, request in zip(SIZES, requests, strict=True):
+            if not together:
+                wire.send(request)
+            assert same(values(wire.response()), SENT[:size])
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_sizes_that_change_over_grpc(server: RunningServer, together: bool) -> None:
+    with Channel(server) as channel:
+        infer = channel.method("ModelInfer", pb.ModelInferResponse)
+        calls = []
+        for size in SIZES:
+            tensor = pb.ModelInferRequest.InferInputTensor(name="IN", datatype="FP32", shape=[size])
+            calls.append(infer.future(request_of("id_fp32", tensor, raw=[SENT[:size].tobytes()]), timeout=30))
+            if not together:
+                calls[-1].result()
+        for size, call in zip(SIZES, calls, strict=True):
+            assert call.result().raw_output_contents == [SENT[:size].tobytes()]
 
 
 def test_the_last_request_of_a_connection(server: RunningServer) -> None:
