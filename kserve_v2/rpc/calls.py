@@ -74,11 +74,10 @@ class ServerStreaming:
 
 @dataclass(frozen=True, slots=True)
 class Streaming:
-    """Any number of messages each way. A message that cannot be read ends it, once those before it are answered."""
+    """Any number of messages each way, in bytes; `typed.streaming` makes one of messages."""
 
     path: str
-    request_type: type[Message]
-    answer: Callable[[AsyncIterator[Any], Context], AsyncIterator[Message]]
+    answer: Callable[[AsyncIterator[Serialized], Context], AsyncIterator[Parts]]
 
 
 Rpc = Direct | Unary | ServerStreaming | Streaming

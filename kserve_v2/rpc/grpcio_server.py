@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
-from kserve_v2.errors import InvalidArgumentError, ServingError
+from kserve_v2.errors import ServingError
 from kserve_v2.rpc.calls import Asked, Direct, Metadata, Parts, Rpc, ServerStreaming, Streaming, Unary
 from kserve_v2.rpc.options import (
     COMPRESSION_LEVELS,
@@ -154,7 +154,7 @@ def _handler(rpc: Rpc) -> "grpc.RpcMethodHandler[Any, Any]":
         return grpc.unary_unary_rpc_method_handler(_unary(rpc), response_serializer=_serialize)
     if isinstance(rpc, ServerStreaming):
         return grpc.unary_stream_rpc_method_handler(_server_streaming(rpc), response_serializer=_serialize)
-    return grpc.stream_stream_rpc_method_handler(_streaming(rpc), response_serializer=_serialize)
+    return grpc.stream_stream_rpc_method_handler(_streaming(rpc))
 
 
 def _serialize(message: Message) -> bytes:
@@ -262,28 +262,14 @@ def _server_streaming(rpc: ServerStreaming) -> Any:
 
 
 def _streaming(rpc: Streaming) -> Any:
-    async def call(messages: AsyncIterator[bytes], context: _ServicerContext) -> AsyncIterator[Message]:
-        unreadable: list[InvalidArgumentError] = []
-
-        async def requests() -> AsyncIterator[Any]:
-            async for message in messages:
-                try:
-                    request = parse(message, rpc.request_type)
-                except InvalidArgumentError as error:
-                    unreadable.append(error)
-                    return
-                yield request
-
-        failure: Exception
+    async def call(messages: AsyncIterator[bytes], context: _ServicerContext) -> AsyncIterator[bytes]:
         try:
-            async for response in rpc.answer(requests(), _Context(context)):
-                yield response
+            async for response in rpc.answer(messages, _Context(context)):
+                yield b"".join(response)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one call's failure
             failure = error
         else:
-            if not unreadable:
-                return
-            failure = unreadable[0]
+            return
         await _abort(context, failure)
 
     return call

@@ -12,6 +12,7 @@ from kserve_v2._generated import reflection_pb2, reflection_v1_pb2
 from kserve_v2._generated._pool import POOL
 from kserve_v2.errors import ErrorCode
 from kserve_v2.rpc.calls import Context, Streaming
+from kserve_v2.rpc.typed import streaming
 
 # The stubs of protobuf leave the pool's methods untyped.
 _POOL: Any = POOL
@@ -26,7 +27,7 @@ def reflection_rpcs(service_names: list[str]) -> tuple[Streaming, ...]:
     """Both reflection services, for a server of `service_names`."""
     names = sorted({*service_names, *SERVICES})
     return tuple(
-        Streaming(f"/{service}/ServerReflectionInfo", pb.ServerReflectionRequest, _Reflection(pb, names).info)
+        streaming(f"/{service}/ServerReflectionInfo", pb.ServerReflectionRequest, _Reflection(pb, names).info)
         for service, pb in SERVICES.items()
     )
 

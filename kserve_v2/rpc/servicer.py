@@ -1,8 +1,5 @@
 """The RPCs of `inference.GRPCInferenceService`, as a table."""
 
-from collections.abc import AsyncIterator
-from contextlib import aclosing
-
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import InvalidArgumentError, UnsupportedError
 from kserve_v2.inference import InferenceService
@@ -10,7 +7,7 @@ from kserve_v2.rpc.calls import Context, Direct, Rpc, Streaming, Unary
 from kserve_v2.rpc.infer import ModelInfer
 from kserve_v2.rpc.settings import SettingsServicer
 from kserve_v2.rpc.shared_memory import SharedMemoryServicer
-from kserve_v2.rpc.stream import InferStream
+from kserve_v2.rpc.stream import ModelStreamInfer
 from kserve_v2.rpc.views import index_view, model_metadata_view, server_metadata_view, statistics_view
 
 SERVICE_NAME = "inference.GRPCInferenceService"
@@ -28,7 +25,7 @@ class InferenceServicer:
         infer = ModelInfer(self._service)
         return (
             Direct(f"{path}ModelInfer", infer.start, infer.recall),
-            Streaming(f"{path}ModelStreamInfer", pb.ModelInferRequest, self.model_stream_infer),
+            Streaming(f"{path}ModelStreamInfer", ModelStreamInfer(self._service).answer),
             Unary(f"{path}ServerLive", pb.ServerLiveRequest, self.server_live),
             Unary(f"{path}ServerReady", pb.ServerReadyRequest, self.server_ready),
             Unary(f"{path}ModelReady", pb.ModelReadyRequest, self.model_ready),
@@ -68,14 +65,6 @@ class InferenceServicer:
     ) -> pb.ModelMetadataResponse:
         """Inputs and outputs of a model."""
         return model_metadata_view(self._service.model_metadata(request.name, request.version))
-
-    async def model_stream_infer(
-        self, requests: AsyncIterator[pb.ModelInferRequest], context: Context
-    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
-        """Answer a stream of inference requests."""
-        async with aclosing(InferStream(self._service, context).responses(requests)) as responses:
-            async for response in responses:
-                yield response
 
     async def model_config(self, request: pb.ModelConfigRequest, context: Context) -> pb.ModelConfigResponse:
         """The complete configuration of a model."""

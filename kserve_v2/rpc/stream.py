@@ -5,19 +5,23 @@ error is a message and never ends the stream, unless the client has asked for th
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import ServingError
 from kserve_v2.inference import InferenceService
-from kserve_v2.messages import InferRequest
+from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.model import LoadedModel
-from kserve_v2.rpc.calls import Context
-from kserve_v2.rpc.codec import EMPTY_FINAL_RESPONSE, OutputForms, decode_request, encode_response
-from kserve_v2.rpc.status import unexpected
+from kserve_v2.rpc import wire
+from kserve_v2.rpc.answer import AnswerEncoder
+from kserve_v2.rpc.calls import Context, GiveUp, Parts, Serialized
+from kserve_v2.rpc.codec import EMPTY_FINAL_RESPONSE, OutputForms, decode_request
+from kserve_v2.rpc.recurring import RecurringForms
+from kserve_v2.rpc.status import parse, unexpected
 from kserve_v2.rpc.traces import begin_trace, text_metadata
 from kserve_v2.tracing.trace import Trace
 
@@ -27,186 +31,291 @@ FINAL_RESPONSE = "triton_final_response"
 ERRORS_END_STREAM = "triton_grpc_error"
 """Metadata key: with the value `true`, a failed execution ends the stream with its status."""
 
-# Requests of one stream that may be under way, and messages that may wait to be sent: beyond that the stream
-# is not read, or the models are not asked for more, until the client catches up.
+# Requests of one stream that may be under way, and responses of decoupled models that may wait to be sent: beyond that
+# the stream is not read, or the models are not asked for more, until the client catches up.
 _MAX_REQUESTS = 1024
-_MAX_MESSAGES = 16
+_MAX_RESPONSES = 16
+
+_WHOLE: OutputForms = {}
+_INFER_RESPONSE = pb.ModelStreamInferResponse.INFER_RESPONSE_FIELD_NUMBER
 
 
-@dataclass(slots=True)
-class _Asked:
-    """One request of the stream, and its trace if there is one."""
-
-    message: pb.ModelInferRequest
-    trace: Trace | None
-
-    def note(self, error: ServingError) -> None:
-        """Note how the request failed."""
-        if self.trace is not None:
-            self.trace.error = error.message
+def _final_parameter(final: bool) -> bytes:
+    message = pb.ModelInferResponse()
+    message.parameters[FINAL_RESPONSE].bool_param = final
+    return message.SerializeToString()
 
 
-class InferStream:
+# What a serialized response says by this at its end.
+_FINAL, _NOT_FINAL = _final_parameter(True), _final_parameter(False)
+
+
+class ModelStreamInfer:
+    """Answers streams. See `calls.Streaming`."""
+
+    def __init__(self, service: InferenceService) -> None:
+        self.service = service
+        self.recurring = RecurringForms()
+        self.encoder = AnswerEncoder()
+
+    def answer(self, messages: AsyncIterator[Serialized], context: Context) -> AsyncGenerator[Parts, None]:
+        """The messages to send, until the client has sent its last request and all are answered."""
+        return _Stream(self, context).responses(messages)
+
+
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """A request that has one answer, which waits for those of the requests before it."""
+
+    trace: Trace | None = None
+    answered: bool = False
+    # None for what stands behind the last request.
+    answer: Parts | ServingError | None = None
+    give_up: GiveUp | None = None
+
+
+class _Stream:
     """One stream. Lives as long as the RPC."""
 
-    def __init__(self, service: InferenceService, context: Context) -> None:
-        self._service = service
-        self._messages: asyncio.Queue[pb.ModelStreamInferResponse | ServingError | None] = asyncio.Queue(
-            _MAX_MESSAGES
-        )
-        self._slots = asyncio.Semaphore(_MAX_REQUESTS)
+    def __init__(self, rpc: ModelStreamInfer, context: Context) -> None:
+        self._rpc = rpc
+        self._service = rpc.service
+        self._tracer = rpc.service.tracer
         self._metadata = text_metadata(context)
         self._errors_end_stream = self._metadata.get(ERRORS_END_STREAM) == "true"
+        # What is to be sent, and what to call when it is; None is the end.
+        self._ready: deque[tuple[Parts | ServingError | None, Callable[[], None]]] = deque()
+        self._wake = asyncio.Event()
+        self._turns: deque[_Turn] = deque()
+        self._under_way = 0
+        self._one_is_over = asyncio.Event()
+        self._room = asyncio.Semaphore(_MAX_RESPONSES)
 
-    async def responses(
-        self, requests: AsyncIterator[pb.ModelInferRequest]
-    ) -> AsyncGenerator[pb.ModelStreamInferResponse, None]:
-        """The messages to send, until the client has sent its last request and all are answered."""
-        reader = asyncio.create_task(self._read(requests))
+    # --- what is sent ---------------------------------------------------------------------------------------------
+
+    async def responses(self, messages: AsyncIterator[Serialized]) -> AsyncGenerator[Parts, None]:
+        """See `ModelStreamInfer.answer`."""
+        reader = asyncio.create_task(self._read(messages))
         try:
-            while (message := await self._messages.get()) is not None:
-                if isinstance(message, ServingError):
-                    raise message
-                yield message
+            while True:
+                while self._ready:
+                    message, sent = self._ready.popleft()
+                    sent()
+                    if message is None:
+                        return
+                    if isinstance(message, ServingError):
+                        raise message
+                    yield message
+                self._wake.clear()
+                await self._wake.wait()
         finally:
             # Whatever is still under way is given up: the client has left, or an error ended the stream.
             reader.cancel()
+            for turn in self._turns:
+                if turn.give_up is not None:
+                    turn.give_up()
+                self._finish(turn.trace)
+            self._turns.clear()
 
-    async def _read(self, requests: AsyncIterator[pb.ModelInferRequest]) -> None:
-        end: ServingError | None = None
+    def _send(
+        self, message: Parts | ServingError | None, trace: Trace | None, sent: Callable[[], None]
+    ) -> None:
+        if trace is not None:
+            trace.stamp("GRPC_SEND_START")
+        self._ready.append((message, sent))
+        self._wake.set()
+        if trace is not None:
+            trace.stamp("GRPC_SEND_END")
+
+    def _over(self) -> None:
+        """Another request may take the place of one."""
+        self._under_way -= 1
+        self._one_is_over.set()
+
+    def _finish(self, trace: Trace | None) -> None:
+        if trace is not None:
+            self._tracer.finish(trace)
+
+    # --- requests -------------------------------------------------------------------------------------------------
+
+    async def _read(self, messages: AsyncIterator[Serialized]) -> None:
+        end: ServingError | None
         try:
-            await self._read_all(requests)
+            end = await self._read_all(messages)
         except Exception as error:  # noqa: BLE001 - a defect of ours must not leave the client waiting
             end = unexpected(error)
-        await self._messages.put(end)
+        last = _Turn()
+        self._turns.append(last)
+        self._settle(last, end)
 
-    async def _read_all(self, requests: AsyncIterator[pb.ModelInferRequest]) -> None:
-        previous: asyncio.Task[None] | None = None
+    async def _read_all(self, messages: AsyncIterator[Serialized]) -> ServingError | None:
+        """Begin all requests; those to decoupled models are over when this returns. The error of a message that is no
+        request, which is the last one then.
+        """
         async with asyncio.TaskGroup() as group:
-            async for message in requests:
-                await self._slots.acquire()
-                tracer = self._service.tracer
-                asked = _Asked(message, begin_trace(tracer, message, self._metadata) if tracer.on else None)
+            async for data in messages:
+                while self._under_way >= _MAX_REQUESTS:
+                    self._one_is_over.clear()
+                    await self._one_is_over.wait()
+                self._under_way += 1
                 try:
-                    model = self._service.acquire(message.model_name, message.model_version)
-                    request, forms = decode_request(message, self._service.shared_memory)
-                    wants_final = _wants_empty_final(message)
+                    if not self._begin_like_another(data):
+                        self._begin(data, group)
                 except ServingError as error:
-                    previous = self._start(group, asked, self._refuse(asked, error, previous))
-                    continue
-                if asked.trace is not None:
-                    model.begin_trace(request, asked.trace)
-                if model.decoupled:
-                    self._start(group, asked, self._stream(model, request, forms, asked, wants_final))
-                else:
-                    answering = self._infer(model, request, forms, asked, previous)
-                    previous = self._start(group, asked, answering)
+                    return error
+        return None
 
-    def _start(
-        self, group: asyncio.TaskGroup, asked: _Asked, answering: Coroutine[Any, Any, None]
-    ) -> asyncio.Task[None]:
-        task = group.create_task(answering)
-        if (trace := asked.trace) is not None:
-            task.add_done_callback(lambda _: self._service.tracer.finish(trace))
-        return task
-
-    async def _refuse(self, asked: _Asked, error: ServingError, previous: asyncio.Task[None] | None) -> None:
-        """Answer a request that never reached a model: only its id is repeated."""
-        await _turn(previous)
-        answer = pb.ModelStreamInferResponse(error_message=error.message)
-        answer.infer_response.id = asked.message.id
-        asked.note(error)
-        await self._end(answer, asked)
-
-    async def _infer(
-        self,
-        model: LoadedModel,
-        request: InferRequest,
-        forms: OutputForms,
-        asked: _Asked,
-        previous: asyncio.Task[None] | None,
-    ) -> None:
-        """Answer a request once. It is executed at once, but its answer waits for its turn."""
+    def _begin_like_another(self, data: Serialized) -> bool:
+        """Begin a request that has the form of an earlier one. False: it has not, or is to be traced."""
+        form = None if self._tracer.on else self._rpc.recurring.find(data)
+        if form is None:
+            return False
         try:
+            # One with the form's signature is not decoupled: such models do not get so far as to be noted.
+            model = self._service.acquire(form.model_name, form.model_version)
+        except ServingError:
+            return False
+        request = form.request(data, model.signature)
+        if request is None:
+            return False
+        self._infer(model, request, _WHOLE, None)
+        return True
+
+    def _begin(self, data: Serialized, group: asyncio.TaskGroup) -> None:
+        """Begin any request. Raises the error of a message that is none."""
+        message = parse(data, pb.ModelInferRequest)
+        trace = begin_trace(self._tracer, message, self._metadata) if self._tracer.on else None
+        model: LoadedModel | None = None
+        try:
+            # From here to the scheduler nothing gives way to the loop: the model cannot be unloaded in between.
+            model = self._service.acquire(message.model_name, message.model_version)
+            request, forms = decode_request(message, self._service.shared_memory)
+            wants_final = _wants_empty_final(message)
+            if trace is not None:
+                model.begin_trace(request, trace)
             model.check(request)
         except ServingError as error:
-            await self._refuse(asked, error, previous)
+            self._refuse(message.id, error, trace, in_order=model is None or not model.decoupled)
             return
+        if model.decoupled:
+            group.create_task(self._stream(model, request, forms, trace, wants_final))
+        else:
+            self._rpc.recurring.note(data, message, request, model.signature)
+            self._infer(model, request, forms, trace)
+
+    def _refuse(self, request_id: str, error: ServingError, trace: Trace | None, *, in_order: bool) -> None:
+        """Answer a request that never reached a model: only its id is repeated."""
+        answer = pb.ModelStreamInferResponse(error_message=error.message)
+        answer.infer_response.id = request_id
+        if trace is not None:
+            trace.error = error.message
+        turn = _Turn(trace)
+        if in_order:
+            self._turns.append(turn)
+            self._settle(turn, (answer.SerializeToString(),))
+        else:
+            self._send((answer.SerializeToString(),), trace, self._over)
+            self._finish(trace)
+
+    # --- models that answer once ----------------------------------------------------------------------------------
+
+    def _infer(
+        self, model: LoadedModel, request: InferRequest, forms: OutputForms, trace: Trace | None
+    ) -> None:
+        """Have a checked request executed at once; its answer waits for its turn."""
+        turn = _Turn(trace)
+        self._turns.append(turn)
+
+        def on_outcome(outcome: InferResponse | Exception) -> None:
+            answer: Parts | ServingError
+            try:
+                if isinstance(outcome, Exception):
+                    answer = self._failure(request, outcome, trace)
+                else:
+                    answer = self._encode(outcome, model, forms, _FINAL)
+            except Exception as error:  # noqa: BLE001 - one request's failure is a message
+                answer = self._failure(request, error, trace)
+            self._settle(turn, answer)
+
         try:
-            response = await model.infer(request)
-            answer = pb.ModelStreamInferResponse(
-                infer_response=encode_response(response, forms, model.labels, batched=model.batched)
-            )
-            answer.infer_response.parameters[FINAL_RESPONSE].bool_param = True
-        except Exception as error:  # noqa: BLE001 - one request's failure is a message
-            await _turn(previous)
-            await self._fail(asked, error)
-            return
-        await _turn(previous)
-        await self._end(answer, asked)
+            response = model.infer_now(request)
+            if response is None:
+                turn.give_up = partial(model.give_up, model.submit(request, on_outcome))
+                return
+        except Exception as error:  # noqa: BLE001 - as above
+            on_outcome(error)
+        else:
+            on_outcome(response)
+
+    def _settle(self, turn: _Turn, answer: Parts | ServingError | None) -> None:
+        """Send the answer of a request as soon as all before it are answered."""
+        turn.answered, turn.answer, turn.give_up = True, answer, None
+        while self._turns and self._turns[0].answered:
+            first = self._turns.popleft()
+            self._send(first.answer, first.trace, self._over)
+            self._finish(first.trace)
+
+    def _encode(self, response: InferResponse, model: LoadedModel, forms: OutputForms, final: bytes) -> Parts:
+        parts = self._rpc.encoder.encode(response, forms, model.labels, batched=model.batched)
+        size = sum(map(len, parts)) + len(final)
+        return (wire.head(_INFER_RESPONSE, size), *parts, final)
+
+    def _failure(self, request: InferRequest, error: Exception, trace: Trace | None) -> Parts | ServingError:
+        """What is sent of a failed execution."""
+        known = error if isinstance(error, ServingError) else unexpected(error)
+        if trace is not None:
+            trace.error = known.message
+        if self._errors_end_stream:
+            return known
+        answer = _final_response(request)
+        answer.error_message = known.message
+        return (answer.SerializeToString(),)
+
+    # --- decoupled models -----------------------------------------------------------------------------------------
 
     async def _stream(
         self,
         model: LoadedModel,
         request: InferRequest,
         forms: OutputForms,
-        asked: _Asked,
+        trace: Trace | None,
         wants_final: bool,
     ) -> None:
-        """Answer a request as often as its model does."""
+        """Answer a checked request as often as its model does."""
+        last: Parts | ServingError | None = None
         try:
-            model.check(request)
-        except ServingError as error:
-            await self._refuse(asked, error, None)
-            return
-        try:
-            async with aclosing(model.stream(request)) as responses:
-                async for response in responses:
-                    encoded = encode_response(response, forms, model.labels, batched=model.batched)
-                    encoded.parameters[FINAL_RESPONSE].bool_param = False
-                    await self._send(pb.ModelStreamInferResponse(infer_response=encoded), asked)
-        except Exception as error:  # noqa: BLE001 - one request's failure is a message
-            await self._fail(asked, error)
-            return
-        await self._end(_final_response(asked.message) if wants_final else None, asked)
+            try:
+                await self._send_responses(model, request, forms, trace)
+            except Exception as error:  # noqa: BLE001 - one request's failure is a message
+                last = self._failure(request, error, trace)
+            else:
+                last = (_final_response(request).SerializeToString(),) if wants_final else None
+            if last is not None:
+                await self._send_in_room(last, trace)
+        finally:
+            self._over()
+            self._finish(trace)
 
-    async def _fail(self, asked: _Asked, error: Exception) -> None:
-        known = error if isinstance(error, ServingError) else unexpected(error)
-        asked.note(known)
-        if self._errors_end_stream:
-            await self._messages.put(known)
-            return
-        answer = _final_response(asked.message)
-        answer.error_message = known.message
-        await self._end(answer, asked)
+    async def _send_responses(
+        self, model: LoadedModel, request: InferRequest, forms: OutputForms, trace: Trace | None
+    ) -> None:
+        async with aclosing(model.stream(request)) as responses:
+            async for response in responses:
+                # A copy: the model goes on, and may use its memory for the next one.
+                message = b"".join(self._encode(response, model, forms, _NOT_FINAL))
+                await self._send_in_room((message,), trace)
 
-    async def _end(self, answer: pb.ModelStreamInferResponse | None, asked: _Asked) -> None:
-        """The last message of a request, if there is one, and its place for another request."""
-        if answer is not None:
-            await self._send(answer, asked)
-        self._slots.release()
-
-    async def _send(self, answer: pb.ModelStreamInferResponse, asked: _Asked) -> None:
-        if asked.trace is None:
-            await self._messages.put(answer)
-            return
-        asked.trace.stamp("GRPC_SEND_START")
-        await self._messages.put(answer)
-        asked.trace.stamp("GRPC_SEND_END")
+    async def _send_in_room(self, message: Parts | ServingError, trace: Trace | None) -> None:
+        await self._room.acquire()
+        self._send(message, trace, self._room.release)
 
 
-async def _turn(previous: asyncio.Task[None] | None) -> None:
-    """Wait until the request before has been answered."""
-    if previous is not None:
-        await asyncio.wait((previous,))
-
-
-def _final_response(message: pb.ModelInferRequest) -> pb.ModelStreamInferResponse:
+def _final_response(request: InferRequest) -> pb.ModelStreamInferResponse:
     """A response without outputs that says that no more follow."""
     answer = pb.ModelStreamInferResponse()
-    answer.infer_response.model_name = message.model_name
-    answer.infer_response.model_version = message.model_version
-    answer.infer_response.id = message.id
+    answer.infer_response.model_name = request.model_name
+    answer.infer_response.model_version = request.model_version
+    answer.infer_response.id = request.id
     answer.infer_response.parameters[FINAL_RESPONSE].bool_param = True
     return answer
 

@@ -25,11 +25,11 @@ from kserve_v2.rpc.calls import (
     Rpc,
     Serialized,
     ServerStreaming,
-    Streaming,
     Unary,
 )
 from kserve_v2.rpc.grpcio_server import GrpcioServer
 from kserve_v2.rpc.options import GrpcOptions
+from kserve_v2.rpc.typed import streaming
 
 MAX_REQUEST_BYTES = 1024 * 1024
 ERRORS = {error.code: error for error in ServingError.__subclasses__()}
@@ -64,8 +64,8 @@ class Methods:
             Unary("/test/Hang", StringValue, self.hang),
             Unary("/test/Metadata", StringValue, self.metadata),
             ServerStreaming("/test/Repeat", Int64Value, self.repeat),
-            Streaming("/test/Stream", BytesValue, self.stream),
-            Streaming("/test/Deaf", BytesValue, self.deaf),
+            streaming("/test/Stream", BytesValue, self.stream),
+            streaming("/test/Deaf", BytesValue, self.deaf),
         )
 
     def start(self, data: Serialized, context: Context) -> Parts | Asked:

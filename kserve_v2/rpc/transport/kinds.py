@@ -7,13 +7,12 @@ from contextlib import aclosing
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.message import Message
-
-from kserve_v2.errors import InvalidArgumentError, ServingError
+from kserve_v2.errors import ServingError
 from kserve_v2.rpc.calls import Asked, Direct, GiveUp, Parts, Serialized, ServerStreaming, Streaming, Unary
 from kserve_v2.rpc.status import parse
 from kserve_v2.rpc.transport.call import Call, SingleCall
 from kserve_v2.rpc.transport.head import RequestHead
+from kserve_v2.rpc.typed import in_bytes
 
 if TYPE_CHECKING:
     from kserve_v2.rpc.transport.connection import GrpcConnection
@@ -133,7 +132,7 @@ class ServerStreamingCall(SingleCall):
         rpc = self.head.rpc
         assert isinstance(rpc, ServerStreaming)  # noqa: S101 - as `CALLS` has it
         self.start_deadline()
-        self._sender.start(rpc.answer(parse(message, rpc.request_type), self))
+        self._sender.start(in_bytes(rpc.answer(parse(message, rpc.request_type), self)))
 
     def drained(self) -> None:
         """See `Stream`."""
@@ -160,7 +159,7 @@ class StreamingCall(Call):
         rpc = self.head.rpc
         if isinstance(rpc, Streaming):
             self.start_deadline()
-            self._sender.start(rpc.answer(self._requests(rpc), self))
+            self._sender.start(rpc.answer(self._requests(), self))
         super().opened(ended)
 
     def message_received(self, message: Serialized) -> None:
@@ -183,18 +182,13 @@ class StreamingCall(Call):
         self._ended = True
         self._wake.set()
 
-    async def _requests(self, rpc: Streaming) -> AsyncIterator[Any]:
+    async def _requests(self) -> AsyncIterator[Serialized]:
         while True:
             while self._messages:
                 message = self._messages.popleft()
                 if not self._messages:
                     self._credit()
-                try:
-                    request = parse(message, rpc.request_type)
-                except InvalidArgumentError as error:
-                    self._sender.ends_with = error
-                    return
-                yield request
+                yield message
             if self._ended:
                 return
             self._wake.clear()
@@ -213,12 +207,11 @@ class Sender:
     """Sends the messages of an RPC one by one, no faster than the client takes them."""
 
     def __init__(self, call: Call) -> None:
-        self.ends_with: ServingError | None = None
         self._call = call
         self._task: asyncio.Task[None] | None = None
         self._may_send = asyncio.Event()
 
-    def start(self, answers: AsyncIterator[Message]) -> None:
+    def start(self, answers: AsyncIterator[Parts]) -> None:
         """Begin with what the RPC yields."""
         self._task = self._call.owner.loop.create_task(self._send_all(answers))
 
@@ -228,13 +221,10 @@ class Sender:
             async with aclosing(answers):
                 async for answer in answers:
                     self._may_send.clear()
-                    call.send_message((answer.SerializeToString(),))
+                    call.send_message(answer)
                     if call.queued:
                         await self._may_send.wait()
-            if self.ends_with is not None:
-                call.fail(self.ends_with)
-            else:
-                call.finish()
+            call.finish()
         except Exception as error:  # noqa: BLE001 - a defect of ours is one call's failure
             call.fail(error)
 
