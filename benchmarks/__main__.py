@@ -20,6 +20,7 @@ from benchmarks.cases.mlp import mlp
 from benchmarks.cases.open_loop import open_loop
 from benchmarks.cases.payloads import payloads
 from benchmarks.cases.perf_analyzer import perf_analyzer
+from benchmarks.cases.stream import stream
 from benchmarks.cases.tensors import tensors
 from benchmarks.cases.transports import grpc, rest
 from benchmarks.load.available import grpc_generator, rest_generator
@@ -33,6 +34,7 @@ Case = Callable[[Bench], Sequence[Row | Line]]
 CASES: Mapping[str, Case] = {
     "rest": rest,
     "grpc": grpc,
+    "stream": stream,
     "open_loop": open_loop,
     "mlp": mlp,
     "batching": batching,

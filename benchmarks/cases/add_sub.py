@@ -22,6 +22,7 @@ from benchmarks.load.exchange import (
     rest_json,
 )
 from benchmarks.load.generator import Load
+from benchmarks.load.streaming import Streaming
 from benchmarks.processes import Child
 
 SERVER = "server"
@@ -55,6 +56,15 @@ def grpc_subject(bench: Bench, name: str, process: Child) -> Subject:
     """Over gRPC, when its answer was found right."""
     exchange = grpc_add_sub(process.urls["gRPC"], "add_sub", ROW_SHAPE)
     run = partial(bench.load, bench.grpc, exchange)
+    return Subject(exchange, run, process.cpu_seconds, _counters(name, process))
+
+
+def stream_subject(bench: Bench, name: str, process: Child) -> Subject:
+    """One stream over gRPC, when the answer of ModelInfer was found right. `run` takes a number of requests under way in
+    the place of connections.
+    """
+    exchange = grpc_add_sub(process.urls["gRPC"], "add_sub", ROW_SHAPE)
+    run = partial(bench.load, Streaming(), exchange)
     return Subject(exchange, run, process.cpu_seconds, _counters(name, process))
 
 

@@ -5,6 +5,7 @@ The protocol's own messages, numpy and the model called in place, on uvloop as i
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -27,6 +28,13 @@ class Raw:
         """ModelInfer."""
         return self._model.message(request)
 
+    async def stream(
+        self, requests: AsyncIterator[pb.ModelInferRequest], _context: Any
+    ) -> AsyncIterator[pb.ModelStreamInferResponse]:
+        """ModelStreamInfer."""
+        async for request in requests:
+            yield pb.ModelStreamInferResponse(infer_response=self._model.message(request))
+
 
 async def identity(request: pb.ModelInferRequest, _context: Any) -> pb.ModelInferResponse:
     """ModelInfer: INPUT FP32 of any shape raw, OUTPUT raw."""
@@ -38,17 +46,23 @@ async def identity(request: pb.ModelInferRequest, _context: Any) -> pb.ModelInfe
     return response
 
 
-async def serve(behaviour: Any) -> None:
-    """Serve ModelInfer until the process is ended."""
+async def serve(infer: Any, stream: Any = None) -> None:
+    """Serve ModelInfer, and ModelStreamInfer if there is one, until the process is ended."""
     limits = [
         ("grpc.max_receive_message_length", _MAX_REQUEST_BYTES),
         ("grpc.max_send_message_length", -1),
     ]
     server = grpc.aio.server(options=limits)
-    method = grpc.unary_unary_rpc_method_handler(
-        behaviour, pb.ModelInferRequest.FromString, pb.ModelInferResponse.SerializeToString
-    )
-    service = grpc.method_handlers_generic_handler("inference.GRPCInferenceService", {"ModelInfer": method})
+    methods = {
+        "ModelInfer": grpc.unary_unary_rpc_method_handler(
+            infer, pb.ModelInferRequest.FromString, pb.ModelInferResponse.SerializeToString
+        )
+    }
+    if stream is not None:
+        methods["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
+            stream, pb.ModelInferRequest.FromString, pb.ModelStreamInferResponse.SerializeToString
+        )
+    service = grpc.method_handlers_generic_handler("inference.GRPCInferenceService", methods)
     server.add_generic_rpc_handlers((service,))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -59,7 +73,11 @@ async def serve(behaviour: Any) -> None:
 
 def main() -> None:
     """The process."""
-    uvloop.run(serve(Raw(sys.argv[2]).infer if sys.argv[1] == "add_sub" else identity))
+    if sys.argv[1] == "add_sub":
+        add_sub = Raw(sys.argv[2])
+        uvloop.run(serve(add_sub.infer, add_sub.stream))
+    else:
+        uvloop.run(serve(identity))
 
 
 if __name__ == "__main__":
