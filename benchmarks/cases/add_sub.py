@@ -60,8 +60,8 @@ def grpc_subject(bench: Bench, name: str, process: Child) -> Subject:
 
 
 def stream_subject(bench: Bench, name: str, process: Child) -> Subject:
-    """One stream over gRPC, when the answer of ModelInfer was found right. `run` takes a number of requests under way in
-    the place of connections.
+    """One stream over gRPC, when the answer of ModelInfer was found right. `run` takes a number of requests that are
+    under way on it, in the place of connections.
     """
     exchange = grpc_add_sub(process.urls["gRPC"], "add_sub", ROW_SHAPE)
     run = partial(bench.load, Streaming(), exchange)
