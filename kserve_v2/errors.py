@@ -36,14 +36,14 @@ class ErrorCode(Enum):
 
 class ServingError(Exception):
     """Base of all errors meant for the client. `message` is sent as it is: no traceback, path or internal
-    name in it.
+    name in it. What has no form in UTF-8, as may be in the names of files, becomes question marks.
     """
 
     code: ClassVar[ErrorCode] = ErrorCode.INTERNAL
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = message.encode(errors="replace").decode()
+        super().__init__(self.message)
 
 
 class InvalidArgumentError(ServingError):

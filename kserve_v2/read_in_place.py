@@ -1,12 +1,16 @@
 """Reading from a socket to where the bytes are used, without a copy in between.
 
 A transport hands over what it has read in pieces, each a copy, and whoever takes them copies them once more to where
-they belong. Once that place is known, the transport can read to it.
+they belong. Once that place is known, the transport can read to it. For a while after that it reads little at a time,
+so that of the next large thing, too, little is copied.
 """
 
 import asyncio
+import sys
 
-LARGE_BYTES = 64 * 1024
+# On Windows, asyncio's transports may stay with a protocol for the rest of what they have read, whatever takes its
+# place meanwhile.
+LARGE_BYTES = 64 * 1024 if sys.platform != "win32" else sys.maxsize
 """How much has to be missing for this to be worth it."""
 
 # What follows something large is often large, too: of that, no more than so much is read before it has a place. After
@@ -51,11 +55,11 @@ class ReadInPlace(_Deputy):
         return f"<{type(self).__name__} {len(self._place)} bytes missing>"
 
     def more(self, nbytes: int) -> None:
-        """So many bytes have come. If those were the last, the connection has its place back."""
+        """So many bytes have come. If those were the last, this has ended already."""
         raise NotImplementedError
 
     def end(self) -> None:
-        """Give the connection its place back, or nearly so."""
+        """Give the connection its place back, by way of short reads."""
         _ShortReads(self._connection, self._transport).begin()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -82,17 +86,17 @@ class _ShortReads(_Deputy):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._left} left>"
 
-    def get_buffer(self, sizehint: int) -> bytearray:
-        """See asyncio.BufferedProtocol."""
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """See asyncio.BufferedProtocol. A view, because asyncio's TLS reads to slices of it."""
         self._buffer = bytearray(_SHORT_READ_BYTES)
-        return self._buffer
+        return memoryview(self._buffer)
 
     def buffer_updated(self, nbytes: int) -> None:
         """See asyncio.BufferedProtocol."""
         data = bytes(memoryview(self._buffer)[:nbytes])
         self._buffer = bytearray()
         self._left -= 1
+        # Before it hears of the data, because it may set a protocol, too.
         if not self._left:
             self._transport.set_protocol(self._connection)
-        # It may set another one.
         self._connection.data_received(data)

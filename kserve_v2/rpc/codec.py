@@ -39,6 +39,9 @@ of their own.
 OutputForms = Mapping[str, int | RegionPart]
 """The outputs that are not sent whole: how many classes are asked for, or the shared memory that takes the output."""
 
+WHOLE: OutputForms = {}
+"""All outputs are sent whole."""
+
 
 def decode_request(
     message: pb.ModelInferRequest, regions: SharedMemoryRegions

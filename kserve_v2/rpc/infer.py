@@ -10,14 +10,12 @@ from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.model import LoadedModel
 from kserve_v2.rpc.answer import AnswerEncoder
 from kserve_v2.rpc.calls import Asked, Context, GiveUp, OnAnswer, Parts, Serialized
-from kserve_v2.rpc.codec import OutputForms, decode_request
+from kserve_v2.rpc.codec import WHOLE, OutputForms, decode_request
 from kserve_v2.rpc.recurring import RecurringForms
 from kserve_v2.rpc.status import parse, unexpected
 from kserve_v2.rpc.traces import begin_trace, text_metadata
 from kserve_v2.tracing.trace import Trace
 from kserve_v2.tracing.tracer import Tracer
-
-_WHOLE: OutputForms = {}
 
 
 class ModelInfer:
@@ -44,8 +42,8 @@ class ModelInfer:
             return None
         answer = model.infer_now(request)
         if answer is None:
-            return partial(self._submit, model, request, _WHOLE, None)
-        return self._encoder.encode(answer, _WHOLE, model.labels, batched=model.batched)
+            return partial(self._submit, model, request, WHOLE, None)
+        return self._encoder.encode(answer, WHOLE, model.labels, batched=model.batched)
 
     def start(self, data: Serialized, context: Context) -> Parts | Asked:
         """Any request."""

@@ -19,7 +19,7 @@ from kserve_v2.repository.model import LoadedModel
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.answer import AnswerEncoder
 from kserve_v2.rpc.calls import Context, GiveUp, Parts, Serialized
-from kserve_v2.rpc.codec import EMPTY_FINAL_RESPONSE, OutputForms, decode_request
+from kserve_v2.rpc.codec import EMPTY_FINAL_RESPONSE, WHOLE, OutputForms, decode_request
 from kserve_v2.rpc.recurring import RecurringForms
 from kserve_v2.rpc.status import parse, unexpected
 from kserve_v2.rpc.traces import begin_trace, text_metadata
@@ -36,7 +36,6 @@ ERRORS_END_STREAM = "triton_grpc_error"
 _MAX_REQUESTS = 1024
 _MAX_RESPONSES = 16
 
-_WHOLE: OutputForms = {}
 _INFER_RESPONSE = pb.ModelStreamInferResponse.INFER_RESPONSE_FIELD_NUMBER
 
 
@@ -99,23 +98,40 @@ class _Stream:
         try:
             while True:
                 while self._ready:
-                    message, sent = self._ready.popleft()
-                    sent()
+                    message = self._next()
                     if message is None:
                         return
-                    if isinstance(message, ServingError):
-                        raise message
                     yield message
+                    # A stream that idles holds nothing of its last answer.
+                    del message
                 self._wake.clear()
                 await self._wake.wait()
         finally:
             # Whatever is still under way is given up: the client has left, or an error ended the stream.
             reader.cancel()
-            for turn in self._turns:
-                if turn.give_up is not None:
-                    turn.give_up()
-                self._finish(turn.trace)
-            self._turns.clear()
+            self._give_up_all()
+
+    def _next(self) -> Parts | None:
+        """What is to be sent now. Raises the error that ends the stream."""
+        message, sent = self._ready.popleft()
+        sent()
+        if not isinstance(message, ServingError):
+            return message
+        try:
+            raise message
+        finally:
+            # It would keep itself alive, and the whole stream.
+            del message
+
+    def _give_up_all(self) -> None:
+        """Nobody waits for an answer any more. Nothing stays that keeps itself alive, and tensors."""
+        for turn in self._turns:
+            if turn.give_up is not None:
+                give_up, turn.give_up = turn.give_up, None
+                give_up()
+            self._finish(turn.trace)
+        self._turns.clear()
+        self._ready.clear()
 
     def _send(
         self, message: Parts | ServingError | None, trace: Trace | None, sent: Callable[[], None]
@@ -144,13 +160,14 @@ class _Stream:
             end = await self._read_all(messages)
         except Exception as error:  # noqa: BLE001 - a defect of ours must not leave the client waiting
             end = unexpected(error)
+        # It is not counted as under way, but nothing is read any more that would be held up by a wrong count.
         last = _Turn()
         self._turns.append(last)
         self._settle(last, end)
 
     async def _read_all(self, messages: AsyncIterator[Serialized]) -> ServingError | None:
-        """Begin all requests; those to decoupled models are over when this returns. The error of a message that is no
-        request, which is the last one then.
+        """Begin all requests; those to decoupled models are over when this returns. Returns the error of a message that
+        is no request: none is read after it.
         """
         async with asyncio.TaskGroup() as group:
             async for data in messages:
@@ -163,6 +180,8 @@ class _Stream:
                         self._begin(data, group)
                 except ServingError as error:
                     return error
+                # A stream that idles holds nothing of its last request.
+                del data
         return None
 
     def _begin_like_another(self, data: Serialized) -> bool:
@@ -178,7 +197,7 @@ class _Stream:
         request = form.request(data, model.signature)
         if request is None:
             return False
-        self._infer(model, request, _WHOLE, None)
+        self._infer(model, request, WHOLE, None)
         return True
 
     def _begin(self, data: Serialized, group: asyncio.TaskGroup) -> None:
@@ -187,7 +206,8 @@ class _Stream:
         trace = begin_trace(self._tracer, message, self._metadata) if self._tracer.on else None
         model: LoadedModel | None = None
         try:
-            # From here to the scheduler nothing gives way to the loop: the model cannot be unloaded in between.
+            # From here to the scheduler nothing gives way to the loop: the model cannot be unloaded in between. (A task
+            # begins in the next turn of the loop, before any of the turns that an unload takes.)
             model = self._service.acquire(message.model_name, message.model_version)
             request, forms = decode_request(message, self._service.shared_memory)
             wants_final = _wants_empty_final(message)
@@ -197,24 +217,29 @@ class _Stream:
         except ServingError as error:
             self._refuse(message.id, error, trace, in_order=model is None or not model.decoupled)
             return
+        except Exception:
+            self._finish(trace)
+            raise
         if model.decoupled:
-            group.create_task(self._stream(model, request, forms, trace, wants_final))
+            task = group.create_task(self._stream(model, request, forms, trace, wants_final))
+            task.add_done_callback(lambda _: self._finish(trace))
         else:
             self._rpc.recurring.note(data, message, request, model.signature)
             self._infer(model, request, forms, trace)
 
     def _refuse(self, request_id: str, error: ServingError, trace: Trace | None, *, in_order: bool) -> None:
         """Answer a request that never reached a model: only its id is repeated."""
-        answer = pb.ModelStreamInferResponse(error_message=error.message)
-        answer.infer_response.id = request_id
+        message = pb.ModelStreamInferResponse(error_message=error.message)
+        message.infer_response.id = request_id
+        answer = (message.SerializeToString(),)
         if trace is not None:
             trace.error = error.message
-        turn = _Turn(trace)
         if in_order:
+            turn = _Turn(trace)
             self._turns.append(turn)
-            self._settle(turn, (answer.SerializeToString(),))
+            self._settle(turn, answer)
         else:
-            self._send((answer.SerializeToString(),), trace, self._over)
+            self._send(answer, trace, self._over)
             self._finish(trace)
 
     # --- models that answer once ----------------------------------------------------------------------------------
@@ -252,7 +277,9 @@ class _Stream:
         turn.answered, turn.answer, turn.give_up = True, answer, None
         while self._turns and self._turns[0].answered:
             first = self._turns.popleft()
-            self._send(first.answer, first.trace, self._over)
+            # An error may have been raised where the turn is known.
+            answer, first.answer = first.answer, None
+            self._send(answer, first.trace, self._over)
             self._finish(first.trace)
 
     def _encode(self, response: InferResponse, model: LoadedModel, forms: OutputForms, final: bytes) -> Parts:
@@ -294,7 +321,6 @@ class _Stream:
                 await self._send_in_room(last, trace)
         finally:
             self._over()
-            self._finish(trace)
 
     async def _send_responses(
         self, model: LoadedModel, request: InferRequest, forms: OutputForms, trace: Trace | None

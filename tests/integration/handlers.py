@@ -83,6 +83,8 @@ class Model:
                 raise ValueError("boom in /srv/models/secret/weights.bin")
             if command == b"exit":
                 raise SystemExit(3)
+            if command == b"surrogate":
+                raise ValueError("no text: \\udc80")
             if command == b"refuse":
                 raise InvalidArgumentError("COMMAND must not be 'refuse'")
             if command == b"rows":

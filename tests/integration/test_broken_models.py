@@ -29,6 +29,7 @@ def command(*commands: str) -> dict[str, Any]:
     [
         ("raise", ("ValueError", "boom in", "weights.bin")),
         ("exit", ("SystemExit", "3")),
+        ("surrogate", ("ValueError: no text: ?",)),
         ("rows", ("'OUT'", "[2, 1]", "1")),
         ("names", ("'OUT'", "'OTHER'")),
         ("datatype", ("'OUT'", "FP64", "FP32")),
@@ -49,7 +50,7 @@ def test_a_handler_that_fails(server: RunningServer, name: str, parts: tuple[str
     assert server.infer("failing", command("fine")).json()["outputs"][0]["data"] == [1]
 
 
-@pytest.mark.parametrize("name", ["raise", "exit", "rows", "names", "datatype", "none"])
+@pytest.mark.parametrize("name", ["raise", "exit", "surrogate", "rows", "names", "datatype", "none"])
 def test_a_handler_that_fails_over_grpc(server: RunningServer, name: str) -> None:
     request = pb.ModelInferRequest(model_name="failing")
     request.inputs.add(

@@ -1,6 +1,7 @@
 """Streams of requests to models that answer once: the answers are ModelInfer's, in the order of the requests."""
 
 import queue
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -96,10 +97,10 @@ def gated(tag: int, port: int = 0) -> pb.ModelInferRequest:
     return request_of("gated", *tensors, raw=[array.tobytes() for array in values.values()])
 
 
-def failing(**fields: Any) -> pb.ModelInferRequest:
+def failing(command: str = "raise", **fields: Any) -> pb.ModelInferRequest:
     """A request whose execution fails."""
-    command = tensor("COMMAND", np.array([[b"raise"]], np.object_), "BYTES")
-    return request_of("failing", command, raw=[b"\5\0\0\0raise"], **fields)
+    text = tensor("COMMAND", np.array([[command]], np.object_), "BYTES")
+    return request_of("failing", text, raw=[struct.pack("<I", len(command)) + command.encode()], **fields)
 
 
 def asked(server: RunningServer, request: pb.ModelInferRequest) -> pb.ModelStreamInferResponse:
@@ -220,15 +221,27 @@ def test_what_waits_is_not_executed_for_a_client_that_has_left(streamed: Running
     assert waiting not in tags
 
 
-def test_a_failed_execution_ends_the_stream_for_those_who_ask(streamed: RunningServer) -> None:
+@pytest.mark.parametrize("command", ["raise", "surrogate"])
+def test_a_failed_execution_ends_the_stream_for_those_who_ask(streamed: RunningServer, command: str) -> None:
     fine = floats("id_fp32", np.ones(3, np.float32))
     with Stream(streamed, (("triton_grpc_error", "true"),)) as stream:
-        stream.send(fine, floats("nosuch", np.zeros(1, np.float32)), failing(), fine)
+        stream.send(fine, floats("nosuch", np.zeros(1, np.float32)), failing(command), fine)
         assert next(stream.answers) == asked(streamed, fine)
         assert "unknown model" in next(stream.answers).error_message
         with pytest.raises(grpc.RpcError) as caught:
             next(stream.answers)
-    assert caught.value.details() == asked(streamed, failing()).error_message
+    assert caught.value.details() == asked(streamed, failing(command)).error_message
+
+
+def test_a_refusal_by_a_decoupled_model_waits_for_nobody(streamed: RunningServer) -> None:
+    wrong = request_of("in_place", tensor("N", np.zeros(1), "NOPE"), raw=[bytes(4)], id="not decoded")
+    misfit = request_of("in_place", tensor("M", np.zeros(1), "INT32"), raw=[bytes(4)], id="not accepted")
+    with Gate() as gate, Stream(streamed) as stream:
+        stream.send(gated(new_tag(), gate.port), wrong, misfit)
+        gate.await_start()
+        assert [next(stream.answers).infer_response.id for _ in range(2)] == ["not decoded", "not accepted"]
+        gate.open()
+        assert [each.error_message for each in stream.end()] == [""]
 
 
 def test_a_decoupled_model_may_use_its_memory_again(streamed: RunningServer) -> None:

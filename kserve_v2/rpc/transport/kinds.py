@@ -185,10 +185,10 @@ class StreamingCall(Call):
     async def _requests(self) -> AsyncIterator[Serialized]:
         while True:
             while self._messages:
-                message = self._messages.popleft()
-                if not self._messages:
+                if len(self._messages) == 1:
                     self._credit()
-                yield message
+                # Not held here, while the RPC waits for the next one.
+                yield self._messages.popleft()
             if self._ended:
                 return
             self._wake.clear()
@@ -222,6 +222,8 @@ class Sender:
                 async for answer in answers:
                     self._may_send.clear()
                     call.send_message(answer)
+                    # A call that idles holds nothing of its last answer.
+                    del answer
                     if call.queued:
                         await self._may_send.wait()
             call.finish()

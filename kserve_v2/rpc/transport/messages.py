@@ -16,10 +16,9 @@ JOINED_BYTES = 64 * 1024
 PREFIX = struct.Struct(">BI")
 """Whether the message is compressed, and its length."""
 
-BEGUN_BYTES = 8 * 1024
-"""So much of a large message has to be there before it has its place: a client that announces much and sends little
-makes the server use little.
-"""
+# A large message has its place when one part in so many of it has come, or LARGE_BYTES: a client that announces much
+# and sends little makes the server use little.
+_BEGUN_SHARE = 128
 
 # zlib's window bits, which also say what is around the data.
 _WINDOW_BITS = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
@@ -163,7 +162,11 @@ class MessageReader:
 
     def _add(self, part: memoryview) -> None:
         start, end = self.buffered_bytes, self.buffered_bytes + len(part)
-        if self._whole is None and end >= BEGUN_BYTES and self._length >= LARGE_BYTES:
+        if (
+            self._whole is None
+            and self._length >= LARGE_BYTES
+            and end >= min(self._length // _BEGUN_SHARE, LARGE_BYTES)
+        ):
             self._whole = self._place()
         if self._whole is not None:
             self._whole[start:end] = part
