@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from kserve_v2.backend import AnyInstance, ModelConfig, Placement, ThreadBudget
@@ -33,6 +34,24 @@ class Context:
     logger: logging.Logger
     placement: Placement
     threads: ThreadBudget
+
+
+class _HandlerErrors:
+    """Around a call of a handler: errors meant for the client pass; anything else that it raises is the server's fault,
+    without its paths.
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception | SystemExit) and not isinstance(error, ServingError):
+            raise InternalError(f"the handler failed: {describe(error)}") from error
+
+
+_handler_errors = _HandlerErrors()
 
 
 class Handler:
@@ -99,7 +118,7 @@ class EagerInstance(_HandlerInstance):
 
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         """See `Instance.execute`."""
-        with _handler_errors():
+        with _handler_errors:
             return self._handler.results(self._handler.call(tensors, requests))
 
 
@@ -108,7 +127,7 @@ class AsyncEagerInstance(_HandlerInstance):
 
     async def execute_async(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         """See `AsyncInstance.execute_async`."""
-        with _handler_errors():
+        with _handler_errors:
             return self._handler.results(await self._handler.call(tensors, requests))
 
 
@@ -117,7 +136,7 @@ class StreamEagerInstance(_HandlerInstance):
 
     def stream(self, tensors: Tensors, request: InferRequest) -> Iterator[Tensors]:
         """See `StreamInstance.stream`."""
-        with _handler_errors():
+        with _handler_errors:
             for returned in self._handler.call(tensors, request):
                 yield self._handler.results(returned, partial=True)
 
@@ -127,7 +146,7 @@ class AsyncStreamEagerInstance(_HandlerInstance):
 
     async def stream_async(self, tensors: Tensors, request: InferRequest) -> AsyncIterator[Tensors]:
         """See `AsyncStreamInstance.stream_async`."""
-        with _handler_errors():
+        with _handler_errors:
             async with aclosing(self._handler.call(tensors, request)) as responses:
                 async for returned in responses:
                     yield self._handler.results(returned, partial=True)
@@ -141,16 +160,3 @@ def make_instance(handler: Handler, declaration: Declaration, *, owns_handler: b
     else:
         kind = AsyncEagerInstance if declaration.asynchronous else EagerInstance
     return kind(handler, declaration, owns_handler=owns_handler)
-
-
-@contextmanager
-def _handler_errors() -> Iterator[None]:
-    """Errors meant for the client pass; anything else that a handler raises is the server's fault, without
-    its paths.
-    """
-    try:
-        yield
-    except ServingError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise InternalError(f"the handler failed: {describe(error)}") from error

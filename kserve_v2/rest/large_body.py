@@ -20,10 +20,10 @@ class LargeBody(ReadInPlace):
         size: int,
         parts: Sequence[bytes | memoryview],
         aligned_at: int,
-        on_more: Callable[["LargeBody"], None],
+        on_more: Callable[["LargeBody", memoryview | None], None],
     ) -> None:
         """`size` of the body in bytes; `parts`: what the connection has read of it. `aligned_at`: where in the body
-        tensors begin. `on_more` is called whenever more has come.
+        tensors begin. `on_more` is called whenever more has come, with the body when that was the last of it.
         """
         # A client that announces much and sends little makes the server use little.
         self._whole = aligned_memory(size, aligned_at=aligned_at)
@@ -34,11 +34,6 @@ class LargeBody(ReadInPlace):
             read_bytes += len(part)
         super().__init__(connection, transport, self._whole[read_bytes:])
 
-    @property
-    def body(self) -> memoryview | None:
-        """The body when it is complete."""
-        return None if self._place else self._whole
-
     def more(self, nbytes: int) -> None:
         """See `ReadInPlace`."""
-        self._on_more(self)
+        self._on_more(self, None if self._place else self._whole)

@@ -228,9 +228,10 @@ class HttpConnection(HttpToolsProtocol):
             head, parts, on_more = call.head, call.take_parts(), self._read_more_of_body
             LargeBody(self, self.transport, head.body_bytes, parts, head.json_bytes, on_more).begin()
 
-    def _read_more_of_body(self, large: LargeBody) -> None:
-        self._await_more()
-        call, body = self._call, large.body
+    def _read_more_of_body(self, large: LargeBody, body: memoryview | None) -> None:
+        # The timer is set since the request has begun.
+        self._stalled_since = self.loop.time()
+        call = self._call
         if call is None:
             # It was refused in the meantime, for being too slow.
             large.end()
