@@ -2,6 +2,7 @@
 
 import asyncio
 import queue
+import threading
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -286,9 +287,15 @@ def test_a_connection_has_an_age(transport: str) -> None:
     """Calls go on over the next one without an error."""
     with serving(transport, max_connection_age_ms=100) as served, open_channel(served) as channel:
         states: list[grpc.ChannelConnectivity] = []
+        others = set(threading.enumerate())
         channel.subscribe(states.append)
+        watching = set(threading.enumerate()) - others
         while states.count(grpc.ChannelConnectivity.IDLE) < 4:
             assert unary(channel, "Echo")(BytesValue(value=b"x"), timeout=30).value == b"x"
+        channel.unsubscribe(states.append)
+        # If the channel were closed before grpcio has noticed, its thread would fail.
+        for thread in watching:
+            thread.join(30)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
