@@ -2,8 +2,8 @@
 
 import asyncio
 import queue
-import threading
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
