@@ -25,11 +25,13 @@ class Builtin:
     """Runs this module as a process. For REST and for gRPC."""
 
     name = "built-in"
+    module = __name__
+    """What is run: it gets the job, and prints what it saw."""
 
     def run(self, exchange: Exchange, connections: int, seconds: int) -> Load:
         """See `Generator.run`."""
         job = {"exchange": to_json(exchange), "connections": connections, "seconds": seconds}
-        output, busy = timed_run([sys.executable, "-m", __name__], seconds, json.dumps(job))
+        output, busy = timed_run([sys.executable, "-m", self.module], seconds, json.dumps(job))
         seen = json.loads(output)
         if seen["failure"]:
             raise LoadError(seen["failure"])

@@ -13,27 +13,18 @@ from typing import Any
 import grpc
 import uvloop
 
-from benchmarks.load.builtin import from_json, summary, to_json
+from benchmarks.load.builtin import Builtin, from_json, summary
 from benchmarks.load.exchange import GrpcExchange, LoadError
-from benchmarks.load.generator import Latency, Load, timed_run
 from kserve_v2._generated import grpc_service_pb2 as pb
 
 STREAM_METHOD = "/inference.GRPCInferenceService/ModelStreamInfer"
 
 
-class Streaming:
+class Streaming(Builtin):
     """Runs this module as a process. What are connections to other generators are requests under way on the stream."""
 
     name = "grpc.aio stream"
-
-    def run(self, exchange: GrpcExchange, connections: int, seconds: int) -> Load:
-        """See `Generator.run`."""
-        job = {"exchange": to_json(exchange), "under_way": connections, "seconds": seconds}
-        output, busy = timed_run([sys.executable, "-m", __name__], seconds, json.dumps(job))
-        seen = json.loads(output)
-        if seen["failure"]:
-            raise LoadError(seen["failure"])
-        return Load(seen["requests"], seen["seconds"], Latency(**seen["latency"]), busy)
+    module = __name__
 
 
 async def load(exchange: GrpcExchange, under_way: int, seconds: float) -> dict[str, object]:
@@ -78,7 +69,7 @@ def main() -> None:
     job = json.load(sys.stdin)
     exchange = from_json(job["exchange"])
     assert isinstance(exchange, GrpcExchange)  # noqa: S101 - as `Streaming` has sent it
-    print(json.dumps(uvloop.run(load(exchange, job["under_way"], job["seconds"]))))
+    print(json.dumps(uvloop.run(load(exchange, job["connections"], job["seconds"]))))
 
 
 if __name__ == "__main__":

@@ -309,7 +309,7 @@ class _Stream:
         wants_final: bool,
     ) -> None:
         """Answer a checked request as often as its model does."""
-        last: Parts | ServingError | None = None
+        last: Parts | ServingError | None
         try:
             try:
                 await self._send_responses(model, request, forms, trace)
