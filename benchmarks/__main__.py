@@ -20,9 +20,8 @@ from benchmarks.cases.mlp import mlp
 from benchmarks.cases.open_loop import open_loop
 from benchmarks.cases.payloads import payloads
 from benchmarks.cases.perf_analyzer import perf_analyzer
-from benchmarks.cases.stream import stream
 from benchmarks.cases.tensors import tensors
-from benchmarks.cases.transports import grpc, rest
+from benchmarks.cases.transports import grpc, rest, stream
 from benchmarks.load.available import grpc_generator, rest_generator
 from benchmarks.options import add_measuring_options, set_measuring_defaults
 from benchmarks.plot import svg

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.bench import Bench
 from benchmarks.cases.add_sub import SERVER, Subject, grpc_subject, rest_subject
-from benchmarks.cases.transports import CONNECTIONS, lines, measure_rounds
+from benchmarks.cases.transports import CONNECTIONS, connections_text, lines, measure_rounds
 from benchmarks.load.generator import Load
 from benchmarks.load.perf_analyzer import PerfAnalyzer
 from benchmarks.result import Line
@@ -35,7 +35,9 @@ def perf_analyzer_lines(
     for protocol, subject in subjects.items():
         loaded = _loaded_by_perf_analyzer(bench, path, protocol, model, subject)
         by_rounds = measure_rounds(bench, f"perf_analyzer, {protocol}", {name: loaded}, connections)
-        found += lines(protocol, by_rounds, suffix=", by perf_analyzer")
+        found += lines(
+            protocol, by_rounds, lambda connections: f"{connections_text(connections)}, by perf_analyzer"
+        )
     return found
 
 

@@ -5,12 +5,13 @@ from contextlib import ExitStack
 from functools import partial
 
 from benchmarks.bench import Bench
-from benchmarks.cases.add_sub import SERVER, Subject, grpc_subject, rest_subject
+from benchmarks.cases.add_sub import SERVER, Subject, grpc_subject, rest_subject, stream_subject
 from benchmarks.cases.measure import Measured, line, measure
 from benchmarks.models import model_file
 from benchmarks.result import Line, Row, Spread, Target, ratio_row
 
 CONNECTIONS = (1, 16, 64)
+UNDER_WAY = (1, 16)
 WARM_UP_SECONDS = 1
 
 # Of the bare protocol's throughput; level with, or above, a server in C++.
@@ -71,8 +72,45 @@ def grpc(bench: Bench) -> list[Row | Line]:
     ]
 
 
+def stream(bench: Bench) -> list[Row | Line]:
+    """Raw contents on one ModelStreamInfer, with so many requests under way on it."""
+    file = str(model_file(bench.repository, "add_sub"))
+    library = "grpc.aio"
+    with ExitStack() as stack:
+        processes = {
+            SERVER: stack.enter_context(bench.server("add_sub")),
+            library: stack.enter_context(
+                bench.process("benchmarks.yardsticks.servicer", "add_sub", file, url="gRPC")
+            ),
+        }
+        subjects = {name: stream_subject(bench, name, process) for name, process in processes.items()}
+        rounds = measure_rounds(bench, "gRPC", subjects, UNDER_WAY, _under_way)
+    return [
+        *lines("gRPC", rounds, _under_way),
+        *_throughput("stream", rounds, library, {}, _under_way),
+        *_cpu("stream", rounds, library, {}, _under_way),
+    ]
+
+
+Describe = Callable[[int], str]
+"""The load in words, for its number of connections or of requests under way."""
+
+
+def connections_text(connections: int) -> str:
+    """A load of so many connections."""
+    return f"{connections} connection{'s' if connections > 1 else ''}"
+
+
+def _under_way(requests: int) -> str:
+    return f"1 stream, {requests} under way"
+
+
 def measure_rounds(
-    bench: Bench, what: str, subjects: Mapping[str, Subject], all_connections: Sequence[int]
+    bench: Bench,
+    what: str,
+    subjects: Mapping[str, Subject],
+    all_connections: Sequence[int],
+    describe: Describe = connections_text,
 ) -> Rounds:
     """Load all subjects in turn, over each number of connections."""
     for subject in subjects.values():
@@ -81,7 +119,7 @@ def measure_rounds(
         connections: [
             dict(zip(subjects, found, strict=True))
             for found in bench.in_turn(
-                f"{what}, {connections} connections",
+                f"{what}, {describe(connections)}",
                 [partial(measure, subject, connections, bench.seconds) for subject in subjects.values()],
             )
         ]
@@ -89,20 +127,26 @@ def measure_rounds(
     }
 
 
-def lines(protocol: str, rounds: Rounds, suffix: str = "") -> Iterator[Line]:
+def lines(protocol: str, rounds: Rounds, describe: Describe = connections_text) -> Iterator[Line]:
     """What was found out about each subject, for the table of all that were measured.
 
-    `suffix`: what else is to be said of the load.
+    `describe`: the load in words.
     """
     for connections, found in rounds.items():
         for name in found[0]:
-            yield line(protocol, name, _plural(connections) + suffix, [by_name[name] for by_name in found])
+            yield line(protocol, name, describe(connections), [by_name[name] for by_name in found])
 
 
-def _throughput(case: str, rounds: Rounds, yardstick: str, targets: Mapping[int, Target]) -> Iterator[Row]:
+def _throughput(
+    case: str,
+    rounds: Rounds,
+    yardstick: str,
+    targets: Mapping[int, Target],
+    describe: Describe = connections_text,
+) -> Iterator[Row]:
     for connections in rounds:
         pairs = _pairs(rounds[connections], yardstick, lambda found: found.load.per_second)
-        measure = f"throughput, {_plural(connections)}, of {yardstick}"
+        measure = f"throughput, {describe(connections)}, of {yardstick}"
         yield ratio_row(case, measure, "req/s", pairs, targets.get(connections))
 
 
@@ -112,12 +156,18 @@ def _latency_alone(case: str, rounds: Rounds, yardstick: str, target: Target | N
     yield ratio_row(case, f"p50 latency, 1 connection, over {yardstick}", "us", pairs, target)
 
 
-def _cpu(case: str, rounds: Rounds, yardstick: str, targets: Mapping[int, Target]) -> Iterator[Row]:
+def _cpu(
+    case: str,
+    rounds: Rounds,
+    yardstick: str,
+    targets: Mapping[int, Target],
+    describe: Describe = connections_text,
+) -> Iterator[Row]:
     for connections, found in rounds.items():
         if any(measured.cpu_us is None for by_name in found for measured in by_name.values()):
             continue
         pairs = _pairs(found, yardstick, lambda measured: measured.cpu_us or 0.0)
-        measure = f"CPU per request, {_plural(connections)}, over {yardstick}"
+        measure = f"CPU per request, {describe(connections)}, over {yardstick}"
         yield ratio_row(case, measure, "us", pairs, targets.get(connections))
 
 
@@ -128,7 +178,7 @@ def _tail(case: str, rounds: Rounds, yardstick: str) -> Iterator[Row]:
     server = Spread.of(ours for ours, _ in pairs)
     yield Row(
         case,
-        f"p99 over p50 latency, {_plural(connections)}",
+        f"p99 over p50 latency, {connections_text(connections)}",
         "x",
         server=server,
         yardstick=Spread.of(bare for _, bare in pairs),
@@ -142,7 +192,3 @@ def _pairs(
     found: Sequence[Mapping[str, Measured]], yardstick: str, value: Callable[[Measured], float]
 ) -> list[tuple[float, float]]:
     return [(value(by_name[SERVER]), value(by_name[yardstick])) for by_name in found]
-
-
-def _plural(connections: int) -> str:
-    return f"{connections} connection{'s' if connections > 1 else ''}"
