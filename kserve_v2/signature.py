@@ -138,7 +138,8 @@ class ModelSignature:
             if array is None or array.dtype != dtype:
                 return 0
             shape = array.shape
-            if shape[1:] != dims or not shape or (rows and shape[0] != rows):
+            # An input without rows is never usual: 0 stands for "not known yet" here.
+            if shape[1:] != dims or not shape or not shape[0] or (rows and shape[0] != rows):
                 return 0
             rows = shape[0]
         return rows if rows <= self.max_batch_size and len(inputs) == len(self._checklist) else 0

@@ -160,17 +160,42 @@ class StreamRun:
 
 
 def merge_inputs(members: Sequence[Pending], signature: ModelSignature) -> dict[str, Array]:
-    """The inputs of all members, joined along the batch axis, in the shapes that the backend wants."""
+    """The inputs of all members, joined along the batch axis, in the shapes that the backend wants.
+
+    Raises InternalError where the members do not fit together.
+    """
     if len(members) == 1:
         inputs = members[0].request.inputs
     else:
-        inputs = concatenate([pending.request.inputs for pending in members])
+        inputs = concatenate(
+            [pending.request.inputs for pending in members], [pending.rows for pending in members]
+        )
     return signature.reshape_inputs(inputs) if signature.reshapes_inputs else inputs
 
 
-def concatenate(requests: Sequence[Tensors]) -> dict[str, Array]:
-    """Join the tensors of several requests along axis 0. All have the same names, datatypes and row shapes."""
-    return {name: np.concatenate([request[name] for request in requests]) for name in requests[0]}
+def concatenate(requests: Sequence[Tensors], rows: Sequence[int]) -> dict[str, Array]:
+    """Join the tensors of several requests along axis 0; `rows`: how many of them each request has.
+
+    The answer is cut by `rows` alone. So a tensor with another number of rows would hand the rows of one client to
+    another, even where the totals agree: it is refused here, whatever the check of the request has said. Raises
+    InternalError for that, and for requests whose names, datatypes or row shapes differ.
+    """
+    first = requests[0]
+    for tensors, expected in zip(requests, rows, strict=True):
+        if tensors.keys() != first.keys():
+            raise InternalError(
+                f"requests with inputs {sorted(first)} and {sorted(tensors)} cannot be merged"
+            )
+        for name, array in tensors.items():
+            if array.shape[:1] != (expected,) or array.dtype != first[name].dtype:
+                raise InternalError(
+                    f"input '{name}' of {array.dtype} with shape {list(array.shape)} cannot be merged: "
+                    f"expected {first[name].dtype} with {expected} rows"
+                )
+    try:
+        return {name: np.concatenate([tensors[name] for tensors in requests]) for name in first}
+    except ValueError as error:
+        raise InternalError(f"the requests cannot be merged: {error}") from error
 
 
 def finish_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Outputs:

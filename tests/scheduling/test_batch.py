@@ -28,7 +28,7 @@ def outputs(rows: int) -> dict[str, Array]:
 
 def test_merge_and_split_are_inverse() -> None:
     parts = [np.full((rows, 3), rows, np.float32) for rows in (1, 4, 2)]
-    merged = concatenate([{"x": part} for part in parts])
+    merged = concatenate([{"x": part} for part in parts], [1, 4, 2])
     assert merged["x"].shape == (7, 3)
     cut = split(merged, [1, 4, 2])
     assert [part["x"].tolist() for part in cut] == [part.tolist() for part in parts]
