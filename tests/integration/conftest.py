@@ -20,8 +20,11 @@ MAX_INPUT_BYTES = 16 * 1024 * 1024
 
 _SHORT_QUEUE = "dynamic_batching { default_queue_policy { max_queue_size: 1 } }"
 
-_SHORT_WAIT = """
-dynamic_batching { default_queue_policy { default_timeout_microseconds: 50000 allow_timeout_override: true } }
+# Long, so that what is to be executed is executed on any machine: what is to expire asks for less.
+_OWN_WAIT = """
+dynamic_batching {
+  default_queue_policy { default_timeout_microseconds: 600000000 allow_timeout_override: true }
+}
 """
 
 _BATCHER_CONFIG = """
@@ -42,7 +45,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory, write_model: WriteModel
     write_model(root, "failing", handlers.FAILING)
     write_model(root, "gated", handlers.GATED)
     write_model(root, "gated_short_queue", handlers.GATED, _SHORT_QUEUE)
-    write_model(root, "gated_short_wait", handlers.GATED, _SHORT_WAIT)
+    write_model(root, "gated_own_wait", handlers.GATED, _OWN_WAIT)
     for number in (1, 2, 3):
         write_model(root, "versions", handlers.versioned(number), "version_policy { all { } }", number)
     for name in ("a b", "modèle", "50%"):

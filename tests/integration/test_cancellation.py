@@ -255,20 +255,13 @@ def test_a_full_queue_has_room_again_when_somebody_leaves(server: RunningServer)
     assert gone not in executed
 
 
-def test_the_queue_s_time_out(server: RunningServer) -> None:
-    model, tag = "gated_short_wait", new_tag()
+def test_a_request_that_waits_too_long(server: RunningServer) -> None:
+    model, tag = "gated_own_wait", new_tag()
     counted = failures(server, "REJECTED", model)
     with blocked(server, model) as release:
         # Answered while the instance is still busy.
-        check_unavailable(server.infer(model, gated_request(tag)), "Request timeout expired")
+        body = {"parameters": {"timeout": 1000}, **gated_request(tag)}
+        check_unavailable(server.infer(model, body), "Request timeout expired")
         assert release().status_code == 200
     assert tag not in executed_tags(server, model)
     assert failures(server, "REJECTED", model) == counted + 1
-
-
-def test_a_request_may_shorten_the_time_out(server: RunningServer) -> None:
-    model = "gated_short_wait"
-    with blocked(server, model) as release:
-        body = {"parameters": {"timeout": 1000}, **gated_request(new_tag())}
-        check_unavailable(server.infer(model, body), "Request timeout expired")
-        assert release().status_code == 200

@@ -279,6 +279,43 @@ def test_a_queue_time_out_rejects_while_the_instance_is_busy() -> None:
     run(main)
 
 
+def test_the_model_s_time_out_is_that_of_requests_that_ask_for_none() -> None:
+    async def main() -> None:
+        model = TaggedModel()
+        async with scheduled(model, policy=QueuePolicy(timeout_us=1000), open_gate=False) as scheduler:
+            taken: dict[int, list[Outcome]] = {0: [], 1: []}
+            submit(scheduler, 0, taken[0].append)
+            # The loop stands still until the instance has it: it is not too late, however long that takes.
+            assert model.entered.wait(30)
+            late = submit(scheduler, 1, taken[1].append)
+            while not late.done:
+                await asyncio.sleep(0)
+            model.gate.set()
+            await scheduler.pool.drain()
+        assert isinstance(taken[0][0], InferResponse)
+        assert isinstance(taken[1][0], UnavailableError)
+        assert model.executed == {0: 1}
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("policy", "wanted", "timeout_us"),
+    [
+        (QueuePolicy(), {}, 0),
+        (QueuePolicy(), {"timeout": 5}, 0),
+        (QueuePolicy(timeout_us=10), {}, 10),
+        (QueuePolicy(timeout_us=10), {"timeout": 5}, 10),
+        (QueuePolicy(timeout_us=10, allow_override=True), {"timeout": 5}, 5),
+        (QueuePolicy(timeout_us=10, allow_override=True), {"timeout": 50}, 10),
+        (QueuePolicy(timeout_us=10, allow_override=True), {"timeout": 0}, 10),
+        (QueuePolicy(timeout_us=0, allow_override=True), {"timeout": 5}, 0),
+    ],
+)
+def test_how_long_a_request_may_wait(policy: QueuePolicy, wanted: dict[str, int], timeout_us: int) -> None:
+    assert policy.timeout_for(InferRequest("m", {}, control=dict(wanted))) == timeout_us
+
+
 def test_a_delayed_request_is_executed_after_those_in_time() -> None:
     async def main() -> None:
         model = TaggedModel()

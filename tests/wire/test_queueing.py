@@ -15,18 +15,18 @@ from tests.wire.target import RestAnswer, Target, read_answer
 GOOD = '{"model_name":"%s","model_version":"1","outputs":[{"name":"OUT","datatype":"INT32","shape":[1,1],"data":[%d]}]}'
 
 
-def _body(port: int) -> bytes:
+def _body(port: int, **parameters: int) -> bytes:
     tensor = {"name": "PORT", "datatype": "INT32", "shape": [1, 1], "data": [port]}
-    return json.dumps({"inputs": [tensor]}).encode()
+    return json.dumps({"inputs": [tensor], "parameters": parameters}).encode()
 
 
 class Waiting:
     """A request on a connection of its own, whose answer is read later."""
 
-    def __init__(self, target: Target, model: str, port: int = 0) -> None:
+    def __init__(self, target: Target, model: str, port: int = 0, **parameters: int) -> None:
         self._socket = target.connect()
         self._reader = self._socket.makefile("rb")
-        body = _body(port)
+        body = _body(port, **parameters)
         head = f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
         self._socket.sendall(head.encode() + body)
 
@@ -84,9 +84,10 @@ def test_a_full_queue(models: Target) -> None:
 
 
 def test_a_request_that_waits_too_long(models: Target) -> None:
+    """The model's time is long, so that the request before it, which has that, is executed on any machine."""
     before = _counts(models, "gated_short")
     with _busy(models, "gated_short") as executing:
-        late = Waiting(models, "gated_short")
+        late = Waiting(models, "gated_short", timeout=1000)
         if not TARGET_IS_TRITON:
             # tritonserver looks at the queue again only when the instance is free.
             _expect_expired(late.answer())
@@ -111,6 +112,5 @@ def _counts(target: Target, model: str) -> dict[str, int]:
 @pytest.mark.parametrize("timeout", [1, 10**9])
 def test_a_requests_own_timeout_needs_the_models_leave(models: Target, timeout: int) -> None:
     """`allow_timeout_override` is false."""
-    body = json.loads(_body(0)) | {"parameters": {"timeout": timeout}}
-    answer = models.rest("POST", "/v2/models/gated/infer", {}, json.dumps(body).encode())
+    answer = models.rest("POST", "/v2/models/gated/infer", {}, _body(0, timeout=timeout))
     assert answer.status == 200
