@@ -86,12 +86,25 @@ class ResponseStatistics:
         }
 
 
+class ResponseFate(StrEnum):
+    """What became of one response of a stream: it had outputs, it had none, it was an error, or the client left before
+    it.
+    """
+
+    SUCCESS = "success"
+    EMPTY = "empty_response"
+    FAIL = "fail"
+    CANCEL = "cancel"
+
+
 class ResponseTimes(NamedTuple):
-    """How long one response of a stream took, in nanoseconds; `empty` if it had no outputs."""
+    """How long one response of a stream took, in nanoseconds, and what became of it. For one that was cancelled
+    `infer_ns` is the time until the model had stopped.
+    """
 
     infer_ns: int
     output_ns: int
-    empty: bool
+    fate: ResponseFate
 
 
 class ExecutionTimes(NamedTuple):
@@ -181,10 +194,10 @@ class ModelStatistics:
         statistics = self.responses.get(index)
         if statistics is None:
             statistics = self.responses[index] = ResponseStatistics()
-        total_ns = times.infer_ns + times.output_ns
-        statistics.compute_infer.add(1, times.infer_ns)
-        statistics.compute_output.add(1, times.output_ns)
-        (statistics.empty_response if times.empty else statistics.success).add(1, total_ns)
+        statistics.durations()[times.fate].add(1, times.infer_ns + times.output_ns)
+        if times.fate is not ResponseFate.CANCEL:
+            statistics.compute_infer.add(1, times.infer_ns)
+            statistics.compute_output.add(1, times.output_ns)
 
     def record_failure(self, reason: FailureReason, duration_ns: int) -> None:
         """Count one request that ended without an answer `duration_ns` after it was enqueued."""

@@ -296,5 +296,8 @@ def _dump(document: dict[str, Any]) -> bytes:
         for entry in document["outputs"]:
             if "data" in entry:
                 entry["data"] = with_literals(entry["data"])
+        if "parameters" in document:
+            parameters = document["parameters"]
+            document["parameters"] = {name: with_literals(value) for name, value in parameters.items()}
         text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     return text

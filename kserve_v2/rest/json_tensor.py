@@ -201,8 +201,10 @@ def encode_json_data(array: Array, name: str) -> Any:
 def with_literals(value: Any) -> Any:
     """`value` with NaN and the infinities as the bare literals that Python's and Triton's JSON parsers take.
 
-    For floating point arrays and scalars only; orjson would write null for these values.
+    For floating point numbers, arrays and scalars only; orjson would write null for these values.
     """
+    if isinstance(value, float):
+        value = np.float64(value)
     floats = isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "f"
     if floats and not np.isfinite(value).all():
         return orjson.Fragment(json.dumps(value.tolist(), separators=(",", ":")).encode())

@@ -255,7 +255,10 @@ def encode_parameter(parameter: pb.InferParameter, value: ParameterValue) -> Non
     if isinstance(value, bool):
         parameter.bool_param = value
     elif isinstance(value, int):
-        parameter.int64_param = value
+        if value < 2**63:
+            parameter.int64_param = value
+        else:
+            parameter.uint64_param = value
     elif isinstance(value, float):
         parameter.double_param = value
     else:

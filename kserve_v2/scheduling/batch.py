@@ -10,8 +10,9 @@ from kserve_v2.errors import InternalError, ServingError
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
 from kserve_v2.scheduling.pending import Outputs, Pending, PendingStream
 from kserve_v2.scheduling.queue import Batch
+from kserve_v2.scheduling.response_parameters import take_response_parameters
 from kserve_v2.signature import ModelSignature
-from kserve_v2.statistics import BatchReason, ExecutionTimes, ResponseTimes
+from kserve_v2.statistics import BatchReason, ExecutionTimes, ResponseFate, ResponseTimes
 from kserve_v2.tracing.trace import Trace
 
 
@@ -82,6 +83,9 @@ class BatchRun:
         """
         infer_end_ns = time.monotonic_ns()
         checked = finish_outputs(outputs, self.signature, self.rows)
+        for pending in self.members:
+            if pending.request.response_parameters:
+                take_response_parameters(pending.request, self.signature.model_name)
         if len(self.members) == 1:
             self.outputs = [checked]
         else:
@@ -93,8 +97,18 @@ class BatchRun:
         self.outputs = []
         self.error = error
 
+    @property
+    def left(self) -> bool:
+        """Whether nobody waits for the outcome any more: looked at before a member is executed again. A run that is
+        not executed for that has neither times nor an error.
+        """
+        return all(pending.request.cancelled for pending in self.members)
+
     def alone(self) -> list["BatchRun"]:
         """One fresh run per member."""
+        for pending in self.members:
+            # What the failed execution has put there is not part of the answer.
+            pending.request.response_parameters = {}
         return [
             BatchRun(Batch([pending], BatchReason.NOT_BATCHABLE, time.monotonic_ns()), self.signature)
             for pending in self.members
@@ -104,8 +118,8 @@ class BatchRun:
 class StreamRun:
     """The execution of one request of a decoupled model: a step for each response.
 
-    `merged`, then `begin_step` and `checked` for each response, then `finish` or `fail`; none of the last two
-    if the client left. On the instance's thread or loop; the server's loop reads the outcome afterwards.
+    `merged`, then `begin_step` and `checked` for each response, then `finish`, `fail`, or if the client has left,
+    `stop`, and at the end `closed`. On the instance's thread or loop; the server's loop reads the outcome afterwards.
     """
 
     def __init__(self, batch: Batch, signature: ModelSignature) -> None:
@@ -118,6 +132,7 @@ class StreamRun:
         self.times: ExecutionTimes | None = None
         self.taken_ns = batch.taken_ns
         self._input_end_ns = self._step_ns = batch.taken_ns
+        self._stopping = False
 
     @property
     def request(self) -> InferRequest:
@@ -145,9 +160,24 @@ class StreamRun:
         present = check_present_outputs(outputs, self.signature, self.pending.rows)
         if self.signature.reshapes_outputs:
             present = self.signature.reshape_outputs(present)
-        end_ns = time.monotonic_ns()
-        self.steps.append(ResponseTimes(infer_end_ns - self._step_ns, end_ns - infer_end_ns, not present))
+        if self.request.response_parameters:
+            take_response_parameters(self.request, self.signature.model_name)
+        fate = ResponseFate.SUCCESS if present else ResponseFate.EMPTY
+        self._end_step(infer_end_ns, fate)
         return present
+
+    def stop(self, *, taken: bool = True) -> None:
+        """The client has left, and the model is about to be stopped. `taken`: whether somebody has taken the last
+        response.
+        """
+        if not taken:
+            self.steps.pop()
+        self._stopping = True
+        self.begin_step()
+
+    def _end_step(self, infer_end_ns: int, fate: ResponseFate) -> None:
+        output_ns = time.monotonic_ns() - infer_end_ns
+        self.steps.append(ResponseTimes(infer_end_ns - self._step_ns, output_ns, fate))
 
     def finish(self) -> None:
         """There are no more responses."""
@@ -155,8 +185,15 @@ class StreamRun:
         self.times = ExecutionTimes(self.taken_ns, self._input_end_ns, now_ns, now_ns)
 
     def fail(self, error: BaseException) -> None:
-        """Take `error` as the end of the stream."""
-        self.error = error
+        """Take `error` as the end of the stream, unless that was there before the model failed to close."""
+        if self.times is None and not self._stopping:
+            self.error = error
+            self._end_step(time.monotonic_ns(), ResponseFate.FAIL)
+
+    def closed(self) -> None:
+        """The model works on it no longer."""
+        if self._stopping:
+            self._end_step(time.monotonic_ns(), ResponseFate.CANCEL)
 
 
 def merge_inputs(members: Sequence[Pending], signature: ModelSignature) -> dict[str, Array]:

@@ -25,6 +25,7 @@ from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.policy import BatchRules, WaitUntil, decide
 from kserve_v2.scheduling.pool import InstancePool
 from kserve_v2.scheduling.queue import Batch
+from kserve_v2.scheduling.response_parameters import take_response_parameters
 from kserve_v2.scheduling.runners import execute_batch, log_failure
 from kserve_v2.signature import ModelSignature
 from kserve_v2.statistics import BatchReason, FailureReason
@@ -159,6 +160,8 @@ class InPlace:
             outputs = instance.execute(inputs, (request,))
             infer_end_ns = monotonic_ns()
             outputs = finish_outputs(outputs, signature, rows)
+            if request.response_parameters:
+                take_response_parameters(request, signature.model_name)
         except BaseException as error:  # noqa: BLE001 - as in SyncRunner
             self._fail(error, request, taken_ns)
         end_ns = monotonic_ns()

@@ -25,6 +25,9 @@ from kserve_v2.tracing.trace import computing
 
 logger = logging.getLogger(__name__)
 
+# Instead of a response: there are no more.
+_END: Any = object()
+
 Deliver = Callable[..., None]
 """Hands a placement and its finished runs to the scheduler: a list of BatchRun, or one StreamRun."""
 
@@ -87,7 +90,8 @@ def execute_batch(
     # One bad request must not fail those that it happened to share a batch with: each is tried again on its own.
     runs = run.alone()
     for single in runs:
-        _execute(instance, single, placement)
+        if not single.left:
+            _execute(instance, single, placement)
     return runs
 
 
@@ -131,16 +135,19 @@ class StreamRunner:
         except BaseException as error:  # noqa: BLE001 - as in SyncRunner
             run.fail(error)
             log_failure(error, run.request.id, self._thread.placement)
+        run.closed()
 
     def _hand_over(self, responses: Iterator[Any], run: StreamRun) -> None:
         while not run.request.cancelled:
             run.begin_step()
-            outputs = next(responses, None)
-            if outputs is None:
+            outputs = next(responses, _END)
+            if outputs is _END:
                 run.finish()
                 return
             if not run.pending.put(run.checked(outputs)).result():
+                run.stop(taken=False)
                 return
+        run.stop()
 
 
 def _close(responses: Iterator[Any]) -> None:
@@ -202,20 +209,21 @@ class AsyncRunner(LoopRunner):
 
     async def serve(self, batch: Batch) -> None:
         """See `LoopRunner.serve`."""
-        run = await self._execute(BatchRun(batch, self._thread.signature))
+        run = BatchRun(batch, self._thread.signature)
+        await self._execute(run)
         runs = [run]
         if run.to_be_retried:
-            runs = await asyncio.gather(*(self._execute(single) for single in run.alone()))
+            runs = run.alone()
+            await asyncio.gather(*(self._execute(single) for single in runs if not single.left))
         self._thread.deliver(self._thread.placement, runs)
 
-    async def _execute(self, run: BatchRun) -> BatchRun:
+    async def _execute(self, run: BatchRun) -> None:
         try:
             with computing(run.traces, run.taken_ns):
                 run.finish(await self._instance.execute_async(run.merged(), run.requests))
         except BaseException as error:  # noqa: BLE001 - as in SyncRunner
             run.fail(error)
             log_failure(error, run.requests[0].id, self._thread.placement, final=not run.to_be_retried)
-        return run
 
 
 class AsyncStreamRunner(LoopRunner):
@@ -239,17 +247,20 @@ class AsyncStreamRunner(LoopRunner):
         except BaseException as error:  # noqa: BLE001 - as in SyncRunner
             run.fail(error)
             log_failure(error, run.request.id, self._thread.placement)
+        run.closed()
         self._thread.deliver(self._thread.placement, run)
 
     async def _hand_over(self, responses: AsyncIterator[Any], run: StreamRun) -> None:
         while not run.request.cancelled:
             run.begin_step()
-            outputs = await anext(responses, None)
-            if outputs is None:
+            outputs = await anext(responses, _END)
+            if outputs is _END:
                 run.finish()
                 return
             if not await asyncio.wrap_future(run.pending.put(run.checked(outputs))):
+                run.stop(taken=False)
                 return
+        run.stop()
 
 
 def log_failure(error: BaseException, request_id: str, placement: Placement, *, final: bool = True) -> None:

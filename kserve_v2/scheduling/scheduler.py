@@ -136,6 +136,10 @@ class QueueScheduler:
     def _settle_error(self, placement: Placement, run: BatchRun) -> None:
         # A failed batch was tried again one by one: the error belongs to one request.
         (pending,) = run.members
+        if run.error is None:
+            # It was not executed again, because the client had left.
+            self.pool.record_failure(pending, FailureReason.CANCELED)
+            return
         if pending.request.trace is not None:
             trace_failure(pending.request.trace, pending, run.taken_ns)
         self.pool.record_failure(pending, FailureReason.BACKEND)

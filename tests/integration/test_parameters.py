@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
+from tritonclient.utils import InferenceServerException
 
 from tests.conftest import RunningServer, StartServer, WriteModel
 from tests.integration.handlers import TWO, identity
@@ -29,6 +30,19 @@ class Model:
         return {"seen": np.array(rows, dtype=object)[:, None]}
 """
 
+# Sets the response parameter that it is asked for, by a Python expression.
+SETS = """
+import numpy as np
+class Model:
+    inputs = {"VALUE": ("BYTES", [1])}
+    outputs = {"OUT": ("INT32", [1])}
+    max_batch_size = 8
+    def __call__(self, inputs, requests):
+        for r, (value,) in zip(requests, inputs["VALUE"]):
+            r.response_parameters["p"] = eval(value)
+        return {"OUT": np.zeros((len(inputs["VALUE"]), 1), np.int32)}
+"""
+
 NO_ID = "[request id: <id_unknown>] "
 
 
@@ -38,6 +52,7 @@ def server(
 ) -> RunningServer:
     root: Path = tmp_path_factory.mktemp("parameters")
     write_model(root, "seen", SEEN)
+    write_model(root, "sets", SETS)
     write_model(root, "bat", identity("FP32", [3], max_batch_size=4))
     write_model(root, "wild", identity("INT16", [2, -1]))
     write_model(root, "wilder", identity("INT16", [-1, -1]))
@@ -93,6 +108,53 @@ def test_response_parameters(server: RunningServer) -> None:
     parameters = ask_grpc(server).get_response().parameters
     assert (parameters["flag"].bool_param, parameters["number"].int64_param) == (True, 7)
     assert (parameters["share"].double_param, parameters["word"].string_param) == (0.25, "x")
+
+
+def set_over_rest(server: RunningServer, value: str) -> Any:
+    """The parameter that comes back, or the error's text."""
+    tensor = {"name": "VALUE", "datatype": "BYTES", "shape": [1, 1], "data": [value]}
+    answer = server.infer("sets", {"inputs": [tensor]})
+    if answer.status_code != 200:
+        return f"{answer.status_code} {error_of(answer)}"
+    return json.loads(answer.text)["parameters"]["p"]
+
+
+def set_over_grpc(server: RunningServer, value: str) -> Any:
+    with closing(triton_grpc.InferenceServerClient(server.grpc)) as client:
+        tensor = triton_grpc.InferInput("VALUE", [1, 1], "BYTES")
+        tensor.set_data_from_numpy(np.array([[value.encode()]], np.object_))
+        try:
+            parameter = client.infer("sets", [tensor]).get_response().parameters["p"]
+        except InferenceServerException as error:
+            return f"{error.status()} {error.message()}"
+        return getattr(parameter, parameter.WhichOneof("parameter_choice"))
+
+
+@pytest.mark.parametrize(
+    ("value", "carried"),
+    [
+        ("True", True),
+        ("np.float32(0.5)", 0.5),
+        ("np.int64(7)", 7),
+        ("2**64 - 1", 2**64 - 1),
+        ("float('inf')", float("inf")),
+        ("'x'", "x"),
+    ],
+)
+def test_both_protocols_carry_the_same_response_parameters(
+    server: RunningServer, value: str, carried: object
+) -> None:
+    for ask in (set_over_rest, set_over_grpc):
+        got = ask(server, value)
+        assert (got, type(got)) == (carried, type(carried))
+
+
+@pytest.mark.parametrize("value", ["None", "[1]", "b'x'", "2**64", "'\\ud800'"])
+def test_both_protocols_refuse_the_same_response_parameters(server: RunningServer, value: str) -> None:
+    rest, grpc = set_over_rest(server, value), set_over_grpc(server, value)
+    assert rest.startswith("500 response parameter 'p' of model 'sets' ")
+    assert grpc == rest.replace("500", "StatusCode.INTERNAL", 1)
+    assert set_over_rest(server, "1") == set_over_grpc(server, "1") == 1
 
 
 @pytest.mark.parametrize(

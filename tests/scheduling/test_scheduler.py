@@ -208,6 +208,29 @@ def test_one_bad_request_does_not_fail_those_beside_it(asynchronous: bool) -> No
     run(main)
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_members_that_have_left_are_not_executed_again(asynchronous: bool) -> None:
+    async def main() -> None:
+        model = TaggedModel(asynchronous)
+        taken: dict[int, list[Outcome]] = {tag: [] for tag in (1, POISON, 2, 3)}
+        async with scheduled(model, BatchRules(4, max_delay_ns=30_000_000_000), open_gate=False) as scheduler:
+            made = [submit(scheduler, tag, outcomes.append) for tag, outcomes in taken.items()]
+            await asyncio.get_running_loop().run_in_executor(None, model.entered.wait, 30)
+            scheduler.give_up(made[0])
+            scheduler.give_up(made[3])
+            model.gate.set()
+            await scheduler.pool.drain()
+        assert model.executed == {2: 1}
+        assert [len(outcomes) for outcomes in taken.values()] == [0, 1, 1, 0]
+        assert isinstance(taken[POISON][0], InternalError)
+        counted = statistics(scheduler)
+        assert (counted.success_count, counted.inference_count) == (1, 1)
+        assert counted.failures[FailureReason.CANCELED] == 2
+        assert counted.failures[FailureReason.BACKEND] == 1
+
+    run(main)
+
+
 def test_a_full_queue_refuses_at_once() -> None:
     async def main() -> None:
         model = TaggedModel()
@@ -283,17 +306,17 @@ def test_the_model_s_time_out_is_that_of_requests_that_ask_for_none() -> None:
     async def main() -> None:
         model = TaggedModel()
         async with scheduled(model, policy=QueuePolicy(timeout_us=1000), open_gate=False) as scheduler:
-            taken: dict[int, list[Outcome]] = {0: [], 1: []}
-            submit(scheduler, 0, taken[0].append)
+            executed: list[Outcome] = []
+            submit(scheduler, 0, executed.append)
             # The loop stands still until the instance has it: it is not too late, however long that takes.
             assert model.entered.wait(30)
-            late = submit(scheduler, 1, taken[1].append)
-            while not late.done:
-                await asyncio.sleep(0)
+            expired: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+            submit(scheduler, 1, expired.set_result)
+            assert isinstance(await expired, UnavailableError)
             model.gate.set()
             await scheduler.pool.drain()
-        assert isinstance(taken[0][0], InferResponse)
-        assert isinstance(taken[1][0], UnavailableError)
+        (answer,) = executed
+        assert isinstance(answer, InferResponse)
         assert model.executed == {0: 1}
 
     run(main)

@@ -177,6 +177,68 @@ def test_a_reader_that_leaves_stops_the_model_within_one_step(asynchronous: bool
     run(main)
 
 
+def counts(scheduler: StreamScheduler, position: int) -> dict[str, int]:
+    """How often a response at this position became what, without the zeros."""
+    durations = scheduler.pool.statistics.responses[position].durations()
+    return {name: duration.count for name, duration in durations.items() if duration.count}
+
+
+COMPUTED = {"compute_infer": 1, "compute_output": 1}
+
+
+@both
+def test_an_error_is_counted_at_its_place_in_the_stream(asynchronous: bool) -> None:
+    async def main() -> None:
+        async with scheduled(Counter(asynchronous)) as scheduler:
+            with pytest.raises(InternalError):
+                async for _ in ask(scheduler, -2):
+                    pass
+        assert [counts(scheduler, n) for n in scheduler.pool.statistics.responses] == [
+            {**COMPUTED, "success": 1}, {**COMPUTED, "success": 1}, {**COMPUTED, "fail": 1},
+        ]  # fmt: skip
+
+    run(main)
+
+
+@both
+def test_the_response_that_nobody_takes_is_counted_as_cancelled(asynchronous: bool) -> None:
+    async def main() -> None:
+        model = Counter(asynchronous)
+        async with scheduled(model) as scheduler:
+            async with aclosing(ask(scheduler, 1_000_000)) as stream:
+                await anext(stream)
+                await anext(stream)
+            await asyncio.get_running_loop().run_in_executor(None, model.all_closed.wait, 30)
+        positions = scheduler.pool.statistics.responses
+        assert [counts(scheduler, n) for n in positions] == [
+            {**COMPUTED, "success": 1}, {**COMPUTED, "success": 1}, {"cancel": 1},
+        ]  # fmt: skip
+        assert scheduler.pool.statistics.failures[FailureReason.CANCELED] == 1
+
+    run(main)
+
+
+@both
+def test_what_fails_while_it_is_stopped_is_cancelled_all_the_same(asynchronous: bool) -> None:
+    class BadLoser(Counter):
+        def responses(self, n: int) -> Iterator[Tensors]:
+            try:
+                yield from super().responses(n)
+            finally:
+                raise ValueError("not now")
+
+    async def main() -> None:
+        model = BadLoser(asynchronous)
+        async with scheduled(model) as scheduler:
+            async with aclosing(ask(scheduler, 1_000_000)) as stream:
+                await anext(stream)
+            await asyncio.get_running_loop().run_in_executor(None, model.all_closed.wait, 30)
+        failures = scheduler.pool.statistics.failures
+        assert (failures[FailureReason.CANCELED], failures[FailureReason.BACKEND]) == (1, 0)
+
+    run(main)
+
+
 def test_a_waiting_request_that_is_given_up_never_runs() -> None:
     async def main() -> None:
         model = Counter()
