@@ -19,6 +19,7 @@ from .onnx_bound import BoundRuns
 from .onnx_external_data import check_external_data
 from .onnx_metadata import complete_config, read_graph
 from .onnx_session import inference_session, metadata_session, run_options
+from .onnx_structure import OnnxStructure, read_structure
 from .onnx_tensors import decode_strings, encode_strings, from_ort_value, to_ort_value
 from .parameters import integer
 
@@ -43,6 +44,7 @@ class OnnxBackend:
         The backend setting `default-max-batch-size` (4) is the batch size of a model that can batch.
         """
         file = _model_file(source, config)
+        _checked_structure(file)
         try:
             session = metadata_session(file)
         except InvalidArgumentError:
@@ -57,25 +59,31 @@ class OnnxBackend:
     def load(self, source: ModelSource, config: ModelConfig) -> "OnnxModel":
         """Make one session for each device that has instances."""
         file = _model_file(source, config)
+        structure = _checked_structure(file)
         instances = Counter(placement.device for placement in source.placements)
         placements = {placement.device: placement for placement in source.placements}
         sessions = {
             device: inference_session(file, config, placement, instances[device], source.threads)
             for device, placement in placements.items()
         }
-        return OnnxModel(sessions, config)
+        return OnnxModel(sessions, config, structure)
 
 
 class OnnxModel:
     """The sessions of one model version, by device."""
 
-    def __init__(self, sessions: dict[str, ort.InferenceSession], config: ModelConfig) -> None:
+    def __init__(
+        self, sessions: dict[str, ort.InferenceSession], config: ModelConfig, structure: OnnxStructure
+    ) -> None:
         self._sessions = sessions
         self._config = config
+        self._structure = structure
 
     def instance(self, placement: Placement) -> Instance:
         """An instance that runs the session of its device."""
-        kind = OnnxInstance if placement.kind == "GPU" else OnnxCpuInstance
+        # How long a loop takes may be the client's choice: such a model is never executed on the event loop's thread.
+        stays = placement.kind == "GPU" or self._structure.has_control_flow
+        kind = OnnxInstance if stays else OnnxCpuInstance
         return kind(self._sessions[placement.device], self._config)
 
     def close(self) -> None:
@@ -171,14 +179,19 @@ class OnnxCpuInstance(OnnxInstance):
 
 
 def _model_file(source: ModelSource, config: ModelConfig) -> Path:
-    """The checked file: `model.onnx`, or `model.onnx/model.onnx` where that is a directory."""
+    """The file: `model.onnx`, or `model.onnx/model.onnx` where that is a directory."""
     file = source.model_file(config)
     if file.is_dir():
         file /= OnnxBackend.default_filename
     if not file.is_file():
         raise InvalidArgumentError(f"model '{source.name}': version {source.version} has no file {file.name}")
-    check_external_data(file)
     return file
+
+
+def _checked_structure(file: Path) -> OnnxStructure:
+    structure = read_structure(file)
+    check_external_data(file, structure.external_locations)
+    return structure
 
 
 def _scalars(session: ort.InferenceSession, config: ModelConfig) -> frozenset[str]:

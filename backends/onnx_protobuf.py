@@ -1,0 +1,64 @@
+"""Reads ONNX files without what they weigh: fields of protobuf messages, found by their encoding.
+
+A file is mapped, and what is skipped is never read from the disk. No package but Python is needed for that.
+"""
+
+import mmap
+import re
+from collections.abc import Iterator
+
+Buffer = mmap.mmap | bytes
+
+# By tag: runs of fields 7 and 8, which are the numbers of an attribute. Old files do not pack them, and a forest of
+# decision trees has millions.
+_RUNS = {
+    0x3D: re.compile(rb"(?:\x3d....)++", re.DOTALL),
+    0x40: re.compile(rb"(?:\x40[\x80-\xff]*+[\x00-\x7f])++"),
+}
+
+
+def fields(data: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Number, start and end of each length-delimited field of a message; its numbers are skipped.
+
+    Raises IndexError where the message is malformed.
+    """
+    while start < end:
+        tag, start_of_value = varint(data, start)
+        match tag & 7:
+            case 0 | 5 if run := _RUNS.get(tag):
+                found = run.match(data, start, end)
+                if found is None:
+                    raise IndexError("a field is longer than its message")
+                start = found.end()
+            case 0:
+                _, start = varint(data, start_of_value)
+            case 1:
+                start = start_of_value + 8
+            case 2:
+                length, start = varint(data, start_of_value)
+                if start + length > end:
+                    raise IndexError("a field is longer than its message")
+                yield tag >> 3, start, start + length
+                start += length
+            case 5:
+                start = start_of_value + 4
+            case _:
+                raise IndexError("unknown wire type")
+
+
+def varint(data: Buffer, start: int) -> tuple[int, int]:
+    """The variable-length integer at `start`, and where it ends."""
+    value = data[start]
+    start += 1
+    if value < 0x80:
+        return value, start
+    value &= 0x7F
+    shift = 7
+    while shift < 64:
+        byte = data[start]
+        start += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, start
+        shift += 7
+    raise IndexError("an integer has more than 64 bits")

@@ -1,0 +1,81 @@
+"""What the server wants to know of an ONNX file beyond its inputs and outputs: where weights lie elsewhere, and what it
+computes with.
+
+Found by walking the protobuf encoding; field numbers as in the public onnx.proto3.
+"""
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kserve_v2.errors import InvalidArgumentError
+
+from .onnx_protobuf import Buffer, fields
+
+# Which fields of a message lead to tensors and graphs, and to what kind of message.
+_BRANCHES: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse_tensor"},
+    "node": {5: "attribute"},
+    "attribute": {
+        5: "tensor",
+        6: "subgraph",
+        10: "tensor",
+        11: "subgraph",
+        22: "sparse_tensor",
+        23: "sparse_tensor",
+    },
+    "sparse_tensor": {1: "tensor", 2: "tensor"},
+    "tensor": {13: "external_data"},
+}
+_BRANCHES["subgraph"] = _BRANCHES["graph"]
+_KEY, _VALUE = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxStructure:
+    """`external_locations`: the names of files that hold weights. `has_control_flow`: whether a node, also one of a
+    local function, has a graph of its own to run (Loop, Scan, If and their like). How often it does may depend on the
+    inputs, so what one execution took says nothing about the next.
+    """
+
+    external_locations: frozenset[str]
+    has_control_flow: bool
+
+
+def read_structure(file: Path) -> OnnxStructure:
+    """Raises InvalidArgumentError if `file` is no protobuf."""
+    if file.suffix == ".ort":  # ONNX Runtime's own format, which cannot name other files
+        return OnnxStructure(frozenset(), has_control_flow=True)
+    if file.stat().st_size == 0:
+        raise InvalidArgumentError(f"{file.name} is empty")
+    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            return _walk(data)
+        except (IndexError, UnicodeDecodeError) as error:
+            raise InvalidArgumentError(f"{file.name} is no valid ONNX file") from error
+
+
+def _walk(data: Buffer) -> OnnxStructure:
+    locations: set[str] = set()
+    has_control_flow = False
+    stack = [("model", 0, len(data))]
+    while stack:
+        kind, start, end = stack.pop()
+        if kind == "external_data":
+            locations.update(_location(data, start, end))
+            continue
+        has_control_flow = has_control_flow or kind == "subgraph"
+        branches = _BRANCHES[kind]
+        stack += [(branches[n], first, last) for n, first, last in fields(data, start, end) if n in branches]
+    return OnnxStructure(frozenset(locations), has_control_flow)
+
+
+def _location(data: Buffer, start: int, end: int) -> Iterator[str]:
+    """Where an entry of a tensor's `external_data` says that the data lies, if it says that."""
+    entry = {number: data[first:last] for number, first, last in fields(data, start, end)}
+    if entry.get(_KEY) == b"location":
+        yield entry.get(_VALUE, b"").decode()
