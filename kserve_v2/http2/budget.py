@@ -20,6 +20,7 @@ class Budget:
         self._pings = Allowance(limits.pings, clock)
         self._empty_data = Allowance(limits.empty_data, clock)
         self._overhead = Allowance(limits.overhead, clock)
+        self._header_fields = Allowance(limits.header_fields, clock)
 
     def reset(self, how: str) -> None:
         """A stream ended without an answer; `how`, for the client: it was reset, refused or failed."""
@@ -40,6 +41,10 @@ class Budget:
     def empty_data(self) -> None:
         """A DATA frame that brings nothing."""
         _check(self._empty_data.take(), "empty DATA frames")
+
+    def header_fields(self, count: int) -> None:
+        """So many fields of a block beyond what is usual."""
+        _check(self._header_fields.take(count), "header fields")
 
     def overhead(self, data_frames: int) -> None:
         """A frame without use of its own. Two for each of the `data_frames` that were sent are what a client needs."""

@@ -77,13 +77,13 @@ class Connection(Generic[Head]):
         self.output: Output = Output(self._wake, self._stream_closed)
         self.failure: ConnectionFaultError | None = None
         self.owner = owner
-        self._blocks = HeaderBlocks(owner.read_head, limits)
+        self.budget = Budget(limits, clock)
+        self._blocks = HeaderBlocks(owner.read_head, limits, self.budget)
         self._window = ReceiveWindow(limits.connection_window_bytes)
         # Whether the owner knows that there is, or may be, something to send; it is for the owner to say when not.
         self.corked = False
         self.draining = False
         self._reset_ids: deque[int] = deque(maxlen=_REMEMBERED_RESETS)
-        self.budget = Budget(limits, clock)
         # See `reader.Sink`.
         control = ControlFrames(self)
         self.control: Callable[[int, int, int, bytes], None] = control.receive

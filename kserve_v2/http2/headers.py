@@ -8,9 +8,10 @@ changes the table is not remembered.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
-from hpack import Decoder, HPACKError, OversizedHeaderListError
+from hpack import Decoder, HeaderTuple, HPACKError, OversizedHeaderListError
 from hpack.table import HeaderTable
 
+from kserve_v2.http2.budget import Budget
 from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode, StreamFaultError
 from kserve_v2.http2.limits import Http2Limits
 
@@ -51,16 +52,58 @@ class _Table(HeaderTable):
         HeaderTable.maxsize.fset(self, size)  # type: ignore[attr-defined]
 
 
+class _TooManyFieldsError(HPACKError):
+    """A header block has more fields than it may have: the rest is not decoded."""
+
+
+class _CountingDecoder(Decoder):
+    """Decodes a block in which there may be too many fields, up to the one that is too many."""
+
+    def __init__(self, max_list_bytes: int, max_fields: int) -> None:
+        super().__init__(max_list_bytes)
+        self._max_fields = max_fields
+        self._fields = 0
+
+    def decode(self, data: bytes, raw: bool = False) -> Iterable[HeaderTuple]:
+        self._fields = 0
+        return super().decode(data, raw)
+
+    def _count(self) -> None:
+        self._fields += 1
+        if self._fields > self._max_fields:
+            raise _TooManyFieldsError(f"a header block of more than {self._max_fields} fields")
+
+    def _decode_indexed(self, data: bytes | memoryview) -> tuple[HeaderTuple, int]:
+        self._count()
+        return super()._decode_indexed(data)
+
+    def _decode_literal(self, data: bytes | memoryview, should_index: bool) -> tuple[HeaderTuple, int]:
+        self._count()
+        return super()._decode_literal(data, should_index)
+
+    def _update_encoding_context(self, data: bytes | memoryview) -> int:
+        # Any number of them may stand at the start of a block, a byte each.
+        self._count()
+        return super()._update_encoding_context(data)
+
+
 class HeaderBlocks(Generic[Head]):
     """Decodes the header blocks of one connection."""
 
-    def __init__(self, read_head: Callable[[Sequence[Field]], Head], limits: Http2Limits) -> None:
+    def __init__(
+        self, read_head: Callable[[Sequence[Field]], Head], limits: Http2Limits, budget: Budget
+    ) -> None:
         """`read_head` makes of a valid request's fields what is remembered; it depends on nothing else."""
         self._read_head = read_head
+        self._limits = limits
+        self._budget = budget
         self._table = _Table()
         self._decoder = Decoder(limits.max_header_block_bytes)
-        self._decoder.header_table = self._table
-        self._decoder.max_allowed_table_size = limits.header_table_bytes
+        # For blocks with room for too many fields, each of which takes at least a byte.
+        self._counting = _CountingDecoder(limits.max_header_block_bytes, limits.max_header_fields)
+        for decoder in (self._decoder, self._counting):
+            decoder.header_table = self._table
+            decoder.max_allowed_table_size = limits.header_table_bytes
         # What blocks mean that are known.
         self.remembered: dict[bytes, Head] = {}
 
@@ -94,15 +137,20 @@ class HeaderBlocks(Generic[Head]):
 
     def _decode(self, block: bytes) -> list[Field]:
         changes = self._table.changes
+        limits = self._limits
+        decoder = self._decoder if len(block) <= limits.max_header_fields else self._counting
         try:
-            return list(self._decoder.decode(block, raw=True))
-        except OversizedHeaderListError as error:
+            fields: list[Field] = list(decoder.decode(block, raw=True))
+        except (OversizedHeaderListError, _TooManyFieldsError) as error:
             raise ConnectionFaultError(ErrorCode.ENHANCE_YOUR_CALM, str(error)) from None
         except HPACKError as error:
             raise ConnectionFaultError(ErrorCode.COMPRESSION_ERROR, str(error)) from None
         finally:
             if self._table.changes != changes:
                 self.remembered.clear()
+        if len(fields) > limits.usual_header_fields:
+            self._budget.header_fields(len(fields) - limits.usual_header_fields)
+        return fields
 
 
 def check_request(fields: Iterable[Field]) -> None:

@@ -19,16 +19,16 @@ class Allowance:
         self._left: float = rate.burst
         self._filled_at = clock()
 
-    def take(self) -> bool:
-        """Use one; False if there is none."""
-        if self._left < 1:
+    def take(self, count: int = 1) -> bool:
+        """Use so many; False if there are not as many, and none is used."""
+        if self._left < count:
             now = self._clock()
             self._left += (now - self._filled_at) * self._rate.per_second
             self._left = min(self._left, self._rate.burst)
             self._filled_at = now
-        if self._left < 1:
+        if self._left < count:
             return False
-        self._left -= 1
+        self._left -= count
         return True
 
     def give(self, more: int = 1) -> None:

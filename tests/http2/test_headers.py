@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kserve_v2.http2 import headers
+from kserve_v2.http2.budget import Budget
 from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode, StreamFaultError
 from kserve_v2.http2.headers import Field, HeaderBlocks
 from kserve_v2.http2.limits import Http2Limits
@@ -19,7 +20,8 @@ class Reads:
 
     def __init__(self, limits: Http2Limits | None = None) -> None:
         self.count = 0
-        self.blocks = HeaderBlocks(self._read, limits or Http2Limits())
+        limits = limits or Http2Limits()
+        self.blocks = HeaderBlocks(self._read, limits, Budget(limits, lambda: 0.0))
 
     def _read(self, fields: Sequence[Field]) -> tuple[Field, ...]:
         self.count += 1
@@ -132,6 +134,36 @@ def test_a_header_list_bomb() -> None:
     with pytest.raises(ConnectionFaultError) as caught:
         blocks.request(bomb)
     assert caught.value.code is ErrorCode.ENHANCE_YOUR_CALM
+
+
+NO_FIELD = b"\x80"
+"""An index that is none: an error if it is decoded."""
+
+ONE_FIELD = {
+    "indexed": b"\x90",
+    "named by the table": b"\x0f\x04\x00",
+    "literal": b"\x00\x01a\x00",
+    "never indexed": b"\x10\x01a\x00",
+    "for the table": b"\x40\x01a\x00",
+    "size of the table": b"\x20",
+}
+
+
+@pytest.mark.parametrize("form", ONE_FIELD)
+def test_no_field_is_decoded_beyond_the_bound(form: str) -> None:
+    """The block goes on with an error, which would be another one."""
+    blocks = Reads(Http2Limits(max_header_fields=20)).blocks
+    allowed = ONE_FIELD[form] * 20
+    blocks.skip(allowed)
+    with pytest.raises(ConnectionFaultError, match="a header block of more than 20 fields") as caught:
+        blocks.skip(allowed + ONE_FIELD[form] + NO_FIELD * 1000)
+    assert caught.value.code is ErrorCode.ENHANCE_YOUR_CALM
+
+
+def test_each_block_has_the_bound_for_itself() -> None:
+    blocks = Reads(Http2Limits(max_header_fields=20)).blocks
+    for _ in range(3):
+        blocks.skip(ONE_FIELD["literal"] * 20)
 
 
 def test_a_table_larger_than_announced() -> None:

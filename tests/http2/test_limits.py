@@ -105,6 +105,18 @@ def test_floods(name: str, data: bytes, message: str) -> None:
     assert client.failure(data) == (CALM, message)
 
 
+def test_a_flood_of_header_fields() -> None:
+    """A byte each, on streams that are all answered. Blocks that are remembered are not decoded, and cost nothing."""
+    client = Client(limits(header_fields=FEW, usual_header_fields=10))
+    for stream_id in ids(50):
+        client.send(request(stream_id, [*GET, *[(b"same", b"")] * 8]))
+    many = [[*GET, *[(b"n", b"%d" % number)] * 7] for number in range(6)]
+    for number, stream_id in enumerate(ids(3, 101)):
+        client.send(request(stream_id, many[number]))
+    assert client.connection.failure is None
+    assert client.failure(request(107, [*many[4], *many[4][4:]])) == (CALM, "too many header fields")
+
+
 def test_data_on_closed_streams_is_overhead() -> None:
     client = Client(limits(overhead=FEW))
     client.send(request(1))
