@@ -39,6 +39,21 @@ function infer(client, message, options = within(20000)) {
   return { call, answer };
 }
 
+// Node's HTTP/2 refuses a stream by itself, before any of it is sent, if a GOAWAY is read between the request for it and
+// the next write. grpc-js tries again once; where connections end all the time, that can be refused, too.
+const REFUSED = "Stream refused by server";
+
+// The outcome of a call that has left this process.
+async function taken(start) {
+  for (;;) {
+    try {
+      return await start();
+    } catch (error) {
+      if (error.details !== REFUSED) throw error;
+    }
+  }
+}
+
 async function codeOf(promise) {
   try {
     await promise;
@@ -63,7 +78,7 @@ async function collect(call) {
 
 const CASES = {
   async unary(client) {
-    return values(await infer(client, floats([1.5, -2, 3])).answer);
+    return values(await taken(() => infer(client, floats([1.5, -2, 3])).answer));
   },
   async many(client) {
     let answered = 0;
@@ -72,7 +87,7 @@ const CASES = {
   },
   async error(client) {
     try {
-      await infer(client, number("modèle 100%", "N", 1)).answer;
+      await taken(() => infer(client, number("modèle 100%", "N", 1)).answer);
     } catch (error) {
       return [grpc.status[error.code], error.details];
     }
@@ -82,35 +97,45 @@ const CASES = {
     for (let i = 0; i < LARGE_BYTES; i += 4) sent.writeFloatLE(i / 4, i);
     const message = { ...floats([]), raw_input_contents: [sent] };
     message.inputs = [{ name: "IN", datatype: "FP32", shape: [LARGE_BYTES / 4] }];
-    const answer = await infer(client, message, within(60000)).answer;
+    const answer = await taken(() => infer(client, message, within(60000)).answer);
     return sent.equals(answer.raw_output_contents[0]);
   },
   async stream(client) {
-    const call = client.ModelStreamInfer(within(20000));
-    call.write(number("count", "N", 3));
-    call.write(number("count", "N", 2));
-    call.end();
-    return collect(call);
+    return taken(() => {
+      const call = client.ModelStreamInfer(within(20000));
+      call.write(number("count", "N", 3));
+      call.write(number("count", "N", 2));
+      call.end();
+      return collect(call);
+    });
   },
   async metadata(client) {
     const fields = new grpc.Metadata();
     fields.set("triton_grpc_error", "true");
     fields.set("more-bin", Buffer.from([0, 255]));
     fields.set("more", "x".repeat(4000));
-    const call = client.ModelStreamInfer(fields, within(20000));
-    call.end(number("count", "N", -1));
-    return codeOf(collect(call));
+    const found = taken(() => {
+      const call = client.ModelStreamInfer(fields, within(20000));
+      call.end(number("count", "N", -1));
+      return collect(call);
+    });
+    return codeOf(found);
   },
   async deadline(client) {
     const { port, started, close } = await gate();
-    const code = await codeOf(infer(client, number("held", "PORT", port), within(500)).answer);
+    const code = await codeOf(taken(() => infer(client, number("held", "PORT", port), within(500)).answer));
     (await started)[0].destroy();
     close();
     return code;
   },
   async cancel(client) {
     const { port, started, close } = await gate();
-    const { call, answer } = infer(client, number("held", "PORT", port));
+    let call;
+    const answer = taken(() => {
+      const held = infer(client, number("held", "PORT", port));
+      call = held.call;
+      return held.answer;
+    });
     const code = codeOf(answer);
     const [connection] = await started;
     call.cancel();
@@ -121,17 +146,20 @@ const CASES = {
   },
   // The model serves one request at a time: the second is answered only if the first has ended.
   async cancelled_stream(client) {
-    const call = client.ModelStreamInfer(within(20000));
-    call.on("error", () => {});
-    call.write(number("count", "N", 2 ** 31 - 1));
-    const first = [];
-    for (; first.length < 3; ) {
-      const [answer] = await once(call, "data");
-      call.pause();
-      first.push(integer(answer));
-      call.resume();
-    }
-    call.cancel();
+    const first = await taken(async () => {
+      const call = client.ModelStreamInfer(within(20000));
+      call.on("error", () => {});
+      call.write(number("count", "N", 2 ** 31 - 1));
+      const received = [];
+      for (; received.length < 3; ) {
+        const [answer] = await once(call, "data");
+        call.pause();
+        received.push(integer(answer));
+        call.resume();
+      }
+      call.cancel();
+      return received;
+    });
     return [first, await CASES.stream(client)];
   },
 };
@@ -149,7 +177,7 @@ async function main(address, roots) {
   const results = {};
   for (const [name, run] of Object.entries(CASES)) results[name] = await run(client);
   const sevens = Array(1000).fill(7);
-  const unpacked = values(await infer(packed, floats(sevens)).answer);
+  const unpacked = values(await taken(() => infer(packed, floats(sevens)).answer));
   results.gzip = unpacked.length === 1000 && unpacked.every((value) => value === 7);
   client.close();
   packed.close();
