@@ -33,6 +33,7 @@ class OnnxBackend:
 
     default_filename = "model.onnx"
     platform = "onnxruntime_onnx"
+    guesses_batching: Literal[True] = True
 
     def gpu_count(self) -> int:
         """The GPUs of this machine if ONNX Runtime is built for CUDA."""

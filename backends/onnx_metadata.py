@@ -1,5 +1,7 @@
 """What an ONNX file says about its inputs and outputs, merged into a model's configuration."""
 
+import logging
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +9,8 @@ from typing import Any
 from kserve_v2.backend import ModelConfig
 
 from .completion import TensorKind, TensorSpec, enable_dynamic_batching, fill_tensors
+
+logger = logging.getLogger(__name__)
 
 _DATATYPES = {
     "tensor(bool)": "BOOL", "tensor(uint8)": "UINT8", "tensor(uint16)": "UINT16", "tensor(uint32)": "UINT32",
@@ -19,11 +23,12 @@ _DATATYPES = {
 @dataclass(frozen=True, slots=True)
 class OnnxTensor:
     """An input or output of the graph. `type` is ONNX Runtime's; `shape` is empty for a scalar or an unknown
-    rank."""
+    rank. `symbols`: the names of its dimensions, "" for one that has a size or no name."""
 
     name: str
     type: str
     shape: tuple[int, ...]
+    symbols: tuple[str, ...] = ()
 
     @property
     def datatype(self) -> str | None:
@@ -49,14 +54,17 @@ def complete_config(
 ) -> list[str]:
     """Fill `config` from the graph; returns the contradictions.
 
-    As in Triton: where the first dimension of every tensor varies, it is the batch, and a configuration
-    without `max_batch_size` gets the default one. It does not where its dims show that the first dimension is
-    meant to be the model's own.
+    Where the first dimension of every tensor varies, and their names don't speak against it, it is taken for the batch,
+    and a configuration without `max_batch_size` gets the default one. It does not where its dims show that the first
+    dimension is meant to be the model's own. As in Triton, a configuration that names inputs and outputs gets no
+    `dynamic_batching`.
     """
     named = {output.name for output in config.output}
+    described = bool(config.input and config.output)
     outputs = [output for output in graph.outputs if not named or output.name in named]
     tensors = [*graph.inputs, *outputs]
     problems = [*_unsupported("input", graph.inputs), *_unsupported("output", outputs)]
+    objection = objection_to_batching(tensors)
     if config.max_batch_size:
         problems += _fixed_batch(tensors, file)
     elif (
@@ -64,21 +72,56 @@ def complete_config(
         and all(tensor.shape[:1] == (-1,) for tensor in tensors)
         and _dims_leave_room(config, tensors)
     ):
-        config.max_batch_size = default_max_batch_size
+        if objection:
+            logger.info("model '%s': served without a batch dimension: %s", config.name, objection)
+        else:
+            config.max_batch_size = default_max_batch_size
     if problems:
         return problems
     skip = 1 if config.max_batch_size else 0
     problems += fill_tensors(config, "input", [_spec(tensor, skip) for tensor in graph.inputs], file)
     known_outputs = [tensor for tensor in graph.outputs if tensor.datatype]
     problems += fill_tensors(config, "output", [_spec(tensor, skip) for tensor in known_outputs], file)
-    enable_dynamic_batching(config)
+    if not described and not objection:
+        enable_dynamic_batching(config)
     return problems
+
+
+# Names that exporters give dimensions which have none: torch.export (s77, u0), torch.onnx (x_dynamic_axes_1,
+# Gemmy_dim_0), tf2onnx (unk__12), and what is computed from others. They differ even where the dimension is one and the
+# same, so they say nothing.
+_INVENTED = re.compile(r"[su]\d+|.*_dynamic_axes_\d+|.*_dim_\d+|unk(nown)?(_*\d+)?|dim_?\d+|\d+|\?|.*\W.*")
+
+
+def objection_to_batching(tensors: Sequence[OnnxTensor]) -> str:
+    """What the names of the dimensions say against the first one being the batch: that there are several names, or that
+    it stands elsewhere, too. "" if nothing.
+    """
+    chosen = {
+        tensor.symbols[0]: tensor.name
+        for tensor in reversed(tensors)
+        if tensor.symbols and tensor.symbols[0] and not _INVENTED.fullmatch(tensor.symbols[0])
+    }
+    for tensor in tensors:
+        for axis, symbol in enumerate(tensor.symbols[1:], start=1):
+            if symbol in chosen:
+                return (
+                    f"its first dimension is no batch: '{symbol}', the first of '{chosen[symbol]}', is dimension "
+                    f"{axis} of '{tensor.name}'"
+                )
+    if len(chosen) > 1:
+        names = ", ".join(f"'{symbol}' ('{tensor}')" for symbol, tensor in reversed(chosen.items()))
+        return f"its first dimensions are different ones: {names}"
+    return ""
 
 
 def _tensors(arguments: Iterable[Any]) -> tuple[OnnxTensor, ...]:
     return tuple(
         OnnxTensor(
-            argument.name, argument.type, tuple(dim if isinstance(dim, int) else -1 for dim in argument.shape)
+            argument.name,
+            argument.type,
+            tuple(dim if isinstance(dim, int) else -1 for dim in argument.shape),
+            tuple(dim if isinstance(dim, str) else "" for dim in argument.shape),
         )
         for argument in arguments
     )

@@ -104,6 +104,8 @@ def session_options(
 def run_options(config: ModelConfig) -> ort.RunOptions:
     """Options of every run: without any, each run would make its own."""
     options = ort.RunOptions()
+    # An error of a run is raised, and logged by the server: not once more on stderr.
+    options.log_severity_level = 4
     shrink = parameter_texts(config).get("memory.enable_memory_arena_shrinkage")
     if shrink:
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", shrink)

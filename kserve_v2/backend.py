@@ -24,6 +24,7 @@ __all__ = [
     "AsyncInstance",
     "AsyncStreamInstance",
     "Backend",
+    "GuessesBatching",
     "Instance",
     "Model",
     "ModelConfig",
@@ -83,6 +84,7 @@ class ModelSource:
         return self.version_path / config.default_model_filename
 
 
+@runtime_checkable
 class Instance(Protocol):
     """One execution context. Made, used and closed by one and the same thread."""
 
@@ -214,3 +216,14 @@ class Backend(Protocol):
     def load(self, source: ModelSource, config: ModelConfig) -> Model:
         """Load the version's weights. `config` is complete and valid. Runs on a thread that may block."""
         ...
+
+
+@runtime_checkable
+class GuessesBatching(Protocol):
+    """Optional: a `Backend` whose `complete` takes a model to batch because of its shapes, which is a guess.
+
+    What it adds to the configuration, `max_batch_size` or `dynamic_batching`, is tried out when the model is loaded:
+    requests are merged only if the model answers two rows together as it answers each of them alone.
+    """
+
+    guesses_batching: Literal[True]

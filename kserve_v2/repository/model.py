@@ -4,12 +4,18 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kserve_v2.backend import Backend, Model, ModelConfig, ModelSource, Placement
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.repository.batching import (
+    BatchingDecision,
+    BatchingOrigin,
+    decide_batching,
+    without_batch,
+)
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.pool import QueuePolicy
 from kserve_v2.scheduling.scheduler import QueueScheduler, Scheduler, StreamScheduler, infer
@@ -27,6 +33,7 @@ class Prepared:
     source: ModelSource
     config: ModelConfig
     backend: Backend
+    batching: BatchingOrigin = field(default_factory=BatchingOrigin)
 
 
 class LoadedModel:
@@ -42,6 +49,7 @@ class LoadedModel:
         self.labels = labels
         self._model = model
         self.batched = prepared.config.max_batch_size > 0
+        self.batching = BatchingDecision()
         self.decoupled = prepared.config.model_transaction_policy.decoupled
         self.scheduler = self._make_scheduler(prepared)
         # For checked requests; see `Scheduler`.
@@ -57,6 +65,17 @@ class LoadedModel:
         """Load the weights on a thread of `executor`, then make the instances. Raises what the backend
         raises.
         """
+        loaded = await cls._load(prepared, executor)
+        if loaded.batching.batches:
+            return loaded
+        # The batch dimension was a guess, and a wrong one.
+        await loaded.close(executor)
+        return await cls._load(
+            replace(prepared, config=without_batch(prepared.config), batching=BatchingOrigin()), executor
+        )
+
+    @classmethod
+    async def _load(cls, prepared: Prepared, executor: Executor) -> "LoadedModel":
         loop = asyncio.get_running_loop()
         labels = await loop.run_in_executor(
             executor, read_labels, prepared.config, prepared.source.model_path
@@ -68,7 +87,16 @@ class LoadedModel:
         except BaseException:
             await loop.run_in_executor(executor, _close, model, prepared.source.name)
             raise
+        loaded._settle_batching(prepared.batching)
         return loaded
+
+    def _settle_batching(self, origin: BatchingOrigin) -> None:
+        """Merge requests, or don't, by what the instances have found out about the model."""
+        pool = self.scheduler.pool
+        self.batching = decide_batching(self.name, origin, pool.findings)
+        if not self.batching.merges:
+            self.config.ClearField("dynamic_batching")
+            pool.queue.rules = ONE_AT_A_TIME
 
     def _make_scheduler(self, prepared: Prepared) -> Scheduler:
         config, placed = prepared.config, prepared.source.placements
@@ -76,7 +104,9 @@ class LoadedModel:
         policy = queue_policy(config)
         if self.decoupled:
             return StreamScheduler(*identity, policy, self.statistics)
-        return QueueScheduler(*identity, batch_rules(config), policy, self.statistics)
+        return QueueScheduler(
+            *identity, batch_rules(config), policy, self.statistics, tries_batching=prepared.batching.tried
+        )
 
     def begin_trace(self, request: InferRequest, trace: Trace) -> None:
         """Have what happens to a decoded request taken down in `trace`."""

@@ -18,6 +18,7 @@ from kserve_v2.config import (
 )
 from kserve_v2.errors import ContradictionError, InvalidArgumentError, NotFoundError
 from kserve_v2.plugins import BackendRegistry
+from kserve_v2.repository.batching import BatchingOrigin
 from kserve_v2.repository.model import Prepared, placements
 from kserve_v2.repository.scan import ModelEntry, config_path, scan_model
 from kserve_v2.threads import cpu_budget, divide
@@ -115,7 +116,7 @@ def prepare_version(
     raise_if_invalid(config, gpu_count=gpu_count, directory_name=entry.name)
     placed = placements(config, gpu_count)
     source = replace(source, placements=placed, threads=divide(cpu_budget(), len(placed)))
-    return Prepared(source, config, backend)
+    return Prepared(source, config, backend, BatchingOrigin.of(candidate.config, config, backend))
 
 
 def _complete(backend: Backend, source: ModelSource, config: ModelConfig, gpu_count: int) -> None:

@@ -22,7 +22,7 @@ from kserve_v2.scheduling.batch import (
     response,
 )
 from kserve_v2.scheduling.pending import Pending
-from kserve_v2.scheduling.policy import BatchRules, WaitUntil, decide
+from kserve_v2.scheduling.policy import WaitUntil, decide
 from kserve_v2.scheduling.pool import InstancePool
 from kserve_v2.scheduling.queue import Batch
 from kserve_v2.scheduling.response_parameters import take_response_parameters
@@ -64,20 +64,17 @@ class InPlace:
         pool: InstancePool,
         signature: ModelSignature,
         version: str,
-        rules: BatchRules,
         settle: Callable[[Placement, list[BatchRun]], None],
     ) -> None:
-        """`rules`: a batch that is to wait for more requests is not executed in place. `settle` gives the members of
-        finished runs their outcomes.
-        """
+        """`settle` gives the members of finished runs their outcomes."""
         self._pool = pool
         self._statistics = pool.statistics
         self._signature = signature
         self._version = version
-        self._rules = rules
         self._settle = settle
-        # Where shapes vary, the time of past requests says nothing about the next.
-        self._possible = signature.fixed_shapes and rules.max_delay_ns == 0
+        # Where shapes vary, the time of past requests says nothing about the next. A batch that is to wait for more
+        # requests is not executed in place.
+        self._possible = signature.fixed_shapes and pool.queue.rules.max_delay_ns == 0
         self._instance: MovableInstance | None = None
         # Of a request or a batch; and of the way to a thread that sleeps, and back.
         self._execution_ns = float(MAX_NS)
@@ -203,7 +200,7 @@ class InPlace:
                     self._pool.enqueue(pending)
                 return
             now_ns = monotonic_ns()
-            decision = decide(waiting, self._rules, now_ns)
+            decision = decide(waiting, self._pool.queue.rules, now_ns)
             assert not isinstance(decision, WaitUntil)  # noqa: S101 - these rules never wait
             members = [waiting.popitem(last=False)[0] for _ in range(decision.requests)]
             spent_ns += self._execute(Batch(members, decision.reason, now_ns))

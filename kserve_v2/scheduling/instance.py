@@ -10,7 +10,9 @@ import logging
 import threading
 from collections.abc import Callable
 
-from kserve_v2.backend import AnyInstance, Model, Placement
+from kserve_v2.backend import AnyInstance, Instance, Model, Placement
+from kserve_v2.messages import InferRequest, Tensors
+from kserve_v2.scheduling.batching_trial import Finding, Verdict, try_batching
 from kserve_v2.scheduling.queue import RequestQueue
 from kserve_v2.scheduling.runners import Deliver, runner
 from kserve_v2.signature import ModelSignature
@@ -28,12 +30,17 @@ class InstanceThread:
         queue: RequestQueue,
         signature: ModelSignature,
         deliver: Deliver,
+        *,
+        tries_batching: bool = False,
     ) -> None:
+        """`tries_batching`: find out on the new instance whether its rows are independent; see `finding`."""
         self.placement = placement
         self.queue = queue
         self.signature = signature
         self.deliver = deliver
         self.instance: AnyInstance | None = None
+        self.finding: Finding | None = None
+        self._tries_batching = tries_batching
         self._model = model
         self._loop = asyncio.get_running_loop()
         self._started: asyncio.Future[None] = self._loop.create_future()
@@ -58,6 +65,8 @@ class InstanceThread:
     def _main(self) -> None:
         try:
             instance = self.instance = self._model.instance(self.placement)
+            if self._tries_batching:
+                self.finding = _try_batching(instance, self.signature)
         except BaseException as error:  # noqa: BLE001 - whatever a plug-in raises ends this load, not the server
             self._on_loop(self._resolve, self._started, error)
             self._on_loop(self._resolve, self._stopped, None)
@@ -89,3 +98,13 @@ class InstanceThread:
             future.set_result(None)
         else:
             future.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+
+
+def _try_batching(instance: AnyInstance, signature: ModelSignature) -> Finding:
+    if not isinstance(instance, Instance):
+        return Finding(Verdict.UNKNOWN, "asynchronous handlers are not tried")
+
+    def execute(tensors: Tensors, request: InferRequest) -> Tensors:
+        return instance.execute(tensors, (request,))
+
+    return try_batching(execute, signature)

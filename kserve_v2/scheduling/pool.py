@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kserve_v2.backend import Model, Placement
 from kserve_v2.errors import UnavailableError
 from kserve_v2.messages import InferRequest
+from kserve_v2.scheduling.batching_trial import Finding
 from kserve_v2.scheduling.instance import InstanceThread
 from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.policy import BatchRules
@@ -53,17 +54,25 @@ class InstancePool:
         policy: QueuePolicy,
         statistics: ModelStatistics,
         deliver: Deliver,
+        *,
+        tries_batching: bool = False,
     ) -> None:
-        """`deliver` is called with finished executions, on the event loop."""
+        """`deliver` is called with finished executions, on the event loop. `tries_batching`: the first instance on each
+        kind of device finds out whether requests may be merged; see `findings`.
+        """
         self.statistics = statistics
         self._policy = policy
         self.queue = RequestQueue(rules, policy.max_size)
         self._loop = asyncio.get_running_loop()
         self._deliver = deliver
+        firsts = {placement.kind: placement for placement in reversed(placements)}
         self._instances = [
-            InstanceThread(placement, model, self.queue, signature, self._deliver_from_thread)
+            InstanceThread(
+                placement, model, self.queue, signature, self._deliver_from_thread,
+                tries_batching=tries_batching and placement is firsts[placement.kind],
+            )
             for placement in placements
-        ]
+        ]  # fmt: skip
         self.instances = len(self._instances)
         self._in_flight = 0
         self._drained = asyncio.Event()
@@ -81,6 +90,11 @@ class InstancePool:
     def first(self) -> InstanceThread:
         """The first of the instances."""
         return self._instances[0]
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What trials of batching have shown, one for each kind of device, once the instances are made."""
+        return [each.finding for each in self._instances if each.finding is not None]
 
     @property
     def depth(self) -> int:

@@ -64,12 +64,24 @@ class QueueScheduler:
         rules: BatchRules,
         policy: QueuePolicy,
         statistics: ModelStatistics,
+        *,
+        tries_batching: bool = False,
     ) -> None:
+        """`tries_batching`: see `InstancePool`."""
         self._signature = signature
         self._version = str(version)
         self._loop = asyncio.get_running_loop()
-        self.pool = InstancePool(signature, model, placements, rules, policy, statistics, self._deliver)
-        self._in_place = InPlace(self.pool, signature, self._version, rules, self._settle)
+        self.pool = InstancePool(
+            signature,
+            model,
+            placements,
+            rules,
+            policy,
+            statistics,
+            self._deliver,
+            tries_batching=tries_batching,
+        )
+        self._in_place = InPlace(self.pool, signature, self._version, self._settle)
         self.infer_now = self._in_place.infer
 
     def __repr__(self) -> str:

@@ -1,0 +1,107 @@
+"""Who says that the requests of a model may be merged, and what becomes of a guess that the model does not bear out."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kserve_v2.backend import Backend, GuessesBatching, ModelConfig
+from kserve_v2.scheduling.batching_trial import Finding, Verdict
+
+logger = logging.getLogger(__name__)
+
+TRY_PARAMETER = "try_batching"
+"""The parameter of a configuration that, set to `false`, leaves out the trial."""
+
+_HINT = "write dynamic_batching { } into config.pbtxt if they may be"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchingOrigin:
+    """`rows_guessed`: the server chose `max_batch_size`. `merging_guessed`: it added `dynamic_batching`.
+    `merging_asked`: the operator wrote that. `tried`: whether the model is tried when it is loaded.
+    """
+
+    rows_guessed: bool = False
+    merging_guessed: bool = False
+    merging_asked: bool = False
+    tried: bool = False
+
+    @classmethod
+    def of(cls, written: ModelConfig, completed: ModelConfig, backend: Backend) -> "BatchingOrigin":
+        """Compare a configuration as it was read with the completed one."""
+        guesses = isinstance(backend, GuessesBatching)
+        batches = completed.max_batch_size > 0
+        merges = completed.max_batch_size > 1 and completed.HasField("dynamic_batching")
+        rows_guessed = guesses and batches and written.max_batch_size == 0
+        asked = merges and written.HasField("dynamic_batching")
+        merging_guessed = guesses and merges and not asked
+        decoupled = completed.model_transaction_policy.decoupled
+        wanted = (
+            completed.parameters[TRY_PARAMETER].string_value if TRY_PARAMETER in completed.parameters else ""
+        )
+        tried = wanted != "false" and not decoupled and (rows_guessed or merging_guessed or asked)
+        return cls(rows_guessed, merging_guessed, asked, tried and completed.max_batch_size > 1)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchingDecision:
+    """`rows_independent`: proved by a trial on each kind of device. `merges`: whether requests are merged.
+    `batches`: whether the first dimension is a batch at all.
+    """
+
+    rows_independent: bool = False
+    merges: bool = True
+    batches: bool = True
+
+
+def decide_batching(model: str, origin: BatchingOrigin, findings: Sequence[Finding]) -> BatchingDecision:
+    """Go by what the trials have shown: a guess has to be proved, what the operator wrote is done, with a warning.
+
+    Logs one line where that differs from what the configuration says, or should say.
+    """
+    worst = max(
+        findings,
+        key=lambda finding: _SEVERITY[finding.verdict],
+        default=Finding(Verdict.UNKNOWN, "not tried"),
+    )
+    if worst.verdict is Verdict.INDEPENDENT:
+        return BatchingDecision(rows_independent=True)
+    if origin.merging_asked:
+        if worst.verdict is not Verdict.UNKNOWN:
+            logger.warning(
+                "model '%s': dynamic_batching merges requests that then change each other's answers: %s. %s", model,
+                worst.reason, _remedy(worst.verdict),
+            )  # fmt: skip
+        return BatchingDecision()
+    if not (origin.merging_guessed or origin.rows_guessed):
+        return BatchingDecision()
+    if worst.verdict is Verdict.NOT_ROWS and origin.rows_guessed:
+        logger.warning("model '%s': served without a batch dimension: %s", model, worst.reason)
+        return BatchingDecision(merges=False, batches=False)
+    if origin.merging_guessed:
+        logger.warning("model '%s': requests are not merged: %s; %s", model, worst.reason, _HINT)
+    return BatchingDecision(merges=not origin.merging_guessed)
+
+
+_SEVERITY = {Verdict.INDEPENDENT: 0, Verdict.UNKNOWN: 1, Verdict.DEPENDENT: 2, Verdict.NOT_ROWS: 3}
+
+
+def _remedy(verdict: Verdict) -> str:
+    if verdict is Verdict.NOT_ROWS:
+        return "Set max_batch_size to 0, with the first dimension as the first of dims, and remove dynamic_batching"
+    return "Remove dynamic_batching from config.pbtxt"
+
+
+def without_batch(config: ModelConfig) -> ModelConfig:
+    """The same model with its first dimension among `dims`, and no scheduler."""
+    plain = ModelConfig()
+    plain.CopyFrom(config)
+    plain.max_batch_size = 0
+    plain.ClearField("dynamic_batching")
+    tensors: list[Any] = [*plain.input, *plain.output]
+    for tensor in tensors:
+        shape = tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims
+        tensor.dims[:] = [-1, *shape]
+        tensor.ClearField("reshape")
+    return plain

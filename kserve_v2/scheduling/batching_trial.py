@@ -1,0 +1,196 @@
+"""Whether the rows of a batch are independent of each other, found out by trying when a model is loaded.
+
+Merging the requests of different clients is only right if a model answers two rows together as it answers each of them
+alone. No configuration says that, and the shapes of a model file don't prove it: a softmax over the first axis has
+a dynamic first dimension, too. So the model is given made-up rows, both ways.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from kserve_v2.datatypes import BYTES, Array
+from kserve_v2.errors import describe
+from kserve_v2.messages import InferRequest, Tensors
+from kserve_v2.signature import ModelSignature
+
+Execute = Callable[[Tensors, InferRequest], Tensors]
+"""Runs one request on an instance."""
+
+# What variable dimensions are made: the first size that the model takes. Small ones for text, larger ones for images.
+_SIZES = (8, 32, 224, 1)
+
+# More elements than this are not made up for one tensor.
+_MAX_ELEMENTS = 2**24
+
+_TEXTS = (b"0", b"1", b"two", b"three words here")
+
+# numpy's, and those of ml_dtypes.
+_KINDS_OF_FLOAT = "fV"
+
+
+class Verdict(Enum):
+    """What a trial has shown."""
+
+    INDEPENDENT = "rows are answered together as they are alone"
+    DEPENDENT = "a row's answer depends on the other rows"
+    NOT_ROWS = "the first dimension of the tensors is not the batch"
+    UNKNOWN = "the model could not be tried"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The verdict on one instance, and what it rests on, for the log."""
+
+    verdict: Verdict
+    reason: str = ""
+
+
+class _NotRowsError(Exception):
+    """An output has no row for each row of the input."""
+
+
+def try_batching(execute: Execute, signature: ModelSignature) -> Finding:
+    """Ask for two made-up rows together and for each alone, twice, with different values.
+
+    Whatever the model raises is no verdict: its inputs may have to be more than of the right type and shape.
+    """
+    reason = "it has no inputs" if not signature.inputs else "its inputs are too large"
+    for size in _SIZES if not signature.fixed_shapes else _SIZES[:1]:
+        if _elements(signature, size) > _MAX_ELEMENTS or not signature.inputs:
+            continue
+        try:
+            return _compare(execute, signature, size)
+        except BaseException as error:  # noqa: BLE001 - no verdict, whatever a plug-in raises
+            reason = f"it does not take made-up inputs: {describe(error)}"
+    return Finding(Verdict.UNKNOWN, reason)
+
+
+def _compare(execute: Execute, signature: ModelSignature, size: int) -> Finding:
+    finding: Finding | None = None
+    for seed in range(2):
+        rows = _made_up(signature, size, seed)
+        try:
+            finding = _compare_rows(execute, signature, rows)
+        except BaseException:
+            # Values of the second kind may be out of range. What the first ones have shown stands.
+            if finding is None:
+                raise
+        if finding.verdict is not Verdict.INDEPENDENT:
+            break
+    assert finding is not None  # noqa: S101 - the first round has raised otherwise
+    return finding
+
+
+def _compare_rows(execute: Execute, signature: ModelSignature, rows: Mapping[str, Array]) -> Finding:
+    try:
+        together = _outputs(execute, signature, rows, 2)
+        alone = [
+            _outputs(execute, signature, {name: array[n : n + 1].copy() for name, array in rows.items()}, 1)
+            for n in range(2)
+        ]
+    except _NotRowsError as error:
+        return Finding(Verdict.NOT_ROWS, str(error))
+    for name, array in together.items():
+        for n in range(2):
+            one, row = alone[n][name], array[n : n + 1]
+            if one.shape != row.shape:
+                reason = (
+                    f"output '{name}' has shape {list(array.shape)} for two rows, {list(one.shape)} for one"
+                )
+                return Finding(Verdict.NOT_ROWS, reason)
+            if not _equal(one, row, array):
+                return Finding(
+                    Verdict.DEPENDENT,
+                    f"output '{name}' of two rows together is not that of each of them alone",
+                )
+    return Finding(Verdict.INDEPENDENT)
+
+
+def _outputs(
+    execute: Execute, signature: ModelSignature, rows: Mapping[str, Array], count: int
+) -> dict[str, Array]:
+    request = InferRequest(signature.model_name, dict(rows), checked=True, rows=count)
+    inputs = signature.reshape_inputs(request.inputs) if signature.reshapes_inputs else request.inputs
+    # Copies: the next execution may use the same memory.
+    outputs = {name: np.array(array) for name, array in execute(inputs, request).items()}
+    for name in signature.outputs:
+        shape = outputs[name].shape
+        if shape[:1] != (count,):
+            raise _NotRowsError(f"output '{name}' has shape {list(shape)} for {count} row(s)")
+    return {name: outputs[name] for name in signature.outputs}
+
+
+def _elements(signature: ModelSignature, size: int) -> int:
+    return max(
+        (
+            int(np.prod([2, *_sized(tensor.dims, size)], dtype=np.float64))
+            for tensor in signature.inputs.values()
+        ),
+        default=0,
+    )
+
+
+def _sized(dims: tuple[int, ...], size: int) -> tuple[int, ...]:
+    return tuple(size if dim == -1 else dim for dim in dims)
+
+
+def _made_up(signature: ModelSignature, size: int, seed: int) -> dict[str, Array]:
+    """Two rows that differ, of values that most models take: small integers, so that they can be indices, and numbers
+    around 0 (seed 0) or up to 255 (seed 1).
+    """
+    random = np.random.default_rng(seed)
+    made: dict[str, Array] = {}
+    for name, tensor in signature.inputs.items():
+        shape = (2, *_sized(tensor.dims, size))
+        values = _values(random, tensor.datatype.dtype, shape, seed)
+        if (values[0] == values[1]).all():
+            values[0], values[1] = _TEXTS[:2] if tensor.datatype is BYTES else (0, 1)
+        made[name] = values
+    return made
+
+
+def _values(
+    random: np.random.Generator, dtype: "np.dtype[np.generic]", shape: tuple[int, ...], seed: int
+) -> Array:
+    if dtype == BYTES.dtype:
+        texts = np.empty(len(_TEXTS), dtype)
+        texts[:] = _TEXTS
+        drawn: Array = texts[random.integers(0, len(_TEXTS), shape)]
+    elif dtype == np.bool_:
+        drawn = random.integers(0, 2, shape).astype(dtype)
+    elif dtype.kind in _KINDS_OF_FLOAT:
+        numbers = random.uniform(0, 255, shape) if seed else random.standard_normal(shape)
+        drawn = numbers.astype(dtype)
+    else:
+        drawn = random.integers(0, 4 if seed else 2, shape).astype(dtype)
+    return drawn
+
+
+def _equal(one: Array, row: Array, whole: Array) -> bool:
+    """Whether two rows are the same: floats in half of their digits, as kernels for other batch sizes add numbers up in
+    another order.
+    """
+    if one.dtype != row.dtype:
+        return False
+    if one.dtype.kind not in _KINDS_OF_FLOAT:
+        return bool((one == row).all())
+    digits = _epsilon(one.dtype) ** 0.5
+    with np.errstate(all="ignore"):
+        finite = np.abs(whole.astype(np.float64))
+        largest = float(np.max(finite, initial=0, where=np.isfinite(finite)))
+        # Near zero the error is that of the larger numbers that it was computed from.
+        return np.allclose(
+            one.astype(np.float64), row.astype(np.float64),
+            rtol=4 * digits, atol=digits / 8 * largest, equal_nan=True,
+        )  # fmt: skip
+
+
+def _epsilon(dtype: "np.dtype[np.generic]") -> float:
+    """The distance from 1 to the next larger number."""
+    info: Any = ml_dtypes.finfo  # not typed
+    return float(info(dtype).eps)
