@@ -73,7 +73,7 @@ def complete_config(
         and _dims_leave_room(config, tensors)
     ):
         if objection:
-            logger.info("model '%s': served without a batch dimension: %s", config.name, objection)
+            logger.warning("model '%s': served without a batch dimension: %s", config.name, objection)
         else:
             config.max_batch_size = default_max_batch_size
     if problems:
@@ -82,8 +82,16 @@ def complete_config(
     problems += fill_tensors(config, "input", [_spec(tensor, skip) for tensor in graph.inputs], file)
     known_outputs = [tensor for tensor in graph.outputs if tensor.datatype]
     problems += fill_tensors(config, "output", [_spec(tensor, skip) for tensor in known_outputs], file)
-    if not described and not objection:
+    if described:
+        return problems
+    if not objection:
         enable_dynamic_batching(config)
+    elif config.max_batch_size > 1 and config.WhichOneof("scheduling_choice") is None:
+        logger.warning(
+            "model '%s': requests are not merged: %s; write dynamic_batching { } into config.pbtxt if they may be",
+            config.name,
+            objection,
+        )
     return problems
 
 

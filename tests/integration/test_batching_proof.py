@@ -59,6 +59,8 @@ def _write_onnx_models(root: Path) -> None:
         if config:
             (root / name / "config.pbtxt").write_text(config)
     scores = [helper.make_node("Transpose", ["b"], ["t"]), helper.make_node("MatMul", ["a", "t"], ["y"])]
+    _onnx(root / "scores_rows", scores, {"a": ["n", 4], "b": ["m", 4]}, {"y": ["n", "m"]})
+    (root / "scores_rows" / "config.pbtxt").write_text("max_batch_size: 8")
     # As exported without names.
     _onnx(root / "scores", scores, {"a": [None, 4], "b": [None, 4]}, {"y": [None, None]})
     found = [
@@ -128,6 +130,7 @@ def server(
         # The shapes allow a batch; the rows do.
         ("softmax", 4, False),
         ("softmax_rows", 8, False),
+        ("scores_rows", 8, False),
         ("relu_untried", 4, False),
         # As in Triton, a configuration that says what there is says it all.
         ("relu_described", 8, False),
@@ -151,6 +154,14 @@ def test_configuration(server: RunningServer, model: str, max_batch_size: int, m
             ["requests are not merged: output 'y' of two rows together is not that of each of them alone"],
         ),
         ("softmax_rows", ["requests are not merged"]),
+        (
+            "scores_rows",
+            [
+                "requests are not merged: its first dimension is no batch: 'm', the first of 'b', is dimension 1 of 'y'"
+            ],
+        ),
+        ("pairwise", ["served without a batch dimension: its first dimension is no batch"]),
+        ("det_legacy", ["its first dimensions are different ones: 'batch' ('images'), 'num_dets' ('dets')"]),
         (
             "relu_untried",
             ["requests are not merged: not tried; write dynamic_batching { } into config.pbtxt"],
