@@ -1,10 +1,12 @@
 """Servers for tests: real processes on real sockets, on ports that the system chooses."""
 
+import gc
 import re
 import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +15,19 @@ import httpx
 import pytest
 
 _URL_LINE = re.compile(r"^(REST|gRPC|Metrics) +(\S+)$")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """After a failure, let go of what the failed tests had open, and say nothing about it: a traceback about a socket
+    would stand where the summary is looked for.
+    """
+    if session.testsfailed:
+        for name in ("last_exc", "last_value", "last_traceback"):
+            if hasattr(sys, name):
+                delattr(sys, name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
 
 @dataclass
