@@ -18,7 +18,13 @@ from .gpus import visible_gpus
 from .onnx_bound import BoundRuns
 from .onnx_external_data import check_external_data
 from .onnx_metadata import complete_config, read_graph
-from .onnx_session import inference_session, metadata_session, run_options
+from .onnx_session import (
+    check_options,
+    inference_session,
+    metadata_session,
+    run_options,
+    warn_of_unused_accelerators,
+)
 from .onnx_structure import OnnxStructure, read_structure
 from .onnx_tensors import decode_strings, encode_strings, from_ort_value, to_ort_value
 from .parameters import integer
@@ -44,6 +50,7 @@ class OnnxBackend:
 
         The backend setting `default-max-batch-size` (4) is the batch size of a model that can batch.
         """
+        check_options(config)
         file = _model_file(source, config)
         _checked_structure(file)
         try:
@@ -59,6 +66,8 @@ class OnnxBackend:
 
     def load(self, source: ModelSource, config: ModelConfig) -> "OnnxModel":
         """Make one session for each device that has instances."""
+        check_options(config)
+        warn_of_unused_accelerators(config, source.placements)
         file = _model_file(source, config)
         structure = _checked_structure(file)
         instances = Counter(placement.device for placement in source.placements)

@@ -13,7 +13,7 @@ import onnxruntime as ort
 from kserve_v2.backend import ModelConfig, Placement, ThreadBudget
 from kserve_v2.errors import InvalidArgumentError, without_directories
 
-from .parameters import boolean, integer, parameter_texts
+from .parameters import MAX_THREADS, boolean, integer, parameter_texts
 
 logger = logging.getLogger(__name__)
 
@@ -42,13 +42,40 @@ def metadata_session(file: Path) -> ort.InferenceSession:
     return _open(file, options, [_CPU])
 
 
+def check_options(config: ModelConfig) -> None:
+    """Raise InvalidArgumentError for options that are wrong, which is found out before any file is opened."""
+    boolean(parameter_texts(config), "allow_cpu_fallback", False)
+    for placement in (Placement("", "CPU"), Placement("", "GPU")):
+        session_options(config, placement, 1, ThreadBudget(1))
+        providers(config, placement)
+
+
+def warn_of_unused_accelerators(config: ModelConfig, placements: Iterable[Placement]) -> None:
+    """Say so where accelerators are chosen for a kind of device that no instance runs on."""
+    kinds = {placement.kind for placement in placements}
+    accelerators = config.optimization.execution_accelerators
+    for kind, chosen in (
+        ("GPU", accelerators.gpu_execution_accelerator),
+        ("CPU", accelerators.cpu_execution_accelerator),
+    ):
+        if chosen and kind not in kinds:
+            logger.warning(
+                "model '%s': optimization.execution_accelerators.%s_execution_accelerator is set but has no effect: "
+                "no instance runs on a %s",
+                config.name,
+                kind.lower(),
+                kind,
+            )
+
+
 def inference_session(
     file: Path, config: ModelConfig, placement: Placement, instances: int, threads: ThreadBudget
 ) -> ort.InferenceSession:
     """The session that the `instances` on one device share.
 
     Raises InvalidArgumentError for a file that cannot be loaded, for parameters that are wrong, and where the
-    device that the placement asks for cannot be used, unless the parameter `allow_cpu_fallback` is true.
+    device that the placement asks for cannot be used, unless the parameter `allow_cpu_fallback` is true. An accelerator
+    that is not there only costs speed: a warning.
     """
     options = session_options(config, placement, instances, threads)
     fallback = boolean(parameter_texts(config), "allow_cpu_fallback", False)
@@ -83,10 +110,12 @@ def session_options(
     options.graph_optimization_level = _GRAPH_LEVELS[level]
     parallel = integer(parameters, "execution_mode", 0, most=1)
     options.execution_mode = ort.ExecutionMode.ORT_PARALLEL if parallel else ort.ExecutionMode.ORT_SEQUENTIAL
-    options.intra_op_num_threads = integer(parameters, "intra_op_thread_count", 0) or _shared_threads(
-        threads, instances
+    options.intra_op_num_threads = integer(
+        parameters, "intra_op_thread_count", 0, most=MAX_THREADS
+    ) or _shared_threads(threads, instances)
+    options.inter_op_num_threads = (
+        integer(parameters, "inter_op_thread_count", 0, most=MAX_THREADS) or threads.inter_op
     )
-    options.inter_op_num_threads = integer(parameters, "inter_op_thread_count", 0) or threads.inter_op
     options.enable_cpu_mem_arena = boolean(parameters, "enable_mem_arena", True)
     options.enable_mem_pattern = boolean(parameters, "enable_mem_pattern", True)
     if instances > 1 or placement.kind == "GPU":
@@ -157,9 +186,12 @@ def _names(chosen: Iterable[Provider]) -> set[str]:
 
 
 def _report_missing(model: str, placement: Placement, missing: set[str], fallback: bool) -> None:
-    """Raise InvalidArgumentError if providers are missing, or only warn where the CPU may stand in."""
+    """Raise InvalidArgumentError if the provider of the device is missing, or only warn where the CPU may stand in, and
+    of accelerators.
+    """
     if not missing:
         return
+    fallback = fallback or _GPU_PROVIDERS["cuda"] not in missing
     text = (
         f"instance '{placement.name}' of model '{model}' asks for {', '.join(sorted(missing))} "
         f"on {placement.device}, which this installation of onnxruntime cannot use: it is built with "

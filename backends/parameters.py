@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from kserve_v2.backend import ModelConfig
 from kserve_v2.errors import InvalidArgumentError
 
+MAX_THREADS = 1024
+"""For one operator, or across operators: above any machine."""
+
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 

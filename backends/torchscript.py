@@ -19,7 +19,7 @@ from kserve_v2.datatypes import BYTES, Array
 from kserve_v2.errors import InternalError, InvalidArgumentError, without_directories
 from kserve_v2.messages import InferRequest, Tensors
 
-from .parameters import boolean, integer, parameter_texts
+from .parameters import MAX_THREADS, boolean, integer, parameter_texts
 from .torch_tensors import to_numpy, to_torch
 from .torch_threads import enter_instance_thread, release_gpu_memory, set_inter_op_threads
 from .torchscript_signature import OutputPicker, bind_inputs, fill_names, read_schema
@@ -45,6 +45,7 @@ class TorchScriptBackend:
     def complete(self, source: ModelSource, config: ModelConfig) -> None:
         """Name inputs and outputs where the configuration names none; the file does not know more about
         them."""
+        _check_parameters(config)
         if not config.input or not config.output:
             fill_names(config, read_schema(_load(_model_file(source, config), "cpu")))
 
@@ -64,6 +65,7 @@ class TorchScriptModel:
 
     def __init__(self, source: ModelSource, config: ModelConfig) -> None:
         """Raises InvalidArgumentError where the file, the configuration or a device does not fit."""
+        _check_parameters(config)
         parameters = parameter_texts(config)
         self._config = config
         self._file = _model_file(source, config)
@@ -155,6 +157,15 @@ class TorchScriptInstance:
             strings[:] = [element.encode() for element in value]
             return strings.reshape(len(value), *self._string_dims[name])
         raise TypeError(f"output '{name}' is {type(value).__name__}, expected a tensor or a list of strings")
+
+
+def _check_parameters(config: ModelConfig) -> None:
+    """Raise InvalidArgumentError for parameters that are wrong, which is found out before any file is opened."""
+    parameters = parameter_texts(config)
+    for key in ("INTRA_OP_THREAD_COUNT", "INTER_OP_THREAD_COUNT"):
+        integer(parameters, key, 0, most=MAX_THREADS)
+    for key in ("ENABLE_WEIGHT_SHARING", "INFERENCE_MODE", "DISABLE_OPTIMIZED_EXECUTION"):
+        boolean(parameters, key, False)
 
 
 def _model_file(source: ModelSource, config: ModelConfig) -> Path:

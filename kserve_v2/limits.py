@@ -5,17 +5,17 @@ from dataclasses import dataclass
 
 from kserve_v2.errors import InvalidArgumentError
 
-_MAX_DIMENSIONS = 32
-"""What every version of numpy can hold."""
+MAX_DIMENSIONS = 32
+"""Of a tensor with its batch dimension: what every version of numpy can hold."""
 
 
 def check_dimensions(shape: Sequence[int], name: str) -> None:
     """Raise InvalidArgumentError if the shape of input `name` has more dimensions than an array can have. To be called
     before anything is computed of the shape.
     """
-    if len(shape) > _MAX_DIMENSIONS:
+    if len(shape) > MAX_DIMENSIONS:
         raise InvalidArgumentError(
-            f"invalid shape for input '{name}': it has {len(shape)} dimensions, at most {_MAX_DIMENSIONS} are supported"
+            f"invalid shape for input '{name}': it has {len(shape)} dimensions, at most {MAX_DIMENSIONS} are supported"
         )
 
 

@@ -12,10 +12,14 @@ class ConfigError(InvalidArgumentError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong. `path` names the field, e.g. `input[0].dims[1]`."""
+    """One thing that is wrong. `path` names the field, e.g. `input[0].dims[1]`.
+
+    `incomplete`: something is missing that the backend may still fill in from the model's file.
+    """
 
     path: str
     message: str
+    incomplete: bool = False
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"

@@ -1,69 +1,202 @@
-"""Parts of the schema that the server does not act on: refused where that changes answers, else ignored."""
+"""What the server does with each field of the schema: one table, and the walk of a configuration along it.
 
-from collections.abc import Iterator
+A field that is set and not acted on is never passed over in silence. Where ignoring it could change answers or
+isolation it is refused; where it only costs speed, or numbers in the metrics, it is a warning. A field that is not
+in the table fails a test, so a newer schema cannot bring one in unseen.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from google.protobuf.message import Message
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInstanceGroup
 from kserve_v2.config.platforms import ENSEMBLE_PLATFORM
 from kserve_v2.config.problems import Problem
 
 
-def unsupported_problems(config: ModelConfig) -> Iterator[Problem]:
-    """Yield the features that are asked for and not served."""
-    for path in _unsupported_fields(config):
-        yield Problem(path, "not supported yet")
+class Support(Enum):
+    """What becomes of a field that is set."""
+
+    SERVED = "served"
+    REFUSED = "not supported yet"
+    IGNORED = "is set but has no effect"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The server's part in one field, and what the operator has to know about it.
+
+    `only`: of the backends that come with the server, the ones that act on the field themselves. A plug-in of a third
+    party gets the whole configuration, so fields with `only` are its own business.
+    """
+
+    support: Support
+    why: str = ""
+    only: frozenset[str] = frozenset()
+
+    def holds_for(self, backend: str) -> bool:
+        """Whether the rule is to be applied to a model of `backend`, because nobody acts on the field."""
+        if self.support is Support.SERVED:
+            return False
+        return not self.only or (backend in _OWN_BACKENDS and backend not in self.only)
+
+    def problem(self, path: str) -> Problem:
+        """What is said about the field at `path`."""
+        return Problem(path, f"{self.support.value}: {self.why}" if self.why else self.support.value)
+
+
+_OWN_BACKENDS = frozenset({"onnxruntime", "pytorch", "python"})
+
+_SERVED = Rule(Support.SERVED)
+
+
+def _refused(why: str = "", only: frozenset[str] = frozenset()) -> Rule:
+    return Rule(Support.REFUSED, why, only)
+
+
+def _ignored(why: str = "", only: frozenset[str] = frozenset()) -> Rule:
+    return Rule(Support.IGNORED, why, only)
+
+
+_NO_TENSORRT = "it is for TensorRT engines"
+_ACCELERATORS = _ignored("execution providers are chosen for ONNX models only", frozenset({"onnxruntime"}))
+
+# A row for a message stands for all that is in it. Names are those of the schema, without indexes and keys.
+FIELDS: Mapping[str, Rule] = {
+    "name": _SERVED,
+    "platform": _SERVED,
+    "backend": _SERVED,
+    "runtime": _refused("the backend alone says what runs the model"),
+    "version_policy": _SERVED,
+    "max_batch_size": _SERVED,
+    "input.name": _SERVED,
+    "input.data_type": _SERVED,
+    "input.format": _SERVED,  # says how the dims are meant, as in Triton: nothing is converted
+    "input.dims": _SERVED,
+    "input.reshape": _SERVED,
+    "input.is_shape_tensor": _refused(_NO_TENSORRT),
+    "input.allow_ragged_batch": _refused("requests of different shapes are not merged"),
+    "input.optional": _SERVED,
+    "input.is_non_linear_format_io": _refused(_NO_TENSORRT),
+    "output.name": _SERVED,
+    "output.data_type": _SERVED,
+    "output.dims": _SERVED,
+    "output.reshape": _SERVED,
+    "output.label_filename": _SERVED,
+    "output.is_shape_tensor": _refused(_NO_TENSORRT),
+    "output.is_non_linear_format_io": _refused(_NO_TENSORRT),
+    "batch_input": _refused("no inputs are made from the sizes of a batch"),
+    "batch_output": _refused("outputs are split by their first dimension only"),
+    "optimization.graph": _ignored("only ONNX models have levels of it", frozenset({"onnxruntime"})),
+    "optimization.priority": _ignored("instances share the device evenly"),
+    "optimization.cuda": _ignored("CUDA graphs are not recorded"),
+    "optimization.execution_accelerators": _ACCELERATORS,
+    "optimization.input_pinned_memory.enable": _SERVED,  # true is Triton's default, and a permission only
+    "optimization.output_pinned_memory.enable": _SERVED,
+    "optimization.gather_kernel_buffer_threshold": _ignored(),
+    "optimization.eager_batching": _ignored(),
+    "dynamic_batching.preferred_batch_size": _SERVED,
+    "dynamic_batching.max_queue_delay_microseconds": _SERVED,
+    "dynamic_batching.preserve_ordering": _refused("answers are sent as they are ready"),
+    "dynamic_batching.priority_levels": _refused("requests are executed in the order of their arrival"),
+    "dynamic_batching.default_priority_level": _refused("there are no priorities"),
+    "dynamic_batching.default_queue_policy": _SERVED,
+    "dynamic_batching.priority_queue_policy": _refused("there are no priorities"),
+    "sequence_batching": _refused("requests of one sequence are not kept together"),
+    "ensemble_scheduling": _refused("no models are chained"),
+    "instance_group.name": _SERVED,
+    "instance_group.kind": _SERVED,
+    "instance_group.count": _SERVED,
+    "instance_group.rate_limiter": _refused("executions are not limited across models"),
+    "instance_group.gpus": _SERVED,
+    "instance_group.secondary_devices": _refused("no such devices are used"),
+    "instance_group.profile": _ignored(_NO_TENSORRT),
+    "instance_group.passive": _refused("every instance takes requests"),
+    "instance_group.host_policy": _ignored("set the CPU affinity of the process instead"),
+    "default_model_filename": _SERVED,
+    "cc_model_filenames": _refused("one file is loaded, whatever the GPU; name it in default_model_filename"),
+    "metric_tags": _SERVED,
+    "parameters.string_value": _SERVED,
+    "model_warmup": _ignored("the first requests are slower"),
+    "model_operations": _ignored("no libraries of operators are loaded"),
+    "model_transaction_policy.decoupled": _refused(
+        "only handlers that yield their responses are decoupled", frozenset({"python"})
+    ),
+    "model_repository_agents.agents": _refused("files are loaded as they are, neither checked nor decrypted"),
+    "response_cache.enable": _ignored("answers are not cached"),
+    "model_metrics": _ignored("metrics have no settings yet"),
+}
+
+# Values of fields that are served otherwise.
+VALUES: Mapping[tuple[str, str | int], Rule] = {
+    ("platform", ENSEMBLE_PLATFORM): _refused("no models are chained"),
+    ("instance_group.kind", ModelInstanceGroup.KIND_MODEL): _refused("give the device: KIND_CPU or KIND_GPU"),
+}
+
+# Parameters that mean something to Triton itself, or to its Python backend, whatever the model makes of the others.
+PARAMETERS: Mapping[str, Rule] = {
+    "EXECUTION_ENV_PATH": _refused(
+        "handlers run in the server's own Python environment; install what this one needs there, and remove the "
+        "parameter"
+    ),
+    "TRITON_BATCH_STRATEGY_PATH": _refused("no libraries that form batches are loaded"),
+}
+
+
+def refused_fields(config: ModelConfig) -> list[Problem]:
+    """What is asked for and not served, and would change answers or isolation if it were ignored."""
+    return _findings(config, Support.REFUSED)
 
 
 def ignored_fields(config: ModelConfig) -> list[Problem]:
-    """Return the fields that are set and have no effect, which is harmless: for a warning."""
-    fields = {
-        "runtime": bool(config.runtime),
-        "cc_model_filenames": bool(config.cc_model_filenames),
-        "model_warmup": bool(config.model_warmup),
-        "model_operations": config.HasField("model_operations"),
-        "model_metrics": config.HasField("model_metrics"),
-    }
-    for index, group in enumerate(config.instance_group):
-        fields[f"instance_group[{index}].profile"] = bool(group.profile)
-        fields[f"instance_group[{index}].host_policy"] = bool(group.host_policy)
-    return [Problem(path, "is set but has no effect") for path, is_set in fields.items() if is_set]
+    """Fields that are set and have no effect, which is harmless: for a warning."""
+    return [*_findings(config, Support.IGNORED), *_without_batching(config)]
 
 
-def _unsupported_fields(config: ModelConfig) -> Iterator[str]:
-    fields = {
-        "platform": config.platform == ENSEMBLE_PLATFORM and not config.HasField("ensemble_scheduling"),
-        "sequence_batching": config.HasField("sequence_batching"),
-        "ensemble_scheduling": config.HasField("ensemble_scheduling"),
-        "batch_input": bool(config.batch_input),
-        "batch_output": bool(config.batch_output),
-        "response_cache.enable": config.response_cache.enable,
-        "model_repository_agents": bool(config.model_repository_agents.agents),
-        "dynamic_batching.preserve_ordering": config.dynamic_batching.preserve_ordering,
-        "dynamic_batching.priority_levels": config.dynamic_batching.priority_levels > 0,
-        "dynamic_batching.priority_queue_policy": bool(config.dynamic_batching.priority_queue_policy),
-    }
-    yield from (path for path, asked in fields.items() if asked)
-    yield from _unsupported_tensor_fields(config)
-    for index, group in enumerate(config.instance_group):
-        yield from _unsupported_group_fields(group, f"instance_group[{index}]")
+def _findings(config: ModelConfig, support: Support) -> list[Problem]:
+    found = [*_walk(config, "", ""), *_parameters(config)]
+    return [
+        rule.problem(at) for rule, at in found if rule.support is support and rule.holds_for(config.backend)
+    ]
 
 
-def _unsupported_tensor_fields(config: ModelConfig) -> Iterator[str]:
-    for index, tensor in enumerate(config.input):
-        if tensor.allow_ragged_batch:
-            yield f"input[{index}].allow_ragged_batch"
-        if tensor.is_shape_tensor:
-            yield f"input[{index}].is_shape_tensor"
-    for index, output in enumerate(config.output):
-        if output.is_shape_tensor:
-            yield f"output[{index}].is_shape_tensor"
+def _walk(message: Message, path: str, place: str) -> Iterator[tuple[Rule, str]]:
+    """Yield the rule of every field that is set. `path` is its name in the table, `place` that with indexes."""
+    for field, value in message.ListFields():
+        name, at = path + field.name, place + field.name
+        rule = FIELDS.get(name)
+        if rule is None:
+            for index, child in _children(value):
+                yield from _walk(child, f"{name}.", f"{at}{index}.")
+        elif isinstance(value, str | int) and (name, value) in VALUES:
+            yield VALUES[name, value], at
+        else:
+            yield rule, at
 
 
-def _unsupported_group_fields(group: ModelInstanceGroup, path: str) -> Iterator[str]:
-    if group.kind == ModelInstanceGroup.KIND_MODEL:
-        yield f"{path}.kind"
-    if group.HasField("rate_limiter"):
-        yield f"{path}.rate_limiter"
-    if group.secondary_devices:
-        yield f"{path}.secondary_devices"
-    if group.passive:
-        yield f"{path}.passive"
+def _children(value: Any) -> Iterator[tuple[str, Message]]:
+    """The messages in a field, each with its index, or key, as it is written in a path."""
+    if isinstance(value, Message):
+        yield "", value
+    elif isinstance(value, Mapping):
+        yield from ((f"['{key}']", child) for key, child in value.items())
+    else:
+        yield from ((f"[{index}]", child) for index, child in enumerate(value))
+
+
+def _parameters(config: ModelConfig) -> Iterator[tuple[Rule, str]]:
+    for name in config.parameters:
+        if name in PARAMETERS:
+            yield PARAMETERS[name], f"parameters['{name}']"
+
+
+def _without_batching(config: ModelConfig) -> Iterator[Problem]:
+    """Yield what is said about batches of a model that has none."""
+    if config.dynamic_batching.max_queue_delay_microseconds and (
+        config.max_batch_size == 0 or config.model_transaction_policy.decoupled
+    ):
+        reason = "max_batch_size is 0" if config.max_batch_size == 0 else "the model is decoupled"
+        yield Problem("dynamic_batching.max_queue_delay_microseconds", f"{Support.IGNORED.value}: {reason}")

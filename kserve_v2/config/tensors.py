@@ -30,18 +30,21 @@ def _common_problems(
         unnamed = subject.removesuffix(" ''")
         yield Problem(f"{path}.name", f"{unnamed} must specify 'name' for {model}")
     if tensor.data_type == DataType.TYPE_INVALID:
-        yield Problem(f"{path}.data_type", f"{subject} must specify 'data_type' for {model}")
+        text = f"{subject} must specify 'data_type' for {model}"
+        yield Problem(f"{path}.data_type", text, incomplete=True)
     elif tensor.data_type not in DataType.values():
         yield Problem(f"{path}.data_type", f"{subject} has unknown data type {tensor.data_type} for {model}")
     if not tensor.dims:
-        yield Problem(f"{path}.dims", f"{subject} must specify 'dims' for {model}")
+        yield Problem(f"{path}.dims", f"{subject} must specify 'dims' for {model}", incomplete=True)
     bad = [*_bad_dimensions(tensor.dims, f"{path}.dims", f"{subject} {_BAD_DIMENSION} for {model}")]
     if tensor.HasField("reshape"):
         text = f"{subject} reshape {_BAD_DIMENSION} for {model}"
         bad += _bad_dimensions(tensor.reshape.shape, f"{path}.reshape.shape", text)
         wrong = None if bad else _reshape_error(tensor.dims, tensor.reshape.shape, config.max_batch_size > 0)
         if wrong:
-            yield Problem(f"{path}.reshape", f"{subject} {wrong.format(model=model)}")
+            # Dims may still come from the model's file, and so may the batch dimension that a scalar needs.
+            incomplete = not tensor.dims or (not tensor.reshape.shape and config.max_batch_size == 0)
+            yield Problem(f"{path}.reshape", f"{subject} {wrong.format(model=model)}", incomplete)
     yield from bad
 
 
@@ -85,7 +88,8 @@ def _part_sizes(shape: Sequence[int]) -> list[int]:
 
 def _format_problems(config: ModelConfig, tensor: ModelInput, path: str) -> Iterator[Problem]:
     if tensor.format != ModelInput.FORMAT_NONE and len(tensor.dims) != 3:
-        yield Problem(f"{path}.format", f"model input NHWC/NCHW require 3 dims for {config.name}")
+        text = f"model input NHWC/NCHW require 3 dims for {config.name}"
+        yield Problem(f"{path}.format", text, incomplete=not tensor.dims)
 
 
 def _repeated_names(field: str, names: Sequence[str]) -> Iterator[Problem]:

@@ -5,16 +5,24 @@ the configuration's business.
 """
 
 import logging
+import re
 from collections.abc import Iterator
-from pathlib import PurePosixPath, PureWindowsPath
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInstanceGroup
+from kserve_v2.config.defaults import fill_defaults
+from kserve_v2.config.files import file_problems
+from kserve_v2.config.limits import limit_problems
 from kserve_v2.config.platforms import BACKEND_OF_PLATFORM, BACKENDS, ENSEMBLE_PLATFORM
 from kserve_v2.config.problems import Problem, config_error
-from kserve_v2.config.support import ignored_fields, unsupported_problems
+from kserve_v2.config.support import ignored_fields, refused_fields
 from kserve_v2.config.tensors import tensor_problems
 
 log = logging.getLogger("kserve_v2.config")
+
+# Prometheus' rule for the names of labels; those that begin with two underscores are its own.
+_LABEL_NAME = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+# Labels that the server sets itself, on some metric or other.
+_OWN_LABELS = frozenset({"model", "version", "reason", "le", "gpu_uuid"})
 
 
 def validate(config: ModelConfig, *, gpu_count: int, directory_name: str | None = None) -> list[Problem]:
@@ -30,9 +38,25 @@ def validate(config: ModelConfig, *, gpu_count: int, directory_name: str | None 
         *_version_problems(config),
         *tensor_problems(config),
         *_group_problems(config, gpu_count),
-        *_file_problems(config),
-        *unsupported_problems(config),
+        *_map_problems(config),
+        *file_problems(config),
+        *limit_problems(config),
+        *refused_fields(config),
     ]
+
+
+def written_problems(
+    config: ModelConfig, *, gpu_count: int, directory_name: str | None = None
+) -> list[Problem]:
+    """Return what is wrong with a configuration whatever the backend may still fill in from the model's file.
+
+    `config`: as written, with the backend known; it is not changed.
+    """
+    filled = ModelConfig()
+    filled.CopyFrom(config)
+    fill_defaults(filled, gpu_count=gpu_count)
+    problems = validate(filled, gpu_count=gpu_count, directory_name=directory_name)
+    return [problem for problem in problems if not problem.incomplete]
 
 
 def raise_if_invalid(config: ModelConfig, *, gpu_count: int, directory_name: str | None = None) -> None:
@@ -76,9 +100,8 @@ def _batching_problems(config: ModelConfig) -> Iterator[Problem]:
         if size <= 0:
             yield Problem(path, f"dynamic batching preferred size must be positive for {config.name}")
         elif size > max(config.max_batch_size, 0):
-            yield Problem(
-                path, f"dynamic batching preferred size must be <= max batch size for {config.name}"
-            )
+            text = f"dynamic batching preferred size must be <= max batch size for {config.name}"
+            yield Problem(path, text, incomplete=config.max_batch_size == 0)
 
 
 def _version_problems(config: ModelConfig) -> Iterator[Problem]:
@@ -109,6 +132,8 @@ def _gpu_problems(group: ModelInstanceGroup, path: str, subject: str, gpu_count:
     if not group.gpus:
         yield Problem(f"{path}.gpus", f"{subject} has kind KIND_GPU but specifies no GPUs")
     for index, gpu in enumerate(group.gpus):
+        if gpu in group.gpus[:index]:
+            yield Problem(f"{path}.gpus[{index}]", f"{subject} specifies gpu id {gpu} twice")
         if not 0 <= gpu < gpu_count:
             available = ", ".join(str(number) for number in range(gpu_count))
             yield Problem(
@@ -117,18 +142,17 @@ def _gpu_problems(group: ModelInstanceGroup, path: str, subject: str, gpu_count:
             )
 
 
-def _file_problems(config: ModelConfig) -> Iterator[Problem]:
-    """Yield file names that lead out of the model's directory: a configuration may come from a client."""
-    files = {"default_model_filename": config.default_model_filename}
-    for index, output in enumerate(config.output):
-        files[f"output[{index}].label_filename"] = output.label_filename
-    for path, name in files.items():
-        if name and not _stays_inside(name):
-            message = f"'{name}' must be a relative path without '..' inside the model's directory"
-            yield Problem(path, message)
-
-
-def _stays_inside(name: str) -> bool:
-    posix, windows = PurePosixPath(name), PureWindowsPath(name)
-    rooted = posix.is_absolute() or windows.anchor != ""
-    return not rooted and ".." not in windows.parts and "\0" not in name
+def _map_problems(config: ModelConfig) -> Iterator[Problem]:
+    """Yield the keys of maps that nothing could be done with."""
+    for field, keys in (("parameters", config.parameters), ("cc_model_filenames", config.cc_model_filenames)):
+        if "" in keys:
+            yield Problem(field, "an entry has no key; an entry is written: { key: ... value: ... }")
+    for name in config.metric_tags:
+        if not _LABEL_NAME.fullmatch(name):
+            yield Problem(
+                f"metric_tags['{name}']",
+                "must be a name of a Prometheus label: letters, digits and underscores, no digit first, and not two "
+                "underscores first",
+            )
+        elif name in _OWN_LABELS:
+            yield Problem(f"metric_tags['{name}']", "is a label that the server sets itself")

@@ -8,13 +8,16 @@ from pathlib import Path
 
 from kserve_v2.backend import Backend, ModelConfig, ModelSource
 from kserve_v2.config import (
+    config_error,
     fill_defaults,
     infer_backend,
+    label_link_problems,
     parse_config_json,
     raise_if_invalid,
     read_config,
     select_versions,
     validate,
+    written_problems,
 )
 from kserve_v2.errors import ContradictionError, InvalidArgumentError, NotFoundError
 from kserve_v2.plugins import BackendRegistry
@@ -87,7 +90,7 @@ def prepare_version(
     candidate: Candidate, version: int, options: RepositoryOptions, registry: BackendRegistry
 ) -> Prepared:
     """Complete and validate the configuration for one version. Blocks: a backend may read the model file for
-    it.
+    it, which it does only when nothing that was written is wrong.
 
     Raises InvalidArgumentError with all problems of the configuration at once.
     """
@@ -102,6 +105,8 @@ def prepare_version(
     backend = registry.get(config.backend)
     config.platform = config.platform or backend.platform
     config.default_model_filename = config.default_model_filename or backend.default_filename
+    gpu_count = backend.gpu_count()
+    _raise_if_written_wrong(config, gpu_count, entry)
     source = ModelSource(
         name=entry.name,
         version=version,
@@ -109,7 +114,6 @@ def prepare_version(
         version_path=version_path,
         settings=options.backend_settings.get(config.backend, {}),
     )
-    gpu_count = backend.gpu_count()
     if options.auto_complete:
         _complete(backend, source, config, gpu_count)
     fill_defaults(config, gpu_count=gpu_count)
@@ -117,6 +121,14 @@ def prepare_version(
     placed = placements(config, gpu_count)
     source = replace(source, placements=placed, threads=divide(cpu_budget(), len(placed)))
     return Prepared(source, config, backend, BatchingOrigin.of(candidate.config, config, backend))
+
+
+def _raise_if_written_wrong(config: ModelConfig, gpu_count: int, entry: ModelEntry) -> None:
+    """Raise ConfigError for what is wrong before the backend opens the model's file: to open a handler is to run it."""
+    problems = written_problems(config, gpu_count=gpu_count, directory_name=entry.name)
+    problems += label_link_problems(config, entry.path)
+    if problems:
+        raise config_error(problems)
 
 
 def _complete(backend: Backend, source: ModelSource, config: ModelConfig, gpu_count: int) -> None:

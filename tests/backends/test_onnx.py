@@ -10,7 +10,13 @@ import onnx
 import onnxruntime
 import pytest
 from kserve_v2_backends.onnx import OnnxBackend
-from kserve_v2_backends.onnx_session import providers, run_options, session_options
+from kserve_v2_backends.onnx_session import (
+    inference_session,
+    providers,
+    run_options,
+    session_options,
+    warn_of_unused_accelerators,
+)
 from onnx import TensorProto, helper, numpy_helper
 
 from kserve_v2.backend import ModelConfig, Placement, ThreadBudget
@@ -319,7 +325,7 @@ class TestOptions:
         [
             (
                 config_with(intra_op_thread_count="many"),
-                "parameters['intra_op_thread_count']: expected an integer >= 0",
+                "parameters['intra_op_thread_count']: expected an integer from 0 to 1024, got 'many'",
             ),
             (
                 config_with(execution_mode="2"),
@@ -336,6 +342,24 @@ class TestOptions:
         with pytest.raises(InvalidArgumentError) as caught:
             session_options(config, CPU, 1, ThreadBudget(1))
         assert expected in caught.value.message
+
+    def test_an_accelerator_that_is_not_there_is_a_warning(
+        self, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "model.onnx"
+        file.write_bytes(identity())
+        config = config_with()
+        accelerators = config.optimization.execution_accelerators
+        accelerators.cpu_execution_accelerator.add(name="openvino")
+        accelerators.gpu_execution_accelerator.add(name="tensorrt")
+        with caplog.at_level("WARNING"):
+            warn_of_unused_accelerators(config, [CPU])
+            session = inference_session(file, config, CPU, 1, ThreadBudget(1))
+        assert session.get_providers() == ["CPUExecutionProvider"]
+        unused, missing = caplog.messages
+        assert "execution_accelerators.gpu_execution_accelerator is set but has no effect" in unused
+        assert "OpenVINOExecutionProvider" in missing
+        assert "running without" in missing
 
     def test_providers_follow_placement_and_accelerators(self) -> None:
         config = config_with()

@@ -14,6 +14,7 @@ from kserve_v2.config import (
     parse_config_json,
     raise_if_invalid,
     validate,
+    written_problems,
 )
 
 
@@ -168,21 +169,27 @@ def test_reshape(dims: str, shape: str, wrong: str | None) -> None:
     ("text", "path"),
     [
         ("sequence_batching {}", "sequence_batching"),
-        ('platform: "ensemble" ensemble_scheduling {}', "ensemble_scheduling"),
+        ("ensemble_scheduling {}", "ensemble_scheduling"),
         ('platform: "ensemble"', "platform"),
         ("batch_input {}", "batch_input"),
         ("batch_output {}", "batch_output"),
         (tensor("dims: -1 allow_ragged_batch: true"), "input[0].allow_ragged_batch"),
         (tensor("dims: 1 is_shape_tensor: true"), "input[0].is_shape_tensor"),
         (tensor("dims: 1 is_shape_tensor: true", "output"), "output[0].is_shape_tensor"),
-        ("response_cache { enable: true }", "response_cache.enable"),
         ("dynamic_batching { priority_levels: 2 }", "dynamic_batching.priority_levels"),
         ("dynamic_batching { preserve_ordering: true }", "dynamic_batching.preserve_ordering"),
         (
             "dynamic_batching { priority_queue_policy { key: 1 value {} } }",
             "dynamic_batching.priority_queue_policy",
         ),
-        ('model_repository_agents { agents { name: "checksum" } }', "model_repository_agents"),
+        ('model_repository_agents { agents { name: "checksum" } }', "model_repository_agents.agents"),
+        ('runtime: "x.so"', "runtime"),
+        ('cc_model_filenames { key: "7.5" value: "model_t4.py" }', "cc_model_filenames"),
+        (tensor("dims: 1 is_non_linear_format_io: true"), "input[0].is_non_linear_format_io"),
+        (
+            'parameters { key: "EXECUTION_ENV_PATH" value { string_value: "env.tar.gz" } }',
+            "parameters['EXECUTION_ENV_PATH']",
+        ),
         ("instance_group { rate_limiter { priority: 1 } }", "instance_group[0].rate_limiter"),
         ("instance_group { kind: KIND_MODEL }", "instance_group[0].kind"),
         ("instance_group { passive: true }", "instance_group[0].passive"),
@@ -190,7 +197,9 @@ def test_reshape(dims: str, shape: str, wrong: str | None) -> None:
     ],
 )
 def test_features_that_are_not_served_are_refused(text: str, path: str) -> None:
-    assert problems(text) == [(path, "not supported yet")]
+    [(found, message)] = problems(text)
+    assert found == path
+    assert message.startswith("not supported yet: ")
 
 
 @pytest.mark.parametrize(
@@ -253,13 +262,137 @@ def test_all_problems_are_raised_at_once() -> None:
 
 
 def test_fields_without_effect_are_accepted_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    text = 'runtime: "x.so" model_warmup { name: "w" } instance_group { profile: "1" host_policy: "p" }'
+    text = 'response_cache { enable: true } model_warmup { name: "w" } instance_group { profile: "1" host_policy: "p" }'
     config = completed(text)
     assert [ignored.path for ignored in ignored_fields(config)] == [
-        *("runtime", "model_warmup"),
         *("instance_group[0].profile", "instance_group[0].host_policy"),
+        *("model_warmup", "response_cache.enable"),
     ]
     with caplog.at_level(logging.WARNING, logger="kserve_v2.config"):
         raise_if_invalid(config, gpu_count=0, directory_name="bat")
-    assert caplog.messages[0] == "model 'bat': runtime is set but has no effect"
+    assert (
+        "model 'bat': model_warmup is set but has no effect: the first requests are slower" in caplog.messages
+    )
     assert len(caplog.messages) == 4
+
+
+DELAY = "dynamic_batching { max_queue_delay_microseconds: 100 }"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (DELAY, "max_batch_size is 0"),
+        (
+            f"max_batch_size: 4 model_transaction_policy {{ decoupled: true }} {DELAY}",
+            "the model is decoupled",
+        ),
+    ],
+)
+def test_a_delay_for_batches_that_are_never_formed_is_a_warning(text: str, reason: str) -> None:
+    assert [str(found) for found in ignored_fields(completed(text))] == [
+        f"dynamic_batching.max_queue_delay_microseconds: is set but has no effect: {reason}"
+    ]
+    assert ignored_fields(completed(f"max_batch_size: 4 {DELAY}")) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "dynamic_batching { preferred_batch_size: 4 }",
+        tensor("dims: [1] reshape {}"),
+        'input { name: "IN" }',
+        'output { name: "OUT" format: FORMAT_NCHW }'.replace("output", "input"),
+    ],
+)
+def test_what_the_model_s_file_may_still_say_is_no_mistake_of_what_was_written(text: str) -> None:
+    assert problems(text) != []
+    assert written_problems(parse_config(f'backend: "python" {text}', "c"), gpu_count=0) == []
+
+
+def test_what_was_written_is_checked_without_being_changed() -> None:
+    config = parse_config(f'backend: "python" {FIVE_MISTAKES}', "c")
+    before = config.SerializeToString(deterministic=True)
+    found = [problem.path for problem in written_problems(config, gpu_count=0, directory_name="bat")]
+    assert found == ["name", "max_batch_size", "input[0].dims[0]", "output[0].label_filename"]
+    assert config.SerializeToString(deterministic=True) == before
+
+
+HOUR = 3_600_000_000
+
+ABSURD = [
+    ("instance_group { count: 30000 }", "instance_group[0].count", "1024"),
+    ("instance_group { count: 1024 } instance_group { count: 1 }", "instance_group[1].count", "1024"),
+    (f"max_batch_size: 1 dynamic_batching {{ max_queue_delay_microseconds: {2**64 - 1} }}",
+     "dynamic_batching.max_queue_delay_microseconds", str(HOUR)),
+    (f"dynamic_batching {{ default_queue_policy {{ default_timeout_microseconds: {2**63} }} }}",
+     "dynamic_batching.default_queue_policy.default_timeout_microseconds", "0 stands for no time-out"),
+    (f"dynamic_batching {{ priority_levels: {2**64 - 1} }}", "dynamic_batching.priority_levels", "not supported"),
+    (f"dynamic_batching {{ default_priority_level: {2**64 - 1} }}", "dynamic_batching.default_priority_level", "not"),
+    ("max_batch_size: 2147483647", "max_batch_size", str(2**24)),
+    (f"max_batch_size: 4 dynamic_batching {{ preferred_batch_size: {2**31 - 1} }}",
+     "dynamic_batching.preferred_batch_size[0]", "max batch size"),
+    (tensor("dims: [4294967296, 4294967296, -1]"), "input[0].dims", str(2**40)),
+    (tensor(f"dims: {2**63 - 1}", "output", "OUT"), "output[0].dims", str(2**40)),
+    (tensor(f"dims: {[1] * 33}"), "input[0].dims", "32 dimensions"),
+    ("max_batch_size: 1 " + tensor(f"dims: {[1] * 32}"), "input[0].dims", "31 dimensions"),
+    (tensor(f"dims: 1 reshape {{ shape: {[1] * 33} }}"), "input[0].reshape.shape", "32 dimensions"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "path", "limit"), ABSURD)
+def test_numbers_beyond_all_use_are_refused_with_the_limit(text: str, path: str, limit: str) -> None:
+    [(found, message)] = problems(text)
+    assert found == path
+    assert limit in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "instance_group { count: 1023 } instance_group { count: 1 }",
+        f"max_batch_size: 1 dynamic_batching {{ max_queue_delay_microseconds: {HOUR} }}",
+        f"max_batch_size: {2**24}",
+        tensor(f"dims: [{2**20}, {2**20}, -1]") + tensor(f"dims: {[1] * 32}", "output"),
+        f"dynamic_batching {{ default_queue_policy {{ max_queue_size: {2**32 - 1} }} }}",
+    ],
+)
+def test_large_numbers_are_served(text: str) -> None:
+    assert problems(text) == []
+
+
+def test_gpus_multiply_the_instances() -> None:
+    text = "instance_group { count: 600 kind: KIND_GPU gpus: [0, 1] }"
+    assert [path for path, _ in problems(text, gpu_count=2)] == ["instance_group[0].count"]
+    assert problems(text.replace("600", "512"), gpu_count=2) == []
+
+
+def test_a_gpu_is_named_once() -> None:
+    assert problems("instance_group { kind: KIND_GPU gpus: [0, 0] }", gpu_count=1) == [
+        ("instance_group[0].gpus[1]", "instance group bat_0 of model bat specifies gpu id 0 twice")
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "1st", "my-tag", "with space", "a:b", "__name__", "größe", 'a"b', "a\\nb"]
+)
+def test_tags_that_prometheus_cannot_read_are_refused(name: str) -> None:
+    config = completed("")
+    config.metric_tags[name] = "x"
+    [problem] = validate(config, gpu_count=0)
+    assert problem.path == f"metric_tags['{name}']"
+    assert "Prometheus" in problem.message
+
+
+@pytest.mark.parametrize("name", ["model", "version", "reason", "le", "gpu_uuid"])
+def test_tags_do_not_replace_the_server_s_own_labels(name: str) -> None:
+    assert problems(f'metric_tags {{ key: "{name}" value: "x" }}') == [
+        (f"metric_tags['{name}']", "is a label that the server sets itself")
+    ]
+    assert problems('metric_tags { key: "_team9" value: "\\"a\\" \\\\ b\\n" }') == []
+
+
+def test_an_entry_without_a_key_is_refused() -> None:
+    [(path, message)] = problems('parameters { value { string_value: "1" } }')
+    assert path == "parameters"
+    assert "key" in message

@@ -93,7 +93,7 @@ def test_one_bad_row_does_not_fail_requests_that_share_its_batch(server: Running
 FIVE_MISTAKES = """
 name: "somebody_else"
 max_batch_size: -1
-input [ { name: "IN" data_type: TYPE_INVALID dims: [ 3 ] } ]
+input [ { name: "IN" data_type: TYPE_FP32 dims: [ 3 ] format: FORMAT_NCHW } ]
 output [ { name: "OUT" data_type: TYPE_FP32 dims: [ 0 ] } ]
 instance_group [ { kind: KIND_CPU count: -2 } ]
 """
@@ -109,7 +109,7 @@ def test_all_mistakes_of_a_configuration_are_reported_at_once(explicit: Explicit
     for field in (
         "name",
         "max_batch_size",
-        "input[0].data_type",
+        "input[0].format",
         "output[0].dims",
         "instance_group[0].count",
     ):

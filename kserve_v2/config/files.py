@@ -1,0 +1,61 @@
+"""The files that a configuration names: each lies inside the model's directory, or is refused before it is opened.
+
+A configuration may come from a client, in a load request.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from kserve_v2._generated.model_config_pb2 import ModelConfig
+from kserve_v2.config.problems import Problem
+
+
+def file_problems(config: ModelConfig) -> Iterator[Problem]:
+    """Yield the names that lead out of the model's directory. Looks at the names alone, not at the disk."""
+    for path, name in named_files(config):
+        if name and not _stays_inside(name):
+            message = f"'{name}' must be a relative path without '..' inside the model's directory"
+            yield Problem(path, message)
+
+
+def named_files(config: ModelConfig) -> Iterator[tuple[str, str]]:
+    """Yield the path of each field that names a file, and what it says.
+
+    Not those of `model_operations`: they are never opened, and may lie anywhere.
+    """
+    yield "default_model_filename", config.default_model_filename
+    for capability, name in config.cc_model_filenames.items():
+        yield f"cc_model_filenames['{capability}']", name
+    for index, output in enumerate(config.output):
+        yield f"output[{index}].label_filename", output.label_filename
+    for index, warmup in enumerate(config.model_warmup):
+        for key, tensor in warmup.inputs.items():
+            yield f"model_warmup[{index}].inputs['{key}'].input_data_file", tensor.input_data_file
+    for index, state in enumerate(config.sequence_batching.state):
+        for number, initial in enumerate(state.initial_state):
+            path = f"sequence_batching.state[{index}].initial_state[{number}].data_file"
+            yield path, initial.data_file
+
+
+def label_link_problems(config: ModelConfig, model_path: Path) -> Iterator[Problem]:
+    """Yield the label files that links lead out of the model's directory: clients can read labels.
+
+    Links to model files are followed wherever they lead, since whoever can write to a repository decides what is in it.
+    """
+    for index, output in enumerate(config.output):
+        name = output.label_filename
+        if (
+            name
+            and _stays_inside(name)
+            and not (model_path / name).resolve().is_relative_to(model_path.resolve())
+        ):
+            yield Problem(
+                f"output[{index}].label_filename",
+                f"output '{output.name}': label file '{name}' is outside of the model's directory",
+            )
+
+
+def _stays_inside(name: str) -> bool:
+    posix, windows = PurePosixPath(name), PureWindowsPath(name)
+    rooted = posix.is_absolute() or windows.anchor != ""
+    return not rooted and ".." not in windows.parts and "\0" not in name

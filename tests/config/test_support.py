@@ -1,0 +1,67 @@
+"""Every field of the schema is served, refused or warned about: found by walking the schema, not by a list."""
+
+import pytest
+
+from kserve_v2.config import ignored_fields, validate
+from kserve_v2.config.files import named_files
+from kserve_v2.config.support import FIELDS, Support, refused_fields
+from tests.config.schema import LEAVES, NAMING_FILES, Path, name, with_value
+
+
+def rows(path: Path) -> list[str]:
+    """The rows of the table that a field belongs to."""
+    names = [name(path[:length]) for length in range(1, len(path) + 1)]
+    return [row for row in names if row in FIELDS]
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=name)
+def test_every_field_of_the_schema_has_its_row(path: Path) -> None:
+    assert len(rows(path)) == 1, f"say in config/support.py what becomes of {name(path)}"
+
+
+def test_every_row_is_of_the_schema() -> None:
+    assert {row for path in LEAVES for row in rows(path)} == set(FIELDS)
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "pytorch", "python", "third_party"])
+@pytest.mark.parametrize("path", LEAVES, ids=name)
+def test_a_field_that_is_set_is_served_or_named(path: Path, backend: str) -> None:
+    config = with_value(path)
+    if path[0].name != "backend":
+        config.backend = backend
+    [row] = rows(path)
+    rule = FIELDS[row]
+    # Paths as in messages, without their indexes and keys.
+    refused = [problem.path.partition("[")[0].partition(".")[0] for problem in refused_fields(config)]
+    ignored = [
+        problem.path.partition("[")[0].partition(".")[0]
+        for problem in ignored_fields(config)
+        if "max_batch_size is 0" not in problem.message
+    ]
+    acted_on = backend in rule.only or (rule.only and backend == "third_party")
+    top = [path[0].name]
+    assert refused == (top if rule.support is Support.REFUSED and not acted_on else [])
+    assert ignored == (top if rule.support is Support.IGNORED and not acted_on else [])
+
+
+def test_the_schema_names_files_where_we_know_it() -> None:
+    assert {name(path) for path in NAMING_FILES} == {
+        "default_model_filename",
+        "cc_model_filenames",
+        "output.label_filename",
+        "model_warmup.inputs.input_data_file",
+        "model_operations.op_library_filename",
+        "sequence_batching.state.initial_state.data_file",
+    }
+
+
+@pytest.mark.parametrize("path", NAMING_FILES, ids=name)
+@pytest.mark.parametrize("filename", ["../../x.py", "/etc/passwd", "a/../../x", "..\\x", "C:\\x", "a\0b"])
+def test_a_name_that_leads_out_is_refused_wherever_it_stands(path: Path, filename: str) -> None:
+    config = with_value(path, filename)
+    config.backend = "python"
+    if path[0].name == "model_operations":
+        assert "model_operations" in [problem.path for problem in ignored_fields(config)]
+        return
+    [place] = [place for place, named in named_files(config) if named]
+    assert place in [problem.path for problem in validate(config, gpu_count=0)]
