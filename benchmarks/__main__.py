@@ -11,7 +11,7 @@ from pathlib import Path
 
 import grpc as grpcio
 
-from benchmarks import models, peer
+from benchmarks import models, peer, versions
 from benchmarks.bench import Bench
 from benchmarks.cases.batching import batching
 from benchmarks.cases.cnn import cnn
@@ -54,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     if arguments[:1] == ["peer"]:
         return peer.main(arguments[1:])
+    if arguments[:1] == ["versions"]:
+        return versions.main(arguments[1:])
     options = _options(arguments)
     with tempfile.TemporaryDirectory(prefix="kserve-v2-benchmarks-") as directory:
         bench = _bench(Path(directory), options)
@@ -97,7 +99,8 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
         prog="python -m benchmarks",
         description="Measure the server against yardsticks that do the same work with nothing in between.",
         epilog="Exit status: 0 if all targets are met, 1 if one is missed, 2 if a measurement failed. "
-        "`python -m benchmarks peer --help` tells of measuring another server.",
+        "`python -m benchmarks peer --help` tells of measuring another server, `python -m benchmarks versions --help` "
+        "of another version.",
     )
     parser.add_argument(
         "--only",

@@ -35,8 +35,15 @@ class Child:
 
 
 @contextmanager
-def serve(repository: Path, models: Sequence[str], log_path: Path) -> Iterator[Child]:
-    """The server under test, with `models` of `repository` loaded, until the end of the block."""
+def serve(
+    repository: Path, models: Sequence[str], log_path: Path, python: str = sys.executable
+) -> Iterator[Child]:
+    """The server under test, with `models` of `repository` loaded, until the end of the block.
+
+    `python`: the interpreter, and with it the version, that serves.
+    """
+    # Without -P, `-m` would take the version in the current directory, whatever the interpreter.
+    interpreter = (python, "-P")
     flags = [
         "--model-repository",
         str(repository),
@@ -45,12 +52,14 @@ def serve(repository: Path, models: Sequence[str], log_path: Path) -> Iterator[C
         "--allow-metrics=false",
     ]
     flags += ["--http-port", "0", "--grpc-port", "0", *(f"--load-model={name}" for name in models)]
-    with child(["kserve_v2", "serve", *flags], {"REST", "gRPC"}, log_path) as server:
+    with child(["kserve_v2", "serve", *flags], {"REST", "gRPC"}, log_path, interpreter) as server:
         yield server
 
 
 @contextmanager
-def child(module: Sequence[str], wanted: set[str], log_path: Path) -> Iterator[Child]:
+def child(
+    module: Sequence[str], wanted: set[str], log_path: Path, interpreter: Sequence[str] = (sys.executable,)
+) -> Iterator[Child]:
     """Run `python -m module…` until the end of the block. It tells the `wanted` URLs on its standard output.
 
     Raises RuntimeError with its log if it ends, or stays silent, instead.
@@ -58,7 +67,7 @@ def child(module: Sequence[str], wanted: set[str], log_path: Path) -> Iterator[C
     with (
         log_path.open("w") as log,
         subprocess.Popen(
-            [sys.executable, "-m", *module], stdout=subprocess.PIPE, stderr=log, text=True
+            [*interpreter, "-m", *module], stdout=subprocess.PIPE, stderr=log, text=True
         ) as process,
     ):
         try:

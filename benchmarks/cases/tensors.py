@@ -53,7 +53,7 @@ def _rows(bench: Bench, protocol: _Protocol, mebibytes: int) -> Iterator[Row]:
     what = f"{mebibytes} MiB over {protocol.name}"
 
     def ask(process: Child) -> Exchange:
-        return protocol.ask(process.urls[protocol.name], "identity", _inputs(mebibytes))
+        return protocol.ask(process.urls[protocol.name], "identity", size_inputs(mebibytes))
 
     # All are new: what malloc keeps for itself after larger requests makes smaller ones faster.
     with ExitStack() as stack:
@@ -104,7 +104,8 @@ def copy_ms(size_bytes: int) -> float:
     return median(times_ns) / 1e6
 
 
-def _inputs(mebibytes: int) -> dict[str, Array]:
+def size_inputs(mebibytes: int) -> dict[str, Array]:
+    """The input of `identity`, so large."""
     return {"INPUT": np.zeros(mebibytes * MEBIBYTE // 4, dtype=np.float32)}
 
 

@@ -37,13 +37,13 @@ def rest(bench: Bench) -> list[Row | Line]:
         subjects = {name: rest_subject(bench, name, process) for name, process in processes.items()}
         rounds = measure_rounds(bench, "REST", subjects, CONNECTIONS)
     busy = dict.fromkeys((16, 64), Target("at least", 0.70))
-    cpu = dict.fromkeys((16, 64), Target("at most", 70 / 85))
+    least_cpu = dict.fromkeys((16, 64), Target("at most", 70 / 85))
     return [
         *lines("REST", rounds),
-        *_throughput("rest", rounds, protocol, dict.fromkeys(CONNECTIONS, _OF_BARE_PROTOCOL)),
-        *_throughput("rest", rounds, asgi, busy),
+        *throughput("rest", rounds, protocol, dict.fromkeys(CONNECTIONS, _OF_BARE_PROTOCOL)),
+        *throughput("rest", rounds, asgi, busy),
         *_latency_alone("rest", rounds, asgi, Target("at most", 1.6)),
-        *_cpu("rest", rounds, asgi, cpu),
+        *cpu("rest", rounds, asgi, least_cpu),
         *_tail("rest", rounds, protocol),
     ]
 
@@ -64,10 +64,10 @@ def grpc(bench: Bench) -> list[Row | Line]:
         rounds = measure_rounds(bench, "gRPC", subjects, CONNECTIONS)
     return [
         *lines("gRPC", rounds),
-        *_throughput("grpc", rounds, protocol, dict.fromkeys(CONNECTIONS, _OF_BARE_PROTOCOL)),
-        *_throughput("grpc", rounds, library, dict.fromkeys(CONNECTIONS, Target("at least", 3.5))),
+        *throughput("grpc", rounds, protocol, dict.fromkeys(CONNECTIONS, _OF_BARE_PROTOCOL)),
+        *throughput("grpc", rounds, library, dict.fromkeys(CONNECTIONS, Target("at least", 3.5))),
         *_latency_alone("grpc", rounds, library, None),
-        *_cpu("grpc", rounds, library, {}),
+        *cpu("grpc", rounds, library, {}),
         *_tail("grpc", rounds, protocol),
     ]
 
@@ -84,11 +84,11 @@ def stream(bench: Bench) -> list[Row | Line]:
             ),
         }
         subjects = {name: stream_subject(bench, name, process) for name, process in processes.items()}
-        rounds = measure_rounds(bench, "gRPC", subjects, UNDER_WAY, _under_way)
+        rounds = measure_rounds(bench, "gRPC", subjects, UNDER_WAY, under_way_text)
     return [
-        *lines("gRPC", rounds, _under_way),
-        *_throughput("stream", rounds, library, {}, _under_way),
-        *_cpu("stream", rounds, library, {}, _under_way),
+        *lines("gRPC", rounds, under_way_text),
+        *throughput("stream", rounds, library, {}, under_way_text),
+        *cpu("stream", rounds, library, {}, under_way_text),
     ]
 
 
@@ -101,7 +101,8 @@ def connections_text(connections: int) -> str:
     return f"{connections} connection{'s' if connections > 1 else ''}"
 
 
-def _under_way(requests: int) -> str:
+def under_way_text(requests: int) -> str:
+    """A load of so many requests on one stream."""
     return f"1 stream, {requests} under way"
 
 
@@ -137,13 +138,14 @@ def lines(protocol: str, rounds: Rounds, describe: Describe = connections_text) 
             yield line(protocol, name, describe(connections), [by_name[name] for by_name in found])
 
 
-def _throughput(
+def throughput(
     case: str,
     rounds: Rounds,
     yardstick: str,
     targets: Mapping[int, Target],
     describe: Describe = connections_text,
 ) -> Iterator[Row]:
+    """Requests per second, of the yardstick's."""
     for connections in rounds:
         pairs = _pairs(rounds[connections], yardstick, lambda found: found.load.per_second)
         measure = f"throughput, {describe(connections)}, of {yardstick}"
@@ -156,13 +158,14 @@ def _latency_alone(case: str, rounds: Rounds, yardstick: str, target: Target | N
     yield ratio_row(case, f"p50 latency, 1 connection, over {yardstick}", "us", pairs, target)
 
 
-def _cpu(
+def cpu(
     case: str,
     rounds: Rounds,
     yardstick: str,
     targets: Mapping[int, Target],
     describe: Describe = connections_text,
 ) -> Iterator[Row]:
+    """CPU time per request, over the yardstick's, where the kernel tells it."""
     for connections, found in rounds.items():
         if any(measured.cpu_us is None for by_name in found for measured in by_name.values()):
             continue
