@@ -17,6 +17,9 @@ from .parameters import MAX_THREADS, boolean, integer, parameter_texts
 
 logger = logging.getLogger(__name__)
 
+# Windows has another channel, which the variable in the package's __init__ does not close.
+ort.disable_telemetry_events()
+
 Provider = tuple[str, dict[str, str]]
 
 _GPU_PROVIDERS = {"tensorrt": "TensorrtExecutionProvider", "cuda": "CUDAExecutionProvider"}

@@ -1,6 +1,7 @@
 """Servers for tests: real processes on real sockets, on ports that the system chooses."""
 
 import gc
+import os
 import re
 import signal
 import subprocess
@@ -13,6 +14,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+
+# Tests that use ONNX Runtime themselves tell nobody about it either.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 _URL_LINE = re.compile(r"^(REST|gRPC|Metrics) +(\S+)$")
 

@@ -1,5 +1,9 @@
 """ONNX Runtime as the server has it in the benchmarks: on the CPU, with one thread."""
 
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as in the server, and before the import
+
 import onnxruntime as ort
 
 
