@@ -10,7 +10,7 @@ hand.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from time import monotonic_ns, time_ns
+from time import time_ns
 from typing import NoReturn
 
 from kserve_v2.backend import MovableInstance, Placement
@@ -25,21 +25,11 @@ from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.policy import WaitUntil, decide
 from kserve_v2.scheduling.pool import InstancePool
 from kserve_v2.scheduling.queue import Batch
+from kserve_v2.scheduling.quickness import MAX_NS, STALL_NS, Quickness
 from kserve_v2.scheduling.response_parameters import take_response_parameters
 from kserve_v2.scheduling.runners import execute_batch, log_failure
 from kserve_v2.signature import ModelSignature
 from kserve_v2.statistics import BatchReason, FailureReason
-
-# The event loop does nothing else meanwhile, so however slow threads are on this machine: no longer than this.
-MAX_NS = 300_000
-
-# A hand-over is felt by more than the time that it takes: two CPUs have to fetch the code of the other one's work, and
-# two threads the interpreter's lock. So models that take up to so many times as long are executed in place.
-HAND_OVER_WEIGHT = 4
-
-# One part in so many is what a new measurement weighs. On a busy machine some take a hundred times as long, because the
-# thread had to wait for a CPU: a longer one weighs less, and counts for at most twice what was expected.
-_SHORTER_WEIGHS, _LONGER_WEIGHS = 4, 16
 
 # For so long may what is waiting at the end of one turn be executed; the thread gets what is left.
 MAX_TURN_NS = 3_000_000
@@ -57,7 +47,7 @@ PROBE_EVERY = 4096
 
 
 class InPlace:
-    """Knows how long requests to one model take, and decides which way they go."""
+    """Decides which way the requests to one model go, and executes those that stay here."""
 
     def __init__(
         self,
@@ -65,6 +55,7 @@ class InPlace:
         signature: ModelSignature,
         version: str,
         settle: Callable[[Placement, list[BatchRun]], None],
+        quickness: Quickness,
     ) -> None:
         """`settle` gives the members of finished runs their outcomes."""
         self._pool = pool
@@ -76,11 +67,8 @@ class InPlace:
         # requests is not executed in place.
         self._possible = signature.fixed_shapes and pool.queue.rules.max_delay_ns == 0
         self._instance: MovableInstance | None = None
-        # Of a request or a batch; and of the way to a thread that sleeps, and back.
-        self._execution_ns = float(MAX_NS)
-        self._hand_over_ns = 0.0
-        # What takes longer goes to a thread.
-        self._limit_ns = 0.0
+        self._quickness = quickness
+        self._clock_ns = quickness.clock_ns
         self._decisions = 0
         self._loop = asyncio.get_running_loop()
         self._waiting: OrderedDict[Pending, None] = OrderedDict()
@@ -88,28 +76,25 @@ class InPlace:
         self._crowd = 0
 
     def __repr__(self) -> str:
-        return (
-            f"<InPlace instance={self._instance!r} execution_ns={self._execution_ns:.0f} "
-            f"hand_over_ns={self._hand_over_ns:.0f} crowd={self._crowd}>"
-        )
+        return f"<InPlace instance={self._instance!r} {self._quickness!r} crowd={self._crowd}>"
 
     def started(self) -> None:
         """The pool has started: from now on its first instance can be asked whether it is movable."""
         instance = self._pool.first.instance
-        if self._possible and isinstance(instance, MovableInstance):
+        if self._possible and isinstance(instance, MovableInstance) and instance.movable is True:
             self._instance = instance
 
     # --- which way a request goes ---------------------------------------------------------------------------------
 
     def _possible_now(self) -> bool:
-        """Whether to execute in place, going by what was measured. What has been handed to threads is not overtaken."""
-        return self._execution_ns < self._limit_ns and self._pool.idle
+        """Whether to execute in place. What has been handed to threads is not overtaken."""
+        return self._quickness.quick and self._pool.idle
 
     def _goes_alone(self) -> bool:
         """Whether to execute a request at once: if those before it came alone, as far as we have looked."""
         # `_possible_now`, spelled out: it is asked for each request.
-        pool = self._pool
-        if self._execution_ns >= self._limit_ns or pool.queue.sleeping != pool.instances:
+        pool, quickness = self._pool, self._quickness
+        if quickness.execution_ns >= quickness.limit_ns or pool.queue.sleeping != pool.instances:
             return False
         if self._waiting or self._crowd:
             return False
@@ -148,22 +133,22 @@ class InPlace:
         instance, signature, rows = self._instance, self._signature, request.rows
         if instance is None or request.trace is not None or not self._goes_alone():
             return None
-        inputs = request.inputs
-        taken_ns = input_end_ns = monotonic_ns()
+        inputs, clock_ns = request.inputs, self._clock_ns
+        taken_ns = input_end_ns = clock_ns()
         try:
             if signature.reshapes_inputs:
                 inputs = signature.reshape_inputs(inputs)
-                input_end_ns = monotonic_ns()
+                input_end_ns = clock_ns()
             outputs = instance.execute(inputs, (request,))
-            infer_end_ns = monotonic_ns()
+            infer_end_ns = clock_ns()
             outputs = finish_outputs(outputs, signature, rows)
             if request.response_parameters:
                 take_response_parameters(request, signature.model_name)
         except BaseException as error:  # noqa: BLE001 - as in SyncRunner
             self._fail(error, request, taken_ns)
-        end_ns = monotonic_ns()
+        end_ns = clock_ns()
         took_ns = end_ns - taken_ns
-        self._execution_ns = _smoothed(self._execution_ns, took_ns)
+        self._quickness.executed_here(took_ns, end_ns)
         times = (taken_ns, input_end_ns, infer_end_ns, end_ns)
         self._statistics.record_success(
             rows, 1, taken_ns, times, BatchReason.NO_DELAY, time_ns() // 1_000_000
@@ -171,9 +156,13 @@ class InPlace:
         return response(request, outputs, signature, self._version, (rows, taken_ns, took_ns))
 
     def _fail(self, error: BaseException, request: InferRequest, taken_ns: int) -> NoReturn:
+        end_ns = self._clock_ns()
+        if end_ns - taken_ns > MAX_NS:
+            # The time of a failure says nothing of the next request, but the loop has waited for it.
+            self._quickness.executed_here(end_ns - taken_ns, end_ns)
         placement = self._pool.first.placement
         log_failure(error, request.id, placement)
-        self._statistics.record_failure(FailureReason.BACKEND, monotonic_ns() - taken_ns)
+        self._statistics.record_failure(FailureReason.BACKEND, end_ns - taken_ns)
         raise client_error(error, placement.name)
 
     # --- requests that come several at a time -----------------------------------------------------------------------
@@ -195,11 +184,11 @@ class InPlace:
             self._crowd = CROWD_REQUESTS
         spent_ns = 0
         while waiting:
-            if spent_ns > MAX_TURN_NS:
+            if spent_ns > MAX_TURN_NS or self._quickness.distrusted:
                 for pending in waiting:
                     self._pool.enqueue(pending)
                 return
-            now_ns = monotonic_ns()
+            now_ns = self._clock_ns()
             decision = decide(waiting, self._pool.queue.rules, now_ns)
             assert not isinstance(decision, WaitUntil)  # noqa: S101 - these rules never wait
             members = [waiting.popitem(last=False)[0] for _ in range(decision.requests)]
@@ -210,8 +199,9 @@ class InPlace:
         assert self._instance is not None  # noqa: S101 - as `take` has found
         placement = self._pool.first.placement
         runs = execute_batch(self._instance, batch, self._signature, placement)
-        took_ns = monotonic_ns() - batch.taken_ns
-        self._execution_ns = _smoothed(self._execution_ns, took_ns)
+        end_ns = self._clock_ns()
+        took_ns = end_ns - batch.taken_ns
+        self._quickness.executed_here(took_ns, end_ns)
         self._settle(placement, runs)
         return took_ns
 
@@ -219,21 +209,16 @@ class InPlace:
 
     def observe(self, run: BatchRun) -> None:
         """Learn from an execution on an instance's thread that is delivered now."""
-        if self._instance is None or run.times is None:
+        if self._instance is None:
             return
+        now_ns = self._clock_ns()
+        end_ns = now_ns if run.times is None else run.times.output_end_ns
+        took_ns = end_ns - run.taken_ns
         # On a thread, time passes while others have the interpreter's lock.
-        self._execution_ns = _smoothed(
-            self._execution_ns, run.cpu_ns or run.times.output_end_ns - run.taken_ns
-        )
-        if run.members[0].found_idle:
+        if took_ns < STALL_NS:
+            took_ns = run.cpu_ns or took_ns
+        if run.times is not None or took_ns > MAX_NS:
+            self._quickness.executed_there(took_ns)
+        if run.times is not None and run.members[0].found_idle:
             there_ns = run.taken_ns - run.members[0].enqueued_ns
-            back_ns = monotonic_ns() - run.times.output_end_ns
-            self._hand_over_ns = _smoothed(self._hand_over_ns or MAX_NS, there_ns + back_ns)
-            self._limit_ns = min(HAND_OVER_WEIGHT * self._hand_over_ns, MAX_NS)
-
-
-def _smoothed(expected_ns: float, measured_ns: int) -> float:
-    """What to expect after one more measurement."""
-    if measured_ns < expected_ns:
-        return expected_ns + (measured_ns - expected_ns) / _SHORTER_WEIGHS
-    return expected_ns + (min(measured_ns, 2 * expected_ns) - expected_ns) / _LONGER_WEIGHS
+            self._quickness.handed_over(there_ns + now_ns - end_ns)

@@ -13,6 +13,7 @@ from kserve_v2.scheduling.in_place import InPlace
 from kserve_v2.scheduling.pending import OnOutcome, Outcome, Pending, PendingStream
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.pool import InstancePool, QueuePolicy
+from kserve_v2.scheduling.quickness import Quickness
 from kserve_v2.scheduling.traces import trace_execution, trace_failure, trace_response
 from kserve_v2.signature import ModelSignature
 from kserve_v2.statistics import BatchReason, FailureReason, ModelStatistics
@@ -66,8 +67,11 @@ class QueueScheduler:
         statistics: ModelStatistics,
         *,
         tries_batching: bool = False,
+        quickness: Quickness | None = None,
     ) -> None:
-        """`tries_batching`: see `InstancePool`."""
+        """`tries_batching`: see `InstancePool`. `quickness`: what is measured of the model, by which clocks; its own by
+        default.
+        """
         self._signature = signature
         self._version = str(version)
         self._loop = asyncio.get_running_loop()
@@ -81,7 +85,7 @@ class QueueScheduler:
             self._deliver,
             tries_batching=tries_batching,
         )
-        self._in_place = InPlace(self.pool, signature, self._version, self._settle)
+        self._in_place = InPlace(self.pool, signature, self._version, self._settle, quickness or Quickness())
         self.infer_now = self._in_place.infer
 
     def __repr__(self) -> str:

@@ -276,6 +276,47 @@ def test_unload_lets_what_is_under_way_finish(tmp_path: Path) -> None:
     run(main)
 
 
+def test_stopping_fails_what_waits_and_awaits_what_runs(tmp_path: Path) -> None:
+    async def main() -> None:
+        write(tmp_path, "m", "one")
+        async with managing(tmp_path) as (manager, backend):
+            await manager.load("m")
+            backend.execution_gate.clear()
+            running = asyncio.create_task(answer(manager, "m"))
+            await set_(backend.entered)
+            waiting = asyncio.create_task(answer(manager, "m"))
+            await asyncio.sleep(0)
+            stopping = asyncio.create_task(manager.stop())
+            # While the instance is busy: it is not what ends the wait.
+            with pytest.raises(UnavailableError, match="Server exiting"):
+                await waiting
+            assert not running.done()
+            backend.execution_gate.set()
+            assert await running == "one"
+            await stopping
+
+    run(main)
+
+
+def test_generations_that_are_over_leave_nothing_behind(tmp_path: Path) -> None:
+    """A model that is changed every minute is still one line of the index, and one record."""
+
+    async def main() -> None:
+        async with managing(tmp_path) as (manager, _):
+            for number in range(19):
+                write(tmp_path, "m", "fail" if number % 3 == 1 else str(number))
+                try:
+                    await manager.load("m")
+                except InvalidArgumentError:
+                    assert number % 3 == 1
+            while len(manager._records["m"]) > 1:
+                await manager.changed.wait()
+            assert await answer(manager, "m") == "18"
+            assert await manager.index() == [IndexEntry("m", "1", "READY")]
+
+    run(main)
+
+
 def test_versions(tmp_path: Path) -> None:
     async def main() -> None:
         for version in (1, 2, 10):

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal
@@ -14,33 +13,59 @@ from google.protobuf import text_format
 from kserve_v2.backend import Instance, ModelConfig, Placement
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
-from kserve_v2.scheduling.in_place import (
-    CROWD_REQUESTS,
-    HAND_OVER_WEIGHT,
-    LOOK_EVERY,
-    MAX_NS,
-    MAX_TURN_NS,
-    PROBE_EVERY,
-    _smoothed,
-)
+from kserve_v2.scheduling.in_place import CROWD_REQUESTS, LOOK_EVERY, MAX_TURN_NS, PROBE_EVERY
 from kserve_v2.scheduling.pending import Outcome, Pending
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.pool import QueuePolicy
+from kserve_v2.scheduling.quickness import MAX_NS, Quickness
 from kserve_v2.scheduling.scheduler import QueueScheduler, infer
 from kserve_v2.signature import ModelSignature
 from kserve_v2.statistics import FailureReason, ModelStatistics
+from kserve_v2.tracing.trace import Trace
 
 pytestmark = pytest.mark.timeout(60)
+
+
+class Clock:
+    """Nanoseconds that pass when a model says so, of wall time and of CPU time alike."""
+
+    now_ns = 0
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+
+class Fixed(Quickness):
+    """Takes a model for a quick one, or for a slow one, whatever is measured; which is taken down."""
+
+    __slots__ = ("hand_overs", "here", "there")
+
+    def __init__(self, clock: Clock, *, quick: bool = True) -> None:
+        super().__init__(clock, clock)
+        self.execution_ns, self.limit_ns = (1_000, MAX_NS) if quick else (MAX_NS, 1_000)
+        self.here: list[int] = []
+        self.there: list[int] = []
+        self.hand_overs: list[int] = []
+
+    def executed_here(self, took_ns: int, end_ns: int) -> None:
+        self.here.append(took_ns)
+
+    def executed_there(self, took_ns: int) -> None:
+        self.there.append(took_ns)
+
+    def handed_over(self, took_ns: int) -> None:
+        self.hand_overs.append(took_ns)
 
 
 class ThreadModel:
     """Answers with the input; remembers on which threads it was executed. -1 is a client's mistake.
 
-    An execution takes `busy_ns`.
+    An execution takes `busy_ns`, of its clock.
     """
 
-    def __init__(self, *, movable: bool = True) -> None:
+    def __init__(self, *, movable: bool = True, clock: Clock | None = None) -> None:
         self.movable = movable
+        self.clock = clock or Clock()
         self.busy_ns = 0
         self.threads: list[str] = []
 
@@ -57,9 +82,7 @@ class ThreadInstance:
 
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         self.model.threads.append(threading.current_thread().name)
-        end_ns = time.monotonic_ns() + self.model.busy_ns
-        while time.monotonic_ns() < end_ns:
-            pass
+        self.model.clock.now_ns += self.model.busy_ns
         if (tensors["x"] < 0).any():
             raise InvalidArgumentError("input 'x' is negative")
         return tensors
@@ -72,14 +95,25 @@ class MovableThreadInstance(ThreadInstance):
     movable: Literal[True] = True
 
 
+class UnsureInstance(ThreadInstance):
+    movable = False
+
+
 def scheduler_of(
-    model: ThreadModel, dims: str = "[1]", rules: BatchRules = BatchRules(8)  # noqa: B008 - frozen
-) -> QueueScheduler:  # fmt: skip
+    model: ThreadModel,
+    dims: str = "[1]",
+    rules: BatchRules = BatchRules(8),  # noqa: B008 - frozen
+    quickness: Quickness | None = None,
+) -> QueueScheduler:
+    """A scheduler that takes its model for a quick one, unless `quickness` is given."""
     tensor = f'name: "x" data_type: TYPE_INT64 dims: {dims}'
     config = f'name: "m" max_batch_size: 8 input {{ {tensor} }} output {{ {tensor} }}'
     signature = ModelSignature(text_format.Parse(config, ModelConfig()))
     placements = [Placement("instance", "CPU")]
-    return QueueScheduler(signature, 1, model, placements, rules, QueuePolicy(), ModelStatistics())
+    quickness = quickness or Fixed(model.clock)
+    return QueueScheduler(
+        signature, 1, model, placements, rules, QueuePolicy(), ModelStatistics(), quickness=quickness
+    )
 
 
 async def ask(scheduler: QueueScheduler, value: int) -> int:
@@ -99,29 +133,13 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(asyncio.wait_for(test(), 30))  # type: ignore[arg-type]
 
 
-def pretend(scheduler: QueueScheduler, *, execution_ns: float, hand_over_ns: float) -> None:
-    """As if this had been measured."""
-    scheduler._in_place._execution_ns = execution_ns
-    scheduler._in_place._limit_ns = min(HAND_OVER_WEIGHT * hand_over_ns, MAX_NS)
-
-
-@pytest.mark.parametrize(
-    ("execution_ns", "hand_over_ns", "thread"),
-    [
-        (1_000, 50_000, "MainThread"),
-        (HAND_OVER_WEIGHT * 50_000 - 1, 50_000, "MainThread"),
-        (HAND_OVER_WEIGHT * 50_000, 50_000, "instance"),
-        # However slow threads are: the loop is not held up for longer than this.
-        (MAX_NS, 10 * MAX_NS, "instance"),
-    ],
-)
-def test_the_quicker_way_is_taken(execution_ns: float, hand_over_ns: float, thread: str) -> None:
+@pytest.mark.parametrize(("quick", "thread"), [(True, "MainThread"), (False, "instance")])
+def test_a_quick_model_is_executed_in_place(quick: bool, thread: str) -> None:
     async def main() -> None:
         model = ThreadModel()
-        scheduler = scheduler_of(model)
+        scheduler = scheduler_of(model, quickness=Fixed(model.clock, quick=quick))
         await scheduler.start()
         await asleep(scheduler)
-        pretend(scheduler, execution_ns=execution_ns, hand_over_ns=hand_over_ns)
         assert await ask(scheduler, 5) == 5
         assert model.threads == [thread]
         assert scheduler.pool.statistics.success_count == 1
@@ -130,10 +148,16 @@ def test_the_quicker_way_is_taken(execution_ns: float, hand_over_ns: float, thre
     run(main)
 
 
+class UnsureModel(ThreadModel):
+    def instance(self, placement: Placement) -> Instance:
+        return UnsureInstance(self)
+
+
 @pytest.mark.parametrize(
     "scheduler_and_model",
     [
         pytest.param(lambda: (model := ThreadModel(movable=False), scheduler_of(model)), id="not movable"),
+        pytest.param(lambda: (model := UnsureModel(), scheduler_of(model)), id="says that it is not"),
         pytest.param(lambda: (model := ThreadModel(), scheduler_of(model, dims="[-1]")), id="shapes vary"),
         pytest.param(
             lambda: (model := ThreadModel(), scheduler_of(model, rules=BatchRules(8, max_delay_ns=1000))),
@@ -148,9 +172,87 @@ def test_some_models_are_never_executed_in_place(
         model, scheduler = scheduler_and_model()
         await scheduler.start()
         await asleep(scheduler)
-        pretend(scheduler, execution_ns=0, hand_over_ns=MAX_NS)
         await ask(scheduler, 5)
         assert model.threads == ["instance"]
+        await scheduler.pool.stop()
+
+    run(main)
+
+
+def test_a_request_that_is_traced_is_not_executed_in_place() -> None:
+    """Its trace tells of the queue and the instance, as that of any other model does."""
+
+    async def main() -> None:
+        model = ThreadModel()
+        scheduler = scheduler_of(model)
+        await scheduler.start()
+        await asleep(scheduler)
+        trace = Trace(1, "m")
+        await infer(scheduler, InferRequest("m", {"x": np.array([[1]])}, trace=trace))
+        assert model.threads == ["instance"]
+        assert {"QUEUE_START", "COMPUTE_START", "REQUEST_END"} <= {name for name, _ in trace.times}
+        await scheduler.pool.stop()
+
+    run(main)
+
+
+def test_one_that_has_been_slow_in_place_goes_to_its_thread() -> None:
+    """A client can make a model slow by what it sends: the event loop waits for that once."""
+
+    async def main() -> None:
+        clock = Clock()
+        model, quickness = ThreadModel(clock=clock), Quickness(clock, clock)
+        scheduler = scheduler_of(model, quickness=quickness)
+        await scheduler.start()
+        await asleep(scheduler)
+        quickness.execution_ns, quickness.limit_ns = 1_000, MAX_NS
+        await ask(scheduler, 1)
+        model.busy_ns = 20_000_000_000
+        await ask(scheduler, 2)
+        model.busy_ns = 0
+        for value in range(20):
+            await asleep(scheduler)
+            await ask(scheduler, value)
+        assert model.threads == ["MainThread"] * 2 + ["instance"] * 20
+        await scheduler.pool.stop()
+
+    run(main)
+
+
+def test_one_that_takes_long_to_fail_in_place_goes_to_its_thread() -> None:
+    async def main() -> None:
+        clock = Clock()
+        model, quickness = ThreadModel(clock=clock), Quickness(clock, clock)
+        scheduler = scheduler_of(model, quickness=quickness)
+        await scheduler.start()
+        await asleep(scheduler)
+        quickness.execution_ns, quickness.limit_ns = 1_000, MAX_NS
+        model.busy_ns = 20_000_000_000
+        for _ in range(2):
+            with pytest.raises(InvalidArgumentError):
+                await ask(scheduler, -1)
+        assert model.threads == ["MainThread", "instance"]
+        await scheduler.pool.stop()
+
+    run(main)
+
+
+def test_the_rest_of_a_turn_goes_to_the_thread_once_the_model_has_been_slow() -> None:
+    async def main() -> None:
+        clock = Clock()
+        model, quickness = ThreadModel(clock=clock), Quickness(clock, clock)
+        scheduler = scheduler_of(model, rules=ONE_AT_A_TIME, quickness=quickness)
+        await scheduler.start()
+        await asleep(scheduler)
+        quickness.execution_ns, quickness.limit_ns = 1_000, MAX_NS
+        scheduler._in_place._decisions = LOOK_EVERY - 1
+        outcomes: list[Outcome] = []
+        for value in range(4):
+            submit(scheduler, value, outcomes)
+        model.busy_ns = MAX_NS + 1
+        await scheduler.pool.drain()
+        assert model.threads == ["MainThread", "MainThread", "instance", "instance"]
+        assert len(outcomes) == 4
         await scheduler.pool.stop()
 
     run(main)
@@ -163,10 +265,13 @@ def test_both_ways_go_on_being_measured() -> None:
         await scheduler.start()
         for value in range(2 * PROBE_EVERY):
             await asleep(scheduler)
-            pretend(scheduler, execution_ns=1_000, hand_over_ns=50_000)
             assert await ask(scheduler, value) == value
         assert model.threads.count("instance") == 2
         assert model.threads.count("MainThread") == 2 * PROBE_EVERY - 2
+        quickness = scheduler._in_place._quickness
+        assert isinstance(quickness, Fixed)
+        assert len(quickness.there) == len(quickness.hand_overs) == 2
+        assert len(quickness.here) == 2 * PROBE_EVERY - 2
         await scheduler.pool.stop()
 
     run(main)
@@ -192,7 +297,6 @@ async def quick(rules: BatchRules = BatchRules(8)) -> AsyncIterator[QueueSchedul
     scheduler = scheduler_of(ThreadModel(), rules=rules)
     await scheduler.start()
     await asleep(scheduler)
-    pretend(scheduler, execution_ns=1_000, hand_over_ns=10 * MAX_NS)
     scheduler._in_place._decisions = LOOK_EVERY - 1
     yield scheduler
     await scheduler.pool.drain()
@@ -243,7 +347,6 @@ def test_for_some_time_after_that_requests_wait_for_others() -> None:
             at_once = []
             for value in range(100):
                 await asyncio.sleep(0)
-                pretend(scheduler, execution_ns=1_000, hand_over_ns=10 * MAX_NS)
                 at_once.append(submit(scheduler, value, outcomes) is None)
             alone = CROWD_REQUESTS - 1
             assert at_once == [False] * alone + [True] * (100 - alone)
@@ -260,7 +363,6 @@ def test_a_crowd_is_remembered_for_as_long_as_it_lasts() -> None:
                 assert submit(scheduler, 1, outcomes) is not None
                 assert submit(scheduler, 2, outcomes) is not None
                 await asyncio.sleep(0)
-                pretend(scheduler, execution_ns=1_000, hand_over_ns=10 * MAX_NS)
 
     run(main)
 
@@ -301,7 +403,6 @@ def test_a_turn_that_takes_too_long_is_finished_by_the_thread() -> None:
         scheduler = scheduler_of(model, rules=ONE_AT_A_TIME)
         await scheduler.start()
         await asleep(scheduler)
-        pretend(scheduler, execution_ns=1_000, hand_over_ns=10 * MAX_NS)
         scheduler._in_place._decisions = LOOK_EVERY - 1
         model.busy_ns = 2 * MAX_TURN_NS
         outcomes: list[Outcome] = []
@@ -320,7 +421,6 @@ def test_an_error_in_place_is_the_request_s_outcome() -> None:
         scheduler = scheduler_of(ThreadModel())
         await scheduler.start()
         await asleep(scheduler)
-        pretend(scheduler, execution_ns=1_000, hand_over_ns=50_000)
         with pytest.raises(InvalidArgumentError, match="input 'x' is negative"):
             await ask(scheduler, -1)
         assert await ask(scheduler, 1) == 1
@@ -331,24 +431,16 @@ def test_an_error_in_place_is_the_request_s_outcome() -> None:
 
 def test_an_unknown_model_is_measured_on_its_thread_first() -> None:
     async def main() -> None:
-        model = ThreadModel()
-        scheduler = scheduler_of(model)
+        model, quickness = ThreadModel(), Quickness()
+        scheduler = scheduler_of(model, quickness=quickness)
         await scheduler.start()
         await asleep(scheduler)
+        assert not quickness.quick
+        before = quickness.execution_ns, quickness.limit_ns
         await ask(scheduler, 1)
         assert model.threads == ["instance"]
-        assert scheduler._in_place._execution_ns not in (0, MAX_NS)
-        assert scheduler._in_place._hand_over_ns > 0
+        assert before != (quickness.execution_ns, quickness.limit_ns)
+        assert quickness.limit_ns > 0
         await scheduler.pool.stop()
 
     run(main)
-
-
-def test_one_slow_measurement_changes_little_and_many_change_all() -> None:
-    """A busy machine makes some executions wait for a CPU; a model that has become slow is noticed all the same."""
-    assert _smoothed(10_000, 5_000_000) == 10_625
-    expected = 10_000.0
-    for _ in range(200):
-        expected = _smoothed(expected, 5_000_000)
-    assert 4_900_000 < expected <= 5_000_000
-    assert _smoothed(10_000, 2_000) == 8_000

@@ -2,23 +2,29 @@
 
 import threading
 from collections.abc import Hashable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from kserve_v2.messages import InferRequest
 from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
-from kserve_v2.scheduling.queue import RequestQueue
+from kserve_v2.scheduling.queue import Batch, RequestQueue
 from kserve_v2.statistics import BatchReason
 
 
 class Clock:
-    """Nanoseconds that pass when the test says so."""
+    """Nanoseconds that pass when the test says so. `looked`: an instance has looked, and holds the queue's lock until it
+    has decided: what is put after that finds it waiting for its batch to grow.
+    """
 
     now_ns = 0
 
+    def __init__(self) -> None:
+        self.looked = threading.Event()
+
     def __call__(self) -> int:
+        self.looked.set()
         return self.now_ns
 
 
@@ -145,6 +151,46 @@ def test_a_growing_batch_runs_when_a_request_cannot_join_and_closing_ends_the_ne
         batch = second.result()
     assert batch is not None
     assert ids(batch.members) == ["x"]
+
+
+@pytest.mark.timeout(20)
+def test_a_growing_batch_is_woken_by_a_request_that_cannot_join() -> None:
+    clock = Clock()
+    queue = RequestQueue(AN_HOUR, clock_ns=clock)
+    with ThreadPoolExecutor(1) as instances:
+        waiting = instances.submit(queue.take)
+        queue.put(request_("a"))
+        assert clock.looked.wait(10)
+        queue.put(request_("x", key="other"))
+        batch = result(queue, waiting)
+    assert (ids(batch.members), batch.reason) == (["a"], BatchReason.SHAPE_MISMATCH)
+
+
+@pytest.mark.timeout(20)
+def test_what_a_grown_batch_leaves_over_wakes_another_instance() -> None:
+    """The one that has waited is busy now: who else would look?"""
+    clock = Clock()
+    queue = RequestQueue(AN_HOUR, clock_ns=clock)
+    with ThreadPoolExecutor(2) as instances:
+        waiting = [instances.submit(queue.take) for _ in range(2)]
+        while queue.sleeping < 2:
+            pass
+        queue.put(request_("a"))
+        assert clock.looked.wait(10)
+        queue.put(request_("x", rows=3, key="other"))
+        batches = [result(queue, future) for future in waiting]
+    assert sorted(ids(batch.members) for batch in batches) == [["a"], ["x"]]
+
+
+def result(queue: RequestQueue, future: Future[Batch | None]) -> Batch:
+    """What an instance has taken. The queue is closed if it takes nothing, so that the test ends."""
+    try:
+        batch = future.result(10)
+    except TimeoutError:
+        queue.close()
+        raise
+    assert batch is not None
+    return batch
 
 
 @pytest.mark.timeout(20)

@@ -231,6 +231,28 @@ def test_members_that_have_left_are_not_executed_again(asynchronous: bool) -> No
     run(main)
 
 
+def test_what_a_failed_batch_has_said_of_its_members_is_forgotten() -> None:
+    class Talkative(TaggedModel):
+        def instance(self, placement: Placement) -> Instance:
+            class Talking(Tagged):
+                def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
+                    for request in requests:
+                        request.response_parameters[f"with {len(requests)}"] = True
+                    return super().execute(tensors, requests)
+
+            self.instances += 1
+            return Talking(self)
+
+    async def main() -> None:
+        async with scheduled(Talkative(), BatchRules(2, max_delay_ns=30_000_000_000)) as scheduler:
+            good, bad = ask(scheduler, 1), ask(scheduler, POISON)
+            with pytest.raises(InternalError):
+                await bad
+            assert (await good).parameters == {"with 1": True}
+
+    run(main)
+
+
 def test_a_full_queue_refuses_at_once() -> None:
     async def main() -> None:
         model = TaggedModel()
@@ -318,6 +340,26 @@ def test_the_model_s_time_out_is_that_of_requests_that_ask_for_none() -> None:
         (answer,) = executed
         assert isinstance(answer, InferResponse)
         assert model.executed == {0: 1}
+
+    run(main)
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+def test_what_is_over_has_no_timer_any_more(given_up: bool) -> None:
+    """It would keep the request, and all that belongs to it, for as long as it might have waited."""
+
+    async def main() -> None:
+        model = TaggedModel()
+        async with scheduled(
+            model, policy=QueuePolicy(timeout_us=3_600_000_000), open_gate=False
+        ) as scheduler:
+            made = [submit(scheduler, tag, lambda _: None) for tag in range(3)]
+            if given_up:
+                for pending in made:
+                    scheduler.give_up(pending)
+            model.gate.set()
+            await scheduler.pool.drain()
+            assert [pending.timer.cancelled() for pending in made if pending.timer] == [True] * 3
 
     run(main)
 

@@ -1,0 +1,117 @@
+"""Whether a model is quick enough to be executed in place: what has been measured, and what follows from it."""
+
+from collections.abc import Callable
+from time import monotonic_ns, thread_time_ns
+
+# The event loop does nothing else meanwhile, so however slow threads are on this machine: no longer than this.
+MAX_NS = 300_000
+
+# A hand-over is felt by more than the time that it takes: two CPUs have to fetch the code of the other one's work, and
+# two threads the interpreter's lock. So models that take up to so many times as long are executed in place.
+HAND_OVER_WEIGHT = 4
+
+# One part in so many is what a new measurement weighs. On a busy machine some take a hundred times as long, because the
+# thread had to wait for a CPU: a longer one weighs less, and counts for at most twice what was expected.
+_SHORTER_WEIGHS, _LONGER_WEIGHS = 4, 16
+
+# A model that has taken longer than MAX_NS in place has to be quick on its thread so many times in a row before it is
+# trusted again: each time that it disappoints, twice as many as before.
+QUICK_AGAIN, _MOST_QUICK_AGAIN = 64, 2**16
+
+# Nobody waits so long for a CPU: what has taken longer has been slow, even if it has done nothing but wait.
+STALL_NS = 100_000_000
+
+# How far apart the looks at the thread's CPU time are. A look takes about as long as the rest of a measurement.
+_LOOK_NS = 500_000
+
+
+class Quickness:
+    """Measurements of one model, taken on the event loop's thread."""
+
+    __slots__ = (
+        "_cpu_clock_ns",
+        "_hand_over_ns",
+        "_looked_at_cpu_ns",
+        "_looked_at_ns",
+        "_quick_again",
+        "_still_to_be_quick",
+        "clock_ns",
+        "execution_ns",
+        "limit_ns",
+    )
+
+    def __init__(
+        self, clock_ns: Callable[[], int] = monotonic_ns, cpu_clock_ns: Callable[[], int] = thread_time_ns
+    ) -> None:
+        """`cpu_clock_ns`: the CPU time of the thread that calls it."""
+        self.clock_ns = clock_ns
+        self._cpu_clock_ns = cpu_clock_ns
+        # Of a request or a batch. As long as it is not below `limit_ns`, the model's own threads are the quicker way:
+        # the two are attributes because they are compared for each request.
+        self.execution_ns = float(MAX_NS)
+        self.limit_ns = 0.0
+        # Of the way to a thread that sleeps, and back; 0 if unknown.
+        self._hand_over_ns = 0.0
+        self._quick_again = QUICK_AGAIN
+        self._still_to_be_quick = 0
+        self._looked_at_ns, self._looked_at_cpu_ns = clock_ns(), cpu_clock_ns()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Quickness execution_ns={self.execution_ns:.0f} hand_over_ns={self._hand_over_ns:.0f} "
+            f"limit_ns={self.limit_ns:.0f} distrusted={self.distrusted}>"
+        )
+
+    @property
+    def quick(self) -> bool:
+        """Whether to execute in place, going by what was measured."""
+        return self.execution_ns < self.limit_ns
+
+    @property
+    def distrusted(self) -> bool:
+        """Whether it has been too slow in place, and has not made up for that yet."""
+        return self._still_to_be_quick > 0
+
+    def executed_here(self, took_ns: int, end_ns: int) -> None:
+        """An execution in place has taken `took_ns`, until `end_ns`."""
+        if took_ns > MAX_NS:
+            self._look_closer(took_ns)
+        self.execution_ns = smoothed(self.execution_ns, took_ns)
+        if end_ns - self._looked_at_ns > _LOOK_NS:
+            self._looked_at_ns, self._looked_at_cpu_ns = end_ns, self._cpu_clock_ns()
+
+    def _look_closer(self, took_ns: int) -> None:
+        """Distrust the model, unless the thread has waited for a CPU or for the interpreter's lock instead of
+        computing.
+        """
+        cpu_ns = self._cpu_clock_ns() - self._looked_at_cpu_ns
+        if took_ns > STALL_NS or 2 * cpu_ns > took_ns:
+            if not self.distrusted:
+                self._still_to_be_quick = self._quick_again
+                self._quick_again = min(2 * self._quick_again, _MOST_QUICK_AGAIN)
+            self.limit_ns = 0.0
+
+    def executed_there(self, took_ns: int) -> None:
+        """An execution on an instance's thread has taken `took_ns`."""
+        self.execution_ns = smoothed(self.execution_ns, took_ns)
+        if self._still_to_be_quick:
+            if took_ns > MAX_NS:
+                self._still_to_be_quick = self._quick_again
+            else:
+                self._still_to_be_quick -= 1
+            self._set_limit()
+
+    def handed_over(self, took_ns: int) -> None:
+        """A request has found a sleeping thread: the ways there and back took `took_ns`."""
+        self._hand_over_ns = smoothed(self._hand_over_ns or MAX_NS, took_ns)
+        self._set_limit()
+
+    def _set_limit(self) -> None:
+        self.limit_ns = 0.0 if self.distrusted else min(HAND_OVER_WEIGHT * self._hand_over_ns, MAX_NS)
+
+
+def smoothed(expected_ns: float, measured_ns: int) -> float:
+    """What to expect after one more measurement."""
+    if measured_ns < expected_ns:
+        return expected_ns + (measured_ns - expected_ns) / _SHORTER_WEIGHS
+    return expected_ns + (min(measured_ns, 2 * expected_ns) - expected_ns) / _LONGER_WEIGHS
