@@ -6,6 +6,7 @@ quarter of the time of a 1 MiB gRPC request.
 
 import ctypes
 import sys
+from collections.abc import Callable
 
 # Parameters of mallopt, from glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
@@ -19,9 +20,18 @@ _KEPT_BYTES = 256 * 1024 * 1024
 
 def keep_freed_memory() -> None:
     """Set glibc's thresholds for this process; does nothing where there is no glibc."""
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = _glibc("mallopt")
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def return_freed_memory() -> None:
+    """Give what is free now back to the kernel, once; does nothing where there is no glibc."""
+    malloc_trim = _glibc("malloc_trim")
+    if malloc_trim is not None:
+        malloc_trim(ctypes.c_size_t(0))
+
+
+def _glibc(name: str) -> Callable[..., int] | None:
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

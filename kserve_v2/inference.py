@@ -166,9 +166,11 @@ class InferenceService:
         """Load or reload a model; returns when it is ready. `config_override`: JSON in place of its
         configuration file.
 
-        Raises UnavailableError unless clients may do this, and otherwise as `ModelManager.load`.
+        Raises UnavailableError unless clients may do this, or when exiting, and otherwise as `ModelManager.load`.
         """
         self._check_explicit()
+        if self._exiting:
+            raise UnavailableError("Server exiting")
         await self.manager.load(name, config_override)
 
     async def unload(self, name: str) -> None:

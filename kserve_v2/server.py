@@ -3,15 +3,16 @@ knows all others.
 """
 
 import asyncio
-import gc
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import Any
 
-from kserve_v2 import console, logs
+from kserve_v2 import collector, console, logs
 from kserve_v2.allocator import keep_freed_memory
 from kserve_v2.http_server import HttpServer
 from kserve_v2.inference import InferenceService
@@ -32,6 +33,11 @@ from kserve_v2.tls import TlsError, server_context
 from kserve_v2.tracing.tracer import Tracer, TracingError
 
 logger = logging.getLogger(__name__)
+
+# For answers to be sent, and idle models to be closed, after the exit time-out.
+_LAST_WORDS_SECONDS = 3
+# After that much more the process is ended from outside of its event loop.
+_HANGING_SECONDS = 1
 
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -75,9 +81,7 @@ class Server:
         except (OSError, TlsError, TracingError) as error:
             raise StartupError(str(error)) from error
         await self._load_models()
-        # What is alive now stays alive: the collector need not look at it again and again.
-        gc.collect()
-        gc.freeze()
+        collector.freeze()
         for server in (self._http, self._grpc, self._metrics):
             if server is not None:
                 await server.start()
@@ -153,25 +157,34 @@ class Server:
         not enough.
         """
         grace = self._settings.exit_timeout_secs
+        time = asyncio.get_running_loop().time
+        deadline = time() + grace
         self.service.exit()
-        try:
-            async with asyncio.timeout(grace):
-                await self.manager.drain()
-        except TimeoutError:
+        finished = await _by(deadline, self.manager.drain())
+        if not finished:
             logger.warning("the exit time-out of %d s has passed: giving up what is still under way", grace)
-            finished = False
-        else:
-            finished = True
+            self.manager.abandon()
+        # What is under way without a client counts, too: an execution whose client has left, a model that is closing.
+        closed = await _by(max(deadline, time() + _LAST_WORDS_SECONDS), self._close())
+        return finished and closed
+
+    async def _close(self) -> None:
+        """Close the front ends, once they have sent what there is to send, and unload."""
         await asyncio.gather(
             *(server.stop(1) for server in (self._http, self._grpc, self._metrics) if server)
         )
         await asyncio.to_thread(self._tracer.close)
-        try:
-            async with asyncio.timeout(None if finished else 1):
-                await self.manager.stop()
-        except TimeoutError:
-            return False
-        return finished
+        await self.manager.stop()
+
+
+async def _by(deadline: float, work: Coroutine[Any, Any, None]) -> bool:
+    """Do something until a time of the event loop's clock. False: the time has come first."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            await work
+    except TimeoutError:
+        return False
+    return True
 
 
 def _grpc_options(settings: Settings) -> GrpcOptions:
@@ -228,8 +241,9 @@ async def _serve(settings: Settings) -> int:
     print(await server.banner(), flush=True)
     await stopped
     logger.info("stopping: requests under way are finished first, for up to %d s", settings.exit_timeout_secs)
+    _leave_after(settings.exit_timeout_secs + _LAST_WORDS_SECONDS + _HANGING_SECONDS)
     if not await server.stop():
-        _leave("requests were still under way", 1)
+        _leave("the exit time-out was not enough", 1)
     return 0
 
 
@@ -249,6 +263,13 @@ def _stop_on_signals() -> asyncio.Event:
         else:
             loop.add_signal_handler(number, on_signal)
     return stopping
+
+
+def _leave_after(seconds: float) -> None:
+    """See to it that the process has ended by then, whatever holds up its event loop or does not end with it."""
+    watchdog = threading.Timer(seconds, _leave, ("it did not end by itself", 1))
+    watchdog.daemon = True
+    watchdog.start()
 
 
 def _leave(why: str, status: int) -> None:

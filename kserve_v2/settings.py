@@ -207,7 +207,11 @@ class Settings:
         "Ready only when every model is; false: ready as soon as requests are answered.",
     )
     exit_timeout_secs: int = _option(
-        30, options.whole_number(0), SERVER, "Seconds that requests in flight are given when the server ends."
+        25,
+        options.whole_number(0),
+        SERVER,
+        "Seconds that whatever is under way is given when the server ends. Fewer than the 30 after which Kubernetes "
+        "kills a container: answers to what was given up are sent after it.",
     )
 
     log_verbose: int = _option(0, options.whole_number(0), LOGS, "1 or more: log in detail.")

@@ -51,7 +51,7 @@ def test_the_defaults_are_tritons_except_that_addresses_are_loopback() -> None:
         exit_on_error=True,
         strict_readiness=True,
         allow_client_shm=False,
-        exit_timeout_secs=30,
+        exit_timeout_secs=25,
         log_verbose=0,
         log_info=True,
         log_warning=True,

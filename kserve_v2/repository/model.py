@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+import threading
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from kserve_v2.backend import Backend, Model, ModelConfig, ModelSource, Placement
@@ -69,7 +71,7 @@ class LoadedModel:
         if loaded.batching.batches:
             return loaded
         # The batch dimension was a guess, and a wrong one.
-        await loaded.close(executor)
+        await loaded.close()
         return await cls._load(
             replace(prepared, config=without_batch(prepared.config), batching=BatchingOrigin()), executor
         )
@@ -134,10 +136,12 @@ class LoadedModel:
         """The responses to a checked request, one if the model is not decoupled; see `Scheduler.stream`."""
         return self.scheduler.stream(request)
 
-    async def close(self, executor: Executor) -> None:
-        """Close the instances and free the weights."""
+    async def close(self) -> None:
+        """Close the instances, then free the weights, on a thread of its own: a model that hangs in this is the only
+        one that suffers.
+        """
         await self.scheduler.pool.stop()
-        await asyncio.get_running_loop().run_in_executor(executor, _close, self._model, self.name)
+        await _on_own_thread(partial(_close, self._model, self.name), f"{self.name}-close")
 
 
 def _close(model: Model, name: str) -> None:
@@ -145,6 +149,29 @@ def _close(model: Model, name: str) -> None:
         model.close()
     except Exception:
         logger.exception("model %s failed to close", name)
+
+
+def _on_own_thread(function: Callable[[], None], name: str) -> asyncio.Future[None]:
+    """Done when `function`, which raises nothing, has returned."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+    # Emptied by the thread, which lives a moment longer than its last word: until then it would keep the model alive.
+    box = [function]
+
+    def end() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    def run() -> None:
+        try:
+            box.pop()()
+        finally:
+            # A closed loop means that the process is exiting without us.
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(end)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return done
 
 
 def batch_rules(config: ModelConfig) -> BatchRules:

@@ -43,20 +43,36 @@ Action = Load | Unload
 def plan(wanted: Mapping[int, int], actual: Sequence[Actual]) -> list[Action]:
     """The actions that bring `actual` towards `wanted` (version → generation) without a gap in service.
 
-    A wanted generation that does not exist is loaded. A ready one is unloaded when its version is no longer
-    wanted, or when a newer generation of it is ready: until then, and if the newer one fails for good, the
-    old one goes on serving.
+    A wanted generation that does not exist is loaded. What is ready goes on serving until its successor is ready,
+    and for good if that fails: a generation until a newer one of its version is, a version that is no longer wanted
+    until every wanted version is. Where nothing is wanted, everything is unloaded.
     """
     known = {(item.version, item.generation) for item in actual}
-    ready = {(item.version, item.generation) for item in actual if item.state is ModelState.READY}
+    ready = _ready(actual)
     actions: list[Action] = [
         Load(version, generation)
         for version, generation in sorted(wanted.items())
         if (version, generation) not in known
     ]
+    # Of each version, the wanted generation where it is ready, else the newest.
+    keeps = dict(sorted(ready)) | dict(wanted.items() & ready)
+    all_ready = wanted.items() <= ready
     for version, generation in sorted(ready):
-        current = wanted.get(version)
-        replaced = current is not None and generation < current and (version, current) in ready
-        if current is None or replaced:
+        if generation != keeps[version] or (version not in wanted and all_ready):
             actions.append(Unload(version, generation))
     return actions
+
+
+def fulfilled(wanted: Mapping[int, int], actual: Sequence[Actual]) -> bool:
+    """Whether a model answers as it should: every version that is wanted does, or what they are to succeed.
+
+    Where nothing is wanted: whether nothing is loading or unloading any more.
+    """
+    if not wanted:
+        return all(item.state in {ModelState.READY, ModelState.UNAVAILABLE} for item in actual)
+    serving = {version for version, _ in _ready(actual)}
+    return wanted.keys() <= serving or not serving <= wanted.keys()
+
+
+def _ready(actual: Sequence[Actual]) -> set[tuple[int, int]]:
+    return {(item.version, item.generation) for item in actual if item.state is ModelState.READY}

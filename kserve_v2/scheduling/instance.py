@@ -77,6 +77,8 @@ class InstanceThread:
         finally:
             self.instance = None
             self._close(instance)
+            # The thread lives a moment longer than its last word, and must not keep the model alive meanwhile.
+            del instance, self._model
             self._on_loop(self._resolve, self._stopped, None)
 
     def _close(self, instance: AnyInstance) -> None:

@@ -111,7 +111,10 @@ def test_an_unload_while_loading(explicit: ExplicitServer, later: Callable[..., 
         gate.await_start()
         assert explicit.unload("regretted").status_code == 200
         gate.open()
-        load.result()
+        overtaken = load.result()
+        assert (overtaken.status_code, error_of(overtaken)) == (
+            503, "load failed for model 'regretted': it was unloaded meanwhile",
+        )  # fmt: skip
     wait_until(lambda: explicit.index("regretted")[0].get("reason") == "unloaded")
     assert explicit.server.infer("regretted", ASK).status_code == 404
     assert ready(explicit.server) == 200

@@ -248,7 +248,10 @@ def test_unload_while_loading_ends_unloaded(tmp_path: Path) -> None:
             assert not manager.all_ready()
             manager.unload("m")
             backend.load_gate.set()
-            await loading
+            with pytest.raises(
+                UnavailableError, match="load failed for model 'm': it was unloaded meanwhile"
+            ):
+                await loading
             while (await manager.index())[0].state != "UNAVAILABLE":
                 await manager.changed.wait()
             assert backend.open == 0

@@ -1,9 +1,11 @@
 """What is done next for a model, as a table: no threads, no files."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kserve_v2.repository.lifecycle import TRANSITIONS, Event, ModelState, advance
-from kserve_v2.repository.plan import Action, Actual, Load, Unload, plan
+from kserve_v2.repository.plan import Action, Actual, Load, Unload, fulfilled, plan
 
 LOADING, READY, UNLOADING, UNAVAILABLE = ModelState
 
@@ -34,12 +36,80 @@ LOADING, READY, UNLOADING, UNAVAILABLE = ModelState
         # A third generation after a failed second.
         ({1: 3}, [Actual(1, 1, READY), Actual(1, 2, UNAVAILABLE)], [Load(1, 3)]),
         ({1: 3}, [Actual(1, 1, READY), Actual(1, 3, READY)], [Unload(1, 1)]),
-        # A version that the policy has dropped goes, whatever becomes of the others.
-        ({2: 1}, [Actual(1, 1, READY), Actual(2, 1, LOADING)], [Unload(1, 1)]),
+        # A version that the policy has dropped goes when all that are to succeed it are ready.
+        ({2: 2}, [Actual(1, 1, READY)], [Load(2, 2)]),
+        ({2: 2}, [Actual(1, 1, READY), Actual(2, 2, LOADING)], []),
+        ({2: 2}, [Actual(1, 1, READY), Actual(2, 2, UNAVAILABLE)], []),
+        ({2: 2}, [Actual(1, 1, READY), Actual(2, 2, READY)], [Unload(1, 1)]),
+        ({2: 2, 3: 2}, [Actual(1, 1, READY), Actual(2, 2, READY), Actual(3, 2, LOADING)], []),
+        ({2: 2, 3: 2}, [Actual(1, 1, READY), Actual(2, 2, READY), Actual(3, 2, UNAVAILABLE)], []),
+        # A later attempt that succeeds ends that.
+        ({2: 3}, [Actual(1, 1, READY), Actual(2, 2, UNAVAILABLE), Actual(2, 3, READY)], [Unload(1, 1)]),
+        # Back to what was there before a load that has failed: there is nothing to load.
+        ({1: 1}, [Actual(1, 1, READY), Actual(1, 2, UNAVAILABLE)], []),
+        ({1: 1}, [Actual(1, 1, READY), Actual(2, 2, READY)], [Unload(2, 2)]),
     ],
 )
 def test_plan(wanted: dict[int, int], actual: list[Actual], expected: list[Action]) -> None:
     assert plan(wanted, actual) == expected
+
+
+WANTED = st.dictionaries(st.integers(1, 3), st.integers(1, 3), max_size=3)
+ACTUAL = st.lists(
+    st.builds(Actual, st.integers(1, 3), st.integers(1, 3), st.sampled_from(ModelState)),
+    unique_by=lambda item: (item.version, item.generation),
+)
+
+
+@given(WANTED, ACTUAL)
+def test_what_holds_of_every_plan(wanted: dict[int, int], actual: list[Actual]) -> None:
+    actions = plan(wanted, actual)
+    ready = {(item.version, item.generation) for item in actual if item.state is READY}
+    unloaded = {(each.version, each.generation) for each in actions if isinstance(each, Unload)}
+    loaded = {(each.version, each.generation) for each in actions if isinstance(each, Load)}
+    assert unloaded <= ready
+    assert loaded == wanted.items() - {(item.version, item.generation) for item in actual}
+    left = ready - unloaded
+    # One generation of a version at most, and never one in place of that which is wanted.
+    assert len({version for version, _ in left}) == len(left)
+    assert wanted.items() & ready <= left
+    if not wanted:
+        assert not left
+    elif not wanted.items() <= ready:
+        # No version that answers ceases to, as long as something is missing.
+        assert {version for version, _ in left} == {version for version, _ in ready}
+    else:
+        assert left == set(wanted.items())
+    # Done once, there is nothing left to do.
+    after = [item for item in actual if (item.version, item.generation) not in unloaded]
+    after += [Actual(*item, UNLOADING) for item in unloaded] + [Actual(*item, LOADING) for item in loaded]
+    assert plan(wanted, after) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "actual", "expected"),
+    [
+        ({}, [], True),
+        ({}, [Actual(1, 1, UNAVAILABLE)], True),
+        ({}, [Actual(1, 1, LOADING)], False),
+        ({}, [Actual(1, 1, UNLOADING)], False),
+        ({1: 1}, [Actual(1, 1, LOADING)], False),
+        ({1: 1}, [Actual(1, 1, UNAVAILABLE)], False),
+        ({1: 1}, [Actual(1, 1, READY)], True),
+        ({1: 1, 2: 1}, [Actual(1, 1, READY), Actual(2, 1, LOADING)], False),
+        # The old generation stands in for the new one, and an old version for its successor.
+        ({1: 2}, [Actual(1, 1, READY), Actual(1, 2, LOADING)], True),
+        ({1: 2}, [Actual(1, 1, READY), Actual(1, 2, UNAVAILABLE)], True),
+        ({2: 2}, [Actual(1, 1, READY), Actual(2, 2, LOADING)], True),
+        ({2: 2}, [Actual(1, 1, READY), Actual(2, 2, UNAVAILABLE)], True),
+        # What leaves after it has a successor holds up nothing.
+        ({1: 2}, [Actual(1, 1, UNLOADING), Actual(1, 2, READY)], True),
+        ({2: 2}, [Actual(1, 1, UNLOADING), Actual(2, 2, READY)], True),
+        ({1: 2}, [Actual(1, 1, UNLOADING), Actual(1, 2, LOADING)], False),
+    ],
+)
+def test_fulfilled(wanted: dict[int, int], actual: list[Actual], expected: bool) -> None:
+    assert fulfilled(wanted, actual) is expected
 
 
 @pytest.mark.parametrize("state", ModelState)

@@ -1,0 +1,69 @@
+"""Whatever blocks when models are loaded and unloaded. Each kind has threads of its own: reading a directory never
+waits for a load, and neither waits for a model that hangs while it is closed.
+"""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from kserve_v2 import collector
+from kserve_v2.plugins import BackendRegistry
+from kserve_v2.repository.model import LoadedModel, Prepared
+from kserve_v2.repository.prepare import Candidate, RepositoryOptions, prepare_version, read_candidate
+from kserve_v2.repository.scan import Snapshot, scan
+
+# A collection stops all threads for some tens of milliseconds, so one follows the other after this at the earliest.
+_COLLECT_EVERY_S = 1.0
+
+
+class Loader:
+    """Reads directories, loads models and closes them. Used on the server's event loop alone."""
+
+    def __init__(self, options: RepositoryOptions, registry: BackendRegistry, load_threads: int) -> None:
+        self._options = options
+        self._registry = registry
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="model-directory")
+        self._loaders = ThreadPoolExecutor(load_threads, thread_name_prefix="model-load")
+        self._collecting: asyncio.TimerHandle | None = None
+        self._collected_s = float("-inf")
+
+    async def scan(self) -> Snapshot:
+        """All models of all repositories; see `scan.scan`."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reader, scan, self._options.roots)
+
+    async def read(self, name: str, config_override: str | None) -> Candidate:
+        """One model as it is on disk now; see `read_candidate`."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reader, read_candidate, name, self._options, config_override)
+
+    async def prepare(self, candidate: Candidate, version: int) -> Prepared:
+        """What is needed to load one version; see `prepare_version`."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._loaders, prepare_version, candidate, version, self._options, self._registry
+        )
+
+    async def load(self, prepared: Prepared) -> LoadedModel:
+        """Load one version; see `LoadedModel.load`."""
+        return await LoadedModel.load(prepared, self._loaders)
+
+    def collect_garbage(self) -> None:
+        """A model has gone, or failed to load: have its memory given back, soon. Many at a time are one collection."""
+        if self._collecting is None:
+            loop = asyncio.get_running_loop()
+            delay_s = max(0.0, self._collected_s + _COLLECT_EVERY_S - loop.time())
+            self._collecting = loop.call_later(delay_s, self._collect)
+
+    def _collect(self) -> None:
+        self._collecting = None
+        self._collected_s = asyncio.get_running_loop().time()
+        # What a model's finalizers do may take its time, too.
+        threading.Thread(target=collector.collect, name="model-collect", daemon=True).start()
+
+    def shutdown(self) -> None:
+        """Begin nothing more. What hangs on a thread is not waited for."""
+        if self._collecting is not None:
+            self._collecting.cancel()
+        for executor in (self._reader, self._loaders):
+            executor.shutdown(wait=False, cancel_futures=True)

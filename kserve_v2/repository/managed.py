@@ -1,0 +1,307 @@
+"""One model of the repository: the owner of what is wanted of it and of what there is, through all its reloads."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from kserve_v2.errors import InvalidArgumentError, NotFoundError, ServingError, UnavailableError, describe
+from kserve_v2.messages import IndexEntry
+from kserve_v2.repository.lifecycle import ModelState
+from kserve_v2.repository.loader import Loader
+from kserve_v2.repository.model import Prepared
+from kserve_v2.repository.plan import Load, Unload, fulfilled, plan
+from kserve_v2.repository.prepare import Candidate
+from kserve_v2.repository.record import UNLOADED, Record, served
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What should be served: version → generation, as it was found under `candidate`."""
+
+    candidate: Candidate
+    generations: Mapping[int, int] = field(default_factory=dict)
+
+
+class ManagedModel:
+    """Takes commands, and carries them out in the order in which they came: a load takes its turn after the loads
+    before it, and an unload, which is done at once, ends all loads before it.
+    """
+
+    def __init__(self, name: str, loader: Loader, changed: Callable[["ManagedModel"], None]) -> None:
+        """`changed` is called after everything that others can see."""
+        self.name = name
+        self.served = served(())
+        """What answers requests; replaced as a whole."""
+        self.problem = ""
+        """Why the last load failed before it came to single versions."""
+        self.records: list[Record] = []
+        """In the order of their generations."""
+        self._loader = loader
+        self._changed = changed
+        self._wanted: Wanted | None = None
+        # The JSON that a client sent in place of the configuration file, from the success of that load to the unload.
+        self._override: str | None = None
+        self._generation = 0
+        self._turn = asyncio.Lock()
+        self._unloads = 0
+        self._commands: set[asyncio.Task[None]] = set()
+        self._callers: set[asyncio.Future[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __repr__(self) -> str:
+        states = {f"{each.version}.{each.generation}": str(each.state) for each in self.records}
+        return f"<ManagedModel {self.name} wanted={self._generations} {states}>"
+
+    @property
+    def _generations(self) -> Mapping[int, int]:
+        return self._wanted.generations if self._wanted else {}
+
+    @property
+    def fulfilled(self) -> bool:
+        """Whether all is as it should be, so that the server may say that it is ready."""
+        if self.problem and self.served is None:
+            return False
+        return fulfilled(self._generations, [record.actual for record in self.records])
+
+    @property
+    def forgettable(self) -> bool:
+        """Whether there is nothing to know of this model: clients make up names without end."""
+        return not (self.records or self.problem or self._commands)
+
+    def entries(self, problem: str) -> list[IndexEntry]:
+        """What the repository index tells. `problem`: of the model's directory."""
+        problem = self.problem or problem
+        if not self.records or (problem and self.served is None):
+            return [index_entry(self.name, problem)]
+        entries = []
+        for version, record in sorted({record.version: record for record in self.records}.items()):
+            answers = self.served is not None and str(version) in self.served.versions
+            state = ModelState.READY if answers else record.state
+            reason = record.reason or (problem if answers else "")
+            entries.append(IndexEntry(self.name, str(version), state, reason))
+        return entries
+
+    # --- commands -----------------------------------------------------------------------------------------------
+
+    async def load(self, config_override: str | None = None) -> None:
+        """See `ModelManager.load`. A caller that leaves does not end what it has asked for."""
+        outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._callers.add(outcome)
+        command = self._spawn(self._load_in_turn(config_override, self._unloads))
+        self._commands.add(command)
+        command.add_done_callback(partial(self._end_command, outcome))
+        try:
+            await outcome
+        finally:
+            self._callers.discard(outcome)
+
+    def _end_command(self, outcome: asyncio.Future[None], command: asyncio.Task[None]) -> None:
+        self._commands.discard(command)
+        # Asked for in any case: an error that nobody takes is reported by asyncio.
+        error = asyncio.CancelledError() if command.cancelled() else command.exception()
+        if not outcome.done():
+            if error is None:
+                outcome.set_result(None)
+            else:
+                outcome.set_exception(error)
+        self._changed(self)
+
+    async def _load_in_turn(self, config_override: str | None, unloads: int) -> None:
+        async with self._turn:
+            self._check_still_wanted(unloads)
+            override = self._override if config_override is None else config_override
+            candidate = await self._read(override, unloads)
+            self._check_still_wanted(unloads)
+            self.problem = ""
+            self._wanted = self._want(candidate)
+            self._reconcile()
+            await self._await_loads(self._wanted, unloads)
+            # Only now: one that does not work must not stand in the way of the loads that follow.
+            self._override = override
+
+    def _check_still_wanted(self, unloads: int) -> None:
+        if self._unloads != unloads:
+            raise UnavailableError(f"load failed for model '{self.name}': it was unloaded meanwhile")
+
+    async def _read(self, override: str | None, unloads: int) -> Candidate:
+        try:
+            return await self._loader.read(self.name, override)
+        except NotFoundError:
+            raise
+        except Exception as error:
+            self._check_still_wanted(unloads)
+            self.problem = reason_text(error)
+            self._changed(self)
+            text = error.message if isinstance(error, ServingError) else describe(error)
+            logger.error("model '%s' cannot be loaded: %s", self.name, text)  # noqa: TRY400 - no defect
+            raise InvalidArgumentError(f"load failed for model '{self.name}': {text}\n") from error
+
+    def _want(self, candidate: Candidate) -> Wanted:
+        """Give each version its generation: that which is ready, or a new one where something has changed."""
+        self._generation += 1
+        ready = {
+            record.version: record.generation
+            for record in self.records
+            if record.state is ModelState.READY and record.fingerprint == candidate.fingerprint
+        }
+        return Wanted(candidate, {each: ready.get(each, self._generation) for each in candidate.versions})
+
+    async def _await_loads(self, wanted: Wanted, unloads: int) -> None:
+        found = {(record.version, record.generation): record for record in self.records}
+        failed = []
+        for record in [found[item] for item in wanted.generations.items()]:
+            await record.settled.wait()
+            if record.failure:
+                failed.append(f"version {record.version} is at UNAVAILABLE state: {record.failure};\n")
+        if failed:
+            raise InvalidArgumentError(f"load failed for model '{self.name}': {''.join(failed)}")
+        self._check_still_wanted(unloads)
+
+    def unload(self) -> None:
+        """See `ModelManager.unload`."""
+        self._unloads += 1
+        self._wanted = self._override = None
+        self.problem = ""
+        for record in self.records:
+            if record.state is ModelState.UNAVAILABLE:
+                record.reason = UNLOADED
+        self._reconcile()
+
+    # --- acting -------------------------------------------------------------------------------------------------
+
+    def _reconcile(self) -> None:
+        """Plan and act until there is nothing more to do now."""
+        for action in plan(self._generations, [record.actual for record in self.records]):
+            match action:
+                case Load(version, generation) if self._wanted:
+                    candidate = self._wanted.candidate
+                    record = Record(version, generation, candidate.fingerprint)
+                    self.records.append(record)
+                    self._spawn(self._load(record, candidate))
+                case Unload(version, generation):
+                    for record in self.records:
+                        if (record.version, record.generation) == (version, generation):
+                            record.unload()
+                            self._spawn(self._unload(record))
+        self._publish()
+
+    def _publish(self) -> None:
+        self._forget_old_records()
+        self.served = served(self.records)
+        self._changed(self)
+
+    def _forget_old_records(self) -> None:
+        """Drop what is over and has a successor: the index shows the newest record of each version, and no failure
+        after what was there before is wanted again.
+        """
+        newest = {record.version: record.generation for record in self.records}
+        shown = newest | {
+            each: generation for each, generation in self._generations.items() if each in newest
+        }
+        self.records = [
+            record
+            for record in self.records
+            if record.generation == shown[record.version] or record.state is not ModelState.UNAVAILABLE
+        ]
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _load(self, record: Record, candidate: Candidate) -> None:
+        started_ns = time.monotonic_ns()
+        logger.info("loading: %s version %d", self.name, record.version)
+        try:
+            prepared = await self._loader.prepare(candidate, record.version)
+            model = await self._loader.load(prepared)
+        except Exception as error:  # noqa: BLE001 - one model's failure, whatever it is, ends in its record
+            record.failed(reason_text(error))
+            self._log_failed_load(record, error)
+            self._loader.collect_garbage()
+            if self._wanted is None:
+                record.reason = UNLOADED
+        else:
+            record.loaded(model)
+            self._log_load(record, prepared, started_ns)
+        self._reconcile()
+
+    def _log_failed_load(self, record: Record, error: Exception) -> None:
+        unexpected = not isinstance(error, ServingError)
+        logger.error(
+            "failed to load: %s version %d: %s", self.name, record.version, record.failure,
+            exc_info=error if unexpected else None,
+        )  # fmt: skip
+
+    def _log_load(self, record: Record, prepared: Prepared, started_ns: int) -> None:
+        placements = prepared.source.placements
+        logger.info(
+            "ready: %s version %d in %.2f s: %d instance(s) on %s",
+            self.name, record.version, (time.monotonic_ns() - started_ns) / 1e9, len(placements),
+            ", ".join(sorted({placement.device for placement in placements})),
+        )  # fmt: skip
+
+    async def _unload(self, record: Record) -> None:
+        model = record.model
+        assert model is not None  # noqa: S101 - READY means that there is one
+        await model.scheduler.pool.drain()
+        await model.close()
+        del model
+        record.unloaded()
+        logger.info("unloaded: %s version %d", self.name, record.version)
+        self._loader.collect_garbage()
+        self._publish()
+
+    # --- the end ------------------------------------------------------------------------------------------------
+
+    async def drain(self) -> None:
+        """Wait until no request and no load is under way, those of versions that are being unloaded included."""
+        await asyncio.gather(
+            *[record.model.scheduler.pool.drain() for record in self.records if record.model is not None],
+            _all_done(self._commands),
+        )
+
+    def abandon(self) -> None:
+        """The time is up: what waits fails, and who waits for a load is told."""
+        for record in self.records:
+            if record.model is not None:
+                record.model.scheduler.pool.abandon()
+        for caller in self._callers:
+            if not caller.done():
+                caller.set_exception(
+                    UnavailableError(
+                        f"Server exiting: the load of model '{self.name}' was not finished in time"
+                    )
+                )
+
+    async def stop(self) -> None:
+        """Unload, and wait until that is done."""
+        self.unload()
+        await _all_done(self._tasks)
+
+
+async def _all_done(tasks: set[asyncio.Task[None]]) -> None:
+    """Wait until the set is empty: its tasks leave it when they are done, and may bring others. Whoever gives up
+    waiting does not end them.
+    """
+    while tasks:
+        await asyncio.wait(tasks)
+
+
+def index_entry(name: str, problem: str) -> IndexEntry:
+    """What the index tells of a model without versions. `problem`: why it has none, "" if it was never loaded."""
+    return IndexEntry(name, "", ModelState.UNAVAILABLE, problem) if problem else IndexEntry(name)
+
+
+def reason_text(error: Exception) -> str:
+    """Why a load failed, as the index shows it: Triton's `<Code>: <text>`."""
+    if isinstance(error, ServingError):
+        return f"{error.code.name.replace('_', ' ').capitalize()}: {error.message}"
+    return f"Internal: {describe(error)}"

@@ -1,0 +1,81 @@
+"""One generation of one version of a model: its state, why it is in it, and what was loaded."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from kserve_v2.repository.lifecycle import Event, ModelState, advance
+from kserve_v2.repository.model import LoadedModel
+from kserve_v2.repository.plan import Actual
+
+UNLOADED = "unloaded"
+
+
+@dataclass(slots=True, eq=False)
+class Record:
+    """One generation of one version of a model.
+
+    `fingerprint`: of the files and the configuration that it was made from. `failure`: why it did not load.
+    `model`: from the end of the load until it is closed.
+    """
+
+    version: int
+    generation: int
+    fingerprint: str
+    state: ModelState = ModelState.LOADING
+    reason: str = ""
+    failure: str = ""
+    model: LoadedModel | None = None
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def loaded(self, model: LoadedModel) -> None:
+        """The load has ended well."""
+        self.model = model
+        self._apply(Event.LOADED)
+
+    def failed(self, reason: str) -> None:
+        """The load has ended badly."""
+        self.failure = reason
+        self._apply(Event.FAILED, reason)
+
+    def unload(self) -> None:
+        """It is to answer what is under way, and no more."""
+        self._apply(Event.UNLOAD)
+
+    def unloaded(self) -> None:
+        """It is closed."""
+        self.model = None
+        self._apply(Event.UNLOADED, UNLOADED)
+
+    def _apply(self, event: Event, reason: str = "") -> None:
+        self.state = advance(self.state, event)
+        self.reason = reason
+        if self.state in (ModelState.READY, ModelState.UNAVAILABLE):
+            self.settled.set()
+
+    @property
+    def actual(self) -> Actual:
+        """What `plan` has to know."""
+        return Actual(self.version, self.generation, self.state)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The versions of one model that answer requests, by version text, and the highest of them."""
+
+    versions: Mapping[str, LoadedModel]
+    latest: LoadedModel
+
+
+def served(records: Iterable[Record]) -> Served | None:
+    """What answers requests, from records in the order of their generations: the last one of a version does."""
+    ready = {
+        record.version: record.model
+        for record in records
+        if record.state is ModelState.READY and record.model is not None
+    }
+    if not ready:
+        return None
+    versions = {str(version): model for version, model in ready.items()}
+    return Served(MappingProxyType(versions), ready[max(ready)])
