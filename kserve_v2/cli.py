@@ -25,7 +25,8 @@ Serve the models of one or more model repositories over REST and gRPC (KServe v2
 Every option has an environment variable, shown in brackets behind it; a flag outweighs its variable. Where an
 option may be repeated, its variable takes several values, separated by commas. Booleans take true, false, 1
 and 0; a flag without a value means true.
-Triton's other options are accepted and ignored with a warning.
+Triton's other options are accepted and ignored with a warning, except for those that promise protection or would
+change answers, such as --http-restricted-api: with them the server does not start.
 """
 
 _SERVE_EXAMPLES = """\

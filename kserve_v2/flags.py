@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kserve_v2 import options
-from kserve_v2.options import ENVIRONMENT_PREFIX
+from kserve_v2.options import ENVIRONMENT_PREFIX, SettingsError
 from kserve_v2.settings import OPTIONS, Settings
-from kserve_v2.triton_options import IGNORED_OPTIONS
+from kserve_v2.triton_options import BACKEND_SETTINGS, IGNORED_OPTIONS, REFUSED_OPTIONS, SWITCHES
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
             help=f"{option.help} [{default}{option.variable}]".replace("%", "%%"),
             **bare,
         )
-    for name in IGNORED_OPTIONS:
+    for name in (*IGNORED_OPTIONS, *REFUSED_OPTIONS):
         parser.add_argument(
             f"--{name}", nargs="?", action="append", default=argparse.SUPPRESS, help=argparse.SUPPRESS
         )
@@ -45,8 +45,9 @@ def resolve(
     """The effective settings, and a line of warning for everything that was given and ignored.
 
     `flags`: what a parser with `add_flags` collected, option name to texts. An empty variable is not set.
-    Raises SettingsError.
+    Raises SettingsError, also for what must not be ignored.
     """
+    _raise_if_refused(flags, environ)
     values: dict[str, Any] = {}
     for option in OPTIONS:
         if option.name in flags:
@@ -54,7 +55,13 @@ def resolve(
         elif environ.get(option.variable):
             values[option.name] = option.from_variable(environ[option.variable])
     settings = Settings(**values)
-    return settings, (*_ignored_flags(flags), *_unknown_variables(environ), *_unused_files(settings))
+    warnings = (
+        *_ignored_flags(flags),
+        *_unknown_variables(environ),
+        *_unread_backend_settings(settings),
+        *_unused_files(settings),
+    )
+    return settings, warnings
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -68,6 +75,19 @@ def known_flags() -> list[str]:
     return [flag for option in OPTIONS for flag in (option.flag, *option.aliases)]
 
 
+def _raise_if_refused(flags: Mapping[str, Sequence[str | None]], environ: Mapping[str, str]) -> None:
+    """Raise SettingsError where a flag, or its variable, asks for something that must not be ignored."""
+    for name, reason in REFUSED_OPTIONS.items():
+        option = name.replace("-", "_")
+        variable = ENVIRONMENT_PREFIX + option.upper()
+        given = [(f"--{name}", text) for text in flags.get(option, [])]
+        if not given and environ.get(variable):
+            given = [(variable, environ[variable])]
+        # Of a switch the last one counts, and may turn off what is refused.
+        if given and not (name in SWITCHES and (given[-1][1] or "").lower() in {"false", "0"}):
+            raise SettingsError(f"{given[0][0]} is not supported: {reason}")
+
+
 def _ignored_flags(flags: Mapping[str, Sequence[str]]) -> list[str]:
     return [
         f"--{name} is ignored: {reason}"
@@ -77,11 +97,28 @@ def _ignored_flags(flags: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    known = {option.variable for option in OPTIONS}
+    # Refused ones that have come this far are turned off.
+    refused = {ENVIRONMENT_PREFIX + name.replace("-", "_").upper() for name in REFUSED_OPTIONS}
+    known = {option.variable for option in OPTIONS} | refused
     return [
         f"environment variable {name} is ignored: no option has this name{did_you_mean(name, known)}"
         for name in sorted(environ)
         if name.startswith(ENVIRONMENT_PREFIX) and name not in known
+    ]
+
+
+def _unread_backend_settings(settings: Settings) -> list[str]:
+    """Settings of the backends that come with the server which none of them reads; a plug-in's are its own business."""
+    of_all: set[str] = set().union(*BACKEND_SETTINGS.values())
+    return [
+        f"--backend-config {backend},{key}={value} is ignored: backend {backend!r} has no such setting"
+        f"{did_you_mean(key, BACKEND_SETTINGS[backend])}"
+        if backend
+        else f"--backend-config {key}={value} is ignored by the server's own backends: none has such a setting"
+        f"{did_you_mean(key, of_all)}"
+        for backend, pairs in settings.backend_config.items()
+        for key, value in pairs.items()
+        if (backend in BACKEND_SETTINGS or not backend) and key not in BACKEND_SETTINGS.get(backend, of_all)
     ]
 
 

@@ -62,6 +62,7 @@ class Settings:
         options.BOOLEAN,
         REPOSITORY,
         "Take config.pbtxt as it is; do not complete it from the model file.",
+        ("--strict-model-config",),
     )
     model_config_name: str = _option(
         "",

@@ -1,4 +1,21 @@
-"""Triton's options that are understood and not acted on: command lines and Helm values can be pasted."""
+"""Triton's options that are understood and not acted on: command lines and Helm values can be pasted.
+
+What only costs speed, or something to look at, is ignored with a warning. What promises protection, or would change
+answers, ends the start: nobody shall think to be protected.
+"""
+
+REFUSED_OPTIONS = {
+    "grpc-header-forward-pattern": "headers are not forwarded to models yet, so models would answer without them",
+    "grpc-restricted-protocol": "access cannot be restricted yet: every caller may use every call",
+    "http-header-forward-pattern": "headers are not forwarded to models yet, so models would answer without them",
+    "http-restricted-api": "access cannot be restricted yet: every caller may use every route",
+    "model-load-gpu-limit": "GPU memory is not limited at load",
+    "model-namespacing": "a model's name must be unique over all repositories",
+}
+"""Name of the option, without dashes, to why the server does not start with it."""
+
+SWITCHES = {"model-namespacing"}
+"""Those of them that a value turns off: then nothing is asked for."""
 
 IGNORED_OPTIONS = {
     "allow-cpu-metrics": "CPU metrics are not exported yet",
@@ -12,22 +29,16 @@ IGNORED_OPTIONS = {
     "cuda-memory-pool-byte-size": "the frameworks own the GPU memory",
     "cuda-virtual-address-size": "the frameworks own the GPU memory",
     "enable-peer-access": "the frameworks own the GPU memory",
-    "grpc-header-forward-pattern": "headers are not forwarded to models yet",
     "grpc-infer-allocation-pool-size": "there is no pool of responses",
     "grpc-infer-thread-count": "one event loop serves gRPC",
     "grpc-max-response-pool-size": "there is no pool of responses",
-    "grpc-restricted-protocol": "access is NOT restricted: every caller may use every call",
     "host-policy": "set the CPU affinity of the process instead",
-    "http-header-forward-pattern": "headers are not forwarded to models yet",
-    "http-restricted-api": "access is NOT restricted: every caller may use every route",
     "http-thread-count": "one event loop serves HTTP",
     "log-file": "logs go to stderr: redirect it",
     "metrics-config": "metrics have no settings yet",
     "metrics-interval-ms": "metrics are read when they are asked for",
     "min-supported-compute-capability": "the frameworks choose the GPUs that they can use",
-    "model-load-gpu-limit": "GPU memory is not limited at load",
     "model-load-retry-count": "a model that fails to load is not tried again",
-    "model-namespacing": "a model's name must be unique over all repositories",
     "pinned-memory-pool-byte-size": "the frameworks own the pinned memory",
     "rate-limit": "executions are not rate-limited yet",
     "rate-limit-resource": "executions are not rate-limited yet",
@@ -39,7 +50,6 @@ IGNORED_OPTIONS = {
     "sagemaker-port": "the SageMaker routes are not supported yet",
     "sagemaker-safe-port-range": "the SageMaker routes are not supported yet",
     "sagemaker-thread-count": "the SageMaker routes are not supported yet",
-    "strict-model-config": "it has been replaced by --disable-auto-complete-config",
     "trace-count": "it has been replaced by --trace-config count=N",
     "trace-file": "it has been replaced by --trace-config triton,file=PATH",
     "trace-level": "it has been replaced by --trace-config level=LEVEL",
@@ -50,3 +60,6 @@ IGNORED_OPTIONS = {
     "vertex-ai-thread-count": "the Vertex AI routes are not supported yet",
 }
 """Name of the option, without dashes, to what the user has to know about it."""
+
+BACKEND_SETTINGS = {"onnxruntime": {"default-max-batch-size"}, "python": set[str](), "pytorch": set[str]()}
+"""What the backends that come with the server read of `--backend-config`."""

@@ -11,7 +11,7 @@ from kserve_v2.options import SettingsError
 from kserve_v2.settings import OPTIONS, Settings
 from kserve_v2.tls import TlsFiles
 from kserve_v2.tracing.config import TraceConfig
-from kserve_v2.triton_options import IGNORED_OPTIONS
+from kserve_v2.triton_options import IGNORED_OPTIONS, REFUSED_OPTIONS, SWITCHES
 
 REPOSITORY = ("--model-repository", "models")
 
@@ -24,7 +24,8 @@ def read(*argv: str, **environ: str) -> tuple[Settings, tuple[str, ...]]:
 
 def settings(*argv: str, **environ: str) -> Settings:
     effective, warnings = read(*REPOSITORY, *argv, **environ)
-    assert warnings == ()
+    # The settings of backends in these tests are made up.
+    assert [warning for warning in warnings if not warning.startswith("--backend-config ")] == []
     return effective
 
 
@@ -90,6 +91,7 @@ def test_the_defaults_are_tritons_except_that_addresses_are_loopback() -> None:
             TraceConfig(levels=("TIMESTAMPS",), file="t.json"),
         ),
         (["--model-config-name=fast"], "model_config_name", "fast"),
+        (["--strict-model-config"], "disable_auto_complete_config", True),
         (["--http-server-cert="], "http_server_cert", None),
         (
             ["--model-repository=a", "--model-store", "b"],
@@ -312,13 +314,65 @@ def test_an_ignored_option_given_twice_warns_once() -> None:
     assert len(read(*REPOSITORY, "--cache-config=local,size=1", "--cache-config=redis,host=x")[1]) == 1
 
 
-def test_options_that_protect_warn_that_nothing_is_protected() -> None:
-    for name in ("http-restricted-api", "grpc-restricted-protocol"):
-        assert " NOT " in IGNORED_OPTIONS[name]
+@pytest.mark.parametrize("name", sorted(REFUSED_OPTIONS))
+def test_what_promises_protection_or_changes_answers_ends_the_start(name: str) -> None:
+    variable = f"KSERVE_V2_{name.upper().replace('-', '_')}"
+    for argv, environ, source in (
+        ([f"--{name}=inference:key=secret"], {}, f"--{name}"),
+        ([f"--{name}", "x"], {}, f"--{name}"),
+        ([f"--{name}"], {}, f"--{name}"),
+        ([], {variable: "x"}, variable),
+        ([f"--{name}=y"], {variable: "x"}, f"--{name}"),
+    ):
+        with pytest.raises(SettingsError) as caught:
+            read(*REPOSITORY, *argv, **environ)
+        assert str(caught.value) == f"{source} is not supported: {REFUSED_OPTIONS[name]}"
 
 
-def test_no_option_is_both_known_and_ignored() -> None:
-    assert not {f"--{name}" for name in IGNORED_OPTIONS} & set(known_flags())
+def test_a_switch_that_is_off_asks_for_nothing() -> None:
+    assert settings("--model-namespacing=false") == settings()
+    assert settings("--model-namespacing=true", "--model-namespacing=0") == settings()
+    assert settings(KSERVE_V2_MODEL_NAMESPACING="False") == settings()
+    assert settings("--model-namespacing=false", KSERVE_V2_MODEL_NAMESPACING="true") == settings()
+    with pytest.raises(SettingsError):
+        settings("--model-namespacing=false", "--model-namespacing")
+
+
+# Every option of `tritonserver --help`, 2.51 to 2.63, whose name says that it protects or limits something.
+@pytest.mark.parametrize("name", ["http-restricted-api", "grpc-restricted-protocol", "model-load-gpu-limit"])
+def test_options_that_protect_are_not_ignored(name: str) -> None:
+    assert name in REFUSED_OPTIONS
+    assert name not in IGNORED_OPTIONS
+
+
+def test_an_option_is_known_ignored_or_refused() -> None:
+    kinds = [
+        {f"--{name}" for name in IGNORED_OPTIONS},
+        {f"--{name}" for name in REFUSED_OPTIONS},
+        set(known_flags()),
+    ]
+    assert sum(map(len, kinds)) == len(set().union(*kinds))
+    assert set(REFUSED_OPTIONS) >= SWITCHES
+
+
+def test_tritons_older_name_for_taking_configurations_as_they_are() -> None:
+    assert settings("--strict-model-config=true").disable_auto_complete_config
+    assert not settings("--strict-model-config=false").disable_auto_complete_config
+
+
+def test_settings_of_backends_that_nobody_reads_are_warned_about() -> None:
+    argv = [
+        "--backend-config=onnxruntime,default-max-batch-size=8,default-max-batchsize=9",
+        "--backend-config=python,shm-default-byte-size=1",
+        "--backend-config=default-max-batch-size=4,nonsense=1",
+        "--backend-config=third_party,x=1",
+    ]
+    assert read(*REPOSITORY, *argv)[1] == (
+        "--backend-config onnxruntime,default-max-batchsize=9 is ignored: backend 'onnxruntime' has no such setting, "
+        "did you mean default-max-batch-size?",
+        "--backend-config python,shm-default-byte-size=1 is ignored: backend 'python' has no such setting",
+        "--backend-config nonsense=1 is ignored by the server's own backends: none has such a setting",
+    )
 
 
 def test_an_unknown_variable_of_ours_is_a_warning() -> None:
