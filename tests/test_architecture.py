@@ -28,7 +28,7 @@ LAYERS = (
     "settings",
     "messages | options | triton_options | log_settings",
     "tracing",
-    "datatypes | limits | sockets | tls | system_memory | cuda_memory | collector",
+    "datatypes | limits | text_files | sockets | tls | system_memory | cuda_memory | collector",
     "errors | _generated | allocator | http2",
     "read_in_place",
 )

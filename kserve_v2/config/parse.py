@@ -3,6 +3,7 @@
 import difflib
 import logging
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import orjson
@@ -14,6 +15,8 @@ from kserve_v2._generated._pool import POOL
 from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.config.problems import ConfigError
 from kserve_v2.config.skip import blank_field
+from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.text_files import read_text
 
 log = logging.getLogger("kserve_v2.config")
 
@@ -25,28 +28,22 @@ _ALIKE = 0.75
 
 
 def read_config(path: Path, source: str) -> ModelConfig:
-    """Read a configuration file, which is UTF-8 text; otherwise as `parse_config`.
+    """Read a configuration file; otherwise as `parse_config`. Comments in it may be in any encoding.
 
     Raises ConfigError also for a file that cannot be read; the message names `source`, never the path.
     """
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{source}: cannot be read: {error.strerror}") from None
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        column = error.start - content.rfind(b"\n", 0, error.start)
-        raise ConfigError(f"{source}:{line}:{column}: not UTF-8 text: {error.reason}") from None
+        text = read_text(path, source, comments=True)
+    except InvalidArgumentError as error:
+        raise ConfigError(error.message) from None
     return parse_config(text, source)
 
 
 def parse_config(text: str, source: str) -> ModelConfig:
     """Read a configuration in protobuf text format.
 
-    A field that is unknown but looks like a known one is an error; any other unknown field may belong to a
-    newer schema, and is skipped with a warning. `source` names the file in messages.
+    A field that is unknown but looks like a known one, or stands inside a map, is an error; any other unknown field may
+    belong to a newer schema, and is skipped with a warning. `source` names the file in messages.
 
     Raises ConfigError with `source:line:column: message` lines: a syntax error alone, unknown
     fields all at once.
@@ -95,16 +92,50 @@ def _note_unknown_field(unknown: re.Match[str], where: str, mistakes: list[str])
     """Sort one unknown field: a likely mistake goes to `mistakes`, another one to the log."""
     field, message = unknown["field"], unknown["message"].removeprefix("inference.")
     guess = _similar_field(unknown["message"], field)
+    entry = _entry_form(_descriptor(unknown["message"]), field)
     if guess:
         mistakes.append(f"{where}: unknown field '{field}' in {message}; did you mean '{guess}'?")
+    elif entry:
+        mistakes.append(
+            f"{where}: unknown field '{field}' in an entry of a map; an entry is written: {entry}"
+        )
+    elif unknown["message"] in _VALUES_OF_MAPS:
+        # Skipped, it would leave an entry that says something else.
+        mistakes.append(f"{where}: unknown field '{field}' in {message}, which is the value of a map")
     else:
         log.warning("%s: unknown field '%s' in %s is ignored", where, field, message)
 
 
+def _descriptor(message: str) -> Descriptor:
+    found: Descriptor = model_config_pb2.DESCRIPTOR.pool.FindMessageTypeByName(message)
+    return found
+
+
+def _entry_form(entry: Descriptor, key: str) -> str | None:
+    """How an entry with `key` is written if `entry` is the type of a map's entries."""
+    if not entry.GetOptions().map_entry:
+        return None
+    [field] = [field for field in entry.containing_type.fields if field.message_type is entry]
+    value = entry.fields_by_name["value"].message_type
+    inner = "..." if value is None else f"{{ {value.fields[0].name}: ... }}"
+    return f'{field.name} {{ key: "{key}" value: {inner} }}'
+
+
+def _values_of_maps(messages: Iterable[Descriptor]) -> Iterator[str]:
+    """Names of the message types that are values of some map."""
+    for message in messages:
+        value = message.fields_by_name["value"].message_type if message.GetOptions().map_entry else None
+        if value is not None:
+            yield value.full_name
+        yield from _values_of_maps(message.nested_types)
+
+
+_VALUES_OF_MAPS = frozenset(_values_of_maps(model_config_pb2.DESCRIPTOR.message_types_by_name.values()))
+
+
 def _similar_field(message: str, field: str) -> str | None:
     """Return the field of `message` that `field` was probably meant to be."""
-    descriptor: Descriptor = model_config_pb2.DESCRIPTOR.pool.FindMessageTypeByName(message)
-    names = [known.name for known in descriptor.fields]
+    names = [known.name for known in _descriptor(message).fields]
     alike = difflib.get_close_matches(field, names, n=1, cutoff=_ALIKE)
     return alike[0] if alike else None
 

@@ -23,6 +23,7 @@ from kserve_v2.scheduling.pool import QueuePolicy
 from kserve_v2.scheduling.scheduler import QueueScheduler, Scheduler, StreamScheduler, infer
 from kserve_v2.signature import ModelSignature
 from kserve_v2.statistics import ModelStatistics
+from kserve_v2.text_files import read_lines
 from kserve_v2.tracing.trace import Trace
 
 logger = logging.getLogger(__name__)
@@ -231,9 +232,4 @@ def _read_label_file(model_path: Path, filename: str, output: str) -> tuple[str,
         raise InvalidArgumentError(
             f"output '{output}': label file '{filename}' is outside of the model's directory"
         )
-    try:
-        return tuple(path.read_text(encoding="utf-8").splitlines())
-    except OSError as error:
-        raise InvalidArgumentError(
-            f"output '{output}': cannot read label file '{filename}': {error.strerror}"
-        ) from error
+    return read_lines(path, f"output '{output}': label file '{filename}'")

@@ -10,6 +10,8 @@ from kserve_v2._generated.model_config_pb2 import DataType, ModelConfig, ModelIn
 from kserve_v2.config import ConfigError, parse_config, parse_config_json, read_config
 from kserve_v2.errors import InvalidArgumentError
 
+CASES = Path(__file__).parent.parent / "cases" / "config_text"
+
 # Everything in one file that real configurations use: both list forms, comments, < >, escapes, commas, maps.
 REALISTIC = """
 # A detector.
@@ -189,7 +191,10 @@ def test_a_file_is_read_as_utf8(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'name: "a"\n# \xff', "m/config.pbtxt:2:3: not UTF-8 text: invalid start byte"),
+        (
+            b'name: "a"\n# \xff\nx: "\xff"',
+            "m/config.pbtxt:3:5: not UTF-8 text: byte 0xff; save the file as UTF-8",
+        ),
         (None, "m/config.pbtxt: cannot be read: No such file or directory"),
     ],
 )
@@ -200,3 +205,44 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None, messa
     with pytest.raises(ConfigError) as caught:
         read_config(path, "m/config.pbtxt")
     assert caught.value.message == message
+
+
+@pytest.mark.parametrize("content", [b"# caf\xe9\r\nname: 'a' # \xff\r\n", b"\xef\xbb\xbfname: 'a'"])
+def test_a_file_as_editors_save_it(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "config.pbtxt"
+    path.write_bytes(content)
+    assert read_config(path, "m/config.pbtxt") == ModelConfig(name="a")
+
+
+def test_a_file_with_a_mark_in_front() -> None:
+    config = read_config(CASES / "bom.pbtxt", "m/config.pbtxt")
+    assert (config.platform, config.max_batch_size, config.output[0].name) == ("onnxruntime_onnx", 8, "y")
+
+
+def test_nothing_is_skipped_inside_the_entry_of_a_map() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(CASES / "params_json_style.pbtxt", "m/config.pbtxt")
+    assert caught.value.message == (
+        "m/config.pbtxt:5:15: unknown field 'intra_op_thread_count' in an entry of a map; an entry is written: "
+        'parameters { key: "intra_op_thread_count" value: { string_value: ... } }'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ('metric_tags { team: "a" }', 'metric_tags { key: "team" value: ... }'),
+        ('parameters { key: "a" val: { string_value: "1" } }', "did you mean 'value'?"),
+        ('parameters { key: "a" value: { int64_zahl: 1 } }', "'int64_zahl' in ModelParameter"),
+        (
+            "dynamic_batching { priority_queue_policy { key: 1 value { zeta: 1 } } }",
+            "'zeta' in ModelQueuePolicy, which is the value of a map",
+        ),
+        ("model_warmup { inputs { x: {} } }", 'inputs { key: "x" value: { data_type: ... } }'),
+    ],
+)
+def test_unknown_fields_of_maps_are_errors(text: str, part: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, "c")
+    assert caught.value.message.startswith("c:1:")
+    assert part in caught.value.message
