@@ -6,15 +6,15 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from kserve_v2.backend import AnyInstance, ModelConfig, Placement, ThreadBudget
-from kserve_v2.datatypes import BY_CONFIG_ENUM, BYTES
+from kserve_v2.datatypes import BY_CONFIG_ENUM, BYTES, Array
 from kserve_v2.errors import InternalError, ServingError, describe
 from kserve_v2.messages import InferRequest, Tensors
 
 from .eager_declaration import Declaration
-from .eager_outputs import convert_outputs
+from .eager_outputs import convert_outputs, own
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,11 @@ class Handler:
         return self.model(arguments, requests) if self._takes_requests else self.model(arguments)
 
     def _arguments(self, tensors: Tensors) -> dict[str, Any]:
-        """The inputs as the handler wants them."""
+        """The inputs as the handler wants them, to write to as well: what is read-only, such as a client's shared
+        memory, is copied.
+        """
         if not self._as_torch:
-            return dict(tensors)
+            return {name: array if array.flags.writeable else array.copy() for name, array in tensors.items()}
         import torch  # noqa: PLC0415 - only where the handler uses torch
 
         from .torch_tensors import to_torch  # noqa: PLC0415
@@ -85,8 +87,9 @@ class Handler:
             for name, array in tensors.items()
         }
 
-    def results(self, returned: object, *, partial: bool = False) -> Tensors:
-        """The handler's answer as arrays; a `partial` one may leave outputs out.
+    def results(self, returned: object, *, partial: bool = False) -> dict[str, Array]:
+        """The handler's answer as arrays; a `partial` one may leave outputs out. To be given to `own`, once nothing
+        else holds `returned`.
 
         Raises InternalError where it is not what the configuration says.
         """
@@ -100,6 +103,8 @@ class Handler:
 
 class _HandlerInstance:
     """What all kinds have in common."""
+
+    fresh_outputs: Literal[True] = True
 
     def __init__(self, handler: Handler, declaration: Declaration, *, owns_handler: bool) -> None:
         self.max_concurrency = declaration.max_concurrency
@@ -119,7 +124,8 @@ class EagerInstance(_HandlerInstance):
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         """See `Instance.execute`."""
         with _handler_errors:
-            return self._handler.results(self._handler.call(tensors, requests))
+            outputs = self._handler.results(self._handler.call(tensors, requests))
+        return own(outputs)
 
 
 class AsyncEagerInstance(_HandlerInstance):
@@ -128,7 +134,8 @@ class AsyncEagerInstance(_HandlerInstance):
     async def execute_async(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         """See `AsyncInstance.execute_async`."""
         with _handler_errors:
-            return self._handler.results(await self._handler.call(tensors, requests))
+            outputs = self._handler.results(await self._handler.call(tensors, requests))
+        return own(outputs)
 
 
 class StreamEagerInstance(_HandlerInstance):
@@ -138,7 +145,9 @@ class StreamEagerInstance(_HandlerInstance):
         """See `StreamInstance.stream`."""
         with _handler_errors:
             for returned in self._handler.call(tensors, request):
-                yield self._handler.results(returned, partial=True)
+                outputs = self._handler.results(returned, partial=True)
+                del returned
+                yield own(outputs)
 
 
 class AsyncStreamEagerInstance(_HandlerInstance):
@@ -149,7 +158,9 @@ class AsyncStreamEagerInstance(_HandlerInstance):
         with _handler_errors:
             async with aclosing(self._handler.call(tensors, request)) as responses:
                 async for returned in responses:
-                    yield self._handler.results(returned, partial=True)
+                    outputs = self._handler.results(returned, partial=True)
+                    del returned
+                    yield own(outputs)
 
 
 def make_instance(handler: Handler, declaration: Declaration, *, owns_handler: bool) -> AnyInstance:

@@ -8,6 +8,7 @@ import numpy as np
 
 from kserve_v2.datatypes import BY_DTYPE, BYTES, Array, Datatype
 from kserve_v2.errors import InternalError
+from kserve_v2.own_memory import copy_shared
 
 
 def convert_outputs(
@@ -36,11 +37,30 @@ def convert_outputs(
     return {name: _convert(name, returned[name], datatype) for name, datatype in present.items()}
 
 
+def own(outputs: dict[str, Array]) -> dict[str, Array]:
+    """The outputs, without memory that anybody else has: the handler, its weights, the inputs. For when the handler
+    has returned, and nothing is left of what it has returned but these arrays.
+    """
+    copy_shared(outputs, _owner_is_alone)
+    return outputs
+
+
+def _owner_is_alone(owner: object) -> bool:
+    if not _is_torch_tensor(owner):
+        return False
+    from .torch_tensors import memory_is_alone  # noqa: PLC0415 - only where the handler uses torch
+
+    return memory_is_alone(owner)
+
+
 def _convert(name: str, value: object, datatype: Datatype) -> Array:
     if _is_torch_tensor(value):
         value = _from_torch(name, value)
-    if not isinstance(value, np.ndarray | np.generic):
+    elif not isinstance(value, np.ndarray | np.generic):
         return _from_python(name, value, datatype)
+    elif _is_torch_tensor(_owner(value)):
+        # Of a tensor that an array was made of already, torch cannot tell whose memory it has.
+        value = np.array(value)
     array = np.asarray(value)
     if datatype is BYTES and array.dtype.kind in "OSU":
         return _encode_strings(name, array)
@@ -50,6 +70,13 @@ def _convert(name: str, value: object, datatype: Datatype) -> Array:
             f"output '{name}': expected {datatype.name}, got {got.name if got else array.dtype}"
         )
     return array if array.flags.c_contiguous else array.copy()
+
+
+def _owner(value: Any) -> object:
+    """What an array's memory belongs to."""
+    while isinstance(value, np.ndarray) and value.base is not None:
+        value = value.base
+    return value
 
 
 def _is_torch_tensor(value: object) -> bool:

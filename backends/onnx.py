@@ -104,6 +104,9 @@ class OnnxModel:
 class OnnxInstance:
     """Runs a session and converts what its Python interface does not take or give as the server wants it."""
 
+    # A session allocates each output anew, also where the graph only hands an input or a constant on.
+    fresh_outputs: Literal[True] = True
+
     def __init__(self, session: ort.InferenceSession, config: ModelConfig) -> None:
         self._session = session
         self._run_options = run_options(config)

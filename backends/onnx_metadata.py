@@ -81,7 +81,9 @@ def complete_config(
     skip = 1 if config.max_batch_size else 0
     problems += fill_tensors(config, "input", [_spec(tensor, skip) for tensor in graph.inputs], file)
     known_outputs = [tensor for tensor in graph.outputs if tensor.datatype]
-    problems += fill_tensors(config, "output", [_spec(tensor, skip) for tensor in known_outputs], file)
+    problems += fill_tensors(
+        config, "output", [_output_spec(tensor, skip, graph.inputs) for tensor in known_outputs], file
+    )
     if described:
         return problems
     if not objection:
@@ -137,6 +139,18 @@ def _tensors(arguments: Iterable[Any]) -> tuple[OnnxTensor, ...]:
 
 def _spec(tensor: OnnxTensor, skip: int) -> TensorSpec:
     return TensorSpec(tensor.name, tensor.datatype or "", tensor.shape[skip:])
+
+
+def _output_spec(tensor: OnnxTensor, skip: int, inputs: Sequence[OnnxTensor]) -> TensorSpec:
+    """An output without a dimension that varies, of a model whose inputs have some, varies along the same axes, for all
+    that is known: an exporter writes down the sizes of its one example. LightGBM's `label` is [1] for any number of
+    rows; ONNX Runtime warns of that, and answers.
+    """
+    if skip or -1 in tensor.shape:
+        return _spec(tensor, skip)
+    varying = {axis for each in inputs for axis, size in enumerate(each.shape) if size == -1}
+    dims = tuple(-1 if axis in varying else size for axis, size in enumerate(tensor.shape))
+    return TensorSpec(tensor.name, tensor.datatype or "", dims)
 
 
 def _unsupported(kind: TensorKind, tensors: Sequence[OnnxTensor]) -> list[str]:

@@ -1,5 +1,8 @@
 """Conversions between the server's arrays and torch tensors."""
 
+from sys import getrefcount
+from typing import Any
+
 import ml_dtypes
 import numpy as np
 import torch
@@ -27,7 +30,9 @@ def to_torch(array: Array, device: torch.device) -> torch.Tensor:
 
 
 def to_numpy(tensor: torch.Tensor) -> Array:
-    """The tensor as a C-contiguous array on the CPU, without a copy where it is there already.
+    """The tensor as a C-contiguous array on the CPU, without a copy where it is there already, unless torch does not
+    own its memory: that may be an input's, or of an array that the model keeps. Whether somebody else has a tensor
+    with the same memory is for `memory_is_alone` to say.
 
     Raises TypeError for a tensor that the protocol cannot carry: sparse, quantised or complex ones, 8-bit
     floats.
@@ -35,9 +40,33 @@ def to_numpy(tensor: torch.Tensor) -> Array:
     if tensor.layout != torch.strided:
         raise TypeError(f"a tensor of layout {tensor.layout} cannot be sent; make it dense with to_dense()")
     dense = tensor.detach().cpu().contiguous()
+    storage = dense.untyped_storage()
+    # Nor does it resize what processes share, or what an array was made of.
+    if not storage.resizable() or storage.is_shared():
+        dense = dense.clone()
     if dense.dtype == torch.bfloat16:
         return dense.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
     if dense.dtype not in _TO_NUMPY:
         raise TypeError(f"the v2 protocol has no datatype for {dense.dtype}")
     array: Array = dense.numpy()
     return array
+
+
+def memory_is_alone(owner: object) -> bool:
+    """Whether the base of an array of `to_numpy`, to which nothing else refers, is all that holds its memory: see
+    `own_memory.OwnerIsAlone`.
+    """
+    return isinstance(owner, torch.Tensor) and _holders(owner) == _ONE_HOLDER
+
+
+def _holders(tensor: Any) -> tuple[int, ...] | None:
+    """How many hold the tensor, how many tensors have its memory, and how many hold that directly."""
+    if _storage_use_count is None:
+        return None
+    storage = tensor.untyped_storage()
+    return tensor._use_count(), _storage_use_count(storage._cdata), getrefcount(storage)
+
+
+# Not public: without it, each array is copied.
+_storage_use_count: Any = getattr(torch._C, "_storage_Use_Count", None)
+_ONE_HOLDER = _holders(torch.empty(1).numpy().base) or (0,)

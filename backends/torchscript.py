@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,9 +18,10 @@ from kserve_v2.backend import Instance, ModelConfig, ModelSource, Placement, Thr
 from kserve_v2.datatypes import BYTES, Array
 from kserve_v2.errors import InternalError, InvalidArgumentError, without_directories
 from kserve_v2.messages import InferRequest, Tensors
+from kserve_v2.own_memory import copy_shared
 
 from .parameters import MAX_THREADS, boolean, integer, parameter_texts
-from .torch_tensors import to_numpy, to_torch
+from .torch_tensors import memory_is_alone, to_numpy, to_torch
 from .torch_threads import enter_instance_thread, release_gpu_memory, set_inter_op_threads
 from .torchscript_signature import OutputPicker, bind_inputs, fill_names, read_schema
 
@@ -105,6 +106,8 @@ class TorchScriptModel:
 class TorchScriptInstance:
     """Calls a module's `forward`."""
 
+    fresh_outputs: Literal[True] = True
+
     def __init__(self, module: Any, config: ModelConfig, device: str) -> None:
         schema = read_schema(module)
         parameters = parameter_texts(config)
@@ -126,10 +129,14 @@ class TorchScriptInstance:
         try:
             with self._gradient_mode(), self._optimization():
                 returned = self._module(arguments) if self._takes_dict else self._module(**arguments)
-            outputs = self._outputs.pick(returned)
-            return {name: self._decode(name, value) for name, value in outputs.items()}
+            outputs = {
+                name: self._decode(name, value) for name, value in self._outputs.pick(returned).items()
+            }
         except (RuntimeError, TypeError, ValueError) as error:
             raise InternalError(f"forward failed: {_reason(error)}") from error
+        del returned
+        copy_shared(outputs, memory_is_alone)
+        return outputs
 
     def close(self) -> None:
         """Let go of the module."""

@@ -1,5 +1,5 @@
-"""The contract between the server and a backend: all that a plug-in may import, with `errors`, `messages` and
-`datatypes`.
+"""The contract between the server and a backend: all that a plug-in may import, with `errors`, `messages`,
+`datatypes` and `own_memory`.
 
 A backend has three scopes. `Backend`: one object per backend name, no state. `Model`: one per loaded version,
 with what its instances share, the weights above all. `Instance`: one execution context, never called
@@ -24,6 +24,7 @@ __all__ = [
     "AsyncInstance",
     "AsyncStreamInstance",
     "Backend",
+    "FreshOutputs",
     "GuessesBatching",
     "Instance",
     "Model",
@@ -33,6 +34,7 @@ __all__ = [
     "Placement",
     "StreamInstance",
     "ThreadBudget",
+    "has_fresh_outputs",
 ]
 
 
@@ -92,9 +94,9 @@ class Instance(Protocol):
         """Run one batch.
 
         With `max_batch_size > 0` axis 0 of every tensor, in and out, is the batch. Inputs are C-contiguous
-        and aligned, and may be read-only: an instance copies what it wants to write to. BYTES tensors are
-        object arrays of `bytes`. The arrays that it returns belong to the caller: the next call must not
-        write to them.
+        and aligned. They may be read-only: an instance copies those that it wants to write to; the others are its
+        own to write to, during the call. BYTES tensors are object arrays of `bytes`. An array that it returns is
+        copied if anybody else may hold its memory; see `FreshOutputs`.
 
         `requests` are the members of the batch in the order of their rows, for backends that look at ids and
         parameters or set parameters of responses; most do not.
@@ -172,6 +174,23 @@ class MovableInstance(Protocol):
     def close(self) -> None:
         """See `Instance.close`."""
         ...
+
+
+@runtime_checkable
+class FreshOutputs(Protocol):
+    """Optional: an instance of any kind that vouches for the memory of its outputs. Nothing that outlives the call
+    holds it: neither the instance, nor the model, nor the inputs.
+
+    Of other instances, the server copies each output unless it can see that nobody else holds its memory, which it can
+    for arrays that numpy has made: see `own_memory.copy_shared`, which an instance may use itself.
+    """
+
+    fresh_outputs: Literal[True]
+
+
+def has_fresh_outputs(instance: object) -> bool:
+    """Whether it is a `FreshOutputs`; asked for each execution."""
+    return getattr(instance, "fresh_outputs", False) is True
 
 
 AnyInstance = Instance | AsyncInstance | StreamInstance | AsyncStreamInstance

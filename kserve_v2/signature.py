@@ -5,7 +5,9 @@ The texts of the errors are Triton's: clients match on them.
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInput, ModelOutput
 from kserve_v2.datatypes import BY_CONFIG_ENUM, BY_DTYPE, Array, Datatype
@@ -17,6 +19,9 @@ _BATCH_HINT = (
     " input shape. If you want to specify the full shape including the batch dim in your input dims config, try setting"
     " max_batch_size to zero. See the model configuration docs for more info on max_batch_size."
 )
+
+# Batch sizes whose outputs are remembered.
+_MAX_REMEMBERED_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,11 @@ class TensorSignature:
     dims: tuple[int, ...]
     optional: bool = False
     reshape: tuple[int, ...] | None = None
+
+    @property
+    def backend_dims(self) -> tuple[int, ...]:
+        """The shape that the backend sees, without the batch dimension."""
+        return self.dims if self.reshape is None else self.reshape
 
     @property
     def fixed(self) -> bool:
@@ -56,8 +66,16 @@ class FixedInput(NamedTuple):
     dims: tuple[int, ...]
 
 
+class ExpectedOutput(NamedTuple):
+    """An output of a batch, as a backend gives it. `shape` is None where it varies."""
+
+    name: str
+    dtype: "np.dtype[Any]"
+    shape: tuple[int, ...] | None
+
+
 class ModelSignature:
-    """Inputs and outputs of one model version. Read-only after construction."""
+    """Inputs and outputs of one model version. Read-only after construction, but for `expected_outputs`."""
 
     def __init__(self, config: ModelConfig) -> None:
         self.model_name = config.name
@@ -67,7 +85,6 @@ class ModelSignature:
         self.platform = config.platform or config.backend
         self.inputs = {tensor.name: _tensor(tensor) for tensor in config.input}
         self.outputs = {tensor.name: _tensor(tensor) for tensor in config.output}
-        self.output_datatypes = {name: tensor.datatype for name, tensor in self.outputs.items()}
         self._required = frozenset(name for name, tensor in self.inputs.items() if not tensor.optional)
         self.fixed_shapes = all(tensor.fixed for tensor in self.inputs.values())
         # Rows of such a model always fit together, so its requests need no key.
@@ -78,6 +95,8 @@ class ModelSignature:
         self._checklist = tuple((t.name, t.datatype.dtype, t.dims) for t in self.inputs.values())
         self.reshapes_inputs = any(tensor.reshape is not None for tensor in self.inputs.values())
         self.reshapes_outputs = any(tensor.reshape is not None for tensor in self.outputs.values())
+        # What a backend has to answer, by the rows of the batch; see `expect_outputs`.
+        self.expected_outputs: dict[int, tuple[ExpectedOutput, ...]] = {}
 
     def _fixed_inputs(self) -> dict[str, FixedInput]:
         if not self._uniform or not self.fixed_shapes or len(self._required) != len(self.inputs):
@@ -89,6 +108,21 @@ class ModelSignature:
             )
             for tensor in self.inputs.values()
         }
+
+    def expect_outputs(self, rows: int) -> tuple[ExpectedOutput, ...]:
+        """What a backend has to answer to a batch of so many rows; remembered in `expected_outputs`."""
+        if len(self.expected_outputs) >= _MAX_REMEMBERED_ROWS:
+            self.expected_outputs.clear()
+        batch = (rows,) if self.max_batch_size else ()
+        expected = self.expected_outputs[rows] = tuple(
+            ExpectedOutput(
+                name,
+                tensor.datatype.dtype,
+                None if -1 in tensor.backend_dims else batch + tensor.backend_dims,
+            )
+            for name, tensor in self.outputs.items()
+        )
+        return expected
 
     def input_metadata(self) -> tuple[TensorMetadata, ...]:
         """The inputs as the metadata call shows them."""

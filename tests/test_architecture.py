@@ -26,7 +26,7 @@ LAYERS = (
     "statistics | signature | shared_memory",
     "backend | logs | flags",
     "settings",
-    "messages | options | triton_options | log_settings",
+    "messages | own_memory | options | triton_options | log_settings",
     "tracing",
     "datatypes | limits | text_files | sockets | tls | system_memory | cuda_memory | collector",
     "errors | _generated | allocator | http2",
@@ -54,7 +54,13 @@ ONLY_IMPORTED_BY = {
 }
 
 # What a backend may know of the server; a third party's plug-in gets no more than ours.
-BACKEND_CONTRACT = {"kserve_v2.backend", "kserve_v2.errors", "kserve_v2.messages", "kserve_v2.datatypes"}
+BACKEND_CONTRACT = {
+    "kserve_v2.backend",
+    "kserve_v2.errors",
+    "kserve_v2.messages",
+    "kserve_v2.datatypes",
+    "kserve_v2.own_memory",
+}
 
 FRAMEWORKS = {"torch", "onnxruntime", "onnx", "safetensors", "kserve_v2_backends", "backends"}
 DESERIALIZERS = {"pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib"}

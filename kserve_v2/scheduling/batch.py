@@ -5,9 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kserve_v2.datatypes import BY_DTYPE, Array, Datatype
+from kserve_v2.datatypes import Array
 from kserve_v2.errors import InternalError, ServingError
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
+from kserve_v2.own_memory import copy_shared
+from kserve_v2.scheduling.outputs import finish_outputs, finish_present_outputs
 from kserve_v2.scheduling.pending import Outputs, Pending, PendingStream
 from kserve_v2.scheduling.queue import Batch
 from kserve_v2.scheduling.response_parameters import take_response_parameters
@@ -77,12 +79,15 @@ class BatchRun:
         self.input_end_ns = time.monotonic_ns()
         return inputs
 
-    def finish(self, outputs: Tensors) -> None:
-        """Split the backend's answer among the members. Raises InternalError where it does not fit the
-        request or the model.
+    def finish(self, outputs: Tensors, *, fresh: bool) -> None:
+        """Split the backend's answer among the members. `fresh`: the instance vouches for the memory; see
+        `FreshOutputs`. Raises InternalError where it does not fit the request or the model.
         """
         infer_end_ns = time.monotonic_ns()
         checked = finish_outputs(outputs, self.signature, self.rows)
+        if not fresh:
+            del outputs
+            copy_shared(checked)
         for pending in self.members:
             if pending.request.response_parameters:
                 take_response_parameters(pending.request, self.signature.model_name)
@@ -157,9 +162,7 @@ class StreamRun:
     def checked(self, outputs: Tensors) -> Outputs:
         """One response, fit to be sent. Raises InternalError where it does not fit the model."""
         infer_end_ns = time.monotonic_ns()
-        present = check_present_outputs(outputs, self.signature, self.pending.rows)
-        if self.signature.reshapes_outputs:
-            present = self.signature.reshape_outputs(present)
+        present = finish_present_outputs(outputs, self.signature, self.pending.rows)
         if self.request.response_parameters:
             take_response_parameters(self.request, self.signature.model_name)
         fate = ResponseFate.SUCCESS if present else ResponseFate.EMPTY
@@ -233,53 +236,6 @@ def concatenate(requests: Sequence[Tensors], rows: Sequence[int]) -> dict[str, A
         return {name: np.concatenate([tensors[name] for tensors in requests]) for name in first}
     except ValueError as error:
         raise InternalError(f"the requests cannot be merged: {error}") from error
-
-
-def finish_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Outputs:
-    """The backend's answer: the declared outputs in declared order, with the shapes of the model's configuration.
-
-    Raises InternalError for one that is missing, or has a wrong type or batch size.
-    """
-    checked: Outputs = {}
-    batched = signature.max_batch_size > 0
-    for name, datatype in signature.output_datatypes.items():
-        array = outputs.get(name)
-        if array is None:
-            raise InternalError(
-                f"model '{signature.model_name}' gave no output '{name}', got {sorted(outputs)}"
-            )
-        # Usually nothing is wrong, and the dtype is the very object.
-        if array.dtype is not datatype.dtype or (batched and array.shape[:1] != (rows,)):
-            _check_output(name, array, datatype, signature, rows)
-        checked[name] = array
-    return signature.reshape_outputs(checked) if signature.reshapes_outputs else checked
-
-
-def check_present_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Outputs:
-    """As `finish_outputs`, for a response of a decoupled model, which may leave outputs out."""
-    unknown = [name for name in outputs if name not in signature.output_datatypes]
-    if unknown:
-        expected = sorted(signature.output_datatypes)
-        raise InternalError(
-            f"model '{signature.model_name}' gave unknown outputs {unknown}, expected some of {expected}"
-        )
-    for name, array in outputs.items():
-        _check_output(name, array, signature.output_datatypes[name], signature, rows)
-    return {name: outputs[name] for name in signature.output_datatypes if name in outputs}
-
-
-def _check_output(name: str, array: Array, datatype: Datatype, signature: ModelSignature, rows: int) -> None:
-    if array.dtype != datatype.dtype:
-        got = BY_DTYPE.get(array.dtype)
-        raise InternalError(
-            f"output '{name}' of model '{signature.model_name}' has data-type {got.name if got else array.dtype}, "
-            f"but the model's configuration says {datatype.name}"
-        )
-    if signature.max_batch_size and (array.ndim == 0 or array.shape[0] != rows):
-        raise InternalError(
-            f"output '{name}' of model '{signature.model_name}' has shape {list(array.shape)}, expected a "
-            f"batch of {rows} in its first dimension; a model with max_batch_size > 0 answers one row per row"
-        )
 
 
 def split(outputs: Outputs, rows: Sequence[int]) -> list[Outputs]:

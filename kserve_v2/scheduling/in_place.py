@@ -13,14 +13,11 @@ from collections.abc import Callable
 from time import time_ns
 from typing import NoReturn
 
-from kserve_v2.backend import MovableInstance, Placement
+from kserve_v2.backend import MovableInstance, Placement, has_fresh_outputs
 from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.scheduling.batch import (
-    BatchRun,
-    client_error,
-    finish_outputs,
-    response,
-)
+from kserve_v2.own_memory import copy_shared
+from kserve_v2.scheduling.batch import BatchRun, client_error, response
+from kserve_v2.scheduling.outputs import finish_outputs
 from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.policy import WaitUntil, decide
 from kserve_v2.scheduling.pool import InstancePool
@@ -67,6 +64,7 @@ class InPlace:
         # requests is not executed in place.
         self._possible = signature.fixed_shapes and pool.queue.rules.max_delay_ns == 0
         self._instance: MovableInstance | None = None
+        self._fresh = False
         self._quickness = quickness
         self._clock_ns = quickness.clock_ns
         self._decisions = 0
@@ -83,6 +81,7 @@ class InPlace:
         instance = self._pool.first.instance
         if self._possible and isinstance(instance, MovableInstance) and instance.movable is True:
             self._instance = instance
+            self._fresh = has_fresh_outputs(instance)
 
     # --- which way a request goes ---------------------------------------------------------------------------------
 
@@ -142,6 +141,8 @@ class InPlace:
             outputs = instance.execute(inputs, (request,))
             infer_end_ns = clock_ns()
             outputs = finish_outputs(outputs, signature, rows)
+            if not self._fresh:
+                copy_shared(outputs)
             if request.response_parameters:
                 take_response_parameters(request, signature.model_name)
         except BaseException as error:  # noqa: BLE001 - as in SyncRunner

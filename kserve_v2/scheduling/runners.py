@@ -16,8 +16,10 @@ from kserve_v2.backend import (
     Instance,
     Placement,
     StreamInstance,
+    has_fresh_outputs,
 )
 from kserve_v2.errors import ErrorCode, ServingError
+from kserve_v2.own_memory import copy_shared
 from kserve_v2.scheduling.batch import BatchRun, StreamRun
 from kserve_v2.scheduling.queue import Batch, RequestQueue
 from kserve_v2.signature import ModelSignature
@@ -97,12 +99,13 @@ def execute_batch(
 
 def _execute(instance: Instance, run: BatchRun, placement: Placement) -> None:
     """Execute one run; it has the outcome afterwards, whatever that is."""
+    fresh = has_fresh_outputs(instance)
     try:
         if run.traced:
             with computing(run.traces, run.taken_ns):
-                run.finish(instance.execute(run.merged(), run.requests))
+                run.finish(instance.execute(run.merged(), run.requests), fresh=fresh)
         else:
-            run.finish(instance.execute(run.merged(), run.requests))
+            run.finish(instance.execute(run.merged(), run.requests), fresh=fresh)
     except BaseException as error:  # noqa: BLE001 - even SystemExit in a model is this batch's failure alone
         run.fail(error)
         log_failure(error, run.requests[0].id, placement, final=not run.to_be_retried)
@@ -138,13 +141,18 @@ class StreamRunner:
         run.closed()
 
     def _hand_over(self, responses: Iterator[Any], run: StreamRun) -> None:
+        fresh = has_fresh_outputs(self._instance)
         while not run.request.cancelled:
             run.begin_step()
             outputs = next(responses, _END)
             if outputs is _END:
                 run.finish()
                 return
-            if not run.pending.put(run.checked(outputs)).result():
+            answer = run.checked(outputs)
+            del outputs
+            if not fresh:
+                copy_shared(answer)
+            if not run.pending.put(answer).result():
                 run.stop(taken=False)
                 return
         run.stop()
@@ -220,7 +228,10 @@ class AsyncRunner(LoopRunner):
     async def _execute(self, run: BatchRun) -> None:
         try:
             with computing(run.traces, run.taken_ns):
-                run.finish(await self._instance.execute_async(run.merged(), run.requests))
+                run.finish(
+                    await self._instance.execute_async(run.merged(), run.requests),
+                    fresh=has_fresh_outputs(self._instance),
+                )
         except BaseException as error:  # noqa: BLE001 - as in SyncRunner
             run.fail(error)
             log_failure(error, run.requests[0].id, self._thread.placement, final=not run.to_be_retried)
@@ -251,13 +262,18 @@ class AsyncStreamRunner(LoopRunner):
         self._thread.deliver(self._thread.placement, run)
 
     async def _hand_over(self, responses: AsyncIterator[Any], run: StreamRun) -> None:
+        fresh = has_fresh_outputs(self._instance)
         while not run.request.cancelled:
             run.begin_step()
             outputs = await anext(responses, _END)
             if outputs is _END:
                 run.finish()
                 return
-            if not await asyncio.wrap_future(run.pending.put(run.checked(outputs))):
+            answer = run.checked(outputs)
+            del outputs
+            if not fresh:
+                copy_shared(answer)
+            if not await asyncio.wrap_future(run.pending.put(answer)):
                 run.stop(taken=False)
                 return
         run.stop()

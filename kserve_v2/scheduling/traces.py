@@ -10,7 +10,8 @@ def trace_execution(trace: Trace, pending: Pending, times: ExecutionTimes, signa
     """A model has answered a request."""
     trace.executed(pending.enqueued_ns, *times)
     if trace.wants_tensors:
-        inputs = pending.request.inputs
+        # Not the request's, which are the model's to write to.
+        inputs = trace.recorded("TENSOR_QUEUE_INPUT")
         trace.record(
             "TENSOR_BACKEND_INPUT",
             signature.reshape_inputs(inputs) if signature.reshapes_inputs else inputs,

@@ -93,6 +93,10 @@ class Trace:
         if self.wants_tensors:
             self.tensors += ((activity, name, array.copy()) for name, array in tensors.items())
 
+    def recorded(self, activity: str) -> dict[str, Array]:
+        """The tensors that were kept for an activity."""
+        return {name: array for of, name, array in self.tensors if of == activity}
+
     @property
     def nbytes(self) -> int:
         """Memory that the recorded tensors hold; elements of BYTES count as pointers."""

@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 from kserve_v2_backends.onnx import OnnxBackend
+from kserve_v2_backends.onnx_metadata import OnnxGraph, OnnxTensor, complete_config
 from kserve_v2_backends.onnx_session import (
     inference_session,
     providers,
@@ -121,6 +122,32 @@ class TestCompletion:
         assert (config.max_batch_size, config.dynamic_batching.max_queue_delay_microseconds) == (32, 7)
         assert list(config.input[0].dims) == [2, 1]
         assert config.output[0].label_filename == "l.txt"
+
+    @pytest.mark.parametrize(
+        ("given", "claimed", "dims"),
+        [
+            (("N", 4), (1,), [-1]),
+            (("N", 3, "h", "w"), (1, 21, 520, 520), [-1, 21, -1, -1]),
+            # The file knows which dimensions vary.
+            (("N", "t"), ("N", 768), [768]),
+            (("N", "t"), (1, "t", 768), [1, -1, 768]),
+            # Nothing varies.
+            ((1, 4), (1, 3), [1, 3]),
+        ],
+    )
+    def test_sizes_of_an_example_are_not_taken_for_all(
+        self, loader: Any, given: Sequence[int | str], claimed: Sequence[int | str], dims: list[int]
+    ) -> None:
+        config = loader.config(OnnxBackend(), loader.source({}))
+        tensors = [
+            tuple(
+                OnnxTensor(n, "tensor(float)", tuple(d if isinstance(d, int) else -1 for d in s))
+                for n, s in each
+            )
+            for each in ([("x", given)], [("y", claimed)])
+        ]
+        assert complete_config(config, OnnxGraph(*tensors), "model.onnx", 4) == []
+        assert summary(config.output) == [("y", 11, dims)]
 
     def test_inputs_that_are_not_named_are_added_and_outputs_are_chosen(self, loader: Any) -> None:
         text = 'input { name: "b" } output { name: "difference" }'

@@ -1,0 +1,88 @@
+"""What a backend has answered, checked against the model's configuration once, for all backends."""
+
+from math import prod
+
+from kserve_v2.datatypes import BY_DTYPE, Array
+from kserve_v2.errors import InternalError
+from kserve_v2.messages import Tensors
+from kserve_v2.scheduling.pending import Outputs
+from kserve_v2.signature import ModelSignature, TensorSignature
+
+
+def finish_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Outputs:
+    """The backend's answer: the declared outputs in declared order, with the shapes of the model's configuration.
+
+    Raises InternalError for one that is missing, or has a wrong type or shape.
+    """
+    checked: Outputs = {}
+    for name, dtype, shape in signature.expected_outputs.get(rows) or signature.expect_outputs(rows):
+        array = outputs.get(name)
+        if array is None:
+            raise InternalError(
+                f"model '{signature.model_name}' gave no output '{name}', got {sorted(outputs)}"
+            )
+        # Usually nothing is wrong, and the dtype is the very object.
+        if array.dtype is not dtype or array.shape != shape:
+            array = _fitted(array, signature.outputs[name], signature, rows)
+        checked[name] = array
+    return signature.reshape_outputs(checked) if signature.reshapes_outputs else checked
+
+
+def finish_present_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Outputs:
+    """As `finish_outputs`, for a response of a decoupled model, which may leave outputs out."""
+    unknown = [name for name in outputs if name not in signature.outputs]
+    if unknown:
+        expected = sorted(signature.outputs)
+        raise InternalError(
+            f"model '{signature.model_name}' gave unknown outputs {unknown}, expected some of {expected}"
+        )
+    checked = {
+        name: _fitted(outputs[name], tensor, signature, rows)
+        for name, tensor in signature.outputs.items()
+        if name in outputs
+    }
+    return signature.reshape_outputs(checked) if signature.reshapes_outputs else checked
+
+
+def _fitted(array: Array, tensor: TensorSignature, signature: ModelSignature, rows: int) -> Array:
+    """An output as the configuration says; [N] for [N, 1] and the like hold the same elements in the same places."""
+    prefix = f"output '{tensor.name}' of model '{signature.model_name}' has"
+    if array.dtype != tensor.datatype.dtype:
+        got = BY_DTYPE.get(array.dtype)
+        raise InternalError(
+            f"{prefix} data-type {got.name if got else array.dtype}, "
+            f"but the model's configuration says {tensor.datatype.name}"
+        )
+    batch = (rows,) if signature.max_batch_size else ()
+    if array.shape[: len(batch)] != batch:
+        raise InternalError(
+            f"{prefix} shape {list(array.shape)}, expected a batch of {rows} in its first dimension; a model with "
+            "max_batch_size > 0 answers one row per row"
+        )
+    shape = same_elements(array.shape[len(batch) :], tensor.backend_dims)
+    if shape is None:
+        dims = [*((-1,) if batch else ()), *tensor.backend_dims]
+        raise InternalError(
+            f"{prefix} shape {list(array.shape)}, but the model's configuration says {dims}; "
+            "a dimension that varies is -1 there"
+        )
+    return array if array.shape[len(batch) :] == shape else array.reshape(batch + shape)
+
+
+def same_elements(shape: tuple[int, ...], dims: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The shape that an array of `shape` has to be given to fit `dims`, in which -1 is any size.
+
+    None unless there is exactly one that differs in nothing but dimensions of size 1: a guess could mix elements up.
+    """
+    if len(shape) == len(dims) and all(dim in (size, -1) for size, dim in zip(shape, dims, strict=True)):
+        return shape
+    if dims.count(-1) > 1:
+        return None
+    known = prod(dim for dim in dims if dim != -1)
+    varying = prod(shape) // known if known else 0
+    wanted = tuple(varying if dim == -1 else dim for dim in dims)
+    return wanted if _without_ones(wanted) == _without_ones(shape) else None
+
+
+def _without_ones(shape: tuple[int, ...]) -> list[int]:
+    return [size for size in shape if size != 1]
