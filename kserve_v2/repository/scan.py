@@ -9,6 +9,8 @@ lead anywhere else.
 import hashlib
 import os
 import re
+import stat
+import sys
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +21,8 @@ from kserve_v2.errors import InvalidArgumentError
 
 # A decimal without leading zero that fits the 64-bit integer of the configuration's version fields.
 _VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+# Where a file is found under other spellings of its name, too.
+_LOOSE_NAMES = {"darwin", "win32"}
 _DUPLICATE = "model appears in two or more repositories"
 
 
@@ -56,26 +60,39 @@ def scan(roots: Sequence[Path]) -> Snapshot:
             if not _is_model_directory(entry):
                 continue
             found = models.get(entry.name)
-            models[entry.name] = replace(found, problem=_DUPLICATE) if found else _read_model(entry)
+            models[entry.name] = (
+                replace(found, problem=_DUPLICATE) if found else _read_model(Path(entry.path))
+            )
     return Snapshot(MappingProxyType(dict(sorted(models.items()))))
 
 
 def scan_model(roots: Sequence[Path], name: str) -> ModelEntry | None:
-    """Read one model, whose name may come from a client; None if no repository has it.
+    """Read one model, whose name may come from a client; None if no repository has it. How many others there are
+    makes no difference.
 
     Raises InvalidArgumentError for a name that is empty or looks like a path, OSError as `scan`.
     """
     check_model_name(name)
-    entries = [
-        entry
-        for root in roots
-        for entry in _listing(root)
-        if entry.name == name and _is_model_directory(entry)
-    ]
-    if not entries:
+    paths = [root / name for root in roots if _has_model(root, name)]
+    if not paths:
         return None
-    model = _read_model(entries[0])
-    return replace(model, problem=_DUPLICATE) if len(entries) > 1 else model
+    model = _read_model(paths[0])
+    return replace(model, problem=_DUPLICATE) if len(paths) > 1 else model
+
+
+def _has_model(root: Path, name: str) -> bool:
+    """Whether the listing of a repository would show a model, without making it."""
+    with os.scandir(root) as entries:
+        if sys.platform in _LOOSE_NAMES and all(entry.name != name for entry in entries):
+            return False
+    if _hidden(name) or not _is_legal(name):
+        return False
+    try:
+        return stat.S_ISDIR((root / name).stat().st_mode)
+    except PermissionError:
+        return True
+    except OSError:
+        return os.path.islink(root / name)  # noqa: PTH114 - Path's fails for a name that is too long
 
 
 def check_model_name(name: str) -> None:
@@ -113,9 +130,12 @@ def _hidden(name: str) -> bool:
 
 def _is_model_directory(entry: os.DirEntry[str]) -> bool:
     """Tell whether a repository's entry is a model; a link that leads nowhere is one, to be reported."""
+    return _is_legal(entry.name) and _is_directory_or_broken(entry)
+
+
+def _is_legal(name: str) -> bool:
     # Control characters break logs; surrogates stand for bytes that are not UTF-8 and cannot be sent.
-    legal = all(unicodedata.category(character) not in {"Cc", "Cs"} for character in entry.name)
-    return legal and "\\" not in entry.name and _is_directory_or_broken(entry)
+    return "\\" not in name and all(unicodedata.category(each) not in {"Cc", "Cs"} for each in name)
 
 
 def _is_directory_or_broken(entry: os.DirEntry[str]) -> bool:
@@ -125,12 +145,11 @@ def _is_directory_or_broken(entry: os.DirEntry[str]) -> bool:
         return True
 
 
-def _read_model(entry: os.DirEntry[str]) -> ModelEntry:
-    path = Path(entry.path)
+def _read_model(path: Path) -> ModelEntry:
     try:
         children = _listing(path)
     except OSError as error:
-        return ModelEntry(entry.name, path, (), "", f"model directory cannot be read: {error.strerror}")
+        return ModelEntry(path.name, path, (), "", f"model directory cannot be read: {error.strerror}")
     digest = hashlib.blake2b(digest_size=16)
     versions: list[int] = []
     problems: list[str] = []
@@ -146,7 +165,7 @@ def _read_model(entry: os.DirEntry[str]) -> ModelEntry:
         if is_version:
             versions.append(int(child.name))
     problem = "; ".join(problems) or None
-    return ModelEntry(entry.name, path, tuple(sorted(versions)), digest.hexdigest(), problem)
+    return ModelEntry(path.name, path, tuple(sorted(versions)), digest.hexdigest(), problem)
 
 
 def _records(child: os.DirEntry[str], is_version: bool) -> Iterator[bytes]:

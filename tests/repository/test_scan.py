@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -68,8 +69,60 @@ def test_a_name_in_two_repositories_is_a_problem(tmp_path: Path) -> None:
 
 
 def test_one_model_is_read_as_the_whole_repository_is(tmp_path: Path) -> None:
-    make_model(tmp_path, "m", "1", "2")
-    assert scan_model([tmp_path], "m") == scan([tmp_path]).models["m"]
+    first, second = tmp_path / "first", tmp_path / "second"
+    make_model(first, "m", "1", "2")
+    make_model(first, "twice")
+    make_model(second, "twice")
+    make_model(second, ".hidden")
+    make_model(second, "__pycache__")
+    make_model(second, "two\nlines")
+    make_model(second, "back\\slash")
+    (second / "file").write_text("")
+    (second / "link").symlink_to(first / "m")
+    (second / "file_link").symlink_to(second / "file")
+    (second / "nowhere").symlink_to(second / "missing")
+    (second / "loop").symlink_to(second / "loop")
+    models = scan([first, second]).models
+    assert list(models) == ["link", "loop", "m", "nowhere", "twice"]
+    for name in {path.name for path in (*first.iterdir(), *second.iterdir())} - {"back\\slash"}:
+        assert scan_model([first, second], name) == models.get(name), name
+
+
+def test_one_model_is_read_without_a_listing_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("m", "n", "o"):
+        make_model(tmp_path, name)
+    listed: list[str] = []
+    scandir = os.scandir
+
+    class Watched(Iterator[os.DirEntry[str]]):
+        """What `os.scandir` gives, and which entries are taken from it."""
+
+        def __init__(self, path: Path) -> None:
+            self.entries = scandir(path)
+
+        def __enter__(self) -> "Watched":
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            self.entries.close()
+
+        def __iter__(self) -> Iterator[os.DirEntry[str]]:
+            return self
+
+        def __next__(self) -> os.DirEntry[str]:
+            entry: os.DirEntry[str] = next(self.entries)
+            listed.append(entry.path)
+            return entry
+
+    monkeypatch.setattr("kserve_v2.repository.scan.os.scandir", Watched)
+    assert scan_model([tmp_path], "m") is not None
+    assert listed
+    assert [path for path in listed if not path.startswith(f"{tmp_path}/m/")] == []
+
+
+def test_a_repository_that_cannot_be_listed_has_no_models_to_miss(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        scan_model([tmp_path / "gone"], "m")
 
 
 @pytest.mark.parametrize("name", ["missing", "M", "...", "..m", "m..1", "m ", "x" * 5000, ".hidden", "file"])
