@@ -92,9 +92,9 @@ def write(root: Path, name: str, text: str, version: int = 1, config: str = "") 
 
 
 @asynccontextmanager
-async def managing(root: Path) -> AsyncIterator[tuple[ModelManager, TextBackend]]:
+async def managing(root: Path, load_threads: int = 4) -> AsyncIterator[tuple[ModelManager, TextBackend]]:
     backend = TextBackend()
-    manager = ModelManager(RepositoryOptions((root,)), OneBackend(backend))
+    manager = ModelManager(RepositoryOptions((root,)), OneBackend(backend), load_threads)
     try:
         yield manager, backend
     finally:
@@ -312,7 +312,7 @@ def test_generations_that_are_over_leave_nothing_behind(tmp_path: Path) -> None:
                     await manager.load("m")
                 except InvalidArgumentError:
                     assert number % 3 == 1
-            while len(manager._records["m"]) > 1:
+            while len(manager._models["m"].records) > 1:
                 await manager.changed.wait()
             assert await answer(manager, "m") == "18"
             assert await manager.index() == [IndexEntry("m", "1", "READY")]
@@ -349,6 +349,173 @@ def test_a_configuration_override_holds_until_the_unload(tmp_path: Path) -> None
             manager.unload("m")
             await manager.load("m")
             assert await answer(manager, "m") == "2"
+
+    run(main)
+
+
+def test_an_override_that_fails_is_forgotten(tmp_path: Path) -> None:
+    async def main() -> None:
+        write(tmp_path, "m", "one")
+        async with managing(tmp_path) as (manager, backend):
+            await manager.load("m")
+            for override in (
+                '{"maxBatchSize": -1}',
+                '{"versionPolicy": {"specific": {"versions": [7]}}}',
+                "no JSON",
+            ):
+                with pytest.raises(InvalidArgumentError):
+                    await manager.load("m", override)
+                assert await answer(manager, "m") == "one"
+                await manager.load("m")
+                # Nothing was to be loaded for that, and nothing is left of the failure.
+                assert backend.loads == [("m", 1)]
+                assert await manager.index() == [IndexEntry("m", "1", "READY")]
+                assert manager.all_ready()
+
+    run(main)
+
+
+def test_an_override_that_fails_leaves_the_one_before_in_force(tmp_path: Path) -> None:
+    async def main() -> None:
+        for version in (1, 2):
+            write(tmp_path, "m", str(version), version)
+        async with managing(tmp_path) as (manager, backend):
+            await manager.load("m", '{"versionPolicy": {"specific": {"versions": [1]}}}')
+            with pytest.raises(InvalidArgumentError):
+                await manager.load("m", '{"maxBatchSize": -1}')
+            await manager.load("m")
+            assert await answer(manager, "m") == "1"
+            assert backend.loads == [("m", 1)]
+            write(tmp_path, "m", "fail")
+            with pytest.raises(InvalidArgumentError):
+                await manager.load("m")
+            write(tmp_path, "m", "new")
+            await manager.load("m")
+            assert await answer(manager, "m") == "new"
+
+    run(main)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_version_serves_until_its_successor_does(tmp_path: Path, broken: bool) -> None:
+    async def main() -> None:
+        write(tmp_path, "m", "one")
+        async with managing(tmp_path) as (manager, backend):
+            await manager.load("m")
+            write(tmp_path, "m", "fail" if broken else "two", 2)
+            backend.load_gate.clear()
+            backend.loading.clear()
+            upgrade = asyncio.create_task(manager.load("m"))
+            await set_(backend.loading)
+            assert [await answer(manager, "m", version) for version in ("", "1")] == ["one", "one"]
+            assert manager.all_ready()
+            backend.load_gate.set()
+            if broken:
+                with pytest.raises(InvalidArgumentError, match="version 2 is at UNAVAILABLE state"):
+                    await upgrade
+                assert await answer(manager, "m") == "one"
+                assert [(entry.version, entry.state) for entry in await manager.index()] == [
+                    ("1", "READY"),
+                    ("2", "UNAVAILABLE"),
+                ]
+            else:
+                await upgrade
+                assert await answer(manager, "m") == "two"
+                with pytest.raises(UnavailableError):
+                    manager.acquire("m", "1")
+            assert manager.all_ready()
+
+    run(main)
+
+
+def test_a_version_that_drains_after_its_upgrade_does_not_hold_up_readiness(tmp_path: Path) -> None:
+    async def main() -> None:
+        write(tmp_path, "m", "one")
+        async with managing(tmp_path) as (manager, backend):
+            await manager.load("m")
+            backend.execution_gate.clear()
+            request = asyncio.create_task(answer(manager, "m"))
+            await set_(backend.entered)
+            write(tmp_path, "m", "two", 2)
+            await manager.load("m")
+            assert [(entry.version, entry.state) for entry in await manager.index()] == [
+                ("1", "UNLOADING"),
+                ("2", "READY"),
+            ]
+            assert manager.all_ready()
+            backend.execution_gate.set()
+            assert await request == "one"
+
+    run(main)
+
+
+def test_the_index_and_the_directories_of_others_do_not_wait_for_a_load(tmp_path: Path) -> None:
+    async def main() -> None:
+        write(tmp_path, "slow", "one")
+        write(tmp_path, "n", "one", config="max_batch_size: many")
+        async with managing(tmp_path, load_threads=1) as (manager, backend):
+            backend.load_gate.clear()
+            loading = asyncio.create_task(manager.load("slow"))
+            await set_(backend.loading)
+            assert [(entry.name, entry.state) for entry in await manager.index()] == [
+                ("n", ""),
+                ("slow", "LOADING"),
+            ]
+            assert await manager.names() == ["n", "slow"]
+            with pytest.raises(InvalidArgumentError):
+                await manager.load("n")
+            assert not loading.done()
+            backend.load_gate.set()
+            await loading
+
+    run(main)
+
+
+def test_a_load_whose_caller_leaves_goes_on(tmp_path: Path) -> None:
+    async def main() -> None:
+        write(tmp_path, "m", "one")
+        async with managing(tmp_path) as (manager, backend):
+            backend.load_gate.clear()
+            left = asyncio.create_task(manager.load("m"))
+            await set_(backend.loading)
+            left.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await left
+            other = asyncio.create_task(manager.load("m"))
+            backend.load_gate.set()
+            await other
+            assert await answer(manager, "m") == "one"
+            assert backend.loads == [("m", 1)]
+
+    run(main)
+
+
+def test_a_load_that_fails_after_an_unload_holds_up_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        write(tmp_path, "m", "fail")
+        async with managing(tmp_path) as (manager, backend):
+            backend.load_gate.clear()
+            loading = asyncio.create_task(manager.load("m"))
+            await set_(backend.loading)
+            manager.unload("m")
+            backend.load_gate.set()
+            with pytest.raises(InvalidArgumentError, match="the file says fail"):
+                await loading
+            assert manager.all_ready()
+            assert await manager.index() == [IndexEntry("m", "1", "UNAVAILABLE", "unloaded")]
+
+    run(main)
+
+
+def test_names_that_clients_make_up_are_forgotten(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with managing(tmp_path) as (manager, _):
+            for number in range(10):
+                with pytest.raises(NotFoundError):
+                    await manager.load(f"made_up_{number}")
+                manager.unload(f"made_up_{number}")
+            await asyncio.sleep(0)
+            assert repr(manager) == "<ModelManager []>"
 
     run(main)
 
