@@ -140,7 +140,7 @@ def _batch_sizes(models: Sequence[LoadedModel]) -> Family:
 
 
 class MetricsApp:
-    """ASGI application of the metrics port: `GET /metrics`."""
+    """ASGI application of the metrics port: `GET /metrics`. The server leaves the body of HEAD out."""
 
     def __init__(self, manager: ModelManager) -> None:
         self._manager = manager
@@ -148,7 +148,7 @@ class MetricsApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a scrape; see ASGI for the arguments."""
         status, body = 200, b""
-        if scope["method"] != "GET":
+        if scope["method"] not in ("GET", "HEAD"):
             status, body = 405, b"Method Not Allowed"
         elif scope["path"].rstrip("/") != "/metrics":
             status, body = 404, b"Not Found: the metrics are at /metrics"

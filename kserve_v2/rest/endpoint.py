@@ -4,9 +4,11 @@ Neither routing nor validation models nor a task of its own: that would take mor
 """
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -54,6 +56,17 @@ class Operation(Protocol):
         ...
 
 
+_ENCODED_SLASH = re.compile("%(2f)", re.IGNORECASE)
+
+
+def decode_path(raw: bytes) -> str:
+    """The path of a request without its percent-encoding, `raw` is ASCII. A slash that is encoded stays so: it belongs
+    to a name, and nothing that has a name here has a slash in it.
+    """
+    text = raw.decode("ascii")
+    return unquote(_ENCODED_SLASH.sub(r"%25\1", text)) if "%" in text else text
+
+
 def parse_target(path: str) -> tuple[str, str, str] | None:
     """Operation, model name and version ("" if not given) of a path; None for a path of another form."""
     if not path.startswith("/v2/models/"):
@@ -80,11 +93,15 @@ class ModelEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; see ASGI for the arguments."""
-        target = parse_target(scope["path"]) if scope["type"] == "http" else None
+        if b"%" in scope["raw_path"]:
+            scope = {**scope, "path": decode_path(scope["raw_path"])}
+        target = parse_target(scope["path"])
         operation = self._operations.get(target[0]) if target is not None else None
         if target is None or operation is None:
-            # FastAPI would take a query for arguments; as in Triton, only the path says what is asked for.
-            await self._app({**scope, "query_string": b""}, receive, send)
+            # FastAPI would take a query for arguments; as in Triton, only the path says what is asked for. And it has
+            # no HEAD where there is GET. The server leaves the body out.
+            method = "GET" if scope["method"] == "HEAD" else scope["method"]
+            await self._app({**scope, "method": method, "query_string": b""}, receive, send)
         elif scope["method"] != "POST":
             await method_not_allowed("POST")(scope, receive, send)
         else:

@@ -184,6 +184,7 @@ class HttpConnection(HttpToolsProtocol):
             self._check_head_size()
         if len(self.headers) > self._limits.max_headers:
             raise self._too_many_headers()
+        self._check_framing(self.parser.get_http_version())
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 raise _RefusalError(HTTPStatus.METHOD_NOT_ALLOWED, "Method Not Allowed")
@@ -320,6 +321,20 @@ class HttpConnection(HttpToolsProtocol):
         """The server's time to exit is up: the request in the fast lane fails."""
         if self._call is not None:
             self._call.expire()
+
+    def _check_framing(self, version: str) -> None:
+        """Refuse what RFC 9112 wants refused (sections 3.2 and 6.1): another server on the way may have taken it for
+        another request.
+        """
+        names = [name for name, _ in self.headers]
+        hosts = names.count(b"host")
+        if hosts != 1 and (hosts or version == "1.1"):
+            found = f"has {hosts} Host headers" if hosts else "has no Host header"
+            raise _RefusalError(HTTPStatus.BAD_REQUEST, f"the request {found}: exactly one is required")
+        if version == "1.0" and b"transfer-encoding" in names:
+            raise _RefusalError(
+                HTTPStatus.BAD_REQUEST, "a request of HTTP/1.0 cannot have the header Transfer-Encoding"
+            )
 
     # --- limits ---------------------------------------------------------------------------------------------------
 

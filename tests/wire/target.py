@@ -109,8 +109,9 @@ def pb_method(name: str) -> Any:
     return pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods_by_name[name]
 
 
-def read_answer(reader: BufferedReader) -> RestAnswer:
-    """Read one answer, and not a byte more, from a connection of its own."""
+def read_answer(reader: BufferedReader, method: str = "GET") -> RestAnswer:
+    """Read the answer to a request with `method`, and not a byte more, from a connection of its own."""
     status = int(reader.readline().split()[1])
     headers = {name.lower(): value for name, value in http.client.parse_headers(reader).items()}
-    return RestAnswer(status, headers, reader.read(int(headers.get("content-length", 0))))
+    size = 0 if method == "HEAD" else int(headers.get("content-length", 0))
+    return RestAnswer(status, headers, reader.read(size))
