@@ -21,6 +21,7 @@ from kserve_v2.rest.errors import error_body, error_response, unexpected
 from kserve_v2.rest.generate import Generate, GenerateStream
 from kserve_v2.rest.infer import Infer
 from kserve_v2.rest.json_text import parse_json
+from kserve_v2.rest.members import optional
 from kserve_v2.rest.settings_routes import add_settings_routes
 from kserve_v2.rest.shared_memory_routes import add_shared_memory_routes
 from kserve_v2.rest.views import index_view, model_metadata_view, server_metadata_view, statistics_view
@@ -64,7 +65,10 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def route_miss(_: Request, error: HTTPException) -> Response:
-        return Response(error_body(error.detail), error.status_code, error.headers, "application/json")
+        headers = dict(error.headers or {})
+        if headers.get("Allow") == "GET":
+            headers["Allow"] = "GET, HEAD"
+        return Response(error_body(error.detail), error.status_code, headers, "application/json")
 
     @app.exception_handler(Exception)
     async def defect(_: Request, error: Exception) -> Response:
@@ -148,7 +152,7 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, max_request_
     @app.post("/v2/repository/{repository_name}/index", include_in_schema=False)
     async def index(request: Request) -> Response:
         """The models of the repository, whether loaded or not, and why not."""
-        ready = (await read_object(request)).get("ready", False)
+        ready = optional(await read_object(request), "ready", False)
         if not isinstance(ready, bool):
             raise InvalidArgumentError("Invalid value for 'ready': expected a boolean")
         return _json([index_view(entry) for entry in await service.index(ready_only=ready)])
@@ -181,8 +185,8 @@ def _object(body: bytes | bytearray) -> dict[str, Any]:
     return document
 
 
-def _load_parameters(document: dict[str, Any]) -> dict[str, str]:
-    parameters = document.get("parameters", {})
+def _load_parameters(document: dict[str, Any]) -> dict[str, str | None]:
+    parameters = optional(document, "parameters", {})
     if not isinstance(parameters, dict):
         raise InvalidArgumentError(
             "attempt to get members for non-object: 'parameters' must be a JSON object"
@@ -192,7 +196,7 @@ def _load_parameters(document: dict[str, Any]) -> dict[str, str]:
             raise UnsupportedError(f"load parameter '{name}': uploading model files is not supported")
         if name != "config":
             raise InvalidArgumentError(f"unrecognized load parameter '{name}'.")
-        if not isinstance(value, str):
+        if value is not None and not isinstance(value, str):
             raise InvalidArgumentError(f"invalid value type for load parameter '{name}', expected a string")
     return parameters
 

@@ -23,8 +23,8 @@ from kserve_v2.rest.json_tensor import (
     encode_json_data,
     with_literals,
 )
-from kserve_v2.rest.json_text import check_depth, json_text, parse_any_depth
-from kserve_v2.rest.members import boolean, string, unsigned
+from kserve_v2.rest.json_text import check_depth, json_text, leading_object_bytes, parse_any_depth
+from kserve_v2.rest.members import boolean, optional, string, unsigned
 from kserve_v2.rest.parameters import decode_parameters
 from kserve_v2.rest.plain_request import decode_plain_request
 from kserve_v2.rest.raw_request import decode_raw_request
@@ -33,6 +33,11 @@ from kserve_v2.signature import ModelSignature, request_prefix
 
 # Members of an input's parameters that say where its data is, if it is not in `data`.
 _PARAMETER_SOURCES = ("binary_data_size", "shared_memory_region")
+
+# More than the length of any body has, with a sign.
+_MAX_LENGTH_DIGITS = 20
+
+Body = bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ class EncodedResponse(NamedTuple):
 
 
 def decode_request(
-    body: bytes | bytearray | memoryview,
+    body: Body,
     header_length: bytes | None,
     signature: ModelSignature,
     model_version: str,
@@ -83,7 +88,10 @@ def decode_request(
         return decode_raw_request(body, signature, model_version), ALL_BINARY
     model_name = signature.model_name
     text = json_text(body, json_length)
-    document = parse_any_depth(text)
+    try:
+        document = parse_any_depth(text)
+    except InvalidArgumentError as error:
+        raise _explained(error, body, header_length) from None
     if json_length == len(body) and type(document) is dict:
         plain = decode_plain_request(document, signature, model_version)
         if plain is not None:
@@ -95,14 +103,14 @@ def decode_request(
         )
     request = InferRequest(model_name, {}, model_version, string(document, "id", default=""))
     parameters = document.get("parameters")
-    if parameters is not None or "parameters" in document:
+    if parameters is not None:
         binary = decode_parameters(parameters, request)
         response_format = ALL_BINARY if binary else ALL_JSON
     else:
         response_format = ALL_JSON
     _decode_inputs(document["inputs"], memoryview(body)[json_length:], request, regions)
     outputs = document.get("outputs")
-    if outputs is not None or "outputs" in document:
+    if outputs is not None:
         named = _decode_outputs(outputs, request, regions)
         if named:
             request.requested_outputs, response_format = tuple(named), ResponseFormat(named)
@@ -110,17 +118,32 @@ def decode_request(
 
 
 def _json_length(header: bytes, body_length: int) -> int:
-    try:
-        length = int(header)
-    except ValueError:
+    if not header.removeprefix(b"-").isdigit() or len(header) > _MAX_LENGTH_DIGITS:
         raise InvalidArgumentError(
             f"Unable to parse Inference-Header-Content-Length, got: {header.decode('latin-1')}"
-        ) from None
+        )
+    length = int(header)
     if not 0 <= length <= body_length:
         raise InvalidArgumentError(
             f"inference header size should be in range (0, {body_length}), got: {length}"
         )
     return length
+
+
+def _explained(error: InvalidArgumentError, body: Body, header_length: bytes | None) -> InvalidArgumentError:
+    """An error of the JSON parser, with what is likely to be behind it where tensors may follow the JSON."""
+    size = len(body)
+    if header_length is not None:
+        hint = f"Inference-Header-Content-Length says that {int(header_length)} of the body's {size} bytes are JSON"
+        return InvalidArgumentError(f"{error.message} ({hint})") if int(header_length) < size else error
+    text = bytes(body)
+    end = leading_object_bytes(text)
+    if not end or not text[end:].strip():
+        return error
+    return InvalidArgumentError(
+        f"{error.message} (the JSON ends at {end}, and {size - end} bytes follow it: if they are binary tensors, the "
+        f"header 'Inference-Header-Content-Length: {end}' is missing)"
+    )
 
 
 def _decode_inputs(
@@ -191,11 +214,11 @@ def _data_source(item: Any) -> str:
     parameters = item.get("parameters") if isinstance(item, dict) else None
     if not isinstance(parameters, dict):
         parameters = {}
-    has_data = isinstance(item, dict) and "data" in item
-    has_size, has_region = "binary_data_size" in parameters, "shared_memory_region" in parameters
+    has_data = isinstance(item, dict) and item.get("data") is not None
+    has_size, has_region = (parameters.get(name) is not None for name in _PARAMETER_SOURCES)
     if has_data + has_size + has_region == 1:
         return "data" if has_data else "binary_data_size" if has_size else "shared_memory_region"
-    found = [name for name in _PARAMETER_SOURCES if name in parameters]
+    found = [name for name in _PARAMETER_SOURCES if parameters.get(name) is not None]
     set_fields = " ".join(f"'{name}'" for name in (["data", *found] if has_data else found))
     raise InvalidArgumentError(
         "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', "
@@ -207,8 +230,8 @@ def _region_part(parameters: Mapping[str, Any], regions: SharedMemoryRegions) ->
     """Where a tensor lies in shared memory."""
     return regions.part(
         string(parameters, "shared_memory_region"),
-        unsigned(parameters.get("shared_memory_offset", 0), "shared_memory_offset"),
-        unsigned(parameters.get("shared_memory_byte_size", 0), "shared_memory_byte_size"),
+        unsigned(optional(parameters, "shared_memory_offset", 0), "shared_memory_offset"),
+        unsigned(optional(parameters, "shared_memory_byte_size", 0), "shared_memory_byte_size"),
     )
 
 
@@ -232,9 +255,9 @@ def _decode_outputs(
 def _decode_output_format(parameters: Any, name: str, regions: SharedMemoryRegions) -> OutputFormat:
     if not isinstance(parameters, dict):
         return OutputFormat()
-    binary = boolean(parameters.get("binary_data", False), "binary_data")
-    classification = unsigned(parameters.get("classification", 0), "classification", "set")
-    if "shared_memory_region" not in parameters:
+    binary = boolean(optional(parameters, "binary_data", False), "binary_data")
+    classification = unsigned(optional(parameters, "classification", 0), "classification", "set")
+    if parameters.get("shared_memory_region") is None:
         return OutputFormat(binary, classification)
     if binary or classification:
         other = "binary_data" if binary else "classification"

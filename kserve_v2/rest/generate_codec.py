@@ -10,7 +10,7 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
 from kserve_v2.rest.json_tensor import decode_json_data, encode_json_data, with_literals
 from kserve_v2.rest.json_text import parse_json
-from kserve_v2.signature import ModelSignature, TensorSignature
+from kserve_v2.signature import ModelSignature, TensorSignature, shape_text
 
 
 def decode_generate(
@@ -25,7 +25,10 @@ def decode_generate(
     if not isinstance(document, dict):
         raise InvalidArgumentError("attempt to get members for non-object: the body must be a JSON object")
     request = InferRequest(model_name, {}, version)
-    nested = document.pop("parameters", {})
+    # As for `infer`, an optional member that is null is not there.
+    nested = document.pop("parameters", None)
+    if nested is None:
+        nested = {}
     if not isinstance(nested, dict):
         raise InvalidArgumentError(
             "Expected JSON object for keyword: 'parameters': attempt to access JSON non-object as object"
@@ -34,6 +37,8 @@ def decode_generate(
         request.id = document["id"]
     for name, value in {**nested, **document}.items():
         tensor = signature.inputs.get(name)
+        if value is None and (tensor is not None or name == "id"):
+            continue
         if tensor is None:
             request.parameters[name] = _parameter(name, value)
         else:
@@ -55,9 +60,22 @@ def _tensor(tensor: TensorSignature, value: Any, signature: ModelSignature, requ
     if shape is None or any(isinstance(element, list | dict) for element in data):
         raise InvalidArgumentError(
             f"The schema can not convert input '{tensor.name}' to tensor with proper shape"
+            f"{_expected(tensor, signature)}"
         )
     announced = AnnouncedInput(tensor.name, tensor.datatype, shape, request.model_name, request.id)
     return decode_json_data(announced, data)
+
+
+def _expected(tensor: TensorSignature, signature: ModelSignature) -> str:
+    """What `generate` takes for an input, to be read behind what is wrong with it."""
+    fixed = prod(dim for dim in tensor.dims if dim != -1)
+    batched = signature.max_batch_size > 0
+    several = fixed if not batched and tensor.fixed else f"a multiple of {fixed}"
+    shape = shape_text((-1, *tensor.dims) if batched else tensor.dims)
+    return (
+        f": its shape is {shape}, and generate takes it as a flat list of {several} elements, without lists in it; "
+        "infer takes a shape"
+    )
 
 
 def _shape(dims: tuple[int, ...], count: int, *, batched: bool) -> tuple[int, ...] | None:

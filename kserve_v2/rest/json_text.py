@@ -1,7 +1,9 @@
 """JSON text to Python values: the protocol's dialect, with a limit on its depth."""
 
+import codecs
 import json
 import math
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -59,14 +61,25 @@ def check_depth(document: Any, text: bytes | bytearray) -> None:
 
 
 def _parse_unusual_json(text: bytes) -> Any:
+    if text.startswith(codecs.BOM_UTF8):
+        text = text[len(codecs.BOM_UTF8) :]
+        with suppress(orjson.JSONDecodeError):
+            return orjson.loads(text)
+    if not json.detect_encoding(text).startswith("utf-8"):
+        raise _unparsable("it is not UTF-8, but looks like UTF-16 or UTF-32")
     try:
-        document = json.loads(text, parse_int=_integer, parse_float=_float)
+        # As text: of bytes, Python would guess the encoding.
+        document = json.loads(text.decode(), parse_int=_integer, parse_float=_float)
         if b"\\u" in text:
             # An escape can spell half a surrogate pair, which no answer could repeat.
             json.dumps(document, ensure_ascii=False).encode()
         return document  # noqa: TRY300 - every other way out of here is an error
     except json.JSONDecodeError as error:
-        reason = f"{error.msg} at {error.pos}" if text.strip() else "The document is empty. at 0"
+        reason = (
+            f"{error.msg.removesuffix(' at')} at {error.pos}"
+            if text.strip()
+            else "The document is empty. at 0"
+        )
     except UnicodeDecodeError as error:
         reason = f"invalid UTF-8 at {error.start}"
     except UnicodeEncodeError:
@@ -77,6 +90,16 @@ def _parse_unusual_json(text: bytes) -> Any:
         # ValueError: Python refuses to read integers of thousands of digits.
         reason = "Number too big to be stored in double."
     raise _unparsable(reason)
+
+
+def leading_object_bytes(text: bytes) -> int:
+    """Where the JSON object at the start of `text` ends, whatever follows it; 0 if there is none."""
+    try:
+        # In this encoding every byte is a character.
+        document, end = json.JSONDecoder().raw_decode(text.decode("latin-1"))
+    except (RecursionError, ValueError):
+        return 0
+    return end if isinstance(document, dict) else 0
 
 
 def _integer(text: str) -> int | float:

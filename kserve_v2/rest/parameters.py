@@ -5,7 +5,7 @@ from typing import Any
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, ParameterValue
-from kserve_v2.rest.members import boolean, unsigned
+from kserve_v2.rest.members import boolean, optional, unsigned
 
 # A parameter that steers the answer's encoding, and never reaches a model.
 _BINARY_DATA_OUTPUT = "binary_data_output"
@@ -19,8 +19,11 @@ def decode_parameters(parameters: Any, request: InferRequest) -> bool:
     if not isinstance(parameters, dict):
         raise InvalidArgumentError("failed to get request params.: attempt to get members for non-object")
     for name, value in parameters.items():
+        if name == _BINARY_DATA_OUTPUT:
+            continue
         if name in _CONTROL:
-            request.control[name] = _CONTROL[name](value, name)
+            if value is not None:
+                request.control[name] = _CONTROL[name](value, name)
         elif name.startswith("triton_"):
             raise InvalidArgumentError(
                 "parameter keys starting with 'triton_' are reserved for Triton usage and should not be specified."
@@ -29,9 +32,9 @@ def decode_parameters(parameters: Any, request: InferRequest) -> bool:
             raise InvalidArgumentError(
                 f"parameter '{name}' has invalid type. It should be either 'int', 'bool', or 'string'."
             )
-        elif name != _BINARY_DATA_OUTPUT:
+        else:
             request.parameters[name] = float(value) if type(value) is int and value > _MAX_INT64 else value
-    return boolean(parameters.get(_BINARY_DATA_OUTPUT, False), _BINARY_DATA_OUTPUT)
+    return boolean(optional(parameters, _BINARY_DATA_OUTPUT, False), _BINARY_DATA_OUTPUT)
 
 
 def _correlation_id(value: Any, member: str) -> int | str:

@@ -116,9 +116,10 @@ async def _object(request: Request, max_request_bytes: int) -> Json:
 
 
 def _member(body: Json, name: str) -> Any:
-    if name not in body:
+    value = body.get(name)
+    if value is None:
         raise InvalidArgumentError(f"Shared memory register request has no '{name}' field")
-    return body[name]
+    return value
 
 
 def _string(body: Json, name: str) -> str:
@@ -129,7 +130,7 @@ def _string(body: Json, name: str) -> str:
 
 
 def _unsigned(body: Json, name: str, default: int | None = None) -> int:
-    value = default if default is not None and name not in body else _member(body, name)
+    value = default if default is not None and body.get(name) is None else _member(body, name)
     if type(value) is int and value >= 0:
         return value
     raise InvalidArgumentError(

@@ -180,7 +180,11 @@ def test_both_protocols_refuse_the_same_response_parameters(server: RunningServe
             "Unable to parse 'timeout': attempt to access JSON non-unsigned-integer as unsigned-integer",
         ),
         ([], "failed to get request params.: attempt to get members for non-object"),
-        (None, "failed to get request params.: attempt to get members for non-object"),
+        ({"p": None}, "parameter 'p' has invalid type. It should be either 'int', 'bool', or 'string'."),
+        (
+            {"binary_data_output": [1]},
+            "Unable to parse 'binary_data_output': attempt to access JSON non-boolean as boolean",
+        ),
     ],
 )
 def test_wrong_parameters_over_rest(server: RunningServer, parameters: object, text: str) -> None:

@@ -433,8 +433,9 @@ REGISTRATION: list[tuple[str, Any, int, str]] = [
     ("no size", {"key": "OBJECT"}, 400, "Shared memory register request has no 'byte_size' field"),
     ("key is a number", {"key": 1, "byte_size": 64}, 400, "attempt to access JSON non-string as string"),
     *((f"size is {size!r}", {"key": "OBJECT", "byte_size": size}, 400,
-       "attempt to access JSON non-unsigned-integer as unsigned-integer") for size in ("64", -1, 1.0, None, True)),
-    ("offset is null", {"key": "OBJECT", "byte_size": 64, "offset": None}, 400,
+       "attempt to access JSON non-unsigned-integer as unsigned-integer") for size in ("64", -1, 1.0, True)),
+    ("size is null", {"key": "OBJECT", "byte_size": None}, 400, "Shared memory register request has no 'byte_size' field"),
+    ("offset is a list", {"key": "OBJECT", "byte_size": 64, "offset": []}, 400,
      "attempt to access JSON non-unsigned-integer as unsigned-integer"),
     ("no such object", {"key": "/nosuchkey", "byte_size": 64}, 500, "Unable to open shared memory region: '/nosuchkey'"),
     ("too long", {"key": "OBJECT", "byte_size": 65}, 400, "failed to register shared memory region 'r': invalid args"),
@@ -498,6 +499,13 @@ def test_a_registration_that_is_refused_over_grpc(
     )
     assert code is status
     assert details.startswith(text)
+
+
+def test_an_offset_that_is_null_is_none(shm_server: RunningServer, make_object: MakeObject) -> None:
+    body = {"key": make_object(64).key, "byte_size": 64, "offset": None}
+    assert shm_server.post("/v2/systemsharedmemory/region/r/register", json=body).status_code == 200
+    (region,) = shm_server.get("/v2/systemsharedmemory/status").json()
+    assert (region["offset"], region["byte_size"]) == (0, 64)
 
 
 def test_a_name_that_is_taken(
