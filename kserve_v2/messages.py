@@ -4,7 +4,7 @@ The codecs make these from JSON or protobuf and back; how a client wants an outp
 """
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kserve_v2.datatypes import Array
 from kserve_v2.tracing.trace import Trace
@@ -48,6 +48,20 @@ class InferRequest:
     cancelled: bool = False
     response_parameters: dict[str, ParameterValue] = field(default_factory=dict)
     trace: Trace | None = None
+
+
+def same_request(left: InferRequest, right: InferRequest) -> bool:
+    """Whether two requests are equal in all that their model can see, and their tensors to the bit."""
+    return _same_tensors(left.inputs, right.inputs) and replace(left, inputs={}) == replace(right, inputs={})
+
+
+def _same_tensors(left: Tensors, right: Tensors) -> bool:
+    """Also in their order. Of strings it is the objects that are compared."""
+    return list(left) == list(right) and all(
+        (left[name].dtype, left[name].shape, left[name].tobytes())
+        == (right[name].dtype, right[name].shape, right[name].tobytes())
+        for name in left
+    )
 
 
 @dataclass(slots=True)

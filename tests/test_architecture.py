@@ -30,7 +30,7 @@ LAYERS = (
     "tracing",
     "datatypes | limits | text_files | sockets | tls | system_memory | cuda_memory | collector",
     "errors | _generated | allocator | http2",
-    "read_in_place",
+    "read_in_place | remembered",
 )
 
 # These are further restricted, to the importers named here.

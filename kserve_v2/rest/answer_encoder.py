@@ -10,10 +10,13 @@ import orjson
 from kserve_v2.datatypes import BY_DTYPE, BYTES, Array
 from kserve_v2.messages import InferResponse
 from kserve_v2.raw_tensor import encode_raw_tensor
-from kserve_v2.rest.codec import EncodedResponse, ResponseFormat
+from kserve_v2.remembered import Remembered
+from kserve_v2.rest.codec import EncodedResponse, ResponseFormat, encode_response
 from kserve_v2.rest.json_tensor import JSON_DTYPES
 
-_MAX_REMEMBERED = 1024
+# What may be remembered in all, and about what a text takes beside its bytes.
+MAX_REMEMBERED_BYTES = 4 * 1024 * 1024
+_OVERHEAD_BYTES = 512
 
 
 class _Output(NamedTuple):
@@ -27,11 +30,11 @@ class AnswerEncoder:
     """Encodes the answers of one server."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[object, ...], tuple[_Output, ...]] = {}
+        self._known: Remembered[tuple[object, ...], tuple[_Output, ...]] = Remembered(MAX_REMEMBERED_BYTES)
 
     def encode(self, response: InferResponse, response_format: ResponseFormat) -> EncodedResponse | None:
-        """The body of an answer; None for one that is not so simple: with parameters, strings, classification or shared
-        memory, or numbers in JSON that are not finite.
+        """The body of an answer that is like earlier ones; None for another one, and for one that is not so simple:
+        with parameters, strings, classification or shared memory, or numbers in JSON that are not finite.
         """
         outputs, named, default = response.outputs, response_format.named, response_format.default
         key: list[object] = [response.model_name, response.model_version]
@@ -40,43 +43,65 @@ class AnswerEncoder:
             if form.classification or form.shared_memory is not None:
                 return None
             key += (name, array.dtype.num, array.shape, form.binary)
-        known = self._known.get(tuple(key)) or self._note(tuple(key), response, response_format)
-        if response.parameters or not known:
+        if response.parameters:
             return None
-        texts = [b'{"id":%b,' % orjson.dumps(response.id) if response.id else b"{"]
-        binary: list[bytes | memoryview] = []
-        for output, array in zip(known, outputs.values(), strict=True):
-            texts.append(output.text)
-            if output.binary:
-                if array.size:
-                    binary.append(encode_raw_tensor(array))
-                continue
-            data = orjson.dumps(array.reshape(-1), option=orjson.OPT_SERIALIZE_NUMPY)
-            # For NaN and the infinities, which JSON has no numbers for.
-            if b"null" in data:
-                return None
-            texts.append(data)
-        texts.append(b"}]}")
-        return EncodedResponse(b"".join(texts), binary)
+        known = self._known[tuple(key)]
+        return (
+            self._note(tuple(key), response, response_format) if known is None else _encode(response, known)
+        )
 
     def _note(
         self, key: tuple[object, ...], response: InferResponse, response_format: ResponseFormat
-    ) -> tuple[_Output, ...]:
-        """Remember the texts of an answer; there are none for one that is not so simple."""
-        if len(self._known) >= _MAX_REMEMBERED:
-            self._known.clear()
-        model = {"model_name": response.model_name, "model_version": response.model_version}
-        before = orjson.dumps(model)[1:-1] + b',"outputs":['
-        found: list[_Output] = []
-        for name, array in response.outputs.items():
-            binary = response_format.named.get(name, response_format.default).binary
-            if array.dtype == BYTES.dtype or not (binary or array.dtype in JSON_DTYPES):
-                found.clear()
-                break
-            found.append(_Output(before + _describe(name, array, binary), binary))
-            before = b"},"
-        known = self._known[key] = tuple(found)
-        return known
+    ) -> EncodedResponse | None:
+        """Remember the texts of an answer at its second time, if they make the very bytes that the codec makes."""
+        if not self._known.is_seen_again(key):
+            return None
+        texts = _texts(response, response_format)
+        encoded = _encode(response, texts) if texts else None
+        if encoded is None or not _same(
+            encoded, encode_response(response, response_format, {}, batched=False)
+        ):
+            return None
+        size = sum(len(output.text) + _OVERHEAD_BYTES for output in texts)
+        self._known.keep(key, texts, size)
+        return encoded
+
+
+def _encode(response: InferResponse, texts: tuple[_Output, ...]) -> EncodedResponse | None:
+    """An answer with these texts; None where they are not enough."""
+    pieces = [b'{"id":%b,' % orjson.dumps(response.id) if response.id else b"{"]
+    binary: list[bytes | memoryview] = []
+    for output, array in zip(texts, response.outputs.values(), strict=True):
+        pieces.append(output.text)
+        if output.binary:
+            if array.size:
+                binary.append(encode_raw_tensor(array))
+            continue
+        data = orjson.dumps(array.reshape(-1), option=orjson.OPT_SERIALIZE_NUMPY)
+        # For NaN and the infinities, which JSON has no numbers for.
+        if b"null" in data:
+            return None
+        pieces.append(data)
+    pieces.append(b"}]}")
+    return EncodedResponse(b"".join(pieces), binary)
+
+
+def _same(left: EncodedResponse, right: EncodedResponse) -> bool:
+    return left.header == right.header and list(left.binary) == list(right.binary)
+
+
+def _texts(response: InferResponse, response_format: ResponseFormat) -> tuple[_Output, ...]:
+    """The texts of an answer; none for one that is not so simple."""
+    model = {"model_name": response.model_name, "model_version": response.model_version}
+    before = orjson.dumps(model)[1:-1] + b',"outputs":['
+    found: list[_Output] = []
+    for name, array in response.outputs.items():
+        binary = response_format.named.get(name, response_format.default).binary
+        if array.dtype == BYTES.dtype or not (binary or array.dtype in JSON_DTYPES):
+            return ()
+        found.append(_Output(before + _describe(name, array, binary), binary))
+        before = b"},"
+    return tuple(found)
 
 
 def _describe(name: str, array: Array, binary: bool) -> bytes:

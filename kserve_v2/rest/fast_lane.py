@@ -16,6 +16,7 @@ from kserve_v2.rest.answer_text import Parts, any_answer, binary_answer, plain_a
 from kserve_v2.rest.errors import error_response, unexpected
 from kserve_v2.rest.heads import Body, InferHead, InferHeads
 from kserve_v2.rest.infer import Asked, answer, decode, encode
+from kserve_v2.rest.recurring import RecurringForms
 from kserve_v2.scheduling.pending import Outcome, Pending
 
 
@@ -29,6 +30,7 @@ class FastLane:
         self.log_access = access_log_enabled()
         self._service = service
         self._max_request_bytes = max_request_bytes
+        self._forms = RecurringForms()
         self._answers = AnswerEncoder()
 
     def infer(
@@ -36,7 +38,7 @@ class FastLane:
     ) -> Parts | Asked:
         """The answer to a request if its model gives one at once; if not, the decoded request, to be submitted."""
         try:
-            asked = self._recall(head, body, access) or self._decode(head, body, access)
+            asked = (head.json_bytes and self._recall(head, body, access)) or self._decode(head, body, access)
             response = asked.model.infer_now(asked.request)
         except ServingError as error:
             return fail(error, keep_alive=keep_alive, access=access)
@@ -47,29 +49,28 @@ class FastLane:
         return self.succeed(response, asked, keep_alive=keep_alive, access=access)
 
     def _recall(self, head: InferHead, body: Body, access: Access | None) -> Asked | None:
-        """A request that is like earlier ones with its head."""
-        recurring = head.recurring
-        if recurring is None:
+        """A request that is like an earlier one but for its tensors."""
+        form = self._forms.find(head, body)
+        if form is None:
             return None
         model = self._service.acquire(head.model_name, head.version)
-        if model.signature is not recurring.signature:
+        if model.signature is not form.signature:
             return None
-        request = recurring.request(body)
-        if request is None:
-            return None
+        request = form.request(body)
         if access is not None:
             access.request_id = request.id
-        return Asked(model, request, recurring.response_format, head.headers.get(b"accept-encoding"))
+        return Asked(model, request, form.response_format, head.headers.get(b"accept-encoding"))
 
     def _decode(self, head: InferHead, body: Body, access: Access | None) -> Asked:
         asked = decode(
             self._service, head.model_name, head.version, head.headers, body, self._max_request_bytes
         )
+        model, request = asked.model, asked.request
         if access is not None:
-            access.request_id = asked.request.id
-        plain = asked.request.checked
-        asked.model.check(asked.request)
-        head.note(body, asked, plain=plain)
+            access.request_id = request.id
+        if not request.checked:
+            model.check(request)
+            self._forms.note(head, body, request, model.signature, asked.response_format)
         return asked
 
     def succeed(

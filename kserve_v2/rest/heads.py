@@ -6,26 +6,25 @@ fraction of the time that reading them takes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from urllib.parse import unquote
 
 import httptools
 
 from kserve_v2.read_in_place import LARGE_BYTES
-from kserve_v2.rest.endpoint import WANTED_HEADERS, parse_target
-from kserve_v2.rest.infer import Asked
-from kserve_v2.rest.recurring import Recurring, recurring_binary, recurring_json
+from kserve_v2.remembered import Remembered
+from kserve_v2.rest.endpoint import WANTED_HEADERS, decode_path, parse_target
 
 # Requests with one of these are not of the usual form.
 _UNUSUAL_HEADERS = frozenset({b"transfer-encoding", b"expect"})
 
-# How many heads are remembered, and how long one may be for that. Clients choose them, so they are forgotten when there
-# are too many.
-MAX_REMEMBERED = 1024
+# How long a head may be to be remembered, and how much is remembered in all.
 MAX_HEAD_BYTES = 2048
+MAX_REMEMBERED_BYTES = 2 * 1024 * 1024
 
-# Where the form changes more often than this, it is not noted any more.
-_MAX_CHANGES = 16
+# About what a remembered head takes beside its bytes.
+_OVERHEAD_BYTES = 1024
+
+# More than any size has.
+_MAX_DIGITS = 20
 
 _END = b"\r\n\r\n"
 
@@ -33,46 +32,21 @@ Headers = Sequence[tuple[bytes, bytes]]
 Body = bytes | memoryview
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class InferHead:
     """What the head of `POST /v2/models/M[/versions/N]/infer` says. `version` is "" where the path names none.
 
-    `headers`: those of WANTED_HEADERS that the request has. `body_bytes`: the size of its body. `keep_alive`: whether
-    the client wants to go on with the connection. `recurring`: the form that the last requests with this head had, and
-    `changes`: how often that was another one than before, for the same model, or none.
+    `headers`: those of WANTED_HEADERS that the request has. `body_bytes`: the size of its body. `json_bytes`: how much
+    of that is JSON, according to its header; 0 if that says nothing that can be. `keep_alive`: whether the client wants
+    to go on with the connection.
     """
 
     model_name: str
     version: str
     headers: Mapping[bytes, bytes]
     body_bytes: int
+    json_bytes: int
     keep_alive: bool
-    recurring: Recurring | None = None
-    changes: int = 0
-
-    def note(self, body: Body, asked: Asked, *, plain: bool) -> None:
-        """Remember the form of a request with this head that a model has taken. `plain`: `plain_request` has decoded
-        it.
-        """
-        if self.recurring is not None and self.recurring.signature is asked.model.signature:
-            self.changes += 1
-        if self.changes > _MAX_CHANGES or b"content-encoding" in self.headers:
-            return
-        details = (asked.request, asked.model.signature, asked.response_format)
-        self.recurring = None
-        if plain and isinstance(body, bytes):
-            self.recurring = recurring_json(body, *details)
-        elif self.json_bytes:
-            self.recurring = recurring_binary(body, self.json_bytes, *details)
-        if self.recurring is None:
-            # To find that out each time would cost more than it saves.
-            self.changes += 1
-
-    @property
-    def json_bytes(self) -> int:
-        """How much of the body is JSON, according to its header; 0 if that says nothing that can be."""
-        length = self.headers.get(b"inference-header-content-length", b"")
-        return int(length) if length.isdigit() else 0
 
 
 class InferHeads:
@@ -81,26 +55,12 @@ class InferHeads:
     def __init__(self, max_request_bytes: int) -> None:
         """`max_request_bytes`: the largest body that the fast lane takes."""
         self._max_request_bytes = max_request_bytes
-        # By what the parser makes of them, and by their bytes.
-        self._read: dict[tuple[object, ...], InferHead | None] = {}
-        self._known: dict[bytes, InferHead] = {}
+        self._known: Remembered[bytes, InferHead] = Remembered(MAX_REMEMBERED_BYTES)
 
     def read(self, url: bytes, headers: Headers, *, keep_alive: bool) -> InferHead | None:
-        """The head of a POST request over HTTP/1.1, the same object for the same head; None if it goes the way of ASGI:
-        if it is for another route, or if its body is chunked, too large or waits for 100 Continue.
+        """The head of a POST request over HTTP/1.1; None if it goes the way of ASGI: if it is for another route, or if
+        its body is chunked, too large or waits for 100 Continue.
         """
-        key = (url, keep_alive, *headers)
-        try:
-            return self._read[key]
-        except KeyError:
-            head = self._read_anew(url, headers, keep_alive=keep_alive)
-        if len(url) + sum(map(len, chain.from_iterable(headers))) <= MAX_HEAD_BYTES:
-            if len(self._read) >= MAX_REMEMBERED:
-                self._read.clear()
-            self._read[key] = head
-        return head
-
-    def _read_anew(self, url: bytes, headers: Headers, *, keep_alive: bool) -> InferHead | None:
         target = _infer_target(url)
         if target is None:
             return None
@@ -113,25 +73,46 @@ class InferHeads:
         length = wanted.get(b"content-length")
         if length is None or int(length) > self._max_request_bytes:
             return None
-        return InferHead(*target, wanted, int(length), keep_alive)
+        json_length = wanted.get(b"inference-header-content-length", b"")
+        json_bytes = int(json_length) if json_length.isdigit() and len(json_length) < _MAX_DIGITS else 0
+        return InferHead(*target, wanted, int(length), json_bytes, keep_alive)
 
     def note(self, data: bytes, head: InferHead) -> None:
-        """Remember a head. `data`: all that the parser was given since the request before this one was complete."""
+        """Remember a head that has come for the second time. `data`: all that the parser was given since the request
+        before this one was complete.
+        """
         end = data.find(_END) + len(_END)
-        # Otherwise there was more than this request, or lines that end in another way.
+        # Otherwise there was more than this request.
         missing = head.body_bytes - len(data) + end
         fits = not missing or missing >= LARGE_BYTES
-        if fits and end <= MAX_HEAD_BYTES and head.keep_alive:
-            if len(self._known) >= MAX_REMEMBERED:
-                self._known.clear()
-            self._known[data[:end]] = head
+        if not fits or end > MAX_HEAD_BYTES or not head.keep_alive:
+            return
+        lines = data[:end]
+        if self._known.is_seen_again(lines) and self._read_alone(lines) == head:
+            self._known.keep(lines, head, len(lines) + _OVERHEAD_BYTES)
 
-    def recall(self, data: bytes) -> tuple[InferHead, bytes | memoryview] | None:
+    def _read_alone(self, lines: bytes) -> InferHead | None:
+        """What these bytes say if they are a head: all of one, and nothing else."""
+        found = _HeadAlone()
+        parser = httptools.HttpRequestParser(found)
+        try:
+            parser.feed_data(lines[:-1])
+            ends_earlier = found.complete
+            parser.feed_data(lines[-1:])
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            return None
+        usual = parser.get_method() == b"POST" and parser.get_http_version() == "1.1"
+        # The parser would pass over empty lines before a request.
+        if not usual or ends_earlier or not found.complete or not lines.startswith(b"POST "):
+            return None
+        return self.read(found.url, found.headers, keep_alive=parser.should_keep_alive())
+
+    def recall(self, data: bytes) -> tuple[InferHead, Body] | None:
         """Head and body of `data`, if that is one request with a head that has been noted: a whole one, or one of which
         much is missing. Then the body is a view of what is there.
         """
         end = data.find(_END) + len(_END)
-        head = self._known.get(data[:end])
+        head = self._known[data[:end]]
         if head is None:
             return None
         missing = head.body_bytes - len(data) + end
@@ -140,10 +121,28 @@ class InferHeads:
         return None if missing else (head, data[end:])
 
 
+class _HeadAlone:
+    """Takes what a parser finds in a head; see httptools."""
+
+    def __init__(self) -> None:
+        self.url = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.complete = False
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self.complete = True
+
+
 def _infer_target(url: bytes) -> tuple[str, str] | None:
     try:
         path = httptools.parse_url(url).path
     except httptools.HttpParserInvalidURLError:
         return None
-    target = parse_target(unquote(path.decode("ascii"))) if path is not None and path.isascii() else None
+    target = parse_target(decode_path(path)) if path is not None and path.isascii() else None
     return target[1:] if target is not None and target[0] == "infer" else None

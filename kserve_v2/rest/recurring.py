@@ -1,98 +1,52 @@
-"""Requests that differ from an earlier one in nothing but the numbers, or the bytes, of their tensors.
+"""Requests with binary tensors that differ from an earlier one in nothing but the bytes of the tensors.
 
-Nearly all do. What says the rest, which is most of the work of decoding, is compared with an earlier request byte by
-byte, and then neither decoded nor checked again.
+Nearly all do. The JSON before the bytes, which is most of the work of decoding, is looked up as it stands, and then
+neither decoded nor checked again. A form is kept only once it was seen to give, of the very request that it was made
+from, what the codec has made of it.
 """
 
-import re
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import orjson
 
-from kserve_v2.datatypes import BY_DTYPE, BYTES, Array
-from kserve_v2.messages import InferRequest
+from kserve_v2.datatypes import BYTES, Array
+from kserve_v2.messages import InferRequest, same_request
 from kserve_v2.raw_tensor import array_over
+from kserve_v2.remembered import Remembered
 from kserve_v2.rest.codec import ResponseFormat
-from kserve_v2.rest.json_tensor import plain_array
+from kserve_v2.rest.heads import Body, InferHead
 from kserve_v2.signature import ModelSignature
 
-# Longer requests in JSON are decoded each time, and all where more than this would have to be compared.
-_MAX_JSON_BYTES = 64 * 1024
-_MAX_FIXED_BYTES = 4096
+# Requests with more JSON than this are decoded each time.
+MAX_JSON_BYTES = 4096
 
-# Where `data` is a list without lists or strings in it, as in all requests that `plain_request` decodes.
-_DATA = re.compile(rb'"data"[ \t\r\n]*:[ \t\r\n]*\[([^\[\]"]*)\]')
+MAX_REMEMBERED_BYTES = 4 * 1024 * 1024
 
-
-@dataclass(frozen=True, slots=True)
-class _JsonForm:
-    """Numbers between texts that are always the same. `inputs`: the text before the numbers, its bracket included, and
-    what is made of them: name, datatype, shape. `tail`: the text behind the last ones.
-    """
-
-    inputs: tuple[tuple[bytes, str, str, tuple[int, ...]], ...]
-    tail: bytes
-
-    def arrays(self, body: bytes | memoryview) -> dict[str, Array] | None:
-        """The tensors of a request of this form; None if it is of another one, or wrong."""
-        if not isinstance(body, bytes):
-            return None
-        arrays: dict[str, Array] = {}
-        position = 0
-        try:
-            for text, name, datatype, shape in self.inputs:
-                if not body.startswith(text, position):
-                    return None
-                start = position + len(text) - 1
-                position = body.find(b"]", start) + 1
-                numbers = orjson.loads(body[start:position])
-                array = plain_array(numbers, datatype)
-                if array is None:
-                    return None
-                arrays[name] = array.reshape(shape)
-        except (OverflowError, ValueError):
-            return None
-        return arrays if body[position:] == self.tail else None
-
-
-@dataclass(frozen=True, slots=True)
-class _BinaryForm:
-    """Bytes behind JSON that is always the same. `inputs`: name, dtype, shape, and where in the body the bytes are."""
-
-    inputs: tuple[tuple[str, "np.dtype[Any]", tuple[int, ...], int, int], ...]
-    json: bytes
-    body_bytes: int
-
-    def arrays(self, body: bytes | memoryview) -> dict[str, Array] | None:
-        """See `_JsonForm.arrays`. Views of a body that is a memoryview."""
-        # As bytes: to compare a view takes ten times as long.
-        if len(body) != self.body_bytes or bytes(body[: len(self.json)]) != self.json:
-            return None
-        arrays: dict[str, Array] = {}
-        for name, dtype, shape, start, end in self.inputs:
-            # Of bytes this is a copy, which is aligned.
-            arrays[name] = array_over(body[start:end], dtype, shape)
-        return arrays
+# About what a form takes beside the JSON: it holds a request and a response format.
+_OVERHEAD_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Recurring:
-    """A form, and what else is known of the requests of this form to a model with this signature: `noted` is one of
-    them, without tensors.
+    """What is known of all requests with some JSON, to a model with this signature. `noted` is one of them, without
+    tensors. `inputs`: name, dtype, shape, and where in the body the bytes are.
     """
 
-    form: _JsonForm | _BinaryForm
+    inputs: tuple[tuple[str, "np.dtype[Any]", tuple[int, ...], int, int], ...]
+    body_bytes: int
     noted: InferRequest
     signature: ModelSignature
     response_format: ResponseFormat
 
-    def request(self, body: bytes | memoryview) -> InferRequest | None:
-        """A request of this form, checked; None for another one."""
-        arrays = self.form.arrays(body)
-        if arrays is None:
-            return None
+    def request(self, body: Body) -> InferRequest:
+        """The request in a body of `body_bytes` that begins with this form's JSON, checked. Tensors are views of a body
+        that is a memoryview.
+        """
+        arrays: dict[str, Array] = {}
+        for name, dtype, shape, start, end in self.inputs:
+            # Of bytes this is a copy, which is aligned.
+            arrays[name] = array_over(body[start:end], dtype, shape)
         noted = self.noted
         return InferRequest(
             noted.model_name, arrays, noted.model_version, noted.id, requested_outputs=noted.requested_outputs,
@@ -100,28 +54,43 @@ class Recurring:
         )  # fmt: skip
 
 
-def recurring_json(
-    body: bytes, request: InferRequest, signature: ModelSignature, response_format: ResponseFormat
-) -> Recurring | None:
-    """The form of a request that `plain_request` has decoded. None if it is too long."""
-    if len(body) > _MAX_JSON_BYTES:
-        return None
-    texts, position = [], 0
-    for data in _DATA.finditer(body):
-        texts.append(body[position : data.start(1)])
-        position = data.end()
-    if sum(map(len, texts)) + len(body) - position > _MAX_FIXED_BYTES:
-        return None
-    inputs = tuple(
-        (text, name, BY_DTYPE[array.dtype].name, array.shape)
-        for text, (name, array) in zip(texts, request.inputs.items(), strict=True)
-    )
-    noted = replace(request, inputs={})
-    return Recurring(_JsonForm(inputs, body[position:]), noted, signature, response_format)
+class RecurringForms:
+    """The forms of the requests that came last, of all connections of a server."""
+
+    def __init__(self) -> None:
+        self._forms: Remembered[tuple[str, str, bytes], Recurring] = Remembered(MAX_REMEMBERED_BYTES)
+
+    def find(self, head: InferHead, body: Body) -> Recurring | None:
+        """The form of a request, if it has been noted. It is for whoever has its signature."""
+        size = head.json_bytes
+        if not 0 < size <= MAX_JSON_BYTES:
+            return None
+        form = self._forms[head.model_name, head.version, bytes(body[:size])]
+        if form is None or len(body) != form.body_bytes or b"content-encoding" in head.headers:
+            return None
+        return form
+
+    def note(
+        self,
+        head: InferHead,
+        body: Body,
+        request: InferRequest,
+        signature: ModelSignature,
+        response_format: ResponseFormat,
+    ) -> None:
+        """Note the form of a request that the codec has decoded, checked against `signature`; at its second time."""
+        size = head.json_bytes
+        if not 0 < size <= MAX_JSON_BYTES or b"content-encoding" in head.headers:
+            return
+        key = head.model_name, head.version, bytes(body[:size])
+        if self._forms.is_seen_again(key):
+            form = form_of(body, size, request, signature, response_format)
+            if form is not None:
+                self._forms.keep(key, form, size + _OVERHEAD_BYTES)
 
 
-def recurring_binary(
-    body: bytes | memoryview,
+def form_of(
+    body: Body,
     json_bytes: int,
     request: InferRequest,
     signature: ModelSignature,
@@ -130,10 +99,11 @@ def recurring_binary(
     """The form of a checked request that begins with `json_bytes` of JSON. None where more than the bytes behind it can
     matter: parameters, strings, numbers in the JSON, shared memory.
     """
-    arrays = request.inputs.values()
-    in_memory = any(each.shared_memory is not None for each in response_format.named.values())
-    strings = any(array.dtype == BYTES.dtype for array in arrays)
-    if in_memory or strings or request.parameters or request.control or json_bytes > _MAX_FIXED_BYTES:
+    json_text = bytes(body[:json_bytes])
+    # Names can be written with escapes, but nobody does.
+    in_memory = b"shared_memory" in json_text or b"\\" in json_text
+    strings = any(array.dtype == BYTES.dtype for array in request.inputs.values())
+    if in_memory or strings or request.parameters or request.control:
         return None
     inputs, position = [], json_bytes
     for name, array in request.inputs.items():
@@ -141,5 +111,5 @@ def recurring_binary(
         position += array.nbytes
     if position != len(body):
         return None
-    form = _BinaryForm(tuple(inputs), bytes(body[:json_bytes]), len(body))
-    return Recurring(form, replace(request, inputs={}), signature, response_format)
+    form = Recurring(tuple(inputs), len(body), replace(request, inputs={}), signature, response_format)
+    return form if same_request(form.request(body), request) else None

@@ -10,6 +10,7 @@ from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.datatypes import BY_DTYPE, BYTES, Array
 from kserve_v2.messages import InferResponse
 from kserve_v2.raw_tensor import encode_raw_tensor
+from kserve_v2.remembered import Remembered
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.calls import Parts
 from kserve_v2.rpc.codec import OutputForms, encode_response
@@ -20,7 +21,9 @@ _ID = pb.ModelInferResponse.ID_FIELD_NUMBER
 _OUTPUTS = pb.ModelInferResponse.OUTPUTS_FIELD_NUMBER
 _RAW = pb.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
 
-_MAX_REMEMBERED = 1024
+# What may be remembered in all, and about what a frame takes beside its bytes.
+MAX_REMEMBERED_BYTES = 4 * 1024 * 1024
+_OVERHEAD_BYTES = 1024
 
 # Tensors up to this size are copied; a larger one is sent from where it is.
 _COPIED_BYTES = 64 * 1024
@@ -38,7 +41,7 @@ class AnswerEncoder:
     """Encodes the answers of one server."""
 
     def __init__(self) -> None:
-        self._frames: dict[tuple[object, ...], _Frame] = {}
+        self._frames: Remembered[tuple[object, ...], _Frame] = Remembered(MAX_REMEMBERED_BYTES)
 
     def encode(
         self,
@@ -51,33 +54,42 @@ class AnswerEncoder:
         """The answer; arguments and errors as those of `codec.encode_response`."""
         if forms or response.parameters:
             return (encode_response(response, forms, labels, batched=batched).SerializeToString(),)
-        outputs = response.outputs
         key: list[object] = [response.model_name, response.model_version]
-        for name, array in outputs.items():
+        for name, array in response.outputs.items():
             key += (name, array.dtype.num, array.shape)
-        frame = self._frames.get(tuple(key))
-        if frame is None:
-            if any(array.dtype == BYTES.dtype for array in outputs.values()):
-                return (encode_response(response, forms, labels, batched=batched).SerializeToString(),)
-            frame = self._note(tuple(key), response)
-        parts: list[bytes | memoryview] = [frame.model]
-        if response.id:
-            parts.append(wire.text(_ID, response.id))
-        parts.append(frame.outputs)
-        for raw_head, array in zip(frame.raw_heads, outputs.values(), strict=True):
-            small = array.nbytes <= _COPIED_BYTES
-            parts += (raw_head, array.tobytes() if small else encode_raw_tensor(array))
-        return parts
+        frame = self._frames[tuple(key)]
+        return self._note(tuple(key), response) if frame is None else _in_frame(response, frame)
 
-    def _note(self, key: tuple[object, ...], response: InferResponse) -> _Frame:
-        if len(self._frames) >= _MAX_REMEMBERED:
-            self._frames.clear()
-        frame = self._frames[key] = _Frame(
-            wire.text(_NAME, response.model_name) + wire.text(_VERSION, response.model_version),
-            b"".join([_describe(name, array) for name, array in response.outputs.items()]),
-            tuple(wire.head(_RAW, array.nbytes) for array in response.outputs.values()),
-        )
-        return frame
+    def _note(self, key: tuple[object, ...], response: InferResponse) -> Parts:
+        """The answer by way of protobuf. At its second time its frame is remembered, if the same comes of it."""
+        encoded = encode_response(response, {}, {}, batched=False).SerializeToString()
+        strings = any(array.dtype == BYTES.dtype for array in response.outputs.values())
+        if not strings and self._frames.is_seen_again(key):
+            frame = _frame(response)
+            if b"".join(_in_frame(response, frame)) == encoded:
+                size = len(frame.model) + len(frame.outputs) + _OVERHEAD_BYTES * len(response.outputs)
+                self._frames.keep(key, frame, size)
+        return (encoded,)
+
+
+def _frame(response: InferResponse) -> _Frame:
+    return _Frame(
+        wire.text(_NAME, response.model_name) + wire.text(_VERSION, response.model_version),
+        b"".join([_describe(name, array) for name, array in response.outputs.items()]),
+        tuple(wire.head(_RAW, array.nbytes) for array in response.outputs.values()),
+    )
+
+
+def _in_frame(response: InferResponse, frame: _Frame) -> Parts:
+    """An answer with a frame that fits it."""
+    parts: list[bytes | memoryview] = [frame.model]
+    if response.id:
+        parts.append(wire.text(_ID, response.id))
+    parts.append(frame.outputs)
+    for raw_head, array in zip(frame.raw_heads, response.outputs.values(), strict=True):
+        small = array.nbytes <= _COPIED_BYTES
+        parts += (raw_head, array.tobytes() if small else encode_raw_tensor(array))
+    return parts
 
 
 def _describe(name: str, array: Array) -> bytes:

@@ -1,7 +1,8 @@
 """Requests that differ from an earlier one in nothing but their id and the bytes of their tensors.
 
 Nearly all do. What says the rest, which is most of the work of decoding, is compared with an earlier request byte by
-byte, and then not decoded again.
+byte, and then not decoded again. A form is kept only once it was seen to give, of the very message that it was made
+from, what protobuf has made of it.
 """
 
 from collections import deque
@@ -12,8 +13,9 @@ import numpy as np
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.datatypes import BY_NAME, BYTES, Array
-from kserve_v2.messages import InferRequest
+from kserve_v2.messages import InferRequest, same_request
 from kserve_v2.raw_tensor import array_over
+from kserve_v2.remembered import Remembered
 from kserve_v2.rpc.calls import Serialized
 from kserve_v2.rpc.wire import Part, parts, tag
 from kserve_v2.signature import ModelSignature
@@ -25,9 +27,12 @@ _RAW = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
 _MAX_PARTS = 64
 _MAX_HEAD_BYTES = 4096
 
-# Forms of messages that have one length and are for one model; and pairs of length and model.
+# Forms of messages that have one length and are for one model.
 _MAX_ALIKE = 8
-_MAX_REMEMBERED = 256
+
+# What may be remembered in all, and about what a form takes beside its bytes.
+MAX_REMEMBERED_BYTES = 4 * 1024 * 1024
+_OVERHEAD_BYTES = 2048
 
 # Of a field, what says which it is and how long.
 _MIN_FIELD_BYTES = 2
@@ -58,6 +63,11 @@ class Form:
     batch_key: Hashable
     signature: ModelSignature
 
+    @property
+    def nbytes(self) -> int:
+        """About what it takes."""
+        return sum(len(text) for *_, text in self.fixed) + _OVERHEAD_BYTES
+
     def request(self, data: Serialized, signature: ModelSignature) -> InferRequest | None:
         """The request, checked. None if the signature is not the one that such a request was checked against, or for an
         id that is no text.
@@ -79,18 +89,25 @@ class Form:
 
 
 class RecurringForms:
-    """The forms of the requests that came last."""
+    """The forms of the requests that came last, of all connections of a server."""
 
     def __init__(self) -> None:
-        self._forms: dict[tuple[int, bytes], deque[Form]] = {}
+        self._forms: Remembered[tuple[int, bytes], deque[Form]] = Remembered(MAX_REMEMBERED_BYTES)
 
     def find(self, data: Serialized) -> Form | None:
         """The form of a message, if it has been noted."""
-        for form in self._forms.get(_key(data), ()):
+        alike = self._forms[_key(data)]
+        if alike is None:
+            return None
+        for form in alike:
             for start, end, text in form.fixed:
                 if data[start:end] != text:
                     break
             else:
+                if form is not alike[0]:
+                    # The first to be looked at next time, and the last to be forgotten.
+                    alike.remove(form)
+                    alike.appendleft(form)
                 return form
         return None
 
@@ -101,19 +118,25 @@ class RecurringForms:
         request: InferRequest,
         signature: ModelSignature,
     ) -> None:
-        """Note the form of a message, which is `request`, checked against `signature`."""
+        """Note the form of a message, which is `request`, checked against `signature`; at its second time."""
+        variable = _variable(data, message)
+        if variable is None:
+            return
+        fixed = _fixed(data, variable)
+        if not self._forms.is_seen_again((len(data), b"".join(text for *_, text in fixed))):
+            return
         form = form_of(data, message, request, signature)
         if form is None:
             return
-        alike = self._forms.get(_key(data))
+        key = _key(data)
+        alike = self._forms[key]
         if alike is None:
-            if len(self._forms) >= _MAX_REMEMBERED:
-                self._forms.clear()
-            alike = self._forms[_key(data)] = deque(maxlen=_MAX_ALIKE)
+            alike = deque(maxlen=_MAX_ALIKE)
         outdated = self.find(data)
         if outdated is not None:
             alike.remove(outdated)
         alike.appendleft(form)
+        self._forms.keep(key, alike, sum(each.nbytes for each in alike))
 
 
 def _key(data: Serialized) -> tuple[int, bytes]:
@@ -126,8 +149,32 @@ def _key(data: Serialized) -> tuple[int, bytes]:
 def form_of(
     data: Serialized, message: pb.ModelInferRequest, request: InferRequest, signature: ModelSignature
 ) -> Form | None:
-    """The form of a valid message. None where more than the id and the tensors can matter: parameters, strings, typed
-    contents, fields that protobuf would merge.
+    """The form of a valid message, which is `request`. None where more than the id and the tensors can matter, and for
+    a form that does not give this very request again.
+    """
+    variable = _variable(data, message)
+    if variable is None:
+        return None
+    raw = [part for part in variable if part.field == _RAW]
+    ids = [part for part in variable if part.field == _ID]
+    inputs = tuple(
+        (tensor.name, BY_NAME[tensor.datatype].dtype, tuple(tensor.shape), part.start, part.end)
+        for tensor, part in zip(message.inputs, raw, strict=True)
+    )
+    id_start, id_end = (ids[0].start, ids[0].end) if ids else (0, 0)
+    outputs = tuple(output.name for output in message.outputs)
+    form = Form(
+        message.model_name, message.model_version, _fixed(data, variable), id_start, id_end, inputs, outputs,
+        request.rows, request.batch_key, signature,
+    )  # fmt: skip
+    again = form.request(data, signature)
+    return form if again is not None and same_request(again, request) else None
+
+
+def _variable(data: Serialized, message: pb.ModelInferRequest) -> list[Part] | None:
+    """The parts of a message that are its id and tensors, in their order. None where anything else can matter, or means
+    something that the same bytes need not mean again: parameters, strings, typed contents, fields that protobuf would
+    merge; and for a message with much else in it.
     """
     found = parts(data, _MAX_PARTS)
     if found is None or message.parameters:
@@ -141,19 +188,10 @@ def form_of(
             return None
     if any(output.parameters for output in message.outputs):
         return None
-    fixed = _fixed(data, sorted((*raw, *ids), key=lambda part: part.start))
-    if sum(len(text) for *_, text in fixed) > _MAX_HEAD_BYTES:
-        return None
-    inputs = tuple(
-        (tensor.name, BY_NAME[tensor.datatype].dtype, tuple(tensor.shape), part.start, part.end)
-        for tensor, part in zip(message.inputs, raw, strict=True)
+    variable = sorted((*raw, *ids), key=lambda part: part.start)
+    return (
+        variable if len(data) - sum(part.end - part.start for part in variable) <= _MAX_HEAD_BYTES else None
     )
-    id_start, id_end = (ids[0].start, ids[0].end) if ids else (0, 0)
-    outputs = tuple(output.name for output in message.outputs)
-    return Form(
-        message.model_name, message.model_version, fixed, id_start, id_end, inputs, outputs, request.rows,
-        request.batch_key, signature,
-    )  # fmt: skip
 
 
 def _fixed(data: Serialized, variable: list[Part]) -> tuple[_Fixed, ...]:
