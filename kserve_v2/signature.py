@@ -75,13 +75,15 @@ class ExpectedOutput(NamedTuple):
 
 
 class ModelSignature:
-    """Inputs and outputs of one model version. Read-only after construction, but for `expected_outputs`."""
+    """Inputs and outputs of one model version. Read-only once the model is loaded, but for `expected_outputs`."""
 
     def __init__(self, config: ModelConfig) -> None:
         self.model_name = config.name
         self.max_batch_size = config.max_batch_size
         # Of one request; a model that does not batch counts each as one row.
         self.max_rows = config.max_batch_size or 1
+        # Whether a request may have more rows than a batch: set when the model is loaded, before the first one comes.
+        self.takes_large_requests = False
         self.platform = config.platform or config.backend
         self.inputs = {tensor.name: _tensor(tensor) for tensor in config.input}
         self.outputs = {tensor.name: _tensor(tensor) for tensor in config.output}
@@ -210,7 +212,7 @@ class ModelSignature:
                     f"for '{self.model_name}'"
                 )
             rows = array.shape[0]
-        if rows > self.max_batch_size:
+        if rows > self.max_batch_size and not self.takes_large_requests:
             raise InvalidArgumentError(
                 f"{request_prefix(request.id)}inference request batch-size must be <= {self.max_batch_size} "
                 f"for '{self.model_name}'"

@@ -116,6 +116,22 @@ class ExecutionTimes(NamedTuple):
     output_end_ns: int
 
 
+class ComputeTimes(NamedTuple):
+    """How long each stage of an execution took, in nanoseconds, or of several together."""
+
+    input_ns: int = 0
+    infer_ns: int = 0
+    output_ns: int = 0
+
+    def and_of(self, times: ExecutionTimes) -> "ComputeTimes":
+        """Together with one more execution."""
+        return ComputeTimes(
+            self.input_ns + times.input_end_ns - times.taken_ns,
+            self.infer_ns + times.infer_end_ns - times.input_end_ns,
+            self.output_ns + times.output_end_ns - times.infer_end_ns,
+        )
+
+
 @dataclass(slots=True)
 class ModelStatistics:
     """Statistics of one model version since it was loaded."""
@@ -187,6 +203,17 @@ class ModelStatistics:
         batch.compute_input_ns += input_ns
         batch.compute_infer_ns += infer_ns
         batch.compute_output_ns += output_ns
+
+    def record_joined(self, enqueued_ns: int, taken_ns: int, end_ns: int, compute: ComputeTimes) -> None:
+        """Count one request that was executed in parts, each of which `record_success` has counted with no request.
+        `taken_ns` and `end_ns`: when the first part began and the last one ended; `compute`: of all parts together.
+        """
+        self.success_count += 1
+        self.success_ns += end_ns - enqueued_ns
+        self.queue_ns += taken_ns - enqueued_ns
+        self.compute_input_ns += compute.input_ns
+        self.compute_infer_ns += compute.infer_ns
+        self.compute_output_ns += compute.output_ns
 
     def record_response(self, index: int, times: ResponseTimes) -> None:
         """Count the response at position `index` of a stream; from `MAX_RESPONSE_POSITIONS` on, those count as one."""

@@ -1,11 +1,13 @@
 """Who says that the requests of a model may be merged, and what becomes of a guess that the model does not bear out."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from kserve_v2.backend import Backend, GuessesBatching, ModelConfig
+from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.scheduling.batching_trial import Finding, Verdict
 
 logger = logging.getLogger(__name__)
@@ -13,23 +15,40 @@ logger = logging.getLogger(__name__)
 TRY_PARAMETER = "try_batching"
 """The parameter of a configuration that, set to `false`, leaves out the trial."""
 
+SPLIT_PARAMETER = "split_large_requests"
+"""The parameter of a configuration that says what becomes of a request with more rows than `max_batch_size`: `true`, it
+is executed in parts; `false`, it is refused. Without it, that depends on who has chosen `max_batch_size`.
+"""
+
+SIZE_SETTING = "default-max-batch-size"
+"""The setting of a backend that says which `max_batch_size` it chooses."""
+
 _HINT = "write dynamic_batching { } into config.pbtxt if they may be"
 
 
 @dataclass(frozen=True, slots=True)
 class BatchingOrigin:
     """`rows_guessed`: the server chose `max_batch_size`. `merging_guessed`: it added `dynamic_batching`.
-    `merging_asked`: the operator wrote that. `tried`: whether the model is tried when it is loaded.
+    `merging_asked`: the operator wrote that. `tried`: whether the model is tried when it is loaded. `splitting`: what
+    the operator wrote about large requests. `size_set`: the `max_batch_size` that the server chose is the one that the
+    operator has set for all models.
     """
 
     rows_guessed: bool = False
     merging_guessed: bool = False
     merging_asked: bool = False
     tried: bool = False
+    splitting: bool | None = None
+    size_set: bool = False
 
     @classmethod
-    def of(cls, written: ModelConfig, completed: ModelConfig, backend: Backend) -> "BatchingOrigin":
-        """Compare a configuration as it was read with the completed one."""
+    def of(
+        cls, written: ModelConfig, completed: ModelConfig, backend: Backend, settings: Mapping[str, str]
+    ) -> "BatchingOrigin":
+        """Compare a configuration as it was read with the completed one. `settings`: the operator's for the backend.
+
+        Raises InvalidArgumentError for a value of a parameter that means nothing.
+        """
         guesses = isinstance(backend, GuessesBatching)
         batches = completed.max_batch_size > 0
         merges = completed.max_batch_size > 1 and completed.HasField("dynamic_batching")
@@ -40,8 +59,25 @@ class BatchingOrigin:
         wanted = (
             completed.parameters[TRY_PARAMETER].string_value if TRY_PARAMETER in completed.parameters else ""
         )
-        tried = wanted != "false" and not decoupled and (rows_guessed or merging_guessed or asked)
-        return cls(rows_guessed, merging_guessed, asked, tried and completed.max_batch_size > 1)
+        splitting = _splitting(completed)
+        doubted = rows_guessed or merging_guessed or asked or splitting is True
+        tried = wanted != "false" and not decoupled and doubted and completed.max_batch_size > 1
+        size_set = SIZE_SETTING in settings
+        return cls(rows_guessed, merging_guessed, asked, tried, splitting, size_set)
+
+
+def _splitting(config: ModelConfig) -> bool | None:
+    if SPLIT_PARAMETER not in config.parameters:
+        return None
+    path, value = f"parameters['{SPLIT_PARAMETER}']", config.parameters[SPLIT_PARAMETER].string_value
+    if value not in ("true", "false"):
+        raise InvalidArgumentError(
+            f"model '{config.name}': {path}: expected 'true' or 'false' as string_value, got '{value}'"
+        )
+    if value == "true" and (config.max_batch_size == 0 or config.model_transaction_policy.decoupled):
+        reason = "max_batch_size is 0" if config.max_batch_size == 0 else "the model is decoupled"
+        raise InvalidArgumentError(f"model '{config.name}': {path}: there are no batches to split: {reason}")
+    return value == "true"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +96,12 @@ def decide_batching(model: str, origin: BatchingOrigin, findings: Sequence[Findi
 
     Logs one line where that differs from what the configuration says, or should say.
     """
-    worst = max(
-        findings,
-        key=lambda finding: _SEVERITY[finding.verdict],
-        default=Finding(Verdict.UNKNOWN, "not tried"),
-    )
+    worst = _worst(findings)
+    if origin.splitting and worst.verdict in (Verdict.DEPENDENT, Verdict.NOT_ROWS):
+        logger.warning(
+            "model '%s': %s cuts requests whose rows change each other's answers: %s. Remove that parameter from "
+            "config.pbtxt", model, SPLIT_PARAMETER, worst.reason,
+        )  # fmt: skip
     if worst.verdict is Verdict.INDEPENDENT:
         return BatchingDecision(rows_independent=True)
     if origin.merging_asked:
@@ -82,6 +119,37 @@ def decide_batching(model: str, origin: BatchingOrigin, findings: Sequence[Findi
     if origin.merging_guessed:
         logger.warning("model '%s': requests are not merged: %s; %s", model, worst.reason, _HINT)
     return BatchingDecision(merges=not origin.merging_guessed)
+
+
+class LargeRequests(Enum):
+    """What becomes of a request with more rows than `max_batch_size`."""
+
+    REFUSED = "refused"
+    SPLIT = "split"
+    WHOLE = "whole"
+
+
+def large_requests(origin: BatchingOrigin, *, independent: bool, merging: bool) -> LargeRequests:
+    """A `max_batch_size` that the operator has chosen is a limit, unless he says otherwise. One that the server has
+    chosen is a size to work with: requests are cut where rows are known to be independent, or the operator has them
+    merged. Where that is not known, the model can have all rows at once: that is what its shapes say, and what it is
+    asked for.
+    """
+    if origin.splitting is not None:
+        return LargeRequests.SPLIT if origin.splitting else LargeRequests.REFUSED
+    if not origin.rows_guessed:
+        return LargeRequests.REFUSED
+    if independent or merging:
+        return LargeRequests.SPLIT
+    return LargeRequests.REFUSED if origin.size_set else LargeRequests.WHOLE
+
+
+def _worst(findings: Sequence[Finding]) -> Finding:
+    return max(
+        findings,
+        key=lambda finding: _SEVERITY[finding.verdict],
+        default=Finding(Verdict.UNKNOWN, "not tried"),
+    )
 
 
 _SEVERITY = {Verdict.INDEPENDENT: 0, Verdict.UNKNOWN: 1, Verdict.DEPENDENT: 2, Verdict.NOT_ROWS: 3}

@@ -15,7 +15,9 @@ from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.batching import (
     BatchingDecision,
     BatchingOrigin,
+    LargeRequests,
     decide_batching,
+    large_requests,
     without_batch,
 )
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
@@ -100,6 +102,11 @@ class LoadedModel:
         if not self.batching.merges:
             self.config.ClearField("dynamic_batching")
             pool.queue.rules = ONE_AT_A_TIME
+        independent, merging = self.batching.rows_independent, pool.queue.rules.max_rows > 0
+        large = large_requests(origin, independent=independent, merging=merging)
+        if isinstance(self.scheduler, QueueScheduler) and self.batching.batches:
+            self.signature.takes_large_requests = large is not LargeRequests.REFUSED
+            self.scheduler.splits_large_requests = large is LargeRequests.SPLIT
 
     def _make_scheduler(self, prepared: Prepared) -> Scheduler:
         config, placed = prepared.config, prepared.source.placements

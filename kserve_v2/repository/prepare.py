@@ -120,7 +120,8 @@ def prepare_version(
     raise_if_invalid(config, gpu_count=gpu_count, directory_name=entry.name)
     placed = placements(config, gpu_count)
     source = replace(source, placements=placed, threads=divide(cpu_budget(), len(placed)))
-    return Prepared(source, config, backend, BatchingOrigin.of(candidate.config, config, backend))
+    batching = BatchingOrigin.of(candidate.config, config, backend, source.settings)
+    return Prepared(source, config, backend, batching)
 
 
 def _raise_if_written_wrong(config: ModelConfig, gpu_count: int, entry: ModelEntry) -> None:

@@ -90,7 +90,7 @@ def _compare_rows(execute: Execute, signature: ModelSignature, rows: Mapping[str
     try:
         together = _outputs(execute, signature, rows, 2)
         alone = [
-            _outputs(execute, signature, {name: array[n : n + 1].copy() for name, array in rows.items()}, 1)
+            _outputs(execute, signature, {name: array[n : n + 1] for name, array in rows.items()}, 1)
             for n in range(2)
         ]
     except _NotRowsError as error:
@@ -114,7 +114,9 @@ def _compare_rows(execute: Execute, signature: ModelSignature, rows: Mapping[str
 def _outputs(
     execute: Execute, signature: ModelSignature, rows: Mapping[str, Array], count: int
 ) -> dict[str, Array]:
-    request = InferRequest(signature.model_name, dict(rows), checked=True, rows=count)
+    # Copies: a model may write to its inputs.
+    given = {name: array.copy() for name, array in rows.items()}
+    request = InferRequest(signature.model_name, given, checked=True, rows=count)
     inputs = signature.reshape_inputs(request.inputs) if signature.reshapes_inputs else request.inputs
     # Copies: the next execution may use the same memory.
     outputs = {name: np.array(array) for name, array in execute(inputs, request).items()}

@@ -58,6 +58,7 @@ class InPlace:
         self._pool = pool
         self._statistics = pool.statistics
         self._signature = signature
+        self._max_rows = signature.max_rows
         self._version = version
         self._settle = settle
         # Where shapes vary, the time of past requests says nothing about the next. A batch that is to wait for more
@@ -130,7 +131,7 @@ class InPlace:
     def infer(self, request: InferRequest) -> InferResponse | None:
         """See `Scheduler.infer_now`."""
         instance, signature, rows = self._instance, self._signature, request.rows
-        if instance is None or request.trace is not None or not self._goes_alone():
+        if instance is None or request.trace is not None or rows > self._max_rows or not self._goes_alone():
             return None
         inputs, clock_ns = request.inputs, self._clock_ns
         taken_ns = input_end_ns = clock_ns()

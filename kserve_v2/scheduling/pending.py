@@ -43,6 +43,9 @@ class Pending:
         "timer",
     )
 
+    # Whether it belongs to a request that has a place in the queue already.
+    admitted = False
+
     def __init__(self, request: InferRequest, on_outcome: OnOutcome) -> None:
         self.request = request
         self.rows = request.rows
@@ -73,6 +76,10 @@ class Pending:
     def fail(self, error: ServingError) -> None:
         """Take an error as the outcome, unless there is one already."""
         self.conclude(error)
+
+    def failing_since_ns(self) -> int | None:
+        """It fails: when the request came whose failure is to be counted. None if that is counted already."""
+        return self.enqueued_ns
 
     def leave(self) -> None:
         """From now on nobody wants an outcome."""

@@ -133,10 +133,11 @@ class InstancePool:
         pending.found_idle = self.idle
         timeout_us = self._policy.timeout_for(pending.request) if self._policy.timeout_us else 0
         if not self.queue.put(pending):
-            self.statistics.record_failure(FailureReason.REJECTED, 0)
+            if pending.failing_since_ns() is not None:
+                self.statistics.record_failure(FailureReason.REJECTED, 0)
             prefix = request_prefix(pending.request.id)
             raise UnavailableError(f"{prefix}Exceeds maximum queue size")
-        if timeout_us:
+        if timeout_us and not pending.admitted:
             pending.timer = self._loop.call_later(timeout_us / 1e6, self._expire, pending)
 
     def give_up(self, pending: Pending) -> None:
@@ -155,7 +156,9 @@ class InstancePool:
 
     def record_failure(self, pending: Pending, reason: FailureReason) -> None:
         """Count a request that ended without an answer."""
-        self.statistics.record_failure(reason, time.monotonic_ns() - pending.enqueued_ns)
+        since_ns = pending.failing_since_ns()
+        if since_ns is not None:
+            self.statistics.record_failure(reason, time.monotonic_ns() - since_ns)
 
     def _expire(self, pending: Pending) -> None:
         if not self._policy.reject:

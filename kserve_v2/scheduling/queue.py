@@ -71,7 +71,8 @@ class RequestQueue:
     def put(self, pending: Pending) -> bool:
         """Append a request. False: the queue is full or closed, and the request is not in it."""
         with self._lock:
-            if self._closed or (self._max_size and len(self) >= self._max_size):
+            full = self._max_size and len(self) >= self._max_size
+            if self._closed or (full and not pending.admitted):
                 return False
             self._waiting[pending] = None
             self._rows += pending.rows

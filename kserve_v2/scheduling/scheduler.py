@@ -10,13 +10,14 @@ from kserve_v2.errors import ServingError, UnsupportedError
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.scheduling.batch import BatchRun, StreamRun, client_error, response
 from kserve_v2.scheduling.in_place import InPlace
+from kserve_v2.scheduling.large_requests import LargeRequest, note_times, uncut
 from kserve_v2.scheduling.pending import OnOutcome, Outcome, Pending, PendingStream
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.pool import InstancePool, QueuePolicy
 from kserve_v2.scheduling.quickness import Quickness
 from kserve_v2.scheduling.traces import trace_execution, trace_failure, trace_response
 from kserve_v2.signature import ModelSignature
-from kserve_v2.statistics import BatchReason, FailureReason, ModelStatistics
+from kserve_v2.statistics import BatchReason, ExecutionTimes, FailureReason, ModelStatistics
 
 
 class Scheduler(Protocol):
@@ -87,6 +88,9 @@ class QueueScheduler:
         )
         self._in_place = InPlace(self.pool, signature, self._version, self._settle, quickness or Quickness())
         self.infer_now = self._in_place.infer
+        # What becomes of a request of more rows than a batch may have, if the signature lets it pass: otherwise it is
+        # executed as it is.
+        self.splits_large_requests = False
 
     def __repr__(self) -> str:
         return f"<QueueScheduler {self._signature.model_name} version={self._version} {self.pool!r}>"
@@ -98,16 +102,30 @@ class QueueScheduler:
 
     def submit(self, request: InferRequest, on_outcome: OnOutcome) -> Pending:
         """See `Scheduler.submit`."""
+        if request.rows > self._signature.max_rows:
+            return self._submit_large(request, on_outcome)
         pending = Pending(request, on_outcome)
         if not self._in_place.take(pending):
             self.pool.admit(pending)
+        return pending
+
+    def _submit_large(self, request: InferRequest, on_outcome: OnOutcome) -> Pending:
+        """Not in place: nothing is known of how long it takes."""
+        if self.splits_large_requests:
+            large = LargeRequest(request, on_outcome, self._signature.max_rows, self.pool, self._settle_large)
+            large.begin()
+            return large
+        pending = Pending(request, on_outcome)
+        self.pool.admit(pending)
         return pending
 
     def give_up(self, pending: Pending) -> None:
         """See `Scheduler.give_up`."""
         if pending.done:
             return
-        if self._in_place.discard(pending):
+        if isinstance(pending, LargeRequest):
+            pending.give_up()
+        elif self._in_place.discard(pending):
             self.pool.record_failure(pending, FailureReason.CANCELED)
             pending.leave()
         else:
@@ -119,7 +137,8 @@ class QueueScheduler:
 
     def _deliver(self, placement: Placement, runs: list[BatchRun]) -> None:
         for run in runs:
-            self._in_place.observe(run)
+            if run.rows <= self._signature.max_rows:
+                self._in_place.observe(run)
         self._settle(placement, runs)
 
     def _settle(self, placement: Placement, runs: list[BatchRun]) -> None:
@@ -133,8 +152,12 @@ class QueueScheduler:
     def _settle_outputs(self, run: BatchRun) -> None:
         times, rows, members = run.times, run.rows, run.members
         assert times is not None  # noqa: S101 - for the type checker
-        requests = len(members)
-        enqueued_ns = members[0].enqueued_ns if requests == 1 else sum([each.enqueued_ns for each in members])
+        counted = members
+        if self.splits_large_requests:
+            counted = uncut(members)
+            note_times(members, times)
+        requests = len(counted)
+        enqueued_ns = counted[0].enqueued_ns if requests == 1 else sum([each.enqueued_ns for each in counted])
         now_ms = time.time_ns() // 1_000_000
         self.pool.statistics.record_success(rows, requests, enqueued_ns, times, run.reason, now_ms)
         execution = (rows, times.taken_ns, times.output_end_ns - times.taken_ns)
@@ -160,6 +183,25 @@ class QueueScheduler:
             trace_failure(pending.request.trace, pending, run.taken_ns)
         self.pool.record_failure(pending, FailureReason.BACKEND)
         pending.fail(client_error(run.error, placement.name))
+
+    def _settle_large(self, large: LargeRequest, error: ServingError | None) -> None:
+        """Give a request that was executed in parts its outcome."""
+        trace = large.request.trace
+        if error is not None:
+            if trace is not None:
+                trace_failure(trace, large, large.taken_ns or time.monotonic_ns())
+            large.fail(error)
+            return
+        compute = large.compute
+        self.pool.statistics.record_joined(large.enqueued_ns, large.taken_ns, large.end_ns, compute)
+        if trace is not None:
+            input_end_ns = large.taken_ns + compute.input_ns
+            times = ExecutionTimes(large.taken_ns, input_end_ns, large.end_ns, large.end_ns)
+            trace_execution(trace, large, times, self._signature)
+            trace_response(trace, large.outputs)
+            trace.stamp("REQUEST_END")
+        execution = (large.rows, large.taken_ns, sum(compute))
+        large.conclude(response(large.request, large.outputs, self._signature, self._version, execution))
 
 
 class StreamScheduler:
