@@ -5,12 +5,10 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
 from kserve_v2.backend import AnyInstance, ModelConfig, Placement, ThreadBudget
 from kserve_v2.datatypes import BY_CONFIG_ENUM, BYTES, Array
-from kserve_v2.errors import InternalError, ServingError, describe
 from kserve_v2.messages import InferRequest, Tensors
 
 from .eager_declaration import Declaration
@@ -34,24 +32,6 @@ class Context:
     logger: logging.Logger
     placement: Placement
     threads: ThreadBudget
-
-
-class _HandlerErrors:
-    """Around a call of a handler: errors meant for the client pass; anything else that it raises is the server's fault,
-    without its paths.
-    """
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if isinstance(error, Exception | SystemExit) and not isinstance(error, ServingError):
-            raise InternalError(f"the handler failed: {describe(error)}") from error
-
-
-_handler_errors = _HandlerErrors()
 
 
 class Handler:
@@ -123,8 +103,7 @@ class EagerInstance(_HandlerInstance):
 
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         """See `Instance.execute`."""
-        with _handler_errors:
-            outputs = self._handler.results(self._handler.call(tensors, requests))
+        outputs = self._handler.results(self._handler.call(tensors, requests))
         return own(outputs)
 
 
@@ -133,8 +112,7 @@ class AsyncEagerInstance(_HandlerInstance):
 
     async def execute_async(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         """See `AsyncInstance.execute_async`."""
-        with _handler_errors:
-            outputs = self._handler.results(await self._handler.call(tensors, requests))
+        outputs = self._handler.results(await self._handler.call(tensors, requests))
         return own(outputs)
 
 
@@ -143,11 +121,10 @@ class StreamEagerInstance(_HandlerInstance):
 
     def stream(self, tensors: Tensors, request: InferRequest) -> Iterator[Tensors]:
         """See `StreamInstance.stream`."""
-        with _handler_errors:
-            for returned in self._handler.call(tensors, request):
-                outputs = self._handler.results(returned, partial=True)
-                del returned
-                yield own(outputs)
+        for returned in self._handler.call(tensors, request):
+            outputs = self._handler.results(returned, partial=True)
+            del returned
+            yield own(outputs)
 
 
 class AsyncStreamEagerInstance(_HandlerInstance):
@@ -155,12 +132,11 @@ class AsyncStreamEagerInstance(_HandlerInstance):
 
     async def stream_async(self, tensors: Tensors, request: InferRequest) -> AsyncIterator[Tensors]:
         """See `AsyncStreamInstance.stream_async`."""
-        with _handler_errors:
-            async with aclosing(self._handler.call(tensors, request)) as responses:
-                async for returned in responses:
-                    outputs = self._handler.results(returned, partial=True)
-                    del returned
-                    yield own(outputs)
+        async with aclosing(self._handler.call(tensors, request)) as responses:
+            async for returned in responses:
+                outputs = self._handler.results(returned, partial=True)
+                del returned
+                yield own(outputs)
 
 
 def make_instance(handler: Handler, declaration: Declaration, *, owns_handler: bool) -> AnyInstance:

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kserve_v2.backend import Placement
 from kserve_v2.datatypes import Array
 from kserve_v2.errors import InternalError, ServingError
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
 from kserve_v2.own_memory import copy_shared
+from kserve_v2.scheduling.failures import report_failure
 from kserve_v2.scheduling.outputs import finish_outputs, finish_present_outputs
 from kserve_v2.scheduling.pending import Outputs, Pending, PendingStream
 from kserve_v2.scheduling.queue import Batch
@@ -54,7 +56,7 @@ class BatchRun:
         self.cpu_ns = 0
         self.signature = signature
         self.outputs: list[Outputs] = []
-        self.error: BaseException | None = None
+        self.error: ServingError | None = None
         self.times: ExecutionTimes | None = None
 
     @property
@@ -97,10 +99,11 @@ class BatchRun:
             self.outputs = split(checked, [pending.rows for pending in self.members])
         self.times = ExecutionTimes(self.taken_ns, self.input_end_ns, infer_end_ns, time.monotonic_ns())
 
-    def fail(self, error: BaseException) -> None:
-        """Take `error` as the outcome of every member."""
+    def fail(self, error: BaseException, placement: Placement) -> None:
+        """Take `error` as the outcome of every member, and report it unless they are to be tried again."""
         self.outputs = []
-        self.error = error
+        members = self.members
+        self.error = report_failure(error, members[0].request.id, placement, final=len(members) == 1)
 
     @property
     def left(self) -> bool:
@@ -133,7 +136,7 @@ class StreamRun:
         self.pending = pending
         self.signature = signature
         self.steps: list[ResponseTimes] = []
-        self.error: BaseException | None = None
+        self.error: ServingError | None = None
         self.times: ExecutionTimes | None = None
         self.taken_ns = batch.taken_ns
         self._input_end_ns = self._step_ns = batch.taken_ns
@@ -187,10 +190,13 @@ class StreamRun:
         now_ns = time.monotonic_ns()
         self.times = ExecutionTimes(self.taken_ns, self._input_end_ns, now_ns, now_ns)
 
-    def fail(self, error: BaseException) -> None:
-        """Take `error` as the end of the stream, unless that was there before the model failed to close."""
+    def fail(self, error: BaseException, placement: Placement) -> None:
+        """Report `error`, and take it as the end of the stream, unless that was there before the model failed to
+        close.
+        """
+        told = report_failure(error, self.request.id, placement)
         if self.times is None and not self._stopping:
-            self.error = error
+            self.error = told
             self._end_step(time.monotonic_ns(), ResponseFate.FAIL)
 
     def closed(self) -> None:
@@ -262,15 +268,4 @@ def response(
         outputs = {name: array for name, array in outputs.items() if name in wanted}
     return InferResponse(
         signature.model_name, version, request.id, outputs, request.response_parameters, *execution
-    )
-
-
-def client_error(error: BaseException | None, instance_name: str) -> ServingError:
-    """What a client is told about a failed execution: a `ServingError` as it is, anything else as an internal
-    error.
-    """
-    if isinstance(error, ServingError):
-        return error
-    return InternalError(
-        f"Failed to process the request(s) for model '{instance_name}', message: {type(error).__name__}: {error}"
     )

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from time import time_ns
 from typing import NoReturn
 
-from kserve_v2.backend import MovableInstance, Placement, has_fresh_outputs
+from kserve_v2.backend import MovableInstance, has_fresh_outputs
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.own_memory import copy_shared
-from kserve_v2.scheduling.batch import BatchRun, client_error, response
+from kserve_v2.scheduling.batch import BatchRun, response
+from kserve_v2.scheduling.failures import report_failure
 from kserve_v2.scheduling.outputs import finish_outputs
 from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.policy import WaitUntil, decide
@@ -24,7 +25,7 @@ from kserve_v2.scheduling.pool import InstancePool
 from kserve_v2.scheduling.queue import Batch
 from kserve_v2.scheduling.quickness import MAX_NS, STALL_NS, Quickness
 from kserve_v2.scheduling.response_parameters import take_response_parameters
-from kserve_v2.scheduling.runners import execute_batch, log_failure
+from kserve_v2.scheduling.runners import execute_batch
 from kserve_v2.signature import ModelSignature
 from kserve_v2.statistics import BatchReason, FailureReason
 
@@ -51,7 +52,7 @@ class InPlace:
         pool: InstancePool,
         signature: ModelSignature,
         version: str,
-        settle: Callable[[Placement, list[BatchRun]], None],
+        settle: Callable[[list[BatchRun]], None],
         quickness: Quickness,
     ) -> None:
         """`settle` gives the members of finished runs their outcomes."""
@@ -163,9 +164,8 @@ class InPlace:
             # The time of a failure says nothing of the next request, but the loop has waited for it.
             self._quickness.executed_here(end_ns - taken_ns, end_ns)
         placement = self._pool.first.placement
-        log_failure(error, request.id, placement)
         self._statistics.record_failure(FailureReason.BACKEND, end_ns - taken_ns)
-        raise client_error(error, placement.name)
+        raise report_failure(error, request.id, placement)
 
     # --- requests that come several at a time -----------------------------------------------------------------------
 
@@ -204,7 +204,7 @@ class InPlace:
         end_ns = self._clock_ns()
         took_ns = end_ns - batch.taken_ns
         self._quickness.executed_here(took_ns, end_ns)
-        self._settle(placement, runs)
+        self._settle(runs)
         return took_ns
 
     # --- requests that went to a thread -----------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """How each kind of instance is driven, on the instance's own thread: take, execute, deliver."""
 
 import asyncio
-import logging
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -18,20 +17,17 @@ from kserve_v2.backend import (
     StreamInstance,
     has_fresh_outputs,
 )
-from kserve_v2.errors import ErrorCode, ServingError
 from kserve_v2.own_memory import copy_shared
 from kserve_v2.scheduling.batch import BatchRun, StreamRun
 from kserve_v2.scheduling.queue import Batch, RequestQueue
 from kserve_v2.signature import ModelSignature
 from kserve_v2.tracing.trace import computing
 
-logger = logging.getLogger(__name__)
-
 # Instead of a response: there are no more.
 _END: Any = object()
 
 Deliver = Callable[..., None]
-"""Hands a placement and its finished runs to the scheduler: a list of BatchRun, or one StreamRun."""
+"""Hands finished runs to the scheduler: a list of BatchRun, or one StreamRun."""
 
 
 class Surroundings(Protocol):
@@ -76,7 +72,7 @@ class SyncRunner:
             began_ns = time.thread_time_ns()
             runs = execute_batch(self._instance, batch, thread.signature, thread.placement)
             runs[0].cpu_ns = time.thread_time_ns() - began_ns
-            thread.deliver(thread.placement, runs)
+            thread.deliver(runs)
             # Without this, the last batch's tensors stay alive for as long as the instance is idle.
             del batch, runs
 
@@ -107,8 +103,7 @@ def _execute(instance: Instance, run: BatchRun, placement: Placement) -> None:
         else:
             run.finish(instance.execute(run.merged(), run.requests), fresh=fresh)
     except BaseException as error:  # noqa: BLE001 - even SystemExit in a model is this batch's failure alone
-        run.fail(error)
-        log_failure(error, run.requests[0].id, placement, final=not run.to_be_retried)
+        run.fail(error, placement)
 
 
 class StreamRunner:
@@ -124,7 +119,7 @@ class StreamRunner:
         while (batch := thread.queue.take()) is not None:
             run = StreamRun(batch, thread.signature)
             self._execute(run)
-            thread.deliver(thread.placement, run)
+            thread.deliver(run)
             del batch, run
 
     def _execute(self, run: StreamRun) -> None:
@@ -136,8 +131,7 @@ class StreamRunner:
                 finally:
                     _close(responses)
         except BaseException as error:  # noqa: BLE001 - as in SyncRunner
-            run.fail(error)
-            log_failure(error, run.request.id, self._thread.placement)
+            run.fail(error, self._thread.placement)
         run.closed()
 
     def _hand_over(self, responses: Iterator[Any], run: StreamRun) -> None:
@@ -223,7 +217,7 @@ class AsyncRunner(LoopRunner):
         if run.to_be_retried:
             runs = run.alone()
             await asyncio.gather(*(self._execute(single) for single in runs if not single.left))
-        self._thread.deliver(self._thread.placement, runs)
+        self._thread.deliver(runs)
 
     async def _execute(self, run: BatchRun) -> None:
         try:
@@ -233,8 +227,7 @@ class AsyncRunner(LoopRunner):
                     fresh=has_fresh_outputs(self._instance),
                 )
         except BaseException as error:  # noqa: BLE001 - as in SyncRunner
-            run.fail(error)
-            log_failure(error, run.requests[0].id, self._thread.placement, final=not run.to_be_retried)
+            run.fail(error, self._thread.placement)
 
 
 class AsyncStreamRunner(LoopRunner):
@@ -256,10 +249,9 @@ class AsyncStreamRunner(LoopRunner):
                     with suppress(AttributeError):  # an iterator that is no generator
                         await responses.aclose()  # type: ignore[attr-defined]
         except BaseException as error:  # noqa: BLE001 - as in SyncRunner
-            run.fail(error)
-            log_failure(error, run.request.id, self._thread.placement)
+            run.fail(error, self._thread.placement)
         run.closed()
-        self._thread.deliver(self._thread.placement, run)
+        self._thread.deliver(run)
 
     async def _hand_over(self, responses: AsyncIterator[Any], run: StreamRun) -> None:
         fresh = has_fresh_outputs(self._instance)
@@ -277,11 +269,3 @@ class AsyncStreamRunner(LoopRunner):
                 run.stop(taken=False)
                 return
         run.stop()
-
-
-def log_failure(error: BaseException, request_id: str, placement: Placement, *, final: bool = True) -> None:
-    """Log a failure that is not the client's, with its traceback. One that will be retried is not final yet."""
-    clients_fault = isinstance(error, ServingError) and error.code is not ErrorCode.INTERNAL
-    if final and not clients_fault:
-        extra = {"request_id": request_id or None}
-        logger.error("execution failed in %s", placement.name, exc_info=error, extra=extra)

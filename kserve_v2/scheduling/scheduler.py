@@ -8,7 +8,7 @@ from typing import Protocol
 from kserve_v2.backend import Model, Placement
 from kserve_v2.errors import ServingError, UnsupportedError
 from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.scheduling.batch import BatchRun, StreamRun, client_error, response
+from kserve_v2.scheduling.batch import BatchRun, StreamRun, response
 from kserve_v2.scheduling.in_place import InPlace
 from kserve_v2.scheduling.large_requests import LargeRequest, note_times, uncut
 from kserve_v2.scheduling.pending import OnOutcome, Outcome, Pending, PendingStream
@@ -135,17 +135,17 @@ class QueueScheduler:
         """See `Scheduler.stream`."""
         yield await infer(self, request)
 
-    def _deliver(self, placement: Placement, runs: list[BatchRun]) -> None:
+    def _deliver(self, runs: list[BatchRun]) -> None:
         for run in runs:
             if run.rows <= self._signature.max_rows:
                 self._in_place.observe(run)
-        self._settle(placement, runs)
+        self._settle(runs)
 
-    def _settle(self, placement: Placement, runs: list[BatchRun]) -> None:
+    def _settle(self, runs: list[BatchRun]) -> None:
         """Give every member of finished runs its outcome."""
         for run in runs:
             if run.times is None:
-                self._settle_error(placement, run)
+                self._settle_error(run)
             else:
                 self._settle_outputs(run)
 
@@ -172,7 +172,7 @@ class QueueScheduler:
                     response(pending.request, outputs, self._signature, self._version, execution)
                 )
 
-    def _settle_error(self, placement: Placement, run: BatchRun) -> None:
+    def _settle_error(self, run: BatchRun) -> None:
         # A failed batch was tried again one by one: the error belongs to one request.
         (pending,) = run.members
         if run.error is None:
@@ -182,7 +182,7 @@ class QueueScheduler:
         if pending.request.trace is not None:
             trace_failure(pending.request.trace, pending, run.taken_ns)
         self.pool.record_failure(pending, FailureReason.BACKEND)
-        pending.fail(client_error(run.error, placement.name))
+        pending.fail(run.error)
 
     def _settle_large(self, large: LargeRequest, error: ServingError | None) -> None:
         """Give a request that was executed in parts its outcome."""
@@ -264,7 +264,7 @@ class StreamScheduler:
         finally:
             pending.leave()
 
-    def _deliver(self, placement: Placement, run: StreamRun) -> None:
+    def _deliver(self, run: StreamRun) -> None:
         pending, statistics, trace = run.pending, self.pool.statistics, run.request.trace
         for index, step in enumerate(run.steps):
             statistics.record_response(index, step)
@@ -284,7 +284,7 @@ class StreamScheduler:
             if trace is not None:
                 trace_failure(trace, pending, run.taken_ns)
             self.pool.record_failure(pending, FailureReason.BACKEND)
-            pending.fail(client_error(run.error, placement.name))
+            pending.fail(run.error)
 
 
 async def infer(scheduler: Scheduler, request: InferRequest) -> InferResponse:

@@ -1,6 +1,7 @@
 """What models must not be able to do to a server, when they are loaded and when they are executed."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def test_a_handler_that_fails(server: RunningServer, name: str, parts: tuple[str
 
 @pytest.mark.parametrize("name", ["raise", "exit", "surrogate", "rows", "names", "datatype", "none"])
 def test_a_handler_that_fails_over_grpc(server: RunningServer, name: str) -> None:
-    request = pb.ModelInferRequest(model_name="failing")
+    request = pb.ModelInferRequest(model_name="failing", id="failed")
     request.inputs.add(
         name="COMMAND", datatype="BYTES", shape=[1, 1], contents={"bytes_contents": [name.encode()]}
     )
@@ -62,14 +63,23 @@ def test_a_handler_that_fails_over_grpc(server: RunningServer, name: str) -> Non
             request_serializer=pb.ModelInferRequest.SerializeToString,
         )(request, timeout=30)
     assert caught.value.code() is grpc.StatusCode.INTERNAL
-    assert caught.value.details() == error_of(server.infer("failing", command(name)))
+    assert caught.value.details() == error_of(server.infer("failing", {"id": "failed", **command(name)}))
 
 
-def test_the_traceback_of_a_handler_is_in_the_log(server: RunningServer) -> None:
-    server.infer("failing", {"id": "find-me-in-the-log", **command("raise")})
-    wait_until(lambda: "find-me-in-the-log" in server.log)
-    entry = server.log.rpartition("find-me-in-the-log")[2]
-    assert "Traceback" in entry
+@pytest.mark.parametrize("identity", [{"id": "find-me-in-the-log"}, {}])
+def test_the_answer_s_request_id_finds_the_handler_s_traceback_in_the_log(
+    server: RunningServer, identity: dict[str, str]
+) -> None:
+    text = error_of(server.infer("failing", {**identity, **command("raise")}))
+    start = (
+        "Failed to process the request(s) for model 'failing_0', message: ValueError: boom in weights.bin ("
+    )
+    assert text.startswith(start)
+    [told] = re.findall(r"\(request_id=(\S+) in the server's log\)$", text)
+    assert told == identity.get("id", told)
+    wait_until(lambda: f"request_id={told}" in server.log)
+    entry = server.log.rpartition(f"request_id={told}")[2]
+    assert entry.startswith("\n  | Traceback")
     assert "boom in /srv/models/secret/weights.bin" in entry
 
 
@@ -187,7 +197,7 @@ def test_a_model_without_versions(explicit: ExplicitServer) -> None:
         ("%20", 400, "Model name cannot be empty. Please enter a valid name to deploy."),
         ("...", 404, "failed to load '...', failed to poll from model repository"),
         (".hidden", 404, "failed to load '.hidden', failed to poll from model repository"),
-        ("..%2f..%2fetc", 404, "Not Found"),
+        ("..%2f..%2fetc", 404, "failed to load '..%2f..%2fetc', failed to poll from model repository"),
     ],
 )
 def test_a_model_name_is_no_path(explicit: ExplicitServer, path: str, status: int, text: str) -> None:

@@ -225,12 +225,12 @@ def test_what_waits_is_not_executed_for_a_client_that_has_left(streamed: Running
 def test_a_failed_execution_ends_the_stream_for_those_who_ask(streamed: RunningServer, command: str) -> None:
     fine = floats("id_fp32", np.ones(3, np.float32))
     with Stream(streamed, (("triton_grpc_error", "true"),)) as stream:
-        stream.send(fine, floats("nosuch", np.zeros(1, np.float32)), failing(command), fine)
+        stream.send(fine, floats("nosuch", np.zeros(1, np.float32)), failing(command, id="failed"), fine)
         assert next(stream.answers) == asked(streamed, fine)
         assert "unknown model" in next(stream.answers).error_message
         with pytest.raises(grpc.RpcError) as caught:
             next(stream.answers)
-    assert caught.value.details() == asked(streamed, failing(command)).error_message
+    assert caught.value.details() == asked(streamed, failing(command, id="failed")).error_message
 
 
 def test_a_refusal_by_a_decoupled_model_waits_for_nobody(streamed: RunningServer) -> None:
