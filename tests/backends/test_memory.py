@@ -204,6 +204,14 @@ def test_what_a_handler_makes_anew_is_not_copied(
         assert address(answer["y"]) == answer["address"].item()
 
 
+@pytest.fixture
+def this_thread_is_an_instances() -> Iterator[None]:
+    """Torch computes no gradients on the threads of instances; the test's has to do so again."""
+    yield
+    torch.set_grad_enabled(True)
+
+
+@pytest.mark.usefixtures("this_thread_is_an_instances")
 @pytest.mark.parametrize(("tensors", "body"), HANDLERS)
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_what_a_generator_keeps_is_copied(
@@ -228,6 +236,7 @@ def test_what_a_generator_keeps_is_copied(
     instance.close()
 
 
+@pytest.mark.usefixtures("this_thread_is_an_instances")
 def test_a_generator_may_go_on_with_what_it_has_yielded(loader: Any) -> None:
     files = handler('y = x * 1\nfor _ in range(3):\n    yield {"y": y}\n    y += 1')
     source = loader.source(files)

@@ -185,7 +185,8 @@ def test_a_client_that_does_not_read_its_answer_is_disconnected(
     ):
         body = b'{"inputs":[{"name":"IN","datatype":"INT32","shape":[1],"data":[20000000]}]}'
         wrapped.sendall(
-            b"POST /v2/models/large/infer HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+            b"POST /v2/models/large/infer HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%b"
+            % (len(body), body)
         )
         assert wrapped.recv(100).startswith(b"HTTP/1.1 200 OK\r\n")
         assert open_files(server) == idle + 1

@@ -87,7 +87,10 @@ class Model:
         return {"TASKS": np.array([tasks]), "OBJECTS": np.array([len(objects)])}
 """
 
-_BATCHING = "dynamic_batching { }\n"
+# Whether each request is executed once is what the soak is about, so no made-up ones.
+_BATCHING = """dynamic_batching { }
+parameters { key: "try_batching" value { string_value: "false" } }
+"""
 
 COUNTED_MODELS = ("tagged", "moody", "count", "bulk", "add_sub")
 """Those whose statistics are compared with what was sent."""
