@@ -32,6 +32,7 @@ class ErrorCode(Enum):
     INTERNAL = Status(500, 13)
     UNSUPPORTED = Status(501, 12)
     UNAVAILABLE = Status(503, 14)
+    OVERLOADED = Status(503, 8)
 
 
 class ServingError(Exception):
@@ -72,6 +73,12 @@ class ResourceExhaustedError(ServingError):
     """A message is larger than the server accepts."""
 
     code = ErrorCode.RESOURCE_EXHAUSTED
+
+
+class OverloadedError(ServingError):
+    """The server has no room for the request now. Worth another try, later."""
+
+    code = ErrorCode.OVERLOADED
 
 
 class UnauthenticatedError(ServingError):

@@ -52,6 +52,7 @@ class InferenceService:
         """
         self.manager = manager
         self.tracer = tracer
+        self.inflight = manager.inflight
         self.shared_memory = SharedMemoryRegions(enabled=client_shm)
         self._server_id = server_id
         self._explicit = explicit

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from starlette.types import Receive, Scope, Send
 
+from kserve_v2.inflight import InflightBytes
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.model import LoadedModel
 from kserve_v2.statistics import ModelStatistics
@@ -48,9 +49,23 @@ def _escape(text: str) -> str:
     return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
-def metrics_text(models: Sequence[LoadedModel]) -> str:
-    """All metrics of the given models."""
-    return "".join(family.text() for family in families(models))
+def metrics_text(models: Sequence[LoadedModel], inflight: InflightBytes) -> str:
+    """All metrics of the given models, and those of the server."""
+    return "".join(family.text() for family in (*families(models), *_inflight(inflight)))
+
+
+def _inflight(inflight: InflightBytes) -> Iterator[Family]:
+    for name, kind, text, value in (
+        ("kserve_v2_inflight_bytes", "gauge", "Memory that requests in flight take", inflight.used),
+        ("kserve_v2_inflight_bytes_limit", "gauge", "Memory that they may take", inflight.limit),
+        (
+            "kserve_v2_inflight_refused", "counter", "Requests that were refused for want of such memory",
+            inflight.refused,
+        ),
+    ):  # fmt: skip
+        family = Family(name, kind, text)
+        family.add({}, value)
+        yield family
 
 
 def families(models: Sequence[LoadedModel]) -> Iterator[Family]:
@@ -153,7 +168,7 @@ class MetricsApp:
         elif scope["path"].rstrip("/") != "/metrics":
             status, body = 404, b"Not Found: the metrics are at /metrics"
         else:
-            body = metrics_text(self._manager.ready_models()).encode()
+            body = metrics_text(self._manager.ready_models(), self._manager.inflight).encode()
         headers = [(b"content-type", _CONTENT_TYPE), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})

@@ -16,7 +16,9 @@ from kserve_v2 import collector, console, logs
 from kserve_v2.allocator import keep_freed_memory
 from kserve_v2.http_server import HttpServer
 from kserve_v2.inference import InferenceService
+from kserve_v2.inflight import InflightBytes
 from kserve_v2.limits import HttpLimits
+from kserve_v2.memory_limit import memory_limit
 from kserve_v2.messages import IndexEntry
 from kserve_v2.metrics import MetricsApp
 from kserve_v2.plugins import BackendRegistry
@@ -58,7 +60,8 @@ class Server:
             auto_complete=not settings.disable_auto_complete_config,
             config_name=settings.model_config_name,
         )
-        self.manager = ModelManager(options, registry, settings.model_load_thread_count)
+        inflight = InflightBytes(_max_inflight_bytes(settings))
+        self.manager = ModelManager(options, registry, settings.model_load_thread_count, inflight)
         self._tracer = Tracer(settings.trace_config)
         self.service = InferenceService(
             self.manager,
@@ -185,6 +188,11 @@ async def _by(deadline: float, work: Coroutine[Any, Any, None]) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def _max_inflight_bytes(settings: Settings) -> int:
+    """What requests in flight may hold. The largest request that is accepted fits in any case."""
+    return settings.max_inflight_bytes or max(memory_limit() // 4, settings.http_max_input_size)
 
 
 def _grpc_options(settings: Settings) -> GrpcOptions:

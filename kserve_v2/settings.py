@@ -207,6 +207,13 @@ class Settings:
         SERVER,
         "Ready only when every model is; false: ready as soon as requests are answered.",
     )
+    max_inflight_bytes: int = _option(
+        0,
+        options.whole_number(0),
+        SERVER,
+        "Memory that requests in flight may take in all, in bytes; 0: a quarter of what the process may use. Beyond "
+        "it they are refused, to be tried again.",
+    )
     exit_timeout_secs: int = _option(
         25,
         options.whole_number(0),
@@ -247,6 +254,11 @@ class Settings:
         if not self.model_repository:
             raise SettingsError(
                 "no model repository: give --model-repository DIR (or KSERVE_V2_MODEL_REPOSITORY)"
+            )
+        if 0 < self.max_inflight_bytes < self.http_max_input_size:
+            raise SettingsError(
+                f"--max-inflight-bytes: {self.max_inflight_bytes} is less than --http-max-input-size "
+                f"({self.http_max_input_size}): the largest request would never fit"
             )
         if self.load_model and self.model_control_mode != "explicit":
             raise SettingsError("--load-model: works only with --model-control-mode=explicit")

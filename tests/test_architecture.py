@@ -28,7 +28,8 @@ LAYERS = (
     "settings",
     "messages | own_memory | options | triton_options | log_settings",
     "tracing",
-    "datatypes | limits | text_files | sockets | tls | system_memory | cuda_memory | collector",
+    "inflight",
+    "datatypes | limits | memory_limit | text_files | sockets | tls | system_memory | cuda_memory | collector",
     "errors | _generated | allocator | http2",
     "read_in_place | remembered",
 )

@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from kserve_v2 import collector
+from kserve_v2.inflight import InflightBytes
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.model import LoadedModel, Prepared
 from kserve_v2.repository.prepare import Candidate, RepositoryOptions, prepare_version, read_candidate
@@ -19,7 +20,15 @@ _COLLECT_EVERY_S = 1.0
 class Loader:
     """Reads directories, loads models and closes them. Used on the server's event loop alone."""
 
-    def __init__(self, options: RepositoryOptions, registry: BackendRegistry, load_threads: int) -> None:
+    def __init__(
+        self,
+        options: RepositoryOptions,
+        registry: BackendRegistry,
+        load_threads: int,
+        inflight: InflightBytes,
+    ) -> None:
+        """`inflight`: what the requests of all models may hold together."""
+        self._inflight = inflight
         self._options = options
         self._registry = registry
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="model-directory")
@@ -46,7 +55,7 @@ class Loader:
 
     async def load(self, prepared: Prepared) -> LoadedModel:
         """Load one version; see `LoadedModel.load`."""
-        return await LoadedModel.load(prepared, self._loaders)
+        return await LoadedModel.load(prepared, self._loaders, self._inflight)
 
     def collect_garbage(self) -> None:
         """A model has gone, or failed to load: have its memory given back, soon. Many at a time are one collection."""

@@ -3,9 +3,11 @@ models up in.
 """
 
 import asyncio
+import sys
 from collections.abc import Sequence
 
 from kserve_v2.errors import InvalidArgumentError, NotFoundError, UnavailableError
+from kserve_v2.inflight import InflightBytes
 from kserve_v2.messages import IndexEntry
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.loader import Loader
@@ -19,8 +21,16 @@ from kserve_v2.repository.scan import check_model_name
 class ModelManager:
     """Loads and unloads models. Lives on the server's event loop; whatever blocks runs on threads of its `Loader`."""
 
-    def __init__(self, options: RepositoryOptions, registry: BackendRegistry, load_threads: int = 4) -> None:
-        self._loader = Loader(options, registry, load_threads)
+    def __init__(
+        self,
+        options: RepositoryOptions,
+        registry: BackendRegistry,
+        load_threads: int = 4,
+        inflight: InflightBytes | None = None,
+    ) -> None:
+        """`inflight`: what the requests of all models may hold together; None for any amount."""
+        self.inflight = inflight or InflightBytes(sys.maxsize)
+        self._loader = Loader(options, registry, load_threads, self.inflight)
         self._models: dict[str, ManagedModel] = {}
         # An entry is replaced as a whole, on the event loop's thread, where all that look one up live, too.
         self._serving: dict[str, Served] = {}

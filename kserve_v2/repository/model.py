@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kserve_v2.backend import Backend, Model, ModelConfig, ModelSource, Placement
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.inflight import InflightBytes
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.batching import (
     BatchingDecision,
@@ -44,7 +45,14 @@ class Prepared:
 class LoadedModel:
     """One loaded version. Lives on the server's event loop."""
 
-    def __init__(self, prepared: Prepared, model: Model, labels: dict[str, tuple[str, ...]]) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        model: Model,
+        labels: dict[str, tuple[str, ...]],
+        inflight: InflightBytes | None = None,
+    ) -> None:
+        """`inflight`: what the requests of all models may hold together; None for any amount."""
         self.name = prepared.source.name
         self.version = prepared.source.version
         self.path = prepared.source.model_path
@@ -56,7 +64,7 @@ class LoadedModel:
         self.batched = prepared.config.max_batch_size > 0
         self.batching = BatchingDecision()
         self.decoupled = prepared.config.model_transaction_policy.decoupled
-        self.scheduler = self._make_scheduler(prepared)
+        self.scheduler = self._make_scheduler(prepared, inflight)
         # For checked requests; see `Scheduler`.
         self.infer_now = self.scheduler.infer_now
         self.submit = self.scheduler.submit
@@ -66,28 +74,31 @@ class LoadedModel:
         return f"<LoadedModel {self.name} version={self.version} {self.scheduler!r}>"
 
     @classmethod
-    async def load(cls, prepared: Prepared, executor: Executor) -> "LoadedModel":
+    async def load(
+        cls, prepared: Prepared, executor: Executor, inflight: InflightBytes | None = None
+    ) -> "LoadedModel":
         """Load the weights on a thread of `executor`, then make the instances. Raises what the backend
         raises.
         """
-        loaded = await cls._load(prepared, executor)
+        loaded = await cls._load(prepared, executor, inflight)
         if loaded.batching.batches:
             return loaded
         # The batch dimension was a guess, and a wrong one.
         await loaded.close()
-        return await cls._load(
-            replace(prepared, config=without_batch(prepared.config), batching=BatchingOrigin()), executor
-        )
+        unbatched = replace(prepared, config=without_batch(prepared.config), batching=BatchingOrigin())
+        return await cls._load(unbatched, executor, inflight)
 
     @classmethod
-    async def _load(cls, prepared: Prepared, executor: Executor) -> "LoadedModel":
+    async def _load(
+        cls, prepared: Prepared, executor: Executor, inflight: InflightBytes | None
+    ) -> "LoadedModel":
         loop = asyncio.get_running_loop()
         labels = await loop.run_in_executor(
             executor, read_labels, prepared.config, prepared.source.model_path
         )
         model = await loop.run_in_executor(executor, prepared.backend.load, prepared.source, prepared.config)
         try:
-            loaded = cls(prepared, model, labels)
+            loaded = cls(prepared, model, labels, inflight)
             await loaded.scheduler.start()
         except BaseException:
             await loop.run_in_executor(executor, _close, model, prepared.source.name)
@@ -108,14 +119,19 @@ class LoadedModel:
             self.signature.takes_large_requests = large is not LargeRequests.REFUSED
             self.scheduler.splits_large_requests = large is LargeRequests.SPLIT
 
-    def _make_scheduler(self, prepared: Prepared) -> Scheduler:
+    def _make_scheduler(self, prepared: Prepared, inflight: InflightBytes | None) -> Scheduler:
         config, placed = prepared.config, prepared.source.placements
         identity = (self.signature, self.version, self._model, placed)
         policy = queue_policy(config)
         if self.decoupled:
-            return StreamScheduler(*identity, policy, self.statistics)
+            return StreamScheduler(*identity, policy, self.statistics, inflight)
         return QueueScheduler(
-            *identity, batch_rules(config), policy, self.statistics, tries_batching=prepared.batching.tried
+            *identity,
+            batch_rules(config),
+            policy,
+            self.statistics,
+            inflight,
+            tries_batching=prepared.batching.tried,
         )
 
     def begin_trace(self, request: InferRequest, trace: Trace) -> None:

@@ -15,7 +15,7 @@ from kserve_v2.config import config_to_dict
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnsupportedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.rest import openapi
-from kserve_v2.rest.body import read_body
+from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.endpoint import ModelEndpoint, Operation
 from kserve_v2.rest.errors import error_body, error_response, unexpected
 from kserve_v2.rest.generate import Generate, GenerateStream
@@ -39,19 +39,20 @@ def create_app(service: InferenceService, max_request_bytes: int) -> ASGIApp:
         redoc_url=None,
         redirect_slashes=False,  # paths are exact
     )
+    bodies = BodyReader(max_request_bytes, service.inflight)
     _add_error_handlers(app)
     _add_health_routes(app, service)
     _add_model_routes(app, service)
-    _add_repository_routes(app, service, max_request_bytes)
-    add_settings_routes(app, service, max_request_bytes)
-    add_shared_memory_routes(app, service, max_request_bytes)
+    _add_repository_routes(app, service, bodies)
+    add_settings_routes(app, service, bodies)
+    add_shared_memory_routes(app, service, bodies)
     app.openapi = lambda: _schema(app)  # type: ignore[method-assign]
     operations: dict[str, Operation] = {
         "infer": Infer(service, max_request_bytes),
         "generate": Generate(service),
         "generate_stream": GenerateStream(service),
     }
-    return ModelEndpoint(app, operations, max_request_bytes, service.tracer)
+    return ModelEndpoint(app, operations, bodies, service.tracer)
 
 
 def _json(value: Any, status: int = 200) -> Response:
@@ -144,9 +145,9 @@ def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
         return _json({"model_stats": [statistics_view(model) for model in models]})
 
 
-def _add_repository_routes(app: FastAPI, service: InferenceService, max_request_bytes: int) -> None:
+def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: BodyReader) -> None:
     async def read_object(request: Request) -> dict[str, Any]:
-        return _object(await read_body(request.receive, None, max_request_bytes))
+        return _object(await bodies.read(request.receive))
 
     @app.post("/v2/repository/index", tags=["repository"], **openapi.INDEX)
     @app.post("/v2/repository/{repository_name}/index", include_in_schema=False)

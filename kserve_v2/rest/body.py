@@ -3,24 +3,46 @@
 from starlette.types import Receive
 
 from kserve_v2.errors import RequestCancelledError, ResourceExhaustedError
+from kserve_v2.inflight import COUNTED_BYTES, InflightBytes
 
 
-async def read_body(receive: Receive, announced: int | None, limit: int) -> bytes | bytearray:
-    """The whole body. `announced`: its Content-Length, if there is one; `limit`: most bytes that are
-    accepted.
+class BodyReader:
+    """Reads the bodies of requests for one server."""
 
-    Raises ResourceExhaustedError as soon as it is clear that there are more, RequestCancelledError if the
-    client leaves.
-    """
+    def __init__(self, limit: int, inflight: InflightBytes) -> None:
+        """`limit`: most bytes that one may have."""
+        self._limit = limit
+        self._inflight = inflight
+
+    async def read(self, receive: Receive, announced: int | None = None) -> bytes | bytearray:
+        """The whole body. `announced`: its Content-Length, if that is known. It is among the bytes in flight until
+        this returns: the caller decodes it before giving way to the event loop.
+
+        Raises ResourceExhaustedError as soon as it is clear that it is too large, OverloadedError if there is no room
+        for it, RequestCancelledError if the client leaves.
+        """
+        return await _read(receive, announced, self._limit, self._inflight)
+
+
+async def _read(
+    receive: Receive, announced: int | None, limit: int, inflight: InflightBytes
+) -> bytes | bytearray:
     if announced is not None and announced > limit:
         raise _too_large(announced, limit)
-    message = await receive()
-    body: bytes | bytearray = message.get("body", b"")
-    if message.get("more_body"):
-        body = bytearray(body)
-    while message.get("more_body") and len(body) <= limit:
+    held = 0
+    try:
         message = await receive()
-        body += message.get("body", b"")
+        body: bytes | bytearray = message.get("body", b"")
+        if message.get("more_body"):
+            body = bytearray(body)
+        while message.get("more_body") and len(body) <= limit:
+            if len(body) - held >= COUNTED_BYTES:
+                inflight.take(len(body) - held)
+                held = len(body)
+            message = await receive()
+            body += message.get("body", b"")
+    finally:
+        inflight.give(held)
     if message["type"] == "http.disconnect":
         raise RequestCancelledError("the client left before its request was complete")
     if len(body) > limit:

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kserve_v2.errors import RequestCancelledError, ServingError, UnavailableError
 from kserve_v2.logs import Access, access_log_enabled, log_access
-from kserve_v2.rest.body import read_body
+from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.errors import error_response, method_not_allowed, unexpected
 from kserve_v2.rest.traces import begin_trace, observed
 from kserve_v2.tracing.trace import Trace
@@ -49,7 +49,9 @@ WANTED_HEADERS = frozenset(
 
 
 class Operation(Protocol):
-    """What a path does."""
+    """What a path does. It decodes the body before anything else, and then forgets it: what it says is counted from
+    then on as what waits for the model.
+    """
 
     async def __call__(self, call: Call, send: Send) -> None:
         """Answer. A ServingError that is raised before `call.started` becomes the answer."""
@@ -83,13 +85,17 @@ class ModelEndpoint:
     """ASGI middleware: `POST /v2/models/M[/versions/N]/OPERATION`."""
 
     def __init__(
-        self, app: ASGIApp, operations: Mapping[str, Operation], max_request_bytes: int, tracer: Tracer
+        self,
+        app: ASGIApp,
+        operations: Mapping[str, Operation],
+        bodies: BodyReader,
+        tracer: Tracer,
     ) -> None:
-        """`operations` by the last part of their path. `max_request_bytes`: the largest body accepted."""
+        """`operations` by the last part of their path. `bodies` reads theirs."""
         self._app = app
         self._tracer = tracer
         self._operations = operations
-        self._max_request_bytes = max_request_bytes
+        self._bodies = bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; see ASGI for the arguments."""
@@ -134,7 +140,7 @@ class ModelEndpoint:
         try:
             length = call.headers.get(b"content-length")
             announced = int(length) if length is not None else None
-            call.body = await read_body(receive, announced, self._max_request_bytes)
+            call.body = await self._bodies.read(receive, announced)
             await operation(call, send)
         except asyncio.CancelledError:
             task.uncancel()

@@ -10,8 +10,8 @@ from kserve_v2.rest.compression import ENCODINGS, UnsupportedEncodingError
 
 logger = logging.getLogger(__name__)
 
-# How long a client should wait before it tries again, in seconds.
-_RETRY_AFTER = "1"
+RETRY_AFTER = "1"
+"""How long a client should wait before it tries again, in seconds."""
 
 
 def error_body(message: str) -> bytes:
@@ -22,8 +22,8 @@ def error_body(message: str) -> bytes:
 def error_response(error: ServingError) -> Response:
     """The answer to a request that failed with `error`."""
     headers: dict[str, str] = {}
-    if error.code is ErrorCode.UNAVAILABLE:
-        headers["retry-after"] = _RETRY_AFTER
+    if error.code in (ErrorCode.UNAVAILABLE, ErrorCode.OVERLOADED):
+        headers["retry-after"] = RETRY_AFTER
     elif isinstance(error, UnsupportedEncodingError):
         headers["accept-encoding"] = ENCODINGS
     return Response(error_body(error.message), error.code.value.http, headers, "application/json")

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from kserve_v2.errors import ServingError, UnavailableError
 from kserve_v2.inference import InferenceService
+from kserve_v2.inflight import COUNTED_BYTES
 from kserve_v2.logs import Access, access_log_enabled, log_access
 from kserve_v2.messages import InferResponse
 from kserve_v2.rest.answer_encoder import AnswerEncoder
@@ -27,6 +28,7 @@ class FastLane:
         """`max_request_bytes`: the largest request that is accepted."""
         self.heads = InferHeads(max_request_bytes)
         self.tracer = service.tracer
+        self.inflight = service.inflight
         self.log_access = access_log_enabled()
         self._service = service
         self._max_request_bytes = max_request_bytes
@@ -117,8 +119,8 @@ class FastCall:
     """
 
     __slots__ = (
-        "_access", "_asked", "_connection", "_lane", "_parts", "_pending", "disconnected", "head", "keep_alive",
-        "missing_bytes", "response_complete", "response_started",
+        "_access", "_asked", "_connection", "_held_bytes", "_lane", "_parts", "_pending", "_refusal", "disconnected",
+        "head", "keep_alive", "missing_bytes", "response_complete", "response_started",
     )  # fmt: skip
 
     # Nobody waits for it.
@@ -133,6 +135,9 @@ class FastCall:
         self._lane = lane
         self._connection = connection
         self._parts: list[Body] = []
+        # What there is of the body, as far as it is counted among the bytes in flight.
+        self._held_bytes = 0
+        self._refusal: ServingError | None = None
         self._asked: Asked | None = None
         self._pending: Pending | None = None
         self._access = (
@@ -144,9 +149,33 @@ class FastCall:
         return f"<FastCall {self.head.model_name} {state}>"
 
     def add_body(self, part: Body) -> None:
-        """The next part of the request's body."""
-        self._parts.append(part)
+        """The next part of the request's body. If there is no room for it, the body is read to its end without being
+        kept, and the request refused then: the client has its answer, and the connection.
+        """
         self.missing_bytes -= len(part)
+        if self._refusal is None and self.head.body_bytes >= COUNTED_BYTES:
+            try:
+                self.hold(self._held_bytes + len(part))
+            except ServingError as error:
+                self._refusal = error
+                self.release()
+                self._parts.clear()
+        if self._refusal is None:
+            self._parts.append(part)
+
+    def has_room(self) -> bool:
+        """Whether there is room for the rest of the body."""
+        return self._refusal is None and self._lane.inflight.has_room(self.missing_bytes)
+
+    def hold(self, size: int) -> None:
+        """Count `size` bytes of the body among those in flight. Raises as `InflightBytes.take`."""
+        self._lane.inflight.take(size - self._held_bytes)
+        self._held_bytes = size
+
+    def release(self) -> None:
+        """The body is over: it has been decoded, or is not wanted."""
+        self._lane.inflight.give(self._held_bytes)
+        self._held_bytes = 0
 
     def take_parts(self) -> list[Body]:
         """What has come of the body, for somebody else to put together."""
@@ -155,11 +184,16 @@ class FastCall:
 
     def start(self) -> None:
         """The request is complete: answer it, at once or when the model has. Does not raise."""
+        if self._refusal is not None:
+            self._send(fail(self._refusal, keep_alive=self.keep_alive, access=self._access))
+            return
         parts = self.take_parts()
         self.answer_body(parts[0] if len(parts) == 1 else b"".join(parts))
 
     def answer_body(self, body: Body) -> None:
         """As `start`, with a body that was put together elsewhere."""
+        # From here on its tensors are counted, if they have to wait.
+        self.release()
         found = self._lane.infer(self.head, body, keep_alive=self.keep_alive, access=self._access)
         if isinstance(found, Asked):
             self.submit(found)
@@ -190,6 +224,7 @@ class FastCall:
 
     def _end(self) -> None:
         self.response_started = self.response_complete = True
+        self.release()
         # What the request held is not kept for as long as its connection.
         self._asked = self._pending = None
         if self._access is not None:
@@ -198,9 +233,18 @@ class FastCall:
     def leave(self) -> None:
         """The client has left: what has not begun is not executed, and nothing is answered."""
         self.disconnected = True
+        self.release()
         self._give_up()
         if self._access is not None and not self.response_complete:
             self._access.status = 499
+            self._end()
+
+    def abandon(self, status: int) -> None:
+        """The connection gives up the request, with an answer of its own of that status: the body is not complete."""
+        self.disconnected = True
+        self.release()
+        if self._access is not None:
+            self._access.status = status
             self._end()
 
     def expire(self) -> None:

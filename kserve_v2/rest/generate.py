@@ -21,6 +21,7 @@ def _responses(service: InferenceService, call: Call) -> AsyncGenerator[InferRes
         raise InvalidArgumentError("Unsupported content-encoding, only 'identity' is supported.")
     model = service.acquire(call.model_name, call.version)
     request = decode_generate(call.body, model.signature, call.model_name, call.version)
+    call.body = b""
     if call.access is not None:
         call.access.request_id = request.id
     if call.trace is not None:

@@ -100,6 +100,7 @@ class Infer:
         asked = decode(
             self._service, call.model_name, call.version, call.headers, call.body, self._max_request_bytes
         )
+        call.body = b""
         if call.access is not None:
             call.access.request_id = asked.request.id
         if call.trace is not None:

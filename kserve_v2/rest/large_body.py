@@ -34,6 +34,11 @@ class LargeBody(ReadInPlace):
             read_bytes += len(part)
         super().__init__(connection, transport, self._whole[read_bytes:])
 
+    @property
+    def read_bytes(self) -> int:
+        """How much of the body is there."""
+        return len(self._whole) - len(self._place)
+
     def more(self, nbytes: int) -> None:
         """See `ReadInPlace`."""
         self._on_more(self, None if self._place else self._whole)

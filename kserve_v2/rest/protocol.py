@@ -14,11 +14,12 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from kserve_v2.errors import ServingError
 from kserve_v2.limits import HttpLimits
 from kserve_v2.read_in_place import LARGE_BYTES
 from kserve_v2.rest.answer_text import Parts
 from kserve_v2.rest.endpoint import WAITING_TASKS
-from kserve_v2.rest.errors import error_body
+from kserve_v2.rest.errors import RETRY_AFTER, error_body
 from kserve_v2.rest.fast_lane import FastCall, FastLane
 from kserve_v2.rest.heads import InferHead
 from kserve_v2.rest.infer import Asked
@@ -120,15 +121,19 @@ class HttpConnection(HttpToolsProtocol):
         known = lane.heads.recall(data)
         if known is None:
             return False
-        self._said_nothing = False
         head, body = known
         if len(body) < head.body_bytes:
+            if not lane.inflight.has_room(head.body_bytes):
+                # The parser finds the end of a body that is not kept.
+                return False
+            self._said_nothing = False
             self._lane_head, self._incomplete, self._in_head = head, True, False
             call = self._begin_call(lane, head)
             call.add_body(body)
             self._await_more()
             self._read_large_body(call)
             return True
+        self._said_nothing = False
         found = lane.infer(head, body)
         if isinstance(found, Asked):
             self._begin_call(lane, head).submit(found)
@@ -225,7 +230,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _read_large_body(self, call: FastCall) -> None:
         """Let the transport read the rest of a body to where it is used, if much is missing."""
-        if call.missing_bytes >= LARGE_BYTES:
+        if call.missing_bytes >= LARGE_BYTES and call.has_room():
             head, parts, on_more = call.head, call.take_parts(), self._read_more_of_body
             LargeBody(self, self.transport, head.body_bytes, parts, head.json_bytes, on_more).begin()
 
@@ -236,7 +241,13 @@ class HttpConnection(HttpToolsProtocol):
         if call is None:
             # It was refused in the meantime, for being too slow.
             large.end()
-        elif body is not None:
+        elif body is None:
+            try:
+                call.hold(large.read_bytes)
+            except ServingError as error:
+                large.end()
+                self._refuse(HTTPStatus(error.code.value.http), error.message)
+        else:
             # The parser waits for a body that it will not see.
             self.parser = httptools.HttpRequestParser(self)
             self._incomplete = False
@@ -430,17 +441,20 @@ class HttpConnection(HttpToolsProtocol):
         body = error_body(message)
         head = (
             f"HTTP/1.1 {status.value} {status.phrase}\r\nconnection: close\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
         )
+        if status is HTTPStatus.SERVICE_UNAVAILABLE:
+            head += f"retry-after: {RETRY_AFTER}\r\n"
+        head += "\r\n"
         self._last_words = head.encode() + body
-        if self._incomplete and not self._in_head and self._abandon(self.cycle):
+        if self._incomplete and not self._in_head and self._abandon(self.cycle, status):
             # It has its answer, or a part of it: another one would be taken for that of the next request.
             self.transport.close()
         elif not self.cycle or self.cycle.response_complete or self.cycle.disconnected:
             self._hang_up(self._last_words)
 
-    def _abandon(self, cycle: RequestResponseCycle) -> bool:
-        """Give up a request whose body is not complete. Returns whether its answer has begun."""
+    def _abandon(self, cycle: RequestResponseCycle, status: HTTPStatus) -> bool:
+        """Give up a request whose body is not complete, with that status. Returns whether its answer has begun."""
         if self.pipeline and self.pipeline[0][0] is cycle:
             self.pipeline.popleft()
             # The one before it is now the last.
@@ -452,7 +466,9 @@ class HttpConnection(HttpToolsProtocol):
             cycle.message_event.set()
             self._cancel_waiting()
             # If it is in the fast lane, it has not begun there: its body is not complete.
-            self._call = None
+            if self._call is not None:
+                self._call.abandon(status)
+                self._call = None
         return False
 
     def _hang_up(self, last_words: bytes) -> None:

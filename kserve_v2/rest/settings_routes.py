@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from kserve_v2.errors import InvalidArgumentError, UnsupportedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.log_settings import FORMATS, MAX_VERBOSE_LEVEL, SWITCHES, LogChanges, LogSettings
-from kserve_v2.rest.body import read_body
+from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.json_text import parse_json
 from kserve_v2.tracing.settings import TraceChanges, read_changes
 
@@ -68,13 +68,13 @@ _TRACE_UPDATE = _documented_update(
 _MODEL_TRACE = _documented(_TRACE_EXAMPLE, "Request for unknown model : nosuch")
 
 
-def add_settings_routes(app: FastAPI, service: InferenceService, max_request_bytes: int) -> None:
+def add_settings_routes(app: FastAPI, service: InferenceService, bodies: BodyReader) -> None:
     """Add the routes to `app`."""
-    _add_logging_routes(app, service, max_request_bytes)
-    _add_trace_routes(app, service, max_request_bytes)
+    _add_logging_routes(app, service, bodies)
+    _add_trace_routes(app, service, bodies)
 
 
-def _add_logging_routes(app: FastAPI, service: InferenceService, max_request_bytes: int) -> None:
+def _add_logging_routes(app: FastAPI, service: InferenceService, bodies: BodyReader) -> None:
     @app.get("/v2/logging", tags=["logging"], responses={200: _answer("The settings", _LOG_EXAMPLE)})
     async def log_settings() -> Response:
         """What is logged, and in which form."""
@@ -83,11 +83,11 @@ def _add_logging_routes(app: FastAPI, service: InferenceService, max_request_byt
     @app.post("/v2/logging", tags=["logging"], **_LOG_UPDATE)
     async def update_log_settings(request: Request) -> Response:
         """Change some of the settings. Answers all of them."""
-        changes = _log_changes(await _read_object(request, max_request_bytes))
+        changes = _log_changes(await _read_object(request, bodies))
         return _json(_log_view(service.update_log_settings(changes)))
 
 
-def _add_trace_routes(app: FastAPI, service: InferenceService, max_request_bytes: int) -> None:
+def _add_trace_routes(app: FastAPI, service: InferenceService, bodies: BodyReader) -> None:
     @app.get("/v2/trace/setting", tags=["trace"], responses={200: _answer("The settings", _TRACE_EXAMPLE)})
     async def trace_settings() -> Response:
         """Which requests are traced, and what is recorded of them."""
@@ -96,7 +96,7 @@ def _add_trace_routes(app: FastAPI, service: InferenceService, max_request_bytes
     @app.post("/v2/trace/setting", tags=["trace"], **_TRACE_UPDATE)
     async def update_trace_settings(request: Request) -> Response:
         """Change some of the settings; null resets one to what the server was started with. Answers all."""
-        changes = _trace_changes(await _read_object(request, max_request_bytes))
+        changes = _trace_changes(await _read_object(request, bodies))
         return _json(service.update_trace_settings("", changes))
 
     @app.get("/v2/models/{model_name}/trace/setting", tags=["trace"], **_MODEL_TRACE)
@@ -107,7 +107,7 @@ def _add_trace_routes(app: FastAPI, service: InferenceService, max_request_bytes
     @app.post("/v2/models/{model_name}/trace/setting", tags=["trace"], **_TRACE_UPDATE)
     async def update_model_trace_settings(model_name: str, request: Request) -> Response:
         """Change some settings of one model; null lets one follow the server's again. Answers all."""
-        changes = _trace_changes(await _read_object(request, max_request_bytes))
+        changes = _trace_changes(await _read_object(request, bodies))
         return _json(service.update_trace_settings(model_name, changes))
 
 
@@ -115,8 +115,8 @@ def _json(value: Json) -> Response:
     return Response(orjson.dumps(value), media_type="application/json")
 
 
-async def _read_object(request: Request, max_request_bytes: int) -> Json:
-    document = parse_json(await read_body(request.receive, None, max_request_bytes))
+async def _read_object(request: Request, bodies: BodyReader) -> Json:
+    document = parse_json(await bodies.read(request.receive))
     if not isinstance(document, dict):
         raise InvalidArgumentError("attempt to get members for non-object: the body must be a JSON object")
     return document

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
-from kserve_v2.rest.body import read_body
+from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.json_text import parse_json
 from kserve_v2.shared_memory import CudaRegions, SharedMemoryRegions, check_raw_handle
 
@@ -26,14 +26,14 @@ _CUDA_STATUS = [{"name": "images", "device_id": 0, "byte_size": 4096}]
 _CUDA_BODY = {"raw_handle": {"b64": "AAAA…"}, "device_id": 0, "byte_size": 4096}
 
 
-def add_shared_memory_routes(app: FastAPI, service: InferenceService, max_request_bytes: int) -> None:
+def add_shared_memory_routes(app: FastAPI, service: InferenceService, bodies: BodyReader) -> None:
     """Add the routes to `app`."""
     system = service.shared_memory
     cuda = system.cuda
     _add_common_routes(app, "system", system, _SYSTEM_STATUS)
     _add_common_routes(app, "cuda", cuda, _CUDA_STATUS)
-    _add_system_register(app, system, max_request_bytes)
-    _add_cuda_register(app, cuda, max_request_bytes)
+    _add_system_register(app, system, bodies)
+    _add_cuda_register(app, cuda, bodies)
 
 
 def _add_common_routes(
@@ -58,7 +58,7 @@ def _add_common_routes(
         return _done()
 
 
-def _add_system_register(app: FastAPI, regions: SharedMemoryRegions, max_request_bytes: int) -> None:
+def _add_system_register(app: FastAPI, regions: SharedMemoryRegions, bodies: BodyReader) -> None:
     documented = _documented(
         _SYSTEM_BODY,
         {
@@ -73,14 +73,14 @@ def _add_system_register(app: FastAPI, regions: SharedMemoryRegions, max_request
     async def register(request: Request, region_name: str = "") -> Response:
         """Register a part of a shared memory object of this machine, for tensors of inference requests."""
         regions.check_may_register(region_name)
-        body = await _object(request, max_request_bytes)
+        body = await _object(request, bodies)
         regions.register(
             region_name, _string(body, "key"), _unsigned(body, "offset", 0), _unsigned(body, "byte_size")
         )
         return _done()
 
 
-def _add_cuda_register(app: FastAPI, regions: CudaRegions, max_request_bytes: int) -> None:
+def _add_cuda_register(app: FastAPI, regions: CudaRegions, bodies: BodyReader) -> None:
     documented = _documented(
         _CUDA_BODY,
         {
@@ -97,7 +97,7 @@ def _add_cuda_register(app: FastAPI, regions: CudaRegions, max_request_bytes: in
     async def register(request: Request, region_name: str = "") -> Response:
         """Register the start of an allocation on a GPU of this machine, for tensors of inference requests."""
         regions.check_may_register(region_name)
-        body = await _object(request, max_request_bytes)
+        body = await _object(request, bodies)
         regions.register(
             region_name, _raw_handle(body), _unsigned(body, "device_id"), _unsigned(body, "byte_size")
         )
@@ -108,8 +108,8 @@ def _done() -> Response:
     return Response(status_code=200, media_type="application/json")
 
 
-async def _object(request: Request, max_request_bytes: int) -> Json:
-    document = parse_json(await read_body(request.receive, None, max_request_bytes))
+async def _object(request: Request, bodies: BodyReader) -> Json:
+    document = parse_json(await bodies.read(request.receive))
     if not isinstance(document, dict):
         raise InvalidArgumentError("attempt to get members for non-object: the body must be a JSON object")
     return document

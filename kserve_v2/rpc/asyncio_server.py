@@ -3,10 +3,14 @@
 import asyncio
 import socket
 import ssl
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
+from kserve_v2.http2.frames import DEFAULT_WINDOW_BYTES
 from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.protocol import ALPN
+from kserve_v2.inflight import InflightBytes
 from kserve_v2.rpc.calls import Rpc
 from kserve_v2.rpc.options import MAX_CONCURRENT_STREAMS, MAX_METADATA_BYTES, GrpcOptions
 from kserve_v2.rpc.transport.connection import GrpcConnection
@@ -17,13 +21,30 @@ from kserve_v2.sockets import BACKLOG, bind, end_stalled_connections, listeners
 _LAST_WORDS_SECONDS = 1.0
 
 
+# How many streams whose messages nobody reads may fill the budget of all requests in flight, if that is small.
+_WINDOWS = 16
+
+
 class AsyncioServer:
     """Serves RPCs. Made, started and stopped on one event loop."""
 
-    def __init__(self, rpcs: Sequence[Rpc], options: GrpcOptions, tls: ssl.SSLContext | None = None) -> None:
-        """`options` hold for every connection. `tls`: None for cleartext; the context's ALPN is set here."""
+    def __init__(
+        self,
+        rpcs: Sequence[Rpc],
+        options: GrpcOptions,
+        tls: ssl.SSLContext | None = None,
+        inflight: InflightBytes | None = None,
+    ) -> None:
+        """`options` hold for every connection. `tls`: None for cleartext; the context's ALPN is set here. `inflight`:
+        what the requests of the whole server may hold together; None for any amount.
+        """
         self.options = options
-        self.limits = Http2Limits(
+        self.inflight = inflight or InflightBytes(sys.maxsize)
+        limits = Http2Limits()
+        window = limits.stream_window_bytes
+        self.limits = replace(
+            limits,
+            stream_window_bytes=max(min(window, self.inflight.limit // _WINDOWS), DEFAULT_WINDOW_BYTES),
             max_concurrent_streams=MAX_CONCURRENT_STREAMS,
             max_header_list_bytes=MAX_METADATA_BYTES,
             max_stall_s=options.max_stall_s,

@@ -14,6 +14,7 @@ from functools import partial
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import ServingError
 from kserve_v2.inference import InferenceService
+from kserve_v2.inflight import COUNTED_BYTES
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.model import LoadedModel
 from kserve_v2.rpc import wire
@@ -35,6 +36,10 @@ ERRORS_END_STREAM = "triton_grpc_error"
 # the stream is not read, or the models are not asked for more, until the client catches up.
 _MAX_REQUESTS = 1024
 _MAX_RESPONSES = 16
+
+# As far as bytes are concerned, one stream may use so much of what is there for all requests of the server.
+_SHARE = 8
+_MIN_HELD_BYTES = 1024 * 1024
 
 _INFER_RESPONSE = pb.ModelStreamInferResponse.INFER_RESPONSE_FIELD_NUMBER
 
@@ -67,6 +72,9 @@ class _Turn:
     """A request that has one answer, which waits for those of the requests before it."""
 
     trace: Trace | None = None
+    # What it holds if that is much: of the request, and of the answer.
+    request_bytes: int = 0
+    answer_bytes: int = 0
     answered: bool = False
     # None for what stands behind the last request.
     answer: Parts | ServingError | None = None
@@ -86,7 +94,14 @@ class _Stream:
         self._ready: deque[tuple[Parts | ServingError | None, Callable[[], None]]] = deque()
         self._wake = asyncio.Event()
         self._turns: deque[_Turn] = deque()
+        self._given_up = False
         self._under_way = 0
+        # What requests under way and answers that wait hold, but for small ones; and the largest answer.
+        self._large = False
+        self._held_bytes = 0
+        self._largest_answer = 0
+        self._inflight = rpc.service.inflight
+        self._max_held_bytes = max(self._inflight.limit // _SHARE, _MIN_HELD_BYTES)
         self._one_is_over = asyncio.Event()
         self._room = asyncio.Semaphore(_MAX_RESPONSES)
 
@@ -126,16 +141,22 @@ class _Stream:
     def _give_up_all(self) -> None:
         """Nobody waits for an answer any more. Nothing stays that keeps itself alive, and tensors."""
         for turn in self._turns:
+            self._inflight.give(turn.answer_bytes)
             if turn.give_up is not None:
                 give_up, turn.give_up = turn.give_up, None
                 give_up()
             self._finish(turn.trace)
         self._turns.clear()
-        self._ready.clear()
+        self._given_up = True
+        while self._ready:
+            self._ready.popleft()[1]()
 
     def _send(
         self, message: Parts | ServingError | None, trace: Trace | None, sent: Callable[[], None]
     ) -> None:
+        if self._given_up:
+            sent()
+            return
         if trace is not None:
             trace.stamp("GRPC_SEND_START")
         self._ready.append((message, sent))
@@ -147,6 +168,12 @@ class _Stream:
         """Another request may take the place of one."""
         self._under_way -= 1
         self._one_is_over.set()
+
+    def _over_large(self, turn: _Turn) -> None:
+        """As `_over`, for a request that holds much, or whose answer does."""
+        self._held_bytes -= turn.request_bytes + turn.answer_bytes
+        self._inflight.give(turn.answer_bytes)
+        self._over()
 
     def _finish(self, trace: Trace | None) -> None:
         if trace is not None:
@@ -171,9 +198,8 @@ class _Stream:
         """
         async with asyncio.TaskGroup() as group:
             async for data in messages:
-                while self._under_way >= _MAX_REQUESTS:
-                    self._one_is_over.clear()
-                    await self._one_is_over.wait()
+                if self._under_way >= _MAX_REQUESTS or (self._large and self._full()):
+                    await self._await_place(len(data))
                 self._under_way += 1
                 try:
                     if not self._begin_like_another(data):
@@ -183,6 +209,25 @@ class _Stream:
                 # A stream that idles holds nothing of its last request.
                 del data
         return None
+
+    async def _await_place(self, size: int) -> None:
+        """Wait until a request, whose message of that size is there, may be under way."""
+        self._inflight.hold(size)
+        try:
+            while self._full():
+                self._one_is_over.clear()
+                await self._one_is_over.wait()
+        finally:
+            self._inflight.give(size)
+
+    def _full(self) -> bool:
+        """Whether the next request has to wait until one is over. Each that is under way may get a large answer if
+        there has been one.
+        """
+        if self._under_way >= _MAX_REQUESTS:
+            return True
+        held = self._held_bytes + self._under_way * self._largest_answer
+        return held > self._max_held_bytes and self._under_way > 0
 
     def _begin_like_another(self, data: Serialized) -> bool:
         """Begin a request that has the form of an earlier one. False: it has not, or is to be traced."""
@@ -197,7 +242,7 @@ class _Stream:
         request = form.request(data, model.signature)
         if request is None:
             return False
-        self._infer(model, request, WHOLE, None)
+        self._infer(model, request, WHOLE, None, len(data))
         return True
 
     def _begin(self, data: Serialized, group: asyncio.TaskGroup) -> None:
@@ -221,11 +266,19 @@ class _Stream:
             self._finish(trace)
             raise
         if model.decoupled:
-            task = group.create_task(self._stream(model, request, forms, trace, wants_final))
+            turn = _Turn(trace)
+            self._hold_request(len(data), turn)
+            task = group.create_task(self._stream(model, request, forms, turn, wants_final))
             task.add_done_callback(lambda _: self._finish(trace))
         else:
             self._rpc.recurring.note(data, message, request, model.signature)
-            self._infer(model, request, forms, trace)
+            self._infer(model, request, forms, trace, len(data))
+
+    def _hold_request(self, size: int, turn: _Turn) -> None:
+        """A request is under way that came in a large message. Its tensors are counted where it waits for its model."""
+        turn.request_bytes = size
+        self._large = True
+        self._held_bytes += size
 
     def _refuse(self, request_id: str, error: ServingError, trace: Trace | None, *, in_order: bool) -> None:
         """Answer a request that never reached a model: only its id is repeated."""
@@ -245,10 +298,14 @@ class _Stream:
     # --- models that answer once ----------------------------------------------------------------------------------
 
     def _infer(
-        self, model: LoadedModel, request: InferRequest, forms: OutputForms, trace: Trace | None
+        self, model: LoadedModel, request: InferRequest, forms: OutputForms, trace: Trace | None, size: int
     ) -> None:
-        """Have a checked request executed at once; its answer waits for its turn."""
+        """Have a checked request, which came in a message of `size` bytes, executed at once; its answer waits for its
+        turn.
+        """
         turn = _Turn(trace)
+        if size >= COUNTED_BYTES:
+            self._hold_request(size, turn)
         self._turns.append(turn)
 
         def on_outcome(outcome: InferResponse | Exception) -> None:
@@ -257,7 +314,7 @@ class _Stream:
                 if isinstance(outcome, Exception):
                     answer = self._failure(request, outcome, trace)
                 else:
-                    answer = self._encode(outcome, model, forms, _FINAL)
+                    answer = self._encode(outcome, model, forms, _FINAL, turn)
             except Exception as error:  # noqa: BLE001 - one request's failure is a message
                 answer = self._failure(request, error, trace)
             self._settle(turn, answer)
@@ -279,13 +336,26 @@ class _Stream:
             first = self._turns.popleft()
             # An error may have been raised where the turn is known.
             answer, first.answer = first.answer, None
-            self._send(answer, first.trace, self._over)
+            large = first.request_bytes or first.answer_bytes
+            self._send(answer, first.trace, partial(self._over_large, first) if large else self._over)
             self._finish(first.trace)
 
-    def _encode(self, response: InferResponse, model: LoadedModel, forms: OutputForms, final: bytes) -> Parts:
+    def _encode(
+        self, response: InferResponse, model: LoadedModel, forms: OutputForms, final: bytes, turn: _Turn
+    ) -> Parts:
         parts = self._rpc.encoder.encode(response, forms, model.labels, batched=model.batched)
         size = sum(map(len, parts)) + len(final)
+        if size >= COUNTED_BYTES:
+            self._hold_answer(size, turn)
         return (wire.head(_INFER_RESPONSE, size), *parts, final)
+
+    def _hold_answer(self, size: int, turn: _Turn) -> None:
+        """An answer is there, and waits. It cannot be refused any more, but requests can."""
+        turn.answer_bytes += size
+        self._large = True
+        self._held_bytes += size
+        self._largest_answer = max(self._largest_answer, size)
+        self._inflight.hold(size)
 
     def _failure(self, request: InferRequest, error: Exception, trace: Trace | None) -> Parts | ServingError:
         """What is sent of a failed execution."""
@@ -305,35 +375,42 @@ class _Stream:
         model: LoadedModel,
         request: InferRequest,
         forms: OutputForms,
-        trace: Trace | None,
+        turn: _Turn,
         wants_final: bool,
     ) -> None:
         """Answer a checked request as often as its model does."""
         last: Parts | ServingError | None
+        trace = turn.trace
         try:
             try:
-                await self._send_responses(model, request, forms, trace)
+                await self._send_responses(model, request, forms, turn)
             except Exception as error:  # noqa: BLE001 - one request's failure is a message
                 last = self._failure(request, error, trace)
             else:
                 last = (_final_response(request).SerializeToString(),) if wants_final else None
             if last is not None:
-                await self._send_in_room(last, trace)
+                await self._send_in_room(last, turn)
         finally:
-            self._over()
+            self._over_large(turn)
 
     async def _send_responses(
-        self, model: LoadedModel, request: InferRequest, forms: OutputForms, trace: Trace | None
+        self, model: LoadedModel, request: InferRequest, forms: OutputForms, turn: _Turn
     ) -> None:
         async with aclosing(model.stream(request)) as responses:
             async for response in responses:
                 # A copy: the model goes on, and may use its memory for the next one.
-                message = b"".join(self._encode(response, model, forms, _NOT_FINAL))
-                await self._send_in_room((message,), trace)
+                message = b"".join(self._encode(response, model, forms, _NOT_FINAL, turn))
+                await self._send_in_room((message,), turn)
 
-    async def _send_in_room(self, message: Parts | ServingError, trace: Trace | None) -> None:
+    async def _send_in_room(self, message: Parts | ServingError, turn: _Turn) -> None:
         await self._room.acquire()
-        self._send(message, trace, self._room.release)
+        held, turn.answer_bytes = turn.answer_bytes, 0
+        self._send(message, turn.trace, partial(self._sent_in_room, held))
+
+    def _sent_in_room(self, held: int) -> None:
+        self._room.release()
+        self._held_bytes -= held
+        self._inflight.give(held)
 
 
 def _final_response(request: InferRequest) -> pb.ModelStreamInferResponse:

@@ -25,6 +25,8 @@ class Part(Pending):
 
     __slots__ = ("_large", "admitted", "start", "times")
 
+    counted = False
+
     def __init__(self, large: "LargeRequest", start: int, rows: int) -> None:
         whole = large.request
         inputs = {name: array[start : start + rows] for name, array in whole.inputs.items()}
@@ -74,7 +76,8 @@ class LargeRequest(Pending):
         self._failing = False
 
     def begin(self) -> None:
-        """Have the first parts executed. Raises UnavailableError if the queue is full: then there is no outcome."""
+        """Have the first parts executed. Raises as `InstancePool.admit`: then there is no outcome."""
+        self._pool.hold(self)
         self._pool.count(self)
         try:
             self._admit_next()

@@ -36,6 +36,7 @@ class Pending:
         "done",
         "enqueued_ns",
         "found_idle",
+        "held_bytes",
         "key",
         "release",
         "request",
@@ -45,6 +46,8 @@ class Pending:
 
     # Whether it belongs to a request that has a place in the queue already.
     admitted = False
+    # Whether its tensors are counted among the bytes in flight: those of a part are counted with the whole.
+    counted = True
 
     def __init__(self, request: InferRequest, on_outcome: OnOutcome) -> None:
         self.request = request
@@ -52,6 +55,8 @@ class Pending:
         self.key = request.batch_key
         self.enqueued_ns = time.monotonic_ns()
         self.found_idle = False
+        # What it counts for among the bytes in flight: set by the pool that queues it.
+        self.held_bytes = 0
         self.done = False
         self.timer: asyncio.TimerHandle | None = None
         # Called when it is over, however it ended: set by the pool that counts it.

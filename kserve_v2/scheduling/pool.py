@@ -1,12 +1,14 @@
 """The instances of one model version and the queue that they pull from: what its scheduler works with."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kserve_v2.backend import Model, Placement
-from kserve_v2.errors import UnavailableError
+from kserve_v2.errors import ServingError, UnavailableError
+from kserve_v2.inflight import InflightBytes, tensor_bytes
 from kserve_v2.messages import InferRequest
 from kserve_v2.scheduling.batching_trial import Finding
 from kserve_v2.scheduling.instance import InstanceThread
@@ -54,12 +56,15 @@ class InstancePool:
         policy: QueuePolicy,
         statistics: ModelStatistics,
         deliver: Deliver,
+        inflight: InflightBytes | None = None,
         *,
         tries_batching: bool = False,
     ) -> None:
-        """`deliver` is called with finished executions, on the event loop. `tries_batching`: the first instance on each
-        kind of device finds out whether requests may be merged; see `findings`.
+        """`deliver` is called with finished executions, on the event loop. `inflight`: what all requests of the server
+        may hold together; None for any amount. `tries_batching`: the first instance on each kind of device finds out
+        whether requests may be merged; see `findings`.
         """
+        self._inflight = inflight or InflightBytes(sys.maxsize)
         self.statistics = statistics
         self._policy = policy
         self.queue = RequestQueue(rules, policy.max_size)
@@ -112,7 +117,7 @@ class InstancePool:
             raise failures[0]
 
     def admit(self, pending: Pending) -> None:
-        """Take a request, and queue it. Raises UnavailableError if the queue is full."""
+        """Take a request, and queue it. Raises UnavailableError if the queue is full, and as `InflightBytes.take`."""
         self._put(pending)
         self.count(pending)
 
@@ -123,22 +128,40 @@ class InstancePool:
         self._drained.clear()
 
     def enqueue(self, pending: Pending) -> None:
-        """Queue a request that is counted already. It fails if the queue is full."""
+        """Queue a request that is counted already. It fails if there is no room for it."""
         try:
             self._put(pending)
-        except UnavailableError as error:
+        except ServingError as error:
             pending.fail(error)
 
     def _put(self, pending: Pending) -> None:
         pending.found_idle = self.idle
         timeout_us = self._policy.timeout_for(pending.request) if self._policy.timeout_us else 0
+        if pending.counted:
+            self.hold(pending)
         if not self.queue.put(pending):
+            self._give_back(pending)
             if pending.failing_since_ns() is not None:
                 self.statistics.record_failure(FailureReason.REJECTED, 0)
             prefix = request_prefix(pending.request.id)
             raise UnavailableError(f"{prefix}Exceeds maximum queue size")
         if timeout_us and not pending.admitted:
             pending.timer = self._loop.call_later(timeout_us / 1e6, self._expire, pending)
+
+    def hold(self, pending: Pending) -> None:
+        """Count the request's tensors among the bytes in flight until it is over. Raises as `InflightBytes.take`."""
+        size = tensor_bytes(pending.request.inputs)
+        try:
+            self._inflight.take(size)
+        except ServingError:
+            if pending.failing_since_ns() is not None:
+                self.statistics.record_failure(FailureReason.REJECTED, 0)
+            raise
+        pending.held_bytes = size
+
+    def _give_back(self, pending: Pending) -> None:
+        self._inflight.give(pending.held_bytes)
+        pending.held_bytes = 0
 
     def give_up(self, pending: Pending) -> None:
         """The caller has left: if the request still waits, it never runs; if it runs, the model is told."""
@@ -150,6 +173,8 @@ class InstancePool:
     def _release(self, pending: Pending) -> None:
         if pending.timer is not None:
             pending.timer.cancel()
+        if pending.held_bytes:
+            self._give_back(pending)
         self._in_flight -= 1
         if not self._in_flight:
             self._drained.set()

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from kserve_v2.backend import Model, Placement
 from kserve_v2.errors import ServingError, UnsupportedError
+from kserve_v2.inflight import InflightBytes
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.scheduling.batch import BatchRun, StreamRun, response
 from kserve_v2.scheduling.in_place import InPlace
@@ -66,6 +67,7 @@ class QueueScheduler:
         rules: BatchRules,
         policy: QueuePolicy,
         statistics: ModelStatistics,
+        inflight: InflightBytes | None = None,
         *,
         tries_batching: bool = False,
         quickness: Quickness | None = None,
@@ -84,6 +86,7 @@ class QueueScheduler:
             policy,
             statistics,
             self._deliver,
+            inflight,
             tries_batching=tries_batching,
         )
         self._in_place = InPlace(self.pool, signature, self._version, self._settle, quickness or Quickness())
@@ -217,12 +220,13 @@ class StreamScheduler:
         placements: Sequence[Placement],
         policy: QueuePolicy,
         statistics: ModelStatistics,
+        inflight: InflightBytes | None = None,
     ) -> None:
         self._signature = signature
         self._version = str(version)
         self._loop = asyncio.get_running_loop()
         self.pool = InstancePool(
-            signature, model, placements, ONE_AT_A_TIME, policy, statistics, self._deliver
+            signature, model, placements, ONE_AT_A_TIME, policy, statistics, self._deliver, inflight
         )
 
     def __repr__(self) -> str:

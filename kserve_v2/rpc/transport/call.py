@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from kserve_v2.errors import (
     InvalidArgumentError,
     RequestCancelledError,
-    ResourceExhaustedError,
     ServingError,
     UnavailableError,
     UnsupportedError,
@@ -35,6 +34,7 @@ class Call(Stream):
     _deadline: asyncio.TimerHandle | None = None
     _callbacks: list[Callable[[int, str], None]] | None = None
     _headers_sent = False
+    _over = False
     _receive_progress = True
     _receive_stalls = 0
 
@@ -135,10 +135,11 @@ class Call(Stream):
         self.close(StatusCode.DEADLINE_EXCEEDED, _DEADLINE_PASSED)
 
     def _end(self, code: int, details: str) -> None:
+        self._over = True
         if self._deadline is not None:
             self._deadline.cancel()
         if self._reader is not None:
-            self.owner.buffered_bytes -= self._reader.buffered_bytes
+            self.owner.buffer(-self._reader.buffered_bytes)
             self._reader = None
         if self._callbacks is not None:
             callbacks, self._callbacks = self._callbacks, None
@@ -158,8 +159,8 @@ class Call(Stream):
         """See `Stream`."""
         size = len(data)
         self._receive_progress = True
-        if self.state is State.CLOSED:
-            # It has its status.
+        if self._over or self.state is State.CLOSED:
+            # It has its status, whatever else comes.
             return
         try:
             if self._reader is None and PREFIX.size <= size < LARGE_BYTES:
@@ -196,15 +197,18 @@ class Call(Stream):
 
     def _read(self, reader: MessageReader, messages: Iterator[Serialized], size: int, ended: bool) -> None:
         """Take what `reader` makes of data of `size` bytes."""
-        before = reader.buffered_bytes
+        counted = reader.buffered_bytes
         try:
             try:
                 for message in messages:
+                    # It is no longer the reader's.
+                    self.owner.buffer(reader.buffered_bytes - counted)
+                    counted = reader.buffered_bytes
                     self.message_received(message)
             finally:
                 if self._reader is not None:
-                    self.owner.buffered_bytes += reader.buffered_bytes - before
-            self.check_buffered()
+                    self.owner.buffer(reader.buffered_bytes - counted)
+            self.owner.check_buffered()
         except ServingError as error:
             self._refuse(error)
             return
@@ -213,11 +217,6 @@ class Call(Stream):
             self._half_close()
         else:
             self.start_deadline()
-
-    def check_buffered(self) -> None:
-        """Raise ResourceExhaustedError if the client has begun more than it may leave unfinished."""
-        if self.owner.buffered_bytes > self.owner.options.max_buffered_bytes:
-            raise ResourceExhaustedError("this connection has too many unfinished messages")
 
     def _half_close(self) -> None:
         try:
@@ -272,9 +271,7 @@ class SingleCall(Call):
         """See `Call`."""
         if self._message is not None:
             raise UnsupportedError("this method takes one message")
-        self._message = message
-        self.owner.buffered_bytes += len(message)
-        self.check_buffered()
+        self._keep_message(message)
 
     def only_message(self, message: Serialized) -> None:
         """See `Call`."""
@@ -290,9 +287,15 @@ class SingleCall(Call):
         self._forget_message()
         self.run(message)
 
+    def _keep_message(self, message: Serialized) -> None:
+        """Keep it, and count it. Raises ServingError if there is no room for it."""
+        self._message = message
+        self.owner.buffer(len(message))
+        self.owner.check_buffered()
+
     def _forget_message(self) -> None:
         if self._message is not None:
-            self.owner.buffered_bytes -= len(self._message)
+            self.owner.buffer(-len(self._message))
             self._message = None
 
     def _end(self, code: int, details: str) -> None:

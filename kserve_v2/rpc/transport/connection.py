@@ -5,12 +5,14 @@ import random
 from collections.abc import Sequence
 from typing import Protocol
 
+from kserve_v2.errors import ResourceExhaustedError
 from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode
 from kserve_v2.http2.headers import Field
 from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.output import Response
 from kserve_v2.http2.protocol import Http2Protocol
 from kserve_v2.http2.stream import Stream
+from kserve_v2.inflight import InflightBytes
 from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.transport.call import Call
 from kserve_v2.rpc.transport.head import HeadReader, RequestHead
@@ -32,6 +34,7 @@ class Server(Protocol):
     heads: HeadReader
     options: GrpcOptions
     limits: Http2Limits
+    inflight: InflightBytes
 
     def opened(self, connection: "GrpcConnection") -> None:
         """The connection is there."""
@@ -48,13 +51,30 @@ class GrpcConnection(Http2Protocol[RequestHead]):
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(server.limits, loop)
         self.options = server.options
-        # Of all messages that are not complete.
-        self.buffered_bytes = 0
+        # Of all messages that are not complete, or whose calls have not begun with them.
+        self._buffered_bytes = 0
+        self._inflight = server.inflight
         self._server = server
         self._strikes = PingStrikes(server.options, loop.time)
         self._keepalive = Keepalive(server.options, self)
         self._draining = False
         self._age_timer: asyncio.TimerHandle | None = None
+
+    # --- what calls hold ------------------------------------------------------------------------------------------
+
+    def buffer(self, size: int) -> None:
+        """`size` bytes of messages more are kept, or fewer."""
+        self._buffered_bytes += size
+        self._inflight.hold(size)
+
+    def check_buffered(self) -> None:
+        """Raise ServingError if more is kept than may be: ResourceExhaustedError if the client has begun more than it
+        may leave unfinished, OverloadedError if all requests of the server together are too large.
+        """
+        if self._buffered_bytes > self.options.max_buffered_bytes:
+            raise ResourceExhaustedError("this connection has too many unfinished messages")
+        if self._inflight.exceeded:
+            raise self._inflight.refusal(0)
 
     # --- what http2 wants to know ---------------------------------------------------------------------------------
 

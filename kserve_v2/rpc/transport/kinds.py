@@ -8,6 +8,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from kserve_v2.errors import ServingError
+from kserve_v2.inflight import COUNTED_BYTES
 from kserve_v2.rpc.calls import Asked, Direct, GiveUp, Parts, Serialized, ServerStreaming, Streaming, Unary
 from kserve_v2.rpc.status import parse
 from kserve_v2.rpc.transport.call import Call, SingleCall
@@ -102,6 +103,9 @@ class UnaryCall(SingleCall):
 
     def run(self, message: Serialized) -> None:
         """See `SingleCall`."""
+        if len(message) >= COUNTED_BYTES:
+            # It is there for as long as the answer takes.
+            self._keep_message(message)
         self.start_deadline()
         self._task = self.owner.loop.create_task(self._answer(message))
 
@@ -113,6 +117,8 @@ class UnaryCall(SingleCall):
             self.answer((answer.SerializeToString(),))
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             self.fail(error)
+        finally:
+            self._forget_message()
 
     def given_up(self) -> None:
         """See `Call`."""
@@ -153,6 +159,9 @@ class StreamingCall(Call):
         self._wake = asyncio.Event()
         self._sender = Sender(self)
         self._unread_bytes = 0
+        # Of the messages, and as far as that is counted among the bytes in flight.
+        self._waiting_bytes = 0
+        self._held_bytes = 0
 
     def opened(self, ended: bool) -> None:
         """See `Stream`. The answer does not have to wait for a message."""
@@ -165,7 +174,15 @@ class StreamingCall(Call):
     def message_received(self, message: Serialized) -> None:
         """See `Call`."""
         self._messages.append(message)
+        self._waiting_bytes += len(message)
+        if self._waiting_bytes - self._held_bytes >= COUNTED_BYTES:
+            self._hold()
+            self.owner.check_buffered()
         self._wake.set()
+
+    def _hold(self) -> None:
+        self.owner.buffer(self._waiting_bytes - self._held_bytes)
+        self._held_bytes = self._waiting_bytes
 
     def consumed(self, size: int) -> None:
         """See `Stream`. As long as the RPC does not read its messages, the client may send no more than a window."""
@@ -187,6 +204,9 @@ class StreamingCall(Call):
             while self._messages:
                 if len(self._messages) == 1:
                     self._credit()
+                self._waiting_bytes -= len(self._messages[0])
+                if self._held_bytes:
+                    self._hold()
                 # Not held here, while the RPC waits for the next one.
                 yield self._messages.popleft()
             if self._ended:
@@ -201,6 +221,12 @@ class StreamingCall(Call):
     def given_up(self) -> None:
         """See `Call`."""
         self._sender.cancel()
+
+    def _end(self, code: int, details: str) -> None:
+        self._messages.clear()
+        self._waiting_bytes = 0
+        self._hold()
+        super()._end(code, details)
 
 
 class Sender:
