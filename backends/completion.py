@@ -22,12 +22,13 @@ class TensorSpec:
 
     `datatype`: the protocol's name. `dims`: as in the configuration, so without the batch dimension where
     `max_batch_size` is positive; -1 where a dimension varies; empty for a scalar, or where the file does not
-    say.
+    say. `optional`: the model runs without it.
     """
 
     name: str
     datatype: str
     dims: tuple[int, ...]
+    optional: bool = False
 
 
 def raise_contradictions(model: str, problems: Sequence[str]) -> None:
@@ -56,7 +57,10 @@ def fill_tensors(config: ModelConfig, kind: TensorKind, specs: Sequence[TensorSp
     if kind == "input" or not named:
         for spec in specs:
             if spec.name not in named:
-                _fill_entry(entries.add(name=spec.name), spec, config.max_batch_size > 0, kind, file)
+                entry = entries.add(name=spec.name)
+                if spec.optional:
+                    entry.optional = True
+                _fill_entry(entry, spec, config.max_batch_size > 0, kind, file)
     return problems
 
 

@@ -16,8 +16,9 @@ from kserve_v2.messages import InferRequest, Tensors
 from .completion import raise_contradictions
 from .gpus import visible_gpus
 from .onnx_bound import BoundRuns
+from .onnx_classifiers import Classes, maps_to_array
 from .onnx_external_data import check_external_data
-from .onnx_metadata import complete_config, read_graph
+from .onnx_metadata import complete_config, contradictions, read_graph
 from .onnx_session import (
     check_options,
     inference_session,
@@ -52,7 +53,7 @@ class OnnxBackend:
         """
         check_options(config)
         file = _model_file(source, config)
-        _checked_structure(file)
+        structure = _checked_structure(file)
         try:
             session = metadata_session(file)
         except InvalidArgumentError:
@@ -62,7 +63,8 @@ class OnnxBackend:
         default = integer(
             source.settings, "default-max-batch-size", _DEFAULT_MAX_BATCH_SIZE, where="--backend-config"
         )
-        raise_contradictions(source.name, complete_config(config, read_graph(session), file.name, default))
+        graph = read_graph(session, structure.classes)
+        raise_contradictions(source.name, complete_config(config, graph, file.name, default))
 
     def load(self, source: ModelSource, config: ModelConfig) -> "OnnxModel":
         """Make one session for each device that has instances."""
@@ -76,11 +78,14 @@ class OnnxBackend:
             device: inference_session(file, config, placement, instances[device], source.threads)
             for device, placement in placements.items()
         }
+        for session in sessions.values():
+            graph = read_graph(session, structure.classes)
+            raise_contradictions(source.name, contradictions(config, graph, file.name))
         return OnnxModel(sessions, config, structure)
 
 
 class OnnxModel:
-    """The sessions of one model version, by device."""
+    """The sessions of one model version, by device. `labels`: those of outputs whose classes the file lists."""
 
     def __init__(
         self, sessions: dict[str, ort.InferenceSession], config: ModelConfig, structure: OnnxStructure
@@ -88,13 +93,16 @@ class OnnxModel:
         self._sessions = sessions
         self._config = config
         self._structure = structure
+        classes = structure.classes
+        names = [output.name for output in config.output if output.name in classes]
+        self.labels = {name: tuple(map(str, classes[name])) for name in names}
 
     def instance(self, placement: Placement) -> Instance:
         """An instance that runs the session of its device."""
         # How long a loop takes may be the client's choice: such a model is never executed on the event loop's thread.
         stays = placement.kind == "GPU" or self._structure.has_control_flow
         kind = OnnxInstance if stays else OnnxCpuInstance
-        return kind(self._sessions[placement.device], self._config)
+        return kind(self._sessions[placement.device], self._config, self._structure.classes)
 
     def close(self) -> None:
         """Drop the sessions, and with them weights, arenas and threads."""
@@ -107,19 +115,27 @@ class OnnxInstance:
     # A session allocates each output anew, also where the graph only hands an input or a constant on.
     fresh_outputs: Literal[True] = True
 
-    def __init__(self, session: ort.InferenceSession, config: ModelConfig) -> None:
+    def __init__(
+        self, session: ort.InferenceSession, config: ModelConfig, classes: Mapping[str, Classes]
+    ) -> None:
         self._session = session
         self._run_options = run_options(config)
         self._outputs = [output.name for output in config.output]
         scalars = _scalars(session, config)
         self._encode = _conversions(_encode, config.input, scalars)
-        self._decode = _conversions(_decode, config.output, scalars)
+        maps = {name: classes for name, classes in classes.items() if name in self._outputs}
+        self._decode = _conversions(_decode, config.output, scalars) | {
+            name: functools.partial(maps_to_array, name, classes) for name, classes in maps.items()
+        }
         bf16 = [output.name for output in config.output if BY_CONFIG_ENUM[output.data_type] is BF16]
         strings = [tensor.name for tensor in config.input if BY_CONFIG_ENUM[tensor.data_type] is BYTES]
-        if bf16 and strings:
+        unwilling = [
+            *(f"input '{name}' of strings" for name in strings),
+            *(f"output '{name}' of maps" for name in maps),
+        ]
+        if bf16 and unwilling:
             raise InvalidArgumentError(
-                f"onnxruntime's Python interface cannot combine input '{strings[0]}' of strings "
-                f"with output '{bf16[0]}' of BF16"
+                f"onnxruntime's Python interface cannot combine {unwilling[0]} with output '{bf16[0]}' of BF16"
             )
         self._run = self._run_values if bf16 else self._run_arrays
         # Without the wrapper, which checks the names of the inputs once more: for a small model that takes as long as
@@ -168,8 +184,10 @@ class OnnxCpuInstance(OnnxInstance):
 
     movable: Literal[True] = True
 
-    def __init__(self, session: ort.InferenceSession, config: ModelConfig) -> None:
-        super().__init__(session, config)
+    def __init__(
+        self, session: ort.InferenceSession, config: ModelConfig, classes: Mapping[str, Classes]
+    ) -> None:
+        super().__init__(session, config, classes)
         converts = self._encode or self._decode
         self._bound = None if converts else BoundRuns.of(session, config, self._run_options)
 
@@ -209,7 +227,8 @@ def _checked_structure(file: Path) -> OnnxStructure:
 
 def _scalars(session: ort.InferenceSession, config: ModelConfig) -> frozenset[str]:
     """Tensors without dimensions in the file, which the protocol sees with shape [1]."""
-    ranks = {tensor.name: len(tensor.shape) for tensor in (*session.get_inputs(), *session.get_outputs())}
+    in_file = (*session.get_inputs(), *session.get_overridable_initializers(), *session.get_outputs())
+    ranks = {tensor.name: len(tensor.shape) for tensor in in_file}
     tensors: list[Any] = [*config.input, *config.output]
     return frozenset(
         tensor.name

@@ -2,13 +2,15 @@
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 from kserve_v2.backend import ModelConfig
 
 from .completion import TensorKind, TensorSpec, enable_dynamic_batching, fill_tensors
+from .onnx_classifiers import Classes
 
 logger = logging.getLogger(__name__)
 
@@ -20,15 +22,27 @@ _DATATYPES = {
 }  # fmt: skip
 
 
+_OPTIONAL = re.compile(r"optional\((.*)\)")
+# As ONNX Runtime makes them.
+_MAPS = frozenset({"seq(map(int64,tensor(float)))", "seq(map(string,tensor(float)))"})
+
+# A graph may list its weights as inputs with default values, as old exporters did. A default with more elements than
+# this is taken for one, and no input of that graph is offered by the server on its own account.
+_MAX_DEFAULT_ELEMENTS = 16
+
+
 @dataclass(frozen=True, slots=True)
 class OnnxTensor:
     """An input or output of the graph. `type` is ONNX Runtime's; `shape` is empty for a scalar or an unknown
-    rank. `symbols`: the names of its dimensions, "" for one that has a size or no name."""
+    rank. `symbols`: the names of its dimensions, "" for one that has a size or no name. `optional`: an input that need
+    not be sent.
+    """
 
     name: str
     type: str
     shape: tuple[int, ...]
     symbols: tuple[str, ...] = ()
+    optional: bool = False
 
     @property
     def datatype(self) -> str | None:
@@ -38,15 +52,20 @@ class OnnxTensor:
 
 @dataclass(frozen=True, slots=True)
 class OnnxGraph:
-    """Inputs and outputs of a model file."""
+    """Inputs and outputs of a model file, as they are served. `defaults`: inputs that have a value in the file."""
 
     inputs: tuple[OnnxTensor, ...]
     outputs: tuple[OnnxTensor, ...]
+    defaults: tuple[OnnxTensor, ...] = ()
 
 
-def read_graph(session: Any) -> OnnxGraph:
-    """The graph of an InferenceSession. Symbolic and unknown dimensions become -1."""
-    return OnnxGraph(_tensors(session.get_inputs()), _tensors(session.get_outputs()))
+def read_graph(session: Any, classes: Mapping[str, Classes]) -> OnnxGraph:
+    """The graph of an InferenceSession. Symbolic and unknown dimensions become -1. `classes`: of the outputs that are
+    maps from class to probability.
+    """
+    outputs = [_as_served(tensor, classes.get(tensor.name, ())) for tensor in _tensors(session.get_outputs())]
+    defaults = [replace(tensor, optional=True) for tensor in _tensors(session.get_overridable_initializers())]
+    return OnnxGraph(_tensors(session.get_inputs()), tuple(outputs), tuple(defaults))
 
 
 def complete_config(
@@ -59,16 +78,13 @@ def complete_config(
     dimension is meant to be the model's own. As in Triton, a configuration that names inputs and outputs gets no
     `dynamic_batching`.
     """
-    named = {output.name for output in config.output}
     described = bool(config.input and config.output)
-    outputs = [output for output in graph.outputs if not named or output.name in named]
-    tensors = [*graph.inputs, *outputs]
-    problems = [*_unsupported("input", graph.inputs), *_unsupported("output", outputs)]
+    served = _served(config, graph)
+    _report(config, graph, served)
+    tensors = [*served.inputs, *served.outputs]
     objection = objection_to_batching(tensors)
-    if config.max_batch_size:
-        problems += _fixed_batch(tensors, file)
-    elif (
-        graph.inputs
+    if not config.max_batch_size and (
+        served.inputs
         and all(tensor.shape[:1] == (-1,) for tensor in tensors)
         and _dims_leave_room(config, tensors)
     ):
@@ -76,15 +92,8 @@ def complete_config(
             logger.warning("model '%s': served without a batch dimension: %s", config.name, objection)
         else:
             config.max_batch_size = default_max_batch_size
-    if problems:
-        return problems
-    skip = 1 if config.max_batch_size else 0
-    problems += fill_tensors(config, "input", [_spec(tensor, skip) for tensor in graph.inputs], file)
-    known_outputs = [tensor for tensor in graph.outputs if tensor.datatype]
-    problems += fill_tensors(
-        config, "output", [_output_spec(tensor, skip, graph.inputs) for tensor in known_outputs], file
-    )
-    if described:
+    problems = _merge(config, graph, served, file)
+    if problems or described:
         return problems
     if not objection:
         enable_dynamic_batching(config)
@@ -95,6 +104,78 @@ def complete_config(
             objection,
         )
     return problems
+
+
+def contradictions(config: ModelConfig, graph: OnnxGraph, file: str) -> list[str]:
+    """What a configuration says that the file does not, where `complete_config` has not seen it."""
+    copy = ModelConfig()
+    copy.CopyFrom(config)
+    return _merge(copy, graph, _served(copy, graph), file)
+
+
+def _merge(config: ModelConfig, graph: OnnxGraph, served: OnnxGraph, file: str) -> list[str]:
+    """Fill the tensors of a configuration whose batch size is settled."""
+    problems = _unsupported(served)
+    if not served.outputs and not config.output:
+        problems.append(f"{file} has no output that the v2 protocol can carry")
+    if config.max_batch_size:
+        problems += _fixed_batch([*served.inputs, *served.outputs], file)
+    if problems:
+        return problems
+    skip = 1 if config.max_batch_size else 0
+    problems += fill_tensors(config, "input", [_spec(tensor, skip) for tensor in served.inputs], file)
+    carried = [tensor for tensor in graph.outputs if tensor.datatype]
+    specs = [_output_spec(tensor, skip, served.inputs) for tensor in carried]
+    return problems + fill_tensors(config, "output", specs, file)
+
+
+def _served(config: ModelConfig, graph: OnnxGraph) -> OnnxGraph:
+    """The tensors to serve: without what the protocol cannot carry, if the configuration does not name it and the model
+    runs without it.
+    """
+    named_inputs = {tensor.name for tensor in config.input}
+    named_outputs = {tensor.name for tensor in config.output}
+    inputs = [*graph.inputs, *_offered_defaults(config, graph.defaults)]
+    return OnnxGraph(
+        tuple(each for each in inputs if each.datatype or not each.optional or each.name in named_inputs),
+        tuple(
+            each
+            for each in graph.outputs
+            if (each.name in named_outputs if named_outputs else each.datatype is not None)
+        ),
+    )
+
+
+def _offered_defaults(config: ModelConfig, defaults: Sequence[OnnxTensor]) -> list[OnnxTensor]:
+    """Those that the configuration names; all, if it says nothing of inputs and batches, and none looks like a weight.
+
+    They have no batch dimension as a rule, so a model that is to batch has them only if it is told so.
+    """
+    named = {tensor.name for tensor in config.input}
+    silent = not named and not config.max_batch_size and not any(output.dims for output in config.output)
+    weights = any(prod(tensor.shape) > _MAX_DEFAULT_ELEMENTS for tensor in defaults)
+    return [tensor for tensor in defaults if tensor.name in named or (silent and not weights)]
+
+
+def _report(config: ModelConfig, graph: OnnxGraph, served: OnnxGraph) -> None:
+    """Say what becomes of tensors that are not simply served."""
+    for tensor in (*graph.inputs, *(() if config.output else graph.outputs)):
+        if tensor not in served.inputs and tensor not in served.outputs:
+            logger.warning(
+                "model '%s': '%s' is left out: it is %s, which the v2 protocol cannot carry",
+                config.name,
+                tensor.name,
+                tensor.type,
+            )
+    hidden = [tensor.name for tensor in graph.defaults if tensor not in served.inputs]
+    if hidden:
+        logger.info(
+            "model '%s': %d inputs have values in the file and are not offered, '%s' is one; to have one sent, name it "
+            "in config.pbtxt, with optional: true",
+            config.name,
+            len(hidden),
+            hidden[0],
+        )
 
 
 # Names that exporters give dimensions which have none: torch.export (s77, u0), torch.onnx (x_dynamic_axes_1,
@@ -126,19 +207,29 @@ def objection_to_batching(tensors: Sequence[OnnxTensor]) -> str:
 
 
 def _tensors(arguments: Iterable[Any]) -> tuple[OnnxTensor, ...]:
-    return tuple(
-        OnnxTensor(
-            argument.name,
-            argument.type,
-            tuple(dim if isinstance(dim, int) else -1 for dim in argument.shape),
-            tuple(dim if isinstance(dim, str) else "" for dim in argument.shape),
-        )
-        for argument in arguments
+    return tuple(_tensor(argument) for argument in arguments)
+
+
+def _tensor(argument: Any) -> OnnxTensor:
+    optional = _OPTIONAL.fullmatch(argument.type)
+    return OnnxTensor(
+        argument.name,
+        optional[1] if optional else argument.type,
+        tuple(dim if isinstance(dim, int) else -1 for dim in argument.shape),
+        tuple(dim if isinstance(dim, str) else "" for dim in argument.shape),
+        optional is not None,
     )
 
 
+def _as_served(output: OnnxTensor, classes: Classes) -> OnnxTensor:
+    """A sequence of maps whose classes are known becomes a tensor with a column for each."""
+    if not classes or output.type not in _MAPS:
+        return output
+    return OnnxTensor(output.name, "tensor(float)", (-1, len(classes)), ("", ""))
+
+
 def _spec(tensor: OnnxTensor, skip: int) -> TensorSpec:
-    return TensorSpec(tensor.name, tensor.datatype or "", tensor.shape[skip:])
+    return TensorSpec(tensor.name, tensor.datatype or "", tensor.shape[skip:], tensor.optional)
 
 
 def _output_spec(tensor: OnnxTensor, skip: int, inputs: Sequence[OnnxTensor]) -> TensorSpec:
@@ -153,10 +244,15 @@ def _output_spec(tensor: OnnxTensor, skip: int, inputs: Sequence[OnnxTensor]) ->
     return TensorSpec(tensor.name, tensor.datatype or "", dims)
 
 
-def _unsupported(kind: TensorKind, tensors: Sequence[OnnxTensor]) -> list[str]:
-    advice = "; name the outputs to serve in config.pbtxt to leave it out" if kind == "output" else ""
+def _unsupported(graph: OnnxGraph) -> list[str]:
+    """What is wrong with tensors that the protocol cannot carry."""
+    kinds: tuple[tuple[TensorKind, tuple[OnnxTensor, ...], str], ...] = (
+        ("input", graph.inputs, ""),
+        ("output", graph.outputs, "; the configuration must not name it"),
+    )
     return [
         f"{kind} '{tensor.name}' is {tensor.type}, which the v2 protocol cannot carry{advice}"
+        for kind, tensors, advice in kinds
         for tensor in tensors
         if tensor.datatype is None
     ]

@@ -62,3 +62,27 @@ def varint(data: Buffer, start: int) -> tuple[int, int]:
             return value, start
         shift += 7
     raise IndexError("an integer has more than 64 bits")
+
+
+def integers(data: Buffer, start: int, end: int, wanted: int) -> Iterator[int]:
+    """The values of field `wanted`, a repeated int64, packed or not."""
+    while start < end:
+        tag, start = varint(data, start)
+        number, wire_type = tag >> 3, tag & 7
+        if wire_type == 0:
+            value, start = varint(data, start)
+            if number == wanted:
+                yield _signed(value)
+        elif wire_type == 2:
+            length, start = varint(data, start)
+            stop = start + length
+            while number == wanted and start < stop:
+                value, start = varint(data, start)
+                yield _signed(value)
+            start = stop
+        else:
+            start += 8 if wire_type == 1 else 4
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value

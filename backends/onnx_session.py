@@ -4,6 +4,7 @@ Parameter names and values are those of Triton's ONNX Runtime backend.
 """
 
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,12 @@ _GPU_PROVIDERS = {"tensorrt": "TensorrtExecutionProvider", "cuda": "CUDAExecutio
 _CPU_PROVIDERS = {"openvino": "OpenVINOExecutionProvider"}
 _CPU: Provider = ("CPUExecutionProvider", {})
 
+# It lower-cases texts by the rules of a language, en_US unless the model says otherwise.
+_MISSING_LOCALE = re.compile(r"Failed to construct locale with name:([\w.@-]+)")
+
+# ONNX Runtime's log levels.
+_ERROR, _FATAL = 3, 4
+
 # The model's `optimization.graph.level`.
 _GRAPH_LEVELS = {
     -1: ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -40,6 +47,7 @@ def metadata_session(file: Path) -> ort.InferenceSession:
     started."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = _FATAL  # what it says is said again when the model is loaded
     options.add_session_config_entry("session.disable_prepacking", "1")
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return _open(file, options, [_CPU])
@@ -119,6 +127,8 @@ def session_options(
     options.inter_op_num_threads = (
         integer(parameters, "inter_op_thread_count", 0, most=MAX_THREADS) or threads.inter_op
     )
+    # Warnings, some of them of every run, would go to stderr past the server's log.
+    options.log_severity_level = _ERROR
     options.enable_cpu_mem_arena = boolean(parameters, "enable_mem_arena", True)
     options.enable_mem_pattern = boolean(parameters, "enable_mem_pattern", True)
     if instances > 1 or placement.kind == "GPU":
@@ -137,7 +147,7 @@ def run_options(config: ModelConfig) -> ort.RunOptions:
     """Options of every run: without any, each run would make its own."""
     options = ort.RunOptions()
     # An error of a run is raised, and logged by the server: not once more on stderr.
-    options.log_severity_level = 4
+    options.log_severity_level = _FATAL
     shrink = parameter_texts(config).get("memory.enable_memory_arena_shrinkage")
     if shrink:
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", shrink)
@@ -209,8 +219,19 @@ def _open(file: Path, options: ort.SessionOptions, chosen: list[Provider]) -> or
     try:
         session = ort.InferenceSession(str(file), options, providers=chosen)
     except Exception as error:  # its exceptions have no common base class
-        text = without_directories(str(error)).removeprefix("[ONNXRuntimeError] : ")
-        raise InvalidArgumentError(f"{file.name}: onnxruntime cannot load it: {text}") from error
+        raise InvalidArgumentError(f"{file.name}{_load_problem(str(error))}") from error
     # A provider that fails in a request is an error, not a reason to change the device.
     session.disable_fallback()
     return session
+
+
+def _load_problem(text: str) -> str:
+    """What comes behind the file's name."""
+    if missing := _MISSING_LOCALE.search(text):
+        name = missing[1]
+        charset = name.partition(".")[2] or "UTF-8"
+        return (
+            f" needs the locale {name}: apt-get install locales && "
+            f"echo '{name} {charset}' >> /etc/locale.gen && locale-gen"
+        )
+    return f": onnxruntime cannot load it: {without_directories(text).removeprefix('[ONNXRuntimeError] : ')}"

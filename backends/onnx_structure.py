@@ -1,21 +1,23 @@
-"""What the server wants to know of an ONNX file beyond its inputs and outputs: where weights lie elsewhere, and what it
-computes with.
+"""What the server wants to know of an ONNX file beyond its inputs and outputs: where weights lie elsewhere, what it
+computes with, and what its classes are.
 
 Found by walking the protobuf encoding; field numbers as in the public onnx.proto3.
 """
 
 import mmap
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kserve_v2.errors import InvalidArgumentError
 
+from .onnx_classifiers import Classes, read_zip_map
 from .onnx_protobuf import Buffer, fields
 
 # Which fields of a message lead to tensors and graphs, and to what kind of message.
 _BRANCHES: dict[str, dict[int, str]] = {
-    "model": {7: "graph", 20: "training", 25: "function"},
+    "model": {7: "main", 20: "training", 25: "function"},
+    "main": {1: "main_node", 5: "tensor", 15: "sparse_tensor"},
     "training": {1: "graph", 2: "graph"},
     "function": {7: "node", 11: "attribute"},
     "graph": {1: "node", 5: "tensor", 15: "sparse_tensor"},
@@ -32,6 +34,7 @@ _BRANCHES: dict[str, dict[int, str]] = {
     "tensor": {13: "external_data"},
 }
 _BRANCHES["subgraph"] = _BRANCHES["graph"]
+_BRANCHES["main_node"] = _BRANCHES["node"]
 _KEY, _VALUE = 1, 2
 
 
@@ -39,17 +42,19 @@ _KEY, _VALUE = 1, 2
 class OnnxStructure:
     """`external_locations`: the names of files that hold weights. `has_control_flow`: whether a node, also one of a
     local function, has a graph of its own to run (Loop, Scan, If and their like). How often it does may depend on the
-    inputs, so what one execution took says nothing about the next.
+    inputs, so what one execution took says nothing about the next. `classes`: by name, of those outputs that are maps
+    from class to probability.
     """
 
-    external_locations: frozenset[str]
-    has_control_flow: bool
+    external_locations: frozenset[str] = frozenset()
+    has_control_flow: bool = False
+    classes: Mapping[str, Classes] = field(default_factory=dict)
 
 
 def read_structure(file: Path) -> OnnxStructure:
     """Raises InvalidArgumentError if `file` is no protobuf."""
     if file.suffix == ".ort":  # ONNX Runtime's own format, which cannot name other files
-        return OnnxStructure(frozenset(), has_control_flow=True)
+        return OnnxStructure(has_control_flow=True)
     if file.stat().st_size == 0:
         raise InvalidArgumentError(f"{file.name} is empty")
     with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -62,16 +67,20 @@ def read_structure(file: Path) -> OnnxStructure:
 def _walk(data: Buffer) -> OnnxStructure:
     locations: set[str] = set()
     has_control_flow = False
+    classes: dict[str, Classes] = {}
     stack = [("model", 0, len(data))]
     while stack:
         kind, start, end = stack.pop()
         if kind == "external_data":
             locations.update(_location(data, start, end))
             continue
+        parts = list(fields(data, start, end))
+        if kind == "main_node":
+            classes |= read_zip_map(data, parts)
         has_control_flow = has_control_flow or kind == "subgraph"
         branches = _BRANCHES[kind]
-        stack += [(branches[n], first, last) for n, first, last in fields(data, start, end) if n in branches]
-    return OnnxStructure(frozenset(locations), has_control_flow)
+        stack += [(branches[number], first, last) for number, first, last in parts if number in branches]
+    return OnnxStructure(frozenset(locations), has_control_flow, classes)
 
 
 def _location(data: Buffer, start: int, end: int) -> Iterator[str]:

@@ -27,6 +27,7 @@ __all__ = [
     "FreshOutputs",
     "GuessesBatching",
     "Instance",
+    "LabelledModel",
     "Model",
     "ModelConfig",
     "ModelSource",
@@ -206,6 +207,16 @@ class Model(Protocol):
     def close(self) -> None:
         """Give back what the model holds. Called once, after all of its instances are closed."""
         ...
+
+
+@runtime_checkable
+class LabelledModel(Protocol):
+    """Optional: a `Model` whose file names the classes of an output.
+
+    `labels`: by output, one for each of its elements, as in the label files that a configuration names, which go first.
+    """
+
+    labels: Mapping[str, Sequence[str]]
 
 
 class Backend(Protocol):

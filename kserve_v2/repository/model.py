@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from kserve_v2.backend import Backend, Model, ModelConfig, ModelSource, Placement
+from kserve_v2.backend import Backend, LabelledModel, Model, ModelConfig, ModelSource, Placement
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inflight import InflightBytes
 from kserve_v2.messages import InferRequest, InferResponse
@@ -98,6 +98,8 @@ class LoadedModel:
         )
         model = await loop.run_in_executor(executor, prepared.backend.load, prepared.source, prepared.config)
         try:
+            if isinstance(model, LabelledModel):
+                labels = {name: tuple(texts) for name, texts in model.labels.items()} | labels
             loaded = cls(prepared, model, labels, inflight)
             await loaded.scheduler.start()
         except BaseException:

@@ -184,7 +184,9 @@ class TestCompletion:
             loader.complete(OnnxBackend(), loader.source({"model.onnx": identity(dims=dims)}), text)
         assert expected in caught.value.message
 
-    def test_a_tensor_that_the_protocol_cannot_carry_is_named(self, loader: Any) -> None:
+    def test_an_output_that_the_protocol_cannot_carry_is_left_out(
+        self, loader: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
         content = model_bytes(
             [helper.make_node("SequenceConstruct", ["x"], ["s"]), helper.make_node("Identity", ["x"], ["y"])],
             [("x", FLOAT, ["N", 2])],
@@ -193,8 +195,12 @@ class TestCompletion:
         proto = onnx.load_from_string(content)
         proto.graph.output.append(helper.make_tensor_sequence_value_info("s", FLOAT, None))
         source = loader.source({"model.onnx": proto.SerializeToString()})
+        with caplog.at_level(logging.WARNING):
+            config = loader.complete(OnnxBackend(), source)
+        assert summary(config.output) == [("y", 11, [2])]
+        assert "'s' is left out: it is seq(tensor(float)), which the v2 protocol cannot carry" in caplog.text
         with pytest.raises(InvalidArgumentError, match=r"output 's' is seq\(tensor\(float\)\)"):
-            loader.complete(OnnxBackend(), source)
+            loader.complete(OnnxBackend(), source, 'output { name: "y" } output { name: "s" }')
         config = loader.complete(OnnxBackend(), source, 'output { name: "y" }')
         assert summary(config.output) == [("y", 11, [2])]
 
@@ -537,3 +543,22 @@ def test_a_complete_configuration_survives_a_file_that_only_load_can_open(loader
     config = loader.complete(OnnxBackend(), source, text)
     with pytest.raises(InvalidArgumentError, match="NoSuchOperator"):
         OnnxBackend().load(source, config)
+
+
+def test_a_locale_that_is_missing_is_named(loader: Any) -> None:
+    model = model_bytes(
+        [
+            helper.make_node(
+                "StringNormalizer", ["x"], ["y"], case_change_action="LOWER", locale="xx_YY.UTF-8"
+            )
+        ],
+        [("x", STRING, ["N"])],
+        [("y", STRING, ["N"])],
+    )
+    source = loader.source({"model.onnx": model})
+    with pytest.raises(InvalidArgumentError) as caught:
+        loader.complete(OnnxBackend(), source)
+    assert caught.value.message == (
+        "model.onnx needs the locale xx_YY.UTF-8: apt-get install locales && "
+        "echo 'xx_YY.UTF-8 UTF-8' >> /etc/locale.gen && locale-gen"
+    )

@@ -1,0 +1,127 @@
+"""ONNX models as exporters make them, from a repository without configurations to clients of both protocols."""
+
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from tests.conftest import RunningServer, StartServer
+from tests.integration.clients import KINDS, TritonClient
+from tests.integration.support import error_of, json_tensor
+
+pytestmark = pytest.mark.slow
+
+CASES = Path(__file__).parents[1] / "cases"
+DEFAULT_SCALE = 2.0
+"""What `default_input` multiplies with where nothing is sent."""
+RNG = np.random.default_rng(12)
+
+
+@pytest.fixture(scope="module")
+def exported(start_server: StartServer, tmp_path_factory: pytest.TempPathFactory) -> RunningServer:
+    root = tmp_path_factory.mktemp("exported")
+    for case in ("rf_default", "rf_strings_default", "default_input"):
+        shutil.copytree(CASES / case, root / case)
+    shutil.copytree(CASES / "rf_strings_default", root / "labelled")
+    (root / "labelled" / "config.pbtxt").write_text(
+        'output [{ name: "output_probability" label_filename: "labels.txt" }]'
+    )
+    (root / "labelled" / "labels.txt").write_text("A\nB\nC\n")
+    return start_server(root)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def client(request: pytest.FixtureRequest, exported: RunningServer) -> Iterator[TritonClient]:
+    client = TritonClient(request.param, exported)
+    yield client
+    client.close()
+
+
+def expected(model: str, rows: np.ndarray[Any, Any]) -> tuple[list[Any], list[list[float]], list[Any]]:
+    """Labels, probabilities and classes as ONNX Runtime gives them by itself."""
+    session = ort.InferenceSession(CASES / model / "1" / "model.onnx")
+    labels, maps = session.run(None, {"float_input": rows})
+    return labels.tolist(), [list(each.values()) for each in maps], list(maps[0])
+
+
+@pytest.mark.parametrize("model", ["rf_default", "rf_strings_default"])
+def test_probabilities_are_a_tensor(exported: RunningServer, model: str) -> None:
+    outputs = {output["name"]: output for output in exported.get(f"/v2/models/{model}").json()["outputs"]}
+    assert (outputs["output_probability"]["datatype"], outputs["output_probability"]["shape"]) == (
+        "FP32",
+        [-1, 3],
+    )
+    rows = RNG.uniform(0, 8, (4, 4)).astype(np.float32)
+    labels, probabilities, _ = expected(model, rows)
+    answer = exported.infer(
+        model, {"inputs": [json_tensor("float_input", "FP32", [4, 4], rows.ravel().tolist())]}
+    )
+    assert answer.status_code == 200, answer.text
+    by_name = {output["name"]: output for output in answer.json()["outputs"]}
+    assert by_name["output_label"]["data"] == labels
+    assert by_name["output_probability"]["shape"] == [4, 3]
+    np.testing.assert_array_equal(
+        np.array(by_name["output_probability"]["data"], np.float32),
+        np.array(probabilities, np.float32).ravel(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "names"), [("rf_default", None), ("rf_strings_default", None), ("labelled", ["A", "B", "C"])]
+)
+def test_classification_names_the_classes(client: TritonClient, model: str, names: list[str] | None) -> None:
+    rows = RNG.uniform(0, 8, (2, 4)).astype(np.float32)
+    _, probabilities, classes = expected(model if names is None else "rf_strings_default", rows)
+    asked = client.output("output_probability", class_count=3)
+    answer = client.infer(model, [client.input("float_input", "FP32", rows)], outputs=[asked])
+    for texts, row in zip(answer.as_numpy("output_probability").tolist(), probabilities, strict=True):
+        best = sorted(range(3), key=lambda index: (-row[index], index))
+        assert texts == [f"{row[i]:.6f}:{i}:{(names or classes)[i]}".encode() for i in best]
+
+
+def test_each_of_many_clients_gets_its_own_rows(exported: RunningServer) -> None:
+    requests = [RNG.uniform(0, 8, (1 + number % 3, 4)).astype(np.float32) for number in range(200)]
+
+    def ask(rows: np.ndarray[Any, Any]) -> tuple[list[Any], list[float]]:
+        body = {"inputs": [json_tensor("float_input", "FP32", list(rows.shape), rows.ravel().tolist())]}
+        answer = exported.infer("rf_strings_default", body)
+        assert answer.status_code == 200, answer.text
+        labels, probabilities = answer.json()["outputs"]
+        return labels["data"], probabilities["data"]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(ask, requests))
+    for rows, (labels, probabilities) in zip(requests, answers, strict=True):
+        own_labels, own_probabilities, _ = expected("rf_strings_default", rows)
+        assert labels == own_labels
+        np.testing.assert_array_equal(
+            np.array(probabilities, np.float32), np.array(own_probabilities, np.float32).ravel()
+        )
+
+
+def test_an_input_with_a_value_of_its_own(client: TritonClient) -> None:
+    """Sent and not sent, again and again: neither request leaves anything for the other."""
+    rows = np.arange(8, dtype=np.float32).reshape(2, 4)
+    x = client.input("x", "FP32", rows)
+    default = rows * DEFAULT_SCALE
+    for factor in (5, 7, 5):
+        scale = client.input("scale", "FP32", np.array([factor], np.float32))
+        np.testing.assert_array_equal(client.infer("default_input", [x, scale]).as_numpy("y"), rows * factor)
+        np.testing.assert_array_equal(client.infer("default_input", [x]).as_numpy("y"), default)
+
+
+def test_an_input_with_a_value_of_its_own_over_json(exported: RunningServer) -> None:
+    x = json_tensor("x", "FP32", [1, 4], [1, 2, 3, 4])
+    for scale in (None, 5, 7) * 3:
+        more = [] if scale is None else [json_tensor("scale", "FP32", [1], [scale])]
+        answer = exported.infer("default_input", {"inputs": [x, *more]})
+        factor = scale or DEFAULT_SCALE
+        assert answer.json()["outputs"][0]["data"] == [factor, 2 * factor, 3 * factor, 4 * factor]
+    wrong = exported.infer("default_input", {"inputs": [x, json_tensor("scale", "FP32", [2], [1, 2])]})
+    assert wrong.status_code == 400
+    assert "scale" in error_of(wrong)
