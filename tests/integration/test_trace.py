@@ -49,6 +49,18 @@ class Model:
             return {{"OUT": inputs["IN"]}}
 """
 
+# Writes to its inputs.
+DOUBLING = """
+class Model:
+    inputs = {"IN": ("FP32", [3])}
+    outputs = {"OUT": ("FP32", [3])}
+    max_batch_size = 4
+
+    def __call__(self, inputs):
+        inputs["IN"] *= 2
+        return {"OUT": inputs["IN"]}
+"""
+
 Start = Callable[..., RunningServer]
 
 
@@ -57,6 +69,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, write_model: WriteModel) ->
     root = tmp_path_factory.mktemp("models")
     write_model(root, "bat", identity("FP32", [3], max_batch_size=4))
     write_model(root, "words", identity("BYTES", [-1]))
+    write_model(root, "doubling", DOUBLING)
     write_model(root, "failing", FAILING)
     write_model(root, "counting", COUNTING)
     write_model(root, "spanning", SPANNING.format(maybe_async=""))
@@ -154,13 +167,19 @@ def test_tensors(start: Start, trace_file: Path) -> None:
     infer(server)
     words = {"inputs": [json_tensor("IN", "BYTES", [2], ['a "b"', "ŝ"])]}
     assert server.infer("words", words).status_code == 200
+    infer(server, "doubling")
     assert server.stop() == 0
-    numbers, texts = read(trace_file)
+    numbers, texts, doubled = read(trace_file)
     in_ = {"name": "IN", "data": "1.0,2.5,3.0", "shape": "1,3", "dtype": "FP32"}
     assert numbers.tensors == {
         "TENSOR_QUEUE_INPUT": in_,
         "TENSOR_BACKEND_INPUT": in_,
         "TENSOR_BACKEND_OUTPUT": {**in_, "name": "OUT"},
+    }
+    assert doubled.tensors == {
+        "TENSOR_QUEUE_INPUT": in_,
+        "TENSOR_BACKEND_INPUT": in_,
+        "TENSOR_BACKEND_OUTPUT": {**in_, "name": "OUT", "data": "2.0,5.0,6.0"},
     }
     assert texts.tensors["TENSOR_BACKEND_OUTPUT"] == {
         "name": "OUT", "data": '"a "b"","ŝ"', "shape": "2", "dtype": "BYTES",
