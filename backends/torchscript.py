@@ -5,6 +5,7 @@ import logging
 import re
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -24,10 +25,14 @@ from .parameters import MAX_THREADS, boolean, integer, parameter_texts
 from .torch_tensors import memory_is_alone, to_numpy, to_torch
 from .torch_threads import enter_instance_thread, release_gpu_memory, set_inter_op_threads
 from .torchscript_signature import OutputPicker, bind_inputs, fill_names, read_schema
+from .torchscript_state import writes_to_itself
 
 logger = logging.getLogger(__name__)
 
 _jit: Any = torch.jit  # which is only partly typed
+
+# The parameter that says whether the instances on a device run one module.
+_SHARING = "ENABLE_WEIGHT_SHARING"
 
 # Below this version a crafted file can corrupt memory even where nothing is unpickled (CVE-2026-24747).
 _SAFE_TORCH = TorchVersion("2.10")
@@ -70,7 +75,7 @@ class TorchScriptModel:
         parameters = parameter_texts(config)
         self._config = config
         self._file = _model_file(source, config)
-        self._sharing = boolean(parameters, "ENABLE_WEIGHT_SHARING", True)
+        self._sharing = boolean(parameters, _SHARING, True)
         intra_op = integer(parameters, "INTRA_OP_THREAD_COUNT", 0) or source.threads.intra_op
         inter_op = integer(parameters, "INTER_OP_THREAD_COUNT", 0) or source.threads.inter_op
         self._threads = ThreadBudget(intra_op, inter_op)
@@ -82,6 +87,8 @@ class TorchScriptModel:
             schema = read_schema(module)
             bind_inputs(config, schema)
             OutputPicker(config, schema)
+        if self._sharing:
+            self._sharing = self._may_share(source, asked=_SHARING in parameters)
         logger.info(
             "model '%s': TorchScript on %s, intra-op threads %d per instance, inter-op threads %d",
             config.name,
@@ -90,9 +97,22 @@ class TorchScriptModel:
             torch.get_num_interop_threads(),
         )
 
+    def _may_share(self, source: ModelSource, *, asked: bool) -> bool:
+        """Whether several instances may run one module: one that writes to itself would mix up their answers."""
+        instances = Counter(placement.device for placement in source.placements)
+        shared = [module for device, module in self._modules.items() if instances[device] > 1]
+        if not any(writes_to_itself(module) for module in shared):
+            return True
+        logger.warning(
+            "model '%s': forward writes to what the module holds, so %s", self._config.name,
+            f"instances that share it, as {_SHARING} asks, may write into each other's answers"
+            if asked
+            else f"each instance has a module of its own; {_SHARING} says otherwise",
+        )  # fmt: skip
+        return asked
+
     def instance(self, placement: Placement) -> Instance:
-        """An instance that runs the module of its device, or one of its own where ENABLE_WEIGHT_SHARING is
-        false."""
+        """An instance that runs the module of its device, or one of its own where modules are not shared."""
         enter_instance_thread(self._threads)
         module = self._modules[placement.device] if self._sharing else _load(self._file, placement.device)
         return TorchScriptInstance(module, self._config, placement.device)

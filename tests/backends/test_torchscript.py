@@ -349,17 +349,41 @@ class TestExecution:
         expected = model(torch.from_numpy(A)).tolist()
         assert [served.execute({"input": A})["y"].tolist() for _ in range(3)] == [expected] * 3
 
-    @pytest.mark.parametrize(("sharing", "calls"), [("true", [1, 2]), ("false", [1, 1])])
-    def test_a_stateful_module_may_be_kept_apart(
-        self, loader: Any, instance_thread: Any, sharing: str, calls: list[int]
+    @pytest.mark.parametrize(
+        ("sharing", "calls", "warning"),
+        [
+            ("", [1, 1], "so each instance has a module of its own"),
+            ("true", [1, 2], "so instances that share it, as ENABLE_WEIGHT_SHARING asks"),
+            ("false", [1, 1], None),
+        ],
+    )
+    def test_a_stateful_module_is_shared_only_if_that_is_asked_for(
+        self,
+        loader: Any,
+        instance_thread: Any,
+        caplog: pytest.LogCaptureFixture,
+        sharing: str,
+        calls: list[int],
+        warning: str | None,
     ) -> None:
         source = loader.source({"model.pt": script(StatefulModel())}, instances=2)
-        text = io_text("a", "y") + parameter("ENABLE_WEIGHT_SHARING", sharing)
+        text = io_text("a", "y") + (parameter("ENABLE_WEIGHT_SHARING", sharing) if sharing else "")
         model = loader.load(TorchScriptBackend(), source, text)
         instances = [instance_thread(model) for _ in range(2)]
         assert [instance.execute({"a": A})["y"].tolist() for instance in instances] == [[n] for n in calls]
         for instance in instances:
             instance.close()
+        told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert len(told) == (warning is not None)
+        assert warning is None or warning in told[0]
+
+    def test_one_instance_has_nobody_to_share_a_stateful_module_with(
+        self, loader: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        loader.serve(
+            TorchScriptBackend(), loader.source({"model.pt": script(StatefulModel())}), io_text("a", "y")
+        )
+        assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
 class TestThreads:
