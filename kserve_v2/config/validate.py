@@ -15,6 +15,7 @@ from kserve_v2.config.limits import limit_problems
 from kserve_v2.config.platforms import BACKEND_OF_PLATFORM, BACKENDS, ENSEMBLE_PLATFORM
 from kserve_v2.config.problems import Problem, config_error
 from kserve_v2.config.support import ignored_fields, refused_fields
+from kserve_v2.config.switches import switch_problems
 from kserve_v2.config.tensors import tensor_problems
 
 log = logging.getLogger("kserve_v2.config")
@@ -41,6 +42,7 @@ def validate(config: ModelConfig, *, gpu_count: int, directory_name: str | None 
         *_map_problems(config),
         *file_problems(config),
         *limit_problems(config),
+        *switch_problems(config),
         *refused_fields(config),
     ]
 

@@ -7,18 +7,10 @@ from enum import Enum
 from typing import Any
 
 from kserve_v2.backend import Backend, GuessesBatching, ModelConfig
-from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.config.switches import SPLIT_LARGE_REQUESTS, TRY_BATCHING, switch
 from kserve_v2.scheduling.batching_trial import Finding, Verdict
 
 logger = logging.getLogger(__name__)
-
-TRY_PARAMETER = "try_batching"
-"""The parameter of a configuration that, set to `false`, leaves out the trial."""
-
-SPLIT_PARAMETER = "split_large_requests"
-"""The parameter of a configuration that says what becomes of a request with more rows than `max_batch_size`: `true`, it
-is executed in parts; `false`, it is refused. Without it, that depends on who has chosen `max_batch_size`.
-"""
 
 SIZE_SETTING = "default-max-batch-size"
 """The setting of a backend that says which `max_batch_size` it chooses."""
@@ -29,9 +21,9 @@ _HINT = "write dynamic_batching { } into config.pbtxt if they may be"
 @dataclass(frozen=True, slots=True)
 class BatchingOrigin:
     """`rows_guessed`: the server chose `max_batch_size`. `merging_guessed`: it added `dynamic_batching`.
-    `merging_asked`: the operator wrote that. `tried`: whether the model is tried when it is loaded. `splitting`: what
-    the operator wrote about large requests. `size_set`: the `max_batch_size` that the server chose is the one that the
-    operator has set for all models.
+    `merging_asked`: the operator wrote that, or wants to know whether it is right. `tried`: whether the model is tried
+    when it is loaded. `splitting`: what the operator wrote about large requests. `size_set`: the `max_batch_size` that
+    the server chose is the one that the operator has set for all models.
     """
 
     rows_guessed: bool = False
@@ -45,39 +37,29 @@ class BatchingOrigin:
     def of(
         cls, written: ModelConfig, completed: ModelConfig, backend: Backend, settings: Mapping[str, str]
     ) -> "BatchingOrigin":
-        """Compare a configuration as it was read with the completed one. `settings`: the operator's for the backend.
-
-        Raises InvalidArgumentError for a value of a parameter that means nothing.
+        """Compare a configuration as it was read with the completed, valid one. `settings`: the operator's for the
+        backend.
         """
         guesses = isinstance(backend, GuessesBatching)
         batches = completed.max_batch_size > 0
         merges = completed.max_batch_size > 1 and completed.HasField("dynamic_batching")
         rows_guessed = guesses and batches and written.max_batch_size == 0
-        asked = merges and written.HasField("dynamic_batching")
+        trying = switch(completed, TRY_BATCHING)
+        # Whoever asks for the trial of a handler wants to be told.
+        told = written.HasField("dynamic_batching") or (trying is True and not guesses)
+        asked = merges and told
         merging_guessed = guesses and merges and not asked
         decoupled = completed.model_transaction_policy.decoupled
-        wanted = (
-            completed.parameters[TRY_PARAMETER].string_value if TRY_PARAMETER in completed.parameters else ""
-        )
-        splitting = _splitting(completed)
+        splitting = switch(completed, SPLIT_LARGE_REQUESTS)
         doubted = rows_guessed or merging_guessed or asked or splitting is True
-        tried = wanted != "false" and not decoupled and doubted and completed.max_batch_size > 1
+        tried = (
+            switch(completed, TRY_BATCHING) is not False
+            and not decoupled
+            and doubted
+            and completed.max_batch_size > 1
+        )
         size_set = SIZE_SETTING in settings
         return cls(rows_guessed, merging_guessed, asked, tried, splitting, size_set)
-
-
-def _splitting(config: ModelConfig) -> bool | None:
-    if SPLIT_PARAMETER not in config.parameters:
-        return None
-    path, value = f"parameters['{SPLIT_PARAMETER}']", config.parameters[SPLIT_PARAMETER].string_value
-    if value not in ("true", "false"):
-        raise InvalidArgumentError(
-            f"model '{config.name}': {path}: expected 'true' or 'false' as string_value, got '{value}'"
-        )
-    if value == "true" and (config.max_batch_size == 0 or config.model_transaction_policy.decoupled):
-        reason = "max_batch_size is 0" if config.max_batch_size == 0 else "the model is decoupled"
-        raise InvalidArgumentError(f"model '{config.name}': {path}: there are no batches to split: {reason}")
-    return value == "true"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +82,7 @@ def decide_batching(model: str, origin: BatchingOrigin, findings: Sequence[Findi
     if origin.splitting and worst.verdict in (Verdict.DEPENDENT, Verdict.NOT_ROWS):
         logger.warning(
             "model '%s': %s cuts requests whose rows change each other's answers: %s. Remove that parameter from "
-            "config.pbtxt", model, SPLIT_PARAMETER, worst.reason,
+            "config.pbtxt", model, SPLIT_LARGE_REQUESTS, worst.reason,
         )  # fmt: skip
     if worst.verdict is Verdict.INDEPENDENT:
         return BatchingDecision(rows_independent=True)

@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from google.protobuf import text_format
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.config import (
@@ -396,3 +397,29 @@ def test_an_entry_without_a_key_is_refused() -> None:
     [(path, message)] = problems('parameters { value { string_value: "1" } }')
     assert path == "parameters"
     assert "key" in message
+
+
+@pytest.mark.parametrize("name", ["try_batching", "split_large_requests"])
+@pytest.mark.parametrize(
+    ("value", "more", "text"),
+    [
+        ("yes", "max_batch_size: 4", "expected 'true' or 'false' as string_value, got 'yes'"),
+        ("", "max_batch_size: 4", "expected 'true' or 'false' as string_value, got ''"),
+        ("true", "", "there are no batches: max_batch_size is 0"),
+        (
+            "true",
+            "model_transaction_policy { decoupled: true }",
+            "there are no batches: the model is decoupled",
+        ),
+        ("true", "max_batch_size: 4", None),
+        ("false", "", None),
+    ],
+)
+def test_switches_of_the_servers_own(name: str, value: str, more: str, text: str | None) -> None:
+    entry = f'parameters {{ key: "{name}" value {{ string_value: "{value}" }} }}'
+    found = [
+        problem.message
+        for problem in validate(text_format.Parse(f"{entry} {more}", ModelConfig()), gpu_count=0)
+        if problem.path == f"parameters['{name}']"
+    ]
+    assert found == ([] if text is None else [text])

@@ -108,6 +108,8 @@ def server(
         _write_torchscript(root)
     write_model(root, "mixing_asked", _MIXING_HANDLER, "dynamic_batching { }")
     write_model(root, "mixing_declared", _MIXING_HANDLER)
+    try_it = 'parameters { key: "try_batching" value { string_value: "true" } }'
+    write_model(root, "mixing_tried", _MIXING_HANDLER, try_it)
     return start_server(root)
 
 
@@ -172,6 +174,7 @@ def test_configuration(server: RunningServer, model: str, max_batch_size: int, m
         ),
         ("softmax_asked", ["Remove dynamic_batching from config.pbtxt"]),
         ("mixing_asked", ["Remove dynamic_batching from config.pbtxt"]),
+        ("mixing_tried", ["Remove dynamic_batching from config.pbtxt"]),
         ("mixing_script", ["Remove dynamic_batching from config.pbtxt"]),
         ("relu", []),
         ("lin_dynamo_auto", []),

@@ -200,12 +200,12 @@ def test_the_operator_is_told_what_his_request_does(large: RunningServer) -> Non
         (
             HANDLER.replace("max_batch_size = 4", "max_batch_size = 0"),
             "true",
-            "parameters['split_large_requests']: there are no batches to split: max_batch_size is 0",
+            "parameters['split_large_requests']: there are no batches: max_batch_size is 0",
         ),
         (
             HANDLER.replace("return", "yield"),
             "true",
-            "parameters['split_large_requests']: there are no batches to split: the model is decoupled",
+            "parameters['split_large_requests']: there are no batches: the model is decoupled",
         ),
     ],
 )  # fmt: skip
