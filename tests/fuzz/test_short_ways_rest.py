@@ -11,38 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import onnx
 import pytest
-from onnx import TensorProto, helper
 
 from tests.conftest import RunningServer, StartServer, WriteModel
 from tests.fuzz.rest_scripts import LAST, Request, Step, script
+from tests.fuzz.short_ways import PING, write_identity
 from tests.integration import handlers
 
 SCRIPTS = 240
 _BATCHES = 6
-
-PING = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
-
-NOW_CONFIG = """
-max_batch_size: 4
-input { name: "IN" data_type: TYPE_FP32 dims: 3 }
-output { name: "OUT" data_type: TYPE_FP32 dims: 3 }
-"""
-
-
-def write_identity(directory: Path) -> None:
-    """An ONNX model that is executed in place, and gives back what it gets."""
-    graph = helper.make_graph(
-        [helper.make_node("Identity", ["IN"], ["OUT"])],
-        "identity",
-        [helper.make_tensor_value_info("IN", TensorProto.FLOAT, ["n", 3])],
-        [helper.make_tensor_value_info("OUT", TensorProto.FLOAT, ["n", 3])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    (directory / "1").mkdir(parents=True)
-    onnx.save(model, directory / "1" / "model.onnx")
-    (directory / "config.pbtxt").write_text(NOW_CONFIG)
 
 
 class Player:

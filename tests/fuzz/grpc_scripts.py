@@ -1,0 +1,242 @@
+"""Scripts for several connections of gRPC: calls that are made again and again, and calls that are nearly the same, on
+the wire, but for what decides what they mean.
+
+Every script is made from its number alone.
+"""
+
+import random
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import hpack
+import numpy as np
+
+from kserve_v2._generated import grpc_service_pb2 as pb
+
+Step = tuple[int, bytes]
+"""A connection, and what is sent on it in one go."""
+
+_CONNECTIONS = 3
+_HEADERS, _DATA, _WINDOW_UPDATE, _CONTINUATION = 1, 0, 8, 9
+_END_STREAM, _END_HEADERS = 1, 4
+
+Fields = list[tuple[int, bytes]]
+"""A message as fields of bytes, in the order of the wire."""
+
+
+@dataclass
+class Script:
+    """What is sent, and what was asked: the message of each stream, by connection and stream."""
+
+    steps: list[Step] = field(default_factory=list)
+    messages: dict[tuple[int, int], bytes] = field(default_factory=dict)
+
+
+# --- messages -----------------------------------------------------------------------------------------------------
+
+
+def varint(number: int, size: int = 1) -> bytes:
+    """A number in protobuf's encoding, in `size` bytes or as many as it takes; more than needed is allowed."""
+    found = b""
+    while number >= 0x80 or len(found) + 1 < size:
+        found += bytes([number & 0x7F | 0x80])
+        number >>= 7
+    return found + bytes([number])
+
+
+def serialized(rng: random.Random, fields: Fields) -> bytes:
+    """The message. Now and then lengths take a byte more than they need."""
+    longer = rng.random() < 0.05
+    return b"".join(
+        varint(number << 3 | 2) + varint(len(value), 1 + longer) + value for number, value in fields
+    )
+
+
+def message(rng: random.Random, values: random.Random) -> Fields:
+    """A request with raw contents; what `rng` decides is the same for all calls of one kind."""
+    model, names, datatype, columns = rng.choice(
+        [("now", ["IN"], "FP32", 3), ("two", ["A", "B"], "INT32", 2)]
+    )
+    rows = rng.randint(1, 2)
+    fields: Fields = [(1, model.encode())]
+    if rng.random() < 0.3:
+        fields.append((2, b"1"))
+    if rng.random() < 0.7:
+        fields.append((3, b"r%03d" % values.randrange(1000)))
+    for name in names:
+        tensor = pb.ModelInferRequest.InferInputTensor(name=name, datatype=datatype, shape=[rows, columns])
+        fields.append((5, tensor.SerializeToString()))
+    if rng.random() < 0.2:
+        output = pb.ModelInferRequest.InferRequestedOutputTensor(name="OUT" if model == "now" else "X")
+        fields.append((6, output.SerializeToString()))
+    dtype = np.float32 if datatype == "FP32" else np.int32
+    for _ in names:
+        numbers = [values.randint(-999, 999) for _ in range(rows * columns)]
+        fields.append((7, np.array(numbers, dtype).tobytes()))
+    return fields
+
+
+def edited(rng: random.Random, fields: Fields) -> Fields:
+    """Nearly the same message."""
+    fields = list(fields)
+    place = rng.randrange(len(fields))
+    number, value = fields[place]
+    kind = rng.randint(0, 10)
+    if kind == 0:
+        fields.insert(rng.randint(0, len(fields)), fields[place])
+    elif kind == 1:
+        del fields[place]
+    elif kind == 2:
+        rng.shuffle(fields)
+    elif kind == 3:
+        fields.insert(place, (rng.choice([3, 9, 15, 100]), rng.choice([b"", b"abc", b"\xff"])))
+    elif kind == 4:
+        fields.insert(
+            rng.randint(0, len(fields)),
+            (rng.choice([1, 2, 3]), rng.choice([b"two", b"now", b"1", b"9", b""])),
+        )
+    elif kind == 5:
+        tensor = pb.ModelInferRequest.InferInputTensor(name="IN", datatype="FP32", shape=[1, 3])
+        tensor.contents.fp32_contents.extend([7, 8, 9])
+        fields.append((5, tensor.SerializeToString()))
+    elif kind == 6:
+        parameter = pb.ModelInferRequest(parameters={"p": pb.InferParameter(string_param="x")})
+        fields.append((4, parameter.SerializeToString()[2:]))
+    elif kind == 7:
+        fields.append((7, bytes(rng.choice([0, 4, 12]))))
+    elif value and kind == 8:
+        cut = rng.randrange(len(value))
+        fields[place] = number, value[:cut] + bytes([rng.randrange(256)]) + value[cut + 1 :]
+    elif kind == 9:
+        fields[place] = number, value + bytes(rng.choice([1, 4, 12]))
+    else:
+        fields[place] = number, value[: -rng.choice([1, 4])]
+    return fields
+
+
+def damaged(rng: random.Random, data: bytes) -> bytes:
+    """A message whose bytes are wrong somewhere."""
+    if not data:
+        return data
+    place = rng.randrange(len(data))
+    return rng.choice(
+        [
+            data[:place],
+            data[:place] + bytes([data[place] ^ 1 << rng.randrange(8)]) + data[place + 1 :],
+            data + bytes([rng.randrange(256)]),
+        ]
+    )
+
+
+# --- calls --------------------------------------------------------------------------------------------------------
+
+
+def frame(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
+    """A frame of HTTP/2."""
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream_id) + payload
+
+
+class _Client:
+    """One connection's side of HTTP/2: it has a dynamic table, which it changes now and then."""
+
+    def __init__(self) -> None:
+        self._encoder = hpack.Encoder()
+        self._next_id = 1
+
+    def call(self, rng: random.Random, data: bytes) -> tuple[int, bytes]:
+        """The stream of a call with this message, and its frames."""
+        stream_id, self._next_id = self._next_id, self._next_id + 2
+        if rng.random() < 0.05:
+            self._encoder.header_table_size = rng.choice([0, 100, 300, 4096])
+        block = self._encoder.encode(_fields(rng), huffman=rng.random() < 0.9)
+        body = struct.pack(">BI", 0, len(data)) + data
+        return stream_id, _head(rng, stream_id, block) + _body(rng, stream_id, body)
+
+
+def _fields(rng: random.Random) -> list[tuple[str, str] | hpack.NeverIndexedHeaderTuple]:
+    fields: list[tuple[str, str] | hpack.NeverIndexedHeaderTuple] = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/inference.GRPCInferenceService/ModelInfer"),
+        (":authority", "x"),
+        ("te", "trailers"),
+        ("content-type", "application/grpc"),
+    ]
+    if rng.random() < 0.1:
+        fields.append(("x-token", str(rng.randrange(5))))
+    if rng.random() < 0.1:
+        fields.append(hpack.NeverIndexedHeaderTuple("x-secret", str(rng.randrange(5))))
+    if rng.random() < 0.05:
+        fields.append(("grpc-timeout", f"{rng.randint(30, 60)}S"))
+    if rng.random() < 0.05:
+        fields.append(("grpc-encoding", "identity"))
+    return fields
+
+
+# Nothing is padded: grpcio takes padding for payload.
+
+
+def _head(rng: random.Random, stream_id: int, block: bytes) -> bytes:
+    if rng.random() < 0.9:
+        return frame(_HEADERS, _END_HEADERS, stream_id, block)
+    cut = rng.randint(0, len(block))
+    rest = frame(_CONTINUATION, _END_HEADERS, stream_id, block[cut:])
+    return frame(_HEADERS, 0, stream_id, block[:cut]) + rest
+
+
+def _body(rng: random.Random, stream_id: int, body: bytes) -> bytes:
+    update = frame(_WINDOW_UPDATE, 0, stream_id, struct.pack(">I", 9)) if rng.random() < 0.3 else b""
+    if rng.random() < 0.85:
+        return update + frame(_DATA, _END_STREAM, stream_id, body)
+    cut = rng.randint(0, len(body))
+    end = frame(_DATA, 0, stream_id, body[cut:]) + frame(_DATA, _END_STREAM, stream_id, b"")
+    return frame(_DATA, 0, stream_id, body[:cut]) + update + end
+
+
+# --- scripts ------------------------------------------------------------------------------------------------------
+
+
+def script(number: int) -> Script:
+    """The script with this number."""
+    rng = random.Random(number)  # noqa: S311 - nothing secret
+    made = Script()
+    clients = [_Client() for _ in range(_CONNECTIONS)]
+    pending: list[list[bytes]] = [[] for _ in range(_CONNECTIONS)]
+    for _ in range(rng.randint(3, 7)):
+        connection = rng.randrange(_CONNECTIONS)
+        pending[connection] += _visit(rng, clients[connection], connection, made.messages)
+    while any(pending):
+        connection = rng.choice([index for index in range(_CONNECTIONS) if pending[index]])
+        made.steps.append((connection, pending[connection].pop(0)))
+    return made
+
+
+def _visit(
+    rng: random.Random, client: _Client, connection: int, messages: dict[tuple[int, int], bytes]
+) -> Iterator[bytes]:
+    """A few calls of one client, as they come: one that is repeated, with others that resemble it."""
+    seed = rng.randrange(10**9)
+    calls: list[bytes] = []
+    for _ in range(rng.randint(3, 6)):
+        # The same decisions, so the same form, but other numbers.
+        fields = message(random.Random(seed), rng)  # noqa: S311 - nothing secret
+        for _ in range(rng.choice([0, 0, 0, 1, 1, 2])):
+            fields = edited(rng, fields) if fields else fields
+        data = serialized(rng, fields)
+        if rng.random() < 0.1:
+            data = damaged(rng, data)
+        stream_id, frames = client.call(rng, data)
+        messages[connection, stream_id] = data
+        calls.append(frames)
+    while calls:
+        together = calls[: rng.choice([1, 1, 1, 2, 3])]
+        del calls[: len(together)]
+        sent = b"".join(together)
+        cuts = {0, len(sent)}
+        if rng.random() < 0.3:
+            cuts |= {rng.randint(0, len(sent)) for _ in range(rng.randint(1, 3))}
+        elif rng.random() < 0.03:
+            cuts |= set(range(len(sent)))
+        yield from (sent[start:end] for start, end in pairwise(sorted(cuts)) if end > start)
