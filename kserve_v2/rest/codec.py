@@ -23,7 +23,7 @@ from kserve_v2.rest.json_tensor import (
     encode_json_data,
     with_literals,
 )
-from kserve_v2.rest.json_text import check_depth, json_text, leading_object_bytes, parse_any_depth
+from kserve_v2.rest.json_text import check_depth, json_text, leading_object_bytes, parse_unusual_json
 from kserve_v2.rest.members import boolean, optional, string, unsigned
 from kserve_v2.rest.parameters import decode_parameters
 from kserve_v2.rest.plain_request import decode_plain_request
@@ -87,16 +87,16 @@ def decode_request(
     if json_length == 0:
         return decode_raw_request(body, signature, model_version), ALL_BINARY
     model_name = signature.model_name
-    text = json_text(body, json_length)
+    text = body if header_length is None and type(body) is bytes else json_text(body, json_length)
     try:
-        document = parse_any_depth(text)
-    except InvalidArgumentError as error:
-        raise _explained(error, body, header_length) from None
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        document = _parse_unusual(text, body, header_length)
     if json_length == len(body) and type(document) is dict:
         plain = decode_plain_request(document, signature, model_version)
         if plain is not None:
             return plain, ALL_JSON
-    check_depth(document, text)
+    check_depth(document, bytes(text))
     if not isinstance(document, dict) or "inputs" not in document:
         raise InvalidArgumentError(
             "Unable to parse 'inputs': attempt to access non-existing object member 'inputs'"
@@ -128,6 +128,14 @@ def _json_length(header: bytes, body_length: int) -> int:
             f"inference header size should be in range (0, {body_length}), got: {length}"
         )
     return length
+
+
+def _parse_unusual(text: Body, body: Body, header_length: bytes | None) -> Any:
+    """JSON that orjson does not take. Raises InvalidArgumentError if that is right."""
+    try:
+        return parse_unusual_json(bytes(text))
+    except InvalidArgumentError as error:
+        raise _explained(error, body, header_length) from None
 
 
 def _explained(error: InvalidArgumentError, body: Body, header_length: bytes | None) -> InvalidArgumentError:

@@ -102,8 +102,7 @@ class InferHeads:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             return None
         usual = parser.get_method() == b"POST" and parser.get_http_version() == "1.1"
-        # The parser would pass over empty lines before a request.
-        if not usual or ends_earlier or not found.complete or not lines.startswith(b"POST "):
+        if not usual or ends_earlier or not found.complete:
             return None
         return self.read(found.url, found.headers, keep_alive=parser.should_keep_alive())
 

@@ -22,7 +22,10 @@ def parse_json(body: bytes | bytearray | memoryview, length: int | None = None) 
     NaN and infinities are accepted as bare literals. Raises InvalidArgumentError that says where it fails.
     """
     text = json_text(body, length)
-    document = parse_any_depth(text)
+    try:
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        document = parse_unusual_json(bytes(text))
     check_depth(document, text)
     return document
 
@@ -31,16 +34,6 @@ def json_text(body: bytes | bytearray | memoryview, length: int | None = None) -
     """The start of `body`, of `length` bytes or as long as the body."""
     whole = length is None or length == len(body)
     return body if whole and not isinstance(body, memoryview) else bytes(memoryview(body)[:length])
-
-
-def parse_any_depth(text: bytes | bytearray) -> Any:
-    """As `parse_json`, however deeply the document is nested: to be followed by `check_depth`, unless what it holds is
-    known.
-    """
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return _parse_unusual_json(bytes(text))
 
 
 def check_depth(document: Any, text: bytes | bytearray) -> None:
@@ -60,7 +53,8 @@ def check_depth(document: Any, text: bytes | bytearray) -> None:
     raise _unparsable(_TOO_DEEP)
 
 
-def _parse_unusual_json(text: bytes) -> Any:
+def parse_unusual_json(text: bytes) -> Any:
+    """What orjson does not take: what only Python's parser takes, and errors. However deeply it is nested."""
     if text.startswith(codecs.BOM_UTF8):
         text = text[len(codecs.BOM_UTF8) :]
         with suppress(orjson.JSONDecodeError):

@@ -8,11 +8,13 @@ from typing import Any
 
 from kserve_v2.datatypes import Array
 from kserve_v2.messages import InferRequest
-from kserve_v2.rest.json_tensor import decode_plain_numbers
+from kserve_v2.rest.json_tensor import plain_array
 from kserve_v2.signature import ModelSignature
 
+_INTEGERS = frozenset({int})
 
-def decode_plain_request(
+
+def decode_plain_request(  # noqa: PLR0911 - many things can be another than usual
     document: dict[str, Any], signature: ModelSignature, version: str
 ) -> InferRequest | None:
     """The request of a parsed body, checked against the signature; None if it is not of the usual form, or wrong."""
@@ -25,16 +27,29 @@ def decode_plain_request(
     for item in inputs:
         if type(item) is not dict or len(item) != 4:
             return None
-        name, datatype = item.get("name"), item.get("datatype")
+        name, shape, data = item.get("name"), item.get("shape"), item.get("data")
         fixed = fixed_inputs.get(name) if type(name) is str else None
-        if fixed is None or datatype != fixed.datatype:
+        if (
+            fixed is None
+            or item.get("datatype") != fixed.datatype
+            or type(data) is not list
+            or type(shape) is not list
+            or not _INTEGERS.issuperset(map(type, shape))
+            or len(shape) != fixed.ndim
+            or tuple(shape[fixed.first :]) != fixed.dims
+        ):
             return None
-        array = decode_plain_numbers(item.get("data"), datatype, item.get("shape"))
-        if array is None or array.ndim != fixed.ndim or array.shape[fixed.first :] != fixed.dims:
+        try:
+            array = plain_array(data, fixed.datatype)
+            if array is None:
+                return None
+            arrays[fixed.name] = array.reshape(shape)
+        except (OverflowError, ValueError):
             return None
-        arrays[fixed.name] = array
-        sizes.add(len(array) if fixed.first else 1)
+        # What -1 means to numpy is refused below.
+        sizes.add(shape[0] if fixed.first else 1)
     rows = sizes.pop() if len(sizes) == 1 else 0
-    if not len(arrays) == len(inputs) == len(fixed_inputs) or not 0 < rows <= signature.max_rows:
+    complete = len(arrays) == len(inputs) == len(fixed_inputs)
+    if not complete or not 0 < rows <= signature.max_rows:
         return None
     return InferRequest(signature.model_name, arrays, version, request_id, checked=True, rows=rows)

@@ -78,14 +78,17 @@ def message(rng: random.Random, values: random.Random) -> Fields:
     return fields
 
 
-def edited(rng: random.Random, fields: Fields) -> Fields:
+def edited(rng: random.Random, values: random.Random, fields: Fields) -> Fields:
     """Nearly the same message."""
     fields = list(fields)
     place = rng.randrange(len(fields))
     number, value = fields[place]
-    kind = rng.randint(0, 10)
+    kind = rng.randint(0, 11)
     if kind == 0:
         fields.insert(rng.randint(0, len(fields)), fields[place])
+    elif kind == 11:
+        # protobuf takes the last one.
+        fields[place:place] = [(3, values.choice([b"one", b"two"])), (3, values.choice([b"one", b"two"]))]
     elif kind == 1:
         del fields[place]
     elif kind == 2:
@@ -148,8 +151,10 @@ class _Client:
     def call(self, rng: random.Random, data: bytes) -> tuple[int, bytes]:
         """The stream of a call with this message, and its frames."""
         stream_id, self._next_id = self._next_id, self._next_id + 2
-        if rng.random() < 0.05:
-            self._encoder.header_table_size = rng.choice([0, 100, 300, 4096])
+        if rng.random() < 0.1:
+            # The table is emptied, and the same indices mean something else then.
+            self._encoder.header_table_size = 0
+            self._encoder.header_table_size = rng.choice([0, 100, 300, 4096, 4096, 4096])
         block = self._encoder.encode(_fields(rng), huffman=rng.random() < 0.9)
         body = struct.pack(">BI", 0, len(data)) + data
         return stream_id, _head(rng, stream_id, block) + _body(rng, stream_id, body)
@@ -159,7 +164,7 @@ def _fields(rng: random.Random) -> list[tuple[str, str] | hpack.NeverIndexedHead
     fields: list[tuple[str, str] | hpack.NeverIndexedHeaderTuple] = [
         (":method", "POST"),
         (":scheme", "http"),
-        (":path", "/inference.GRPCInferenceService/ModelInfer"),
+        (":path", f"/inference.GRPCInferenceService/{rng.choice(['ModelInfer'] * 9 + ['ServerLive'])}"),
         (":authority", "x"),
         ("te", "trailers"),
         ("content-type", "application/grpc"),
@@ -219,12 +224,16 @@ def _visit(
     """A few calls of one client, as they come: one that is repeated, with others that resemble it."""
     seed = rng.randrange(10**9)
     calls: list[bytes] = []
+    always_edited = rng.random() < 0.3
     for _ in range(rng.randint(3, 6)):
         # The same decisions, so the same form, but other numbers.
-        fields = message(random.Random(seed), rng)  # noqa: S311 - nothing secret
-        for _ in range(rng.choice([0, 0, 0, 1, 1, 2])):
-            fields = edited(rng, fields) if fields else fields
-        data = serialized(rng, fields)
+        again = random.Random(seed)  # noqa: S311 - nothing secret
+        fields = message(again, rng)
+        if always_edited:
+            fields = edited(again, rng, fields)
+        elif rng.random() < 0.4:
+            fields = edited(rng, rng, fields)
+        data = serialized(again, fields)
         if rng.random() < 0.1:
             data = damaged(rng, data)
         stream_id, frames = client.call(rng, data)
