@@ -104,7 +104,7 @@ class EagerInstance(_HandlerInstance):
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         """See `Instance.execute`."""
         outputs = self._handler.results(self._handler.call(tensors, requests))
-        return own(outputs)
+        return own(outputs, tensors)
 
 
 class AsyncEagerInstance(_HandlerInstance):
@@ -113,7 +113,7 @@ class AsyncEagerInstance(_HandlerInstance):
     async def execute_async(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         """See `AsyncInstance.execute_async`."""
         outputs = self._handler.results(await self._handler.call(tensors, requests))
-        return own(outputs)
+        return own(outputs, tensors)
 
 
 class StreamEagerInstance(_HandlerInstance):
@@ -124,7 +124,7 @@ class StreamEagerInstance(_HandlerInstance):
         for returned in self._handler.call(tensors, request):
             outputs = self._handler.results(returned, partial=True)
             del returned
-            yield own(outputs)
+            yield own(outputs, tensors)
 
 
 class AsyncStreamEagerInstance(_HandlerInstance):
@@ -136,7 +136,7 @@ class AsyncStreamEagerInstance(_HandlerInstance):
             async for returned in responses:
                 outputs = self._handler.results(returned, partial=True)
                 del returned
-                yield own(outputs)
+                yield own(outputs, tensors)
 
 
 def make_instance(handler: Handler, declaration: Declaration, *, owns_handler: bool) -> AnyInstance:

@@ -37,11 +37,11 @@ def convert_outputs(
     return {name: _convert(name, returned[name], datatype) for name, datatype in present.items()}
 
 
-def own(outputs: dict[str, Array]) -> dict[str, Array]:
-    """The outputs, without memory that anybody else has: the handler, its weights, the inputs. For when the handler
+def own(outputs: dict[str, Array], inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """The outputs, without memory that anybody else has: the handler, its weights, or a client. For when the handler
     has returned, and nothing is left of what it has returned but these arrays.
     """
-    copy_shared(outputs, _owner_is_alone)
+    copy_shared(outputs, _owner_is_alone, inputs=inputs)
     return outputs
 
 

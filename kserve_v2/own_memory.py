@@ -1,11 +1,12 @@
 """Outputs that share memory with something that outlives the call are copied.
 
-A model may keep what it has returned: a buffer that it fills again with each call, a tensor of its weights, the input
-that a client's shared memory holds. An answer is sent later, and slowly if its reader is slow, while the model computes
-the next one. So an array leaves an instance as it is only where it is proved that nobody else holds its memory.
+A model may keep what it has returned: a buffer that it fills again with each call, a tensor of its weights, an input
+that lies in a client's shared memory. An answer is sent later, and slowly if its reader is slow, while the model
+computes the next one. So an array leaves an instance as it is only where it is proved that nobody else holds its
+memory.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from sys import getrefcount
 from typing import Any
 from weakref import getweakrefcount
@@ -20,43 +21,52 @@ object itself: that has been found out already.
 """
 
 
+_NO_TENSORS: Mapping[str, Array] = {}
+
+
 def _unknown_owner(_: object) -> bool:
     return False
 
 
-def copy_shared(tensors: dict[str, Array], owner_is_alone: OwnerIsAlone = _unknown_owner) -> None:
-    """Replace arrays whose memory somebody else may hold by copies. The dictionary holds all references to its arrays
-    that the caller has: those that a returned mapping holds count, if it still lives.
+def copy_shared(
+    tensors: dict[str, Array],
+    owner_is_alone: OwnerIsAlone = _unknown_owner,
+    *,
+    inputs: Mapping[str, Array] = _NO_TENSORS,
+) -> None:
+    """Replace arrays whose memory somebody else may hold by copies.
 
-    An array's memory belongs to it or to the last of its bases; each of them must be held by the one before it alone.
+    The dictionary holds all references to its arrays that the caller has: those that a returned mapping holds count, if
+    it still lives. `inputs`: what the model was given, which nobody needs any more: an input that can be written to is
+    its request's alone, so a model may answer with that memory, if it has not kept it as well.
     """
-    # Not over the items: an iterator over those holds a reference.
+    ours = {id(array) for array in inputs.values() if array.flags.writeable}
     for name in list(tensors):
-        owner: Any = tensors[name]
-        alone = getrefcount(owner) <= _ONE_HOLDER
-        while alone and isinstance(owner, np.ndarray) and owner.base is not None:
-            alone = not getweakrefcount(owner)
-            owner = owner.base
-            alone = alone and getrefcount(owner) <= _ONE_HOLDER
-        if alone:
-            alone = _owns_memory(owner) if isinstance(owner, np.ndarray) else owner_is_alone(owner)
-        # Nobody can write to `bytes`.
-        if not alone and type(owner) is not bytes:
+        if not _is_alone(tensors, name, owner_is_alone, ours):
             tensors[name] = tensors[name].copy()
 
 
-def _owns_memory(array: Array) -> bool:
-    return array.flags.owndata and not getweakrefcount(array)
+def _is_alone(tensors: dict[str, Array], name: str, owner_is_alone: OwnerIsAlone, ours: set[int]) -> bool:
+    """An array's memory belongs to it or to the last of its bases: each of them is held by the one before it alone."""
+    owner: Any = tensors[name]
+    own_input = False
+    while isinstance(owner, np.ndarray):
+        own_input = id(owner) in ours
+        if getrefcount(owner) > _ONE_HOLDER + own_input or getweakrefcount(owner):
+            return False
+        if owner.base is None:
+            return owner.flags.owndata
+        owner = owner.base
+    # Nobody can write to `bytes`.
+    return own_input or type(owner) is bytes or (getrefcount(owner) <= _ONE_HOLDER and owner_is_alone(owner))
 
 
-def _count_of_one(holder: dict[str, Array]) -> int:
+def _count_of_one(holder: dict[str, Array], name: str) -> int:
     """What `getrefcount` says above of an object that has one holder: how many references the interpreter itself needs
     is its own affair.
     """
-    owner: Any = np.empty(0)
-    for name in list(holder):
-        owner = holder[name]
+    owner: Any = holder[name]
     return getrefcount(owner)
 
 
-_ONE_HOLDER = _count_of_one({"": np.empty(0)})
+_ONE_HOLDER = _count_of_one({"": np.empty(0)}, "")

@@ -126,3 +126,61 @@ def test_whoever_knows_the_owner_is_asked_only_where_nobody_else_has_it() -> Non
         "held elsewhere",
     ]
     assert len(asked) == 2
+
+
+def private(size: int = 4) -> Array:
+    """As the server makes the input of a large request: over memory that is not an array's."""
+    return np.ndarray((size,), np.float64, memoryview(bytearray(8 * size)))
+
+
+def read_only(array: Array) -> Array:
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize(
+    ("make", "answer"),
+    [
+        (private, lambda x: x),
+        (private, lambda x: x[:2]),
+        (private, lambda x: x.reshape(2, 2)[1:]),
+        (lambda: np.arange(4.0), lambda x: x),
+        (lambda: np.arange(4.0), lambda x: x.reshape(2, 2)[1:]),
+        (lambda: np.arange(4.0).reshape(2, 2), lambda x: x),
+    ],
+)
+def test_an_input_that_is_ours_alone_may_be_the_answer(
+    make: Callable[[], Array], answer: Callable[[Array], Array]
+) -> None:
+    inputs = {"x": make()}
+    outputs = {"y": answer(inputs["x"])}
+    before = address(outputs["y"])
+    copy_shared(outputs, inputs=inputs)
+    assert address(outputs["y"]) == before
+
+
+@pytest.mark.parametrize(
+    ("make", "answer"),
+    [
+        (private, kept),
+        (private, lambda x: kept(x)[:2]),
+        (private, lambda x: (kept(x[2:]), x[:2])[1]),
+        (lambda: np.arange(4.0), lambda x: (kept(x[2:]), x[:2])[1]),
+        (lambda: np.arange(4.0).reshape(2, 2), lambda x: (kept(x[1:]), x)[1]),
+        (lambda: kept(np.arange(4.0)), lambda x: x),
+        (lambda: kept(np.arange(4.0))[:], lambda x: x),
+        # A client's, which we may only read.
+        (lambda: read_only(private()), lambda x: x),
+        (lambda: read_only(private()), lambda x: x[:2]),
+        (private, with_weak_reference),
+    ],
+)
+def test_an_input_that_somebody_else_has_is_copied(
+    make: Callable[[], Array], answer: Callable[[Array], Array]
+) -> None:
+    inputs = {"x": make()}
+    outputs = {"y": answer(inputs["x"])}
+    before = address(outputs["y"])
+    copy_shared(outputs, inputs=inputs)
+    assert address(outputs["y"]) != before
+    assert outputs["y"].flags.writeable

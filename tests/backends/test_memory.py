@@ -212,6 +212,18 @@ def this_thread_is_an_instances() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("this_thread_is_an_instances")
+@pytest.mark.parametrize("call", ["def __call__", "async def __call__"])
+def test_an_input_that_is_the_request_s_alone_is_answered_as_it_is(loader: Any, call: str) -> None:
+    files = handler('x += 1\nreturn {"y": x, "address": nowhere}', call=call)
+    served = loader.serve(EagerBackend(), loader.source(files))
+    x = numbers(1)
+    assert np.shares_memory(served.execute(x)["y"], x["x"])
+    x["x"].flags.writeable = False
+    answer = served.execute(x)["y"]
+    assert not np.shares_memory(answer, x["x"])
+    assert (answer.tolist(), x["x"].tolist()) == ([3] * 3, [2] * 3)
+
+
 @pytest.mark.parametrize(("tensors", "body"), HANDLERS)
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_what_a_generator_keeps_is_copied(
