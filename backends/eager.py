@@ -26,7 +26,6 @@ server: a handler that reuses a buffer returns a copy of it. A client's mistake 
 import logging
 import sys
 import threading
-from contextlib import closing
 from importlib.util import find_spec
 
 from kserve_v2.backend import AnyInstance, ModelConfig, ModelSource, Placement
@@ -59,8 +58,9 @@ class EagerBackend:
     def complete(self, source: ModelSource, config: ModelConfig) -> None:
         """Fill inputs, outputs, batch size and scheduler from what the handler's class declares."""
         file = source.model_file(config)
-        with closing(HandlerModule(file, source.name, source.version)) as module:
-            declaration = read_declaration(module.module, file.name)
+        module = HandlerModule(file, source.name, source.version)
+        source.handover.put(module)
+        declaration = read_declaration(module.module, file.name)
         raise_contradictions(source.name, complete_config(config, declaration, file.name))
 
     def load(self, source: ModelSource, config: ModelConfig) -> "EagerModel":
@@ -83,10 +83,12 @@ class EagerModel:
         """
         self._source = source
         self._config = config
+        self._module: HandlerModule
         self._shared: dict[str, Handler] = {}
         self._sharing = threading.Lock()
         file = source.model_file(config)
-        self._module = HandlerModule(file, source.name, source.version)
+        # Usually its class was needed before, to complete the configuration.
+        self._module = source.handover.take() or HandlerModule(file, source.name, source.version)
         try:
             self._declaration = read_declaration(self._module.module, file.name)
         except ServingError:
@@ -114,6 +116,7 @@ class EagerModel:
     def instance(self, placement: Placement) -> AnyInstance:
         """An instance with a handler object of its own, or the one of its device if handlers may be
         shared."""
+        self._module.work_for_it()
         self._enter_thread()
         shared = self._declaration.thread_safe
         handler = self._share(placement) if shared else self._make(placement)
@@ -137,7 +140,7 @@ class EagerModel:
 
     def _make(self, placement: Placement) -> Handler:
         try:
-            return Handler(self._declaration, self._config, self._context(placement))
+            return Handler(self._declaration, self._config, self._context(placement), self._module)
         except ServingError:
             raise
         except (Exception, SystemExit) as error:

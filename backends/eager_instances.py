@@ -12,6 +12,7 @@ from kserve_v2.datatypes import BY_CONFIG_ENUM, BYTES, Array
 from kserve_v2.messages import InferRequest, Tensors
 
 from .eager_declaration import Declaration
+from .eager_module import HandlerModule
 from .eager_outputs import convert_outputs, own
 
 
@@ -37,7 +38,11 @@ class Context:
 class Handler:
     """One loaded object of a handler's class, and the conversions around its calls."""
 
-    def __init__(self, declaration: Declaration, config: ModelConfig, context: Context) -> None:
+    def __init__(
+        self, declaration: Declaration, config: ModelConfig, context: Context, module: HandlerModule
+    ) -> None:
+        """`module`: the class is of it."""
+        self.module = module
         self._outputs = {output.name: BY_CONFIG_ENUM[output.data_type] for output in config.output}
         self._as_torch = declaration.tensors == "torch"
         self._device = context.device
@@ -112,6 +117,7 @@ class AsyncEagerInstance(_HandlerInstance):
 
     async def execute_async(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         """See `AsyncInstance.execute_async`."""
+        self._handler.module.work_for_it()
         outputs = self._handler.results(await self._handler.call(tensors, requests))
         return own(outputs, tensors)
 
@@ -132,6 +138,7 @@ class AsyncStreamEagerInstance(_HandlerInstance):
 
     async def stream_async(self, tensors: Tensors, request: InferRequest) -> AsyncIterator[Tensors]:
         """See `AsyncStreamInstance.stream_async`."""
+        self._handler.module.work_for_it()
         async with aclosing(self._handler.call(tensors, request)) as responses:
             async for returned in responses:
                 outputs = self._handler.results(returned, partial=True)

@@ -14,7 +14,7 @@ does not grow.
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.messages import InferRequest, Tensors
@@ -26,6 +26,7 @@ __all__ = [
     "Backend",
     "FreshOutputs",
     "GuessesBatching",
+    "Handover",
     "Instance",
     "LabelledModel",
     "Model",
@@ -65,13 +66,46 @@ class Placement:
         return "cpu" if self.kind == "CPU" else f"cuda:{self.device_id}"
 
 
+class Closeable(Protocol):
+    """What is closed when it is not needed any more."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
+        ...
+
+
+class Handover:
+    """From a backend's `complete` to its `load`: what both of them need, and what is to be read, or run, once. If there
+    is no `load`, because of an error, or if that does not take it, it is closed.
+    """
+
+    def __init__(self) -> None:
+        self._held: Closeable | None = None
+
+    def put(self, held: Closeable) -> None:
+        """Leave something for `load`."""
+        self.close()
+        self._held = held
+
+    def take(self) -> Any:
+        """What `complete` has left, which is the caller's now; None if there is nothing, or it has been taken."""
+        held, self._held = self._held, None
+        return held
+
+    def close(self) -> None:
+        """Close what has not been taken."""
+        held = self.take()
+        if held is not None:
+            held.close()
+
+
 @dataclass(frozen=True, slots=True)
 class ModelSource:
     """What a backend is told about the files of the version that it loads.
 
     `model_path`: the model's directory, with label and other files. `version_path`: the version's directory
     inside it. `settings`: the operator's `--backend-config` for this backend. `placements`: every instance
-    that will be made.
+    that will be made. `handover`: the same for `complete` and `load`.
     """
 
     name: str
@@ -81,6 +115,7 @@ class ModelSource:
     settings: Mapping[str, str] = field(default_factory=dict)
     placements: tuple[Placement, ...] = ()
     threads: ThreadBudget = ThreadBudget(1)
+    handover: Handover = field(default_factory=Handover, compare=False)
 
     def model_file(self, config: ModelConfig) -> Path:
         """The file to load: `default_model_filename` inside the version's directory."""

@@ -55,7 +55,10 @@ class Loader:
 
     async def load(self, prepared: Prepared) -> LoadedModel:
         """Load one version; see `LoadedModel.load`."""
-        return await LoadedModel.load(prepared, self._loaders, self._inflight)
+        try:
+            return await LoadedModel.load(prepared, self._loaders, self._inflight)
+        finally:
+            prepared.source.handover.close()
 
     def collect_garbage(self) -> None:
         """A model has gone, or failed to load: have its memory given back, soon. Many at a time are one collection."""

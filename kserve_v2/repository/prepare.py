@@ -114,10 +114,14 @@ def prepare_version(
         version_path=version_path,
         settings=options.backend_settings.get(config.backend, {}),
     )
-    if options.auto_complete:
-        _complete(backend, source, config, gpu_count)
-    fill_defaults(config, gpu_count=gpu_count)
-    raise_if_invalid(config, gpu_count=gpu_count, directory_name=entry.name)
+    try:
+        if options.auto_complete:
+            _complete(backend, source, config, gpu_count)
+        fill_defaults(config, gpu_count=gpu_count)
+        raise_if_invalid(config, gpu_count=gpu_count, directory_name=entry.name)
+    except BaseException:
+        source.handover.close()
+        raise
     placed = placements(config, gpu_count)
     source = replace(source, placements=placed, threads=divide(cpu_budget(), len(placed)))
     batching = BatchingOrigin.of(candidate.config, config, backend, source.settings)

@@ -82,7 +82,7 @@ class Loader:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content.encode() if isinstance(content, str) else content)
         version_path.mkdir(parents=True, exist_ok=True)
-        return ModelSource(
+        source = ModelSource(
             name=name,
             version=version,
             model_path=version_path.parent,
@@ -91,6 +91,8 @@ class Loader:
             placements=tuple(Placement(f"{name}_0_{index}", "CPU") for index in range(instances)),
             threads=ThreadBudget(threads),
         )
+        self._stack.callback(source.handover.close)
+        return source
 
     def config(self, backend: Backend, source: ModelSource, text: str = "") -> ModelConfig:
         """A configuration in text form with the defaults of the backend, not completed yet."""
