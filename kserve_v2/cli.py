@@ -111,9 +111,15 @@ def _serve(effective: Settings, warnings: Sequence[str]) -> int:
     try:
         for warning in warnings:
             _log.warning(warning)
-        return server.run(effective)
+        status = server.run(effective)
     except server.StartupError as error:
         problem = str(error)
+    else:
+        logs.shutdown()
+        if not console.flush():
+            # The interpreter would wait until somebody reads what handlers have printed.
+            os._exit(status)
+        return status
     finally:
         logs.shutdown()
     # Behind all that was logged: it is what the reader has to know.

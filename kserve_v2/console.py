@@ -2,8 +2,10 @@
 
 import json
 import shlex
+import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from math import prod
 from pathlib import Path
@@ -11,6 +13,9 @@ from urllib.parse import quote
 
 from kserve_v2.messages import IndexEntry, ModelMetadata, TensorMetadata
 from kserve_v2.settings import OPTIONS, Settings
+
+# How long stdout may take. What handlers print goes there, too, and waits for whoever reads it; the server does not.
+_PATIENCE_S = 1.0
 
 _MAX_EXAMPLE_ELEMENTS = 64
 _MAX_REASON_LINES = 4
@@ -23,6 +28,28 @@ _EXAMPLE_VALUES: dict[str, object] = {
     **dict.fromkeys(("FP32", "FP64"), 0.0),
     "BYTES": "text",
 }
+
+
+def say(text: str) -> bool:
+    """Print on stdout. False: nobody reads it, and it comes when somebody does, or never."""
+    return _in_time(lambda: print(text, flush=True))
+
+
+def flush() -> bool:
+    """Write what stdout and stderr hold back. False: nobody reads it."""
+
+    def flush_both() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+    return _in_time(flush_both)
+
+
+def _in_time(work: Callable[[], None]) -> bool:
+    thread = threading.Thread(target=work, name="console", daemon=True)
+    thread.start()
+    thread.join(_PATIENCE_S)
+    return not thread.is_alive()
 
 
 def settings_table(settings: Settings) -> str:

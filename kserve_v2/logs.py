@@ -1,4 +1,5 @@
-"""Logs of the process: one line per record on stderr, as text or JSON. The access log has its own thread.
+"""Logs of the process: one line per record on stderr, as text or JSON. The access log is formatted by a thread of its
+own. Nobody who logs waits for whoever reads; see `log_output`.
 
 `configure` at start, `apply` while the server runs and `shutdown` at the end are the only functions that change
 the process's logging.
@@ -14,8 +15,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
+from kserve_v2.log_output import LogOutput
 from kserve_v2.log_settings import MAX_VERBOSE_LEVEL, LogSettings
 from kserve_v2.messages import InferResponse
 from kserve_v2.settings import Settings
@@ -24,6 +26,9 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 """Id of the request that the running task serves; every record logged meanwhile carries it."""
 
 _ACCESS_QUEUE_LIMIT = 10_000
+
+# How long lines that wait are given at the end.
+_FLUSH_SECONDS = 2.0
 
 # What every record has; anything else in it came by `extra` and is part of the message.
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -113,24 +118,60 @@ class _AccessHandler(QueueHandler):
     """Puts records on the queue of the writing thread as they are: formatting is that thread's work."""
 
     queue: "queue.SimpleQueue[Any]"
-    dropped = 0
+    _dropped = 0
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         return record
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        # If nobody reads stderr, lines are lost rather than memory.
+        # If they come faster than they are formatted, lines are lost rather than memory.
         if self.queue.qsize() >= _ACCESS_QUEUE_LIMIT:
-            self.dropped += 1
-        else:
-            self.queue.put(record)
+            self._dropped += 1
+            return
+        self.say_dropped()
+        self.queue.put(record)
+
+    def say_dropped(self) -> None:
+        """Say how many lines have found no room since this was said last."""
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            self.queue.put(_notice(dropped))
+
+
+class _OutputHandler(logging.Handler):
+    """Writes lines to stderr."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._output = LogOutput(stream, lambda dropped: self.format(_notice(dropped)))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._output.write(self.format(record))
+        except Exception:  # noqa: BLE001 - as in every handler: what is logged must not break who logs it
+            self.handleError(record)
+
+    def flush(self) -> None:
+        self._output.flush(_FLUSH_SECONDS)
+
+    def close(self) -> None:
+        self._output.close(_FLUSH_SECONDS)
+        super().close()
+
+
+def _notice(dropped: int) -> logging.LogRecord:
+    record = {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "filename": "logs.py"}
+    message = (
+        f"{dropped} log lines were dropped: there was no room for them, because they were not read in time"
+    )
+    return logging.makeLogRecord({**record, "msg": message})
 
 
 class _State:
     """What `configure` has set up and `shutdown` takes down."""
 
     settings = LogSettings()
-    output: logging.Handler | None = None
+    output: _OutputHandler | None = None
     access: tuple[_AccessHandler, QueueListener] | None = None
 
 
@@ -140,7 +181,7 @@ _state = _State()
 def configure(settings: Settings) -> None:
     """Send every log of the process to stderr in the format and detail that `settings` ask for."""
     shutdown()
-    output = logging.StreamHandler(sys.stderr)
+    output = _OutputHandler(sys.stderr)
     output.addFilter(lambda record: _state.settings.shows(record.levelno))
     root = logging.getLogger()
     root.addHandler(output)
@@ -185,9 +226,8 @@ def shutdown() -> None:
         handler, listener = _state.access
         _state.access = None
         _access_log.removeHandler(handler)
+        handler.say_dropped()
         listener.stop()
-        if handler.dropped:
-            _server_log.warning("%d access log lines were dropped: stderr was not read", handler.dropped)
     if _state.output is not None:
         logging.captureWarnings(capture=False)
         root = logging.getLogger()
@@ -196,6 +236,7 @@ def shutdown() -> None:
         for log in (_server_log, _uvicorn_log):
             log.setLevel(logging.NOTSET)
         _access_log.propagate = True
+        _state.output.close()
         _state.output = None
 
 

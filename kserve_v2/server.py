@@ -246,7 +246,7 @@ async def _serve(settings: Settings) -> int:
         stopped.cancel()
         await server.stop()
         raise
-    print(await server.banner(), flush=True)
+    console.say(await server.banner())
     await stopped
     logger.info("stopping: requests under way are finished first, for up to %d s", settings.exit_timeout_secs)
     _leave_after(settings.exit_timeout_secs + _LAST_WORDS_SECONDS + _HANGING_SECONDS)
@@ -284,6 +284,5 @@ def _leave(why: str, status: int) -> None:
     """End the process without waiting for its threads: one of them may be inside a model that never returns."""
     logger.warning("leaving at once: %s", why)
     logs.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    console.flush()
     os._exit(status)

@@ -29,7 +29,7 @@ LAYERS = (
     "messages | own_memory | options | triton_options | log_settings",
     "tracing",
     "inflight",
-    "datatypes | limits | memory_limit | text_files | sockets | tls | system_memory | cuda_memory | collector",
+    "datatypes | limits | memory_limit | log_output | text_files | sockets | tls | system_memory | cuda_memory | collector",
     "errors | _generated | allocator | http2",
     "read_in_place | remembered",
 )

@@ -218,7 +218,7 @@ def test_access_lines_are_dropped_and_counted_when_nobody_reads_them(monkeypatch
     stderr.reading.set()
     logs.shutdown()
     assert sum("kserve_v2.access" in line for line in stderr.lines) == 11
-    assert "5 access log lines were dropped" in stderr.lines[-1]
+    assert "5 log lines were dropped" in stderr.lines[-1]
 
 
 def test_shutdown_undoes_configure() -> None:

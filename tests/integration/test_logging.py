@@ -1,15 +1,22 @@
 """The logging extension over both protocols: its answers, its errors, and what the server then writes."""
 
+import contextlib
 import json
+import os
 import re
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from kserve_v2._generated import grpc_service_pb2 as pb
-from tests.conftest import RunningServer, StartServer, WriteModel
+from tests.conftest import RunningServer, StartServer, WriteModel, launch
 from tests.integration.clients import KINDS, TritonClient
 from tests.integration.grpc_requests import STATUS, Channel
 from tests.integration.support import error_of, json_tensor
@@ -209,6 +216,96 @@ def test_tritonclient_reads_and_changes_the_settings(server: RunningServer, kind
         answer = client.update_log_settings({"log_warning": False, "log_verbose_level": 2})
         assert flat(client, answer) == {**START, "log_warning": False, "log_verbose_level": 2}
     assert levels(server, f"by-{kind}.") == ["debug", "info", "error"]
+
+
+@pytest.fixture
+def unread_log(tmp_path: Path) -> Iterator[int]:
+    """The log of a server that is launched in `tmp_path`: a pipe of 4 KiB; its end for reading."""
+    if sys.platform != "linux":
+        pytest.skip("the size of a pipe is set as Linux does")
+    import fcntl  # noqa: PLC0415 - Windows has none
+
+    os.mkfifo(tmp_path / "server.log")
+    fifo = os.open(tmp_path / "server.log", os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(fifo, fcntl.F_SETPIPE_SZ, 4096)
+    yield fifo
+    os.close(fifo)
+
+
+@pytest.mark.slow
+def test_a_server_whose_log_nobody_reads_goes_on(tmp_path: Path, repository: Path, unread_log: int) -> None:
+    """What is read in the end is all that was said."""
+    flags = ["--model-control-mode=explicit", "--load-model=id_fp32", "--log-access", "--log-verbose=1"]
+    server = launch(tmp_path, repository, *flags)
+    try:
+        for number in range(300):
+            body = {"id": f"n{number}", "inputs": [json_tensor("IN", "FP32", [1], [1.0])]}
+            assert server.infer("id_fp32", body).status_code == 200
+        assert server.get("/v2/health/ready").status_code == 200
+        os.set_blocking(unread_log, True)
+        with os.fdopen(os.dup(unread_log)) as log:
+            numbers = []
+            for line in log:
+                if match := re.search(r"request_id=n(\d+) ", line):
+                    numbers.append(int(match[1]))
+                if numbers and numbers[-1] == 299:
+                    break
+            assert numbers == list(range(300))
+    finally:
+        assert server.stop() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unread_log")
+def test_it_ends_all_the_same(tmp_path: Path, repository: Path) -> None:
+    server = launch(tmp_path, repository, "--log-verbose=1")
+    assert server.get("/v2/health/live").status_code == 200
+    assert server.stop() == 0
+
+
+CHATTY = """
+class Model:
+    inputs = {"N": ("INT32", [1])}
+    outputs = {"OUT": ("INT32", [1])}
+    def __call__(self, inputs):
+        print("x" * int(inputs["N"][0]))
+        return {"OUT": inputs["N"]}
+"""
+
+
+@pytest.mark.slow
+def test_what_handlers_print_holds_up_nobody_else(
+    tmp_path: Path, repository: Path, write_model: WriteModel
+) -> None:
+    """It goes to stdout, and waits there if nobody reads. The server goes on, and ends."""
+    root = tmp_path / "models"
+    write_model(root, "chatty", CHATTY)
+    read, write = os.pipe()
+    command = [
+        sys.executable, "-m", "kserve_v2", "serve", f"--model-repository={root}", f"--model-repository={repository}",
+        "--model-control-mode=explicit", "--load-model=id_fp32", "--load-model=chatty", "--http-port=0",
+        "--allow-grpc=false", "--allow-metrics=false", "--exit-timeout-secs=1",
+    ]  # fmt: skip
+    with os.fdopen(read) as output, subprocess.Popen(command, stdout=write) as process:
+        os.close(write)
+        line = next(line for line in output if re.match(r"\s*REST\s+http", line))
+        url = line.split()[1]
+        with httpx.Client(timeout=30) as client:
+            asked = threading.Thread(target=_ask_chatty, args=(url,), daemon=True)
+            asked.start()
+            for number in range(20):
+                body = {"inputs": [json_tensor("IN", "FP32", [1], [float(number)])]}
+                assert client.post(f"{url}/v2/models/id_fp32/infer", json=body).status_code == 200
+        process.terminate()
+        # The handler was given its time.
+        assert process.wait(30) in (0, 1)
+        asked.join(30)
+
+
+def _ask_chatty(url: str) -> None:
+    body = {"inputs": [json_tensor("N", "INT32", [1], [10_000_000])]}
+    with contextlib.suppress(httpx.HTTPError):
+        httpx.post(f"{url}/v2/models/chatty/infer", json=body, timeout=60)
 
 
 def flat(client: TritonClient, answer: Any) -> dict[str, Any]:
