@@ -4,12 +4,16 @@ A module raises the exception that says what went wrong; only the front ends tur
 this table.
 """
 
+import concurrent.futures
 import re
 from enum import Enum
 from typing import ClassVar, NamedTuple
 
 # The directories of an absolute path; those of a URL or a fraction are left alone.
 _DIRECTORIES = re.compile(r"(?<![\w.:/])(?:/[^\s/'\":]+)+/")
+
+# Characters of a text that a plug-in has chosen.
+_MAX_TEXT = 10_000
 
 
 class Status(NamedTuple):
@@ -122,7 +126,54 @@ def without_directories(text: str) -> str:
     return _DIRECTORIES.sub("", text)
 
 
+def text_of(error: BaseException) -> str:
+    """The text of any exception, on whatever terms it can be had: that of a plug-in's may raise, or have no end."""
+    try:
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
+        return shortened(str.__str__(text))
+    except BaseException:  # noqa: BLE001 - it is a plug-in's code that runs here
+        return "(it has no text)"
+
+
+def shortened(text: str) -> str:
+    """As much of a text as anybody reads."""
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}... ({len(text)} characters)"
+
+
 def describe(error: BaseException) -> str:
     """Type and text of any exception, fit for clients."""
-    text = error.msg if isinstance(error, SyntaxError) else without_directories(str(error))
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    name = str.__str__(type.__dict__["__name__"].__get__(type(error)))
+    text = without_directories(text_of(error))
+    return f"{name}: {text}" if text else name
+
+
+def as_serving_error(error: BaseException | None) -> ServingError | None:
+    """An error that is meant for the client, made anew, or None for any other. Anew, because a plug-in may raise one
+    object again and again, and what a class of its own makes of ours is not relied on.
+    """
+    if error is None:
+        return None
+    kind = next((_OURS[kind] for kind in type(error).__mro__ if kind in _OURS), None)
+    return None if kind is None else kind(_message_of(error) or describe(error))
+
+
+def _message_of(error: BaseException) -> str:
+    try:
+        message = vars(error)["message"]
+        return shortened(str.__str__(message))
+    except BaseException:  # noqa: BLE001 - as in `text_of`
+        return text_of(error)
+
+
+def ordinary(error: BaseException) -> Exception:
+    """`error` as it may pass through futures and tasks: what has a meaning for them, or would end the event loop,
+    becomes an internal error that says what it was.
+    """
+    special = (StopIteration, StopAsyncIteration, concurrent.futures.CancelledError)
+    if isinstance(error, Exception) and not isinstance(error, special):
+        return error
+    return InternalError(describe(error))
+
+
+_OURS: dict[type, type[ServingError]] = {each: each for each in ServingError.__subclasses__()}
+_OURS |= {ServingError: ServingError, ContradictionError: ContradictionError}

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInput, ModelOutput
-from kserve_v2.datatypes import BY_CONFIG_ENUM, BY_DTYPE, Array, Datatype
+from kserve_v2.datatypes import BY_CONFIG_ENUM, BY_DTYPE, BYTES, Array, Datatype
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, TensorMetadata
 
@@ -67,7 +67,9 @@ class FixedInput(NamedTuple):
 
 
 class ExpectedOutput(NamedTuple):
-    """An output of a batch, as a backend gives it. `shape` is None where it varies."""
+    """An output of a batch, as a backend gives it. `shape` is None where it varies, and for texts: both are looked at
+    more closely.
+    """
 
     name: str
     dtype: "np.dtype[Any]"
@@ -120,7 +122,9 @@ class ModelSignature:
             ExpectedOutput(
                 name,
                 tensor.datatype.dtype,
-                None if -1 in tensor.backend_dims else batch + tensor.backend_dims,
+                None
+                if -1 in tensor.backend_dims or tensor.datatype is BYTES
+                else batch + tensor.backend_dims,
             )
             for name, tensor in self.outputs.items()
         )

@@ -30,6 +30,7 @@ LAYERS = (
     "tracing",
     "inflight",
     "datatypes | limits | memory_limit | log_output | text_files | sockets | tls | system_memory | cuda_memory | collector",
+    "contained",  # calls of plug-ins
     "errors | _generated | allocator | http2",
     "read_in_place | remembered",
 )

@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from kserve_v2 import collector
+from kserve_v2.contained import call_on_thread
 from kserve_v2.inflight import InflightBytes
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.model import LoadedModel, Prepared
@@ -48,8 +49,7 @@ class Loader:
 
     async def prepare(self, candidate: Candidate, version: int) -> Prepared:
         """What is needed to load one version; see `prepare_version`."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
+        return await call_on_thread(
             self._loaders, prepare_version, candidate, version, self._options, self._registry
         )
 

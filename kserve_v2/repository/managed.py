@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from kserve_v2.errors import InvalidArgumentError, NotFoundError, ServingError, UnavailableError, describe
+from kserve_v2.contained import log_error
+from kserve_v2.errors import (
+    InvalidArgumentError,
+    NotFoundError,
+    ServingError,
+    UnavailableError,
+    as_serving_error,
+    describe,
+    ordinary,
+)
 from kserve_v2.messages import IndexEntry
 from kserve_v2.repository.lifecycle import ModelState
 from kserve_v2.repository.loader import Loader
@@ -234,11 +243,12 @@ class ManagedModel:
         self._reconcile()
 
     def _log_failed_load(self, record: Record, error: Exception) -> None:
-        unexpected = not isinstance(error, ServingError)
-        logger.error(
-            "failed to load: %s version %d: %s", self.name, record.version, record.failure,
-            exc_info=error if unexpected else None,
-        )  # fmt: skip
+        message, *where = "failed to load: %s version %d: %s", self.name, record.version, record.failure
+        cause = error.__cause__
+        if isinstance(error, ServingError) and (cause is None or cause is ordinary(cause)):
+            logger.error(message, *where)
+        else:
+            log_error(logger, message, *where, error=error)
 
     def _log_load(self, record: Record, prepared: Prepared, started_ns: int) -> None:
         placements = prepared.source.placements
@@ -302,6 +312,7 @@ def index_entry(name: str, problem: str) -> IndexEntry:
 
 def reason_text(error: Exception) -> str:
     """Why a load failed, as the index shows it: Triton's `<Code>: <text>`."""
-    if isinstance(error, ServingError):
-        return f"{error.code.name.replace('_', ' ').capitalize()}: {error.message}"
+    known = as_serving_error(error)
+    if known is not None:
+        return f"{known.code.name.replace('_', ' ').capitalize()}: {known.message}"
     return f"Internal: {describe(error)}"

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from kserve_v2.backend import Backend, LabelledModel, Model, ModelConfig, ModelSource, Placement
+from kserve_v2.contained import call_on_thread, log_error
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inflight import InflightBytes
 from kserve_v2.messages import InferRequest, InferResponse
@@ -96,7 +97,7 @@ class LoadedModel:
         labels = await loop.run_in_executor(
             executor, read_labels, prepared.config, prepared.source.model_path
         )
-        model = await loop.run_in_executor(executor, prepared.backend.load, prepared.source, prepared.config)
+        model = await call_on_thread(executor, prepared.backend.load, prepared.source, prepared.config)
         try:
             if isinstance(model, LabelledModel):
                 labels = {name: tuple(texts) for name, texts in model.labels.items()} | labels
@@ -173,8 +174,8 @@ class LoadedModel:
 def _close(model: Model, name: str) -> None:
     try:
         model.close()
-    except Exception:
-        logger.exception("model %s failed to close", name)
+    except BaseException as error:  # noqa: BLE001 - whatever a plug-in raises
+        log_error(logger, "model %s failed to close", name, error=error)
 
 
 def _on_own_thread(function: Callable[[], None], name: str) -> asyncio.Future[None]:

@@ -4,7 +4,8 @@ import logging
 import secrets
 
 from kserve_v2.backend import Placement
-from kserve_v2.errors import ErrorCode, InternalError, ServingError, describe
+from kserve_v2.contained import log_error
+from kserve_v2.errors import ErrorCode, InternalError, ServingError, as_serving_error, describe
 
 logger = logging.getLogger(__name__)
 
@@ -19,17 +20,13 @@ def report_failure(
     and its text, in the form that Triton has for it, and with the request id that finds its traceback in the log: one
     that is made up here, if the request has none.
     """
-    if not isinstance(error, ServingError):
+    told = as_serving_error(error)
+    if told is None:
         request_id = request_id or secrets.token_hex(8)
-        told: ServingError = InternalError(
+        told = InternalError(
             f"Failed to process the request(s) for model '{placement.name}', message: {describe(error)} "
             f"(request_id={request_id} in the server's log)"
         )
-    elif error.code is not ErrorCode.INTERNAL:
-        return error
-    else:
-        told = error
-    if final:
-        extra = {"request_id": request_id or None}
-        logger.error("execution failed in %s", placement.name, exc_info=error, extra=extra)
+    if final and told.code is ErrorCode.INTERNAL:
+        log_error(logger, "execution failed in %s", placement.name, error=error, request_id=request_id)
     return told

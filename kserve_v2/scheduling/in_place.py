@@ -95,7 +95,7 @@ class InPlace:
         """Whether to execute a request at once: if those before it came alone, as far as we have looked."""
         # `_possible_now`, spelled out: it is asked for each request.
         pool, quickness = self._pool, self._quickness
-        if quickness.execution_ns >= quickness.limit_ns or pool.queue.sleeping != pool.instances:
+        if quickness.execution_ns >= quickness.limit_ns or pool.queue.sleeping != pool.all_sleeping:
             return False
         if self._waiting or self._crowd:
             return False

@@ -11,13 +11,18 @@ import threading
 from collections.abc import Callable
 
 from kserve_v2.backend import AnyInstance, Instance, Model, Placement
+from kserve_v2.contained import log_error
+from kserve_v2.errors import ordinary
 from kserve_v2.messages import InferRequest, Tensors
 from kserve_v2.scheduling.batching_trial import Finding, Verdict, try_batching
 from kserve_v2.scheduling.queue import RequestQueue
-from kserve_v2.scheduling.runners import Deliver, runner
+from kserve_v2.scheduling.runners import Deliver, Runner, runner
 from kserve_v2.signature import ModelSignature
 
 logger = logging.getLogger(__name__)
+
+# In a row, without a batch in between: then the instance is given up.
+_MAX_INTERRUPTIONS = 3
 
 
 class InstanceThread:
@@ -30,16 +35,23 @@ class InstanceThread:
         queue: RequestQueue,
         signature: ModelSignature,
         deliver: Deliver,
+        on_interrupted: Callable[[bool], None],
         *,
+        streams: bool = False,
         tries_batching: bool = False,
     ) -> None:
-        """`tries_batching`: find out on the new instance whether its rows are independent; see `finding`."""
+        """`on_interrupted` is called on the event loop if something has ended the work of the instance, with whether it
+        goes on. `streams`: the model is decoupled. `tries_batching`: find out on the new instance whether its rows are
+        independent; see `finding`.
+        """
         self.placement = placement
         self.queue = queue
         self.signature = signature
         self.deliver = deliver
+        self.streams = streams
         self.instance: AnyInstance | None = None
         self.finding: Finding | None = None
+        self._on_interrupted = on_interrupted
         self._tries_batching = tries_batching
         self._model = model
         self._loop = asyncio.get_running_loop()
@@ -64,28 +76,63 @@ class InstanceThread:
 
     def _main(self) -> None:
         try:
-            instance = self.instance = self._model.instance(self.placement)
-            if self._tries_batching:
-                self.finding = _try_batching(instance, self.signature)
+            drive = self._make()
         except BaseException as error:  # noqa: BLE001 - whatever a plug-in raises ends this load, not the server
-            self._on_loop(self._resolve, self._started, error)
+            self._on_loop(self._resolve, self._started, ordinary(error))
             self._on_loop(self._resolve, self._stopped, None)
             return
         self._on_loop(self._resolve, self._started, None)
         try:
-            runner(instance, self).run()
+            self._drive(drive)
         finally:
-            self.instance = None
+            instance, self.instance = self.instance, None
             self._close(instance)
             # The thread lives a moment longer than its last word, and must not keep the model alive meanwhile.
-            del instance, self._model
+            del drive, instance, self._model
             self._on_loop(self._resolve, self._stopped, None)
 
-    def _close(self, instance: AnyInstance) -> None:
+    def _make(self) -> Runner:
+        """Make the instance. Raises what that raises, and InternalError if it is none."""
+        instance = self._model.instance(self.placement)
         try:
-            instance.close()
-        except Exception:
-            logger.exception("instance %s failed to close", self.placement.name)
+            drive = runner(instance, self)
+            if self._tries_batching:
+                self.finding = _try_batching(instance, self.signature)
+        except BaseException:
+            self._close(instance)
+            raise
+        self.instance = instance
+        return drive
+
+    def _drive(self, drive: Runner) -> None:
+        """Have batches executed until the queue is closed and empty.
+
+        Nothing that a model raises gets so far. But code in this process can raise exceptions in other threads, and
+        that of an async handler can close its event loop.
+        """
+        interruptions = 0
+        while True:
+            batches = drive.batches
+            try:
+                drive.run()
+            except BaseException as error:  # noqa: BLE001 - see above
+                log_error(logger, "instance %s was interrupted", self.placement.name, error=error)
+                drive.give_back(error)
+                interruptions = interruptions + 1 if drive.batches == batches else 1
+                goes_on = interruptions <= _MAX_INTERRUPTIONS
+                self._on_loop(self._on_interrupted, goes_on)
+                if not goes_on:
+                    logger.critical("instance %s is lost: it cannot go on", self.placement.name)
+                    return
+            else:
+                return
+
+    def _close(self, instance: AnyInstance | None) -> None:
+        try:
+            if instance is not None:
+                instance.close()
+        except BaseException as error:  # noqa: BLE001 - whatever a plug-in raises
+            log_error(logger, "instance %s failed to close", self.placement.name, error=error)
 
     def _on_loop(self, callback: Callable[..., None], *args: object) -> None:
         # A closed loop means that the process is exiting without us.
@@ -93,13 +140,13 @@ class InstanceThread:
             self._loop.call_soon_threadsafe(callback, *args)
 
     @staticmethod
-    def _resolve(future: asyncio.Future[None], error: BaseException | None) -> None:
+    def _resolve(future: asyncio.Future[None], error: Exception | None) -> None:
         if future.done():
             return
         if error is None:
             future.set_result(None)
         else:
-            future.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+            future.set_exception(error)
 
 
 def _try_batching(instance: AnyInstance, signature: ModelSignature) -> Finding:

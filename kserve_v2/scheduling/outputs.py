@@ -1,8 +1,11 @@
 """What a backend has answered, checked against the model's configuration once, for all backends."""
 
+from collections.abc import Mapping
 from math import prod
 
-from kserve_v2.datatypes import BY_DTYPE, Array
+import numpy as np
+
+from kserve_v2.datatypes import BY_DTYPE, BYTES, Array
 from kserve_v2.errors import InternalError
 from kserve_v2.messages import Tensors
 from kserve_v2.scheduling.pending import Outputs
@@ -14,15 +17,16 @@ def finish_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Ou
 
     Raises InternalError for one that is missing, or has a wrong type or shape.
     """
+    if type(outputs) is not dict:
+        _check_mapping(outputs, signature)
     checked: Outputs = {}
     for name, dtype, shape in signature.expected_outputs.get(rows) or signature.expect_outputs(rows):
         array = outputs.get(name)
-        if array is None:
-            raise InternalError(
-                f"model '{signature.model_name}' gave no output '{name}', got {sorted(outputs)}"
-            )
         # Usually nothing is wrong, and the dtype is the very object.
-        if array.dtype is not dtype or array.shape != shape:
+        if type(array) is not np.ndarray or array.dtype is not dtype or array.shape != shape:
+            if array is None:
+                names = sorted(map(str, outputs))
+                raise InternalError(f"model '{signature.model_name}' gave no output '{name}', got {names}")
             array = _fitted(array, signature.outputs[name], signature, rows)
         checked[name] = array
     return signature.reshape_outputs(checked) if signature.reshapes_outputs else checked
@@ -30,6 +34,7 @@ def finish_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Ou
 
 def finish_present_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Outputs:
     """As `finish_outputs`, for a response of a decoupled model, which may leave outputs out."""
+    _check_mapping(outputs, signature)
     unknown = [name for name in outputs if name not in signature.outputs]
     if unknown:
         expected = sorted(signature.outputs)
@@ -44,8 +49,18 @@ def finish_present_outputs(outputs: Tensors, signature: ModelSignature, rows: in
     return signature.reshape_outputs(checked) if signature.reshapes_outputs else checked
 
 
+def _check_mapping(outputs: object, signature: ModelSignature) -> None:
+    # Of their types, here and below: what a plug-in has made is not asked, if it is none of ours.
+    if not issubclass(type(outputs), Mapping):
+        raise InternalError(
+            f"model '{signature.model_name}' gave {type(outputs).__name__}, expected a dict of "
+            f"{sorted(signature.outputs)}"
+        )
+
+
 def _fitted(array: Array, tensor: TensorSignature, signature: ModelSignature, rows: int) -> Array:
     """An output as the configuration says; [N] for [N, 1] and the like hold the same elements in the same places."""
+    array = _plain(array, tensor, signature)
     prefix = f"output '{tensor.name}' of model '{signature.model_name}' has"
     if array.dtype != tensor.datatype.dtype:
         got = BY_DTYPE.get(array.dtype)
@@ -67,6 +82,23 @@ def _fitted(array: Array, tensor: TensorSignature, signature: ModelSignature, ro
             "a dimension that varies is -1 there"
         )
     return array if array.shape[len(batch) :] == shape else array.reshape(batch + shape)
+
+
+def _plain(array: object, tensor: TensorSignature, signature: ModelSignature) -> Array:
+    """An array that is no more than that: its subclasses index and print as they like. Its texts are `bytes`: anything
+    else would fail when the answer is written, or run code of the model's there.
+    """
+    prefix = f"output '{tensor.name}' of model '{signature.model_name}'"
+    kind = type(array)
+    if not issubclass(kind, np.ndarray) or issubclass(kind, np.ma.MaskedArray):
+        raise InternalError(f"{prefix} is {kind.__name__}, expected a numpy array")
+    plain: Array = np.asarray(array)
+    if plain.dtype == BYTES.dtype == tensor.datatype.dtype:
+        others = set(map(type, plain.ravel().tolist())) - {bytes}
+        if others:
+            names = sorted(other.__name__ for other in others)
+            raise InternalError(f"{prefix} has elements of type {', '.join(names)}, expected bytes")
+    return plain
 
 
 def same_elements(shape: tuple[int, ...], dims: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -126,7 +126,10 @@ class PendingStream(Pending):
         it, with False: then the model has to stop.
         """
         # A copy, because the model goes on to its next response while this one is sent.
-        response = StreamResponse(outputs, dict(self.request.response_parameters), Future())
+        taken: Future[bool] = Future()
+        # So that it cannot be cancelled by a model that cancels its own task: somebody is going to set its result.
+        taken.set_running_or_notify_cancel()
+        response = StreamResponse(outputs, dict(self.request.response_parameters), taken)
         self._loop.call_soon_threadsafe(self._add, response)
         return response.taken
 

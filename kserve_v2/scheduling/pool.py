@@ -58,11 +58,12 @@ class InstancePool:
         deliver: Deliver,
         inflight: InflightBytes | None = None,
         *,
+        streams: bool = False,
         tries_batching: bool = False,
     ) -> None:
         """`deliver` is called with finished executions, on the event loop. `inflight`: what all requests of the server
-        may hold together; None for any amount. `tries_batching`: the first instance on each kind of device finds out
-        whether requests may be merged; see `findings`.
+        may hold together; None for any amount. `streams`: the model is decoupled. `tries_batching`: the first instance
+        on each kind of device finds out whether requests may be merged; see `findings`.
         """
         self._inflight = inflight or InflightBytes(sys.maxsize)
         self.statistics = statistics
@@ -73,12 +74,14 @@ class InstancePool:
         firsts = {placement.kind: placement for placement in reversed(placements)}
         self._instances = [
             InstanceThread(
-                placement, model, self.queue, signature, self._deliver_from_thread,
-                tries_batching=tries_batching and placement is firsts[placement.kind],
+                placement, model, self.queue, signature, self._deliver_from_thread, self._interrupted,
+                streams=streams, tries_batching=tries_batching and placement is firsts[placement.kind],
             )
             for placement in placements
         ]  # fmt: skip
-        self.instances = len(self._instances)
+        # What `queue.sleeping` is when all instances sleep; -1 if that cannot be told any more.
+        self.all_sleeping = self._living_instances = self.instances = len(self._instances)
+        self._model_name = signature.model_name
         self._in_flight = 0
         self._drained = asyncio.Event()
         self._drained.set()
@@ -89,7 +92,7 @@ class InstancePool:
     @property
     def idle(self) -> bool:
         """Whether every instance sleeps; see `RequestQueue.sleeping`."""
-        return self.queue.sleeping == self.instances
+        return self.queue.sleeping == self.all_sleeping
 
     @property
     def first(self) -> InstanceThread:
@@ -143,6 +146,8 @@ class InstancePool:
             self._give_back(pending)
             if pending.failing_since_ns() is not None:
                 self.statistics.record_failure(FailureReason.REJECTED, 0)
+            if not self._living_instances:
+                raise self._no_instance()
             prefix = request_prefix(pending.request.id)
             raise UnavailableError(f"{prefix}Exceeds maximum queue size")
         if timeout_us and not pending.admitted:
@@ -162,6 +167,21 @@ class InstancePool:
     def _give_back(self, pending: Pending) -> None:
         self._inflight.give(pending.held_bytes)
         pending.held_bytes = 0
+
+    def _interrupted(self, goes_on: bool) -> None:
+        """An instance was interrupted, perhaps just when it fell asleep or woke up."""
+        self.all_sleeping = -1
+        if goes_on:
+            return
+        self._living_instances -= 1
+        if not self._living_instances:
+            self.queue.close()
+            for pending in self.queue.abandon():
+                self.record_failure(pending, FailureReason.BACKEND)
+                pending.fail(self._no_instance())
+
+    def _no_instance(self) -> UnavailableError:
+        return UnavailableError(f"model '{self._model_name}' has lost all of its instances: load it again")
 
     def give_up(self, pending: Pending) -> None:
         """The caller has left: if the request still waits, it never runs; if it runs, the model is told."""

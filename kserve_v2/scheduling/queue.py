@@ -115,30 +115,57 @@ class RequestQueue:
         """Block until there is a batch to execute, and take it. None: the queue is closed, and nothing is
         left in it.
         """
-        while True:
-            with self._lock:
-                queue = self._waiting or self._postponed
-                if self._closed and not queue:
-                    return None
-                if queue and self._forming is None:
-                    now_ns = self._clock_ns()
-                    decision = decide(queue, self.rules, now_ns)
-                    if not isinstance(decision, WaitUntil):
-                        return self._remove(queue, decision.requests, decision.reason, now_ns)
-                    self._forming = decision
+        batch: Batch | None = None
+        try:
+            while True:
+                with self._lock:
+                    queue = self._waiting or self._postponed
+                    if self._closed and not queue:
+                        return None
+                    if queue and self._forming is None:
+                        now_ns = self._clock_ns()
+                        decision = decide(queue, self.rules, now_ns)
+                        if not isinstance(decision, WaitUntil):
+                            batch = self._remove(queue, decision.requests, decision.reason, now_ns)
+                            break
+                        self._forming = decision
+                    else:
+                        decision = None
+                        self.sleeping += 1
+                if decision is None:
+                    self._wake_sleeper.get()
                 else:
-                    decision = None
-                    self.sleeping += 1
-            if decision is None:
-                self._wake_sleeper.get()
-            else:
-                self._wait_for_growth((decision.at_ns - now_ns) / 1e9)
+                    self._wait_for_growth((decision.at_ns - now_ns) / 1e9)
+            return batch  # noqa: TRY300 - the thread may be interrupted up to here
+        except BaseException:
+            # Something that runs in this process has interrupted the thread.
+            if batch is not None:
+                self._put_back(batch)
+            raise
+
+    def put_back(self, batch: Batch) -> bool:
+        """Let others have a batch that was taken for nothing. False: the queue is closed, and it is not in it."""
+        if self._closed:
+            return False
+        self._put_back(batch)
+        return True
+
+    def _put_back(self, batch: Batch) -> None:
+        with self._lock:
+            for pending in reversed(batch.members):
+                self._waiting[pending] = None
+                self._waiting.move_to_end(pending, last=False)
+                self._rows += pending.rows
+            self._wake_one()
 
     def _wait_for_growth(self, seconds: float) -> None:
-        with suppress(Empty):
-            self._wake_forming.get(timeout=seconds)
-        with self._lock:
-            self._forming = None
+        try:
+            with suppress(Empty):
+                self._wake_forming.get(timeout=seconds)
+        finally:
+            # Even if the thread is interrupted: nobody else would form a batch.
+            with self._lock:
+                self._forming = None
 
     def _remove(
         self, queue: OrderedDict[Pending, None], requests: int, reason: BatchReason, now_ns: int

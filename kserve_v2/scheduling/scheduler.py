@@ -6,10 +6,11 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from kserve_v2.backend import Model, Placement
-from kserve_v2.errors import ServingError, UnsupportedError
+from kserve_v2.errors import RequestCancelledError, ServingError, UnsupportedError
 from kserve_v2.inflight import InflightBytes
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.scheduling.batch import BatchRun, StreamRun, response
+from kserve_v2.scheduling.failures import report_failure
 from kserve_v2.scheduling.in_place import InPlace
 from kserve_v2.scheduling.large_requests import LargeRequest, note_times, uncut
 from kserve_v2.scheduling.pending import OnOutcome, Outcome, Pending, PendingStream
@@ -147,10 +148,14 @@ class QueueScheduler:
     def _settle(self, runs: list[BatchRun]) -> None:
         """Give every member of finished runs its outcome."""
         for run in runs:
-            if run.times is None:
-                self._settle_error(run)
-            else:
-                self._settle_outputs(run)
+            try:
+                if run.times is None:
+                    self._settle_error(run)
+                else:
+                    self._settle_outputs(run)
+            except Exception as error:  # noqa: BLE001 - a defect of ours; nobody must wait for ever for that
+                for pending in run.members:
+                    pending.fail(report_failure(error, pending.request.id, self.pool.first.placement))
 
     def _settle_outputs(self, run: BatchRun) -> None:
         times, rows, members = run.times, run.rows, run.members
@@ -178,14 +183,15 @@ class QueueScheduler:
     def _settle_error(self, run: BatchRun) -> None:
         # A failed batch was tried again one by one: the error belongs to one request.
         (pending,) = run.members
-        if run.error is None:
+        error = run.error
+        if error is None:
             # It was not executed again, because the client had left.
             self.pool.record_failure(pending, FailureReason.CANCELED)
             return
         if pending.request.trace is not None:
             trace_failure(pending.request.trace, pending, run.taken_ns)
         self.pool.record_failure(pending, FailureReason.BACKEND)
-        pending.fail(run.error)
+        pending.fail(error)
 
     def _settle_large(self, large: LargeRequest, error: ServingError | None) -> None:
         """Give a request that was executed in parts its outcome."""
@@ -226,7 +232,15 @@ class StreamScheduler:
         self._version = str(version)
         self._loop = asyncio.get_running_loop()
         self.pool = InstancePool(
-            signature, model, placements, ONE_AT_A_TIME, policy, statistics, self._deliver, inflight
+            signature,
+            model,
+            placements,
+            ONE_AT_A_TIME,
+            policy,
+            statistics,
+            self._deliver,
+            inflight,
+            streams=True,
         )
 
     def __repr__(self) -> str:
@@ -269,6 +283,12 @@ class StreamScheduler:
             pending.leave()
 
     def _deliver(self, run: StreamRun) -> None:
+        try:
+            self._settle(run)
+        except Exception as error:  # noqa: BLE001 - as in QueueScheduler
+            run.pending.fail(report_failure(error, run.request.id, self.pool.first.placement))
+
+    def _settle(self, run: StreamRun) -> None:
         pending, statistics, trace = run.pending, self.pool.statistics, run.request.trace
         for index, step in enumerate(run.steps):
             statistics.record_response(index, step)
@@ -283,7 +303,8 @@ class StreamScheduler:
             pending.end()
         elif run.error is None:
             self.pool.record_failure(pending, FailureReason.CANCELED)
-            pending.end()
+            # Told to nobody, as a rule: but a model can say of itself that the client has left.
+            pending.fail(RequestCancelledError("the request was cancelled"))
         else:
             if trace is not None:
                 trace_failure(trace, pending, run.taken_ns)

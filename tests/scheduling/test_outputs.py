@@ -1,6 +1,7 @@
 """Checking answers against the model's configuration."""
 
 from math import prod
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,6 +35,25 @@ def test_outputs_come_in_declared_order() -> None:
     assert list(finish_outputs(outputs(3), signature(), 3)) == ["first", "second"]
 
 
+def test_subclasses_of_arrays_are_taken_for_arrays() -> None:
+    class Strange(np.ndarray[Any, Any]):
+        def __getitem__(self, key: object) -> Any:
+            raise ValueError("no parts")
+
+    strange = np.array([[1, 2], [3, 4], [5, 6]], np.int32).view(Strange)
+    for finish in (finish_outputs, finish_present_outputs):
+        first = finish({**outputs(3), "first": strange}, signature(), 3)["first"]
+        assert (type(first), first.tolist()) == (np.ndarray, [[1, 2], [3, 4], [5, 6]])
+
+
+@pytest.mark.parametrize("given", [[], "text", None, 3, [("first", 1)]])
+def test_what_is_no_mapping(given: Any) -> None:
+    for finish in (finish_outputs, finish_present_outputs):
+        with pytest.raises(InternalError, match="expected a dict of ") as error:
+            finish(given, signature(), 3)
+        assert error.value.message.startswith(f"model 'm' gave {type(given).__name__}, ")
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -50,6 +70,14 @@ def test_outputs_come_in_declared_order() -> None:
             "output 'first' of model 'm' has shape [3, 4], but the model's configuration says [-1, 2]",
         ),
         ({"first": np.zeros((3,), np.int32)}, "has shape [3], but the model's configuration says [-1, 2]"),
+        ({"first": np.ma.zeros((3, 2), np.int32)}, "is MaskedArray, expected a numpy array"),
+        ({"first": [[1, 2]] * 3}, "is list, expected a numpy array"),
+        ({"first": np.int32(3)}, "is int32, expected a numpy array"),
+        (
+            {"second": np.array([["a"], [b"b"], [3]], np.object_)},
+            "has elements of type int, str, expected bytes",
+        ),
+        ({"second": np.array([[b"a"]] * 3)}, "has data-type |S1, but the model's configuration says BYTES"),
     ],
 )
 def test_an_answer_that_does_not_fit_is_an_error_that_names_the_output(
@@ -59,9 +87,9 @@ def test_an_answer_that_does_not_fit_is_an_error_that_names_the_output(
     with pytest.raises(InternalError) as error:
         finish_outputs(wrong, signature(), 3)
     assert text in error.value.message
-    if "first" in wrong:
+    if len(wrong) == 2:
         with pytest.raises(InternalError) as error:
-            finish_present_outputs({"first": wrong["first"]}, signature(), 3)
+            finish_present_outputs(wrong, signature(), 3)
         assert text in error.value.message
 
 

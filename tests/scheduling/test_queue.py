@@ -80,6 +80,20 @@ def test_a_postponed_request_stands_behind_later_ones() -> None:
     assert not queue.postpone(late)
 
 
+def test_what_is_put_back_comes_before_all_else() -> None:
+    queue = RequestQueue(BatchRules(max_rows=2))
+    for name in "abc":
+        queue.put(request_(name))
+    batch = queue.take()
+    assert batch is not None
+    assert queue.put_back(batch)
+    taken = [queue.take() for _ in range(2)]
+    assert [ids(batch.members) for batch in taken if batch] == [["a", "b"], ["c"]]
+    queue.close()
+    assert not queue.put_back(batch)
+    assert queue.take() is None
+
+
 def test_a_closed_queue_refuses_gives_what_it_has_and_then_none() -> None:
     queue = RequestQueue(ONE_AT_A_TIME)
     queue.put(request_("a"))
