@@ -17,7 +17,8 @@ from .completion import raise_contradictions
 from .gpus import visible_gpus
 from .onnx_bound import BoundRuns
 from .onnx_classifiers import Classes, maps_to_array
-from .onnx_external_data import check_external_data
+from .onnx_external_data import find_external_data
+from .onnx_header import Header, read_header
 from .onnx_metadata import complete_config, contradictions, read_graph
 from .onnx_session import (
     check_options,
@@ -26,7 +27,7 @@ from .onnx_session import (
     run_options,
     warn_of_unused_accelerators,
 )
-from .onnx_structure import OnnxStructure, read_structure
+from .onnx_structure import ORT_FORMAT, OnnxStructure, read_structure
 from .onnx_tensors import decode_strings, encode_strings, from_ort_value, to_ort_value
 from .parameters import integer
 
@@ -53,9 +54,11 @@ class OnnxBackend:
         """
         check_options(config)
         file = _model_file(source, config)
-        structure = _checked_structure(file)
+        structure = read_structure(file)
+        elsewhere = find_external_data(source, file, structure.external_locations)
+        header = Header() if file.suffix == ORT_FORMAT else read_header(file)
         try:
-            session = metadata_session(file)
+            session = metadata_session(file, header.content, elsewhere)
         except InvalidArgumentError:
             if config.input and config.output:
                 return  # perhaps only the GPU has kernels for it; loading it will show
@@ -63,7 +66,7 @@ class OnnxBackend:
         default = integer(
             source.settings, "default-max-batch-size", _DEFAULT_MAX_BATCH_SIZE, where="--backend-config"
         )
-        graph = read_graph(session, structure.classes)
+        graph = read_graph(session, structure.classes, header)
         raise_contradictions(source.name, complete_config(config, graph, file.name, default))
 
     def load(self, source: ModelSource, config: ModelConfig) -> "OnnxModel":
@@ -71,11 +74,12 @@ class OnnxBackend:
         check_options(config)
         warn_of_unused_accelerators(config, source.placements)
         file = _model_file(source, config)
-        structure = _checked_structure(file)
+        structure = read_structure(file)
+        elsewhere = find_external_data(source, file, structure.external_locations)
         instances = Counter(placement.device for placement in source.placements)
         placements = {placement.device: placement for placement in source.placements}
         sessions = {
-            device: inference_session(file, config, placement, instances[device], source.threads)
+            device: inference_session(file, config, placement, instances[device], source.threads, elsewhere)
             for device, placement in placements.items()
         }
         for session in sessions.values():
@@ -217,12 +221,6 @@ def _model_file(source: ModelSource, config: ModelConfig) -> Path:
     if not file.is_file():
         raise InvalidArgumentError(f"model '{source.name}': version {source.version} has no file {file.name}")
     return file
-
-
-def _checked_structure(file: Path) -> OnnxStructure:
-    structure = read_structure(file)
-    check_external_data(file, structure.external_locations)
-    return structure
 
 
 def _scalars(session: ort.InferenceSession, config: ModelConfig) -> frozenset[str]:

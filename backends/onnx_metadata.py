@@ -11,6 +11,7 @@ from kserve_v2.backend import ModelConfig
 
 from .completion import TensorKind, TensorSpec, enable_dynamic_batching, fill_tensors
 from .onnx_classifiers import Classes
+from .onnx_header import Header
 
 logger = logging.getLogger(__name__)
 
@@ -59,13 +60,22 @@ class OnnxGraph:
     defaults: tuple[OnnxTensor, ...] = ()
 
 
-def read_graph(session: Any, classes: Mapping[str, Classes]) -> OnnxGraph:
+def read_graph(session: Any, classes: Mapping[str, Classes], header: Header | None = None) -> OnnxGraph:
     """The graph of an InferenceSession. Symbolic and unknown dimensions become -1. `classes`: of the outputs that are
-    maps from class to probability.
+    maps from class to probability. `header`: whose session this may be.
     """
+    header = header or Header()
+    inputs = _tensors(session.get_inputs())
     outputs = [_as_served(tensor, classes.get(tensor.name, ())) for tensor in _tensors(session.get_outputs())]
-    defaults = [replace(tensor, optional=True) for tensor in _tensors(session.get_overridable_initializers())]
-    return OnnxGraph(_tensors(session.get_inputs()), tuple(outputs), tuple(defaults))
+    defaults = [
+        *_tensors(session.get_overridable_initializers()),
+        *(tensor for tensor in inputs if tensor.name in header.defaults),
+    ]
+    return OnnxGraph(
+        tuple(tensor for tensor in inputs if tensor.name not in header.weights),
+        tuple(outputs),
+        tuple(replace(tensor, optional=True) for tensor in defaults),
+    )
 
 
 def complete_config(

@@ -6,6 +6,10 @@ A file is mapped, and what is skipped is never read from the disk. No package bu
 import mmap
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kserve_v2.errors import InvalidArgumentError
 
 Buffer = mmap.mmap | bytes
 
@@ -15,6 +19,20 @@ _RUNS = {
     0x3D: re.compile(rb"(?:\x3d....)++", re.DOTALL),
     0x40: re.compile(rb"(?:\x40[\x80-\xff]*+[\x00-\x7f])++"),
 }
+
+
+@contextmanager
+def mapped(file: Path) -> Iterator[mmap.mmap]:
+    """The content of a model file. Raises InvalidArgumentError if it is empty, and where reading finds that it is no
+    protobuf.
+    """
+    if file.stat().st_size == 0:
+        raise InvalidArgumentError(f"{file.name} is empty")
+    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            yield data
+        except (IndexError, UnicodeDecodeError) as error:
+            raise InvalidArgumentError(f"{file.name} is no valid ONNX file") from error
 
 
 def fields(data: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int]]:
@@ -86,3 +104,19 @@ def integers(data: Buffer, start: int, end: int, wanted: int) -> Iterator[int]:
 
 def _signed(value: int) -> int:
     return value - (1 << 64) if value >> 63 else value
+
+
+def encode_field(number: int, content: bytes) -> bytes:
+    """A length-delimited field."""
+    return encode_varint(number << 3 | 2) + encode_varint(len(content)) + content
+
+
+def encode_varint(value: int) -> bytes:
+    """A variable-length integer; a negative one takes ten bytes."""
+    value &= (1 << 64) - 1
+    encoded = bytearray()
+    while value >= 0x80:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)

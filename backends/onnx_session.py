@@ -4,8 +4,10 @@ Parameter names and values are those of Triton's ONNX Runtime backend.
 """
 
 import logging
+import mmap
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +44,23 @@ _GRAPH_LEVELS = {
 }
 
 
-def metadata_session(file: Path) -> ort.InferenceSession:
-    """A session that is only asked for inputs and outputs: as little as possible is optimised, packed or
-    started."""
+def metadata_session(file: Path, header: bytes, elsewhere: Mapping[str, Path]) -> ort.InferenceSession:
+    """A session that is only asked for inputs and outputs: as little as possible is read, optimised, packed or
+    started. `header`: the model without its weights. `elsewhere`: see `find_external_data`.
+    """
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = _FATAL  # what it says is said again when the model is loaded
     options.add_session_config_entry("session.disable_prepacking", "1")
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return _open(file, options, [_CPU])
+    # A forest is all header, and some kernels want their weights at once.
+    if len(header) < file.stat().st_size / 2:
+        with suppress(Exception), _external_data(options, elsewhere):
+            options.add_session_config_entry(
+                "session.model_external_initializers_file_folder_path", str(file.parent)
+            )
+            return ort.InferenceSession(header, options, providers=[_CPU[0]])
+    return _open(file, options, [_CPU], elsewhere)
 
 
 def check_options(config: ModelConfig) -> None:
@@ -80,9 +90,14 @@ def warn_of_unused_accelerators(config: ModelConfig, placements: Iterable[Placem
 
 
 def inference_session(
-    file: Path, config: ModelConfig, placement: Placement, instances: int, threads: ThreadBudget
+    file: Path,
+    config: ModelConfig,
+    placement: Placement,
+    instances: int,
+    threads: ThreadBudget,
+    elsewhere: Mapping[str, Path],
 ) -> ort.InferenceSession:
-    """The session that the `instances` on one device share.
+    """The session that the `instances` on one device share. `elsewhere`: see `find_external_data`.
 
     Raises InvalidArgumentError for a file that cannot be loaded, for parameters that are wrong, and where the
     device that the placement asks for cannot be used, unless the parameter `allow_cpu_fallback` is true. An accelerator
@@ -95,7 +110,7 @@ def inference_session(
     _report_missing(config.name, placement, _names(wanted) - _names(usable), fallback)
     if placement.kind == "GPU" and hasattr(ort, "preload_dlls"):
         ort.preload_dlls()  # finds the CUDA libraries of torch and of the nvidia packages
-    session = _open(file, options, usable)
+    session = _open(file, options, usable, elsewhere)
     _report_missing(config.name, placement, _names(usable) - set(session.get_providers()), fallback)
     logger.info(
         "model '%s': session for %d instance(s) on %s: %s, intra-op threads %d, inter-op threads %d",
@@ -215,9 +230,12 @@ def _report_missing(model: str, placement: Placement, missing: set[str], fallbac
     logger.warning("%s; running without", text)
 
 
-def _open(file: Path, options: ort.SessionOptions, chosen: list[Provider]) -> ort.InferenceSession:
+def _open(
+    file: Path, options: ort.SessionOptions, chosen: list[Provider], elsewhere: Mapping[str, Path]
+) -> ort.InferenceSession:
     try:
-        session = ort.InferenceSession(str(file), options, providers=chosen)
+        with _external_data(options, elsewhere):
+            session = ort.InferenceSession(str(file), options, providers=chosen)
     except Exception as error:  # its exceptions have no common base class
         raise InvalidArgumentError(f"{file.name}{_load_problem(str(error))}") from error
     # A provider that fails in a request is an error, not a reason to change the device.
@@ -235,3 +253,22 @@ def _load_problem(text: str) -> str:
             f"echo '{name} {charset}' >> /etc/locale.gen && locale-gen"
         )
     return f": onnxruntime cannot load it: {without_directories(text).removeprefix('[ONNXRuntimeError] : ')}"
+
+
+@contextmanager
+def _external_data(options: ort.SessionOptions, elsewhere: Mapping[str, Path]) -> Iterator[None]:
+    """Give a session the content of files that it would not open itself, until it is made."""
+    with ExitStack() as stack:
+        contents: list[bytes | mmap.mmap] = []
+        for path in elsewhere.values():
+            stream = stack.enter_context(path.open("rb"))
+            contents.append(
+                stack.enter_context(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+                if path.stat().st_size
+                else b""
+            )
+        if contents and hasattr(options, "add_external_initializers_from_files_in_memory"):
+            options.add_external_initializers_from_files_in_memory(
+                list(elsewhere), contents, list(map(len, contents))
+            )
+        yield

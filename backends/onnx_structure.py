@@ -4,15 +4,12 @@ computes with, and what its classes are.
 Found by walking the protobuf encoding; field numbers as in the public onnx.proto3.
 """
 
-import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kserve_v2.errors import InvalidArgumentError
-
 from .onnx_classifiers import Classes, read_zip_map
-from .onnx_protobuf import Buffer, fields
+from .onnx_protobuf import Buffer, fields, mapped
 
 # Which fields of a message lead to tensors and graphs, and to what kind of message.
 _BRANCHES: dict[str, dict[int, str]] = {
@@ -38,6 +35,10 @@ _BRANCHES["main_node"] = _BRANCHES["node"]
 _KEY, _VALUE = 1, 2
 
 
+ORT_FORMAT = ".ort"
+"""How ONNX Runtime knows files in its own format."""
+
+
 @dataclass(frozen=True, slots=True)
 class OnnxStructure:
     """`external_locations`: the names of files that hold weights. `has_control_flow`: whether a node, also one of a
@@ -53,15 +54,10 @@ class OnnxStructure:
 
 def read_structure(file: Path) -> OnnxStructure:
     """Raises InvalidArgumentError if `file` is no protobuf."""
-    if file.suffix == ".ort":  # ONNX Runtime's own format, which cannot name other files
+    if file.suffix == ORT_FORMAT:  # which cannot name other files
         return OnnxStructure(has_control_flow=True)
-    if file.stat().st_size == 0:
-        raise InvalidArgumentError(f"{file.name} is empty")
-    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        try:
-            return _walk(data)
-        except (IndexError, UnicodeDecodeError) as error:
-            raise InvalidArgumentError(f"{file.name} is no valid ONNX file") from error
+    with mapped(file) as data:
+        return _walk(data)
 
 
 def _walk(data: Buffer) -> OnnxStructure:

@@ -1,5 +1,4 @@
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from kserve_v2_backends.onnx_session import (
     session_options,
     warn_of_unused_accelerators,
 )
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from kserve_v2.backend import ModelConfig, Placement, ThreadBudget
 from kserve_v2.errors import InternalError, InvalidArgumentError
@@ -387,7 +386,7 @@ class TestOptions:
         accelerators.gpu_execution_accelerator.add(name="tensorrt")
         with caplog.at_level("WARNING"):
             warn_of_unused_accelerators(config, [CPU])
-            session = inference_session(file, config, CPU, 1, ThreadBudget(1))
+            session = inference_session(file, config, CPU, 1, ThreadBudget(1), {})
         assert session.get_providers() == ["CPUExecutionProvider"]
         unused, missing = caplog.messages
         assert "execution_accelerators.gpu_execution_accelerator is set but has no effect" in unused
@@ -437,97 +436,6 @@ class TestWithoutGpu:
             served = loader.serve(OnnxBackend(), self.source(loader), text)
         assert "running without" in caplog.text
         assert served.execute({"x": np.ones((1, 2), np.float32)})["y"].tolist() == [[1, 1]]
-
-
-def external(location: str) -> onnx.TensorProto:
-    tensor = numpy_helper.from_array(np.ones((2, 2), np.float32), "w")
-    tensor.ClearField("raw_data")
-    tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value=location)
-    tensor.external_data.add(key="length", value="16")
-    return tensor
-
-
-def with_external_weights(location: str, place: str = "initializer") -> bytes:
-    """A model whose weights lie elsewhere, referred to from one of the places where ONNX allows it."""
-    tensor = external(location)
-    io: tuple[list[Info], list[Info]] = [("x", FLOAT, ["N", 2])], [("y", FLOAT, ["N", 2])]
-    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
-    constant = helper.make_node("Constant", [], ["w"], value=tensor)
-    if place == "initializer":
-        return model_bytes(nodes, *io, initializer=[tensor])
-    if place == "attribute":
-        return model_bytes([constant, *nodes], *io)
-    if place == "subgraph":
-        branch = helper.make_graph([constant], "b", [], [helper.make_tensor_value_info("w", FLOAT, [2, 2])])
-        node = helper.make_node("If", ["c"], ["w"], then_branch=branch, else_branch=branch)
-        return model_bytes(
-            [node, *nodes], *io, initializer=[helper.make_tensor("c", TensorProto.BOOL, [], [True])]
-        )
-    proto = model_proto(nodes, *io, initializer=[external("w.bin")])
-    proto.functions.append(
-        helper.make_function("d", "F", [], ["w"], [constant], [helper.make_opsetid("", 21)])
-    )
-    content: bytes = proto.SerializeToString()
-    return content
-
-
-WEIGHTS = np.eye(2, dtype=np.float32).tobytes()
-
-
-class TestExternalData:
-    @pytest.mark.parametrize("location", ["w.bin", "data/w.bin", "./w.bin"])
-    def test_weights_beside_the_model_are_read(self, loader: Any, location: str) -> None:
-        files = {"model.onnx": with_external_weights(location), "w.bin": WEIGHTS, "data/w.bin": WEIGHTS}
-        served = loader.serve(OnnxBackend(), loader.source(files))
-        assert served.execute({"x": np.array([[1, 2]], np.float32)})["y"].tolist() == [[1, 2]]
-
-    @pytest.mark.parametrize("place", ["initializer", "attribute", "subgraph", "function"])
-    @pytest.mark.parametrize(
-        ("location", "expected"),
-        [
-            ("../secret.bin", "must be a relative path without '..'"),
-            ("data/../../secret.bin", "must be a relative path without '..'"),
-            ("..\\secret.bin", "must be a relative path without '..'"),
-            ("C:\\secret.bin", "must be a relative path without '..'"),
-            ("absent.bin", "does not exist beside it"),
-            ("*/_ORT_MEM_ADDR_/*", "does not exist beside it"),
-            ("symlink.bin", "must not be, or go through, a symbolic link"),
-            ("folder/w.bin", "must not be, or go through, a symbolic link"),
-            ("hardlink.bin", "must be a regular file with a single link"),
-            ("data", "must be a regular file with a single link"),
-            ("", "is no file name"),
-            ("w\0.bin", "is no file name"),
-        ],
-    )
-    def test_any_other_place_is_refused(self, loader: Any, place: str, location: str, expected: str) -> None:
-        source = loader.source(
-            {"model.onnx": with_external_weights(location, place), "data/w.bin": WEIGHTS, "w.bin": WEIGHTS}
-        )
-        secret = source.model_path / "secret.bin"
-        secret.write_bytes(WEIGHTS)
-        (source.version_path / "symlink.bin").symlink_to(secret)
-        (source.version_path / "folder").symlink_to(source.version_path / "data")
-        os.link(secret, source.version_path / "hardlink.bin")
-        with pytest.raises(InvalidArgumentError) as caught:
-            loader.complete(OnnxBackend(), source)
-        assert caught.value.message == f"model.onnx: external data '{location}' {expected}"
-
-    def test_an_absolute_path_is_refused(self, loader: Any, tmp_path: Path) -> None:
-        (tmp_path / "secret.bin").write_bytes(WEIGHTS)
-        source = loader.source({"model.onnx": with_external_weights(str(tmp_path / "secret.bin"))})
-        with pytest.raises(InvalidArgumentError, match="must be a relative path"):
-            OnnxBackend().load(source, loader.config(OnnxBackend(), source))
-
-    def test_a_name_that_only_looks_like_one_does_no_harm(self, loader: Any) -> None:
-        content = model_bytes(
-            [helper.make_node("Identity", ["location"], ["y"], doc_string="external_data")],
-            [("location", FLOAT, ["N", 2])],
-            [("y", FLOAT, ["N", 2])],
-        )
-        assert (
-            loader.complete(OnnxBackend(), loader.source({"model.onnx": content})).input[0].name == "location"
-        )
 
 
 def test_a_complete_configuration_survives_a_file_that_only_load_can_open(loader: Any) -> None:
