@@ -30,6 +30,9 @@ _ACCESS_QUEUE_LIMIT = 10_000
 # How long lines that wait are given at the end.
 _FLUSH_SECONDS = 2.0
 
+# Of a traceback, the first and the last so many characters are written.
+_MAX_TRACEBACK_PART = 32 * 1024
+
 # What every record has; anything else in it came by `extra` and is part of the message.
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -57,7 +60,13 @@ class _Lines(logging.Formatter):
         parts = [self.formatException(record.exc_info)] if record.exc_info else []
         if record.stack_info:
             parts.append(self.formatStack(record.stack_info))
-        return "\n".join(parts)
+        text = "\n".join(parts)
+        left_out = len(text) - 2 * _MAX_TRACEBACK_PART
+        if left_out <= 0:
+            return text
+        # The text of a model's exception is as long as the model likes.
+        head, tail = text[:_MAX_TRACEBACK_PART], text[-_MAX_TRACEBACK_PART:]
+        return f"{head}\n... ({left_out} characters) ...\n{tail}"
 
 
 class TextFormatter(_Lines):

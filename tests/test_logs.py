@@ -89,6 +89,17 @@ def test_an_exception_is_one_string_in_json(capsys: pytest.CaptureFixture[str]) 
     assert exception.endswith("RuntimeError: broken")
 
 
+@pytest.mark.parametrize("log_format", ["default", "json"])
+def test_a_text_without_end_has_one_in_the_log(log_format: str, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(log_format=log_format)
+    fail("first" + "x" * 3_000_000 + "last")
+    lines = capsys.readouterr().err
+    assert len(lines) < 100_000
+    assert "first" in lines
+    assert "characters) ..." in lines
+    assert lines.rstrip().rstrip('"}').endswith("last")
+
+
 def test_nothing_in_a_text_line_can_pass_for_another_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure()
     logger.info("model %s", "a\n2026-01-01T00:00:00.000Z ERROR forged", extra={"id": "b\r\nforged \x1b[31m"})

@@ -82,9 +82,8 @@ class OddMessageError(InvalidArgumentError):
     def message(self) -> str:  # type: ignore[override]
         raise SystemExit(8)
 
-    @message.setter
-    def message(self, value: str) -> None:
-        pass
+    def __init__(self, text: str) -> None:
+        Exception.__init__(self, text)
 
     code = 3  # type: ignore[assignment]
 
