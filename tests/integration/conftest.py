@@ -1,5 +1,6 @@
 """The servers that the integration tests share. Started once; their models are in `handlers`."""
 
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import httpx
 import pytest
 
 from kserve_v2._generated import grpc_service_pb2 as pb
-from tests.conftest import RunningServer, StartServer, WriteModel
+from tests.conftest import RunningServer, StartServer, WriteModel, launch
 from tests.integration import handlers
 from tests.integration.grpc_requests import Channel
 from tests.integration.support import DTYPES, json_tensor
@@ -138,3 +139,20 @@ def later() -> Iterator[Callable[..., Future[Any]]]:
     """Runs a blocking call on a thread."""
     with ThreadPoolExecutor(4) as pool:
         yield pool.submit
+
+
+Start = Callable[..., RunningServer]
+
+
+@pytest.fixture
+def start(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Starts servers on `tmp_path`, which end with the test at the latest."""
+    servers: list[RunningServer] = []
+
+    def start(*flags: str) -> RunningServer:
+        servers.append(launch(tmp_path_factory.mktemp("log"), tmp_path, *flags))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop(signal.SIGKILL)

@@ -156,3 +156,25 @@ class Model:
 def slow_to_load(port: int, number: int = 1) -> str:
     """A handler whose `load` waits at a gate, and that answers with `number`."""
     return SLOW_TO_LOAD.format(port=port, number=number)
+
+
+# Connects to a port while it is closed, and goes on when it is told to.
+SLOW_TO_CLOSE = """
+import socket
+
+class Model:
+    inputs = {{"IN": ("INT32", [1])}}
+    outputs = {{"OUT": ("INT32", [1])}}
+
+    def __call__(self, inputs):
+        return {{"OUT": inputs["IN"]}}
+
+    def close(self):
+        with socket.create_connection(("127.0.0.1", {port}), timeout=30) as gate:
+            gate.recv(1)
+"""
+
+
+def slow_to_close(port: int) -> str:
+    """A handler whose `close` waits at a gate."""
+    return SLOW_TO_CLOSE.format(port=port)

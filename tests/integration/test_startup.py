@@ -1,41 +1,23 @@
-"""How a server process starts and ends: what it loads, what makes it give up, and what it does with requests under way."""
+"""How a server process starts: what it loads, and what makes it give up."""
 
 import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import grpc
 import httpx
 import pytest
 
-from kserve_v2._generated import health_pb2
-from tests.conftest import RunningServer, WriteModel, launch
-from tests.integration.handlers import GATED, slow_to_load, versioned
-from tests.integration.support import Gate, Wire, error_of, gated_request, json_tensor, new_tag, wait_until
+from tests.conftest import RunningServer, WriteModel
+from tests.integration.conftest import Start
+from tests.integration.handlers import slow_to_load, versioned
+from tests.integration.support import Gate, json_tensor, wait_until
 
 pytestmark = pytest.mark.slow
 
 ASK = {"inputs": [json_tensor("IN", "INT32", [1], [0])]}
-
-Start = Callable[..., RunningServer]
-
-
-@pytest.fixture
-def start(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts servers on `tmp_path`, which end with the test at the latest."""
-    servers: list[RunningServer] = []
-
-    def start(*flags: str) -> RunningServer:
-        servers.append(launch(tmp_path_factory.mktemp("log"), tmp_path, *flags))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.stop(signal.SIGKILL)
 
 
 def run_to_the_end(repository: Path, *flags: str) -> subprocess.CompletedProcess[str]:
@@ -223,88 +205,3 @@ def test_a_signal_while_models_are_loading(tmp_path: Path, write_model: WriteMod
     assert process.returncode == 1
     assert "stopped while models were loading" in errors
     assert "Traceback" not in errors
-
-
-# --- end ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def _gated_model(tmp_path: Path, write_model: WriteModel) -> None:
-    write_model(tmp_path, "gated", GATED)
-
-
-@pytest.mark.usefixtures("_gated_model")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_requests_under_way_finish(start: Start, number: int) -> None:
-    server = start()
-    with (
-        Gate() as gate,
-        Wire(server) as running,
-        Wire(server) as waiting,
-        grpc.insecure_channel(server.grpc) as channel,
-    ):
-        watch = channel.unary_stream(
-            "/grpc.health.v1.Health/Watch",
-            response_deserializer=health_pb2.HealthCheckResponse.FromString,
-        )(b"", timeout=20)
-        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
-        running.send_infer("gated", gated_request(new_tag(), gate.port))
-        gate.await_start()
-        waiting.send_infer("gated", gated_request(new_tag()))
-        wait_until(lambda: "nv_inference_pending_request_count{model=\"gated\",version=\"1\"} 1"
-                   in server.client.get(server.metrics).text)  # fmt: skip
-        server.process.send_signal(number)
-        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        assert server.get("/v2/health/ready").status_code == 400
-        assert server.get("/v2/models/gated/ready").status_code == 400
-        refused = server.infer("gated", gated_request(new_tag()))
-        assert (refused.status_code, error_of(refused)) == (503, "Server exiting")
-        assert server.process.poll() is None
-        gate.open()
-        assert running.response().status_code == 200
-        assert waiting.response().status_code == 200
-        assert server.process.wait(20) == 0
-    assert "Traceback" not in server.log
-
-
-@pytest.mark.usefixtures("_gated_model")
-def test_the_exit_time_out(start: Start) -> None:
-    server = start("--exit-timeout-secs=1")
-    with Gate() as gate, Wire(server) as running, Wire(server) as waiting:
-        running.send_infer("gated", gated_request(new_tag(), gate.port))
-        gate.await_start()
-        waiting.send_infer("gated", gated_request(new_tag()))
-        server.process.send_signal(signal.SIGTERM)
-        # The model never returns: the process leaves without it, and says that it did.
-        assert server.process.wait(20) == 1
-        for wire in (running, waiting):
-            response = wire.response()
-            assert response.status_code == 503
-            assert error_of(response).startswith("Server exiting: ")
-    assert "the exit time-out of 1 s has passed" in server.log
-    assert "Traceback" not in server.log
-
-
-@pytest.mark.usefixtures("_gated_model")
-def test_a_second_signal_ends_the_server_at_once(start: Start) -> None:
-    server = start()
-    with Gate() as gate, Wire(server) as running:
-        running.send_infer("gated", gated_request(new_tag(), gate.port))
-        gate.await_start()
-        server.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: server.get("/v2/health/ready").status_code == 400)
-        server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(20) == 1
-    assert "a second signal came" in server.log
-
-
-@pytest.mark.usefixtures("_gated_model")
-def test_idle_connections_do_not_keep_the_server(start: Start) -> None:
-    server = start()
-    with Wire(server) as wire, grpc.insecure_channel(server.grpc) as channel:
-        grpc.channel_ready_future(channel).result(20)
-        wire.send_infer("gated", gated_request(new_tag()))
-        assert wire.response().status_code == 200
-        server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(20) == 0
-        assert wire.at_end()

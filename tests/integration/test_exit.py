@@ -1,0 +1,204 @@
+"""How a server process ends: what is under way is finished first, and whatever that is, the exit time-out bounds it."""
+
+import signal
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from kserve_v2._generated import health_pb2
+from tests.conftest import RunningServer, WriteModel
+from tests.integration.conftest import Start
+from tests.integration.handlers import GATED, slow_to_close, slow_to_load, versioned
+from tests.integration.lifecycle_requests import post_load
+from tests.integration.support import Gate, Wire, error_of, gated_request, new_tag, pending, wait_until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def _gated_model(tmp_path: Path, write_model: WriteModel) -> None:
+    write_model(tmp_path, "gated", GATED)
+
+
+@pytest.mark.usefixtures("_gated_model")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_requests_under_way_finish(start: Start, number: int) -> None:
+    server = start()
+    with (
+        Gate() as gate,
+        Wire(server) as running,
+        Wire(server) as waiting,
+        grpc.insecure_channel(server.grpc) as channel,
+    ):
+        watch = channel.unary_stream(
+            "/grpc.health.v1.Health/Watch",
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )(b"", timeout=20)
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        running.send_infer("gated", gated_request(new_tag(), gate.port))
+        gate.await_start()
+        waiting.send_infer("gated", gated_request(new_tag()))
+        wait_until(lambda: pending(server, "gated") == 1)
+        server.process.send_signal(number)
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert server.get("/v2/health/ready").status_code == 400
+        assert server.get("/v2/models/gated/ready").status_code == 400
+        refused = server.infer("gated", gated_request(new_tag()))
+        assert (refused.status_code, error_of(refused)) == (503, "Server exiting")
+        assert server.process.poll() is None
+        gate.open()
+        assert running.response().status_code == 200
+        assert waiting.response().status_code == 200
+        assert server.process.wait(20) == 0
+    assert "Traceback" not in server.log
+
+
+@pytest.mark.usefixtures("_gated_model")
+def test_a_second_signal_ends_the_server_at_once(start: Start) -> None:
+    server = start()
+    with Gate() as gate, Wire(server) as running:
+        running.send_infer("gated", gated_request(new_tag(), gate.port))
+        gate.await_start()
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: server.get("/v2/health/ready").status_code == 400)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(20) == 1
+    assert "a second signal came" in server.log
+
+
+@pytest.mark.usefixtures("_gated_model")
+def test_idle_connections_do_not_keep_the_server(start: Start) -> None:
+    server = start()
+    with Wire(server) as wire, grpc.insecure_channel(server.grpc) as channel:
+        grpc.channel_ready_future(channel).result(20)
+        wire.send_infer("gated", gated_request(new_tag()))
+        assert wire.response().status_code == 200
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(20) == 0
+        assert wire.at_end()
+
+
+# --- the time is up: whatever hangs, the process ends ------------------------------------------------------------
+# What hangs would do so for 30 s, so a server that waited for it would still be there.
+
+SHORT = ("--exit-timeout-secs=1", "--model-control-mode=explicit")
+
+
+def load(server: RunningServer, name: str) -> None:
+    assert post_load(server, name).status_code == 200
+
+
+@pytest.mark.parametrize("unloading", [False, True])
+def test_running_and_queued(start: Start, write_model: WriteModel, tmp_path: Path, unloading: bool) -> None:
+    write_model(tmp_path, "gated", GATED)
+    server = start(*SHORT)
+    load(server, "gated")
+    with Gate() as gate, Wire(server) as running, Wire(server) as queued:
+        running.send_infer("gated", gated_request(new_tag(), gate.port))
+        gate.await_start()
+        queued.send_infer("gated", gated_request(new_tag()))
+        wait_until(lambda: pending(server, "gated") == 1)
+        if unloading:
+            assert server.post("/v2/repository/models/gated/unload").status_code == 200
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(20) == 1
+        for wire in (running, queued):
+            response = wire.response()
+            assert (response.status_code, error_of(response)[:15]) == (503, "Server exiting:")
+    assert "the exit time-out of 1 s has passed" in server.log
+    assert "Traceback" not in server.log
+
+
+def test_an_execution_whose_client_has_left(start: Start, write_model: WriteModel, tmp_path: Path) -> None:
+    write_model(tmp_path, "gated", GATED)
+    server = start(*SHORT, "--log-access")
+    load(server, "gated")
+    with Gate() as gate:
+        with Wire(server) as wire:
+            wire.send_infer("gated", gated_request(new_tag(), gate.port))
+            gate.await_start()
+        wait_until(lambda: "status=499" in server.log)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(20) == 1
+    assert "Traceback" not in server.log
+
+
+def test_a_load(
+    start: Start, write_model: WriteModel, tmp_path: Path, later: Callable[..., Future[Any]]
+) -> None:
+    server = start(*SHORT)
+    with Gate() as gate:
+        write_model(tmp_path, "slow", slow_to_load(gate.port))
+        call = later(post_load, server, "slow")
+        gate.await_start()
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(20) == 1
+        response = call.result()
+    assert (response.status_code, error_of(response)) == (
+        503, "Server exiting: the load of model 'slow' was not finished in time",
+    )  # fmt: skip
+    assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("unloading", [False, True])
+def test_a_model_that_hangs_while_it_is_closed(
+    start: Start, write_model: WriteModel, tmp_path: Path, unloading: bool
+) -> None:
+    server = start(*SHORT)
+    with Gate() as gate:
+        write_model(tmp_path, "stuck", slow_to_close(gate.port))
+        load(server, "stuck")
+        if unloading:
+            assert server.post("/v2/repository/models/stuck/unload").status_code == 200
+            gate.await_start()
+            # It is the only one that suffers.
+            write_model(tmp_path, "other", versioned(1))
+            load(server, "other")
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(20) == 1
+    assert "Traceback" not in server.log
+
+
+# --- there is time: everything is finished -----------------------------------------------------------------------
+
+
+def test_requests_to_a_model_that_is_unloading_are_finished(
+    start: Start, write_model: WriteModel, tmp_path: Path
+) -> None:
+    write_model(tmp_path, "gated", GATED)
+    server = start("--model-control-mode=explicit", "--load-model=gated")
+    with Gate() as gate, Wire(server) as running, Wire(server) as queued:
+        running.send_infer("gated", gated_request(new_tag(), gate.port))
+        gate.await_start()
+        queued.send_infer("gated", gated_request(new_tag()))
+        wait_until(lambda: pending(server, "gated") == 1)
+        assert server.post("/v2/repository/models/gated/unload").status_code == 200
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "stopping: " in server.log)
+        gate.open()
+        assert running.response().status_code == 200
+        assert queued.response().status_code == 200
+        assert server.process.wait(20) == 0
+    assert "Traceback" not in server.log
+
+
+def test_a_load_is_finished_and_no_other_begun(
+    start: Start, write_model: WriteModel, tmp_path: Path, later: Callable[..., Future[Any]]
+) -> None:
+    server = start("--model-control-mode=explicit")
+    with Gate() as gate:
+        write_model(tmp_path, "slow", slow_to_load(gate.port))
+        call = later(post_load, server, "slow")
+        gate.await_start()
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "stopping: " in server.log)
+        refused = post_load(server, "slow")
+        assert (refused.status_code, error_of(refused)) == (503, "Server exiting")
+        gate.open()
+        assert call.result().status_code == 200
+        assert server.process.wait(20) == 0
+    assert "Traceback" not in server.log
