@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 
 from kserve_v2._generated import health_pb2
@@ -179,6 +180,9 @@ def test_requests_to_a_model_that_is_unloading_are_finished(
         assert server.post("/v2/repository/models/gated/unload").status_code == 200
         server.process.send_signal(signal.SIGTERM)
         wait_until(lambda: "stopping: " in server.log)
+        for _ in range(10):
+            # The front ends are not closed over the heads of those who wait.
+            assert httpx.get(f"{server.rest}/v2/health/live").status_code == 200
         gate.open()
         assert running.response().status_code == 200
         assert queued.response().status_code == 200
