@@ -1,5 +1,6 @@
 """Models that change while they are served: reloads, versions and configurations."""
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -146,6 +147,39 @@ def test_a_request_that_is_executed_during_a_reload_is_answered_by_the_old_model
         gate.open()
         assert wire.response().json()["outputs"][0]["name"] == "TAGS"
     assert answer_of(explicit.server, "outlived") == 2
+
+
+@pytest.mark.slow
+def test_fifty_upgrades_under_load(explicit: ExplicitServer) -> None:
+    """A new version at a time under `latest: 1`, every tenth of them broken: no request notices."""
+    server, name = explicit.server, "upgraded"
+    explicit.write(name, versioned(1))
+    explicit.load(name)
+    serving = 1
+    with constant_requests(server, name, 1) as first, constant_requests(server, name, 1) as second:
+
+        def await_answers() -> None:
+            """Until each client has an answer to what it has asked after this was called."""
+            for answers in (first, second):
+                seen = len(answers)
+                wait_until(lambda seen=seen, answers=answers: len(answers) > seen + 1)
+                assert answers[-1] == (200, serving)
+
+        await_answers()
+        for number in range(2, 52):
+            broken = number % 10 == 5
+            explicit.write(name, BROKEN if broken else versioned(number), version=number)
+            assert explicit.load(name).status_code == (400 if broken else 200)
+            serving = serving if broken else number
+            await_answers()
+            if broken:
+                # The operator takes it away again.
+                shutil.rmtree(explicit.root / name / str(number))
+    for answers in (first, second):
+        assert {status for status, _ in answers} == {200}
+        numbers = [number for _, number in answers]
+        assert numbers == sorted(numbers), "nobody sees an older version after a newer one"
+        assert set(numbers) == {number for number in range(1, 52) if number % 10 != 5}
 
 
 # --- versions and configurations ------------------------------------------------------------------------------
