@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 import hpack
 import numpy as np
@@ -26,12 +27,23 @@ Fields = list[tuple[int, bytes]]
 """A message as fields of bytes, in the order of the wire."""
 
 
+class Asked(NamedTuple):
+    """What was asked on a stream."""
+
+    method: str
+    message: bytes
+
+
 @dataclass
 class Script:
-    """What is sent, and what was asked: the message of each stream, by connection and stream."""
+    """What is sent, and what was asked, by connection and stream."""
 
     steps: list[Step] = field(default_factory=list)
-    messages: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    asked: dict[tuple[int, int], Asked] = field(default_factory=dict)
+
+
+# The last one takes any message for a question without members.
+_METHODS = [*["ModelInfer"] * 8, "ModelStreamInfer", "ServerLive"]
 
 
 # --- messages -----------------------------------------------------------------------------------------------------
@@ -148,23 +160,23 @@ class _Client:
         self._encoder = hpack.Encoder()
         self._next_id = 1
 
-    def call(self, rng: random.Random, data: bytes) -> tuple[int, bytes]:
-        """The stream of a call with this message, and its frames."""
+    def call(self, rng: random.Random, method: str, data: bytes) -> tuple[int, bytes]:
+        """The stream of a call with this message, and its frames. A method that takes several gets it twice."""
         stream_id, self._next_id = self._next_id, self._next_id + 2
         if rng.random() < 0.1:
             # The table is emptied, and the same indices mean something else then.
             self._encoder.header_table_size = 0
             self._encoder.header_table_size = rng.choice([0, 100, 300, 4096, 4096, 4096])
-        block = self._encoder.encode(_fields(rng), huffman=rng.random() < 0.9)
-        body = struct.pack(">BI", 0, len(data)) + data
+        block = self._encoder.encode(_fields(rng, method), huffman=rng.random() < 0.9)
+        body = (struct.pack(">BI", 0, len(data)) + data) * (2 if method == "ModelStreamInfer" else 1)
         return stream_id, _head(rng, stream_id, block) + _body(rng, stream_id, body)
 
 
-def _fields(rng: random.Random) -> list[tuple[str, str] | hpack.NeverIndexedHeaderTuple]:
+def _fields(rng: random.Random, method: str) -> list[tuple[str, str] | hpack.NeverIndexedHeaderTuple]:
     fields: list[tuple[str, str] | hpack.NeverIndexedHeaderTuple] = [
         (":method", "POST"),
         (":scheme", "http"),
-        (":path", f"/inference.GRPCInferenceService/{rng.choice(['ModelInfer'] * 9 + ['ServerLive'])}"),
+        (":path", f"/inference.GRPCInferenceService/{method}"),
         (":authority", "x"),
         ("te", "trailers"),
         ("content-type", "application/grpc"),
@@ -211,7 +223,7 @@ def script(number: int) -> Script:
     pending: list[list[bytes]] = [[] for _ in range(_CONNECTIONS)]
     for _ in range(rng.randint(3, 7)):
         connection = rng.randrange(_CONNECTIONS)
-        pending[connection] += _visit(rng, clients[connection], connection, made.messages)
+        pending[connection] += _visit(rng, clients[connection], connection, made.asked)
     while any(pending):
         connection = rng.choice([index for index in range(_CONNECTIONS) if pending[index]])
         made.steps.append((connection, pending[connection].pop(0)))
@@ -219,7 +231,7 @@ def script(number: int) -> Script:
 
 
 def _visit(
-    rng: random.Random, client: _Client, connection: int, messages: dict[tuple[int, int], bytes]
+    rng: random.Random, client: _Client, connection: int, asked: dict[tuple[int, int], Asked]
 ) -> Iterator[bytes]:
     """A few calls of one client, as they come: one that is repeated, with others that resemble it."""
     seed = rng.randrange(10**9)
@@ -236,8 +248,9 @@ def _visit(
         data = serialized(again, fields)
         if rng.random() < 0.1:
             data = damaged(rng, data)
-        stream_id, frames = client.call(rng, data)
-        messages[connection, stream_id] = data
+        method = rng.choice(_METHODS)
+        stream_id, frames = client.call(rng, method, data)
+        asked[connection, stream_id] = Asked(method, data)
         calls.append(frames)
     while calls:
         together = calls[: rng.choice([1, 1, 1, 2, 3])]

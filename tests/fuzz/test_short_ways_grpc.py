@@ -15,7 +15,7 @@ import pytest
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from tests.conftest import RunningServer, StartServer, WriteModel
-from tests.fuzz.grpc_scripts import Script, frame, script
+from tests.fuzz.grpc_scripts import Asked, Script, frame, script
 from tests.fuzz.short_ways import PING, write_identity
 from tests.integration import handlers
 
@@ -97,7 +97,7 @@ class Player:
                 self._wait()
             found = {}
             for number, client in clients.items():
-                count = sum(connection == number for connection, _ in made.messages)
+                count = sum(connection == number for connection, _ in made.asked)
                 found |= {(number, stream_id): answer for stream_id, answer in client.read(count).items()}
             return found
 
@@ -135,33 +135,34 @@ def full(start_server: StartServer, repository: Path) -> Iterator[Player]:
     player.close()
 
 
-_LIVE = pb.ServerLiveResponse(live=True).SerializeToString()
-
-
-def message_of(answer: Answer) -> pb.ModelInferResponse | None:
-    """The message of an answer, None where there is none, or to another method."""
-    data = answer.body[5:]
-    return pb.ModelInferResponse.FromString(data) if data not in (b"", _LIVE) else None
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("batch", range(_BATCHES))
 def test_scripts(short: Player, full: Player, batch: int) -> None:
     for number in range(batch, SCRIPTS, _BATCHES):
         made = script(number)
         answers, expected = short.play(made), full.play(made)
-        assert answers.keys() == expected.keys() == made.messages.keys()
+        assert answers.keys() == expected.keys() == made.asked.keys()
         wrong = {each: (answers[each], expected[each]) for each in answers if answers[each] != expected[each]}
         assert wrong == {}, f"script {number}"
         for call, answer in answers.items():
-            response = message_of(answer)
-            if response is not None:
-                _check_is_its_own(response, pb.ModelInferRequest.FromString(made.messages[call]))
+            if made.asked[call].method != "ServerLive":
+                _check_is_its_own(answer.body, made.asked[call])
 
 
-def _check_is_its_own(response: pb.ModelInferResponse, request: pb.ModelInferRequest) -> None:
-    """An answer is to the request that protobuf reads."""
-    assert (response.id, response.model_name) == (request.id, request.model_name)
-    if request.model_name == "now" and request.raw_input_contents:
-        # As in Triton, what follows is of no interest.
-        assert response.raw_output_contents == request.raw_input_contents[:1]
+def _check_is_its_own(body: bytes, asked: Asked) -> None:
+    """All responses are to the request that protobuf reads."""
+    while body:
+        end = 5 + int.from_bytes(body[1:5], "big")
+        message, body = body[5:end], body[end:]
+        if asked.method == "ModelInfer":
+            response = pb.ModelInferResponse.FromString(message)
+        else:
+            found = pb.ModelStreamInferResponse.FromString(message)
+            if found.error_message:
+                continue
+            response = found.infer_response
+        request = pb.ModelInferRequest.FromString(asked.message)
+        assert (response.id, response.model_name) == (request.id, request.model_name)
+        if request.model_name == "now" and request.raw_input_contents:
+            # As in Triton, what follows is of no interest.
+            assert response.raw_output_contents == request.raw_input_contents[:1]

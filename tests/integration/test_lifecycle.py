@@ -41,7 +41,16 @@ def test_a_load_answers_when_the_model_does(explicit: ExplicitServer) -> None:
     assert answer_of(explicit.server, "fresh") == 1
 
 
-@pytest.mark.parametrize("options", [{"content": b""}, {"json": {}}, {"json": {"parameters": {}}}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"content": b""},
+        {"json": {}},
+        {"json": {"parameters": {}}},
+        {"json": {"parameters": None}},
+        {"json": {"parameters": {"config": None}}},
+    ],
+)
 def test_the_body_of_a_load(explicit: ExplicitServer, options: dict[str, Any]) -> None:
     explicit.write("bodies", versioned(1))
     assert explicit.load("bodies", **options).status_code == 200

@@ -1,5 +1,6 @@
 """The index, the documentation page, and how large a body may be. The other routes are in tests/wire."""
 
+import re
 from typing import Any
 
 import pytest
@@ -21,6 +22,50 @@ def test_the_documentation_names_the_routes(server: RunningServer) -> None:
     assert "swagger" in server.get("/docs").text.lower()
     paths = server.get("/openapi.json").json()["paths"]
     assert {"/v2/models/{model_name}/infer", "/v2/health/ready", "/v2/repository/index"} <= set(paths)
+
+
+@pytest.mark.parametrize("body", [{"ready": None}, {"other": None}])
+def test_an_index_of_all_if_ready_is_null(server: RunningServer, body: dict[str, Any]) -> None:
+    everything = server.post("/v2/repository/index").json()
+    assert server.post("/v2/repository/index", json=body).json() == everything
+
+
+def test_head_wherever_get_is(server: RunningServer) -> None:
+    """The same status and headers, and no body."""
+    paths: dict[str, Any] = server.get("/openapi.json").json()["paths"]
+    known = {"{model_name}": "bat", "{version}": "1", "{region_name}": "nosuch"}
+    got = ["/docs", "/openapi.json", "/nosuch", "/v2/models/nosuch"]
+    for path, methods in paths.items():
+        if "get" in methods:
+            got.append(re.sub(r"{\w+}", lambda found: known[found[0]], path))
+    assert {
+        "/v2",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/v2/models/bat/ready",
+        "/v2/models/bat/config",
+    } <= set(got)
+    for url in [*(server.rest + path for path in got), server.metrics, server.metrics + "x"]:
+        answer, head = server.client.get(url), server.client.head(url)
+        # How long something took may have been counted meanwhile.
+        counted = "/stats" in url or "/metrics" in url
+        assert (head.status_code, head.content) == (answer.status_code, b"")
+        assert head.headers.keys() == answer.headers.keys()
+        assert counted or head.headers == answer.headers
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v2/health/live", {"GET", "HEAD"}),
+        ("/v2/repository/index", {"POST"}),
+        ("/v2/models/bat/infer", {"POST"}),
+    ],
+)
+def test_the_methods_that_are_allowed(server: RunningServer, path: str, allowed: set[str]) -> None:
+    answer = server.client.request("PUT", server.rest + path)
+    assert answer.status_code == 405
+    assert set(answer.headers["allow"].split(", ")) == allowed
 
 
 # --- the limit of a body --------------------------------------------------------------------------------------
