@@ -51,11 +51,15 @@ class Remembered(dict[K, V | None]):
 
     def keep(self, key: K, value: V, nbytes: int) -> None:
         """Remember a value, in the place of an earlier one. `nbytes`: about what it and the key take."""
+        self.forget(key)
+        self._add(key, value, nbytes)
+
+    def forget(self, key: K) -> None:
+        """Keep nothing for this key."""
         self._older.pop(key, None)
         if key in self:
             self._bytes -= self._sizes.pop(key)
             del self[key]
-        self._add(key, value, nbytes)
 
     @property
     def nbytes(self) -> int:

@@ -45,45 +45,41 @@ class AnswerEncoder:
             key += (name, array.dtype.num, array.shape, form.binary)
         if response.parameters:
             return None
-        known = self._known[tuple(key)]
-        return (
-            self._note(tuple(key), response, response_format) if known is None else _encode(response, known)
-        )
+        texts = self._known[tuple(key)]
+        if texts is None:
+            return self._note(tuple(key), response, response_format)
+        pieces = [b'{"id":%b,' % orjson.dumps(response.id) if response.id else b"{"]
+        binary: list[bytes | memoryview] = []
+        for output, array in zip(texts, outputs.values(), strict=True):
+            pieces.append(output.text)
+            if output.binary:
+                if array.size:
+                    binary.append(encode_raw_tensor(array))
+                continue
+            data = orjson.dumps(array.reshape(-1), option=orjson.OPT_SERIALIZE_NUMPY)
+            # For NaN and the infinities, which JSON has no numbers for.
+            if b"null" in data:
+                return None
+            pieces.append(data)
+        pieces.append(b"}]}")
+        return EncodedResponse(b"".join(pieces), binary)
 
     def _note(
         self, key: tuple[object, ...], response: InferResponse, response_format: ResponseFormat
     ) -> EncodedResponse | None:
         """Remember the texts of an answer at its second time, if they make the very bytes that the codec makes."""
-        if not self._known.is_seen_again(key):
+        texts = _texts(response, response_format) if self._known.is_seen_again(key) else ()
+        if not texts:
             return None
-        texts = _texts(response, response_format)
-        encoded = _encode(response, texts) if texts else None
+        self._known.keep(key, texts, sum(len(output.text) + _OVERHEAD_BYTES for output in texts))
+        # Unless it was too large.
+        encoded = self.encode(response, response_format) if key in self._known else None
         if encoded is None or not _same(
             encoded, encode_response(response, response_format, {}, batched=False)
         ):
+            self._known.forget(key)
             return None
-        size = sum(len(output.text) + _OVERHEAD_BYTES for output in texts)
-        self._known.keep(key, texts, size)
         return encoded
-
-
-def _encode(response: InferResponse, texts: tuple[_Output, ...]) -> EncodedResponse | None:
-    """An answer with these texts; None where they are not enough."""
-    pieces = [b'{"id":%b,' % orjson.dumps(response.id) if response.id else b"{"]
-    binary: list[bytes | memoryview] = []
-    for output, array in zip(texts, response.outputs.values(), strict=True):
-        pieces.append(output.text)
-        if output.binary:
-            if array.size:
-                binary.append(encode_raw_tensor(array))
-            continue
-        data = orjson.dumps(array.reshape(-1), option=orjson.OPT_SERIALIZE_NUMPY)
-        # For NaN and the infinities, which JSON has no numbers for.
-        if b"null" in data:
-            return None
-        pieces.append(data)
-    pieces.append(b"}]}")
-    return EncodedResponse(b"".join(pieces), binary)
 
 
 def _same(left: EncodedResponse, right: EncodedResponse) -> bool:

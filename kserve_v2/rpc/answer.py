@@ -58,7 +58,16 @@ class AnswerEncoder:
         for name, array in response.outputs.items():
             key += (name, array.dtype.num, array.shape)
         frame = self._frames[tuple(key)]
-        return self._note(tuple(key), response) if frame is None else _in_frame(response, frame)
+        if frame is None:
+            return self._note(tuple(key), response)
+        parts: list[bytes | memoryview] = [frame.model]
+        if response.id:
+            parts.append(wire.text(_ID, response.id))
+        parts.append(frame.outputs)
+        for raw_head, array in zip(frame.raw_heads, response.outputs.values(), strict=True):
+            small = array.nbytes <= _COPIED_BYTES
+            parts += (raw_head, array.tobytes() if small else encode_raw_tensor(array))
+        return parts
 
     def _note(self, key: tuple[object, ...], response: InferResponse) -> Parts:
         """The answer by way of protobuf. At its second time its frame is remembered, if the same comes of it."""
@@ -66,9 +75,11 @@ class AnswerEncoder:
         strings = any(array.dtype == BYTES.dtype for array in response.outputs.values())
         if not strings and self._frames.is_seen_again(key):
             frame = _frame(response)
-            if b"".join(_in_frame(response, frame)) == encoded:
-                size = len(frame.model) + len(frame.outputs) + _OVERHEAD_BYTES * len(response.outputs)
-                self._frames.keep(key, frame, size)
+            size = len(frame.model) + len(frame.outputs) + _OVERHEAD_BYTES
+            self._frames.keep(key, frame, size)
+            # Unless it was too large.
+            if key in self._frames and b"".join(self.encode(response, {}, {}, batched=False)) != encoded:
+                self._frames.forget(key)
         return (encoded,)
 
 
@@ -78,18 +89,6 @@ def _frame(response: InferResponse) -> _Frame:
         b"".join([_describe(name, array) for name, array in response.outputs.items()]),
         tuple(wire.head(_RAW, array.nbytes) for array in response.outputs.values()),
     )
-
-
-def _in_frame(response: InferResponse, frame: _Frame) -> Parts:
-    """An answer with a frame that fits it."""
-    parts: list[bytes | memoryview] = [frame.model]
-    if response.id:
-        parts.append(wire.text(_ID, response.id))
-    parts.append(frame.outputs)
-    for raw_head, array in zip(frame.raw_heads, response.outputs.values(), strict=True):
-        small = array.nbytes <= _COPIED_BYTES
-        parts += (raw_head, array.tobytes() if small else encode_raw_tensor(array))
-    return parts
 
 
 def _describe(name: str, array: Array) -> bytes:

@@ -123,6 +123,13 @@ def test_what_is_remembered_is_bounded() -> None:
     assert 0 < answers._known.nbytes <= MAX_REMEMBERED_BYTES
 
 
+def test_an_answer_that_is_too_large_to_be_remembered() -> None:
+    response = response_of(outputs={f"Y{number}": np.zeros(1, np.int8) for number in range(5000)})
+    answers = AnswerEncoder()
+    for _ in range(4):
+        assert answers.encode(response, ALL_JSON) is None
+
+
 def test_every_datatype() -> None:
     for datatype in DATATYPES:
         response = response_of(outputs={"Y": np.zeros(1, dtype=datatype.dtype)})

@@ -317,6 +317,14 @@ def test_a_large_output_is_not_copied() -> None:
     assert np.shares_memory(np.frombuffer(parts[-1], np.float32), array)
 
 
+def test_an_answer_that_is_too_large_to_be_remembered() -> None:
+    answer = InferResponse("m" * 3_000_000, "1", "", {"OUT": np.zeros(1, np.int8)})
+    encoder = AnswerEncoder()
+    for _ in range(4):
+        written = b"".join(encoder.encode(answer, {}, {}, batched=False))
+        assert written == encode_response(answer, {}, {}, batched=False).SerializeToString()
+
+
 def test_an_output_that_is_not_contiguous() -> None:
     array = np.arange(200_000, dtype=np.float32)[::2]
     answer = InferResponse("m", "1", "", {"OUT": array})
