@@ -1,16 +1,21 @@
 """What is read of an ONNX file without ONNX Runtime."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from kserve_v2_backends.onnx import OnnxBackend
+from kserve_v2_backends.onnx_header import read_header
 from kserve_v2_backends.onnx_structure import read_structure
 from onnx import TensorProto, helper
 
 from kserve_v2.backend import MovableInstance
+from kserve_v2.errors import InvalidArgumentError
 
 BOOL, FLOAT, INT64 = TensorProto.BOOL, TensorProto.FLOAT, TensorProto.INT64
 
@@ -137,3 +142,21 @@ def test_numbers_that_are_not_packed_are_skipped(tmp_path: Path, numbers: dict[s
     file = tmp_path / "model.onnx"
     file.write_bytes(helper.make_model(graph).SerializeToString())
     assert read_structure(file).has_control_flow
+
+
+@pytest.mark.slow
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_bytes_are_a_model_or_none(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    content = bytearray(data.draw(st.sampled_from([content for content, _ in MODELS.values()])))
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(content)))
+        stop = data.draw(st.integers(start, min(len(content), start + 8)))
+        content[start:stop] = data.draw(
+            st.binary(max_size=8) | st.sampled_from([b"\x3d", b"\x40", b"\xff" * 10])
+        )
+    file = tmp_path_factory.getbasetemp() / "any.onnx"
+    file.write_bytes(content)
+    for read in (read_structure, read_header):
+        with suppress(InvalidArgumentError):
+            read(file)

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
+from onnx import TensorProto, helper
 
 from tests.conftest import RunningServer, StartServer
 from tests.integration.clients import KINDS, TritonClient
@@ -19,6 +21,7 @@ pytestmark = pytest.mark.slow
 CASES = Path(__file__).parents[1] / "cases"
 DEFAULT_SCALE = 2.0
 """What `default_input` multiplies with where nothing is sent."""
+FLOAT = TensorProto.FLOAT
 RNG = np.random.default_rng(12)
 
 
@@ -32,7 +35,40 @@ def exported(start_server: StartServer, tmp_path_factory: pytest.TempPathFactory
         'output [{ name: "output_probability" label_filename: "labels.txt" }]'
     )
     (root / "labelled" / "labels.txt").write_text("A\nB\nC\n")
+    (root / "by_type" / "1").mkdir(parents=True)
+    onnx.save(optional_by_type(), root / "by_type" / "1" / "model.onnx")
+    (root / "by_type" / "config.pbtxt").write_text(
+        "max_batch_size: 8 dynamic_batching { max_queue_delay_microseconds: 20000 }"
+    )
     return start_server(root)
+
+
+def optional_by_type() -> onnx.ModelProto:
+    """y = x, or x + o where o is sent."""
+    info = helper.make_tensor_value_info
+
+    def branch(name: str, *nodes: Any) -> Any:
+        return helper.make_graph(list(nodes), name, [], [info(name, FLOAT, None)])
+
+    choice = helper.make_node(
+        "If",
+        ["has"],
+        ["y"],
+        then_branch=branch(
+            "t",
+            helper.make_node("OptionalGetElement", ["o"], ["v"]),
+            helper.make_node("Add", ["x", "v"], ["t"]),
+        ),
+        else_branch=branch("e", helper.make_node("Identity", ["x"], ["e"])),
+    )
+    element = helper.make_tensor_type_proto(FLOAT, ["N", 2])
+    graph = helper.make_graph(
+        [helper.make_node("OptionalHasElement", ["o"], ["has"]), choice],
+        "g",
+        [info("x", FLOAT, ["N", 2]), helper.make_value_info("o", helper.make_optional_type_proto(element))],
+        [info("y", FLOAT, ["N", 2])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -125,3 +161,19 @@ def test_an_input_with_a_value_of_its_own_over_json(exported: RunningServer) -> 
     wrong = exported.infer("default_input", {"inputs": [x, json_tensor("scale", "FP32", [2], [1, 2])]})
     assert wrong.status_code == 400
     assert "scale" in error_of(wrong)
+
+
+def test_requests_with_and_without_an_optional_input_do_not_mix(exported: RunningServer) -> None:
+    def ask(number: int) -> list[float]:
+        x = json_tensor("x", "FP32", [1, 2], [number, 0])
+        more = [json_tensor("o", "FP32", [1, 2], [1000, 1])] if number % 2 else []
+        answer = exported.infer("by_type", {"inputs": [x, *more]})
+        assert answer.status_code == 200, answer.text
+        data: list[float] = answer.json()["outputs"][0]["data"]
+        return data
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(ask, range(200)))
+    assert answers == [[n + 1000, 1] if n % 2 else [n, 0] for n in range(200)]
+    counted = exported.get("/v2/models/by_type/stats").json()["model_stats"][0]
+    assert counted["execution_count"] < counted["inference_count"]  # requests were merged
