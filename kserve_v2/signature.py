@@ -67,13 +67,13 @@ class FixedInput(NamedTuple):
 
 
 class ExpectedOutput(NamedTuple):
-    """An output of a batch, as a backend gives it. `shape` is None where it varies, and for texts: both are looked at
-    more closely.
+    """An output of a batch, as a backend gives it. `shapes` that are known to be right: of fixed dims the only one, of
+    others those that have come. There are none for texts, which are always looked at more closely.
     """
 
     name: str
     dtype: "np.dtype[Any]"
-    shape: tuple[int, ...] | None
+    shapes: set[tuple[int, ...]]
 
 
 class ModelSignature:
@@ -122,9 +122,9 @@ class ModelSignature:
             ExpectedOutput(
                 name,
                 tensor.datatype.dtype,
-                None
+                set()
                 if -1 in tensor.backend_dims or tensor.datatype is BYTES
-                else batch + tensor.backend_dims,
+                else {batch + tensor.backend_dims},
             )
             for name, tensor in self.outputs.items()
         )

@@ -398,9 +398,7 @@ class _Stream:
     ) -> None:
         async with aclosing(model.stream(request)) as responses:
             async for response in responses:
-                # A copy: the model goes on, and may use its memory for the next one.
-                message = b"".join(self._encode(response, model, forms, _NOT_FINAL, turn))
-                await self._send_in_room((message,), turn)
+                await self._send_in_room(self._encode(response, model, forms, _NOT_FINAL, turn), turn)
 
     async def _send_in_room(self, message: Parts | ServingError, turn: _Turn) -> None:
         await self._room.acquire()

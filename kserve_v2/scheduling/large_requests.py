@@ -9,6 +9,7 @@ import numpy as np
 
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
+from kserve_v2.scheduling.failures import report_failure
 from kserve_v2.scheduling.pending import OnOutcome, Outcome, Outputs, Pending
 from kserve_v2.scheduling.pool import InstancePool
 from kserve_v2.statistics import ComputeTimes, ExecutionTimes, FailureReason
@@ -110,9 +111,9 @@ class LargeRequest(Pending):
             return
         try:
             self._join(part, outcome)
-        except ServingError as error:
+        except Exception as error:  # noqa: BLE001 - such as no memory for the whole; nobody must wait for ever
             self._pool.record_failure(self, FailureReason.BACKEND)
-            self._end(error)
+            self._end(report_failure(error, self.request.id, self._pool.first.placement))
             return
         if self._joined_rows == self.rows:
             self._end(None)

@@ -11,6 +11,9 @@ from kserve_v2.messages import Tensors
 from kserve_v2.scheduling.pending import Outputs
 from kserve_v2.signature import ModelSignature, TensorSignature
 
+# Of an output whose shape varies, so many are known to be right without a closer look.
+_MAX_SHAPES = 64
+
 
 def finish_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Outputs:
     """The backend's answer: the declared outputs in declared order, with the shapes of the model's configuration.
@@ -20,14 +23,17 @@ def finish_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Ou
     if type(outputs) is not dict:
         _check_mapping(outputs, signature)
     checked: Outputs = {}
-    for name, dtype, shape in signature.expected_outputs.get(rows) or signature.expect_outputs(rows):
+    for name, dtype, shapes in signature.expected_outputs.get(rows) or signature.expect_outputs(rows):
         array = outputs.get(name)
         # Usually nothing is wrong, and the dtype is the very object.
-        if type(array) is not np.ndarray or array.dtype is not dtype or array.shape != shape:
+        if type(array) is not np.ndarray or array.dtype is not dtype or array.shape not in shapes:
             if array is None:
                 names = sorted(map(str, outputs))
                 raise InternalError(f"model '{signature.model_name}' gave no output '{name}', got {names}")
-            array = _fitted(array, signature.outputs[name], signature, rows)
+            fitted = _fitted(array, signature.outputs[name], signature, rows)
+            if fitted is array and dtype is not BYTES.dtype and len(shapes) < _MAX_SHAPES:
+                shapes.add(array.shape)
+            array = fitted
         checked[name] = array
     return signature.reshape_outputs(checked) if signature.reshapes_outputs else checked
 
@@ -61,27 +67,30 @@ def _check_mapping(outputs: object, signature: ModelSignature) -> None:
 def _fitted(array: Array, tensor: TensorSignature, signature: ModelSignature, rows: int) -> Array:
     """An output as the configuration says; [N] for [N, 1] and the like hold the same elements in the same places."""
     array = _plain(array, tensor, signature)
-    prefix = f"output '{tensor.name}' of model '{signature.model_name}' has"
     if array.dtype != tensor.datatype.dtype:
         got = BY_DTYPE.get(array.dtype)
         raise InternalError(
-            f"{prefix} data-type {got.name if got else array.dtype}, "
+            f"{_prefix(tensor, signature)} data-type {got.name if got else array.dtype}, "
             f"but the model's configuration says {tensor.datatype.name}"
         )
     batch = (rows,) if signature.max_batch_size else ()
     if array.shape[: len(batch)] != batch:
         raise InternalError(
-            f"{prefix} shape {list(array.shape)}, expected a batch of {rows} in its first dimension; a model with "
-            "max_batch_size > 0 answers one row per row"
+            f"{_prefix(tensor, signature)} shape {list(array.shape)}, expected a batch of {rows} in its first "
+            "dimension; a model with max_batch_size > 0 answers one row per row"
         )
     shape = same_elements(array.shape[len(batch) :], tensor.backend_dims)
     if shape is None:
         dims = [*((-1,) if batch else ()), *tensor.backend_dims]
         raise InternalError(
-            f"{prefix} shape {list(array.shape)}, but the model's configuration says {dims}; "
+            f"{_prefix(tensor, signature)} shape {list(array.shape)}, but the model's configuration says {dims}; "
             "a dimension that varies is -1 there"
         )
     return array if array.shape[len(batch) :] == shape else array.reshape(batch + shape)
+
+
+def _prefix(tensor: TensorSignature, signature: ModelSignature) -> str:
+    return f"output '{tensor.name}' of model '{signature.model_name}' has"
 
 
 def _plain(array: object, tensor: TensorSignature, signature: ModelSignature) -> Array:

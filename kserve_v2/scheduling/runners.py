@@ -149,8 +149,8 @@ def execute_batch(
 
 def _execute(instance: Instance, run: BatchRun, placement: Placement) -> None:
     """Execute one run; it has the outcome afterwards, whatever that is."""
-    fresh = has_fresh_outputs(instance)
     try:
+        fresh = has_fresh_outputs(instance)
         if run.traced:
             with computing(run.traces, run.taken_ns):
                 run.finish(instance.execute(run.merged(), run.requests), fresh=fresh)

@@ -51,6 +51,7 @@ class Model:
         self.entered = threading.Semaphore(0)
         self.batches: list[int] = []
         self.cancelled = 0
+        self.fresh_outputs = False
         if open_gate:
             self.gate.set()
 
@@ -273,6 +274,24 @@ def test_parts_that_do_not_fit_together_are_an_error() -> None:
             assert isinstance(error, InvalidArgumentError)
             assert error.message.startswith("output 'y' has rows of shape [2] and of [4] in different parts")
             assert "send at most 4 rows at a time" in error.message
+            assert failures(scheduler) == {FailureReason.BACKEND: 1}
+
+    run(test)
+
+
+def test_a_failure_to_put_it_together_is_its_outcome() -> None:
+    """Such as memory that there is none of."""
+
+    async def test() -> None:
+        model = Model()
+        async with scheduled(model) as scheduler:
+            # Rows of which the whole would have a few exabytes.
+            wide = np.broadcast_to(np.int64(0), (4, 2**56))
+            model.execute = lambda tensors, requests: {"y": wide, "s": tensors["s"]}  # type: ignore
+            model.fresh_outputs = True
+            outcomes, _ = submit(scheduler, *range(8))
+            error = await one(outcomes)
+            assert isinstance(error, InternalError)
             assert failures(scheduler) == {FailureReason.BACKEND: 1}
 
     run(test)

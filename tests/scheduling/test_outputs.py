@@ -167,3 +167,16 @@ def test_no_more_batch_sizes_are_remembered_than_need_be() -> None:
     for rows in range(1, 2000):
         assert finish_outputs(outputs(rows), model, rows)["first"].shape == (rows, 2)
     assert len(model.expected_outputs) <= 256
+
+
+def test_a_shape_that_was_right_once_is_right_again_and_no_other_is() -> None:
+    model = signature(8, "dims: [-1, 2]")
+    texts = np.full((3, 1), b"", object)
+    for size in (*range(200), *range(200)):
+        array = np.zeros((3, size, 2), np.int32)
+        assert finish_outputs({"first": array, "second": texts}, model, 3)["first"] is array
+        with pytest.raises(InternalError):
+            finish_outputs({"first": np.zeros((3, size, 3), np.int32), "second": texts}, model, 3)
+        with pytest.raises(InternalError):
+            finish_outputs({"first": np.zeros((4, size, 2), np.int32), "second": texts}, model, 3)
+    assert all(len(output.shapes) <= 64 for output in model.expected_outputs[3])
