@@ -1,7 +1,9 @@
 """What a backend has answered, checked against the model's configuration once, for all backends."""
 
+import sys
 from collections.abc import Mapping
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -99,7 +101,7 @@ def _plain(array: object, tensor: TensorSignature, signature: ModelSignature) ->
     """
     prefix = f"output '{tensor.name}' of model '{signature.model_name}'"
     kind = type(array)
-    if not issubclass(kind, np.ndarray) or issubclass(kind, np.ma.MaskedArray):
+    if kind is not np.ndarray and (not issubclass(kind, np.ndarray) or _is_masked(kind)):
         raise InternalError(f"{prefix} is {kind.__name__}, expected a numpy array")
     plain: Array = np.asarray(array)
     if plain.dtype == BYTES.dtype == tensor.datatype.dtype:
@@ -108,6 +110,12 @@ def _plain(array: object, tensor: TensorSignature, signature: ModelSignature) ->
             names = sorted(other.__name__ for other in others)
             raise InternalError(f"{prefix} has elements of type {', '.join(names)}, expected bytes")
     return plain
+
+
+def _is_masked(kind: type[Any]) -> bool:
+    # Where nobody has imported it, nothing is masked; numpy itself does so late, and it takes its time.
+    ma = sys.modules.get("numpy.ma")
+    return ma is not None and issubclass(kind, ma.MaskedArray)
 
 
 def same_elements(shape: tuple[int, ...], dims: tuple[int, ...]) -> tuple[int, ...] | None:
