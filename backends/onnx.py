@@ -103,8 +103,10 @@ class OnnxModel:
 
     def instance(self, placement: Placement) -> Instance:
         """An instance that runs the session of its device."""
-        # How long a loop takes may be the client's choice: such a model is never executed on the event loop's thread.
-        stays = placement.kind == "GPU" or self._structure.has_control_flow
+        # How long a loop or a range is may be the client's choice: such a model is never executed on the event loop's
+        # thread.
+        structure = self._structure
+        stays = placement.kind == "GPU" or structure.has_control_flow or structure.sized_by_values
         kind = OnnxInstance if stays else OnnxCpuInstance
         return kind(self._sessions[placement.device], self._config, self._structure.classes)
 

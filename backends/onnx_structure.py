@@ -4,12 +4,13 @@ computes with, and what its classes are.
 Found by walking the protobuf encoding; field numbers as in the public onnx.proto3.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .onnx_classifiers import Classes, read_zip_map
 from .onnx_protobuf import Buffer, fields, mapped
+from .onnx_sizes import Node, read_node, sized_by_values
 
 # Which fields of a message lead to tensors and graphs, and to what kind of message.
 _BRANCHES: dict[str, dict[int, str]] = {
@@ -34,6 +35,11 @@ _BRANCHES["subgraph"] = _BRANCHES["graph"]
 _BRANCHES["main_node"] = _BRANCHES["node"]
 _KEY, _VALUE = 1, 2
 
+# Fields of a graph and of what describes an input.
+_GRAPH_INPUT, _INPUT_NAME = 11, 1
+# What a node has to say of sizes: its inputs, outputs and operator.
+_OF_A_NODE = frozenset({1, 2, 4})
+
 
 ORT_FORMAT = ".ort"
 """How ONNX Runtime knows files in its own format."""
@@ -43,12 +49,14 @@ ORT_FORMAT = ".ort"
 class OnnxStructure:
     """`external_locations`: the names of files that hold weights. `has_control_flow`: whether a node, also one of a
     local function, has a graph of its own to run (Loop, Scan, If and their like). How often it does may depend on the
-    inputs, so what one execution took says nothing about the next. `classes`: by name, of those outputs that are maps
-    from class to probability.
+    inputs, so what one execution took says nothing about the next. `sized_by_values`: the same, because the size of
+    what is computed may depend on the values of the inputs. `classes`: by name, of those outputs that are maps from
+    class to probability.
     """
 
     external_locations: frozenset[str] = frozenset()
     has_control_flow: bool = False
+    sized_by_values: bool = False
     classes: Mapping[str, Classes] = field(default_factory=dict)
 
 
@@ -64,6 +72,9 @@ def _walk(data: Buffer) -> OnnxStructure:
     locations: set[str] = set()
     has_control_flow = False
     classes: dict[str, Classes] = {}
+    nodes: list[Node] = []
+    graph_inputs: set[bytes] = set()
+    sized = False
     stack = [("model", 0, len(data))]
     while stack:
         kind, start, end = stack.pop()
@@ -73,10 +84,30 @@ def _walk(data: Buffer) -> OnnxStructure:
         parts = list(fields(data, start, end))
         if kind == "main_node":
             classes |= read_zip_map(data, parts)
+            nodes.append(_node(data, parts))
+        elif kind == "node":
+            # Of a local function, whose inputs may be anything.
+            sized = sized or _node(data, parts).may_be_sized
+        elif kind == "main":
+            graph_inputs.update(_names(data, parts))
         has_control_flow = has_control_flow or kind == "subgraph"
         branches = _BRANCHES[kind]
         stack += [(branches[number], first, last) for number, first, last in parts if number in branches]
-    return OnnxStructure(frozenset(locations), has_control_flow, classes)
+    sized = sized or sized_by_values(nodes, graph_inputs)
+    return OnnxStructure(frozenset(locations), has_control_flow, sized, classes)
+
+
+def _node(data: Buffer, parts: Iterable[tuple[int, int, int]]) -> Node:
+    return read_node([(number, data[first:last]) for number, first, last in parts if number in _OF_A_NODE])
+
+
+def _names(data: Buffer, parts: Iterable[tuple[int, int, int]]) -> Iterator[bytes]:
+    """The names of a graph's inputs."""
+    for number, start, end in parts:
+        if number == _GRAPH_INPUT:
+            yield from (
+                data[first:last] for each, first, last in fields(data, start, end) if each == _INPUT_NAME
+            )
 
 
 def _location(data: Buffer, start: int, end: int) -> Iterator[str]:

@@ -76,7 +76,13 @@ class Quickness:
         """An execution in place has taken `took_ns`, until `end_ns`."""
         if took_ns > MAX_NS:
             self._look_closer(took_ns)
-        self.execution_ns = smoothed(self.execution_ns, took_ns)
+        # `smoothed`, spelled out: this is done for each request.
+        expected_ns = self.execution_ns
+        if took_ns < expected_ns:
+            self.execution_ns = expected_ns + (took_ns - expected_ns) / _SHORTER_WEIGHS
+        else:
+            longer_ns = took_ns if took_ns < 2 * expected_ns else 2 * expected_ns
+            self.execution_ns = expected_ns + (longer_ns - expected_ns) / _LONGER_WEIGHS
         if end_ns - self._looked_at_ns > _LOOK_NS:
             self._looked_at_ns, self._looked_at_cpu_ns = end_ns, self._cpu_clock_ns()
 

@@ -120,6 +120,94 @@ class TestControlFlow:
         assert read_structure(file).has_control_flow
 
 
+def sized(nodes: list[Any], initializers: Any = (), functions: Any = (), rank: int = 2) -> bytes:
+    """From x, FP32 [N, 1], and n, INT64 [2], to y, FP32 of `rank` dimensions."""
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [info("x", FLOAT, ["N", 1]), info("n", INT64, [2])],
+        [info("y", FLOAT, [f"D{n}" for n in range(rank)])],
+        list(initializers),
+    )
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("own", 1)]
+    proto = helper.make_model(graph, opset_imports=opsets, ir_version=10, functions=list(functions))
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+def node(operator: str, inputs: str, output: str = "y", **attributes: Any) -> Any:
+    """`inputs` by their names; "-" for one that is left out."""
+    names = ["" if name == "-" else name for name in inputs.split()]
+    return helper.make_node(operator, names, [output], **attributes)
+
+
+TWO = helper.make_tensor("two", INT64, [2], [3, 4])
+ZERO, ONE = (helper.make_tensor(name, INT64, [], [value]) for name, value in (("zero", 0), ("one", 1)))
+PADS = helper.make_tensor("pads", INT64, [4], [0, 0, 1, 1])
+SIZED = helper.make_function(
+    "own", "Sized", ["x", "n"], ["y"], [node("Expand", "x n")], [helper.make_opsetid("", 21)]
+)  # fmt: skip
+
+SIZES = {
+    "nothing": (sized([node("Neg", "x")]), False),
+    "expand to a weight": (sized([node("Expand", "x two")], [TWO]), False),
+    "expand to a constant": (
+        sized([node("Constant", "", "shape", value=TWO), node("Expand", "x shape")]), False,
+    ),
+    "expand to a shape": (sized([node("Shape", "n", "s"), node("Expand", "x s")]), False),
+    "expand to an input": (sized([node("Expand", "x n")]), True),
+    "expand to what is computed of an input": (
+        sized([node("Abs", "n", "a"), node("Mul", "a two", "b"), node("Expand", "x b")], [TWO]), True,
+    ),
+    "expand to what is computed of a shape": (
+        sized([node("Shape", "n", "s"), node("Concat", "s s", "b", axis=0), node("Expand", "x b")]), False,
+    ),
+    "tile": (sized([node("Tile", "x n")]), True),
+    "range to an input": (
+        sized(
+            [
+                node("ReduceMax", "n -", "end", keepdims=0), node("Range", "zero end one", "r"),
+                node("Cast", "r", "y", to=FLOAT),
+            ],
+            [ZERO, ONE],
+            rank=1,
+        ),
+        True,
+    ),
+    "range to a size": (
+        sized(
+            [node("Size", "x", "end"), node("Range", "zero end one", "r"), node("Cast", "r", "y", to=FLOAT)],
+            [ZERO, ONE],
+            rank=1,
+        ),
+        False,
+    ),
+    "constant of shape": (sized([node("ConstantOfShape", "n", "y")]), True),
+    "pad by a weight": (sized([node("Pad", "x pads")], [PADS]), False),
+    "non-zero": (sized([node("NonZero", "x", "z"), node("Cast", "z", "y", to=FLOAT)]), True),
+    "a slice is no more than what it is of": (sized([node("Slice", "x n two", "y")], [TWO]), False),
+    "in a function": (sized([helper.make_node("Sized", ["x", "n"], ["y"], domain="own")], functions=[SIZED]), True),
+}  # fmt: skip
+
+
+class TestSizes:
+    @pytest.mark.parametrize("name", SIZES)
+    def test_what_values_say_is_told_from_what_shapes_say(self, tmp_path: Path, name: str) -> None:
+        content, by_values = SIZES[name]
+        file = tmp_path / "model.onnx"
+        file.write_bytes(content)
+        structure = read_structure(file)
+        assert structure.sized_by_values is by_values
+        assert not structure.has_control_flow
+
+    @pytest.mark.parametrize("name", [name for name in SIZES if "slice" not in name])
+    def test_a_model_whose_work_a_client_chooses_keeps_to_its_thread(self, loader: Any, name: str) -> None:
+        content, by_values = SIZES[name]
+        served = loader.serve(OnnxBackend(), loader.source({"model.onnx": content}))
+        assert isinstance(served.instance, MovableInstance) is not by_values
+        assert "y" in served.execute({"x": np.ones((1, 1), np.float32), "n": np.array([2, 3])})
+
+
 @pytest.mark.parametrize(
     "numbers",
     [

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kserve_v2.scheduling.quickness import (
     HAND_OVER_WEIGHT,
@@ -79,6 +81,15 @@ def test_one_slow_measurement_changes_little_and_many_change_all() -> None:
         expected = smoothed(expected, 5_000_000)
     assert 4_900_000 < expected <= 5_000_000
     assert smoothed(10_000, 2_000) == 8_000
+
+
+@given(st.lists(st.integers(0, 10 * MILLISECOND), max_size=50))
+def test_an_execution_weighs_the_same_wherever_it_was(took_ns: list[int]) -> None:
+    here, there = Quickness(lambda: 0, lambda: 0), Quickness(lambda: 0, lambda: 0)
+    for each in took_ns:
+        here.executed_here(each, 0)
+        there.executed_there(each)
+        assert here.execution_ns == there.execution_ns
 
 
 @pytest.mark.parametrize("took_ns", [MAX_NS + 1, 20_000 * MILLISECOND])
