@@ -89,7 +89,7 @@ class OnnxBackend:
 
 
 class OnnxModel:
-    """The sessions of one model version, by device. `labels`: those of outputs whose classes the file lists."""
+    """The sessions of one model version, by device. `output_labels`: those of outputs whose classes the file lists."""
 
     def __init__(
         self, sessions: dict[str, ort.InferenceSession], config: ModelConfig, structure: OnnxStructure
@@ -99,7 +99,7 @@ class OnnxModel:
         self._structure = structure
         classes = structure.classes
         names = [output.name for output in config.output if output.name in classes]
-        self.labels = {name: tuple(map(str, classes[name])) for name in names}
+        self.output_labels = {name: tuple(map(str, classes[name])) for name in names}
 
     def instance(self, placement: Placement) -> Instance:
         """An instance that runs the session of its device."""

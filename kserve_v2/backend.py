@@ -248,10 +248,10 @@ class Model(Protocol):
 class LabelledModel(Protocol):
     """Optional: a `Model` whose file names the classes of an output.
 
-    `labels`: by output, one for each of its elements, as in the label files that a configuration names, which go first.
+    `output_labels`: by output, one for each of its elements. Label files that the configuration names go first.
     """
 
-    labels: Mapping[str, Sequence[str]]
+    output_labels: Mapping[str, Sequence[str]]
 
 
 class Backend(Protocol):

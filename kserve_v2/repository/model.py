@@ -100,7 +100,7 @@ class LoadedModel:
         model = await call_on_thread(executor, prepared.backend.load, prepared.source, prepared.config)
         try:
             if isinstance(model, LabelledModel):
-                labels = {name: tuple(texts) for name, texts in model.labels.items()} | labels
+                labels = {name: tuple(texts) for name, texts in model.output_labels.items()} | labels
             loaded = cls(prepared, model, labels, inflight)
             await loaded.scheduler.start()
         except BaseException:

@@ -56,7 +56,7 @@ def test_the_maps_are_the_tensor_that_they_were_made_of(loader: Any, classes: li
     assert config.max_batch_size == 4
     assert [(t.name, t.data_type, list(t.dims)) for t in config.output] == [("m", 11, [3])]
     model = loader.load(OnnxBackend(), source)
-    assert model.labels == {"m": tuple(map(str, classes))}
+    assert model.output_labels == {"m": tuple(map(str, classes))}
     output = loader.serve(OnnxBackend(), source).execute({"p": P})["m"]
     assert (output.dtype, output.tobytes()) == (np.float32, P.tobytes())
 
