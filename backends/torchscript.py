@@ -8,23 +8,24 @@ import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch.torch_version import TorchVersion
 
 from kserve_v2.backend import Instance, ModelConfig, ModelSource, Placement, ThreadBudget
-from kserve_v2.datatypes import BYTES, Array
 from kserve_v2.errors import InternalError, InvalidArgumentError, without_directories
 from kserve_v2.messages import InferRequest, Tensors
 from kserve_v2.own_memory import copy_shared
 
 from .parameters import MAX_THREADS, boolean, integer, parameter_texts
-from .torch_tensors import memory_is_alone, to_numpy, to_torch
+from .torch_tensors import memory_is_alone, to_torch
 from .torch_threads import enter_instance_thread, release_gpu_memory, set_inter_op_threads
-from .torchscript_signature import OutputPicker, bind_inputs, fill_names, read_schema
+from .torchscript_inputs import InputBinder, fill_inputs
+from .torchscript_outputs import OutputPicker, fill_outputs
+from .torchscript_signature import ForwardSchema, read_schema
 from .torchscript_state import writes_to_itself
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,11 @@ class TorchScriptBackend:
         them."""
         _check_parameters(config)
         if not config.input or not config.output:
-            fill_names(config, read_schema(_load(_model_file(source, config), "cpu")))
+            schema = read_schema(_load(_model_file(source, config), "cpu"))
+            if not config.input:
+                fill_inputs(config, schema)
+            if not config.output:
+                fill_outputs(config, schema)
 
     def load(self, source: ModelSource, config: ModelConfig) -> "TorchScriptModel":
         """Load the module once for each device that has instances."""
@@ -84,9 +89,7 @@ class TorchScriptModel:
             device: _load(self._file, device) for device in {p.device for p in source.placements}
         }
         for module in self._modules.values():
-            schema = read_schema(module)
-            bind_inputs(config, schema)
-            OutputPicker(config, schema)
+            _check_fit(config, read_schema(module))
         if self._sharing:
             self._sharing = self._may_share(source, asked=_SHARING in parameters)
         logger.info(
@@ -132,27 +135,18 @@ class TorchScriptInstance:
         schema = read_schema(module)
         parameters = parameter_texts(config)
         self._module = module
-        self._device = torch.device(device)
-        self._arguments = bind_inputs(config, schema)
-        self._takes_dict = schema.takes_dict
+        self._inputs = InputBinder(config, schema, partial(to_torch, device=torch.device(device)))
         self._outputs = OutputPicker(config, schema)
-        # A string of a batch is a row of its own: dims [1] behind the batch dimension.
-        self._string_dims = {
-            o.name: (1,) * len(o.dims) if config.max_batch_size else () for o in config.output
-        }
         self._inference_mode = boolean(parameters, "INFERENCE_MODE", True)
         self._optimized = not boolean(parameters, "DISABLE_OPTIMIZED_EXECUTION", False)
 
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         """See `Instance.execute`."""
-        arguments = {self._arguments[name]: self._encode(name, array) for name, array in tensors.items()}
         try:
             with self._gradient_mode(), self._optimization():
-                returned = self._module(arguments) if self._takes_dict else self._module(**arguments)
-            outputs = {
-                name: self._decode(name, value) for name, value in self._outputs.pick(returned).items()
-            }
-        except (RuntimeError, TypeError, ValueError) as error:
+                returned = self._inputs.call(self._module, tensors)
+            outputs = self._outputs.outputs(returned)
+        except (RuntimeError, TypeError, ValueError, OverflowError) as error:
             raise InternalError(f"forward failed: {_reason(error)}") from error
         del returned
         copy_shared(outputs, memory_is_alone)
@@ -168,22 +162,11 @@ class TorchScriptInstance:
     def _optimization(self) -> AbstractContextManager[None]:
         return nullcontext() if self._optimized else _jit.optimized_execution(False)
 
-    def _encode(self, name: str, array: Array) -> torch.Tensor | list[str]:
-        if array.dtype != BYTES.dtype:
-            return to_torch(array, self._device)
-        try:
-            return [element.decode() for element in array.ravel().tolist()]
-        except UnicodeDecodeError as error:
-            raise InvalidArgumentError(f"input '{name}': TorchScript strings must be UTF-8") from error
 
-    def _decode(self, name: str, value: Any) -> Array:
-        if isinstance(value, torch.Tensor):
-            return to_numpy(value)
-        if isinstance(value, list) and all(isinstance(element, str) for element in value):
-            strings = np.empty(len(value), dtype=np.object_)
-            strings[:] = [element.encode() for element in value]
-            return strings.reshape(len(value), *self._string_dims[name])
-        raise TypeError(f"output '{name}' is {type(value).__name__}, expected a tensor or a list of strings")
+def _check_fit(config: ModelConfig, schema: ForwardSchema) -> None:
+    """Raise InvalidArgumentError where the configuration's inputs and outputs cannot be those of `forward`."""
+    InputBinder(config, schema, torch.from_numpy)
+    OutputPicker(config, schema)
 
 
 def _check_parameters(config: ModelConfig) -> None:

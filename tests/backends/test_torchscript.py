@@ -110,7 +110,7 @@ TOTAL, DIFFERENCE = [6, 8], [4, 4]
 
 
 class TestNames:
-    @pytest.mark.parametrize("inputs", ["a b", "INPUT__0 INPUT__1", "a x__1"])
+    @pytest.mark.parametrize("inputs", ["a b", "INPUT__0 INPUT__1", "a x__1", "left right", "z y"])
     @pytest.mark.parametrize(
         ("model", "outputs", "expected"),
         [
@@ -164,11 +164,29 @@ class TestNames:
             (TupleModel, "a b__2", "x y", "input[1]: 'b__2' is neither the name of an argument nor an index"),
             (TupleModel, "a b__0", "x y", "input[1]: 'b__0' and another input both mean the argument 'a'"),
             (TupleModel, "a", "x y", "argument 'b' has no input"),
+            (TupleModel, "left", "x y", "argument 'b' has no input"),
+            (TupleModel, "left right more", "x y", "input[2]: 'more' is neither the name of an argument nor"),
+            (
+                TupleModel,
+                "left x__1",
+                "x y",
+                "input[0]: 'left' is neither the name of an argument nor an index",
+            ),
             (TupleModel, "a b", "x", "2 value(s) are returned, but 1 output(s) are configured"),
             (TupleModel, "a b", "OUTPUT__2", "2 value(s) are returned, so there is no output 'OUTPUT__2'"),
             (SingleModel, "a", "x y", "1 value(s) are returned, but 2 output(s) are configured"),
-            (CountModel, "count", "y", "for an argument of type Tensor, but 'count' is int"),
-            (StringsModel, "texts", "n s", "for an argument of type Tensor, but 'texts' is List[str]"),
+            (
+                CountModel,
+                "count",
+                "y",
+                "'count' is TYPE_FP32, but 'count' is int, which is made from TYPE_INT64",
+            ),
+            (
+                StringsModel,
+                "texts",
+                "n s",
+                "'texts' is TYPE_FP32, but 'texts' is List[str], which is made from TYPE_STRING",
+            ),
         ],
     )
     def test_what_does_not_fit_fails_the_load(
