@@ -80,6 +80,12 @@ class Handler:
         """
         return convert_outputs(returned, self._outputs, partial=partial)
 
+    def own(self, outputs: dict[str, Array], tensors: Tensors) -> Tensors:
+        """The results, without memory that anybody else has. `tensors`: what they were computed from; a handler that
+        takes requests may have kept those, and thereby the tensors.
+        """
+        return own(outputs, {} if self._takes_requests else tensors)
+
     def close(self) -> None:
         """Let the handler give back what it holds."""
         if hasattr(self.model, "close"):
@@ -109,7 +115,7 @@ class EagerInstance(_HandlerInstance):
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         """See `Instance.execute`."""
         outputs = self._handler.results(self._handler.call(tensors, requests))
-        return own(outputs, tensors)
+        return self._handler.own(outputs, tensors)
 
 
 class AsyncEagerInstance(_HandlerInstance):
@@ -119,7 +125,7 @@ class AsyncEagerInstance(_HandlerInstance):
         """See `AsyncInstance.execute_async`."""
         self._handler.module.work_for_it()
         outputs = self._handler.results(await self._handler.call(tensors, requests))
-        return own(outputs, tensors)
+        return self._handler.own(outputs, tensors)
 
 
 class StreamEagerInstance(_HandlerInstance):
@@ -130,7 +136,7 @@ class StreamEagerInstance(_HandlerInstance):
         for returned in self._handler.call(tensors, request):
             outputs = self._handler.results(returned, partial=True)
             del returned
-            yield own(outputs, tensors)
+            yield self._handler.own(outputs, tensors)
 
 
 class AsyncStreamEagerInstance(_HandlerInstance):
@@ -143,7 +149,7 @@ class AsyncStreamEagerInstance(_HandlerInstance):
             async for returned in responses:
                 outputs = self._handler.results(returned, partial=True)
                 del returned
-                yield own(outputs, tensors)
+                yield self._handler.own(outputs, tensors)
 
 
 def make_instance(handler: Handler, declaration: Declaration, *, owns_handler: bool) -> AnyInstance:

@@ -37,8 +37,9 @@ def copy_shared(
     """Replace arrays whose memory somebody else may hold by copies.
 
     The dictionary holds all references to its arrays that the caller has: those that a returned mapping holds count, if
-    it still lives. `inputs`: what the model was given, which nobody needs any more: an input that can be written to is
-    its request's alone, so a model may answer with that memory, if it has not kept it as well.
+    it still lives. `inputs`: arrays that the model was given, but in another mapping, and not by a request: so it
+    cannot have kept them without holding them itself. Nobody else needs them any more, and one that can be written to
+    is its request's alone, so a model may answer with that memory.
     """
     ours = {id(array) for array in inputs.values() if array.flags.writeable}
     for name in list(tensors):

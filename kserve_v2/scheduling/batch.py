@@ -89,8 +89,7 @@ class BatchRun:
         checked = finish_outputs(outputs, self.signature, self.rows)
         if not fresh:
             del outputs
-            # Those of several requests were copied when they were merged.
-            copy_shared(checked, inputs=self.members[0].request.inputs if len(self.members) == 1 else {})
+            copy_shared(checked)
         for pending in self.members:
             if pending.request.response_parameters:
                 take_response_parameters(pending.request, self.signature.model_name)

@@ -144,7 +144,7 @@ class InPlace:
             infer_end_ns = clock_ns()
             outputs = finish_outputs(outputs, signature, rows)
             if not self._fresh:
-                copy_shared(outputs, inputs=inputs)
+                copy_shared(outputs)
             if request.response_parameters:
                 take_response_parameters(request, signature.model_name)
         except BaseException as error:  # noqa: BLE001 - as in SyncRunner

@@ -181,6 +181,11 @@ NEW = {
     "numpy: an input that was copied": ("numpy", "y = x.copy(); y += 1", "y.__array_interface__['data'][0]"),
     "torch: the result of an operation": ("torch", "y = x * 2", "y.data_ptr()"),
     "torch: a view of what is new": ("torch", "y = torch.stack([x, x])[0]", "y.data_ptr()"),
+    "torch: with a gradient": (
+        "torch",
+        "torch.set_grad_enabled(True); y = x * torch.nn.Parameter(torch.ones(1))",
+        "y.data_ptr()",
+    ),
 }
 
 
@@ -222,6 +227,25 @@ def test_an_input_that_is_the_request_s_alone_is_answered_as_it_is(loader: Any, 
     answer = served.execute(x)["y"]
     assert not np.shares_memory(answer, x["x"])
     assert (answer.tolist(), x["x"].tolist()) == ([3] * 3, [2] * 3)
+
+
+def test_a_handler_may_keep_its_requests(loader: Any, instance_thread: Any) -> None:
+    body = """
+if hasattr(self, "last"):
+    self.last[0].inputs["x"][:] = -1
+self.last = requests
+return {"y": x, "address": nowhere}
+"""
+    files = handler(body)
+    files["model.py"] = files["model.py"].replace("(self, inputs)", "(self, inputs, requests)")
+    source = loader.source(files)
+    instance = loader.load(EagerBackend(), source).instance(source.placements[0])
+    answers = []
+    for value in (1, 2, 3):
+        asked = InferRequest("m", numbers(value))
+        answers.append(instance.execute(asked.inputs, [asked])["y"])
+    assert [answer.tolist() for answer in answers] == [[1] * 3, [2] * 3, [3] * 3]
+    instance.close()
 
 
 @pytest.mark.parametrize(("tensors", "body"), HANDLERS)

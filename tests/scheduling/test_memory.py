@@ -143,6 +143,71 @@ def test_answers_that_are_not_taken_yet_stay_as_they_are(kind: type[Keeping]) ->
     run(test)
 
 
+class Fresh(Keeping):
+    """Answers with new memory, and remembers no more of it than where it is."""
+
+    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
+        whole = np.zeros((8, 2), np.int64)
+        whole[: len(tensors["x"])] = tensors["x"]
+        self.executions = address(whole)
+        return {"y": whole[: len(tensors["x"])]}
+
+
+class AsyncFresh(Fresh):
+    max_concurrency = 1
+
+    async def execute_async(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
+        return self.execute(tensors, requests)
+
+
+class MovableFresh(Fresh):
+    movable: Literal[True] = True
+
+
+def address(array: Array) -> int:
+    # Not by `ctypes`, which holds on to the array.
+    return int(array.__array_interface__["data"][0])
+
+
+@pytest.mark.parametrize("kind", [Fresh, AsyncFresh, MovableFresh])
+def test_what_is_new_is_not_copied(kind: type[Fresh]) -> None:
+    async def test() -> None:
+        model = kind()
+        async with scheduled(model, ONE_AT_A_TIME) as scheduler:
+            while not scheduler.pool.idle:  # noqa: ASYNC110 - an instance that falls asleep signals nobody
+                await asyncio.sleep(0)
+            if kind is MovableFresh:
+                quickness = scheduler._in_place._quickness
+                quickness.execution_ns, quickness.limit_ns = 0.0, 1e9
+            answer = await infer(scheduler, request(1))
+            assert answer.outputs["y"].tolist() == [[1, 1]]
+            assert address(answer.outputs["y"]) == model.executions
+
+    run(test)
+
+
+class KeepingTensors(Keeping):
+    """Answers with its inputs, and keeps the mapping that they came in."""
+
+    kept: Tensors | None = None
+
+    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
+        self.executed.release()
+        if self.kept is not None:
+            self.kept["x"][:] = -1
+        self.kept = tensors
+        return {"y": tensors["x"]}
+
+
+def test_a_plug_in_may_keep_what_it_was_given() -> None:
+    async def test() -> None:
+        model = KeepingTensors()
+        async with scheduled(model, ONE_AT_A_TIME) as scheduler:
+            assert await answers(scheduler, model, [1, 2, 3], 3) == [1, 2, 3]
+
+    run(test)
+
+
 def test_what_an_instance_vouches_for_is_not_copied() -> None:
     async def test() -> None:
         model = VouchingKeeping()
