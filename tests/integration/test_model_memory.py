@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import os
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +20,7 @@ from kserve_v2._generated import grpc_service_pb2 as pb
 from tests.conftest import RunningServer, StartServer, WriteModel
 from tests.integration.grpc_requests import Channel, request_of, tensor
 from tests.integration.rest_requests import post_binary, read_binary
-from tests.integration.support import Array, json_tensor
+from tests.integration.support import Array, Wire, json_tensor
 
 SMALL, LARGE = 4, 20_000
 """Elements; a large request is read to where it is used."""
@@ -71,7 +72,7 @@ class Model:
     outputs = {"y": ("FP32", [-1])}
 
     def load(self, context):
-        self.out = np.zeros(200_000, np.float32)
+        self.out = np.zeros(2_000_000, np.float32)
 
     def __call__(self, inputs):
         y = self.out[: len(inputs["x"])]
@@ -94,7 +95,7 @@ class Buffered(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("buf", torch.zeros(200_000))
+        self.register_buffer("buf", torch.zeros(2_000_000))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.buf[: x.size(0)]
@@ -163,13 +164,17 @@ def by_json(served: RunningServer, channel: Channel, model: str, x: Array) -> Ar
     return np.array(answer.json()["outputs"][0]["data"], np.float32)
 
 
-def by_binary(served: RunningServer, channel: Channel, model: str, x: Array) -> Array:
+def binary_header(x: Array) -> dict[str, Any]:
     described = {"name": "x", "datatype": "FP32", "shape": x.shape}
-    header = {
+    return {
         "inputs": [{**described, "parameters": {"binary_data_size": x.nbytes}}],
         "parameters": {"binary_data_output": True},
     }
-    return np.frombuffer(read_binary(post_binary(served, model, header, x.tobytes()))[1], np.float32)
+
+
+def by_binary(served: RunningServer, channel: Channel, model: str, x: Array) -> Array:
+    answer = post_binary(served, model, binary_header(x), x.tobytes())
+    return np.frombuffer(read_binary(answer)[1], np.float32)
 
 
 def by_raw_body(served: RunningServer, channel: Channel, model: str, x: Array) -> Array:
@@ -287,6 +292,28 @@ def test_an_echo(served: RunningServer, channel: Channel, send: Callable[..., Ar
         assert (send(served, channel, "echo", given) == given).all()
 
 
+@pytest.mark.parametrize("model", ["reusing", "buffered"])
+def test_a_slow_reader_gets_what_was_meant_for_it(
+    served: RunningServer, channel: Channel, model: str
+) -> None:
+    """More than the sockets hold is still to be sent when the model has gone on to the next request."""
+    size = 2_000_000
+    x = np.full(size, 7, np.float32)
+    header = json.dumps(binary_header(x)).encode()
+    head = (
+        f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: test\r\nContent-Length: {len(header) + x.nbytes}\r\n"
+        f"Inference-Header-Content-Length: {len(header)}\r\n\r\n"
+    )
+    with Wire(served) as slow:
+        slow.send(head.encode() + header + x.tobytes())
+        # The answer has begun to come.
+        assert slow.socket.recv(1, socket.MSG_PEEK) == b"H"
+        for value in (8, 9):
+            other = np.full(size, value, np.float32)
+            assert (by_grpc(served, channel, model, other) == other).all()
+        assert (np.frombuffer(read_binary(slow.response())[1], np.float32) == x).all()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["reusing", "buffered"])
 def test_clients_at_the_same_time_get_their_own_numbers(served: RunningServer, model: str) -> None:
@@ -308,13 +335,7 @@ def test_clients_at_the_same_time_get_their_own_numbers(served: RunningServer, m
 
 def by_binary_alone(served: RunningServer, channel: Channel, model: str, x: Array) -> Array:
     """In a connection of its own: the server's client belongs to the test."""
-    header: dict[str, Any] = {
-        "inputs": [
-            {"name": "x", "datatype": "FP32", "shape": x.shape, "parameters": {"binary_data_size": x.nbytes}}
-        ],
-        "parameters": {"binary_data_output": True},
-    }
-    text = json.dumps(header).encode()
+    text = json.dumps(binary_header(x)).encode()
     answer = httpx.post(
         f"{served.rest}/v2/models/{model}/infer",
         content=text + x.tobytes(),
