@@ -112,6 +112,21 @@ class SharedMemoryRegions:
         return RegionPart(region, offset, byte_size)
 
 
+def region_alone(parameter: str, tensor: str) -> InvalidArgumentError:
+    """The error for a tensor that says where it is in a region, but not in which one."""
+    return InvalidArgumentError(
+        f"'{parameter}' can not be specified without 'shared_memory_region' parameter for tensor '{tensor}'"
+    )
+
+
+def size_missing(tensor: str) -> InvalidArgumentError:
+    """The error for a tensor in a region that does not say how much of it."""
+    return InvalidArgumentError(
+        "'shared_memory_byte_size' must be specified along with 'shared_memory_region' parameter for tensor "
+        f"'{tensor}'"
+    )
+
+
 class CudaRegions:
     """The CUDA shared memory that clients have registered, by name."""
 

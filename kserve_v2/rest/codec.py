@@ -28,11 +28,14 @@ from kserve_v2.rest.members import boolean, optional, string, unsigned
 from kserve_v2.rest.parameters import decode_parameters
 from kserve_v2.rest.plain_request import decode_plain_request
 from kserve_v2.rest.raw_request import decode_raw_request
-from kserve_v2.shared_memory import RegionPart, SharedMemoryRegions
+from kserve_v2.shared_memory import RegionPart, SharedMemoryRegions, region_alone, size_missing
 from kserve_v2.signature import ModelSignature, request_prefix
 
 # Members of an input's parameters that say where its data is, if it is not in `data`.
 _PARAMETER_SOURCES = ("binary_data_size", "shared_memory_region")
+
+# Those that say where in a region it is.
+_REGION_DETAILS = ("shared_memory_offset", "shared_memory_byte_size")
 
 # More than the length of any body has, with a sign.
 _MAX_LENGTH_DIGITS = 20
@@ -172,7 +175,7 @@ def _decode_inputs(
             request.inputs[announced.name] = decode_json_data(announced, item["data"])
             continue
         if source == "shared_memory_region":
-            part = _region_part(item["parameters"], regions)
+            part = _region_part(item["parameters"], announced.name, regions)
             request.inputs[announced.name] = decode_raw_tensor(announced, part.read())
             continue
         size = unsigned(item["parameters"]["binary_data_size"], "binary_data_size")
@@ -224,6 +227,8 @@ def _data_source(item: Any) -> str:
         parameters = {}
     has_data = isinstance(item, dict) and item.get("data") is not None
     has_size, has_region = (parameters.get(name) is not None for name in _PARAMETER_SOURCES)
+    if parameters and not has_region:
+        _check_no_region(parameters, str(item.get("name")))
     if has_data + has_size + has_region == 1:
         return "data" if has_data else "binary_data_size" if has_size else "shared_memory_region"
     found = [name for name in _PARAMETER_SOURCES if parameters.get(name) is not None]
@@ -234,12 +239,21 @@ def _data_source(item: Any) -> str:
     )
 
 
-def _region_part(parameters: Mapping[str, Any], regions: SharedMemoryRegions) -> RegionPart:
+def _check_no_region(parameters: Mapping[str, Any], tensor: str) -> None:
+    """Raise InvalidArgumentError if a tensor that is in no region says where it is in one."""
+    for name in _REGION_DETAILS:
+        if parameters.get(name) is not None:
+            raise region_alone(name, tensor)
+
+
+def _region_part(parameters: Mapping[str, Any], tensor: str, regions: SharedMemoryRegions) -> RegionPart:
     """Where a tensor lies in shared memory."""
+    if parameters.get("shared_memory_byte_size") is None:
+        raise size_missing(tensor)
     return regions.part(
         string(parameters, "shared_memory_region"),
         unsigned(optional(parameters, "shared_memory_offset", 0), "shared_memory_offset"),
-        unsigned(optional(parameters, "shared_memory_byte_size", 0), "shared_memory_byte_size"),
+        unsigned(parameters["shared_memory_byte_size"], "shared_memory_byte_size"),
     )
 
 
@@ -266,13 +280,14 @@ def _decode_output_format(parameters: Any, name: str, regions: SharedMemoryRegio
     binary = boolean(optional(parameters, "binary_data", False), "binary_data")
     classification = unsigned(optional(parameters, "classification", 0), "classification", "set")
     if parameters.get("shared_memory_region") is None:
+        _check_no_region(parameters, name)
         return OutputFormat(binary, classification)
     if binary or classification:
         other = "binary_data" if binary else "classification"
         raise InvalidArgumentError(
             f"Output can't set both 'shared_memory_region' and '{other}' (output '{name}')"
         )
-    return OutputFormat(shared_memory=_region_part(parameters, regions))
+    return OutputFormat(shared_memory=_region_part(parameters, name, regions))
 
 
 def encode_response(

@@ -55,6 +55,7 @@ def decode_request(
     _decode_parameters(message.parameters, request)
     # Every access to an element of this field makes a new bytes object: read each once.
     raw_contents = iter(message.raw_input_contents) if message.raw_input_contents else None
+    shared_name = ""
     for tensor in message.inputs:
         name = tensor.name
         if name in request.inputs:
@@ -65,7 +66,10 @@ def decode_request(
         if part is None:
             request.inputs[name] = _decode_input(tensor, _raw_data(tensor, raw_contents, request), request)
         else:
+            shared_name = name
             request.inputs[name] = _decode_input(tensor, _shared_data(tensor, part, request), request)
+    if shared_name and raw_contents is not None:
+        _check_none_left(raw_contents, shared_name, request)
     forms: OutputForms = {}
     if message.outputs:
         request.requested_outputs, forms = _decode_outputs(message.outputs, request, regions)
@@ -90,6 +94,18 @@ def _raw_data(
             f"unable to find data for input tensor '{tensor.name}' for model '{request.model_name}' in request."
         )
     return raw
+
+
+def _check_none_left(raw_contents: Iterator[bytes], shared_name: str, request: InferRequest) -> None:
+    """Raise InvalidArgumentError if there are more raw contents than inputs that are not in shared memory: the others
+    may have got what was meant for it.
+    """
+    left = sum(1 for _ in raw_contents)
+    if left:
+        raise InvalidArgumentError(
+            f"unexpected 'content' provided when using shared memory for input tensor '{shared_name}' for model "
+            f"'{request.model_name}': raw_input_contents has {left} more than there are inputs without a region"
+        )
 
 
 def _shared_data(

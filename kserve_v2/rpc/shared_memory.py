@@ -7,7 +7,7 @@ from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
 from kserve_v2.rpc.calls import Context, Unary
-from kserve_v2.shared_memory import RegionPart, SharedMemoryRegions
+from kserve_v2.shared_memory import RegionPart, SharedMemoryRegions, region_alone, size_missing
 
 _REGION = "shared_memory_region"
 _OFFSET = "shared_memory_offset"
@@ -93,16 +93,12 @@ def region_part(
     if _REGION not in parameters:
         for name in (_OFFSET, _BYTE_SIZE):
             if name in parameters:
-                raise InvalidArgumentError(
-                    f"'{name}' can not be specified without '{_REGION}' parameter for tensor '{tensor}'"
-                )
+                raise region_alone(name, tensor)
         return None
     region = _value(parameters, _REGION, "string_param", tensor)
     offset = _value(parameters, _OFFSET, "int64_param", tensor) if _OFFSET in parameters else 0
     if _BYTE_SIZE not in parameters:
-        raise InvalidArgumentError(
-            f"'{_BYTE_SIZE}' must be specified along with '{_REGION}' parameter for tensor '{tensor}'"
-        )
+        raise size_missing(tensor)
     return regions.part(region, offset, _value(parameters, _BYTE_SIZE, "int64_param", tensor))
 
 

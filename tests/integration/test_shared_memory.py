@@ -563,6 +563,7 @@ def test_a_cuda_registration_is_refused(shm_server: RunningServer, body: Any, te
 
 FAR = "Invalid offset for shared memory region: 'r'"
 LONG = "Invalid offset + byte size for shared memory region: 'r'"
+SIZE_MISSING = "'shared_memory_byte_size' must be specified along with 'shared_memory_region' parameter for tensor 'NAME'"
 SOURCES = (
     "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', "
     "'shared_memory_region' in 'parameters'. But set"
@@ -574,7 +575,7 @@ USES: list[tuple[str, dict[str, Any], int, str]] = [
     ("far", {"inputs": [in_region(shared_memory_offset=64)]}, 400, FAR),
     ("long", {"inputs": [in_region(shared_memory_offset=53)]}, 400, LONG),
     ("overflow", {"inputs": [in_region(shared_memory_offset=1, shared_memory_byte_size=2**64 - 1)]}, 400, LONG),
-    ("no size", {"inputs": [in_region(shared_memory_byte_size=None)]}, 400, LONG),
+    ("no size", {"inputs": [in_region(shared_memory_byte_size=None)]}, 400, SIZE_MISSING.replace("NAME", "IN")),
     ("region is a number", {"inputs": [in_region(shared_memory_region=1)]}, 400,
      "Unable to parse 'shared_memory_region': attempt to access JSON non-string as string"),
     ("negative offset", {"inputs": [in_region(shared_memory_offset=-1)]}, 400, "Unable to parse 'shared_memory_offset': "),
@@ -593,8 +594,7 @@ USES: list[tuple[str, dict[str, Any], int, str]] = [
     ("output too small", out_region(shared_memory_byte_size=8), 500,
      "shared memory size specified with the request for output 'OUT' (8 bytes) should be at least 12 bytes to hold the "
      "results"),
-    ("output without size", out_region(shared_memory_byte_size=None), 500,
-     "shared memory size specified with the request for output 'OUT' (0 bytes) should be at least 12 bytes"),
+    ("output without size", out_region(shared_memory_byte_size=None), 400, SIZE_MISSING.replace("NAME", "OUT")),
     ("output region is a number", out_region(shared_memory_region=1), 400, "Unable to parse 'shared_memory_region'"),
     ("output binary", out_region(binary_data=True), 400,
      "Output can't set both 'shared_memory_region' and 'binary_data'"),
@@ -619,14 +619,48 @@ def test_a_use_that_is_refused(
 @pytest.mark.parametrize(
     "parameters", [{"shared_memory_offset": 5}, {"shared_memory_byte_size": 5}], ids=["offset", "size"]
 )
-def test_an_offset_or_a_size_without_a_region_is_ignored_over_rest(
+def test_an_offset_or_a_size_without_a_region_is_refused_over_rest(
     shm_server: RunningServer, parameters: dict[str, int]
 ) -> None:
-    body = {
-        "inputs": [{**IN, "parameters": parameters}],
-        "outputs": [{"name": "OUT", "parameters": parameters}],
-    }
-    assert shm_server.infer("bat", body).json()["outputs"][0]["data"] == [1, 2, 3]
+    [name] = parameters
+    binary = {key: value for key, value in IN.items() if key != "data"}
+    for tensor_name, body in {
+        "IN": {"inputs": [{**IN, "parameters": parameters}]},
+        "OUT": {"inputs": [IN], "outputs": [{"name": "OUT", "parameters": parameters}]},
+    }.items():
+        answer = shm_server.infer("bat", body)
+        assert answer.status_code == 400
+        assert error_of(answer) == (
+            f"'{name}' can not be specified without 'shared_memory_region' parameter for tensor '{tensor_name}'"
+        )
+    header = {"inputs": [{**binary, "parameters": {"binary_data_size": 12, **parameters}}]}
+    answer = post_binary(shm_server, "bat", header, bytes(12))
+    assert (answer.status_code, error_of(answer).split()[0]) == (400, f"'{name}'")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_raw_contents_are_for_inputs_without_a_region(
+    shm_server: RunningServer, shm_channel: Channel, make_object: MakeObject, count: int
+) -> None:
+    """One too many may have been meant for the input in shared memory, and the other one would get it."""
+    shared = make_object(8)
+    shared.put(np.array([1, 2], np.int32))
+    register(shm_server, shared)
+    first = tensor("A", "INT32", [1, 2])
+    for name, value in region(size=8).items():
+        first.parameters[name].CopyFrom(value)
+    raw = [np.array([number, number], np.int32).tobytes() for number in range(10, 10 + count)]
+    request = request_of("two", first, tensor("B", "INT32", [1, 2]), raw=raw)
+    if count == 1:
+        answer = shm_channel.infer(request)
+        assert np.frombuffer(answer.raw_output_contents[0], np.int32).tolist() == [11, 12]
+        return
+    code, details = shm_channel.infer_fails(request)
+    assert code == INVALID
+    assert details == (
+        "unexpected 'content' provided when using shared memory for input tensor 'A' for model 'two': "
+        f"raw_input_contents has {count - 1} more than there are inputs without a region"
+    )
 
 
 NUMBER, TEXT = pb.InferParameter(int64_param=1), pb.InferParameter(string_param="1")
@@ -638,8 +672,7 @@ GRPC_USES: list[tuple[str, dict[str, pb.InferParameter], Any, str]] = [
     ("negative offset", region(offset=-1), INVALID, FAR),
     ("long", region(offset=53), INVALID, LONG),
     ("negative size", region(size=-1), INVALID, LONG),
-    ("no size", region(size=None), INVALID,
-     "'shared_memory_byte_size' must be specified along with 'shared_memory_region' parameter for tensor 'NAME'"),
+    ("no size", region(size=None), INVALID, SIZE_MISSING),
     ("offset alone", {"shared_memory_offset": NUMBER}, INVALID,
      "'shared_memory_offset' can not be specified without 'shared_memory_region' parameter for tensor 'NAME'"),
     ("size alone", {"shared_memory_byte_size": NUMBER}, INVALID,
