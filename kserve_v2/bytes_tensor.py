@@ -32,7 +32,7 @@ def decode_bytes_tensor(announced: AnnouncedInput, data: bytes | memoryview) -> 
         offset = start + length
         if offset > size:
             raise InvalidArgumentError(
-                f"{announced.prefix}incomplete string data for inference input '{announced.name}', "
+                f"incomplete string data for inference input '{announced.name}', "
                 f"expecting string of length {length} but only {size - start} bytes available"
             )
         elements.append(bytes(data[start:offset]))

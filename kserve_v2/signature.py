@@ -3,8 +3,9 @@
 The texts of the errors are Triton's: clients match on them.
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,9 @@ from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInput, Model
 from kserve_v2.datatypes import BY_CONFIG_ENUM, BY_DTYPE, BYTES, Array, Datatype
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, TensorMetadata
+
+# How many names of inputs or outputs an error lists.
+_MAX_NAMES = 64
 
 _BATCH_HINT = (
     " NOTE: Setting a non-zero max_batch_size in the model config requires a batch dimension to be prepended to each"
@@ -152,7 +156,8 @@ class ModelSignature:
         for name in request.requested_outputs:
             if name not in self.outputs:
                 raise InvalidArgumentError(
-                    f"unexpected inference output '{name}' for model '{self.model_name}'"
+                    f"unexpected inference output '{name}' for model '{self.model_name}'. The model has output(s) "
+                    f"{_name_list(self.outputs)}"
                 )
         if self.max_batch_size and self._uniform:
             rows = self._usual_rows(request.inputs)
@@ -188,9 +193,7 @@ class ModelSignature:
         got, least, most = request.inputs, len(self._required), len(self.inputs)
         for name in got:
             if len(got) <= most and name not in self.inputs:
-                raise InvalidArgumentError(
-                    f"unexpected inference input '{name}' for model '{self.model_name}'"
-                )
+                raise self._unexpected_input(name)
         missing = [name for name in self.inputs if name in self._required and name not in got]
         if missing or len(got) > most:
             expected = f"expected {most} inputs" if least == most else (
@@ -200,7 +203,14 @@ class ModelSignature:
                 f"{request_prefix(request.id)}{expected} but got {len(got)} inputs for model '{self.model_name}'. "
                 f"Got input(s) {_name_list(got)}, but missing required input(s) {_name_list(missing)}. "
                 "Please provide all required input(s)."
+                + (f" The model has input(s) {_name_list(self.inputs)}" if len(got) > most else "")
             )
+
+    def _unexpected_input(self, name: str) -> InvalidArgumentError:
+        return InvalidArgumentError(
+            f"unexpected inference input '{name}' for model '{self.model_name}'. The model has input(s) "
+            f"{_name_list(self.inputs)}"
+        )
 
     def _check_batch(self, request: InferRequest) -> int:
         rows = -1
@@ -230,7 +240,7 @@ class ModelSignature:
     def _check_input(self, name: str, array: Array, request: InferRequest) -> None:
         expected = self.inputs.get(name)
         if expected is None:
-            raise InvalidArgumentError(f"unexpected inference input '{name}' for model '{self.model_name}'")
+            raise self._unexpected_input(name)
         if array.dtype != expected.datatype.dtype:
             raise InvalidArgumentError(
                 f"{request_prefix(request.id)}inference input '{name}' data-type is '{BY_DTYPE[array.dtype].name}', "
@@ -296,5 +306,9 @@ def shape_text(shape: Iterable[int]) -> str:
     return f"[{','.join(map(str, shape))}]"
 
 
-def _name_list(names: Iterable[str]) -> str:
-    return f"[{','.join(repr(name) for name in names)}]"
+def _name_list(names: Collection[str]) -> str:
+    """Names as Triton lists them; of very many, the first ones."""
+    listed = [repr(name) for name in islice(names, _MAX_NAMES)]
+    if len(names) > _MAX_NAMES:
+        listed.append(f"… {len(names) - _MAX_NAMES} more")
+    return f"[{','.join(listed)}]"

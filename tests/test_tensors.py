@@ -128,7 +128,7 @@ def test_bytes_survive_the_wire(elements: list[bytes]) -> None:
             BYTES,
             [1],
             b"\xff\xff\xff\xffa",
-            f"{NO_ID}incomplete string data for inference input 'IN', expecting string of length 4294967295 but only 1"
+            "incomplete string data for inference input 'IN', expecting string of length 4294967295 but only 1"
             " bytes available",
         ),
         (FP32, [2**40, 2**40], b"", "exceed maximum size"),

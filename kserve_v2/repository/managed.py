@@ -92,9 +92,22 @@ class ManagedModel:
         for version, record in sorted({record.version: record for record in self.records}.items()):
             answers = self.served is not None and str(version) in self.served.versions
             state = ModelState.READY if answers else record.state
-            reason = record.reason or (problem if answers else "")
+            # Why a reload has failed is no reason for what answers: whoever asked for it was told, and the log was.
+            reason = "" if answers else record.reason
             entries.append(IndexEntry(self.name, str(version), state, reason))
         return entries
+
+    def reasons(self, version: int | None = None) -> str:
+        """Why nothing answers, behind a colon: of one version, or of all; "" where nothing has failed."""
+        newest = {record.version: record for record in self.records}
+        failed = [
+            f"version {record.version} is at {record.state} state: {record.failure}"
+            for number, record in sorted(newest.items())
+            if record.failure and version in (None, number)
+        ]
+        if not self.records and self.problem:
+            failed = [f"the repository has it, but it could not be loaded: {self.problem}"]
+        return f": {'; '.join(failed)}" if failed else ""
 
     # --- commands -----------------------------------------------------------------------------------------------
 

@@ -65,14 +65,17 @@ class ModelManager:
         model = served.versions.get(str(number)) if served else None
         if model is not None:
             return model
-        records = self._models[name].records if name in self._models else []
-        if not records:
-            raise NotFoundError(f"Request for unknown model: '{name}' is not found")
+        managed = self._models.get(name)
+        why = managed.reasons(number) if managed else ""
+        if managed is None or not managed.records:
+            raise NotFoundError(f"Request for unknown model: '{name}' is not found{why}")
         if number is None:
-            raise NotFoundError(f"Request for unknown model: '{name}' has no available versions")
-        if all(record.version != number for record in records):
+            raise NotFoundError(f"Request for unknown model: '{name}' has no available versions{why}")
+        if all(record.version != number for record in managed.records):
             raise NotFoundError(f"Request for unknown model: '{name}' version {number} is not found")
-        raise UnavailableError(f"Request for unknown model: '{name}' version {number} is not at ready state")
+        raise UnavailableError(
+            f"Request for unknown model: '{name}' version {number} is not at ready state{why}"
+        )
 
     def ready_versions(self, name: str) -> Sequence[LoadedModel]:
         """The versions of a model that answer requests, ascending; empty if there is none."""

@@ -155,7 +155,7 @@ def _decode_contents(announced: AnnouncedInput, contents: pb.InferTensorContents
     except OverflowError:
         limits = np.iinfo(datatype.dtype)
         raise InvalidArgumentError(
-            f"{announced.prefix}input '{announced.name}' for model '{announced.model_name}' has a value out of range "
+            f"input '{announced.name}' for model '{announced.model_name}' has a value out of range "
             f"for {datatype.name} [{limits.min}, {limits.max}]"
         ) from None
 

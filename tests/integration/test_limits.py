@@ -454,7 +454,8 @@ def test_many_requested_outputs(server: RunningServer) -> None:
     )
     with Channel(server) as channel:
         code, details = channel.infer_fails(request)
-    assert (code, details) == (STATUS.INVALID_ARGUMENT, "unexpected inference output '0' for model 'bat'")
+    assert code is STATUS.INVALID_ARGUMENT
+    assert details == "unexpected inference output '0' for model 'bat'. The model has output(s) ['OUT']"
 
 
 def test_metadata_over_the_limit(server: RunningServer) -> None:

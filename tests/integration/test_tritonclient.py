@@ -260,7 +260,7 @@ ERRORS: list[tuple[str, str, str, list[tuple[str, str, Any]], list[str], tuple[s
      "[request id: r1] expected 2 inputs but got 1 inputs for model 'two'. Got input(s) ['A'], but missing "
      "required input(s) ['B']. Please provide all required input(s)."),
     ("unknown-input", "bat", "", [("ZZ", "FP32", fp32(1, 3))], [], ("400", "INVALID_ARGUMENT"),
-     "unexpected inference input 'ZZ' for model 'bat'"),
+     "unexpected inference input 'ZZ' for model 'bat'. The model has input(s) ['IN']"),
     ("wrong-datatype", "bat", "", [("IN", "INT32", np.zeros((1, 3), np.int32))], [],
      ("400", "INVALID_ARGUMENT"),
      "[request id: r1] inference input 'IN' data-type is 'INT32', but model 'bat' expects 'FP32'"),
@@ -269,7 +269,7 @@ ERRORS: list[tuple[str, str, str, list[tuple[str, str, Any]], list[str], tuple[s
     ("batch-too-large", "bat", "", [("IN", "FP32", fp32(5, 3))], [], ("400", "INVALID_ARGUMENT"),
      "[request id: r1] inference request batch-size must be <= 4 for 'bat'"),
     ("unknown-output", "bat", "", [("IN", "FP32", fp32(1, 3))], ["Q"], ("400", "INVALID_ARGUMENT"),
-     "unexpected inference output 'Q' for model 'bat'"),
+     "unexpected inference output 'Q' for model 'bat'. The model has output(s) ['OUT']"),
     ("model-refuses", "failing", "", [("COMMAND", "BYTES", np.array([[b"refuse"]], np.object_))], [],
      ("400", "INVALID_ARGUMENT"), "COMMAND must not be 'refuse'"),
 ]  # fmt: skip

@@ -174,7 +174,7 @@ def test_the_old_generation_serves_until_the_new_one_is_ready(tmp_path: Path) ->
     [("fail", "Invalid argument: the file says fail"), ("crash", "Internal: ValueError: boom in vocabulary")],
 )
 def test_a_failed_reload_keeps_the_old_generation_and_says_why(
-    tmp_path: Path, text: str, reason: str
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str, reason: str
 ) -> None:
     async def main() -> None:
         write(tmp_path, "m", "one")
@@ -187,7 +187,9 @@ def test_a_failed_reload_keeps_the_old_generation_and_says_why(
                 f"load failed for model 'm': version 1 is at UNAVAILABLE state: {reason};\n"
             )
             assert await answer(manager, "m") == "one"
-            assert await manager.index() == [IndexEntry("m", "1", "READY", reason)]
+            # The reason is not that of what answers.
+            assert await manager.index() == [IndexEntry("m", "1", "READY")]
+            assert reason in caplog.text
             assert manager.all_ready()
             write(tmp_path, "m", "three")
             await manager.load("m")
@@ -197,7 +199,9 @@ def test_a_failed_reload_keeps_the_old_generation_and_says_why(
     run(main)
 
 
-def test_a_broken_configuration_keeps_the_old_generation_and_says_why(tmp_path: Path) -> None:
+def test_a_broken_configuration_keeps_the_old_generation_and_says_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def main() -> None:
         write(tmp_path, "m", "one")
         async with managing(tmp_path) as (manager, _):
@@ -207,8 +211,46 @@ def test_a_broken_configuration_keeps_the_old_generation_and_says_why(tmp_path: 
                 await manager.load("m")
             assert await answer(manager, "m") == "one"
             (entry,) = await manager.index()
-            assert (entry.state, entry.version) == ("READY", "1")
-            assert "m/config.pbtxt:1:17" in entry.reason
+            assert (entry.state, entry.version, entry.reason) == ("READY", "1", "")
+            assert "m/config.pbtxt:1:17" in caplog.text
+
+    run(main)
+
+
+def test_what_does_not_answer_says_why(tmp_path: Path) -> None:
+    """Triton's codes, and its words first; then what the repository index knows."""
+
+    async def main() -> None:
+        write(tmp_path, "bad", "fail")
+        write(tmp_path, "gone", "one")
+        write(tmp_path, "never", "one")
+        (tmp_path / "nover").mkdir()
+        async with managing(tmp_path) as (manager, _):
+            await manager.load("gone")
+            for name in ("bad", "nover"):
+                with pytest.raises(InvalidArgumentError):
+                    await manager.load(name)
+            manager.unload("gone")
+            (_, nover) = [entry for entry in await manager.index() if entry.name in ("bad", "nover")]
+            bad = "version 1 is at UNAVAILABLE state: Invalid argument: the file says fail"
+            unknown = "Request for unknown model"
+            for name, version, kind, text in (
+                ("nosuch", "", NotFoundError, "'nosuch' is not found"),
+                ("never", "", NotFoundError, "'never' is not found"),
+                ("nover", "", NotFoundError,
+                 f"'nover' is not found: the repository has it, but it could not be loaded: {nover.reason}"),
+                ("nover", "1", NotFoundError,
+                 f"'nover' is not found: the repository has it, but it could not be loaded: {nover.reason}"),
+                ("bad", "", NotFoundError, f"'bad' has no available versions: {bad}"),
+                ("bad", "1", UnavailableError, f"'bad' version 1 is not at ready state: {bad}"),
+                ("bad", "2", NotFoundError, "'bad' version 2 is not found"),
+                ("gone", "", NotFoundError, "'gone' has no available versions"),
+                ("gone", "1", UnavailableError, "'gone' version 1 is not at ready state"),
+            ):  # fmt: skip
+                with pytest.raises(kind) as error:
+                    manager.acquire(name, version)
+                assert error.value.message == f"{unknown}: {text}"
+            assert "at least one version must be available" in nover.reason
 
     run(main)
 
