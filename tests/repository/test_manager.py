@@ -1,10 +1,12 @@
 """Loading and unloading: no gap in service, no load too many, and a reason for everything that failed."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import pytest
@@ -545,6 +547,40 @@ def test_a_load_that_fails_after_an_unload_holds_up_nothing(tmp_path: Path) -> N
                 await loading
             assert manager.all_ready()
             assert await manager.index() == [IndexEntry("m", "1", "UNAVAILABLE", "unloaded")]
+
+    run(main)
+
+
+def test_a_load_takes_as_many_steps_whatever_else_is_loaded(tmp_path: Path) -> None:
+    async def steps_of(manager: ModelManager, name: str) -> int:
+        """Functions of the repository that the event loop's thread calls to load a model, and to unload it."""
+        steps = 0
+
+        def count(frame: FrameType, event: str, argument: object) -> None:
+            nonlocal steps
+            steps += event == "call" and "/kserve_v2/repository/" in frame.f_code.co_filename
+
+        write(tmp_path, name, "one")
+        sys.setprofile(count)
+        try:
+            await manager.load(name)
+            assert manager.all_ready()
+            manager.unload(name)
+            while not manager.all_ready():
+                await manager.changed.wait()
+        finally:
+            sys.setprofile(None)
+        return steps
+
+    async def main() -> None:
+        async with managing(tmp_path) as (manager, _):
+            among_few = await steps_of(manager, "first")
+            for number in range(50):
+                write(tmp_path, f"m{number}", "one")
+            await asyncio.gather(*(manager.load(f"m{number}") for number in range(50)))
+            among_many = await steps_of(manager, "last")
+            # Waiting for threads takes a turn more or less.
+            assert abs(among_many - among_few) <= 5
 
     run(main)
 
