@@ -54,7 +54,7 @@ def metadata_session(file: Path, header: bytes, elsewhere: Mapping[str, Path]) -
     options.add_session_config_entry("session.disable_prepacking", "1")
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     # A forest is all header, and some kernels want their weights at once.
-    if len(header) < file.stat().st_size / 2:
+    if 0 < len(header) < file.stat().st_size / 2:
         with suppress(Exception), _external_data(options, elsewhere):
             options.add_session_config_entry(
                 "session.model_external_initializers_file_folder_path", str(file.parent)

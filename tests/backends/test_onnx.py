@@ -223,6 +223,14 @@ class TestCompletion:
         served = loader.serve(OnnxBackend(), loader.source({"model.onnx/model.onnx": identity()}))
         assert served.execute({"x": np.ones((1, 2), np.float32)})["y"].tolist() == [[1, 1]]
 
+    def test_the_file_may_be_in_onnx_runtimes_own_format(self, loader: Any) -> None:
+        source = loader.source({"model.onnx": identity()})
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(source.version_path / "model.ort")
+        onnxruntime.InferenceSession(source.version_path / "model.onnx", options)
+        served = loader.serve(OnnxBackend(), source, 'default_model_filename: "model.ort"')
+        assert served.execute({"x": np.ones((1, 2), np.float32)})["y"].tolist() == [[1, 1]]
+
 
 class TestExecution:
     def test_only_the_configured_outputs_are_computed(self, loader: Any) -> None:
