@@ -14,7 +14,7 @@ import numpy as np
 from kserve_v2.datatypes import FP32, Array
 from kserve_v2.errors import InternalError
 
-from .onnx_protobuf import Buffer, fields, integers
+from .onnx_protobuf import fields, integers
 
 _OUTPUT, _OP_TYPE, _ATTRIBUTE, _DOMAIN = 2, 4, 5, 7
 _ATTRIBUTE_NAME, _INTS, _STRINGS = 1, 8, 9
@@ -22,7 +22,7 @@ _ATTRIBUTE_NAME, _INTS, _STRINGS = 1, 8, 9
 Classes = tuple[int, ...] | tuple[str, ...]
 
 
-def read_zip_map(data: Buffer, parts: Sequence[tuple[int, int, int]]) -> dict[str, Classes]:
+def read_zip_map(data: bytes, parts: Sequence[tuple[int, int, int]]) -> dict[str, Classes]:
     """The classes of the output of a node, by its name, if that is a ZipMap. `parts`: the fields of the node."""
     found = {
         number: data[first:last] for number, first, last in parts if number in (_OUTPUT, _OP_TYPE, _DOMAIN)
@@ -41,7 +41,7 @@ def read_zip_map(data: Buffer, parts: Sequence[tuple[int, int, int]]) -> dict[st
     )
 
 
-def _classes(data: Buffer, start: int, end: int) -> Classes:
+def _classes(data: bytes, start: int, end: int) -> Classes:
     """Those that an attribute of a ZipMap lists."""
     parts = list(fields(data, start, end))
     name = next((data[first:last] for number, first, last in parts if number == _ATTRIBUTE_NAME), b"")

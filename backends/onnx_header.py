@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from .onnx_protobuf import Buffer, encode_field, encode_varint, fields, integers, mapped
+from .onnx_protobuf import encode_field, encode_varint, fields, integers
+from .onnx_skeleton import skeleton
 
-# Larger than any shape, and small beside the weights of a model that is worth the trouble.
-_MAX_BYTES = 1024
+# More than any shape has, and few beside the weights of a model that is worth the trouble. What the skeleton lacks has
+# more.
+_MAX_ELEMENTS = 128
 
 _IR_VERSION, _GRAPH = 1, 7
 _INITIALIZER, _INPUT = 5, 11
-_DIMS, _DATA_TYPE, _TENSOR_NAME, _EXTERNAL_DATA = 1, 2, 8, 13
+_DIMS, _DATA_TYPE, _TENSOR_NAME = 1, 2, 8
 _VALUE_NAME, _VALUE_TYPE = 1, 2
 # Since this version of the format an initializer that is an input, too, is the input's default.
 _DEFAULTS_SINCE = 4
@@ -34,11 +36,11 @@ class Header:
 
 def read_header(file: Path) -> Header:
     """Raises InvalidArgumentError if `file` is no protobuf."""
-    with mapped(file) as data:
+    with skeleton(file) as data:
         return _header(data)
 
 
-def _header(data: Buffer) -> Header:
+def _header(data: bytes) -> Header:
     ir_version = max(integers(data, 0, len(data), _IR_VERSION), default=0)
     parts = [encode_varint(_IR_VERSION << 3) + encode_varint(ir_version)]
     weights: set[str] = set()
@@ -55,7 +57,7 @@ def _header(data: Buffer) -> Header:
         inputs |= declared
         graph: list[bytes] = []
         for inner, first, last in fields(data, start, end):
-            if inner != _INITIALIZER or not _is_large(data, first, last):
+            if inner != _INITIALIZER or prod(integers(data, first, last, _DIMS)) <= _MAX_ELEMENTS:
                 graph.append(encode_field(inner, data[first:last]))
                 continue
             name = _text(data, first, last, _TENSOR_NAME)
@@ -67,14 +69,7 @@ def _header(data: Buffer) -> Header:
     return Header(b"".join(parts), frozenset(weights), frozenset(defaults))
 
 
-def _is_large(data: Buffer, start: int, end: int) -> bool:
-    if end - start > _MAX_BYTES:
-        return True
-    external = any(number == _EXTERNAL_DATA for number, _, _ in fields(data, start, end))
-    return external and 8 * prod(integers(data, start, end, _DIMS)) > _MAX_BYTES
-
-
-def _value_info(data: Buffer, start: int, end: int) -> bytes:
+def _value_info(data: bytes, start: int, end: int) -> bytes:
     """Name, type and shape of a TensorProto, as a ValueInfoProto."""
     # TypeProto.Tensor: elem_type = 1, shape = 2; TensorShapeProto: dim = 1; Dimension: dim_value = 1.
     dims = (encode_varint(1 << 3) + encode_varint(size) for size in integers(data, start, end, _DIMS))
@@ -85,7 +80,7 @@ def _value_info(data: Buffer, start: int, end: int) -> bytes:
     return encode_field(_VALUE_NAME, name) + encode_field(_VALUE_TYPE, encode_field(1, tensor))
 
 
-def _text(data: Buffer, start: int, end: int, wanted: int) -> str:
+def _text(data: bytes, start: int, end: int, wanted: int) -> str:
     return _last(
         data[first:last] for number, first, last in fields(data, start, end) if number == wanted
     ).decode()

@@ -1,17 +1,7 @@
-"""Reads ONNX files without what they weigh: fields of protobuf messages, found by their encoding.
+"""The encoding of protobuf messages, as far as ONNX files need it to be read without another package."""
 
-A file is mapped, and what is skipped is never read from the disk. No package but Python is needed for that.
-"""
-
-import mmap
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
-from kserve_v2.errors import InvalidArgumentError
-
-Buffer = mmap.mmap | bytes
 
 # By tag: runs of fields 7 and 8, which are the numbers of an attribute. Old files do not pack them, and a forest of
 # decision trees has millions.
@@ -21,21 +11,7 @@ _RUNS = {
 }
 
 
-@contextmanager
-def mapped(file: Path) -> Iterator[mmap.mmap]:
-    """The content of a model file. Raises InvalidArgumentError if it is empty, and where reading finds that it is no
-    protobuf.
-    """
-    if file.stat().st_size == 0:
-        raise InvalidArgumentError(f"{file.name} is empty")
-    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        try:
-            yield data
-        except (IndexError, UnicodeDecodeError) as error:
-            raise InvalidArgumentError(f"{file.name} is no valid ONNX file") from error
-
-
-def fields(data: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+def fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Number, start and end of each length-delimited field of a message; its numbers are skipped.
 
     Raises IndexError where the message is malformed.
@@ -64,7 +40,7 @@ def fields(data: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int]]
                 raise IndexError("unknown wire type")
 
 
-def varint(data: Buffer, start: int) -> tuple[int, int]:
+def varint(data: bytes, start: int) -> tuple[int, int]:
     """The variable-length integer at `start`, and where it ends."""
     value = data[start]
     start += 1
@@ -82,7 +58,7 @@ def varint(data: Buffer, start: int) -> tuple[int, int]:
     raise IndexError("an integer has more than 64 bits")
 
 
-def integers(data: Buffer, start: int, end: int, wanted: int) -> Iterator[int]:
+def integers(data: bytes, start: int, end: int, wanted: int) -> Iterator[int]:
     """The values of field `wanted`, a repeated int64, packed or not."""
     while start < end:
         tag, start = varint(data, start)

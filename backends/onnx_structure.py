@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .onnx_classifiers import Classes, read_zip_map
-from .onnx_protobuf import Buffer, fields, mapped
+from .onnx_protobuf import fields
 from .onnx_sizes import Node, read_node, sized_by_values
+from .onnx_skeleton import skeleton
 
 # Which fields of a message lead to tensors and graphs, and to what kind of message.
 _BRANCHES: dict[str, dict[int, str]] = {
@@ -64,11 +65,11 @@ def read_structure(file: Path) -> OnnxStructure:
     """Raises InvalidArgumentError if `file` is no protobuf."""
     if file.suffix == ORT_FORMAT:  # which cannot name other files
         return OnnxStructure(has_control_flow=True)
-    with mapped(file) as data:
+    with skeleton(file) as data:
         return _walk(data)
 
 
-def _walk(data: Buffer) -> OnnxStructure:
+def _walk(data: bytes) -> OnnxStructure:
     locations: set[str] = set()
     has_control_flow = False
     classes: dict[str, Classes] = {}
@@ -97,11 +98,11 @@ def _walk(data: Buffer) -> OnnxStructure:
     return OnnxStructure(frozenset(locations), has_control_flow, sized, classes)
 
 
-def _node(data: Buffer, parts: Iterable[tuple[int, int, int]]) -> Node:
+def _node(data: bytes, parts: Iterable[tuple[int, int, int]]) -> Node:
     return read_node([(number, data[first:last]) for number, first, last in parts if number in _OF_A_NODE])
 
 
-def _names(data: Buffer, parts: Iterable[tuple[int, int, int]]) -> Iterator[bytes]:
+def _names(data: bytes, parts: Iterable[tuple[int, int, int]]) -> Iterator[bytes]:
     """The names of a graph's inputs."""
     for number, start, end in parts:
         if number == _GRAPH_INPUT:
@@ -110,7 +111,7 @@ def _names(data: Buffer, parts: Iterable[tuple[int, int, int]]) -> Iterator[byte
             )
 
 
-def _location(data: Buffer, start: int, end: int) -> Iterator[str]:
+def _location(data: bytes, start: int, end: int) -> Iterator[str]:
     """Where an entry of a tensor's `external_data` says that the data lies, if it says that."""
     entry = {number: data[first:last] for number, first, last in fields(data, start, end)}
     if entry.get(_KEY) == b"location":
