@@ -19,7 +19,7 @@ from tests.fuzz.grpc_scripts import Asked, Script, frame, script
 from tests.fuzz.short_ways import PING, write_identity
 from tests.integration import handlers
 
-SCRIPTS = 240
+SCRIPTS = 180
 _BATCHES = 6
 
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _GOAWAY = 0, 1, 3, 4, 7

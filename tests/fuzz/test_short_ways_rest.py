@@ -18,7 +18,7 @@ from tests.fuzz.rest_scripts import LAST, Request, Step, script
 from tests.fuzz.short_ways import PING, write_identity
 from tests.integration import handlers
 
-SCRIPTS = 240
+SCRIPTS = 180
 _BATCHES = 6
 
 
