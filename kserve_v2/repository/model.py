@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kserve_v2.backend import Backend, LabelledModel, Model, ModelConfig, ModelSource, Placement
 from kserve_v2.contained import call_on_thread, log_error
-from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.errors import InternalError, InvalidArgumentError
 from kserve_v2.inflight import InflightBytes
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.batching import (
@@ -97,10 +97,11 @@ class LoadedModel:
         labels = await loop.run_in_executor(
             executor, read_labels, prepared.config, prepared.source.model_path
         )
-        model = await call_on_thread(executor, prepared.backend.load, prepared.source, prepared.config)
+        model = await call_on_thread(
+            executor, lambda: prepared.backend.load(prepared.source, prepared.config)
+        )
         try:
-            if isinstance(model, LabelledModel):
-                labels = {name: tuple(texts) for name, texts in model.output_labels.items()} | labels
+            labels = await call_on_thread(executor, _own_labels, model) | labels
             loaded = cls(prepared, model, labels, inflight)
             await loaded.scheduler.start()
         except BaseException:
@@ -169,6 +170,17 @@ class LoadedModel:
         """
         await self.scheduler.pool.stop()
         await _on_own_thread(partial(_close, self._model, self.name), f"{self.name}-close")
+
+
+def _own_labels(model: Model) -> dict[str, tuple[str, ...]]:
+    """What a model says itself of its classes. Raises what that raises."""
+    if not isinstance(model, LabelledModel):
+        return {}
+    labels = {name: tuple(texts) for name, texts in model.output_labels.items()}
+    for name, texts in labels.items():
+        if {str} != {type(name), *map(type, texts)}:
+            raise InternalError(f"the model's labels of output '{name}' are no texts")
+    return labels
 
 
 def _close(model: Model, name: str) -> None:

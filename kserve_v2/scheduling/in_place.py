@@ -13,7 +13,7 @@ from collections.abc import Callable
 from time import time_ns
 from typing import NoReturn
 
-from kserve_v2.backend import MovableInstance, has_fresh_outputs
+from kserve_v2.backend import MovableInstance
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.own_memory import copy_shared
 from kserve_v2.scheduling.batch import BatchRun, response
@@ -79,11 +79,10 @@ class InPlace:
         return f"<InPlace instance={self._instance!r} {self._quickness!r} crowd={self._crowd}>"
 
     def started(self) -> None:
-        """The pool has started: from now on its first instance can be asked whether it is movable."""
-        instance = self._pool.first.instance
-        if self._possible and isinstance(instance, MovableInstance) and instance.movable is True:
-            self._instance = instance
-            self._fresh = has_fresh_outputs(instance)
+        """The pool has started: from now on it is known whether its first instance is movable."""
+        if self._possible:
+            first = self._pool.first
+            self._instance, self._fresh = first.movable, first.fresh_outputs
 
     # --- which way a request goes ---------------------------------------------------------------------------------
 

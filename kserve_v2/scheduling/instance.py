@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from kserve_v2.backend import AnyInstance, Instance, Model, Placement
+from kserve_v2.backend import AnyInstance, Instance, Model, MovableInstance, Placement, has_fresh_outputs
 from kserve_v2.contained import log_error
 from kserve_v2.errors import ordinary
 from kserve_v2.messages import InferRequest, Tensors
@@ -50,6 +50,9 @@ class InstanceThread:
         self.deliver = deliver
         self.streams = streams
         self.instance: AnyInstance | None = None
+        # What is known of it once it is made: itself, if other threads may execute it; see also `FreshOutputs`.
+        self.movable: MovableInstance | None = None
+        self.fresh_outputs = False
         self.finding: Finding | None = None
         self._on_interrupted = on_interrupted
         self._tries_batching = tries_batching
@@ -85,7 +88,7 @@ class InstanceThread:
         try:
             self._drive(drive)
         finally:
-            instance, self.instance = self.instance, None
+            instance, self.instance, self.movable = self.instance, None, None
             self._close(instance)
             # The thread lives a moment longer than its last word, and must not keep the model alive meanwhile.
             del drive, instance, self._model
@@ -98,6 +101,10 @@ class InstanceThread:
             drive = runner(instance, self)
             if self._tries_batching:
                 self.finding = _try_batching(instance, self.signature)
+            # Asked here, and not on the event loop: it is the plug-in's code that answers.
+            if isinstance(instance, MovableInstance) and instance.movable is True:
+                self.movable = instance
+            self.fresh_outputs = has_fresh_outputs(instance)
         except BaseException:
             self._close(instance)
             raise

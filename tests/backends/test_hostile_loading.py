@@ -215,6 +215,82 @@ def test_what_is_no_model_and_no_instance(tmp_path: Path, place: str, given: Act
     run(main)
 
 
+class Answers:
+    """What is asked of a model or an instance beside its work. Which question fails is said by `question`."""
+
+    question = ""
+
+    @property
+    def output_labels(self) -> object:
+        return self.answer("output_labels", {})
+
+    @property
+    def movable(self) -> object:
+        return self.answer("movable", True)
+
+    @property
+    def fresh_outputs(self) -> object:
+        return self.answer("fresh_outputs", True)
+
+    def answer(self, question: str, otherwise: object) -> object:
+        if question == self.question:
+            raise SystemExit(10)
+        return otherwise
+
+
+class AnsweringModel(HostileModel, Answers):
+    question = "output_labels"
+
+
+class AnsweringInstance(HostileInstance, Answers):
+    pass
+
+
+@pytest.mark.parametrize("question", ["output_labels", "movable", "fresh_outputs"])
+def test_questions_that_fail(tmp_path: Path, question: str) -> None:
+    """Whatever else a plug-in is asked, it is not on the event loop."""
+
+    async def main() -> None:
+        hostile = HostileBackend()
+
+        def instance() -> AnsweringInstance:
+            made = AnsweringInstance(hostile)
+            made.question = question
+            return made
+
+        if question == "output_labels":
+            hostile.acts["load"] = lambda: AnsweringModel(hostile)
+        else:
+            hostile.acts["instance"] = instance
+        async with managing(tmp_path, hostile) as manager:
+            assert "SystemExit: 10" in await check_does_not_load(manager, hostile)
+            assert hostile.open_instances == 2
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    "labels", [{"x": [1]}, {"x": 3}, {3: ["a"]}, {"x": [b"a"]}, [], None, {"x": ["a", None]}]
+)
+def test_labels_that_are_none(tmp_path: Path, labels: object) -> None:
+    class Labelled(HostileModel):
+        pass
+
+    async def main() -> None:
+        hostile = HostileBackend()
+
+        def load() -> Labelled:
+            model = Labelled(hostile)
+            model.output_labels = labels  # type: ignore[attr-defined]
+            return model
+
+        hostile.acts["load"] = load
+        async with managing(tmp_path, hostile) as manager:
+            await check_does_not_load(manager, hostile)
+
+    run(main)
+
+
 def test_an_instance_that_cannot_stream_is_none_of_a_decoupled_model(tmp_path: Path) -> None:
     async def main() -> None:
         hostile = HostileBackend()
