@@ -215,7 +215,7 @@ class MovableInstance(Protocol):
 @runtime_checkable
 class FreshOutputs(Protocol):
     """Optional: an instance of any kind that vouches for the memory of its outputs. Nothing that outlives the call
-    holds it: neither the instance, nor the model, nor the inputs.
+    holds it: neither the instance, nor the model, nor the inputs. And they are C-contiguous.
 
     Of other instances, the server copies each output unless it can see that nobody else holds its memory, which it can
     for arrays that numpy has made: see `own_memory.copy_shared`, which an instance may use itself.

@@ -34,7 +34,8 @@ def copy_shared(
     *,
     inputs: Mapping[str, Array] = _NO_TENSORS,
 ) -> None:
-    """Replace arrays whose memory somebody else may hold by copies.
+    """Replace arrays whose memory somebody else may hold by copies, and those whose elements do not lie one after the
+    other: answers are written from where they are.
 
     The dictionary holds all references to its arrays that the caller has: those that a returned mapping holds count, if
     it still lives. `inputs`: arrays that the model was given, but in another mapping, and not by a request: so it
@@ -43,7 +44,7 @@ def copy_shared(
     """
     ours = {id(array) for array in inputs.values() if array.flags.writeable}
     for name in list(tensors):
-        if not _is_alone(tensors, name, owner_is_alone, ours):
+        if not _is_alone(tensors, name, owner_is_alone, ours) or not tensors[name].flags.c_contiguous:
             tensors[name] = tensors[name].copy()
 
 

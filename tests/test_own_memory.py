@@ -87,6 +87,23 @@ def test_what_may_be_shared_is_copied(make: Callable[[], Array]) -> None:
     assert outputs["y"].flags.owndata
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: np.arange(12.0).reshape(3, 4).T,
+        lambda: np.arange(12.0).reshape(3, 4)[:, ::2],
+        lambda: np.arange(12.0)[::-1],
+        lambda: np.asfortranarray(np.arange(12.0).reshape(3, 4)),
+        lambda: np.broadcast_to(np.arange(4.0), (3, 4)),
+    ],
+)
+def test_what_lies_otherwise_is_put_in_order(make: Callable[[], Array]) -> None:
+    outputs = {"y": make()}
+    copy_shared(outputs)
+    assert outputs["y"].flags.c_contiguous
+    assert outputs["y"].tolist() == make().tolist()
+
+
 def test_what_the_model_holds_in_the_mapping_that_it_returned_is_copied() -> None:
     returned = kept({"y": np.arange(4.0)})
     outputs = dict(returned)
