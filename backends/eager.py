@@ -139,6 +139,7 @@ class EagerModel:
             return self._shared[placement.device]
 
     def _make(self, placement: Placement) -> Handler:
+        self._module.prepare_torch()
         try:
             return Handler(self._declaration, self._config, self._context(placement), self._module)
         except ServingError:

@@ -27,7 +27,7 @@ from pathlib import Path
 
 _SUFFIXES = (*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES, *BYTECODE_SUFFIXES)
 
-# Before anything is put in front of them.
+# As they are before `eager_lookup` puts something in front of them.
 _find_spec = importlib.util.find_spec
 _import_module = importlib.import_module
 
@@ -45,13 +45,14 @@ class ModuleSpace:
         self._modules, self._folders = _neighbours(self.directory)
         self._folders_meant: dict[tuple[str, tuple[str, ...]], bool] = {}
 
-    def enter(self) -> None:
-        """Have the modules found."""
+    def enter(self) -> types.ModuleType:
+        """Have the modules found; returns the handler file's. Raises what that raises."""
         package = types.ModuleType(self.package)
         package.__path__ = [str(self.directory)]
         SPACES[self.package] = self
         _FINDER.install()
         sys.modules[self.package] = package
+        return _import_module(self.handler)
 
     def leave(self) -> None:
         """Forget the modules."""
@@ -88,9 +89,6 @@ class ModuleSpace:
 
     def qualified(self, name: str) -> str:
         """The full name of the module that code of this load means by `name`."""
-        top, _, rest = name.partition(".")
-        if top.startswith(PREFIX) and top != self.package and self.holds(rest):
-            return f"{self.package}.{rest}"  # written down, as in a pickle, by an earlier load
         return f"{self.package}.{name}" if self.holds(name) else name
 
     def _has_part(self, folder: str, part: str) -> bool:

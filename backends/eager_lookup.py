@@ -23,7 +23,7 @@ from contextvars import ContextVar
 from importlib.machinery import ModuleSpec
 from typing import Any
 
-from .eager_imports import SPACES, ModuleSpace, space_of
+from .eager_imports import PREFIX, SPACES, ModuleSpace, space_of
 
 _package: ContextVar[str] = ContextVar("handler_package", default="")
 
@@ -58,6 +58,9 @@ def _module_with(module: str, name: str) -> str:
         return (
             space.handler
         )  # to the model, its file is what a script was to the program that wrote the pickle
+    top, _, rest = module.partition(".")
+    if top.startswith(PREFIX):
+        return f"{space.package}.{rest}"  # written down by this load or an earlier one; other models' are not found
     return space.qualified(module)
 
 
@@ -99,9 +102,7 @@ def load(
 
 def loads(data: Any, /, **options: Any) -> Any:
     """See `pickle.loads`."""
-    if isinstance(data, str):
-        raise TypeError("Can't load pickle from unicode string")
-    return load(io.BytesIO(data), **options)
+    return load(io.BytesIO(data if isinstance(data, bytes) else memoryview(data)), **options)
 
 
 def find_class(self: Any, module: str, name: str) -> Any:

@@ -1,8 +1,8 @@
 """Import a handler file, and forget it again."""
 
-import importlib
 import itertools
 import re
+import sys
 import traceback
 import types
 from pathlib import Path
@@ -34,9 +34,8 @@ class HandlerModule:
         package = f"{PREFIX}{next(_serial)}_{re.sub(r'[^0-9A-Za-z]', '_', model)}_{version}"
         self._space = ModuleSpace(package, path)
         eager_lookup.install()
-        self._space.enter()
         try:
-            self.module: types.ModuleType = importlib.import_module(self._space.handler)
+            self.module: types.ModuleType = self._space.enter()
         except (Exception, SystemExit) as error:
             self.close()
             raise self.load_error(error) from error
@@ -53,8 +52,20 @@ class HandlerModule:
         """
         eager_lookup.work_for(self._space)
 
+    @staticmethod
+    def prepare_torch() -> None:
+        """Where torch is loaded: have it read what handlers let it read."""
+        if "torch" in sys.modules:
+            from .torch_safe_globals import keep_apart  # noqa: PLC0415 - only where the handler uses torch
+
+            keep_apart()
+
     def close(self) -> None:
         """Forget the modules of this load."""
+        if "torch" in sys.modules:
+            from .torch_safe_globals import forget  # noqa: PLC0415 - as above
+
+            forget(self._space)
         self._space.leave()
 
     def _location(self, error: BaseException) -> str:

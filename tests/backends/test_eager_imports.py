@@ -178,6 +178,44 @@ def test_without_leave_torch_says_how_to_give_it(loader: Any) -> None:
     assert "weights_only" in caught.value.message
 
 
+@pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
+@pytest.mark.parametrize(
+    "allow",
+    [
+        "torch.serialization.add_safe_globals([net.Net, torch.nn.Linear])",
+        "torch.serialization.add_safe_globals([(net.Net, 'net.Net'), torch.nn.Linear])",
+    ],
+)
+def test_what_handlers_let_torch_read_is_each_model_s_own(
+    loader: Any, instance_thread: Any, allow: str
+) -> None:
+    import torch  # noqa: PLC0415 - only where it is installed
+
+    allow += "; torch.serialization.add_safe_globals([getattr, set])"
+    code = WHOLE.replace(", weights_only=False", "").replace(
+        "import torch\n", f"import torch, net\n{allow}\n"
+    )
+    before = set(torch.serialization.get_safe_globals())
+    models = []
+    for number in (1, 2):
+        net = NET.replace("return self.l(x)", f"return self.l(x) * 0 + {number}")
+        files = {"model.py": code, "net.py": net, "net.pth": WHOLE_NETWORK.read_bytes()}
+        source = loader.source(files, name=f"m{number}")
+        models.append(EagerBackend().load(source, loader.complete(EagerBackend(), source)))
+    instances = [instance_thread(model) for model in models]
+    assert [each.execute(floats(0, 0))["y"].tolist() for each in instances] == [[[1, 1]], [[2, 2]]]
+    with pytest.raises(InternalError, match="UnpicklingError"):
+        files["model.py"] = WHOLE.replace(", weights_only=False", "")
+        loader.serve(EagerBackend(), loader.source(files, name="m3"))
+    for instance, model in zip(instances, models, strict=True):
+        instance.close()
+        model.close()
+    left = set(torch.serialization.get_safe_globals()) - before
+    torch.serialization.clear_safe_globals()
+    torch.serialization.add_safe_globals([*before])
+    assert left <= {getattr, set, torch.nn.Linear}
+
+
 class TestFolders:
     CODE = """
 {top}
