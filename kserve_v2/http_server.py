@@ -16,6 +16,9 @@ from kserve_v2.sockets import BACKLOG, listeners
 # Clients keep connections in pools; one that the server closes under them costs a failed request.
 _KEEP_ALIVE_SECONDS = 120
 
+# uvicorn looks every 0.1 s whether all connections are closed.
+_LEAST_GRACE_S = 0.2
+
 
 class Connection(Protocol):
     """A connection that uvicorn serves."""
@@ -73,12 +76,22 @@ class HttpServer:
         await self._server.startup(sockets=self._listeners)
 
     async def stop(self, grace_seconds: float) -> None:
-        """Refuse connections, give requests under way `grace_seconds` to finish, then cancel them."""
-        self._config.timeout_graceful_shutdown = max(1, round(grace_seconds))
+        """Refuse connections, give requests under way `grace_seconds` to finish, then cancel them. 0: their time is
+        up.
+        """
+        # Whoever gives up requests says so itself.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         if self._server.started:
+            if not grace_seconds:
+                self._expire()
+            # A number of seconds, though it is declared as a whole one.
+            self._config.timeout_graceful_shutdown = max(_LEAST_GRACE_S, grace_seconds)  # type: ignore[assignment]
             await self._server.shutdown(sockets=self._listeners)
-            # uvicorn cancels tasks; what is under way without one has to be told.
-            connections: list[Any] = list(self._server.server_state.connections)
-            for connection in connections:
-                connection.expire()
+            self._expire()
         self._socket.close()
+
+    def _expire(self) -> None:
+        """uvicorn cancels tasks; what is under way without one has to be told."""
+        connections: list[Any] = list(self._server.server_state.connections)
+        for connection in connections:
+            connection.expire()

@@ -36,8 +36,14 @@ from kserve_v2.tracing.tracer import Tracer, TracingError
 
 logger = logging.getLogger(__name__)
 
-# For answers to be sent, and idle models to be closed, after the exit time-out.
-_LAST_WORDS_SECONDS = 3
+# What is idle needs that much to end well, even if the exit time-out is 0.
+_IDLE_SECONDS = 0.1
+# For slow readers, when all requests have been answered in time.
+_FLUSH_SECONDS = 1
+# To close front ends and models, at the least, when all requests have been answered in time.
+_CLOSING_SECONDS = 3
+# The same when they have not: to tell those who wait, and to close the models that are idle.
+_LAST_WORDS_SECONDS = 1
 # After that much more the process is ended from outside of its event loop.
 _HANGING_SECONDS = 1
 
@@ -161,20 +167,21 @@ class Server:
         """
         grace = self._settings.exit_timeout_secs
         time = asyncio.get_running_loop().time
-        deadline = time() + grace
+        deadline = time() + max(grace, _IDLE_SECONDS)
         self.service.exit()
         finished = await _by(deadline, self.manager.drain())
         if not finished:
             logger.warning("the exit time-out of %d s has passed: giving up what is still under way", grace)
             self.manager.abandon()
         # What is under way without a client counts, too: an execution whose client has left, a model that is closing.
-        closed = await _by(max(deadline, time() + _LAST_WORDS_SECONDS), self._close())
+        least = _CLOSING_SECONDS if finished else _LAST_WORDS_SECONDS
+        closed = await _by(max(deadline, time() + least), self._close(_FLUSH_SECONDS if finished else 0))
         return finished and closed
 
-    async def _close(self) -> None:
-        """Close the front ends, once they have sent what there is to send, and unload."""
+    async def _close(self, grace_seconds: float) -> None:
+        """Close the front ends, which have so long to send what there is to send, and unload."""
         await asyncio.gather(
-            *(server.stop(1) for server in (self._http, self._grpc, self._metrics) if server)
+            *(server.stop(grace_seconds) for server in (self._http, self._grpc, self._metrics) if server)
         )
         await asyncio.to_thread(self._tracer.close)
         await self.manager.stop()
@@ -249,7 +256,7 @@ async def _serve(settings: Settings) -> int:
     console.say(await server.banner())
     await stopped
     logger.info("stopping: requests under way are finished first, for up to %d s", settings.exit_timeout_secs)
-    _leave_after(settings.exit_timeout_secs + _LAST_WORDS_SECONDS + _HANGING_SECONDS)
+    _leave_after(settings.exit_timeout_secs + _CLOSING_SECONDS + _HANGING_SECONDS)
     if not await server.stop():
         _leave("the exit time-out was not enough", 1)
     return 0
