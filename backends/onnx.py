@@ -66,7 +66,7 @@ class OnnxBackend:
         default = integer(
             source.settings, "default-max-batch-size", _DEFAULT_MAX_BATCH_SIZE, where="--backend-config"
         )
-        graph = read_graph(session, structure.classes, header)
+        graph = read_graph(session, structure, header)
         raise_contradictions(source.name, complete_config(config, graph, file.name, default))
 
     def load(self, source: ModelSource, config: ModelConfig) -> "OnnxModel":
@@ -83,7 +83,7 @@ class OnnxBackend:
             for device, placement in placements.items()
         }
         for session in sessions.values():
-            graph = read_graph(session, structure.classes)
+            graph = read_graph(session, structure)
             raise_contradictions(source.name, contradictions(config, graph, file.name))
         return OnnxModel(sessions, config, structure)
 

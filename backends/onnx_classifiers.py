@@ -5,7 +5,7 @@ operator that makes these, ZipMap, lists the classes, in the order of the tensor
 that tensor again, and the classes its labels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -15,9 +15,14 @@ from kserve_v2.datatypes import FP32, Array
 from kserve_v2.errors import InternalError
 
 from .onnx_protobuf import fields, integers
+from .onnx_sizes import Node
 
 _OUTPUT, _OP_TYPE, _ATTRIBUTE, _DOMAIN = 2, 4, 5, 7
 _ATTRIBUTE_NAME, _INTS, _STRINGS = 1, 8, 9
+
+# By their specification, their first output has one dimension, and an element for each row.
+_CLASSIFIERS = frozenset({b"TreeEnsembleClassifier", b"LinearClassifier", b"SVMClassifier"})
+_PASS_ON = frozenset({b"Identity", b"Cast"})
 
 Classes = tuple[int, ...] | tuple[str, ...]
 
@@ -50,6 +55,21 @@ def _classes(data: bytes, start: int, end: int) -> Classes:
     if name == b"classlabels_strings":
         return tuple(data[first:last].decode() for number, first, last in parts if number == _STRINGS)
     return ()
+
+
+def class_outputs(nodes: Iterable[Node]) -> frozenset[str]:
+    """The tensors that hold the class of each row, whatever shape the file declares: LightGBM's is [1]."""
+    passed_on: dict[bytes, list[bytes]] = {}
+    found: list[bytes] = []
+    for node in nodes:
+        if node.operator in _CLASSIFIERS:
+            found += node.outputs[:1]
+        elif node.operator in _PASS_ON:
+            for name in node.inputs[:1]:
+                passed_on.setdefault(name, []).extend(node.outputs)
+    for name in found:
+        found += passed_on.pop(name, [])
+    return frozenset(name.decode() for name in found)
 
 
 def maps_to_array(name: str, classes: Classes, maps: Sequence[Mapping[Any, float]]) -> Array:

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 from kserve_v2.backend import ModelConfig
 
 from .completion import TensorKind, TensorSpec, enable_dynamic_batching, fill_tensors
-from .onnx_classifiers import Classes
 from .onnx_header import Header
+from .onnx_structure import OnnxStructure
 
 logger = logging.getLogger(__name__)
 
@@ -60,13 +60,11 @@ class OnnxGraph:
     defaults: tuple[OnnxTensor, ...] = ()
 
 
-def read_graph(session: Any, classes: Mapping[str, Classes], header: Header | None = None) -> OnnxGraph:
-    """The graph of an InferenceSession. Symbolic and unknown dimensions become -1. `classes`: of the outputs that are
-    maps from class to probability. `header`: whose session this may be.
-    """
+def read_graph(session: Any, structure: OnnxStructure, header: Header | None = None) -> OnnxGraph:
+    """The graph of an InferenceSession. Symbolic and unknown dimensions become -1. `header`: whose session it is."""
     header = header or Header()
     inputs = _tensors(session.get_inputs())
-    outputs = [_as_served(tensor, classes.get(tensor.name, ())) for tensor in _tensors(session.get_outputs())]
+    outputs = [_as_served(tensor, structure) for tensor in _tensors(session.get_outputs())]
     defaults = [
         *_tensors(session.get_overridable_initializers()),
         *(tensor for tensor in inputs if tensor.name in header.defaults),
@@ -231,11 +229,16 @@ def _tensor(argument: Any) -> OnnxTensor:
     )
 
 
-def _as_served(output: OnnxTensor, classes: Classes) -> OnnxTensor:
-    """A sequence of maps whose classes are known becomes a tensor with a column for each."""
-    if not classes or output.type not in _MAPS:
-        return output
-    return OnnxTensor(output.name, "tensor(float)", (-1, len(classes)), ("", ""))
+def _as_served(output: OnnxTensor, structure: OnnxStructure) -> OnnxTensor:
+    """A sequence of maps whose classes are known becomes a tensor with a column for each; what holds the class of each
+    row has as many.
+    """
+    classes = structure.classes.get(output.name)
+    if classes and output.type in _MAPS:
+        return OnnxTensor(output.name, "tensor(float)", (-1, len(classes)), ("", ""))
+    if output.name in structure.class_outputs and len(output.shape) == 1:
+        return replace(output, shape=(-1,))
+    return output
 
 
 def _spec(tensor: OnnxTensor, skip: int) -> TensorSpec:
@@ -244,8 +247,7 @@ def _spec(tensor: OnnxTensor, skip: int) -> TensorSpec:
 
 def _output_spec(tensor: OnnxTensor, skip: int, inputs: Sequence[OnnxTensor]) -> TensorSpec:
     """An output without a dimension that varies, of a model whose inputs have some, varies along the same axes, for all
-    that is known: an exporter writes down the sizes of its one example. LightGBM's `label` is [1] for any number of
-    rows; ONNX Runtime warns of that, and answers.
+    that is known: an exporter writes down the sizes of its one example, and ONNX Runtime answers all the same.
     """
     if skip or -1 in tensor.shape:
         return _spec(tensor, skip)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .onnx_classifiers import Classes, read_zip_map
+from .onnx_classifiers import Classes, class_outputs, read_zip_map
 from .onnx_protobuf import fields
 from .onnx_sizes import Node, read_node, sized_by_values
 from .onnx_skeleton import skeleton
@@ -52,13 +52,14 @@ class OnnxStructure:
     local function, has a graph of its own to run (Loop, Scan, If and their like). How often it does may depend on the
     inputs, so what one execution took says nothing about the next. `sized_by_values`: the same, because the size of
     what is computed may depend on the values of the inputs. `classes`: by name, of those outputs that are maps from
-    class to probability.
+    class to probability. `class_outputs`: the names of tensors that hold the class of each row.
     """
 
     external_locations: frozenset[str] = frozenset()
     has_control_flow: bool = False
     sized_by_values: bool = False
     classes: Mapping[str, Classes] = field(default_factory=dict)
+    class_outputs: frozenset[str] = frozenset()
 
 
 def read_structure(file: Path) -> OnnxStructure:
@@ -95,7 +96,7 @@ def _walk(data: bytes) -> OnnxStructure:
         branches = _BRANCHES[kind]
         stack += [(branches[number], first, last) for number, first, last in parts if number in branches]
     sized = sized or sized_by_values(nodes, graph_inputs)
-    return OnnxStructure(frozenset(locations), has_control_flow, sized, classes)
+    return OnnxStructure(frozenset(locations), has_control_flow, sized, classes, class_outputs(nodes))
 
 
 def _node(data: bytes, parts: Iterable[tuple[int, int, int]]) -> Node:

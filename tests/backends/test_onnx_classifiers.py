@@ -144,3 +144,47 @@ def test_maps_with_other_classes_are_an_error() -> None:
     for wrong in ({1: 0.5}, {1: 0.5, 3: 0.5}, {1: 0.5, 2: 0.25, 3: 0.25}, {}):
         with pytest.raises(InternalError, match="output 'm': expected a probability for each of"):
             maps_to_array("m", (1, 2), [{1: 0.5, 2: 0.5}, wrong])
+
+
+@pytest.mark.parametrize("steps", [[], ["Cast"], ["Identity", "Cast", "Identity"]], ids=str)
+def test_a_class_for_each_row_whatever_shape_is_declared(loader: Any, steps: list[str]) -> None:
+    """LightGBM's converter declares the label as [1]."""
+    names = [f"t{number}" for number in range(len(steps))]
+    outputs = [*names[1:], "label"] if steps else []
+    nodes = [
+        helper.make_node(
+            "LinearClassifier",
+            ["p"],
+            [names[0] if names else "label", "scores"],
+            domain="ai.onnx.ml",
+            coefficients=[1.0, 0.0, 0.0, 1.0],
+            intercepts=[0.0, 0.0],
+            classlabels_ints=[7, 8],
+        )
+    ]
+    for step, source, target in zip(steps, names, outputs, strict=True):
+        nodes.append(helper.make_node(step, [source], [target], **({"to": INT64} if step == "Cast" else {})))
+    graph = helper.make_graph(
+        nodes, "g", [info("p", FLOAT, ["N", 2])], [info("label", INT64, [1]), info("scores", FLOAT, ["N", 2])]
+    )
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 3)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    source = loader.source({"model.onnx": model.SerializeToString()})
+    config = loader.complete(OnnxBackend(), source)
+    assert config.max_batch_size == 4
+    assert config.output[0].HasField("reshape")
+    served = loader.serve(OnnxBackend(), source)
+    for rows in (P[:, :2], P[:1, :2], P[[0, 1, 1, 0], :2]):
+        expected = [8 if row[1] > row[0] else 7 for row in rows.tolist()]
+        assert served.execute({"p": np.ascontiguousarray(rows)})["label"].tolist() == expected
+
+
+def test_other_sizes_that_a_file_declares_may_be_those_of_its_example(loader: Any) -> None:
+    """ONNX Runtime warns of that, and answers."""
+    scaler = helper.make_node("Scaler", ["x"], ["y"], domain="ai.onnx.ml", offset=[0.0], scale=[2.0])
+    graph = helper.make_graph([scaler], "g", [info("x", FLOAT, ["N"])], [info("y", FLOAT, [1])])
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 3)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    source = loader.source({"model.onnx": model.SerializeToString()})
+    config = loader.complete(OnnxBackend(), source)
+    assert (config.max_batch_size, list(config.output[0].dims)) == (0, [-1])

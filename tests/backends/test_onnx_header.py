@@ -11,6 +11,7 @@ from kserve_v2_backends.onnx import OnnxBackend
 from kserve_v2_backends.onnx_header import Header, read_header
 from kserve_v2_backends.onnx_metadata import OnnxGraph, read_graph
 from kserve_v2_backends.onnx_session import metadata_session
+from kserve_v2_backends.onnx_structure import OnnxStructure
 from onnx import TensorProto, helper, numpy_helper
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
@@ -70,7 +71,7 @@ MODELS = {
 
 
 def graph_of(file: Path, header: Header) -> OnnxGraph:
-    return read_graph(metadata_session(file, header.content, {}), {}, header)
+    return read_graph(metadata_session(file, header.content, {}), OnnxStructure(), header)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -82,8 +83,8 @@ def test_the_graph_is_the_same_without_weights(tmp_path: Path, name: str) -> Non
     header = read_header(file)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    alone = read_graph(ort.InferenceSession(header.content, options), {}, header)
-    whole = read_graph(ort.InferenceSession(file, options), {})
+    alone = read_graph(ort.InferenceSession(header.content, options), OnnxStructure(), header)
+    whole = read_graph(ort.InferenceSession(file, options), OnnxStructure())
     assert alone == whole
     assert graph_of(file, header) == whole
 

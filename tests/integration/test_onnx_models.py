@@ -19,6 +19,12 @@ from tests.integration.support import error_of, json_tensor
 pytestmark = pytest.mark.slow
 
 CASES = Path(__file__).parents[1] / "cases"
+CLASSIFIERS = {
+    "rf_default": ("float_input", "output_label", "output_probability"),
+    "rf_strings_default": ("float_input", "output_label", "output_probability"),
+    "lgbm_default": ("x", "label", "probabilities"),
+}
+"""The input and the outputs of each."""
 DEFAULT_SCALE = 2.0
 """What `default_input` multiplies with where nothing is sent."""
 FLOAT = TensorProto.FLOAT
@@ -28,7 +34,7 @@ RNG = np.random.default_rng(12)
 @pytest.fixture(scope="module")
 def exported(start_server: StartServer, tmp_path_factory: pytest.TempPathFactory) -> RunningServer:
     root = tmp_path_factory.mktemp("exported")
-    for case in ("rf_default", "rf_strings_default", "default_input"):
+    for case in (*CLASSIFIERS, "default_input"):
         shutil.copytree(CASES / case, root / case)
     shutil.copytree(CASES / "rf_strings_default", root / "labelled")
     (root / "labelled" / "config.pbtxt").write_text(
@@ -81,41 +87,43 @@ def client(request: pytest.FixtureRequest, exported: RunningServer) -> Iterator[
 def expected(model: str, rows: np.ndarray[Any, Any]) -> tuple[list[Any], list[list[float]], list[Any]]:
     """Labels, probabilities and classes as ONNX Runtime gives them by itself."""
     session = ort.InferenceSession(CASES / model / "1" / "model.onnx")
-    labels, maps = session.run(None, {"float_input": rows})
+    labels, maps = session.run(None, {session.get_inputs()[0].name: rows})
     return labels.tolist(), [list(each.values()) for each in maps], list(maps[0])
 
 
-@pytest.mark.parametrize("model", ["rf_default", "rf_strings_default"])
+@pytest.mark.parametrize("model", CLASSIFIERS)
 def test_probabilities_are_a_tensor(exported: RunningServer, model: str) -> None:
+    given, label, probability = CLASSIFIERS[model]
     outputs = {output["name"]: output for output in exported.get(f"/v2/models/{model}").json()["outputs"]}
-    assert (outputs["output_probability"]["datatype"], outputs["output_probability"]["shape"]) == (
-        "FP32",
-        [-1, 3],
-    )
+    assert (outputs[probability]["datatype"], outputs[probability]["shape"]) == ("FP32", [-1, 3])
     rows = RNG.uniform(0, 8, (4, 4)).astype(np.float32)
     labels, probabilities, _ = expected(model, rows)
-    answer = exported.infer(
-        model, {"inputs": [json_tensor("float_input", "FP32", [4, 4], rows.ravel().tolist())]}
-    )
+    answer = exported.infer(model, {"inputs": [json_tensor(given, "FP32", [4, 4], rows.ravel().tolist())]})
     assert answer.status_code == 200, answer.text
     by_name = {output["name"]: output for output in answer.json()["outputs"]}
-    assert by_name["output_label"]["data"] == labels
-    assert by_name["output_probability"]["shape"] == [4, 3]
+    assert (by_name[label]["data"], by_name[label]["shape"]) == (labels, [4, 1])
+    assert by_name[probability]["shape"] == [4, 3]
     np.testing.assert_array_equal(
-        np.array(by_name["output_probability"]["data"], np.float32),
-        np.array(probabilities, np.float32).ravel(),
+        np.array(by_name[probability]["data"], np.float32), np.array(probabilities, np.float32).ravel()
     )
 
 
 @pytest.mark.parametrize(
-    ("model", "names"), [("rf_default", None), ("rf_strings_default", None), ("labelled", ["A", "B", "C"])]
+    ("model", "names"),
+    [
+        ("rf_default", None),
+        ("rf_strings_default", None),
+        ("lgbm_default", None),
+        ("labelled", ["A", "B", "C"]),
+    ],
 )
 def test_classification_names_the_classes(client: TritonClient, model: str, names: list[str] | None) -> None:
     rows = RNG.uniform(0, 8, (2, 4)).astype(np.float32)
     _, probabilities, classes = expected(model if names is None else "rf_strings_default", rows)
-    asked = client.output("output_probability", class_count=3)
-    answer = client.infer(model, [client.input("float_input", "FP32", rows)], outputs=[asked])
-    for texts, row in zip(answer.as_numpy("output_probability").tolist(), probabilities, strict=True):
+    given, _, probability = CLASSIFIERS.get(model, CLASSIFIERS["rf_default"])
+    asked = client.output(probability, class_count=3)
+    answer = client.infer(model, [client.input(given, "FP32", rows)], outputs=[asked])
+    for texts, row in zip(answer.as_numpy(probability).tolist(), probabilities, strict=True):
         best = sorted(range(3), key=lambda index: (-row[index], index))
         assert texts == [f"{row[i]:.6f}:{i}:{(names or classes)[i]}".encode() for i in best]
 

@@ -107,12 +107,12 @@ def test_a_torchscript_scalar_has_shape_1(shaped: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 3])
-def test_a_file_that_claims_the_size_of_its_example_is_served(shaped: RunningServer, rows: int) -> None:
-    """LightGBM's converter says that `label` is [1], for any number of rows."""
+def test_a_classifier_has_a_class_for_each_row(shaped: RunningServer, rows: int) -> None:
+    """LightGBM's converter says that `label` is [1]; what comes from a classifier has as many as there are rows."""
     features = np.arange(rows * 4.0).tolist()
     found = outputs(shaped, "lgbm_clf_nozip", json_tensor("input", "FP32", [rows, 4], features))
     shapes = announced(shaped, "lgbm_clf_nozip")
-    assert (found["label"]["shape"], shapes["label"]) == ([rows], [-1])
+    assert (found["label"]["shape"], shapes["label"]) == ([rows, 1], [-1, 1])
     assert (found["probabilities"]["shape"], shapes["probabilities"]) == ([rows, 3], [-1, 3])
 
 
