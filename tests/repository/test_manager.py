@@ -303,6 +303,35 @@ def test_unload_while_loading_ends_unloaded(tmp_path: Path) -> None:
     run(main)
 
 
+def test_unload_while_the_directory_is_read_ends_unloaded(tmp_path: Path) -> None:
+    async def main() -> None:
+        write(tmp_path, "m", "one")
+        async with managing(tmp_path) as (manager, backend):
+            may_read = threading.Event()
+            manager._loader._reader.submit(may_read.wait, 30)
+            overtaken = [asyncio.create_task(manager.load("m")) for _ in range(2)]
+            await asyncio.sleep(0)
+            manager.unload("m")
+            last = asyncio.create_task(manager.load("m"))
+            await asyncio.sleep(0)
+            manager.unload("m")
+            may_read.set()
+            for load in (*overtaken, last):
+                with pytest.raises(
+                    UnavailableError, match="load failed for model 'm': it was unloaded meanwhile"
+                ):
+                    await load
+            assert backend.loads == []
+            assert await manager.index() == [IndexEntry("m")]
+            assert manager.all_ready()
+            # The command that comes last is the one that counts.
+            manager.unload("m")
+            await manager.load("m")
+            assert await answer(manager, "m") == "one"
+
+    run(main)
+
+
 def test_unload_lets_what_is_under_way_finish(tmp_path: Path) -> None:
     async def main() -> None:
         write(tmp_path, "m", "one")
