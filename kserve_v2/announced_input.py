@@ -58,6 +58,11 @@ def datatype_by_name(datatype: str, name: str) -> Datatype:
     try:
         return BY_NAME[datatype]
     except KeyError:
-        raise InvalidArgumentError(
-            f"invalid datatype for input {name}: got '{datatype}', expected one of {', '.join(BY_NAME)}"
-        ) from None
+        raise unknown_datatype(datatype, name) from None
+
+
+def unknown_datatype(datatype: str, name: str, prefix: str = "") -> InvalidArgumentError:
+    """The error for an input `name` of a datatype that is none. `prefix`: how its text starts."""
+    return InvalidArgumentError(
+        f"{prefix}invalid datatype for input {name}: got '{datatype}', expected one of {', '.join(BY_NAME)}"
+    )

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from kserve_v2._generated import grpc_service_pb2 as pb
-from kserve_v2.announced_input import AnnouncedInput, datatype_by_name
+from kserve_v2.announced_input import AnnouncedInput, unknown_datatype
 from kserve_v2.bytes_tensor import bytes_array, encode_bytes_tensor
 from kserve_v2.classification import classify
-from kserve_v2.datatypes import BY_DTYPE, BYTES, Array
+from kserve_v2.datatypes import BY_DTYPE, BY_NAME, BYTES, Array
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.limits import check_dimensions
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
@@ -124,7 +124,9 @@ def _decode_input(
     tensor: pb.ModelInferRequest.InferInputTensor, raw: bytes | memoryview | None, request: InferRequest
 ) -> Array:
     """An input from its raw bytes, or from its typed contents if there are none."""
-    datatype = datatype_by_name(tensor.datatype, tensor.name)
+    datatype = BY_NAME.get(tensor.datatype)
+    if datatype is None:
+        raise unknown_datatype(tensor.datatype, tensor.name, request_prefix(request.id))
     check_dimensions(tensor.shape, tensor.name)
     announced = AnnouncedInput(tensor.name, datatype, list(tensor.shape), request.model_name, request.id)
     if raw is None:

@@ -2,11 +2,14 @@
 
 import json
 import queue
+import random
 import struct
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -526,3 +529,87 @@ def test_a_request_that_can_never_fit_is_told_so(server: RunningServer) -> None:
     assert (response.status_code, "retry-after" in response.headers) == (413, False)
     assert f"the request takes {LIMIT + 4} bytes of memory" in error_of(response)
     settle(server)
+
+
+# --- everything at once -------------------------------------------------------------------------------------------
+
+
+def _cut_off(server: RunningServer, data: bytes, at: int) -> None:
+    with Wire(server) as wire:
+        wire.send(data[:at])
+
+
+def _whole(server: RunningServer, data: bytes) -> None:
+    with Wire(server) as wire:
+        try:
+            wire.send(data)
+            wire.response()
+        except OSError:
+            # Refused before it was sent to its end.
+            return
+
+
+def _call(server: RunningServer, request: pb.ModelInferRequest, timeout: float, *, cancel: bool) -> None:
+    with Channel(server) as channel:
+        method = channel.channel.unary_unary(f"/{SERVICE}/ModelInfer")
+        call = method.future(request.SerializeToString(), timeout=timeout)
+        if cancel:
+            call.cancel()
+        else:
+            call.exception()
+
+
+def _stream(server: RunningServer, requests: list[pb.ModelInferRequest], taken: int) -> None:
+    with Channel(server) as channel:
+        method = channel.channel.stream_stream(f"/{SERVICE}/ModelStreamInfer")
+        answers = method(iter([each.SerializeToString() for each in requests]), timeout=60)
+        try:
+            for _ in range(taken):
+                next(answers)
+        except (StopIteration, grpc.RpcError):
+            return
+        answers.cancel()
+
+
+@cache
+def _bodies() -> list[bytes]:
+    """Requests over HTTP, right and wrong."""
+    return [
+        http_bytes("held", 0),
+        http_bytes("held", 0, chunked=True),
+        http_bytes("held", 0, compressed=True),
+        http_bytes("nosuch", 0),
+        json_bytes("held", 0),
+        json_bytes("held", 0, "generate"),
+        json_bytes("held", 0, "generate_stream"),
+        json_bytes("held", 0)[:-1] + b"x",
+    ]
+
+
+def _action(server: RunningServer, rng: random.Random) -> Callable[[], None]:
+    """Something that a client may do."""
+    http, at = rng.choice(_bodies()), rng.random()
+    request = message(rng.choice(["held", "held_stream", "nosuch"]), 0, rng.choice([SIZE, 100_000, 1000]))
+    timeout, cancel, taken = rng.choice([0.001, 0.01, 60]), rng.random() < 0.3, rng.randrange(6)
+    requests = [message(rng.choice(["held", "held_stream"]), 0, rng.choice([SIZE, 1000])) for _ in range(5)]
+    return rng.choice(
+        [
+            lambda: _cut_off(server, http, int(at * len(http))),
+            lambda: _whole(server, http),
+            lambda: _call(server, request, timeout, cancel=cancel),
+            lambda: _stream(server, requests, taken),
+        ]
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_whatever_clients_do_all_is_given_back(servers: Callable[[str], RunningServer], variant: str) -> None:
+    """Many at a time, more than there is room for: cut off, cancelled, too late, refused, wrong, and in order."""
+    server, rng = servers(variant), random.Random(7)  # noqa: S311 - nothing secret
+    settle(server)
+    with ThreadPoolExecutor(8) as pool:
+        for outcome in [pool.submit(_action(server, rng)) for _ in range(60)]:
+            outcome.result()
+    settle(server)
+    assert WAYS["binary"][1](server, 0).outcome() == "ok"

@@ -13,6 +13,7 @@ from kserve_v2.errors import (
 )
 from kserve_v2.http2.errors import ErrorCode
 from kserve_v2.http2.stream import STALLED_CHECKS, Bytes, State, Stream
+from kserve_v2.inflight import COUNTED_BYTES
 from kserve_v2.read_in_place import LARGE_BYTES
 from kserve_v2.rpc.calls import Metadata, Parts, Serialized
 from kserve_v2.rpc.status import StatusCode, status_of
@@ -262,6 +263,7 @@ class SingleCall(Call):
     """A call whose request is one message."""
 
     _message: Serialized | None = None
+    _held_bytes = 0
 
     def run(self, message: Serialized) -> None:
         """Answer the request. May raise ServingError."""
@@ -271,7 +273,9 @@ class SingleCall(Call):
         """See `Call`."""
         if self._message is not None:
             raise UnsupportedError("this method takes one message")
-        self._keep_message(message)
+        self._message = message
+        if len(message) >= COUNTED_BYTES:
+            self._hold_message(message)
 
     def only_message(self, message: Serialized) -> None:
         """See `Call`."""
@@ -287,16 +291,17 @@ class SingleCall(Call):
         self._forget_message()
         self.run(message)
 
-    def _keep_message(self, message: Serialized) -> None:
-        """Keep it, and count it. Raises ServingError if there is no room for it."""
-        self._message = message
-        self.owner.buffer(len(message))
+    def _hold_message(self, message: Serialized) -> None:
+        """Count a large message until it is forgotten. Raises ServingError if there is no room for it."""
+        self._held_bytes = len(message)
+        self.owner.buffer(self._held_bytes)
         self.owner.check_buffered()
 
     def _forget_message(self) -> None:
-        if self._message is not None:
-            self.owner.buffer(-len(self._message))
-            self._message = None
+        self._message = None
+        if self._held_bytes:
+            self.owner.buffer(-self._held_bytes)
+            self._held_bytes = 0
 
     def _end(self, code: int, details: str) -> None:
         self._forget_message()

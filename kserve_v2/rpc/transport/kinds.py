@@ -105,7 +105,7 @@ class UnaryCall(SingleCall):
         """See `SingleCall`."""
         if len(message) >= COUNTED_BYTES:
             # It is there for as long as the answer takes.
-            self._keep_message(message)
+            self._hold_message(message)
         self.start_deadline()
         self._task = self.owner.loop.create_task(self._answer(message))
 
