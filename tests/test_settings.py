@@ -395,7 +395,9 @@ def test_every_field_is_an_option_with_a_flag_a_variable_and_a_help_text() -> No
 
 
 def test_the_largest_request_fits_into_the_budget_for_requests_in_flight() -> None:
-    with pytest.raises(SettingsError, match=r"^--max-inflight-bytes: 100 is less than --http-max-input-size \(101\)"):
+    with pytest.raises(
+        SettingsError, match=r"^--max-inflight-bytes: 100 is less than --http-max-input-size \(101\)"
+    ):
         settings("--max-inflight-bytes=100", "--http-max-input-size=101")
     assert settings("--max-inflight-bytes=101", "--http-max-input-size=101").max_inflight_bytes == 101
     assert settings(KSERVE_V2_MAX_INFLIGHT_BYTES="200000000").max_inflight_bytes == 200_000_000

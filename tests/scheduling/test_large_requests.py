@@ -13,7 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kserve_v2.backend import AnyInstance, ModelConfig, Placement
-from kserve_v2.errors import InternalError, InvalidArgumentError, ServingError, UnavailableError
+from kserve_v2.errors import (
+    InternalError,
+    InvalidArgumentError,
+    OverloadedError,
+    ServingError,
+    UnavailableError,
+)
+from kserve_v2.inflight import InflightBytes, tensor_bytes
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
 from kserve_v2.scheduling.pending import Outcome, Pending
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
@@ -77,11 +84,15 @@ class Model:
 
 @asynccontextmanager
 async def scheduled(
-    model: Model, rules: BatchRules = ONE_AT_A_TIME, policy: QueuePolicy | None = None, instances: int = 1
+    model: Model,
+    rules: BatchRules = ONE_AT_A_TIME,
+    policy: QueuePolicy | None = None,
+    instances: int = 1,
+    inflight: InflightBytes | None = None,
 ) -> AsyncIterator[QueueScheduler]:
     placements = [Placement(f"m_{n}", "CPU") for n in range(instances)]
     scheduler = QueueScheduler(
-        signature(), 1, model, placements, rules, policy or QueuePolicy(), ModelStatistics()
+        signature(), 1, model, placements, rules, policy or QueuePolicy(), ModelStatistics(), inflight
     )
     scheduler.splits_large_requests = True
     await scheduler.start()
@@ -356,5 +367,60 @@ def test_every_request_has_one_outcome_and_it_is_its_own(
                 assert outcome.outputs["y"][:, 0].tolist() == [10 * value for value in values]
         statistics = scheduler.pool.statistics
         assert statistics.success_count + statistics.fail.count == len(requests)
+
+    run(test)
+
+
+@pytest.mark.parametrize("end", ["answered", "failed", "given up", "abandoned"])
+@pytest.mark.parametrize("rows", [3, 50], ids=["small", "large"])
+def test_its_memory_is_counted_once_for_as_long_as_it_is_there(rows: int, end: str) -> None:
+    """The parts of a large request are parts of its tensors."""
+
+    async def test() -> None:
+        values = [POISON if end == "failed" else number for number in range(rows)]
+        size = tensor_bytes(request(values).inputs)
+        model, inflight = Model(open_gate=False), InflightBytes(size + 10)
+        async with scheduled(model, inflight=inflight) as scheduler:
+            outcomes, pending = submit(scheduler, *values)
+            assert inflight.used == size
+            await entered(model)
+            for _ in range(2):
+                with pytest.raises(OverloadedError):
+                    submit(scheduler, *values)
+            assert (inflight.used, inflight.refused) == (size, 2)
+            assert failures(scheduler)[FailureReason.REJECTED] == 2
+            if end == "given up":
+                scheduler.give_up(pending)
+                assert inflight.used == 0
+                return
+            if end == "abandoned":
+                scheduler.pool.abandon()
+            model.gate.set()
+            outcome = await one(outcomes)
+            assert isinstance(outcome, InferResponse) == (
+                end == "answered" or (end == "abandoned" and rows == 3)
+            )
+            assert inflight.used == 0
+
+    run(test)
+
+
+def test_a_full_queue_gives_the_memory_back() -> None:
+    async def test() -> None:
+        model, inflight = Model(open_gate=False), InflightBytes(10**6)
+        policy = QueuePolicy(max_size=1)
+        async with scheduled(model, policy=policy, inflight=inflight) as scheduler:
+            first, _ = submit(scheduler, 1)
+            await entered(model)
+            second, _ = submit(scheduler, 2)
+            used = inflight.used
+            for values in ([3], list(range(20))):
+                with pytest.raises(UnavailableError, match="Exceeds maximum queue size"):
+                    submit(scheduler, *values)
+                assert inflight.used == used
+            model.gate.set()
+            await one(first)
+            await one(second)
+            assert inflight.used == 0
 
     run(test)
