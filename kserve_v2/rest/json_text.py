@@ -13,6 +13,10 @@ from kserve_v2.errors import InvalidArgumentError
 # As in Triton: JSON of so many levels is refused.
 _MAX_DEPTH = 100
 _TOO_DEEP = f"JSON nesting depth exceeds maximum allowed limit ({_MAX_DEPTH})"
+
+# An object before binary tensors is not longer. To look for the end of a long one would take long.
+_MAX_LEADING_BYTES = 64 * 1024
+
 _CONTAINERS = frozenset({dict, list})
 
 
@@ -87,10 +91,10 @@ def parse_unusual_json(text: bytes) -> Any:
 
 
 def leading_object_bytes(text: bytes) -> int:
-    """Where the JSON object at the start of `text` ends, whatever follows it; 0 if there is none."""
+    """Where the JSON object at the start of `text` ends, whatever follows it; 0 if there is none, or a long one."""
     try:
         # In this encoding every byte is a character.
-        document, end = json.JSONDecoder().raw_decode(text.decode("latin-1"))
+        document, end = json.JSONDecoder().raw_decode(text[:_MAX_LEADING_BYTES].decode("latin-1"))
     except (RecursionError, ValueError):
         return 0
     return end if isinstance(document, dict) else 0

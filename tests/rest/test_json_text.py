@@ -83,7 +83,16 @@ def test_no_text_says_at_at(text: str | bytes) -> None:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [(b"{}", 2), (b'{"a":[1]}\xff\0', 9), (b"[1]x", 0), (b"", 0), (b"x", 0), (b"{", 0), (b"[" * 100_000, 0)],
+    [
+        (b"{}", 2),
+        (b'{"a":[1]}\xff\0', 9),
+        (b"[1]x", 0),
+        (b"", 0),
+        (b"x", 0),
+        (b"{", 0),
+        (b"[" * 100_000, 0),
+        (b'{"a":"%b"}' % (b"x" * 65_536), 0),
+    ],
 )
 def test_where_an_object_ends(text: bytes, size: int) -> None:
     assert leading_object_bytes(text) == size
