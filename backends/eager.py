@@ -91,7 +91,7 @@ class EagerModel:
         self._module = source.handover.take() or HandlerModule(file, source.name, source.version)
         try:
             self._declaration = read_declaration(self._module.module, file.name)
-        except ServingError:
+        except BaseException:
             self._module.close()
             raise
 
@@ -144,7 +144,7 @@ class EagerModel:
             return Handler(self._declaration, self._config, self._context(placement), self._module)
         except ServingError:
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             raise self._module.load_error(error) from error
 
     def _context(self, placement: Placement) -> Context:

@@ -9,6 +9,7 @@ is `eager_lookup`'s. Bytecode is neither read from nor written to the repository
 
 import builtins
 import importlib.util
+import os
 import sys
 import threading
 import types
@@ -115,7 +116,8 @@ def _neighbours(directory: Path) -> tuple[frozenset[str], frozenset[str]]:
     folders: set[str] = set()
     for entry in entries:
         if entry.is_dir() and entry.name.isidentifier():
-            package = "__init__" in _modules(path.name for path in entry.iterdir())
+            # `os.path`, because a folder that cannot be read is no package.
+            package = any(os.path.isfile(entry / f"__init__{suffix}") for suffix in _SUFFIXES)  # noqa: PTH113
             (modules if package else folders).add(entry.name)
     return frozenset(modules), frozenset(folders - modules)
 

@@ -36,7 +36,7 @@ class HandlerModule:
         eager_lookup.install()
         try:
             self.module: types.ModuleType = self._space.enter()
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             self.close()
             raise self.load_error(error) from error
 
@@ -62,11 +62,13 @@ class HandlerModule:
 
     def close(self) -> None:
         """Forget the modules of this load."""
-        if "torch" in sys.modules:
-            from .torch_safe_globals import forget  # noqa: PLC0415 - as above
+        try:
+            if "torch" in sys.modules:
+                from .torch_safe_globals import forget  # noqa: PLC0415 - as above
 
-            forget(self._space)
-        self._space.leave()
+                forget(self._space)
+        finally:
+            self._space.leave()
 
     def _location(self, error: BaseException) -> str:
         """The innermost line of the handler's own files that took part in `error`."""

@@ -255,8 +255,7 @@ def _of_all_rows(name: str, array: Array, value: Value) -> Array:
         raise InvalidArgumentError(
             f"input '{name}' is {value.text} for all rows of a request: expected equal rows, got different ones"
         )
-    first: Array = array[0]
-    return first
+    return array[:1]
 
 
 def _check_range(name: str, elements: Sequence[int]) -> None:

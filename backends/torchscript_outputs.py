@@ -120,6 +120,8 @@ class OutputPicker:
         }
 
     def _pick(self, returned: Any) -> dict[str, Any]:
+        if self._returns.is_leaf and len(self._names) == 1:
+            return {self._names[0]: returned}
         if self._returns.kind == "dict":
             missing = ", ".join(f"'{name}'" for name in self._names if name not in returned)
             if missing:

@@ -233,6 +233,28 @@ class TestScalars:
         ):
             served.execute({"x": x, "sr": np.array([[3], [4]])})
 
+    def test_in_a_batch_a_scalar_may_have_no_dimension_of_its_own(self, loader: Any) -> None:
+        scalar = '{ name: "%s" data_type: TYPE_%s dims: 1 reshape { } }'
+        inputs = [
+            tensor("x", dims="2"),
+            *(scalar % each for each in (("n", "INT64"), ("f", "FP32"), ("b", "BOOL"))),
+        ]
+        inputs += [scalar % ("s", "STRING"), tensor("sizes", "INT64", "2")]
+        served = serve(loader, ScalarsIn(), text(inputs, [tensor("y", dims="2")], "max_batch_size: 4 "))
+        x = np.concatenate([X, Y])
+        values = {
+            "n": np.array([3, 3]),
+            "f": np.array([0.5, 0.5], np.float32),
+            "b": np.array([True, True]),
+            "s": np.array([b"four", b"four"], object),
+            "sizes": np.array([[1, 2], [1, 2]]),
+        }
+        assert served.execute({"x": x, **values})["y"].tolist() == ((x + 1.5) * 4 + 3).tolist()
+        with pytest.raises(
+            InvalidArgumentError, match="'s' is str for all rows of a request: expected equal rows"
+        ):
+            served.execute({"x": x, **values, "s": np.array([b"four", b"for"], object)})
+
     def test_requests_with_different_values_are_never_merged(self, loader: Any) -> None:
         inputs = [tensor("x", dims="2"), tensor("sr", "INT64", "1")]
         configuration = text(inputs, [tensor("y", dims="2")], "max_batch_size: 4 dynamic_batching { } ")
