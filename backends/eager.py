@@ -18,9 +18,15 @@ response: any number of them for a request, which is never batched with others. 
 request), with `id`, `rows`, `parameters`, `cancelled`, and `response_parameters` to write to.
 
 All attributes are optional. What the class does not declare, config.pbtxt must. BYTES inputs are numpy object
-arrays of `bytes`, with `tensors = "torch"` too. Inputs may be read-only, and returned arrays belong to the
-server: a handler that reuses a buffer returns a copy of it. A client's mistake is reported by raising
-`kserve_v2.errors.InvalidArgumentError`.
+arrays of `bytes`, with `tensors = "torch"` too. A handler may write to its inputs, and reuse what it returns: an
+output that it may still hold is copied.
+
+A client's mistake is reported by raising `kserve_v2.errors.InvalidArgumentError`: its text is the answer. Of any
+other exception the answer has type and text, without paths, and the request id that finds its traceback in the log.
+
+Modules, packages and folders of modules beside the file are imported as by a script: by statements, by `importlib`,
+and by pickles that are read while the handler's code runs. `__main__` in a pickle is the handler file. No other
+model sees them.
 """
 
 import logging
