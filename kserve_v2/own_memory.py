@@ -6,7 +6,7 @@ computes the next one. So an array leaves an instance as it is only where it is 
 memory.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from sys import getrefcount
 from typing import Any
 from weakref import getweakrefcount
@@ -22,6 +22,7 @@ object itself: that has been found out already.
 
 
 _NO_TENSORS: Mapping[str, Array] = {}
+_NONE: frozenset[int] = frozenset()
 
 
 def _unknown_owner(_: object) -> bool:
@@ -42,13 +43,13 @@ def copy_shared(
     cannot have kept them without holding them itself. Nobody else needs them any more, and one that can be written to
     is its request's alone, so a model may answer with that memory.
     """
-    ours = {id(array) for array in inputs.values() if array.flags.writeable}
+    ours = {id(array) for array in inputs.values() if array.flags.writeable} if inputs else _NONE
     for name in list(tensors):
         if not _is_alone(tensors, name, owner_is_alone, ours) or not tensors[name].flags.c_contiguous:
             tensors[name] = tensors[name].copy()
 
 
-def _is_alone(tensors: dict[str, Array], name: str, owner_is_alone: OwnerIsAlone, ours: set[int]) -> bool:
+def _is_alone(tensors: dict[str, Array], name: str, owner_is_alone: OwnerIsAlone, ours: Set[int]) -> bool:
     """An array's memory belongs to it or to the last of its bases: each of them is held by the one before it alone."""
     owner: Any = tensors[name]
     own_input = False
