@@ -197,8 +197,9 @@ class AsyncStreamInstance(Protocol):
 class MovableInstance(Protocol):
     """Optional: an `Instance` that another thread may execute while its own one sleeps.
 
-    For instances that neither block nor depend on their thread. If such a model is quick enough, requests
-    that find it idle are executed without a hand-over between threads, which would take longer than the model.
+    For instances that neither block nor depend on their thread, and that take as long for any values of the same
+    shapes. If such a model is quick enough, requests that find it idle are executed without a hand-over between
+    threads, which would take longer than the model. One that turns out to be slow goes back to its thread.
     """
 
     movable: Literal[True]

@@ -30,7 +30,8 @@ class InferRequest:
     do not reach the model's `parameters`.
 
     A model reads `id`, `parameters` and `cancelled` (nobody waits for the answer any more), and may put
-    parameters of the response into `response_parameters`.
+    parameters of the response into `response_parameters`: `bool`, `int` of up to 64 bits, `float` and `str`, or
+    numpy's scalars of these kinds.
 
     `trace` takes down what happens to the request, if it was chosen for that.
     """
