@@ -54,6 +54,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
     """Run the command and return the exit status. Defaults: the process's own arguments and environment."""
+    _open_standard_streams()
     try:
         arguments = _read_command(sys.argv[1:] if argv is None else argv)
         effective, warnings = flags.resolve(arguments, os.environ if environ is None else environ)
@@ -64,6 +65,23 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
             problem = "is not a directory" if directory.exists() else "does not exist"
             return _fail(f"model repository {str(directory)!r} {problem}", START_UP_FAILURE)
     return _serve(effective, warnings)
+
+
+def _open_standard_streams() -> None:
+    """Those that were closed by whoever started the process lead nowhere. Otherwise the next files and sockets would be
+    taken for them.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != fd:
+                os.dup2(nowhere, fd)
+                os.close(nowhere)
+    # Python has none for what was closed.
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - for as long as the process lives
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - as above
 
 
 def _read_command(argv: Sequence[str]) -> dict[str, list[str]]:

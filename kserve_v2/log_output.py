@@ -188,8 +188,7 @@ class LogOutput:
             sent = self._target.send(data)
         except BlockingIOError:
             sent = 0
-        except (OSError, ValueError):
-            # A full disk, or a reader that has gone.
+        except Exception:  # noqa: BLE001 - a full disk, a reader that has gone; whatever it is, it is not for who logs
             self._remove_first()
             self._dropped += dropped or 1
             return False

@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+import httpx
 import pytest
 
 from kserve_v2 import log_output
 from kserve_v2.log_output import LogOutput
+from tests.integration.support import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no poll")
 
@@ -176,6 +178,21 @@ def test_what_is_logged_while_a_line_is_written_comes_behind_it() -> None:
     assert stream.getvalue() == "first\nsecond\n"
 
 
+def test_what_the_stream_raises_is_not_for_who_logs() -> None:
+    class Moody(io.StringIO):
+        def write(self, text: str) -> int:
+            if "bad" in text:
+                raise RuntimeError(text)
+            return super().write(text)
+
+    stream = Moody()
+    output = LogOutput(stream, notice)
+    for line in ("first", "bad", "bad", "second", "third"):
+        output.write(line)
+    output.close(SECONDS)
+    assert stream.getvalue() == "first\nsecond\n2 dropped\nthird\n"
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_a_full_disk_is_said_when_there_is_room_again(tmp_path: Path) -> None:
     with (tmp_path / "log").open("w") as stream, Path("/dev/full").open("wb", buffering=0) as full:
@@ -274,3 +291,28 @@ def test_a_signal_ends_it_whatever_waits() -> None:
         assert process.stdout.readline() == "alive\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == -signal.SIGTERM
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", [(2,), (1, 2), (0, 1, 2)], ids=["stderr", "outputs", "all"])
+def test_a_server_with_closed_streams_starts_and_ends(tmp_path: Path, closed: tuple[int, ...]) -> None:
+    """The next files that are opened would otherwise be its stderr."""
+    (tmp_path / "models").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+    serve = f"{sys.executable} -m kserve_v2 serve --model-repository={tmp_path}/models --http-port={port}"
+    closing = " ".join("<&-" if fd == 0 else f"{fd}>&-" for fd in closed)
+    command = ["sh", "-c", f"exec {serve} --allow-grpc=false --allow-metrics=false {closing}"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        url = f"http://127.0.0.1:{port}/v2/health/live"
+        wait_until(lambda: _answers(url) or process.poll() is not None)
+        assert _answers(url)
+        process.terminate()
+        assert process.wait(60) == 0
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=10).status_code == 200
+    except httpx.HTTPError:
+        return False
