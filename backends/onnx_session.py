@@ -14,7 +14,7 @@ from typing import Any
 import onnxruntime as ort
 
 from kserve_v2.backend import ModelConfig, Placement, ThreadBudget
-from kserve_v2.errors import InvalidArgumentError, without_directories
+from kserve_v2.errors import ConfigurationError, InvalidArgumentError, without_directories
 
 from .parameters import MAX_THREADS, boolean, integer, parameter_texts
 
@@ -132,7 +132,7 @@ def session_options(
     options = ort.SessionOptions()
     level = config.optimization.graph.level
     if level not in _GRAPH_LEVELS:
-        raise InvalidArgumentError(f"optimization.graph.level: expected one of -1, 0, 1, 2, got {level}")
+        raise ConfigurationError(f"optimization.graph.level: expected one of -1, 0, 1, 2, got {level}")
     options.graph_optimization_level = _GRAPH_LEVELS[level]
     parallel = integer(parameters, "execution_mode", 0, most=1)
     options.execution_mode = ort.ExecutionMode.ORT_PARALLEL if parallel else ort.ExecutionMode.ORT_SEQUENTIAL
@@ -187,7 +187,7 @@ def _accelerators(
     found: list[Provider] = []
     for index, accelerator in enumerate(chosen):
         if accelerator.name not in known:
-            raise InvalidArgumentError(
+            raise ConfigurationError(
                 f"optimization.execution_accelerators.{kind}_execution_accelerator[{index}].name: "
                 f"expected one of {', '.join(known)}, got '{accelerator.name}'"
             )
@@ -206,7 +206,7 @@ def _shared_threads(threads: ThreadBudget, instances: int) -> int:
 
 def _refuse_file_entry(key: str) -> None:
     if any(word in key for word in ("file", "folder", "path")):
-        raise InvalidArgumentError(f"parameters['{key}']: entries that name files are not allowed")
+        raise ConfigurationError(f"parameters['{key}']: entries that name files are not allowed")
 
 
 def _names(chosen: Iterable[Provider]) -> set[str]:

@@ -57,6 +57,10 @@ class InvalidArgumentError(ServingError):
     code = ErrorCode.INVALID_ARGUMENT
 
 
+class ConfigurationError(InvalidArgumentError):
+    """A model's configuration is wrong by itself, whatever its files are."""
+
+
 class ContradictionError(InvalidArgumentError):
     """A model's file says something else than its configuration. The text lists every such place."""
 

@@ -37,6 +37,8 @@ FORMATS: tuple[ModelFormat, ...] = (
     ModelFormat("tensorflow", "tensorflow_graphdef", "model.graphdef"),
 )
 BACKENDS = frozenset(entry.backend for entry in FORMATS)
+OWN_BACKENDS = frozenset({"onnxruntime", "pytorch", "python"})
+"""Those that come with the server."""
 BACKEND_OF_PLATFORM = {entry.platform: entry.backend for entry in FORMATS if entry.platform}
 
 

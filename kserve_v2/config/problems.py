@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.errors import ConfigurationError
 
 
-class ConfigError(InvalidArgumentError):
+class ConfigError(ConfigurationError):
     """A model configuration that cannot be read or served; the message has one line for each problem."""
 
 

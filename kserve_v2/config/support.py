@@ -13,7 +13,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInstanceGroup
-from kserve_v2.config.platforms import ENSEMBLE_PLATFORM
+from kserve_v2.config.platforms import ENSEMBLE_PLATFORM, OWN_BACKENDS
 from kserve_v2.config.problems import Problem
 
 
@@ -41,14 +41,12 @@ class Rule:
         """Whether the rule is to be applied to a model of `backend`, because nobody acts on the field."""
         if self.support is Support.SERVED:
             return False
-        return not self.only or (backend in _OWN_BACKENDS and backend not in self.only)
+        return not self.only or (backend in OWN_BACKENDS and backend not in self.only)
 
     def problem(self, path: str) -> Problem:
         """What is said about the field at `path`."""
         return Problem(path, f"{self.support.value}: {self.why}" if self.why else self.support.value)
 
-
-_OWN_BACKENDS = frozenset({"onnxruntime", "pytorch", "python"})
 
 _SERVED = Rule(Support.SERVED)
 
@@ -133,6 +131,10 @@ FIELDS: Mapping[str, Rule] = {
 # Values of fields that are served otherwise.
 VALUES: Mapping[tuple[str, str | int], Rule] = {
     ("platform", ENSEMBLE_PLATFORM): _refused("no models are chained"),
+    ("platform", "torch_aoti"): _refused(
+        ".pt2 files of torch.export are not loaded: export the model with torch.onnx.export, or load it in a handler, "
+        "model.py, with torch.export.load"
+    ),
     ("instance_group.kind", ModelInstanceGroup.KIND_MODEL): _refused("give the device: KIND_CPU or KIND_GPU"),
 }
 

@@ -3,6 +3,7 @@ models up in.
 """
 
 import asyncio
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -16,6 +17,8 @@ from kserve_v2.repository.model import LoadedModel
 from kserve_v2.repository.prepare import RepositoryOptions
 from kserve_v2.repository.record import Served
 from kserve_v2.repository.scan import check_model_name
+
+logger = logging.getLogger(__name__)
 
 
 class ModelManager:
@@ -106,8 +109,11 @@ class ModelManager:
     # ----------------------------------------------------------------------------------------
 
     async def names(self) -> list[str]:
-        """Names of all models in the repository."""
-        return list((await self._loader.scan()).models)
+        """Names of all models in the repository. What is passed over in it is logged."""
+        snapshot = await self._loader.scan()
+        for reason in snapshot.skipped:
+            logger.warning("skipped in the model repository: %s", reason)
+        return list(snapshot.models)
 
     async def load(self, name: str, config_override: str | None = None) -> None:
         """Load a model as it is on disk now, or do nothing if that is what is served.

@@ -22,6 +22,7 @@ from kserve_v2.repository.batching import (
     large_requests,
     without_batch,
 )
+from kserve_v2.repository.file_content import explained
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.pool import QueuePolicy
 from kserve_v2.scheduling.scheduler import QueueScheduler, Scheduler, StreamScheduler, infer
@@ -97,9 +98,7 @@ class LoadedModel:
         labels = await loop.run_in_executor(
             executor, read_labels, prepared.config, prepared.source.model_path
         )
-        model = await call_on_thread(
-            executor, lambda: prepared.backend.load(prepared.source, prepared.config)
-        )
+        model = await call_on_thread(executor, _load_weights, prepared)
         try:
             labels = await call_on_thread(executor, _own_labels, model) | labels
             loaded = cls(prepared, model, labels, inflight)
@@ -181,6 +180,12 @@ def _own_labels(model: Model) -> dict[str, tuple[str, ...]]:
         if {str} != {type(name), *map(type, texts)}:
             raise InternalError(f"the model's labels of output '{name}' are no texts")
     return labels
+
+
+def _load_weights(prepared: Prepared) -> Model:
+    source, config = prepared.source, prepared.config
+    with explained(source.model_file(config), config.backend):
+        return prepared.backend.load(source, config)
 
 
 def _close(model: Model, name: str) -> None:

@@ -2,12 +2,14 @@
 validated.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kserve_v2.backend import Backend, ModelConfig, ModelSource
 from kserve_v2.config import (
+    ConfigError,
     config_error,
     fill_defaults,
     infer_backend,
@@ -19,12 +21,18 @@ from kserve_v2.config import (
     validate,
     written_problems,
 )
+from kserve_v2.config.platforms import OWN_BACKENDS
 from kserve_v2.errors import ContradictionError, InvalidArgumentError, NotFoundError
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.batching import BatchingOrigin
+from kserve_v2.repository.file_content import explained
+from kserve_v2.repository.foreign_files import foreign_advice
+from kserve_v2.repository.layout import advice_without_model, advice_without_versions, unread_configuration
 from kserve_v2.repository.model import Prepared, placements
 from kserve_v2.repository.scan import ModelEntry, config_path, scan_model
 from kserve_v2.threads import cpu_budget, divide
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +79,10 @@ def read_candidate(name: str, options: RepositoryOptions, config_override: str |
     config = _read_config(entry, options, config_override)
     versions = select_versions(config, entry.versions)
     if not versions:
+        found = ", ".join(map(str, entry.versions))
+        advice = f"it selects none of {found}" if found else advice_without_versions(entry.path)
         raise InvalidArgumentError(
-            f"at least one version must be available under the version policy of model '{name}'"
+            f"at least one version must be available under the version policy of model '{name}': {advice}"
         )
     return Candidate(entry, config, versions)
 
@@ -82,6 +92,8 @@ def _read_config(entry: ModelEntry, options: RepositoryOptions, override: str | 
         return parse_config_json(override)
     path = config_path(entry, options.config_name or None)
     if path is None:
+        if unread := unread_configuration(entry.path, entry.versions):
+            logger.warning("model '%s': %s", entry.name, unread)
         return ModelConfig()
     return read_config(path, f"{entry.name}/{path.relative_to(entry.path)}")
 
@@ -100,13 +112,14 @@ def prepare_version(
     version_path = entry.path / str(version)
     infer_backend(config, entry.name, [path.name for path in version_path.iterdir()])
     if not config.backend:
-        # Says what is missing or not supported yet, before a backend is looked for.
-        raise_if_invalid(config, gpu_count=0, directory_name=entry.name)
-    backend = registry.get(config.backend)
+        _raise_without_backend(config, entry.name, version_path)
+    backend = _find_backend(registry, config, version_path)
     config.platform = config.platform or backend.platform
     config.default_model_filename = config.default_model_filename or backend.default_filename
     gpu_count = backend.gpu_count()
     _raise_if_written_wrong(config, gpu_count, entry)
+    if config.backend in OWN_BACKENDS:
+        _check_model_file(config, entry.name, version_path)
     source = ModelSource(
         name=entry.name,
         version=version,
@@ -128,6 +141,38 @@ def prepare_version(
     return Prepared(source, config, backend, batching)
 
 
+def _raise_without_backend(config: ModelConfig, name: str, version_path: Path) -> None:
+    """Say what is missing or not supported yet, before a backend is looked for. Raises ConfigError."""
+    try:
+        raise_if_invalid(config, gpu_count=0, directory_name=name)
+    except ConfigError as error:
+        if config.platform:
+            raise
+        raise ConfigError(f"{error.message}. {advice_without_model(version_path)}") from None
+
+
+def _find_backend(registry: BackendRegistry, config: ModelConfig, version_path: Path) -> Backend:
+    """The backend of a model. Raises InvalidArgumentError where there is none, with what to do with the model's
+    files.
+    """
+    try:
+        return registry.get(config.backend)
+    except InvalidArgumentError as error:
+        advice = foreign_advice(path.name for path in version_path.iterdir())
+        if advice is None or config.backend in registry.names:
+            raise
+        raise InvalidArgumentError(f"{error.message}. {advice}") from None
+
+
+def _check_model_file(config: ModelConfig, name: str, version_path: Path) -> None:
+    """Raise InvalidArgumentError if the model's file is not there."""
+    if not (version_path / config.default_model_filename).exists():
+        raise InvalidArgumentError(
+            f"model '{name}': version {version_path.name} has no file {config.default_model_filename}: "
+            f"{advice_without_model(version_path)}"
+        )
+
+
 def _raise_if_written_wrong(config: ModelConfig, gpu_count: int, entry: ModelEntry) -> None:
     """Raise ConfigError for what is wrong before the backend opens the model's file: to open a handler is to run it."""
     problems = written_problems(config, gpu_count=gpu_count, directory_name=entry.name)
@@ -141,7 +186,8 @@ def _complete(backend: Backend, source: ModelSource, config: ModelConfig, gpu_co
     configuration, what else is wrong with that is said as well.
     """
     try:
-        backend.complete(source, config)
+        with explained(source.model_file(config), config.backend):
+            backend.complete(source, config)
     except ContradictionError as error:
         fill_defaults(config, gpu_count=gpu_count)
         problems = validate(config, gpu_count=gpu_count, directory_name=source.name)

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.repository.layout import advice_at_the_top, is_no_model, is_system_directory
 
 # A decimal without leading zero that fits the 64-bit integer of the configuration's version fields.
 _VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
@@ -43,9 +44,13 @@ class ModelEntry:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All models of all repositories at one moment, by name, in the order of names."""
+    """All models of all repositories at one moment, by name, in the order of names.
+
+    `skipped`: what else lies in the repositories and is passed over, each with the reason.
+    """
 
     models: Mapping[str, ModelEntry]
+    skipped: tuple[str, ...] = ()
 
 
 def scan(roots: Sequence[Path]) -> Snapshot:
@@ -55,15 +60,29 @@ def scan(roots: Sequence[Path]) -> Snapshot:
     that it looks empty must not be taken for the wish to unload everything.
     """
     models: dict[str, ModelEntry] = {}
+    skipped: list[str] = []
     for root in roots:
         for entry in _listing(root):
             if not _is_model_directory(entry):
+                if advice := advice_at_the_top(entry.name):
+                    skipped.append(advice)
+                continue
+            model = _read_model(Path(entry.path))
+            if reason := _reason_to_skip(model):
+                skipped.append(f"'{entry.name}' {reason}")
                 continue
             found = models.get(entry.name)
-            models[entry.name] = (
-                replace(found, problem=_DUPLICATE) if found else _read_model(Path(entry.path))
-            )
-    return Snapshot(MappingProxyType(dict(sorted(models.items()))))
+            models[entry.name] = replace(found, problem=_DUPLICATE) if found else model
+    return Snapshot(MappingProxyType(dict(sorted(models.items()))), tuple(skipped))
+
+
+def _reason_to_skip(model: ModelEntry) -> str | None:
+    """Why a directory is no model, or None if it is one, or was meant to be one."""
+    if is_system_directory(model.name):
+        return "belongs to the file system or to another program"
+    if model.versions or model.problem:
+        return None
+    return "has neither a version nor a config.pbtxt" if is_no_model(model.path) else None
 
 
 def scan_model(roots: Sequence[Path], name: str) -> ModelEntry | None:
@@ -76,8 +95,11 @@ def scan_model(roots: Sequence[Path], name: str) -> ModelEntry | None:
     paths = [root / name for root in roots if _has_model(root, name)]
     if not paths:
         return None
-    model = _read_model(paths[0])
-    return replace(model, problem=_DUPLICATE) if len(paths) > 1 else model
+    found = [_read_model(path) for path in paths]
+    # What `scan` passes over is read when it is asked for, so that the answer can say why; it hides no model.
+    models = [model for model in found if _reason_to_skip(model) is None] if len(found) > 1 else found
+    model = models[0] if models else found[0]
+    return replace(model, problem=_DUPLICATE) if len(models) > 1 else model
 
 
 def _has_model(root: Path, name: str) -> bool:

@@ -261,21 +261,22 @@ def test_one_model_that_fails_takes_no_other_down(tmp_path: Path) -> None:
     async def main() -> None:
         write(tmp_path, "bad", "fail")
         write(tmp_path, "good", "one")
-        (tmp_path / "empty").mkdir()
+        (tmp_path / "versionless").mkdir()
+        (tmp_path / "versionless" / "config.pbtxt").write_text("")
         async with managing(tmp_path) as (manager, _):
             results = await asyncio.gather(
                 *(manager.load(name) for name in await manager.names()), return_exceptions=True
             )
             assert [type(result) for result in results] == [
                 InvalidArgumentError,
-                InvalidArgumentError,
                 type(None),
+                InvalidArgumentError,
             ]
             assert await answer(manager, "good") == "one"
             assert [(entry.name, entry.state) for entry in await manager.index()] == [
                 ("bad", "UNAVAILABLE"),
-                ("empty", "UNAVAILABLE"),
                 ("good", "READY"),
+                ("versionless", "UNAVAILABLE"),
             ]
             assert not manager.all_ready()
 

@@ -1,0 +1,127 @@
+"""What a model's file really is, where that can be told from its first bytes and is no model of its kind.
+
+Looked at only when the file has failed to load: no file that a backend can read is refused for how it looks.
+"""
+
+import re
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kserve_v2.config.platforms import OWN_BACKENDS
+from kserve_v2.errors import ConfigurationError, ContradictionError, InvalidArgumentError
+
+_HEAD_BYTES = 1024
+
+_SIGNATURES: tuple[tuple[bytes, str], ...] = (
+    (
+        rb"version https://git-lfs\.github\.com/spec/",
+        "a Git LFS pointer in place of the file: run `git lfs pull`",
+    ),
+    (
+        rb"(?:\.\./)*(?:\.git)?/annex/objects/",
+        "a git-annex pointer in place of the file: run `git annex get`",
+    ),
+    (
+        rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head)\b",
+        "a web page (HTML), such as a login or error page that was saved in place of the file: download it again",
+    ),
+    (
+        rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|Error)\b",
+        "XML, such as the error of a store that was saved in place of the file: download it again",
+    ),
+    (rb"\x89HDF\r\n\x1a\n", "an HDF5 file, such as Keras makes: convert the model with tf2onnx"),
+    (rb"GGUF", "a model for llama.cpp (GGUF): load it in a handler, model.py"),
+    (rb"....TFL3", "a TensorFlow Lite model: convert it with `python -m tf2onnx.convert --tflite FILE`"),
+    (rb"(?:ptrt|ftrt)", "a TensorRT engine: serve the ONNX file that it was built from"),
+    (rb"\x1f\x8b", "compressed with gzip: unpack it"),
+    (
+        rb"....\0\0\0\0\{\s*\"",
+        "a safetensors file, which holds weights and no model: load them in a handler, model.py",
+    ),
+)
+_TORCH_LEGACY = rb"\x80[\x02-\x05]\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"
+_PICKLE = rb"\x80[\x02-\x05]"
+_PICKLED = (
+    "a pickled Python object: export the model to ONNX (skl2onnx, onnxmltools), or load it in a handler, model.py, if "
+    "you trust the file"
+)
+_SAVED = (
+    "what torch.save makes, such as a state_dict, and holds no model that can be served: export the model with "
+    "torch.onnx.export or torch.jit.script, or load its weights in a handler, model.py"
+)
+# An ONNX file begins with its IR version and, as a rule, with the name of its producer.
+_ONNX = rb"\x08[\x03-\x20]\x12"
+
+
+@contextmanager
+def explained(file: Path, backend: str) -> Iterator[None]:
+    """Around what reads a model's file: where it fails because the file is something else, the error says what.
+
+    Only for the server's own backends: what a plug-in of a third party can read is not known here.
+    """
+    try:
+        yield
+    except (ConfigurationError, ContradictionError):
+        raise
+    except Exception as error:
+        problem = content_problem(file) if backend in OWN_BACKENDS else None
+        if problem is None:
+            raise
+        raise InvalidArgumentError(problem) from error
+
+
+def content_problem(file: Path) -> str | None:
+    """What a file is that is no model of its kind; None if nothing is seen."""
+    try:
+        if not file.is_file():
+            return None
+        with file.open("rb") as stream:
+            head = stream.read(_HEAD_BYTES)
+    except OSError:
+        return None
+    found = _by_signature(head) or (None if file.suffix == ".py" else _of_a_framework(head, file))
+    return f"{file.name} is {found}" if found else None
+
+
+def _by_signature(head: bytes) -> str | None:
+    if not head:
+        return "empty: perhaps it was not copied to its end"
+    return next(
+        (text for pattern, text in _SIGNATURES if re.match(pattern, head, re.IGNORECASE | re.DOTALL)), None
+    )
+
+
+def _of_a_framework(head: bytes, file: Path) -> str | None:
+    if re.match(_TORCH_LEGACY, head, re.DOTALL):
+        return _SAVED
+    if re.match(_PICKLE, head):
+        return _PICKLED
+    if head.startswith(b"PK\x03\x04"):
+        return _describe_archive(file)
+    if file.suffix == ".pt" and re.match(_ONNX, head, re.DOTALL):
+        return "an ONNX file: rename it to model.onnx"
+    return None
+
+
+def _describe_archive(file: Path) -> str | None:
+    """What a zip file is; None for a TorchScript archive under its usual name."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = set(archive.namelist())
+    except (zipfile.BadZipFile, NotImplementedError):
+        return "a broken zip file: perhaps it was not copied to its end"
+    members = {name.partition("/")[2] for name in names}
+    if "MAR-INF/MANIFEST.json" in names:
+        return (
+            "a TorchServe archive: unpack it; a TorchScript file in it becomes model.pt, a handler is rewritten as "
+            "model.py"
+        )
+    if "constants.pkl" in members:
+        return None if file.suffix != ".onnx" else "a TorchScript archive: rename it to model.pt"
+    if "data.pkl" in members:
+        return _SAVED
+    if any(name.endswith(("serialized_exported_program.json", "archive_format")) for name in names):
+        return "a package of torch.export, which is not served yet: export the model with torch.onnx.export"
+    return "a zip file: unpack it"

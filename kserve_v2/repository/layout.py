@@ -1,0 +1,189 @@
+"""How a model's directory is laid out where that is not how it should be: what was found, and what to do about it.
+
+A directory that cannot be read, or has just gone, looks empty here.
+"""
+
+import difflib
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path, PurePosixPath
+
+from kserve_v2.config.platforms import FORMATS, OWN_BACKENDS
+from kserve_v2.repository.foreign_files import foreign_advice, is_foreign_model
+
+CONFIG = "config.pbtxt"
+HANDLER = "model.py"
+EXPECTED = "model.onnx, model.pt or model.py"
+
+# What file systems, archives and file servers leave behind.
+_SYSTEM_NAMES = frozenset(
+    {"lost+found", "__MACOSX", "@eaDir", "@tmp", "@Recycle", "#recycle", "#snapshot", "$RECYCLE.BIN",
+     "System Volume Information"}
+)  # fmt: skip
+_NEARLY_VERSION = re.compile(r"[vV]?(?P<number>[0-9]{1,18})(?:[._][0-9.]*)?")
+# Suffixes of the models that are served. A handler goes by its whole name: any directory may have Python files.
+_SUFFIXES = tuple({form.suffix for form in FORMATS if form.backend in OWN_BACKENDS} - {".py", ".pt2"})
+_NEAR = 0.8
+_MOST_SHOWN = 8
+
+
+def is_system_directory(name: str) -> bool:
+    """Whether a directory of a repository is there for some other program, and never a model."""
+    return name in _SYSTEM_NAMES
+
+
+def advice_at_the_top(name: str) -> str | None:
+    """What to do about a file that lies in the repository itself; None for one that has no business with it."""
+    lower = name.lower()
+    if not _is_served(lower):
+        return None
+    suffix = PurePosixPath(lower).suffix
+    model = name[: -len(suffix)] if lower not in ("model.onnx", "model.pt", HANDLER) else "NAME"
+    return f"{name} lies in the repository itself: move it to {model}/1/model{suffix}"
+
+
+def is_no_model(path: Path) -> bool:
+    """Whether a directory without versions has nothing of a model in it, not even in the wrong place."""
+    names = _names(path)
+    if CONFIG in names or _near_config(names) or any(map(_is_model, names)):
+        return False
+    return not any(_is_model_directory(path / name) for name in names)
+
+
+def advice_without_versions(path: Path) -> str:
+    """What to do about a model's directory that has no version."""
+    model, names = path.name, _names(path)
+    if not names:
+        return f"its directory is empty: put {EXPECTED} into {model}/1/"
+    served = [name for name in names if _is_served(name)]
+    if served and _NEARLY_VERSION.fullmatch(model):
+        return (
+            f"'{model}' looks like a version of a model: --model-repository is the directory in which the models' "
+            "directories lie, so the one above"
+        )
+    if nearly := _nearly_version(path, names):
+        return nearly
+    if served:
+        return f"{served[0]} lies in {model}/, where versions are expected: move it to {model}/1/{served[0]}"
+    return (
+        foreign_advice(names)
+        or _too_deep(path, names, f"{model}/1")
+        or f"{model}/ has {_listed(names)}: put {EXPECTED} into {model}/1/"
+    )
+
+
+def advice_without_model(version_path: Path) -> str:
+    """What to do about a version in which the model's file is not found."""
+    model_path, names = version_path.parent, _names(version_path)
+    place = f"{model_path.name}/{version_path.name}"
+    beside = next(filter(_is_served, _names(model_path)), None)
+    if beside:
+        return f"{beside} lies beside {version_path.name}/: move it to {place}/{beside}"
+    if not names:
+        return f"{place}/ is empty: put {EXPECTED} into it"
+    served = [name for name in names if name.endswith(_SUFFIXES)]
+    if len(served) > 1:
+        return (
+            f"{place}/ has {_listed(served)}: rename the one to serve to model{PurePosixPath(served[0]).suffix}, or "
+            "name it in config.pbtxt as default_model_filename"
+        )
+    return (
+        _misspelt(names)
+        or foreign_advice(names)
+        or _too_deep(version_path, names, place)
+        or f"{place}/ has {_listed(names)}; expected is {EXPECTED}"
+    )
+
+
+def unread_configuration(path: Path, versions: Sequence[int]) -> str | None:
+    """What to say of a model without config.pbtxt, but with a file that was perhaps meant to be it."""
+    if near := _near_config(_names(path)):
+        return f"{near} is not read: if it is the model's configuration, rename it to {CONFIG}"
+    for version in versions:
+        if (path / str(version) / CONFIG).is_file():
+            return f"{version}/{CONFIG} is not read: it belongs beside the versions, at {path.name}/{CONFIG}"
+    return None
+
+
+def _nearly_version(path: Path, names: Sequence[str]) -> str | None:
+    for name in names:
+        nearly = _NEARLY_VERSION.fullmatch(name)
+        if nearly and (path / name).is_dir():
+            number = int(nearly["number"]) or 1
+            rule = "which is a whole number from 1 without zeros in front"
+            return f"{name}/ is no version, {rule}: rename it to {number}/"
+    return None
+
+
+def _too_deep(path: Path, names: Sequence[str], place: str) -> str | None:
+    """Say where to move a model that lies one level too deep in `path`."""
+    for name in names:
+        if _is_model_directory(path / name):
+            inner = _names(path / name)
+            served = [file for file in inner if _is_served(file)]
+            if CONFIG in inner or not served:
+                return (
+                    f"the model's directory lies one level too deep: move what is in {path.name}/{name}/ up"
+                )
+            return f"{served[0]} lies in {path.name}/{name}/: move it to {place}/{served[0]}"
+    return None
+
+
+def _misspelt(names: Sequence[str]) -> str | None:
+    """Find a model's file whose name is nearly right."""
+    for name in names:
+        lower = name.lower()
+        if lower != name and _is_served(lower):
+            return f"{name} is written with capital letters: rename it to {lower}"
+        usual = next(
+            (usual for usual in ("model.onnx", "model.pt", HANDLER) if lower.startswith(f"{usual}.")), None
+        )
+        if usual and not foreign_advice([name]):
+            return f"{name} has one suffix too many: rename it to {usual}"
+    if all(name.endswith(".py") for name in names):
+        return (
+            f"a handler's file is called {HANDLER}: rename {names[0]}, or name it in config.pbtxt as "
+            'default_model_filename, with backend: "python"'
+        )
+    return None
+
+
+def _is_served(name: str) -> bool:
+    return name == HANDLER or name.endswith(_SUFFIXES)
+
+
+def _is_model(name: str) -> bool:
+    """Whether a name is that of a model's file, served or not. Files of other kinds lie in any directory."""
+    return _is_served(name.lower()) or (name.startswith("model.") and is_foreign_model(name))
+
+
+def _is_model_directory(path: Path) -> bool:
+    """Whether a directory has a model in it, or a version of one."""
+    names = _names(path)
+    return (
+        CONFIG in names
+        or any(map(_is_model, names))
+        or any(_NEARLY_VERSION.fullmatch(name) and any(map(_is_model, _names(path / name))) for name in names)
+    )
+
+
+def _near_config(names: Collection[str]) -> str | None:
+    by_lower = {name.lower(): name for name in names if name != CONFIG}
+    alike = difflib.get_close_matches(CONFIG, by_lower, 1, _NEAR)
+    return by_lower[alike[0]] if alike else None
+
+
+def _names(path: Path) -> list[str]:
+    """The names in a directory that are not hidden; none in what is no directory, or cannot be read."""
+    try:
+        names = [child.name for child in path.iterdir()]
+    except OSError:
+        return []
+    return sorted(name for name in names if not name.startswith(".") and name != "__pycache__")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """`a, b and c`; of many, how many more there are."""
+    more = len(names) - _MOST_SHOWN
+    shown = [*names[:_MOST_SHOWN], *([f"{more} more"] if more > 0 else [])]
+    return f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else shown[0]
