@@ -91,11 +91,7 @@ def _fill_entry(entry: Any, spec: TensorSpec, batching: bool, path: str, file: s
     if not entry.dims:
         _fill_dims(entry, spec.dims, batching)
     elif not _dims_agree(entry, spec.dims):
-        configured = format_dims(entry.reshape.shape if entry.HasField("reshape") else entry.dims)
-        problems.append(
-            f"{path}.dims: '{entry.name}' has dims {format_dims(spec.dims)} in {file}, "
-            f"the configuration says {configured}"
-        )
+        problems.append(f"{path}.dims: {_dims_contradiction(entry, spec, batching, file)}")
     return problems
 
 
@@ -107,11 +103,32 @@ def _fill_dims(entry: Any, dims: tuple[int, ...], batching: bool) -> None:
         entry.reshape.SetInParent()
 
 
+def _dims_contradiction(entry: Any, spec: TensorSpec, batching: bool, file: str) -> str:
+    """Say how dims differ, and if all that is too much, or missing, is the batch dimension."""
+    configured = tuple(entry.reshape.shape if entry.HasField("reshape") else entry.dims)
+    place, advice = f"in {file}", ""
+    if batching:
+        place = f"behind the batch dimension in {file}"
+        if _sizes_agree(configured[1:], spec.dims):
+            advice = f"; with max_batch_size, dims leave the batch dimension out: write {format_dims(configured[1:])}"
+    elif spec.dims[0] == -1 and _sizes_agree(configured, spec.dims[1:]):
+        advice = (
+            "; without max_batch_size, dims are the whole shape: set max_batch_size if the first dimension is the "
+            f"batch, or write {format_dims((-1, *configured))}"
+        )
+    found, given = format_dims(spec.dims), format_dims(configured)
+    return f"'{entry.name}' has dims {found} {place}, the configuration says {given}{advice}"
+
+
 def _dims_agree(entry: Any, declared: tuple[int, ...]) -> bool:
     """Equal rank, and equal sizes wherever the file fixes one. A file without dims agrees with anything."""
     if not declared:
         return True
     given = tuple(entry.reshape.shape) if entry.HasField("reshape") else tuple(entry.dims)
+    return _sizes_agree(given, declared)
+
+
+def _sizes_agree(given: Sequence[int], declared: Sequence[int]) -> bool:
     return len(given) == len(declared) and all(
         have in (-1, want) for want, have in zip(given, declared, strict=True)
     )

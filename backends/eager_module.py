@@ -10,6 +10,7 @@ from pathlib import Path
 from kserve_v2.errors import InternalError, InvalidArgumentError, describe
 
 from . import eager_lookup
+from .eager_declaration import TRITON_HINT
 from .eager_imports import PREFIX, ModuleSpace
 
 _serial = itertools.count(1)
@@ -44,6 +45,8 @@ class HandlerModule:
         """What to report where the handler's own code failed while it was loaded: file, line and
         exception."""
         text = f"{self._location(error)}: {describe(error)}"
+        if isinstance(error, ModuleNotFoundError) and error.name == "triton_python_backend_utils":
+            text += f"; {TRITON_HINT}"
         return InternalError(text.replace(f"{self._space.package}.", ""))
 
     def work_for_it(self) -> None:

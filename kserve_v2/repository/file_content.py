@@ -51,8 +51,8 @@ _SAVED = (
     "what torch.save makes, such as a state_dict, and holds no model that can be served: export the model with "
     "torch.onnx.export or torch.jit.script, or load its weights in a handler, model.py"
 )
-# An ONNX file begins with its IR version and, as a rule, with the name of its producer.
-_ONNX = rb"\x08[\x03-\x20]\x12"
+# An ONNX file begins with its IR version, then comes the name of its producer, or a field behind that.
+_ONNX = rb"\x08[\x03-\x20][\x12\x1a\x22\x28\x32\x3a\x42]"
 
 
 @contextmanager

@@ -88,11 +88,15 @@ def advice_without_model(version_path: Path) -> str:
             "name it in config.pbtxt as default_model_filename"
         )
     return (
-        _misspelt(names)
-        or foreign_advice(names)
+        advice_on_files(names)
         or _too_deep(version_path, names, place)
         or f"{place}/ has {_listed(names)}; expected is {EXPECTED}"
     )
+
+
+def advice_on_files(names: Sequence[str]) -> str | None:
+    """What to do about the first of these files that is no model's, by its name; None if none is known."""
+    return _misspelt(names) or foreign_advice(names)
 
 
 def unread_configuration(path: Path, versions: Sequence[int]) -> str | None:
@@ -140,7 +144,7 @@ def _misspelt(names: Sequence[str]) -> str | None:
         )
         if usual and not foreign_advice([name]):
             return f"{name} has one suffix too many: rename it to {usual}"
-    if all(name.endswith(".py") for name in names):
+    if names and all(name.endswith(".py") for name in names):
         return (
             f"a handler's file is called {HANDLER}: rename {names[0]}, or name it in config.pbtxt as "
             'default_model_filename, with backend: "python"'

@@ -26,8 +26,12 @@ from kserve_v2.errors import ContradictionError, InvalidArgumentError, NotFoundE
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.batching import BatchingOrigin
 from kserve_v2.repository.file_content import explained
-from kserve_v2.repository.foreign_files import foreign_advice
-from kserve_v2.repository.layout import advice_without_model, advice_without_versions, unread_configuration
+from kserve_v2.repository.layout import (
+    advice_on_files,
+    advice_without_model,
+    advice_without_versions,
+    unread_configuration,
+)
 from kserve_v2.repository.model import Prepared, placements
 from kserve_v2.repository.scan import ModelEntry, config_path, scan_model
 from kserve_v2.threads import cpu_budget, divide
@@ -158,7 +162,7 @@ def _find_backend(registry: BackendRegistry, config: ModelConfig, version_path: 
     try:
         return registry.get(config.backend)
     except InvalidArgumentError as error:
-        advice = foreign_advice(path.name for path in version_path.iterdir())
+        advice = advice_on_files(sorted(path.name for path in version_path.iterdir()))
         if advice is None or config.backend in registry.names:
             raise
         raise InvalidArgumentError(f"{error.message}. {advice}") from None

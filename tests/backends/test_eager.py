@@ -97,7 +97,8 @@ class TestCompletion:
             ),
             (
                 'output { name: "y" dims: [1, 2] }',
-                "output[0].dims: 'y' has dims [-1] in model.py, the configuration says [1, 2]",
+                "output[0].dims: 'y' has dims [-1] behind the batch dimension in model.py, the configuration says [1, 2]; "
+                "with max_batch_size, dims leave the batch dimension out: write [2]",
             ),
         ],
     )
@@ -133,7 +134,7 @@ class TestCompletion:
         ("code", "expected"),
         [
             ("class Modell: ...", "model.py: expected a class named Model"),
-            ("class TritonPythonModel: ...", "Triton's TritonPythonModel interface is not supported"),
+            ("class TritonPythonModel: ...", "Triton's interface for Python models (TritonPythonModel, "),
             ("class Model: ...", "Model has no method __call__(self, inputs)"),
         ],
     )

@@ -166,7 +166,8 @@ class TestCompletion:
             (
                 ("N", 2),
                 'max_batch_size: 4 input { name: "x" dims: [2, 2] }',
-                "input[0].dims: 'x' has dims [2] in model.onnx, the configuration says [2, 2]",
+                "input[0].dims: 'x' has dims [2] behind the batch dimension in model.onnx, the configuration says [2, 2]; "
+                "with max_batch_size, dims leave the batch dimension out: write [2]",
             ),
             (("N", 2), 'max_batch_size: 4 input { name: "x" dims: -1 }', "the configuration says [-1]"),
             (

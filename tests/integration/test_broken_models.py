@@ -156,6 +156,9 @@ def test_a_configuration_that_cannot_be_parsed(explicit: ExplicitServer, config:
         ("this is no Python", ("model.py", "line 1", "SyntaxError")),
         ("\nraise RuntimeError('init boom')", ("model.py", "line 2", "RuntimeError", "init boom")),
         ("import nosuchmodule", ("ModuleNotFoundError", "nosuchmodule")),
+        ("import triton_python_backend_utils as pb_utils\nclass TritonPythonModel: ...",
+         ("model.py", "line 1", "TritonPythonModel", "not supported yet", "class named Model")),
+        ("class TritonPythonModel: ...", ("not supported yet", "class named Model")),
         ("x = 1", ("model.py", "class named Model")),
         ("raise SystemExit(1)", ("SystemExit",)),
         (identity("FP32", [3]) + "\n    def load(self, context):\n        raise OSError('no weights')\n", ("no weights",)),
@@ -185,7 +188,7 @@ def test_a_model_without_versions(explicit: ExplicitServer) -> None:
     text = error_of(explicit.load("versionless"))
     assert text == (
         "load failed for model 'versionless': at least one version must be available under the version policy of "
-        "model 'versionless'\n"
+        "model 'versionless': its directory is empty: put model.onnx, model.pt or model.py into versionless/1/\n"
     )
 
 
