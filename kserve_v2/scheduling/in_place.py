@@ -150,7 +150,7 @@ class InPlace:
             self._fail(error, request, taken_ns)
         end_ns = clock_ns()
         took_ns = end_ns - taken_ns
-        self._quickness.executed_here(took_ns, end_ns)
+        self._quickness.executed_here(took_ns, end_ns, rows)
         times = (taken_ns, input_end_ns, infer_end_ns, end_ns)
         self._statistics.record_success(
             rows, 1, taken_ns, times, BatchReason.NO_DELAY, time_ns() // 1_000_000
@@ -161,7 +161,7 @@ class InPlace:
         end_ns = self._clock_ns()
         if end_ns - taken_ns > MAX_NS:
             # The time of a failure says nothing of the next request, but the loop has waited for it.
-            self._quickness.executed_here(end_ns - taken_ns, end_ns)
+            self._quickness.executed_here(end_ns - taken_ns, end_ns, request.rows)
         placement = self._pool.first.placement
         self._statistics.record_failure(FailureReason.BACKEND, end_ns - taken_ns)
         raise report_failure(error, request.id, placement)
@@ -202,7 +202,7 @@ class InPlace:
         runs = execute_batch(self._instance, batch, self._signature, placement)
         end_ns = self._clock_ns()
         took_ns = end_ns - batch.taken_ns
-        self._quickness.executed_here(took_ns, end_ns)
+        self._quickness.executed_here(took_ns, end_ns, sum([each.rows for each in batch.members]))
         self._settle(runs)
         return took_ns
 
@@ -219,7 +219,7 @@ class InPlace:
         if took_ns < STALL_NS:
             took_ns = run.cpu_ns or took_ns
         if run.times is not None or took_ns > MAX_NS:
-            self._quickness.executed_there(took_ns)
+            self._quickness.executed_there(took_ns, run.rows)
         if run.times is not None and run.members[0].found_idle:
             there_ns = run.taken_ns - run.members[0].enqueued_ns
             self._quickness.handed_over(there_ns + now_ns - end_ns)

@@ -6,6 +6,9 @@ from time import monotonic_ns, thread_time_ns
 # The event loop does nothing else meanwhile, so however slow threads are on this machine: no longer than this.
 MAX_NS = 300_000
 
+# But one of many rows does the work of many executions: for so long may it take in place, once in a while.
+MAX_ROWS_NS = 3_000_000
+
 # A hand-over is felt by more than the time that it takes: two CPUs have to fetch the code of the other one's work, and
 # two threads the interpreter's lock. So models that take up to so many times as long are executed in place.
 HAND_OVER_WEIGHT = 4
@@ -14,7 +17,7 @@ HAND_OVER_WEIGHT = 4
 # thread had to wait for a CPU: a longer one weighs less, and counts for at most twice what was expected.
 _SHORTER_WEIGHS, _LONGER_WEIGHS = 4, 16
 
-# A model that has taken longer than MAX_NS in place has to be quick on its thread so many times in a row before it is
+# A model that has been too slow in place has to be quick on its thread so many times in a row before it is
 # trusted again: each time that it disappoints, twice as many as before.
 QUICK_AGAIN, _MOST_QUICK_AGAIN = 64, 2**16
 
@@ -72,9 +75,9 @@ class Quickness:
         """Whether it has been too slow in place, and has not made up for that yet."""
         return self._still_to_be_quick > 0
 
-    def executed_here(self, took_ns: int, end_ns: int) -> None:
+    def executed_here(self, took_ns: int, end_ns: int, rows: int = 1) -> None:
         """An execution in place has taken `took_ns`, until `end_ns`."""
-        if took_ns > MAX_NS:
+        if took_ns > MAX_NS and too_slow(took_ns, rows):
             self._look_closer(took_ns)
         # `smoothed`, spelled out: this is done for each request.
         expected_ns = self.execution_ns
@@ -97,11 +100,11 @@ class Quickness:
                 self._quick_again = min(2 * self._quick_again, _MOST_QUICK_AGAIN)
             self.limit_ns = 0.0
 
-    def executed_there(self, took_ns: int) -> None:
+    def executed_there(self, took_ns: int, rows: int = 1) -> None:
         """An execution on an instance's thread has taken `took_ns`."""
         self.execution_ns = smoothed(self.execution_ns, took_ns)
         if self._still_to_be_quick:
-            if took_ns > MAX_NS:
+            if too_slow(took_ns, rows):
                 self._still_to_be_quick = self._quick_again
             else:
                 self._still_to_be_quick -= 1
@@ -114,6 +117,11 @@ class Quickness:
 
     def _set_limit(self) -> None:
         self.limit_ns = 0.0 if self.distrusted else min(HAND_OVER_WEIGHT * self._hand_over_ns, MAX_NS)
+
+
+def too_slow(took_ns: int, rows: int) -> bool:
+    """Whether the event loop should not have waited for that."""
+    return took_ns > min(rows * MAX_NS, MAX_ROWS_NS)
 
 
 def smoothed(expected_ns: float, measured_ns: int) -> float:

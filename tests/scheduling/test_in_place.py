@@ -47,10 +47,10 @@ class Fixed(Quickness):
         self.there: list[int] = []
         self.hand_overs: list[int] = []
 
-    def executed_here(self, took_ns: int, end_ns: int) -> None:
+    def executed_here(self, took_ns: int, end_ns: int, rows: int = 1) -> None:
         self.here.append(took_ns)
 
-    def executed_there(self, took_ns: int) -> None:
+    def executed_there(self, took_ns: int, rows: int = 1) -> None:
         self.there.append(took_ns)
 
     def handed_over(self, took_ns: int) -> None:
@@ -232,6 +232,28 @@ def test_one_that_takes_long_to_fail_in_place_goes_to_its_thread() -> None:
             with pytest.raises(InvalidArgumentError):
                 await ask(scheduler, -1)
         assert model.threads == ["MainThread", "instance"]
+        await scheduler.pool.stop()
+
+    run(main)
+
+
+@pytest.mark.parametrize(("busy_ns", "distrusted"), [(3 * MAX_NS, False), (3 * MAX_NS + 1, True)])
+def test_a_batch_may_take_as_long_as_its_rows_would(busy_ns: int, distrusted: bool) -> None:
+    async def main() -> None:
+        clock = Clock()
+        model, quickness = ThreadModel(clock=clock), Quickness(clock, clock)
+        scheduler = scheduler_of(model, quickness=quickness)
+        await scheduler.start()
+        await asleep(scheduler)
+        quickness.execution_ns, quickness.limit_ns = 1_000, MAX_NS
+        scheduler._in_place._decisions = LOOK_EVERY - 1
+        outcomes: list[Outcome] = []
+        for value in range(4):
+            submit(scheduler, value, outcomes)
+        model.busy_ns = busy_ns
+        await scheduler.pool.drain()
+        assert model.threads == ["MainThread", "MainThread"]
+        assert quickness.distrusted is distrusted
         await scheduler.pool.stop()
 
     run(main)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from kserve_v2.scheduling.quickness import (
     HAND_OVER_WEIGHT,
     MAX_NS,
+    MAX_ROWS_NS,
     QUICK_AGAIN,
     STALL_NS,
     Quickness,
@@ -25,11 +26,11 @@ class Machine:
         self.now_ns = self.cpu_ns = 0
         self.quickness = Quickness(lambda: self.now_ns, lambda: self.cpu_ns)
 
-    def execute(self, cpu_ns: int, waited_ns: int = 0) -> None:
+    def execute(self, cpu_ns: int, waited_ns: int = 0, rows: int = 1) -> None:
         """An execution in place that computes, and waits for a CPU, for so long."""
         self.now_ns += cpu_ns + waited_ns
         self.cpu_ns += cpu_ns
-        self.quickness.executed_here(cpu_ns + waited_ns, self.now_ns)
+        self.quickness.executed_here(cpu_ns + waited_ns, self.now_ns, rows)
 
     def execute_there(self, took_ns: int, times: int = 1) -> None:
         for _ in range(times):
@@ -97,6 +98,27 @@ def test_one_execution_that_computes_for_too_long_is_enough(machine: Machine, to
     machine.execute(took_ns)
     assert machine.quickness.distrusted
     assert not machine.quickness.quick
+
+
+@pytest.mark.parametrize(
+    ("rows", "took_ns", "distrusted"),
+    [
+        (2, 2 * MAX_NS, False),
+        (2, 2 * MAX_NS + 1, True),
+        (8, 7 * MAX_NS, False),
+        (1000, MAX_ROWS_NS, False),
+        (1000, MAX_ROWS_NS + 1, True),
+    ],
+)
+def test_many_rows_may_take_longer_up_to_a_limit(
+    machine: Machine, rows: int, took_ns: int, distrusted: bool
+) -> None:
+    machine.execute(took_ns, rows=rows)
+    assert machine.quickness.distrusted is distrusted
+    if distrusted:
+        machine.quickness.executed_there(took_ns, rows)
+        machine.execute_there(10_000, QUICK_AGAIN)
+        assert machine.quickness.distrusted
 
 
 def test_one_that_has_waited_for_a_cpu_is_not_the_model_s_fault(machine: Machine) -> None:
