@@ -71,6 +71,11 @@ def models_table(entries: Sequence[IndexEntry], width: int = 120) -> str:
 def ready_banner(entries: Sequence[IndexEntry], urls: Mapping[str, str], curl_line: str | None) -> str:
     """What stands on the terminal once the server answers: models, URLs by name and a request to paste."""
     parts = [models_table(entries) if entries else "There are no models in the repository."]
+    if failed := dict.fromkeys(entry.name for entry in entries if entry.state == "UNAVAILABLE"):
+        parts.append(
+            f"Not loaded, for the reasons above: {', '.join(failed)}. The others are served; the server says that it "
+            "is not ready unless --strict-readiness is false. --exit-on-error ends the start instead."
+        )
     if urls:
         name_width = max(map(len, urls))
         parts.append("\n".join(f"{name:<{name_width}}  {url}" for name, url in urls.items()))

@@ -14,6 +14,7 @@ from typing import Any
 
 from kserve_v2 import collector, console, logs
 from kserve_v2.allocator import keep_freed_memory
+from kserve_v2.errors import NotFoundError
 from kserve_v2.http_server import HttpServer
 from kserve_v2.inference import InferenceService
 from kserve_v2.inflight import InflightBytes
@@ -134,10 +135,16 @@ class Server:
             names = list(dict.fromkeys(settings.load_model))
         results = await asyncio.gather(*(self.manager.load(name) for name in names), return_exceptions=True)
         failed = [name for name, result in zip(names, results, strict=True) if isinstance(result, Exception)]
-        if failed and settings.exit_on_error:
+        # To ask for a model that is not there is a mistake in the command line, not in a model.
+        missing = [
+            name for name, result in zip(names, results, strict=True) if isinstance(result, NotFoundError)
+        ]
+        if failed and (missing or settings.exit_on_error):
             print(console.models_table(await self.manager.index()), flush=True)
             raise StartupError(
-                f"failed to load {', '.join(failed)}; --exit-on-error=false serves the other models all the same"
+                f"failed to load {', '.join(missing)}; --load-model: no model repository has a directory of that name"
+                if missing
+                else f"failed to load {', '.join(failed)}; without --exit-on-error the other models are served"
             )
 
     async def banner(self) -> str:

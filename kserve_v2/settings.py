@@ -190,10 +190,11 @@ class Settings:
 
     id: str = _option("kserve-v2", options.TEXT, SERVER, "Name of the server in its metadata.")
     exit_on_error: bool = _option(
-        True,
+        False,
         options.BOOLEAN,
         SERVER,
-        "End with an error if a model does not load at start; false: serve the others.",
+        "End with an error if a model does not load at start, as Triton does by default; false: serve the others, and "
+        "be not ready.",
     )
     allow_client_shm: bool = _option(
         False,

@@ -79,7 +79,9 @@ def test_the_settings_table_shows_every_option() -> None:
 def test_the_banner_has_models_urls_and_a_line_to_paste() -> None:
     urls = {"REST": URL, "gRPC": "127.0.0.1:8001"}
     assert ready_banner(ENTRIES, urls, "curl -s x") == (
-        f"{TABLE}\n\nREST  http://127.0.0.1:8000\ngRPC  127.0.0.1:8001\n\nTry it:\ncurl -s x"
+        f"{TABLE}\n\nNot loaded, for the reasons above: broken. The others are served; the server says that it is not "
+        "ready unless --strict-readiness is false. --exit-on-error ends the start instead."
+        "\n\nREST  http://127.0.0.1:8000\ngRPC  127.0.0.1:8001\n\nTry it:\ncurl -s x"
     )
 
 

@@ -55,6 +55,7 @@ def _three_models(tmp_path: Path, write_model: WriteModel) -> None:
 @pytest.mark.parametrize(
     ("flags", "expected", "ready"),
     [
+        ([], {"a": "READY", "b": "READY", "broken": "UNAVAILABLE"}, 400),
         (["--exit-on-error=false"], {"a": "READY", "b": "READY", "broken": "UNAVAILABLE"}, 400),
         (
             ["--exit-on-error=false", "--strict-readiness=false"],
@@ -80,19 +81,24 @@ def test_what_is_loaded_at_start(
 ) -> None:
     server = start(*flags)
     assert states(server) == expected
+    told = "".join(server.output)
+    assert ("Not loaded, for the reasons above: broken." in told) == (expected["broken"] == "UNAVAILABLE")
     assert server.get("/v2/health/ready").status_code == ready
     assert server.get("/v2/health/live").status_code == 200
     assert server.stop() == 0
 
 
 @pytest.mark.usefixtures("_three_models")
-@pytest.mark.parametrize("flags", [[], ["--model-control-mode=explicit", "--load-model=broken"]])
+@pytest.mark.parametrize(
+    "flags",
+    [["--exit-on-error"], ["--exit-on-error", "--model-control-mode=explicit", "--load-model=broken"]],
+)
 def test_a_model_that_fails_at_start_ends_the_server(tmp_path: Path, flags: list[str]) -> None:
     ended = run_to_the_end(tmp_path, *flags)
     assert ended.returncode == 1
     line = ended.stderr.splitlines()[-1]
     assert line.startswith("error: failed to load broken; ")
-    assert "--exit-on-error=false" in line
+    assert "without --exit-on-error" in line
     assert re.search(r"^\| broken +\| 1 +\| UNAVAILABLE \| .*broken on purpose", ended.stdout, re.MULTILINE)
     assert "Traceback" not in ended.stderr
 
