@@ -90,6 +90,29 @@ def test_every_series_of_a_model_is_there_from_the_start(explicit: ExplicitServe
     assert found["nv_inference_pending_request_count", labels(model)] == 0
 
 
+HOSTILE_NAME = 'we"ird {x="1"} # größe, \u2028'
+HOSTILE_TAGS = 'metric_tags { key: "team" value: "a\\"} 1\\nevil{b=\\"\\\\" } metric_tags { key: "_x9" value: "ü \\r\\n" }'
+
+
+def test_hostile_names_and_tags_can_be_read(explicit: ExplicitServer) -> None:
+    explicit.write(HOSTILE_NAME, identity("FP32", [1], max_batch_size=4), HOSTILE_TAGS)
+    assert explicit.load(HOSTILE_NAME).status_code == 200
+    tags = {"team": 'a"} 1\nevil{b="\\', "_x9": "ü \r\n"}
+    found = samples(explicit.server)
+    for name in COUNTERS - {"nv_inference_request_failure"}:
+        assert found[name, labels(HOSTILE_NAME, **tags)] == 0
+    assert found["kserve_v2_batch_rows_bucket", labels(HOSTILE_NAME, **tags, le="+Inf")] == 0
+    assert not any(name.startswith("evil") for name, _ in found)
+
+
+def test_a_tag_that_would_make_the_metrics_unreadable_is_refused(explicit: ExplicitServer) -> None:
+    explicit.write("tagged", identity("FP32", [1]), 'metric_tags { key: "my-team" value: "a" }')
+    response = explicit.load("tagged")
+    assert response.status_code == 400
+    assert "metric_tags['my-team']" in response.json()["error"]
+    assert samples(explicit.server)
+
+
 def test_an_unloaded_model_has_no_counters(explicit: ExplicitServer, model: str) -> None:
     explicit.unload(model)
     assert ("nv_inference_count", labels(model)) not in samples(explicit.server)
