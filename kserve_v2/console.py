@@ -18,7 +18,8 @@ from kserve_v2.settings import OPTIONS, Settings
 _PATIENCE_S = 1.0
 
 _MAX_EXAMPLE_ELEMENTS = 64
-_MAX_REASON_LINES = 4
+# What to do stands at the end of a reason.
+_MAX_REASON_LINES = 8
 _REASON_HINT = "… (the repository index has the whole reason)"
 
 # An example value of each datatype that JSON can carry; FP16 and BF16 travel as binary data only.

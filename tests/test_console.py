@@ -45,7 +45,7 @@ def test_a_long_reason_is_wrapped_to_the_width() -> None:
 
 def test_a_very_long_reason_is_cut_and_says_where_the_rest_is() -> None:
     lines = models_table([IndexEntry("m", "1", "UNAVAILABLE", "word " * 300)]).splitlines()
-    assert len(lines) == 3 + 4 + 1
+    assert len(lines) == 3 + 8 + 1
     assert "… (the repository index has the whole reason)" in lines[-2]
 
 

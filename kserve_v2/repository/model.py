@@ -1,6 +1,7 @@
 """A loaded version of a model: its configuration, signature, statistics and scheduler, ready to be asked."""
 
 import asyncio
+import glob
 import logging
 import threading
 from collections.abc import AsyncGenerator, Callable
@@ -275,4 +276,9 @@ def _read_label_file(model_path: Path, filename: str, output: str) -> tuple[str,
         raise InvalidArgumentError(
             f"output '{output}': label file '{filename}' is outside of the model's directory"
         )
-    return read_lines(path, f"output '{output}': label file '{filename}'")
+    shown = f"output '{output}': label file '{filename}'"
+    if not path.exists():
+        inside = [child.parent.name for child in sorted(model_path.glob(f"*/{glob.escape(path.name)}"))]
+        advice = f"; it lies in {inside[0]}/: move it beside the versions" if inside else ""
+        raise InvalidArgumentError(f"{shown} does not exist in the model's directory{advice}")
+    return read_lines(path, shown)

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from kserve_v2.errors import ServingError
+from kserve_v2.backend import ModelConfig
+from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.file_content import content_problem
-from kserve_v2.repository.model import _load_weights
+from kserve_v2.repository.model import _load_weights, read_labels
 from kserve_v2.repository.prepare import RepositoryOptions, prepare_version, read_candidate
 from kserve_v2.repository.scan import scan, scan_model
 
@@ -106,6 +107,22 @@ def test_mistakes_of_the_kind(tmp_path: Path, label: str) -> None:
     assert advice in reason(tmp_path, "m")
     # None of them is taken for no model at all: the table of models shows it.
     assert list(scan([tmp_path]).models) == ["m"]
+
+
+def test_labels_beside_the_model_s_file(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    config = ModelConfig()
+    config.output.add(name="y", label_filename="labels.txt")
+    with pytest.raises(InvalidArgumentError) as caught:
+        read_labels(config, tmp_path)
+    missing = "output 'y': label file 'labels.txt' does not exist in the model's directory"
+    assert caught.value.message == missing
+    (tmp_path / "1" / "labels.txt").write_text("a")
+    with pytest.raises(InvalidArgumentError) as caught:
+        read_labels(config, tmp_path)
+    assert caught.value.message == f"{missing}; it lies in 1/: move it beside the versions"
+    (tmp_path / "labels.txt").write_bytes(b"\xef\xbb\xbfcat\r\ndog")
+    assert read_labels(config, tmp_path) == {"y": ("cat", "dog")}
 
 
 def test_the_repository_is_the_model(tmp_path: Path) -> None:
