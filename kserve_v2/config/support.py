@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInstanceGroup
 from kserve_v2.config.platforms import ENSEMBLE_PLATFORM, OWN_BACKENDS
 from kserve_v2.config.problems import Problem
+from kserve_v2.config.switches import SWITCHES
 
 
 class Support(Enum):
@@ -147,6 +148,18 @@ PARAMETERS: Mapping[str, Rule] = {
     "TRITON_BATCH_STRATEGY_PATH": _refused("no libraries that form batches are loaded"),
 }
 
+# What else is read of `parameters`, by backend. A handler gets all of them, and so does a plug-in of a third party.
+READ_PARAMETERS: Mapping[str, frozenset[str]] = {
+    "onnxruntime": frozenset(
+        {"allow_cpu_fallback", "execution_mode", "intra_op_thread_count", "inter_op_thread_count", "enable_mem_arena",
+         "enable_mem_pattern", "memory.enable_memory_arena_shrinkage"}
+    ),
+    "pytorch": frozenset(
+        {"INTRA_OP_THREAD_COUNT", "INTER_OP_THREAD_COUNT", "ENABLE_WEIGHT_SHARING", "INFERENCE_MODE",
+         "DISABLE_OPTIMIZED_EXECUTION"}
+    ),
+}  # fmt: skip
+
 
 def refused_fields(config: ModelConfig) -> list[Problem]:
     """What is asked for and not served, and would change answers or isolation if it were ignored."""
@@ -190,9 +203,18 @@ def _children(value: Any) -> Iterator[tuple[str, Message]]:
 
 
 def _parameters(config: ModelConfig) -> Iterator[tuple[Rule, str]]:
+    read = READ_PARAMETERS.get(config.backend)
     for name in config.parameters:
         if name in PARAMETERS:
             yield PARAMETERS[name], f"parameters['{name}']"
+        elif read is not None and not (name in read or name in SWITCHES or _is_session_entry(config, name)):
+            known = ", ".join(sorted(read))
+            yield _ignored(f"backend '{config.backend}' reads {known}"), f"parameters['{name}']"
+
+
+def _is_session_entry(config: ModelConfig, name: str) -> bool:
+    """Whether a parameter is one of ONNX Runtime's own, of which there is no list here."""
+    return config.backend == "onnxruntime" and name.startswith("session.")
 
 
 def _without_batching(config: ModelConfig) -> Iterator[Problem]:

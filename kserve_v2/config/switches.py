@@ -13,6 +13,8 @@ SPLIT_LARGE_REQUESTS = "split_large_requests"
 refused. Without it, that depends on who has chosen `max_batch_size`.
 """
 
+SWITCHES = (TRY_BATCHING, SPLIT_LARGE_REQUESTS)
+
 _VALUES = {"true": True, "false": False}
 
 
@@ -23,7 +25,7 @@ def switch(config: ModelConfig, name: str) -> bool | None:
 
 def switch_problems(config: ModelConfig) -> Iterator[Problem]:
     """Yield values that mean nothing, and what is asked of a model that cannot do it."""
-    for name in (TRY_BATCHING, SPLIT_LARGE_REQUESTS):
+    for name in SWITCHES:
         value = config.parameters[name].string_value if name in config.parameters else "false"
         path = f"parameters['{name}']"
         if value not in _VALUES:

@@ -1,21 +1,28 @@
 """Every field of the schema is served, refused or warned about: found by walking the schema, not by a list."""
 
+import re
+from pathlib import Path
+
 import pytest
 
+from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.config import ignored_fields, validate
 from kserve_v2.config.files import named_files
-from kserve_v2.config.support import FIELDS, Support, refused_fields
-from tests.config.schema import LEAVES, NAMING_FILES, Path, name, with_value
+from kserve_v2.config.support import FIELDS, READ_PARAMETERS, Support, refused_fields
+from tests.config import schema
+from tests.config.schema import LEAVES, NAMING_FILES, name, with_value
+
+ROOT = Path(__file__).parent.parent.parent
 
 
-def rows(path: Path) -> list[str]:
+def rows(path: schema.Path) -> list[str]:
     """The rows of the table that a field belongs to."""
     names = [name(path[:length]) for length in range(1, len(path) + 1)]
     return [row for row in names if row in FIELDS]
 
 
 @pytest.mark.parametrize("path", LEAVES, ids=name)
-def test_every_field_of_the_schema_has_its_row(path: Path) -> None:
+def test_every_field_of_the_schema_has_its_row(path: schema.Path) -> None:
     assert len(rows(path)) == 1, f"say in config/support.py what becomes of {name(path)}"
 
 
@@ -25,7 +32,7 @@ def test_every_row_is_of_the_schema() -> None:
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "pytorch", "python", "third_party"])
 @pytest.mark.parametrize("path", LEAVES, ids=name)
-def test_a_field_that_is_set_is_served_or_named(path: Path, backend: str) -> None:
+def test_a_field_that_is_set_is_served_or_named(path: schema.Path, backend: str) -> None:
     config = with_value(path)
     if path[0].name != "backend":
         config.backend = backend
@@ -38,10 +45,42 @@ def test_a_field_that_is_set_is_served_or_named(path: Path, backend: str) -> Non
         for problem in ignored_fields(config)
         if "max_batch_size is 0" not in problem.message
     ]
+    if row == "parameters.string_value" and backend in READ_PARAMETERS:
+        # Which of them are read is the next test's.
+        return
     acted_on = backend in rule.only or (rule.only and backend == "third_party")
     top = [path[0].name]
     assert refused == (top if rule.support is Support.REFUSED and not acted_on else [])
     assert ignored == (top if rule.support is Support.IGNORED and not acted_on else [])
+
+
+def test_parameters_that_nobody_reads_are_named() -> None:
+    for backend, own in (("onnxruntime", "intra_op_thread_count"), ("pytorch", "INFERENCE_MODE")):
+        config = ModelConfig(backend=backend)
+        for key in (own, "split_large_requests", "TYPO"):
+            config.parameters[key].string_value = "1"
+        [ignored] = ignored_fields(config)
+        assert ignored.path == "parameters['TYPO']"
+        assert own in ignored.message
+        config.backend = "python"
+        assert ignored_fields(config) == []
+
+
+@pytest.mark.parametrize(
+    ("backend", "modules"), [("onnxruntime", "onnx*.py"), ("pytorch", "torchscript*.py")]
+)
+def test_the_parameters_that_backends_read_are_known(backend: str, modules: str) -> None:
+    """Every name that a backend asks `parameters` for, by the text of its source."""
+    source = "".join(file.read_text() for file in (ROOT / "backends").glob(modules))
+    asked = set(
+        re.findall(
+            r"""(?:integer|boolean)\(\s*(?:parameters|parameter_texts\(config\)),\s*"([^"]+)\"""", source
+        )
+    )
+    asked |= set(re.findall(r"""parameter_texts\(config\)\.get\("([^"]+)"\)""", source))
+    constants = dict(re.findall(r"""^(_[A-Z]+) = "([A-Z_]+)"$""", source, re.MULTILINE))
+    asked |= {constants[name] for name in re.findall(r"(?:integer|boolean)\(parameters, (_[A-Z]+),", source)}
+    assert asked == READ_PARAMETERS[backend]
 
 
 def test_the_schema_names_files_where_we_know_it() -> None:
@@ -57,7 +96,7 @@ def test_the_schema_names_files_where_we_know_it() -> None:
 
 @pytest.mark.parametrize("path", NAMING_FILES, ids=name)
 @pytest.mark.parametrize("filename", ["../../x.py", "/etc/passwd", "a/../../x", "..\\x", "C:\\x", "a\0b"])
-def test_a_name_that_leads_out_is_refused_wherever_it_stands(path: Path, filename: str) -> None:
+def test_a_name_that_leads_out_is_refused_wherever_it_stands(path: schema.Path, filename: str) -> None:
     config = with_value(path, filename)
     config.backend = "python"
     if path[0].name == "model_operations":
