@@ -141,18 +141,33 @@ def _call_for(package: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
         _package.reset(token)
 
 
+# By the name under which other modules may have taken them over before.
+_REPLACED: dict[str, tuple[Any, Any]] = {
+    "load": (pickle.load, load),
+    "loads": (pickle.loads, loads),
+    "Unpickler": (pickle.Unpickler, Unpickler),
+    "import_module": (_import_module, import_module),
+    "find_spec": (_find_spec, find_spec),
+}
+
 _installing = threading.Lock()
 
 
 def install() -> None:
-    """Put these functions in the place of the standard library's, once and for good."""
+    """Put these functions in the place of the standard library's, once and for good: also where somebody has imported
+    them by name already, as cloudpickle does.
+    """
     standard: Any = pickle
     with _installing:
         if standard.load is load:
             return
-        standard.load, standard.loads, standard.Unpickler = load, loads, Unpickler
+        for module in list(sys.modules.values()):
+            names = getattr(module, "__dict__", {})
+            if module is sys.modules[__name__]:
+                continue
+            for name, (theirs, ours) in _REPLACED.items():
+                if names.get(name) is theirs:
+                    setattr(module, name, ours)
         _python_unpickler.find_class = find_class
-        importlib.import_module = import_module
-        importlib.util.find_spec = find_spec
         pool: Any = ThreadPoolExecutor
         pool.submit = submit

@@ -91,7 +91,10 @@ def test_one_class(loader: Any) -> None:
     ("text", "expected"),
     [
         ('output { name: "m" data_type: TYPE_FP64 }', "output[0].data_type: 'm' is TYPE_FP32 in model.onnx"),
-        ('max_batch_size: 8 output { name: "m" dims: 4 }', "output[0].dims: 'm' has dims [3] in model.onnx"),
+        (
+            'max_batch_size: 8 output { name: "m" dims: 4 }',
+            "output[0].dims: 'm' has dims [3] behind the batch dimension in model.onnx",
+        ),
     ],
 )
 def test_a_configuration_that_says_otherwise(loader: Any, text: str, expected: str) -> None:
