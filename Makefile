@@ -4,7 +4,7 @@
 #   ARGS="..."          more arguments for `make serve` and `make test`
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test test-clients interop-programs test-interop soak test-against-triton conformance conformance-peers check format protos clean
+.PHONY: help install serve test test-served test-other test-clients interop-programs test-interop soak test-against-triton conformance conformance-peers check format protos clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -27,8 +27,22 @@ install: .venv/dev.stamp ## make .venv with the server, all backends and the too
 serve: .venv/serve.stamp $(EXAMPLE_MODELS) ## serve model_repository/ on ports 8000 (HTTP), 8001 (gRPC) and 8002 (metrics)
 	@exec $(BIN)/kserve-v2 serve --model-repository model_repository $(ARGS)
 
+# All tests run in two processes, which take about as long as each other: those of whole servers, and the others.
+SERVED_TESTS := tests/cuda tests/integration tests/interop tests/soak tests/wire
+
 test: .venv/dev.stamp $(EXAMPLE_MODELS) ## run all tests
+ifeq ($(strip $(ARGS)),)
+	@echo "Running the tests in two processes. Each reports when it is done, after some 5 minutes on two idle CPUs."
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-served test-other
+else
 	$(BIN)/python -m pytest $(ARGS)
+endif
+
+test-served:
+	$(BIN)/python -m pytest $(SERVED_TESTS)
+
+test-other:
+	$(BIN)/python -m pytest tests $(SERVED_TESTS:%=--ignore=%)
 
 test-clients: .venv/dev.stamp .venv-kserve/requirements.stamp ## test with clients that need an environment of their own
 	$(BIN)/python -m pytest tests/clients $(ARGS)
