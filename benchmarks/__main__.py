@@ -22,8 +22,7 @@ from benchmarks.cases.payloads import payloads
 from benchmarks.cases.perf_analyzer import perf_analyzer
 from benchmarks.cases.tensors import tensors
 from benchmarks.cases.transports import grpc, rest, stream
-from benchmarks.load.available import grpc_generator, rest_generator
-from benchmarks.options import add_measuring_options, set_measuring_defaults
+from benchmarks.options import add_measuring_options, make_bench, set_measuring_defaults
 from benchmarks.plot import svg
 from benchmarks.report import machine_facts, markdown_report, run_facts, text_report
 from benchmarks.result import Line, Row
@@ -58,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return versions.main(arguments[1:])
     options = _options(arguments)
     with tempfile.TemporaryDirectory(prefix="kserve-v2-benchmarks-") as directory:
-        bench = _bench(Path(directory), options)
+        bench = make_bench(Path(directory), options)
         models.write_repository(bench.repository)
         return _run(bench, _cases(options), write=options.write)
 
@@ -126,16 +125,6 @@ def _cases(options: argparse.Namespace) -> dict[str, Case]:
     if options.perf_analyzer:
         cases["perf_analyzer"] = partial(perf_analyzer, path=options.perf_analyzer)
     return cases
-
-
-def _bench(directory: Path, options: argparse.Namespace) -> Bench:
-    return Bench(
-        directory,
-        options.seconds,
-        options.rounds,
-        rest_generator(directory, builtin=options.builtin_generator),
-        grpc_generator(directory, builtin=options.builtin_generator),
-    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
-"""Options that both commands have."""
+"""Options that all commands have, and what is made of them."""
 
 import argparse
 from pathlib import Path
+
+from benchmarks.bench import Bench
+from benchmarks.load.available import grpc_generator, rest_generator
 
 SECONDS, ROUNDS = 3, 5
 _QUICK_SECONDS, _QUICK_ROUNDS = 1, 2
@@ -42,3 +45,14 @@ def _program(text: str) -> Path:
     if not path.is_file():
         raise argparse.ArgumentTypeError(f"{text}: no such file")
     return path
+
+
+def make_bench(directory: Path, options: argparse.Namespace) -> Bench:
+    """What every case gets; `directory` is for its files."""
+    return Bench(
+        directory,
+        options.seconds,
+        options.rounds,
+        rest_generator(directory, builtin=options.builtin_generator),
+        grpc_generator(directory, builtin=options.builtin_generator),
+    )

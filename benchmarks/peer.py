@@ -13,8 +13,7 @@ from benchmarks.cases.add_sub import Subject, grpc_add_sub, input_shape, rest_ad
 from benchmarks.cases.counters import Counters, read_counters
 from benchmarks.cases.perf_analyzer import perf_analyzer_lines
 from benchmarks.cases.transports import CONNECTIONS, lines, measure_rounds
-from benchmarks.load.available import grpc_generator, rest_generator
-from benchmarks.options import add_measuring_options, positive, set_measuring_defaults
+from benchmarks.options import add_measuring_options, make_bench, positive, set_measuring_defaults
 from benchmarks.processes import Child
 from benchmarks.report import machine_facts, run_facts, text_report
 from benchmarks.result import Line
@@ -24,14 +23,7 @@ def main(argv: Sequence[str]) -> int:
     """Measure, and print the table. Returns the exit status."""
     options = _options(argv)
     with tempfile.TemporaryDirectory(prefix="kserve-v2-benchmarks-") as directory:
-        place = Path(directory)
-        bench = Bench(
-            place,
-            options.seconds,
-            options.rounds,
-            rest_generator(place, builtin=options.builtin_generator),
-            grpc_generator(place, builtin=options.builtin_generator),
-        )
+        bench = make_bench(Path(directory), options)
         found: list[Line] = []
         status = 0
         try:

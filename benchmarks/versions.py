@@ -20,10 +20,9 @@ from benchmarks.cases.transports import (
     throughput,
     under_way_text,
 )
-from benchmarks.load.available import grpc_generator, rest_generator
 from benchmarks.load.exchange import grpc_raw, rest_binary
 from benchmarks.load.sequential import median_ms
-from benchmarks.options import add_measuring_options, set_measuring_defaults
+from benchmarks.options import add_measuring_options, make_bench, set_measuring_defaults
 from benchmarks.processes import Child, serve
 from benchmarks.report import machine_facts, run_facts, text_report
 from benchmarks.result import Row, ratio_row
@@ -36,14 +35,7 @@ def main(argv: Sequence[str]) -> int:
     """Measure, and print the ratios. Returns the exit status."""
     options = _options(argv)
     with tempfile.TemporaryDirectory(prefix="kserve-v2-benchmarks-") as directory:
-        place = Path(directory)
-        bench = Bench(
-            place,
-            options.seconds,
-            options.rounds,
-            rest_generator(place, builtin=options.builtin_generator),
-            grpc_generator(place, builtin=options.builtin_generator),
-        )
+        bench = make_bench(Path(directory), options)
         models.write_repository(bench.repository)
         found: list[Row] = []
         status = 0
