@@ -106,7 +106,7 @@ class ManagedModel:
             if record.failure and version in (None, number)
         ]
         if not self.records and self.problem:
-            failed = [f"the repository has it, but it could not be loaded: {self.problem}"]
+            failed = [f"it could not be loaded: {self.problem}"]
         return f": {'; '.join(failed)}" if failed else ""
 
     # --- commands -----------------------------------------------------------------------------------------------

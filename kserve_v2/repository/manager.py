@@ -70,12 +70,12 @@ class ModelManager:
             return model
         managed = self._models.get(name)
         why = managed.reasons(number) if managed else ""
-        if managed is None or not managed.records:
-            raise NotFoundError(f"Request for unknown model: '{name}' is not found{why}")
+        if managed is None or not (managed.records or managed.problem):
+            raise NotFoundError(f"Request for unknown model: '{name}' is not found")
         if number is None:
             raise NotFoundError(f"Request for unknown model: '{name}' has no available versions{why}")
         if all(record.version != number for record in managed.records):
-            raise NotFoundError(f"Request for unknown model: '{name}' version {number} is not found")
+            raise NotFoundError(f"Request for unknown model: '{name}' version {number} is not found{why}")
         raise UnavailableError(
             f"Request for unknown model: '{name}' version {number} is not at ready state{why}"
         )
