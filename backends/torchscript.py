@@ -120,6 +120,12 @@ class TorchScriptModel:
         module = self._modules[placement.device] if self._sharing else _load(self._file, placement.device)
         return TorchScriptInstance(module, self._config, placement.device)
 
+    def trial_instance(self, placement: Placement) -> Instance | None:
+        """See `HasTrialInstances`."""
+        if not writes_to_itself(self._modules[placement.device]):
+            return None
+        return TorchScriptInstance(_load(self._file, placement.device), self._config, placement.device)
+
     def close(self) -> None:
         """Drop the modules."""
         self._modules.clear()

@@ -27,6 +27,7 @@ __all__ = [
     "FreshOutputs",
     "GuessesBatching",
     "Handover",
+    "HasTrialInstances",
     "Instance",
     "LabelledModel",
     "Model",
@@ -253,6 +254,17 @@ class LabelledModel(Protocol):
     """
 
     output_labels: Mapping[str, Sequence[str]]
+
+
+@runtime_checkable
+class HasTrialInstances(Protocol):
+    """Optional: a `Model` whose instances are changed by what they execute, so that a trial of batching at load would
+    change the answers to the first requests.
+    """
+
+    def trial_instance(self, placement: Placement) -> AnyInstance | None:
+        """One for the trial alone, which is closed after it; None if the model's own may be tried."""
+        ...
 
 
 class Backend(Protocol):

@@ -10,9 +10,17 @@ import logging
 import threading
 from collections.abc import Callable
 
-from kserve_v2.backend import AnyInstance, Instance, Model, MovableInstance, Placement, has_fresh_outputs
+from kserve_v2.backend import (
+    AnyInstance,
+    HasTrialInstances,
+    Instance,
+    Model,
+    MovableInstance,
+    Placement,
+    has_fresh_outputs,
+)
 from kserve_v2.contained import log_error
-from kserve_v2.errors import ordinary
+from kserve_v2.errors import describe, ordinary
 from kserve_v2.messages import InferRequest, Tensors
 from kserve_v2.scheduling.batching_trial import Finding, Verdict, try_batching
 from kserve_v2.scheduling.queue import RequestQueue
@@ -100,7 +108,7 @@ class InstanceThread:
         try:
             drive = runner(instance, self)
             if self._tries_batching:
-                self.finding = _try_batching(instance, self.signature)
+                self.finding = self._try_batching(instance)
             # Asked here, and not on the event loop: it is the plug-in's code that answers.
             if isinstance(instance, MovableInstance) and instance.movable is True:
                 self.movable = instance
@@ -110,6 +118,17 @@ class InstanceThread:
             raise
         self.instance = instance
         return drive
+
+    def _try_batching(self, instance: AnyInstance) -> Finding:
+        if not isinstance(self._model, HasTrialInstances):
+            return _try_batching(instance, self.signature)
+        try:
+            trial = self._model.trial_instance(self.placement)
+        except Exception as error:  # noqa: BLE001 - the model can be served, only not tried
+            return Finding(Verdict.UNKNOWN, f"no instance could be made for that: {describe(error)}")
+        finding = _try_batching(trial or instance, self.signature)
+        self._close(trial)
+        return finding
 
     def _drive(self, drive: Runner) -> None:
         """Have batches executed until the queue is closed and empty.

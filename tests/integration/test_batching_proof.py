@@ -88,12 +88,22 @@ def _write_torchscript(root: Path) -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x - x.mean(0)
 
-    (root / "mixing_script" / "1").mkdir(parents=True)
-    torch.jit.script(Mixing()).save(str(root / "mixing_script" / "1" / "model.pt"))
-    (root / "mixing_script" / "config.pbtxt").write_text(
-        'max_batch_size: 8 input { name: "x" data_type: TYPE_FP32 dims: 4 }'
-        ' output { name: "y" data_type: TYPE_FP32 dims: 4 } dynamic_batching { }'
-    )
+    class Counting(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(1))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            return x + self.calls
+
+    for name, module in (("mixing_script", Mixing()), ("counting_script", Counting())):
+        (root / name / "1").mkdir(parents=True)
+        torch.jit.script(module).save(str(root / name / "1" / "model.pt"))
+        (root / name / "config.pbtxt").write_text(
+            'max_batch_size: 8 input { name: "x" data_type: TYPE_FP32 dims: 4 }'
+            ' output { name: "y" data_type: TYPE_FP32 dims: 4 } dynamic_batching { }'
+        )
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +156,13 @@ def server(
 def test_configuration(server: RunningServer, model: str, max_batch_size: int, merges: bool) -> None:
     config = server.get(f"/v2/models/{model}/config").json()
     assert (config["max_batch_size"], "dynamic_batching" in config) == (max_batch_size, merges)
+
+
+def test_a_trial_leaves_no_trace_in_the_buffers_of_a_module(server: RunningServer) -> None:
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0, 0, 0, 0]}
+    (output,) = server.infer("counting_script", {"inputs": [tensor]}).json()["outputs"]
+    assert output["data"] == [1, 1, 1, 1]
+    assert "'counting_script': dynamic_batching merges requests" in server.log
 
 
 @pytest.mark.parametrize(
