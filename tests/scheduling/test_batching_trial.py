@@ -45,8 +45,15 @@ def softmax(x: Array, axis: int) -> Array:
         (lambda x: np.cumsum(x, axis=0), Verdict.DEPENDENT),
         (lambda x: x[::-1], Verdict.DEPENDENT),
         (lambda x: np.broadcast_to(x[:1], x.shape), Verdict.DEPENDENT),
+        # Where all rows have the same answer, it cannot be told what they do to each other.
+        (lambda x: np.full_like(x, np.nan), Verdict.UNKNOWN),
+        (lambda x: (x - x.mean(axis=0)) * np.nan, Verdict.UNKNOWN),
+        (np.zeros_like, Verdict.UNKNOWN),
+        # Some values are tried that are larger than an image's.
+        (lambda x: (x > 1000).astype(np.float32), Verdict.INDEPENDENT),
+        (lambda x: np.maximum(x.max(axis=0) - 1000, 0) + 0 * x, Verdict.DEPENDENT),
         # NaN and infinities are answers like others.
-        (lambda x: np.full_like(x, np.nan), Verdict.INDEPENDENT),
+        (lambda x: np.where(x > 0, np.nan, x), Verdict.INDEPENDENT),
         (lambda x: np.where(x > 0, np.inf, -np.inf).astype(np.float32), Verdict.INDEPENDENT),
         # Sums in another order differ in their last digits, which are those of the terms and not of the sum.
         (lambda x: (x + 100 * len(x)) - 100 * len(x), Verdict.INDEPENDENT),
