@@ -181,7 +181,7 @@ def _values(
         numbers = random.uniform(0, 255, shape) if seed == 1 else random.standard_normal(shape)
         drawn = (numbers * (1e4 if seed > 1 else 1)).astype(dtype)
     else:
-        drawn = random.integers(0, (2, 4, 100)[seed], shape).astype(dtype)
+        drawn = random.integers(0, (2, 4, 16)[seed], shape).astype(dtype)
     return drawn
 
 
