@@ -66,8 +66,10 @@ def _convert(name: str, value: object, datatype: Datatype) -> Array:
         return _encode_strings(name, array)
     if array.dtype != datatype.dtype:
         got = BY_DTYPE.get(array.dtype)
+        declare = f", or declare {got.name}" if got else ""
         raise InternalError(
-            f"output '{name}': expected {datatype.name}, got {got.name if got else array.dtype}"
+            f"output '{name}': expected {datatype.name}, got {got.name if got else array.dtype}: "
+            f"convert it, as .astype(...) does for arrays and .to(...) for tensors{declare}"
         )
     return array if array.flags.c_contiguous else array.copy()
 

@@ -21,6 +21,8 @@ from kserve_v2.text_files import read_text
 log = logging.getLogger("kserve_v2.config")
 
 _UNKNOWN_FIELD = re.compile(r'Message type "(?P<message>[\w.]+)" has no field named "(?P<field>[^"]*)"')
+_UNKNOWN_VALUE = re.compile(r'Enum type "(?P<enum>[\w.]+)" has no value named (?P<value>.+)\.$')
+_UNKNOWN_JSON_VALUE = re.compile(r"Invalid enum value (?P<value>\S+) for enum type (?P<enum>[\w.]+)")
 # What text_format puts before its messages.
 _POSITION = re.compile(r"^\d+:\d+ : ")
 # A name this alike to a known one is taken for a slip of the pen.
@@ -57,7 +59,8 @@ def parse_config(text: str, source: str) -> ModelConfig:
             unknown = _UNKNOWN_FIELD.search(str(error))
             line, column = error.GetLine(), error.GetColumn()
             if unknown is None or line is None or column is None:
-                raise ConfigError("\n".join([*mistakes, _describe(error, source)])) from None
+                described = _describe(error, source) + _hint(error, text)
+                raise ConfigError("\n".join([*mistakes, described])) from None
             _note_unknown_field(unknown, f"{source}:{line}:{column}", mistakes)
             text = blank_field(text, line, column)
         else:
@@ -147,10 +150,41 @@ def _describe(error: text_format.ParseError, source: str) -> str:
     return f"{source}:{error.GetLine()}:{error.GetColumn()}: {message}"
 
 
+def _hint(error: text_format.ParseError, text: str) -> str:
+    """What was probably meant, for the slips that people make most; empty for all others."""
+    unknown = _UNKNOWN_VALUE.search(str(error))
+    if unknown is not None:
+        value = _similar_value(unknown["enum"], unknown["value"].strip("\"'"))
+        plain = ", without quotation marks" if unknown["value"][0] in "\"'" else ""
+        return f" Did you mean {value}{plain}?" if value else ""
+    if text.lstrip().startswith("{"):
+        return " This looks like JSON: write protobuf text format, as in max_batch_size: 8, without braces around it."
+    line, column = error.GetLine(), error.GetColumn()
+    # The parser splits lines at "\n" only.
+    if (
+        line is not None
+        and column is not None
+        and not "\n".join(text.split("\n")[line - 1 :])[column - 1 :].strip()
+    ):
+        return " The text ends here: is a closing bracket or a value missing?"
+    return ""
+
+
+def _similar_value(enum: str, value: str) -> str | None:
+    """Return the value of `enum` that `value` was probably meant to be, as TYPE_FP32 by FP32 or float32."""
+    names = list(model_config_pb2.DESCRIPTOR.pool.FindEnumTypeByName(enum).values_by_name)
+    wanted = re.sub(r"^FLOAT(?=\d)", "FP", value.upper())
+    exact = next((name for name in names if name == wanted or name.endswith(f"_{wanted}")), None)
+    return exact or next(iter(difflib.get_close_matches(wanted, names, n=1, cutoff=_ALIKE)), None)
+
+
 def _describe_json(message: str) -> str:
     unknown = _UNKNOWN_FIELD.search(message)
     if unknown is None:
-        return message.splitlines()[0].replace("inference.", "").rstrip(".")
+        value = _UNKNOWN_JSON_VALUE.search(message)
+        meant = _similar_value(value["enum"], value["value"]) if value else None
+        hint = f"; did you mean {meant}?" if meant else ""
+        return message.splitlines()[0].replace("inference.", "").rstrip(".") + hint
     guess = _similar_field(unknown["message"], unknown["field"])
     hint = f"; did you mean '{guess}'?" if guess else ""
     return f"unknown field '{unknown['field']}' in {unknown['message'].removeprefix('inference.')}{hint}"

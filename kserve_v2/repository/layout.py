@@ -20,6 +20,7 @@ _SYSTEM_NAMES = frozenset(
     {"lost+found", "__MACOSX", "@eaDir", "@tmp", "@Recycle", "#recycle", "#snapshot", "$RECYCLE.BIN",
      "System Volume Information"}
 )  # fmt: skip
+_VERSION = re.compile(r"[1-9][0-9]*")
 _NEARLY_VERSION = re.compile(r"[vV]?(?P<number>[0-9]{1,18})(?:[._][0-9.]*)?")
 # Suffixes of the models that are served. A handler goes by its whole name: any directory may have Python files.
 _SUFFIXES = tuple({form.suffix for form in FORMATS if form.backend in OWN_BACKENDS} - {".py", ".pt2"})
@@ -107,6 +108,12 @@ def unread_configuration(path: Path, versions: Sequence[int]) -> str | None:
         if (path / str(version) / CONFIG).is_file():
             return f"{version}/{CONFIG} is not read: it belongs beside the versions, at {path.name}/{CONFIG}"
     return None
+
+
+def unread_version(path: Path) -> str | None:
+    """What to say of a directory beside a model's versions that was perhaps meant to be one, too."""
+    found = [name for name in _names(path) if any(map(_is_model, _names(path / name)))]
+    return _nearly_version(path, [name for name in found if not _VERSION.fullmatch(name)])
 
 
 def _nearly_version(path: Path, names: Sequence[str]) -> str | None:

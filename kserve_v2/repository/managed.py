@@ -103,7 +103,7 @@ class ManagedModel:
         failed = [
             f"version {record.version} is at {record.state} state: {record.failure}"
             for number, record in sorted(newest.items())
-            if record.failure and version in (None, number)
+            if record.failure and record.reason != UNLOADED and version in (None, number)
         ]
         if not self.records and self.problem:
             failed = [f"it could not be loaded: {self.problem}"]

@@ -27,10 +27,12 @@ from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.batching import BatchingOrigin
 from kserve_v2.repository.file_content import explained
 from kserve_v2.repository.layout import (
+    CONFIG,
     advice_on_files,
     advice_without_model,
     advice_without_versions,
     unread_configuration,
+    unread_version,
 )
 from kserve_v2.repository.model import Prepared, placements
 from kserve_v2.repository.scan import ModelEntry, config_path, scan_model
@@ -88,6 +90,8 @@ def read_candidate(name: str, options: RepositoryOptions, config_override: str |
         raise InvalidArgumentError(
             f"at least one version must be available under the version policy of model '{name}': {advice}"
         )
+    if unread := unread_version(entry.path):
+        logger.warning("model '%s': not served: %s", name, unread)
     return Candidate(entry, config, versions)
 
 
@@ -135,7 +139,7 @@ def prepare_version(
         if options.auto_complete:
             _complete(backend, source, config, gpu_count)
         fill_defaults(config, gpu_count=gpu_count)
-        raise_if_invalid(config, gpu_count=gpu_count, directory_name=entry.name)
+        _raise_if_invalid(config, gpu_count, entry.name)
     except BaseException:
         source.handover.close()
         raise
@@ -183,6 +187,36 @@ def _raise_if_written_wrong(config: ModelConfig, gpu_count: int, entry: ModelEnt
     problems += label_link_problems(config, entry.path)
     if problems:
         raise config_error(problems)
+
+
+def _raise_if_invalid(config: ModelConfig, gpu_count: int, model: str) -> None:
+    """Raise ConfigError, with what to write where it is not in the model's file."""
+    if config.backend == "python" and not config.input and not config.output:
+        raise ConfigError(
+            f"neither {config.default_model_filename} nor config.pbtxt says what the model takes and gives: write "
+            'inputs = {"x": ("FP32", [4])} and outputs alike into the class, names with datatypes and dims'
+        )
+    try:
+        raise_if_invalid(config, gpu_count=gpu_count, directory_name=model)
+    except ConfigError as error:
+        kind, name = _first_unknown(config)
+        if config.backend == "pytorch" and name:
+            raise ConfigError(
+                f"{error.message}\nNo TorchScript file says that: write it into {model}/{CONFIG}, as in {kind} "
+                f'{{ name: "{name}" data_type: TYPE_FP32 dims: [ 4 ] }}, for every input and output'
+            ) from None
+        raise
+
+
+def _first_unknown(config: ModelConfig) -> tuple[str, str]:
+    """The first input or output, and its name, whose datatype or dims nobody has said; empty if there is none."""
+    for tensor in config.input:
+        if not (tensor.data_type and tensor.dims):
+            return "input", tensor.name
+    for output in config.output:
+        if not (output.data_type and output.dims):
+            return "output", output.name
+    return "", ""
 
 
 def _complete(backend: Backend, source: ModelSource, config: ModelConfig, gpu_count: int) -> None:

@@ -171,7 +171,8 @@ def _read_model(path: Path) -> ModelEntry:
     try:
         children = _listing(path)
     except OSError as error:
-        return ModelEntry(path.name, path, (), "", f"model directory cannot be read: {error.strerror}")
+        reason = _link_to_nowhere(path) or error.strerror
+        return ModelEntry(path.name, path, (), "", f"model directory cannot be read: {reason}")
     digest = hashlib.blake2b(digest_size=16)
     versions: list[int] = []
     problems: list[str] = []
@@ -182,12 +183,32 @@ def _read_model(path: Path) -> ModelEntry:
                 digest.update(record)
         except OSError as error:
             subject = f"version {child.name}" if is_version else child.name
-            problems.append(f"{subject} cannot be read: {error.strerror}")
+            problems.append(f"{subject} cannot be read: {_reason(error, path)}")
             continue
         if is_version:
             versions.append(int(child.name))
     problem = "; ".join(problems) or None
     return ModelEntry(path.name, path, tuple(sorted(versions)), digest.hexdigest(), problem)
+
+
+def _reason(error: OSError, model: Path) -> str | None:
+    """Why something in the model's directory cannot be read, with the name of a file that lies deeper."""
+    if error.filename is None:
+        return error.strerror
+    path = Path(os.fsdecode(error.filename))
+    reason = _link_to_nowhere(path) or error.strerror
+    deeper = path.is_relative_to(model) and path.parent != model
+    return f"{path.relative_to(model)}: {reason}" if deeper else reason
+
+
+def _link_to_nowhere(path: Path) -> str | None:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return "it is a link to something that does not exist" if path.is_symlink() else None
+    except OSError:
+        pass
+    return None
 
 
 def _records(child: os.DirEntry[str], is_version: bool) -> Iterator[bytes]:

@@ -274,7 +274,11 @@ class TestOutputs:
     @pytest.mark.parametrize(
         ("expression", "output", "expected"),
         [
-            ("{'y': inputs['x'].astype('f8')}", '("FP32", [-1])', "output 'y': expected FP32, got FP64"),
+            (
+                "{'y': inputs['x'].astype('f8')}",
+                '("FP32", [-1])',
+                "output 'y': expected FP32, got FP64: convert it",
+            ),
             ("{'y': inputs['x'].astype('c8')}", '("FP32", [-1])', "output 'y': expected FP32, got complex64"),
             ("{'y': [1.5]}", '("INT32", [-1])', "output 'y': expected INT32: the fractions"),
             (

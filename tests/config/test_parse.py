@@ -76,6 +76,31 @@ def test_a_syntax_error_has_its_position(text: str, position: str, part: str) ->
     assert "inference." not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("input { data_type: FP32 }", "has no value named FP32. Did you mean TYPE_FP32?"),
+        ("input { data_type: float32 }", " Did you mean TYPE_FP32?"),
+        ("input { data_type: int64 }", " Did you mean TYPE_INT64?"),
+        ('input { data_type: "TYPE_FP32" }', " Did you mean TYPE_FP32, without quotation marks?"),
+        ("instance_group { kind: GPU }", " Did you mean KIND_GPU?"),
+        ("input { data_type: TYPE_ELEPHANT }", "has no value named TYPE_ELEPHANT."),
+        (
+            '{"max_batch_size": 4}',
+            " This looks like JSON: write protobuf text format, as in max_batch_size: 8",
+        ),
+        ('input [ { name: "x" }\n', " The text ends here: is a closing bracket or a value missing?"),
+        ("max_batch_size: \n", " The text ends here: is a closing bracket or a value missing?"),
+        ('input [ { name: "x" } }', 'Expected ",".'),
+    ],
+)
+def test_usual_slips_are_answered_by_what_was_meant(text: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, "c")
+    assert hint in caught.value.message
+    assert caught.value.message.endswith((hint, "around it."))
+
+
 def test_every_misspelt_field_is_reported_with_a_suggestion() -> None:
     text = 'name: "a"\nmax_batchsize: 4\ninput { nam: "x"\n  datatype: TYPE_FP32 dims: [1] }\n'
     with pytest.raises(InvalidArgumentError) as caught:
@@ -160,6 +185,7 @@ def test_json_in_both_spellings(text: str) -> None:
         ),
         ('{"zeta": 2}', "unknown field 'zeta' in ModelConfig"),
         ('{"input": [{"data_type": "TYPE_FP31"}]}', "TYPE_FP31"),
+        ('{"input": [{"data_type": "FP32"}]}', "; did you mean TYPE_FP32?"),
         ('{"max_batch_size": "eight"}', "eight"),
         ('{"max_batch_size": 2.5}', "max_batch_size"),
         ('{"dynamic_batching": {}, "sequence_batching": {}}', "scheduling_choice"),

@@ -245,3 +245,32 @@ def test_a_configuration_that_nobody_reads_is_named(
     with caplog.at_level(logging.WARNING, logger="kserve_v2"):
         read_candidate("m", RepositoryOptions((tmp_path,)))
     assert warning in caplog.text
+
+
+def test_what_was_perhaps_meant_to_be_a_version_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("1", "v2", "weights"):
+        (tmp_path / "m" / name).mkdir(parents=True)
+        (tmp_path / "m" / name / "model.onnx").write_bytes(ONNX)
+    (tmp_path / "m" / "003").mkdir()
+    with caplog.at_level(logging.WARNING, logger="kserve_v2"):
+        assert read_candidate("m", RepositoryOptions((tmp_path,))).versions == (1,)
+    rule = "which is a whole number from 1 without zeros in front"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"model 'm': not served: v2/ is no version, {rule}: rename it to 2/"
+    ]
+
+
+def test_what_no_torchscript_file_says_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "m" / "1").mkdir(parents=True)
+    (tmp_path / "m" / "1" / "model.pt").write_bytes(SCRIPT)
+    asked = 'write it into m/config.pbtxt, as in input { name: "image" data_type: TYPE_FP32 dims: [ 4 ] }, for every'
+    assert asked in reason(tmp_path, "m")
+
+
+def test_what_a_handler_does_not_declare_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "m" / "1").mkdir(parents=True)
+    (tmp_path / "m" / "1" / "model.py").write_text("class Model:\n    def __call__(self, inputs): ...\n")
+    asked = "neither model.py nor config.pbtxt says what the model takes and gives: write inputs = {"
+    assert asked in reason(tmp_path, "m")

@@ -410,6 +410,22 @@ def test_versions(tmp_path: Path) -> None:
     run(main)
 
 
+def test_what_is_unloaded_does_not_answer_with_why_an_earlier_load_failed(tmp_path: Path) -> None:
+    async def main() -> None:
+        write(tmp_path, "m", "one")
+        async with managing(tmp_path) as (manager, _):
+            await manager.load("m")
+            write(tmp_path, "m", "fail")
+            with pytest.raises(InvalidArgumentError, match="the file says fail"):
+                await manager.load("m")
+            manager.unload("m")
+            with pytest.raises(NotFoundError) as error:
+                manager.acquire("m")
+            assert error.value.message == "Request for unknown model: 'm' has no available versions"
+
+    run(main)
+
+
 def test_a_configuration_override_holds_until_the_unload(tmp_path: Path) -> None:
     async def main() -> None:
         for version in (1, 2):

@@ -171,10 +171,20 @@ def test_what_cannot_be_read_is_a_problem_of_its_model_alone(tmp_path: Path) -> 
     assert models["half"].versions == (1,)
     assert models["half"].problem == (
         "version 2 cannot be read: Too many levels of symbolic links; "
-        "version 4 cannot be read: No such file or directory"
+        "version 4 cannot be read: it is a link to something that does not exist"
     )
     assert models["loop"].problem == "model directory cannot be read: Too many levels of symbolic links"
-    assert models["gone"].problem == "model directory cannot be read: No such file or directory"
+    assert (
+        models["gone"].problem
+        == "model directory cannot be read: it is a link to something that does not exist"
+    )
+
+
+def test_a_file_that_is_a_link_to_nowhere_is_named(tmp_path: Path) -> None:
+    (make_model(tmp_path, "m", "1") / "1" / "model.onnx").symlink_to("blobs/gone")
+    assert scan([tmp_path]).models["m"].problem == (
+        "version 1 cannot be read: 1/model.onnx: it is a link to something that does not exist"
+    )
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
