@@ -202,8 +202,8 @@ def _raise_if_invalid(config: ModelConfig, gpu_count: int, model: str) -> None:
         kind, name = _first_unknown(config)
         if config.backend == "pytorch" and name:
             raise ConfigError(
-                f"{error.message}\nNo TorchScript file says that: write it into {model}/{CONFIG}, as in {kind} "
-                f'{{ name: "{name}" data_type: TYPE_FP32 dims: [ 4 ] }}, for every input and output'
+                f"no TorchScript file says what its tensors are: write it into {model}/{CONFIG}, as in {kind} "
+                f'{{ name: "{name}" data_type: TYPE_FP32 dims: [ 4 ] }}, for every input and output\n{error.message}'
             ) from None
         raise
 
