@@ -1,6 +1,7 @@
 """What the server prints for the person who started it: tables and a line to paste, as text."""
 
 import json
+import re
 import shlex
 import sys
 import textwrap
@@ -20,6 +21,8 @@ _PATIENCE_S = 1.0
 _MAX_EXAMPLE_ELEMENTS = 64
 # What to do stands at the end of a reason.
 _MAX_REASON_LINES = 8
+# What libraries put into their messages to colour them, and whatever else would move a terminal's cursor.
+_CONTROLS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0e-\x1b\x7f-\x9f]")
 _REASON_HINT = "… (the repository index has the whole reason)"
 
 # An example value of each datatype that JSON can carry; FP16 and BF16 travel as binary data only.
@@ -116,6 +119,7 @@ def _example_input(tensor: TensorMetadata) -> dict[str, object] | None:
 
 
 def _shorten(reason: str, width: int) -> str:
+    reason = _CONTROLS.sub("", reason)
     lines = [line for paragraph in reason.splitlines() for line in textwrap.wrap(paragraph, width)]
     if len(lines) > _MAX_REASON_LINES:
         lines = [*lines[: _MAX_REASON_LINES - 1], _REASON_HINT]

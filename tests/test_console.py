@@ -139,3 +139,11 @@ def test_without_a_sample_the_request_is_zeros(tmp_path: Path) -> None:
 )
 def test_no_line_rather_than_one_that_fails(inputs: tuple[TensorMetadata, ...], tmp_path: Path) -> None:
     assert example_curl(URL, metadata(*inputs), tmp_path) is None
+
+
+def test_a_reason_does_not_reach_the_terminal_as_colours_and_cursor_movements() -> None:
+    table = models_table(
+        [IndexEntry("m", "1", "UNAVAILABLE", "you have \x1b[1mtwo\x1b[0m options\x07,\x1b]0;t")]
+    )
+    assert "you have two options,]0;t" in table
+    assert "\x1b" not in table
