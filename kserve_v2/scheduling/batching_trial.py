@@ -2,12 +2,13 @@
 
 Merging the requests of different clients is only right if a model answers two rows together as it answers each of them
 alone. No configuration says that, and the shapes of a model file don't prove it: a softmax over the first axis has
-a dynamic first dimension, too. So the model is given made-up rows, both ways.
+a dynamic first dimension, too. So the model is given made-up rows, both ways, and each beside other neighbours.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from time import monotonic
 from typing import Any
 
 import ml_dtypes
@@ -29,6 +30,12 @@ _MAX_SEEDS = 3
 
 # More elements than this are not made up for one tensor.
 _MAX_ELEMENTS = 2**24
+
+# By so many of the last digits' units may an answer differ that only rounding tells apart.
+_ROUNDINGS = 128
+
+# After so long no further execution begins.
+_MAX_SECONDS = 20.0
 
 _TEXTS = (b"0", b"1", b"two", b"three words here")
 
@@ -57,17 +64,33 @@ class _NotRowsError(Exception):
     """An output has no row for each row of the input."""
 
 
-def try_batching(execute: Execute, signature: ModelSignature) -> Finding:
-    """Ask for two made-up rows together and for each alone, with different values each time.
+class _TooLongError(Exception):
+    """The model takes so long that it is tried no further."""
+
+
+def try_batching(
+    execute: Execute, signature: ModelSignature, clock: Callable[[], float] = monotonic
+) -> Finding:
+    """Ask for two made-up rows together, for each alone, and for each beside another one, with different values each
+    time. `clock`: in seconds.
 
     Whatever the model raises is no verdict: its inputs may have to be more than of the right type and shape.
     """
+    deadline = clock() + _MAX_SECONDS
+
+    def in_time(tensors: Tensors, request: InferRequest) -> Tensors:
+        if clock() > deadline:
+            raise _TooLongError
+        return execute(tensors, request)
+
     reason = "it has no inputs" if not signature.inputs else "its inputs are too large"
     for size in _SIZES if not signature.fixed_shapes else _SIZES[:1]:
         if _elements(signature, size) > _MAX_ELEMENTS or not signature.inputs:
             continue
         try:
-            return _compare(execute, signature, size)
+            return _compare(in_time, signature, size)
+        except _TooLongError:
+            return Finding(Verdict.UNKNOWN, f"it was not tried for longer than {_MAX_SECONDS:.0f} s")
         except BaseException as error:  # noqa: BLE001 - no verdict, whatever a plug-in raises
             reason = f"it does not take made-up inputs: {describe(error)}"
     return Finding(Verdict.UNKNOWN, reason)
@@ -95,13 +118,16 @@ def _compare(execute: Execute, signature: ModelSignature, size: int) -> Finding:
     return finding
 
 
-def _compare_rows(execute: Execute, signature: ModelSignature, rows: Mapping[str, Array]) -> Finding:
+def _compare_rows(execute: Execute, signature: ModelSignature, three: Mapping[str, Array]) -> Finding:
+    """Compare two of three rows with each of them alone, and with each beside the third."""
+    rows = {name: array[:2] for name, array in three.items()}
     try:
         together = _outputs(execute, signature, rows, 2)
         alone = [
             _outputs(execute, signature, {name: array[n : n + 1] for name, array in rows.items()}, 1)
             for n in range(2)
         ]
+        depends = _depends_on_neighbour(execute, signature, three, together)
     except _NotRowsError as error:
         return Finding(Verdict.NOT_ROWS, str(error))
     for name, array in together.items():
@@ -117,10 +143,44 @@ def _compare_rows(execute: Execute, signature: ModelSignature, rows: Mapping[str
                     Verdict.DEPENDENT,
                     f"output '{name}' of two rows together is not that of each of them alone",
                 )
+    if depends:
+        return Finding(Verdict.DEPENDENT, f"output '{depends}' of a row is another one beside another row")
     if all(_equal(alone[0][name], alone[1][name], array) for name, array in together.items()):
         # NaN, or the same label for everything: nothing that rows do to each other would show.
         return Finding(Verdict.UNKNOWN, "it answers all made-up rows alike")
     return Finding(Verdict.INDEPENDENT)
+
+
+def _depends_on_neighbour(
+    execute: Execute, signature: ModelSignature, three: Mapping[str, Array], together: Mapping[str, Array]
+) -> str:
+    """The name of an output of a row that changes when only the row beside it does; "" if there is none.
+
+    The size of the batch and the place in it being the same, the same kernels do the same, so the answer has to be the
+    same but for its very last digits, however small its part in the whole output: unless the model does not even answer
+    the same rows alike.
+    """
+    for kept, order in ((0, [0, 2]), (1, [2, 1])):
+        beside = _outputs(execute, signature, {name: array[order] for name, array in three.items()}, 2)
+        for name, array in together.items():
+            if array.shape == beside[name].shape and not _same_but_for_rounding(
+                array[kept], beside[name][kept]
+            ):
+                again = _outputs(execute, signature, {key: rows[:2] for key, rows in three.items()}, 2)
+                return name if _same_but_for_rounding(array, again[name]) else ""
+    return ""
+
+
+def _same_but_for_rounding(one: Array, other: Array) -> bool:
+    """Of each element by itself."""
+    if one.dtype.kind not in _KINDS_OF_FLOAT:
+        return bool(np.all(one == other))
+    digits, tiny = _epsilon(one.dtype), float(ml_dtypes.finfo(one.dtype).tiny)  # type: ignore[no-untyped-call]
+    with np.errstate(all="ignore"):
+        return np.allclose(
+            one.astype(np.float64), other.astype(np.float64),
+            rtol=_ROUNDINGS * digits, atol=tiny / digits, equal_nan=True,
+        )  # fmt: skip
 
 
 def _outputs(
@@ -154,13 +214,13 @@ def _sized(dims: tuple[int, ...], size: int) -> tuple[int, ...]:
 
 
 def _made_up(signature: ModelSignature, size: int, seed: int) -> dict[str, Array]:
-    """Two rows that differ, of values that most models take: small integers, so that they can be indices, and numbers
-    around 0 (seed 0), up to 255 (seed 1) or far larger (seed 2).
+    """Three rows, of which the first two differ, of values that most models take: small integers, so that they can be
+    indices, and numbers around 0 (seed 0), up to 255 (seed 1) or far larger (seed 2).
     """
     random = np.random.default_rng(seed)
     made: dict[str, Array] = {}
     for name, tensor in signature.inputs.items():
-        shape = (2, *_sized(tensor.dims, size))
+        shape = (3, *_sized(tensor.dims, size))
         values = _values(random, tensor.datatype.dtype, shape, seed)
         if (values[0] == values[1]).all():
             values[0], values[1] = _TEXTS[:2] if tensor.datatype is BYTES else (0, 1)

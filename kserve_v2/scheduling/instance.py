@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 # In a row, without a batch in between: then the instance is given up.
 _MAX_INTERRUPTIONS = 3
 
+# After so long it is said what a load waits for.
+_LONG_TRIAL_S = 10
+
 
 class InstanceThread:
     """One instance and the thread that owns it."""
@@ -64,6 +67,7 @@ class InstanceThread:
         self.finding: Finding | None = None
         self._on_interrupted = on_interrupted
         self._tries_batching = tries_batching
+        self._trying = False
         self._model = model
         self._loop = asyncio.get_running_loop()
         self._started: asyncio.Future[None] = self._loop.create_future()
@@ -78,7 +82,19 @@ class InstanceThread:
     async def start(self) -> None:
         """Start the thread; returns when its instance is made. Raises what making it raised."""
         self._thread.start()
-        await asyncio.shield(self._started)
+        warning = self._loop.call_later(_LONG_TRIAL_S, self._warn_of_trial)
+        try:
+            await asyncio.shield(self._started)
+        finally:
+            warning.cancel()
+
+    def _warn_of_trial(self) -> None:
+        if self._trying:
+            logger.warning(
+                "model '%s': it is still being tried with made-up rows; the parameter try_batching, set to false in "
+                "config.pbtxt, leaves that out",
+                self.signature.model_name,
+            )
 
     async def stopped(self) -> None:
         """Wait until the instance is closed, which happens after the queue is closed and empty."""
@@ -108,7 +124,9 @@ class InstanceThread:
         try:
             drive = runner(instance, self)
             if self._tries_batching:
+                self._trying = True
                 self.finding = self._try_batching(instance)
+                self._trying = False
             # Asked here, and not on the event loop: it is the plug-in's code that answers.
             if isinstance(instance, MovableInstance) and instance.movable is True:
                 self.movable = instance

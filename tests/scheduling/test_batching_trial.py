@@ -43,6 +43,10 @@ def softmax(x: Array, axis: int) -> Array:
         (lambda x: softmax(x, 0), Verdict.DEPENDENT),
         (lambda x: x - x.mean(axis=0), Verdict.DEPENDENT),
         (lambda x: np.cumsum(x, axis=0), Verdict.DEPENDENT),
+        # Little, and little beside large numbers.
+        (lambda x: x + np.float32(3e-4) * x.mean(axis=0), Verdict.DEPENDENT),
+        (lambda x: np.concatenate([softmax(x, 0), 1e6 * x], axis=1), Verdict.DEPENDENT),
+        (lambda x: np.concatenate([np.cumsum(x, axis=0), 1e9 * x], axis=1), Verdict.DEPENDENT),
         (lambda x: x[::-1], Verdict.DEPENDENT),
         (lambda x: np.broadcast_to(x[:1], x.shape), Verdict.DEPENDENT),
         # Where all rows have the same answer, it cannot be told what they do to each other.
@@ -140,3 +144,29 @@ def test_buffers_that_a_model_keeps_are_not_taken_for_equal_answers() -> None:
 def test_inputs_that_are_too_large_are_not_made_up() -> None:
     finding = tried(lambda x: x, signature(dims="65536, 65536"))
     assert finding == Finding(Verdict.UNKNOWN, "its inputs are too large")
+
+
+def test_a_model_with_some_chance_in_it_is_judged_by_what_is_more_than_that() -> None:
+    random = np.random.default_rng(0)
+    finding = tried(lambda x: x * (1 + np.float32(1e-6) * random.standard_normal(x.shape).astype(np.float32)))
+    assert finding.verdict is Verdict.INDEPENDENT
+    assert tried(lambda x: random.standard_normal(x.shape).astype(np.float32)).verdict is Verdict.DEPENDENT
+
+
+@pytest.mark.parametrize(
+    ("seconds", "calls", "verdict"),
+    [(0.0, 10, Verdict.INDEPENDENT), (3.0, 7, Verdict.INDEPENDENT), (15.0, 2, Verdict.UNKNOWN)],
+)
+def test_a_slow_model_is_not_tried_for_long(seconds: float, calls: int, verdict: Verdict) -> None:
+    """What the first values have shown stands, if they were through by then."""
+    now = made = 0.0
+
+    def execute(tensors: Tensors, request: InferRequest) -> Tensors:
+        nonlocal now, made
+        now, made = now + seconds, made + 1
+        return {"y": tensors["x"]}
+
+    finding = try_batching(execute, signature(), lambda: now)
+    assert (finding.verdict, made) == (verdict, calls)
+    if verdict is Verdict.UNKNOWN:
+        assert finding.reason == "it was not tried for longer than 20 s"
