@@ -21,6 +21,10 @@ _SHORTER_WEIGHS, _LONGER_WEIGHS = 4, 16
 # trusted again: each time that it disappoints, twice as many as before.
 QUICK_AGAIN, _MOST_QUICK_AGAIN = 64, 2**16
 
+# Unless it has been quick in place for long before, as often as this looked at: then it was chance, or a machine with
+# other things to do, and the doubling starts anew.
+_FORGIVEN_LOOKS = 1000
+
 # Nobody waits so long for a CPU: what has taken longer has been slow, even if it has done nothing but wait.
 STALL_NS = 100_000_000
 
@@ -36,6 +40,7 @@ class Quickness:
         "_hand_over_ns",
         "_looked_at_cpu_ns",
         "_looked_at_ns",
+        "_looks",
         "_quick_again",
         "_still_to_be_quick",
         "clock_ns",
@@ -58,6 +63,7 @@ class Quickness:
         self._quick_again = QUICK_AGAIN
         self._still_to_be_quick = 0
         self._looked_at_ns, self._looked_at_cpu_ns = clock_ns(), cpu_clock_ns()
+        self._looks = 0
 
     def __repr__(self) -> str:
         return (
@@ -88,6 +94,7 @@ class Quickness:
             self.execution_ns = expected_ns + (longer_ns - expected_ns) / _LONGER_WEIGHS
         if end_ns - self._looked_at_ns > _LOOK_NS:
             self._looked_at_ns, self._looked_at_cpu_ns = end_ns, self._cpu_clock_ns()
+            self._looks += 1
 
     def _look_closer(self, took_ns: int) -> None:
         """Distrust the model, unless the thread has waited for a CPU or for the interpreter's lock instead of
@@ -96,6 +103,10 @@ class Quickness:
         cpu_ns = self._cpu_clock_ns() - self._looked_at_cpu_ns
         if took_ns > STALL_NS or 2 * cpu_ns > took_ns:
             if not self.distrusted:
+                # What has stopped everything for so long is not forgiven.
+                if self._looks >= _FORGIVEN_LOOKS and took_ns <= STALL_NS:
+                    self._quick_again = QUICK_AGAIN
+                self._looks = 0
                 self._still_to_be_quick = self._quick_again
                 self._quick_again = min(2 * self._quick_again, _MOST_QUICK_AGAIN)
             self.limit_ns = 0.0

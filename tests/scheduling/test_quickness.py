@@ -172,6 +172,27 @@ def test_each_time_it_has_to_be_quick_for_longer(machine: Machine) -> None:
     assert needed == [QUICK_AGAIN * 2**n for n in range(5)]
 
 
+@pytest.mark.parametrize(
+    ("slow_ns", "needed"),
+    [(MILLISECOND, [QUICK_AGAIN] * 4), (STALL_NS + 1, [QUICK_AGAIN * 2**n for n in range(4)])],
+)
+def test_after_long_without_a_fault_a_little_one_is_forgiven(
+    machine: Machine, slow_ns: int, needed: list[int]
+) -> None:
+    """A machine that does something else now and then must not take a quick model off the loop for good."""
+    found = []
+    for _ in range(4):
+        machine.execute(slow_ns)
+        count = 0
+        while machine.quickness.distrusted:
+            machine.execute_there(10_000)
+            count += 1
+        found.append(count)
+        for _ in range(100_000):
+            machine.execute(10_000)
+    assert found == needed
+
+
 @pytest.mark.parametrize("every", [2, 10, 100, 1000])
 def test_slow_requests_among_quick_ones_hold_up_the_loop_a_few_times_only(
     machine: Machine, every: int
