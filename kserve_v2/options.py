@@ -4,6 +4,7 @@ A value comes as text, from the command line or the environment, or as a Python 
 the same check.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,6 +210,15 @@ NAMES: Kind[tuple[str, ...]] = Kind(
     "the name of a model",
     lambda texts: tuple(text.strip() for text in texts),
     lambda value: isinstance(value, tuple) and all(isinstance(name, str) and name != "" for name in value),
+    " ".join,
+    comma_separated=True,
+)
+_ORIGIN = re.compile(r"\*|https?://[^/\s]+")
+ORIGINS: Kind[tuple[str, ...]] = Kind(
+    "ORIGIN",
+    "* or a scheme and a host, such as https://app.example.com or http://localhost:3000, without a path",
+    lambda texts: tuple(text.strip() for text in texts),
+    lambda value: isinstance(value, tuple) and all(_ORIGIN.fullmatch(str(origin)) for origin in value),
     " ".join,
     comma_separated=True,
 )

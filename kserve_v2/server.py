@@ -26,6 +26,7 @@ from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.prepare import RepositoryOptions
 from kserve_v2.rest.app import create_app
+from kserve_v2.rest.cors import allow_origins
 from kserve_v2.rest.fast_lane import FastLane
 from kserve_v2.rest.protocol import HttpConnection
 from kserve_v2.rpc.options import GrpcOptions
@@ -105,6 +106,8 @@ class Server:
             tls = server_context(files, ["http/1.1"]) if files else None
             app = create_app(self.service, settings.http_max_input_size)
             lane = FastLane(self.service, settings.http_max_input_size) if settings.http_fast_lane else None
+            if settings.http_cors_allow_origin:
+                app, lane = allow_origins(app, settings.http_cors_allow_origin), None
             bound = bind(settings.http_address, settings.http_port)
             end_stalled_connections(bound, settings.http_read_timeout_secs)
             self._http = HttpServer(app, bound, partial(connection, lane=lane), tls)

@@ -95,6 +95,13 @@ class Settings:
         HTTP,
         "Answer inference requests of the usual form without the layers of ASGI; the answers are the same.",
     )
+    http_cors_allow_origin: tuple[str, ...] = _option(
+        (),
+        options.ORIGINS,
+        HTTP,
+        "Origin whose pages may call the server from a browser, such as https://app.example.com; * for all of them. "
+        "May be repeated. All requests then go through the layers of ASGI.",
+    )
     http_use_ssl: bool = _option(False, options.BOOLEAN, HTTP, "Serve REST over TLS only.")
     http_use_ssl_mutual: bool = _option(
         False,

@@ -160,13 +160,15 @@ def test_every_option_shows_its_value_as_a_user_would_write_it(option: object) -
         model_repository=(Path("models"),),
         model_control_mode="explicit",
         load_model=("digits",),
+        http_cors_allow_origin=("https://a.example", "http://localhost:3000"),
         http_server_cert=Path("server.pem"),
         model_config_name="fast",
         trace_config=TraceConfig(levels=("TENSORS",), file="t.json"),
         backend_config={"onnxruntime": {"x": "1"}},
     )
     value = getattr(example, option.name)  # type: ignore[attr-defined]
-    assert option.from_flag([option.kind.show(value)]) == value  # type: ignore[attr-defined]
+    texts = option.kind.show(value).split() if isinstance(value, tuple) else [option.kind.show(value)]  # type: ignore[attr-defined]
+    assert option.from_flag(texts) == value  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -182,6 +184,11 @@ def test_every_option_shows_its_value_as_a_user_would_write_it(option: object) -
         (
             ["--exit-timeout-secs=1.5"],
             "--exit-timeout-secs: expected a whole number of at least 0, got '1.5'",
+        ),
+        (
+            ["--http-cors-allow-origin=a.example"],
+            "--http-cors-allow-origin: expected * or a scheme and a host, such as https://app.example.com or "
+            "http://localhost:3000, without a path, got 'a.example'",
         ),
         (["--allow-http=yes"], "--allow-http: expected true, false, 1 or 0, got 'yes'"),
         (["--http-address="], "--http-address: expected an address or host name without a port, got ''"),
