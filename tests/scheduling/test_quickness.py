@@ -36,6 +36,14 @@ class Machine:
         for _ in range(times):
             self.quickness.executed_there(took_ns)
 
+    def execute_there_until_trusted(self) -> int:
+        """How many quick executions on the thread that takes."""
+        count = 0
+        while self.quickness.distrusted:
+            self.execute_there(10_000)
+            count += 1
+        return count
+
 
 @pytest.fixture
 def machine() -> Machine:
@@ -164,11 +172,7 @@ def test_each_time_it_has_to_be_quick_for_longer(machine: Machine) -> None:
     needed = []
     for _ in range(5):
         machine.execute(MILLISECOND)
-        count = 0
-        while machine.quickness.distrusted:
-            machine.execute_there(10_000)
-            count += 1
-        needed.append(count)
+        needed.append(machine.execute_there_until_trusted())
     assert needed == [QUICK_AGAIN * 2**n for n in range(5)]
 
 
@@ -183,11 +187,7 @@ def test_after_long_without_a_fault_a_little_one_is_forgiven(
     found = []
     for _ in range(4):
         machine.execute(slow_ns)
-        count = 0
-        while machine.quickness.distrusted:
-            machine.execute_there(10_000)
-            count += 1
-        found.append(count)
+        found.append(machine.execute_there_until_trusted())
         for _ in range(100_000):
             machine.execute(10_000)
     assert found == needed
