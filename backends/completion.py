@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kserve_v2.backend import ModelConfig
-from kserve_v2.datatypes import BY_CONFIG_ENUM, BY_NAME
 from kserve_v2.errors import ContradictionError
+from kserve_v2.tensors.datatypes import BY_CONFIG_ENUM, BY_NAME
 
 TensorKind = Literal["input", "output"]
 

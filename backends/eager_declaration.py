@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kserve_v2.backend import ModelConfig
-from kserve_v2.datatypes import BY_NAME
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.tensors.datatypes import BY_NAME
 
 from .completion import TensorSpec, enable_dynamic_batching, fill_tensors
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kserve_v2.backend import AnyInstance, ModelConfig, Placement, ThreadBudget
-from kserve_v2.datatypes import BY_CONFIG_ENUM, BYTES, Array
 from kserve_v2.messages import InferRequest, Tensors
+from kserve_v2.tensors.datatypes import BY_CONFIG_ENUM, BYTES, Array
 
 from .eager_declaration import Declaration
 from .eager_module import HandlerModule

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from kserve_v2.datatypes import BY_DTYPE, BYTES, Array, Datatype
 from kserve_v2.errors import InternalError
-from kserve_v2.own_memory import copy_shared
+from kserve_v2.memory.own import copy_shared
+from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES, Array, Datatype
 
 
 def convert_outputs(

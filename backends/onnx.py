@@ -9,9 +9,9 @@ from typing import Any, Literal
 import onnxruntime as ort
 
 from kserve_v2.backend import Instance, ModelConfig, ModelSource, Placement
-from kserve_v2.datatypes import BF16, BY_CONFIG_ENUM, BYTES, Array, Datatype
 from kserve_v2.errors import InternalError, InvalidArgumentError, ServingError, without_directories
 from kserve_v2.messages import InferRequest, Tensors
+from kserve_v2.tensors.datatypes import BF16, BY_CONFIG_ENUM, BYTES, Array, Datatype
 
 from .completion import raise_contradictions
 from .gpus import visible_gpus

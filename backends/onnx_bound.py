@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime as ort
 
 from kserve_v2.backend import ModelConfig
-from kserve_v2.datatypes import BF16, BY_CONFIG_ENUM, BYTES, Array
+from kserve_v2.tensors.datatypes import BF16, BY_CONFIG_ENUM, BYTES, Array
 
 # The tensors of a run together: larger ones take longer to copy than to convert.
 _MAX_BYTES = 16 * 1024

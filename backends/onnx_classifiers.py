@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from kserve_v2.datatypes import FP32, Array
 from kserve_v2.errors import InternalError
+from kserve_v2.tensors.datatypes import FP32, Array
 
 from .onnx_protobuf import fields, integers
 from .onnx_sizes import Node

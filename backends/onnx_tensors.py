@@ -6,8 +6,8 @@ import ml_dtypes
 import numpy as np
 import onnxruntime as ort
 
-from kserve_v2.datatypes import BF16, Array
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.tensors.datatypes import BF16, Array
 
 # TensorProto.DataType.BFLOAT16 of the ONNX specification.
 _ONNX_BFLOAT16 = 16

@@ -7,7 +7,7 @@ import ml_dtypes
 import numpy as np
 import torch
 
-from kserve_v2.datatypes import BF16, Array
+from kserve_v2.tensors.datatypes import BF16, Array
 
 _TO_NUMPY = {
     torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int16, torch.int32,
@@ -54,7 +54,7 @@ def to_numpy(tensor: torch.Tensor) -> Array:
 
 def memory_is_alone(owner: object) -> bool:
     """Whether the base of an array of `to_numpy`, to which nothing else refers, is all that holds its memory: see
-    `own_memory.OwnerIsAlone`.
+    `memory.own.OwnerIsAlone`.
     """
     return isinstance(owner, torch.Tensor) and _holders(owner) == _ONE_HOLDER
 

@@ -17,8 +17,8 @@ from torch.torch_version import TorchVersion
 
 from kserve_v2.backend import Instance, ModelConfig, ModelSource, Placement, ThreadBudget
 from kserve_v2.errors import InternalError, InvalidArgumentError, without_directories
+from kserve_v2.memory.own import copy_shared
 from kserve_v2.messages import InferRequest, Tensors
-from kserve_v2.own_memory import copy_shared
 
 from .parameters import MAX_THREADS, boolean, integer, parameter_texts
 from .torch_tensors import memory_is_alone, to_torch

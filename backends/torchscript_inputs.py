@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from kserve_v2.backend import ModelConfig
-from kserve_v2.datatypes import BY_CONFIG_ENUM, BYTES, Array
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.tensors.datatypes import BY_CONFIG_ENUM, BYTES, Array
 
 from .torchscript_signature import Argument, ForwardSchema, Leaf, Value, leaves_of
 

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from kserve_v2.backend import ModelConfig
-from kserve_v2.datatypes import BY_CONFIG_ENUM, BYTES, Array, Datatype
 from kserve_v2.errors import InternalError, InvalidArgumentError
+from kserve_v2.tensors.datatypes import BY_CONFIG_ENUM, BYTES, Array, Datatype
 
 from .torch_tensors import to_numpy
 from .torchscript_signature import ForwardSchema, Value

@@ -1,5 +1,5 @@
 """The contract between the server and a backend: all that a plug-in may import, with `errors`, `messages`,
-`datatypes` and `own_memory`.
+`tensors.datatypes` and `memory.own`.
 
 A backend has three scopes. `Backend`: one object per backend name, no state. `Model`: one per loaded version,
 with what its instances share, the weights above all. `Instance`: one execution context, never called
@@ -220,7 +220,7 @@ class FreshOutputs(Protocol):
     holds it: neither the instance, nor the model, nor the inputs. And they are C-contiguous.
 
     Of other instances, the server copies each output unless it can see that nobody else holds its memory, which it can
-    for arrays that numpy has made: see `own_memory.copy_shared`, which an instance may use itself.
+    for arrays that numpy has made: see `memory.own.copy_shared`, which an instance may use itself.
     """
 
     fresh_outputs: Literal[True]

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
-from kserve_v2 import flags
-from kserve_v2.options import SettingsError
-from kserve_v2.settings import Settings
+from kserve_v2.settings import flags
+from kserve_v2.settings.options import SettingsError
+from kserve_v2.settings.settings import Settings
 
 OK = 0
 START_UP_FAILURE = 1
@@ -122,10 +122,11 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
 
 def _serve(effective: Settings, warnings: Sequence[str]) -> int:
     # Imported here: --help and a mistyped flag do not wait for numpy and the web frameworks.
-    from kserve_v2 import console, logs, server  # noqa: PLC0415
+    from kserve_v2 import server  # noqa: PLC0415
+    from kserve_v2.logs import console, log  # noqa: PLC0415
 
     print(console.settings_table(effective), flush=True)
-    logs.configure(effective)
+    log.configure(effective)
     try:
         for warning in warnings:
             _log.warning(warning)
@@ -133,13 +134,13 @@ def _serve(effective: Settings, warnings: Sequence[str]) -> int:
     except server.StartupError as error:
         problem = str(error)
     else:
-        logs.shutdown()
+        log.shutdown()
         if not console.flush():
             # The interpreter would wait until somebody reads what handlers have printed.
             os._exit(status)
         return status
     finally:
-        logs.shutdown()
+        log.shutdown()
     # Behind all that was logged: it is what the reader has to know.
     return _fail(problem, START_UP_FAILURE)
 

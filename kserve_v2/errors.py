@@ -6,6 +6,7 @@ this table.
 
 import concurrent.futures
 import re
+from collections.abc import Iterable
 from enum import Enum
 from typing import ClassVar, NamedTuple
 
@@ -123,6 +124,16 @@ class UnavailableError(ServingError):
     """Not now: not ready, draining, queue full, queue time-out, instance lost. Worth another try."""
 
     code = ErrorCode.UNAVAILABLE
+
+
+def request_prefix(request_id: str) -> str:
+    """How Triton starts an error about a request that it has read."""
+    return f"[request id: {request_id or '<id_unknown>'}] "
+
+
+def shape_text(shape: Iterable[int]) -> str:
+    """A shape as Triton prints it: `[-1,3]`."""
+    return f"[{','.join(map(str, shape))}]"
 
 
 def without_directories(text: str) -> str:

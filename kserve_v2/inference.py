@@ -3,14 +3,14 @@
 from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import version as distribution_version
 
-from kserve_v2 import logs
 from kserve_v2.backend import ModelConfig
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableError
-from kserve_v2.log_settings import LogChanges, LogSettings
+from kserve_v2.logs import log
+from kserve_v2.logs.settings import LogChanges, LogSettings
+from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.messages import IndexEntry, InferRequest, InferResponse, ModelMetadata, ServerMetadata
 from kserve_v2.repository.manager import ModelManager, parse_version
 from kserve_v2.repository.model import LoadedModel
-from kserve_v2.shared_memory import SharedMemoryRegions
 from kserve_v2.tracing.settings import TraceChanges
 from kserve_v2.tracing.tracer import Tracer
 
@@ -186,12 +186,12 @@ class InferenceService:
 
     def log_settings(self) -> LogSettings:
         """What is logged."""
-        return logs.current()
+        return log.current()
 
     def update_log_settings(self, changes: LogChanges) -> LogSettings:
         """Change what is logged from now on; returns all settings."""
-        logs.apply(logs.current().updated(changes))
-        return logs.current()
+        log.apply(log.current().updated(changes))
+        return log.current()
 
     def trace_settings(self, model: str = "") -> dict[str, str | list[str]]:
         """The trace settings that hold for a model, or for "" the server's. Raises InvalidArgumentError for an

@@ -6,7 +6,7 @@ The codecs make these from JSON or protobuf and back; how a client wants an outp
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 
-from kserve_v2.datatypes import Array
+from kserve_v2.tensors.datatypes import Array
 from kserve_v2.tracing.trace import Trace
 
 Tensors = Mapping[str, Array]

@@ -12,28 +12,29 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from kserve_v2 import collector, console, logs
-from kserve_v2.allocator import keep_freed_memory
 from kserve_v2.errors import NotFoundError
-from kserve_v2.http_server import HttpServer
 from kserve_v2.inference import InferenceService
-from kserve_v2.inflight import InflightBytes
-from kserve_v2.limits import HttpLimits
-from kserve_v2.memory_limit import memory_limit
+from kserve_v2.logs import console, log
+from kserve_v2.memory import collector
+from kserve_v2.memory.allocator import keep_freed_memory
+from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.memory.limit import memory_limit
 from kserve_v2.messages import IndexEntry
-from kserve_v2.metrics import MetricsApp
+from kserve_v2.net.http_server import HttpServer
+from kserve_v2.net.limits import HttpLimits
+from kserve_v2.net.sockets import bind, end_stalled_connections
+from kserve_v2.net.tls import TlsError, server_context
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.prepare import RepositoryOptions
 from kserve_v2.rest.app import create_app
 from kserve_v2.rest.cors import allow_origins
 from kserve_v2.rest.fast_lane import FastLane
+from kserve_v2.rest.metrics import MetricsApp
 from kserve_v2.rest.protocol import HttpConnection
 from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.server import GrpcServer, grpc_server
-from kserve_v2.settings import Settings
-from kserve_v2.sockets import bind, end_stalled_connections
-from kserve_v2.tls import TlsError, server_context
+from kserve_v2.settings.settings import Settings
 from kserve_v2.tracing.tracer import Tracer, TracingError
 
 logger = logging.getLogger(__name__)
@@ -300,6 +301,6 @@ def _leave_after(seconds: float) -> None:
 def _leave(why: str, status: int) -> None:
     """End the process without waiting for its threads: one of them may be inside a model that never returns."""
     logger.warning("leaving at once: %s", why)
-    logs.shutdown()
+    log.shutdown()
     console.flush()
     os._exit(status)

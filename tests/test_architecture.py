@@ -16,40 +16,24 @@ LAYERS = (
     "__main__",
     "cli",
     "server",
-    "rest | rpc | metrics | http_server | console",
-    "raw_tensor | classification",  # what the two codecs share
-    "bytes_tensor",
-    "announced_input",
+    "rest | rpc",
     "inference",
     "repository",
-    "scheduling | config | plugins | threads",
-    "statistics | signature | shared_memory",
-    "backend | logs | flags",
-    "settings",
-    "messages | own_memory | options | triton_options | log_settings",
-    "tracing",
-    "inflight",
-    "datatypes | limits | memory_limit | log_output | text_files | sockets | tls | system_memory | cuda_memory | collector",
-    "contained",  # calls of plug-ins
-    "errors | _generated | allocator | http2",
-    "read_in_place | remembered",
+    "scheduling | plugins",
+    "backend | logs",
+    "messages | settings",
+    "config | http2 | memory | tracing",
+    "net | tensors",
+    "errors | _generated",
 )
 
 # These are further restricted, to the importers named here.
 ONLY_IMPORTED_BY = {
-    "kserve_v2.settings": {
-        "cli",
-        "flags",
-        "server",
-        "console",
-        "logs",
-    },  # everything else is handed what it needs
-    "kserve_v2.options": {"cli", "flags", "settings"},
-    "kserve_v2.triton_options": {"flags"},
+    "kserve_v2.settings": {"settings", "cli", "server", "logs"},  # everything else is handed what it needs
     "kserve_v2._generated.grpc_service_pb2": {"rpc"},  # protocol objects stop at the codec
     "fastapi": {"rest"},
-    "starlette": {"rest", "http_server", "metrics"},
-    "uvicorn": {"rest", "http_server"},
+    "starlette": {"rest", "net"},
+    "uvicorn": {"rest", "net"},
     "grpc": {"rpc"},
     "hpack": {"http2"},
     "opentelemetry": {"tracing"},
@@ -60,8 +44,8 @@ BACKEND_CONTRACT = {
     "kserve_v2.backend",
     "kserve_v2.errors",
     "kserve_v2.messages",
-    "kserve_v2.datatypes",
-    "kserve_v2.own_memory",
+    "kserve_v2.tensors.datatypes",
+    "kserve_v2.memory.own",
 }
 
 FRAMEWORKS = {"torch", "onnxruntime", "onnx", "safetensors", "kserve_v2_backends", "backends"}

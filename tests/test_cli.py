@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kserve_v2.cli import main
-from kserve_v2.settings import OPTIONS
+from kserve_v2.settings.settings import OPTIONS
 
 FRAMEWORKS = ("torch", "onnxruntime", "fastapi", "starlette", "uvicorn", "grpc", "numpy")
 

@@ -15,7 +15,7 @@ import uvloop
 
 from benchmarks.load import http2
 from benchmarks.load.exchange import framed
-from kserve_v2.allocator import keep_freed_memory
+from kserve_v2.memory.allocator import keep_freed_memory
 
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _HEAD_END = b"\r\n\r\n"

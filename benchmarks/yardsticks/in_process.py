@@ -16,7 +16,7 @@ import uvloop
 from kserve_v2.inference import InferenceService
 from kserve_v2.messages import InferRequest
 from kserve_v2.server import Server
-from kserve_v2.settings import Settings
+from kserve_v2.settings.settings import Settings
 
 _WARM_UP_SECONDS = 0.2
 

@@ -9,7 +9,7 @@ from math import prod
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInput, ModelInstanceGroup, ModelOutput
 from kserve_v2.config.problems import Problem
-from kserve_v2.limits import MAX_DIMENSIONS
+from kserve_v2.net.limits import MAX_DIMENSIONS
 
 MAX_BATCH_SIZE = 2**24
 MAX_INSTANCES = 1024

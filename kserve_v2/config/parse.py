@@ -15,8 +15,8 @@ from kserve_v2._generated._pool import POOL
 from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.config.problems import ConfigError
 from kserve_v2.config.skip import blank_field
+from kserve_v2.config.text_files import read_text
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.text_files import read_text
 
 log = logging.getLogger("kserve_v2.config")
 

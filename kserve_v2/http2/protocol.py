@@ -11,7 +11,7 @@ from kserve_v2.http2.headers import Field, Head
 from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.output import Output, Response
 from kserve_v2.http2.stream import STALLED_CHECKS, Stream
-from kserve_v2.read_in_place import LARGE_BYTES, ReadInPlace
+from kserve_v2.net.read_in_place import LARGE_BYTES, ReadInPlace
 
 ALPN = "h2"
 """The protocol's name in TLS."""

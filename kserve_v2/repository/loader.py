@@ -6,13 +6,13 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from kserve_v2 import collector
-from kserve_v2.contained import call_on_thread
-from kserve_v2.inflight import InflightBytes
+from kserve_v2.memory import collector
+from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.model import LoadedModel, Prepared
 from kserve_v2.repository.prepare import Candidate, RepositoryOptions, prepare_version, read_candidate
 from kserve_v2.repository.scan import Snapshot, scan
+from kserve_v2.scheduling.contained import call_on_thread
 
 # A collection stops all threads for some tens of milliseconds, so one follows the other after this at the earliest.
 _COLLECT_EVERY_S = 1.0

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from kserve_v2.contained import log_error
 from kserve_v2.errors import (
     InvalidArgumentError,
     NotFoundError,
@@ -25,6 +24,7 @@ from kserve_v2.repository.model import Prepared
 from kserve_v2.repository.plan import Load, Unload, fulfilled, plan
 from kserve_v2.repository.prepare import Candidate
 from kserve_v2.repository.record import UNLOADED, Record, served
+from kserve_v2.scheduling.contained import log_error
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from kserve_v2.errors import InvalidArgumentError, NotFoundError, UnavailableError
-from kserve_v2.inflight import InflightBytes
+from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import IndexEntry
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.loader import Loader

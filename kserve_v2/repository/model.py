@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from kserve_v2.backend import Backend, LabelledModel, Model, ModelConfig, ModelSource, Placement
-from kserve_v2.contained import call_on_thread, log_error
+from kserve_v2.config.text_files import read_lines
 from kserve_v2.errors import InternalError, InvalidArgumentError
-from kserve_v2.inflight import InflightBytes
+from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.batching import (
     BatchingDecision,
@@ -24,12 +24,12 @@ from kserve_v2.repository.batching import (
     without_batch,
 )
 from kserve_v2.repository.file_content import explained
+from kserve_v2.scheduling.contained import call_on_thread, log_error
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.pool import QueuePolicy
 from kserve_v2.scheduling.scheduler import QueueScheduler, Scheduler, StreamScheduler, infer
-from kserve_v2.signature import ModelSignature
-from kserve_v2.statistics import ModelStatistics
-from kserve_v2.text_files import read_lines
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.statistics import ModelStatistics
 from kserve_v2.tracing.trace import Trace
 
 logger = logging.getLogger(__name__)

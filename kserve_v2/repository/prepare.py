@@ -36,7 +36,7 @@ from kserve_v2.repository.layout import (
 )
 from kserve_v2.repository.model import Prepared, placements
 from kserve_v2.repository.scan import ModelEntry, config_path, scan_model
-from kserve_v2.threads import cpu_budget, divide
+from kserve_v2.repository.threads import cpu_budget, divide
 
 logger = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from kserve_v2.datatypes import BY_DTYPE, BYTES, Array
+from kserve_v2.memory.remembered import Remembered
 from kserve_v2.messages import InferResponse
-from kserve_v2.raw_tensor import encode_raw_tensor
-from kserve_v2.remembered import Remembered
 from kserve_v2.rest.codec import EncodedResponse, ResponseFormat, encode_response
 from kserve_v2.rest.json_tensor import JSON_DTYPES
+from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES, Array
+from kserve_v2.tensors.raw import encode_raw_tensor
 
 # What may be remembered in all, and about what a text takes beside its bytes.
 MAX_REMEMBERED_BYTES = 4 * 1024 * 1024

@@ -3,7 +3,7 @@
 from starlette.types import Receive
 
 from kserve_v2.errors import RequestCancelledError, ResourceExhaustedError
-from kserve_v2.inflight import COUNTED_BYTES, InflightBytes
+from kserve_v2.memory.inflight import COUNTED_BYTES, InflightBytes
 
 
 class BodyReader:

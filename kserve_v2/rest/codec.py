@@ -10,13 +10,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from kserve_v2.announced_input import AnnouncedInput, datatype_by_name
-from kserve_v2.classification import classify
-from kserve_v2.datatypes import BY_DTYPE
-from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.limits import check_dimensions
+from kserve_v2.errors import InvalidArgumentError, request_prefix
+from kserve_v2.memory.regions import RegionPart, SharedMemoryRegions, region_alone, size_missing
 from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.raw_tensor import decode_raw_tensor, encode_raw_tensor
+from kserve_v2.net.limits import check_dimensions
 from kserve_v2.rest.json_tensor import (
     decode_json_data,
     decode_plain_numbers,
@@ -28,8 +25,11 @@ from kserve_v2.rest.members import boolean, optional, string, unsigned
 from kserve_v2.rest.parameters import decode_parameters
 from kserve_v2.rest.plain_request import decode_plain_request
 from kserve_v2.rest.raw_request import decode_raw_request
-from kserve_v2.shared_memory import RegionPart, SharedMemoryRegions, region_alone, size_missing
-from kserve_v2.signature import ModelSignature, request_prefix
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.tensors.announced import AnnouncedInput, datatype_by_name
+from kserve_v2.tensors.classification import classify
+from kserve_v2.tensors.datatypes import BY_DTYPE
+from kserve_v2.tensors.raw import decode_raw_tensor, encode_raw_tensor
 
 # Members of an input's parameters that say where its data is, if it is not in `data`.
 _PARAMETER_SOURCES = ("binary_data_size", "shared_memory_region")

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kserve_v2.errors import RequestCancelledError, ServingError, UnavailableError
-from kserve_v2.logs import Access, access_log_enabled, log_access
+from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.errors import error_response, method_not_allowed, unexpected
 from kserve_v2.rest.traces import begin_trace, observed

@@ -9,8 +9,8 @@ from typing import Protocol
 
 from kserve_v2.errors import ServingError, UnavailableError
 from kserve_v2.inference import InferenceService
-from kserve_v2.inflight import COUNTED_BYTES
-from kserve_v2.logs import Access, access_log_enabled, log_access
+from kserve_v2.logs.log import Access, access_log_enabled, log_access
+from kserve_v2.memory.inflight import COUNTED_BYTES
 from kserve_v2.messages import InferResponse
 from kserve_v2.rest.answer_encoder import AnswerEncoder
 from kserve_v2.rest.answer_text import Parts, any_answer, binary_answer, plain_answer

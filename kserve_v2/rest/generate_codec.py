@@ -5,12 +5,12 @@ from typing import Any
 
 import orjson
 
-from kserve_v2.announced_input import AnnouncedInput
-from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.errors import InvalidArgumentError, shape_text
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
 from kserve_v2.rest.json_tensor import decode_json_data, encode_json_data, with_literals
 from kserve_v2.rest.json_text import parse_json
-from kserve_v2.signature import ModelSignature, TensorSignature, shape_text
+from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
+from kserve_v2.tensors.announced import AnnouncedInput
 
 
 def decode_generate(

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import httptools
 
-from kserve_v2.read_in_place import LARGE_BYTES
-from kserve_v2.remembered import Remembered
+from kserve_v2.memory.remembered import Remembered
+from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.rest.endpoint import WANTED_HEADERS, decode_path, parse_target
 
 # Requests with one of these are not of the usual form.

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import orjson
 
-from kserve_v2.announced_input import AnnouncedInput
-from kserve_v2.bytes_tensor import bytes_array
-from kserve_v2.datatypes import (
+from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.tensors.announced import AnnouncedInput
+from kserve_v2.tensors.datatypes import (
     BF16,
     BOOL,
     BYTES,
@@ -28,7 +28,7 @@ from kserve_v2.datatypes import (
     Datatype,
     datatype_of,
 )
-from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.tensors.strings import bytes_array
 
 # By kind of the numpy dtype: the types that the JSON parser makes of acceptable elements, and Triton's words
 # for others.

@@ -6,8 +6,8 @@ A parser hands a body on in pieces, and these have to be joined. Once the size o
 import asyncio
 from collections.abc import Callable, Sequence
 
-from kserve_v2.raw_tensor import aligned_memory
-from kserve_v2.read_in_place import ReadInPlace
+from kserve_v2.net.read_in_place import ReadInPlace
+from kserve_v2.tensors.raw import aligned_memory
 
 
 class LargeBody(ReadInPlace):

@@ -6,10 +6,10 @@ are wanted. `codec` decodes all others, and finds the words for what is wrong wi
 
 from typing import Any
 
-from kserve_v2.datatypes import Array
 from kserve_v2.messages import InferRequest
 from kserve_v2.rest.json_tensor import plain_array
-from kserve_v2.signature import ModelSignature
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.tensors.datatypes import Array
 
 _INTEGERS = frozenset({int})
 

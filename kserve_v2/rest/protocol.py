@@ -15,8 +15,8 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from kserve_v2.errors import ServingError
-from kserve_v2.limits import HttpLimits
-from kserve_v2.read_in_place import LARGE_BYTES
+from kserve_v2.net.limits import HttpLimits
+from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.rest.answer_text import Parts
 from kserve_v2.rest.endpoint import WAITING_TASKS
 from kserve_v2.rest.errors import RETRY_AFTER, error_body

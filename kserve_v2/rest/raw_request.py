@@ -2,13 +2,13 @@
 
 from math import prod
 
-from kserve_v2.announced_input import AnnouncedInput
-from kserve_v2.bytes_tensor import encode_bytes_tensor
-from kserve_v2.datatypes import BYTES
-from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.errors import InvalidArgumentError, request_prefix
 from kserve_v2.messages import InferRequest
-from kserve_v2.raw_tensor import decode_raw_tensor
-from kserve_v2.signature import ModelSignature, TensorSignature, request_prefix
+from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
+from kserve_v2.tensors.announced import AnnouncedInput
+from kserve_v2.tensors.datatypes import BYTES
+from kserve_v2.tensors.raw import decode_raw_tensor
+from kserve_v2.tensors.strings import encode_bytes_tensor
 
 
 def decode_raw_request(

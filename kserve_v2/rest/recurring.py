@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from kserve_v2.datatypes import BYTES, Array
+from kserve_v2.memory.remembered import Remembered
 from kserve_v2.messages import InferRequest, same_request
-from kserve_v2.raw_tensor import array_over
-from kserve_v2.remembered import Remembered
 from kserve_v2.rest.codec import ResponseFormat
 from kserve_v2.rest.heads import Body, InferHead
-from kserve_v2.signature import ModelSignature
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.tensors.datatypes import BYTES, Array
+from kserve_v2.tensors.raw import array_over
 
 # Requests with more JSON than this are decoded each time.
 MAX_JSON_BYTES = 4096

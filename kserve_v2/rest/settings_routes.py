@@ -8,7 +8,7 @@ from fastapi.responses import Response
 
 from kserve_v2.errors import InvalidArgumentError, UnsupportedError
 from kserve_v2.inference import InferenceService
-from kserve_v2.log_settings import FORMATS, MAX_VERBOSE_LEVEL, SWITCHES, LogChanges, LogSettings
+from kserve_v2.logs.settings import FORMATS, MAX_VERBOSE_LEVEL, SWITCHES, LogChanges, LogSettings
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.json_text import parse_json
 from kserve_v2.tracing.settings import TraceChanges, read_changes

@@ -11,9 +11,9 @@ from fastapi.responses import Response
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
+from kserve_v2.memory.regions import CudaRegions, SharedMemoryRegions, check_raw_handle
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.json_text import parse_json
-from kserve_v2.shared_memory import CudaRegions, SharedMemoryRegions, check_raw_handle
 
 Json = dict[str, Any]
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from kserve_v2._generated import grpc_service_pb2 as pb
-from kserve_v2.datatypes import BY_DTYPE, BYTES, Array
+from kserve_v2.memory.remembered import Remembered
 from kserve_v2.messages import InferResponse
-from kserve_v2.raw_tensor import encode_raw_tensor
-from kserve_v2.remembered import Remembered
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.calls import Parts
 from kserve_v2.rpc.codec import OutputForms, encode_response
+from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES, Array
+from kserve_v2.tensors.raw import encode_raw_tensor
 
 _NAME = pb.ModelInferResponse.MODEL_NAME_FIELD_NUMBER
 _VERSION = pb.ModelInferResponse.MODEL_VERSION_FIELD_NUMBER

@@ -10,12 +10,12 @@ from dataclasses import replace
 from kserve_v2.http2.frames import DEFAULT_WINDOW_BYTES
 from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.protocol import ALPN
-from kserve_v2.inflight import InflightBytes
+from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.net.sockets import BACKLOG, bind, end_stalled_connections, listeners
 from kserve_v2.rpc.calls import Rpc
 from kserve_v2.rpc.options import MAX_CONCURRENT_STREAMS, MAX_METADATA_BYTES, GrpcOptions
 from kserve_v2.rpc.transport.connection import GrpcConnection
 from kserve_v2.rpc.transport.head import HeadReader
-from kserve_v2.sockets import BACKLOG, bind, end_stalled_connections, listeners
 
 # How long clients are given to take the status of calls that are given up.
 _LAST_WORDS_SECONDS = 1.0

@@ -25,7 +25,7 @@ class Context(Protocol):
 
 
 Serialized = bytes | memoryview
-"""A message; a large one may be a view, whose end is aligned (`raw_tensor.aligned_memory`)."""
+"""A message; a large one may be a view, whose end is aligned (`tensors.raw.aligned_memory`)."""
 
 Parts = Sequence[Serialized]
 """A message in pieces, so that large ones need not be copied."""

@@ -8,17 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from kserve_v2._generated import grpc_service_pb2 as pb
-from kserve_v2.announced_input import AnnouncedInput, unknown_datatype
-from kserve_v2.bytes_tensor import bytes_array, encode_bytes_tensor
-from kserve_v2.classification import classify
-from kserve_v2.datatypes import BY_DTYPE, BY_NAME, BYTES, Array
-from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.limits import check_dimensions
+from kserve_v2.errors import InvalidArgumentError, request_prefix
+from kserve_v2.memory.regions import RegionPart, SharedMemoryRegions
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
-from kserve_v2.raw_tensor import decode_raw_tensor, encode_raw_tensor
+from kserve_v2.net.limits import check_dimensions
 from kserve_v2.rpc.shared_memory import region_part
-from kserve_v2.shared_memory import RegionPart, SharedMemoryRegions
-from kserve_v2.signature import request_prefix
+from kserve_v2.tensors.announced import AnnouncedInput, unknown_datatype
+from kserve_v2.tensors.classification import classify
+from kserve_v2.tensors.datatypes import BY_DTYPE, BY_NAME, BYTES, Array
+from kserve_v2.tensors.raw import decode_raw_tensor, encode_raw_tensor
+from kserve_v2.tensors.strings import bytes_array, encode_bytes_tensor
 
 _CONTENTS_FIELDS = tuple(field.name for field in pb.InferTensorContents.DESCRIPTOR.fields)
 

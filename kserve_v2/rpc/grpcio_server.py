@@ -9,6 +9,7 @@ import grpc
 from google.protobuf.message import Message
 
 from kserve_v2.errors import ServingError
+from kserve_v2.net.tls import PemFiles
 from kserve_v2.rpc.calls import Asked, Direct, Metadata, Parts, Rpc, ServerStreaming, Streaming, Unary
 from kserve_v2.rpc.options import (
     COMPRESSION_LEVELS,
@@ -17,7 +18,6 @@ from kserve_v2.rpc.options import (
     GrpcOptions,
 )
 from kserve_v2.rpc.status import StatusCode, parse, status_of
-from kserve_v2.tls import PemFiles
 
 logger = logging.getLogger(__name__)
 

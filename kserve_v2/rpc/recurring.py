@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from kserve_v2._generated import grpc_service_pb2 as pb
-from kserve_v2.datatypes import BY_NAME, BYTES, Array
+from kserve_v2.memory.remembered import Remembered
 from kserve_v2.messages import InferRequest, same_request
-from kserve_v2.raw_tensor import array_over
-from kserve_v2.remembered import Remembered
 from kserve_v2.rpc.calls import Serialized
 from kserve_v2.rpc.wire import Part, parts, tag
-from kserve_v2.signature import ModelSignature
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.tensors.datatypes import BY_NAME, BYTES, Array
+from kserve_v2.tensors.raw import array_over
 
 _ID = pb.ModelInferRequest.ID_FIELD_NUMBER
 _RAW = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import InvalidArgumentError, UnsupportedError
 from kserve_v2.inference import InferenceService
-from kserve_v2.log_settings import FORMATS, SWITCHES, LogChanges, LogSettings
+from kserve_v2.logs.settings import FORMATS, SWITCHES, LogChanges, LogSettings
 from kserve_v2.rpc.calls import Context, Unary
 from kserve_v2.tracing.settings import read_changes
 

@@ -6,8 +6,8 @@ from typing import Any
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
+from kserve_v2.memory.regions import RegionPart, SharedMemoryRegions, region_alone, size_missing
 from kserve_v2.rpc.calls import Context, Unary
-from kserve_v2.shared_memory import RegionPart, SharedMemoryRegions, region_alone, size_missing
 
 _REGION = "shared_memory_region"
 _OFFSET = "shared_memory_offset"

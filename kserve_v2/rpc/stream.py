@@ -14,7 +14,7 @@ from functools import partial
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import ServingError
 from kserve_v2.inference import InferenceService
-from kserve_v2.inflight import COUNTED_BYTES
+from kserve_v2.memory.inflight import COUNTED_BYTES
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.model import LoadedModel
 from kserve_v2.rpc import wire

@@ -5,7 +5,7 @@ from typing import Any
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.messages import IndexEntry, ModelMetadata, ServerMetadata, TensorMetadata
 from kserve_v2.repository.model import LoadedModel
-from kserve_v2.statistics import Duration
+from kserve_v2.scheduling.statistics import Duration
 
 
 def server_metadata_view(metadata: ServerMetadata) -> pb.ServerMetadataResponse:

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from kserve_v2.backend import Placement
-from kserve_v2.datatypes import Array
 from kserve_v2.errors import InternalError, ServingError
+from kserve_v2.memory.own import copy_shared
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
-from kserve_v2.own_memory import copy_shared
 from kserve_v2.scheduling.failures import report_failure
 from kserve_v2.scheduling.outputs import finish_outputs, finish_present_outputs
 from kserve_v2.scheduling.pending import Outputs, Pending, PendingStream
 from kserve_v2.scheduling.queue import Batch
 from kserve_v2.scheduling.response_parameters import take_response_parameters
-from kserve_v2.signature import ModelSignature
-from kserve_v2.statistics import BatchReason, ExecutionTimes, ResponseFate, ResponseTimes
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.statistics import BatchReason, ExecutionTimes, ResponseFate, ResponseTimes
+from kserve_v2.tensors.datatypes import Array
 from kserve_v2.tracing.trace import Trace
 
 

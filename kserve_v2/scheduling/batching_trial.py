@@ -14,10 +14,10 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from kserve_v2.datatypes import BYTES, Array
 from kserve_v2.errors import describe
 from kserve_v2.messages import InferRequest, Tensors
-from kserve_v2.signature import ModelSignature
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.tensors.datatypes import BYTES, Array
 
 Execute = Callable[[Tensors, InferRequest], Tensors]
 """Runs one request on an instance."""

@@ -4,8 +4,8 @@ import logging
 import secrets
 
 from kserve_v2.backend import Placement
-from kserve_v2.contained import log_error
 from kserve_v2.errors import ErrorCode, InternalError, ServingError, as_serving_error, describe
+from kserve_v2.scheduling.contained import log_error
 
 logger = logging.getLogger(__name__)
 

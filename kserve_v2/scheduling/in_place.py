@@ -14,8 +14,8 @@ from time import time_ns
 from typing import NoReturn
 
 from kserve_v2.backend import MovableInstance
+from kserve_v2.memory.own import copy_shared
 from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.own_memory import copy_shared
 from kserve_v2.scheduling.batch import BatchRun, response
 from kserve_v2.scheduling.failures import report_failure
 from kserve_v2.scheduling.outputs import finish_outputs
@@ -26,8 +26,8 @@ from kserve_v2.scheduling.queue import Batch
 from kserve_v2.scheduling.quickness import MAX_NS, STALL_NS, Quickness
 from kserve_v2.scheduling.response_parameters import take_response_parameters
 from kserve_v2.scheduling.runners import execute_batch
-from kserve_v2.signature import ModelSignature
-from kserve_v2.statistics import BatchReason, FailureReason
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.statistics import BatchReason, FailureReason
 
 # For so long may what is waiting at the end of one turn be executed; the thread gets what is left.
 MAX_TURN_NS = 3_000_000

@@ -19,13 +19,13 @@ from kserve_v2.backend import (
     Placement,
     has_fresh_outputs,
 )
-from kserve_v2.contained import log_error
 from kserve_v2.errors import describe, ordinary
 from kserve_v2.messages import InferRequest, Tensors
 from kserve_v2.scheduling.batching_trial import Finding, Verdict, try_batching
+from kserve_v2.scheduling.contained import log_error
 from kserve_v2.scheduling.queue import RequestQueue
 from kserve_v2.scheduling.runners import Deliver, Runner, runner
-from kserve_v2.signature import ModelSignature
+from kserve_v2.scheduling.signature import ModelSignature
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
 from kserve_v2.scheduling.failures import report_failure
 from kserve_v2.scheduling.pending import OnOutcome, Outcome, Outputs, Pending
 from kserve_v2.scheduling.pool import InstancePool
-from kserve_v2.statistics import ComputeTimes, ExecutionTimes, FailureReason
+from kserve_v2.scheduling.statistics import ComputeTimes, ExecutionTimes, FailureReason
 
 # Parts of one request that are under way at a time, at least: the others need no memory yet, and keep no one waiting.
 _MIN_PARTS = 8

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from kserve_v2.datatypes import BY_DTYPE, BYTES, Array
 from kserve_v2.errors import InternalError
 from kserve_v2.messages import Tensors
 from kserve_v2.scheduling.pending import Outputs
-from kserve_v2.signature import ModelSignature, TensorSignature
+from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
+from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES, Array
 
 # Of an output whose shape varies, so many are known to be right without a closer look.
 _MAX_SHAPES = 64

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import NamedTuple
 
-from kserve_v2.datatypes import Array
 from kserve_v2.errors import ServingError
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
+from kserve_v2.tensors.datatypes import Array
 
 logger = logging.getLogger(__name__)
 

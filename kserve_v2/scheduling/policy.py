@@ -4,7 +4,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from kserve_v2.statistics import BatchReason
+from kserve_v2.scheduling.statistics import BatchReason
 
 
 class Waiting(Protocol):

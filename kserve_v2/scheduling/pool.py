@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kserve_v2.backend import Model, Placement
-from kserve_v2.errors import ServingError, UnavailableError
-from kserve_v2.inflight import InflightBytes, tensor_bytes
+from kserve_v2.errors import ServingError, UnavailableError, request_prefix
+from kserve_v2.memory.inflight import InflightBytes, tensor_bytes
 from kserve_v2.messages import InferRequest
 from kserve_v2.scheduling.batching_trial import Finding
 from kserve_v2.scheduling.instance import InstanceThread
@@ -16,8 +16,8 @@ from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.policy import BatchRules
 from kserve_v2.scheduling.queue import RequestQueue
 from kserve_v2.scheduling.runners import Deliver
-from kserve_v2.signature import ModelSignature, request_prefix
-from kserve_v2.statistics import FailureReason, ModelStatistics
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.statistics import FailureReason, ModelStatistics
 
 
 @dataclass(frozen=True, slots=True)

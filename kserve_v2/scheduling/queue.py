@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.policy import BatchRules, WaitUntil, decide
-from kserve_v2.statistics import BatchReason
+from kserve_v2.scheduling.statistics import BatchReason
 
 
 class Batch(NamedTuple):

@@ -18,12 +18,12 @@ from kserve_v2.backend import (
     StreamInstance,
     has_fresh_outputs,
 )
-from kserve_v2.contained import log_error
 from kserve_v2.errors import InternalError
-from kserve_v2.own_memory import copy_shared
+from kserve_v2.memory.own import copy_shared
 from kserve_v2.scheduling.batch import BatchRun, StreamRun
+from kserve_v2.scheduling.contained import log_error
 from kserve_v2.scheduling.queue import Batch, RequestQueue
-from kserve_v2.signature import ModelSignature
+from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.tracing.trace import computing
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from kserve_v2.backend import Model, Placement
 from kserve_v2.errors import RequestCancelledError, ServingError, UnsupportedError
-from kserve_v2.inflight import InflightBytes
+from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.scheduling.batch import BatchRun, StreamRun, response
 from kserve_v2.scheduling.failures import report_failure
@@ -17,9 +17,9 @@ from kserve_v2.scheduling.pending import OnOutcome, Outcome, Pending, PendingStr
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.pool import InstancePool, QueuePolicy
 from kserve_v2.scheduling.quickness import Quickness
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.statistics import BatchReason, ExecutionTimes, FailureReason, ModelStatistics
 from kserve_v2.scheduling.traces import trace_execution, trace_failure, trace_response
-from kserve_v2.signature import ModelSignature
-from kserve_v2.statistics import BatchReason, ExecutionTimes, FailureReason, ModelStatistics
 
 
 class Scheduler(Protocol):

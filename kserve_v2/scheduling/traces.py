@@ -1,8 +1,8 @@
 """What the schedulers note of a request that is traced. Called for no other, so the others pay nothing."""
 
 from kserve_v2.scheduling.pending import Outputs, Pending
-from kserve_v2.signature import ModelSignature
-from kserve_v2.statistics import ExecutionTimes
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.statistics import ExecutionTimes
 from kserve_v2.tracing.trace import Trace
 
 

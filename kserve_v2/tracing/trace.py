@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Protocol
 
-from kserve_v2.datatypes import Array
+from kserve_v2.tensors.datatypes import Array
 
 
 class Spans(Protocol):

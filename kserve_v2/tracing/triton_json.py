@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kserve_v2.datatypes import BY_DTYPE, Array
+from kserve_v2.tensors.datatypes import BY_DTYPE, Array
 from kserve_v2.tracing.trace import Trace
 
 Json = dict[str, Any]

@@ -18,8 +18,8 @@ from kserve_v2_backends.torchscript import TorchScriptBackend
 from onnx import TensorProto, helper
 
 from kserve_v2.backend import AsyncInstance, Backend, Placement
-from kserve_v2.datatypes import BOOL, BY_CONFIG_ENUM, BYTES, DATATYPES, FP32, Array, Datatype
 from kserve_v2.errors import InternalError, InvalidArgumentError
+from kserve_v2.tensors.datatypes import BOOL, BY_CONFIG_ENUM, BYTES, DATATYPES, FP32, Array, Datatype
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 

@@ -21,8 +21,8 @@ from kserve_v2.messages import InferRequest, Tensors
 from kserve_v2.scheduling.policy import BatchRules
 from kserve_v2.scheduling.pool import QueuePolicy
 from kserve_v2.scheduling.scheduler import QueueScheduler, StreamScheduler, infer
-from kserve_v2.signature import ModelSignature
-from kserve_v2.statistics import ModelStatistics
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.statistics import ModelStatistics
 from tests.backends.hostile import ONCE_MORE, Act, Unasked, check_text, fine, raised, raising, run
 
 pytestmark = [

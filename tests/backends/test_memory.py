@@ -14,8 +14,8 @@ from kserve_v2_backends.torchscript import TorchScriptBackend
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
-from kserve_v2.datatypes import Array
 from kserve_v2.messages import InferRequest
+from kserve_v2.tensors.datatypes import Array
 
 # The deprecation is for whoever makes such files, which only these tests do here.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")

@@ -14,8 +14,8 @@ from kserve_v2_backends.onnx_bound import BoundRuns
 from onnx import TensorProto, helper
 
 from kserve_v2.backend import ModelConfig
-from kserve_v2.datatypes import BF16, BY_CONFIG_ENUM, BYTES, Array
 from kserve_v2.errors import InternalError, InvalidArgumentError
+from kserve_v2.tensors.datatypes import BF16, BY_CONFIG_ENUM, BYTES, Array
 
 FLOAT, INT32 = TensorProto.FLOAT, TensorProto.INT32
 Dims = Sequence[int | str] | None

@@ -9,8 +9,8 @@ import torch
 from kserve_v2_backends.torchscript import TorchScriptBackend
 from torch import Tensor, nn
 
-from kserve_v2.datatypes import BY_NAME
 from kserve_v2.errors import InternalError, InvalidArgumentError
+from kserve_v2.tensors.datatypes import BY_NAME
 
 # The deprecation is for whoever makes such files, which only these tests do here.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")

@@ -9,7 +9,7 @@ import tritonclient.grpc
 import tritonclient.http
 import tritonclient.utils
 
-from kserve_v2.cuda_memory import find_runtime
+from kserve_v2.memory.cuda import find_runtime
 from tests.conftest import RunningServer
 from tests.cuda.conftest import MakeMemory
 from tests.cuda.device_memory import DeviceMemory

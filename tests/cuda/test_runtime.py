@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from kserve_v2.cuda_memory import _ALIGNMENT
+from kserve_v2.memory.cuda import _ALIGNMENT
 from tests.cuda.conftest import CUDART, MakeMemory
 
 FIND = """
-from kserve_v2.cuda_memory import CudaUnavailableError, find_runtime
+from kserve_v2.memory.cuda import CudaUnavailableError, find_runtime
 try:
     runtime = find_runtime()
     print(runtime.library, runtime.device_count)
@@ -90,7 +90,7 @@ def test_a_file_that_is_no_library_is_passed_over(standin: Path, tmp_path: Path)
 CALLS = """
 import ctypes, sys
 import numpy as np
-from kserve_v2.cuda_memory import CudaRegion, CudaRegionStatus, find_runtime
+from kserve_v2.memory.cuda import CudaRegion, CudaRegionStatus, find_runtime
 from kserve_v2.errors import InvalidArgumentError
 
 runtime = find_runtime()

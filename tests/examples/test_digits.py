@@ -13,7 +13,7 @@ from safetensors.torch import load as load_weights
 from examples import digits
 from examples.digits_export import onnx_bytes, torchscript_bytes
 from examples.source import MODEL_REPOSITORY
-from kserve_v2.datatypes import Array
+from kserve_v2.tensors.datatypes import Array
 
 WEIGHTS = MODEL_REPOSITORY / "digits_eager" / digits.WEIGHTS
 

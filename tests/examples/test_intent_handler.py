@@ -12,8 +12,8 @@ from kserve_v2_backends.eager import EagerBackend
 from examples.source import MODEL_REPOSITORY
 from kserve_v2.backend import AsyncInstance, Instance, ModelSource, Placement
 from kserve_v2.config import parse_config
-from kserve_v2.datatypes import Array
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.tensors.datatypes import Array
 
 INTENTS = {
     b"alarm", b"lights", b"message", b"music", b"recipe", b"shopping_list", b"translation", b"weather"

@@ -11,7 +11,7 @@ import pytest
 from examples.digits import Digits, load_data
 from examples.intent import Phrase, load_phrases
 from examples.source import MODEL_REPOSITORY
-from kserve_v2.datatypes import Array
+from kserve_v2.tensors.datatypes import Array
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ import torch
 import tritonclient.http as triton
 from onnx import TensorProto, helper
 
-from kserve_v2.datatypes import Array
+from kserve_v2.tensors.datatypes import Array
 from tests.conftest import RunningServer, StartServer, WriteModel
 
 _CASES = Path(__file__).parents[1] / "cases"

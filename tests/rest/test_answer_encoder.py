@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from kserve_v2.datatypes import BYTES, DATATYPES, FP16, Array
 from kserve_v2.messages import InferResponse
 from kserve_v2.rest import answer_encoder
 from kserve_v2.rest.answer_encoder import MAX_REMEMBERED_BYTES, AnswerEncoder
@@ -21,6 +20,7 @@ from kserve_v2.rest.codec import (
     encode_response,
 )
 from kserve_v2.rest.json_tensor import JSON_DTYPES
+from kserve_v2.tensors.datatypes import BYTES, DATATYPES, FP16, Array
 
 NAMES = st.text(max_size=5)
 

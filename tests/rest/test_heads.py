@@ -2,7 +2,7 @@
 
 import pytest
 
-from kserve_v2.read_in_place import LARGE_BYTES
+from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.rest.heads import MAX_HEAD_BYTES, MAX_REMEMBERED_BYTES, InferHead, InferHeads
 
 LINES = b"POST /v2/models/m/versions/3/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from kserve_v2.backend import ModelConfig
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.messages import InferRequest
 from kserve_v2.rest.codec import ALL_JSON, decode_request
 from kserve_v2.rest.json_text import parse_json
 from kserve_v2.rest.plain_request import decode_plain_request
-from kserve_v2.shared_memory import SharedMemoryRegions
-from kserve_v2.signature import ModelSignature
+from kserve_v2.scheduling.signature import ModelSignature
 
 REGIONS = SharedMemoryRegions(enabled=False)
 

@@ -10,6 +10,7 @@ from google.protobuf import text_format
 
 from kserve_v2.backend import ModelConfig
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.messages import InferRequest, same_request
 from kserve_v2.rest.codec import OutputFormat, ResponseFormat, decode_request
 from kserve_v2.rest.heads import InferHead, InferHeads
@@ -20,8 +21,7 @@ from kserve_v2.rest.recurring import (
     RecurringForms,
     form_of,
 )
-from kserve_v2.shared_memory import SharedMemoryRegions
-from kserve_v2.signature import ModelSignature
+from kserve_v2.scheduling.signature import ModelSignature
 
 REGIONS = SharedMemoryRegions(enabled=False)
 CONFIG = """

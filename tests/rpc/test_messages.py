@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kserve_v2.errors import InvalidArgumentError, ResourceExhaustedError, ServingError, UnsupportedError
-from kserve_v2.read_in_place import LARGE_BYTES
+from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.rpc.transport.messages import (
     PREFIX,
     MessageReader,

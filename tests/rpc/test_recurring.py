@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.backend import ModelConfig
-from kserve_v2.datatypes import BYTES, DATATYPES, Datatype
+from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.messages import InferRequest, InferResponse, same_request
-from kserve_v2.raw_tensor import aligned_memory
 from kserve_v2.rpc import answer as answer_module
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.answer import AnswerEncoder
 from kserve_v2.rpc.calls import Serialized
 from kserve_v2.rpc.codec import decode_request, encode_response
 from kserve_v2.rpc.recurring import MAX_REMEMBERED_BYTES, RecurringForms, form_of
-from kserve_v2.shared_memory import SharedMemoryRegions
-from kserve_v2.signature import ModelSignature
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.tensors.datatypes import BYTES, DATATYPES, Datatype
+from kserve_v2.tensors.raw import aligned_memory
 
 REGIONS = SharedMemoryRegions(enabled=False)
 SIGNATURE = ModelSignature(ModelConfig(name="m"))

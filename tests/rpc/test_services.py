@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from kserve_v2._generated import grpc_service_pb2 as pb
+from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.rpc.calls import Streaming
 from kserve_v2.rpc.servicer import SERVICE_NAME, InferenceServicer
-from kserve_v2.shared_memory import SharedMemoryRegions
 
 PRINTED = (
     "import sys, kserve_v2.server; print(sorted(name for name in ('grpc', 'hpack') if name in sys.modules))"

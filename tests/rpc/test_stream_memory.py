@@ -13,7 +13,7 @@ from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import ServingError
 from kserve_v2.rpc.stream import ERRORS_END_STREAM, ModelStreamInfer
 from kserve_v2.server import Server
-from kserve_v2.settings import Settings
+from kserve_v2.settings.settings import Settings
 from tests.conftest import WriteModel
 
 ELEMENTS = 100_000

@@ -4,9 +4,9 @@ import numpy as np
 from google.protobuf import text_format
 
 from kserve_v2.backend import ModelConfig
-from kserve_v2.datatypes import Array
 from kserve_v2.scheduling.batch import concatenate, split
-from kserve_v2.signature import ModelSignature
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.tensors.datatypes import Array
 
 
 def signature(max_batch_size: int = 8) -> ModelSignature:

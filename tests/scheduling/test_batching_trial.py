@@ -8,10 +8,10 @@ import pytest
 from google.protobuf import text_format
 
 from kserve_v2.backend import ModelConfig
-from kserve_v2.datatypes import Array
 from kserve_v2.messages import InferRequest, Tensors
 from kserve_v2.scheduling.batching_trial import Finding, Verdict, try_batching
-from kserve_v2.signature import ModelSignature
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.tensors.datatypes import Array
 
 
 def signature(input_type: str = "FP32", dims: str = "4", output_type: str = "FP32") -> ModelSignature:

@@ -20,14 +20,14 @@ from kserve_v2.errors import (
     ServingError,
     UnavailableError,
 )
-from kserve_v2.inflight import InflightBytes, tensor_bytes
+from kserve_v2.memory.inflight import InflightBytes, tensor_bytes
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
 from kserve_v2.scheduling.pending import Outcome, Pending
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.pool import QueuePolicy
 from kserve_v2.scheduling.scheduler import QueueScheduler, infer
-from kserve_v2.signature import ModelSignature
-from kserve_v2.statistics import FailureReason, ModelStatistics
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.statistics import FailureReason, ModelStatistics
 
 pytestmark = pytest.mark.timeout(60)
 

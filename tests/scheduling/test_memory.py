@@ -11,14 +11,14 @@ import pytest
 from google.protobuf import text_format
 
 from kserve_v2.backend import AnyInstance, ModelConfig, Placement
-from kserve_v2.datatypes import Array
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
 from kserve_v2.scheduling.pending import Outcome
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.pool import QueuePolicy
 from kserve_v2.scheduling.scheduler import QueueScheduler, StreamScheduler, infer
-from kserve_v2.signature import ModelSignature
-from kserve_v2.statistics import ModelStatistics
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.statistics import ModelStatistics
+from kserve_v2.tensors.datatypes import Array
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -13,14 +13,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from kserve_v2.backend import ModelConfig
-from kserve_v2.datatypes import BYTES, Array
 from kserve_v2.errors import InternalError, InvalidArgumentError
 from kserve_v2.messages import InferRequest
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.prepare import RepositoryOptions, prepare_version, read_candidate
 from kserve_v2.scheduling.batch import concatenate, merge_inputs, split
 from kserve_v2.scheduling.pending import Pending
-from kserve_v2.signature import ModelSignature
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.tensors.datatypes import BYTES, Array
 
 _TESTS = Path(__file__).parents[1]
 _ROOTS = (_TESTS / "wire/models", _TESTS.parent / "model_repository")

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kserve_v2.backend import ModelConfig
-from kserve_v2.datatypes import Array
 from kserve_v2.errors import InternalError
 from kserve_v2.scheduling.outputs import finish_outputs, finish_present_outputs, same_elements
-from kserve_v2.signature import ModelSignature
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.tensors.datatypes import Array
 
 
 def signature(max_batch_size: int = 8, first: str = "dims: [2]") -> ModelSignature:

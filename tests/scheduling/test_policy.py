@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules, Run, WaitUntil, decide
-from kserve_v2.statistics import BatchReason
+from kserve_v2.scheduling.statistics import BatchReason
 
 NOW = 1_000_000
 

@@ -10,7 +10,7 @@ from kserve_v2.messages import InferRequest
 from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.queue import Batch, RequestQueue
-from kserve_v2.statistics import BatchReason
+from kserve_v2.scheduling.statistics import BatchReason
 
 
 class Clock:

@@ -22,8 +22,8 @@ from kserve_v2.scheduling.pending import OnOutcome, Outcome, Pending
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.pool import QueuePolicy
 from kserve_v2.scheduling.scheduler import QueueScheduler, infer
-from kserve_v2.signature import ModelSignature
-from kserve_v2.statistics import FailureReason, ModelStatistics
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.statistics import FailureReason, ModelStatistics
 
 pytestmark = pytest.mark.timeout(60)
 

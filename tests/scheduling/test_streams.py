@@ -15,8 +15,8 @@ from kserve_v2.errors import InternalError, InvalidArgumentError, UnavailableErr
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
 from kserve_v2.scheduling.pool import QueuePolicy
 from kserve_v2.scheduling.scheduler import StreamScheduler, infer
-from kserve_v2.signature import ModelSignature
-from kserve_v2.statistics import FailureReason, ModelStatistics
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.statistics import FailureReason, ModelStatistics
 
 pytestmark = pytest.mark.timeout(60)
 

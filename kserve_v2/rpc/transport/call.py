@@ -13,8 +13,8 @@ from kserve_v2.errors import (
 )
 from kserve_v2.http2.errors import ErrorCode
 from kserve_v2.http2.stream import STALLED_CHECKS, Bytes, State, Stream
-from kserve_v2.inflight import COUNTED_BYTES
-from kserve_v2.read_in_place import LARGE_BYTES
+from kserve_v2.memory.inflight import COUNTED_BYTES
+from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.rpc.calls import Metadata, Parts, Serialized
 from kserve_v2.rpc.status import StatusCode, status_of
 from kserve_v2.rpc.transport.head import RequestHead

@@ -12,7 +12,7 @@ from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.output import Response
 from kserve_v2.http2.protocol import Http2Protocol
 from kserve_v2.http2.stream import Stream
-from kserve_v2.inflight import InflightBytes
+from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.transport.call import Call
 from kserve_v2.rpc.transport.head import HeadReader, RequestHead

@@ -8,7 +8,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from kserve_v2.errors import ServingError
-from kserve_v2.inflight import COUNTED_BYTES
+from kserve_v2.memory.inflight import COUNTED_BYTES
 from kserve_v2.rpc.calls import Asked, Direct, GiveUp, Parts, Serialized, ServerStreaming, Streaming, Unary
 from kserve_v2.rpc.status import parse
 from kserve_v2.rpc.transport.call import Call, SingleCall

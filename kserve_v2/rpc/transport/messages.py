@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from kserve_v2.errors import InvalidArgumentError, ResourceExhaustedError, ServingError, UnsupportedError
 from kserve_v2.http2.stream import Bytes
-from kserve_v2.raw_tensor import aligned_memory
-from kserve_v2.read_in_place import LARGE_BYTES
+from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.rpc.calls import Parts
+from kserve_v2.tensors.raw import aligned_memory
 
 JOINED_BYTES = 64 * 1024
 """Up to this size, what is sent is copied into one piece."""

@@ -1,0 +1,97 @@
+"""An ASGI application on uvicorn, started and stopped by hand: the composition root decides when, not
+uvicorn's own loop.
+"""
+
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from kserve_v2.net.sockets import BACKLOG, listeners
+
+# Clients keep connections in pools; one that the server closes under them costs a failed request.
+_KEEP_ALIVE_SECONDS = 120
+
+# uvicorn looks every 0.1 s whether all connections are closed.
+_LEAST_GRACE_S = 0.2
+
+
+class Connection(Protocol):
+    """A connection that uvicorn serves."""
+
+    def expire(self) -> None:
+        """The time to exit is up: answer what is still under way."""
+        ...
+
+
+class HttpServer:
+    """One HTTP/1.1 server for one application."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        bound: socket.socket,
+        protocol: Callable[..., Connection],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """`bound`: from `sockets.bind`. `protocol` makes a connection, from the arguments that uvicorn gives. `tls`:
+        for encrypted connections only.
+        """
+        self._socket = bound
+        self._listeners: list[socket.socket] = []
+        config = uvicorn.Config(
+            app,
+            # uvicorn asks for a class, but only calls it.
+            http=protocol,  # type: ignore[arg-type]
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        )
+        config.load()
+        config.ssl = tls
+        self._config = config
+        self._server = uvicorn.Server(config)
+        self._server.lifespan = config.lifespan_class(config)
+
+    @property
+    def port(self) -> int:
+        """The port that the server listens on."""
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    async def start(self) -> None:
+        """Listen."""
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+        self._listeners = listeners(self._socket)
+        await self._server.startup(sockets=self._listeners)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Refuse connections, give requests under way `grace_seconds` to finish, then cancel them. 0: their time is
+        up.
+        """
+        # Whoever gives up requests says so itself.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        if self._server.started:
+            if not grace_seconds:
+                self._expire()
+            # A number of seconds, though it is declared as a whole one.
+            self._config.timeout_graceful_shutdown = max(_LEAST_GRACE_S, grace_seconds)  # type: ignore[assignment]
+            await self._server.shutdown(sockets=self._listeners)
+            self._expire()
+        self._socket.close()
+
+    def _expire(self) -> None:
+        """uvicorn cancels tasks; what is under way without one has to be told."""
+        connections: list[Any] = list(self._server.server_state.connections)
+        for connection in connections:
+            connection.expire()

@@ -1,0 +1,174 @@
+"""Prometheus metrics: read off the models' statistics when they are scraped, under Triton's names.
+
+The text is written here because client libraries append `_total` to the names of counters, which Triton's do
+not have.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from starlette.types import Receive, Scope, Send
+
+from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.repository.manager import ModelManager
+from kserve_v2.repository.model import LoadedModel
+from kserve_v2.scheduling.statistics import ModelStatistics
+
+Labels = dict[str, str]
+
+_CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(slots=True)
+class Family:
+    """One metric: its samples share name, type and help."""
+
+    name: str
+    kind: str
+    help: str
+    samples: list[tuple[str, Labels, float]] = field(default_factory=list)
+
+    def add(self, labels: Labels, value: float, suffix: str = "") -> None:
+        """Add one sample; `suffix` is what a histogram's samples append to the name."""
+        self.samples.append((suffix, labels, value))
+
+    def text(self) -> str:
+        """The family in Prometheus' text format."""
+        lines = [f"# HELP {self.name} {self.help}", f"# TYPE {self.name} {self.kind}"]
+        for suffix, labels, value in self.samples:
+            pairs = ",".join(f'{name}="{_escape(text)}"' for name, text in labels.items())
+            lines.append(
+                f"{self.name}{suffix}{{{pairs}}} {value:g}"
+                if value % 1
+                else f"{self.name}{suffix}{{{pairs}}} {value:.0f}"
+            )
+        return "\n".join(lines) + "\n"
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def metrics_text(models: Sequence[LoadedModel], inflight: InflightBytes) -> str:
+    """All metrics of the given models, and those of the server."""
+    return "".join(family.text() for family in (*families(models), *_inflight(inflight)))
+
+
+def _inflight(inflight: InflightBytes) -> Iterator[Family]:
+    for name, kind, text, value in (
+        ("kserve_v2_inflight_bytes", "gauge", "Memory that requests in flight take", inflight.used),
+        ("kserve_v2_inflight_bytes_limit", "gauge", "Memory that they may take", inflight.limit),
+        (
+            "kserve_v2_inflight_refused", "counter", "Requests that were refused for want of such memory",
+            inflight.refused,
+        ),
+    ):  # fmt: skip
+        family = Family(name, kind, text)
+        family.add({}, value)
+        yield family
+
+
+def families(models: Sequence[LoadedModel]) -> Iterator[Family]:
+    """The metrics of the given models, one family after the other."""
+    yield _counter(
+        models, "nv_inference_request_success", "Requests that were answered", lambda s: s.success_count
+    )
+    yield _failures(models)
+    yield _counter(models, "nv_inference_count", "Rows inferred", lambda s: s.inference_count)
+    yield _counter(models, "nv_inference_exec_count", "Executions of the model", lambda s: s.execution_count)
+    durations = {
+        "request": "Time of answered requests from their arrival to their result",
+        "queue": "Time that answered requests waited",
+        "compute_input": "Time of preparing inputs",
+        "compute_infer": "Time of executing the model",
+        "compute_output": "Time of preparing outputs",
+    }
+    for name, text in durations.items():
+        yield _duration(models, name, f"{text}, in microseconds")
+    yield _pending(models)
+    yield _batch_reasons(models)
+    yield _batch_sizes(models)
+
+
+def _labels(model: LoadedModel) -> Labels:
+    return {**model.config.metric_tags, "model": model.name, "version": str(model.version)}
+
+
+def _counter(
+    models: Sequence[LoadedModel], name: str, text: str, value: Callable[[ModelStatistics], int]
+) -> Family:
+    family = Family(name, "counter", text)
+    for model in models:
+        family.add(_labels(model), value(model.statistics))
+    return family
+
+
+def _duration(models: Sequence[LoadedModel], name: str, text: str) -> Family:
+    """One of the durations of the statistics; `request` is that of success."""
+    attribute = "success" if name == "request" else name
+    return _counter(
+        models, f"nv_inference_{name}_duration_us", text, lambda s: s.durations()[attribute].ns // 1000
+    )
+
+
+def _failures(models: Sequence[LoadedModel]) -> Family:
+    family = Family("nv_inference_request_failure", "counter", "Requests that got no answer from the model")
+    for model in models:
+        for reason, count in model.statistics.failures.items():
+            family.add({**_labels(model), "reason": reason}, count)
+    return family
+
+
+def _pending(models: Sequence[LoadedModel]) -> Family:
+    family = Family("nv_inference_pending_request_count", "gauge", "Requests that wait for an instance")
+    for model in models:
+        family.add(_labels(model), model.scheduler.pool.depth)
+    return family
+
+
+def _batch_reasons(models: Sequence[LoadedModel]) -> Family:
+    family = Family(
+        "kserve_v2_batches", "counter", "Executed batches by the reason why they ran when they did"
+    )
+    for model in models:
+        for reason, count in model.statistics.batch_reasons.items():
+            family.add({**_labels(model), "reason": reason}, count)
+    return family
+
+
+def _batch_sizes(models: Sequence[LoadedModel]) -> Family:
+    """A histogram over the sizes that were executed, with buckets at the powers of two up to the model's
+    maximum.
+    """
+    family = Family("kserve_v2_batch_rows", "histogram", "Rows per executed batch")
+    for model in models:
+        executed = {size: batch.count for size, batch in model.statistics.batches.items()}
+        limit = max(1, model.config.max_batch_size)
+        bounds = sorted({limit, *(2**power for power in range(limit.bit_length()))})
+        for bound in bounds:
+            count = sum(number for size, number in executed.items() if size <= bound)
+            family.add({**_labels(model), "le": str(bound)}, count, "_bucket")
+        family.add({**_labels(model), "le": "+Inf"}, sum(executed.values()), "_bucket")
+        family.add(_labels(model), sum(size * number for size, number in executed.items()), "_sum")
+        family.add(_labels(model), sum(executed.values()), "_count")
+    return family
+
+
+class MetricsApp:
+    """ASGI application of the metrics port: `GET /metrics`. The server leaves the body of HEAD out."""
+
+    def __init__(self, manager: ModelManager) -> None:
+        self._manager = manager
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a scrape; see ASGI for the arguments."""
+        status, body = 200, b""
+        if scope["method"] not in ("GET", "HEAD"):
+            status, body = 405, b"Method Not Allowed"
+        elif scope["path"].rstrip("/") != "/metrics":
+            status, body = 404, b"Not Found: the metrics are at /metrics"
+        else:
+            body = metrics_text(self._manager.ready_models(), self._manager.inflight).encode()
+        headers = [(b"content-type", _CONTENT_TYPE), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,144 @@
+"""Settings from flags and environment variables. A flag outweighs its variable, which outweighs the default.
+
+Nothing else in the server reads the command line or the environment.
+"""
+
+import argparse
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from kserve_v2.settings import options
+from kserve_v2.settings.options import ENVIRONMENT_PREFIX, SettingsError
+from kserve_v2.settings.settings import OPTIONS, Settings
+from kserve_v2.settings.triton_options import BACKEND_SETTINGS, IGNORED_OPTIONS, REFUSED_OPTIONS, SWITCHES
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add every option to `parser`, in groups, and Triton's other options unseen. All values stay texts."""
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for option in OPTIONS:
+        if option.group not in groups:
+            groups[option.group] = parser.add_argument_group(option.group)
+        shown = option.kind.show(option.default)
+        default = f"default {shown}; " if shown else ""
+        bare: dict[str, Any] = {"nargs": "?", "const": "true"} if option.kind is options.BOOLEAN else {}
+        groups[option.group].add_argument(
+            option.flag,
+            *option.aliases,
+            dest=option.name,
+            action="append",
+            default=argparse.SUPPRESS,
+            metavar=option.kind.metavar,
+            help=f"{option.help} [{default}{option.variable}]".replace("%", "%%"),
+            **bare,
+        )
+    for name in (*IGNORED_OPTIONS, *REFUSED_OPTIONS):
+        parser.add_argument(
+            f"--{name}", nargs="?", action="append", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
+
+
+def resolve(
+    flags: Mapping[str, Sequence[str]], environ: Mapping[str, str]
+) -> tuple[Settings, tuple[str, ...]]:
+    """The effective settings, and a line of warning for everything that was given and ignored.
+
+    `flags`: what a parser with `add_flags` collected, option name to texts. An empty variable is not set.
+    Raises SettingsError, also for what must not be ignored.
+    """
+    _raise_if_refused(flags, environ)
+    values: dict[str, Any] = {}
+    for option in OPTIONS:
+        if option.name in flags:
+            values[option.name] = option.from_flag(flags[option.name])
+        elif environ.get(option.variable):
+            values[option.name] = option.from_variable(environ[option.variable])
+    settings = Settings(**values)
+    warnings = (
+        *_ignored_flags(flags),
+        *_unknown_variables(environ),
+        *_unread_backend_settings(settings),
+        *_unused_files(settings),
+    )
+    return settings, warnings
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`, did you mean X?` if something in `known` is close to `word`, otherwise nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f", did you mean {close[0]}?" if close else ""
+
+
+def known_flags() -> list[str]:
+    """Every flag that is understood, aliases included."""
+    return [flag for option in OPTIONS for flag in (option.flag, *option.aliases)]
+
+
+def _raise_if_refused(flags: Mapping[str, Sequence[str | None]], environ: Mapping[str, str]) -> None:
+    """Raise SettingsError where a flag, or its variable, asks for something that must not be ignored."""
+    for name, reason in REFUSED_OPTIONS.items():
+        option = name.replace("-", "_")
+        variable = ENVIRONMENT_PREFIX + option.upper()
+        given = [(f"--{name}", text) for text in flags.get(option, [])]
+        if not given and environ.get(variable):
+            given = [(variable, environ[variable])]
+        # Of a switch the last one counts, and may turn off what is refused.
+        if given and not (name in SWITCHES and (given[-1][1] or "").lower() in {"false", "0"}):
+            raise SettingsError(f"{given[0][0]} is not supported: {reason}")
+
+
+def _ignored_flags(flags: Mapping[str, Sequence[str]]) -> list[str]:
+    return [
+        f"--{name} is ignored: {reason}"
+        for name, reason in IGNORED_OPTIONS.items()
+        if name.replace("-", "_") in flags
+    ]
+
+
+def _unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    # Refused ones that have come this far are turned off.
+    refused = {ENVIRONMENT_PREFIX + name.replace("-", "_").upper() for name in REFUSED_OPTIONS}
+    known = {option.variable for option in OPTIONS} | refused
+    return [
+        f"environment variable {name} is ignored: no option has this name{did_you_mean(name, known)}"
+        for name in sorted(environ)
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in known
+    ]
+
+
+def _unread_backend_settings(settings: Settings) -> list[str]:
+    """Settings of the backends that come with the server which none of them reads; a plug-in's are its own business."""
+    of_all: set[str] = set().union(*BACKEND_SETTINGS.values())
+    return [
+        f"--backend-config {backend},{key}={value} is ignored: backend {backend!r} has no such setting"
+        f"{did_you_mean(key, BACKEND_SETTINGS[backend])}"
+        if backend
+        else f"--backend-config {key}={value} is ignored by the server's own backends: none has such a setting"
+        f"{did_you_mean(key, of_all)}"
+        for backend, pairs in settings.backend_config.items()
+        for key, value in pairs.items()
+        if (backend in BACKEND_SETTINGS or not backend) and key not in BACKEND_SETTINGS.get(backend, of_all)
+    ]
+
+
+def _unused_files(settings: Settings) -> list[str]:
+    """Files for TLS that nothing uses. Triton ignores them in silence; here nobody shall think to be protected."""
+    warnings = []
+    for protocol, name in (("http", "HTTP"), ("grpc", "gRPC")):
+        tls = settings.tls(protocol)
+        given = [f"{protocol}_{file}" for file in ("server_cert", "server_key", "root_cert")]
+        unused = [
+            option.flag for option in OPTIONS if option.name in given and getattr(settings, option.name)
+        ]
+        if tls is None:
+            warnings += [
+                f"{flag} is ignored: {name} connections are NOT encrypted without --{protocol}-use-ssl"
+                for flag in unused
+            ]
+        elif tls.client_roots is None and f"--{protocol}-root-cert" in unused:
+            warnings.append(
+                f"--{protocol}-root-cert is ignored: clients are NOT asked for certificates without "
+                f"--{protocol}-use-ssl-mutual"
+            )
+    return warnings

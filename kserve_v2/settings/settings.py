@@ -1,0 +1,305 @@
+"""The process's options: one table, from which flags, environment variables, checks and printout come.
+
+Names and meanings are Triton's, where Triton has the option.
+"""
+
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kserve_v2.net.tls import TlsFiles
+from kserve_v2.settings import options
+from kserve_v2.settings.options import BackendConfig, Kind, Option, SettingsError
+from kserve_v2.tracing.config import TraceConfig
+
+T = TypeVar("T")
+
+LOG_FORMATS = ("default", "ISO8601", "json")
+"""The first two are Triton's names, the last is ours."""
+
+REPOSITORY = "Model repository"
+HTTP = "REST over HTTP"
+GRPC = "gRPC"
+METRICS = "Metrics"
+SERVER = "Server"
+LOGS = "Logs"
+TRACING = "Tracing"
+BACKENDS = "Backends"
+
+
+def _option(default: T, kind: Kind[T], group: str, text: str, aliases: tuple[str, ...] = ()) -> T:
+    """A field of Settings together with its row in the table of options."""
+    option = Option(default, kind, group, text, aliases)
+    return field(default_factory=lambda: default, metadata={"option": option})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The effective options of one server process. Raises SettingsError if one does not fit."""
+
+    model_repository: tuple[Path, ...] = _option(
+        (),
+        options.PATHS,
+        REPOSITORY,
+        "Directory with one sub-directory per model. May be repeated.",
+        ("--model-store",),
+    )
+    model_control_mode: str = _option(
+        "none",
+        options.choice(("none", "explicit"), later=("poll",)),
+        REPOSITORY,
+        "none: load every model at start. explicit: load those of --load-model, then as the API is told.",
+    )
+    load_model: tuple[str, ...] = _option(
+        (),
+        options.NAMES,
+        REPOSITORY,
+        "Model to load at start in control mode explicit; * for all of them. May be repeated.",
+    )
+    model_load_thread_count: int = _option(
+        4, options.whole_number(1), REPOSITORY, "How many models are loaded at the same time."
+    )
+    disable_auto_complete_config: bool = _option(
+        False,
+        options.BOOLEAN,
+        REPOSITORY,
+        "Take config.pbtxt as it is; do not complete it from the model file.",
+        ("--strict-model-config",),
+    )
+    model_config_name: str = _option(
+        "",
+        options.TEXT,
+        REPOSITORY,
+        "Use configs/NAME.pbtxt of each model that has it in place of config.pbtxt.",
+    )
+
+    allow_http: bool = _option(True, options.BOOLEAN, HTTP, "Serve REST.")
+    http_address: str = _option(
+        "127.0.0.1", options.ADDRESS, HTTP, "Address to listen on; 0.0.0.0 for all of them."
+    )
+    http_port: int = _option(8000, options.PORT, HTTP, "Port to listen on; 0 for any free one.")
+    http_max_input_size: int = _option(
+        64 * 1024 * 1024,
+        options.whole_number(1),
+        HTTP,
+        "Largest request body in bytes; holds for gRPC messages too.",
+    )
+    http_read_timeout_secs: int = _option(
+        60,
+        options.whole_number(1),
+        HTTP,
+        "Seconds that a client may take for the head of a request, or pass without sending more of its body or "
+        "reading more of its answer.",
+    )
+    http_fast_lane: bool = _option(
+        True,
+        options.BOOLEAN,
+        HTTP,
+        "Answer inference requests of the usual form without the layers of ASGI; the answers are the same.",
+    )
+    http_cors_allow_origin: tuple[str, ...] = _option(
+        (),
+        options.ORIGINS,
+        HTTP,
+        "Origin whose pages may call the server from a browser, such as https://app.example.com; * for all of them. "
+        "May be repeated. All requests then go through the layers of ASGI.",
+    )
+    http_use_ssl: bool = _option(False, options.BOOLEAN, HTTP, "Serve REST over TLS only.")
+    http_use_ssl_mutual: bool = _option(
+        False,
+        options.BOOLEAN,
+        HTTP,
+        "As --http-use-ssl, and only to clients with a certificate that --http-root-cert has signed.",
+    )
+    http_server_cert: Path | None = _option(
+        None, options.FILE, HTTP, "PEM file with the server's certificate, intermediate ones behind it."
+    )
+    http_server_key: Path | None = _option(
+        None, options.FILE, HTTP, "PEM file with the certificate's private key, not encrypted."
+    )
+    http_root_cert: Path | None = _option(
+        None, options.FILE, HTTP, "PEM file with the certificates that sign those of clients."
+    )
+
+    allow_grpc: bool = _option(True, options.BOOLEAN, GRPC, "Serve gRPC.")
+    grpc_address: str = _option(
+        "127.0.0.1", options.ADDRESS, GRPC, "Address to listen on; 0.0.0.0 for all of them."
+    )
+    grpc_port: int = _option(8001, options.PORT, GRPC, "Port to listen on; 0 for any free one.")
+    grpc_transport: str = _option(
+        "asyncio",
+        options.choice(("asyncio", "grpcio")),
+        GRPC,
+        "asyncio: the server's own. grpcio: the library's, which takes several times the CPU time per call.",
+    )
+    grpc_keepalive_time: int = _option(
+        7_200_000,
+        options.whole_number(1),
+        GRPC,
+        "Milliseconds without traffic after which a client is pinged.",
+    )
+    grpc_keepalive_timeout: int = _option(
+        20_000, options.whole_number(1), GRPC, "Milliseconds that a client has to answer a ping."
+    )
+    grpc_keepalive_permit_without_calls: bool = _option(
+        False, options.BOOLEAN, GRPC, "Ping clients that have no call under way, too."
+    )
+    grpc_http2_max_pings_without_data: int = _option(
+        2,
+        options.whole_number(0),
+        GRPC,
+        "Pings that are sent when there is nothing else to send; 0: any number.",
+    )
+    grpc_http2_min_recv_ping_interval_without_data: int = _option(
+        300_000,
+        options.whole_number(0),
+        GRPC,
+        "Milliseconds that a client has to leave between pings when it sends nothing else.",
+    )
+    grpc_http2_max_ping_strikes: int = _option(
+        2, options.whole_number(0), GRPC, "Pings too many before a client is disconnected; 0: any number."
+    )
+    grpc_max_connection_age: int = _option(
+        0,
+        options.whole_number(0),
+        GRPC,
+        "Milliseconds after which a connection takes no new calls; 0: it lives as long as it likes.",
+    )
+    grpc_max_connection_age_grace: int = _option(
+        0,
+        options.whole_number(0),
+        GRPC,
+        "Milliseconds that calls on such a connection are given to finish; 0: as long as they take.",
+    )
+    grpc_infer_response_compression_level: str = _option(
+        "none", options.choice(("none", "low", "medium", "high")), GRPC, "Compression of responses."
+    )
+    grpc_use_ssl: bool = _option(False, options.BOOLEAN, GRPC, "Serve gRPC over TLS only.")
+    grpc_use_ssl_mutual: bool = _option(
+        False,
+        options.BOOLEAN,
+        GRPC,
+        "As --grpc-use-ssl, and only to clients with a certificate that --grpc-root-cert has signed.",
+    )
+    grpc_server_cert: Path | None = _option(
+        None, options.FILE, GRPC, "PEM file with the server's certificate, intermediate ones behind it."
+    )
+    grpc_server_key: Path | None = _option(
+        None, options.FILE, GRPC, "PEM file with the certificate's private key, not encrypted."
+    )
+    grpc_root_cert: Path | None = _option(
+        None, options.FILE, GRPC, "PEM file with the certificates that sign those of clients."
+    )
+
+    allow_metrics: bool = _option(True, options.BOOLEAN, METRICS, "Serve Prometheus metrics at /metrics.")
+    metrics_address: str = _option(
+        "127.0.0.1", options.ADDRESS, METRICS, "Address to listen on; 0.0.0.0 for all of them."
+    )
+    metrics_port: int = _option(8002, options.PORT, METRICS, "Port to listen on; 0 for any free one.")
+
+    id: str = _option("kserve-v2", options.TEXT, SERVER, "Name of the server in its metadata.")
+    exit_on_error: bool = _option(
+        False,
+        options.BOOLEAN,
+        SERVER,
+        "End with an error if a model does not load at start, as Triton does by default; false: serve the others, and "
+        "be not ready.",
+    )
+    allow_client_shm: bool = _option(
+        False,
+        options.BOOLEAN,
+        SERVER,
+        "Let clients register shared memory of this machine and use it for tensors (Linux); see SECURITY.md.",
+    )
+    strict_readiness: bool = _option(
+        True,
+        options.BOOLEAN,
+        SERVER,
+        "Ready only when every model is; false: ready as soon as requests are answered.",
+    )
+    max_inflight_bytes: int = _option(
+        0,
+        options.whole_number(0),
+        SERVER,
+        "Memory that requests in flight may take in all, in bytes; 0: a quarter of what the process may use. Beyond "
+        "it they are refused, to be tried again.",
+    )
+    exit_timeout_secs: int = _option(
+        25,
+        options.whole_number(0),
+        SERVER,
+        "Seconds that whatever is under way is given when the server ends. Fewer than the 30 after which Kubernetes "
+        "kills a container: answers to what was given up are sent after it.",
+    )
+
+    log_verbose: int = _option(0, options.whole_number(0), LOGS, "1 or more: log in detail.")
+    log_info: bool = _option(True, options.BOOLEAN, LOGS, "Log what happens in the course of things.")
+    log_warning: bool = _option(True, options.BOOLEAN, LOGS, "Log warnings.")
+    log_error: bool = _option(True, options.BOOLEAN, LOGS, "Log errors.")
+    log_format: str = _option(
+        "default",
+        options.choice(LOG_FORMATS, synonyms={"text": "default"}),
+        LOGS,
+        "Form of a log line: text, text with the head that Triton's ISO8601 has, or JSON.",
+    )
+    log_access: bool = _option(False, options.BOOLEAN, LOGS, "Log one line per inference request.")
+
+    trace_config: TraceConfig = _option(
+        TraceConfig(),
+        options.TRACE_CONFIG,
+        TRACING,
+        "Trace requests, e.g. level=TIMESTAMPS with rate=100 and triton,file=trace.json. May be repeated.",
+    )
+
+    backend_config: BackendConfig = _option(
+        options.NO_BACKEND_CONFIG,
+        options.BACKEND_CONFIG,
+        BACKENDS,
+        "Setting of one backend, e.g. onnxruntime,default-max-batch-size=8, or of all. May be repeated.",
+    )
+
+    def __post_init__(self) -> None:
+        for option in OPTIONS:
+            option.check(getattr(self, option.name))
+        if not self.model_repository:
+            raise SettingsError(
+                "no model repository: give --model-repository DIR (or KSERVE_V2_MODEL_REPOSITORY)"
+            )
+        if 0 < self.max_inflight_bytes < self.http_max_input_size:
+            raise SettingsError(
+                f"--max-inflight-bytes: {self.max_inflight_bytes} is less than --http-max-input-size "
+                f"({self.http_max_input_size}): the largest request would never fit"
+            )
+        if self.load_model and self.model_control_mode != "explicit":
+            raise SettingsError("--load-model: works only with --model-control-mode=explicit")
+        if problem := self.trace_config.problem():
+            raise SettingsError(f"--trace-config: {problem}")
+        if not (self.allow_http or self.allow_grpc):
+            raise SettingsError(
+                "--allow-http and --allow-grpc are both false: at least one of them must be true"
+            )
+        self.tls("http")
+        self.tls("grpc")
+
+    def tls(self, protocol: str) -> TlsFiles | None:
+        """The files for TLS on the port of `http` or `grpc`; None without TLS.
+
+        Raises SettingsError if one is missing. Triton's rule: mutual TLS needs no other flag that turns TLS on.
+        """
+        mutual = getattr(self, f"{protocol}_use_ssl_mutual")
+        if not (mutual or getattr(self, f"{protocol}_use_ssl")):
+            return None
+        needed = ("server_cert", "server_key", "root_cert") if mutual else ("server_cert", "server_key")
+        files = [getattr(self, f"{protocol}_{name}") for name in needed]
+        if None in files:
+            flags = " and ".join(f"--{protocol}-{name.replace('_', '-')}" for name in needed)
+            raise SettingsError(f"--{protocol}-use-ssl{'-mutual' if mutual else ''}: needs {flags}")
+        return TlsFiles(*files)
+
+    def backend_settings(self, backend: str) -> dict[str, str]:
+        """What `--backend-config` says for one backend: its own settings over those for every backend."""
+        return {**self.backend_config.get("", {}), **self.backend_config.get(backend, {})}
+
+
+OPTIONS: tuple[Option[Any], ...] = tuple(replace(f.metadata["option"], name=f.name) for f in fields(Settings))
+"""The table of options, in the order of the help text."""

@@ -1,0 +1,1 @@
+"""Tensors as bytes, for both protocols: datatypes, what a request announces, raw contents, texts, classes."""
