@@ -17,6 +17,24 @@ ParameterValue = bool | int | float | str
 
 
 @dataclass(slots=True)
+class SequenceStep:
+    """What a request says of the sequence that it belongs to, and what the sequence batcher adds to that.
+
+    `id`: 0 or "" for none; 7 and "7" are two sequences. `start`, `end`: whether it is the first, or the last, of its
+    sequence. `ready`: False for the stand-in of a sequence that has no request in an execution. `slot`: the number of
+    the slot that its sequence holds. `state`: what the sequence keeps from one step to the next; at most one step of a
+    sequence is under way, so it belongs to whoever executes that.
+    """
+
+    id: int | str
+    start: bool = False
+    end: bool = False
+    ready: bool = True
+    slot: int = -1
+    state: dict[str, Array] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class InferRequest:
     """One inference request.
 
@@ -34,6 +52,8 @@ class InferRequest:
     numpy's scalars of these kinds.
 
     `trace` takes down what happens to the request, if it was chosen for that.
+
+    `sequence`: the step of a sequence that the request is, if its `control` says so; known once it is checked.
     """
 
     model_name: str
@@ -49,6 +69,7 @@ class InferRequest:
     cancelled: bool = False
     response_parameters: dict[str, ParameterValue] = field(default_factory=dict)
     trace: Trace | None = None
+    sequence: SequenceStep | None = None
 
 
 def same_request(left: InferRequest, right: InferRequest) -> bool:

@@ -1,0 +1,1 @@
+"""Sequences: requests that belong together, in order, on one instance."""
