@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelSequenceBatching
-from kserve_v2.datatypes import BOOL, BY_CONFIG_ENUM, BYTES, FP32, INT32, UINT64, Array, Datatype
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import SequenceStep
+from kserve_v2.tensors.datatypes import BOOL, BY_CONFIG_ENUM, BYTES, FP32, INT32, UINT64, Array, Datatype
 
 _Control = ModelSequenceBatching.Control
 

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from kserve_v2.datatypes import Array
 from kserve_v2.errors import (
     InvalidArgumentError,
     RequestCancelledError,
@@ -21,6 +20,7 @@ from kserve_v2.errors import (
     shortened,
 )
 from kserve_v2.messages import SequenceStep
+from kserve_v2.tensors.datatypes import Array
 
 
 class Item(Protocol):
