@@ -1,7 +1,7 @@
 """The layers, enforced: every import in the source is checked against the tables below."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,6 +98,43 @@ def within(module: str, parent: str) -> bool:
     return module == parent or module.startswith(parent + ".")
 
 
+def module_name(path: Path) -> str:
+    """Dotted, as `Import.module` has it."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def import_graph(files: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
+    """For each file, by its module's name, the files that it imports or takes names from."""
+    graph: dict[str, set[str]] = {}
+    for name, modules in files.items():
+        # `a.b` is the file `a.b`, or a name in the file `a`.
+        found = {module if module in files else module.rpartition(".")[0] for module in modules}
+        graph[name] = found & files.keys()
+    return graph
+
+
+def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
+    """The groups of files each of which imports all others, at first or second hand."""
+    reached = {name: reachable(graph, name) for name in graph}
+    groups = {
+        frozenset(other for other in reached[name] if name in reached[other])
+        for name in graph
+        if name in reached[name]
+    }
+    return sorted(map(sorted, groups))
+
+
+def reachable(graph: Mapping[str, set[str]], start: str) -> set[str]:
+    found: set[str] = set()
+    waiting = [*graph[start]]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += graph[name]
+    return found
+
+
 LEVELS = {name: level for level, row in enumerate(LAYERS) for name in row.split(" | ")}
 SERVER_IMPORTS = [found for path in sources("kserve_v2") for found in imports(path)]
 BACKEND_IMPORTS = [found for path in sources("backends") for found in imports(path)]
@@ -121,6 +158,52 @@ def test_modules_import_only_from_layers_below() -> None:
         ):
             wrong.append(str(found))
     assert wrong == []
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    files = {
+        module_name(path): [found.module for found in imports(path)]
+        for path in sources("kserve_v2", "backends")
+    }
+    graph = import_graph(files)
+    assert circles(graph) == []
+    # Every import of ours has been found, or the graph would have gaps.
+    ours = {"kserve_v2", "backends", "kserve_v2_backends"}
+    unknown = {
+        module
+        for modules in files.values()
+        for module in modules
+        if module.partition(".")[0] in ours
+        and "_generated" not in module
+        and module not in files
+        and module.rpartition(".")[0] not in files
+    }
+    assert unknown == set()
+
+
+def test_circles_are_found_however_the_import_is_hidden() -> None:
+    hidden = """
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    from p.upper import Upper
+"""
+    late = """
+def inner():
+    from .lower import Lower
+"""
+    code = {
+        "p": "",
+        "p.lower": hidden,
+        "p.upper": late,
+        "p.alone": "from p.lower import Lower",
+        "q": "import r",
+        "r": "from s import anything",
+        "s": "from q import anything",
+    }
+    files = {name: [module for _, module in read_imports(text, ("p",))] for name, text in code.items()}
+    assert circles(import_graph(files)) == [["p.lower", "p.upper"], ["q", "r", "s"]]
+    del files["s"]
+    assert circles(import_graph(files)) == [["p.lower", "p.upper"]]
 
 
 @pytest.mark.parametrize("module", sorted(ONLY_IMPORTED_BY))

@@ -3,25 +3,22 @@
 RFC 9113; there is no push, and priorities are ignored.
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, Protocol
 
 from kserve_v2.http2 import frames
-from kserve_v2.http2.budget import Budget
 from kserve_v2.http2.control import ControlFrames
 from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode, StreamFaultError
 from kserve_v2.http2.flow import ReceiveWindow
 from kserve_v2.http2.frames import Setting
 from kserve_v2.http2.headers import Field, Head, HeaderBlocks
 from kserve_v2.http2.limits import Http2Limits
-from kserve_v2.http2.output import Output, Response
+from kserve_v2.http2.output import Response
 from kserve_v2.http2.rates import Clock
 from kserve_v2.http2.reader import FrameReader
-from kserve_v2.http2.stream import NEXT, TRANSITIONS, Bytes, Event, State, Stream
-
-# Streams that were reset, on which frames may still be on their way.
-_REMEMBERED_RESETS = 1024
+from kserve_v2.http2.stream import Stream
+from kserve_v2.http2.stream_state import NEXT, TRANSITIONS, Bytes, Event, State
+from kserve_v2.http2.stream_table import StreamTable
 
 # From this size on, a body is handed on as a view of what was read, if that has not much else in it.
 _VIEW_BYTES = 16 * 1024
@@ -70,27 +67,24 @@ class Connection(Generic[Head]):
     """The protocol's state. `receive` is for what comes; `output` has what is to be sent."""
 
     def __init__(self, owner: Owner[Head], limits: Http2Limits, clock: Clock) -> None:
-        self.limits = limits
-        self.streams: dict[int, Stream] = {}
-        self.last_stream_id = 0
+        self.table = StreamTable(limits, clock, self._wake, owner.stream_closed)
+        self.streams = self.table.open
+        self.output = self.table.output
         self.reader = FrameReader(limits, self)
-        self.output: Output = Output(self._wake, self._stream_closed)
         self.failure: ConnectionFaultError | None = None
-        self.owner = owner
-        self.budget = Budget(limits, clock)
-        self._blocks = HeaderBlocks(owner.read_head, limits, self.budget)
-        self._window = ReceiveWindow(limits.connection_window_bytes)
         # Whether the owner knows that there is, or may be, something to send; it is for the owner to say when not.
         self.corked = False
-        self.draining = False
-        self._reset_ids: deque[int] = deque(maxlen=_REMEMBERED_RESETS)
-        # See `reader.Sink`.
-        control = ControlFrames(self)
+        self._owner = owner
+        self._limits = limits
+        self._blocks = HeaderBlocks(owner.read_head, limits, self.table.budget)
+        self._window = ReceiveWindow(limits.connection_window_bytes)
+        # The rest of a `reader.Sink`.
+        control = ControlFrames(self.table, owner.ping_received, owner.ping_answered)
         self.control: Callable[[int, int, int, bytes], None] = control.receive
         self.window_update: Callable[[int, int], None] = control.window_update
 
     def __repr__(self) -> str:
-        return f"<Connection {len(self.streams)} streams, last {self.last_stream_id}, {self.output!r}>"
+        return f"<Connection {len(self.streams)} streams, last {self.table.last_id}, {self.output!r}>"
 
     def receive(self, data: bytes) -> None:
         """Take what has come over the socket; everything is to be sent afterwards. The client's errors become GOAWAY
@@ -118,7 +112,7 @@ class Connection(Generic[Head]):
 
     def greet(self) -> None:
         """Send our settings, before anything else."""
-        limits = self.limits
+        limits = self._limits
         self.output.control(
             frames.settings(
                 {
@@ -141,74 +135,34 @@ class Connection(Generic[Head]):
         self, code: ErrorCode = ErrorCode.NO_ERROR, debug: bytes = b"", *, warning: bool = False
     ) -> None:
         """Tell the client to open no more streams. `warning`: those that it opens before it knows are still served."""
-        self.draining = not warning
-        last = frames.LAST_STREAM_ID if warning else self.last_stream_id
+        self.table.draining = not warning
+        last = frames.LAST_STREAM_ID if warning else self.table.last_id
         self.output.control(frames.goaway(last, code, debug))
-
-    def reset(self, stream: Stream, code: ErrorCode) -> None:
-        """See `Stream.reset`."""
-        if stream.state is State.CLOSED:
-            return
-        stream.state = TRANSITIONS[stream.state, Event.SEND_RESET]
-        self.output.control(frames.reset(stream.id, code))
-        self.remove(stream)
-
-    def consumed(self, stream: Stream, size: int) -> None:
-        """See `Stream.consumed`."""
-        if stream.receive_window is not None and stream.state in (State.OPEN, State.HALF_CLOSED_LOCAL):
-            increment = stream.receive_window.consume(size)
-            if increment:
-                self.output.control(frames.window_update(stream.id, increment))
-
-    def lose_streams(self) -> None:
-        """The connection is gone."""
-        for stream in list(self.streams.values()):
-            stream.state = State.CLOSED
-            self.remove(stream)
-            stream.lost()
 
     def _wake(self) -> None:
         if not self.corked:
             self.corked = True
-            self.owner.output_waits()
-
-    def _stream_closed(self, stream: Stream) -> None:
-        """Both sides have said all. Every such stream allows another one to be given up."""
-        del self.streams[stream.id]
-        self.budget.answered += 1
-        if self.draining:
-            self.owner.stream_closed()
-
-    def remove(self, stream: Stream) -> None:
-        """The stream was given up, by whichever side."""
-        del self.streams[stream.id]
-        self._reset_ids.append(stream.id)
-        self.output.forget(stream)
-        if self.draining:
-            self.owner.stream_closed()
+            self._owner.output_waits()
 
     # --- bodies: see `reader.Sink` --------------------------------------------------------------------------------
 
     def data(self, stream_id: int, data: bytes, start: int, end: int, ends: bool) -> None:
-        """See `reader.Sink`."""
         stream = self.streams.get(stream_id)
         self._take_window(end - start)
         # A body in one frame that fits needs no window of its own.
-        alone = ends and end - start <= self.limits.stream_window_bytes
+        alone = ends and end - start <= self._limits.stream_window_bytes
         if stream is not None and not (alone and stream.receive_window is None):
             self._take_stream_window(stream, end - start)
         self._hand_on(stream, stream_id, data, start, end, ends)
 
     def data_begins(self, stream_id: int, length: int, padding: int) -> None:
-        """See `reader.Sink`."""
         stream = self.streams.get(stream_id)
         self._take_window(length)
         if stream is not None:
             self._take_stream_window(stream, length)
-            self.consumed(stream, padding)
+            stream.credit(padding)
 
     def data_part(self, stream_id: int, data: bytes, start: int, end: int, ends: bool) -> None:
-        """See `reader.Sink`."""
         self._hand_on(self.streams.get(stream_id), stream_id, data, start, end, ends)
 
     def _take_window(self, length: int) -> None:
@@ -223,9 +177,9 @@ class Connection(Generic[Head]):
 
     def _take_stream_window(self, stream: Stream, length: int) -> None:
         if stream.receive_window is None:
-            stream.receive_window = ReceiveWindow(self.limits.stream_window_bytes)
+            stream.receive_window = ReceiveWindow(self._limits.stream_window_bytes)
         if stream.receive_window.receive(length) is not None:
-            self.fail_stream(stream, ErrorCode.FLOW_CONTROL_ERROR)
+            self.table.fail(stream, ErrorCode.FLOW_CONTROL_ERROR)
 
     def _hand_on(
         self, stream: Stream | None, stream_id: int, data: bytes, start: int, end: int, ends: bool
@@ -245,15 +199,15 @@ class Connection(Generic[Head]):
         """Data has come for a stream. False: that is against the rules, and the stream has failed."""
         state = NEXT[stream.state][_RECEIVE_DATA]
         if state is None:
-            self.fail_stream(stream, ErrorCode.STREAM_CLOSED)
+            self.table.fail(stream, ErrorCode.STREAM_CLOSED)
             return False
         if not size and not ends:
-            self.budget.empty_data()
+            self.table.budget.empty_data()
         if ends:
             state = TRANSITIONS[state, Event.RECEIVE_END]
         stream.state = state
         if state is State.CLOSED:
-            self._stream_closed(stream)
+            self.table.closed(stream)
         return True
 
     def place(self) -> memoryview | None:
@@ -263,7 +217,6 @@ class Connection(Generic[Head]):
         return None if place is None else place[: self.reader.missing_bytes]
 
     def data_placed(self, stream_id: int, size: int, ends: bool) -> None:
-        """See `reader.Sink`."""
         stream = self.streams.get(stream_id)
         if stream is None or stream.state is State.CLOSED:
             self._data_on_closed(stream_id)
@@ -271,41 +224,41 @@ class Connection(Generic[Head]):
             stream.data_placed(size, ends)
 
     def _data_on_closed(self, stream_id: int) -> None:
-        self.check_not_idle(stream_id, "DATA")
-        self.count_overhead()
-        if stream_id not in self._reset_ids and stream_id <= self.last_stream_id:
-            self._reset_ids.append(stream_id)
-            self.output.control(frames.reset(stream_id, ErrorCode.STREAM_CLOSED))
+        self.table.check_not_idle(stream_id, "DATA")
+        self.table.count_overhead()
+        if not self.table.was_reset(stream_id) and stream_id <= self.table.last_id:
+            self.table.reset_unknown(stream_id, ErrorCode.STREAM_CLOSED)
 
     # --- requests that came whole: see `reader.Sink` --------------------------------------------------------------
 
     def request(self, stream_id: int, block: bytes, update: int, data: bytes, start: int, end: int) -> bool:
-        """See `reader.Sink`. A request that is answered at once opens and closes its stream in one step: there is no
-        state to keep. Only those whose header block is known come into question, and none that breaks a rule.
+        """A request that is answered at once opens and closes its stream in one step: there is no state to keep. Only
+        those whose header block is known come into question, and none that breaks a rule.
         """
+        table = self.table
         head = self._blocks.remembered.get(block)
         size = end - start
         if (
             head is None
             or not stream_id & 1
-            or stream_id <= self.last_stream_id
-            or self.draining
-            or (self.streams and self._full())
+            or stream_id <= table.last_id
+            or table.draining
+            or (table.open and table.full)
             or size > self._window.left
-            or size > self.limits.stream_window_bytes
+            or size > self._limits.stream_window_bytes
             or (update and not self._may_widen(update))
         ):
             return False
-        response = self.owner.respond(stream_id, head, data, start, end)
+        response = self._owner.respond(stream_id, head, data, start, end)
         if response is None:
             return False
-        self.last_stream_id = stream_id
+        table.last_id = stream_id
         self._take_window(size)
         if isinstance(response, Stream):
             self._begin(response, ends=True)
         else:
             self.output.send_whole(stream_id, *response)
-            self.budget.answered += 1
+            table.budget.answered += 1
         if update:
             self.window_update(stream_id, update)
         return True
@@ -314,50 +267,41 @@ class Connection(Generic[Head]):
         """Whether a WINDOW_UPDATE is right for a stream that has sent nothing."""
         return 0 < word & frames.MAX_WINDOW_BYTES <= frames.MAX_WINDOW_BYTES - self.output.initial_window
 
-    def _full(self) -> bool:
-        """Whether the client is to open no more streams for now."""
-        limits = self.limits
-        return (
-            len(self.streams) >= limits.max_concurrent_streams
-            or self.output.queued_bytes > limits.max_queued_bytes
-        )
-
     # --- header blocks --------------------------------------------------------------------------------------------
 
     def header_block(self, stream_id: int, block: bytes, ends: bool) -> None:
-        """See `reader.Sink`."""
         if not stream_id & 1:
             raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, f"HEADERS on stream {stream_id}")
-        if stream_id > self.last_stream_id:
+        if stream_id > self.table.last_id:
             self._open(stream_id, block, ends)
             return
         stream = self.streams.get(stream_id)
         if stream is None:
             self._blocks.skip(block)
-            if stream_id not in self._reset_ids:
+            if not self.table.was_reset(stream_id):
                 raise ConnectionFaultError(
                     ErrorCode.STREAM_CLOSED, f"HEADERS on stream {stream_id}, which is closed"
                 )
-            self.count_overhead()
+            self.table.count_overhead()
         else:
             self._trailers(stream, block, ends)
 
     def _open(self, stream_id: int, block: bytes, ends: bool) -> None:
-        if self.draining:
+        if self.table.draining:
             # It was opened before the client knew, and is not served: that is what GOAWAY says.
             self._blocks.skip(block)
-            self.count_overhead()
+            self.table.count_overhead()
             return
-        self.last_stream_id = stream_id
+        self.table.last_id = stream_id
         try:
             head = self._blocks.request(block)
         except StreamFaultError as error:
-            self._refuse(stream_id, error.code)
+            self.table.refuse(stream_id, error.code)
             return
-        if self._full():
-            self._refuse(stream_id, ErrorCode.REFUSED_STREAM)
+        if self.table.full:
+            self.table.refuse(stream_id, ErrorCode.REFUSED_STREAM)
         else:
-            self._begin(self.owner.make_stream(stream_id, head), ends)
+            self._begin(self._owner.make_stream(stream_id, head), ends)
 
     def _begin(self, stream: Stream, ends: bool) -> None:
         if ends:
@@ -369,42 +313,15 @@ class Connection(Generic[Head]):
         try:
             self._blocks.trailers(block)
         except StreamFaultError as error:
-            self.fail_stream(stream, error.code)
+            self.table.fail(stream, error.code)
             return
         state = TRANSITIONS.get((stream.state, Event.RECEIVE_HEADERS))
         if state is None:
-            self.fail_stream(stream, ErrorCode.STREAM_CLOSED)
+            self.table.fail(stream, ErrorCode.STREAM_CLOSED)
         elif not ends:
-            self.fail_stream(stream, ErrorCode.PROTOCOL_ERROR)
+            self.table.fail(stream, ErrorCode.PROTOCOL_ERROR)
         else:
             stream.state = TRANSITIONS[state, Event.RECEIVE_END]
             if stream.state is State.CLOSED:
-                self._stream_closed(stream)
+                self.table.closed(stream)
             stream.data_received(b"", True)
-
-    def _refuse(self, stream_id: int, code: ErrorCode) -> None:
-        """Reset a stream before it has begun. It counts like one that the client gives up."""
-        self.budget.reset("are refused")
-        self._reset_ids.append(stream_id)
-        self.output.control(frames.reset(stream_id, code))
-
-    def fail_stream(self, stream: Stream, code: ErrorCode) -> None:
-        """The client has broken the rules on one stream."""
-        self.budget.reset("fail")
-        self.reset(stream, code)
-        stream.lost()
-
-    # --- for control frames, too ----------------------------------------------------------------------------------
-
-    def count_overhead(self) -> None:
-        """A frame without use of its own has come. Raises ConnectionFaultError."""
-        self.budget.overhead(self.output.data_frames)
-
-    def check_not_idle(self, stream_id: int, name: str) -> None:
-        """Raise ConnectionFaultError for a frame on a stream that has not been opened."""
-        # After GOAWAY there may be streams, for all that the client knows, of which no note was taken.
-        idle = stream_id > self.last_stream_id and not self.draining
-        if not stream_id & 1 or idle:
-            raise ConnectionFaultError(
-                ErrorCode.PROTOCOL_ERROR, f"{name} on stream {stream_id}, which is idle"
-            )

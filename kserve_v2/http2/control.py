@@ -1,15 +1,12 @@
 """The frames that carry neither header blocks nor data: RFC 9113, sections 6.3 to 6.9."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 from kserve_v2.http2 import frames
 from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode
 from kserve_v2.http2.frames import Kind, Setting
-from kserve_v2.http2.stream import TRANSITIONS, Event
-
-if TYPE_CHECKING:
-    from kserve_v2.http2.connection import Connection
+from kserve_v2.http2.stream_state import TRANSITIONS, Event
+from kserve_v2.http2.stream_table import StreamTable
 
 _PRIORITY_BYTES = 5
 _MIN_GOAWAY_BYTES = 8
@@ -18,8 +15,15 @@ _MIN_GOAWAY_BYTES = 8
 class ControlFrames:
     """Takes the control frames of one connection."""
 
-    def __init__(self, connection: "Connection[Any]") -> None:
-        self._connection = connection
+    def __init__(
+        self, table: StreamTable, ping_received: Callable[[], None], ping_answered: Callable[[bytes], None]
+    ) -> None:
+        """`ping_received` is called for a PING of the client; it may raise ConnectionFaultError. `ping_answered` for
+        the answer to ours, with its payload.
+        """
+        self._table = table
+        self._ping_received = ping_received
+        self._ping_answered = ping_answered
         self._receivers: dict[int, Callable[[int, int, bytes], None]] = {
             Kind.PRIORITY: self._priority,
             Kind.RST_STREAM: self._reset,
@@ -34,58 +38,58 @@ class ControlFrames:
         """Take one. Those of unknown kinds are ignored. Raises ConnectionFaultError."""
         receiver = self._receivers.get(kind)
         if receiver is None:
-            self._connection.count_overhead()
+            self._table.count_overhead()
         else:
             receiver(flags, stream_id, payload)
 
     def _priority(self, flags: int, stream_id: int, payload: bytes) -> None:
         _check_on_stream(stream_id, "PRIORITY")
-        self._connection.count_overhead()
-        stream = self._connection.streams.get(stream_id)
+        self._table.count_overhead()
+        stream = self._table.open.get(stream_id)
         if len(payload) != _PRIORITY_BYTES and stream is not None:
-            self._connection.fail_stream(stream, ErrorCode.FRAME_SIZE_ERROR)
+            self._table.fail(stream, ErrorCode.FRAME_SIZE_ERROR)
 
     def _reset(self, flags: int, stream_id: int, payload: bytes) -> None:
-        connection = self._connection
+        table = self._table
         _check_size(len(payload) == frames.WORD.size, "RST_STREAM")
-        connection.check_not_idle(stream_id, "RST_STREAM")
-        connection.budget.reset("are reset")
-        stream = connection.streams.get(stream_id)
+        table.check_not_idle(stream_id, "RST_STREAM")
+        table.budget.reset("are reset")
+        stream = table.open.get(stream_id)
         if stream is not None:
             stream.state = TRANSITIONS[stream.state, Event.RECEIVE_RESET]
-            connection.remove(stream)
+            table.given_up(stream)
             stream.lost()
 
     def _settings(self, flags: int, stream_id: int, payload: bytes) -> None:
-        connection = self._connection
+        table = self._table
         _check_on_connection(stream_id, "SETTINGS")
         if flags & frames.ACK:
             _check_size(not payload, "an acknowledgement of SETTINGS")
-            connection.count_overhead()
+            table.count_overhead()
             return
-        connection.budget.settings()
+        table.budget.settings()
         # Before anything that the settings allow: the client counts from here on.
-        connection.output.control(frames.SETTINGS_ACK)
+        table.output.control(frames.SETTINGS_ACK)
         # The last one of each counts: this bounds what a frame full of them costs.
         for identifier, value in dict(frames.read_settings(payload)).items():
             self._apply(identifier, value)
 
     def _apply(self, identifier: int, value: int) -> None:
         """One setting of the client; those that are not here do not concern a server, or are unknown."""
-        connection = self._connection
+        table = self._table
         if identifier == Setting.INITIAL_WINDOW_SIZE:
             if value > frames.MAX_WINDOW_BYTES:
                 raise ConnectionFaultError(
                     ErrorCode.FLOW_CONTROL_ERROR, f"an initial window of {value} bytes"
                 )
-            connection.output.set_initial_window(value, list(connection.streams.values()))
+            table.output.set_initial_window(value, list(table.open.values()))
         elif identifier == Setting.MAX_FRAME_SIZE:
             if not frames.DEFAULT_MAX_FRAME_BYTES <= value <= frames.LARGEST_MAX_FRAME_BYTES:
                 raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, f"a maximum frame size of {value} bytes")
             # Others have their turns in between, and nothing larger is asked of the socket at once.
-            connection.output.max_frame_bytes = min(value, connection.limits.max_frame_bytes)
+            table.output.max_frame_bytes = min(value, table.limits.max_frame_bytes)
         elif identifier == Setting.HEADER_TABLE_SIZE:
-            connection.output.set_table_size(value)
+            table.output.set_table_size(value)
         elif identifier == Setting.ENABLE_PUSH and value > 1:
             raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, f"ENABLE_PUSH is {value}")
 
@@ -93,40 +97,40 @@ class ControlFrames:
         raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "a client does not push")
 
     def _ping(self, flags: int, stream_id: int, payload: bytes) -> None:
-        connection = self._connection
+        table = self._table
         _check_on_connection(stream_id, "PING")
         _check_size(len(payload) == frames.PING_BYTES, "PING")
         if flags & frames.ACK:
-            connection.count_overhead()
-            connection.owner.ping_answered(payload)
+            table.count_overhead()
+            self._ping_answered(payload)
             return
-        connection.budget.ping()
-        connection.output.control(frames.ping(payload, ack=True))
-        connection.owner.ping_received()
+        table.budget.ping()
+        table.output.control(frames.ping(payload, ack=True))
+        self._ping_received()
 
     def _goaway(self, flags: int, stream_id: int, payload: bytes) -> None:
         """The client takes no more streams from us, which it would not get anyway."""
         _check_on_connection(stream_id, "GOAWAY")
         _check_size(len(payload) >= _MIN_GOAWAY_BYTES, "GOAWAY")
-        self._connection.count_overhead()
+        self._table.count_overhead()
 
     def window_update(self, stream_id: int, word: int) -> None:
-        """See `reader.Sink`."""
-        connection = self._connection
+        """A WINDOW_UPDATE frame: the increment, and the reserved bit. Raises ConnectionFaultError."""
+        table = self._table
         increment = word & frames.MAX_WINDOW_BYTES
-        connection.count_overhead()
+        table.count_overhead()
         if not stream_id:
             if not increment:
                 raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE of nothing")
-            connection.output.widen(increment)
+            table.output.widen(increment)
             return
-        stream = connection.streams.get(stream_id)
+        stream = table.open.get(stream_id)
         if stream is None:
-            connection.check_not_idle(stream_id, "WINDOW_UPDATE")
+            table.check_not_idle(stream_id, "WINDOW_UPDATE")
         elif not increment:
-            connection.fail_stream(stream, ErrorCode.PROTOCOL_ERROR)
-        elif not connection.output.widen_stream(stream, increment):
-            connection.fail_stream(stream, ErrorCode.FLOW_CONTROL_ERROR)
+            table.fail(stream, ErrorCode.PROTOCOL_ERROR)
+        elif not table.output.widen_stream(stream, increment):
+            table.fail(stream, ErrorCode.FLOW_CONTROL_ERROR)
 
 
 def _malformed_window_update(flags: int, stream_id: int, payload: bytes) -> None:

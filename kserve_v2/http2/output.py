@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from kserve_v2.http2 import frames, headers
 from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode
-from kserve_v2.http2.stream import TRANSITIONS, Bytes, Event, Queued, State, Stream
+from kserve_v2.http2.stream_state import TRANSITIONS, Bytes, Event, Queued, State, StreamState
 
 _HEADERS = int(frames.Kind.HEADERS)
 _END_HEADERS = frames.END_HEADERS
@@ -32,8 +32,15 @@ _TURN_BYTES = 256 * 1024
 class Output:
     """The sending half of a connection."""
 
-    def __init__(self, wake: Callable[[], None], closed: Callable[[Stream], None]) -> None:
-        """`wake` is called when there is something to send; `closed` with a stream whose last frame is sent."""
+    def __init__(
+        self,
+        wake: Callable[[], None],
+        closed: Callable[[StreamState], None],
+        given_up: Callable[[StreamState], None],
+    ) -> None:
+        """`wake` is called when there is something to send; `closed` with a stream on which both sides have said all,
+        `given_up` with one that was reset.
+        """
         self.parts: list[Bytes] = []
         self.paused = False
         self._bulky = False
@@ -50,9 +57,10 @@ class Output:
         self._table_given_up = False
         self.header_frames = 0
         # Streams that may send, in the order of their turns.
-        self.ready: OrderedDict[int, Stream] = OrderedDict()
+        self.ready: OrderedDict[int, StreamState] = OrderedDict()
         self._wake = wake
         self._closed = closed
+        self._given_up = given_up
 
     def __repr__(self) -> str:
         state = "paused" if self.paused else "open"
@@ -96,7 +104,9 @@ class Output:
 
     # --- streams --------------------------------------------------------------------------------------------------
 
-    def answer(self, stream: Stream, block: bytes, body: Sequence[Bytes], size: int, trailers: bytes) -> None:
+    def answer(
+        self, stream: StreamState, block: bytes, body: Sequence[Bytes], size: int, trailers: bytes
+    ) -> None:
         """Headers, a body of `size` bytes and trailers of an answer at once."""
         if (
             stream.state is State.HALF_CLOSED_REMOTE
@@ -121,8 +131,8 @@ class Output:
             self.data(stream, part, ends=False)
         self.headers(stream, trailers, ends=True)
 
-    def headers(self, stream: Stream, block: bytes, ends: bool) -> None:
-        """See `Stream.send_headers`."""
+    def headers(self, stream: StreamState, block: bytes, ends: bool) -> None:
+        """Send a header block, behind what the stream has queued. Nothing if it is over."""
         if stream.state is State.CLOSED:
             return
         if stream.queue is not None:
@@ -131,8 +141,8 @@ class Output:
         self._send_headers(stream, block, ends)
         self._wake()
 
-    def data(self, stream: Stream, data: Bytes, ends: bool) -> None:
-        """See `Stream.send_data`."""
+    def data(self, stream: StreamState, data: Bytes, ends: bool) -> None:
+        """Send a part of a body, or queue what the client does not let through yet. Nothing if the stream is over."""
         if stream.state is State.CLOSED:
             return
         if stream.queue is None:
@@ -144,7 +154,15 @@ class Output:
             self.pump()
         self._wake()
 
-    def forget(self, stream: Stream) -> None:
+    def reset(self, stream: StreamState, code: ErrorCode) -> None:
+        """Give a stream up, unless it is over."""
+        if stream.state is State.CLOSED:
+            return
+        stream.advance(Event.SEND_RESET)
+        self.control(frames.reset(stream.id, code))
+        self._given_up(stream)
+
+    def forget(self, stream: StreamState) -> None:
         """The stream is over: what it still wanted to send is not sent."""
         if stream.queue is not None:
             self.queued_bytes -= sum(len(entry.data) for entry in stream.queue)
@@ -175,14 +193,14 @@ class Output:
         """HEADERS and DATA frames that were sent so far."""
         return self.header_frames + self.data_frames
 
-    def _offer(self, stream: Stream) -> None:
+    def _offer(self, stream: StreamState) -> None:
         """Let the stream, which has something to send, take its turn if its own window allows that."""
         if stream.queue and (
             stream.send_window > 0 or stream.queue[0].block is not None or not stream.queue[0].data
         ):
             self.ready[stream.id] = stream
 
-    def _send_next(self, stream: Stream, queue: deque[Queued]) -> None:
+    def _send_next(self, stream: StreamState, queue: deque[Queued]) -> None:
         """Send one frame of the stream."""
         entry = queue[0]
         if entry.block is not None:
@@ -194,7 +212,7 @@ class Output:
         size = max(size, 0)
         whole = size == len(entry.data)
         ends = entry.ends and whole
-        advance(stream, Event.SEND_DATA)
+        stream.advance(Event.SEND_DATA)
         self._turn_bytes += size
         self.window -= size
         self.data_frames += 1
@@ -212,10 +230,10 @@ class Output:
         if ends:
             self._end(stream)
 
-    def _send_headers(self, stream: Stream, block: bytes, ends: bool) -> None:
+    def _send_headers(self, stream: StreamState, block: bytes, ends: bool) -> None:
         if len(block) > frames.DEFAULT_MAX_FRAME_BYTES:
             raise ValueError(f"a header block of {len(block)} bytes does not fit into a frame")
-        advance(stream, Event.SEND_HEADERS)
+        stream.advance(Event.SEND_HEADERS)
         self.header_frames += 1
         if self._table_update:
             block, self._table_update = self._table_update + block, b""
@@ -225,7 +243,7 @@ class Output:
         if ends:
             self._end(stream)
 
-    def _end(self, stream: Stream) -> None:
+    def _end(self, stream: StreamState) -> None:
         stream.state = TRANSITIONS[stream.state, Event.SEND_END]
         if stream.state is State.CLOSED:
             self._closed(stream)
@@ -240,7 +258,7 @@ class Output:
         if self.ready:
             self.pump()
 
-    def widen_stream(self, stream: Stream, increment: int) -> bool:
+    def widen_stream(self, stream: StreamState, increment: int) -> bool:
         """A WINDOW_UPDATE for a stream; False if its window is then too large."""
         stream.send_window += increment
         if stream.send_window > frames.MAX_WINDOW_BYTES:
@@ -258,7 +276,7 @@ class Output:
             self._table_given_up = True
             self._table_update = headers.NO_TABLE
 
-    def set_initial_window(self, size: int, streams: Iterable[Stream]) -> None:
+    def set_initial_window(self, size: int, streams: Iterable[StreamState]) -> None:
         """The setting has changed: it moves the windows of all streams, below zero too (section 6.9.2). Raises
         ConnectionFaultError.
         """
@@ -269,11 +287,3 @@ class Output:
             if stream.send_window <= 0:
                 self.ready.pop(stream.id, None)
                 self._offer(stream)
-
-
-def advance(stream: Stream, event: Event) -> None:
-    """Note that we do something with a stream. An event that is not in the table is a defect of ours."""
-    state = TRANSITIONS.get((stream.state, event))
-    if state is None:
-        raise RuntimeError(f"{stream!r} does not allow {event.name}")
-    stream.state = state

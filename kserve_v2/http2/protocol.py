@@ -31,7 +31,6 @@ class _RestOfFrame(ReadInPlace):
         self._owner = owner
 
     def more(self, nbytes: int) -> None:
-        """See `ReadInPlace`."""
         if not self._owner.data_placed(nbytes):
             self.end()
 
@@ -57,35 +56,31 @@ class Http2Protocol(asyncio.Protocol, Generic[Head]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.connection!r}>"
 
-    # --- for subclasses -------------------------------------------------------------------------------------------
+    # --- for subclasses: see `connection.Owner` -------------------------------------------------------------------
 
     def read_head(self, fields: Sequence[Field]) -> Head:
-        """See `connection.Owner`."""
         raise NotImplementedError
 
     def make_stream(self, stream_id: int, head: Head) -> Stream:
-        """See `connection.Owner`."""
         raise NotImplementedError
 
     def respond(
         self, stream_id: int, head: Head, data: bytes, start: int, end: int
     ) -> Response | Stream | None:
-        """See `connection.Owner`."""
         return None
 
     def ping_received(self) -> None:
-        """See `connection.Owner`."""
+        """The client has sent a PING, which is answered without this."""
 
     def ping_answered(self, payload: bytes) -> None:
-        """See `connection.Owner`."""
+        """The client has answered a PING."""
 
     def stream_closed(self) -> None:
-        """See `connection.Owner`."""
+        """A stream is over, after the last GOAWAY."""
 
     # --- the connection -------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """See asyncio.Protocol."""
         self.transport = transport
         tls: SSLObject | None = transport.get_extra_info("ssl_object")
         if tls is not None and tls.selected_alpn_protocol() != ALPN:
@@ -96,7 +91,6 @@ class Http2Protocol(asyncio.Protocol, Generic[Head]):
         self._check_timer = self.loop.call_later(self._limits.max_stall_s / 2, self._check)
 
     def data_received(self, data: bytes) -> None:
-        """See asyncio.Protocol."""
         if self._leaving:
             return
         self.connection.receive(data)
@@ -119,7 +113,6 @@ class Http2Protocol(asyncio.Protocol, Generic[Head]):
         return not self._leaving
 
     def output_waits(self) -> None:
-        """See `connection.Owner`."""
         self.loop.call_soon(self.flush)
 
     def flush(self) -> None:
@@ -153,22 +146,19 @@ class Http2Protocol(asyncio.Protocol, Generic[Head]):
             transport.abort()
 
     def pause_writing(self) -> None:
-        """See asyncio.Protocol."""
         self.connection.output.paused = True
 
     def resume_writing(self) -> None:
-        """See asyncio.Protocol."""
         self.connection.output.paused = False
         self.connection.output.pump()
         self.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See asyncio.Protocol."""
         self._leaving = True
         for timer in (self._check_timer, self._linger_timer):
             if timer is not None:
                 timer.cancel()
-        self.connection.lose_streams()
+        self.connection.table.lose_all()
 
     def hang_up(self) -> None:
         """Close the connection when all is written. Streams that are not over are lost."""
@@ -176,7 +166,7 @@ class Http2Protocol(asyncio.Protocol, Generic[Head]):
             return
         self.flush()
         self._leaving = True
-        self.connection.lose_streams()
+        self.connection.table.lose_all()
         if self.transport.can_write_eof():
             self.transport.write_eof()
             self._linger_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)

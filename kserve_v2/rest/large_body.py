@@ -40,5 +40,4 @@ class LargeBody(ReadInPlace):
         return len(self._whole) - len(self._place)
 
     def more(self, nbytes: int) -> None:
-        """See `ReadInPlace`."""
         self._on_more(self, None if self._place else self._whole)

@@ -81,13 +81,11 @@ class HttpConnection(HttpToolsProtocol):
         self._linger_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """See asyncio.Protocol."""
         super().connection_made(transport)
         self._await_more()
         self._check_idle()
 
     def data_received(self, data: bytes) -> None:
-        """See asyncio.Protocol."""
         if self._last_words is not None:
             return
         at_start = not self._incomplete
@@ -169,7 +167,7 @@ class HttpConnection(HttpToolsProtocol):
     # --- what the parser finds ------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """See httptools. The scope is made when it is known to be needed."""
+        """The scope is made when it is known to be needed."""
         self.url = b""
         self.headers = []
         self._said_nothing = False
@@ -179,11 +177,9 @@ class HttpConnection(HttpToolsProtocol):
         self._later_bytes = self._chunks = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """See httptools."""
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """See httptools."""
         # In one small read there is no room for too much.
         if self._later_bytes or self._read_bytes > self._limits.max_head_bytes:
             self._check_head_size()
@@ -269,7 +265,7 @@ class HttpConnection(HttpToolsProtocol):
             self.cycle.default_headers = [*self.cycle.default_headers, (b"connection", b"keep-alive")]
 
     def on_chunk_header(self) -> None:
-        """See httptools. Also called for the empty chunk that ends a body."""
+        """Also called for the empty chunk that ends a body."""
         self._chunks += 1
         if self._chunks > self._limits.max_chunks + 1:
             raise _RefusalError(
@@ -279,7 +275,6 @@ class HttpConnection(HttpToolsProtocol):
             )
 
     def on_body(self, body: bytes) -> None:
-        """See httptools."""
         self._later_bytes -= len(body)
         if self._lane_head is None:
             super().on_body(body)
@@ -287,7 +282,6 @@ class HttpConnection(HttpToolsProtocol):
             self._call.add_body(body)
 
     def on_message_complete(self) -> None:
-        """See httptools."""
         if self._lane_head is not None:
             self._incomplete = False
             if self._call is not None:
@@ -303,7 +297,7 @@ class HttpConnection(HttpToolsProtocol):
             self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
-        """See uvicorn: the next pipelined request has its turn."""
+        """The next pipelined request has its turn."""
         if self.pipeline:
             super().on_response_complete()
         elif self._last_words is not None:
@@ -315,7 +309,6 @@ class HttpConnection(HttpToolsProtocol):
                 self.flow.resume_reading()
 
     def fast_answer(self, call: FastCall, parts: Parts) -> None:
-        """See `fast_lane.Connection`."""
         self._call = None
         current: object = self.cycle
         if current is call:
@@ -420,7 +413,7 @@ class HttpConnection(HttpToolsProtocol):
         return not (self._said_nothing or self._incomplete or answering)
 
     def pause_writing(self) -> None:
-        """See asyncio.Protocol: the client reads more slowly than the answer is made."""
+        """The client reads more slowly than the answer is made."""
         super().pause_writing()
         self._await_reader(self.transport.get_write_buffer_size() + 1)
 
@@ -488,7 +481,6 @@ class HttpConnection(HttpToolsProtocol):
             self._waiting_tasks.pop().cancel()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See asyncio.Protocol."""
         super().connection_lost(exc)
         for timer in (self._stall_timer, self._idle_timer, self._linger_timer):
             if timer is not None:

@@ -82,11 +82,9 @@ class AsyncioServer:
             self._servers.append(server)
 
     def opened(self, connection: GrpcConnection) -> None:
-        """See `transport.connection.Server`."""
         self._connections.add(connection)
 
     def closed(self, connection: GrpcConnection) -> None:
-        """See `transport.connection.Server`."""
         self._connections.discard(connection)
         self._closed.set()
 

@@ -143,7 +143,6 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
     ) -> "grpc.RpcMethodHandler[Any, Any] | None":
-        """See grpc."""
         return self._by_path.get(handler_call_details.method)
 
 
@@ -162,7 +161,7 @@ def _serialize(message: Message) -> bytes:
 
 
 class _Context:
-    """See `calls.Context`. `left`: the call was cancelled, which grpcio does not tell those who wait for its end."""
+    """What RPCs may ask about a call. `left`: it was cancelled, which grpcio does not tell those who wait for it."""
 
     def __init__(self, context: _ServicerContext) -> None:
         self._context = context

@@ -10,7 +10,8 @@ from kserve_v2.http2.frames import Kind
 from kserve_v2.http2.headers import Field
 from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.output import Response
-from kserve_v2.http2.stream import Bytes, Stream
+from kserve_v2.http2.stream import Stream
+from kserve_v2.http2.stream_state import Bytes
 
 GET = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/"), (b":authority", b"test")]
 POST = [(b":method", b"POST"), *GET[1:]]
@@ -55,7 +56,7 @@ class EchoStream(Stream):
     """Answers with the request's body, when that is complete."""
 
     def __init__(self, connection: "Connection[Sequence[Field]]", stream_id: int, hold: bool) -> None:
-        super().__init__(connection, stream_id)
+        super().__init__(connection.output, stream_id)
         self.body = bytearray()
         self.ended = False
         self.was_lost = False
@@ -79,7 +80,7 @@ class EchoStream(Stream):
         """Send the body back."""
         if self.at_once:
             body = bytes(self.body)
-            self.connection.output.answer(self, ANSWER, (body,), len(body), TRAILERS)
+            self.output.answer(self, ANSWER, (body,), len(body), TRAILERS)
             return
         self.send_headers(ANSWER)
         self.send_data(bytes(self.body))

@@ -11,7 +11,7 @@ from kserve_v2.http2.errors import ErrorCode
 from kserve_v2.http2.flow import ReceiveWindow
 from kserve_v2.http2.frames import Kind, Setting
 from kserve_v2.http2.limits import Http2Limits
-from kserve_v2.http2.stream import State
+from kserve_v2.http2.stream_state import State
 from tests.http2.peer import POST, Client, Frame, body_of, frame, request, resets
 
 WINDOW = frames.DEFAULT_WINDOW_BYTES

@@ -221,5 +221,5 @@ def test_what_is_remembered_of_streams_that_were_reset() -> None:
     client = Client(limits(resets=Rate(burst=10_000, per_second=1)), hold=True)
     for stream_id in ids(3000):
         client.send(request(stream_id) + reset(stream_id))
-    assert len(client.connection._reset_ids) == 1024
+    assert len(client.connection.table._reset_ids) == 1024
     assert client.connection.streams == {}

@@ -4,8 +4,7 @@ import pytest
 
 from kserve_v2.http2.errors import ErrorCode
 from kserve_v2.http2.frames import Kind
-from kserve_v2.http2.output import advance
-from kserve_v2.http2.stream import TRANSITIONS, Event, State
+from kserve_v2.http2.stream_state import TRANSITIONS, Event, State
 from tests.http2.peer import POST, TRAILERS, Client, body_of, frame, request, resets
 
 # What may not happen in a state: receiving is the client's error, sending would be ours.
@@ -41,7 +40,7 @@ def test_sending_what_the_state_does_not_allow_is_a_defect() -> None:
     stream = client.seen[1]
     stream.state = State.HALF_CLOSED_LOCAL
     with pytest.raises(RuntimeError, match="HALF_CLOSED_LOCAL> does not allow SEND_DATA"):
-        advance(stream, Event.SEND_DATA)
+        stream.advance(Event.SEND_DATA)
 
 
 # --- what clients do to streams that are not open -----------------------------------------------------------------

@@ -42,7 +42,7 @@ def test_a_request_is_answered_without_a_stream(update: bool, size: int) -> None
     assert [each.flags for each in sent] == [frames.END_HEADERS, 0, frames.END_HEADERS | frames.END_STREAM]
     assert body_of(sent, 3) == bytes(size)
     assert client.responded == [3]
-    assert client.connection.last_stream_id == 3
+    assert client.connection.table.last_id == 3
     assert client.connection.streams == {}
 
 
@@ -258,6 +258,6 @@ def test_the_same_is_sent_either_way(data: bytes, cuts: list[int], small: bool) 
         places = sorted({0, len(data), *(place for place in cuts if place < len(data))})
         sent = [each for start, end in pairwise(places) for each in client.send(data[start:end])]
         connection = client.connection
-        return merged(sent), connection.output.window, connection.last_stream_id, sorted(connection.streams)
+        return merged(sent), connection.output.window, connection.table.last_id, sorted(connection.streams)
 
     assert heard(direct=True) == heard(direct=False)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from kserve_v2.errors import (
     InvalidArgumentError,
@@ -11,20 +11,38 @@ from kserve_v2.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from kserve_v2.http2.connection import Connection
 from kserve_v2.http2.errors import ErrorCode
-from kserve_v2.http2.stream import STALLED_CHECKS, Bytes, State, Stream
+from kserve_v2.http2.stream import STALLED_CHECKS, Stream
+from kserve_v2.http2.stream_state import Bytes, State
 from kserve_v2.memory.inflight import COUNTED_BYTES
 from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.rpc.calls import Metadata, Parts, Serialized
+from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.status import StatusCode, status_of
 from kserve_v2.rpc.transport.head import RequestHead
 from kserve_v2.rpc.transport.messages import JOINED_BYTES, PREFIX, MessageReader, framed, in_frames, too_large
 from kserve_v2.rpc.transport.metadata import OK_TRAILERS, trailers, trailers_only
 
-if TYPE_CHECKING:
-    from kserve_v2.rpc.transport.connection import GrpcConnection
-
 _DEADLINE_PASSED = "Deadline Exceeded"
+
+
+class Owner(Protocol):
+    """What a call needs of its connection."""
+
+    loop: asyncio.AbstractEventLoop
+    connection: Connection[Any]
+    options: GrpcOptions
+
+    def buffer(self, size: int) -> None:
+        """`size` bytes of messages more are kept, or fewer."""
+        ...
+
+    def check_buffered(self) -> None:
+        """Raise ServingError if more is kept than may be: ResourceExhaustedError if the client has begun more than it
+        may leave unfinished, OverloadedError if all requests of the server together are too large.
+        """
+        ...
 
 
 class Call(Stream):
@@ -39,8 +57,8 @@ class Call(Stream):
     _receive_progress = True
     _receive_stalls = 0
 
-    def __init__(self, owner: "GrpcConnection", stream_id: int, head: RequestHead) -> None:
-        super().__init__(owner.connection, stream_id)
+    def __init__(self, owner: Owner, stream_id: int, head: RequestHead) -> None:
+        super().__init__(owner.connection.output, stream_id)
         self.owner = owner
         self.head = head
 
@@ -67,11 +85,9 @@ class Call(Stream):
 
     @property
     def metadata(self) -> Metadata:
-        """See `Context`."""
         return self.head.metadata
 
     def on_end(self, callback: Callable[[int, str], None]) -> None:
-        """See `Context`."""
         if self._callbacks is None:
             self._callbacks = []
         self._callbacks.append(callback)
@@ -83,7 +99,7 @@ class Call(Stream):
         if size < JOINED_BYTES and not head.answer_encoding:
             self._headers_sent = True
             body = (PREFIX.pack(0, size), *message)
-            self.connection.output.answer(self, head.answer_headers, body, PREFIX.size + size, OK_TRAILERS)
+            self.output.answer(self, head.answer_headers, body, PREFIX.size + size, OK_TRAILERS)
             if self._deadline is None and self._reader is None and self._callbacks is None:
                 # Then there is nothing to end.
                 return
@@ -132,7 +148,7 @@ class Call(Stream):
 
     def _deadline_passed(self) -> None:
         self.given_up()
-        self.connection.output.forget(self)
+        self.output.forget(self)
         self.close(StatusCode.DEADLINE_EXCEEDED, _DEADLINE_PASSED)
 
     def _end(self, code: int, details: str) -> None:
@@ -150,14 +166,12 @@ class Call(Stream):
     # --- the stream -----------------------------------------------------------------------------------------------
 
     def opened(self, ended: bool) -> None:
-        """See `Stream`."""
         if self.head.refusal:
             self._close_with(self.head.refusal)
         elif ended:
             self._half_close()
 
     def data_received(self, data: Bytes, ended: bool) -> None:
-        """See `Stream`."""
         size = len(data)
         self._receive_progress = True
         if self._over or self.state is State.CLOSED:
@@ -186,11 +200,9 @@ class Call(Stream):
         self._read(self._reader, self._reader.feed(data), size, ended)
 
     def place(self) -> memoryview | None:
-        """See `Stream`."""
         return None if self._reader is None else self._reader.place()
 
     def data_placed(self, size: int, ended: bool) -> None:
-        """See `Stream`."""
         self._receive_progress = True
         # Otherwise it has its status.
         if self.state is not State.CLOSED and self._reader is not None:
@@ -235,19 +247,18 @@ class Call(Stream):
     def cut_off(self) -> None:
         """The server ends, or the connection has had its time."""
         self.given_up()
-        self.connection.output.forget(self)
+        self.output.forget(self)
         self.fail(UnavailableError("Server exiting: the request was not finished in time"))
 
     def lost(self) -> None:
-        """See `Stream`."""
         self.given_up()
         self._end(StatusCode.CANCELLED, "the client left")
 
     def drained(self) -> None:
-        """See `Stream`. Calls with one answer do not wait for this."""
+        """Calls with one answer do not wait for this."""
 
     def check(self) -> bool:
-        """See `Stream`; a message that has begun has to go on, too."""
+        """A message that has begun has to go on, too."""
         if self._receive_progress or self._reader is None or not self._reader.partial:
             self._receive_progress = False
             self._receive_stalls = 0
@@ -270,7 +281,6 @@ class SingleCall(Call):
         raise NotImplementedError
 
     def message_received(self, message: Serialized) -> None:
-        """See `Call`."""
         if self._message is not None:
             raise UnsupportedError("this method takes one message")
         self._message = message
@@ -278,13 +288,11 @@ class SingleCall(Call):
             self._hold_message(message)
 
     def only_message(self, message: Serialized) -> None:
-        """See `Call`."""
         if self._message is not None:
             raise UnsupportedError("this method takes one message")
         self.run(message)
 
     def half_closed(self) -> None:
-        """See `Call`."""
         message = self._message
         if message is None:
             raise UnsupportedError("this method takes one message, but none was sent")

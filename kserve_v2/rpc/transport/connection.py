@@ -60,36 +60,30 @@ class GrpcConnection(Http2Protocol[RequestHead]):
         self._draining = False
         self._age_timer: asyncio.TimerHandle | None = None
 
-    # --- what calls hold ------------------------------------------------------------------------------------------
+    # --- what calls hold: see `call.Owner` ------------------------------------------------------------------------
 
     def buffer(self, size: int) -> None:
-        """`size` bytes of messages more are kept, or fewer."""
         self._buffered_bytes += size
         self._inflight.hold(size)
 
     def check_buffered(self) -> None:
-        """Raise ServingError if more is kept than may be: ResourceExhaustedError if the client has begun more than it
-        may leave unfinished, OverloadedError if all requests of the server together are too large.
-        """
         if self._buffered_bytes > self.options.max_buffered_bytes:
             raise ResourceExhaustedError("this connection has too many unfinished messages")
         if self._inflight.exceeded:
             raise self._inflight.refusal(0)
 
-    # --- what http2 wants to know ---------------------------------------------------------------------------------
+    # --- see `http2.connection.Owner` -----------------------------------------------------------------------------
 
     def read_head(self, fields: Sequence[Field]) -> RequestHead:
-        """See `connection.Owner`."""
         return self._server.heads.read(fields)
 
     def make_stream(self, stream_id: int, head: RequestHead) -> Stream:
-        """See `connection.Owner`."""
         return CALLS[type(head.rpc)](self, stream_id, head)
 
     def respond(
         self, stream_id: int, head: RequestHead, data: bytes, start: int, end: int
     ) -> Response | Stream | None:
-        """See `connection.Owner`. A call of a `Direct` RPC with one message, like one that was answered before."""
+        """A call of a `Direct` RPC with one message, like one that was answered before."""
         recall = head.recall
         size = end - start - PREFIX.size
         if recall is None or size < 0:
@@ -110,13 +104,11 @@ class GrpcConnection(Http2Protocol[RequestHead]):
         return AskedCall(self, stream_id, head, found)
 
     def ping_received(self) -> None:
-        """See `connection.Owner`."""
         connection = self.connection
         if self._strikes.ping(connection.output.message_frames, idle=not connection.streams):
             raise ConnectionFaultError(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
 
     def ping_answered(self, payload: bytes) -> None:
-        """See `connection.Owner`."""
         if payload == KEEPALIVE_PING:
             self._keepalive.answered()
         elif payload == _DRAIN_PING and self._draining:
@@ -125,14 +117,12 @@ class GrpcConnection(Http2Protocol[RequestHead]):
             self.stream_closed()
 
     def stream_closed(self) -> None:
-        """See `connection.Owner`."""
         if not self.connection.streams:
             self.loop.call_soon(self.hang_up)
 
     # --- the life of the connection -------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """See asyncio.Protocol."""
         super().connection_made(transport)
         self._server.opened(self)
         self._keepalive.start()
@@ -142,7 +132,6 @@ class GrpcConnection(Http2Protocol[RequestHead]):
             self._age_timer = self.loop.call_later(age_s, self._end_of_age)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See asyncio.Protocol."""
         super().connection_lost(exc)
         self._server.closed(self)
         self._keepalive.stop()

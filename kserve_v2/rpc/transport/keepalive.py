@@ -5,13 +5,11 @@ The rules, and their names, are those of the gRFC A8 and A9.
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
+from kserve_v2.http2.protocol import Http2Protocol
 from kserve_v2.http2.rates import Clock
 from kserve_v2.rpc.options import GrpcOptions
-
-if TYPE_CHECKING:
-    from kserve_v2.rpc.transport.connection import GrpcConnection
 
 KEEPALIVE_PING = b"anybody?"
 """What our PINGs say."""
@@ -52,7 +50,7 @@ class PingStrikes:
 class Keepalive:
     """Pings a client that has not said anything for a while."""
 
-    def __init__(self, options: GrpcOptions, owner: "GrpcConnection") -> None:
+    def __init__(self, options: GrpcOptions, owner: Http2Protocol[Any]) -> None:
         # What had been heard when it was looked at last.
         self._heard: object = None
         self._options = options

@@ -5,25 +5,22 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kserve_v2.errors import ServingError
 from kserve_v2.memory.inflight import COUNTED_BYTES
 from kserve_v2.rpc.calls import Asked, Direct, GiveUp, Parts, Serialized, ServerStreaming, Streaming, Unary
 from kserve_v2.rpc.status import parse
-from kserve_v2.rpc.transport.call import Call, SingleCall
+from kserve_v2.rpc.transport.call import Call, Owner, SingleCall
 from kserve_v2.rpc.transport.head import RequestHead
 from kserve_v2.rpc.typed import in_bytes
-
-if TYPE_CHECKING:
-    from kserve_v2.rpc.transport.connection import GrpcConnection
 
 
 class RefusedCall(Call):
     """What is no call of an RPC. It has its answer from the start."""
 
     def given_up(self) -> None:
-        """See `Call`."""
+        """Nothing is under way."""
 
 
 class DirectCall(SingleCall):
@@ -33,7 +30,6 @@ class DirectCall(SingleCall):
     _answered = False
 
     def run(self, message: Serialized) -> None:
-        """See `SingleCall`."""
         rpc = self.head.rpc
         assert isinstance(rpc, Direct)  # noqa: S101 - as `CALLS` has it
         try:
@@ -63,7 +59,6 @@ class DirectCall(SingleCall):
             self.answer(outcome)
 
     def given_up(self) -> None:
-        """See `Call`."""
         if self._give_up is not None:
             give_up, self._give_up = self._give_up, None
             give_up()
@@ -74,7 +69,7 @@ class AskedCall(DirectCall):
 
     def __init__(
         self,
-        owner: "GrpcConnection",
+        owner: Owner,
         stream_id: int,
         head: RequestHead,
         found: Parts | Asked | Exception,
@@ -84,7 +79,6 @@ class AskedCall(DirectCall):
         self._found: Parts | Asked | Exception = found
 
     def opened(self, ended: bool) -> None:
-        """See `Stream`."""
         try:
             if isinstance(self._found, Exception):
                 self.fail(self._found)
@@ -102,7 +96,6 @@ class UnaryCall(SingleCall):
     _task: asyncio.Task[None] | None = None
 
     def run(self, message: Serialized) -> None:
-        """See `SingleCall`."""
         if len(message) >= COUNTED_BYTES:
             # It is there for as long as the answer takes.
             self._hold_message(message)
@@ -121,7 +114,6 @@ class UnaryCall(SingleCall):
             self._forget_message()
 
     def given_up(self) -> None:
-        """See `Call`."""
         if self._task is not None:
             self._task.cancel()
 
@@ -129,30 +121,27 @@ class UnaryCall(SingleCall):
 class ServerStreamingCall(SingleCall):
     """A `ServerStreaming` RPC."""
 
-    def __init__(self, owner: "GrpcConnection", stream_id: int, head: RequestHead) -> None:
+    def __init__(self, owner: Owner, stream_id: int, head: RequestHead) -> None:
         super().__init__(owner, stream_id, head)
         self._sender = Sender(self)
 
     def run(self, message: Serialized) -> None:
-        """See `SingleCall`."""
         rpc = self.head.rpc
         assert isinstance(rpc, ServerStreaming)  # noqa: S101 - as `CALLS` has it
         self.start_deadline()
         self._sender.start(in_bytes(rpc.answer(parse(message, rpc.request_type), self)))
 
     def drained(self) -> None:
-        """See `Stream`."""
         self._sender.drained()
 
     def given_up(self) -> None:
-        """See `Call`."""
         self._sender.cancel()
 
 
 class StreamingCall(Call):
     """A `Streaming` RPC."""
 
-    def __init__(self, owner: "GrpcConnection", stream_id: int, head: RequestHead) -> None:
+    def __init__(self, owner: Owner, stream_id: int, head: RequestHead) -> None:
         super().__init__(owner, stream_id, head)
         self._messages: deque[Serialized] = deque()
         self._ended = False
@@ -164,7 +153,7 @@ class StreamingCall(Call):
         self._held_bytes = 0
 
     def opened(self, ended: bool) -> None:
-        """See `Stream`. The answer does not have to wait for a message."""
+        """The answer does not have to wait for a message."""
         rpc = self.head.rpc
         if isinstance(rpc, Streaming):
             self.start_deadline()
@@ -172,7 +161,6 @@ class StreamingCall(Call):
         super().opened(ended)
 
     def message_received(self, message: Serialized) -> None:
-        """See `Call`."""
         self._messages.append(message)
         self._waiting_bytes += len(message)
         if self._waiting_bytes - self._held_bytes >= COUNTED_BYTES:
@@ -185,7 +173,7 @@ class StreamingCall(Call):
         self._held_bytes = self._waiting_bytes
 
     def consumed(self, size: int) -> None:
-        """See `Stream`. As long as the RPC does not read its messages, the client may send no more than a window."""
+        """As long as the RPC does not read its messages, the client may send no more than a window."""
         self._unread_bytes += size
         if not self._messages:
             self._credit()
@@ -195,7 +183,6 @@ class StreamingCall(Call):
         super().consumed(unread)
 
     def half_closed(self) -> None:
-        """See `Call`."""
         self._ended = True
         self._wake.set()
 
@@ -215,11 +202,9 @@ class StreamingCall(Call):
             await self._wake.wait()
 
     def drained(self) -> None:
-        """See `Stream`."""
         self._sender.drained()
 
     def given_up(self) -> None:
-        """See `Call`."""
         self._sender.cancel()
 
     def _end(self, code: int, details: str) -> None:

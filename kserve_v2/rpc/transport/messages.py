@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator
 
 from kserve_v2.errors import InvalidArgumentError, ResourceExhaustedError, ServingError, UnsupportedError
-from kserve_v2.http2.stream import Bytes
+from kserve_v2.http2.stream_state import Bytes
 from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.rpc.calls import Parts
 from kserve_v2.tensors.raw import aligned_memory
