@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kserve_v2.backend import ModelConfig
+from kserve_v2.backend import ModelConfig, hidden_inputs, hidden_outputs
 from kserve_v2.errors import ContradictionError
 from kserve_v2.tensors.datatypes import BY_CONFIG_ENUM, BY_NAME
 
@@ -41,11 +41,13 @@ def fill_tensors(config: ModelConfig, kind: TensorKind, specs: Sequence[TensorSp
     """Merge the inputs or outputs that `file` declares into `config`, field by field.
 
     Inputs that the configuration does not name are added, since the model cannot run without them. Outputs
-    are added only where the configuration names none: to name some is to choose them.
+    are added only where the configuration names none: to name some is to choose them. Hidden ones are only compared.
     """
     declared = {spec.name: spec for spec in specs}
     entries: Any = config.input if kind == "input" else config.output
+    hidden: list[Any] = hidden_inputs(config) if kind == "input" else hidden_outputs(config)
     named = {entry.name for entry in entries}
+    not_added = named | {entry.name for entry in hidden}
     problems: list[str] = []
     for index, entry in enumerate(entries):
         path = f"{kind}[{index}]"
@@ -56,11 +58,15 @@ def fill_tensors(config: ModelConfig, kind: TensorKind, specs: Sequence[TensorSp
             problems.append(f"{path}.name: {file} has no {kind} '{entry.name}'; it has: {names}")
     if kind == "input" or not named:
         for spec in specs:
-            if spec.name not in named:
+            if spec.name not in not_added:
                 entry = entries.add(name=spec.name)
                 if spec.optional:
                     entry.optional = True
                 _fill_entry(entry, spec, config.max_batch_size > 0, kind, file)
+    for entry in hidden:
+        if entry.name in declared:
+            spec, path = declared[entry.name], f"sequence_batching['{entry.name}']"
+            problems += _fill_entry(entry, spec, config.max_batch_size > 0, path, file)
     return problems
 
 

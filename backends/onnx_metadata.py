@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-from kserve_v2.backend import ModelConfig
+from kserve_v2.backend import ModelConfig, hidden_inputs, hidden_outputs
 
 from .completion import TensorKind, TensorSpec, enable_dynamic_batching, fill_tensors
 from .onnx_header import Header
@@ -83,15 +83,15 @@ def complete_config(
 
     Where the first dimension of every tensor varies, and their names don't speak against it, it is taken for the batch,
     and a configuration without `max_batch_size` gets the default one. It does not where its dims show that the first
-    dimension is meant to be the model's own. As in Triton, a configuration that names inputs and outputs gets no
-    `dynamic_batching`.
+    dimension is meant to be the model's own, nor for sequences, whose batches nobody can try out. As in Triton, a
+    configuration that names inputs and outputs gets no `dynamic_batching`.
     """
     described = bool(config.input and config.output)
     served = _served(config, graph)
     _report(config, graph, served)
     tensors = [*served.inputs, *served.outputs]
     objection = objection_to_batching(tensors)
-    if not config.max_batch_size and (
+    if not (config.max_batch_size or config.HasField("sequence_batching")) and (
         served.inputs
         and all(tensor.shape[:1] == (-1,) for tensor in tensors)
         and _dims_leave_room(config, tensors)
@@ -143,6 +143,8 @@ def _served(config: ModelConfig, graph: OnnxGraph) -> OnnxGraph:
     """
     named_inputs = {tensor.name for tensor in config.input}
     named_outputs = {tensor.name for tensor in config.output}
+    if named_outputs:
+        named_outputs |= {tensor.name for tensor in hidden_outputs(config)}
     inputs = [*graph.inputs, *_offered_defaults(config, graph.defaults)]
     return OnnxGraph(
         tuple(each for each in inputs if each.datatype or not each.optional or each.name in named_inputs),
@@ -159,7 +161,7 @@ def _offered_defaults(config: ModelConfig, defaults: Sequence[OnnxTensor]) -> li
 
     They have no batch dimension as a rule, so a model that is to batch has them only if it is told so.
     """
-    named = {tensor.name for tensor in config.input}
+    named = {tensor.name for tensor in (*config.input, *hidden_inputs(config))}
     silent = not named and not config.max_batch_size and not any(output.dims for output in config.output)
     weights = any(prod(tensor.shape) > _MAX_DEFAULT_ELEMENTS for tensor in defaults)
     return [tensor for tensor in defaults if tensor.name in named or (silent and not weights)]

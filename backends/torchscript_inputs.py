@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from kserve_v2.backend import ModelConfig
+from kserve_v2.backend import ModelConfig, hidden_inputs
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.tensors.datatypes import BY_CONFIG_ENUM, BYTES, Array
 
@@ -39,8 +39,11 @@ def fill_inputs(config: ModelConfig, schema: ForwardSchema) -> None:
     if schema.takes_dict or any(argument.value.is_tensor_list for argument in schema.arguments):
         how = "by key" if schema.takes_dict else "in a list"
         raise InvalidArgumentError(f"input: {schema} takes its inputs {how}; name them in config.pbtxt")
+    hidden = {tensor.name for tensor in hidden_inputs(config)}
     for argument in schema.arguments:
         for leaf in leaves_of(argument.name, argument.value, required=argument.required):
+            if leaf.name in hidden:
+                continue
             if leaf.value.kind == "tensor" or leaf.value.text == "List[str]":
                 config.input.add(name=leaf.name, optional=not leaf.required)
             elif leaf.required and leaf.value.kind == "scalar":

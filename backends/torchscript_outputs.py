@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from kserve_v2.backend import ModelConfig
+from kserve_v2.backend import ModelConfig, hidden_outputs
 from kserve_v2.errors import InternalError, InvalidArgumentError
 from kserve_v2.tensors.datatypes import BY_CONFIG_ENUM, BYTES, Array, Datatype
 
@@ -37,7 +37,10 @@ def fill_outputs(config: ModelConfig, schema: ForwardSchema) -> None:
         raise InvalidArgumentError(
             f"output: {schema} does not say what it returns; name the outputs in config.pbtxt"
         )
+    hidden = {match[1] for tensor in hidden_outputs(config) if (match := _INDEX.fullmatch(tensor.name))}
     for index, leaf in enumerate(leaves):
+        if str(index) in hidden:
+            continue
         output: Any = config.output.add(name=f"OUTPUT__{index}")
         if leaf.kind == "scalar":
             output.data_type = _TYPES[leaf.scalar]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig
+from kserve_v2.config.hidden import hidden_inputs, hidden_outputs
 from kserve_v2.messages import InferRequest, Tensors
 
 __all__ = [
@@ -38,6 +39,8 @@ __all__ = [
     "StreamInstance",
     "ThreadBudget",
     "has_fresh_outputs",
+    "hidden_inputs",
+    "hidden_outputs",
 ]
 
 
@@ -287,12 +290,17 @@ class Backend(Protocol):
     def complete(self, source: ModelSource, config: ModelConfig) -> None:
         """Fill the fields of `config` that are empty from the model file; change nothing that is set.
 
+        The tensors of `hidden_inputs(config)` and `hidden_outputs(config)`, such as the states of sequences, are not
+        added: clients do not see them.
+
         Raises InvalidArgumentError where the file contradicts the configuration.
         """
         ...
 
     def load(self, source: ModelSource, config: ModelConfig) -> Model:
-        """Load the version's weights. `config` is complete and valid. Runs on a thread that may block."""
+        """Load the version's weights. `config` is complete and valid, and its `input` and `output` have all the tensors
+        of an execution: the hidden ones come last. Runs on a thread that may block.
+        """
         ...
 
 

@@ -9,6 +9,11 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.config.problems import Problem
 
+INITIAL_STATE_FOLDER = "initial_state"
+"""Of the model's directory: where the files of initial states lie."""
+
+_OUTSIDE = "is outside of the model's directory"
+
 
 def file_problems(config: ModelConfig) -> Iterator[Problem]:
     """Yield the names that lead out of the model's directory. Looks at the names alone, not at the disk."""
@@ -37,22 +42,30 @@ def named_files(config: ModelConfig) -> Iterator[tuple[str, str]]:
             yield path, initial.data_file
 
 
-def label_link_problems(config: ModelConfig, model_path: Path) -> Iterator[Problem]:
-    """Yield the label files that links lead out of the model's directory: clients can read labels.
+def link_problems(config: ModelConfig, model_path: Path) -> Iterator[Problem]:
+    """Yield the label files, and the initial states, that links lead out of the model's directory: clients can read
+    labels, and a model may answer with its state.
 
     Links to model files are followed wherever they lead, since whoever can write to a repository decides what is in it.
     """
     for index, output in enumerate(config.output):
-        name = output.label_filename
-        if (
-            name
-            and _stays_inside(name)
-            and not (model_path / name).resolve().is_relative_to(model_path.resolve())
-        ):
-            yield Problem(
-                f"output[{index}].label_filename",
-                f"output '{output.name}': label file '{name}' is outside of the model's directory",
-            )
+        if _leads_out(model_path, output.label_filename):
+            text = f"output '{output.name}': label file '{output.label_filename}'"
+            yield Problem(f"output[{index}].label_filename", f"{text} {_OUTSIDE}")
+    for index, state in enumerate(config.sequence_batching.state):
+        for number, initial in enumerate(state.initial_state):
+            if initial.data_file and _leads_out(model_path, f"{INITIAL_STATE_FOLDER}/{initial.data_file}"):
+                path = f"sequence_batching.state[{index}].initial_state[{number}].data_file"
+                yield Problem(path, f"state '{state.input_name}': file '{initial.data_file}' {_OUTSIDE}")
+
+
+def _leads_out(model_path: Path, name: str) -> bool:
+    """Whether a name that stays inside leads out all the same; other names are reported already."""
+    return (
+        name != ""
+        and _stays_inside(name)
+        and not (model_path / name).resolve().is_relative_to(model_path.resolve())
+    )
 
 
 def _stays_inside(name: str) -> bool:

@@ -43,6 +43,8 @@ def limit_problems(config: ModelConfig) -> Iterator[Problem]:
         yield from _tensor_problems(f"input[{index}]", tensor, batched)
     for index, output in enumerate(config.output):
         yield from _tensor_problems(f"output[{index}]", output, batched)
+    for index, state in enumerate(config.sequence_batching.state):
+        yield from _shape_problems(f"sequence_batching.state[{index}].dims", state.dims, batched)
 
 
 def _above(path: str, value: int, limit: int, unit: str) -> Iterator[Problem]:

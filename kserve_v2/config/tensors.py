@@ -8,7 +8,7 @@ from kserve_v2._generated.model_config_pb2 import DataType, ModelConfig, ModelIn
 from kserve_v2.config.problems import Problem
 
 VARIABLE = -1
-_BAD_DIMENSION = "dimension must be integer >= 1, or -1 to indicate a variable-size dimension"
+BAD_DIMENSION = "dimension must be integer >= 1, or -1 to indicate a variable-size dimension"
 
 
 def tensor_problems(config: ModelConfig) -> Iterator[Problem]:
@@ -36,9 +36,9 @@ def _common_problems(
         yield Problem(f"{path}.data_type", f"{subject} has unknown data type {tensor.data_type} for {model}")
     if not tensor.dims:
         yield Problem(f"{path}.dims", f"{subject} must specify 'dims' for {model}", incomplete=True)
-    bad = [*_bad_dimensions(tensor.dims, f"{path}.dims", f"{subject} {_BAD_DIMENSION} for {model}")]
+    bad = [*_bad_dimensions(tensor.dims, f"{path}.dims", f"{subject} {BAD_DIMENSION} for {model}")]
     if tensor.HasField("reshape"):
-        text = f"{subject} reshape {_BAD_DIMENSION} for {model}"
+        text = f"{subject} reshape {BAD_DIMENSION} for {model}"
         bad += _bad_dimensions(tensor.reshape.shape, f"{path}.reshape.shape", text)
         wrong = None if bad else _reshape_error(tensor.dims, tensor.reshape.shape, config.max_batch_size > 0)
         if wrong:

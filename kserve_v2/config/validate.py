@@ -14,6 +14,7 @@ from kserve_v2.config.files import file_problems
 from kserve_v2.config.limits import limit_problems
 from kserve_v2.config.platforms import BACKEND_OF_PLATFORM, BACKENDS, ENSEMBLE_PLATFORM
 from kserve_v2.config.problems import Problem, config_error
+from kserve_v2.config.states import state_problems
 from kserve_v2.config.support import ignored_fields, refused_fields
 from kserve_v2.config.switches import switch_problems
 from kserve_v2.config.tensors import tensor_problems
@@ -38,6 +39,7 @@ def validate(config: ModelConfig, *, gpu_count: int, directory_name: str | None 
         *_batching_problems(config),
         *_version_problems(config),
         *tensor_problems(config),
+        *state_problems(config),
         *_group_problems(config, gpu_count),
         *_map_problems(config),
         *file_problems(config),

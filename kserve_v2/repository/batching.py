@@ -40,6 +40,9 @@ class BatchingOrigin:
         """Compare a configuration as it was read with the completed, valid one. `settings`: the operator's for the
         backend.
         """
+        if completed.HasField("sequence_batching"):
+            # Its rows are of different sequences: without their states and controls there is nothing to try.
+            return cls()
         guesses = isinstance(backend, GuessesBatching)
         batches = completed.max_batch_size > 0
         merges = completed.max_batch_size > 1 and completed.HasField("dynamic_batching")

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from kserve_v2.backend import Backend, LabelledModel, Model, ModelConfig, ModelSource, Placement
+from kserve_v2.config.hidden import with_hidden_tensors
 from kserve_v2.config.text_files import read_lines
 from kserve_v2.errors import InternalError, InvalidArgumentError
 from kserve_v2.memory.inflight import InflightBytes
@@ -186,7 +187,7 @@ def _own_labels(model: Model) -> dict[str, tuple[str, ...]]:
 def _load_weights(prepared: Prepared) -> Model:
     source, config = prepared.source, prepared.config
     with explained(source.model_file(config), config.backend):
-        return prepared.backend.load(source, config)
+        return prepared.backend.load(source, with_hidden_tensors(config))
 
 
 def _close(model: Model, name: str) -> None:

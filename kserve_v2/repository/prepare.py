@@ -13,7 +13,7 @@ from kserve_v2.config import (
     config_error,
     fill_defaults,
     infer_backend,
-    label_link_problems,
+    link_problems,
     parse_config_json,
     raise_if_invalid,
     read_config,
@@ -184,7 +184,7 @@ def _check_model_file(config: ModelConfig, name: str, version_path: Path) -> Non
 def _raise_if_written_wrong(config: ModelConfig, gpu_count: int, entry: ModelEntry) -> None:
     """Raise ConfigError for what is wrong before the backend opens the model's file: to open a handler is to run it."""
     problems = written_problems(config, gpu_count=gpu_count, directory_name=entry.name)
-    problems += label_link_problems(config, entry.path)
+    problems += link_problems(config, entry.path)
     if problems:
         raise config_error(problems)
 
