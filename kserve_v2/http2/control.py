@@ -43,7 +43,8 @@ class ControlFrames:
             receiver(flags, stream_id, payload)
 
     def _priority(self, flags: int, stream_id: int, payload: bytes) -> None:
-        _check_on_stream(stream_id, "PRIORITY")
+        if not stream_id:
+            raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, "PRIORITY on the connection")
         self._table.count_overhead()
         stream = self._table.open.get(stream_id)
         if len(payload) != _PRIORITY_BYTES and stream is not None:
@@ -146,8 +147,3 @@ def _check_size(fits: bool, name: str) -> None:
 def _check_on_connection(stream_id: int, name: str) -> None:
     if stream_id:
         raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, f"{name} on a stream")
-
-
-def _check_on_stream(stream_id: int, name: str) -> None:
-    if not stream_id:
-        raise ConnectionFaultError(ErrorCode.PROTOCOL_ERROR, f"{name} on the connection")

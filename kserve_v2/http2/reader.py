@@ -2,6 +2,7 @@
 they come in, however large they are.
 """
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from kserve_v2.http2 import frames
@@ -60,28 +61,24 @@ class Sink(Protocol):
         ...
 
 
+@dataclass(slots=True)
 class _Data:
     """A DATA frame of which a part is still to come."""
 
-    __slots__ = ("ends", "left", "padding", "stream_id")
-
-    def __init__(self, stream_id: int, left: int, padding: int, ends: bool) -> None:
-        self.stream_id = stream_id
-        self.left = left
-        self.padding = padding
-        self.ends = ends
+    stream_id: int
+    left: int
+    padding: int
+    ends: bool
 
 
+@dataclass(slots=True)
 class _Block:
     """A header block of which CONTINUATION frames are still to come."""
 
-    __slots__ = ("ends", "fragments", "size", "stream_id")
-
-    def __init__(self, stream_id: int, fragment: bytes, ends: bool) -> None:
-        self.stream_id = stream_id
-        self.fragments = [fragment]
-        self.size = len(fragment)
-        self.ends = ends
+    stream_id: int
+    fragments: list[bytes]
+    size: int
+    ends: bool
 
 
 class FrameReader:
@@ -190,7 +187,7 @@ class FrameReader:
             if flags & frames.END_HEADERS:
                 self._sink.header_block(stream_id, block, flags & frames.END_STREAM != 0)
             else:
-                self._block = _Block(stream_id, block, flags & frames.END_STREAM != 0)
+                self._block = _Block(stream_id, [block], len(block), flags & frames.END_STREAM != 0)
         elif kind == _CONTINUATION:
             self._continue_block(flags, stream_id, payload)
         else:

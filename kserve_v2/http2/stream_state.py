@@ -5,6 +5,7 @@ A server that does not push has no reserved streams; IDLE streams have no object
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import IntEnum
 
 from kserve_v2.http2.flow import ReceiveWindow
@@ -64,16 +65,13 @@ NEXT: tuple[tuple[State | None, ...], ...] = tuple(
 """The same by state and event, None for an error: looked up several times for each request."""
 
 
+@dataclass(slots=True)
 class Queued:
-    """What a stream wants to send and may not yet: DATA and what comes behind it."""
+    """What a stream wants to send and may not yet: DATA and what comes behind it. `block`: a header block, instead."""
 
-    __slots__ = ("block", "data", "ends")
-
-    def __init__(self, data: memoryview, ends: bool, block: bytes | None = None) -> None:
-        """`block`: a header block, instead of data."""
-        self.data = data
-        self.ends = ends
-        self.block = block
+    data: memoryview
+    ends: bool
+    block: bytes | None = None
 
 
 class StreamState:

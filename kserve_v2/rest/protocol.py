@@ -1,6 +1,5 @@
-"""uvicorn's HTTP protocol, but: a request whose client has left is cancelled at once, every error is JSON, and a
-client cannot hold on to memory, or to a connection, with a request that does not end. Inference requests of the usual
-form take the fast lane, all others the way of ASGI.
+"""uvicorn's HTTP protocol, but: a request whose client has left is cancelled at once, and inference requests of the
+usual form take the fast lane; all others go the way of ASGI.
 
 ASGI tells an application of a disconnect only if it waits for one, which would take a task per request. A client that
 closes its half of the connection has left: a full close looks the same.
@@ -8,52 +7,31 @@ closes its half of the connection has left: a full close looks the same.
 
 import asyncio
 from http import HTTPStatus
-from itertools import chain
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from kserve_v2.errors import ServingError
-from kserve_v2.net.limits import HttpLimits
 from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.rest.answer_text import Parts
 from kserve_v2.rest.endpoint import WAITING_TASKS
-from kserve_v2.rest.errors import RETRY_AFTER, error_body
 from kserve_v2.rest.fast_lane import FastCall, FastLane
 from kserve_v2.rest.heads import InferHead
 from kserve_v2.rest.infer import Asked
 from kserve_v2.rest.large_body import LargeBody
+from kserve_v2.rest.limited import LimitedConnection, RefusalError
 
 # How many requests of one connection are read while one is answered.
 _MAX_PIPELINED = 8
 
-# How long a client that is hung up on may go on sending. Closing at once would reset the connection, and the client
-# could lose the answer that says why.
-_LINGER_SECONDS = 1.0
 
-
-class _RefusalError(Exception):
-    """The request breaks a limit: raised through the parser."""
-
-    def __init__(self, status: HTTPStatus, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class HttpConnection(HttpToolsProtocol):
+class HttpConnection(LimitedConnection):
     """One HTTP/1.1 connection."""
 
-    def __init__(
-        self,
-        *uvicorn_arguments: Any,
-        limits: HttpLimits,
-        lane: FastLane | None = None,
-        **uvicorn_options: Any,
-    ) -> None:
-        """`limits` of the connection; `lane`: None for a server without one; the rest as uvicorn has it."""
-        super().__init__(*uvicorn_arguments, **uvicorn_options)
-        self._limits = limits
+    def __init__(self, *arguments: Any, lane: FastLane | None = None, **options: Any) -> None:
+        """`lane`: None for a server without one; the rest as `LimitedConnection` has it."""
+        super().__init__(*arguments, **options)
         self._lane = lane
         # The request that is in the fast lane: one at a time, those pipelined behind it go the way of ASGI.
         self._call: FastCall | None = None
@@ -62,28 +40,8 @@ class HttpConnection(HttpToolsProtocol):
         self._waiting_tasks: set[asyncio.Task[None]] = set()
         # Requests with another one pipelined behind them; uvicorn itself remembers only the last.
         self._earlier_cycles: list[RequestResponseCycle] = []
-        self._said_nothing = True
-        # A request that has begun and not ended; whether its headers have not ended either.
-        self._incomplete = False
-        self._in_head = False
-        # Bytes of that request in reads after its first one, less those of its body.
-        self._later_bytes = 0
-        self._read_bytes = 0
         # Requests that have begun in the last read.
         self._begun = 0
-        self._chunks = 0
-        # What is still to be said before hanging up. Nothing more is read for as long as it is set.
-        self._last_words: bytes | None = None
-        self._stalled_since = 0.0
-        self._stall_timer: asyncio.TimerHandle | None = None
-        self._idle_since = 0.0
-        self._idle_timer: asyncio.TimerHandle | None = None
-        self._linger_timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._await_more()
-        self._check_idle()
 
     def data_received(self, data: bytes) -> None:
         if self._last_words is not None:
@@ -99,7 +57,7 @@ class HttpConnection(HttpToolsProtocol):
             self._parse(data)
         except httptools.HttpParserError as error:
             reason = error.__context__
-            if isinstance(reason, _RefusalError):
+            if isinstance(reason, RefusalError):
                 self._refuse(reason.status, str(reason))
             else:
                 self._refuse(HTTPStatus.BAD_REQUEST, "Invalid HTTP request received.")
@@ -180,15 +138,10 @@ class HttpConnection(HttpToolsProtocol):
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        # In one small read there is no room for too much.
-        if self._later_bytes or self._read_bytes > self._limits.max_head_bytes:
-            self._check_head_size()
-        if len(self.headers) > self._limits.max_headers:
-            raise self._too_many_headers()
-        self._check_framing(self.parser.get_http_version())
+        self._check_head()
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
-                raise _RefusalError(HTTPStatus.METHOD_NOT_ALLOWED, "Method Not Allowed")
+                raise RefusalError(HTTPStatus.METHOD_NOT_ALLOWED, "Method Not Allowed")
             return
         self._in_head = False
         if self._take_fast_lane():
@@ -264,16 +217,6 @@ class HttpConnection(HttpToolsProtocol):
             self.cycle.keep_alive = True
             self.cycle.default_headers = [*self.cycle.default_headers, (b"connection", b"keep-alive")]
 
-    def on_chunk_header(self) -> None:
-        """Also called for the empty chunk that ends a body."""
-        self._chunks += 1
-        if self._chunks > self._limits.max_chunks + 1:
-            raise _RefusalError(
-                HTTPStatus.BAD_REQUEST,
-                f"Chunked request body exceeds maximum of {self._limits.max_chunks} non-empty chunks. "
-                "Send fewer or larger HTTP chunks.",
-            )
-
     def on_body(self, body: bytes) -> None:
         self._later_bytes -= len(body)
         if self._lane_head is None:
@@ -326,128 +269,9 @@ class HttpConnection(HttpToolsProtocol):
         if self._call is not None:
             self._call.expire()
 
-    def _check_framing(self, version: str) -> None:
-        """Refuse what RFC 9112 wants refused (sections 3.2 and 6.1): another server on the way may have taken it for
-        another request.
-        """
-        names = [name for name, _ in self.headers]
-        hosts = names.count(b"host")
-        if hosts != 1 and (hosts or version == "1.1"):
-            found = f"has {hosts} Host headers" if hosts else "has no Host header"
-            raise _RefusalError(HTTPStatus.BAD_REQUEST, f"the request {found}: exactly one is required")
-        if version == "1.0" and b"transfer-encoding" in names:
-            raise _RefusalError(
-                HTTPStatus.BAD_REQUEST, "a request of HTTP/1.0 cannot have the header Transfer-Encoding"
-            )
-
-    # --- limits ---------------------------------------------------------------------------------------------------
-
-    def _check_head_size(self) -> None:
-        """Refuse a request whose headers, which are complete, are too long."""
-        size = len(self.url) + sum(map(len, chain.from_iterable(self.headers)))
-        if size > self._limits.max_head_bytes:
-            raise self._head_too_large()
-
-    def _too_many_headers(self) -> _RefusalError:
-        return _RefusalError(
-            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-            f"the request has {len(self.headers)} headers; at most {self._limits.max_headers} are accepted",
-        )
-
-    def _head_too_large(self) -> _RefusalError:
-        return _RefusalError(
-            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-            f"the request line and headers exceed {self._limits.max_head_bytes} bytes",
-        )
-
-    def _await_rest_of_request(self) -> None:
-        """After a read that does not end the request."""
-        limits = self._limits
-        if self._later_bytes > limits.max_head_bytes + limits.chunk_overhead_bytes * self._chunks:
-            # The parser keeps what it cannot hand out yet: a header without end, or a trailer.
-            refusal = self._head_too_large()
-            self._refuse(refusal.status, str(refusal))
-        elif not self._in_head or self._later_bytes == 0:
-            self._await_more()
-
-    def _await_more(self) -> None:
-        """From now on the client has `max_stall_s` for its next step."""
-        self._stalled_since = self.loop.time()
-        if self._stall_timer is None:
-            self._stall_timer = self.loop.call_later(self._limits.max_stall_s, self._check_stall)
-
-    def _check_stall(self) -> None:
-        """Hang up if the client has let its time pass. One timer serves all requests: it is not set for each."""
-        self._stall_timer = None
-        if self._last_words is not None or not (self._incomplete or self._said_nothing):
-            return
-        if self.flow.read_paused:
-            # It is the server that does not read.
-            self._stalled_since = self.loop.time()
-        left_s = self._stalled_since + self._limits.max_stall_s - self.loop.time()
-        if left_s > 0:
-            self._stall_timer = self.loop.call_later(left_s, self._check_stall)
-        elif self._said_nothing:
-            self.transport.close()
-        else:
-            part = "head" if self._in_head else "body"
-            message = f"the {part} of the request did not arrive within {self._limits.max_stall_s:g} s"
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT, message)
-
-    def _check_idle(self) -> None:
-        """Close a connection that has had no request for the keep-alive time. One timer serves all requests, and not
-        uvicorn's, which is set and cancelled for each.
-        """
-        now = self.loop.time()
-        if not self._is_idle():
-            self._idle_since = now
-        left_s = self._idle_since + self.timeout_keep_alive - now
-        if left_s > 0:
-            self._idle_timer = self.loop.call_later(left_s, self._check_idle)
-        else:
-            self.transport.close()
-
-    def _is_idle(self) -> bool:
-        """Whether neither a request nor an answer is under way."""
-        answering = self.cycle is not None and not self.cycle.response_complete
-        return not (self._said_nothing or self._incomplete or answering)
-
-    def pause_writing(self) -> None:
-        """The client reads more slowly than the answer is made."""
-        super().pause_writing()
-        self._await_reader(self.transport.get_write_buffer_size() + 1)
-
-    def _await_reader(self, unread_bytes: int) -> None:
-        """Hang up on a client that has not read anything since there were `unread_bytes`."""
-        if not self.flow.write_paused or self.transport.is_closing():
-            return
-        unread_now = self.transport.get_write_buffer_size()
-        if unread_now >= unread_bytes:
-            self.transport.abort()
-        else:
-            self.loop.call_later(self._limits.max_stall_s, self._await_reader, unread_now)
-
-    # --- hanging up -----------------------------------------------------------------------------------------------
-
-    def _refuse(self, status: HTTPStatus, message: str) -> None:
-        """Answer what cannot be read to its end when all requests before it have their answers, and hang up."""
-        body = error_body(message)
-        head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\nconnection: close\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
-        )
-        if status is HTTPStatus.SERVICE_UNAVAILABLE:
-            head += f"retry-after: {RETRY_AFTER}\r\n"
-        head += "\r\n"
-        self._last_words = head.encode() + body
-        if self._incomplete and not self._in_head and self._abandon(self.cycle, status):
-            # It has its answer, or a part of it: another one would be taken for that of the next request.
-            self.transport.close()
-        elif not self.cycle or self.cycle.response_complete or self.cycle.disconnected:
-            self._hang_up(self._last_words)
+    # --- what is given up -----------------------------------------------------------------------------------------
 
     def _abandon(self, cycle: RequestResponseCycle, status: HTTPStatus) -> bool:
-        """Give up a request whose body is not complete, with that status. Returns whether its answer has begun."""
         if self.pipeline and self.pipeline[0][0] is cycle:
             self.pipeline.popleft()
             # The one before it is now the last.
@@ -464,27 +288,12 @@ class HttpConnection(HttpToolsProtocol):
                 self._call = None
         return False
 
-    def _hang_up(self, last_words: bytes) -> None:
-        if self.transport.is_closing():
-            return
-        self.transport.write(last_words)
-        self.flow.resume_reading()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        else:
-            # TLS ends both directions at once; it waits for the client to do the same.
-            self.transport.close()
-        self._linger_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
-
     def _cancel_waiting(self) -> None:
         while self._waiting_tasks:
             self._waiting_tasks.pop().cancel()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        for timer in (self._stall_timer, self._idle_timer, self._linger_timer):
-            if timer is not None:
-                timer.cancel()
         for cycle in self._earlier_cycles:
             cycle.disconnected = True
         self._cancel_waiting()

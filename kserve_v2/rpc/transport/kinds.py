@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import aclosing
 from types import NoneType
 from typing import Any
@@ -90,17 +90,29 @@ class AskedCall(DirectCall):
         del self._found
 
 
-class UnaryCall(SingleCall):
-    """A `Unary` RPC."""
+class TaskCall(Call):
+    """A call with a task, which ends when nobody waits for it any more."""
 
     _task: asyncio.Task[None] | None = None
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have the answer made. From here on the client's deadline counts."""
+        self.start_deadline()
+        self._task = self.owner.loop.create_task(work)
+
+    def given_up(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+
+class UnaryCall(TaskCall, SingleCall):
+    """A `Unary` RPC."""
 
     def run(self, message: Serialized) -> None:
         if len(message) >= COUNTED_BYTES:
             # It is there for as long as the answer takes.
             self._hold_message(message)
-        self.start_deadline()
-        self._task = self.owner.loop.create_task(self._answer(message))
+        self.begin(self._answer(message))
 
     async def _answer(self, message: Serialized) -> None:
         rpc = self.head.rpc
@@ -113,32 +125,43 @@ class UnaryCall(SingleCall):
         finally:
             self._forget_message()
 
-    def given_up(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
 
-
-class ServerStreamingCall(SingleCall):
-    """A `ServerStreaming` RPC."""
+class SendingCall(TaskCall):
+    """A call that sends the messages of an RPC one by one, no faster than the client takes them."""
 
     def __init__(self, owner: Owner, stream_id: int, head: RequestHead) -> None:
         super().__init__(owner, stream_id, head)
-        self._sender = Sender(self)
+        self._may_send = asyncio.Event()
+
+    async def _send_all(self, answers: Any) -> None:
+        """Send what the RPC yields."""
+        try:
+            async with aclosing(answers):
+                async for answer in answers:
+                    self._may_send.clear()
+                    self.send_message(answer)
+                    # A call that idles holds nothing of its last answer.
+                    del answer
+                    if self.queued:
+                        await self._may_send.wait()
+            self.finish()
+        except Exception as error:  # noqa: BLE001 - a defect of ours is one call's failure
+            self.fail(error)
+
+    def drained(self) -> None:
+        self._may_send.set()
+
+
+class ServerStreamingCall(SendingCall, SingleCall):
+    """A `ServerStreaming` RPC."""
 
     def run(self, message: Serialized) -> None:
         rpc = self.head.rpc
         assert isinstance(rpc, ServerStreaming)  # noqa: S101 - as `CALLS` has it
-        self.start_deadline()
-        self._sender.start(in_bytes(rpc.answer(parse(message, rpc.request_type), self)))
-
-    def drained(self) -> None:
-        self._sender.drained()
-
-    def given_up(self) -> None:
-        self._sender.cancel()
+        self.begin(self._send_all(in_bytes(rpc.answer(parse(message, rpc.request_type), self))))
 
 
-class StreamingCall(Call):
+class StreamingCall(SendingCall):
     """A `Streaming` RPC."""
 
     def __init__(self, owner: Owner, stream_id: int, head: RequestHead) -> None:
@@ -146,7 +169,6 @@ class StreamingCall(Call):
         self._messages: deque[Serialized] = deque()
         self._ended = False
         self._wake = asyncio.Event()
-        self._sender = Sender(self)
         self._unread_bytes = 0
         # Of the messages, and as far as that is counted among the bytes in flight.
         self._waiting_bytes = 0
@@ -156,8 +178,7 @@ class StreamingCall(Call):
         """The answer does not have to wait for a message."""
         rpc = self.head.rpc
         if isinstance(rpc, Streaming):
-            self.start_deadline()
-            self._sender.start(rpc.answer(self._requests(), self))
+            self.begin(self._send_all(rpc.answer(self._requests(), self)))
         super().opened(ended)
 
     def message_received(self, message: Serialized) -> None:
@@ -201,54 +222,11 @@ class StreamingCall(Call):
             self._wake.clear()
             await self._wake.wait()
 
-    def drained(self) -> None:
-        self._sender.drained()
-
-    def given_up(self) -> None:
-        self._sender.cancel()
-
     def _end(self, code: int, details: str) -> None:
         self._messages.clear()
         self._waiting_bytes = 0
         self._hold()
         super()._end(code, details)
-
-
-class Sender:
-    """Sends the messages of an RPC one by one, no faster than the client takes them."""
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-        self._task: asyncio.Task[None] | None = None
-        self._may_send = asyncio.Event()
-
-    def start(self, answers: AsyncIterator[Parts]) -> None:
-        """Begin with what the RPC yields."""
-        self._task = self._call.owner.loop.create_task(self._send_all(answers))
-
-    async def _send_all(self, answers: Any) -> None:
-        call = self._call
-        try:
-            async with aclosing(answers):
-                async for answer in answers:
-                    self._may_send.clear()
-                    call.send_message(answer)
-                    # A call that idles holds nothing of its last answer.
-                    del answer
-                    if call.queued:
-                        await self._may_send.wait()
-            call.finish()
-        except Exception as error:  # noqa: BLE001 - a defect of ours is one call's failure
-            call.fail(error)
-
-    def drained(self) -> None:
-        """Nothing is left that the client has not taken."""
-        self._may_send.set()
-
-    def cancel(self) -> None:
-        """Nobody waits for more."""
-        if self._task is not None:
-            self._task.cancel()
 
 
 CALLS: dict[type, type[Call]] = {

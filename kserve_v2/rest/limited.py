@@ -1,0 +1,213 @@
+"""uvicorn's HTTP protocol, but a client cannot hold on to memory, or to a connection, with a request that does not end:
+what a request may take is limited, in bytes and in time. Every error is JSON.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from http import HTTPStatus
+from itertools import chain
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from kserve_v2.net.limits import HttpLimits
+from kserve_v2.rest.errors import RETRY_AFTER, error_body
+
+# How long a client that is hung up on may go on sending. Closing at once would reset the connection, and the client
+# could lose the answer that says why.
+_LINGER_SECONDS = 1.0
+
+
+class RefusalError(Exception):
+    """The request breaks a limit: raised through the parser."""
+
+    def __init__(self, status: HTTPStatus, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class LimitedConnection(HttpToolsProtocol):
+    """One HTTP/1.1 connection. Subclasses say what has begun and what has come."""
+
+    def __init__(self, *uvicorn_arguments: Any, limits: HttpLimits, **uvicorn_options: Any) -> None:
+        """`limits` of the connection; the rest as uvicorn has it."""
+        super().__init__(*uvicorn_arguments, **uvicorn_options)
+        self._limits = limits
+        self._said_nothing = True
+        # A request that has begun and not ended; whether its headers have not ended either.
+        self._incomplete = False
+        self._in_head = False
+        # Bytes of that request in reads after its first one, less those of its body.
+        self._later_bytes = 0
+        self._read_bytes = 0
+        self._chunks = 0
+        # What is still to be said before hanging up. Nothing more is read for as long as it is set.
+        self._last_words: bytes | None = None
+        self._stalled_since = 0.0
+        self._stall_timer: asyncio.TimerHandle | None = None
+        self._idle_since = 0.0
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._linger_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_more()
+        self._check_idle()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        for timer in (self._stall_timer, self._idle_timer, self._linger_timer):
+            if timer is not None:
+                timer.cancel()
+
+    # --- bytes ----------------------------------------------------------------------------------------------------
+
+    def _check_head(self) -> None:
+        """Refuse a request whose headers, which are complete, are too many, too long or ambiguous."""
+        limits, headers = self._limits, self.headers
+        # In one small read there is no room for too much.
+        if self._later_bytes or self._read_bytes > limits.max_head_bytes:
+            size = len(self.url) + sum(map(len, chain.from_iterable(headers)))
+            if size > limits.max_head_bytes:
+                raise self._head_too_large()
+        if len(headers) > limits.max_headers:
+            raise RefusalError(
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                f"the request has {len(headers)} headers; at most {limits.max_headers} are accepted",
+            )
+        _check_framing(headers, self.parser.get_http_version())
+
+    def _head_too_large(self) -> RefusalError:
+        return RefusalError(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            f"the request line and headers exceed {self._limits.max_head_bytes} bytes",
+        )
+
+    def on_chunk_header(self) -> None:
+        """Also called for the empty chunk that ends a body."""
+        self._chunks += 1
+        if self._chunks > self._limits.max_chunks + 1:
+            raise RefusalError(
+                HTTPStatus.BAD_REQUEST,
+                f"Chunked request body exceeds maximum of {self._limits.max_chunks} non-empty chunks. "
+                "Send fewer or larger HTTP chunks.",
+            )
+
+    def _await_rest_of_request(self) -> None:
+        """After a read that does not end the request."""
+        limits = self._limits
+        if self._later_bytes > limits.max_head_bytes + limits.chunk_overhead_bytes * self._chunks:
+            # The parser keeps what it cannot hand out yet: a header without end, or a trailer.
+            refusal = self._head_too_large()
+            self._refuse(refusal.status, str(refusal))
+        elif not self._in_head or self._later_bytes == 0:
+            self._await_more()
+
+    # --- time -----------------------------------------------------------------------------------------------------
+
+    def _await_more(self) -> None:
+        """From now on the client has `max_stall_s` for its next step."""
+        self._stalled_since = self.loop.time()
+        if self._stall_timer is None:
+            self._stall_timer = self.loop.call_later(self._limits.max_stall_s, self._check_stall)
+
+    def _check_stall(self) -> None:
+        """Hang up if the client has let its time pass. One timer serves all requests: it is not set for each."""
+        self._stall_timer = None
+        if self._last_words is not None or not (self._incomplete or self._said_nothing):
+            return
+        if self.flow.read_paused:
+            # It is the server that does not read.
+            self._stalled_since = self.loop.time()
+        left_s = self._stalled_since + self._limits.max_stall_s - self.loop.time()
+        if left_s > 0:
+            self._stall_timer = self.loop.call_later(left_s, self._check_stall)
+        elif self._said_nothing:
+            self.transport.close()
+        else:
+            part = "head" if self._in_head else "body"
+            message = f"the {part} of the request did not arrive within {self._limits.max_stall_s:g} s"
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, message)
+
+    def _check_idle(self) -> None:
+        """Close a connection that has had no request for the keep-alive time. One timer serves all requests, and not
+        uvicorn's, which is set and cancelled for each.
+        """
+        now = self.loop.time()
+        if not self._is_idle():
+            self._idle_since = now
+        left_s = self._idle_since + self.timeout_keep_alive - now
+        if left_s > 0:
+            self._idle_timer = self.loop.call_later(left_s, self._check_idle)
+        else:
+            self.transport.close()
+
+    def _is_idle(self) -> bool:
+        """Whether neither a request nor an answer is under way."""
+        answering = self.cycle is not None and not self.cycle.response_complete
+        return not (self._said_nothing or self._incomplete or answering)
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than the answer is made."""
+        super().pause_writing()
+        self._await_reader(self.transport.get_write_buffer_size() + 1)
+
+    def _await_reader(self, unread_bytes: int) -> None:
+        """Hang up on a client that has not read anything since there were `unread_bytes`."""
+        if not self.flow.write_paused or self.transport.is_closing():
+            return
+        unread_now = self.transport.get_write_buffer_size()
+        if unread_now >= unread_bytes:
+            self.transport.abort()
+        else:
+            self.loop.call_later(self._limits.max_stall_s, self._await_reader, unread_now)
+
+    # --- hanging up -----------------------------------------------------------------------------------------------
+
+    def _refuse(self, status: HTTPStatus, message: str) -> None:
+        """Answer what cannot be read to its end when all requests before it have their answers, and hang up."""
+        body = error_body(message)
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\nconnection: close\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        )
+        if status is HTTPStatus.SERVICE_UNAVAILABLE:
+            head += f"retry-after: {RETRY_AFTER}\r\n"
+        head += "\r\n"
+        self._last_words = head.encode() + body
+        if self._incomplete and not self._in_head and self._abandon(self.cycle, status):
+            # It has its answer, or a part of it: another one would be taken for that of the next request.
+            self.transport.close()
+        elif not self.cycle or self.cycle.response_complete or self.cycle.disconnected:
+            self._hang_up(self._last_words)
+
+    def _abandon(self, cycle: RequestResponseCycle, status: HTTPStatus) -> bool:
+        """Give up a request whose body is not complete, with that status. Returns whether its answer has begun."""
+        raise NotImplementedError
+
+    def _hang_up(self, last_words: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        self.transport.write(last_words)
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            # TLS ends both directions at once; it waits for the client to do the same.
+            self.transport.close()
+        self._linger_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+
+
+def _check_framing(headers: Sequence[tuple[bytes, bytes]], version: str) -> None:
+    """Refuse what RFC 9112 wants refused (sections 3.2 and 6.1): another server on the way may have taken it for
+    another request.
+    """
+    names = [name for name, _ in headers]
+    hosts = names.count(b"host")
+    if hosts != 1 and (hosts or version == "1.1"):
+        found = f"has {hosts} Host headers" if hosts else "has no Host header"
+        raise RefusalError(HTTPStatus.BAD_REQUEST, f"the request {found}: exactly one is required")
+    if version == "1.0" and b"transfer-encoding" in names:
+        raise RefusalError(
+            HTTPStatus.BAD_REQUEST, "a request of HTTP/1.0 cannot have the header Transfer-Encoding"
+        )
