@@ -11,6 +11,7 @@ from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.messages import IndexEntry, InferRequest, InferResponse, ModelMetadata, ServerMetadata
 from kserve_v2.repository.manager import ModelManager, parse_version
 from kserve_v2.repository.model import LoadedModel
+from kserve_v2.scheduling.replies import infer
 from kserve_v2.tracing.settings import TraceChanges
 from kserve_v2.tracing.tracer import Tracer
 
@@ -153,7 +154,9 @@ class InferenceService:
 
     async def infer(self, request: InferRequest) -> InferResponse:
         """Answer one request. Raises the error that is its outcome instead."""
-        return await self.acquire(request.model_name, request.model_version).infer(request)
+        model = self.acquire(request.model_name, request.model_version)
+        model.check(request)
+        return await infer(model, request)
 
     # --- the repository
     # -----------------------------------------------------------------------------------------------

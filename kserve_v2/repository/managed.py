@@ -274,7 +274,7 @@ class ManagedModel:
     async def _unload(self, record: Record) -> None:
         model = record.model
         assert model is not None  # noqa: S101 - READY means that there is one
-        await model.scheduler.pool.drain()
+        await model.drain()
         await model.close()
         del model
         record.unloaded()
@@ -287,7 +287,7 @@ class ManagedModel:
     async def drain(self) -> None:
         """Wait until no request and no load is under way, those of versions that are being unloaded included."""
         await asyncio.gather(
-            *[record.model.scheduler.pool.drain() for record in self.records if record.model is not None],
+            *[record.model.drain() for record in self.records if record.model is not None],
             _all_done(self._commands),
         )
 
@@ -295,7 +295,7 @@ class ManagedModel:
         """The time is up: what waits fails, and who waits for a load is told."""
         for record in self.records:
             if record.model is not None:
-                record.model.scheduler.pool.abandon()
+                record.model.abandon()
         for caller in self._callers:
             if not caller.done():
                 caller.set_exception(

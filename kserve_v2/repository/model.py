@@ -3,8 +3,9 @@
 import asyncio
 import glob
 import logging
+import sys
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,7 +16,7 @@ from kserve_v2.config.hidden import with_hidden_tensors
 from kserve_v2.config.text_files import read_lines
 from kserve_v2.errors import InternalError, InvalidArgumentError
 from kserve_v2.memory.inflight import InflightBytes
-from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.messages import InferRequest
 from kserve_v2.repository.batching import (
     BatchingDecision,
     BatchingOrigin,
@@ -25,12 +26,14 @@ from kserve_v2.repository.batching import (
     without_batch,
 )
 from kserve_v2.repository.file_content import explained
+from kserve_v2.scheduling.chain import make_target
 from kserve_v2.scheduling.contained import call_on_thread, log_error
+from kserve_v2.scheduling.merge import RowMerger
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
-from kserve_v2.scheduling.pool import QueuePolicy
-from kserve_v2.scheduling.scheduler import QueueScheduler, Scheduler, StreamScheduler, infer
+from kserve_v2.scheduling.queue_target import QueueTarget
 from kserve_v2.scheduling.signature import ModelSignature
-from kserve_v2.scheduling.statistics import ModelStatistics
+from kserve_v2.scheduling.spec import ModelSpec, QueuePolicy
+from kserve_v2.scheduling.under_way import UnderWay
 from kserve_v2.tracing.trace import Trace
 
 logger = logging.getLogger(__name__)
@@ -62,20 +65,21 @@ class LoadedModel:
         self.path = prepared.source.model_path
         self.config = prepared.config
         self.signature = ModelSignature(prepared.config)
-        self.statistics = ModelStatistics()
         self.labels = labels
         self._model = model
         self.batched = prepared.config.max_batch_size > 0
         self.batching = BatchingDecision()
         self.decoupled = prepared.config.model_transaction_policy.decoupled
-        self.scheduler = self._make_scheduler(prepared, inflight)
-        # For checked requests; see `Scheduler`.
-        self.infer_now = self.scheduler.infer_now
-        self.submit = self.scheduler.submit
-        self.give_up = self.scheduler.give_up
+        spec = model_spec(prepared, self.signature, inflight or InflightBytes(sys.maxsize))
+        self.statistics = spec.statistics
+        self._queue = QueueTarget(spec, model)
+        self._target = make_target(spec, self._queue)
+        self._leases = UnderWay()
+        # For checked requests; see `Target`.
+        self.submit = self._target.submit
 
     def __repr__(self) -> str:
-        return f"<LoadedModel {self.name} version={self.version} {self.scheduler!r}>"
+        return f"<LoadedModel {self.name} version={self.version} {self._target!r}>"
 
     @classmethod
     async def load(
@@ -104,7 +108,7 @@ class LoadedModel:
         try:
             labels = await call_on_thread(executor, _own_labels, model) | labels
             loaded = cls(prepared, model, labels, inflight)
-            await loaded.scheduler.start()
+            await loaded._target.start()
         except BaseException:
             await loop.run_in_executor(executor, _close, model, prepared.source.name)
             raise
@@ -113,31 +117,16 @@ class LoadedModel:
 
     def _settle_batching(self, origin: BatchingOrigin) -> None:
         """Merge requests, or don't, by what the instances have found out about the model."""
-        pool = self.scheduler.pool
-        self.batching = decide_batching(self.name, origin, pool.findings)
+        queue = self._queue
+        self.batching = decide_batching(self.name, origin, queue.findings)
         if not self.batching.merges:
             self.config.ClearField("dynamic_batching")
-            pool.queue.rules = ONE_AT_A_TIME
-        independent, merging = self.batching.rows_independent, pool.queue.rules.max_rows > 0
+            queue.rules = ONE_AT_A_TIME
+        independent, merging = self.batching.rows_independent, queue.rules.max_rows > 0
         large = large_requests(origin, independent=independent, merging=merging)
-        if isinstance(self.scheduler, QueueScheduler) and self.batching.batches:
+        if self.batching.batches and not self.decoupled:
             self.signature.takes_large_requests = large is not LargeRequests.REFUSED
-            self.scheduler.splits_large_requests = large is LargeRequests.SPLIT
-
-    def _make_scheduler(self, prepared: Prepared, inflight: InflightBytes | None) -> Scheduler:
-        config, placed = prepared.config, prepared.source.placements
-        identity = (self.signature, self.version, self._model, placed)
-        policy = queue_policy(config)
-        if self.decoupled:
-            return StreamScheduler(*identity, policy, self.statistics, inflight)
-        return QueueScheduler(
-            *identity,
-            batch_rules(config),
-            policy,
-            self.statistics,
-            inflight,
-            tries_batching=prepared.batching.tried,
-        )
+            queue.splits_large_requests = large is LargeRequests.SPLIT
 
     def begin_trace(self, request: InferRequest, trace: Trace) -> None:
         """Have what happens to a decoded request taken down in `trace`."""
@@ -153,24 +142,66 @@ class LoadedModel:
             request.rows, request.batch_key = self.signature.check(request)
             request.checked = True
 
-    async def infer(self, request: InferRequest) -> InferResponse:
-        """Check a request and have it executed. Raises its error instead.
+    # --- its life -------------------------------------------------------------------------------------------------
 
-        For a decoupled model that is an UnsupportedError: it can only be streamed.
-        """
-        self.check(request)
-        return await infer(self.scheduler, request)
+    @property
+    def depth(self) -> int:
+        """How many requests wait for their execution."""
+        return self._target.depth
 
-    def stream(self, request: InferRequest) -> AsyncGenerator[InferResponse, None]:
-        """The responses to a checked request, one if the model is not decoupled; see `Scheduler.stream`."""
-        return self.scheduler.stream(request)
+    def lease(self) -> "Lease":
+        """Keep this version loaded, and its instances alive, until the lease is released."""
+        return Lease(self, self._leases)
+
+    async def drain(self) -> None:
+        """Wait until no request is under way, and nobody has a lease."""
+        await self._leases.none()
+        await self._target.drain()
+
+    def abandon(self) -> None:
+        """The time to wait is up: fail what has not begun."""
+        self._target.abandon()
 
     async def close(self) -> None:
         """Close the instances, then free the weights, on a thread of its own: a model that hangs in this is the only
         one that suffers.
         """
-        await self.scheduler.pool.stop()
+        await self._target.stop()
         await _on_own_thread(partial(_close, self._model, self.name), f"{self.name}-close")
+
+
+class Lease:
+    """Keeps a loaded version from being closed, for whoever needs it for longer than a turn of the event loop."""
+
+    __slots__ = ("_leases", "model")
+
+    def __init__(self, model: LoadedModel, leases: UnderWay) -> None:
+        self.model = model
+        self._leases: UnderWay | None = leases
+        leases.begin()
+
+    def release(self) -> None:
+        """It is not needed any more. May be called again."""
+        leases, self._leases = self._leases, None
+        if leases is not None:
+            leases.end()
+
+
+def model_spec(prepared: Prepared, signature: ModelSignature, inflight: InflightBytes) -> ModelSpec:
+    """What the scheduling of a version is made from."""
+    config = prepared.config
+    return ModelSpec(
+        signature,
+        str(prepared.source.version),
+        prepared.source.placements,
+        RowMerger(signature),
+        # The responses to one request of a decoupled model have nothing in common with those to another.
+        ONE_AT_A_TIME if config.model_transaction_policy.decoupled else batch_rules(config),
+        queue_policy(config),
+        decoupled=config.model_transaction_policy.decoupled,
+        tries_batching=prepared.batching.tried,
+        inflight=inflight,
+    )
 
 
 def _own_labels(model: Model) -> dict[str, tuple[str, ...]]:

@@ -18,7 +18,7 @@ from kserve_v2.rest.errors import error_response, unexpected
 from kserve_v2.rest.heads import Body, InferHead, InferHeads
 from kserve_v2.rest.infer import Asked, answer, decode, encode
 from kserve_v2.rest.recurring import RecurringForms
-from kserve_v2.scheduling.pending import Outcome, Pending
+from kserve_v2.scheduling.replies import Outcome
 
 
 class FastLane:
@@ -38,17 +38,18 @@ class FastLane:
     def infer(
         self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None
     ) -> Parts | Asked:
-        """The answer to a request if its model gives one at once; if not, the decoded request, to be submitted."""
+        """The answer to a request if its model gives one at once; if not, the request that is under way."""
         try:
             asked = (head.json_bytes and self._recall(head, body, access)) or self._decode(head, body, access)
-            response = asked.model.infer_now(asked.request)
+            answered = asked.model.submit(asked.request, asked)
         except ServingError as error:
             return fail(error, keep_alive=keep_alive, access=access)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             return fail(unexpected(error), keep_alive=keep_alive, access=access)
-        if response is None:
-            return asked
-        return self.succeed(response, asked, keep_alive=keep_alive, access=access)
+        if isinstance(answered, InferResponse):
+            return self.succeed(answered, asked, keep_alive=keep_alive, access=access)
+        asked.ticket = answered
+        return asked
 
     def _recall(self, head: InferHead, body: Body, access: Access | None) -> Asked | None:
         """A request that is like an earlier one but for its tensors."""
@@ -119,8 +120,8 @@ class FastCall:
     """
 
     __slots__ = (
-        "_access", "_asked", "_connection", "_held_bytes", "_lane", "_parts", "_pending", "_refusal", "disconnected",
-        "head", "keep_alive", "missing_bytes", "response_complete", "response_started",
+        "_access", "_asked", "_connection", "_held_bytes", "_lane", "_parts", "_refusal", "disconnected", "head",
+        "keep_alive", "missing_bytes", "response_complete", "response_started",
     )  # fmt: skip
 
     # Nobody waits for it.
@@ -139,13 +140,12 @@ class FastCall:
         self._held_bytes = 0
         self._refusal: ServingError | None = None
         self._asked: Asked | None = None
-        self._pending: Pending | None = None
         self._access = (
             Access("rest", head.model_name, head.version, status=200) if access_log_enabled() else None
         )
 
     def __repr__(self) -> str:
-        state = "complete" if self.response_complete else "waiting" if self._pending else "reading"
+        state = "complete" if self.response_complete else "waiting" if self._asked else "reading"
         return f"<FastCall {self.head.model_name} {state}>"
 
     def add_body(self, part: Body) -> None:
@@ -196,25 +196,20 @@ class FastCall:
         self.release()
         found = self._lane.infer(self.head, body, keep_alive=self.keep_alive, access=self._access)
         if isinstance(found, Asked):
-            self.submit(found)
+            self.wait(found)
         else:
             self._send(found)
 
-    def submit(self, asked: Asked) -> None:
-        """Have a decoded request executed, and answer it then. Does not raise."""
+    def wait(self, asked: Asked) -> None:
+        """Answer a request that is under way when its outcome is there."""
         self._asked = asked
-        try:
-            self._pending = asked.model.submit(asked.request, self._take)
-        except ServingError as error:
-            self._take(error)
-        except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
-            self._take(unexpected(error))
+        asked.on_outcome = self._take
 
     def _take(self, outcome: Outcome) -> None:
         if isinstance(outcome, ServingError):
             self._send(fail(outcome, keep_alive=self.keep_alive, access=self._access))
         else:
-            assert self._asked is not None  # noqa: S101 - a request is decoded before it is submitted
+            assert self._asked is not None  # noqa: S101 - it is what we wait for
             parts = self._lane.succeed(outcome, self._asked, keep_alive=self.keep_alive, access=self._access)
             self._send(parts)
 
@@ -226,7 +221,7 @@ class FastCall:
         self.response_started = self.response_complete = True
         self.release()
         # What the request held is not kept for as long as its connection.
-        self._asked = self._pending = None
+        self._asked = None
         if self._access is not None:
             log_access(self._access)
 
@@ -254,5 +249,5 @@ class FastCall:
             self._take(UnavailableError("Server exiting: the request was not finished in time"))
 
     def _give_up(self) -> None:
-        if self._asked is not None and self._pending is not None:
-            self._asked.model.give_up(self._pending)
+        if self._asked is not None:
+            self._asked.give_up()

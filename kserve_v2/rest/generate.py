@@ -11,6 +11,7 @@ from kserve_v2.messages import InferResponse
 from kserve_v2.rest.endpoint import Call
 from kserve_v2.rest.errors import error_body, unexpected
 from kserve_v2.rest.generate_codec import decode_generate, encode_generate
+from kserve_v2.scheduling.replies import stream
 
 _EVENTS = b"text/event-stream; charset=utf-8"
 
@@ -27,7 +28,7 @@ def _responses(service: InferenceService, call: Call) -> AsyncGenerator[InferRes
     if call.trace is not None:
         model.begin_trace(request, call.trace)
     model.check(request)
-    return model.stream(request)
+    return stream(model, request)
 
 
 class Generate:

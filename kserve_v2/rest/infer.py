@@ -1,6 +1,6 @@
 """`infer`: one request, one answer, in JSON or with binary tensors; and the operation as ASGI sees it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from starlette.types import Send
@@ -13,20 +13,36 @@ from kserve_v2.rest.answer_text import JOIN_BYTES, Parts
 from kserve_v2.rest.codec import EncodedResponse, ResponseFormat, decode_request, encode_response
 from kserve_v2.rest.compression import choose_encoding, compress, decompress
 from kserve_v2.rest.endpoint import Call
+from kserve_v2.scheduling.replies import OneOutcome, Outcome, infer
 
 _JSON = (b"content-type", b"application/json")
 _BINARY = (b"content-type", b"application/octet-stream")
 
 
-class Asked(NamedTuple):
-    """A decoded request: the model that is to answer, and how the answer is to be sent. `accept_encoding`: the header
-    of this name, None where there is none.
+class Asked(OneOutcome):
+    """A decoded request, and its reply: the model that is to answer, and how the answer is to be sent.
+    `accept_encoding`: the header of this name, None where there is none.
     """
 
-    model: LoadedModel
-    request: InferRequest
-    response_format: ResponseFormat
-    accept_encoding: bytes | None
+    __slots__ = ("accept_encoding", "model", "on_outcome", "request", "response_format")
+
+    on_outcome: Callable[[Outcome], None]
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        request: InferRequest,
+        response_format: ResponseFormat,
+        accept_encoding: bytes | None,
+    ) -> None:
+        self.model = model
+        self.request = request
+        self.response_format = response_format
+        self.accept_encoding = accept_encoding
+
+    def take(self, outcome: Outcome) -> None:
+        """Have it sent."""
+        self.on_outcome(outcome)
 
 
 class Answer(NamedTuple):
@@ -105,7 +121,8 @@ class Infer:
             call.access.request_id = asked.request.id
         if call.trace is not None:
             asked.model.begin_trace(asked.request, call.trace)
-        response = await asked.model.infer(asked.request)
+        asked.model.check(asked.request)
+        response = await infer(asked.model, asked.request)
         if call.access is not None:
             call.access.executed(response)
         headers, parts = answer(encode(response, asked), asked.accept_encoding)

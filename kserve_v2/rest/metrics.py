@@ -122,7 +122,7 @@ def _failures(models: Sequence[LoadedModel]) -> Family:
 def _pending(models: Sequence[LoadedModel]) -> Family:
     family = Family("nv_inference_pending_request_count", "gauge", "Requests that wait for an instance")
     for model in models:
-        family.add(_labels(model), model.scheduler.pool.depth)
+        family.add(_labels(model), model.depth)
     return family
 
 

@@ -92,7 +92,7 @@ class HttpConnection(LimitedConnection):
         self._said_nothing = False
         found = lane.infer(head, body)
         if isinstance(found, Asked):
-            self._begin_call(lane, head).submit(found)
+            self._begin_call(lane, head).wait(found)
             return True
         self._write(found)
         self.on_response_complete()

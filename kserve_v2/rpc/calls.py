@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from google.protobuf.message import Message
 
 from kserve_v2.errors import ServingError
+from kserve_v2.scheduling.replies import OneOutcome
 
 Metadata = Sequence[tuple[str, str | bytes]]
 
@@ -25,7 +26,7 @@ class Context(Protocol):
 
 
 Serialized = bytes | memoryview
-"""A message; a large one may be a view, whose end is aligned (`tensors.raw.aligned_memory`)."""
+"""A message; a large one may be a view, whose end is aligned (`raw_tensor.aligned_memory`)."""
 
 Parts = Sequence[Serialized]
 """A message in pieces, so that large ones need not be copied."""
@@ -33,20 +34,22 @@ Parts = Sequence[Serialized]
 OnAnswer = Callable[[Parts | ServingError], None]
 """Takes the one outcome of a call: the answer, or the error."""
 
-GiveUp = Callable[[], None]
-"""Called when the client has left before its answer was there."""
 
-Asked = Callable[[OnAnswer], GiveUp]
-"""A request that is ready to be executed, and is executed when this is called, in the same turn of the event loop. The
-outcome may come before it returns. May raise ServingError instead of calling back.
-"""
+class Asked(OneOutcome):
+    """A request that is under way. Its outcome comes in a later turn of the event loop, to what `on_answer` was set to
+    in this one; nothing comes if it has been given up.
+    """
+
+    __slots__ = ("on_answer",)
+
+    on_answer: OnAnswer
 
 
 @dataclass(frozen=True, slots=True)
 class Direct:
-    """One message each way, without a task. `start` takes the request's bytes and returns the answer, or what is to be
-    called for it. `recall` does the same for a request that is like an earlier one, without asking about the call; None
-    if it is not, and then nothing has happened. Both raise ServingError.
+    """One message each way, without a task. `start` takes the request's bytes and returns the answer, or the request
+    that is under way. `recall` does the same for a request that is like an earlier one, without asking about the call;
+    None if it is not, and then nothing has happened. Both raise ServingError.
     """
 
     path: str

@@ -204,7 +204,7 @@ def _direct(rpc: Direct) -> Any:
             found = rpc.recall(message)
             if found is None:
                 found = rpc.start(message, described)
-            answer = await _outcome(found, described) if callable(found) else found
+            answer = await _outcome(found, described) if isinstance(found, Asked) else found
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             failure = error
         else:
@@ -218,19 +218,19 @@ def _direct(rpc: Direct) -> Any:
 
 
 async def _outcome(asked: Asked, context: _Context) -> Parts | ServingError:
-    """Have a request executed, and wait for its outcome."""
+    """Wait for the outcome of a request that is under way."""
     outcome: asyncio.Future[Parts | ServingError] = asyncio.get_running_loop().create_future()
 
     def on_answer(answer: Parts | ServingError) -> None:
         if not outcome.done():
             outcome.set_result(answer)
 
-    give_up = asked(on_answer)
+    asked.on_answer = on_answer
     try:
         return await outcome
     except asyncio.CancelledError:
         context.left = True
-        give_up()
+        asked.give_up()
         raise
 
 

@@ -1,7 +1,5 @@
 """ModelInfer: from a message's bytes to an answer's, without a task in between."""
 
-from functools import partial
-
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import ServingError, UnsupportedError
 from kserve_v2.inference import InferenceService
@@ -9,11 +7,12 @@ from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.model import LoadedModel
 from kserve_v2.rpc.answer import AnswerEncoder
-from kserve_v2.rpc.calls import Asked, Context, GiveUp, OnAnswer, Parts, Serialized
+from kserve_v2.rpc.calls import Asked, Context, Parts, Serialized
 from kserve_v2.rpc.codec import WHOLE, OutputForms, decode_request
 from kserve_v2.rpc.recurring import RecurringForms
 from kserve_v2.rpc.status import parse, unexpected
 from kserve_v2.rpc.traces import begin_trace, text_metadata
+from kserve_v2.scheduling.replies import Outcome
 from kserve_v2.tracing.trace import Trace
 from kserve_v2.tracing.tracer import Tracer
 
@@ -40,10 +39,7 @@ class ModelInfer:
         request = form.request(data, model.signature)
         if request is None:
             return None
-        answer = model.infer_now(request)
-        if answer is None:
-            return partial(self._submit, model, request, WHOLE, None)
-        return self._encoder.encode(answer, WHOLE, model.labels, batched=model.batched)
+        return self._submit(_Asked(self._encoder, model, WHOLE, None), request)
 
     def start(self, data: Serialized, context: Context) -> Parts | Asked:
         """Any request."""
@@ -60,42 +56,46 @@ class ModelInfer:
             model.begin_trace(request, observer.trace)
         model.check(request)
         self._recurring.note(data, message, request, model.signature)
-        answer = model.infer_now(request)
-        if answer is None:
-            return partial(self._submit, model, request, forms, observer)
-        return self._encode(answer, model, forms, observer)
+        return self._submit(_Asked(self._encoder, model, forms, observer), request)
 
-    def _submit(
-        self,
-        model: LoadedModel,
-        request: InferRequest,
-        forms: OutputForms,
-        observer: "_Observer | None",
-        on_answer: OnAnswer,
-    ) -> GiveUp:
-        """Have a checked request executed."""
+    def _submit(self, asked: "_Asked", request: InferRequest) -> "Parts | _Asked":
+        answered = asked.model.submit(request, asked)
+        if isinstance(answered, InferResponse):
+            return asked.encode(answered)
+        asked.ticket = answered
+        return asked
 
-        def on_outcome(outcome: InferResponse | ServingError) -> None:
-            if isinstance(outcome, ServingError):
-                on_answer(outcome)
-                return
-            answer: Parts | ServingError
-            try:
-                answer = self._encode(outcome, model, forms, observer)
-            except ServingError as error:
-                answer = error
-            except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
-                answer = unexpected(error)
-            on_answer(answer)
 
-        return partial(model.give_up, model.submit(request, on_outcome))
+class _Asked(Asked):
+    """A request, and its reply."""
 
-    def _encode(
-        self, answer: InferResponse, model: LoadedModel, forms: OutputForms, observer: "_Observer | None"
-    ) -> Parts:
-        if observer is not None:
-            observer.executed(answer)
-        return self._encoder.encode(answer, forms, model.labels, batched=model.batched)
+    __slots__ = ("_encoder", "_forms", "_observer", "model")
+
+    def __init__(
+        self, encoder: AnswerEncoder, model: LoadedModel, forms: OutputForms, observer: "_Observer | None"
+    ) -> None:
+        self.model = model
+        self._encoder = encoder
+        self._forms = forms
+        self._observer = observer
+
+    def take(self, outcome: Outcome) -> None:
+        """Have it sent."""
+        answer: Parts | ServingError
+        try:
+            answer = outcome if isinstance(outcome, ServingError) else self.encode(outcome)
+        except ServingError as error:
+            answer = error
+        except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
+            answer = unexpected(error)
+        self.on_answer(answer)
+
+    def encode(self, response: InferResponse) -> Parts:
+        """The message that answers. Raises what is wrong with it."""
+        model = self.model
+        if self._observer is not None:
+            self._observer.executed(response)
+        return self._encoder.encode(response, self._forms, model.labels, batched=model.batched)
 
 
 class _Observer:

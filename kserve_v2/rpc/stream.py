@@ -19,11 +19,12 @@ from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.model import LoadedModel
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.answer import AnswerEncoder
-from kserve_v2.rpc.calls import Context, GiveUp, Parts, Serialized
+from kserve_v2.rpc.calls import Context, Parts, Serialized
 from kserve_v2.rpc.codec import EMPTY_FINAL_RESPONSE, WHOLE, OutputForms, decode_request
 from kserve_v2.rpc.recurring import RecurringForms
 from kserve_v2.rpc.status import parse, unexpected
 from kserve_v2.rpc.traces import begin_trace, text_metadata
+from kserve_v2.scheduling.replies import OneOutcome, Outcome, stream
 from kserve_v2.tracing.trace import Trace
 
 FINAL_RESPONSE = "triton_final_response"
@@ -78,7 +79,7 @@ class _Turn:
     answered: bool = False
     # None for what stands behind the last request.
     answer: Parts | ServingError | None = None
-    give_up: GiveUp | None = None
+    asked: OneOutcome | None = None
 
 
 class _Stream:
@@ -142,9 +143,9 @@ class _Stream:
         """Nobody waits for an answer any more. Nothing stays that keeps itself alive, and tensors."""
         for turn in self._turns:
             self._inflight.give(turn.answer_bytes)
-            if turn.give_up is not None:
-                give_up, turn.give_up = turn.give_up, None
-                give_up()
+            if turn.asked is not None:
+                asked, turn.asked = turn.asked, None
+                asked.give_up()
             self._finish(turn.trace)
         self._turns.clear()
         self._given_up = True
@@ -307,31 +308,34 @@ class _Stream:
         if size >= COUNTED_BYTES:
             self._hold_request(size, turn)
         self._turns.append(turn)
-
-        def on_outcome(outcome: InferResponse | Exception) -> None:
-            answer: Parts | ServingError
-            try:
-                if isinstance(outcome, Exception):
-                    answer = self._failure(request, outcome, trace)
-                else:
-                    answer = self._encode(outcome, model, forms, _FINAL, turn)
-            except Exception as error:  # noqa: BLE001 - one request's failure is a message
-                answer = self._failure(request, error, trace)
-            self._settle(turn, answer)
-
+        asked = _Asked(self, turn, model, request, forms)
         try:
-            response = model.infer_now(request)
-            if response is None:
-                turn.give_up = partial(model.give_up, model.submit(request, on_outcome))
-                return
-        except Exception as error:  # noqa: BLE001 - as above
-            on_outcome(error)
+            answered = model.submit(request, asked)
+        except Exception as error:  # noqa: BLE001 - one request's failure is a message
+            self.take(error, asked)
+            return
+        if isinstance(answered, InferResponse):
+            self.take(answered, asked)
         else:
-            on_outcome(response)
+            asked.ticket = answered
+            turn.asked = asked
+
+    def take(self, outcome: InferResponse | Exception, asked: "_Asked") -> None:
+        """The outcome of a request that has one."""
+        answer: Parts | ServingError
+        turn = asked.turn
+        try:
+            if isinstance(outcome, Exception):
+                answer = self._failure(asked.request, outcome, turn.trace)
+            else:
+                answer = self._encode(outcome, asked.model, asked.forms, _FINAL, turn)
+        except Exception as error:  # noqa: BLE001 - one request's failure is a message
+            answer = self._failure(asked.request, error, turn.trace)
+        self._settle(turn, answer)
 
     def _settle(self, turn: _Turn, answer: Parts | ServingError | None) -> None:
         """Send the answer of a request as soon as all before it are answered."""
-        turn.answered, turn.answer, turn.give_up = True, answer, None
+        turn.answered, turn.answer, turn.asked = True, answer, None
         while self._turns and self._turns[0].answered:
             first = self._turns.popleft()
             # An error may have been raised where the turn is known.
@@ -396,7 +400,7 @@ class _Stream:
     async def _send_responses(
         self, model: LoadedModel, request: InferRequest, forms: OutputForms, turn: _Turn
     ) -> None:
-        async with aclosing(model.stream(request)) as responses:
+        async with aclosing(stream(model, request)) as responses:
             async for response in responses:
                 await self._send_in_room(self._encode(response, model, forms, _NOT_FINAL, turn), turn)
 
@@ -409,6 +413,25 @@ class _Stream:
         self._room.release()
         self._held_bytes -= held
         self._inflight.give(held)
+
+
+class _Asked(OneOutcome):
+    """A request that has one answer, and its reply."""
+
+    __slots__ = ("_stream", "forms", "model", "request", "turn")
+
+    def __init__(
+        self, stream: _Stream, turn: _Turn, model: LoadedModel, request: InferRequest, forms: OutputForms
+    ) -> None:
+        self._stream = stream
+        self.turn = turn
+        self.model = model
+        self.request = request
+        self.forms = forms
+
+    def take(self, outcome: Outcome) -> None:
+        """Let it take its turn."""
+        self._stream.take(outcome, self)
 
 
 def _final_response(request: InferRequest) -> pb.ModelStreamInferResponse:

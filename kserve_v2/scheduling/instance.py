@@ -1,4 +1,4 @@
-"""Instance threads: each makes one backend instance, pulls batches from the queue, executes and delivers
+"""Instance threads: each makes one backend instance, pulls batches from its feed, executes and delivers
 them.
 
 A thread makes, uses and closes its instance, so a backend never sees two threads in one instance. The outcome
@@ -16,16 +16,16 @@ from kserve_v2.backend import (
     Instance,
     Model,
     MovableInstance,
-    Placement,
     has_fresh_outputs,
 )
 from kserve_v2.errors import describe, ordinary
 from kserve_v2.messages import InferRequest, Tensors
 from kserve_v2.scheduling.batching_trial import Finding, Verdict, try_batching
 from kserve_v2.scheduling.contained import log_error
-from kserve_v2.scheduling.queue import RequestQueue
+from kserve_v2.scheduling.feed import Feed
 from kserve_v2.scheduling.runners import Deliver, Runner, runner
 from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.spec import ModelSpec
 
 logger = logging.getLogger(__name__)
 
@@ -41,39 +41,36 @@ class InstanceThread:
 
     def __init__(
         self,
-        placement: Placement,
+        slot: int,
+        spec: ModelSpec,
         model: Model,
-        queue: RequestQueue,
-        signature: ModelSignature,
+        feed: Feed,
         deliver: Deliver,
         on_interrupted: Callable[[bool], None],
-        *,
-        streams: bool = False,
-        tries_batching: bool = False,
     ) -> None:
-        """`on_interrupted` is called on the event loop if something has ended the work of the instance, with whether it
-        goes on. `streams`: the model is decoupled. `tries_batching`: find out on the new instance whether its rows are
-        independent; see `finding`.
+        """The instance of number `slot`. `on_interrupted` is called on the event loop if something has ended the work
+        of the instance, with whether it goes on.
         """
-        self.placement = placement
-        self.queue = queue
-        self.signature = signature
+        self.slot = slot
+        self.placement = spec.placements[slot]
+        self.feed = feed
+        self.spec = spec
         self.deliver = deliver
-        self.streams = streams
+        self.loop = asyncio.get_running_loop()
         self.instance: AnyInstance | None = None
         # What is known of it once it is made: itself, if other threads may execute it; see also `FreshOutputs`.
         self.movable: MovableInstance | None = None
         self.fresh_outputs = False
         self.finding: Finding | None = None
         self._on_interrupted = on_interrupted
-        self._tries_batching = tries_batching
+        firsts = {placement.kind: placement for placement in reversed(spec.placements)}
+        self._tries_batching = spec.tries_batching and self.placement is firsts[self.placement.kind]
         self._trying = False
         self._model = model
-        self._loop = asyncio.get_running_loop()
-        self._started: asyncio.Future[None] = self._loop.create_future()
-        self._stopped: asyncio.Future[None] = self._loop.create_future()
+        self._started: asyncio.Future[None] = self.loop.create_future()
+        self._stopped: asyncio.Future[None] = self.loop.create_future()
         # A daemon: a model that hangs for ever must not keep the process from exiting.
-        self._thread = threading.Thread(target=self._main, name=placement.name, daemon=True)
+        self._thread = threading.Thread(target=self._main, name=self.placement.name, daemon=True)
 
     def __repr__(self) -> str:
         state = "stopped" if self._stopped.done() else "started" if self._started.done() else "starting"
@@ -82,7 +79,7 @@ class InstanceThread:
     async def start(self) -> None:
         """Start the thread; returns when its instance is made. Raises what making it raised."""
         self._thread.start()
-        warning = self._loop.call_later(_LONG_TRIAL_S, self._warn_of_trial)
+        warning = self.loop.call_later(_LONG_TRIAL_S, self._warn_of_trial)
         try:
             await asyncio.shield(self._started)
         finally:
@@ -93,11 +90,11 @@ class InstanceThread:
             logger.warning(
                 "model '%s': it is still being tried with made-up rows; the parameter try_batching, set to false in "
                 "config.pbtxt, leaves that out",
-                self.signature.model_name,
+                self.spec.name,
             )
 
     async def stopped(self) -> None:
-        """Wait until the instance is closed, which happens after the queue is closed and empty."""
+        """Wait until the instance is closed, which happens after the feed is closed and empty."""
         if self._thread.ident is not None:
             await asyncio.shield(self._stopped)
 
@@ -139,17 +136,17 @@ class InstanceThread:
 
     def _try_batching(self, instance: AnyInstance) -> Finding:
         if not isinstance(self._model, HasTrialInstances):
-            return _try_batching(instance, self.signature)
+            return _try_batching(instance, self.spec.signature)
         try:
             trial = self._model.trial_instance(self.placement)
         except Exception as error:  # noqa: BLE001 - the model can be served, only not tried
             return Finding(Verdict.UNKNOWN, f"no instance could be made for that: {describe(error)}")
-        finding = _try_batching(trial or instance, self.signature)
+        finding = _try_batching(trial or instance, self.spec.signature)
         self._close(trial)
         return finding
 
     def _drive(self, drive: Runner) -> None:
-        """Have batches executed until the queue is closed and empty.
+        """Have batches executed until the feed is closed and empty.
 
         Nothing that a model raises gets so far. But code in this process can raise exceptions in other threads, and
         that of an async handler can close its event loop.
@@ -180,8 +177,8 @@ class InstanceThread:
 
     def _on_loop(self, callback: Callable[..., None], *args: object) -> None:
         # A closed loop means that the process is exiting without us.
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(callback, *args)
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(callback, *args)
 
     @staticmethod
     def _resolve(future: asyncio.Future[None], error: Exception | None) -> None:

@@ -10,23 +10,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from queue import Empty, SimpleQueue
-from typing import NamedTuple
 
+from kserve_v2.scheduling.feed import Batch
 from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.policy import BatchRules, WaitUntil, decide
 from kserve_v2.scheduling.statistics import BatchReason
 
 
-class Batch(NamedTuple):
-    """Requests that one instance has taken to execute together."""
-
-    members: list[Pending]
-    reason: BatchReason
-    taken_ns: int
-
-
 class RequestQueue:
-    """Requests of one model version, oldest first.
+    """Requests of one model version, oldest first: the feed of all its instances.
 
     Being in the queue is what "not taken yet" means: `discard` and `take` both remove under the lock, so a
     request is either given up or executed, never both. Postponed requests stand behind all others.
@@ -39,10 +31,14 @@ class RequestQueue:
     """
 
     def __init__(
-        self, rules: BatchRules, max_size: int = 0, clock_ns: Callable[[], int] = time.monotonic_ns
+        self,
+        rules: BatchRules,
+        max_size: int = 0,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+        instances: int = 1,
     ) -> None:
         """`max_size`: most requests that may wait, 0 for no limit. `clock_ns`: the clock of
-        `Pending.enqueued_ns`.
+        `Pending.enqueued_ns`. `instances`: how many pull from this.
         """
         self.rules = rules
         self._max_size = max_size
@@ -57,6 +53,8 @@ class RequestQueue:
         # How many instances sleep. Who reads it on the thread that puts can rely on an instance that sleeps to do so
         # until the next `put`: nothing else wakes it.
         self.sleeping = 0
+        # What that is when all sleep; -1 if it cannot be told any more, because one was interrupted.
+        self.all_sleeping = instances
         self._lock = threading.Lock()
         self._wake_sleeper: SimpleQueue[None] = SimpleQueue()
         self._wake_forming: SimpleQueue[None] = SimpleQueue()
@@ -67,6 +65,11 @@ class RequestQueue:
     def __repr__(self) -> str:
         state = "closed" if self._closed else "forming" if self._forming else "open"
         return f"<RequestQueue {state} requests={len(self)} rows={self._rows} sleeping={self.sleeping}>"
+
+    @property
+    def idle(self) -> bool:
+        """Whether every instance sleeps; see `sleeping`."""
+        return self.sleeping == self.all_sleeping
 
     def put(self, pending: Pending) -> bool:
         """Append a request. False: the queue is full or closed, and the request is not in it."""
@@ -111,9 +114,9 @@ class RequestQueue:
             self._postponed[pending] = None
             return True
 
-    def take(self) -> Batch | None:
+    def take(self, slot: int = 0) -> Batch | None:
         """Block until there is a batch to execute, and take it. None: the queue is closed, and nothing is
-        left in it.
+        left in it. All instances are served alike, whatever their `slot`.
         """
         batch: Batch | None = None
         try:

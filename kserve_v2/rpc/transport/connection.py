@@ -13,6 +13,7 @@ from kserve_v2.http2.output import Response
 from kserve_v2.http2.protocol import Http2Protocol
 from kserve_v2.http2.stream import Stream
 from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.rpc.calls import Asked
 from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.transport.call import Call
 from kserve_v2.rpc.transport.head import HeadReader, RequestHead
@@ -97,7 +98,7 @@ class GrpcConnection(Http2Protocol[RequestHead]):
             return AskedCall(self, stream_id, head, error)
         if found is None:
             return None
-        if not callable(found):
+        if not isinstance(found, Asked):
             size = PREFIX.size + sum(map(len, found))
             if size <= self.connection.output.room:
                 return head.answer_headers, (PREFIX.pack(0, size - PREFIX.size), *found), size, OK_TRAILERS

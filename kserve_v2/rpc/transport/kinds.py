@@ -9,7 +9,7 @@ from typing import Any
 
 from kserve_v2.errors import ServingError
 from kserve_v2.memory.inflight import COUNTED_BYTES
-from kserve_v2.rpc.calls import Asked, Direct, GiveUp, Parts, Serialized, ServerStreaming, Streaming, Unary
+from kserve_v2.rpc.calls import Asked, Direct, Parts, Serialized, ServerStreaming, Streaming, Unary
 from kserve_v2.rpc.status import parse
 from kserve_v2.rpc.transport.call import Call, Owner, SingleCall
 from kserve_v2.rpc.transport.head import RequestHead
@@ -26,8 +26,7 @@ class RefusedCall(Call):
 class DirectCall(SingleCall):
     """A `Direct` RPC."""
 
-    _give_up: GiveUp | None = None
-    _answered = False
+    _asked: Asked | None = None
 
     def run(self, message: Serialized) -> None:
         rpc = self.head.rpc
@@ -42,26 +41,24 @@ class DirectCall(SingleCall):
 
     def _take(self, found: Parts | Asked) -> None:
         """Send the answer, or have the request executed. Raises its error."""
-        if not callable(found):
+        if not isinstance(found, Asked):
             self.answer(found)
             return
-        give_up = found(self._on_answer)
-        if not self._answered:
-            self._give_up = give_up
-            self.start_deadline()
+        found.on_answer = self._on_answer
+        self._asked = found
+        self.start_deadline()
 
     def _on_answer(self, outcome: Parts | ServingError) -> None:
-        self._answered = True
-        self._give_up = None
+        self._asked = None
         if isinstance(outcome, ServingError):
             self.fail(outcome)
         else:
             self.answer(outcome)
 
     def given_up(self) -> None:
-        if self._give_up is not None:
-            give_up, self._give_up = self._give_up, None
-            give_up()
+        if self._asked is not None:
+            asked, self._asked = self._asked, None
+            asked.give_up()
 
 
 class AskedCall(DirectCall):

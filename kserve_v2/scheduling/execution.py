@@ -1,0 +1,399 @@
+"""One execution of a model, from the requests that an instance has taken to the outcome of each: merge, execute, check,
+split, and settle. The same for instances on threads, in place and on event loops of their own; a decoupled model's is a
+sequence of steps.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import Protocol
+
+from kserve_v2.backend import Instance, Placement
+from kserve_v2.errors import RequestCancelledError, ServingError
+from kserve_v2.memory.own import copy_shared
+from kserve_v2.messages import InferRequest, InferResponse, ParameterValue, Tensors
+from kserve_v2.scheduling.failures import report_failure
+from kserve_v2.scheduling.feed import Batch
+from kserve_v2.scheduling.outputs import finish_outputs, finish_present_outputs
+from kserve_v2.scheduling.pending import Outputs, Pending
+from kserve_v2.scheduling.response_parameters import take_response_parameters
+from kserve_v2.scheduling.spec import ModelSpec
+from kserve_v2.scheduling.statistics import (
+    BatchReason,
+    ExecutionTimes,
+    FailureReason,
+    ResponseFate,
+    ResponseTimes,
+)
+from kserve_v2.scheduling.traces import trace_execution, trace_failure, trace_response
+from kserve_v2.tensors.datatypes import Array
+from kserve_v2.tracing.trace import Trace
+
+
+class Execution(Protocol):
+    """What an instance has finished, whichever way it was driven."""
+
+    taken_ns: int
+    times: ExecutionTimes | None
+    cpu_ns: int
+    members: list[Pending]
+    rows: int
+
+    def settle(self) -> None:
+        """Count it, and give its members their outcomes. On the event loop's thread."""
+        ...
+
+
+class BatchExecution:
+    """The execution of one batch and its outcome: outputs for every member, or one error.
+
+    `inputs`, then `finish` or `fail`, in this order, all on the instance's thread; `settle` afterwards, on the event
+    loop.
+    """
+
+    __slots__ = (
+        "_input_end_ns",
+        "cpu_ns",
+        "error",
+        "members",
+        "outputs",
+        "placement",
+        "reason",
+        "rows",
+        "spec",
+        "taken_ns",
+        "times",
+        "traced",
+    )  # fmt: skip
+
+    def __init__(self, batch: Batch, spec: ModelSpec, placement: Placement) -> None:
+        self.members = members = batch.members
+        # A model that does not batch counts every request as one row.
+        if len(members) == 1:
+            self.rows = members[0].rows
+            self.traced = members[0].request.trace is not None
+        else:
+            self.rows = sum([pending.rows for pending in members])
+            self.traced = any(pending.request.trace is not None for pending in members)
+        self.reason = batch.reason
+        self.taken_ns = self._input_end_ns = batch.taken_ns
+        # How long the thread that executes it works on it.
+        self.cpu_ns = 0
+        self.spec = spec
+        self.placement = placement
+        self.outputs: list[Outputs] = []
+        self.error: ServingError | None = None
+        self.times: ExecutionTimes | None = None
+
+    @property
+    def requests(self) -> list[InferRequest]:
+        """The requests of all members, in the order of their rows."""
+        members = self.members
+        return [members[0].request] if len(members) == 1 else [pending.request for pending in members]
+
+    @property
+    def traces(self) -> list[Trace]:
+        """The traces of those members that have one; `traced` says at once whether there are any."""
+        return [pending.request.trace for pending in self.members if pending.request.trace is not None]
+
+    @property
+    def to_be_retried(self) -> bool:
+        """Whether the batch failed, and one of several members may be to blame."""
+        return self.error is not None and len(self.members) > 1
+
+    @property
+    def left(self) -> bool:
+        """Whether nobody waits for the outcome any more: looked at before a member is executed again. What is not
+        executed for that has neither times nor an error.
+        """
+        return all(pending.request.cancelled for pending in self.members)
+
+    def alone(self) -> list["BatchExecution"]:
+        """One fresh execution per member."""
+        for pending in self.members:
+            # What the failed execution has put there is not part of the answer.
+            pending.request.response_parameters = {}
+        return [
+            BatchExecution(
+                Batch([pending], BatchReason.NOT_BATCHABLE, time.monotonic_ns()), self.spec, self.placement
+            )
+            for pending in self.members
+        ]
+
+    def inputs(self) -> dict[str, Array]:
+        """The merged inputs. Raises as `Merger.merge`."""
+        inputs = self.spec.merger.merge(self.members)
+        self._input_end_ns = time.monotonic_ns()
+        return inputs
+
+    def finish(self, outputs: Tensors, *, fresh: bool) -> None:
+        """Split the backend's answer among the members. `fresh`: the instance vouches for the memory; see
+        `FreshOutputs`. Raises InternalError where it does not fit the request or the model.
+        """
+        infer_end_ns = time.monotonic_ns()
+        members, merger = self.members, self.spec.merger
+        checked = merger.check(outputs, members)
+        if not fresh:
+            del outputs
+            copy_shared(checked)
+        for pending in members:
+            if pending.request.response_parameters:
+                take_response_parameters(pending.request, self.spec.name)
+        self.outputs = merger.split(checked, members)
+        self.times = ExecutionTimes(self.taken_ns, self._input_end_ns, infer_end_ns, time.monotonic_ns())
+
+    def fail(self, error: BaseException) -> None:
+        """Take `error` as the outcome of every member, and report it unless they are to be tried again."""
+        self.outputs = []
+        members = self.members
+        self.error = report_failure(error, members[0].request.id, self.placement, final=len(members) == 1)
+
+    def settle(self) -> None:
+        """Give every member its outcome."""
+        try:
+            if self.times is None:
+                self._settle_error()
+            else:
+                self._settle_outputs(self.times)
+        except Exception as error:  # noqa: BLE001 - a defect of ours; nobody must wait for ever for that
+            for pending in self.members:
+                pending.end(report_failure(error, pending.request.id, self.placement))
+
+    def _settle_outputs(self, times: ExecutionTimes) -> None:
+        rows, members, spec = self.rows, self.members, self.spec
+        counted = members
+        if spec.signature.takes_large_requests:
+            counted = [pending for pending in members if not pending.is_part]
+            for pending in members:
+                pending.executed(times)
+        requests = len(counted)
+        enqueued_ns = counted[0].enqueued_ns if requests == 1 else sum([each.enqueued_ns for each in counted])
+        now_ms = time.time_ns() // 1_000_000
+        spec.statistics.record_success(rows, requests, enqueued_ns, times, self.reason, now_ms)
+        execution = (rows, times.taken_ns, times.output_end_ns - times.taken_ns)
+        for pending, outputs in zip(members, self.outputs, strict=True):
+            # A caller that left while its request was executed has no use for the result.
+            if not pending.done:
+                if (trace := pending.request.trace) is not None:
+                    trace_execution(trace, pending, times, spec.signature)
+                    trace_response(trace, outputs)
+                    trace.stamp("REQUEST_END")
+                pending.answer(response(pending.request, outputs, spec, execution))
+
+    def _settle_error(self) -> None:
+        # A failed batch was tried again one by one: the error belongs to one request.
+        (pending,) = self.members
+        if self.error is None:
+            # It was not executed again, because the client had left.
+            record_failure(self.spec, pending, FailureReason.CANCELED)
+            return
+        if pending.request.trace is not None:
+            trace_failure(pending.request.trace, pending, self.taken_ns)
+        record_failure(self.spec, pending, FailureReason.BACKEND)
+        pending.end(self.error)
+
+
+def execute_alone(
+    instance: Instance,
+    request: InferRequest,
+    spec: ModelSpec,
+    clock_ns: Callable[[], int],
+    taken_ns: int,
+    *,
+    fresh: bool,
+) -> tuple[Outputs, tuple[int, int, int, int]]:
+    """Execute one request that nobody has queued, where this is called: the steps of a `BatchExecution`, without what
+    only a batch needs. `taken_ns`: the time now. Returns the outputs, and the times of `ExecutionTimes`. Raises
+    whatever goes wrong.
+    """
+    inputs, signature = request.inputs, spec.signature
+    input_end_ns = taken_ns
+    if signature.reshapes_inputs:
+        inputs = signature.reshape_inputs(inputs)
+        input_end_ns = clock_ns()
+    outputs = instance.execute(inputs, (request,))
+    infer_end_ns = clock_ns()
+    outputs = finish_outputs(outputs, signature, request.rows)
+    if not fresh:
+        copy_shared(outputs)
+    if request.response_parameters:
+        take_response_parameters(request, signature.model_name)
+    return outputs, (taken_ns, input_end_ns, infer_end_ns, clock_ns())
+
+
+class StreamExecution:
+    """The execution of one request of a decoupled model: a step for each response.
+
+    `inputs`, then `begin_step`, `checked` and `pass_on` for each response, then `finish`, `fail`, or if the client has
+    left, `stop`, and at the end `closed`. On the instance's thread or loop; `settle` afterwards, on the server's loop.
+    """
+
+    def __init__(
+        self, batch: Batch, spec: ModelSpec, placement: Placement, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        """`loop`: the server's."""
+        self.members = batch.members
+        (self.pending,) = batch.members
+        self.rows = self.pending.rows
+        self.spec = spec
+        self.placement = placement
+        self.steps: list[ResponseTimes] = []
+        self.error: ServingError | None = None
+        self.times: ExecutionTimes | None = None
+        self.cpu_ns = 0
+        self.taken_ns = batch.taken_ns
+        self._loop = loop
+        self._input_end_ns = self._step_ns = batch.taken_ns
+        self._stopping = False
+
+    @property
+    def request(self) -> InferRequest:
+        """The request that is answered."""
+        return self.pending.request
+
+    @property
+    def traces(self) -> list[Trace]:
+        """The request's trace, if it has one."""
+        return [self.request.trace] if self.request.trace is not None else []
+
+    def inputs(self) -> dict[str, Array]:
+        """The inputs as the backend wants them."""
+        inputs = self.spec.merger.merge(self.members)
+        self._input_end_ns = time.monotonic_ns()
+        return inputs
+
+    def begin_step(self) -> None:
+        """The model is asked for its next response."""
+        self._step_ns = time.monotonic_ns()
+
+    def checked(self, outputs: Tensors) -> Outputs:
+        """One response, fit to be sent. Raises InternalError where it does not fit the model."""
+        infer_end_ns = time.monotonic_ns()
+        present = finish_present_outputs(outputs, self.spec.signature, self.rows)
+        if self.request.response_parameters:
+            take_response_parameters(self.request, self.spec.name)
+        fate = ResponseFate.SUCCESS if present else ResponseFate.EMPTY
+        self._end_step(infer_end_ns, fate)
+        return present
+
+    def pass_on(self, outputs: Outputs) -> Future[bool]:
+        """Hand over one response. The future is done when there is room for the next one, with True, or when nobody
+        will take it, with False: then the model has to stop.
+        """
+        taken: Future[bool] = Future()
+        # So that it cannot be cancelled by a model that cancels its own task: somebody is going to set its result.
+        taken.set_running_or_notify_cancel()
+        # A copy, because the model goes on to its next response while this one is sent.
+        parameters = dict(self.request.response_parameters)
+        self._loop.call_soon_threadsafe(self._respond, outputs, parameters, taken)
+        return taken
+
+    def _respond(self, outputs: Outputs, parameters: dict[str, ParameterValue], taken: Future[bool]) -> None:
+        try:
+            if self.pending.done:
+                taken.set_result(False)
+                return
+            if self.request.trace is not None:
+                trace_response(self.request.trace, outputs)
+            answer = response(self.request, outputs, self.spec)
+            answer.parameters = parameters
+            room = self.pending.respond(answer)
+            if room is None:
+                taken.set_result(True)
+            else:
+                room.add_done_callback(partial(_pass_room, taken))
+        except Exception as error:  # noqa: BLE001 - a defect of ours; the model must not wait for ever for that
+            self.pending.end(report_failure(error, self.request.id, self.placement))
+            taken.set_result(False)
+
+    def stop(self, *, taken: bool = True) -> None:
+        """The client has left, and the model is about to be stopped. `taken`: whether somebody has taken the last
+        response.
+        """
+        if not taken:
+            self.steps.pop()
+        self._stopping = True
+        self.begin_step()
+
+    def _end_step(self, infer_end_ns: int, fate: ResponseFate) -> None:
+        output_ns = time.monotonic_ns() - infer_end_ns
+        self.steps.append(ResponseTimes(infer_end_ns - self._step_ns, output_ns, fate))
+
+    def finish(self) -> None:
+        """There are no more responses."""
+        now_ns = time.monotonic_ns()
+        self.times = ExecutionTimes(self.taken_ns, self._input_end_ns, now_ns, now_ns)
+
+    def fail(self, error: BaseException) -> None:
+        """Report `error`, and take it as the end of the stream, unless that was there before the model failed to
+        close.
+        """
+        told = report_failure(error, self.request.id, self.placement)
+        if self.times is None and not self._stopping:
+            self.error = told
+            self._end_step(time.monotonic_ns(), ResponseFate.FAIL)
+
+    def closed(self) -> None:
+        """The model works on it no longer."""
+        if self._stopping:
+            self._end_step(time.monotonic_ns(), ResponseFate.CANCEL)
+
+    def settle(self) -> None:
+        """Count the steps, and end the request."""
+        try:
+            self._settle()
+        except Exception as error:  # noqa: BLE001 - as in BatchExecution
+            self.pending.end(report_failure(error, self.request.id, self.placement))
+
+    def _settle(self) -> None:
+        pending, statistics, trace = self.pending, self.spec.statistics, self.request.trace
+        for index, step in enumerate(self.steps):
+            statistics.record_response(index, step)
+        if self.times is not None:
+            now_ms = time.time_ns() // 1_000_000
+            statistics.record_success(
+                self.rows, 1, pending.enqueued_ns, self.times, BatchReason.NOT_BATCHABLE, now_ms
+            )
+            if trace is not None:
+                trace_execution(trace, pending, self.times, self.spec.signature)
+                trace.stamp("REQUEST_END")
+            pending.end()
+        elif self.error is None:
+            record_failure(self.spec, pending, FailureReason.CANCELED)
+            # Told to nobody, as a rule: but a model can say of itself that the client has left.
+            pending.end(RequestCancelledError("the request was cancelled"))
+        else:
+            if trace is not None:
+                trace_failure(trace, pending, self.taken_ns)
+            record_failure(self.spec, pending, FailureReason.BACKEND)
+            pending.end(self.error)
+
+
+def _pass_room(taken: Future[bool], room: "asyncio.Future[bool]") -> None:
+    taken.set_result(not room.cancelled() and room.exception() is None and room.result())
+
+
+def record_failure(spec: ModelSpec, pending: Pending, reason: FailureReason) -> None:
+    """Count a request that ended without an answer, unless that is counted already."""
+    since_ns = pending.failing_since_ns()
+    if since_ns is not None:
+        spec.statistics.record_failure(reason, time.monotonic_ns() - since_ns)
+
+
+def response(
+    request: InferRequest, outputs: Outputs, spec: ModelSpec, execution: Sequence[int] = (0, 0, 0)
+) -> InferResponse:
+    """The answer to a request: of the outputs those that it asked for. `execution`: the last three fields."""
+    wanted = request.requested_outputs
+    if wanted:
+        outputs = {name: array for name, array in outputs.items() if name in wanted}
+    return InferResponse(
+        spec.signature.model_name,
+        spec.version,
+        request.id,
+        outputs,
+        request.response_parameters,
+        *execution,
+    )

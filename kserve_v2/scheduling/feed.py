@@ -1,0 +1,44 @@
+"""Where instances get their work from."""
+
+from typing import NamedTuple, Protocol
+
+from kserve_v2.scheduling.pending import Pending
+from kserve_v2.scheduling.statistics import BatchReason
+
+
+class Batch(NamedTuple):
+    """Requests that one instance has taken to execute together."""
+
+    members: list[Pending]
+    reason: BatchReason
+    taken_ns: int
+
+
+class Feed(Protocol):
+    """What instances pull their batches from: the one place where the event loop and their threads meet."""
+
+    def take(self, slot: int) -> Batch | None:
+        """Block until there is a batch for the instance of this number, and take it. None: the feed is closed, and
+        nothing is left in it.
+        """
+        ...
+
+    def put_back(self, batch: Batch) -> bool:
+        """Let others have a batch that was taken for nothing. False: the feed is closed, and it is not in it."""
+        ...
+
+    def discard(self, pending: Pending) -> bool:
+        """Take a request out. True: it never ran and never will. False: an instance has it, or had it."""
+        ...
+
+    def close(self) -> None:
+        """Take no more requests. Instances execute what is waiting, then `take` gives them None."""
+        ...
+
+    def abandon(self) -> list[Pending]:
+        """Remove and return all that is waiting."""
+        ...
+
+    def __len__(self) -> int:
+        """How many requests are waiting."""
+        ...

@@ -1,0 +1,211 @@
+"""The target of a model that has instances: one queue, from which they pull their batches."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from kserve_v2.backend import Model
+from kserve_v2.errors import ServingError, UnavailableError, request_prefix
+from kserve_v2.memory.inflight import tensor_bytes
+from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.scheduling.batching_trial import Finding
+from kserve_v2.scheduling.execution import Execution, record_failure
+from kserve_v2.scheduling.in_place import InPlace
+from kserve_v2.scheduling.large_requests import LargeRequest
+from kserve_v2.scheduling.pending import Pending
+from kserve_v2.scheduling.policy import BatchRules
+from kserve_v2.scheduling.pool import InstancePool
+from kserve_v2.scheduling.queue import RequestQueue
+from kserve_v2.scheduling.quickness import Quickness
+from kserve_v2.scheduling.spec import ModelSpec
+from kserve_v2.scheduling.statistics import FailureReason
+from kserve_v2.scheduling.target import Reply, Ticket
+from kserve_v2.scheduling.under_way import UnderWay
+
+
+class QueueTarget:
+    """See `Target`. Lives on the event loop that made it; statistics and replies are touched there alone."""
+
+    def __init__(self, spec: ModelSpec, model: Model, quickness: Quickness | None = None) -> None:
+        """`quickness`: what is measured of the model, by which clocks; its own by default."""
+        self._spec = spec
+        self._max_rows = spec.signature.max_rows
+        self._loop = asyncio.get_running_loop()
+        self.instances = len(spec.placements)
+        self._queue = RequestQueue(spec.rules, spec.policy.max_size, instances=self.instances)
+        self._pool = InstancePool(spec, model, self._queue, self._settle, self._interrupted)
+        self._in_place = InPlace(spec, self._queue, quickness or Quickness(), self._enqueue)
+        self._under_way = UnderWay()
+        # What becomes of a request of more rows than a batch may have, if the signature lets it pass: otherwise it is
+        # executed as it is.
+        self.splits_large_requests = False
+
+    def __repr__(self) -> str:
+        return (
+            f"<QueueTarget {self._spec.name} version={self._spec.version} {self._queue!r} "
+            f"under_way={self._under_way.count} {self._pool!r}>"
+        )
+
+    async def start(self) -> None:
+        """Make the instances. Raises what the first failing one raised."""
+        try:
+            await self._pool.start()
+        except BaseException:
+            await self.stop()
+            raise
+        self._in_place.started(self._pool.first)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What trials of batching have shown; see `InstancePool.findings`."""
+        return self._pool.findings
+
+    @property
+    def rules(self) -> BatchRules:
+        """The rules for batches, which may change while the model is loaded."""
+        return self._queue.rules
+
+    @rules.setter
+    def rules(self, rules: BatchRules) -> None:
+        self._queue.rules = rules
+
+    # --- requests ---------------------------------------------------------------------------------------------------
+
+    def submit(self, request: InferRequest, reply: Reply) -> InferResponse | Ticket:
+        """Answer a checked request at once, or let it wait for an instance. Raises UnavailableError if there is no
+        room for it, and as `InflightBytes.take`.
+        """
+        answer = self._in_place.infer(request)
+        if answer is not None:
+            return answer
+        if request.rows > self._max_rows:
+            return self._submit_large(request, reply)
+        pending = Pending(request, reply)
+        if self._in_place.take(pending):
+            self.count(pending)
+        else:
+            self.admit(pending)
+        return pending
+
+    def _submit_large(self, request: InferRequest, reply: Reply) -> Ticket:
+        """Not in place: nothing is known of how long it takes."""
+        if self.splits_large_requests:
+            large = LargeRequest(request, reply, self._spec, self)
+            large.begin()
+            return large
+        pending = Pending(request, reply)
+        self.admit(pending)
+        return pending
+
+    def admit(self, pending: Pending) -> None:
+        """Queue a request. Raises as `submit`."""
+        self._put(pending)
+        self.count(pending)
+
+    def count(self, pending: Pending) -> None:
+        """A request is under way: `drain` waits until it is over."""
+        pending.owner = self
+        self._under_way.begin()
+
+    def _enqueue(self, pending: Pending) -> None:
+        """Queue a request that is counted already. It fails if there is no room for it."""
+        try:
+            self._put(pending)
+        except ServingError as error:
+            pending.end(error)
+
+    def _put(self, pending: Pending) -> None:
+        policy = self._spec.policy
+        pending.found_idle = self._queue.idle
+        timeout_us = policy.timeout_for(pending.request) if policy.timeout_us else 0
+        if not pending.is_part:
+            self.hold(pending)
+        if not self._queue.put(pending):
+            self._give_back(pending)
+            self._refused(pending)
+            if not self._pool.living:
+                raise self._no_instance()
+            raise UnavailableError(f"{request_prefix(pending.request.id)}Exceeds maximum queue size")
+        if timeout_us and not pending.admitted:
+            pending.timer = self._loop.call_later(timeout_us / 1e6, self._expire, pending)
+
+    def hold(self, pending: Pending) -> None:
+        """Count the request's tensors among the bytes in flight until it is over. Raises as `InflightBytes.take`."""
+        size = tensor_bytes(pending.request.inputs)
+        try:
+            self._spec.inflight.take(size)
+        except ServingError:
+            self._refused(pending)
+            raise
+        pending.held_bytes = size
+
+    def _refused(self, pending: Pending) -> None:
+        if pending.failing_since_ns() is not None:
+            self._spec.statistics.record_failure(FailureReason.REJECTED, 0)
+
+    def _give_back(self, pending: Pending) -> None:
+        self._spec.inflight.give(pending.held_bytes)
+        pending.held_bytes = 0
+
+    def _expire(self, pending: Pending) -> None:
+        if not self._spec.policy.reject:
+            self._queue.postpone(pending)
+        elif self._queue.discard(pending):
+            record_failure(self._spec, pending, FailureReason.REJECTED)
+            pending.end(UnavailableError("Request timeout expired"))
+
+    # --- what becomes of them ---------------------------------------------------------------------------------------
+
+    def ended(self, pending: Pending) -> None:
+        """A request is over."""
+        if pending.held_bytes:
+            self._give_back(pending)
+        self._under_way.end()
+
+    def given_up(self, pending: Pending) -> None:
+        """Nobody waits for a request any more: if it still waits itself, it never runs."""
+        if self._in_place.turn.discard(pending) or self._queue.discard(pending):
+            record_failure(self._spec, pending, FailureReason.CANCELED)
+
+    def _settle(self, executions: Sequence[Execution]) -> None:
+        """Take what an instance has finished."""
+        for execution in executions:
+            self._in_place.observe(execution)
+        for execution in executions:
+            execution.settle()
+
+    def _interrupted(self) -> None:
+        """An instance was interrupted, perhaps just when it fell asleep or woke up."""
+        self._queue.all_sleeping = -1
+        if not self._pool.living:
+            self._queue.close()
+            self._end_waiting(FailureReason.BACKEND, self._no_instance)
+
+    def _no_instance(self) -> UnavailableError:
+        return UnavailableError(f"model '{self._spec.name}' has lost all of its instances: load it again")
+
+    def _end_waiting(self, reason: FailureReason, error: Callable[[], UnavailableError]) -> None:
+        for pending in self._queue.abandon():
+            record_failure(self._spec, pending, reason)
+            pending.end(error())
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    @property
+    def depth(self) -> int:
+        """Requests that wait for an instance."""
+        return len(self._queue)
+
+    async def drain(self) -> None:
+        """Wait until no request is under way."""
+        await self._under_way.none()
+
+    def abandon(self) -> None:
+        """Fail what still waits, for a shutdown whose time is up."""
+        exiting = partial(UnavailableError, "Server exiting: the request was not executed")
+        self._end_waiting(FailureReason.CANCELED, exiting)
+
+    async def stop(self) -> None:
+        """Take no more requests, execute what waits, and close the instances."""
+        self._queue.close()
+        await self._pool.stopped()
