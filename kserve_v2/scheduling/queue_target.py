@@ -28,7 +28,7 @@ class QueueTarget:
 
     def __init__(self, spec: ModelSpec, model: Model, quickness: Quickness | None = None) -> None:
         """`quickness`: what is measured of the model, by which clocks; its own by default."""
-        self._spec = spec
+        self.spec = spec
         self._max_rows = spec.signature.max_rows
         self._loop = asyncio.get_running_loop()
         self.instances = len(spec.placements)
@@ -42,7 +42,7 @@ class QueueTarget:
 
     def __repr__(self) -> str:
         return (
-            f"<QueueTarget {self._spec.name} version={self._spec.version} {self._queue!r} "
+            f"<QueueTarget {self.spec.name} version={self.spec.version} {self._queue!r} "
             f"under_way={self._under_way.count} {self._pool!r}>"
         )
 
@@ -90,7 +90,7 @@ class QueueTarget:
     def _submit_large(self, request: InferRequest, reply: Reply) -> Ticket:
         """Not in place: nothing is known of how long it takes."""
         if self.splits_large_requests:
-            large = LargeRequest(request, reply, self._spec, self)
+            large = LargeRequest(request, reply, self.spec, self)
             large.begin()
             return large
         pending = Pending(request, reply)
@@ -115,7 +115,7 @@ class QueueTarget:
             pending.end(error)
 
     def _put(self, pending: Pending) -> None:
-        policy = self._spec.policy
+        policy = self.spec.policy
         pending.found_idle = self._queue.idle
         timeout_us = policy.timeout_for(pending.request) if policy.timeout_us else 0
         if not pending.is_part:
@@ -133,7 +133,7 @@ class QueueTarget:
         """Count the request's tensors among the bytes in flight until it is over. Raises as `InflightBytes.take`."""
         size = tensor_bytes(pending.request.inputs)
         try:
-            self._spec.inflight.take(size)
+            self.spec.inflight.take(size)
         except ServingError:
             self._refused(pending)
             raise
@@ -141,17 +141,17 @@ class QueueTarget:
 
     def _refused(self, pending: Pending) -> None:
         if pending.failing_since_ns() is not None:
-            self._spec.statistics.record_failure(FailureReason.REJECTED, 0)
+            self.spec.statistics.record_failure(FailureReason.REJECTED, 0)
 
     def _give_back(self, pending: Pending) -> None:
-        self._spec.inflight.give(pending.held_bytes)
+        self.spec.inflight.give(pending.held_bytes)
         pending.held_bytes = 0
 
     def _expire(self, pending: Pending) -> None:
-        if not self._spec.policy.reject:
+        if not self.spec.policy.reject:
             self._queue.postpone(pending)
         elif self._queue.discard(pending):
-            record_failure(self._spec, pending, FailureReason.REJECTED)
+            record_failure(self.spec, pending, FailureReason.REJECTED)
             pending.end(UnavailableError("Request timeout expired"))
 
     # --- what becomes of them ---------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ class QueueTarget:
     def given_up(self, pending: Pending) -> None:
         """Nobody waits for a request any more: if it still waits itself, it never runs."""
         if self._in_place.turn.discard(pending) or self._queue.discard(pending):
-            record_failure(self._spec, pending, FailureReason.CANCELED)
+            record_failure(self.spec, pending, FailureReason.CANCELED)
 
     def _settle(self, executions: Sequence[Execution]) -> None:
         """Take what an instance has finished."""
@@ -182,11 +182,11 @@ class QueueTarget:
             self._end_waiting(FailureReason.BACKEND, self._no_instance)
 
     def _no_instance(self) -> UnavailableError:
-        return UnavailableError(f"model '{self._spec.name}' has lost all of its instances: load it again")
+        return UnavailableError(f"model '{self.spec.name}' has lost all of its instances: load it again")
 
     def _end_waiting(self, reason: FailureReason, error: Callable[[], UnavailableError]) -> None:
         for pending in self._queue.abandon():
-            record_failure(self._spec, pending, reason)
+            record_failure(self.spec, pending, reason)
             pending.end(error())
 
     # --- the end ----------------------------------------------------------------------------------------------------

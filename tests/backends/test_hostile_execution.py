@@ -18,12 +18,13 @@ from google.protobuf import text_format
 from kserve_v2.backend import AnyInstance, ModelConfig, Placement
 from kserve_v2.errors import InternalError, ServingError, UnavailableError
 from kserve_v2.messages import InferRequest, Tensors
-from kserve_v2.scheduling.policy import BatchRules
-from kserve_v2.scheduling.pool import QueuePolicy
-from kserve_v2.scheduling.scheduler import QueueScheduler, StreamScheduler, infer
+from kserve_v2.scheduling.execution import BatchExecution
+from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
+from kserve_v2.scheduling.queue_target import QueueTarget
+from kserve_v2.scheduling.replies import Outcome, infer, stream
 from kserve_v2.scheduling.signature import ModelSignature
-from kserve_v2.scheduling.statistics import ModelStatistics
 from tests.backends.hostile import ONCE_MORE, Act, Unasked, check_text, fine, raised, raising, run
+from tests.scheduling.targets import queue_target, submit_to
 
 pytestmark = [
     pytest.mark.timeout(60),
@@ -134,36 +135,32 @@ class OneModel:
 @asynccontextmanager
 async def scheduled(
     made: Callable[[], Any], *, streams: bool, rules: BatchRules = BatchRules(8)  # noqa: B008 - frozen
-) -> AsyncIterator[QueueScheduler | StreamScheduler]:  # fmt: skip
+) -> AsyncIterator[QueueTarget]:  # fmt: skip
     """A scheduler of one instance, which stops when the test has ended, however that was."""
     signature = ModelSignature(text_format.Parse(DECOUPLED if streams else CONFIG, ModelConfig()))
-    identity = (signature, 1, OneModel(made), [Placement("m_0_0", "CPU")])
-    scheduler: QueueScheduler | StreamScheduler
-    if streams:
-        scheduler = StreamScheduler(*identity, QueuePolicy(), ModelStatistics())
-    else:
-        scheduler = QueueScheduler(*identity, rules, QueuePolicy(), ModelStatistics())
+    rules = ONE_AT_A_TIME if streams else rules
+    scheduler = queue_target(signature, OneModel(made), rules, instances=["m_0_0"], decoupled=streams)
     await scheduler.start()
     yield scheduler
-    await scheduler.pool.drain()
-    await scheduler.pool.stop()
+    await scheduler.drain()
+    await scheduler.stop()
 
 
 def decouples(kind: type[Acting]) -> bool:
     return kind not in (Sync, Movable, Async)
 
 
-async def ask(scheduler: QueueScheduler | StreamScheduler, value: int) -> list[int]:
+async def ask(scheduler: QueueTarget, value: int) -> list[int]:
     """The values of all responses. Raises the error of the request."""
-    batched = isinstance(scheduler, QueueScheduler)
+    batched = not scheduler.spec.decoupled
     request = InferRequest("m", {"x": np.array([[value]] if batched else [value])}, checked=True)
     if batched:
         return [int((await infer(scheduler, request)).outputs["x"].item())]
-    async with aclosing(scheduler.stream(request)) as answers:
+    async with aclosing(stream(scheduler, request)) as answers:
         return [int(answer.outputs["x"].item()) async for answer in answers]
 
 
-async def check_goes_on(scheduler: QueueScheduler | StreamScheduler) -> None:
+async def check_goes_on(scheduler: QueueTarget) -> None:
     """The instance answers, and to several at a time."""
     for value in (5, 6):
         assert (await ask(scheduler, value))[-1] == value
@@ -171,7 +168,7 @@ async def check_goes_on(scheduler: QueueScheduler | StreamScheduler) -> None:
     assert [values[-1] for values in answers] == list(range(6))
 
 
-async def check_fails(scheduler: QueueScheduler | StreamScheduler) -> ServingError:
+async def check_fails(scheduler: QueueTarget) -> ServingError:
     with pytest.raises(ServingError) as caught:
         await ask(scheduler, BAD)
     check_text(caught.value)
@@ -203,16 +200,17 @@ def test_whatever_is_raised_while_a_model_is_executed(kind: type[Acting], name: 
 def test_whatever_is_raised_in_place(name: str) -> None:
     async def main() -> None:
         async with scheduled(lambda: Movable(raising(name)), streams=False) as scheduler:
-            assert isinstance(scheduler, QueueScheduler)
+            assert not scheduler.spec.decoupled
             await check_goes_on(scheduler)
             quickness = scheduler._in_place._quickness
             quickness.execution_ns, quickness.limit_ns = 0.0, 1e18
-            while not scheduler.pool.idle:  # noqa: ASYNC110 - an instance that falls asleep signals nobody
+            while not scheduler._queue.idle:  # noqa: ASYNC110 - an instance that falls asleep signals nobody
                 await asyncio.sleep(0)
             request = InferRequest("m", {"x": np.array([[BAD]])}, checked=True)
-            with pytest.raises(ServingError) as caught:
-                scheduler.infer_now(request)
-            check_text(caught.value)
+            outcomes: list[Outcome] = []
+            assert submit_to(scheduler, request, outcomes.append) is None
+            assert isinstance(outcomes[0], ServingError)
+            check_text(outcomes[0])
             await check_goes_on(scheduler)
 
     run(main)
@@ -341,10 +339,10 @@ def test_a_generator_that_does_not_let_itself_be_closed(kind: type[Acting]) -> N
     async def main() -> None:
         made = Stubborn if kind is Stream else AsyncStubborn
         async with scheduled(lambda: made(fine), streams=True) as scheduler:
-            assert isinstance(scheduler, StreamScheduler)
+            assert scheduler.spec.decoupled
             for value in range(3):
                 request = InferRequest("m", {"x": np.array([value])}, checked=True)
-                async with aclosing(scheduler.stream(request)) as answers:
+                async with aclosing(stream(scheduler, request)) as answers:
                     assert (await anext(answers)).outputs["x"].tolist() == [value]
 
     run(main)
@@ -542,13 +540,13 @@ def test_when_the_last_instance_is_lost_requests_are_refused_and_none_waits() ->
     async def main() -> None:
         async with scheduled(lambda: Sync(fine), streams=False) as scheduler:
             await check_goes_on(scheduler)
-            while not scheduler.pool.idle:  # noqa: ASYNC110 - an instance that falls asleep signals nobody
+            while not scheduler._queue.idle:  # noqa: ASYNC110 - an instance that falls asleep signals nobody
                 await asyncio.sleep(0)
 
-            def broken() -> None:
+            def broken(slot: int) -> None:
                 raise RuntimeError("cannot be taken from")
 
-            scheduler.pool.queue.take = broken  # type: ignore[method-assign, assignment]
+            scheduler._queue.take = broken  # type: ignore[method-assign, assignment]
             # Already under way to the queue that works.
             assert await ask(scheduler, 1) == [1]
             with pytest.raises(
@@ -584,7 +582,7 @@ def test_the_outcome_of_a_request_is_told_whatever_is_wrong_with_it(monkeypatch:
             def defective(*args: object) -> None:
                 raise ZeroDivisionError
 
-            monkeypatch.setattr(scheduler, "_settle_outputs", defective)
+            monkeypatch.setattr(BatchExecution, "_settle_outputs", defective)
             with pytest.raises(InternalError, match="ZeroDivisionError"):
                 await ask(scheduler, 1)
 

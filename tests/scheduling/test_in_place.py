@@ -13,15 +13,17 @@ from google.protobuf import text_format
 from kserve_v2.backend import Instance, ModelConfig, Placement
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
-from kserve_v2.scheduling.in_place import CROWD_REQUESTS, LOOK_EVERY, MAX_TURN_NS, PROBE_EVERY
-from kserve_v2.scheduling.pending import Outcome, Pending
+from kserve_v2.scheduling.in_place import MAX_TURN_NS
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
-from kserve_v2.scheduling.pool import QueuePolicy
+from kserve_v2.scheduling.queue_target import QueueTarget
 from kserve_v2.scheduling.quickness import MAX_NS, Quickness
-from kserve_v2.scheduling.scheduler import QueueScheduler, infer
+from kserve_v2.scheduling.replies import Outcome, infer
 from kserve_v2.scheduling.signature import ModelSignature
-from kserve_v2.scheduling.statistics import FailureReason, ModelStatistics
+from kserve_v2.scheduling.statistics import FailureReason
+from kserve_v2.scheduling.target import Ticket
+from kserve_v2.scheduling.turn import CROWD_REQUESTS, LOOK_EVERY, PROBE_EVERY
 from kserve_v2.tracing.trace import Trace
+from tests.scheduling.targets import queue_target, submit_to
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -104,28 +106,25 @@ def scheduler_of(
     dims: str = "[1]",
     rules: BatchRules = BatchRules(8),  # noqa: B008 - frozen
     quickness: Quickness | None = None,
-) -> QueueScheduler:
+) -> QueueTarget:
     """A scheduler that takes its model for a quick one, unless `quickness` is given."""
     tensor = f'name: "x" data_type: TYPE_INT64 dims: {dims}'
     config = f'name: "m" max_batch_size: 8 input {{ {tensor} }} output {{ {tensor} }}'
     signature = ModelSignature(text_format.Parse(config, ModelConfig()))
-    placements = [Placement("instance", "CPU")]
     quickness = quickness or Fixed(model.clock)
-    return QueueScheduler(
-        signature, 1, model, placements, rules, QueuePolicy(), ModelStatistics(), quickness=quickness
-    )
+    return queue_target(signature, model, rules, quickness=quickness)
 
 
-async def ask(scheduler: QueueScheduler, value: int) -> int:
+async def ask(scheduler: QueueTarget, value: int) -> int:
     request = InferRequest("m", {"x": np.array([[value]])})
     answer = await infer(scheduler, request)
     return int(answer.outputs["x"].item())
 
 
-async def asleep(scheduler: QueueScheduler) -> None:
+async def asleep(scheduler: QueueTarget) -> None:
     """Wait for the instance to sleep, in a new turn of the loop."""
     await asyncio.sleep(0)
-    while not scheduler.pool.idle:  # noqa: ASYNC110 - an instance that falls asleep signals nobody
+    while not scheduler._queue.idle:  # noqa: ASYNC110 - an instance that falls asleep signals nobody
         await asyncio.sleep(0)
 
 
@@ -142,8 +141,8 @@ def test_a_quick_model_is_executed_in_place(quick: bool, thread: str) -> None:
         await asleep(scheduler)
         assert await ask(scheduler, 5) == 5
         assert model.threads == [thread]
-        assert scheduler.pool.statistics.success_count == 1
-        await scheduler.pool.stop()
+        assert scheduler.spec.statistics.success_count == 1
+        await scheduler.stop()
 
     run(main)
 
@@ -166,7 +165,7 @@ class UnsureModel(ThreadModel):
     ],
 )
 def test_some_models_are_never_executed_in_place(
-    scheduler_and_model: Callable[[], tuple[ThreadModel, QueueScheduler]],
+    scheduler_and_model: Callable[[], tuple[ThreadModel, QueueTarget]],
 ) -> None:
     async def main() -> None:
         model, scheduler = scheduler_and_model()
@@ -174,7 +173,7 @@ def test_some_models_are_never_executed_in_place(
         await asleep(scheduler)
         await ask(scheduler, 5)
         assert model.threads == ["instance"]
-        await scheduler.pool.stop()
+        await scheduler.stop()
 
     run(main)
 
@@ -191,7 +190,7 @@ def test_a_request_that_is_traced_is_not_executed_in_place() -> None:
         await infer(scheduler, InferRequest("m", {"x": np.array([[1]])}, trace=trace))
         assert model.threads == ["instance"]
         assert {"QUEUE_START", "COMPUTE_START", "REQUEST_END"} <= {name for name, _ in trace.times}
-        await scheduler.pool.stop()
+        await scheduler.stop()
 
     run(main)
 
@@ -214,7 +213,7 @@ def test_one_that_has_been_slow_in_place_goes_to_its_thread() -> None:
             await asleep(scheduler)
             await ask(scheduler, value)
         assert model.threads == ["MainThread"] * 2 + ["instance"] * 20
-        await scheduler.pool.stop()
+        await scheduler.stop()
 
     run(main)
 
@@ -232,7 +231,7 @@ def test_one_that_takes_long_to_fail_in_place_goes_to_its_thread() -> None:
             with pytest.raises(InvalidArgumentError):
                 await ask(scheduler, -1)
         assert model.threads == ["MainThread", "instance"]
-        await scheduler.pool.stop()
+        await scheduler.stop()
 
     run(main)
 
@@ -246,15 +245,15 @@ def test_a_batch_may_take_as_long_as_its_rows_would(busy_ns: int, distrusted: bo
         await scheduler.start()
         await asleep(scheduler)
         quickness.execution_ns, quickness.limit_ns = 1_000, MAX_NS
-        scheduler._in_place._decisions = LOOK_EVERY - 1
+        scheduler._in_place.turn._decisions = LOOK_EVERY - 1
         outcomes: list[Outcome] = []
         for value in range(4):
             submit(scheduler, value, outcomes)
         model.busy_ns = busy_ns
-        await scheduler.pool.drain()
+        await scheduler.drain()
         assert model.threads == ["MainThread", "MainThread"]
         assert quickness.distrusted is distrusted
-        await scheduler.pool.stop()
+        await scheduler.stop()
 
     run(main)
 
@@ -267,15 +266,15 @@ def test_the_rest_of_a_turn_goes_to_the_thread_once_the_model_has_been_slow() ->
         await scheduler.start()
         await asleep(scheduler)
         quickness.execution_ns, quickness.limit_ns = 1_000, MAX_NS
-        scheduler._in_place._decisions = LOOK_EVERY - 1
+        scheduler._in_place.turn._decisions = LOOK_EVERY - 1
         outcomes: list[Outcome] = []
         for value in range(4):
             submit(scheduler, value, outcomes)
         model.busy_ns = MAX_NS + 1
-        await scheduler.pool.drain()
+        await scheduler.drain()
         assert model.threads == ["MainThread", "MainThread", "instance", "instance"]
         assert len(outcomes) == 4
-        await scheduler.pool.stop()
+        await scheduler.stop()
 
     run(main)
 
@@ -294,35 +293,26 @@ def test_both_ways_go_on_being_measured() -> None:
         assert isinstance(quickness, Fixed)
         assert len(quickness.there) == len(quickness.hand_overs) == 2
         assert len(quickness.here) == 2 * PROBE_EVERY - 2
-        await scheduler.pool.stop()
+        await scheduler.stop()
 
     run(main)
 
 
-def submit(scheduler: QueueScheduler, value: int, outcomes: list[Outcome]) -> Pending | None:
+def submit(scheduler: QueueTarget, value: int, outcomes: list[Outcome]) -> Ticket | None:
     """As a front end does. None for a request that has its outcome already."""
-    request = InferRequest("m", {"x": np.array([[value]])})
-    try:
-        answer = scheduler.infer_now(request)
-    except InvalidArgumentError as error:
-        outcomes.append(error)
-        return None
-    if answer is not None:
-        outcomes.append(answer)
-        return None
-    return scheduler.submit(request, outcomes.append)
+    return submit_to(scheduler, InferRequest("m", {"x": np.array([[value]])}), outcomes.append)
 
 
 @asynccontextmanager
-async def quick(rules: BatchRules = BatchRules(8)) -> AsyncIterator[QueueScheduler]:  # noqa: B008 - frozen
+async def quick(rules: BatchRules = BatchRules(8)) -> AsyncIterator[QueueTarget]:  # noqa: B008 - frozen
     """A scheduler that takes its model for a quick one, and will look for others after the next request."""
     scheduler = scheduler_of(ThreadModel(), rules=rules)
     await scheduler.start()
     await asleep(scheduler)
-    scheduler._in_place._decisions = LOOK_EVERY - 1
+    scheduler._in_place.turn._decisions = LOOK_EVERY - 1
     yield scheduler
-    await scheduler.pool.drain()
-    await scheduler.pool.stop()
+    await scheduler.drain()
+    await scheduler.stop()
 
 
 @pytest.mark.parametrize(
@@ -343,7 +333,7 @@ def test_requests_that_come_together_are_executed_at_the_end_of_the_turn(
             assert [o.outputs["x"].item() for o in outcomes if isinstance(o, InferResponse)] == list(
                 range(20)
             )
-            found = {rows: each.count for rows, each in scheduler.pool.statistics.batches.items()}
+            found = {rows: each.count for rows, each in scheduler.spec.statistics.batches.items()}
             assert found == batches
 
     run(main)
@@ -352,7 +342,7 @@ def test_requests_that_come_together_are_executed_at_the_end_of_the_turn(
 def test_whether_there_are_others_is_not_looked_for_each_time() -> None:
     async def main() -> None:
         async with quick() as scheduler:
-            scheduler._in_place._decisions = 0
+            scheduler._in_place.turn._decisions = 0
             outcomes: list[Outcome] = []
             at_once = [submit(scheduler, value, outcomes) is None for value in range(20)]
             assert at_once == [True] * LOOK_EVERY + [False] * (20 - LOOK_EVERY)
@@ -395,11 +385,11 @@ def test_a_request_that_is_given_up_within_the_turn_is_not_executed() -> None:
             outcomes: list[Outcome] = []
             _, given_up, _ = [submit(scheduler, value, outcomes) for value in range(3)]
             assert given_up is not None
-            scheduler.give_up(given_up)
-            scheduler.give_up(given_up)
+            given_up.give_up()
+            given_up.give_up()
             await asyncio.sleep(0)
             assert [o.outputs["x"].item() for o in outcomes if isinstance(o, InferResponse)] == [0, 2]
-            statistics = scheduler.pool.statistics
+            statistics = scheduler.spec.statistics
             assert (statistics.success_count, statistics.failures[FailureReason.CANCELED]) == (2, 1)
 
     run(main)
@@ -425,15 +415,15 @@ def test_a_turn_that_takes_too_long_is_finished_by_the_thread() -> None:
         scheduler = scheduler_of(model, rules=ONE_AT_A_TIME)
         await scheduler.start()
         await asleep(scheduler)
-        scheduler._in_place._decisions = LOOK_EVERY - 1
+        scheduler._in_place.turn._decisions = LOOK_EVERY - 1
         model.busy_ns = 2 * MAX_TURN_NS
         outcomes: list[Outcome] = []
         for value in range(4):
             submit(scheduler, value, outcomes)
-        await scheduler.pool.drain()
+        await scheduler.drain()
         assert model.threads == ["MainThread", "MainThread", "instance", "instance"]
         assert len(outcomes) == 4
-        await scheduler.pool.stop()
+        await scheduler.stop()
 
     run(main)
 
@@ -446,7 +436,7 @@ def test_an_error_in_place_is_the_request_s_outcome() -> None:
         with pytest.raises(InvalidArgumentError, match="input 'x' is negative"):
             await ask(scheduler, -1)
         assert await ask(scheduler, 1) == 1
-        await scheduler.pool.stop()
+        await scheduler.stop()
 
     run(main)
 
@@ -463,6 +453,6 @@ def test_an_unknown_model_is_measured_on_its_thread_first() -> None:
         assert model.threads == ["instance"]
         assert before != (quickness.execution_ns, quickness.limit_ns)
         assert quickness.limit_ns > 0
-        await scheduler.pool.stop()
+        await scheduler.stop()
 
     run(main)

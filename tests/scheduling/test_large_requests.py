@@ -22,12 +22,14 @@ from kserve_v2.errors import (
 )
 from kserve_v2.memory.inflight import InflightBytes, tensor_bytes
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
-from kserve_v2.scheduling.pending import Outcome, Pending
+from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
-from kserve_v2.scheduling.pool import QueuePolicy
-from kserve_v2.scheduling.scheduler import QueueScheduler, infer
+from kserve_v2.scheduling.queue_target import QueueTarget
+from kserve_v2.scheduling.replies import Outcome, infer
 from kserve_v2.scheduling.signature import ModelSignature
-from kserve_v2.scheduling.statistics import FailureReason, ModelStatistics
+from kserve_v2.scheduling.spec import QueuePolicy
+from kserve_v2.scheduling.statistics import FailureReason
+from tests.scheduling.targets import queue_target, submit_to
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -89,19 +91,17 @@ async def scheduled(
     policy: QueuePolicy | None = None,
     instances: int = 1,
     inflight: InflightBytes | None = None,
-) -> AsyncIterator[QueueScheduler]:
-    placements = [Placement(f"m_{n}", "CPU") for n in range(instances)]
-    scheduler = QueueScheduler(
-        signature(), 1, model, placements, rules, policy or QueuePolicy(), ModelStatistics(), inflight
-    )
+) -> AsyncIterator[QueueTarget]:
+    names = [f"m_{n}" for n in range(instances)]
+    scheduler = queue_target(signature(), model, rules, policy, names, inflight=inflight)
     scheduler.splits_large_requests = True
     await scheduler.start()
     try:
         yield scheduler
     finally:
         model.gate.set()
-        await scheduler.pool.drain()
-        await scheduler.pool.stop()
+        await scheduler.drain()
+        await scheduler.stop()
 
 
 def request(values: Sequence[int], **fields: Any) -> InferRequest:
@@ -113,9 +113,14 @@ def request(values: Sequence[int], **fields: Any) -> InferRequest:
     return asked
 
 
-def submit(scheduler: QueueScheduler, *values: int, **fields: Any) -> tuple[list[Outcome], Pending]:
+def submit(scheduler: QueueTarget, *values: int, **fields: Any) -> tuple[list[Outcome], Pending]:
     outcomes: list[Outcome] = []
-    return outcomes, scheduler.submit(request(values, **fields), outcomes.append)
+    pending = submit_to(scheduler, request(values, **fields), outcomes.append)
+    if pending is None:
+        assert isinstance(outcomes[0], ServingError)
+        raise outcomes[0]
+    assert isinstance(pending, Pending)
+    return outcomes, pending
 
 
 async def one(outcomes: list[Outcome]) -> Outcome:
@@ -134,8 +139,8 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(asyncio.wait_for(test(), 30))  # type: ignore[arg-type]
 
 
-def failures(scheduler: QueueScheduler) -> dict[FailureReason, int]:
-    return {reason: count for reason, count in scheduler.pool.statistics.failures.items() if count}
+def failures(scheduler: QueueTarget) -> dict[FailureReason, int]:
+    return {reason: count for reason, count in scheduler.spec.statistics.failures.items() if count}
 
 
 @pytest.mark.parametrize("rules", [ONE_AT_A_TIME, BatchRules(4)])
@@ -153,7 +158,7 @@ def test_the_answer_has_all_rows_in_order(rows: int, instances: int, rules: Batc
             assert answer.parameters == {"first": (rows - 1) // 4 * 4}
             assert max(model.batches) == 4
             assert sum(model.batches) == rows
-            statistics = scheduler.pool.statistics
+            statistics = scheduler.spec.statistics
             assert (statistics.success_count, statistics.inference_count) == (1, rows)
             assert statistics.execution_count == len(model.batches) == -(-rows // 4)
             assert statistics.success_ns >= statistics.queue_ns > 0
@@ -184,7 +189,7 @@ def test_an_error_of_a_part_is_the_request_s_and_ends_it() -> None:
             assert error.message == "poison"
             assert pending.done
             assert failures(scheduler) == {FailureReason.BACKEND: 1}
-            assert scheduler.pool.statistics.success_count == 0
+            assert scheduler.spec.statistics.success_count == 0
             # The next one is not disturbed.
             assert (await infer(scheduler, request(range(9)))).outputs["y"].shape == (9, 2)
         assert len(model.batches) < 100, "what came after the error was not executed"
@@ -199,15 +204,15 @@ def test_giving_it_up_gives_all_parts_up() -> None:
         async with scheduled(model) as scheduler:
             outcomes, pending = submit(scheduler, *range(100))
             await entered(model)
-            scheduler.give_up(pending)
-            scheduler.give_up(pending)
-            assert scheduler.pool.depth == 0
+            pending.give_up()
+            pending.give_up()
+            assert scheduler.depth == 0
             assert failures(scheduler) == {FailureReason.CANCELED: 1}
         # The model has stopped.
         assert outcomes == []
         assert (model.batches, model.cancelled) == ([4], 1)
         assert failures(scheduler) == {FailureReason.CANCELED: 1}
-        assert scheduler.pool.statistics.success_count == 0
+        assert scheduler.spec.statistics.success_count == 0
 
     run(test)
 
@@ -217,7 +222,7 @@ def test_few_parts_are_under_way_at_a_time_and_others_come_in_between() -> None:
         model = Model(open_gate=False)
         async with scheduled(model) as scheduler:
             large, _ = submit(scheduler, *range(4000))
-            assert scheduler.pool.depth <= 8
+            assert scheduler.depth <= 8
             small, _ = submit(scheduler, 7)
             model.gate.set()
             answer = await one(small)
@@ -262,7 +267,7 @@ def test_its_time_in_the_queue_is_that_of_its_first_part() -> None:
             error = await one(outcomes)
             assert isinstance(error, UnavailableError)
             assert error.message == "Request timeout expired"
-            assert scheduler.pool.depth == 0
+            assert scheduler.depth == 0
             assert failures(scheduler) == {FailureReason.REJECTED: 1}
             model.gate.set()
             assert isinstance(await one(first), InferResponse)
@@ -270,7 +275,7 @@ def test_its_time_in_the_queue_is_that_of_its_first_part() -> None:
             model.gate.clear()
             outcomes, _ = submit(scheduler, *range(100), control={"timeout": 10**9})
             await entered(model)
-            assert [pending.timer for pending in scheduler.pool.queue._waiting] == [None] * 7
+            assert [pending.timer for pending in scheduler._queue._waiting] == [None] * 7
             model.gate.set()
             assert isinstance(await one(outcomes), InferResponse)
 
@@ -314,7 +319,7 @@ def test_an_exit_ends_it() -> None:
         async with scheduled(model) as scheduler:
             outcomes, _ = submit(scheduler, *range(100))
             await entered(model)
-            scheduler.pool.abandon()
+            scheduler.abandon()
             assert isinstance(await one(outcomes), UnavailableError)
             assert failures(scheduler) == {FailureReason.CANCELED: 1}
 
@@ -352,7 +357,7 @@ def test_every_request_has_one_outcome_and_it_is_its_own(
             given_up: set[int] = set()
             sent = [submit(scheduler, *values) for values in requests]
             for index in data.draw(st.sets(st.integers(0, len(sent) - 1))):
-                scheduler.give_up(sent[index][1])
+                sent[index][1].give_up()
                 given_up.add(index)
         for index, (values, (outcomes, _)) in enumerate(zip(requests, sent, strict=True)):
             if index in given_up:
@@ -365,7 +370,7 @@ def test_every_request_has_one_outcome_and_it_is_its_own(
             else:
                 assert isinstance(outcome, InferResponse)
                 assert outcome.outputs["y"][:, 0].tolist() == [10 * value for value in values]
-        statistics = scheduler.pool.statistics
+        statistics = scheduler.spec.statistics
         assert statistics.success_count + statistics.fail.count == len(requests)
 
     run(test)
@@ -390,11 +395,11 @@ def test_its_memory_is_counted_once_for_as_long_as_it_is_there(rows: int, end: s
             assert (inflight.used, inflight.refused) == (size, 2)
             assert failures(scheduler)[FailureReason.REJECTED] == 2
             if end == "given up":
-                scheduler.give_up(pending)
+                pending.give_up()
                 assert inflight.used == 0
                 return
             if end == "abandoned":
-                scheduler.pool.abandon()
+                scheduler.abandon()
             model.gate.set()
             outcome = await one(outcomes)
             assert isinstance(outcome, InferResponse) == (

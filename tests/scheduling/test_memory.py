@@ -12,13 +12,12 @@ from google.protobuf import text_format
 
 from kserve_v2.backend import AnyInstance, ModelConfig, Placement
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
-from kserve_v2.scheduling.pending import Outcome
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
-from kserve_v2.scheduling.pool import QueuePolicy
-from kserve_v2.scheduling.scheduler import QueueScheduler, StreamScheduler, infer
+from kserve_v2.scheduling.queue_target import QueueTarget
+from kserve_v2.scheduling.replies import Outcome, infer, stream
 from kserve_v2.scheduling.signature import ModelSignature
-from kserve_v2.scheduling.statistics import ModelStatistics
 from kserve_v2.tensors.datatypes import Array
+from tests.scheduling.targets import queue_target, submit_to
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -98,15 +97,14 @@ def request(value: int, rows: int = 1) -> InferRequest:
 
 
 @asynccontextmanager
-async def scheduled(model: Any, rules: BatchRules) -> AsyncIterator[QueueScheduler]:
-    placements = [Placement("instance", "CPU")]
-    scheduler = QueueScheduler(SIGNATURE, 1, model, placements, rules, QueuePolicy(), ModelStatistics())
+async def scheduled(model: Any, rules: BatchRules) -> AsyncIterator[QueueTarget]:
+    scheduler = queue_target(SIGNATURE, model, rules)
     await scheduler.start()
     try:
         yield scheduler
     finally:
-        await scheduler.pool.drain()
-        await scheduler.pool.stop()
+        await scheduler.drain()
+        await scheduler.stop()
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
@@ -114,12 +112,12 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 
 
 async def answers(
-    scheduler: QueueScheduler, model: Keeping, values: Sequence[int], executions: int
+    scheduler: QueueTarget, model: Keeping, values: Sequence[int], executions: int
 ) -> list[int]:
     """The answers to requests that are all executed before the first is taken."""
     outcomes: list[Outcome] = []
     for value in values:
-        scheduler.submit(request(value), outcomes.append)
+        submit_to(scheduler, request(value), outcomes.append)
     # The loop has no turn meanwhile.
     for _ in range(executions):
         assert model.executed.acquire(timeout=20)
@@ -174,7 +172,7 @@ def test_what_is_new_is_not_copied(kind: type[Fresh]) -> None:
     async def test() -> None:
         model = kind()
         async with scheduled(model, ONE_AT_A_TIME) as scheduler:
-            while not scheduler.pool.idle:  # noqa: ASYNC110 - an instance that falls asleep signals nobody
+            while not scheduler._queue.idle:  # noqa: ASYNC110 - an instance that falls asleep signals nobody
                 await asyncio.sleep(0)
             if kind is MovableFresh:
                 quickness = scheduler._in_place._quickness
@@ -236,14 +234,17 @@ def test_in_place_an_answer_is_nobody_else_s() -> None:
     async def test() -> None:
         model = MovableKeeping()
         async with scheduled(model, BatchRules(8)) as scheduler:
-            while not scheduler.pool.idle:  # noqa: ASYNC110 - an instance that falls asleep signals nobody
+            while not scheduler._queue.idle:  # noqa: ASYNC110 - an instance that falls asleep signals nobody
                 await asyncio.sleep(0)
             quickness = scheduler._in_place._quickness
             quickness.execution_ns, quickness.limit_ns = 0.0, 1e9
             asked = request(1)
-            first, second = scheduler.infer_now(asked), scheduler.infer_now(request(2))
-            assert first is not None
-            assert second is not None
+            outcomes: list[Outcome] = []
+            submit_to(scheduler, asked, outcomes.append)
+            submit_to(scheduler, request(2), outcomes.append)
+            first, second = outcomes
+            assert isinstance(first, InferResponse)
+            assert isinstance(second, InferResponse)
             assert first.outputs["y"].tolist() == [[10, 10]]
             assert not np.shares_memory(first.outputs["y"], asked.inputs["x"])
 
@@ -253,14 +254,12 @@ def test_in_place_an_answer_is_nobody_else_s() -> None:
 @pytest.mark.parametrize("kind", [StreamKeeping, AsyncStreamKeeping])
 def test_a_stream_s_response_stays_as_it_was_yielded(kind: type[Keeping]) -> None:
     async def test() -> None:
-        scheduler = StreamScheduler(
-            SIGNATURE, 1, kind(), [Placement("instance", "CPU")], QueuePolicy(), ModelStatistics()
-        )
+        scheduler = queue_target(SIGNATURE, kind(), decoupled=True)
         await scheduler.start()
-        async with aclosing(scheduler.stream(request(5))) as responses:
+        async with aclosing(stream(scheduler, request(5))) as responses:
             found = [response.outputs["y"] async for response in responses]
         assert [array.tolist() for array in found] == [[[5, 5]], [[6, 6]], [[7, 7]]]
-        await scheduler.pool.drain()
-        await scheduler.pool.stop()
+        await scheduler.drain()
+        await scheduler.stop()
 
     run(test)

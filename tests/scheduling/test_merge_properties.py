@@ -17,10 +17,11 @@ from kserve_v2.errors import InternalError, InvalidArgumentError
 from kserve_v2.messages import InferRequest
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.prepare import RepositoryOptions, prepare_version, read_candidate
-from kserve_v2.scheduling.batch import concatenate, merge_inputs, split
+from kserve_v2.scheduling.merge import RowMerger, concatenate, split_rows
 from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.tensors.datatypes import BYTES, Array
+from tests.scheduling.targets import NOBODY
 
 _TESTS = Path(__file__).parents[1]
 _ROOTS = (_TESTS / "wire/models", _TESTS.parent / "model_repository")
@@ -99,10 +100,10 @@ def test_each_request_gets_back_exactly_its_own_rows(
     accepted = _accepted(model, drawn)
     assume(accepted)
     batch = [request for request in accepted if request.batch_key == accepted[0].batch_key]
-    members = [Pending(request, lambda outcome: None) for request in batch]
+    members = [Pending(request, NOBODY) for request in batch]
 
-    merged = merge_inputs(members, model)
-    parts = split(merged, [member.rows for member in members])
+    merged = RowMerger(model).merge(members)
+    parts = split_rows(merged, [member.rows for member in members])
 
     for request, part in zip(batch, parts, strict=True):
         assert part.keys() == request.inputs.keys()

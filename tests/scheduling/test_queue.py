@@ -11,6 +11,7 @@ from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.queue import Batch, RequestQueue
 from kserve_v2.scheduling.statistics import BatchReason
+from tests.scheduling.targets import NOBODY
 
 
 class Clock:
@@ -30,7 +31,7 @@ class Clock:
 
 def request_(name: str, rows: int = 1, key: Hashable = "") -> Pending:
     """A queue entry whose outcome nobody takes."""
-    return Pending(InferRequest("m", {}, id=name, rows=rows, batch_key=key), lambda outcome: None)
+    return Pending(InferRequest("m", {}, id=name, rows=rows, batch_key=key), NOBODY)
 
 
 def ids(members: list[Pending]) -> list[str]:

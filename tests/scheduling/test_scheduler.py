@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 from kserve_v2.backend import AsyncInstance, Instance, ModelConfig, Placement
 from kserve_v2.errors import InternalError, InvalidArgumentError, ServingError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
-from kserve_v2.scheduling.pending import OnOutcome, Outcome, Pending
+from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
-from kserve_v2.scheduling.pool import QueuePolicy
-from kserve_v2.scheduling.scheduler import QueueScheduler, infer
+from kserve_v2.scheduling.queue_target import QueueTarget
+from kserve_v2.scheduling.replies import Outcome, infer
 from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.spec import QueuePolicy
 from kserve_v2.scheduling.statistics import FailureReason, ModelStatistics
+from tests.scheduling.targets import queue_target, submit_to
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -97,9 +99,9 @@ async def scheduled(
     instances: int = 1,
     *,
     open_gate: bool = True,
-) -> AsyncIterator[QueueScheduler]:
-    placements = [Placement(f"tagged_{n}", "CPU") for n in range(instances)]
-    scheduler = QueueScheduler(SIGNATURE, 1, model, placements, rules, policy, ModelStatistics())
+) -> AsyncIterator[QueueTarget]:
+    names = [f"tagged_{n}" for n in range(instances)]
+    scheduler = queue_target(SIGNATURE, model, rules, policy, names)
     if open_gate:
         model.gate.set()
     await scheduler.start()
@@ -107,13 +109,13 @@ async def scheduled(
         yield scheduler
     finally:
         model.gate.set()
-        await scheduler.pool.drain()
-        await scheduler.pool.stop()
+        await scheduler.drain()
+        await scheduler.stop()
         assert model.instances == 0
 
 
 def ask(
-    scheduler: QueueScheduler, *tags: int, width: int = 1, **parameters: int
+    scheduler: QueueTarget, *tags: int, width: int = 1, **parameters: int
 ) -> "asyncio.Task[InferResponse]":
     """Send one request with a row for each tag."""
     rows = np.repeat(np.array(tags, np.int64)[:, None], width, axis=1)
@@ -121,28 +123,26 @@ def ask(
     return asyncio.create_task(_infer(scheduler, request))
 
 
-async def _infer(scheduler: QueueScheduler, request: InferRequest) -> InferResponse:
+async def _infer(scheduler: QueueTarget, request: InferRequest) -> InferResponse:
     request.rows, request.batch_key = SIGNATURE.check(request)
     return await infer(scheduler, request)
 
 
-async def blocked(
-    model: TaggedModel, scheduler: QueueScheduler, tag: int = 0
-) -> "asyncio.Task[InferResponse]":
+async def blocked(model: TaggedModel, scheduler: QueueTarget, tag: int = 0) -> "asyncio.Task[InferResponse]":
     """Send a request and wait until the instance holds it at the closed gate."""
     task = ask(scheduler, tag)
     await asyncio.get_running_loop().run_in_executor(None, model.entered.wait, 30)
     return task
 
 
-async def queued(scheduler: QueueScheduler, depth: int) -> None:
+async def queued(scheduler: QueueTarget, depth: int) -> None:
     """Give the tasks their turn until `depth` requests wait."""
-    while scheduler.pool.depth != depth:  # noqa: ASYNC110 - the tasks that change it signal nobody
+    while scheduler.depth != depth:  # noqa: ASYNC110 - the tasks that change it signal nobody
         await asyncio.sleep(0)
 
 
-def statistics(scheduler: QueueScheduler) -> ModelStatistics:
-    return scheduler.pool.statistics
+def statistics(scheduler: QueueTarget) -> ModelStatistics:
+    return scheduler.spec.statistics
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
@@ -216,10 +216,10 @@ def test_members_that_have_left_are_not_executed_again(asynchronous: bool) -> No
         async with scheduled(model, BatchRules(4, max_delay_ns=30_000_000_000), open_gate=False) as scheduler:
             made = [submit(scheduler, tag, outcomes.append) for tag, outcomes in taken.items()]
             await asyncio.get_running_loop().run_in_executor(None, model.entered.wait, 30)
-            scheduler.give_up(made[0])
-            scheduler.give_up(made[3])
+            made[0].give_up()
+            made[3].give_up()
             model.gate.set()
-            await scheduler.pool.drain()
+            await scheduler.drain()
         assert model.executed == {2: 1}
         assert [len(outcomes) for outcomes in taken.values()] == [0, 1, 1, 0]
         assert isinstance(taken[POISON][0], InternalError)
@@ -280,7 +280,7 @@ def test_a_cancelled_request_that_waits_never_runs() -> None:
             left.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await left
-            assert scheduler.pool.depth == 1
+            assert scheduler.depth == 1
             model.gate.set()
             await running
             await stays
@@ -336,7 +336,7 @@ def test_the_model_s_time_out_is_that_of_requests_that_ask_for_none() -> None:
             submit(scheduler, 1, expired.set_result)
             assert isinstance(await expired, UnavailableError)
             model.gate.set()
-            await scheduler.pool.drain()
+            await scheduler.drain()
         (answer,) = executed
         assert isinstance(answer, InferResponse)
         assert model.executed == {0: 1}
@@ -356,10 +356,10 @@ def test_what_is_over_has_no_timer_any_more(given_up: bool) -> None:
             made = [submit(scheduler, tag, lambda _: None) for tag in range(3)]
             if given_up:
                 for pending in made:
-                    scheduler.give_up(pending)
+                    pending.give_up()
             model.gate.set()
-            await scheduler.pool.drain()
-            assert [pending.timer.cancelled() for pending in made if pending.timer] == [True] * 3
+            await scheduler.drain()
+            assert [pending.timer for pending in made] == [None] * 3
 
     run(main)
 
@@ -393,7 +393,7 @@ def test_a_delayed_request_is_executed_after_those_in_time() -> None:
             for tag, task in ((1, late), (2, in_time)):
                 task.add_done_callback(lambda _, tag=tag: order.append(tag))
             await queued(scheduler, 2)
-            while not scheduler.pool.queue._postponed:  # noqa: ASYNC110
+            while not scheduler._queue._postponed:  # noqa: ASYNC110
                 await asyncio.sleep(0)
             model.gate.set()
             await asyncio.gather(running, late, in_time)
@@ -411,10 +411,7 @@ def test_a_failing_instance_fails_the_start_and_closes_the_others() -> None:
 
     async def main() -> None:
         model = SecondFails()
-        placements = [Placement(f"tagged_{n}", "CPU") for n in range(3)]
-        scheduler = QueueScheduler(
-            SIGNATURE, 1, model, placements, ONE_AT_A_TIME, QueuePolicy(), ModelStatistics()
-        )
+        scheduler = queue_target(SIGNATURE, model, instances=[f"tagged_{n}" for n in range(3)])
         with pytest.raises(RuntimeError, match="no memory"):
             await scheduler.start()
         assert model.instances == 0
@@ -452,7 +449,7 @@ def test_abandoned_requests_get_an_answer() -> None:
             running = await blocked(model, scheduler)
             waiting = ask(scheduler, 1)
             await queued(scheduler, 1)
-            scheduler.pool.abandon()
+            scheduler.abandon()
             with pytest.raises(UnavailableError, match="Server exiting"):
                 await waiting
             model.gate.set()
@@ -532,10 +529,12 @@ def check_outcome(number: int, step: Step, outcome: InferResponse | BaseExceptio
         assert not isinstance(outcome, ServingError)
 
 
-def submit(scheduler: QueueScheduler, tag: int, on_outcome: OnOutcome) -> Pending:
+def submit(scheduler: QueueTarget, tag: int, on_outcome: Callable[[Outcome], object]) -> Pending:
     request = InferRequest("tagged", {"tag": np.array([[tag]])}, id=str(tag))
     request.rows, request.batch_key = SIGNATURE.check(request)
-    return scheduler.submit(request, on_outcome)
+    pending = submit_to(scheduler, request, on_outcome)
+    assert isinstance(pending, Pending)
+    return pending
 
 
 def test_a_submitted_request_has_one_outcome_and_one_given_up_has_none() -> None:
@@ -549,9 +548,9 @@ def test_a_submitted_request_has_one_outcome_and_one_given_up_has_none() -> None
             await asyncio.get_running_loop().run_in_executor(None, model.entered.wait, 30)
             waiting, *_ = [submit(scheduler, tag, taken[tag].append) for tag in (1, 2, POISON)]
             for given_up in (executing, waiting, waiting):
-                scheduler.give_up(given_up)
+                given_up.give_up()
             model.gate.set()
-            await scheduler.pool.drain()
+            await scheduler.drain()
             assert statistics(scheduler).failures[FailureReason.CANCELED] == 1
         assert taken[0] == taken[1] == []
         (answer,), (error,) = taken[2], taken[POISON]
@@ -574,7 +573,7 @@ def test_an_outcome_that_is_not_taken_harms_no_other(caplog: pytest.LogCaptureFi
             for on_outcome in (refuse, taken.append):
                 submit(scheduler, 1, on_outcome)
             model.gate.set()
-            await scheduler.pool.drain()
+            await scheduler.drain()
         assert len(taken) == 1
 
     run(main)

@@ -11,12 +11,14 @@ import pytest
 from google.protobuf import text_format
 
 from kserve_v2.backend import AnyInstance, ModelConfig, Placement
-from kserve_v2.errors import InternalError, InvalidArgumentError, UnavailableError, UnsupportedError
+from kserve_v2.errors import InternalError, InvalidArgumentError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
-from kserve_v2.scheduling.pool import QueuePolicy
-from kserve_v2.scheduling.scheduler import StreamScheduler, infer
+from kserve_v2.scheduling.queue_target import QueueTarget
+from kserve_v2.scheduling.replies import stream
 from kserve_v2.scheduling.signature import ModelSignature
-from kserve_v2.scheduling.statistics import FailureReason, ModelStatistics
+from kserve_v2.scheduling.spec import QueuePolicy
+from kserve_v2.scheduling.statistics import FailureReason
+from tests.scheduling.targets import queue_target
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -94,20 +96,20 @@ class AsyncCounting:
 async def scheduled(
     model: Counter,
     policy: QueuePolicy = QueuePolicy(),  # noqa: B008 - frozen
-) -> AsyncIterator[StreamScheduler]:
-    scheduler = StreamScheduler(SIGNATURE, 1, model, [Placement("c_0", "CPU")], policy, ModelStatistics())
+) -> AsyncIterator[QueueTarget]:
+    scheduler = queue_target(SIGNATURE, model, policy=policy, instances=["c_0"], decoupled=True)
     await scheduler.start()
     try:
         yield scheduler
     finally:
-        await scheduler.pool.drain()
-        await scheduler.pool.stop()
+        await scheduler.drain()
+        await scheduler.stop()
 
 
-def ask(scheduler: StreamScheduler, n: int, **parameters: int) -> AsyncGenerator[InferResponse, None]:
+def ask(scheduler: QueueTarget, n: int, **parameters: int) -> AsyncGenerator[InferResponse, None]:
     request = InferRequest("counter", {"n": np.array([n])}, id=str(n), control=dict(parameters))
     request.rows, request.batch_key = SIGNATURE.check(request)
-    return scheduler.stream(request)
+    return stream(scheduler, request)
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
@@ -127,7 +129,7 @@ def test_all_responses_come_in_order(asynchronous: bool, n: int) -> None:
         assert [outputs["square"].item() for outputs in got if "square" in outputs] == [
             i * i for i in range(1, n, 2)
         ]
-        statistics = scheduler.pool.statistics
+        statistics = scheduler.spec.statistics
         assert statistics.success_count == 1
         assert [statistics.responses[i].success.count for i in range(n)] == [1] * n
 
@@ -144,7 +146,7 @@ def test_an_error_comes_after_the_responses_before_it(asynchronous: bool) -> Non
                     got.append(answer.outputs["i"].item())  # noqa: PERF401 - what came before the error counts
             assert got == [0, 1, 2]
             assert [answer.outputs["i"].item() async for answer in ask(scheduler, 2)] == [0, 1]
-        assert scheduler.pool.statistics.failures[FailureReason.BACKEND] == 1
+        assert scheduler.spec.statistics.failures[FailureReason.BACKEND] == 1
 
     run(main)
 
@@ -172,14 +174,14 @@ def test_a_reader_that_leaves_stops_the_model_within_one_step(asynchronous: bool
             await asyncio.get_running_loop().run_in_executor(None, model.all_closed.wait, 30)
         assert len(model.steps) <= 3
         assert model.closed == 1
-        assert scheduler.pool.statistics.failures[FailureReason.CANCELED] == 1
+        assert scheduler.spec.statistics.failures[FailureReason.CANCELED] == 1
 
     run(main)
 
 
-def counts(scheduler: StreamScheduler, position: int) -> dict[str, int]:
+def counts(scheduler: QueueTarget, position: int) -> dict[str, int]:
     """How often a response at this position became what, without the zeros."""
-    durations = scheduler.pool.statistics.responses[position].durations()
+    durations = scheduler.spec.statistics.responses[position].durations()
     return {name: duration.count for name, duration in durations.items() if duration.count}
 
 
@@ -193,7 +195,7 @@ def test_an_error_is_counted_at_its_place_in_the_stream(asynchronous: bool) -> N
             with pytest.raises(InternalError):
                 async for _ in ask(scheduler, -2):
                     pass
-        assert [counts(scheduler, n) for n in scheduler.pool.statistics.responses] == [
+        assert [counts(scheduler, n) for n in scheduler.spec.statistics.responses] == [
             {**COMPUTED, "success": 1}, {**COMPUTED, "success": 1}, {**COMPUTED, "fail": 1},
         ]  # fmt: skip
 
@@ -209,11 +211,11 @@ def test_the_response_that_nobody_takes_is_counted_as_cancelled(asynchronous: bo
                 await anext(stream)
                 await anext(stream)
             await asyncio.get_running_loop().run_in_executor(None, model.all_closed.wait, 30)
-        positions = scheduler.pool.statistics.responses
+        positions = scheduler.spec.statistics.responses
         assert [counts(scheduler, n) for n in positions] == [
             {**COMPUTED, "success": 1}, {**COMPUTED, "success": 1}, {"cancel": 1},
         ]  # fmt: skip
-        assert scheduler.pool.statistics.failures[FailureReason.CANCELED] == 1
+        assert scheduler.spec.statistics.failures[FailureReason.CANCELED] == 1
 
     run(main)
 
@@ -233,7 +235,7 @@ def test_what_fails_while_it_is_stopped_is_cancelled_all_the_same(asynchronous: 
             async with aclosing(ask(scheduler, 1_000_000)) as stream:
                 await anext(stream)
             await asyncio.get_running_loop().run_in_executor(None, model.all_closed.wait, 30)
-        failures = scheduler.pool.statistics.failures
+        failures = scheduler.spec.statistics.failures
         assert (failures[FailureReason.CANCELED], failures[FailureReason.BACKEND]) == (1, 0)
 
     run(main)
@@ -245,12 +247,12 @@ def test_a_waiting_request_that_is_given_up_never_runs() -> None:
         async with scheduled(model) as scheduler, aclosing(ask(scheduler, 100)) as first:
             await anext(first)
             waiting = asyncio.create_task(anext(ask(scheduler, 7)))  # type: ignore[arg-type]
-            while scheduler.pool.depth != 1:  # noqa: ASYNC110
+            while scheduler.depth != 1:  # noqa: ASYNC110
                 await asyncio.sleep(0)
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
-            assert scheduler.pool.depth == 0
+            assert scheduler.depth == 0
         assert model.closed == 1
 
     run(main)
@@ -275,7 +277,7 @@ def test_a_full_queue_and_a_time_out_are_refusals() -> None:
         async with scheduled(Counter(), policy) as scheduler, aclosing(ask(scheduler, 100)) as first:
             await anext(first)
             waiting = asyncio.create_task(anext(ask(scheduler, 1)))  # type: ignore[arg-type]
-            while scheduler.pool.depth != 1:  # noqa: ASYNC110
+            while scheduler.depth != 1:  # noqa: ASYNC110
                 await asyncio.sleep(0)
             with pytest.raises(UnavailableError, match="Exceeds maximum queue size"):
                 await anext(ask(scheduler, 1))
@@ -283,15 +285,6 @@ def test_a_full_queue_and_a_time_out_are_refusals() -> None:
             await asyncio.wait([waiting])
             with pytest.raises(UnavailableError, match="Request timeout expired"):
                 await anext(ask(scheduler, 1, timeout=1000))
-
-    run(main)
-
-
-def test_a_single_answer_cannot_be_had() -> None:
-    async def main() -> None:
-        async with scheduled(Counter()) as scheduler:
-            with pytest.raises(UnsupportedError):
-                await infer(scheduler, InferRequest("counter", {"n": np.array([1])}))
 
     run(main)
 

@@ -4,7 +4,7 @@ import numpy as np
 from google.protobuf import text_format
 
 from kserve_v2.backend import ModelConfig
-from kserve_v2.scheduling.batch import concatenate, split
+from kserve_v2.scheduling.merge import concatenate, split_rows
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.tensors.datatypes import Array
 
@@ -28,5 +28,5 @@ def test_merge_and_split_are_inverse() -> None:
     parts = [np.full((rows, 3), rows, np.float32) for rows in (1, 4, 2)]
     merged = concatenate([{"x": part} for part in parts], [1, 4, 2])
     assert merged["x"].shape == (7, 3)
-    cut = split(merged, [1, 4, 2])
+    cut = split_rows(merged, [1, 4, 2])
     assert [part["x"].tolist() for part in cut] == [part.tolist() for part in parts]

@@ -1,0 +1,73 @@
+"""Queue targets and replies for tests."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kserve_v2.backend import Placement
+from kserve_v2.errors import ServingError
+from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.scheduling.merge import RowMerger
+from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
+from kserve_v2.scheduling.queue_target import QueueTarget
+from kserve_v2.scheduling.quickness import Quickness
+from kserve_v2.scheduling.replies import OneOutcome, Outcome
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.spec import ModelSpec, QueuePolicy
+from kserve_v2.scheduling.target import Target, Ticket
+
+
+def queue_target(
+    signature: ModelSignature,
+    model: Any,
+    rules: BatchRules = ONE_AT_A_TIME,
+    policy: QueuePolicy | None = None,
+    instances: Sequence[str] = ("instance",),
+    *,
+    inflight: InflightBytes | None = None,
+    quickness: Quickness | None = None,
+    decoupled: bool = False,
+) -> QueueTarget:
+    """The target of a model whose instances have these names."""
+    spec = ModelSpec(
+        signature,
+        "1",
+        tuple(Placement(name, "CPU") for name in instances),
+        RowMerger(signature),
+        rules,
+        policy or QueuePolicy(),
+        decoupled=decoupled,
+        inflight=inflight or InflightBytes(sys.maxsize),
+    )
+    return QueueTarget(spec, model, quickness)
+
+
+class Told(OneOutcome):
+    """Tells `on_outcome` of the outcome."""
+
+    def __init__(self, on_outcome: Callable[[Outcome], object]) -> None:
+        self.on_outcome = on_outcome
+
+    def take(self, outcome: Outcome) -> None:
+        self.on_outcome(outcome)
+
+
+NOBODY = Told(lambda _: None)
+
+
+def submit_to(
+    target: Target, request: InferRequest, on_outcome: Callable[[Outcome], object]
+) -> Ticket | None:
+    """As a front end does: `on_outcome` is told, at once or later. None if the outcome is there already."""
+    reply = Told(on_outcome)
+    try:
+        asked = target.submit(request, reply)
+    except ServingError as error:
+        on_outcome(error)
+        return None
+    if isinstance(asked, InferResponse):
+        on_outcome(asked)
+        return None
+    reply.ticket = asked
+    return asked
