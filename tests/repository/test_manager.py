@@ -18,6 +18,7 @@ from kserve_v2.messages import IndexEntry, InferRequest, Tensors
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.prepare import RepositoryOptions
+from kserve_v2.scheduling.replies import infer
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -111,7 +112,9 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 
 
 async def answer(manager: ModelManager, name: str, version: str = "") -> str:
-    response = await manager.acquire(name, version).infer(InferRequest(name, {}))
+    model, request = manager.acquire(name, version), InferRequest(name, {})
+    model.check(request)
+    response = await infer(model, request)
     text: bytes = response.outputs["text"].item()
     return text.decode()
 

@@ -19,8 +19,6 @@ from kserve_v2.rpc.calls import (
     Asked,
     Context,
     Direct,
-    GiveUp,
-    OnAnswer,
     Parts,
     Rpc,
     Serialized,
@@ -77,12 +75,12 @@ class Methods:
         """Never answers."""
         context.on_end(lambda code, details: self.ended.put((code, details)))
         self.started.put("DirectHang")
-        return lambda on_answer: lambda: self.given_up.put("DirectHang")
+        return _Hanging(partial(self.given_up.put, "DirectHang"))
 
     def recall_and_hang(self, data: Serialized) -> Parts | Asked:
         """Never answers either."""
         self.started.put("RecalledHang")
-        return lambda on_answer: lambda: self.given_up.put("RecalledHang")
+        return _Hanging(partial(self.given_up.put, "RecalledHang"))
 
     def start_with_a_defect(self, data: Serialized, context: Context) -> Parts | Asked:
         """Raises what is no ServingError."""
@@ -151,9 +149,9 @@ def recall(data: Serialized) -> Parts | Asked:
     if end.endswith(b"fail"):
         raise ERRORS[ErrorCode.NOT_FOUND]("no such thing")
     if end.endswith(b"fail later"):
-        return partial(_soon, ERRORS[ErrorCode.NOT_FOUND]("no such thing"))
+        return _Soon(ERRORS[ErrorCode.NOT_FOUND]("no such thing"))
     if end.endswith(b"later"):
-        return partial(_soon, (data[:2], data[2:]))
+        return _Soon((data[:2], data[2:]))
     return (data,)
 
 
@@ -162,8 +160,24 @@ def zeros(data: Serialized) -> Parts:
     return (bytes(int(bytes(data))),)
 
 
-def _soon(outcome: Parts | ServingError, on_answer: OnAnswer) -> GiveUp:
-    return asyncio.get_running_loop().call_soon(on_answer, outcome).cancel
+class _Hanging(Asked):
+    """Under way for ever."""
+
+    def __init__(self, given_up: Callable[[], object]) -> None:
+        self._given_up = given_up
+
+    def give_up(self) -> None:
+        self._given_up()
+
+
+class _Soon(Asked):
+    """Over in the next turn of the event loop."""
+
+    def __init__(self, outcome: Parts | ServingError) -> None:
+        self._handle = asyncio.get_running_loop().call_soon(lambda: self.on_answer(outcome))
+
+    def give_up(self) -> None:
+        self._handle.cancel()
 
 
 def recall_with_a_defect(data: Serialized) -> Parts | Asked:

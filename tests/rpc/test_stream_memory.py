@@ -39,7 +39,7 @@ async def turn() -> None:
 
 async def asleep(server: Server) -> None:
     """Return when the model's instance has nothing more to do."""
-    while not server.service.acquire("twice").scheduler.pool.idle:
+    while not server.service.acquire("twice")._queue._queue.idle:
         await turn()
 
 
