@@ -18,6 +18,7 @@ from kserve_v2.messages import InferRequest, Tensors
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.prepare import RepositoryOptions
+from kserve_v2.scheduling.replies import infer
 from tests.backends.hostile import MOST_TEXT, RAISED, Act, Unasked, check_text, fine, raised, raising, run
 
 pytestmark = pytest.mark.timeout(60)
@@ -97,7 +98,7 @@ async def managing(root: Path, hostile: HostileBackend) -> AsyncIterator[ModelMa
 
 async def check_serves(manager: ModelManager, name: str) -> None:
     await manager.load(name)
-    answer = await manager.acquire(name).infer(InferRequest(name, {"x": np.array([7])}))
+    answer = await infer(manager.acquire(name), InferRequest(name, {"x": np.array([7])}))
     assert answer.outputs["x"].tolist() == [7]
 
 
