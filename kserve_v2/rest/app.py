@@ -4,7 +4,6 @@ them.
 
 from typing import Any
 
-import orjson
 from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import Response
@@ -20,11 +19,16 @@ from kserve_v2.rest.endpoint import ModelEndpoint, Operation
 from kserve_v2.rest.errors import error_body, error_response, unexpected
 from kserve_v2.rest.generate import Generate, GenerateStream
 from kserve_v2.rest.infer import Infer
-from kserve_v2.rest.json_text import parse_json
 from kserve_v2.rest.members import optional
 from kserve_v2.rest.settings_routes import add_settings_routes
 from kserve_v2.rest.shared_memory_routes import add_shared_memory_routes
-from kserve_v2.rest.views import index_view, model_metadata_view, server_metadata_view, statistics_view
+from kserve_v2.rest.views import (
+    index_view,
+    json_response,
+    model_metadata_view,
+    server_metadata_view,
+    statistics_view,
+)
 
 
 def create_app(service: InferenceService, max_request_bytes: int) -> ASGIApp:
@@ -55,10 +59,6 @@ def create_app(service: InferenceService, max_request_bytes: int) -> ASGIApp:
     return ModelEndpoint(app, operations, bodies, service.tracer)
 
 
-def _json(value: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(value), status, media_type="application/json")
-
-
 def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(ServingError)
     async def serving_error(_: Request, error: ServingError) -> Response:
@@ -77,8 +77,8 @@ def _add_error_handlers(app: FastAPI) -> None:
 
 
 def _version(text: str) -> str:
-    """A version of a path. Anything but digits makes no route, as in Triton."""
-    if not (text.isascii() and text.isdigit()):
+    """A version of a path, or "" where it has none. Anything but digits makes no route, as in Triton."""
+    if text and not (text.isascii() and text.isdigit()):
         raise HTTPException(404)
     return text
 
@@ -87,13 +87,13 @@ def _add_health_routes(app: FastAPI, service: InferenceService) -> None:
     @app.get("/v2/health/live", tags=["health"], responses=openapi.LIVE)
     async def live() -> Response:
         """The process answers requests."""
-        return _json({"live": True})
+        return json_response({"live": True})
 
     @app.get("/v2/health/ready", tags=["health"], responses=openapi.READY)
     async def ready() -> Response:
         """All models that should be served are: the server may get traffic."""
         is_ready = service.ready()
-        return _json({"live": True, "ready": is_ready}, 200 if is_ready else 400)
+        return json_response({"live": True, "ready": is_ready}, 200 if is_ready else 400)
 
     @app.get("/v2/models/{model_name}/ready", tags=["health"], responses=openapi.MODEL_READY)
     @app.get(
@@ -101,21 +101,21 @@ def _add_health_routes(app: FastAPI, service: InferenceService) -> None:
     )
     async def model_ready(model_name: str, version: str = "") -> Response:
         """This model, or this version of it, answers."""
-        if service.model_ready(model_name, _version(version) if version else ""):
-            return _json({"name": model_name, "ready": True})
-        return _json({"name": model_name, "ready": False, "error": "Model version not ready"}, 400)
+        if service.model_ready(model_name, _version(version)):
+            return json_response({"name": model_name, "ready": True})
+        return json_response({"name": model_name, "ready": False, "error": "Model version not ready"}, 400)
 
 
 def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
     @app.get("/v2", tags=["metadata"], responses=openapi.SERVER_METADATA)
     async def server_metadata() -> Response:
         """Name, version and extensions of the server."""
-        return _json(server_metadata_view(service.server_metadata()))
+        return json_response(server_metadata_view(service.server_metadata()))
 
     @app.get("/v2/models/stats", tags=["statistics"], responses=openapi.STATISTICS)
     async def all_statistics() -> Response:
         """Counters and durations of every model that is ready."""
-        return _json({"model_stats": [statistics_view(model) for model in service.statistics()]})
+        return json_response({"model_stats": [statistics_view(model) for model in service.statistics()]})
 
     @app.get("/v2/models/{model_name}", tags=["metadata"], responses=openapi.MODEL_METADATA)
     @app.get(
@@ -123,9 +123,7 @@ def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
     )
     async def model_metadata(model_name: str, version: str = "") -> Response:
         """Inputs and outputs of a model."""
-        return _json(
-            model_metadata_view(service.model_metadata(model_name, _version(version) if version else ""))
-        )
+        return json_response(model_metadata_view(service.model_metadata(model_name, _version(version))))
 
     @app.get("/v2/models/{model_name}/config", tags=["metadata"], responses=openapi.MODEL_CONFIG)
     @app.get(
@@ -133,7 +131,7 @@ def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
     )
     async def model_config(model_name: str, version: str = "") -> Response:
         """The complete configuration of a model, with everything that was filled in."""
-        return _json(config_to_dict(service.model_config(model_name, _version(version) if version else "")))
+        return json_response(config_to_dict(service.model_config(model_name, _version(version))))
 
     @app.get("/v2/models/{model_name}/stats", tags=["statistics"], responses=openapi.STATISTICS)
     @app.get(
@@ -141,13 +139,13 @@ def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
     )
     async def model_statistics(model_name: str, version: str = "") -> Response:
         """Counters and durations of a model since it was loaded."""
-        models = service.statistics(model_name, _version(version) if version else "")
-        return _json({"model_stats": [statistics_view(model) for model in models]})
+        models = service.statistics(model_name, _version(version))
+        return json_response({"model_stats": [statistics_view(model) for model in models]})
 
 
 def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: BodyReader) -> None:
     async def read_object(request: Request) -> dict[str, Any]:
-        return _object(await bodies.read(request.receive))
+        return await bodies.read_object(request.receive, may_be_empty=True)
 
     @app.post("/v2/repository/index", tags=["repository"], **openapi.INDEX)
     @app.post("/v2/repository/{repository_name}/index", include_in_schema=False)
@@ -156,7 +154,7 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: Body
         ready = optional(await read_object(request), "ready", False)
         if not isinstance(ready, bool):
             raise InvalidArgumentError("Invalid value for 'ready': expected a boolean")
-        return _json([index_view(entry) for entry in await service.index(ready_only=ready)])
+        return json_response([index_view(entry) for entry in await service.index(ready_only=ready)])
 
     @app.post("/v2/repository/models/{model_name}/load", tags=["repository"], **openapi.LOAD)
     async def load(model_name: str, request: Request) -> Response:
@@ -176,14 +174,6 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: Body
     @app.post("/v2/repository/{repository_name}/models/{model_name}/unload", include_in_schema=False)
     async def name_repository() -> Response:
         raise UnsupportedError("'repository_name' specification is not supported")
-
-
-def _object(body: bytes | bytearray) -> dict[str, Any]:
-    """A body that is a JSON object, or empty."""
-    document = parse_json(body) if body else {}
-    if not isinstance(document, dict):
-        raise InvalidArgumentError("attempt to get members for non-object: the body must be a JSON object")
-    return document
 
 
 def _load_parameters(document: dict[str, Any]) -> dict[str, str | None]:

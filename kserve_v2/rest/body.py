@@ -1,9 +1,12 @@
 """Reading a request's body within the limit on its size."""
 
+from typing import Any
+
 from starlette.types import Receive
 
-from kserve_v2.errors import RequestCancelledError, ResourceExhaustedError
+from kserve_v2.errors import InvalidArgumentError, RequestCancelledError, ResourceExhaustedError
 from kserve_v2.memory.inflight import COUNTED_BYTES, InflightBytes
+from kserve_v2.rest.json_text import parse_json
 
 
 class BodyReader:
@@ -22,6 +25,19 @@ class BodyReader:
         for it, RequestCancelledError if the client leaves.
         """
         return await _read(receive, announced, self._limit, self._inflight)
+
+    async def read_object(self, receive: Receive, *, may_be_empty: bool = False) -> dict[str, Any]:
+        """A body that is a JSON object. One that is empty has no members, if it `may_be_empty`.
+
+        Raises as `read`, and InvalidArgumentError for any other body.
+        """
+        body = await self.read(receive)
+        document = parse_json(body) if body or not may_be_empty else {}
+        if not isinstance(document, dict):
+            raise InvalidArgumentError(
+                "attempt to get members for non-object: the body must be a JSON object"
+            )
+        return document
 
 
 async def _read(

@@ -15,15 +15,21 @@ def _content(example: Any) -> Json:
     return {"content": {"application/json": {"example": example}}}
 
 
-def _error(description: str, example: str) -> Json:
-    return {"description": description, **_content({"error": example})}
+def answer(description: str, example: Any) -> Json:
+    """What a route may answer, but for its status."""
+    return {"description": description, **_content(example)}
 
 
-_NOT_FOUND = _error("Unknown model or version", "Request for unknown model: 'nosuch' is not found")
-_NOT_READY = _error(
+def error(description: str, text: str) -> Json:
+    """As `answer`, for the error of that text."""
+    return answer(description, {"error": text})
+
+
+_NOT_FOUND = error("Unknown model or version", "Request for unknown model: 'nosuch' is not found")
+_NOT_READY = error(
     "Known, but not ready", "Request for unknown model: 'add_sub' version 1 is not at ready state"
 )
-_INVALID = _error(
+_INVALID = error(
     "The request does not fit the protocol or the model", "unexpected inference input 'X' for model 'add_sub'"
 )
 _LOOKUP_ERRORS: Responses = {404: _NOT_FOUND, 503: _NOT_READY}
@@ -50,8 +56,8 @@ READY: Responses = {
 }
 MODEL_READY: Responses = {
     200: {"description": "Ready", **_content({"name": "add_sub", "ready": True})},
-    400: _error("Not ready, or unknown", "Model version not ready"),
-    404: _error("The version is no number", "Not Found"),
+    400: error("Not ready, or unknown", "Model version not ready"),
+    404: error("The version is no number", "Not Found"),
 }
 SERVER_METADATA: Responses = {
     200: {
@@ -87,41 +93,42 @@ STATISTICS: Responses = {
             }]
         }),
     },
-    400: _error("Unknown, or not ready", "requested model 'nosuch' is not available"),
-    404: _error("The version is no number", "Not Found"),
+    400: error("Unknown, or not ready", "requested model 'nosuch' is not available"),
+    404: error("The version is no number", "Not Found"),
 }  # fmt: skip
 
 
-def _body(example: Any, *, required: bool = False) -> Json:
+def body(example: Any, *, required: bool = False) -> Json:
+    """What a route takes, to be given to its decorator."""
     content = {"application/json": {"schema": {"type": "object"}, "example": example}}
     return {"openapi_extra": {"requestBody": {"required": required, "content": content}}}
 
 
-_EXPLICIT_ONLY = _error(
+_EXPLICIT_ONLY = error(
     "The server does not run with --model-control-mode=explicit",
     "explicit model load / unload is not allowed: start the server with --model-control-mode=explicit",
 )
 INDEX: Json = {
     "responses": {
         200: {"description": "Index", **_content([{"name": "add_sub", "version": "1", "state": "READY"}])},
-        400: _error("Malformed body", "Invalid value for 'ready': expected a boolean"),
+        400: error("Malformed body", "Invalid value for 'ready': expected a boolean"),
     },
-    **_body({"ready": False}),
+    **body({"ready": False}),
 }
 LOAD: Json = {
     "responses": {
         200: {"description": "Loaded and ready"},
-        400: _error(
+        400: error(
             "The model cannot be loaded",
             "load failed for model 'add_sub': version 1 is at UNAVAILABLE state: …",
         ),
-        404: _error("No such directory", "failed to load 'nosuch', failed to poll from model repository: …"),
-        501: _error(
+        404: error("No such directory", "failed to load 'nosuch', failed to poll from model repository: …"),
+        501: error(
             "Not supported", "load parameter 'file:1/model.py': uploading model files is not supported"
         ),
         503: _EXPLICIT_ONLY,
     },
-    **_body({}),
+    **body({}),
 }
 UNLOAD: Json = {
     "responses": {
@@ -129,7 +136,7 @@ UNLOAD: Json = {
         400: INDEX["responses"][400],
         503: _EXPLICIT_ONLY,
     },
-    **_body({}),
+    **body({}),
 }
 
 _NUMBERS = list(range(16))
@@ -209,12 +216,12 @@ _GENERATE_REQUEST: Json = {
 _FAILURES: Json = {
     "400": _INVALID,
     "404": _NOT_FOUND,
-    "413": _error(
+    "413": error(
         "The body is too large", "request of 100000000 bytes exceeds the maximum allowed input size …"
     ),
-    "500": _error("The model failed", "Failed to process the request(s) for model 'add_sub_0', message: …"),
-    "501": _error("Not supported", "Unsupported compression type"),
-    "503": _error("Not ready, or overloaded", "Exceeds maximum queue size"),
+    "500": error("The model failed", "Failed to process the request(s) for model 'add_sub_0', message: …"),
+    "501": error("Not supported", "Unsupported compression type"),
+    "503": error("Not ready, or overloaded", "Exceeds maximum queue size"),
 }
 
 _BINARY: Json = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import orjson
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
@@ -10,7 +9,8 @@ from kserve_v2.errors import InvalidArgumentError, UnsupportedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs.settings import FORMATS, MAX_VERBOSE_LEVEL, SWITCHES, LogChanges, LogSettings
 from kserve_v2.rest.body import BodyReader
-from kserve_v2.rest.json_text import parse_json
+from kserve_v2.rest.openapi import answer, body, error
+from kserve_v2.rest.views import json_response
 from kserve_v2.tracing.settings import TraceChanges, read_changes
 
 Json = dict[str, Any]
@@ -33,23 +33,15 @@ _TRACE_EXAMPLE = {
 }
 
 
-def _answer(description: str, example: Json) -> Json:
-    return {"description": description, "content": {"application/json": {"example": example}}}
-
-
 def _documented(example: Json, wrong: str) -> Json:
     """The answers of a route that reads settings, with what may be `wrong`."""
-    return {"responses": {200: _answer("The settings", example), 400: _answer("Wrong", {"error": wrong})}}
+    return {"responses": {200: answer("The settings", example), 400: error("Wrong", wrong)}}
 
 
 def _documented_update(example: Json, wrong: str, change: Json, fixed: str) -> Json:
     """As `_documented`, for a route that changes settings; `fixed`: the error for what cannot be changed."""
     answers = _documented(example, wrong)["responses"]
-    body = {"application/json": {"schema": {"type": "object"}, "example": change}}
-    return {
-        "responses": {**answers, 501: _answer("Not changeable", {"error": fixed})},
-        "openapi_extra": {"requestBody": {"required": True, "content": body}},
-    }
+    return {"responses": {**answers, 501: error("Not changeable", fixed)}, **body(change, required=True)}
 
 
 _LOG_FILE_FIXED = "log file location can not be updated through network protocol"
@@ -75,51 +67,40 @@ def add_settings_routes(app: FastAPI, service: InferenceService, bodies: BodyRea
 
 
 def _add_logging_routes(app: FastAPI, service: InferenceService, bodies: BodyReader) -> None:
-    @app.get("/v2/logging", tags=["logging"], responses={200: _answer("The settings", _LOG_EXAMPLE)})
+    @app.get("/v2/logging", tags=["logging"], responses={200: answer("The settings", _LOG_EXAMPLE)})
     async def log_settings() -> Response:
         """What is logged, and in which form."""
-        return _json(_log_view(service.log_settings()))
+        return json_response(_log_view(service.log_settings()))
 
     @app.post("/v2/logging", tags=["logging"], **_LOG_UPDATE)
     async def update_log_settings(request: Request) -> Response:
         """Change some of the settings. Answers all of them."""
-        changes = _log_changes(await _read_object(request, bodies))
-        return _json(_log_view(service.update_log_settings(changes)))
+        changes = _log_changes(await bodies.read_object(request.receive))
+        return json_response(_log_view(service.update_log_settings(changes)))
 
 
 def _add_trace_routes(app: FastAPI, service: InferenceService, bodies: BodyReader) -> None:
-    @app.get("/v2/trace/setting", tags=["trace"], responses={200: _answer("The settings", _TRACE_EXAMPLE)})
+    @app.get("/v2/trace/setting", tags=["trace"], responses={200: answer("The settings", _TRACE_EXAMPLE)})
     async def trace_settings() -> Response:
         """Which requests are traced, and what is recorded of them."""
-        return _json(service.trace_settings())
+        return json_response(service.trace_settings())
 
     @app.post("/v2/trace/setting", tags=["trace"], **_TRACE_UPDATE)
     async def update_trace_settings(request: Request) -> Response:
         """Change some of the settings; null resets one to what the server was started with. Answers all."""
-        changes = _trace_changes(await _read_object(request, bodies))
-        return _json(service.update_trace_settings("", changes))
+        changes = _trace_changes(await bodies.read_object(request.receive))
+        return json_response(service.update_trace_settings("", changes))
 
     @app.get("/v2/models/{model_name}/trace/setting", tags=["trace"], **_MODEL_TRACE)
     async def model_trace_settings(model_name: str) -> Response:
         """The settings that hold for one model."""
-        return _json(service.trace_settings(model_name))
+        return json_response(service.trace_settings(model_name))
 
     @app.post("/v2/models/{model_name}/trace/setting", tags=["trace"], **_TRACE_UPDATE)
     async def update_model_trace_settings(model_name: str, request: Request) -> Response:
         """Change some settings of one model; null lets one follow the server's again. Answers all."""
-        changes = _trace_changes(await _read_object(request, bodies))
-        return _json(service.update_trace_settings(model_name, changes))
-
-
-def _json(value: Json) -> Response:
-    return Response(orjson.dumps(value), media_type="application/json")
-
-
-async def _read_object(request: Request, bodies: BodyReader) -> Json:
-    document = parse_json(await bodies.read(request.receive))
-    if not isinstance(document, dict):
-        raise InvalidArgumentError("attempt to get members for non-object: the body must be a JSON object")
-    return document
+        changes = _trace_changes(await bodies.read_object(request.receive))
+        return json_response(service.update_trace_settings(model_name, changes))
 
 
 def _log_view(settings: LogSettings) -> Json:

@@ -5,7 +5,6 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-import orjson
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
@@ -13,7 +12,8 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
 from kserve_v2.memory.regions import CudaRegions, SharedMemoryRegions, check_raw_handle
 from kserve_v2.rest.body import BodyReader
-from kserve_v2.rest.json_text import parse_json
+from kserve_v2.rest.openapi import answer, body, error
+from kserve_v2.rest.views import json_response
 
 Json = dict[str, Any]
 
@@ -40,15 +40,14 @@ def _add_common_routes(
     app: FastAPI, kind: str, regions: SharedMemoryRegions | CudaRegions, example: list[Json]
 ) -> None:
     prefix = f"/v2/{kind}sharedmemory"
-    unknown = _answer("Not registered", {"error": f"Unable to find {kind} shared memory region: 'nosuch'"})
-    listed: dict[int | str, Json] = {200: _answer("The regions", example)}
+    unknown = error("Not registered", f"Unable to find {kind} shared memory region: 'nosuch'")
+    listed: dict[int | str, Json] = {200: answer("The regions", example)}
 
     @app.get(f"{prefix}/status", tags=[_TAG], responses=listed)
     @app.get(f"{prefix}/region/{{region_name}}/status", tags=[_TAG], responses={**listed, 404: unknown})
     async def status(region_name: str = "") -> Response:
         """One registered region, or all."""
-        found = [asdict(region) for region in regions.status(region_name)]
-        return Response(orjson.dumps(found), media_type="application/json")
+        return json_response([asdict(region) for region in regions.status(region_name)])
 
     @app.post(f"{prefix}/unregister", tags=[_TAG])
     @app.post(f"{prefix}/region/{{region_name}}/unregister", tags=[_TAG])
@@ -73,9 +72,12 @@ def _add_system_register(app: FastAPI, regions: SharedMemoryRegions, bodies: Bod
     async def register(request: Request, region_name: str = "") -> Response:
         """Register a part of a shared memory object of this machine, for tensors of inference requests."""
         regions.check_may_register(region_name)
-        body = await _object(request, bodies)
+        document = await bodies.read_object(request.receive)
         regions.register(
-            region_name, _string(body, "key"), _unsigned(body, "offset", 0), _unsigned(body, "byte_size")
+            region_name,
+            _string(document, "key"),
+            _unsigned(document, "offset", 0),
+            _unsigned(document, "byte_size"),
         )
         return _done()
 
@@ -97,9 +99,12 @@ def _add_cuda_register(app: FastAPI, regions: CudaRegions, bodies: BodyReader) -
     async def register(request: Request, region_name: str = "") -> Response:
         """Register the start of an allocation on a GPU of this machine, for tensors of inference requests."""
         regions.check_may_register(region_name)
-        body = await _object(request, bodies)
+        document = await bodies.read_object(request.receive)
         regions.register(
-            region_name, _raw_handle(body), _unsigned(body, "device_id"), _unsigned(body, "byte_size")
+            region_name,
+            _raw_handle(document),
+            _unsigned(document, "device_id"),
+            _unsigned(document, "byte_size"),
         )
         return _done()
 
@@ -108,29 +113,22 @@ def _done() -> Response:
     return Response(status_code=200, media_type="application/json")
 
 
-async def _object(request: Request, bodies: BodyReader) -> Json:
-    document = parse_json(await bodies.read(request.receive))
-    if not isinstance(document, dict):
-        raise InvalidArgumentError("attempt to get members for non-object: the body must be a JSON object")
-    return document
-
-
-def _member(body: Json, name: str) -> Any:
-    value = body.get(name)
+def _member(document: Json, name: str) -> Any:
+    value = document.get(name)
     if value is None:
         raise InvalidArgumentError(f"Shared memory register request has no '{name}' field")
     return value
 
 
-def _string(body: Json, name: str) -> str:
-    value = _member(body, name)
+def _string(document: Json, name: str) -> str:
+    value = _member(document, name)
     if isinstance(value, str):
         return value
     raise InvalidArgumentError(f"attempt to access JSON non-string as string: '{name}' must be a string")
 
 
-def _unsigned(body: Json, name: str, default: int | None = None) -> int:
-    value = default if default is not None and body.get(name) is None else _member(body, name)
+def _unsigned(document: Json, name: str, default: int | None = None) -> int:
+    value = default if default is not None and document.get(name) is None else _member(document, name)
     if type(value) is int and value >= 0:
         return value
     raise InvalidArgumentError(
@@ -139,8 +137,8 @@ def _unsigned(body: Json, name: str, default: int | None = None) -> int:
     )
 
 
-def _raw_handle(body: Json) -> bytes:
-    handle = _member(body, "raw_handle")
+def _raw_handle(document: Json) -> bytes:
+    handle = _member(document, "raw_handle")
     encoded = handle.get("b64") if isinstance(handle, dict) else None
     if isinstance(encoded, str):
         with suppress(ValueError):
@@ -152,15 +150,7 @@ def _raw_handle(body: Json) -> bytes:
     )
 
 
-def _answer(description: str, example: Any) -> Json:
-    return {"description": description, "content": {"application/json": {"example": example}}}
-
-
-def _documented(body: Json, errors: dict[int, str]) -> Json:
+def _documented(example: Json, errors: dict[int, str]) -> Json:
     """What the API page says of a route that registers regions."""
-    content = {"application/json": {"schema": {"type": "object"}, "example": body}}
-    answers = {status: _answer("Refused", {"error": text}) for status, text in errors.items()}
-    return {
-        "responses": {**answers, 501: _answer("Not enabled", {"error": _DISABLED})},
-        "openapi_extra": {"requestBody": {"required": True, "content": content}},
-    }
+    answers = {status: error("Refused", text) for status, text in errors.items()}
+    return {"responses": {**answers, 501: error("Not enabled", _DISABLED)}, **body(example, required=True)}

@@ -2,11 +2,19 @@
 
 from typing import Any
 
+import orjson
+from starlette.responses import Response
+
 from kserve_v2.messages import IndexEntry, ModelMetadata, ServerMetadata, TensorMetadata
 from kserve_v2.repository.model import LoadedModel
 from kserve_v2.scheduling.statistics import Duration
 
 Json = dict[str, Any]
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    """An answer whose body is `value`."""
+    return Response(orjson.dumps(value), status, media_type="application/json")
 
 
 def server_metadata_view(metadata: ServerMetadata) -> Json:

@@ -20,13 +20,12 @@ from kserve_v2.rpc.transport.head import HeadReader
 # How long clients are given to take the status of calls that are given up.
 _LAST_WORDS_SECONDS = 1.0
 
-
 # How many streams whose messages nobody reads may fill the budget of all requests in flight, if that is small.
 _WINDOWS = 16
 
 
 class AsyncioServer:
-    """Serves RPCs. Made, started and stopped on one event loop."""
+    """A `server.GrpcServer`. Made, started and stopped on one event loop."""
 
     def __init__(
         self,
@@ -60,9 +59,6 @@ class AsyncioServer:
         self._closed = asyncio.Event()
 
     def bind(self, address: str, port: int) -> int:
-        """Bind before `start`; returns the port, which is chosen for 0. Raises OSError where that is not
-        possible.
-        """
         bound = bind(address, port)
         end_stalled_connections(bound, self.options.max_stall_s)
         self._socket = bound
@@ -70,7 +66,6 @@ class AsyncioServer:
         return number
 
     async def start(self) -> None:
-        """Accept connections."""
         loop = asyncio.get_running_loop()
         assert self._socket is not None  # noqa: S101 - after `bind`
 
@@ -89,7 +84,6 @@ class AsyncioServer:
         self._closed.set()
 
     async def stop(self, grace_seconds: float) -> None:
-        """Refuse new RPCs, give those under way `grace_seconds` to finish, then cancel them."""
         for server in self._servers:
             server.close()
         if not self._servers and self._socket is not None:

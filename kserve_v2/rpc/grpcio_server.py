@@ -59,7 +59,7 @@ def channel_arguments(options: GrpcOptions) -> list[tuple[str, int]]:
 
 
 class GrpcioServer:
-    """Serves RPCs.
+    """A `server.GrpcServer`.
 
     A call whose path is not UTF-8 ends the loop in which grpcio (1.85 and older) takes calls, and so the whole
     server. It is then replaced: calls that are under way are lost, later ones are answered.
@@ -80,16 +80,12 @@ class GrpcioServer:
         return server
 
     def bind(self, address: str, port: int) -> int:
-        """Bind before `start`; returns the port, which is chosen for 0. Raises OSError where that is not
-        possible.
-        """
         host = f"[{address}]" if ":" in address else address
         bound = _bind(self._server, f"{host}:{port}", self._credentials)
         self._address = f"{host}:{bound}"
         return bound
 
     async def start(self) -> None:
-        """Accept connections."""
         before = asyncio.all_tasks()
         await self._server.start()
         # Those of grpcio, which keeps them to itself. None of them fails as long as all is well.
@@ -108,7 +104,6 @@ class GrpcioServer:
         await self.start()
 
     async def stop(self, grace_seconds: float) -> None:
-        """Refuse new RPCs, give those under way `grace_seconds` to finish, then cancel them."""
         if self._guard is not None:
             self._guard.cancel()
         await self._server.stop(grace_seconds)
