@@ -32,7 +32,7 @@ def finish_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Ou
             if array is None:
                 names = sorted(map(str, outputs))
                 raise InternalError(f"model '{signature.model_name}' gave no output '{name}', got {names}")
-            fitted = _fitted(array, signature.outputs[name], signature, rows)
+            fitted = fit_output(array, signature.outputs[name], signature, rows)
             if fitted is array and dtype is not BYTES.dtype and len(shapes) < _MAX_SHAPES:
                 shapes.add(array.shape)
             array = fitted
@@ -50,7 +50,7 @@ def finish_present_outputs(outputs: Tensors, signature: ModelSignature, rows: in
             f"model '{signature.model_name}' gave unknown outputs {unknown}, expected some of {expected}"
         )
     checked = {
-        name: _fitted(outputs[name], tensor, signature, rows)
+        name: fit_output(outputs[name], tensor, signature, rows)
         for name, tensor in signature.outputs.items()
         if name in outputs
     }
@@ -66,7 +66,7 @@ def _check_mapping(outputs: object, signature: ModelSignature) -> None:
         )
 
 
-def _fitted(array: Array, tensor: TensorSignature, signature: ModelSignature, rows: int) -> Array:
+def fit_output(array: Array, tensor: TensorSignature, signature: ModelSignature, rows: int) -> Array:
     """An output as the configuration says; [N] for [N, 1] and the like hold the same elements in the same places."""
     array = _plain(array, tensor, signature)
     if array.dtype != tensor.datatype.dtype:
