@@ -9,6 +9,7 @@ from math import prod
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInput, ModelInstanceGroup, ModelOutput
 from kserve_v2.config.problems import Problem
+from kserve_v2.config.queueing import queue_policies
 from kserve_v2.net.limits import MAX_DIMENSIONS
 
 MAX_BATCH_SIZE = 2**24
@@ -31,12 +32,13 @@ def limit_problems(config: ModelConfig) -> Iterator[Problem]:
         MAX_QUEUE_DELAY_US,
         "microseconds",
     )
-    yield from _above(
-        "dynamic_batching.default_queue_policy.default_timeout_microseconds",
-        batching.default_queue_policy.default_timeout_microseconds,
-        MAX_TIMEOUT_US,
-        "microseconds; 0 stands for no time-out",
-    )
+    for path, policy in queue_policies(config):
+        yield from _above(
+            f"{path}.default_timeout_microseconds",
+            policy.default_timeout_microseconds,
+            MAX_TIMEOUT_US,
+            "microseconds; 0 stands for no time-out",
+        )
     yield from _instance_problems(config)
     batched = config.max_batch_size > 0
     for index, tensor in enumerate(config.input):

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInstanceGroup
 from kserve_v2.config.platforms import ENSEMBLE_PLATFORM, OWN_BACKENDS
 from kserve_v2.config.problems import Problem
+from kserve_v2.config.queueing import queueing_without_effect
 from kserve_v2.config.switches import SWITCHES
 
 
@@ -99,17 +100,17 @@ FIELDS: Mapping[str, Rule] = {
     "optimization.eager_batching": _ignored(),
     "dynamic_batching.preferred_batch_size": _SERVED,
     "dynamic_batching.max_queue_delay_microseconds": _SERVED,
-    "dynamic_batching.preserve_ordering": _refused("answers are sent as they are ready"),
-    "dynamic_batching.priority_levels": _refused("requests are executed in the order of their arrival"),
-    "dynamic_batching.default_priority_level": _refused("there are no priorities"),
+    "dynamic_batching.preserve_ordering": _SERVED,
+    "dynamic_batching.priority_levels": _SERVED,
+    "dynamic_batching.default_priority_level": _SERVED,
     "dynamic_batching.default_queue_policy": _SERVED,
-    "dynamic_batching.priority_queue_policy": _refused("there are no priorities"),
+    "dynamic_batching.priority_queue_policy": _SERVED,
     "sequence_batching": _refused("requests of one sequence are not kept together"),
     "ensemble_scheduling": _refused("no models are chained"),
     "instance_group.name": _SERVED,
     "instance_group.kind": _SERVED,
     "instance_group.count": _SERVED,
-    "instance_group.rate_limiter": _refused("executions are not limited across models"),
+    "instance_group.rate_limiter": _SERVED,  # where the server is started with --rate-limit
     "instance_group.gpus": _SERVED,
     "instance_group.secondary_devices": _refused("no such devices are used"),
     "instance_group.profile": _ignored(_NO_TENSORRT),
@@ -168,7 +169,10 @@ def refused_fields(config: ModelConfig) -> list[Problem]:
 
 def ignored_fields(config: ModelConfig) -> list[Problem]:
     """Fields that are set and have no effect, which is harmless: for a warning."""
-    return [*_findings(config, Support.IGNORED), *_without_batching(config)]
+    queueing = [
+        Problem(path, f"{Support.IGNORED.value}: {why}") for path, why in queueing_without_effect(config)
+    ]
+    return [*_findings(config, Support.IGNORED), *_without_batching(config), *queueing]
 
 
 def _findings(config: ModelConfig, support: Support) -> list[Problem]:

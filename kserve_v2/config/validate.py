@@ -14,6 +14,7 @@ from kserve_v2.config.files import file_problems
 from kserve_v2.config.limits import limit_problems
 from kserve_v2.config.platforms import BACKEND_OF_PLATFORM, BACKENDS, ENSEMBLE_PLATFORM
 from kserve_v2.config.problems import Problem, config_error
+from kserve_v2.config.queueing import queueing_problems
 from kserve_v2.config.states import state_problems
 from kserve_v2.config.support import ignored_fields, refused_fields
 from kserve_v2.config.switches import switch_problems
@@ -37,6 +38,7 @@ def validate(config: ModelConfig, *, gpu_count: int, directory_name: str | None 
         *_identity_problems(config, directory_name),
         *_platform_problems(config),
         *_batching_problems(config),
+        *queueing_problems(config),
         *_version_problems(config),
         *tensor_problems(config),
         *state_problems(config),

@@ -42,6 +42,12 @@ VALID = [
     "max_batch_size: 8 dynamic_batching { preferred_batch_size: [1, 8] max_queue_delay_microseconds: 100 "
     "default_queue_policy { timeout_action: DELAY max_queue_size: 3 } }",
     "dynamic_batching {}",
+    "max_batch_size: 8 dynamic_batching { priority_levels: 3 default_priority_level: 3 priority_queue_policy { key: 1 "
+    "value { max_queue_size: 1 } } default_queue_policy { timeout_action: DELAY default_timeout_microseconds: 9 } }",
+    "dynamic_batching { preserve_ordering: true priority_levels: 1 default_priority_level: 1 default_queue_policy { "
+    "timeout_action: DELAY } priority_queue_policy { key: 1 value { default_timeout_microseconds: 1 } } }",
+    'instance_group { rate_limiter { priority: 2 resources [ { name: "R" global: true count: 1 }, { name: "S" } ] } } '
+    'instance_group { rate_limiter { resources { name: "R" global: true count: 2 } } }',
     'backend: "third_party" platform: "its_own"',
     "model_transaction_policy { decoupled: false } response_cache { enable: false }",
     tensor("dims: 3", "output")
@@ -89,6 +95,59 @@ INVALID = [
         "dynamic_batching { preferred_batch_size: 1 }",
         "dynamic_batching.preferred_batch_size[0]",
         "dynamic batching preferred size must be <= max batch size for bat",
+    ),
+    (
+        "dynamic_batching { priority_levels: 2 }",
+        "dynamic_batching.default_priority_level",
+        "default priority level must be in range [1, 2] for bat",
+    ),
+    (
+        "dynamic_batching { priority_levels: 2 default_priority_level: 3 }",
+        "dynamic_batching.default_priority_level",
+        "default priority level must be in range [1, 2] for bat",
+    ),
+    (
+        "dynamic_batching { priority_levels: 2 default_priority_level: 1 priority_queue_policy { key: 0 value {} } }",
+        "dynamic_batching.priority_queue_policy['0']",
+        "priority queue policy must have priority level in range [1, 2] for bat",
+    ),
+    (
+        "dynamic_batching { priority_levels: 2 default_priority_level: 1 priority_queue_policy { key: 3 value {} } }",
+        "dynamic_batching.priority_queue_policy['3']",
+        "priority queue policy must have priority level in range [1, 2] for bat",
+    ),
+    (
+        "dynamic_batching { preserve_ordering: true priority_levels: 2 default_priority_level: 1 }",
+        "dynamic_batching.priority_levels",
+        "Only one priority level is allowed when 'preserve_ordering' is true for bat",
+    ),
+    (
+        "dynamic_batching { preserve_ordering: true default_queue_policy { timeout_action: DELAY "
+        "default_timeout_microseconds: 1 } }",
+        "dynamic_batching.default_queue_policy.timeout_action",
+        "Queue policy can not have DELAY as timeout action when 'preserve_ordering' is true for bat",
+    ),
+    (
+        "dynamic_batching { preserve_ordering: true priority_levels: 1 default_priority_level: 1 priority_queue_policy "
+        "{ key: 1 value { timeout_action: DELAY default_timeout_microseconds: 1 } } }",
+        "dynamic_batching.priority_queue_policy['1'].timeout_action",
+        "Queue policy can not have DELAY as timeout action when 'preserve_ordering' is true for bat",
+    ),
+    (
+        "instance_group { rate_limiter { resources { count: 1 } } }",
+        "instance_group[0].rate_limiter.resources[0].name",
+        "a resource must have a name in instance group bat_0",
+    ),
+    (
+        'instance_group { rate_limiter { resources [ { name: "R" }, { name: "S" }, { name: "R" } ] } }',
+        "instance_group[0].rate_limiter.resources[2].name",
+        "resource 'R' is listed twice in instance group bat_0",
+    ),
+    (
+        'instance_group { rate_limiter { resources { name: "R" count: 1 } } } '
+        'instance_group { rate_limiter { resources { name: "R" global: true count: 1 } } }',
+        "instance_group[1].rate_limiter.resources[0].global",
+        'Resource "R" is present as both global and device-specific resource in the model configuration.',
     ),
     (
         "version_policy { specific { versions: [1, -2] } }",
@@ -177,12 +236,6 @@ def test_reshape(dims: str, shape: str, wrong: str | None) -> None:
         (tensor("dims: -1 allow_ragged_batch: true"), "input[0].allow_ragged_batch"),
         (tensor("dims: 1 is_shape_tensor: true"), "input[0].is_shape_tensor"),
         (tensor("dims: 1 is_shape_tensor: true", "output"), "output[0].is_shape_tensor"),
-        ("dynamic_batching { priority_levels: 2 }", "dynamic_batching.priority_levels"),
-        ("dynamic_batching { preserve_ordering: true }", "dynamic_batching.preserve_ordering"),
-        (
-            "dynamic_batching { priority_queue_policy { key: 1 value {} } }",
-            "dynamic_batching.priority_queue_policy",
-        ),
         ('model_repository_agents { agents { name: "checksum" } }', "model_repository_agents.agents"),
         ('runtime: "x.so"', "runtime"),
         ('cc_model_filenames { key: "7.5" value: "model_t4.py" }', "cc_model_filenames"),
@@ -191,7 +244,6 @@ def test_reshape(dims: str, shape: str, wrong: str | None) -> None:
             'parameters { key: "EXECUTION_ENV_PATH" value { string_value: "env.tar.gz" } }',
             "parameters['EXECUTION_ENV_PATH']",
         ),
-        ("instance_group { rate_limiter { priority: 1 } }", "instance_group[0].rate_limiter"),
         ("instance_group { kind: KIND_MODEL }", "instance_group[0].kind"),
         ("instance_group { passive: true }", "instance_group[0].passive"),
         ("instance_group { secondary_devices { device_id: 1 } }", "instance_group[0].secondary_devices"),
@@ -297,6 +349,34 @@ def test_a_delay_for_batches_that_are_never_formed_is_a_warning(text: str, reaso
     assert ignored_fields(completed(f"max_batch_size: 4 {DELAY}")) == []
 
 
+QUEUEING_WITHOUT_EFFECT = [
+    ("default_priority_level: 1", "default_priority_level", "priority_levels is 0"),
+    ("priority_queue_policy { key: 1 value {} }", "priority_queue_policy", "priority_levels is 0"),
+    (
+        "preserve_ordering: true default_queue_policy { timeout_action: DELAY allow_timeout_override: true }",
+        "default_queue_policy.allow_timeout_override",
+        "with preserve_ordering no request is delayed",
+    ),
+    (
+        "default_queue_policy { timeout_action: DELAY allow_timeout_override: true }",
+        "",
+        "",
+    ),
+    (
+        "preserve_ordering: true default_queue_policy { allow_timeout_override: true }",
+        "",
+        "",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "field", "reason"), QUEUEING_WITHOUT_EFFECT)
+def test_what_has_no_effect_without_another_field_is_a_warning(text: str, field: str, reason: str) -> None:
+    found = [str(each) for each in ignored_fields(completed(f"dynamic_batching {{ {text} }}"))]
+    expected = f"dynamic_batching.{field}: is set but has no effect: {reason}"
+    assert found == ([expected] if field else [])
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -328,8 +408,11 @@ ABSURD = [
      "dynamic_batching.max_queue_delay_microseconds", str(HOUR)),
     (f"dynamic_batching {{ default_queue_policy {{ default_timeout_microseconds: {2**63} }} }}",
      "dynamic_batching.default_queue_policy.default_timeout_microseconds", "0 stands for no time-out"),
-    (f"dynamic_batching {{ priority_levels: {2**64 - 1} }}", "dynamic_batching.priority_levels", "not supported"),
-    (f"dynamic_batching {{ default_priority_level: {2**64 - 1} }}", "dynamic_batching.default_priority_level", "not"),
+    ("dynamic_batching { default_priority_level: 1 priority_queue_policy { key: 1 value { "
+     f"default_timeout_microseconds: {2**63} }} }} priority_levels: 1 }}",
+     "dynamic_batching.priority_queue_policy['1'].default_timeout_microseconds", "0 stands for no time-out"),
+    (f"dynamic_batching {{ priority_levels: {2**64 - 1} default_priority_level: 1 }}",
+     "dynamic_batching.priority_levels", "1024"),
     ("max_batch_size: 2147483647", "max_batch_size", str(2**24)),
     (f"max_batch_size: 4 dynamic_batching {{ preferred_batch_size: {2**31 - 1} }}",
      "dynamic_batching.preferred_batch_size[0]", "max batch size"),
