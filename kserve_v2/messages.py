@@ -47,7 +47,7 @@ class InferRequest:
     `control` holds the parameters that are for the server: `timeout`, `priority` and those of sequences. They
     do not reach the model's `parameters`.
 
-    A model reads `id`, `parameters` and `cancelled` (nobody waits for the answer any more), and may put
+    A model reads `id`, `parameters`, `timeout` and `cancelled` (nobody waits for the answer any more), and may put
     parameters of the response into `response_parameters`: `bool`, `int` of up to 64 bits, `float` and `str`, or
     numpy's scalars of these kinds.
 
@@ -70,6 +70,12 @@ class InferRequest:
     response_parameters: dict[str, ParameterValue] = field(default_factory=dict)
     trace: Trace | None = None
     sequence: SequenceStep | None = None
+
+    @property
+    def timeout(self) -> int:
+        """How many microseconds the client lets it wait for its execution; 0 if it has said nothing."""
+        timeout = self.control.get("timeout", 0)
+        return timeout if isinstance(timeout, int) else 0
 
 
 def same_request(left: InferRequest, right: InferRequest) -> bool:

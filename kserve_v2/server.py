@@ -34,6 +34,9 @@ from kserve_v2.rest.metrics import MetricsApp
 from kserve_v2.rest.protocol import HttpConnection
 from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.server import GrpcServer, grpc_server
+from kserve_v2.scheduling.rate_limiter import RateLimiter
+from kserve_v2.scheduling.resources import Capacity
+from kserve_v2.scheduling.shared import Shared
 from kserve_v2.settings.settings import Settings
 from kserve_v2.tracing.tracer import Tracer, TracingError
 
@@ -70,7 +73,11 @@ class Server:
             config_name=settings.model_config_name,
         )
         inflight = InflightBytes(_max_inflight_bytes(settings))
-        self.manager = ModelManager(options, registry, settings.model_load_thread_count, inflight)
+        limiter = None
+        if settings.rate_limit == "execution_count":
+            limiter = RateLimiter(Capacity(*each) for each in settings.rate_limit_resource)
+        shared = Shared(inflight, limiter)
+        self.manager = ModelManager(options, registry, settings.model_load_thread_count, shared)
         self._tracer = Tracer(settings.trace_config)
         self.service = InferenceService(
             self.manager,

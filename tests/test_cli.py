@@ -100,7 +100,7 @@ def test_help_shows_every_option_with_its_default_and_its_variable(
         "Backends:",
     ):
         assert f"\n{group}\n" in text
-    assert "rate-limit" not in text
+    assert "pinned-memory-pool-byte-size" not in text
     assert text.count("kserve-v2 serve --") >= 4
 
 

@@ -7,12 +7,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from kserve_v2.memory import collector
-from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.model import LoadedModel, Prepared
 from kserve_v2.repository.prepare import Candidate, RepositoryOptions, prepare_version, read_candidate
 from kserve_v2.repository.scan import Snapshot, scan
 from kserve_v2.scheduling.contained import call_on_thread
+from kserve_v2.scheduling.shared import Shared
 
 # A collection stops all threads for some tens of milliseconds, so one follows the other after this at the earliest.
 _COLLECT_EVERY_S = 1.0
@@ -26,10 +26,10 @@ class Loader:
         options: RepositoryOptions,
         registry: BackendRegistry,
         load_threads: int,
-        inflight: InflightBytes,
+        shared: Shared,
     ) -> None:
-        """`inflight`: what the requests of all models may hold together."""
-        self._inflight = inflight
+        """`shared`: what all models have in common."""
+        self._shared = shared
         self._options = options
         self._registry = registry
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="model-directory")
@@ -56,7 +56,7 @@ class Loader:
     async def load(self, prepared: Prepared) -> LoadedModel:
         """Load one version; see `LoadedModel.load`."""
         try:
-            return await LoadedModel.load(prepared, self._loaders, self._inflight)
+            return await LoadedModel.load(prepared, self._loaders, self._shared)
         finally:
             prepared.source.handover.close()
 

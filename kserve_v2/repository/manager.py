@@ -4,11 +4,9 @@ models up in.
 
 import asyncio
 import logging
-import sys
 from collections.abc import Sequence
 
 from kserve_v2.errors import InvalidArgumentError, NotFoundError, UnavailableError
-from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import IndexEntry
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.loader import Loader
@@ -17,6 +15,7 @@ from kserve_v2.repository.model import LoadedModel
 from kserve_v2.repository.prepare import RepositoryOptions
 from kserve_v2.repository.record import Served
 from kserve_v2.repository.scan import check_model_name
+from kserve_v2.scheduling.shared import Shared
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +28,12 @@ class ModelManager:
         options: RepositoryOptions,
         registry: BackendRegistry,
         load_threads: int = 4,
-        inflight: InflightBytes | None = None,
+        shared: Shared | None = None,
     ) -> None:
-        """`inflight`: what the requests of all models may hold together; None for any amount."""
-        self.inflight = inflight or InflightBytes(sys.maxsize)
-        self._loader = Loader(options, registry, load_threads, self.inflight)
+        """`shared`: what the models have in common; nothing by default."""
+        shared = shared or Shared()
+        self.inflight = shared.inflight
+        self._loader = Loader(options, registry, load_threads, shared)
         self._models: dict[str, ManagedModel] = {}
         # An entry is replaced as a whole, on the event loop's thread, where all that look one up live, too.
         self._serving: dict[str, Served] = {}

@@ -3,9 +3,8 @@
 import asyncio
 import glob
 import logging
-import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,7 +14,6 @@ from kserve_v2.backend import Backend, LabelledModel, Model, ModelConfig, ModelS
 from kserve_v2.config.hidden import with_hidden_tensors
 from kserve_v2.config.text_files import read_lines
 from kserve_v2.errors import InternalError, InvalidArgumentError
-from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import InferRequest
 from kserve_v2.repository.batching import (
     BatchingDecision,
@@ -30,9 +28,12 @@ from kserve_v2.scheduling.chain import make_target
 from kserve_v2.scheduling.contained import call_on_thread, log_error
 from kserve_v2.scheduling.merge import RowMerger
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
+from kserve_v2.scheduling.queue_policy import priority_levels
 from kserve_v2.scheduling.queue_target import QueueTarget
+from kserve_v2.scheduling.resources import Limits, instance_limits
+from kserve_v2.scheduling.shared import Shared
 from kserve_v2.scheduling.signature import ModelSignature
-from kserve_v2.scheduling.spec import ModelSpec, QueuePolicy
+from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.under_way import UnderWay
 from kserve_v2.tracing.trace import Trace
 
@@ -57,9 +58,9 @@ class LoadedModel:
         prepared: Prepared,
         model: Model,
         labels: dict[str, tuple[str, ...]],
-        inflight: InflightBytes | None = None,
+        shared: Shared | None = None,
     ) -> None:
-        """`inflight`: what the requests of all models may hold together; None for any amount."""
+        """`shared`: what it has in common with the server's other models; nothing by default."""
         self.name = prepared.source.name
         self.version = prepared.source.version
         self.path = prepared.source.model_path
@@ -70,7 +71,7 @@ class LoadedModel:
         self.batched = prepared.config.max_batch_size > 0
         self.batching = BatchingDecision()
         self.decoupled = prepared.config.model_transaction_policy.decoupled
-        spec = model_spec(prepared, self.signature, inflight or InflightBytes(sys.maxsize))
+        spec = model_spec(prepared, self.signature, shared or Shared())
         self.statistics = spec.statistics
         self._queue = QueueTarget(spec, model)
         self._target = make_target(spec, self._queue)
@@ -83,23 +84,21 @@ class LoadedModel:
 
     @classmethod
     async def load(
-        cls, prepared: Prepared, executor: Executor, inflight: InflightBytes | None = None
+        cls, prepared: Prepared, executor: Executor, shared: Shared | None = None
     ) -> "LoadedModel":
         """Load the weights on a thread of `executor`, then make the instances. Raises what the backend
         raises.
         """
-        loaded = await cls._load(prepared, executor, inflight)
+        loaded = await cls._load(prepared, executor, shared)
         if loaded.batching.batches:
             return loaded
         # The batch dimension was a guess, and a wrong one.
         await loaded.close()
         unbatched = replace(prepared, config=without_batch(prepared.config), batching=BatchingOrigin())
-        return await cls._load(unbatched, executor, inflight)
+        return await cls._load(unbatched, executor, shared)
 
     @classmethod
-    async def _load(
-        cls, prepared: Prepared, executor: Executor, inflight: InflightBytes | None
-    ) -> "LoadedModel":
+    async def _load(cls, prepared: Prepared, executor: Executor, shared: Shared | None) -> "LoadedModel":
         loop = asyncio.get_running_loop()
         labels = await loop.run_in_executor(
             executor, read_labels, prepared.config, prepared.source.model_path
@@ -107,7 +106,7 @@ class LoadedModel:
         model = await call_on_thread(executor, _load_weights, prepared)
         try:
             labels = await call_on_thread(executor, _own_labels, model) | labels
-            loaded = cls(prepared, model, labels, inflight)
+            loaded = cls(prepared, model, labels, shared)
             await loaded._target.start()
         except BaseException:
             await loop.run_in_executor(executor, _close, model, prepared.source.name)
@@ -187,21 +186,35 @@ class Lease:
             leases.end()
 
 
-def model_spec(prepared: Prepared, signature: ModelSignature, inflight: InflightBytes) -> ModelSpec:
+def model_spec(prepared: Prepared, signature: ModelSignature, shared: Shared) -> ModelSpec:
     """What the scheduling of a version is made from."""
-    config = prepared.config
+    config, placements = prepared.config, prepared.source.placements
     return ModelSpec(
         signature,
         str(prepared.source.version),
-        prepared.source.placements,
+        placements,
         RowMerger(signature),
         # The responses to one request of a decoupled model have nothing in common with those to another.
         ONE_AT_A_TIME if config.model_transaction_policy.decoupled else batch_rules(config),
-        queue_policy(config),
+        priority_levels(config),
         decoupled=config.model_transaction_policy.decoupled,
         tries_batching=prepared.batching.tried,
-        inflight=inflight,
+        ordered=config.dynamic_batching.preserve_ordering,
+        limits=_limits(config, placements, shared),
+        limiter=shared.limiter,
+        inflight=shared.inflight,
     )
+
+
+def _limits(config: ModelConfig, placements: Sequence[Placement], shared: Shared) -> tuple[Limits, ...]:
+    limits = instance_limits(config, placements)
+    if shared.limiter is None and any(each.needs for each in limits):
+        logger.warning(
+            "model '%s': the resources of its instance groups have no effect: start the server with --rate-limit "
+            "execution_count",
+            config.name,
+        )
+    return limits
 
 
 def _own_labels(model: Model) -> dict[str, tuple[str, ...]]:
@@ -260,17 +273,6 @@ def batch_rules(config: ModelConfig) -> BatchRules:
         max_rows=config.max_batch_size,
         preferred_rows=frozenset(batching.preferred_batch_size),
         max_delay_ns=batching.max_queue_delay_microseconds * 1000,
-    )
-
-
-def queue_policy(config: ModelConfig) -> QueuePolicy:
-    """The queue's limits. `default_queue_policy` is part of `dynamic_batching`: without it a queue has none."""
-    policy = config.dynamic_batching.default_queue_policy
-    return QueuePolicy(
-        max_size=policy.max_queue_size,
-        timeout_us=policy.default_timeout_microseconds,
-        reject=policy.timeout_action == policy.REJECT,
-        allow_override=policy.allow_timeout_override,
     )
 
 

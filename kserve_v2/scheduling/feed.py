@@ -3,15 +3,17 @@
 from typing import NamedTuple, Protocol
 
 from kserve_v2.scheduling.pending import Pending
+from kserve_v2.scheduling.rate_limiter import Permit
 from kserve_v2.scheduling.statistics import BatchReason
 
 
 class Batch(NamedTuple):
-    """Requests that one instance has taken to execute together."""
+    """Requests that one instance has taken to execute together. `permit`: what it holds of resources meanwhile."""
 
     members: list[Pending]
     reason: BatchReason
     taken_ns: int
+    permit: Permit | None = None
 
 
 class Feed(Protocol):
@@ -25,6 +27,14 @@ class Feed(Protocol):
 
     def put_back(self, batch: Batch) -> bool:
         """Let others have a batch that was taken for nothing. False: the feed is closed, and it is not in it."""
+        ...
+
+    def executed(self, batch: Batch) -> None:
+        """The execution of a batch is over, however it ended. May be called again."""
+        ...
+
+    def leave(self, slot: int) -> None:
+        """The instance of this number takes nothing any more: it is closed, or lost."""
         ...
 
     def discard(self, pending: Pending) -> bool:

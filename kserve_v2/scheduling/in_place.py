@@ -59,13 +59,14 @@ class InPlace:
         """The instances are made: from now on it is known whether the first of them is movable.
 
         Where shapes vary, the time of past requests says nothing about the next. A batch that is to wait for more
-        requests is not executed in place.
+        requests is not executed in place, nor what has to wait for resources that others hold.
         """
         spec = self._spec
         if (
             type(spec.merger) is RowMerger
             and spec.signature.fixed_shapes
             and not spec.decoupled
+            and self._queue.gate is None
             and self._queue.rules.max_delay_ns == 0
         ):
             self._instance, self._fresh = first.movable, first.fresh_outputs
@@ -126,6 +127,9 @@ class InPlace:
 
     def _execute_turn(self, gathered: OrderedDict[Pending, None]) -> None:
         spent_ns = 0
+        levels = self._spec.levels
+        if levels.several:
+            gathered = OrderedDict.fromkeys(sorted(gathered, key=lambda each: levels.level_of(each.request)))
         while gathered:
             if spent_ns > MAX_TURN_NS or self._quickness.distrusted:
                 for pending in gathered:

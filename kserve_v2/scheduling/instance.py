@@ -109,6 +109,7 @@ class InstanceThread:
         try:
             self._drive(drive)
         finally:
+            self.feed.leave(self.slot)
             instance, self.instance, self.movable = self.instance, None, None
             self._close(instance)
             # The thread lives a moment longer than its last word, and must not keep the model alive meanwhile.

@@ -42,6 +42,7 @@ class Pending:
         "found_idle",
         "held_bytes",
         "key",
+        "level",
         "owner",
         "request",
         "rows",
@@ -59,6 +60,8 @@ class Pending:
         self.key = request.batch_key
         self.enqueued_ns = time.monotonic_ns()
         self.found_idle = False
+        # The index of its level of priority.
+        self.level = 0
         # What it counts for among the bytes in flight, as long as it does.
         self.held_bytes = 0
         self.done = False

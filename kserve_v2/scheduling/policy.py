@@ -69,7 +69,7 @@ ONE_AT_A_TIME = BatchRules(max_rows=0)
 def decide(  # noqa: PLR0911 - a line for each rule
     waiting: Iterable[Waiting], rules: BatchRules, now_ns: int
 ) -> Run | WaitUntil:
-    """Decide on the requests in `waiting`, oldest first; there is at least one.
+    """Decide on the requests in `waiting`, in the order in which they are to be executed; there is at least one.
 
     A batch is a run of requests from the head of the queue that fit together. It runs at once if it has a
     preferred size, cannot grow (full, or the next request has another shape), has waited long enough, or if
@@ -112,8 +112,10 @@ def _gather(waiting: Iterable[Waiting], rules: BatchRules) -> _Gathered:
     requests = rows = preferred = 0
     blocked: BatchReason | None = None
     head: Waiting | None = None
+    oldest_ns = 0
     for entry in waiting:
-        head = head or entry
+        if head is None:
+            head, oldest_ns = entry, entry.enqueued_ns
         if entry.key != head.key:
             blocked = BatchReason.SHAPE_MISMATCH
             break
@@ -121,10 +123,13 @@ def _gather(waiting: Iterable[Waiting], rules: BatchRules) -> _Gathered:
             blocked = BatchReason.FULL
             break
         requests, rows = requests + 1, rows + entry.rows
+        if rules.max_delay_ns and entry.enqueued_ns < oldest_ns:
+            # It is behind others of a higher priority, or was delayed.
+            oldest_ns = entry.enqueued_ns
         if rows in rules.preferred_rows:
             preferred = requests
         if rows == rules.max_rows:
             blocked = BatchReason.FULL
             break
     assert head is not None  # noqa: S101 - something is waiting
-    return _Gathered(requests, rows, preferred, blocked, head.enqueued_ns)
+    return _Gathered(requests, rows, preferred, blocked, oldest_ns)

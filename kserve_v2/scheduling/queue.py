@@ -5,23 +5,23 @@ This is the one place where the loop and the instance threads meet, and the only
 
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 
 from kserve_v2.scheduling.feed import Batch
 from kserve_v2.scheduling.pending import Pending
-from kserve_v2.scheduling.policy import BatchRules, WaitUntil, decide
-from kserve_v2.scheduling.statistics import BatchReason
+from kserve_v2.scheduling.policy import BatchRules, Run, WaitUntil, decide
+from kserve_v2.scheduling.rate_limiter import Gate, Permit
+from kserve_v2.scheduling.waiting import WaitingRequests
 
 
 class RequestQueue:
-    """Requests of one model version, oldest first: the feed of all its instances.
+    """Requests of one model version, in the order of `WaitingRequests`: the feed of all its instances.
 
     Being in the queue is what "not taken yet" means: `discard` and `take` both remove under the lock, so a
-    request is either given up or executed, never both. Postponed requests stand behind all others.
+    request is either given up or executed, never both.
 
     At most one instance at a time waits for a batch to fill up (`_forming`); the others sleep until there is
     something that it leaves over. So a request that only joins a growing batch wakes nobody.
@@ -33,20 +33,19 @@ class RequestQueue:
     def __init__(
         self,
         rules: BatchRules,
-        max_size: int = 0,
+        sizes: Sequence[int] = (0,),
         clock_ns: Callable[[], int] = time.monotonic_ns,
         instances: int = 1,
+        gate: Gate | None = None,
     ) -> None:
-        """`max_size`: most requests that may wait, 0 for no limit. `clock_ns`: the clock of
-        `Pending.enqueued_ns`. `instances`: how many pull from this.
+        """`sizes`: most requests that may wait on each level of priority, 0 for any number. `clock_ns`: the clock of
+        `Pending.enqueued_ns`. `instances`: how many pull from this. `gate`: whom they have to ask before they take
+        something.
         """
         self.rules = rules
-        self._max_size = max_size
         self._clock_ns = clock_ns
-        # Ordered dictionaries as queues: removal from the middle, which cancellation and time-outs need,
-        # takes constant time.
-        self._waiting: OrderedDict[Pending, None] = OrderedDict()
-        self._postponed: OrderedDict[Pending, None] = OrderedDict()
+        self.gate = gate
+        self._waiting: WaitingRequests[Pending] = WaitingRequests(sizes)
         self._rows = 0
         self._closed = False
         self._forming: WaitUntil | None = None
@@ -60,7 +59,7 @@ class RequestQueue:
         self._wake_forming: SimpleQueue[None] = SimpleQueue()
 
     def __len__(self) -> int:
-        return len(self._waiting) + len(self._postponed)
+        return len(self._waiting)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "forming" if self._forming else "open"
@@ -74,14 +73,14 @@ class RequestQueue:
     def put(self, pending: Pending) -> bool:
         """Append a request. False: the queue is full or closed, and the request is not in it."""
         with self._lock:
-            full = self._max_size and len(self) >= self._max_size
-            if self._closed or (full and not pending.admitted):
+            waiting = self._waiting
+            if self._closed or (not pending.admitted and waiting.is_full(pending.level)):
                 return False
-            self._waiting[pending] = None
+            waiting.append(pending)
             self._rows += pending.rows
             if self._forming is None:
                 self._wake_one()
-            elif self._rows >= self._forming.rows or pending.key != next(iter(self._waiting)).key:
+            elif self._rows >= self._forming.rows or pending.key != next(iter(waiting)).key:
                 self._wake_forming.put(None)
             return True
 
@@ -98,43 +97,53 @@ class RequestQueue:
     def discard(self, pending: Pending) -> bool:
         """Give a request up. True: it never ran and never will. False: an instance has it, or had it."""
         with self._lock:
-            for queue in (self._waiting, self._postponed):
-                if pending in queue:
-                    del queue[pending]
-                    self._rows -= pending.rows
-                    return True
-            return False
+            if not self._waiting.remove(pending):
+                return False
+            self._rows -= pending.rows
+            return True
 
     def postpone(self, pending: Pending) -> bool:
-        """Move a request behind all that have not been postponed. False: an instance has it already."""
+        """Move a request behind all others of its level of priority. False: an instance has it already."""
         with self._lock:
-            if pending not in self._waiting:
-                return False
-            del self._waiting[pending]
-            self._postponed[pending] = None
-            return True
+            return self._waiting.delay(pending)
+
+    @property
+    def levels(self) -> list[int]:
+        """How many requests wait on each level of priority."""
+        return self._waiting.levels
 
     def take(self, slot: int = 0) -> Batch | None:
         """Block until there is a batch to execute, and take it. None: the queue is closed, and nothing is
         left in it. All instances are served alike, whatever their `slot`.
         """
         batch: Batch | None = None
+        gate = self.gate
         try:
             while True:
                 with self._lock:
-                    queue = self._waiting or self._postponed
-                    if self._closed and not queue:
-                        return None
-                    if queue and self._forming is None:
+                    waiting = self._waiting
+                    decision: Run | WaitUntil | None = None
+                    if waiting and self._forming is None:
                         now_ns = self._clock_ns()
-                        decision = decide(queue, self.rules, now_ns)
-                        if not isinstance(decision, WaitUntil):
-                            batch = self._remove(queue, decision.requests, decision.reason, now_ns)
+                        decision = decide(waiting.in_order(), self.rules, now_ns)
+                        if isinstance(decision, WaitUntil):
+                            self._forming = decision
+                        elif gate is None:
+                            batch = self._remove(decision, now_ns)
                             break
-                        self._forming = decision
+                        elif (permit := gate.ask(slot)) is not None:
+                            batch = self._remove(decision, now_ns, permit)
+                            break
+                    elif self._closed and not waiting:
+                        self._decline(slot)
+                        return None
                     else:
-                        decision = None
                         self.sleeping += 1
+                if isinstance(decision, Run):
+                    assert gate is not None  # noqa: S101 - it has refused
+                    gate.wait(slot)
+                    continue
+                self._decline(slot)
                 if decision is None:
                     self._wake_sleeper.get()
                 else:
@@ -146,6 +155,15 @@ class RequestQueue:
                 self._put_back(batch)
             raise
 
+    def leave(self, slot: int) -> None:
+        """An instance takes nothing any more."""
+        self._decline(slot)
+
+    def _decline(self, slot: int) -> None:
+        """The instance has nothing to execute, whatever it has asked for."""
+        if self.gate is not None:
+            self.gate.decline(slot)
+
     def put_back(self, batch: Batch) -> bool:
         """Let others have a batch that was taken for nothing. False: the queue is closed, and it is not in it."""
         if self._closed:
@@ -155,11 +173,15 @@ class RequestQueue:
 
     def _put_back(self, batch: Batch) -> None:
         with self._lock:
-            for pending in reversed(batch.members):
-                self._waiting[pending] = None
-                self._waiting.move_to_end(pending, last=False)
-                self._rows += pending.rows
+            self._waiting.put_back(batch.members)
+            self._rows += sum([pending.rows for pending in batch.members])
             self._wake_one()
+        self.executed(batch)
+
+    def executed(self, batch: Batch) -> None:
+        """An execution is over, however it ended: what it has held is free for others."""
+        if batch.permit is not None:
+            batch.permit.release(again=bool(self._waiting))
 
     def _wait_for_growth(self, seconds: float) -> None:
         try:
@@ -170,20 +192,14 @@ class RequestQueue:
             with self._lock:
                 self._forming = None
 
-    def _remove(
-        self, queue: OrderedDict[Pending, None], requests: int, reason: BatchReason, now_ns: int
-    ) -> Batch:
-        if requests == len(queue):
-            members = list(queue)
-            queue.clear()
-        else:
-            members = [queue.popitem(last=False)[0] for _ in range(requests)]
+    def _remove(self, run: Run, now_ns: int, permit: Permit | None = None) -> Batch:
+        members = self._waiting.pop(run.requests)
         self._rows -= sum([pending.rows for pending in members])
         if self._closed:
             self._wake_all()
-        elif self._waiting or self._postponed:
+        elif self._waiting:
             self._wake_one()
-        return Batch(members, reason, now_ns)
+        return Batch(members, run.reason, now_ns, permit)
 
     def close(self) -> None:
         """Take no more requests. Instances execute what is waiting, then `take` gives them None."""
@@ -192,13 +208,18 @@ class RequestQueue:
             # Nothing more can come that would be worth waiting for.
             self.rules = replace(self.rules, max_delay_ns=0)
             self._wake_all()
+        self._ring()
 
     def abandon(self) -> list[Pending]:
         """Remove and return all that is waiting: for a shutdown whose time is up."""
         with self._lock:
-            left = [*self._waiting, *self._postponed]
-            self._waiting.clear()
-            self._postponed.clear()
+            left = self._waiting.pop(len(self._waiting))
             self._rows = 0
             self._wake_all()
-            return left
+        self._ring()
+        return left
+
+    def _ring(self) -> None:
+        """Let instances that wait at the gate see what has become of the queue."""
+        if self.gate is not None:
+            self.gate.ring()

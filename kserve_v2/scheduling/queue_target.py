@@ -32,7 +32,8 @@ class QueueTarget:
         self._max_rows = spec.signature.max_rows
         self._loop = asyncio.get_running_loop()
         self.instances = len(spec.placements)
-        self._queue = RequestQueue(spec.rules, spec.policy.max_size, instances=self.instances)
+        gate = spec.limiter.gate(spec.limits) if spec.limiter is not None else None
+        self._queue = RequestQueue(spec.rules, spec.levels.sizes, instances=self.instances, gate=gate)
         self._pool = InstancePool(spec, model, self._queue, self._settle, self._interrupted)
         self._in_place = InPlace(spec, self._queue, quickness or Quickness(), self._enqueue)
         self._under_way = UnderWay()
@@ -115,9 +116,10 @@ class QueueTarget:
             pending.end(error)
 
     def _put(self, pending: Pending) -> None:
-        policy = self.spec.policy
+        levels = self.spec.levels
+        pending.level = levels.level_of(pending.request)
         pending.found_idle = self._queue.idle
-        timeout_us = policy.timeout_for(pending.request) if policy.timeout_us else 0
+        timeout_us = levels.policies[pending.level].timeout_for(pending.request)
         if not pending.is_part:
             self.hold(pending)
         if not self._queue.put(pending):
@@ -148,7 +150,7 @@ class QueueTarget:
         pending.held_bytes = 0
 
     def _expire(self, pending: Pending) -> None:
-        if not self.spec.policy.reject:
+        if not self.spec.levels.policies[pending.level].reject:
             self._queue.postpone(pending)
         elif self._queue.discard(pending):
             record_failure(self.spec, pending, FailureReason.REJECTED)
@@ -209,3 +211,5 @@ class QueueTarget:
         """Take no more requests, execute what waits, and close the instances."""
         self._queue.close()
         await self._pool.stopped()
+        if self._queue.gate is not None:
+            self._queue.gate.close()

@@ -80,6 +80,7 @@ class Runner(ABC):
         for execution in executions:
             execution.fail(error)
         thread.deliver(executions)
+        thread.feed.executed(batch)
 
 
 def runner(instance: AnyInstance, thread: Surroundings) -> Runner:
@@ -138,6 +139,7 @@ class ThreadRunner(Runner):
             executions = self._perform(batch)
             executions[0].cpu_ns = time.thread_time_ns() - began_ns
             thread.deliver(executions)
+            thread.feed.executed(batch)
             # Without this, the last batch's tensors stay alive for as long as the instance is idle.
             del batch, executions
             self._batch = None
@@ -191,8 +193,12 @@ class LoopRunner(Runner):
     def _end(self, number: int, error: BaseException | None) -> None:
         """A batch is delivered, or for `error` is not going to be."""
         batch = self._open.pop(number, None)
-        if batch is not None and error is not None:
+        if batch is None:
+            return
+        if error is not None:
             self._fail(batch, error)
+        else:
+            self._thread.feed.executed(batch)
 
     async def _serve(self, batch: Batch) -> None:
         self._thread.deliver(await self._perform(batch))

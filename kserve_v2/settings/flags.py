@@ -60,6 +60,7 @@ def resolve(
         *_unknown_variables(environ),
         *_unread_backend_settings(settings),
         *_unused_files(settings),
+        *_unused_resources(settings),
     )
     return settings, warnings
 
@@ -142,3 +143,11 @@ def _unused_files(settings: Settings) -> list[str]:
                 f"--{protocol}-use-ssl-mutual"
             )
     return warnings
+
+
+def _unused_resources(settings: Settings) -> list[str]:
+    if settings.rate_limit_resource and settings.rate_limit == "off":
+        return [
+            "--rate-limit-resource is ignored: no execution waits for it without --rate-limit execution_count"
+        ]
+    return []

@@ -20,6 +20,9 @@ ENVIRONMENT_PREFIX = "KSERVE_V2_"
 BackendConfig = Mapping[str, Mapping[str, str]]
 """Backend name to its settings; the name "" stands for every backend."""
 
+Resource = tuple[str, int, int | None]
+"""What executions share: its name, how many units there are, and the device that has them, None for each of them."""
+
 
 class SettingsError(ValueError):
     """An option is wrong. The message is one line that names the option, its value and what was expected."""
@@ -220,6 +223,37 @@ ORIGINS: Kind[tuple[str, ...]] = Kind(
     lambda texts: tuple(text.strip() for text in texts),
     lambda value: isinstance(value, tuple) and all(_ORIGIN.fullmatch(str(origin)) for origin in value),
     " ".join,
+    comma_separated=True,
+)
+
+
+def _read_resources(texts: Sequence[str]) -> tuple[Resource, ...]:
+    """Read `NAME:COUNT` or `NAME:COUNT:DEVICE`."""
+    resources = []
+    for text in texts:
+        name, count, *device = (piece.strip() for piece in text.split(":"))
+        if len(device) > 1:
+            raise ValueError(text)
+        resources.append((name, int(count), int(device[0]) if device else None))
+    return tuple(resources)
+
+
+def _is_resource(value: Sequence[object]) -> bool:
+    name, count, device = value
+    numbers = [count] if device is None else [count, device]
+    return isinstance(name, str) and name != "" and all(type(each) is int and each >= 0 for each in numbers)
+
+
+def _show_resources(value: tuple[Resource, ...]) -> str:
+    return " ".join(":".join(str(part) for part in each if part is not None) for each in value)
+
+
+RESOURCES: Kind[tuple[Resource, ...]] = Kind(
+    "NAME:COUNT[:DEVICE]",
+    "NAME:COUNT or NAME:COUNT:DEVICE with whole numbers, such as R1:4 or R1:4:0",
+    _read_resources,
+    lambda value: isinstance(value, tuple) and all(map(_is_resource, value)),
+    _show_resources,
     comma_separated=True,
 )
 BACKEND_CONFIG: Kind[BackendConfig] = Kind(

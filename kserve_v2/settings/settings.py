@@ -224,6 +224,20 @@ class Settings:
         "Memory that requests in flight may take in all, in bytes; 0: a quarter of what the process may use. Beyond "
         "it they are refused, to be tried again.",
     )
+    rate_limit: str = _option(
+        "off",
+        options.choice(("execution_count", "off")),
+        SERVER,
+        "execution_count: executions of all models share the resources that their instance groups name. off: they do "
+        "not wait for each other.",
+    )
+    rate_limit_resource: tuple[options.Resource, ...] = _option(
+        (),
+        options.RESOURCES,
+        SERVER,
+        "How many units of a resource there are, for the server or for each device, or on the given device; as many as "
+        "the most demanding instance needs by default. May be repeated.",
+    )
     exit_timeout_secs: int = _option(
         25,
         options.whole_number(0),

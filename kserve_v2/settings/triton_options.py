@@ -40,8 +40,6 @@ IGNORED_OPTIONS = {
     "min-supported-compute-capability": "the frameworks choose the GPUs that they can use",
     "model-load-retry-count": "a model that fails to load is not tried again",
     "pinned-memory-pool-byte-size": "the frameworks own the pinned memory",
-    "rate-limit": "executions are not rate-limited yet",
-    "rate-limit-resource": "executions are not rate-limited yet",
     "repoagent-directory": "repository agents are not supported",
     "repository-poll-secs": "the model repository is not polled yet",
     "response-cache-byte-size": "responses are not cached yet",

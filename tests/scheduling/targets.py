@@ -10,11 +10,14 @@ from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.scheduling.merge import RowMerger
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
+from kserve_v2.scheduling.queue_policy import PriorityLevels, QueuePolicy
 from kserve_v2.scheduling.queue_target import QueueTarget
 from kserve_v2.scheduling.quickness import Quickness
+from kserve_v2.scheduling.rate_limiter import RateLimiter
 from kserve_v2.scheduling.replies import OneOutcome, Outcome
+from kserve_v2.scheduling.resources import Limits
 from kserve_v2.scheduling.signature import ModelSignature
-from kserve_v2.scheduling.spec import ModelSpec, QueuePolicy
+from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.target import Target, Ticket
 
 
@@ -28,16 +31,23 @@ def queue_target(
     inflight: InflightBytes | None = None,
     quickness: Quickness | None = None,
     decoupled: bool = False,
+    levels: PriorityLevels | None = None,
+    limiter: RateLimiter | None = None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> QueueTarget:
-    """The target of a model whose instances have these names."""
+    """The target of a model whose instances have these names, each with the same `limits`. `policy`: of its only queue, if
+    there are no `levels`.
+    """
     spec = ModelSpec(
         signature,
         "1",
         tuple(Placement(name, "CPU") for name in instances),
         RowMerger(signature),
         rules,
-        policy or QueuePolicy(),
+        PriorityLevels((policy or QueuePolicy(),)) if levels is None else levels,
         decoupled=decoupled,
+        limiter=limiter,
+        limits=(limits,) * len(instances),
         inflight=inflight or InflightBytes(sys.maxsize),
     )
     return QueueTarget(spec, model, quickness)

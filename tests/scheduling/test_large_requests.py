@@ -24,10 +24,10 @@ from kserve_v2.memory.inflight import InflightBytes, tensor_bytes
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
 from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
+from kserve_v2.scheduling.queue_policy import QueuePolicy
 from kserve_v2.scheduling.queue_target import QueueTarget
 from kserve_v2.scheduling.replies import Outcome, infer
 from kserve_v2.scheduling.signature import ModelSignature
-from kserve_v2.scheduling.spec import QueuePolicy
 from kserve_v2.scheduling.statistics import FailureReason
 from tests.scheduling.targets import queue_target, submit_to
 

@@ -47,7 +47,7 @@ def test_requests_leave_in_the_order_of_their_arrival() -> None:
 
 
 def test_a_full_queue_refuses_and_takes_again_when_there_is_room() -> None:
-    queue = RequestQueue(ONE_AT_A_TIME, max_size=2)
+    queue = RequestQueue(ONE_AT_A_TIME, (2,))
     first, second, third = map(request_, "abc")
     assert [queue.put(first), queue.put(second), queue.put(third)] == [True, True, False]
     assert len(queue) == 2

@@ -20,10 +20,10 @@ from kserve_v2.errors import InternalError, InvalidArgumentError, ServingError, 
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
 from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
+from kserve_v2.scheduling.queue_policy import QueuePolicy
 from kserve_v2.scheduling.queue_target import QueueTarget
 from kserve_v2.scheduling.replies import Outcome, infer
 from kserve_v2.scheduling.signature import ModelSignature
-from kserve_v2.scheduling.spec import QueuePolicy
 from kserve_v2.scheduling.statistics import FailureReason, ModelStatistics
 from tests.scheduling.targets import queue_target, submit_to
 
@@ -364,23 +364,6 @@ def test_what_is_over_has_no_timer_any_more(given_up: bool) -> None:
     run(main)
 
 
-@pytest.mark.parametrize(
-    ("policy", "wanted", "timeout_us"),
-    [
-        (QueuePolicy(), {}, 0),
-        (QueuePolicy(), {"timeout": 5}, 0),
-        (QueuePolicy(timeout_us=10), {}, 10),
-        (QueuePolicy(timeout_us=10), {"timeout": 5}, 10),
-        (QueuePolicy(timeout_us=10, allow_override=True), {"timeout": 5}, 5),
-        (QueuePolicy(timeout_us=10, allow_override=True), {"timeout": 50}, 10),
-        (QueuePolicy(timeout_us=10, allow_override=True), {"timeout": 0}, 10),
-        (QueuePolicy(timeout_us=0, allow_override=True), {"timeout": 5}, 0),
-    ],
-)
-def test_how_long_a_request_may_wait(policy: QueuePolicy, wanted: dict[str, int], timeout_us: int) -> None:
-    assert policy.timeout_for(InferRequest("m", {}, control=dict(wanted))) == timeout_us
-
-
 def test_a_delayed_request_is_executed_after_those_in_time() -> None:
     async def main() -> None:
         model = TaggedModel()
@@ -393,7 +376,7 @@ def test_a_delayed_request_is_executed_after_those_in_time() -> None:
             for tag, task in ((1, late), (2, in_time)):
                 task.add_done_callback(lambda _, tag=tag: order.append(tag))
             await queued(scheduler, 2)
-            while not scheduler._queue._postponed:  # noqa: ASYNC110
+            while next(iter(scheduler._queue._waiting)).request.id == "1":  # noqa: ASYNC110
                 await asyncio.sleep(0)
             model.gate.set()
             await asyncio.gather(running, late, in_time)

@@ -410,3 +410,25 @@ def test_the_largest_request_fits_into_the_budget_for_requests_in_flight() -> No
     assert settings("--max-inflight-bytes=101", "--http-max-input-size=101").max_inflight_bytes == 101
     assert settings(KSERVE_V2_MAX_INFLIGHT_BYTES="200000000").max_inflight_bytes == 200_000_000
     assert settings().max_inflight_bytes == 0
+
+
+def test_resources_are_read_as_triton_reads_them() -> None:
+    given = ["--rate-limit=execution_count", "--rate-limit-resource=R1:4", "--rate-limit-resource", "R2:10:1"]
+    effective = settings(*given)
+    assert effective.rate_limit == "execution_count"
+    assert effective.rate_limit_resource == (("R1", 4, None), ("R2", 10, 1))
+    environ = {"KSERVE_V2_RATE_LIMIT": "execution_count", "KSERVE_V2_RATE_LIMIT_RESOURCE": "R1:4,R2:10:1"}
+    assert settings(**environ) == effective
+
+
+@pytest.mark.parametrize("text", ["R1", "R1:", "R1:x", "R1:1:x", "R1:1:0:0", ":1", "R1:-1", "R1:1:-1", ""])
+def test_resources_of_another_form_end_the_start(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"^--rate-limit-resource: expected NAME:COUNT"):
+        settings("--rate-limit=execution_count", f"--rate-limit-resource={text}")
+
+
+def test_resources_that_no_execution_waits_for_are_a_warning() -> None:
+    _, warnings = read(*REPOSITORY, "--rate-limit-resource=R1:4")
+    assert warnings == (
+        "--rate-limit-resource is ignored: no execution waits for it without --rate-limit execution_count",
+    )

@@ -1,0 +1,17 @@
+"""What all models of a server share."""
+
+import sys
+from dataclasses import dataclass, field
+
+from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.scheduling.rate_limiter import RateLimiter
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Given to every model that is loaded. `inflight`: what the requests of all of them may hold together; any amount
+    by default. `limiter`: what their executions share; None if they don't wait for each other.
+    """
+
+    inflight: InflightBytes = field(default_factory=lambda: InflightBytes(sys.maxsize))
+    limiter: RateLimiter | None = None
