@@ -51,6 +51,9 @@ class InferRequest:
     parameters of the response into `response_parameters`: `bool`, `int` of up to 64 bits, `float` and `str`, or
     numpy's scalars of these kinds.
 
+    `pinned`: of a step of an ensemble that is an ensemble itself, the versions of its own steps that this request
+    keeps to.
+
     `trace` takes down what happens to the request, if it was chosen for that.
 
     `sequence`: the step of a sequence that the request is, if its `control` says so; known once it is checked.
@@ -70,6 +73,7 @@ class InferRequest:
     response_parameters: dict[str, ParameterValue] = field(default_factory=dict)
     trace: Trace | None = None
     sequence: SequenceStep | None = None
+    pinned: object = None
 
     @property
     def timeout(self) -> int:

@@ -215,6 +215,20 @@ class ModelStatistics:
         self.compute_infer_ns += compute.infer_ns
         self.compute_output_ns += compute.output_ns
 
+    def record_composed(
+        self, rows: int, began_ns: int, end_ns: int, queue_ns: int, compute_ns: int, now_ms: int
+    ) -> None:
+        """Count one request that was answered by other models. `queue_ns` and `compute_ns`: how long it has waited for
+        each of them, and they have computed, in all.
+        """
+        self.last_inference_ms = now_ms
+        self.inference_count += rows
+        self.execution_count += 1
+        self.success_count += 1
+        self.success_ns += end_ns - began_ns
+        self.queue_ns += queue_ns
+        self.compute_infer_ns += compute_ns
+
     def record_response(self, index: int, times: ResponseTimes) -> None:
         """Count the response at position `index` of a stream; from `MAX_RESPONSE_POSITIONS` on, those count as one."""
         index = min(index, MAX_RESPONSE_POSITIONS - 1)

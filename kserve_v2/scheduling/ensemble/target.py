@@ -1,0 +1,99 @@
+"""An ensemble as a target: nothing waits in it and nothing is executed by it, its steps' models do both."""
+
+import asyncio
+import time
+
+from kserve_v2.errors import ServingError, UnavailableError
+from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.scheduling.ensemble.binding import Binding
+from kserve_v2.scheduling.ensemble.run import Run
+from kserve_v2.scheduling.statistics import FailureReason, ModelStatistics
+from kserve_v2.scheduling.target import Reply, Ticket
+
+
+class EnsembleTarget:
+    """Answers requests by the steps of its `binding`, which is replaced as a whole when another version of a step's
+    model answers: requests that have begun keep theirs. Lives on the event loop.
+    """
+
+    def __init__(
+        self, name: str, version: str, binding: Binding, statistics: ModelStatistics, max_inflight: int = 0
+    ) -> None:
+        """`max_inflight`: how many requests of one step may be under way for one request, 0 for any number; see
+        `max_inflight_requests`.
+        """
+        self.name = name
+        self.version = version
+        self.binding = binding
+        self.max_inflight = max_inflight
+        self.loop = asyncio.get_running_loop()
+        self._statistics = statistics
+        self._runs: set[Run] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<EnsembleTarget {self.name} version={self.version} under_way={len(self._runs)}>"
+
+    async def start(self) -> None:
+        """See `Target.start`."""
+
+    def submit(self, request: InferRequest, reply: Reply) -> InferResponse | Ticket:
+        """See `Target.submit`."""
+        if self._closed:
+            raise UnavailableError(f"ensemble '{self.name}' version {self.version} is unloaded")
+        binding = request.pinned if isinstance(request.pinned, Binding) else self.binding
+        return Run(self, binding, request, reply).begin()
+
+    @property
+    def depth(self) -> int:
+        """See `Target.depth`. What waits does so at the models of the steps."""
+        return 0
+
+    async def drain(self) -> None:
+        """See `Target.drain`."""
+        await self._idle.wait()
+
+    def abandon(self) -> None:
+        """See `Target.abandon`."""
+        for run in list(self._runs):
+            run.abandon()
+
+    async def stop(self) -> None:
+        """See `Target.stop`."""
+        self._closed = True
+        await self.drain()
+
+    # --- what its requests tell -----------------------------------------------------------------------------------
+
+    def began(self, run: Run) -> None:
+        """See `run.Owner`."""
+        self._runs.add(run)
+        self._idle.clear()
+
+    def ended(self, run: Run, error: ServingError | None) -> None:
+        """See `run.Owner`."""
+        end_ns = time.monotonic_ns()
+        if error is None:
+            self._statistics.record_composed(
+                run.request.rows,
+                run.began_ns,
+                end_ns,
+                run.queue_ns,
+                run.compute_ns,
+                time.time_ns() // 1_000_000,
+            )
+        else:
+            self._statistics.record_failure(FailureReason.OTHER, end_ns - run.began_ns)
+        self._left(run)
+
+    def given_up(self, run: Run) -> None:
+        """See `run.Owner`."""
+        self._statistics.record_failure(FailureReason.CANCELED, time.monotonic_ns() - run.began_ns)
+        self._left(run)
+
+    def _left(self, run: Run) -> None:
+        self._runs.discard(run)
+        if not self._runs:
+            self._idle.set()
