@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from kserve_v2.memory import collector
 from kserve_v2.plugins import BackendRegistry
-from kserve_v2.repository.model import LoadedModel, Prepared
+from kserve_v2.repository.model import ExecutedModel, LoadedModel, Prepared
 from kserve_v2.repository.prepare import Candidate, RepositoryOptions, prepare_version, read_candidate
 from kserve_v2.repository.scan import Snapshot, scan
 from kserve_v2.scheduling.contained import call_on_thread
@@ -54,9 +54,9 @@ class Loader:
         )
 
     async def load(self, prepared: Prepared) -> LoadedModel:
-        """Load one version; see `LoadedModel.load`."""
+        """Load one version; see `ExecutedModel.load`."""
         try:
-            return await LoadedModel.load(prepared, self._loaders, self._shared)
+            return await ExecutedModel.load(prepared, self._loaders, self._shared)
         finally:
             prepared.source.handover.close()
 

@@ -14,7 +14,7 @@ from kserve_v2.backend import Backend, LabelledModel, Model, ModelConfig, ModelS
 from kserve_v2.config.hidden import with_hidden_tensors
 from kserve_v2.config.text_files import read_lines
 from kserve_v2.errors import InternalError, InvalidArgumentError
-from kserve_v2.messages import InferRequest
+from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.batching import (
     BatchingDecision,
     BatchingOrigin,
@@ -34,6 +34,8 @@ from kserve_v2.scheduling.resources import Limits, instance_limits
 from kserve_v2.scheduling.shared import Shared
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.spec import ModelSpec
+from kserve_v2.scheduling.statistics import ModelStatistics
+from kserve_v2.scheduling.target import Reply, Target, Ticket
 from kserve_v2.scheduling.under_way import UnderWay
 from kserve_v2.tracing.trace import Trace
 
@@ -55,37 +57,115 @@ class LoadedModel:
 
     def __init__(
         self,
+        source: ModelSource,
+        config: ModelConfig,
+        target: Target,
+        statistics: ModelStatistics,
+        labels: dict[str, tuple[str, ...]],
+        signature: ModelSignature,
+    ) -> None:
+        """`target`: what checked requests are submitted to."""
+        self.name = source.name
+        self.version = source.version
+        self.path = source.model_path
+        self.config = config
+        self.signature = signature
+        self.labels = labels
+        self.batched = config.max_batch_size > 0
+        self.batching = BatchingDecision()
+        self.decoupled = config.model_transaction_policy.decoupled
+        self.statistics = statistics
+        self._target = target
+        self._leases = UnderWay()
+        # For checked requests; see `Target`.
+        self.submit = target.submit
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} version={self.version} {self._target!r}>"
+
+    def begin_trace(self, request: InferRequest, trace: Trace) -> None:
+        """Have what happens to a decoded request taken down in `trace`."""
+        request.trace = trace
+        trace.begin_request(str(self.version), request.id, request.inputs)
+
+    def check(self, request: InferRequest) -> None:
+        """Check a request against the signature, if that has not been done yet.
+
+        Raises InvalidArgumentError for a request that does not fit.
+        """
+        if not request.checked:
+            request.rows, request.batch_key = self.signature.check(request)
+            request.checked = True
+
+    def call(self, request: InferRequest, reply: Reply) -> InferResponse | Ticket:
+        """Check a request of another model, and have it answered; see `Target.submit`."""
+        self.check(request)
+        return self.submit(request, reply)
+
+    # --- its life -------------------------------------------------------------------------------------------------
+
+    @property
+    def depth(self) -> int:
+        """How many requests wait for their execution."""
+        return self._target.depth
+
+    def lease(self) -> "Lease":
+        """Keep this version loaded, and its instances alive, until the lease is released."""
+        return Lease(self, self._leases)
+
+    async def drain(self) -> None:
+        """Wait until no request is under way, and nobody has a lease."""
+        await self._leases.none()
+        await self._target.drain()
+
+    def abandon(self) -> None:
+        """The time to wait is up: fail what has not begun."""
+        self._target.abandon()
+
+    async def close(self) -> None:
+        """Close what answers the requests, and free what it holds."""
+        await self._target.stop()
+
+
+class Lease:
+    """Keeps a loaded version from being closed, for whoever needs it for longer than a turn of the event loop."""
+
+    __slots__ = ("_leases", "model")
+
+    def __init__(self, model: LoadedModel, leases: UnderWay) -> None:
+        self.model = model
+        self._leases: UnderWay | None = leases
+        leases.begin()
+
+    def release(self) -> None:
+        """It is not needed any more. May be called again."""
+        leases, self._leases = self._leases, None
+        if leases is not None:
+            leases.end()
+
+
+class ExecutedModel(LoadedModel):
+    """A version that a backend has loaded, and that is executed by instances of its own."""
+
+    def __init__(
+        self,
         prepared: Prepared,
         model: Model,
         labels: dict[str, tuple[str, ...]],
         shared: Shared | None = None,
     ) -> None:
         """`shared`: what it has in common with the server's other models; nothing by default."""
-        self.name = prepared.source.name
-        self.version = prepared.source.version
-        self.path = prepared.source.model_path
-        self.config = prepared.config
-        self.signature = ModelSignature(prepared.config)
-        self.labels = labels
+        signature = ModelSignature(prepared.config)
+        spec = model_spec(prepared, signature, shared or Shared())
         self._model = model
-        self.batched = prepared.config.max_batch_size > 0
-        self.batching = BatchingDecision()
-        self.decoupled = prepared.config.model_transaction_policy.decoupled
-        spec = model_spec(prepared, self.signature, shared or Shared())
-        self.statistics = spec.statistics
         self._queue = QueueTarget(spec, model)
-        self._target = make_target(spec, self._queue)
-        self._leases = UnderWay()
-        # For checked requests; see `Target`.
-        self.submit = self._target.submit
-
-    def __repr__(self) -> str:
-        return f"<LoadedModel {self.name} version={self.version} {self._target!r}>"
+        target = make_target(spec, self._queue)
+        super().__init__(prepared.source, prepared.config, target, spec.statistics, labels, signature)
 
     @classmethod
     async def load(
         cls, prepared: Prepared, executor: Executor, shared: Shared | None = None
-    ) -> "LoadedModel":
+    ) -> "ExecutedModel":
         """Load the weights on a thread of `executor`, then make the instances. Raises what the backend
         raises.
         """
@@ -98,7 +178,7 @@ class LoadedModel:
         return await cls._load(unbatched, executor, shared)
 
     @classmethod
-    async def _load(cls, prepared: Prepared, executor: Executor, shared: Shared | None) -> "LoadedModel":
+    async def _load(cls, prepared: Prepared, executor: Executor, shared: Shared | None) -> "ExecutedModel":
         loop = asyncio.get_running_loop()
         labels = await loop.run_in_executor(
             executor, read_labels, prepared.config, prepared.source.model_path
@@ -127,63 +207,12 @@ class LoadedModel:
             self.signature.takes_large_requests = large is not LargeRequests.REFUSED
             queue.splits_large_requests = large is LargeRequests.SPLIT
 
-    def begin_trace(self, request: InferRequest, trace: Trace) -> None:
-        """Have what happens to a decoded request taken down in `trace`."""
-        request.trace = trace
-        trace.begin_request(str(self.version), request.id, request.inputs)
-
-    def check(self, request: InferRequest) -> None:
-        """Check a request against the signature, if that has not been done yet.
-
-        Raises InvalidArgumentError for a request that does not fit.
-        """
-        if not request.checked:
-            request.rows, request.batch_key = self.signature.check(request)
-            request.checked = True
-
-    # --- its life -------------------------------------------------------------------------------------------------
-
-    @property
-    def depth(self) -> int:
-        """How many requests wait for their execution."""
-        return self._target.depth
-
-    def lease(self) -> "Lease":
-        """Keep this version loaded, and its instances alive, until the lease is released."""
-        return Lease(self, self._leases)
-
-    async def drain(self) -> None:
-        """Wait until no request is under way, and nobody has a lease."""
-        await self._leases.none()
-        await self._target.drain()
-
-    def abandon(self) -> None:
-        """The time to wait is up: fail what has not begun."""
-        self._target.abandon()
-
     async def close(self) -> None:
         """Close the instances, then free the weights, on a thread of its own: a model that hangs in this is the only
         one that suffers.
         """
         await self._target.stop()
         await _on_own_thread(partial(_close, self._model, self.name), f"{self.name}-close")
-
-
-class Lease:
-    """Keeps a loaded version from being closed, for whoever needs it for longer than a turn of the event loop."""
-
-    __slots__ = ("_leases", "model")
-
-    def __init__(self, model: LoadedModel, leases: UnderWay) -> None:
-        self.model = model
-        self._leases: UnderWay | None = leases
-        leases.begin()
-
-    def release(self) -> None:
-        """It is not needed any more. May be called again."""
-        leases, self._leases = self._leases, None
-        if leases is not None:
-            leases.end()
 
 
 def model_spec(prepared: Prepared, signature: ModelSignature, shared: Shared) -> ModelSpec:

@@ -52,7 +52,7 @@ class Callee(Protocol):
 class Caller(Protocol):
     """Whoever knows which models there are. On the event loop's thread alone."""
 
-    def route(self, name: str, version: str = "") -> Callee:
+    def acquire(self, name: str, version: str = "") -> Callee:
         """The version that answers, the highest for "". Valid until the caller gives way to the event loop, if it takes
         no lease. Raises the ServingError of a model, or version, that does not answer.
         """

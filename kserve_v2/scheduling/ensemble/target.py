@@ -9,6 +9,7 @@ from kserve_v2.scheduling.ensemble.binding import Binding
 from kserve_v2.scheduling.ensemble.run import Run
 from kserve_v2.scheduling.statistics import FailureReason, ModelStatistics
 from kserve_v2.scheduling.target import Reply, Ticket
+from kserve_v2.scheduling.under_way import UnderWay
 
 
 class EnsembleTarget:
@@ -29,8 +30,7 @@ class EnsembleTarget:
         self.loop = asyncio.get_running_loop()
         self._statistics = statistics
         self._runs: set[Run] = set()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._under_way = UnderWay()
         self._closed = False
 
     def __repr__(self) -> str:
@@ -53,7 +53,7 @@ class EnsembleTarget:
 
     async def drain(self) -> None:
         """See `Target.drain`."""
-        await self._idle.wait()
+        await self._under_way.none()
 
     def abandon(self) -> None:
         """See `Target.abandon`."""
@@ -70,7 +70,7 @@ class EnsembleTarget:
     def began(self, run: Run) -> None:
         """See `run.Owner`."""
         self._runs.add(run)
-        self._idle.clear()
+        self._under_way.begin()
 
     def ended(self, run: Run, error: ServingError | None) -> None:
         """See `run.Owner`."""
@@ -94,6 +94,6 @@ class EnsembleTarget:
         self._left(run)
 
     def _left(self, run: Run) -> None:
-        self._runs.discard(run)
-        if not self._runs:
-            self._idle.set()
+        if run in self._runs:
+            self._runs.remove(run)
+            self._under_way.end()
