@@ -4,7 +4,7 @@
 #   ARGS="..."          more arguments for `make serve` and `make test`
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test test-served test-other test-clients interop-programs test-interop soak test-against-triton conformance conformance-peers check format protos clean
+.PHONY: help install serve test test-served test-other test-clients test-services interop-programs test-interop soak test-against-triton conformance conformance-peers check format protos clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -46,6 +46,10 @@ test-other:
 
 test-clients: .venv/dev.stamp .venv-kserve/requirements.stamp ## test with clients that need an environment of their own
 	$(BIN)/python -m pytest tests/clients $(ARGS)
+
+# Programs that the tests start. Where they are missing and cannot be installed, the tests that need them are skipped.
+test-services: ## install the services that tests start: redis-server, from Debian
+	-@command -v redis-server >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server; }
 
 # What cannot be installed here is skipped by its tests.
 interop-programs: .venv/dev.stamp ## install the programs for tests/interop that pip and npm can give

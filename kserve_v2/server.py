@@ -12,6 +12,8 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
+from kserve_v2.caching.cache import ResponseCache
+from kserve_v2.caching.make import MissingPackageError, make_cache
 from kserve_v2.errors import NotFoundError
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs import console, log
@@ -66,11 +68,13 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         registry = BackendRegistry()
+        self._cache = _cache(settings)
         options = RepositoryOptions(
             roots=settings.model_repository,
             backend_settings={name: settings.backend_settings(name) for name in registry.names},
             auto_complete=not settings.disable_auto_complete_config,
             config_name=settings.model_config_name,
+            cache=self._cache,
         )
         inflight = InflightBytes(_max_inflight_bytes(settings))
         limiter = None
@@ -129,7 +133,7 @@ class Server:
             self.urls["gRPC"] = f"{_reachable(settings.grpc_address)}:{port}"
         if settings.allow_metrics:
             bound = bind(settings.metrics_address, settings.metrics_port)
-            self._metrics = HttpServer(MetricsApp(self.manager), bound, connection)
+            self._metrics = HttpServer(MetricsApp(self.manager, self._cache), bound, connection)
             self.urls["Metrics"] = (
                 f"http://{_reachable(settings.metrics_address)}:{self._metrics.port}/metrics"
             )
@@ -203,6 +207,8 @@ class Server:
         )
         await asyncio.to_thread(self._tracer.close)
         await self.manager.stop()
+        if self._cache is not None:
+            await self._cache.stop()
 
 
 async def _by(deadline: float, work: Coroutine[Any, Any, None]) -> bool:
@@ -213,6 +219,14 @@ async def _by(deadline: float, work: Coroutine[Any, Any, None]) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def _cache(settings: Settings) -> ResponseCache | None:
+    """The response cache. Raises StartupError."""
+    try:
+        return make_cache(settings.cache_config)
+    except MissingPackageError as error:
+        raise StartupError(str(error)) from None
 
 
 def _max_inflight_bytes(settings: Settings) -> int:

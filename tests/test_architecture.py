@@ -22,7 +22,7 @@ LAYERS = (
     "scheduling | plugins",
     "backend | logs",
     "messages | settings",
-    "config | http2 | memory | tracing",
+    "caching | config | http2 | memory | tracing",
     "net | tensors",
     "errors | _generated",
 )
@@ -37,6 +37,7 @@ ONLY_IMPORTED_BY = {
     "grpc": {"rpc"},
     "hpack": {"http2"},
     "opentelemetry": {"tracing"},
+    "redis": {"caching"},
 }
 
 # What a backend may know of the server; a third party's plug-in gets no more than ours.

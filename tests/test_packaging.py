@@ -96,7 +96,9 @@ def test_frameworks_are_extras(metadata: Message) -> None:
     assert "grpcio" in core
     for framework in ("torch", "onnx", "tritonclient", "scikit"):
         assert framework not in core
-    assert {"torch", "onnx", "all", "otel", "test", "dev"} == set(metadata.get_all("Provides-Extra") or [])
+    assert {"torch", "onnx", "all", "otel", "redis", "test", "dev"} == set(
+        metadata.get_all("Provides-Extra") or []
+    )
     assert metadata["License-Expression"] == "Apache-2.0"
 
 

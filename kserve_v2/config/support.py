@@ -16,7 +16,7 @@ from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInstanceGrou
 from kserve_v2.config.platforms import ENSEMBLE_PLATFORM, OWN_BACKENDS
 from kserve_v2.config.problems import Problem
 from kserve_v2.config.queueing import queueing_without_effect
-from kserve_v2.config.switches import SWITCHES
+from kserve_v2.config.switches import COALESCE_REQUESTS, SWITCHES
 
 
 class Support(Enum):
@@ -126,7 +126,7 @@ FIELDS: Mapping[str, Rule] = {
         "only handlers that yield their responses are decoupled", frozenset({"python"})
     ),
     "model_repository_agents.agents": _refused("files are loaded as they are, neither checked nor decrypted"),
-    "response_cache.enable": _ignored("answers are not cached"),
+    "response_cache.enable": _SERVED,
     "model_metrics": _ignored("metrics have no settings yet"),
 }
 
@@ -172,7 +172,12 @@ def ignored_fields(config: ModelConfig) -> list[Problem]:
     queueing = [
         Problem(path, f"{Support.IGNORED.value}: {why}") for path, why in queueing_without_effect(config)
     ]
-    return [*_findings(config, Support.IGNORED), *_without_batching(config), *queueing]
+    return [
+        *_findings(config, Support.IGNORED),
+        *_without_batching(config),
+        *queueing,
+        *_without_cache(config),
+    ]
 
 
 def _findings(config: ModelConfig, support: Support) -> list[Problem]:
@@ -228,3 +233,11 @@ def _without_batching(config: ModelConfig) -> Iterator[Problem]:
     ):
         reason = "max_batch_size is 0" if config.max_batch_size == 0 else "the model is decoupled"
         yield Problem("dynamic_batching.max_queue_delay_microseconds", f"{Support.IGNORED.value}: {reason}")
+
+
+def _without_cache(config: ModelConfig) -> Iterator[Problem]:
+    """Yield what is said about the cache of a model that has none."""
+    if COALESCE_REQUESTS in config.parameters and not config.response_cache.enable:
+        yield Problem(
+            f"parameters['{COALESCE_REQUESTS}']", f"{Support.IGNORED.value}: response_cache.enable is not set"
+        )

@@ -13,7 +13,11 @@ SPLIT_LARGE_REQUESTS = "split_large_requests"
 refused. Without it, that depends on who has chosen `max_batch_size`.
 """
 
-SWITCHES = (TRY_BATCHING, SPLIT_LARGE_REQUESTS)
+COALESCE_REQUESTS = "coalesce_requests"
+"""`false`: equal requests at the same time are executed each by itself, although the model has a response cache."""
+
+OF_BATCHES = (TRY_BATCHING, SPLIT_LARGE_REQUESTS)
+SWITCHES = (*OF_BATCHES, COALESCE_REQUESTS)
 
 _VALUES = {"true": True, "false": False}
 
@@ -30,7 +34,7 @@ def switch_problems(config: ModelConfig) -> Iterator[Problem]:
         path = f"parameters['{name}']"
         if value not in _VALUES:
             yield Problem(path, f"expected 'true' or 'false' as string_value, got '{value}'")
-        elif _VALUES[value]:
+        elif _VALUES[value] and name in OF_BATCHES:
             if config.model_transaction_policy.decoupled:
                 yield Problem(path, "there are no batches: the model is decoupled")
             elif config.max_batch_size == 0:

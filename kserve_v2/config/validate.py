@@ -15,6 +15,7 @@ from kserve_v2.config.limits import limit_problems
 from kserve_v2.config.platforms import BACKEND_OF_PLATFORM, BACKENDS, ENSEMBLE_PLATFORM
 from kserve_v2.config.problems import Problem, config_error
 from kserve_v2.config.queueing import queueing_problems
+from kserve_v2.config.response_cache import cache_problems
 from kserve_v2.config.states import state_problems
 from kserve_v2.config.support import ignored_fields, refused_fields
 from kserve_v2.config.switches import switch_problems
@@ -47,6 +48,7 @@ def validate(config: ModelConfig, *, gpu_count: int, directory_name: str | None 
         *file_problems(config),
         *limit_problems(config),
         *switch_problems(config),
+        *cache_problems(config),
         *refused_fields(config),
     ]
 

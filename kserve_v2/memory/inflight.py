@@ -82,13 +82,14 @@ def tensor_bytes(tensors: Mapping[str, Array]) -> int:
         size = array.nbytes
         if array.dtype.kind == "O":
             size += array.size * _OBJECT_BYTES + sum(map(len, array.reshape(-1).tolist()))
-        elif size >= COUNTED_BYTES and _is_mapped(array):
+        elif size >= COUNTED_BYTES and is_mapped(array):
             size = 0
         total += size
     return total
 
 
-def _is_mapped(array: Array) -> bool:
+def is_mapped(array: Array) -> bool:
+    """Whether an array lies in memory that clients share: they can write to it at any time."""
     base: object = array
     while isinstance(base, np.ndarray):
         base = base.base

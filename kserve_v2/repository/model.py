@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from kserve_v2.backend import Backend, LabelledModel, Model, ModelConfig, ModelSource, Placement
+from kserve_v2.caching.cache import Caching
 from kserve_v2.config.hidden import with_hidden_tensors
 from kserve_v2.config.text_files import read_lines
 from kserve_v2.errors import InternalError, InvalidArgumentError
@@ -50,6 +51,7 @@ class Prepared:
     config: ModelConfig
     backend: Backend
     batching: BatchingOrigin = field(default_factory=BatchingOrigin)
+    caching: Caching | None = None
 
 
 class LoadedModel:
@@ -232,6 +234,7 @@ def model_spec(prepared: Prepared, signature: ModelSignature, shared: Shared) ->
         limits=_limits(config, placements, shared),
         limiter=shared.limiter,
         inflight=shared.inflight,
+        caching=prepared.caching,
     )
 
 

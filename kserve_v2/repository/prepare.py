@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kserve_v2.backend import Backend, ModelConfig, ModelSource
+from kserve_v2.caching.cache import ResponseCache
 from kserve_v2.config import (
     ConfigError,
     config_error,
@@ -25,6 +26,7 @@ from kserve_v2.config.platforms import OWN_BACKENDS
 from kserve_v2.errors import ContradictionError, InvalidArgumentError, NotFoundError
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.batching import BatchingOrigin
+from kserve_v2.repository.caching import model_caching
 from kserve_v2.repository.file_content import explained
 from kserve_v2.repository.layout import (
     CONFIG,
@@ -46,13 +48,15 @@ class RepositoryOptions:
     """What the operator has said about models in general.
 
     `backend_settings`: `--backend-config` by backend. `auto_complete`: whether backends may fill in
-    configurations. `config_name`: use `configs/<name>.pbtxt` where a model has it.
+    configurations. `config_name`: use `configs/<name>.pbtxt` where a model has it. `cache`: for the models that ask for
+    one.
     """
 
     roots: tuple[Path, ...]
     backend_settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     auto_complete: bool = True
     config_name: str = ""
+    cache: ResponseCache | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +144,14 @@ def prepare_version(
             _complete(backend, source, config, gpu_count)
         fill_defaults(config, gpu_count=gpu_count)
         _raise_if_invalid(config, gpu_count, entry.name)
+        caching = model_caching(options.cache, source, config)
     except BaseException:
         source.handover.close()
         raise
     placed = placements(config, gpu_count)
     source = replace(source, placements=placed, threads=divide(cpu_budget(), len(placed)))
     batching = BatchingOrigin.of(candidate.config, config, backend, source.settings)
-    return Prepared(source, config, backend, batching)
+    return Prepared(source, config, backend, batching, caching)
 
 
 def _raise_without_backend(config: ModelConfig, name: str, version_path: Path) -> None:

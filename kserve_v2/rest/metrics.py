@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from starlette.types import Receive, Scope, Send
 
+from kserve_v2.caching.cache import CacheFigures, ResponseCache
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.model import LoadedModel
@@ -49,9 +50,12 @@ def _escape(text: str) -> str:
     return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
-def metrics_text(models: Sequence[LoadedModel], inflight: InflightBytes) -> str:
+def metrics_text(
+    models: Sequence[LoadedModel], inflight: InflightBytes, cache: ResponseCache | None = None
+) -> str:
     """All metrics of the given models, and those of the server."""
-    return "".join(family.text() for family in (*families(models), *_inflight(inflight)))
+    of_cache = () if cache is None else cache_families(cache.figures())
+    return "".join(family.text() for family in (*families(models), *_inflight(inflight), *of_cache))
 
 
 def _inflight(inflight: InflightBytes) -> Iterator[Family]:
@@ -85,6 +89,7 @@ def families(models: Sequence[LoadedModel]) -> Iterator[Family]:
     }
     for name, text in durations.items():
         yield _duration(models, name, f"{text}, in microseconds")
+    yield from _cache_counters(models)
     yield _pending(models)
     yield _batch_reasons(models)
     yield _batch_sizes(models)
@@ -109,6 +114,30 @@ def _duration(models: Sequence[LoadedModel], name: str, text: str) -> Family:
     return _counter(
         models, f"nv_inference_{name}_duration_us", text, lambda s: s.durations()[attribute].ns // 1000
     )
+
+
+def _cache_counters(models: Sequence[LoadedModel]) -> Iterator[Family]:
+    """Of the models with a response cache."""
+    cached = [model for model in models if model.config.response_cache.enable]
+    for name, text, value in (
+        (
+            "nv_cache_num_hits_per_model",
+            "Requests answered by the response cache",
+            lambda s: s.cache_hit.count,
+        ),
+        ("nv_cache_num_misses_per_model", "Requests that it had no answer to", lambda s: s.cache_miss.count),
+        (
+            "nv_cache_hit_duration_per_model",
+            "Time of finding those answers, in microseconds",
+            lambda s: s.cache_hit.ns // 1000,
+        ),
+        (
+            "nv_cache_miss_duration_per_model",
+            "Time of looking for the others and of keeping them, in microseconds",
+            lambda s: s.cache_miss.ns // 1000,
+        ),
+    ):
+        yield _counter(cached, name, text, value)
 
 
 def _failures(models: Sequence[LoadedModel]) -> Family:
@@ -154,11 +183,39 @@ def _batch_sizes(models: Sequence[LoadedModel]) -> Family:
     return family
 
 
+def cache_families(figures: CacheFigures) -> Iterator[Family]:
+    """The metrics of the server's response cache. Those of Triton's local cache are gauges, also what only grows."""
+    used = figures.used_bytes
+    for name, kind, text, value in (
+        (
+            "nv_cache_util", "gauge", "Part of the response cache that is in use",
+            None if used is None else used / (figures.max_bytes or 1),
+        ),
+        ("nv_cache_num_entries", "gauge", "Answers in the response cache", figures.entries),
+        ("nv_cache_num_lookups", "gauge", "Lookups in the response cache", figures.lookups),
+        ("nv_cache_num_hits", "gauge", "Lookups that found an answer", figures.hits),
+        ("nv_cache_num_misses", "gauge", "Lookups that found none", figures.misses),
+        ("nv_cache_num_evictions", "gauge", "Answers that made room for others", figures.evictions),
+        ("nv_cache_lookup_duration", "gauge", "Time of all lookups, in microseconds", figures.lookup_ns // 1000),
+        (
+            "nv_cache_insertion_duration", "gauge", "Time of keeping answers, in microseconds",
+            figures.insertion_ns // 1000,
+        ),
+        ("kserve_v2_cache_bytes", "gauge", "Memory that the answers in the cache take", used),
+        ("kserve_v2_cache_errors", "counter", "Commands that Redis did not carry out", figures.errors),
+    ):  # fmt: skip
+        if value is not None:
+            family = Family(name, kind, text)
+            family.add({}, value)
+            yield family
+
+
 class MetricsApp:
     """ASGI application of the metrics port: `GET /metrics`. The server leaves the body of HEAD out."""
 
-    def __init__(self, manager: ModelManager) -> None:
+    def __init__(self, manager: ModelManager, cache: ResponseCache | None = None) -> None:
         self._manager = manager
+        self._cache = cache
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a scrape; see ASGI for the arguments."""
@@ -168,7 +225,7 @@ class MetricsApp:
         elif scope["path"].rstrip("/") != "/metrics":
             status, body = 404, b"Not Found: the metrics are at /metrics"
         else:
-            body = metrics_text(self._manager.ready_models(), self._manager.inflight).encode()
+            body = metrics_text(self._manager.ready_models(), self._manager.inflight, self._cache).encode()
         headers = [(b"content-type", _CONTENT_TYPE), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})

@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass, field
 
 from kserve_v2.backend import Placement
+from kserve_v2.caching.cache import Caching
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.scheduling.merge import Merger
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
@@ -35,6 +36,7 @@ class ModelSpec:
     limiter: RateLimiter | None = None
     inflight: InflightBytes = field(default_factory=lambda: InflightBytes(sys.maxsize))
     statistics: ModelStatistics = field(default_factory=ModelStatistics)
+    caching: Caching | None = None
 
     @property
     def name(self) -> str:

@@ -146,6 +146,8 @@ class ModelStatistics:
     compute_infer_ns: int = 0
     compute_output_ns: int = 0
     fail: Duration = field(default_factory=Duration)
+    cache_hit: Duration = field(default_factory=Duration)
+    cache_miss: Duration = field(default_factory=Duration)
     batches: dict[int, BatchStatistics] = field(default_factory=dict)
     responses: dict[int, ResponseStatistics] = field(default_factory=dict)
     batch_reasons: dict[BatchReason, int] = field(default_factory=lambda: dict.fromkeys(BatchReason, 0))
@@ -154,16 +156,16 @@ class ModelStatistics:
     def durations(self) -> dict[str, Duration]:
         """The durations of the statistics extension by name, in its order."""
         count = self.success_count
+        computed = count - self.cache_hit.count
         return {
             "success": Duration(count, self.success_ns),
             "fail": self.fail,
             "queue": Duration(count, self.queue_ns),
-            "compute_input": Duration(count, self.compute_input_ns),
-            "compute_infer": Duration(count, self.compute_infer_ns),
-            "compute_output": Duration(count, self.compute_output_ns),
-            # There is no response cache: nothing hits it, nothing misses it.
-            "cache_hit": Duration(),
-            "cache_miss": Duration(),
+            "compute_input": Duration(computed, self.compute_input_ns),
+            "compute_infer": Duration(computed, self.compute_infer_ns),
+            "compute_output": Duration(computed, self.compute_output_ns),
+            "cache_hit": self.cache_hit,
+            "cache_miss": self.cache_miss,
         }
 
     def record_success(
@@ -228,6 +230,19 @@ class ModelStatistics:
         self.success_ns += end_ns - began_ns
         self.queue_ns += queue_ns
         self.compute_infer_ns += compute_ns
+
+    def record_cached(self, duration_ns: int, lookup_ns: int) -> None:
+        """Count one request that was answered by the response cache, or together with an equal one, `duration_ns` after
+        it came: it was not executed. `lookup_ns`: how long it took to find that out.
+        """
+        self.success_count += 1
+        self.success_ns += duration_ns
+        self.queue_ns += duration_ns - lookup_ns
+        self.cache_hit.add(1, lookup_ns)
+
+    def record_cache_miss(self, lookup_ns: int) -> None:
+        """Count one request for which the response cache has no answer yet."""
+        self.cache_miss.add(1, lookup_ns)
 
     def record_response(self, index: int, times: ResponseTimes) -> None:
         """Count the response at position `index` of a stream; from `MAX_RESPONSE_POSITIONS` on, those count as one."""

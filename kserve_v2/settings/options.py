@@ -11,6 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
+from kserve_v2.caching import config as caching
+from kserve_v2.caching.config import CacheConfig, parse_cache_config
 from kserve_v2.tracing.config import EXPECTED, TraceConfig, parse_trace_config
 
 T = TypeVar("T")
@@ -269,4 +271,11 @@ TRACE_CONFIG: Kind[TraceConfig] = Kind(
     parse_trace_config,
     lambda value: isinstance(value, TraceConfig),
     lambda value: ",".join(value.texts()),
+)
+CACHE_CONFIG: Kind[CacheConfig] = Kind(
+    "NAME,KEY=VALUE",
+    caching.EXPECTED,
+    parse_cache_config,
+    lambda value: isinstance(value, CacheConfig),
+    lambda value: value.text,
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from kserve_v2.caching.config import CacheConfig
 from kserve_v2.net.tls import TlsFiles
 from kserve_v2.settings import options
 from kserve_v2.settings.options import BackendConfig, Kind, Option, SettingsError
@@ -238,6 +239,14 @@ class Settings:
         "How many units of a resource there are, for the server or for each device, or on the given device; as many as "
         "the most demanding instance needs by default. May be repeated.",
     )
+    cache_config: CacheConfig = _option(
+        CacheConfig(),
+        options.CACHE_CONFIG,
+        SERVER,
+        "Response cache for models with response_cache { enable: true }: local,size=BYTES in the server's memory, or "
+        "redis,host=HOST and redis,port=PORT for one that servers share (pip install 'kserve-v2[redis]'). May be "
+        "repeated, for one cache.",
+    )
     exit_timeout_secs: int = _option(
         25,
         options.whole_number(0),
@@ -288,6 +297,8 @@ class Settings:
             raise SettingsError("--load-model: works only with --model-control-mode=explicit")
         if problem := self.trace_config.problem():
             raise SettingsError(f"--trace-config: {problem}")
+        if problem := self.cache_config.problem():
+            raise SettingsError(f"--cache-config: {problem}")
         if not (self.allow_http or self.allow_grpc):
             raise SettingsError(
                 "--allow-http and --allow-grpc are both false: at least one of them must be true"

@@ -315,11 +315,11 @@ def test_all_problems_are_raised_at_once() -> None:
 
 
 def test_fields_without_effect_are_accepted_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    text = 'response_cache { enable: true } model_warmup { name: "w" } instance_group { profile: "1" host_policy: "p" }'
+    text = 'parameters { key: "coalesce_requests" value { string_value: "false" } } model_warmup { name: "w" } instance_group { profile: "1" host_policy: "p" }'
     config = completed(text)
     assert [ignored.path for ignored in ignored_fields(config)] == [
         *("instance_group[0].profile", "instance_group[0].host_policy"),
-        *("model_warmup", "response_cache.enable"),
+        *("model_warmup", "parameters['coalesce_requests']"),
     ]
     with caplog.at_level(logging.WARNING, logger="kserve_v2.config"):
         raise_if_invalid(config, gpu_count=0, directory_name="bat")

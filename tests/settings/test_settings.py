@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kserve_v2.caching.config import CacheConfig, RedisOptions
 from kserve_v2.net.tls import TlsFiles
 from kserve_v2.settings.flags import add_flags, did_you_mean, known_flags, resolve
 from kserve_v2.settings.options import SettingsError
@@ -53,6 +54,7 @@ def test_the_defaults_are_tritons_except_that_addresses_are_loopback_and_a_bad_m
         exit_on_error=False,
         strict_readiness=True,
         allow_client_shm=False,
+        cache_config=CacheConfig(),
         exit_timeout_secs=25,
         log_verbose=0,
         log_info=True,
@@ -165,6 +167,7 @@ def test_every_option_shows_its_value_as_a_user_would_write_it(option: object) -
         model_config_name="fast",
         trace_config=TraceConfig(levels=("TENSORS",), file="t.json"),
         backend_config={"onnxruntime": {"x": "1"}},
+        cache_config=CacheConfig(redis=RedisOptions(host="h", port=1)),
     )
     value = getattr(example, option.name)  # type: ignore[attr-defined]
     texts = option.kind.show(value).split() if isinstance(value, tuple) else [option.kind.show(value)]  # type: ignore[attr-defined]
@@ -319,7 +322,7 @@ def test_tritons_other_options_are_ignored_with_a_warning(name: str) -> None:
 
 
 def test_an_ignored_option_given_twice_warns_once() -> None:
-    assert len(read(*REPOSITORY, "--cache-config=local,size=1", "--cache-config=redis,host=x")[1]) == 1
+    assert len(read(*REPOSITORY, "--cache-directory=a", "--cache-directory=b")[1]) == 1
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED_OPTIONS))
@@ -431,4 +434,34 @@ def test_resources_that_no_execution_waits_for_are_a_warning() -> None:
     _, warnings = read(*REPOSITORY, "--rate-limit-resource=R1:4")
     assert warnings == (
         "--rate-limit-resource is ignored: no execution waits for it without --rate-limit execution_count",
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "config"),
+    [
+        (("--cache-config=local,size=5",), CacheConfig(size=5)),
+        (
+            ("--cache-config", "redis,host=h", "--cache-config", "redis,port=1"),
+            CacheConfig(redis=RedisOptions("h", 1)),
+        ),
+    ],
+)
+def test_a_response_cache(flags: tuple[str, ...], config: CacheConfig) -> None:
+    assert settings(*flags).cache_config == config
+
+
+def test_a_response_cache_that_cannot_be_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"^--cache-config: redis needs both host=HOST and port=PORT$"):
+        settings("--cache-config=redis,host=h")
+    with pytest.raises(
+        SettingsError, match=r"^--cache-config: expected local,size=BYTES, or redis.* got 'local'$"
+    ):
+        settings("--cache-config=local")
+
+
+def test_triton_s_older_flag_for_it_names_the_new_one() -> None:
+    _, warnings = read(*REPOSITORY, "--response-cache-byte-size=5")
+    assert warnings == (
+        "--response-cache-byte-size is ignored: it has been replaced by --cache-config local,size=BYTES",
     )

@@ -1,0 +1,141 @@
+"""A response cache in front of a model: what was answered before is not executed again."""
+
+import itertools
+import time
+from collections.abc import Collection, Hashable
+
+from kserve_v2.caching.cache import Caching
+from kserve_v2.caching.entry import Entry, entry_of
+from kserve_v2.caching.key import KeyMaker
+from kserve_v2.memory.inflight import is_mapped
+from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.scheduling.flight import Flight, Waiter
+from kserve_v2.scheduling.spec import ModelSpec
+from kserve_v2.scheduling.target import Reply, Target, Ticket
+from kserve_v2.scheduling.traces import trace_response
+from kserve_v2.scheduling.under_way import UnderWay
+
+
+class CachedTarget:
+    """See `Target`. Answers from the cache in the same turn where the entries lie in the server's memory, and has equal
+    requests that are under way at the same time executed once.
+    """
+
+    def __init__(self, target: Target, spec: ModelSpec, caching: Caching) -> None:
+        self.spec = spec
+        self.target = target
+        self.under_way = UnderWay()
+        # Callers that wait for an execution that another request has started, or for an answer from the cache.
+        self.waiting = 0
+        self.abandoned = False
+        self._space = caching.cache.space(caching.identity)
+        self._version = spec.version
+        self._keys = KeyMaker(spec.name, spec.version, self._space.seed)
+        self._statistics = spec.statistics
+        self._levels = spec.levels
+        self._flights: dict[Hashable, Flight] = {}
+        self._alone = None if caching.coalesces else itertools.count()
+
+    def __repr__(self) -> str:
+        return f"<CachedTarget flights={len(self._flights)} {self.target!r}>"
+
+    async def start(self) -> None:
+        """Start what is behind the cache."""
+        await self.target.start()
+
+    def submit(self, request: InferRequest, reply: Reply) -> InferResponse | Ticket:
+        """Answer from the cache, or have the request executed. Raises as the target behind it."""
+        control = request.control
+        if control and control.get("sequence_id"):
+            # An answer of a sequence hangs on what came before.
+            return self.target.submit(request, reply)
+        begun_ns = time.monotonic_ns()
+        _own_inputs(request)
+        key = self._keys.key(request.inputs, request.requested_outputs, request.parameters)
+        if self._flights and self._alone is None:
+            # One that is to be executed earlier does not wait for one that comes later.
+            flight = self._flights.get((key, self._levels.level_of(request)))
+            if flight is not None:
+                return flight.join(request, reply, begun_ns)
+        found = self._space.recall(key)
+        if isinstance(found, Entry):
+            return self.hit(request, found, begun_ns, time.monotonic_ns() - begun_ns)
+        place = (key, self._levels.level_of(request)) if self._alone is None else next(self._alone)
+        flight = Flight(self, key, place, request.requested_outputs)
+        asked = (
+            flight.execute(request, reply, begun_ns)
+            if found is None
+            else flight.look_up(request, reply, begun_ns, found)
+        )
+        if isinstance(asked, Waiter):
+            self._flights[place] = flight
+        return asked
+
+    def hit(self, request: InferRequest, entry: Entry, begun_ns: int, lookup_ns: int) -> InferResponse:
+        """The answer to a request that is not executed, and is counted as a hit. `lookup_ns`: how long it took to find
+        the entry.
+        """
+        self._statistics.record_cached(time.monotonic_ns() - begun_ns, lookup_ns)
+        return self.answer(request, entry, begun_ns)
+
+    def answer(self, request: InferRequest, entry: Entry, begun_ns: int) -> InferResponse:
+        """The answer to a request, from what another one was answered."""
+        if request.trace is not None:
+            request.trace.stamp("QUEUE_START", begun_ns)
+            trace_response(request.trace, dict(entry.outputs))
+            request.trace.stamp("REQUEST_END")
+        return InferResponse(
+            request.model_name, self._version, request.id, dict(entry.outputs), dict(entry.parameters)
+        )
+
+    def keep(self, key: bytes, answer: InferResponse, wanted: Collection[str]) -> Entry | None:
+        """Keep an answer that has all the outputs that are wanted; what is kept, or None."""
+        begun_ns = time.monotonic_ns()
+        outputs = answer.outputs
+        if not all(name in outputs for name in wanted or self.spec.signature.outputs):
+            return None
+        if not self._space.has_room_for(sum([array.nbytes for array in outputs.values()])):
+            return None
+        entry = entry_of(outputs, answer.parameters)
+        self._space.keep(key, entry)
+        self._statistics.cache_miss.ns += time.monotonic_ns() - begun_ns
+        return entry
+
+    def forget(self, flight: Flight) -> None:
+        """A flight is over."""
+        self._flights.pop(flight.place, None)
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    @property
+    def depth(self) -> int:
+        """Requests that wait for their execution, or for another one's."""
+        return self.target.depth + self.waiting
+
+    async def drain(self) -> None:
+        """Wait until nothing is under way."""
+        await self.under_way.none()
+        await self.target.drain()
+
+    def abandon(self) -> None:
+        """Fail what has not begun."""
+        self.abandoned = True
+        self.target.abandon()
+        for flight in list(self._flights.values()):
+            flight.abandon()
+
+    async def stop(self) -> None:
+        """Finish what is there, and drop the entries."""
+        await self.target.stop()
+        self._space.close()
+
+
+def _own_inputs(request: InferRequest) -> None:
+    """Copy what lies in a client's shared memory: it could be one thing when it is hashed and another one when it is
+    executed, and the answer to one would be given for the other.
+    """
+    inputs = request.inputs
+    for array in inputs.values():
+        if array.base is not None and is_mapped(array):
+            request.inputs = {name: each.copy() if is_mapped(each) else each for name, each in inputs.items()}
+            return
