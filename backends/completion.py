@@ -65,7 +65,7 @@ def fill_tensors(config: ModelConfig, kind: TensorKind, specs: Sequence[TensorSp
                 _fill_entry(entry, spec, config.max_batch_size > 0, kind, file)
     for entry in hidden:
         if entry.name in declared:
-            spec, path = declared[entry.name], f"sequence_batching['{entry.name}']"
+            spec, path = declared[entry.name], f"{kind}['{entry.name}']"
             problems += _fill_entry(entry, spec, config.max_batch_size > 0, path, file)
     return problems
 

@@ -7,6 +7,7 @@
         tensors = "numpy"                                 # or "torch": tensors on the instance's device
         thread_safe = False                               # True: one object serves all instances of a device
         max_concurrency = 64                              # only for an async __call__
+        ragged = False                                    # True: requests of different shapes share a batch
 
         def load(self, context): ...                      # optional
         def __call__(self, inputs): ...                   # dict of tensors in, dict of tensors out
@@ -16,6 +17,10 @@
 response: any number of them for a request, which is never batched with others. With a second parameter,
 `__call__(self, inputs, requests)`, it also gets the requests in the order of their rows (a generator: the one
 request), with `id`, `rows`, `parameters`, `cancelled`, and `response_parameters` to write to.
+
+With `ragged = True`, requests of different shapes share a batch, because nothing is joined: `inputs` is a list with one
+dict of tensors for each request, each with its own rows and shapes, and `__call__` returns a list of as many dicts, in
+the same order. `allow_ragged_batch` in config.pbtxt needs it, and it sets that for all inputs.
 
 All attributes are optional. What the class does not declare, config.pbtxt must. BYTES inputs are numpy object
 arrays of `bytes`, with `tensors = "torch"` too. A handler may write to its inputs, and reuse what it returns: an
@@ -38,7 +43,7 @@ from kserve_v2.backend import AnyInstance, ModelConfig, ModelSource, Placement
 from kserve_v2.errors import InvalidArgumentError, ServingError
 
 from .completion import raise_contradictions
-from .eager_declaration import complete_config, read_declaration
+from .eager_declaration import complete_config, ragged_contradictions, read_declaration
 from .eager_instances import Context, Handler, make_instance
 from .eager_module import HandlerModule
 from .gpus import visible_gpus
@@ -97,9 +102,15 @@ class EagerModel:
         self._module = source.handover.take() or HandlerModule(file, source.name, source.version)
         try:
             self._declaration = read_declaration(self._module.module, file.name)
+            raise_contradictions(source.name, ragged_contradictions(config, self._declaration, file.name))
         except BaseException:
             self._module.close()
             raise
+
+    @property
+    def separates_requests(self) -> bool:
+        """See `SeparatesRequests`."""
+        return self._declaration.ragged
 
     def load_shared(self) -> None:
         """Make the handler of each device if one may serve all instances there."""

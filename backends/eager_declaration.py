@@ -26,7 +26,8 @@ class Declaration:
     `tensors`: what the handler is called with. `thread_safe`: whether one object serves all instances of a
     device. `asynchronous`: whether its `__call__` is an `async def`, of which `max_concurrency` calls may run
     at once. `generator`: whether it yields responses, any number of them. `takes_requests`: whether it is
-    called with the requests as well as with their tensors.
+    called with the requests as well as with their tensors. `ragged`: whether it takes the tensors of each request by
+    themselves.
     """
 
     handler: type[Any]
@@ -38,6 +39,7 @@ class Declaration:
     asynchronous: bool
     generator: bool
     takes_requests: bool
+    ragged: bool
     max_concurrency: int
 
 
@@ -61,8 +63,9 @@ def read_declaration(module: object, file: str) -> Declaration:
         tensors=getattr(handler, "tensors", "numpy"),
         thread_safe=getattr(handler, "thread_safe", False),
         asynchronous=inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call),
-        generator=inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call),
+        generator=_is_generator(call),
         takes_requests=len(inspect.signature(call).parameters) > len(("self", "inputs")),
+        ragged=getattr(handler, "ragged", False),
         max_concurrency=getattr(handler, "max_concurrency", _DEFAULT_MAX_CONCURRENCY),
     )
 
@@ -83,10 +86,26 @@ def complete_config(config: ModelConfig, declaration: Declaration, file: str) ->
         problems += fill_tensors(config, "input", declaration.inputs, file)
     if declaration.outputs is not None:
         problems += fill_tensors(config, "output", declaration.outputs, file)
+    problems += ragged_contradictions(config, declaration, file)
+    if declaration.ragged:
+        for tensor in config.input:
+            tensor.allow_ragged_batch = True
     problems += _settle_transaction_policy(config, declaration, file)
     if declared and not declaration.generator:
         enable_dynamic_batching(config)
     return problems
+
+
+def ragged_contradictions(config: ModelConfig, declaration: Declaration, file: str) -> list[str]:
+    """Inputs whose shapes may differ within a batch, of a handler that is not called so."""
+    if declaration.ragged:
+        return []
+    return [
+        f"input[{index}].allow_ragged_batch: Model in {file} takes one tensor for all requests of a batch; write "
+        "ragged = True into the class, and take and return a list, with one dict for each request"
+        for index, tensor in enumerate(config.input)
+        if tensor.allow_ragged_batch
+    ]
 
 
 def _settle_transaction_policy(config: ModelConfig, declaration: Declaration, file: str) -> Iterator[str]:
@@ -114,9 +133,16 @@ def _problems(handler: type[Any]) -> Iterator[str]:
     tensors = getattr(handler, "tensors", "numpy")
     if tensors not in ("numpy", "torch"):
         yield f'Model.tensors: expected "numpy" or "torch", got {tensors!r}'
-    thread_safe = getattr(handler, "thread_safe", False)
-    if not isinstance(thread_safe, bool):
-        yield f"Model.thread_safe: expected True or False, got {thread_safe!r}"
+    for attribute in ("thread_safe", "ragged"):
+        value = getattr(handler, attribute, False)
+        if not isinstance(value, bool):
+            yield f"Model.{attribute}: expected True or False, got {value!r}"
+    if getattr(handler, "ragged", False) is True and _is_generator(handler.__call__):
+        yield "Model.ragged: a generator answers one request at a time, which has its own shapes anyway"
+
+
+def _is_generator(call: object) -> bool:
+    return inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call)
 
 
 def _integer_problems(handler: type[Any], attribute: str, *, least: int) -> Iterator[str]:

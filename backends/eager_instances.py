@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kserve_v2.backend import AnyInstance, ModelConfig, Placement, ThreadBudget
+from kserve_v2.errors import InternalError
 from kserve_v2.messages import InferRequest, Tensors
 from kserve_v2.tensors.datatypes import BY_CONFIG_ENUM, BYTES, Array
 
@@ -55,6 +56,23 @@ class Handler:
         """Call the handler; what comes back depends on its kind."""
         arguments = self._arguments(tensors)
         return self.model(arguments, requests) if self._takes_requests else self.model(arguments)
+
+    def call_ragged(self, tensors: Sequence[Tensors], requests: Sequence[InferRequest]) -> Any:
+        """Call a handler that takes the tensors of each request by themselves."""
+        arguments = [self._arguments(each) for each in tensors]
+        return self.model(arguments, requests) if self._takes_requests else self.model(arguments)
+
+    def ragged_results(self, returned: object, requests: int) -> list[dict[str, Array]]:
+        """As `results`, for each request."""
+        if not isinstance(returned, list | tuple) or len(returned) != requests:
+            got = (
+                f"{len(returned)} answers" if isinstance(returned, list | tuple) else type(returned).__name__
+            )
+            raise InternalError(
+                f"the handler returned {got} to {requests} requests, expected a list with one dict for each, because "
+                "Model.ragged is True"
+            )
+        return [self.results(each) for each in returned]
 
     def _arguments(self, tensors: Tensors) -> dict[str, Any]:
         """The inputs as the handler wants them, to write to as well: what is read-only, such as a client's shared
@@ -128,6 +146,29 @@ class AsyncEagerInstance(_HandlerInstance):
         return self._handler.own(outputs, tensors)
 
 
+class RaggedEagerInstance(_HandlerInstance):
+    """Calls a handler with the tensors of each request by themselves."""
+
+    def execute(self, tensors: Sequence[Tensors], requests: Sequence[InferRequest]) -> Sequence[Tensors]:
+        """See `SeparateInstance.execute`."""
+        handler = self._handler
+        answers = handler.ragged_results(handler.call_ragged(tensors, requests), len(requests))
+        return [handler.own(answer, given) for answer, given in zip(answers, tensors, strict=True)]
+
+
+class AsyncRaggedEagerInstance(_HandlerInstance):
+    """Calls an async handler so, several batches at the same time."""
+
+    async def execute_async(
+        self, tensors: Sequence[Tensors], requests: Sequence[InferRequest]
+    ) -> Sequence[Tensors]:
+        """See `SeparateInstance.execute`."""
+        handler = self._handler
+        handler.module.work_for_it()
+        answers = handler.ragged_results(await handler.call_ragged(tensors, requests), len(requests))
+        return [handler.own(answer, given) for answer, given in zip(answers, tensors, strict=True)]
+
+
 class StreamEagerInstance(_HandlerInstance):
     """Iterates over a generator handler."""
 
@@ -154,9 +195,12 @@ class AsyncStreamEagerInstance(_HandlerInstance):
 
 def make_instance(handler: Handler, declaration: Declaration, *, owns_handler: bool) -> AnyInstance:
     """The kind of instance that the handler's `__call__` asks for."""
-    kind: type[AsyncStreamEagerInstance | StreamEagerInstance | AsyncEagerInstance | EagerInstance]
+    kind: Any
     if declaration.generator:
         kind = AsyncStreamEagerInstance if declaration.asynchronous else StreamEagerInstance
+    elif declaration.ragged:
+        kind = AsyncRaggedEagerInstance if declaration.asynchronous else RaggedEagerInstance
     else:
         kind = AsyncEagerInstance if declaration.asynchronous else EagerInstance
-    return kind(handler, declaration, owns_handler=owns_handler)
+    made: AnyInstance = kind(handler, declaration, owns_handler=owns_handler)
+    return made

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -90,7 +90,8 @@ def complete_config(
     served = _served(config, graph)
     _report(config, graph, served)
     tensors = [*served.inputs, *served.outputs]
-    objection = objection_to_batching(tensors)
+    # The first dimensions of what is joined otherwise than by rows are different ones.
+    objection = "" if _joined_inputs(config) or config.batch_input else objection_to_batching(tensors)
     if not (config.max_batch_size or config.HasField("sequence_batching")) and (
         served.inputs
         and all(tensor.shape[:1] == (-1,) for tensor in tensors)
@@ -123,7 +124,7 @@ def contradictions(config: ModelConfig, graph: OnnxGraph, file: str) -> list[str
 
 def _merge(config: ModelConfig, graph: OnnxGraph, served: OnnxGraph, file: str) -> list[str]:
     """Fill the tensors of a configuration whose batch size is settled."""
-    problems = _unsupported(served)
+    problems = [*_unsupported(served), *_joining_problems(config, served, file)]
     if not served.outputs and not config.output:
         problems.append(f"{file} has no output that the v2 protocol can carry")
     if config.max_batch_size:
@@ -131,10 +132,49 @@ def _merge(config: ModelConfig, graph: OnnxGraph, served: OnnxGraph, file: str) 
     if problems:
         return problems
     skip = 1 if config.max_batch_size else 0
-    problems += fill_tensors(config, "input", [_spec(tensor, skip) for tensor in served.inputs], file)
+    # Of a ragged input, and of an output that is cut by the shape of one, the file says nothing about a request's own.
+    joined, cut = _joined_inputs(config), _cut_outputs(config)
+    inputs = [replace(each, shape=()) if each.name in joined else each for each in served.inputs]
+    problems += fill_tensors(config, "input", [_spec(tensor, skip) for tensor in inputs], file)
     carried = [tensor for tensor in graph.outputs if tensor.datatype]
-    specs = [_output_spec(tensor, skip, served.inputs) for tensor in carried]
+    outputs = [replace(each, shape=()) if each.name in cut else each for each in carried]
+    specs = [_output_spec(tensor, skip, served.inputs) for tensor in outputs]
     return problems + fill_tensors(config, "output", specs, file)
+
+
+def _joined_inputs(config: ModelConfig) -> frozenset[str]:
+    return frozenset(tensor.name for tensor in config.input if tensor.allow_ragged_batch)
+
+
+def _cut_outputs(config: ModelConfig) -> frozenset[str]:
+    return frozenset(name for each in config.batch_output for name in each.target_name)
+
+
+def _joining_problems(config: ModelConfig, served: OnnxGraph, file: str) -> Iterator[str]:
+    """What is wrong with inputs that are joined otherwise than by rows, and with those that tell how."""
+    shapes = {tensor.name: tensor.shape for tensor in served.inputs}
+    for tensor in config.input:
+        if not tensor.allow_ragged_batch:
+            continue
+        if not tensor.dims:
+            tensor.dims.append(-1)
+        if shapes.get(tensor.name, (-1,)) != (-1,):
+            yield (
+                f"unable to load model '{config.name}', configuration expects model provides input with shape [-1]  "
+                f"for ragged input '{tensor.name}', model provides {_triton_shape(shapes[tensor.name])}"
+            )
+    for batch_input in config.batch_input:
+        for name in batch_input.target_name:
+            if name not in shapes:
+                yield f"batch_input: {file} has no input '{name}'; it has: {', '.join(map(repr, shapes)) or 'none'}"
+    cut = _cut_outputs(config)
+    for index, output in enumerate(config.output):
+        if output.name in cut and not output.dims:
+            yield f"output[{index}].dims: '{output.name}' is cut by the shape of an input: its dims have to be given"
+
+
+def _triton_shape(shape: tuple[int, ...]) -> str:
+    return f"[{','.join(map(str, shape))}]"
 
 
 def _served(config: ModelConfig, graph: OnnxGraph) -> OnnxGraph:
@@ -274,8 +314,10 @@ def _unsupported(graph: OnnxGraph) -> list[str]:
 
 def _fixed_batch(tensors: Sequence[OnnxTensor], file: str) -> list[str]:
     return [
-        f"max_batch_size: the first dimension of '{tensor.name}' is fixed to {tensor.shape[0]} in {file}, "
-        "so the model cannot batch; set it to 0, or export the model with a dynamic first dimension"
+        f"max_batch_size: tensor '{tensor.name}': for the model to support batching the shape should have at least 1 "
+        "dimension and the first dimension must be -1; but shape expected by the model is "
+        f"{_triton_shape(tensor.shape)}. The first dimension is fixed in {file}, so the model cannot batch: set "
+        "max_batch_size to 0, or export the model with a dynamic first dimension"
         for tensor in tensors
         if tensor.shape and tensor.shape[0] != -1
     ]

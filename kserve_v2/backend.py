@@ -36,11 +36,14 @@ __all__ = [
     "ModelSource",
     "MovableInstance",
     "Placement",
+    "SeparateInstance",
+    "SeparatesRequests",
     "StreamInstance",
     "ThreadBudget",
     "has_fresh_outputs",
     "hidden_inputs",
     "hidden_outputs",
+    "separates_requests",
 ]
 
 
@@ -133,9 +136,11 @@ class Instance(Protocol):
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         """Run one batch.
 
-        With `max_batch_size > 0` axis 0 of every tensor, in and out, is the batch. Inputs are C-contiguous
-        and aligned. They may be read-only: an instance copies those that it wants to write to; the others are its
-        own to write to, during the call. BYTES tensors are object arrays of `bytes`. An array that it returns is
+        With `max_batch_size > 0` axis 0 of every tensor, in and out, is the batch; but for inputs with
+        `allow_ragged_batch`, which are flat, the elements of one request behind those of another, and for the targets
+        of `batch_output`, which are cut by the shapes of an input. Inputs are C-contiguous and aligned. They may be
+        read-only: an instance copies those that it wants to write to; the others are its own to write to, during the
+        call. BYTES tensors are object arrays of `bytes`. An array that it returns is
         copied if anybody else may hold its memory; see `FreshOutputs`.
 
         `requests` are the members of the batch in the order of their rows, for backends that look at ids and
@@ -234,7 +239,25 @@ def has_fresh_outputs(instance: object) -> bool:
     return getattr(instance, "fresh_outputs", False) is True
 
 
-AnyInstance = Instance | AsyncInstance | StreamInstance | AsyncStreamInstance
+@runtime_checkable
+class SeparateInstance(Protocol):
+    """Optional: what the instances of a `SeparatesRequests` model are, instead of an `Instance`. `execute_async` of an
+    `AsyncInstance` has the same form.
+    """
+
+    def execute(self, tensors: Sequence[Tensors], requests: Sequence[InferRequest]) -> Sequence[Tensors]:
+        """Run one batch. As `Instance.execute`, but nothing is joined: there are the tensors of each request, with its
+        own rows and shapes, and there have to be as many answers, in the same order. Their dimensions that are -1 in
+        the configuration may be of any size for each request.
+        """
+        ...
+
+    def close(self) -> None:
+        """See `Instance.close`."""
+        ...
+
+
+AnyInstance = Instance | AsyncInstance | SeparateInstance | StreamInstance | AsyncStreamInstance
 
 
 class Model(Protocol):
@@ -247,6 +270,20 @@ class Model(Protocol):
     def close(self) -> None:
         """Give back what the model holds. Called once, after all of its instances are closed."""
         ...
+
+
+@runtime_checkable
+class SeparatesRequests(Protocol):
+    """Optional: a `Model` whose instances take the tensors of each request by themselves, so that requests whose inputs
+    with `allow_ragged_batch` differ in shape share a batch without being joined to flat tensors.
+    """
+
+    separates_requests: Literal[True]
+
+
+def separates_requests(model: object) -> bool:
+    """Whether it is a `SeparatesRequests`."""
+    return getattr(model, "separates_requests", False) is True
 
 
 @runtime_checkable
@@ -290,8 +327,8 @@ class Backend(Protocol):
     def complete(self, source: ModelSource, config: ModelConfig) -> None:
         """Fill the fields of `config` that are empty from the model file; change nothing that is set.
 
-        The tensors of `hidden_inputs(config)` and `hidden_outputs(config)`, such as the states of sequences, are not
-        added: clients do not see them.
+        The tensors of `hidden_inputs(config)` and `hidden_outputs(config)`, such as the states of sequences and the
+        sizes of `batch_input`, are not added: clients do not see them.
 
         Raises InvalidArgumentError where the file contradicts the configuration.
         """

@@ -1,7 +1,8 @@
-"""Tensors that a model is given, or gives, and that no client sees: controls and states of sequences.
+"""Tensors that a model is given, or gives, and that no client sees: controls and states of sequences, and the sizes of
+the requests in a batch.
 
-They stand in `sequence_batching`, and neither in `input` nor in `output`. A model executes all of its tensors in the
-same way, though, so its backend loads it with a configuration that lists them.
+They stand in `sequence_batching`, `batch_input` or `pad_variable_dims`, and neither in `input` nor in `output`. A model
+executes all of its tensors in the same way, though, so its backend loads it with a configuration that lists them.
 """
 
 from collections.abc import Iterator
@@ -13,12 +14,14 @@ from kserve_v2._generated.model_config_pb2 import (
     ModelOutput,
     ModelSequenceBatching,
 )
+from kserve_v2.config.added_inputs import added_inputs
 
 
 def hidden_inputs(config: ModelConfig) -> list[ModelInput]:
     """The inputs that the server makes itself, less those that `config.input` lists."""
     listed = {tensor.name for tensor in config.input}
-    return [tensor for tensor in _inputs(config.sequence_batching) if tensor.name not in listed]
+    hidden = [*_inputs(config.sequence_batching), *added_inputs(config)]
+    return [tensor for tensor in hidden if tensor.name not in listed]
 
 
 def hidden_outputs(config: ModelConfig) -> list[ModelOutput]:

@@ -13,6 +13,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInstanceGroup
+from kserve_v2.config.padding import PAD_VARIABLE_DIMS
 from kserve_v2.config.platforms import ENSEMBLE_PLATFORM, OWN_BACKENDS
 from kserve_v2.config.problems import Problem
 from kserve_v2.config.queueing import queueing_without_effect
@@ -62,6 +63,7 @@ def _ignored(why: str = "", only: frozenset[str] = frozenset()) -> Rule:
 
 
 _NO_TENSORRT = "it is for TensorRT engines"
+_OWN_SHAPES = "a handler with ragged = True sees the shapes of each request"
 _ACCELERATORS = _ignored("execution providers are chosen for ONNX models only", frozenset({"onnxruntime"}))
 
 # A row for a message stands for all that is in it. Names are those of the schema, without indexes and keys.
@@ -78,7 +80,7 @@ FIELDS: Mapping[str, Rule] = {
     "input.dims": _SERVED,
     "input.reshape": _SERVED,
     "input.is_shape_tensor": _refused(_NO_TENSORRT),
-    "input.allow_ragged_batch": _refused("requests of different shapes are not merged"),
+    "input.allow_ragged_batch": _SERVED,
     "input.optional": _SERVED,
     "input.is_non_linear_format_io": _refused(_NO_TENSORRT),
     "output.name": _SERVED,
@@ -88,8 +90,8 @@ FIELDS: Mapping[str, Rule] = {
     "output.label_filename": _SERVED,
     "output.is_shape_tensor": _refused(_NO_TENSORRT),
     "output.is_non_linear_format_io": _refused(_NO_TENSORRT),
-    "batch_input": _refused("no inputs are made from the sizes of a batch"),
-    "batch_output": _refused("outputs are split by their first dimension only"),
+    "batch_input": _ignored(_OWN_SHAPES, frozenset({"onnxruntime", "pytorch"})),
+    "batch_output": _ignored(_OWN_SHAPES, frozenset({"onnxruntime", "pytorch"})),
     "optimization.graph": _ignored("only ONNX models have levels of it", frozenset({"onnxruntime"})),
     "optimization.priority": _ignored("instances share the device evenly"),
     "optimization.cuda": _ignored("CUDA graphs are not recorded"),
@@ -148,6 +150,9 @@ PARAMETERS: Mapping[str, Rule] = {
     ),
     "TRITON_BATCH_STRATEGY_PATH": _refused("no libraries that form batches are loaded"),
 }
+
+OWN_PARAMETERS = frozenset({*SWITCHES, PAD_VARIABLE_DIMS})
+"""Parameters that are the server's own, whatever the backend."""
 
 # What else is read of `parameters`, by backend. A handler gets all of them, and so does a plug-in of a third party.
 READ_PARAMETERS: Mapping[str, frozenset[str]] = {
@@ -216,7 +221,9 @@ def _parameters(config: ModelConfig) -> Iterator[tuple[Rule, str]]:
     for name in config.parameters:
         if name in PARAMETERS:
             yield PARAMETERS[name], f"parameters['{name}']"
-        elif read is not None and not (name in read or name in SWITCHES or _is_session_entry(config, name)):
+        elif read is not None and not (
+            name in read or name in OWN_PARAMETERS or _is_session_entry(config, name)
+        ):
             known = ", ".join(sorted(read))
             yield _ignored(f"backend '{config.backend}' reads {known}"), f"parameters['{name}']"
 

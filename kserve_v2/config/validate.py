@@ -12,9 +12,11 @@ from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInstanceGrou
 from kserve_v2.config.defaults import fill_defaults
 from kserve_v2.config.files import file_problems
 from kserve_v2.config.limits import limit_problems
+from kserve_v2.config.padding import padding_problems
 from kserve_v2.config.platforms import BACKEND_OF_PLATFORM, BACKENDS, ENSEMBLE_PLATFORM
 from kserve_v2.config.problems import Problem, config_error
 from kserve_v2.config.queueing import queueing_problems
+from kserve_v2.config.ragged import ragged_problems
 from kserve_v2.config.response_cache import cache_problems
 from kserve_v2.config.states import state_problems
 from kserve_v2.config.support import ignored_fields, refused_fields
@@ -49,6 +51,8 @@ def validate(config: ModelConfig, *, gpu_count: int, directory_name: str | None 
         *limit_problems(config),
         *switch_problems(config),
         *cache_problems(config),
+        *ragged_problems(config),
+        *padding_problems(config),
         *refused_fields(config),
     ]
 

@@ -7,6 +7,8 @@ from enum import Enum
 from typing import Any
 
 from kserve_v2.backend import Backend, GuessesBatching, ModelConfig
+from kserve_v2.config.padding import PAD_VARIABLE_DIMS
+from kserve_v2.config.ragged import joins
 from kserve_v2.config.switches import SPLIT_LARGE_REQUESTS, TRY_BATCHING, switch
 from kserve_v2.scheduling.batching_trial import Finding, Verdict
 
@@ -43,13 +45,18 @@ class BatchingOrigin:
         if completed.HasField("sequence_batching"):
             # Its rows are of different sequences: without their states and controls there is nothing to try.
             return cls()
+        if joins(completed):
+            # A batch is not made of rows, so rows prove nothing about it. Requests are merged as it is written.
+            return cls()
         guesses = isinstance(backend, GuessesBatching)
         batches = completed.max_batch_size > 0
         merges = completed.max_batch_size > 1 and completed.HasField("dynamic_batching")
         rows_guessed = guesses and batches and written.max_batch_size == 0
         trying = switch(completed, TRY_BATCHING)
         # Whoever asks for the trial of a handler wants to be told.
-        told = written.HasField("dynamic_batching") or (trying is True and not guesses)
+        # Who has requests padded wants them merged. A trial of equal rows would say nothing about that.
+        padded = PAD_VARIABLE_DIMS in completed.parameters
+        told = padded or written.HasField("dynamic_batching") or (trying is True and not guesses)
         asked = merges and told
         merging_guessed = guesses and merges and not asked
         decoupled = completed.model_transaction_policy.decoupled
@@ -57,6 +64,7 @@ class BatchingOrigin:
         doubted = rows_guessed or merging_guessed or asked or splitting is True
         tried = (
             switch(completed, TRY_BATCHING) is not False
+            and not padded
             and not decoupled
             and doubted
             and completed.max_batch_size > 1

@@ -27,7 +27,7 @@ from kserve_v2.repository.batching import (
 from kserve_v2.repository.file_content import explained
 from kserve_v2.scheduling.chain import make_target
 from kserve_v2.scheduling.contained import call_on_thread, log_error
-from kserve_v2.scheduling.merge import RowMerger
+from kserve_v2.scheduling.mergers import make_merger
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.queue_policy import priority_levels
 from kserve_v2.scheduling.queue_target import QueueTarget
@@ -158,7 +158,7 @@ class ExecutedModel(LoadedModel):
     ) -> None:
         """`shared`: what it has in common with the server's other models; nothing by default."""
         signature = ModelSignature(prepared.config)
-        spec = model_spec(prepared, signature, shared or Shared())
+        spec = model_spec(prepared, model, signature, shared or Shared())
         self._model = model
         self._queue = QueueTarget(spec, model)
         target = make_target(spec, self._queue)
@@ -217,14 +217,14 @@ class ExecutedModel(LoadedModel):
         await _on_own_thread(partial(_close, self._model, self.name), f"{self.name}-close")
 
 
-def model_spec(prepared: Prepared, signature: ModelSignature, shared: Shared) -> ModelSpec:
+def model_spec(prepared: Prepared, model: Model, signature: ModelSignature, shared: Shared) -> ModelSpec:
     """What the scheduling of a version is made from."""
     config, placements = prepared.config, prepared.source.placements
     return ModelSpec(
         signature,
         str(prepared.source.version),
         placements,
-        RowMerger(signature),
+        make_merger(config, signature, model),
         # The responses to one request of a decoupled model have nothing in common with those to another.
         ONE_AT_A_TIME if config.model_transaction_policy.decoupled else batch_rules(config),
         priority_levels(config),

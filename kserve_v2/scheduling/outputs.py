@@ -30,8 +30,7 @@ def finish_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Ou
         # Usually nothing is wrong, and the dtype is the very object.
         if type(array) is not np.ndarray or array.dtype is not dtype or array.shape not in shapes:
             if array is None:
-                names = sorted(map(str, outputs))
-                raise InternalError(f"model '{signature.model_name}' gave no output '{name}', got {names}")
+                raise _missing(name, outputs, signature)
             fitted = fit_output(array, signature.outputs[name], signature, rows)
             if fitted is array and dtype is not BYTES.dtype and len(shapes) < _MAX_SHAPES:
                 shapes.add(array.shape)
@@ -66,8 +65,20 @@ def _check_mapping(outputs: object, signature: ModelSignature) -> None:
         )
 
 
-def fit_output(array: Array, tensor: TensorSignature, signature: ModelSignature, rows: int) -> Array:
-    """An output as the configuration says; [N] for [N, 1] and the like hold the same elements in the same places."""
+def plain_output(outputs: Tensors, tensor: TensorSignature, signature: ModelSignature) -> Array:
+    """One output, of the declared type and whatever shape. Raises InternalError if there is none."""
+    _check_mapping(outputs, signature)
+    if outputs.get(tensor.name) is None:
+        raise _missing(tensor.name, outputs, signature)
+    return _typed(outputs[tensor.name], tensor, signature)
+
+
+def _missing(name: str, outputs: Tensors, signature: ModelSignature) -> InternalError:
+    names = sorted(map(str, outputs))
+    return InternalError(f"model '{signature.model_name}' gave no output '{name}', got {names}")
+
+
+def _typed(array: Array, tensor: TensorSignature, signature: ModelSignature) -> Array:
     array = _plain(array, tensor, signature)
     if array.dtype != tensor.datatype.dtype:
         got = BY_DTYPE.get(array.dtype)
@@ -75,6 +86,12 @@ def fit_output(array: Array, tensor: TensorSignature, signature: ModelSignature,
             f"{_prefix(tensor, signature)} data-type {got.name if got else array.dtype}, "
             f"but the model's configuration says {tensor.datatype.name}"
         )
+    return array
+
+
+def fit_output(array: Array, tensor: TensorSignature, signature: ModelSignature, rows: int) -> Array:
+    """An output as the configuration says; [N] for [N, 1] and the like hold the same elements in the same places."""
+    array = _typed(array, tensor, signature)
     batch = (rows,) if signature.max_batch_size else ()
     if array.shape[: len(batch)] != batch:
         raise InternalError(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInput, ModelOutput
+from kserve_v2.config.padding import padding_of
 from kserve_v2.errors import InvalidArgumentError, request_prefix, shape_text
 from kserve_v2.messages import InferRequest, TensorMetadata
 from kserve_v2.tensors.datatypes import BY_CONFIG_ENUM, BY_DTYPE, BYTES, Array, Datatype
@@ -95,9 +96,15 @@ class ModelSignature:
         self.outputs = {tensor.name: _tensor(tensor) for tensor in config.output}
         self._required = frozenset(name for name, tensor in self.inputs.items() if not tensor.optional)
         self.fixed_shapes = all(tensor.fixed for tensor in self.inputs.values())
+        # Inputs whose shapes may differ within a batch; see `scheduling.mergers`.
+        padding = padding_of(config)
+        self._any_shape = frozenset(
+            tensor.name for tensor in config.input if tensor.allow_ragged_batch
+        ).union(padding.values if padding else ())
         # Rows of such a model always fit together, so its requests need no key.
-        self._uniform = not config.max_batch_size or (
-            self.fixed_shapes and not any(tensor.optional for tensor in self.inputs.values())
+        self._uniform = not config.max_batch_size or all(
+            not tensor.optional and (tensor.fixed or tensor.name in self._any_shape)
+            for tensor in self.inputs.values()
         )
         self.fixed_inputs = self._fixed_inputs()
         self._checklist = tuple((t.name, t.datatype.dtype, t.dims) for t in self.inputs.values())
@@ -171,7 +178,11 @@ class ModelSignature:
             self._check_input(name, array, request)
         if self._uniform:
             return rows, None
-        return rows, tuple(sorted((name, array.shape[1:]) for name, array in inputs.items()))
+        return rows, tuple(
+            sorted(
+                (name, () if name in self._any_shape else array.shape[1:]) for name, array in inputs.items()
+            )
+        )
 
     def _usual_rows(self, inputs: Mapping[str, Array]) -> int:
         """The rows of a request to a model of fixed shapes in which nothing is wrong; 0 for one that needs a

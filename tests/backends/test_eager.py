@@ -123,6 +123,7 @@ class TestCompletion:
             ("max_concurrency = 0", "Model.max_concurrency: expected an integer >= 1, got 0"),
             ("tensors = 'jax'", 'Model.tensors: expected "numpy" or "torch", got \'jax\''),
             ("thread_safe = 1", "Model.thread_safe: expected True or False, got 1"),
+            ("ragged = 1", "Model.ragged: expected True or False, got 1"),
             ("async def load(self, context): ...", "Model.load: expected a plain function, got an async one"),
         ],
     )

@@ -173,7 +173,7 @@ class TestCompletion:
             (
                 (1, 2),
                 "max_batch_size: 4",
-                "max_batch_size: the first dimension of 'x' is fixed to 1 in model.onnx",
+                "shape expected by the model is [1,2]. The first dimension is fixed in model.onnx",
             ),
         ],
     )

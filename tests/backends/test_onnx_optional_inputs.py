@@ -110,7 +110,9 @@ class TestDefaults:
     def test_one_that_is_offered_has_to_fit_the_batch(self, loader: Any) -> None:
         source = loader.source({"model.onnx": scaled([3.0])})
         text = 'max_batch_size: 4 input { name: "scale" optional: true }'
-        with pytest.raises(InvalidArgumentError, match="the first dimension of 'scale' is fixed to 1"):
+        with pytest.raises(
+            InvalidArgumentError, match=r"tensor 'scale': for the model .* expected by the model is \[1\]"
+        ):
             loader.complete(OnnxBackend(), source, text)
 
     def test_weights_are_no_inputs(self, loader: Any) -> None:
