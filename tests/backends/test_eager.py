@@ -137,6 +137,10 @@ class TestCompletion:
             ("class Modell: ...", "model.py: expected a class named Model"),
             ("class TritonPythonModel: ...", "Triton's interface for Python models (TritonPythonModel, "),
             ("class Model: ...", "Model has no method __call__(self, inputs)"),
+            (
+                "class Model:\n    ragged = True\n    def __call__(self, inputs): yield {}",
+                "Model.ragged: a generator answers one request at a time",
+            ),
         ],
     )
     def test_what_is_no_handler_is_refused(self, loader: Any, code: str, expected: str) -> None:
