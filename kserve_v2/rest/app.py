@@ -13,16 +13,17 @@ from starlette.types import ASGIApp
 from kserve_v2.config import config_to_dict
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnsupportedError
 from kserve_v2.inference import InferenceService
-from kserve_v2.rest import openapi
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.endpoint import ModelEndpoint, Operation
 from kserve_v2.rest.errors import error_body, error_response, unexpected
 from kserve_v2.rest.generate import Generate, GenerateStream
 from kserve_v2.rest.infer import Infer
 from kserve_v2.rest.members import optional
+from kserve_v2.rest.openapi import DESCRIPTION, complete, documented
 from kserve_v2.rest.settings_routes import add_settings_routes
 from kserve_v2.rest.shared_memory_routes import add_shared_memory_routes
 from kserve_v2.rest.views import (
+    empty_response,
     index_view,
     json_response,
     model_metadata_view,
@@ -38,7 +39,7 @@ def create_app(service: InferenceService, max_request_bytes: int) -> ASGIApp:
     """
     app = FastAPI(
         title="kserve-v2",
-        description=openapi.DESCRIPTION,
+        description=DESCRIPTION,
         docs_url="/docs",
         redoc_url=None,
         redirect_slashes=False,  # paths are exact
@@ -84,21 +85,19 @@ def _version(text: str) -> str:
 
 
 def _add_health_routes(app: FastAPI, service: InferenceService) -> None:
-    @app.get("/v2/health/live", tags=["health"], responses=openapi.LIVE)
+    @app.get("/v2/health/live", **documented("live"))
     async def live() -> Response:
         """The process answers requests."""
         return json_response({"live": True})
 
-    @app.get("/v2/health/ready", tags=["health"], responses=openapi.READY)
+    @app.get("/v2/health/ready", **documented("ready"))
     async def ready() -> Response:
         """All models that should be served are: the server may get traffic."""
         is_ready = service.ready()
         return json_response({"live": True, "ready": is_ready}, 200 if is_ready else 400)
 
-    @app.get("/v2/models/{model_name}/ready", tags=["health"], responses=openapi.MODEL_READY)
-    @app.get(
-        "/v2/models/{model_name}/versions/{version}/ready", tags=["health"], responses=openapi.MODEL_READY
-    )
+    @app.get("/v2/models/{model_name}/ready", **documented("model_ready"))
+    @app.get("/v2/models/{model_name}/versions/{version}/ready", **documented("model_ready"))
     async def model_ready(model_name: str, version: str = "") -> Response:
         """This model, or this version of it, answers."""
         if service.model_ready(model_name, _version(version)):
@@ -107,36 +106,30 @@ def _add_health_routes(app: FastAPI, service: InferenceService) -> None:
 
 
 def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
-    @app.get("/v2", tags=["metadata"], responses=openapi.SERVER_METADATA)
+    @app.get("/v2", **documented("server_metadata"))
     async def server_metadata() -> Response:
         """Name, version and extensions of the server."""
         return json_response(server_metadata_view(service.server_metadata()))
 
-    @app.get("/v2/models/stats", tags=["statistics"], responses=openapi.STATISTICS)
+    @app.get("/v2/models/stats", **documented("statistics"))
     async def all_statistics() -> Response:
         """Counters and durations of every model that is ready."""
         return json_response({"model_stats": [statistics_view(model) for model in service.statistics()]})
 
-    @app.get("/v2/models/{model_name}", tags=["metadata"], responses=openapi.MODEL_METADATA)
-    @app.get(
-        "/v2/models/{model_name}/versions/{version}", tags=["metadata"], responses=openapi.MODEL_METADATA
-    )
+    @app.get("/v2/models/{model_name}", **documented("model_metadata"))
+    @app.get("/v2/models/{model_name}/versions/{version}", **documented("model_metadata"))
     async def model_metadata(model_name: str, version: str = "") -> Response:
         """Inputs and outputs of a model."""
         return json_response(model_metadata_view(service.model_metadata(model_name, _version(version))))
 
-    @app.get("/v2/models/{model_name}/config", tags=["metadata"], responses=openapi.MODEL_CONFIG)
-    @app.get(
-        "/v2/models/{model_name}/versions/{version}/config", tags=["metadata"], responses=openapi.MODEL_CONFIG
-    )
+    @app.get("/v2/models/{model_name}/config", **documented("model_config"))
+    @app.get("/v2/models/{model_name}/versions/{version}/config", **documented("model_config"))
     async def model_config(model_name: str, version: str = "") -> Response:
         """The complete configuration of a model, with everything that was filled in."""
         return json_response(config_to_dict(service.model_config(model_name, _version(version))))
 
-    @app.get("/v2/models/{model_name}/stats", tags=["statistics"], responses=openapi.STATISTICS)
-    @app.get(
-        "/v2/models/{model_name}/versions/{version}/stats", tags=["statistics"], responses=openapi.STATISTICS
-    )
+    @app.get("/v2/models/{model_name}/stats", **documented("statistics"))
+    @app.get("/v2/models/{model_name}/versions/{version}/stats", **documented("statistics"))
     async def model_statistics(model_name: str, version: str = "") -> Response:
         """Counters and durations of a model since it was loaded."""
         models = service.statistics(model_name, _version(version))
@@ -147,7 +140,7 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: Body
     async def read_object(request: Request) -> dict[str, Any]:
         return await bodies.read_object(request.receive, may_be_empty=True)
 
-    @app.post("/v2/repository/index", tags=["repository"], **openapi.INDEX)
+    @app.post("/v2/repository/index", **documented("repository_index"))
     @app.post("/v2/repository/{repository_name}/index", include_in_schema=False)
     async def index(request: Request) -> Response:
         """The models of the repository, whether loaded or not, and why not."""
@@ -156,19 +149,19 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: Body
             raise InvalidArgumentError("Invalid value for 'ready': expected a boolean")
         return json_response([index_view(entry) for entry in await service.index(ready_only=ready)])
 
-    @app.post("/v2/repository/models/{model_name}/load", tags=["repository"], **openapi.LOAD)
+    @app.post("/v2/repository/models/{model_name}/load", **documented("repository_load"))
     async def load(model_name: str, request: Request) -> Response:
         """Load a model, or load it again if its files have changed. Answers when it is ready."""
         parameters = _load_parameters(await read_object(request))
         await service.load(model_name, parameters.get("config"))
-        return Response(status_code=200, media_type="application/json")
+        return empty_response()
 
-    @app.post("/v2/repository/models/{model_name}/unload", tags=["repository"], **openapi.UNLOAD)
+    @app.post("/v2/repository/models/{model_name}/unload", **documented("repository_unload"))
     async def unload(model_name: str, request: Request) -> Response:
         """Unload a model. Answers at once; requests that are under way are finished."""
         await read_object(request)
         await service.unload(model_name)
-        return Response(status_code=200, media_type="application/json")
+        return empty_response()
 
     @app.post("/v2/repository/{repository_name}/models/{model_name}/load", include_in_schema=False)
     @app.post("/v2/repository/{repository_name}/models/{model_name}/unload", include_in_schema=False)
@@ -198,6 +191,6 @@ def _schema(app: FastAPI) -> dict[str, Any]:
         schema = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
-        openapi.complete(schema)
+        complete(schema)
         app.openapi_schema = schema
     return app.openapi_schema

@@ -9,25 +9,7 @@ import orjson
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.tensors.announced import AnnouncedInput
-from kserve_v2.tensors.datatypes import (
-    BF16,
-    BOOL,
-    BYTES,
-    FP16,
-    FP32,
-    FP64,
-    INT8,
-    INT16,
-    INT32,
-    INT64,
-    UINT8,
-    UINT16,
-    UINT32,
-    UINT64,
-    Array,
-    Datatype,
-    datatype_of,
-)
+from kserve_v2.tensors.datatypes import BF16, BYTES, DATATYPES, FP16, FP32, Array, Datatype, datatype_of
 from kserve_v2.tensors.strings import bytes_array
 
 # By kind of the numpy dtype: the types that the JSON parser makes of acceptable elements, and Triton's words
@@ -39,12 +21,15 @@ _JSON_TYPES: dict[str, tuple[set[type], str]] = {
     "i": ({int}, "non-signed-integer as signed-integer"),
 }
 
-
 # Datatypes of numbers by name: their dtypes, and the types that the JSON parser makes of acceptable elements.
 _PLAIN: dict[Any, tuple[np.dtype[Any], frozenset[type]]] = {
     datatype.name: (datatype.dtype, frozenset(_JSON_TYPES[datatype.dtype.kind][0]))
-    for datatype in (BOOL, FP32, FP64, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64)
+    for datatype in DATATYPES
+    if datatype not in (FP16, BF16, BYTES)
 }
+
+JSON_DTYPES = frozenset(dtype for dtype, _ in _PLAIN.values())
+"""Arrays that orjson writes by itself."""
 
 _INTEGERS = frozenset({int})
 
@@ -168,13 +153,6 @@ def _out_of_range(integers: list[Any], datatype: Datatype, name: str) -> Invalid
     return InvalidArgumentError(
         f"Unable to parse 'data': attempt to access JSON {_JSON_TYPES[kind][1]} (input '{name}': {reason})"
     )
-
-
-JSON_DTYPES = frozenset(
-    datatype.dtype
-    for datatype in (BOOL, FP32, FP64, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64)
-)
-"""Arrays that orjson writes by itself."""
 
 
 def encode_json_data(array: Array, name: str) -> Any:

@@ -9,55 +9,13 @@ from kserve_v2.errors import InvalidArgumentError, UnsupportedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs.settings import FORMATS, MAX_VERBOSE_LEVEL, SWITCHES, LogChanges, LogSettings
 from kserve_v2.rest.body import BodyReader
-from kserve_v2.rest.openapi import answer, body, error
+from kserve_v2.rest.openapi import documented
 from kserve_v2.rest.views import json_response
 from kserve_v2.tracing.settings import TraceChanges, read_changes
 
 Json = dict[str, Any]
 
-_LOG_EXAMPLE = {
-    "log_file": "",
-    "log_info": True,
-    "log_warning": True,
-    "log_error": True,
-    "log_verbose_level": 0,
-    "log_format": "default",
-}
-_TRACE_EXAMPLE = {
-    "trace_level": ["TIMESTAMPS"],
-    "trace_rate": "1000",
-    "trace_count": "-1",
-    "log_frequency": "0",
-    "trace_file": "trace.json",
-    "trace_mode": "triton",
-}
-
-
-def _documented(example: Json, wrong: str) -> Json:
-    """The answers of a route that reads settings, with what may be `wrong`."""
-    return {"responses": {200: answer("The settings", example), 400: error("Wrong", wrong)}}
-
-
-def _documented_update(example: Json, wrong: str, change: Json, fixed: str) -> Json:
-    """As `_documented`, for a route that changes settings; `fixed`: the error for what cannot be changed."""
-    answers = _documented(example, wrong)["responses"]
-    return {"responses": {**answers, 501: error("Not changeable", fixed)}, **body(change, required=True)}
-
-
 _LOG_FILE_FIXED = "log file location can not be updated through network protocol"
-_LOG_UPDATE = _documented_update(
-    _LOG_EXAMPLE,
-    "attempt to access JSON non-boolean as boolean",
-    {"log_verbose_level": 1},
-    _LOG_FILE_FIXED,
-)
-_TRACE_UPDATE = _documented_update(
-    _TRACE_EXAMPLE,
-    "Unable to parse 'trace_rate', got: abc",
-    {"trace_rate": "100"},
-    "trace file location can not be updated through network protocol",
-)
-_MODEL_TRACE = _documented(_TRACE_EXAMPLE, "Request for unknown model : nosuch")
 
 
 def add_settings_routes(app: FastAPI, service: InferenceService, bodies: BodyReader) -> None:
@@ -67,12 +25,12 @@ def add_settings_routes(app: FastAPI, service: InferenceService, bodies: BodyRea
 
 
 def _add_logging_routes(app: FastAPI, service: InferenceService, bodies: BodyReader) -> None:
-    @app.get("/v2/logging", tags=["logging"], responses={200: answer("The settings", _LOG_EXAMPLE)})
+    @app.get("/v2/logging", **documented("log_settings"))
     async def log_settings() -> Response:
         """What is logged, and in which form."""
         return json_response(_log_view(service.log_settings()))
 
-    @app.post("/v2/logging", tags=["logging"], **_LOG_UPDATE)
+    @app.post("/v2/logging", **documented("log_settings_update"))
     async def update_log_settings(request: Request) -> Response:
         """Change some of the settings. Answers all of them."""
         changes = _log_changes(await bodies.read_object(request.receive))
@@ -80,23 +38,23 @@ def _add_logging_routes(app: FastAPI, service: InferenceService, bodies: BodyRea
 
 
 def _add_trace_routes(app: FastAPI, service: InferenceService, bodies: BodyReader) -> None:
-    @app.get("/v2/trace/setting", tags=["trace"], responses={200: answer("The settings", _TRACE_EXAMPLE)})
+    @app.get("/v2/trace/setting", **documented("trace_settings"))
     async def trace_settings() -> Response:
         """Which requests are traced, and what is recorded of them."""
         return json_response(service.trace_settings())
 
-    @app.post("/v2/trace/setting", tags=["trace"], **_TRACE_UPDATE)
+    @app.post("/v2/trace/setting", **documented("trace_settings_update"))
     async def update_trace_settings(request: Request) -> Response:
         """Change some of the settings; null resets one to what the server was started with. Answers all."""
         changes = _trace_changes(await bodies.read_object(request.receive))
         return json_response(service.update_trace_settings("", changes))
 
-    @app.get("/v2/models/{model_name}/trace/setting", tags=["trace"], **_MODEL_TRACE)
+    @app.get("/v2/models/{model_name}/trace/setting", **documented("model_trace_settings"))
     async def model_trace_settings(model_name: str) -> Response:
         """The settings that hold for one model."""
         return json_response(service.trace_settings(model_name))
 
-    @app.post("/v2/models/{model_name}/trace/setting", tags=["trace"], **_TRACE_UPDATE)
+    @app.post("/v2/models/{model_name}/trace/setting", **documented("trace_settings_update"))
     async def update_model_trace_settings(model_name: str, request: Request) -> Response:
         """Change some settings of one model; null lets one follow the server's again. Answers all."""
         changes = _trace_changes(await bodies.read_object(request.receive))

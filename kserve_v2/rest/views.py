@@ -17,6 +17,11 @@ def json_response(value: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(value), status, media_type="application/json")
 
 
+def empty_response() -> Response:
+    """An answer that only says that something was done."""
+    return Response(status_code=200, media_type="application/json")
+
+
 def server_metadata_view(metadata: ServerMetadata) -> Json:
     """`GET /v2`."""
     return {"name": metadata.name, "version": metadata.version, "extensions": metadata.extensions}
