@@ -28,7 +28,7 @@ log = logging.getLogger("kserve_v2.config")
 # Prometheus' rule for the names of labels; those that begin with two underscores are its own.
 _LABEL_NAME = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 # Labels that the server sets itself, on some metric or other.
-_OWN_LABELS = frozenset({"model", "version", "reason", "le", "gpu_uuid"})
+_OWN_LABELS = frozenset({"model", "version", "reason", "le", "gpu_uuid", "priority_level"})
 
 
 def validate(config: ModelConfig, *, gpu_count: int, directory_name: str | None = None) -> list[Problem]:

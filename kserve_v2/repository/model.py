@@ -111,6 +111,11 @@ class LoadedModel:
         """How many requests wait for their execution."""
         return self._target.depth
 
+    @property
+    def depths(self) -> list[int]:
+        """How many requests wait on each level of priority, the one that is served first in front."""
+        return [self._target.depth]
+
     def lease(self) -> "Lease":
         """Keep this version loaded, and its instances alive, until the lease is released."""
         return Lease(self, self._leases)
@@ -208,6 +213,11 @@ class ExecutedModel(LoadedModel):
         if self.batching.batches and not self.decoupled:
             self.signature.takes_large_requests = large is not LargeRequests.REFUSED
             queue.splits_large_requests = large is LargeRequests.SPLIT
+
+    @property
+    def depths(self) -> list[int]:
+        """Those of the queue."""
+        return self._queue.depths
 
     async def close(self) -> None:
         """Close the instances, then free the weights, on a thread of its own: a model that hangs in this is the only

@@ -39,7 +39,7 @@ class Family:
         for suffix, labels, value in self.samples:
             pairs = ",".join(f'{name}="{_escape(text)}"' for name, text in labels.items())
             lines.append(
-                f"{self.name}{suffix}{{{pairs}}} {value:g}"
+                f"{self.name}{suffix}{{{pairs}}} {value!r}"
                 if value % 1
                 else f"{self.name}{suffix}{{{pairs}}} {value:.0f}"
             )
@@ -91,6 +91,8 @@ def families(models: Sequence[LoadedModel]) -> Iterator[Family]:
         yield _duration(models, name, f"{text}, in microseconds")
     yield from _cache_counters(models)
     yield _pending(models)
+    yield _pending_by_level(models)
+    yield _waiting_times(models)
     yield _batch_reasons(models)
     yield _batch_sizes(models)
 
@@ -152,6 +154,31 @@ def _pending(models: Sequence[LoadedModel]) -> Family:
     family = Family("nv_inference_pending_request_count", "gauge", "Requests that wait for an instance")
     for model in models:
         family.add(_labels(model), model.depth)
+    return family
+
+
+def _pending_by_level(models: Sequence[LoadedModel]) -> Family:
+    family = Family(
+        "kserve_v2_pending_requests", "gauge", "Requests that wait for an instance, by level of priority"
+    )
+    for model in models:
+        for level, waiting in enumerate(model.depths, 1):
+            family.add({**_labels(model), "priority_level": str(level)}, waiting)
+    return family
+
+
+def _waiting_times(models: Sequence[LoadedModel]) -> Family:
+    family = Family(
+        "kserve_v2_queue_seconds", "histogram", "How long requests that were executed waited for that"
+    )
+    for model in models:
+        waited = model.statistics.waited
+        *counts, total = waited.up_to()
+        for bound_us, count in zip(waited.BOUNDS_US, counts, strict=True):
+            family.add({**_labels(model), "le": f"{bound_us / 1e6:g}"}, count, "_bucket")
+        family.add({**_labels(model), "le": "+Inf"}, total, "_bucket")
+        family.add(_labels(model), waited.ns / 1e9, "_sum")
+        family.add(_labels(model), total, "_count")
     return family
 
 

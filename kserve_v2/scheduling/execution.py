@@ -172,6 +172,7 @@ class BatchExecution:
         enqueued_ns = counted[0].enqueued_ns if requests == 1 else sum([each.enqueued_ns for each in counted])
         now_ms = time.time_ns() // 1_000_000
         spec.statistics.record_success(rows, requests, enqueued_ns, times, self.reason, now_ms)
+        spec.statistics.record_waits(times.taken_ns, [each.enqueued_ns for each in counted])
         execution = (rows, times.taken_ns, times.output_end_ns - times.taken_ns)
         for pending, outputs in zip(members, self.outputs, strict=True):
             # A caller that left while its request was executed has no use for the result.
@@ -356,6 +357,7 @@ class StreamExecution:
             statistics.record_success(
                 self.rows, 1, pending.enqueued_ns, self.times, BatchReason.NOT_BATCHABLE, now_ms
             )
+            statistics.record_waits(self.times.taken_ns, (pending.enqueued_ns,))
             if trace is not None:
                 trace_execution(trace, pending, self.times, self.spec.signature)
                 trace.stamp("REQUEST_END")

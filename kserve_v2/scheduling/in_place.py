@@ -101,6 +101,8 @@ class InPlace:
         took_ns = end_ns - taken_ns
         quickness.executed_here(took_ns, end_ns, rows)
         spec.statistics.record_success(rows, 1, taken_ns, times, BatchReason.NO_DELAY, time_ns() // 1_000_000)
+        # It has not waited at all: `record_waits`, without the call.
+        spec.statistics.waited.counts[0] += 1
         return response(request, outputs, spec, (rows, taken_ns, took_ns))
 
     def _fail(self, error: BaseException, request: InferRequest, taken_ns: int) -> NoReturn:

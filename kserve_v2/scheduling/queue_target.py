@@ -198,6 +198,11 @@ class QueueTarget:
         """Requests that wait for an instance."""
         return len(self._queue)
 
+    @property
+    def depths(self) -> list[int]:
+        """Those of each level of priority."""
+        return self._queue.levels
+
     async def drain(self) -> None:
         """Wait until no request is under way."""
         await self._under_way.none()

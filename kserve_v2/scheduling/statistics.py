@@ -4,9 +4,12 @@ Plain integers, written and read on the server's event loop alone, so there is n
 those of Triton's statistics extension; durations are in nanoseconds.
 """
 
+from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from itertools import accumulate
+from typing import ClassVar, NamedTuple
 
 MAX_RESPONSE_POSITIONS = 1024
 """How many positions of streams are counted apart: a stream may have any number of responses, memory has not."""
@@ -43,6 +46,30 @@ class Duration:
         """Count `count` more events that took `ns` together."""
         self.count += count
         self.ns += ns
+
+
+@dataclass(slots=True)
+class WaitingTimes:
+    """How long requests have waited for their execution: `counts[n]` of them up to `BOUNDS_US[n]` microseconds, and
+    longer than the bound before; the last count is of those beyond all bounds.
+    """
+
+    BOUNDS_US: ClassVar[tuple[int, ...]] = (
+        *(unit * step for unit in (100, 1000, 10_000, 100_000, 1_000_000) for step in (1, 2, 5)),
+        10_000_000,
+    )
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(WaitingTimes.BOUNDS_US) + 1))
+    ns: int = 0
+
+    def add(self, waited_ns: int) -> None:
+        """Count one request."""
+        self.counts[bisect_left(self.BOUNDS_US, waited_ns / 1000)] += 1
+        self.ns += waited_ns
+
+    def up_to(self) -> list[int]:
+        """How many have waited up to each bound, and at the end, how many there are."""
+        return list(accumulate(self.counts))
 
 
 @dataclass(slots=True)
@@ -151,6 +178,7 @@ class ModelStatistics:
     batches: dict[int, BatchStatistics] = field(default_factory=dict)
     responses: dict[int, ResponseStatistics] = field(default_factory=dict)
     batch_reasons: dict[BatchReason, int] = field(default_factory=lambda: dict.fromkeys(BatchReason, 0))
+    waited: WaitingTimes = field(default_factory=WaitingTimes)
     failures: dict[FailureReason, int] = field(default_factory=lambda: dict.fromkeys(FailureReason, 0))
 
     def durations(self) -> dict[str, Duration]:
@@ -210,6 +238,7 @@ class ModelStatistics:
         """Count one request that was executed in parts, each of which `record_success` has counted with no request.
         `taken_ns` and `end_ns`: when the first part began and the last one ended; `compute`: of all parts together.
         """
+        self.waited.add(taken_ns - enqueued_ns)
         self.success_count += 1
         self.success_ns += end_ns - enqueued_ns
         self.queue_ns += taken_ns - enqueued_ns
@@ -243,6 +272,11 @@ class ModelStatistics:
     def record_cache_miss(self, lookup_ns: int) -> None:
         """Count one request for which the response cache has no answer yet."""
         self.cache_miss.add(1, lookup_ns)
+
+    def record_waits(self, taken_ns: int, enqueued_ns: Iterable[int]) -> None:
+        """Count how long the requests of one execution, which `record_success` has counted, had to wait for it."""
+        for each_ns in enqueued_ns:
+            self.waited.add(taken_ns - each_ns)
 
     def record_response(self, index: int, times: ResponseTimes) -> None:
         """Count the response at position `index` of a stream; from `MAX_RESPONSE_POSITIONS` on, those count as one."""

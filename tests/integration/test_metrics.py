@@ -79,6 +79,8 @@ def test_the_families_and_their_types(server: RunningServer) -> None:
     assert {name: kinds[name] for name in COUNTERS} == dict.fromkeys(COUNTERS, "counter")
     assert kinds["nv_inference_pending_request_count"] == "gauge"
     assert kinds["kserve_v2_batch_rows"] == "histogram"
+    assert kinds["kserve_v2_queue_seconds"] == "histogram"
+    assert kinds["kserve_v2_pending_requests"] == "gauge"
 
 
 def test_every_series_of_a_model_is_there_from_the_start(explicit: ExplicitServer, model: str) -> None:
@@ -195,6 +197,11 @@ def test_one_batch_of_four_requests(explicit: ExplicitServer) -> None:
     assert buckets == {"1": 0, "2": 0, "4": 1, "+Inf": 1}
     assert found["kserve_v2_batch_rows_sum", labels(name)] == 4
     assert found["kserve_v2_batch_rows_count", labels(name)] == 1
+    assert found["kserve_v2_queue_seconds_bucket", labels(name, le="+Inf")] == 4
+    assert found["kserve_v2_queue_seconds_count", labels(name)] == 4
+    waited_s = entry["inference_stats"]["queue"]["ns"] / 1e9
+    assert found["kserve_v2_queue_seconds_sum", labels(name)] == pytest.approx(waited_s)
+    assert found["kserve_v2_pending_requests", labels(name, priority_level="1")] == 0
 
 
 def failures(server: RunningServer, model: str) -> dict[str, float]:

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -15,9 +15,12 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
 from kserve_v2.scheduling.in_place import MAX_TURN_NS
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
+from kserve_v2.scheduling.queue_policy import PriorityLevels, QueuePolicy
 from kserve_v2.scheduling.queue_target import QueueTarget
 from kserve_v2.scheduling.quickness import MAX_NS, Quickness
+from kserve_v2.scheduling.rate_limiter import RateLimiter
 from kserve_v2.scheduling.replies import Outcome, infer
+from kserve_v2.scheduling.resources import Limits, Resource
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.statistics import FailureReason
 from kserve_v2.scheduling.target import Ticket
@@ -106,13 +109,14 @@ def scheduler_of(
     dims: str = "[1]",
     rules: BatchRules = BatchRules(8),  # noqa: B008 - frozen
     quickness: Quickness | None = None,
+    **options: Any,
 ) -> QueueTarget:
-    """A scheduler that takes its model for a quick one, unless `quickness` is given."""
+    """A scheduler that takes its model for a quick one, unless `quickness` is given. `options`: see `queue_target`."""
     tensor = f'name: "x" data_type: TYPE_INT64 dims: {dims}'
     config = f'name: "m" max_batch_size: 8 input {{ {tensor} }} output {{ {tensor} }}'
     signature = ModelSignature(text_format.Parse(config, ModelConfig()))
     quickness = quickness or Fixed(model.clock)
-    return queue_target(signature, model, rules, quickness=quickness)
+    return queue_target(signature, model, rules, quickness=quickness, **options)
 
 
 async def ask(scheduler: QueueTarget, value: int) -> int:
@@ -141,7 +145,8 @@ def test_a_quick_model_is_executed_in_place(quick: bool, thread: str) -> None:
         await asleep(scheduler)
         assert await ask(scheduler, 5) == 5
         assert model.threads == [thread]
-        assert scheduler.spec.statistics.success_count == 1
+        statistics = scheduler.spec.statistics
+        assert (statistics.success_count, statistics.waited.up_to()[-1]) == (1, 1)
         await scheduler.stop()
 
     run(main)
@@ -162,6 +167,13 @@ class UnsureModel(ThreadModel):
             lambda: (model := ThreadModel(), scheduler_of(model, rules=BatchRules(8, max_delay_ns=1000))),
             id="batches wait",
         ),
+        pytest.param(
+            lambda: (
+                model := ThreadModel(),
+                scheduler_of(model, limiter=RateLimiter(), limits=Limits({Resource("r"): 1})),
+            ),
+            id="needs resources",
+        ),
     ],
 )
 def test_some_models_are_never_executed_in_place(
@@ -173,6 +185,39 @@ def test_some_models_are_never_executed_in_place(
         await asleep(scheduler)
         await ask(scheduler, 5)
         assert model.threads == ["instance"]
+        await scheduler.stop()
+
+    run(main)
+
+
+def test_a_model_without_needs_is_executed_in_place_whatever_others_need() -> None:
+    async def main() -> None:
+        model = ThreadModel()
+        scheduler = scheduler_of(model, limiter=RateLimiter())
+        await scheduler.start()
+        await asleep(scheduler)
+        await ask(scheduler, 5)
+        assert model.threads == ["MainThread"]
+        await scheduler.stop()
+
+    run(main)
+
+
+def test_requests_of_one_turn_are_executed_by_their_priorities() -> None:
+    async def main() -> None:
+        model = ThreadModel()
+        levels = PriorityLevels((QueuePolicy(),) * 3, default=1)
+        scheduler = scheduler_of(model, rules=ONE_AT_A_TIME, levels=levels)
+        await scheduler.start()
+        await asleep(scheduler)
+        scheduler._in_place.turn._crowd = CROWD_REQUESTS
+        order: list[int] = []
+        for value, priority in enumerate([3, 2, 1, 0, 9, 1]):
+            request = InferRequest("m", {"x": np.array([[value]])}, control={"priority": priority})
+            submit_to(scheduler, request, lambda _, value=value: order.append(value))
+        await scheduler.drain()
+        assert order == [2, 5, 1, 3, 4, 0]
+        assert set(model.threads) == {"MainThread"}
         await scheduler.stop()
 
     run(main)

@@ -8,6 +8,7 @@ from kserve_v2.scheduling.statistics import (
     ModelStatistics,
     ResponseFate,
     ResponseTimes,
+    WaitingTimes,
 )
 
 
@@ -31,3 +32,21 @@ def test_a_response_is_counted_as_what_became_of_it(fate: ResponseFate) -> None:
     assert response.durations() == {
         name: Duration(*expected.get(name, (0, 0))) for name in response.durations()
     }
+
+
+def test_waiting_times_are_counted_by_the_first_bound_that_holds_them() -> None:
+    waited = WaitingTimes()
+    bounds = waited.BOUNDS_US
+    assert list(bounds) == sorted(bounds)
+    for waited_ns in (0, 100_000, 100_001, 200_000, 10_000_000_000, 10_000_000_001):
+        waited.add(waited_ns)
+    up_to = dict(zip([*bounds, None], waited.up_to(), strict=True))
+    assert (up_to[100], up_to[200], up_to[5_000_000], up_to[10_000_000], up_to[None]) == (2, 4, 4, 5, 6)
+    assert waited.ns == 20_000_400_002
+
+
+def test_every_request_of_an_execution_has_its_own_waiting_time() -> None:
+    statistics = ModelStatistics()
+    statistics.record_waits(5_000_000, [0, 4_950_000])
+    assert statistics.waited.up_to()[0] == 1
+    assert (statistics.waited.up_to()[-1], statistics.waited.ns) == (2, 5_050_000)
