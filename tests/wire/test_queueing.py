@@ -114,3 +114,42 @@ def test_a_requests_own_timeout_needs_the_models_leave(models: Target, timeout: 
     """`allow_timeout_override` is false."""
     answer = models.rest("POST", "/v2/models/gated/infer", {}, _body(0, timeout=timeout))
     assert answer.status == 200
+
+
+def test_priorities(models: Target) -> None:
+    """scheduling.md 2.1: levels 3, 2, 1, none, 0, 9, 1 with default 2 run as 1, 1, 2, none, 0, 9, 3."""
+    with _busy(models, "levels") as executing:
+        queued = []
+        for number, priority in enumerate([3, 2, 1, None, 0, 9, 1], 1):
+            parameters = {} if priority is None else {"priority": priority}
+            queued.append(Waiting(models, "levels", **parameters))
+            _wait_for(models, "levels", number)
+    assert executing.answer().status == 200
+    order = [json.loads(waiting.answer().body)["outputs"][0]["data"][0] for waiting in queued]
+    assert order == [7, 3, 1, 4, 5, 6, 2]
+
+
+def test_limits_of_levels(models: Target) -> None:
+    """scheduling.md 2.6: level 2 has no policy of its own, and its own copy of the default one."""
+    with _busy(models, "levels_short") as executing:
+        queued, places = [], [2, 1, 3]
+        for level, size in enumerate(places, 1):
+            for _ in range(size):
+                queued.append(Waiting(models, "levels_short", priority=level))
+                _wait_for(models, "levels_short", len(queued))
+            refused = Waiting(models, "levels_short", priority=level).answer()
+            expected = {"status": 503, "error": "[request id: <id_unknown>] Exceeds maximum queue size"}
+            assert rest_differences(refused, expected) == []
+            assert TARGET_IS_TRITON or refused.headers["retry-after"] == "1"
+    for waiting in (executing, *queued):
+        assert waiting.answer().status == 200
+
+
+@pytest.mark.skipif(
+    TARGET_IS_TRITON, reason="without a time-out of the model's, it ignores that of a request"
+)
+def test_a_requests_own_timeout_where_the_model_has_none(models: Target) -> None:
+    """scheduling.md 2.10, as recommended: no time-out stands for ever, and may be shortened."""
+    with _busy(models, "patient") as executing:
+        _expect_expired(Waiting(models, "patient", timeout=1000).answer())
+    assert executing.answer().status == 200
