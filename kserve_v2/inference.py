@@ -17,6 +17,7 @@ from kserve_v2.tracing.tracer import Tracer
 
 EXTENSIONS = (
     "classification",
+    "sequence",
     "model_repository",
     "schedule_policy",
     "model_configuration",
@@ -148,14 +149,29 @@ class InferenceService:
         """The model that answers an inference request; see `ModelManager.acquire`. Raises UnavailableError
         when exiting.
         """
-        if self._exiting:
-            raise UnavailableError("Server exiting")
-        return self.manager.acquire(name, version)
+        try:
+            if self._exiting:
+                raise UnavailableError("Server exiting")
+            return self.manager.acquire(name, version)
+        except ServingError:
+            # Sequences that have begun may end.
+            model = self.manager.finishing(name, version)
+            if model is None:
+                raise
+            return model
+
+    def check(self, model: LoadedModel, request: InferRequest) -> LoadedModel:
+        """Check a decoded request to an acquired model; see `LoadedModel.check`. Returns the version that answers it,
+        which is another one if that holds its sequence.
+        """
+        if request.control:
+            model = self.manager.for_sequence(model, request)
+        model.check(request)
+        return model
 
     async def infer(self, request: InferRequest) -> InferResponse:
         """Answer one request. Raises the error that is its outcome instead."""
-        model = self.acquire(request.model_name, request.model_version)
-        model.check(request)
+        model = self.check(self.acquire(request.model_name, request.model_version), request)
         return await infer(model, request)
 
     # --- the repository

@@ -50,6 +50,7 @@ def fill_defaults(config: ModelConfig, *, gpu_count: int, backend_supports_gpu: 
         return
     _fill_optimization(config)
     _fill_batch_sizes(config)
+    _fill_sequences(config)
     if not config.instance_group:
         config.instance_group.add(name=config.name)
     for index, group in enumerate(config.instance_group):
@@ -87,6 +88,16 @@ def _fill_batch_sizes(config: ModelConfig) -> None:
         batching = config.dynamic_batching
         if not batching.preferred_batch_size:
             batching.preferred_batch_size.append(config.max_batch_size)
+
+
+def _fill_sequences(config: ModelConfig) -> None:
+    if not config.HasField("sequence_batching"):
+        return
+    batching = config.sequence_batching
+    batching.max_sequence_idle_microseconds = batching.max_sequence_idle_microseconds or 1_000_000
+    oldest = batching.oldest
+    if batching.HasField("oldest") and config.max_batch_size > 0 and not oldest.preferred_batch_size:
+        oldest.preferred_batch_size.append(config.max_batch_size)
 
 
 def _fill_instance_group(group: ModelInstanceGroup, backend: str, gpu_count: int) -> None:

@@ -7,7 +7,13 @@ later, where the message would no longer name the field.
 from collections.abc import Iterator, Sequence
 from math import prod
 
-from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInput, ModelInstanceGroup, ModelOutput
+from kserve_v2._generated.model_config_pb2 import (
+    ModelConfig,
+    ModelInput,
+    ModelInstanceGroup,
+    ModelOutput,
+    ModelSequenceBatching,
+)
 from kserve_v2.config.problems import Problem
 from kserve_v2.config.queueing import queue_policies
 from kserve_v2.net.limits import MAX_DIMENSIONS
@@ -39,6 +45,7 @@ def limit_problems(config: ModelConfig) -> Iterator[Problem]:
             MAX_TIMEOUT_US,
             "microseconds; 0 stands for no time-out",
         )
+    yield from _sequence_problems(config.sequence_batching)
     yield from _instance_problems(config)
     batched = config.max_batch_size > 0
     for index, tensor in enumerate(config.input):
@@ -52,6 +59,23 @@ def limit_problems(config: ModelConfig) -> Iterator[Problem]:
 def _above(path: str, value: int, limit: int, unit: str) -> Iterator[Problem]:
     if value > limit:
         yield Problem(path, f"must be at most {limit} {unit}, got {value}")
+
+
+def _sequence_problems(batching: ModelSequenceBatching) -> Iterator[Problem]:
+    for path, value, limit in (
+        ("max_sequence_idle_microseconds", batching.max_sequence_idle_microseconds, MAX_TIMEOUT_US),
+        (
+            "direct.max_queue_delay_microseconds",
+            batching.direct.max_queue_delay_microseconds,
+            MAX_QUEUE_DELAY_US,
+        ),
+        (
+            "oldest.max_queue_delay_microseconds",
+            batching.oldest.max_queue_delay_microseconds,
+            MAX_QUEUE_DELAY_US,
+        ),
+    ):
+        yield from _above(f"sequence_batching.{path}", value, limit, "microseconds")
 
 
 def _instance_problems(config: ModelConfig) -> Iterator[Problem]:

@@ -18,6 +18,7 @@ from kserve_v2.config.problems import Problem, config_error
 from kserve_v2.config.queueing import queueing_problems
 from kserve_v2.config.ragged import ragged_problems
 from kserve_v2.config.response_cache import cache_problems
+from kserve_v2.config.sequences import sequence_problems
 from kserve_v2.config.states import state_problems
 from kserve_v2.config.support import ignored_fields, refused_fields
 from kserve_v2.config.switches import switch_problems
@@ -53,6 +54,7 @@ def validate(config: ModelConfig, *, gpu_count: int, directory_name: str | None 
         *cache_problems(config),
         *ragged_problems(config),
         *padding_problems(config),
+        *sequence_problems(config),
         *refused_fields(config),
     ]
 

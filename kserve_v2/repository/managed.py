@@ -20,7 +20,7 @@ from kserve_v2.errors import (
 from kserve_v2.messages import IndexEntry
 from kserve_v2.repository.lifecycle import ModelState
 from kserve_v2.repository.loader import Loader
-from kserve_v2.repository.model import Prepared
+from kserve_v2.repository.model import LoadedModel, Prepared
 from kserve_v2.repository.plan import Load, Unload, fulfilled, plan
 from kserve_v2.repository.prepare import Candidate
 from kserve_v2.repository.record import UNLOADED, Record, served
@@ -108,6 +108,31 @@ class ManagedModel:
         if not self.records and self.problem:
             failed = [f"it could not be loaded: {self.problem}"]
         return f": {'; '.join(failed)}" if failed else ""
+
+    # --- sequences ------------------------------------------------------------------------------------------------
+
+    def holder(self, sequence_id: int | str, asked: str) -> LoadedModel | None:
+        """The version that holds a live sequence, whether it answers other requests or is about to go. `asked`: the
+        version that the request asks for.
+        """
+        for record in reversed(self.records):
+            model = record.model
+            if (
+                model is not None
+                and model.sequences is not None
+                and model.sequences.holds(sequence_id, asked)
+            ):
+                return model
+        return None
+
+    def finishing(self, asked: str) -> LoadedModel | None:
+        """The newest version that is about to go, but has sequences to finish. `asked`: its number, or "" for any."""
+        for record in reversed(self.records):
+            model = record.model
+            live = model.sequences.live if model is not None and model.sequences is not None else 0
+            if model is not None and live and asked in ("", str(model.version)):
+                return model
+        return None
 
     # --- commands -----------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 
 from kserve_v2.errors import InvalidArgumentError, NotFoundError, UnavailableError
-from kserve_v2.messages import IndexEntry
+from kserve_v2.messages import IndexEntry, InferRequest
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.loader import Loader
 from kserve_v2.repository.managed import ManagedModel, index_entry
@@ -79,6 +79,28 @@ class ModelManager:
         raise UnavailableError(
             f"Request for unknown model: '{name}' version {number} is not at ready state{why}"
         )
+
+    def finishing(self, name: str, version: str) -> LoadedModel | None:
+        """A version that takes no new requests, but has sequences to finish: for requests that nobody else answers."""
+        managed = self._models.get(name)
+        return managed.finishing(version) if managed else None
+
+    def for_sequence(self, model: LoadedModel, request: InferRequest) -> LoadedModel:
+        """What answers a decoded request that says something of a sequence: the version that holds it, whatever a
+        reload has put in its place; else `model`, which was acquired for it. A sequence that begins anew ends
+        elsewhere.
+        """
+        managed, sequence_id = self._models.get(model.name), request.control.get("sequence_id")
+        if managed is None or len(managed.records) == 1 or not isinstance(sequence_id, int | str):
+            return model
+        holder = managed.holder(sequence_id, request.model_version)
+        if holder is None or holder is model or holder.decoupled is not model.decoupled:
+            return model
+        if request.control.get("sequence_start"):
+            if holder.sequences is not None:
+                holder.sequences.finish(sequence_id)
+            return model
+        return holder
 
     def ready_versions(self, name: str) -> Sequence[LoadedModel]:
         """The versions of a model that answer requests, ascending; empty if there is none."""

@@ -27,11 +27,15 @@ from kserve_v2.repository.batching import (
 from kserve_v2.repository.file_content import explained
 from kserve_v2.scheduling.chain import make_target
 from kserve_v2.scheduling.contained import call_on_thread, log_error
+from kserve_v2.scheduling.merge import Merger
 from kserve_v2.scheduling.mergers import make_merger
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.queue_policy import priority_levels
 from kserve_v2.scheduling.queue_target import QueueTarget
 from kserve_v2.scheduling.resources import Limits, instance_limits
+from kserve_v2.scheduling.sequences.controls import ControlMerger
+from kserve_v2.scheduling.sequences.gate import SequenceGate
+from kserve_v2.scheduling.sequences.rules import sequence_rules, step_of
 from kserve_v2.scheduling.shared import Shared
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.spec import ModelSpec
@@ -78,6 +82,8 @@ class LoadedModel:
         self.decoupled = config.model_transaction_policy.decoupled
         self.statistics = statistics
         self._target = target
+        self.sequences = target if isinstance(target, SequenceGate) else None
+        """Of a model with sequences: those that are live."""
         self._leases = UnderWay()
         # For checked requests; see `Target`.
         self.submit = target.submit
@@ -97,6 +103,8 @@ class LoadedModel:
         """
         if not request.checked:
             request.rows, request.batch_key = self.signature.check(request)
+            if request.control:
+                request.sequence = step_of(request.control)
             request.checked = True
 
     def call(self, request: InferRequest, reply: Reply) -> InferResponse | Ticket:
@@ -230,19 +238,25 @@ class ExecutedModel(LoadedModel):
 def model_spec(prepared: Prepared, model: Model, signature: ModelSignature, shared: Shared) -> ModelSpec:
     """What the scheduling of a version is made from."""
     config, placements = prepared.config, prepared.source.placements
+    sequences = sequence_rules(config)
+    merger: Merger = make_merger(config, signature, model)
+    if sequences is not None and sequences.controls:
+        merger = ControlMerger(merger, sequences.controls)
     return ModelSpec(
         signature,
         str(prepared.source.version),
         placements,
-        make_merger(config, signature, model),
+        merger,
         # The responses to one request of a decoupled model have nothing in common with those to another.
         ONE_AT_A_TIME if config.model_transaction_policy.decoupled else batch_rules(config),
         priority_levels(config),
         decoupled=config.model_transaction_policy.decoupled,
         tries_batching=prepared.batching.tried,
-        ordered=config.dynamic_batching.preserve_ordering,
+        ordered=config.dynamic_batching.preserve_ordering
+        or config.sequence_batching.oldest.preserve_ordering,
         limits=_limits(config, placements, shared),
         limiter=shared.limiter,
+        sequences=sequences,
         inflight=shared.inflight,
         caching=prepared.caching,
     )

@@ -72,7 +72,7 @@ class FastLane:
         if access is not None:
             access.request_id = request.id
         if not request.checked:
-            model.check(request)
+            asked.model = model = self._service.check(model, request)
             self._forms.note(head, body, request, model.signature, asked.response_format)
         return asked
 

@@ -121,7 +121,7 @@ class Infer:
             call.access.request_id = asked.request.id
         if call.trace is not None:
             asked.model.begin_trace(asked.request, call.trace)
-        asked.model.check(asked.request)
+        asked.model = self._service.check(asked.model, asked.request)
         response = await infer(asked.model, asked.request)
         if call.access is not None:
             call.access.executed(response)

@@ -12,6 +12,7 @@ _BINARY_DATA_OUTPUT = "binary_data_output"
 
 # Integers beyond this are passed on as floating point numbers, as Triton does.
 _MAX_INT64 = 2**63 - 1
+_MAX_UINT64 = 2**64 - 1
 
 
 def decode_parameters(parameters: Any, request: InferRequest) -> bool:
@@ -38,7 +39,7 @@ def decode_parameters(parameters: Any, request: InferRequest) -> bool:
 
 
 def _correlation_id(value: Any, member: str) -> int | str:
-    if isinstance(value, str) or (type(value) is int and value >= 0):
+    if isinstance(value, str) or (type(value) is int and 0 <= value <= _MAX_UINT64):
         return value
     raise InvalidArgumentError(f"Unable to parse '{member}': attempt to access JSON non-string as string")
 

@@ -187,6 +187,9 @@ def _decode_control(name: str, kind: str | None, parameter: pb.InferParameter, r
     value = getattr(parameter, kind or "")
     if name == "priority" and value < 0:
         raise InvalidArgumentError("invalid value for 'priority', expected value >= 0.")
+    if name == "sequence_id" and kind == "int64_param" and value < 0:
+        # Triton makes a large positive one of it, which may be another client's.
+        raise InvalidArgumentError("invalid value for 'sequence_id', expected value >= 0.")
     # Triton takes negative numbers for unsigned ones.
     request.control[name] = value % 2**64 if kind == "int64_param" else value
 

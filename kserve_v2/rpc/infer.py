@@ -54,7 +54,7 @@ class ModelInfer:
         request, forms = decode_request(message, self._service.shared_memory)
         if observer is not None and observer.trace is not None:
             model.begin_trace(request, observer.trace)
-        model.check(request)
+        model = self._service.check(model, request)
         self._recurring.note(data, message, request, model.signature)
         return self._submit(_Asked(self._encoder, model, forms, observer), request)
 

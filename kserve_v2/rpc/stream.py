@@ -259,7 +259,7 @@ class _Stream:
             wants_final = _wants_empty_final(message)
             if trace is not None:
                 model.begin_trace(request, trace)
-            model.check(request)
+            model = self._service.check(model, request)
         except ServingError as error:
             self._refuse(message.id, error, trace, in_order=model is None or not model.decoupled)
             return

@@ -101,7 +101,7 @@ class BatchExecution:
     @property
     def to_be_retried(self) -> bool:
         """Whether the batch failed, and one of several members may be to blame."""
-        return self.error is not None and len(self.members) > 1
+        return self.error is not None and len(self.members) > 1 and self.spec.sequences is None
 
     @property
     def left(self) -> bool:
@@ -120,6 +120,7 @@ class BatchExecution:
                 Batch([pending], BatchReason.NOT_BATCHABLE, time.monotonic_ns()), self.spec, self.placement
             )
             for pending in self.members
+            if not pending.is_null
         ]
 
     def inputs(self) -> dict[str, Array]:
@@ -148,7 +149,8 @@ class BatchExecution:
         """Take `error` as the outcome of every member, and report it unless they are to be tried again."""
         self.outputs = []
         members = self.members
-        self.error = report_failure(error, members[0].request.id, self.placement, final=len(members) == 1)
+        final = len(members) == 1 or self.spec.sequences is not None
+        self.error = report_failure(error, members[0].request.id, self.placement, final=final)
 
     def settle(self) -> None:
         """Give every member its outcome."""
@@ -168,10 +170,20 @@ class BatchExecution:
             counted = [pending for pending in members if not pending.is_part]
             for pending in members:
                 pending.executed(times)
+        elif spec.sequences is not None:
+            counted = [pending for pending in members if not pending.is_null]
         requests = len(counted)
         enqueued_ns = counted[0].enqueued_ns if requests == 1 else sum([each.enqueued_ns for each in counted])
         now_ms = time.time_ns() // 1_000_000
-        spec.statistics.record_success(rows, requests, enqueued_ns, times, self.reason, now_ms)
+        spec.statistics.record_success(
+            rows,
+            requests,
+            enqueued_ns,
+            times,
+            self.reason,
+            now_ms,
+            len(members) - len(counted) if spec.sequences else 0,
+        )
         spec.statistics.record_waits(times.taken_ns, [each.enqueued_ns for each in counted])
         execution = (rows, times.taken_ns, times.output_end_ns - times.taken_ns)
         for pending, outputs in zip(members, self.outputs, strict=True):
@@ -184,16 +196,17 @@ class BatchExecution:
                 pending.answer(response(pending.request, outputs, spec, execution))
 
     def _settle_error(self) -> None:
-        # A failed batch was tried again one by one: the error belongs to one request.
-        (pending,) = self.members
-        if self.error is None:
-            # It was not executed again, because the client had left.
-            record_failure(self.spec, pending, FailureReason.CANCELED)
-            return
-        if pending.request.trace is not None:
-            trace_failure(pending.request.trace, pending, self.taken_ns)
-        record_failure(self.spec, pending, FailureReason.BACKEND)
-        pending.end(self.error)
+        # A failed batch was tried again one by one, and so this is about one request; but for those of sequences: a
+        # model that has gone one step further must not take it twice.
+        for pending in self.members:
+            if self.error is None:
+                # It was not executed again, because the client had left.
+                record_failure(self.spec, pending, FailureReason.CANCELED)
+            elif not pending.is_null:
+                if pending.request.trace is not None:
+                    trace_failure(pending.request.trace, pending, self.taken_ns)
+                record_failure(self.spec, pending, FailureReason.BACKEND)
+                pending.end(self.error)
 
 
 def execute_alone(

@@ -3,7 +3,8 @@
 from typing import NamedTuple, Protocol
 
 from kserve_v2.scheduling.pending import Pending
-from kserve_v2.scheduling.rate_limiter import Permit
+from kserve_v2.scheduling.policy import BatchRules
+from kserve_v2.scheduling.rate_limiter import Gate, Permit
 from kserve_v2.scheduling.statistics import BatchReason
 
 
@@ -51,4 +52,35 @@ class Feed(Protocol):
 
     def __len__(self) -> int:
         """How many requests are waiting."""
+        ...
+
+
+class RequestFeed(Feed, Protocol):
+    """A feed as a target that fills it needs it, and as who executes in place looks at it. On the event loop's thread.
+
+    `rules`: when a batch is complete. `gate`: whom instances ask before they take something. `sleeping`: how many
+    instances sleep; `all_sleeping`: what that is when all do, -1 if it cannot be told.
+    """
+
+    rules: BatchRules
+    gate: Gate | None
+    sleeping: int
+    all_sleeping: int
+
+    @property
+    def levels(self) -> list[int]:
+        """How many requests wait on each level of priority."""
+        ...
+
+    @property
+    def idle(self) -> bool:
+        """Whether every instance sleeps."""
+        ...
+
+    def put(self, pending: Pending) -> bool:
+        """Append a request. False: there is no room, or the feed is closed, and the request is not in it."""
+        ...
+
+    def postpone(self, pending: Pending) -> bool:
+        """Move a request behind all that have not been postponed. False: an instance has it already."""
         ...

@@ -14,13 +14,12 @@ from kserve_v2.backend import MovableInstance, Placement
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.scheduling.execution import Execution, execute_alone, response
 from kserve_v2.scheduling.failures import report_failure
-from kserve_v2.scheduling.feed import Batch
+from kserve_v2.scheduling.feed import Batch, RequestFeed
 from kserve_v2.scheduling.instance import InstanceThread
 from kserve_v2.scheduling.merge import RowMerger
 from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.performing import execute_batch
 from kserve_v2.scheduling.policy import WaitUntil, decide
-from kserve_v2.scheduling.queue import RequestQueue
 from kserve_v2.scheduling.quickness import MAX_NS, STALL_NS, Quickness
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.statistics import BatchReason, FailureReason
@@ -36,7 +35,7 @@ class InPlace:
     def __init__(
         self,
         spec: ModelSpec,
-        queue: RequestQueue,
+        queue: RequestFeed,
         quickness: Quickness,
         enqueue: Callable[[Pending], None],
     ) -> None:
@@ -64,6 +63,7 @@ class InPlace:
         spec = self._spec
         if (
             type(spec.merger) is RowMerger
+            and spec.sequences is None
             and spec.signature.fixed_shapes
             and not spec.decoupled
             and self._queue.gate is None

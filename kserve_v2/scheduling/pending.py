@@ -53,6 +53,8 @@ class Pending:
     admitted = False
     # Whether it is some rows of a larger request, which is counted and answered as a whole.
     is_part = False
+    # Whether it stands in a batch for a sequence without a request, and is neither counted nor answered.
+    is_null = False
 
     def __init__(self, request: InferRequest, reply: Reply) -> None:
         self.request = request

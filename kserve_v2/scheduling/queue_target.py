@@ -10,6 +10,7 @@ from kserve_v2.memory.inflight import tensor_bytes
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.scheduling.batching_trial import Finding
 from kserve_v2.scheduling.execution import Execution, record_failure
+from kserve_v2.scheduling.feed import RequestFeed
 from kserve_v2.scheduling.in_place import InPlace
 from kserve_v2.scheduling.large_requests import LargeRequest
 from kserve_v2.scheduling.pending import Pending
@@ -17,6 +18,7 @@ from kserve_v2.scheduling.policy import BatchRules
 from kserve_v2.scheduling.pool import InstancePool
 from kserve_v2.scheduling.queue import RequestQueue
 from kserve_v2.scheduling.quickness import Quickness
+from kserve_v2.scheduling.sequences.feed import SequenceFeed
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.statistics import FailureReason
 from kserve_v2.scheduling.target import Reply, Ticket
@@ -33,7 +35,13 @@ class QueueTarget:
         self._loop = asyncio.get_running_loop()
         self.instances = len(spec.placements)
         gate = spec.limiter.gate(spec.limits) if spec.limiter is not None else None
-        self._queue = RequestQueue(spec.rules, spec.levels.sizes, instances=self.instances, gate=gate)
+        self._queue: RequestFeed
+        self.sequences: SequenceFeed | None = None
+        """The feed of a model with sequences."""
+        if spec.sequences is None:
+            self._queue = RequestQueue(spec.rules, spec.levels.sizes, instances=self.instances, gate=gate)
+        else:
+            self._queue = self.sequences = SequenceFeed(spec.sequences, self.instances, gate)
         self._pool = InstancePool(spec, model, self._queue, self._settle, self._interrupted)
         self._in_place = InPlace(spec, self._queue, quickness or Quickness(), self._enqueue)
         self._under_way = UnderWay()
@@ -125,7 +133,7 @@ class QueueTarget:
         if not self._queue.put(pending):
             self._give_back(pending)
             self._refused(pending)
-            if not self._pool.living:
+            if self._lost:
                 raise self._no_instance()
             raise UnavailableError(f"{request_prefix(pending.request.id)}Exceeds maximum queue size")
         if timeout_us and not pending.admitted:
@@ -169,6 +177,19 @@ class QueueTarget:
         if self._in_place.turn.discard(pending) or self._queue.discard(pending):
             record_failure(self.spec, pending, FailureReason.CANCELED)
 
+    def withdraw(self, ticket: Ticket) -> bool:
+        """Give a request up if it has not begun. False: it has, and is going to end; its model is told that nobody
+        waits for it any more.
+        """
+        if not isinstance(ticket, Pending):
+            return False
+        ticket.request.cancelled = True
+        if not self._queue.discard(ticket):
+            return False
+        record_failure(self.spec, ticket, FailureReason.CANCELED)
+        ticket.give_up()
+        return True
+
     def _settle(self, executions: Sequence[Execution]) -> None:
         """Take what an instance has finished."""
         for execution in executions:
@@ -179,9 +200,15 @@ class QueueTarget:
     def _interrupted(self) -> None:
         """An instance was interrupted, perhaps just when it fell asleep or woke up."""
         self._queue.all_sleeping = -1
-        if not self._pool.living:
+        if self._lost:
             self._queue.close()
             self._end_waiting(FailureReason.BACKEND, self._no_instance)
+
+    @property
+    def _lost(self) -> bool:
+        """Whether there are no instances any more; sequences cannot go on without any single one."""
+        living = self._pool.living
+        return not living or (self.spec.sequences is not None and living < self.instances)
 
     def _no_instance(self) -> UnavailableError:
         return UnavailableError(f"model '{self.spec.name}' has lost all of its instances: load it again")

@@ -11,6 +11,7 @@ from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.queue_policy import ONE_LEVEL, PriorityLevels
 from kserve_v2.scheduling.rate_limiter import RateLimiter
 from kserve_v2.scheduling.resources import Limits
+from kserve_v2.scheduling.sequences.rules import SequenceRules
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.statistics import ModelStatistics
 
@@ -20,7 +21,8 @@ class ModelSpec:
     """One loaded version, as its scheduling sees it. `inflight`: what the requests of all models may hold together.
     `tries_batching`: the first instance on each kind of device finds out whether requests may be merged. `ordered`:
     answers leave in the order of their requests. `limits`: what each instance needs of the resources that `limiter`, if
-    there is one, shares out.
+    there is one, shares out. `sequences`: how
+    requests are kept together, of a model that does.
     """
 
     signature: ModelSignature
@@ -34,6 +36,7 @@ class ModelSpec:
     ordered: bool = False
     limits: tuple[Limits, ...] = ()
     limiter: RateLimiter | None = None
+    sequences: SequenceRules | None = None
     inflight: InflightBytes = field(default_factory=lambda: InflightBytes(sys.maxsize))
     statistics: ModelStatistics = field(default_factory=ModelStatistics)
     caching: Caching | None = None

@@ -204,6 +204,7 @@ class ModelStatistics:
         times: tuple[int, int, int, int],
         reason: BatchReason,
         now_ms: int,
+        null_rows: int = 0,
     ) -> None:
         """Count one execution of `rows` rows. `enqueued_ns`: the sum of the times when its requests were enqueued;
         `times`: as in `ExecutionTimes`.
@@ -216,7 +217,7 @@ class ModelStatistics:
         infer_ns = infer_end_ns - input_end_ns
         output_ns = output_end_ns - infer_end_ns
         self.last_inference_ms = now_ms
-        self.inference_count += rows
+        self.inference_count += rows - null_rows
         self.execution_count += 1
         self.batch_reasons[reason] += 1
         # What is answered has been queued and computed: one count is all counts.
@@ -233,6 +234,11 @@ class ModelStatistics:
         batch.compute_input_ns += input_ns
         batch.compute_infer_ns += infer_ns
         batch.compute_output_ns += output_ns
+
+    def record_earlier_wait(self, waited_ns: int) -> None:
+        """One of the requests that `record_success` counts had waited so long before it was enqueued."""
+        self.success_ns += waited_ns
+        self.queue_ns += waited_ns
 
     def record_joined(self, enqueued_ns: int, taken_ns: int, end_ns: int, compute: ComputeTimes) -> None:
         """Count one request that was executed in parts, each of which `record_success` has counted with no request.

@@ -228,7 +228,6 @@ def test_reshape(dims: str, shape: str, wrong: str | None) -> None:
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        ("sequence_batching {}", "sequence_batching"),
         ("ensemble_scheduling {}", "ensemble_scheduling"),
         ('platform: "ensemble"', "platform"),
         (tensor("dims: 1 is_shape_tensor: true"), "input[0].is_shape_tensor"),

@@ -83,7 +83,7 @@ OTHERWISE_WRONG: list[dict[str, Any]] = [
     {"input": [{"name": "x", "data_type": "TYPE_FP32", "dims": [0]}]},
     {"output": [{"name": "y", "data_type": "TYPE_FP32", "dims": [2**60]}]},
     {"metric_tags": {"no label": "x"}},
-    {"sequence_batching": {}},
+    {"sequence_batching": {"oldest": {"preferred_batch_size": [-1]}}},
     {"runtime": "libx.so"},
     {"platform": "nonsense"},
     {"output": [{"name": "y", "label_filename": "link.txt"}]},

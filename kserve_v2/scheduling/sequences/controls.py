@@ -9,6 +9,8 @@ import numpy as np
 from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelSequenceBatching
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import SequenceStep
+from kserve_v2.scheduling.merge import Merger
+from kserve_v2.scheduling.pending import Pending
 from kserve_v2.tensors.datatypes import BOOL, BY_CONFIG_ENUM, BYTES, FP32, INT32, UINT64, Array, Datatype
 
 _Control = ModelSequenceBatching.Control
@@ -118,3 +120,24 @@ def _values(control: Any) -> tuple[Datatype, tuple[float, float]]:
             false, true = values
             return datatype, (false, true)
     raise AssertionError("a valid configuration has a pair")
+
+
+class ControlMerger:
+    """A merger that adds the control tensors to what another one makes."""
+
+    def __init__(self, inner: Merger, controls: Controls) -> None:
+        self._inner = inner
+        self._controls = controls
+        self.check = inner.check
+        self.split = inner.split
+
+    def merge(self, members: Sequence[Pending]) -> Any:
+        """See `Merger.merge`."""
+        steps = [step for pending in members if (step := pending.request.sequence) is not None]
+        inputs: Any = self._inner.merge(members)
+        if isinstance(inputs, list):
+            # Of a model that takes each request by itself.
+            return [
+                {**each, **self._controls.tensors([step])} for each, step in zip(inputs, steps, strict=True)
+            ]
+        return {**inputs, **self._controls.tensors(steps)}

@@ -96,7 +96,10 @@ class SequenceTable(Generic[T]):
         """Whether new sequences are refused."""
         self._model_name = model_name
         self._idle_ns = idle_ns
-        self._free = list(range(slots))
+        self._slots = slots
+        # How many have been used, and those of them that are free: a model may have millions of slots.
+        self._used = 0
+        self._free: list[int] = []
         # By id: those that take more requests. A sequence that has got its END has left, and its id may begin anew.
         self._open: dict[int | str, Live[T]] = {}
         self._of: dict[T, Live[T]] = {}
@@ -115,7 +118,7 @@ class SequenceTable(Generic[T]):
 
     def __repr__(self) -> str:
         return (
-            f"<SequenceTable {len(self._holders)} with a slot, {len(self._free)} slots free, "
+            f"<SequenceTable {len(self._holders)} with a slot, of {self._slots}, "
             f"{len(self._backlog)} in the backlog>"
         )
 
@@ -138,9 +141,7 @@ class SequenceTable(Generic[T]):
         step = item.step
         live = self._open.get(step.id)
         if step.start and self.closed:
-            raise UnavailableError(
-                "Server is stopping, scheduler for model has stopped accepting new inference requests"
-            )
+            raise stopping()
         if live is None and not step.start:
             raise InvalidArgumentError(
                 f"inference request for sequence {shortened(str(step.id))} to model '{self._model_name}' must specify "
@@ -251,8 +252,11 @@ class SequenceTable(Generic[T]):
         self._idle.pop(live, None)
 
     def _fill_slots(self, effects: list[Effect[T]]) -> None:
-        while self._free and self._backlog:
+        while self._backlog and (self._free or self._used < self._slots):
             live, _ = self._backlog.popitem(last=False)
+            if not self._free:
+                self._free.append(self._used)
+                self._used += 1
             live.slot = heappop(self._free)
             live.deadline_ns = 0
             self._holders[live] = None
@@ -321,6 +325,13 @@ class SequenceTable(Generic[T]):
                 return at_ns
             heappop(self._deadlines)
         return 0
+
+
+def stopping() -> UnavailableError:
+    """The refusal of a new sequence by what goes away."""
+    return UnavailableError(
+        "Server is stopping, scheduler for model has stopped accepting new inference requests"
+    )
 
 
 def _episode(waiting: Sequence[Item], index: int) -> tuple[int, int]:

@@ -1,0 +1,314 @@
+"""The sequence batcher's place in the chain: it lets one request of each sequence through at a time, and whole
+sequences wait where there is no slot for them.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from kserve_v2.errors import (
+    InvalidArgumentError,
+    OverloadedError,
+    RequestCancelledError,
+    ResourceExhaustedError,
+    ServingError,
+    UnavailableError,
+    shortened,
+)
+from kserve_v2.memory.inflight import tensor_bytes
+from kserve_v2.messages import InferRequest, InferResponse, SequenceStep
+from kserve_v2.scheduling.queue_target import QueueTarget
+from kserve_v2.scheduling.sequences.rules import SequenceRules
+from kserve_v2.scheduling.sequences.table import (
+    Begin,
+    Effect,
+    Occupy,
+    Refuse,
+    SequenceTable,
+    Vacate,
+    stopping,
+)
+from kserve_v2.scheduling.spec import ModelSpec
+from kserve_v2.scheduling.statistics import FailureReason
+from kserve_v2.scheduling.target import Reply, Target, Ticket
+
+logger = logging.getLogger(__name__)
+
+
+class Step:
+    """One request of a sequence, on its way through the gate: the ticket of its caller, and the reply of the target
+    behind the gate.
+    """
+
+    __slots__ = (
+        "_gate", "arrived_ns", "began_ns", "given_up", "held_bytes", "outcome", "over", "reply", "request", "step",
+        "submitting", "ticket", "timeout_ns",
+    )  # fmt: skip
+
+    def __init__(
+        self, gate: "SequenceGate", request: InferRequest, step: SequenceStep, reply: Reply, now_ns: int
+    ) -> None:
+        self._gate = gate
+        self.request = request
+        self.step = step
+        self.reply = reply
+        self.timeout_ns = int(request.control.get("timeout", 0)) * 1000
+        self.arrived_ns = self.began_ns = now_ns
+        # What it counts for among the bytes in flight while it waits here.
+        self.held_bytes = 0
+        # Of the target behind the gate, once it has begun.
+        self.ticket: Ticket | None = None
+        self.given_up = self.over = False
+        # Until `submit` has returned, its outcome is what that returns or raises.
+        self.submitting = True
+        self.outcome: InferResponse | ServingError | None = None
+
+    def __repr__(self) -> str:
+        return f"<Step {self.step.id!r} start={self.step.start} end={self.step.end} over={self.over}>"
+
+    def respond(self, response: InferResponse) -> asyncio.Future[bool] | None:
+        """See `Reply.respond`."""
+        if not self.given_up:
+            return self.reply.respond(response)
+        nobody: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        nobody.set_result(False)
+        return nobody
+
+    def end(self, error: ServingError | None = None) -> None:
+        """See `Reply.end`."""
+        self._gate.ended(self, error)
+
+    def give_up(self) -> None:
+        """See `Ticket.give_up`."""
+        self._gate.give_up(self)
+
+
+class SequenceGate:
+    """See `Target`."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        rules: SequenceRules,
+        queue: QueueTarget,
+        behind: Target,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """`behind`: what requests go on to, with `queue` at its end. `clock_ns`: that of the loop."""
+        self._spec = spec
+        self._rules = rules
+        self._queue = queue
+        assert queue.sequences is not None  # noqa: S101 - it is made from the same description
+        self._feed = queue.sequences
+        self._behind = behind
+        self._clock_ns = clock_ns
+        self._loop = asyncio.get_running_loop()
+        self._table: SequenceTable[Step] = SequenceTable(
+            spec.name, rules.slots * len(spec.placements), rules.idle_ns
+        )
+        self._none_live = asyncio.Event()
+        self._none_live.set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ns = 0
+
+    def __repr__(self) -> str:
+        return f"<SequenceGate {self._table!r} {self._behind!r}>"
+
+    async def start(self) -> None:
+        """See `Target.start`."""
+        await self._behind.start()
+
+    def holds(self, sequence_id: int | str, asked: str) -> bool:
+        """Whether a sequence is live, and whoever asks for this version means it: that which its first request has
+        asked for, or this one.
+        """
+        live = self._table.find(sequence_id)
+        return live is not None and asked in (live.asked, self._spec.version)
+
+    @property
+    def live(self) -> int:
+        """How many sequences are live."""
+        return len(self._table)
+
+    def finish(self, sequence_id: int | str) -> None:
+        """The sequence takes no more requests: its id begins anew in another version."""
+        self._apply(self._table.finish(sequence_id, self._clock_ns()))
+
+    # --- requests --------------------------------------------------------------------------------------------------
+
+    def submit(self, request: InferRequest, reply: Reply) -> InferResponse | Ticket:
+        """Take a checked request. Raises InvalidArgumentError for one that is no step of a sequence, UnavailableError
+        for a new sequence of a version that goes away, and as `InflightBytes.take`.
+        """
+        step = self._checked(request)
+        table, now_ns = self._table, self._clock_ns()
+        one = Step(self, request, step, reply, now_ns)
+        self._hold(one)
+        conflict = step.start and table.find(step.id) is not None
+        try:
+            effects = table.add(one, now_ns, request.model_version)
+        except ServingError:
+            self._give_back(one)
+            raise
+        if conflict:
+            logger.warning(
+                "sequence %s for model '%s' has a conflict. The previous sequence did not end before this sequence "
+                "start. Previous sequence will be terminated early.",
+                shortened(str(step.id)),
+                self._spec.name,
+            )
+        self._apply(effects)
+        one.submitting = False
+        if isinstance(one.outcome, ServingError):
+            raise one.outcome
+        return one if one.outcome is None else one.outcome
+
+    def _checked(self, request: InferRequest) -> SequenceStep:
+        if request.rows != 1:
+            raise InvalidArgumentError(
+                f"inference request to model '{self._spec.name}' must specify batch-size 1 due to requirements of "
+                "sequence batcher"
+            )
+        step = request.sequence or SequenceStep(0)
+        if self._table.closed and not step.id:
+            raise stopping()
+        self._rules.controls.check(step.id)
+        return step
+
+    def _apply(self, effects: Iterable[Effect[Step]], reason: FailureReason = FailureReason.REJECTED) -> None:
+        """Do what the table says. `reason`: why requests are refused, in the statistics."""
+        todo = deque(effects)
+        while todo:
+            effect = todo.popleft()
+            match effect:
+                case Begin(one):
+                    todo.extend(self._begin(one))
+                case Refuse(one, error):
+                    self._refuse(one, error, reason)
+                case Occupy(slot):
+                    self._feed.occupy(slot)
+                case Vacate(slot):
+                    self._feed.vacate(slot)
+        if len(self._table):
+            self._none_live.clear()
+        else:
+            self._none_live.set()
+        self._set_timer()
+
+    def _begin(self, one: Step) -> list[Effect[Step]]:
+        """Let a request through. Returns what is to be done if it is over at once."""
+        self._give_back(one)
+        now_ns = one.began_ns = self._clock_ns()
+        try:
+            asked = self._behind.submit(one.request, one)
+        except ServingError as error:
+            self._conclude(one, error)
+            return self._table.ended(one, now_ns)
+        if isinstance(asked, InferResponse):
+            self._conclude(one, asked)
+            return self._table.ended(one, now_ns)
+        one.ticket = asked
+        return []
+
+    def _conclude(self, one: Step, outcome: InferResponse | ServingError) -> None:
+        """Pass on the whole outcome of a request."""
+        one.over = True
+        if one.submitting:
+            one.outcome = outcome
+        elif isinstance(outcome, ServingError):
+            one.reply.end(outcome)
+        else:
+            one.reply.respond(outcome)
+            one.reply.end()
+
+    def _refuse(self, one: Step, error: ServingError, reason: FailureReason) -> None:
+        if isinstance(error, RequestCancelledError):
+            reason = FailureReason.CANCELED
+        self._give_back(one)
+        self._spec.statistics.record_failure(reason, self._clock_ns() - one.arrived_ns)
+        self._conclude(one, error)
+
+    def ended(self, one: Step, error: ServingError | None) -> None:
+        """The target behind the gate has nothing more to say of a request."""
+        one.over = True
+        if error is None:
+            self._spec.statistics.record_earlier_wait(one.began_ns - one.arrived_ns)
+        self._apply(self._table.ended(one, self._clock_ns()))
+        if not one.given_up:
+            one.reply.end(error)
+
+    def give_up(self, one: Step) -> None:
+        """Nobody waits for a request any more: its sequence ends. A slot is free again when what has begun is over, and
+        so the request is given up only here, unless it has not begun.
+        """
+        if one.over or one.given_up:
+            return
+        one.given_up = one.request.cancelled = True
+        now_ns = self._clock_ns()
+        effects = self._table.given_up(one, now_ns)
+        if one.ticket is None:
+            one.over = True
+            self._give_back(one)
+            self._spec.statistics.record_failure(FailureReason.CANCELED, now_ns - one.arrived_ns)
+        elif self._queue.withdraw(one.ticket):
+            one.over = True
+            effects += self._table.ended(one, now_ns)
+        self._apply(effects)
+
+    def _hold(self, one: Step) -> None:
+        size = tensor_bytes(one.request.inputs)
+        try:
+            self._spec.inflight.take(size)
+        except (OverloadedError, ResourceExhaustedError):
+            self._spec.statistics.record_failure(FailureReason.REJECTED, 0)
+            raise
+        one.held_bytes = size
+
+    def _give_back(self, one: Step) -> None:
+        self._spec.inflight.give(one.held_bytes)
+        one.held_bytes = 0
+
+    # --- time --------------------------------------------------------------------------------------------------------
+
+    def _set_timer(self) -> None:
+        """See to it that `_time_passed` is called in time; a call too many does no harm."""
+        at_ns = self._table.next_event_ns()
+        if at_ns is None or (self._timer is not None and self._timer_ns <= at_ns):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_ns = at_ns
+        delay = max(0, at_ns - self._clock_ns()) / 1e9
+        self._timer = self._loop.call_later(delay, self._time_passed)
+
+    def _time_passed(self) -> None:
+        self._timer = None
+        self._apply(self._table.passed(self._clock_ns()))
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    @property
+    def depth(self) -> int:
+        """Requests that wait, here or behind the gate."""
+        return self._table.waiting + self._behind.depth
+
+    async def drain(self) -> None:
+        """Begin no new sequence, and wait until all are over."""
+        self._table.closed = True
+        await self._none_live.wait()
+        await self._behind.drain()
+
+    def abandon(self) -> None:
+        """See `Target.abandon`."""
+        error = UnavailableError("Server exiting: the request was not executed")
+        self._apply(self._table.abandon(error), FailureReason.CANCELED)
+        self._behind.abandon()
+
+    async def stop(self) -> None:
+        """See `Target.stop`."""
+        self.abandon()
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._behind.stop()
