@@ -14,6 +14,7 @@ import grpc as grpcio
 from benchmarks import models, peer, versions
 from benchmarks.bench import Bench
 from benchmarks.cases.batching import batching
+from benchmarks.cases.cache import cache
 from benchmarks.cases.cnn import cnn
 from benchmarks.cases.generators import generators
 from benchmarks.cases.mlp import mlp
@@ -38,6 +39,7 @@ CASES: Mapping[str, Case] = {
     "batching": batching,
     "tensors": tensors,
     "cnn": cnn,
+    "cache": cache,
     "payloads": payloads,
     "generators": generators,
 }

@@ -36,9 +36,9 @@ class Bench:
         """The models."""
         return self.directory / "models"
 
-    def server(self, *models: str) -> AbstractContextManager[Child]:
-        """The server under test, with these models loaded."""
-        return serve(self.repository, models, self.directory / "server.log")
+    def server(self, *models: str, flags: Sequence[str] = ()) -> AbstractContextManager[Child]:
+        """The server under test, with these models loaded, and `flags` beside the usual ones."""
+        return serve(self.repository, models, self.directory / "server.log", more_flags=flags)
 
     def process(self, *module: str, url: str) -> AbstractContextManager[Child]:
         """`python -m module…`, which serves under the URL named `url`, REST or gRPC."""

@@ -36,11 +36,15 @@ class Child:
 
 @contextmanager
 def serve(
-    repository: Path, models: Sequence[str], log_path: Path, python: str = sys.executable
+    repository: Path,
+    models: Sequence[str],
+    log_path: Path,
+    python: str = sys.executable,
+    more_flags: Sequence[str] = (),
 ) -> Iterator[Child]:
     """The server under test, with `models` of `repository` loaded, until the end of the block.
 
-    `python`: the interpreter, and with it the version, that serves.
+    `python`: the interpreter, and with it the version, that serves. `more_flags`: of the server.
     """
     # Without -P, `-m` would take the version in the current directory, whatever the interpreter.
     interpreter = (python, "-P")
@@ -52,6 +56,7 @@ def serve(
         "--allow-metrics=false",
     ]
     flags += ["--http-port", "0", "--grpc-port", "0", *(f"--load-model={name}" for name in models)]
+    flags += more_flags
     with child(["kserve_v2", "serve", *flags], {"REST", "gRPC"}, log_path, interpreter) as server:
         yield server
 

@@ -11,7 +11,7 @@ model is executed but not what it says; and the order of the inputs, as they are
 
 import hashlib
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from kserve_v2.tensors.datatypes import BY_DTYPE, Array
 from kserve_v2.tensors.strings import encode_bytes_tensor
@@ -21,42 +21,77 @@ KEY_BYTES = 32
 
 # Up to here a copy of the content costs less than a view of it.
 _COPIED_BYTES = 2048
+# Numbers of rows and lists of outputs whose heads are kept.
+_MAX_HEADS = 256
 _LENGTH = struct.Struct("<Q")
 
 
 class KeyMaker:
     """Makes the keys of one loaded version."""
 
-    __slots__ = ("_seed",)
+    __slots__ = ("_fixed", "_heads", "_seed")
 
-    def __init__(self, *identity: str) -> None:
-        """`identity`: what tells the model from all others that share a cache with it."""
+    def __init__(self, *identity: str, fixed: Iterable[str] = ()) -> None:
+        """`identity`: what tells the model from all others that share a cache with it. `fixed`: the names of the inputs
+        of a model whose requests have all of them, of fixed datatypes, in shapes that follow from the number of rows.
+        """
         self._seed = hashlib.blake2b(repr(identity).encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES)
+        self._fixed = tuple(sorted(fixed))
+        self._heads: dict[object, bytes] = {}
 
     def key(
         self,
         inputs: Mapping[str, Array],
-        requested_outputs: Sequence[str],
+        requested_outputs: tuple[str, ...],
         parameters: Mapping[str, object],
+        rows: int = 0,
     ) -> bytes:
-        """The key of one request."""
-        arrays = sorted(inputs.items()) if len(inputs) > 1 else list(inputs.items())
-        form = [(name, BY_DTYPE[array.dtype].name, array.shape) for name, array in arrays]
-        # `repr` tells True from 1, 1 from 1.0 and "1", and every float from every other. What it makes of a tuple says
-        # itself where it ends.
-        head = repr((form, tuple(requested_outputs), sorted(parameters.items()) if parameters else ()))
-        parts: list[bytes | memoryview] = [head.encode("utf-8", "surrogatepass")]
-        for _, array in arrays:
-            if array.dtype.kind == "O":
-                # With the length of each element in front of it: ["ab", "c"] is not ["a", "bc"].
-                content = encode_bytes_tensor(array.reshape(-1).tolist())
-                parts.append(_LENGTH.pack(len(content)))
-                parts.append(content)
-            elif array.nbytes > _COPIED_BYTES and array.flags.c_contiguous:
-                parts.append(array.reshape(-1).view("u1").data)
-            else:
-                parts.append(array.tobytes())
+        """The key of one request of `rows` rows, whose form has been checked."""
+        if self._fixed and not parameters:
+            arrays = [inputs[name] for name in self._fixed]
+            form = (rows, requested_outputs)
+            head = self._heads.get(form)
+            if head is None:
+                head = _head(self._fixed, arrays, requested_outputs, parameters)
+                if len(self._heads) < _MAX_HEADS:
+                    self._heads[form] = head
+        else:
+            names = sorted(inputs)
+            arrays = [inputs[name] for name in names]
+            head = _head(names, arrays, requested_outputs, parameters)
         hasher = self._seed.copy()
-        for part in parts:
-            hasher.update(part)
+        hasher.update(head)
+        for array in arrays:
+            if array.nbytes <= _COPIED_BYTES and array.dtype.kind != "O":
+                hasher.update(array.tobytes())
+            else:
+                _update(hasher, array)
         return hasher.digest()
+
+
+def _head(
+    names: Sequence[str],
+    arrays: Sequence[Array],
+    requested_outputs: tuple[str, ...],
+    parameters: Mapping[str, object],
+) -> bytes:
+    """All but the content. `repr` tells True from 1, 1 from 1.0 and "1", and every float from every other; what it
+    makes of a tuple says itself where it ends.
+    """
+    form = [
+        (name, BY_DTYPE[array.dtype].name, array.shape) for name, array in zip(names, arrays, strict=True)
+    ]
+    return repr((form, requested_outputs, sorted(parameters.items()))).encode("utf-8", "surrogatepass")
+
+
+def _update(hasher: "hashlib.blake2b", array: Array) -> None:
+    """Add the content of an array that is large, or of texts."""
+    if array.dtype.kind == "O":
+        # With the length of each element in front of it: ["ab", "c"] is not ["a", "bc"].
+        content = encode_bytes_tensor(array.reshape(-1).tolist())
+        hasher.update(_LENGTH.pack(len(content)))
+        hasher.update(content)
+    elif array.flags.c_contiguous:
+        hasher.update(array.reshape(-1).view("u1").data)
+    else:
+        hasher.update(array.tobytes())

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Mapping
 
 from kserve_v2.caching.cache import Caching
 from kserve_v2.caching.entry import Entry, entry_of
@@ -14,6 +14,7 @@ from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.target import Reply, Target, Ticket
 from kserve_v2.scheduling.traces import trace_response
 from kserve_v2.scheduling.under_way import UnderWay
+from kserve_v2.tensors.datatypes import Array
 
 
 class CachedTarget:
@@ -30,7 +31,7 @@ class CachedTarget:
         self.abandoned = False
         self._space = caching.cache.space(caching.identity)
         self._version = spec.version
-        self._keys = KeyMaker(spec.name, spec.version, self._space.seed)
+        self._keys = KeyMaker(spec.name, spec.version, self._space.seed, fixed=spec.signature.fixed_inputs)
         self._statistics = spec.statistics
         self._levels = spec.levels
         self._flights: dict[Hashable, Flight] = {}
@@ -50,8 +51,11 @@ class CachedTarget:
             # An answer of a sequence hangs on what came before.
             return self.target.submit(request, reply)
         begun_ns = time.monotonic_ns()
-        _own_inputs(request)
-        key = self._keys.key(request.inputs, request.requested_outputs, request.parameters)
+        for array in request.inputs.values():
+            if array.base is not None and is_mapped(array):
+                request.inputs = _own_copies(request.inputs)
+                break
+        key = self._keys.key(request.inputs, request.requested_outputs, request.parameters, request.rows)
         if self._flights and self._alone is None:
             # One that is to be executed earlier does not wait for one that comes later.
             flight = self._flights.get((key, self._levels.level_of(request)))
@@ -59,7 +63,9 @@ class CachedTarget:
                 return flight.join(request, reply, begun_ns)
         found = self._space.recall(key)
         if isinstance(found, Entry):
-            return self.hit(request, found, begun_ns, time.monotonic_ns() - begun_ns)
+            duration_ns = time.monotonic_ns() - begun_ns
+            self._statistics.record_cached(duration_ns, duration_ns)
+            return self.answer(request, found, begun_ns)
         place = (key, self._levels.level_of(request)) if self._alone is None else next(self._alone)
         flight = Flight(self, key, place, request.requested_outputs)
         asked = (
@@ -73,7 +79,7 @@ class CachedTarget:
 
     def hit(self, request: InferRequest, entry: Entry, begun_ns: int, lookup_ns: int) -> InferResponse:
         """The answer to a request that is not executed, and is counted as a hit. `lookup_ns`: how long it took to find
-        the entry.
+        that out.
         """
         self._statistics.record_cached(time.monotonic_ns() - begun_ns, lookup_ns)
         return self.answer(request, entry, begun_ns)
@@ -85,7 +91,7 @@ class CachedTarget:
             trace_response(request.trace, dict(entry.outputs))
             request.trace.stamp("REQUEST_END")
         return InferResponse(
-            request.model_name, self._version, request.id, dict(entry.outputs), dict(entry.parameters)
+            request.model_name, self._version, request.id, {**entry.outputs}, {**entry.parameters}
         )
 
     def keep(self, key: bytes, answer: InferResponse, wanted: Collection[str]) -> Entry | None:
@@ -130,12 +136,8 @@ class CachedTarget:
         self._space.close()
 
 
-def _own_inputs(request: InferRequest) -> None:
-    """Copy what lies in a client's shared memory: it could be one thing when it is hashed and another one when it is
-    executed, and the answer to one would be given for the other.
+def _own_copies(inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Copies of what lies in a client's shared memory: it could be one thing when it is hashed and another one when it
+    is executed, and the answer to one would be given for the other.
     """
-    inputs = request.inputs
-    for array in inputs.values():
-        if array.base is not None and is_mapped(array):
-            request.inputs = {name: each.copy() if is_mapped(each) else each for name, each in inputs.items()}
-            return
+    return {name: array.copy() if is_mapped(array) else array for name, array in inputs.items()}

@@ -130,3 +130,33 @@ def test_parameters_have_one_key_each(left: dict[str, Any], right: dict[str, Any
 
     equal = key(X=FOUR, parameters=left) == key(X=FOUR, parameters=right)
     assert equal == (typed(left) == typed(right))
+
+
+def test_models_of_fixed_shapes_tell_their_requests_apart_as_all_others_do() -> None:
+    def row(count: int, value: int = 0) -> np.ndarray[Any, Any]:
+        return np.full((count, 4), value, np.int32)
+
+    requests: list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any], int]] = [
+        ({"X": row(1), "Y": row(1)}, (), {}, 1),
+        ({"X": row(2), "Y": row(2)}, (), {}, 2),
+        ({"X": row(1, 1), "Y": row(1)}, (), {}, 1),
+        ({"X": row(1), "Y": row(1, 1)}, (), {}, 1),
+        ({"X": row(1), "Y": row(1)}, ("Z",), {}, 1),
+        ({"X": row(1), "Y": row(1)}, (), {"p": 1}, 1),
+        ({"X": row(2), "Y": row(2)}, (), {"p": 1}, 2),
+    ]
+    maker = KeyMaker("m", "1", "s", fixed=["Y", "X"])
+    keys = [maker.key(*each) for each in requests]
+    assert len(set(keys)) == len(requests)
+    assert [maker.key(*each) for each in requests] == keys
+    # They are those of a model of any shapes.
+    assert [KeyMaker("m", "1", "s").key(*each) for each in requests] == keys
+    # The order in which a client has them makes no difference.
+    assert maker.key({"Y": row(1, 1), "X": row(1)}, (), {}, 1) == keys[3]
+
+
+def test_what_is_kept_of_forms_is_bounded() -> None:
+    maker = KeyMaker("m", "1", "s", fixed=["X"])
+    keys = {maker.key({"X": np.zeros((rows, 1), np.int8)}, (), {}, rows) for rows in range(1000)}
+    assert len(keys) == 1000
+    assert len(maker._heads) < 1000
