@@ -22,6 +22,24 @@ With `ragged = True`, requests of different shapes share a batch, because nothin
 dict of tensors for each request, each with its own rows and shapes, and `__call__` returns a list of as many dicts, in
 the same order. `allow_ragged_batch` in config.pbtxt needs it, and it sets that for all inputs.
 
+A handler may call other models of the server, with the context that it was loaded with:
+
+    def load(self, context):
+        self.context = context
+
+    def __call__(self, inputs):
+        vectors = self.context.call("encoder", {"text": inputs["text"]}, outputs=["vector"])
+        return self.context.call("classifier", vectors, version=2)
+
+`call` blocks; an async handler does `await context.call_async(...)`, several at a time with `asyncio.gather`. The
+answers of a generator are taken by `for answer in context.stream(...)`, or `async for answer in
+context.stream_async(...)`. A call waits in the other model's queue like a client's request, and shares batches with
+others; its priority and time-out are those of the requests that are being executed, and it is given up when their
+clients have left. `requests=` names one or some of them, if it is not for all. Threads that the handler has started may
+call, too: for all that it is executing, unless they name the requests. An error of the other model is raised as the
+`kserve_v2.errors.ServingError` that its client would get; a handler that lets it pass answers with it. A model that
+waits for its own answer, at first or second hand, would wait for ever: such a call is refused.
+
 All attributes are optional. What the class does not declare, config.pbtxt must. BYTES inputs are numpy object
 arrays of `bytes`, with `tensors = "torch"` too. A handler may write to its inputs, and reuse what it returns: an
 output that it may still hold is copied.
@@ -43,8 +61,10 @@ from kserve_v2.backend import AnyInstance, ModelConfig, ModelSource, Placement
 from kserve_v2.errors import InvalidArgumentError, ServingError
 
 from .completion import raise_contradictions
+from .eager_calls import Calling
+from .eager_context import Context
 from .eager_declaration import complete_config, ragged_contradictions, read_declaration
-from .eager_instances import Context, Handler, make_instance
+from .eager_instances import Handler, make_instance
 from .eager_module import HandlerModule
 from .gpus import visible_gpus
 from .parameters import parameter_texts
@@ -176,6 +196,7 @@ class EagerModel:
             logger=logging.getLogger(f"kserve_v2.model.{source.name}"),
             placement=placement,
             threads=source.threads,
+            calling=Calling(source.caller, placement.device, as_torch=self._declaration.tensors == "torch"),
         )
 
     def _enter_thread(self) -> None:

@@ -1,39 +1,21 @@
 """The instances of a handler model: one kind for each way in which a handler can be called."""
 
-import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import Any, Literal
 
-from kserve_v2.backend import AnyInstance, ModelConfig, Placement, ThreadBudget
+from kserve_v2.backend import AnyInstance, ModelConfig
 from kserve_v2.errors import InternalError
 from kserve_v2.messages import InferRequest, Tensors
 from kserve_v2.tensors.datatypes import BY_CONFIG_ENUM, BYTES, Array
 
+from .eager_calls import Calling
+from .eager_context import Context
 from .eager_declaration import Declaration
 from .eager_module import HandlerModule
 from .eager_outputs import convert_outputs, own
 
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a handler's `load` is told.
-
-    `path`: the version's directory, where weights lie beside the handler. `model_path`: the model's
-    directory. `device`: `cpu` or `cuda:N`. `parameters`: the configuration's, as strings.
-    """
-
-    name: str
-    version: int
-    path: Path
-    model_path: Path
-    device: str
-    parameters: Mapping[str, str]
-    logger: logging.Logger
-    placement: Placement
-    threads: ThreadBudget
+_NOTHING = nullcontext()
 
 
 class Handler:
@@ -49,8 +31,15 @@ class Handler:
         self._device = context.device
         self._takes_requests = declaration.takes_requests
         self.model: Any = declaration.handler()
+        self._calling: Calling | None = None
         if hasattr(self.model, "load"):
+            # Who has no context does not call other models.
+            self._calling = context.calling
             self.model.load(context)
+
+    def serving(self, requests: Sequence[InferRequest]) -> AbstractContextManager[None]:
+        """What the handler does in here, it does for these requests."""
+        return _NOTHING if self._calling is None else self._calling.serving(requests)
 
     def call(self, tensors: Tensors, requests: Sequence[InferRequest] | InferRequest) -> Any:
         """Call the handler; what comes back depends on its kind."""
@@ -132,7 +121,8 @@ class EagerInstance(_HandlerInstance):
 
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         """See `Instance.execute`."""
-        outputs = self._handler.results(self._handler.call(tensors, requests))
+        with self._handler.serving(requests):
+            outputs = self._handler.results(self._handler.call(tensors, requests))
         return self._handler.own(outputs, tensors)
 
 
@@ -142,7 +132,8 @@ class AsyncEagerInstance(_HandlerInstance):
     async def execute_async(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         """See `AsyncInstance.execute_async`."""
         self._handler.module.work_for_it()
-        outputs = self._handler.results(await self._handler.call(tensors, requests))
+        with self._handler.serving(requests):
+            outputs = self._handler.results(await self._handler.call(tensors, requests))
         return self._handler.own(outputs, tensors)
 
 
@@ -152,7 +143,8 @@ class RaggedEagerInstance(_HandlerInstance):
     def execute(self, tensors: Sequence[Tensors], requests: Sequence[InferRequest]) -> Sequence[Tensors]:
         """See `SeparateInstance.execute`."""
         handler = self._handler
-        answers = handler.ragged_results(handler.call_ragged(tensors, requests), len(requests))
+        with handler.serving(requests):
+            answers = handler.ragged_results(handler.call_ragged(tensors, requests), len(requests))
         return [handler.own(answer, given) for answer, given in zip(answers, tensors, strict=True)]
 
 
@@ -165,7 +157,8 @@ class AsyncRaggedEagerInstance(_HandlerInstance):
         """See `SeparateInstance.execute`."""
         handler = self._handler
         handler.module.work_for_it()
-        answers = handler.ragged_results(await handler.call_ragged(tensors, requests), len(requests))
+        with handler.serving(requests):
+            answers = handler.ragged_results(await handler.call_ragged(tensors, requests), len(requests))
         return [handler.own(answer, given) for answer, given in zip(answers, tensors, strict=True)]
 
 
@@ -174,10 +167,11 @@ class StreamEagerInstance(_HandlerInstance):
 
     def stream(self, tensors: Tensors, request: InferRequest) -> Iterator[Tensors]:
         """See `StreamInstance.stream`."""
-        for returned in self._handler.call(tensors, request):
-            outputs = self._handler.results(returned, partial=True)
-            del returned
-            yield self._handler.own(outputs, tensors)
+        with self._handler.serving((request,)):
+            for returned in self._handler.call(tensors, request):
+                outputs = self._handler.results(returned, partial=True)
+                del returned
+                yield self._handler.own(outputs, tensors)
 
 
 class AsyncStreamEagerInstance(_HandlerInstance):
@@ -186,11 +180,12 @@ class AsyncStreamEagerInstance(_HandlerInstance):
     async def stream_async(self, tensors: Tensors, request: InferRequest) -> AsyncIterator[Tensors]:
         """See `AsyncStreamInstance.stream_async`."""
         self._handler.module.work_for_it()
-        async with aclosing(self._handler.call(tensors, request)) as responses:
-            async for returned in responses:
-                outputs = self._handler.results(returned, partial=True)
-                del returned
-                yield self._handler.own(outputs, tensors)
+        with self._handler.serving((request,)):
+            async with aclosing(self._handler.call(tensors, request)) as responses:
+                async for returned in responses:
+                    outputs = self._handler.results(returned, partial=True)
+                    del returned
+                    yield self._handler.own(outputs, tensors)
 
 
 def make_instance(handler: Handler, declaration: Declaration, *, owns_handler: bool) -> AnyInstance:

@@ -46,7 +46,7 @@ def own(outputs: dict[str, Array], inputs: Mapping[str, Array]) -> dict[str, Arr
 
 
 def _owner_is_alone(owner: object) -> bool:
-    if not _is_torch_tensor(owner):
+    if not is_torch_tensor(owner):
         return False
     from .torch_tensors import memory_is_alone  # noqa: PLC0415 - only where the handler uses torch
 
@@ -54,16 +54,16 @@ def _owner_is_alone(owner: object) -> bool:
 
 
 def _convert(name: str, value: object, datatype: Datatype) -> Array:
-    if _is_torch_tensor(value):
+    if is_torch_tensor(value):
         value = _from_torch(name, value)
     elif not isinstance(value, np.ndarray | np.generic):
         return _from_python(name, value, datatype)
-    elif _is_torch_tensor(_owner(value)):
+    elif is_torch_tensor(_owner(value)):
         # Of a tensor that an array was made of already, torch cannot tell whose memory it has.
         value = np.array(value)
     array = np.asarray(value)
     if datatype is BYTES and array.dtype.kind in "OSU":
-        return _encode_strings(name, array)
+        return encode_strings(f"output '{name}'", array)
     if array.dtype != datatype.dtype:
         got = BY_DTYPE.get(array.dtype)
         declare = f", or declare {got.name}" if got else ""
@@ -81,7 +81,8 @@ def _owner(value: Any) -> object:
     return value
 
 
-def _is_torch_tensor(value: object) -> bool:
+def is_torch_tensor(value: object) -> bool:
+    """Whether it is a tensor of torch's."""
     # A handler without torch must not be made to import it: where torch is not loaded, nothing is a tensor.
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
@@ -100,7 +101,7 @@ def _from_python(name: str, value: object, datatype: Datatype) -> Array:
     """Python numbers, strings or bytes, nested in lists to any depth of equal lengths."""
     try:
         if datatype is BYTES:
-            return _encode_strings(name, np.array(value, dtype=np.object_))
+            return encode_strings(f"output '{name}'", np.array(value, dtype=np.object_))
         return _numbers(value, datatype)
     except (TypeError, ValueError, OverflowError) as error:
         raise InternalError(f"output '{name}': expected {datatype.name}: {error}") from error
@@ -115,8 +116,8 @@ def _numbers(value: object, datatype: Datatype) -> Array:
     return np.array(value, dtype=datatype.dtype)
 
 
-def _encode_strings(name: str, array: Array) -> Array:
-    """An object array of bytes with the same shape; `str` is encoded as UTF-8."""
+def encode_strings(where: str, array: Array) -> Array:
+    """An object array of bytes with the same shape; `str` is encoded as UTF-8. `where`: it is, for the error."""
     encoded = np.empty(array.size, dtype=np.object_)
     for index, element in enumerate(array.ravel().tolist()):
         if isinstance(element, str):
@@ -125,7 +126,7 @@ def _encode_strings(name: str, array: Array) -> Array:
             encoded[index] = element
         else:
             raise InternalError(
-                f"output '{name}': expected str or bytes as elements of BYTES, got {type(element).__name__}"
+                f"{where}: expected str or bytes as elements of BYTES, got {type(element).__name__}"
             )
     return encoded.reshape(array.shape)
 

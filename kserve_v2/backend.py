@@ -11,14 +11,14 @@ internal error. Optional abilities are protocols of their own, found when the mo
 does not grow.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.config.hidden import hidden_inputs, hidden_outputs
-from kserve_v2.messages import InferRequest, Tensors
+from kserve_v2.messages import InferRequest, InferResponse, Tensors
 
 __all__ = [
     "AnyInstance",
@@ -32,6 +32,7 @@ __all__ = [
     "Instance",
     "LabelledModel",
     "Model",
+    "ModelCaller",
     "ModelConfig",
     "ModelSource",
     "MovableInstance",
@@ -106,13 +107,51 @@ class Handover:
             held.close()
 
 
+class ModelCaller(Protocol):
+    """Asks other models on behalf of requests that a model is executing: `serving`. From any thread, but none of the
+    methods that block from one that runs an event loop.
+
+    A call is a request like a client's: it waits in the other model's queue, shares batches, and keeps that version
+    loaded until it is answered. Its priority and time-out are those of what it serves, unless its `control` says
+    something else. When nobody waits for any of `serving` any more, it is given up, with RequestCancelledError.
+
+    Inputs are only read: they may be somebody else's. Arrays of a response that are writable belong to the caller.
+
+    All of them raise the ServingError that is the outcome, with its code; also where the call would wait for itself,
+    because the other model waits for the answer of this one.
+    """
+
+    def call(self, request: InferRequest, serving: Sequence[InferRequest]) -> InferResponse:
+        """The answer of a model that gives one. Blocks."""
+        ...
+
+    async def call_async(self, request: InferRequest, serving: Sequence[InferRequest]) -> InferResponse:
+        """As `call`, on an event loop of the caller's. Cancelling it gives the call up."""
+        ...
+
+    def stream(
+        self, request: InferRequest, serving: Sequence[InferRequest]
+    ) -> Generator[InferResponse, None, None]:
+        """All responses of any model, decoupled or not. Blocks for each of them; the other model is at most one ahead.
+        The call begins with the first one; closing the generator gives up what is left.
+        """
+        ...
+
+    def stream_async(
+        self, request: InferRequest, serving: Sequence[InferRequest]
+    ) -> AsyncGenerator[InferResponse, None]:
+        """As `stream`, on an event loop of the caller's."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ModelSource:
     """What a backend is told about the files of the version that it loads.
 
     `model_path`: the model's directory, with label and other files. `version_path`: the version's directory
     inside it. `settings`: the operator's `--backend-config` for this backend. `placements`: every instance
-    that will be made. `handover`: the same for `complete` and `load`.
+    that will be made. `handover`: the same for `complete` and `load`. `caller`: asks other models for the model's
+    instances; None where there is no server.
     """
 
     name: str
@@ -123,6 +162,7 @@ class ModelSource:
     placements: tuple[Placement, ...] = ()
     threads: ThreadBudget = ThreadBudget(1)
     handover: Handover = field(default_factory=Handover, compare=False)
+    caller: ModelCaller | None = field(default=None, compare=False, repr=False)
 
     def model_file(self, config: ModelConfig) -> Path:
         """The file to load: `default_model_filename` inside the version's directory."""

@@ -5,6 +5,7 @@ The codecs make these from JSON or protobuf and back; how a client wants an outp
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from kserve_v2.tensors.datatypes import Array
 from kserve_v2.tracing.trace import Trace
@@ -34,6 +35,14 @@ class SequenceStep:
     state: dict[str, Array] = field(default_factory=dict)
 
 
+class Dependent(Protocol):
+    """What is done for the sake of a request, and ends when nobody waits for that any more."""
+
+    def request_left(self) -> None:
+        """The request is cancelled. Called on the event loop's thread."""
+        ...
+
+
 @dataclass(slots=True)
 class InferRequest:
     """One inference request.
@@ -57,6 +66,9 @@ class InferRequest:
     `trace` takes down what happens to the request, if it was chosen for that.
 
     `sequence`: the step of a sequence that the request is, if its `control` says so; known once it is checked.
+
+    `callers`: name and version of the models that wait for the answer, if it is a model that asks: the outermost first.
+    `calls`: those to other models that are made for this request, and that are under way.
     """
 
     model_name: str
@@ -74,6 +86,15 @@ class InferRequest:
     trace: Trace | None = None
     sequence: SequenceStep | None = None
     pinned: object = None
+    callers: tuple[tuple[str, int], ...] = ()
+    calls: set[Dependent] | None = field(default=None, init=False, repr=False, compare=False)
+
+    def cancel(self) -> None:
+        """Nobody waits for the answer any more. On the event loop's thread."""
+        self.cancelled = True
+        if self.calls:
+            for call in tuple(self.calls):
+                call.request_left()
 
     @property
     def timeout(self) -> int:

@@ -5,14 +5,17 @@ waits for a load, and neither waits for a model that hangs while it is closed.
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from kserve_v2.memory import collector
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.model import ExecutedModel, LoadedModel, Prepared
 from kserve_v2.repository.prepare import Candidate, RepositoryOptions, prepare_version, read_candidate
 from kserve_v2.repository.scan import Snapshot, scan
+from kserve_v2.scheduling.calls import Calls
 from kserve_v2.scheduling.contained import call_on_thread
 from kserve_v2.scheduling.shared import Shared
+from kserve_v2.scheduling.thread_caller import ThreadCaller
 
 # A collection stops all threads for some tens of milliseconds, so one follows the other after this at the earliest.
 _COLLECT_EVERY_S = 1.0
@@ -27,9 +30,11 @@ class Loader:
         registry: BackendRegistry,
         load_threads: int,
         shared: Shared,
+        calls: Calls,
     ) -> None:
-        """`shared`: what all models have in common."""
+        """`shared`: what all models have in common. `calls`: those that models make to each other."""
         self._shared = shared
+        self._calls = calls
         self._options = options
         self._registry = registry
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="model-directory")
@@ -55,6 +60,9 @@ class Loader:
 
     async def load(self, prepared: Prepared) -> LoadedModel:
         """Load one version; see `ExecutedModel.load`."""
+        source = prepared.source
+        caller = ThreadCaller(self._calls, (source.name, source.version))
+        prepared = replace(prepared, source=replace(source, caller=caller))
         try:
             return await ExecutedModel.load(prepared, self._loaders, self._shared)
         finally:

@@ -15,6 +15,7 @@ from kserve_v2.repository.model import LoadedModel
 from kserve_v2.repository.prepare import RepositoryOptions
 from kserve_v2.repository.record import Served
 from kserve_v2.repository.scan import check_model_name
+from kserve_v2.scheduling.calls import Calls
 from kserve_v2.scheduling.shared import Shared
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,8 @@ class ModelManager:
         """`shared`: what the models have in common; nothing by default."""
         shared = shared or Shared()
         self.inflight = shared.inflight
-        self._loader = Loader(options, registry, load_threads, shared)
+        self._calls = Calls(self)
+        self._loader = Loader(options, registry, load_threads, shared, self._calls)
         self._models: dict[str, ManagedModel] = {}
         # An entry is replaced as a whole, on the event loop's thread, where all that look one up live, too.
         self._serving: dict[str, Served] = {}
@@ -186,7 +188,8 @@ class ModelManager:
         await asyncio.gather(*(model.drain() for model in self._models.values()))
 
     def abandon(self) -> None:
-        """The time to wait is up: fail what still waits."""
+        """The time to wait is up: fail what still waits, models that wait for each other's answers among it."""
+        self._calls.abandon()
         for model in self._models.values():
             model.abandon()
 

@@ -190,7 +190,7 @@ class LargeRequest(Pending):
     def give_up(self) -> None:
         """Nobody waits for the outcome any more: neither do the parts."""
         if not self.done:
-            self.request.cancelled = True
+            self.request.cancel()
             record_failure(self._spec, self, FailureReason.CANCELED)
             self._give_up_parts()
             self._close()

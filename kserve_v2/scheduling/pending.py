@@ -102,7 +102,7 @@ class Pending:
     def give_up(self) -> None:
         """Nobody waits for the outcome any more; see `Ticket.give_up`."""
         if not self.done:
-            self.request.cancelled = True
+            self.request.cancel()
             owner = self.owner
             self._close()
             if owner is not None:

@@ -1,0 +1,107 @@
+"""What a handler is told when it is loaded, and what it calls other models with."""
+
+import logging
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kserve_v2.backend import Placement, ThreadBudget
+from kserve_v2.messages import InferRequest, ParameterValue
+
+from .eager_calls import Answer, Calling, make_request
+
+Sequence = tuple[int | str, bool, bool]
+"""Of a step of a sequence: its id, and whether it is the first, and the last."""
+
+Requests = InferRequest | Iterable[InferRequest] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a handler's `load` is told.
+
+    `path`: the version's directory, where weights lie beside the handler. `model_path`: the model's
+    directory. `device`: `cpu` or `cuda:N`. `parameters`: the configuration's, as strings.
+    """
+
+    name: str
+    version: int
+    path: Path
+    model_path: Path
+    device: str
+    parameters: Mapping[str, str]
+    logger: logging.Logger
+    placement: Placement
+    threads: ThreadBudget
+    calling: Calling = field(repr=False)
+
+    def call(
+        self,
+        model: str,
+        inputs: Mapping[str, Any],
+        *,
+        version: str | int = "",
+        outputs: Iterable[str] = (),
+        parameters: Mapping[str, ParameterValue] | None = None,
+        sequence: Sequence | None = None,
+        requests: Requests = None,
+    ) -> Answer:
+        """The answer of another model, as a dict of tensors: writable, and of the kind of the handler's own. Blocks.
+
+        `version`: the highest by default. `outputs`: all by default. `parameters`: `priority` and `timeout`, in
+        microseconds, among them; by default they are those of the requests. `sequence`: for a model that has them.
+        `requests`: those that the call is for, out of those that the handler has been called with; all of them by
+        default. If nobody waits for any of them any more, the call is given up.
+
+        Raises the ServingError, by its code, that the other model has failed with.
+        """
+        request = make_request(model, inputs, version, outputs, parameters, sequence)
+        return self.calling.call(request, requests)
+
+    async def call_async(
+        self,
+        model: str,
+        inputs: Mapping[str, Any],
+        *,
+        version: str | int = "",
+        outputs: Iterable[str] = (),
+        parameters: Mapping[str, ParameterValue] | None = None,
+        sequence: Sequence | None = None,
+        requests: Requests = None,
+    ) -> Answer:
+        """As `call`, for async handlers."""
+        request = make_request(model, inputs, version, outputs, parameters, sequence)
+        return await self.calling.call_async(request, requests)
+
+    def stream(
+        self,
+        model: str,
+        inputs: Mapping[str, Any],
+        *,
+        version: str | int = "",
+        outputs: Iterable[str] = (),
+        parameters: Mapping[str, ParameterValue] | None = None,
+        sequence: Sequence | None = None,
+        requests: Requests = None,
+    ) -> Generator[Answer, None, None]:
+        """As `call`, for each of the answers of a model that gives any number of them. One that is not read to its end
+        is to be closed.
+        """
+        request = make_request(model, inputs, version, outputs, parameters, sequence)
+        return self.calling.stream(request, requests)
+
+    def stream_async(
+        self,
+        model: str,
+        inputs: Mapping[str, Any],
+        *,
+        version: str | int = "",
+        outputs: Iterable[str] = (),
+        parameters: Mapping[str, ParameterValue] | None = None,
+        sequence: Sequence | None = None,
+        requests: Requests = None,
+    ) -> AsyncGenerator[Answer, None]:
+        """As `stream`, for async handlers."""
+        request = make_request(model, inputs, version, outputs, parameters, sequence)
+        return self.calling.stream_async(request, requests)

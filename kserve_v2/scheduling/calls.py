@@ -1,0 +1,242 @@
+"""Calls that models make to other models while they execute requests. All of this lives on the event loop's thread."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from kserve_v2.errors import (
+    InternalError,
+    NotFoundError,
+    RequestCancelledError,
+    ServingError,
+    UnavailableError,
+    UnsupportedError,
+    as_serving_error,
+    describe,
+)
+from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
+from kserve_v2.scheduling.target import Reply, Ticket
+
+logger = logging.getLogger(__name__)
+
+ModelVersion = tuple[str, int]
+"""Name and version of a loaded model."""
+
+
+class Callee(Protocol):
+    """A loaded version, as its callers see it."""
+
+    name: str
+    version: int
+    decoupled: bool
+
+    def check(self, request: InferRequest) -> None:
+        """Raises InvalidArgumentError for a request that does not fit."""
+        ...
+
+    def submit(self, request: InferRequest, reply: Reply) -> InferResponse | Ticket:
+        """See `Target.submit`."""
+        ...
+
+
+class Models(Protocol):
+    """Whoever knows which models there are."""
+
+    def acquire(self, name: str, version: str = "") -> Callee:
+        """The version that answers, valid until the caller gives way to the event loop. Raises the ServingError of one
+        that does not answer.
+        """
+        ...
+
+
+class CallReply(Reply, Protocol):
+    """Where the answers to a call go."""
+
+    def fail(self, error: ServingError) -> None:
+        """The call is given up from this side: drop what has not been taken."""
+        ...
+
+
+class Calls:
+    """All calls that are under way."""
+
+    def __init__(self, models: Models) -> None:
+        self.models = models
+        self.under_way: set[Call] = set()
+        self.exiting = False
+
+    def abandon(self) -> None:
+        """The server's time is up: fail what is under way, and whatever comes."""
+        self.exiting = True
+        for call in tuple(self.under_way):
+            call.fail(exiting())
+
+
+class Call:
+    """One call. It is the reply to its own request, and the ticket of whoever waits for it."""
+
+    __slots__ = ("_calls", "_over", "_reply", "_serving", "_ticket")
+
+    def __init__(self, calls: Calls, serving: Sequence[InferRequest], reply: CallReply) -> None:
+        """`serving`: the requests that it is made for. It need not be made on the event loop's thread."""
+        self._calls = calls
+        self._serving = serving
+        self._reply = reply
+        self._ticket: Ticket | None = None
+        self._over = False
+
+    def begin(self, request: InferRequest, caller: ModelVersion, *, streams: bool) -> None:
+        """Have the request answered. `caller`: who asks. `streams`: whether any number of responses will do."""
+        if self._calls.exiting:
+            self._reply.end(exiting())
+            return
+        if self._left:
+            self._reply.end(_left_error())
+            return
+        self._register()
+        try:
+            inherit(request, self._serving, caller)
+            asked = self._ask(request, streams=streams)
+        except ServingError as error:
+            self.end(error)
+        except Exception as error:
+            logger.exception("model '%s' could not call model '%s'", caller[0], request.model_name)
+            self.end(InternalError(describe(error)))
+        else:
+            if isinstance(asked, InferResponse):
+                self.respond(asked)
+                self.end()
+            else:
+                self._ticket = asked
+
+    def _ask(self, request: InferRequest, *, streams: bool) -> InferResponse | Ticket:
+        callee = self._callee(request)
+        refuse_circle(request, callee)
+        try:
+            if callee.decoupled and not streams:
+                raise UnsupportedError(
+                    f"Model {callee.name} is using the decoupled transaction policy: 'call' takes one answer, use "
+                    "'stream' for any number of them"
+                )
+            callee.check(request)
+        except ServingError as error:
+            raise _refused(request, error) from None
+        try:
+            return callee.submit(request, self)
+        except InternalError:
+            # It was executed at once, and has failed.
+            raise
+        except ServingError as error:
+            raise _refused(request, error) from None
+
+    def _callee(self, request: InferRequest) -> Callee:
+        try:
+            return self._calls.models.acquire(request.model_name, request.model_version)
+        except (NotFoundError, UnavailableError) as error:
+            why = (
+                f"Failed for execute the inference request. Model '{request.model_name}' is not ready. "
+                f"{error.message}"
+            )
+            raise _refused(request, error, why) from None
+        except ServingError as error:
+            raise _refused(request, error) from None
+
+    # --- what becomes of it -----------------------------------------------------------------------------------------
+
+    def respond(self, response: InferResponse) -> asyncio.Future[bool] | None:
+        """See `Reply.respond`."""
+        return self._reply.respond(response)
+
+    def end(self, error: ServingError | None = None) -> None:
+        """See `Reply.end`."""
+        if not self._over:
+            self._close()
+            # Made anew: others may get the same one, and whoever raises an error changes it.
+            self._reply.end(as_serving_error(error))
+
+    def give_up(self) -> None:
+        """Whoever has called waits no longer."""
+        if not self._over:
+            ticket = self._ticket
+            self._close()
+            if ticket is not None:
+                ticket.give_up()
+
+    def fail(self, error: ServingError) -> None:
+        """Give it up, and tell whoever waits for it."""
+        if not self._over:
+            self.give_up()
+            self._reply.fail(error)
+
+    def request_left(self) -> None:
+        """Nobody waits for one of the requests that it is made for."""
+        if self._left:
+            self.fail(_left_error())
+
+    @property
+    def _left(self) -> bool:
+        return bool(self._serving) and all(request.cancelled for request in self._serving)
+
+    def _register(self) -> None:
+        self._calls.under_way.add(self)
+        for request in self._serving:
+            if request.calls is None:
+                request.calls = set()
+            request.calls.add(self)
+
+    def _close(self) -> None:
+        self._over = True
+        self._ticket = None
+        self._calls.under_way.discard(self)
+        for request in self._serving:
+            if request.calls is not None:
+                request.calls.discard(self)
+
+
+def inherit(request: InferRequest, serving: Sequence[InferRequest], caller: ModelVersion) -> None:
+    """Let a call have what it shares with the requests that it serves: who waits for it, the highest of their
+    priorities and, if all of them have one, the longest of their time-outs; the id of a single one.
+    """
+    waiting = dict.fromkeys(each for served in serving for each in served.callers)
+    request.callers = (*waiting, caller)
+    control = request.control
+    priorities, timeouts = _given(serving, "priority"), _given(serving, "timeout")
+    if priorities:
+        control.setdefault("priority", min(priorities))
+    if timeouts and len(timeouts) == len(serving):
+        control.setdefault("timeout", max(timeouts))
+    if len(serving) == 1:
+        request.id = request.id or serving[0].id
+
+
+def _given(serving: Iterable[InferRequest], name: str) -> list[int]:
+    """The values of a control parameter, of those that have one: 0 says nothing."""
+    values: list[ParameterValue] = [request.control.get(name, 0) for request in serving]
+    return [value for value in values if isinstance(value, int) and value]
+
+
+def refuse_circle(request: InferRequest, callee: Callee) -> None:
+    """Raises InternalError if the callee waits for the answer to this request itself, and so might never give one."""
+    if (callee.name, callee.version) in request.callers:
+        chain = [*request.callers, (callee.name, callee.version)]
+        shown = " -> ".join(f"'{name}' version {version}" for name, version in chain)
+        raise InternalError(
+            f"Model {callee.name} - Error when running inference: it would wait for itself: it is called while it "
+            f"waits for the answer of this call ({shown})"
+        )
+
+
+def _refused(request: InferRequest, error: ServingError, why: str = "") -> ServingError:
+    """The same kind of error, as Triton tells a model of a call that is not executed."""
+    kind = type(as_serving_error(error) or error)
+    return kind(f"Model {request.model_name} - Error when running inference: {why or error.message}")
+
+
+def _left_error() -> RequestCancelledError:
+    return RequestCancelledError("nobody waits any more for the request that this call was made for")
+
+
+def exiting() -> UnavailableError:
+    """Why nothing is called any more."""
+    return UnavailableError("Server exiting: models are not called any more")
