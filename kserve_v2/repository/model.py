@@ -25,6 +25,7 @@ from kserve_v2.repository.batching import (
     without_batch,
 )
 from kserve_v2.repository.file_content import explained
+from kserve_v2.scheduling.calls import refuse_circle
 from kserve_v2.scheduling.chain import make_target
 from kserve_v2.scheduling.contained import call_on_thread, log_error
 from kserve_v2.scheduling.merge import Merger
@@ -108,7 +109,11 @@ class LoadedModel:
             request.checked = True
 
     def call(self, request: InferRequest, reply: Reply) -> InferResponse | Ticket:
-        """Check a request of another model, and have it answered; see `Target.submit`."""
+        """Check a request of another model, and have it answered; see `Target.submit`. Raises InternalError as well, if
+        this model waits for the answer itself.
+        """
+        if request.callers:
+            refuse_circle(request, self.name, self.version)
         self.check(request)
         return self.submit(request, reply)
 

@@ -77,4 +77,5 @@ def request_for(
         dict(outer.parameters),
         requested_outputs,
         outer.control,
+        callers=outer.callers,
     )

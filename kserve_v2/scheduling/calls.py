@@ -7,7 +7,6 @@ from typing import Protocol
 
 from kserve_v2.errors import (
     InternalError,
-    NotFoundError,
     RequestCancelledError,
     ServingError,
     UnavailableError,
@@ -16,38 +15,13 @@ from kserve_v2.errors import (
     describe,
 )
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
+from kserve_v2.scheduling.caller import Caller
 from kserve_v2.scheduling.target import Reply, Ticket
 
 logger = logging.getLogger(__name__)
 
 ModelVersion = tuple[str, int]
 """Name and version of a loaded model."""
-
-
-class Callee(Protocol):
-    """A loaded version, as its callers see it."""
-
-    name: str
-    version: int
-    decoupled: bool
-
-    def check(self, request: InferRequest) -> None:
-        """Raises InvalidArgumentError for a request that does not fit."""
-        ...
-
-    def submit(self, request: InferRequest, reply: Reply) -> InferResponse | Ticket:
-        """See `Target.submit`."""
-        ...
-
-
-class Models(Protocol):
-    """Whoever knows which models there are."""
-
-    def acquire(self, name: str, version: str = "") -> Callee:
-        """The version that answers, valid until the caller gives way to the event loop. Raises the ServingError of one
-        that does not answer.
-        """
-        ...
 
 
 class CallReply(Reply, Protocol):
@@ -61,7 +35,7 @@ class CallReply(Reply, Protocol):
 class Calls:
     """All calls that are under way."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Caller) -> None:
         self.models = models
         self.under_way: set[Call] = set()
         self.exiting = False
@@ -111,36 +85,20 @@ class Call:
                 self._ticket = asked
 
     def _ask(self, request: InferRequest, *, streams: bool) -> InferResponse | Ticket:
-        callee = self._callee(request)
-        refuse_circle(request, callee)
+        name = request.model_name
         try:
+            callee = self._calls.models.acquire(name, request.model_version)
             if callee.decoupled and not streams:
                 raise UnsupportedError(
-                    f"Model {callee.name} is using the decoupled transaction policy: 'call' takes one answer, use "
-                    "'stream' for any number of them"
+                    f"Model {name} is using the decoupled transaction policy: 'call' takes one answer, 'stream' "
+                    "takes any number of them"
                 )
-            callee.check(request)
-        except ServingError as error:
-            raise _refused(request, error) from None
-        try:
-            return callee.submit(request, self)
+            return callee.call(request, self)
         except InternalError:
             # It was executed at once, and has failed.
             raise
         except ServingError as error:
-            raise _refused(request, error) from None
-
-    def _callee(self, request: InferRequest) -> Callee:
-        try:
-            return self._calls.models.acquire(request.model_name, request.model_version)
-        except (NotFoundError, UnavailableError) as error:
-            why = (
-                f"Failed for execute the inference request. Model '{request.model_name}' is not ready. "
-                f"{error.message}"
-            )
-            raise _refused(request, error, why) from None
-        except ServingError as error:
-            raise _refused(request, error) from None
+            raise _refused(name, error) from None
 
     # --- what becomes of it -----------------------------------------------------------------------------------------
 
@@ -216,21 +174,26 @@ def _given(serving: Iterable[InferRequest], name: str) -> list[int]:
     return [value for value in values if isinstance(value, int) and value]
 
 
-def refuse_circle(request: InferRequest, callee: Callee) -> None:
-    """Raises InternalError if the callee waits for the answer to this request itself, and so might never give one."""
-    if (callee.name, callee.version) in request.callers:
-        chain = [*request.callers, (callee.name, callee.version)]
-        shown = " -> ".join(f"'{name}' version {version}" for name, version in chain)
+def refuse_circle(request: InferRequest, name: str, version: int) -> None:
+    """Raises InternalError if this version of a model waits for the answer to the request itself, and so might never
+    give one.
+    """
+    if (name, version) in request.callers:
+        chain = [*request.callers, (name, version)]
+        shown = " -> ".join(f"'{each}' version {number}" for each, number in chain)
         raise InternalError(
-            f"Model {callee.name} - Error when running inference: it would wait for itself: it is called while it "
-            f"waits for the answer of this call ({shown})"
+            f"Model {name} - Error when running inference: it would wait for itself: it is called while it waits for "
+            f"the answer of this call ({shown})"
         )
 
 
-def _refused(request: InferRequest, error: ServingError, why: str = "") -> ServingError:
+def _refused(name: str, error: ServingError) -> ServingError:
     """The same kind of error, as Triton tells a model of a call that is not executed."""
+    why = error.message
+    if why.startswith("Request for unknown model"):
+        why = f"Failed for execute the inference request. Model '{name}' is not ready. {why}"
     kind = type(as_serving_error(error) or error)
-    return kind(f"Model {request.model_name} - Error when running inference: {why or error.message}")
+    return kind(f"Model {name} - Error when running inference: {why}")
 
 
 def _left_error() -> RequestCancelledError:

@@ -183,7 +183,7 @@ class Flight:
             self._runner = None
             waiter.request.trace = None
         else:
-            waiter.request.cancelled = True
+            waiter.request.cancel()
         if waiter is self._counted:
             self._counted = next(iter(self._waiters), None)
         if not self._waiters:

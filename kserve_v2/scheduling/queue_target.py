@@ -183,7 +183,7 @@ class QueueTarget:
         """
         if not isinstance(ticket, Pending):
             return False
-        ticket.request.cancelled = True
+        ticket.request.cancel()
         if not self._queue.discard(ticket):
             return False
         record_failure(self.spec, ticket, FailureReason.CANCELED)

@@ -371,7 +371,7 @@ class Run:
     def give_up(self) -> None:
         """See `Ticket.give_up`."""
         if not self.over:
-            self.request.cancelled = True
+            self.request.cancel()
             self._close()
             self._owner.given_up(self)
 

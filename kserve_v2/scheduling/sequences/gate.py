@@ -245,7 +245,8 @@ class SequenceGate:
         """
         if one.over or one.given_up:
             return
-        one.given_up = one.request.cancelled = True
+        one.given_up = True
+        one.request.cancel()
         now_ns = self._clock_ns()
         effects = self._table.given_up(one, now_ns)
         if one.ticket is None:
