@@ -193,12 +193,12 @@ class InferenceService:
             raise UnavailableError("Server exiting")
         await self.manager.load(name, config_override)
 
-    async def unload(self, name: str) -> None:
-        """Unload a model; returns at once. Unknown models are unloaded already. Raises UnavailableError as
-        `load`.
+    async def unload(self, name: str, *, dependents: bool = False) -> None:
+        """Unload a model; returns at once. Unknown models are unloaded already. `dependents`: see
+        `ModelManager.unload`. Raises UnavailableError as `load`.
         """
         self._check_explicit()
-        self.manager.unload(name)
+        self.manager.unload(name, dependents=dependents)
 
     # --- settings
     # -----------------------------------------------------------------------------------------------------

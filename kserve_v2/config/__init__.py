@@ -7,6 +7,7 @@ touch the disk; everything else is a function of its arguments.
 """
 
 from kserve_v2.config.defaults import fill_defaults, infer_backend
+from kserve_v2.config.ensemble import is_ensemble
 from kserve_v2.config.files import link_problems
 from kserve_v2.config.parse import parse_config, parse_config_json, read_config
 from kserve_v2.config.printing import config_to_dict
@@ -23,6 +24,7 @@ __all__ = [
     "fill_defaults",
     "ignored_fields",
     "infer_backend",
+    "is_ensemble",
     "link_problems",
     "parse_config",
     "parse_config_json",

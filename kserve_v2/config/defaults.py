@@ -9,7 +9,8 @@ from collections.abc import Collection
 from pathlib import PurePosixPath
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInstanceGroup
-from kserve_v2.config.platforms import ENSEMBLE_PLATFORM, choose_format, lone_file
+from kserve_v2.config.ensemble import is_ensemble
+from kserve_v2.config.platforms import choose_format, lone_file
 
 # Begins with a letter: `resnet-1.5` names no backend "5".
 _BACKEND_AT_END = re.compile(r"\.([A-Za-z]\w*)$")
@@ -24,7 +25,7 @@ def infer_backend(config: ModelConfig, name: str, version_files: Collection[str]
     directory of the version to be loaded. What cannot be inferred stays empty, for `validate` to report.
     """
     config.name = config.name or name
-    if config.platform == ENSEMBLE_PLATFORM or config.HasField("ensemble_scheduling"):
+    if is_ensemble(config):
         return
     chosen = choose_format(config.backend, config.platform, config.default_model_filename, version_files)
     if chosen is None:
@@ -46,7 +47,7 @@ def fill_defaults(config: ModelConfig, *, gpu_count: int, backend_supports_gpu: 
     """
     if config.version_policy.WhichOneof("policy_choice") is None:
         config.version_policy.latest.num_versions = 1
-    if config.HasField("ensemble_scheduling"):
+    if is_ensemble(config):
         return
     _fill_optimization(config)
     _fill_batch_sizes(config)

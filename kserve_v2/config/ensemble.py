@@ -42,6 +42,10 @@ def _excess_problems(config: ModelConfig) -> Iterator[Problem]:
         yield Problem("instance_group", f"instance group should not be specified {ensemble}")
     if config.HasField("optimization"):
         yield Problem("optimization", f"optimization should not be specified {ensemble}")
+    for name, tensors in (("input", config.input), ("output", config.output)):
+        for index, tensor in enumerate(tensors):
+            if tensor.HasField("reshape"):
+                yield Problem(f"{name}[{index}].reshape", f"reshape can not be specified {ensemble}")
     if config.model_warmup:
         yield Problem("model_warmup", f"model_warmup can not be specified {ensemble}")
 

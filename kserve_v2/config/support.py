@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInstanceGroup
 from kserve_v2.config.padding import PAD_VARIABLE_DIMS
-from kserve_v2.config.platforms import ENSEMBLE_PLATFORM, OWN_BACKENDS
+from kserve_v2.config.platforms import OWN_BACKENDS
 from kserve_v2.config.problems import Problem
 from kserve_v2.config.queueing import queueing_without_effect
 from kserve_v2.config.switches import COALESCE_REQUESTS, SWITCHES
@@ -113,7 +113,12 @@ FIELDS: Mapping[str, Rule] = {
     "sequence_batching.control_input": _SERVED,
     "sequence_batching.state": _refused("states are not kept between the requests of a sequence"),
     "sequence_batching.iterative_sequence": _refused("requests are not scheduled again"),
-    "ensemble_scheduling": _refused("no models are chained"),
+    "ensemble_scheduling.step.model_name": _SERVED,
+    "ensemble_scheduling.step.model_version": _SERVED,
+    "ensemble_scheduling.step.input_map": _SERVED,
+    "ensemble_scheduling.step.output_map": _SERVED,
+    "ensemble_scheduling.step.model_namespace": _refused("models have no name spaces"),
+    "ensemble_scheduling.max_inflight_requests": _SERVED,
     "instance_group.name": _SERVED,
     "instance_group.kind": _SERVED,
     "instance_group.count": _SERVED,
@@ -139,7 +144,6 @@ FIELDS: Mapping[str, Rule] = {
 
 # Values of fields that are served otherwise.
 VALUES: Mapping[tuple[str, str | int], Rule] = {
-    ("platform", ENSEMBLE_PLATFORM): _refused("no models are chained"),
     ("platform", "torch_aoti"): _refused(
         ".pt2 files of torch.export are not loaded: export the model with torch.onnx.export, or load it in a handler, "
         "model.py, with torch.export.load"

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInstanceGroup
 from kserve_v2.config.defaults import fill_defaults
+from kserve_v2.config.ensemble import ensemble_problems, is_ensemble
 from kserve_v2.config.files import file_problems
 from kserve_v2.config.limits import limit_problems
 from kserve_v2.config.padding import padding_problems
-from kserve_v2.config.platforms import BACKEND_OF_PLATFORM, BACKENDS, ENSEMBLE_PLATFORM
+from kserve_v2.config.platforms import BACKEND_OF_PLATFORM, BACKENDS
 from kserve_v2.config.problems import Problem, config_error
 from kserve_v2.config.queueing import queueing_problems
 from kserve_v2.config.ragged import ragged_problems
@@ -41,6 +42,7 @@ def validate(config: ModelConfig, *, gpu_count: int, directory_name: str | None 
     return [
         *_identity_problems(config, directory_name),
         *_platform_problems(config),
+        *ensemble_problems(config),
         *_batching_problems(config),
         *queueing_problems(config),
         *_version_problems(config),
@@ -93,7 +95,7 @@ def _identity_problems(config: ModelConfig, directory_name: str | None) -> Itera
 
 def _platform_problems(config: ModelConfig) -> Iterator[Problem]:
     backend, platform = config.backend, config.platform
-    if platform == ENSEMBLE_PLATFORM or config.HasField("ensemble_scheduling"):
+    if is_ensemble(config):
         return
     if not backend and not platform:
         yield Problem("backend", f"must specify 'platform' or 'backend' for '{config.name}'")

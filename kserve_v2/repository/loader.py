@@ -9,6 +9,8 @@ from dataclasses import replace
 
 from kserve_v2.memory import collector
 from kserve_v2.plugins import BackendRegistry
+from kserve_v2.repository.ensemble_model import PreparedEnsemble
+from kserve_v2.repository.ensembles import Ensembles
 from kserve_v2.repository.model import ExecutedModel, LoadedModel, Prepared
 from kserve_v2.repository.prepare import Candidate, RepositoryOptions, prepare_version, read_candidate
 from kserve_v2.repository.scan import Snapshot, scan
@@ -31,10 +33,14 @@ class Loader:
         load_threads: int,
         shared: Shared,
         calls: Calls,
+        ensembles: Ensembles,
     ) -> None:
-        """`shared`: what all models have in common. `calls`: those that models make to each other."""
+        """`shared`: what all models have in common. `calls`: those that models make to each other. `ensembles`: who
+        loads the models that are made of others.
+        """
         self._shared = shared
         self._calls = calls
+        self._ensembles = ensembles
         self._options = options
         self._registry = registry
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="model-directory")
@@ -52,14 +58,17 @@ class Loader:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._reader, read_candidate, name, self._options, config_override)
 
-    async def prepare(self, candidate: Candidate, version: int) -> Prepared:
+    async def prepare(self, candidate: Candidate, version: int) -> Prepared | PreparedEnsemble:
         """What is needed to load one version; see `prepare_version`."""
         return await call_on_thread(
             self._loaders, prepare_version, candidate, version, self._options, self._registry
         )
 
-    async def load(self, prepared: Prepared) -> LoadedModel:
-        """Load one version; see `ExecutedModel.load`."""
+    async def load(self, prepared: Prepared | PreparedEnsemble) -> LoadedModel:
+        """Load one version; see `ExecutedModel.load` and `Ensembles.load`."""
+        if isinstance(prepared, PreparedEnsemble):
+            return await self._ensembles.load(prepared)
+        self._ensembles.forget(prepared.source.name)
         source = prepared.source
         caller = ThreadCaller(self._calls, (source.name, source.version))
         prepared = replace(prepared, source=replace(source, caller=caller))

@@ -18,6 +18,7 @@ from kserve_v2.errors import (
     ordinary,
 )
 from kserve_v2.messages import IndexEntry
+from kserve_v2.repository.ensemble_model import PreparedEnsemble
 from kserve_v2.repository.lifecycle import ModelState
 from kserve_v2.repository.loader import Loader
 from kserve_v2.repository.model import LoadedModel, Prepared
@@ -59,6 +60,8 @@ class ManagedModel:
         self._generation = 0
         self._turn = asyncio.Lock()
         self._unloads = 0
+        # Whether it would be served if the models that it is made of were.
+        self._lost = False
         self._commands: set[asyncio.Task[None]] = set()
         self._callers: set[asyncio.Future[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -76,6 +79,9 @@ class ManagedModel:
         """Whether all is as it should be, so that the server may say that it is ready."""
         if self.problem and self.served is None:
             return False
+        if self._lost:
+            # As if it were unloaded itself.
+            return True
         return fulfilled(self._generations, [record.actual for record in self.records])
 
     @property
@@ -108,6 +114,20 @@ class ManagedModel:
         if not self.records and self.problem:
             failed = [f"it could not be loaded: {self.problem}"]
         return f": {'; '.join(failed)}" if failed else ""
+
+    @property
+    def ready(self) -> list[LoadedModel]:
+        """The versions that answer."""
+        return list(self.served.versions.values()) if self.served else []
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody has asked for a load that has not ended."""
+        return bool(self._commands)
+
+    async def settled(self) -> None:
+        """Wait until it is not busy."""
+        await _all_done(self._commands)
 
     # --- sequences ------------------------------------------------------------------------------------------------
 
@@ -165,7 +185,7 @@ class ManagedModel:
             override = self._override if config_override is None else config_override
             candidate = await self._read(override, unloads)
             self._check_still_wanted(unloads)
-            self.problem = ""
+            self.problem, self._lost = "", False
             self._wanted = self._want(candidate)
             self._reconcile()
             await self._await_loads(self._wanted, unloads)
@@ -214,10 +234,36 @@ class ManagedModel:
         """See `ModelManager.unload`."""
         self._unloads += 1
         self._wanted = self._override = None
-        self.problem = ""
+        self.problem, self._lost = "", False
         for record in self.records:
             if record.state is ModelState.UNAVAILABLE:
                 record.reason = UNLOADED
+        self._reconcile()
+
+    def lose(self, model: LoadedModel, failure: str) -> None:
+        """A version lacks something that it is made of: it is served no longer, until `refresh`. `failure`: what does
+        not fit; "" if that is unloaded.
+        """
+        for record in self.records:
+            if record.model is model and record.state is ModelState.READY:
+                record.failure = failure
+                record.gone = failure or UNLOADED
+                self._lost = not failure
+                record.unload()
+                self._spawn(self._unload(record))
+        self._publish()
+
+    def refresh(self) -> None:
+        """What its versions are made of has changed, or is there again: load them once more, unless that is under way
+        or nobody wants it.
+        """
+        loading = any(record.state is ModelState.LOADING for record in self.records)
+        if self._wanted is None or self.busy or loading:
+            return
+        self._generation += 1
+        self._lost = False
+        versions = self._wanted.generations
+        self._wanted = Wanted(self._wanted.candidate, dict.fromkeys(versions, self._generation))
         self._reconcile()
 
     # --- acting -------------------------------------------------------------------------------------------------
@@ -288,12 +334,13 @@ class ManagedModel:
         else:
             log_error(logger, message, *where, error=error)
 
-    def _log_load(self, record: Record, prepared: Prepared, started_ns: int) -> None:
+    def _log_load(self, record: Record, prepared: Prepared | PreparedEnsemble, started_ns: int) -> None:
         placements = prepared.source.placements
+        devices = ", ".join(sorted({placement.device for placement in placements}))
         logger.info(
-            "ready: %s version %d in %.2f s: %d instance(s) on %s",
-            self.name, record.version, (time.monotonic_ns() - started_ns) / 1e9, len(placements),
-            ", ".join(sorted({placement.device for placement in placements})),
+            "ready: %s version %d in %.2f s: %s",
+            self.name, record.version, (time.monotonic_ns() - started_ns) / 1e9,
+            f"{len(placements)} instance(s) on {devices}" if placements else "made of other models",
         )  # fmt: skip
 
     async def _unload(self, record: Record) -> None:

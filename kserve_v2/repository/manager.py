@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from kserve_v2.errors import InvalidArgumentError, NotFoundError, UnavailableError
 from kserve_v2.messages import IndexEntry, InferRequest
 from kserve_v2.plugins import BackendRegistry
+from kserve_v2.repository.ensembles import Ensembles
 from kserve_v2.repository.loader import Loader
 from kserve_v2.repository.managed import ManagedModel, index_entry
 from kserve_v2.repository.model import LoadedModel
@@ -35,8 +36,11 @@ class ModelManager:
         shared = shared or Shared()
         self.inflight = shared.inflight
         self._calls = Calls(self)
-        self._loader = Loader(options, registry, load_threads, shared, self._calls)
+        self._ensembles = Ensembles(self)
+        self._loader = Loader(options, registry, load_threads, shared, self._calls, self._ensembles)
         self._models: dict[str, ManagedModel] = {}
+        # Those that were not loaded only because they are part of an ensemble.
+        self._asked_for: set[str] = set()
         # An entry is replaced as a whole, on the event loop's thread, where all that look one up live, too.
         self._serving: dict[str, Served] = {}
         self._unready: set[str] = set()
@@ -150,19 +154,40 @@ class ModelManager:
         InvalidArgumentError with the reasons otherwise.
         """
         check_model_name(name)
+        self._asked_for.add(name)
+        await self._load(name, config_override)
+
+    async def load_step(self, name: str) -> None:
+        """Load a model because an ensemble needs it."""
+        await self._load(name, None)
+
+    async def _load(self, name: str, config_override: str | None) -> None:
         model = self._models.get(name)
         if model is None:
             model = self._models[name] = ManagedModel(name, self._loader, self._update)
         await model.load(config_override)
 
-    def unload(self, name: str) -> None:
-        """Serve a model no longer. Returns at once; requests that are under way are finished first."""
+    def managed(self, name: str) -> ManagedModel | None:
+        """A model that is or was loaded."""
+        return self._models.get(name)
+
+    def unload(self, name: str, *, dependents: bool = False) -> None:
+        """Serve a model no longer. Returns at once; requests that are under way are finished first.
+
+        `dependents`: of an ensemble, the models of its steps as well, but for those that were asked for themselves, and
+        those that are part of another ensemble.
+        """
+        self._asked_for.discard(name)
+        steps = self._ensembles.forget(name)
         if name in self._models:
             self._models[name].unload()
+        for step in sorted(steps) if dependents else ():
+            if step not in self._asked_for and not self._ensembles.needed(step):
+                self.unload(step, dependents=True)
 
     def _update(self, model: ManagedModel) -> None:
         """Take over what has changed of one model."""
-        name = model.name
+        name, before = model.name, self._serving.get(model.name)
         if model.served is None:
             self._serving.pop(name, None)
         else:
@@ -173,7 +198,10 @@ class ModelManager:
             self._unready.add(name)
         if model.forgettable:
             self._models.pop(name, None)
+            self._asked_for.discard(name)
         self.announce_change()
+        if (before and before.versions) != (model.served and model.served.versions):
+            self._ensembles.changed(name)
 
     def announce_change(self) -> None:
         """Wake those who wait for `changed`."""

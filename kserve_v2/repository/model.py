@@ -1,20 +1,17 @@
 """A loaded version of a model: its configuration, signature, statistics and scheduler, ready to be asked."""
 
 import asyncio
-import glob
 import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 from kserve_v2.backend import Backend, LabelledModel, Model, ModelConfig, ModelSource, Placement
 from kserve_v2.caching.cache import Caching
 from kserve_v2.config.hidden import with_hidden_tensors
-from kserve_v2.config.text_files import read_lines
-from kserve_v2.errors import InternalError, InvalidArgumentError
+from kserve_v2.errors import InternalError
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.batching import (
     BatchingDecision,
@@ -25,6 +22,7 @@ from kserve_v2.repository.batching import (
     without_batch,
 )
 from kserve_v2.repository.file_content import explained
+from kserve_v2.repository.labels import read_labels
 from kserve_v2.scheduling.calls import refuse_circle
 from kserve_v2.scheduling.chain import make_target
 from kserve_v2.scheduling.contained import call_on_thread, log_error
@@ -352,28 +350,3 @@ def placements(config: ModelConfig, gpu_count: int) -> tuple[Placement, ...]:
         else:
             made += [Placement(f"{group.name}_{n}", "CPU") for n in range(count)]
     return tuple(made)
-
-
-def read_labels(config: ModelConfig, model_path: Path) -> dict[str, tuple[str, ...]]:
-    """Label files by output name, one label a line. Raises InvalidArgumentError for one that is missing or
-    outside of the model.
-    """
-    return {
-        output.name: _read_label_file(model_path, output.label_filename, output.name)
-        for output in config.output
-        if output.label_filename
-    }
-
-
-def _read_label_file(model_path: Path, filename: str, output: str) -> tuple[str, ...]:
-    path = (model_path / filename).resolve()
-    if not path.is_relative_to(model_path.resolve()):
-        raise InvalidArgumentError(
-            f"output '{output}': label file '{filename}' is outside of the model's directory"
-        )
-    shown = f"output '{output}': label file '{filename}'"
-    if not path.exists():
-        inside = [child.parent.name for child in sorted(model_path.glob(f"*/{glob.escape(path.name)}"))]
-        advice = f"; it lies in {inside[0]}/: move it beside the versions" if inside else ""
-        raise InvalidArgumentError(f"{shown} does not exist in the model's directory{advice}")
-    return read_lines(path, shown)

@@ -14,6 +14,7 @@ from kserve_v2.config import (
     config_error,
     fill_defaults,
     infer_backend,
+    is_ensemble,
     link_problems,
     parse_config_json,
     raise_if_invalid,
@@ -27,6 +28,7 @@ from kserve_v2.errors import ContradictionError, InvalidArgumentError, NotFoundE
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.batching import BatchingOrigin
 from kserve_v2.repository.caching import model_caching
+from kserve_v2.repository.ensemble_model import PreparedEnsemble, prepare_ensemble
 from kserve_v2.repository.file_content import explained
 from kserve_v2.repository.layout import (
     CONFIG,
@@ -112,7 +114,7 @@ def _read_config(entry: ModelEntry, options: RepositoryOptions, override: str | 
 
 def prepare_version(
     candidate: Candidate, version: int, options: RepositoryOptions, registry: BackendRegistry
-) -> Prepared:
+) -> Prepared | PreparedEnsemble:
     """Complete and validate the configuration for one version. Blocks: a backend may read the model file for
     it, which it does only when nothing that was written is wrong.
 
@@ -123,6 +125,8 @@ def prepare_version(
     entry = candidate.entry
     version_path = entry.path / str(version)
     infer_backend(config, entry.name, [path.name for path in version_path.iterdir()])
+    if is_ensemble(config):
+        return prepare_ensemble(config, entry.path, version_path)
     if not config.backend:
         _raise_without_backend(config, entry.name, version_path)
     backend = _find_backend(registry, config, version_path)

@@ -17,7 +17,7 @@ class Record:
     """One generation of one version of a model.
 
     `fingerprint`: of the files and the configuration that it was made from. `failure`: why it did not load.
-    `model`: from the end of the load until it is closed.
+    `model`: from the end of the load until it is closed. `gone`: the reason for its state once it is.
     """
 
     version: int
@@ -27,6 +27,7 @@ class Record:
     reason: str = ""
     failure: str = ""
     model: LoadedModel | None = None
+    gone: str = UNLOADED
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
     def loaded(self, model: LoadedModel) -> None:
@@ -46,7 +47,7 @@ class Record:
     def unloaded(self) -> None:
         """It is closed."""
         self.model = None
-        self._apply(Event.UNLOADED, UNLOADED)
+        self._apply(Event.UNLOADED, self.gone)
 
     def _apply(self, event: Event, reason: str = "") -> None:
         self.state = advance(self.state, event)

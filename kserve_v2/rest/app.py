@@ -159,8 +159,10 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: Body
     @app.post("/v2/repository/models/{model_name}/unload", **documented("repository_unload"))
     async def unload(model_name: str, request: Request) -> Response:
         """Unload a model. Answers at once; requests that are under way are finished."""
-        await read_object(request)
-        await service.unload(model_name)
+        parameters = (await read_object(request)).get("parameters")
+        # Anything but true is as good as nothing, as Triton has it.
+        dependents = isinstance(parameters, dict) and parameters.get("unload_dependents") is True
+        await service.unload(model_name, dependents=dependents)
         return empty_response()
 
     @app.post("/v2/repository/{repository_name}/models/{model_name}/load", include_in_schema=False)

@@ -113,7 +113,9 @@ class InferenceServicer:
             raise InvalidArgumentError(
                 "invalid value type for 'unload_dependents' parameter, expected bool_param."
             )
-        await self._service.unload(_model_name(request))
+        await self._service.unload(
+            _model_name(request), dependents=dependents is not None and dependents.bool_param
+        )
         return pb.RepositoryModelUnloadResponse()
 
 

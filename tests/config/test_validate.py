@@ -228,8 +228,6 @@ def test_reshape(dims: str, shape: str, wrong: str | None) -> None:
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        ("ensemble_scheduling {}", "ensemble_scheduling"),
-        ('platform: "ensemble"', "platform"),
         (tensor("dims: 1 is_shape_tensor: true"), "input[0].is_shape_tensor"),
         (tensor("dims: 1 is_shape_tensor: true", "output"), "output[0].is_shape_tensor"),
         ('model_repository_agents { agents { name: "checksum" } }', "model_repository_agents.agents"),

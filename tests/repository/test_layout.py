@@ -15,7 +15,8 @@ from kserve_v2.backend import ModelConfig
 from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.file_content import content_problem
-from kserve_v2.repository.model import _load_weights, read_labels
+from kserve_v2.repository.labels import read_labels
+from kserve_v2.repository.model import _load_weights
 from kserve_v2.repository.prepare import RepositoryOptions, prepare_version, read_candidate
 from kserve_v2.repository.scan import scan, scan_model
 

@@ -1,0 +1,81 @@
+"""A loaded version of an ensemble. It has no instances: its steps are other loaded versions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kserve_v2.backend import ModelConfig, ModelSource
+from kserve_v2.config import fill_defaults, raise_if_invalid
+from kserve_v2.repository.labels import read_labels
+from kserve_v2.repository.model import LoadedModel
+from kserve_v2.scheduling.ensemble.binding import Binding
+from kserve_v2.scheduling.ensemble.from_config import graph_of
+from kserve_v2.scheduling.ensemble.graph import Graph
+from kserve_v2.scheduling.ensemble.target import EnsembleTarget
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.statistics import ModelStatistics
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedEnsemble:
+    """An ensemble whose configuration is valid by itself. `labels`: of its own files."""
+
+    source: ModelSource
+    config: ModelConfig
+    graph: Graph
+    signature: ModelSignature
+    labels: Mapping[str, tuple[str, ...]]
+
+
+def prepare_ensemble(config: ModelConfig, model_path: Path, version_path: Path) -> PreparedEnsemble:
+    """Complete and validate an ensemble's configuration; the models of its steps are another matter. Blocks on the file
+    system. Raises InvalidArgumentError with all problems at once.
+    """
+    for step in config.ensemble_scheduling.step:
+        # Not written, it is 0, which no version is.
+        step.model_version = step.model_version or -1
+    fill_defaults(config, gpu_count=0)
+    raise_if_invalid(config, gpu_count=0, directory_name=model_path.name)
+    labels = read_labels(config, model_path)
+    source = ModelSource(config.name, int(version_path.name), model_path, version_path)
+    return PreparedEnsemble(source, config, graph_of(config), ModelSignature(config), labels)
+
+
+class EnsembleModel(LoadedModel):
+    """One loaded version of an ensemble. Lives on the server's event loop."""
+
+    def __init__(self, prepared: PreparedEnsemble, binding: Binding) -> None:
+        config, source, statistics = prepared.config, prepared.source, ModelStatistics()
+        config.model_transaction_policy.decoupled = binding.decoupled
+        if not binding.decoupled:
+            config.ClearField("model_transaction_policy")
+        self.graph = prepared.graph
+        self._own_labels = prepared.labels
+        self._ensemble = EnsembleTarget(
+            source.name,
+            str(source.version),
+            binding,
+            statistics,
+            config.ensemble_scheduling.max_inflight_requests,
+        )
+        labels = self._labels(binding)
+        super().__init__(source, config, self._ensemble, statistics, labels, prepared.signature)
+
+    @property
+    def binding(self) -> Binding:
+        """What its steps are now."""
+        return self._ensemble.binding
+
+    def rebind(self, binding: Binding) -> None:
+        """From now on requests are answered by these steps. Those under way keep theirs."""
+        self._ensemble.binding = binding
+        self.labels = self._labels(binding)
+
+    def _labels(self, binding: Binding) -> dict[str, tuple[str, ...]]:
+        """Those of the models that make the outputs, unless the ensemble has files of its own."""
+        labels: dict[str, tuple[str, ...]] = {}
+        for step, callee in zip(self.graph.steps, binding.callees, strict=True):
+            for output, tensor in step.outputs.items():
+                if tensor in self.graph.outputs and output in callee.labels:
+                    labels[tensor] = callee.labels[output]
+        return labels | dict(self._own_labels)

@@ -1,0 +1,220 @@
+"""Ensembles and the models of their steps: loaded together, checked against each other, and checked again whenever a
+step's model is replaced, lost or found.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from typing import Protocol
+
+from kserve_v2.errors import InvalidArgumentError, ServingError
+from kserve_v2.repository.ensemble_model import EnsembleModel, PreparedEnsemble
+from kserve_v2.repository.model import LoadedModel
+from kserve_v2.scheduling.ensemble.binding import Binding
+from kserve_v2.scheduling.ensemble.check import check_steps
+from kserve_v2.scheduling.ensemble.graph import Graph, MixedStreamsError
+from kserve_v2.scheduling.signature import ModelSignature
+
+logger = logging.getLogger(__name__)
+
+
+class Managed(Protocol):
+    """One model of the repository."""
+
+    @property
+    def ready(self) -> list[LoadedModel]:
+        """Its versions that answer."""
+        ...
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is being loaded because somebody has asked for that."""
+        ...
+
+    async def settled(self) -> None:
+        """Wait until it is not busy."""
+        ...
+
+    def reasons(self, version: int | None = None) -> str:
+        """Why it does not answer, behind a colon."""
+        ...
+
+    def lose(self, model: LoadedModel, failure: str) -> None:
+        """One version lacks something that it is made of. `failure`: what does not fit; "" if it is gone."""
+        ...
+
+    def refresh(self) -> None:
+        """Load what is wanted once more: what it is made of is there."""
+        ...
+
+
+class Models(Protocol):
+    """All models of the repository."""
+
+    def acquire(self, name: str, version: str = "") -> LoadedModel:
+        """The version that answers. Raises ServingError."""
+        ...
+
+    def managed(self, name: str) -> Managed | None:
+        """A model that is or was loaded."""
+        ...
+
+    async def load_step(self, name: str) -> None:
+        """Load a model because an ensemble needs it. Raises ServingError."""
+        ...
+
+
+class _StepsMissingError(InvalidArgumentError):
+    """Models of steps do not answer."""
+
+
+class Ensembles:
+    """Lives on the server's event loop."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        # What each ensemble is made of that is loaded, is being loaded or has failed.
+        self._steps: dict[str, frozenset[str]] = {}
+
+    # --- loading --------------------------------------------------------------------------------------------------
+
+    async def load(self, prepared: PreparedEnsemble) -> EnsembleModel:
+        """Load the models of the steps that do not answer yet, and the ensemble. Raises InvalidArgumentError with all
+        that is missing or does not fit.
+        """
+        name = prepared.source.name
+        steps = frozenset(step.model for step in prepared.graph.steps)
+        self._check_circle(name, steps)
+        self._steps[name] = steps
+        await asyncio.gather(*(self._ensure(step) for step in sorted(steps)))
+        # Nothing gives way to the loop from here on, until the ensemble is among what is served.
+        return EnsembleModel(prepared, self._bind(prepared.graph, prepared.signature))
+
+    def _check_circle(self, name: str, steps: frozenset[str]) -> None:
+        todo, seen = list(steps), set[str]()
+        if name in steps:
+            todo, last = [], name
+        else:
+            last = ""
+        while todo:
+            each = todo.pop()
+            inner = self._steps.get(each, frozenset())
+            if name in inner:
+                last = each
+                break
+            todo += inner - seen
+            seen |= inner
+        if last:
+            raise InvalidArgumentError(
+                f"circular dependency between ensembles: {name} -> ... -> {last} -> {name}"
+            )
+
+    async def _ensure(self, name: str) -> None:
+        """Have a step's model loaded if it does not answer. What comes of it is seen when all are put together."""
+        managed = self._models.managed(name)
+        if managed is not None and managed.busy:
+            await managed.settled()
+        elif managed is None or not managed.ready:
+            try:
+                await self._models.load_step(name)
+            except ServingError as error:
+                logger.debug("a step's model was not loaded: %s", error)
+
+    def _bind(self, graph: Graph, signature: ModelSignature) -> Binding:
+        """Put an ensemble and what answers for its steps together. Raises InvalidArgumentError."""
+        name = signature.model_name
+        callees = self._callees(name, graph)
+        problems = check_steps(graph, signature, callees)
+        if not problems:
+            inner = [callee if isinstance(callee, EnsembleModel) else None for callee in callees]
+            try:
+                return Binding(graph, signature, callees, inner)
+            except MixedStreamsError as error:
+                who = (
+                    f"step of model '{error.step.model}' receives inputs" if error.step else "the outputs are"
+                )
+                problems = [f"in ensemble {name}, {who} originated from different decoupled models"]
+        raise InvalidArgumentError("; ".join(dict.fromkeys(problems)))
+
+    def _callees(self, name: str, graph: Graph) -> list[LoadedModel]:
+        callees: list[LoadedModel] = []
+        problems: list[str] = []
+        unknown: list[str] = []
+        for step in graph.steps:
+            try:
+                callees.append(self._models.acquire(step.model, step.version))
+            except ServingError:
+                managed = self._models.managed(step.model)
+                if managed is None:
+                    unknown.append(step.model)
+                elif managed.ready:
+                    problems.append(
+                        f"ensemble '{name}' depends on '{step.model}' whose required version {step.version} is not "
+                        "loaded"
+                    )
+                else:
+                    why = managed.reasons().removeprefix(": ")
+                    problems.append(
+                        f"ensemble '{name}' depends on '{step.model}' which has no loaded version"
+                        + (f". Model '{step.model}' loading failed with error: {why};" if why else "")
+                    )
+        if unknown:
+            names = ", ".join(dict.fromkeys(unknown))
+            problems.append(f"ensemble {name} contains models that are not available or ambiguous: {names}")
+        if problems:
+            raise _StepsMissingError("; ".join(dict.fromkeys(problems)))
+        return callees
+
+    # --- afterwards -----------------------------------------------------------------------------------------------
+
+    def changed(self, name: str) -> None:
+        """Something else answers for a model than before, or nothing: check all ensembles again that it is part of."""
+        for ensemble, steps in list(self._steps.items()):
+            managed = self._models.managed(ensemble)
+            if name in steps and managed is not None:
+                ready = [model for model in managed.ready if isinstance(model, EnsembleModel)]
+                if ready:
+                    self._check_again(ensemble, managed, ready)
+                elif self._complete(steps):
+                    managed.refresh()
+
+    def _check_again(self, name: str, managed: Managed, ready: list[EnsembleModel]) -> None:
+        rebound = False
+        for model in ready:
+            try:
+                binding = self._bind(model.graph, model.signature)
+            except _StepsMissingError as error:
+                logger.info("ensemble '%s' version %d is not served: %s", name, model.version, error)
+                managed.lose(model, "")
+            except InvalidArgumentError as error:
+                logger.error("ensemble '%s' version %d is not served: %s", name, model.version, error)  # noqa: TRY400
+                managed.lose(model, f"Invalid argument: {error.message}")
+            else:
+                if binding.decoupled == model.decoupled:
+                    model.rebind(binding)
+                    rebound = True
+                else:
+                    # Clients have to ask in another way.
+                    managed.refresh()
+        if rebound:
+            self.changed(name)
+
+    def _complete(self, steps: frozenset[str]) -> bool:
+        managed = [self._models.managed(step) for step in steps]
+        return all(each is not None and each.ready for each in managed)
+
+    # --- unloading ------------------------------------------------------------------------------------------------
+
+    def forget(self, name: str) -> frozenset[str]:
+        """A model is to be served no longer. Returns the models of its steps, none if it is no ensemble."""
+        return self._steps.pop(name, frozenset())
+
+    def needed(self, name: str) -> bool:
+        """Whether a model is part of an ensemble that answers."""
+        return any(name in self._steps[ensemble] for ensemble in self._serving())
+
+    def _serving(self) -> Iterator[str]:
+        for ensemble in self._steps:
+            managed = self._models.managed(ensemble)
+            if managed is not None and managed.ready:
+                yield ensemble

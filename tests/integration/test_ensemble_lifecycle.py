@@ -1,0 +1,420 @@
+"""Loading ensembles and the models of their steps: together, checked against each other, and again after each change."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from kserve_v2._generated import grpc_service_pb2 as pb
+from tests.conftest import RunningServer, StartServer, WriteModel
+from tests.integration.conftest import ExplicitServer
+from tests.integration.ensemble_models import INT, ONE_INT, add, ensemble, write_ensemble
+from tests.integration.grpc_requests import STATUS, Channel
+from tests.integration.support import Gate, error_of, json_tensor, wait_until
+
+BATCHED = "max_batch_size: 4"
+BROKEN = "raise RuntimeError('it is broken')"
+GATED = """
+import socket
+class Model:
+    inputs = {"x": ("INT32", [1])}
+    outputs = {"y": ("INT32", [1])}
+    max_batch_size = 4
+    def __call__(self, inputs):
+        port = int(inputs["x"].max())
+        if port > 1000:
+            socket.create_connection(("127.0.0.1", port), 30).recv(1)
+        return {"y": inputs["x"]}
+"""
+
+
+class Repository:
+    """The repository of a server whose models are loaded on request."""
+
+    def __init__(self, explicit: ExplicitServer) -> None:
+        self.explicit, self.server, self.root = explicit, explicit.server, explicit.root
+
+    def chain(self, name: str, *models: str, more: str = BATCHED, **versions: int) -> None:
+        """Write an ensemble of models that each turn x into y."""
+        tensors = ["X", *[f"t{number}" for number in range(len(models) - 1)], "Y"]
+        steps = [
+            (model, {"x": tensors[number]}, {"y": tensors[number + 1]}) for number, model in enumerate(models)
+        ]
+        write_ensemble(self.root, ensemble(name, steps, ONE_INT, {"Y": INT}, more, versions))
+
+    def chained_ensembles(self, name: str, inner: str, last: str) -> None:
+        """Write an ensemble of an ensemble and a model."""
+        steps = [(inner, {"X": "X"}, {"Y": "t"}), (last, {"x": "t"}, {"y": "Y"})]
+        write_ensemble(self.root, ensemble(name, steps, ONE_INT, {"Y": INT}, BATCHED))
+
+    def ask(self, model: str, value: int) -> httpx.Response:
+        return self.server.infer(model, {"inputs": [json_tensor("X", "INT32", [1, 1], [value])]})
+
+    def value(self, model: str, value: int) -> int:
+        answer = self.ask(model, value)
+        assert answer.status_code == 200, answer.text
+        result: int = answer.json()["outputs"][0]["data"][0]
+        return result
+
+    def state(self, name: str) -> tuple[str, str]:
+        [entry] = self.explicit.index(name)
+        return entry.get("state", ""), entry.get("reason", "")
+
+    def load(self, name: str) -> None:
+        answer = self.explicit.load(name)
+        assert answer.status_code == 200, answer.text
+
+    def refusal(self, name: str) -> str:
+        answer = self.explicit.load(name)
+        assert answer.status_code == 400, answer.text
+        return error_of(answer)
+
+    def is_gone(self, name: str) -> bool:
+        return self.state(name) == ("UNAVAILABLE", "unloaded")
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    with Gate() as made:
+        yield made
+
+
+@pytest.fixture
+def repository(explicit: ExplicitServer) -> Iterator[Repository]:
+    yield Repository(explicit)
+
+
+def unavailable(name: str, why: str) -> str:
+    return f"load failed for model '{name}': version 1 is at UNAVAILABLE state: Invalid argument: {why};\n"
+
+
+# --- loading ----------------------------------------------------------------------------------------------------
+
+
+def test_loading_an_ensemble_loads_its_steps(repository: Repository) -> None:
+    for number in (1, 2):
+        repository.explicit.write(f"l{number}", add(number))
+    repository.chain("lens", "l1", "l2")
+    repository.chained_ensembles("louter", "lens", "l1")
+    repository.load("louter")
+    assert repository.value("louter", 5) == 9
+    assert [repository.state(name)[0] for name in ("l1", "l2", "lens", "louter")] == ["READY"] * 4
+
+
+def test_a_step_that_is_loaded_is_not_loaded_again(repository: Repository) -> None:
+    repository.explicit.write("again", add(1))
+    repository.load("again")
+    repository.explicit.write("again", add(2))
+    repository.chain("aens", "again")
+    repository.load("aens")
+    assert repository.value("aens", 0) == 1
+
+
+def test_a_step_that_fails_is_the_reason(repository: Repository) -> None:
+    repository.explicit.write("broken", BROKEN)
+    repository.chain("bens", "broken")
+    text = repository.refusal("bens")
+    start = "ensemble 'bens' depends on 'broken' which has no loaded version. Model 'broken' loading failed with error: "
+    assert start in text
+    assert "it is broken" in text
+    state, reason = repository.state("bens")
+    assert state == "UNAVAILABLE"
+    assert reason.startswith(f"Invalid argument: {start}version 1 is at UNAVAILABLE state: ")
+
+
+def test_a_step_that_there_is_not_is_the_reason(repository: Repository) -> None:
+    repository.chain("mens", "nowhere", "neither", "nowhere")
+    why = "ensemble mens contains models that are not available or ambiguous: nowhere, neither"
+    assert repository.refusal("mens") == unavailable("mens", why)
+
+
+def test_a_version_that_is_not_served_is_the_reason(repository: Repository) -> None:
+    repository.explicit.write("onever", add(1))
+    repository.chain("vens", "onever", onever=7)
+    why = "ensemble 'vens' depends on 'onever' whose required version 7 is not loaded"
+    assert repository.refusal("vens") == unavailable("vens", why)
+
+
+def test_a_step_that_comes_later_revives_the_ensemble(repository: Repository) -> None:
+    repository.explicit.write("late", BROKEN)
+    repository.chain("laens", "late")
+    repository.refusal("laens")
+    repository.explicit.write("late", add(3))
+    repository.load("late")
+    wait_until(lambda: repository.state("laens")[0] == "READY")
+    assert repository.value("laens", 1) == 4
+
+
+def test_all_that_does_not_fit_is_told_at_once(repository: Repository) -> None:
+    repository.explicit.write(
+        "fit", add(1).replace('"INT32", [1])}}'.replace("}}", "}"), '"INT32", [2])}', 1)
+    )
+    repository.explicit.write("small", add(1, 2))
+    steps = [
+        ("fit", {"x": "X", "z": "X"}, {"y": "t", "w": "Y"}),
+        ("small", {"q": "t"}, {"y": "Z"}),
+    ]
+    write_ensemble(
+        repository.root, ensemble("unfit", steps, {"X": "TYPE_FP32 [ 1 ]"}, {"Y": INT, "Z": INT}, BATCHED)
+    )
+    assert repository.refusal("unfit") == unavailable(
+        "unfit",
+        "in ensemble unfit, ensemble tensor X: inconsistent data type: TYPE_FP32 is inferred from model unfit while "
+        "TYPE_INT32 is inferred from model fit; "
+        "in ensemble unfit, ensemble tensor X: inconsistent shape: [1] is inferred from model unfit while [2] is "
+        "inferred from model fit; "
+        "in ensemble unfit, ensemble tensor X is mapping to non-existing input z in model fit; "
+        "in ensemble unfit, ensemble tensor Y is mapped from non-existing output w in model fit; "
+        "ensemble unfit allows maximum batch size 4, but it contains model small which only allows maximum batch size "
+        "to be 2; "
+        "in ensemble unfit, input x in model small is not mapped to any ensemble tensors; "
+        "in ensemble unfit, ensemble tensor t is mapping to non-existing input q in model small",
+    )
+
+
+def test_what_is_wrong_by_itself_is_told_without_its_steps(repository: Repository) -> None:
+    repository.chain("wrong", "nowhere")
+    config = repository.root / "wrong" / "config.pbtxt"
+    config.write_text(config.read_text().replace('value: "Y"', 'value: "V"'))
+    text = repository.refusal("wrong")
+    assert "ensemble output 'Y' for ensemble wrong is not used" in text
+    assert "ensemble tensor 'V' is unused in ensemble 'wrong'" in text
+    assert "nowhere" not in text
+
+
+def test_two_decoupled_models_do_not_meet(repository: Repository) -> None:
+    many = 'class Model:\n    inputs = {"x": ("INT32", [1])}\n    outputs = {"y": ("INT32", [1])}\n    def __call__(self, inputs):\n        yield {"y": inputs["x"]}\n'
+    for name in ("many1", "many2"):
+        repository.explicit.write(name, many)
+    repository.explicit.write(
+        "join", add(1, 0).replace('{"x": ("INT32", [1])}', '{"x": ("INT32", [1]), "x2": ("INT32", [1])}')
+    )
+    steps = [
+        ("many1", {"x": "X"}, {"y": "a"}),
+        ("many2", {"x": "X"}, {"y": "b"}),
+        ("join", {"x": "a", "x2": "b"}, {"y": "Y"}),
+    ]
+    write_ensemble(repository.root, ensemble("meet", steps, ONE_INT, {"Y": INT}))
+    why = "in ensemble meet, step of model 'join' receives inputs originated from different decoupled models"
+    assert repository.refusal("meet") == unavailable("meet", why)
+
+
+def test_ensembles_in_a_circle_are_refused(repository: Repository) -> None:
+    for name, other in (("ring1", "ring2"), ("ring2", "ring3"), ("ring3", "ring1")):
+        write_ensemble(
+            repository.root, ensemble(name, [(other, {"X": "X"}, {"Y": "Y"})], ONE_INT, {"Y": INT}, BATCHED)
+        )
+    assert "circular dependency between ensembles: ring3 -> ... -> ring2 -> ring3" in repository.refusal(
+        "ring1"
+    )
+    write_ensemble(
+        repository.root, ensemble("self", [("self", {"X": "X"}, {"Y": "Y"})], ONE_INT, {"Y": INT}, BATCHED)
+    )
+    assert "circular dependency between ensembles: self -> ... -> self -> self" in repository.refusal("self")
+
+
+def test_a_circle_that_a_reload_would_close_is_refused_and_what_serves_goes_on(
+    repository: Repository,
+) -> None:
+    repository.explicit.write("base", add(1))
+    repository.chain("low", "base")
+    repository.chained_ensembles("high", "low", "base")
+    repository.load("high")
+    repository.chained_ensembles("low", "high", "base")
+    assert "circular dependency between ensembles: low -> ... -> high -> low" in repository.refusal("low")
+    assert repository.value("high", 1) == 3
+
+
+# --- changes ----------------------------------------------------------------------------------------------------
+
+
+def test_a_replaced_step_answers_from_then_on(repository: Repository) -> None:
+    repository.explicit.write("swap", add(1))
+    repository.chain("sens", "swap")
+    repository.chained_ensembles("souter", "sens", "swap")
+    repository.load("souter")
+    repository.explicit.write("swap", add(10))
+    repository.load("swap")
+    assert repository.value("sens", 0) == 10
+    assert repository.value("souter", 0) == 20
+
+
+def test_a_request_keeps_the_versions_that_it_has_begun_with(
+    repository: Repository, later: Any, gate: Any
+) -> None:
+    """Also those of ensembles that are its steps, which have not begun when a model is replaced."""
+    repository.explicit.write("wait", GATED)
+    repository.explicit.write("plus", add(1))
+    repository.chain("kept_inner", "plus", "plus")
+    steps = [
+        ("plus", {"x": "X"}, {"y": "first"}),
+        ("wait", {"x": "G"}, {"y": "opened"}),
+        ("kept_sum", {"a": "first", "b": "opened"}, {"y": "summed"}),
+        ("kept_inner", {"X": "summed"}, {"Y": "Y"}),
+    ]
+    both = add(0).replace('{"x": ("INT32", [1])}', '{"a": ("INT32", [1]), "b": ("INT32", [1])}')
+    repository.explicit.write(
+        "kept_sum",
+        both.replace('inputs["x"] + 0', 'inputs["a"] + 0 * inputs["b"]').replace(
+            'inputs["x"]', 'inputs["a"]'
+        ),
+    )
+    write_ensemble(repository.root, ensemble("kept", steps, {**ONE_INT, "G": INT}, {"Y": INT}, BATCHED))
+    repository.load("kept")
+    body = {
+        "inputs": [json_tensor("X", "INT32", [1, 1], [0]), json_tensor("G", "INT32", [1, 1], [gate.port])]
+    }
+    answer: Future[httpx.Response] = later(lambda: repository.server.infer("kept", body))
+    gate.await_start()
+    repository.explicit.write("plus", add(100))
+    repository.load("plus")
+    gate.open()
+    assert answer.result(30).json()["outputs"][0]["data"] == [3]
+    body["inputs"][1]["data"] = [0]
+    assert repository.server.infer("kept", body).json()["outputs"][0]["data"] == [300]
+
+
+def test_an_ensemble_whose_step_is_unloaded_is_unloaded_until_it_is_back(repository: Repository) -> None:
+    repository.explicit.write("lose", add(1))
+    repository.chain("loens", "lose")
+    repository.chained_ensembles("loouter", "loens", "lose")
+    repository.load("loouter")
+    repository.explicit.unload("lose")
+    for name in ("loens", "loouter"):
+        wait_until(lambda name=name: repository.is_gone(name))  # type: ignore[misc]
+    assert repository.ask("loens", 1).status_code == 404
+    # Nobody wants them: so nothing is missing.
+    wait_until(lambda: repository.server.get("/v2/health/ready").status_code == 200)
+    repository.load("lose")
+    wait_until(lambda: repository.state("loouter")[0] == "READY")
+    assert repository.value("loouter", 1) == 3
+
+
+def test_a_step_that_fits_no_more_is_the_reason(repository: Repository) -> None:
+    repository.explicit.write("shape", add(1))
+    repository.chain("shens", "shape")
+    repository.load("shens")
+    repository.explicit.write("shape", add(1).replace("[1]", "[2]"))
+    repository.load("shape")
+    wait_until(lambda: repository.state("shens")[0] == "UNAVAILABLE")
+    why = "inconsistent shape: [1] is inferred from model shens while [2] is inferred from model shape"
+    assert why in repository.state("shens")[1]
+    assert why in error_of(repository.ask("shens", 1))
+    assert repository.server.get("/v2/health/ready").status_code == 400
+    repository.explicit.write("shape", add(5))
+    repository.load("shape")
+    wait_until(lambda: repository.state("shens")[0] == "READY")
+    assert repository.value("shens", 1) == 6
+
+
+def test_a_step_that_becomes_decoupled_makes_the_ensemble_so(repository: Repository) -> None:
+    repository.explicit.write("turns", add(1))
+    repository.chain("tuens", "turns")
+    repository.load("tuens")
+    repository.explicit.write("turns", add(1).replace("return {", "yield {"))
+    repository.load("turns")
+    config = "/v2/models/tuens/config"
+    wait_until(lambda: "model_transaction_policy" in repository.server.get(config).json())
+    assert repository.ask("tuens", 1).status_code == 501
+
+
+# --- unloading --------------------------------------------------------------------------------------------------
+
+
+def test_unloading_leaves_the_steps_loaded(repository: Repository) -> None:
+    repository.explicit.write("stays", add(1))
+    repository.chain("goes", "stays")
+    repository.load("goes")
+    repository.explicit.unload("goes")
+    wait_until(lambda: repository.is_gone("goes"))
+    assert repository.state("stays")[0] == "READY"
+    # And it is not loaded again when its step is.
+    repository.explicit.write("stays", add(2))
+    repository.load("stays")
+    assert repository.is_gone("goes")
+
+
+@pytest.fixture(params=["REST", "gRPC"])
+def unload_dependents(
+    request: pytest.FixtureRequest, repository: Repository, explicit_channel: Channel
+) -> Any:
+    def over_rest(name: str) -> None:
+        path = f"/v2/repository/models/{name}/unload"
+        answer = repository.server.post(path, json={"parameters": {"unload_dependents": True}})
+        assert answer.status_code == 200
+
+    def over_grpc(name: str) -> None:
+        message = pb.RepositoryModelUnloadRequest(model_name=name)
+        message.parameters["unload_dependents"].bool_param = True
+        explicit_channel.method("RepositoryModelUnload", pb.RepositoryModelUnloadResponse)(
+            message, timeout=30
+        )
+
+    return over_rest if request.param == "REST" else over_grpc
+
+
+def test_unloading_with_dependents_leaves_what_others_need_or_was_asked_for(
+    repository: Repository, unload_dependents: Any
+) -> None:
+    for name in ("own", "shared", "asked", "inside"):
+        repository.explicit.write(name, add(1))
+    repository.chain("nested", "inside")
+    steps = [
+        ("own", {"x": "X"}, {"y": "a"}),
+        ("shared", {"x": "a"}, {"y": "b"}),
+        ("asked", {"x": "b"}, {"y": "c"}),
+        ("nested", {"X": "c"}, {"Y": "Y"}),
+    ]
+    write_ensemble(repository.root, ensemble("whole", steps, ONE_INT, {"Y": INT}, BATCHED))
+    repository.chain("other", "shared")
+    for name in ("asked", "whole", "other"):
+        repository.load(name)
+    unload_dependents("whole")
+    for name in ("whole", "own", "nested", "inside"):
+        wait_until(lambda name=name: repository.is_gone(name))  # type: ignore[misc]
+    for name in ("shared", "asked", "other"):
+        assert repository.state(name)[0] == "READY"
+
+
+def test_the_parameter_of_another_kind(repository: Repository, explicit_channel: Channel) -> None:
+    message = pb.RepositoryModelUnloadRequest(model_name="x")
+    message.parameters["unload_dependents"].string_param = "true"
+    assert explicit_channel.fails("RepositoryModelUnload", message, pb.RepositoryModelUnloadResponse) == (
+        STATUS.INVALID_ARGUMENT,
+        "invalid value type for 'unload_dependents' parameter, expected bool_param.",
+    )
+
+
+# --- start ------------------------------------------------------------------------------------------------------
+
+
+def test_all_models_are_loaded_at_the_start_whatever_their_order(
+    start_server: StartServer, write_model: WriteModel, tmp_path: Path
+) -> None:
+    write_model(tmp_path, "z_plus", add(1))
+    # In the order of names, everything comes before what it needs.
+    for name, inner in (("a", "b"), ("b", "c")):
+        write_ensemble(
+            tmp_path, ensemble(name, [(inner, {"X": "X"}, {"Y": "Y"})], ONE_INT, {"Y": INT}, BATCHED)
+        )
+    write_ensemble(
+        tmp_path, ensemble("c", [("z_plus", {"x": "X"}, {"y": "Y"})], ONE_INT, {"Y": INT}, BATCHED)
+    )
+    server: RunningServer = start_server(tmp_path)
+    answer = server.infer("a", {"inputs": [json_tensor("X", "INT32", [1, 1], [1])]})
+    assert answer.json()["outputs"][0]["data"] == [2]
+    assert server.log.count("loading: z_plus version 1") == 1
+
+
+def test_at_the_start_an_ensemble_loads_what_it_needs(
+    start_server: StartServer, write_model: WriteModel, tmp_path: Path
+) -> None:
+    write_model(tmp_path, "p", add(1))
+    write_model(tmp_path, "q", add(1))
+    write_ensemble(tmp_path, ensemble("e", [("p", {"x": "X"}, {"y": "Y"})], ONE_INT, {"Y": INT}, BATCHED))
+    server: RunningServer = start_server(tmp_path, "--model-control-mode=explicit", "--load-model=e")
+    ready = [entry["name"] for entry in server.post("/v2/repository/index", json={"ready": True}).json()]
+    assert ready == ["e", "p"]
