@@ -87,6 +87,10 @@ def padding_problems(config: ModelConfig) -> list[Problem]:
         problems.append(Problem(_PATH, "there are no batches: the model is decoupled"))
     elif config.max_batch_size == 0:
         problems.append(Problem(_PATH, "there are no batches: max_batch_size is 0", incomplete=True))
+    if config.HasField("sequence_batching"):
+        problems.append(
+            Problem(_PATH, "requests of sequences are not padded: leave out sequence_batching, or this")
+        )
     for index, tensor in enumerate(config.input):
         if tensor.allow_ragged_batch:
             problems.append(Problem(_PATH, f"input[{index}] is ragged: requests are either padded or joined"))

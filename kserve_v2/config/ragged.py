@@ -19,6 +19,10 @@ def ragged_problems(config: ModelConfig) -> Iterator[Problem]:
         path = f"input[{index}].allow_ragged_batch"
         if config.max_batch_size == 0:
             yield Problem(path, "there are no batches: max_batch_size is 0", incomplete=True)
+        if config.HasField("sequence_batching"):
+            yield Problem(
+                path, "requests of sequences are joined by rows: leave out sequence_batching, or this"
+            )
         if tensor.optional and config.backend != "python":
             yield Problem(
                 path,

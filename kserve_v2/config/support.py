@@ -13,6 +13,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInstanceGroup
+from kserve_v2.config.latency_budget import LATENCY_BUDGET_MS
 from kserve_v2.config.padding import PAD_VARIABLE_DIMS
 from kserve_v2.config.platforms import OWN_BACKENDS
 from kserve_v2.config.problems import Problem
@@ -160,7 +161,7 @@ PARAMETERS: Mapping[str, Rule] = {
     "TRITON_BATCH_STRATEGY_PATH": _refused("no libraries that form batches are loaded"),
 }
 
-OWN_PARAMETERS = frozenset({*SWITCHES, PAD_VARIABLE_DIMS})
+OWN_PARAMETERS = frozenset({*SWITCHES, PAD_VARIABLE_DIMS, LATENCY_BUDGET_MS})
 """Parameters that are the server's own, whatever the backend."""
 
 # What else is read of `parameters`, by backend. A handler gets all of them, and so does a plug-in of a third party.

@@ -12,6 +12,7 @@ from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInstanceGrou
 from kserve_v2.config.defaults import fill_defaults
 from kserve_v2.config.ensemble import ensemble_problems, is_ensemble
 from kserve_v2.config.files import file_problems
+from kserve_v2.config.latency_budget import budget_problems
 from kserve_v2.config.limits import limit_problems
 from kserve_v2.config.padding import padding_problems
 from kserve_v2.config.platforms import BACKEND_OF_PLATFORM, BACKENDS
@@ -57,6 +58,7 @@ def validate(config: ModelConfig, *, gpu_count: int, directory_name: str | None 
         *ragged_problems(config),
         *padding_problems(config),
         *sequence_problems(config),
+        *budget_problems(config),
         *refused_fields(config),
     ]
 

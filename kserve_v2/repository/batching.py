@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 from kserve_v2.backend import Backend, GuessesBatching, ModelConfig
+from kserve_v2.config.latency_budget import LATENCY_BUDGET_MS
 from kserve_v2.config.padding import PAD_VARIABLE_DIMS
 from kserve_v2.config.ragged import joins
 from kserve_v2.config.switches import SPLIT_LARGE_REQUESTS, TRY_BATCHING, switch
@@ -56,7 +57,12 @@ class BatchingOrigin:
         # Whoever asks for the trial of a handler wants to be told.
         # Who has requests padded wants them merged. A trial of equal rows would say nothing about that.
         padded = PAD_VARIABLE_DIMS in completed.parameters
-        told = padded or written.HasField("dynamic_batching") or (trying is True and not guesses)
+        told = (
+            padded
+            or LATENCY_BUDGET_MS in completed.parameters
+            or written.HasField("dynamic_batching")
+            or (trying is True and not guesses)
+        )
         asked = merges and told
         merging_guessed = guesses and merges and not asked
         decoupled = completed.model_transaction_policy.decoupled

@@ -11,6 +11,7 @@ from functools import partial
 from kserve_v2.backend import Backend, LabelledModel, Model, ModelConfig, ModelSource, Placement
 from kserve_v2.caching.cache import Caching
 from kserve_v2.config.hidden import with_hidden_tensors
+from kserve_v2.config.latency_budget import latency_budget_ns
 from kserve_v2.errors import InternalError
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.batching import (
@@ -257,6 +258,7 @@ def model_spec(prepared: Prepared, model: Model, signature: ModelSignature, shar
         tries_batching=prepared.batching.tried,
         ordered=config.dynamic_batching.preserve_ordering
         or config.sequence_batching.oldest.preserve_ordering,
+        latency_budget_ns=latency_budget_ns(config),
         limits=_limits(config, placements, shared),
         limiter=shared.limiter,
         sequences=sequences,

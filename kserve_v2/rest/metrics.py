@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from starlette.types import Receive, Scope, Send
 
 from kserve_v2.caching.cache import CacheFigures, ResponseCache
+from kserve_v2.config.latency_budget import LATENCY_BUDGET_MS
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.model import LoadedModel
@@ -93,6 +94,7 @@ def families(models: Sequence[LoadedModel]) -> Iterator[Family]:
     yield _pending(models)
     yield _pending_by_level(models)
     yield _waiting_times(models)
+    yield _chosen_delays(models)
     yield _batch_reasons(models)
     yield _batch_sizes(models)
 
@@ -179,6 +181,18 @@ def _waiting_times(models: Sequence[LoadedModel]) -> Family:
         family.add({**_labels(model), "le": "+Inf"}, total, "_bucket")
         family.add(_labels(model), waited.ns / 1e9, "_sum")
         family.add(_labels(model), total, "_count")
+    return family
+
+
+def _chosen_delays(models: Sequence[LoadedModel]) -> Family:
+    """Of the models with a latency budget."""
+    text = (
+        "Time that batches may wait for more requests, as the server chooses it at present, in microseconds"
+    )
+    family = Family("kserve_v2_chosen_queue_delay_us", "gauge", text)
+    for model in models:
+        if LATENCY_BUDGET_MS in model.config.parameters:
+            family.add(_labels(model), model.statistics.chosen_delay_ns // 1000)
     return family
 
 

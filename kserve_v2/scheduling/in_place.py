@@ -68,6 +68,7 @@ class InPlace:
             and not spec.decoupled
             and self._queue.gate is None
             and self._queue.rules.max_delay_ns == 0
+            and not spec.latency_budget_ns
         ):
             self._instance, self._fresh = first.movable, first.fresh_outputs
 

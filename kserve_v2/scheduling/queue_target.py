@@ -9,6 +9,7 @@ from kserve_v2.errors import ServingError, UnavailableError, request_prefix
 from kserve_v2.memory.inflight import tensor_bytes
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.scheduling.batching_trial import Finding
+from kserve_v2.scheduling.delay_control import DelayControl
 from kserve_v2.scheduling.execution import Execution, record_failure
 from kserve_v2.scheduling.feed import RequestFeed
 from kserve_v2.scheduling.in_place import InPlace
@@ -38,8 +39,12 @@ class QueueTarget:
         self._queue: RequestFeed
         self.sequences: SequenceFeed | None = None
         """The feed of a model with sequences."""
+        self._delay: DelayControl | None = None
         if spec.sequences is None:
-            self._queue = RequestQueue(spec.rules, spec.levels.sizes, instances=self.instances, gate=gate)
+            queue = RequestQueue(spec.rules, spec.levels.sizes, instances=self.instances, gate=gate)
+            self._queue = queue
+            if spec.latency_budget_ns:
+                self._delay = DelayControl(spec, queue)
         else:
             self._queue = self.sequences = SequenceFeed(spec.sequences, self.instances, gate)
         self._pool = InstancePool(spec, model, self._queue, self._settle, self._interrupted)
@@ -194,6 +199,8 @@ class QueueTarget:
         """Take what an instance has finished."""
         for execution in executions:
             self._in_place.observe(execution)
+            if self._delay is not None:
+                self._delay.observe(execution)
         for execution in executions:
             execution.settle()
 
@@ -241,6 +248,8 @@ class QueueTarget:
 
     async def stop(self) -> None:
         """Take no more requests, execute what waits, and close the instances."""
+        if self._delay is not None:
+            self._delay.stop()
         self._queue.close()
         await self._pool.stopped()
         if self._queue.gate is not None:

@@ -20,9 +20,9 @@ from kserve_v2.scheduling.statistics import ModelStatistics
 class ModelSpec:
     """One loaded version, as its scheduling sees it. `inflight`: what the requests of all models may hold together.
     `tries_batching`: the first instance on each kind of device finds out whether requests may be merged. `ordered`:
-    answers leave in the order of their requests. `limits`: what each instance needs of the resources that `limiter`, if
-    there is one, shares out. `sequences`: how
-    requests are kept together, of a model that does.
+    answers leave in the order of their requests. `latency_budget_ns`: the delay of batches is chosen so that answers
+    take no longer, 0 for one that the rules give. `limits`: what each instance needs of the resources that
+    `limiter`, if there is one, shares out. `sequences`: how requests are kept together, of a model that does.
     """
 
     signature: ModelSignature
@@ -34,6 +34,7 @@ class ModelSpec:
     decoupled: bool = False
     tries_batching: bool = False
     ordered: bool = False
+    latency_budget_ns: int = 0
     limits: tuple[Limits, ...] = ()
     limiter: RateLimiter | None = None
     sequences: SequenceRules | None = None

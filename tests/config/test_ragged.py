@@ -87,6 +87,8 @@ def test_every_kind_is_served(kind: str, data_type: str) -> None:
         (BASE.replace("allow_ragged", "optional: true allow_ragged"), "input[0].allow_ragged_batch",
          "unable to load model 'm', configuration expects model provides input with shape [-1] for ragged input 'X', "
          "which is not supported for optional input"),
+        (BASE.replace("dynamic_batching", "sequence_batching"), "input[0].allow_ragged_batch",
+         "requests of sequences are joined by rows: leave out sequence_batching, or this"),
         (X + OUT, "input[0].allow_ragged_batch", "there are no batches: max_batch_size is 0"),
         (BASE + 'parameters { key: "split_large_requests" value { string_value: "true" } }',
          "parameters['split_large_requests']",
@@ -220,6 +222,9 @@ def test_padding_needs_batches_made_of_rows() -> None:
     assert (PATH, "there are no batches: max_batch_size is 0") in problems(alone)
     ragged = padded(VALID, IDS.replace("dims", "allow_ragged_batch: true dims") + TAGS)
     assert (PATH, "input[0] is ragged: requests are either padded or joined") in problems(ragged)
+    sequences = padded(VALID, IDS + TAGS).replace("dynamic_batching", "sequence_batching")
+    text = "requests of sequences are not padded: leave out sequence_batching, or this"
+    assert (PATH, text) in problems(sequences)
     sizes = padded(VALID, IDS + TAGS) + batch_input(source_input='"ids"')
     assert (PATH, "requests are either padded or joined: leave out batch_input") in problems(sizes)
 
