@@ -15,7 +15,7 @@ from kserve_v2.errors import InvalidArgumentError, ServingError, UnsupportedErro
 from kserve_v2.inference import InferenceService
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.endpoint import ModelEndpoint, Operation
-from kserve_v2.rest.errors import error_body, error_response, unexpected
+from kserve_v2.rest.errors import error_body, error_response, known
 from kserve_v2.rest.generate import Generate, GenerateStream
 from kserve_v2.rest.infer import Infer
 from kserve_v2.rest.members import optional
@@ -74,7 +74,7 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def defect(_: Request, error: Exception) -> Response:
-        return error_response(unexpected(error))
+        return error_response(known(error))
 
 
 def _version(text: str) -> str:

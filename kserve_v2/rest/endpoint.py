@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from kserve_v2.errors import RequestCancelledError, ServingError, UnavailableError
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.rest.body import BodyReader
-from kserve_v2.rest.errors import error_response, method_not_allowed, unexpected
+from kserve_v2.rest.errors import error_response, known, method_not_allowed
 from kserve_v2.rest.traces import begin_trace, observed
 from kserve_v2.tracing.trace import Trace
 from kserve_v2.tracing.tracer import Tracer
@@ -150,10 +150,8 @@ class ModelEndpoint:
             else:
                 error = UnavailableError("Server exiting: the request was not finished in time")
                 await _fail(error, call, scope, receive, send)
-        except ServingError as error:
-            await _fail(error, call, scope, receive, send)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
-            await _fail(unexpected(error), call, scope, receive, send)
+            await _fail(known(error), call, scope, receive, send)
         finally:
             waiting.discard(task)
 

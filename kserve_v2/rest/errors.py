@@ -1,14 +1,11 @@
 """Errors as REST answers: the one place where an exception becomes a status and a body."""
 
-import logging
-
 import orjson
 from starlette.responses import Response
 
-from kserve_v2.errors import ErrorCode, InternalError, ServingError
+from kserve_v2.errors import ErrorCode, ServingError
 from kserve_v2.rest.compression import ENCODINGS, UnsupportedEncodingError
-
-logger = logging.getLogger(__name__)
+from kserve_v2.scheduling import failures
 
 RETRY_AFTER = "1"
 """How long a client should wait before it tries again, in seconds."""
@@ -34,11 +31,6 @@ def method_not_allowed(allowed: str) -> Response:
     return Response(error_body("Method Not Allowed"), 405, {"allow": allowed}, "application/json")
 
 
-def unexpected(error: Exception, request_id: str = "") -> ServingError:
-    """Log a defect of ours, and make the error that the client gets instead: no traceback, path or internal
-    name.
-    """
-    logger.error(
-        "unexpected error in the REST front end", exc_info=error, extra={"request_id": request_id or None}
-    )
-    return InternalError("internal error: the server's log has the details")
+def known(error: Exception) -> ServingError:
+    """The error that the client gets for `error`; see `failures.known`."""
+    return failures.known(error, "REST front end")

@@ -14,7 +14,7 @@ from kserve_v2.memory.inflight import COUNTED_BYTES
 from kserve_v2.messages import InferResponse
 from kserve_v2.rest.answer_encoder import AnswerEncoder
 from kserve_v2.rest.answer_text import Parts, any_answer, binary_answer, plain_answer
-from kserve_v2.rest.errors import error_response, unexpected
+from kserve_v2.rest.errors import error_response, known
 from kserve_v2.rest.heads import Body, InferHead, InferHeads
 from kserve_v2.rest.infer import Asked, answer, decode, encode
 from kserve_v2.rest.recurring import RecurringForms
@@ -42,10 +42,8 @@ class FastLane:
         try:
             asked = (head.json_bytes and self._recall(head, body, access)) or self._decode(head, body, access)
             answered = asked.model.submit(asked.request, asked)
-        except ServingError as error:
-            return fail(error, keep_alive=keep_alive, access=access)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
-            return fail(unexpected(error), keep_alive=keep_alive, access=access)
+            return fail(error, keep_alive=keep_alive, access=access)
         if isinstance(answered, InferResponse):
             return self.succeed(answered, asked, keep_alive=keep_alive, access=access)
         asked.ticket = answered
@@ -90,17 +88,15 @@ class FastLane:
             if encoded.binary:
                 return binary_answer(*encoded, keep_alive=keep_alive)
             return plain_answer(encoded.header, keep_alive=keep_alive)
-        except ServingError as error:
-            return fail(error, keep_alive=keep_alive, access=access)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
-            return fail(unexpected(error), keep_alive=keep_alive, access=access)
+            return fail(error, keep_alive=keep_alive, access=access)
 
 
-def fail(error: ServingError, *, keep_alive: bool, access: Access | None) -> Parts:
+def fail(error: Exception, *, keep_alive: bool, access: Access | None) -> Parts:
     """The answer to a request that has failed."""
+    response = error_response(known(error))
     if access is not None:
-        access.status = error.code.value.http
-    response = error_response(error)
+        access.status = response.status_code
     body = (bytes(response.body),)
     return any_answer(response.status_code, response.raw_headers, body, keep_alive=keep_alive)
 

@@ -5,11 +5,11 @@ from contextlib import aclosing
 
 from starlette.types import Send
 
-from kserve_v2.errors import InvalidArgumentError, ServingError
+from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
 from kserve_v2.messages import InferResponse
 from kserve_v2.rest.endpoint import Call
-from kserve_v2.rest.errors import error_body, unexpected
+from kserve_v2.rest.errors import error_body, known
 from kserve_v2.rest.generate_codec import decode_generate, encode_generate
 from kserve_v2.scheduling.replies import stream
 
@@ -73,10 +73,10 @@ class GenerateStream:
                 async for response in responses:
                     await _send_event(encode_generate(response), 200, call, send)
             except Exception as error:  # noqa: BLE001 - the client is told in the form that it expects
-                known = error if isinstance(error, ServingError) else unexpected(error)
+                told = known(error)
                 if call.trace is not None:
-                    call.trace.error = known.message
-                await _send_event(error_body(known.message), known.code.value.http, call, send)
+                    call.trace.error = told.message
+                await _send_event(error_body(told.message), told.code.value.http, call, send)
         if not call.started:
             await _start(200, call, send)
         await send({"type": "http.response.body", "body": b""})

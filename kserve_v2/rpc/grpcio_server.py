@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import grpc
-from google.protobuf.message import Message
 
 from kserve_v2.errors import ServingError
 from kserve_v2.net.tls import PemFiles
-from kserve_v2.rpc.calls import Asked, Direct, Metadata, Parts, Rpc, ServerStreaming, Streaming, Unary
+from kserve_v2.rpc.calls import Asked, Context, Direct, Metadata, Parts, Rpc, ServerStreaming, Unary
 from kserve_v2.rpc.options import (
     COMPRESSION_LEVELS,
     MAX_CONCURRENT_STREAMS,
@@ -18,6 +17,7 @@ from kserve_v2.rpc.options import (
     GrpcOptions,
 )
 from kserve_v2.rpc.status import StatusCode, parse, status_of
+from kserve_v2.rpc.typed import in_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -145,14 +145,10 @@ def _handler(rpc: Rpc) -> "grpc.RpcMethodHandler[Any, Any]":
     if isinstance(rpc, Direct):
         return grpc.unary_unary_rpc_method_handler(_direct(rpc))
     if isinstance(rpc, Unary):
-        return grpc.unary_unary_rpc_method_handler(_unary(rpc), response_serializer=_serialize)
+        return grpc.unary_unary_rpc_method_handler(_unary(rpc))
     if isinstance(rpc, ServerStreaming):
-        return grpc.unary_stream_rpc_method_handler(_server_streaming(rpc), response_serializer=_serialize)
-    return grpc.stream_stream_rpc_method_handler(_streaming(rpc))
-
-
-def _serialize(message: Message) -> bytes:
-    return message.SerializeToString()
+        return grpc.unary_stream_rpc_method_handler(_streaming(_server_streaming(rpc)))
+    return grpc.stream_stream_rpc_method_handler(_streaming(rpc.answer))
 
 
 class _Context:
@@ -230,9 +226,10 @@ async def _outcome(asked: Asked, context: _Context) -> Parts | ServingError:
 
 
 def _unary(rpc: Unary) -> Any:
-    async def call(message: bytes, context: _ServicerContext) -> Message:
+    async def call(message: bytes, context: _ServicerContext) -> bytes:
         try:
-            return await rpc.answer(parse(message, rpc.request_type), _Context(context))
+            answer = await rpc.answer(parse(message, rpc.request_type), _Context(context))
+            return answer.SerializeToString()
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             failure = error
         await _abort(context, failure)
@@ -241,24 +238,16 @@ def _unary(rpc: Unary) -> Any:
     return call
 
 
-def _server_streaming(rpc: ServerStreaming) -> Any:
-    async def call(message: bytes, context: _ServicerContext) -> AsyncIterator[Message]:
+def _server_streaming(rpc: ServerStreaming) -> Callable[[bytes, Context], AsyncIterator[Parts]]:
+    return lambda message, context: in_bytes(rpc.answer(parse(message, rpc.request_type), context))
+
+
+def _streaming(answer: Callable[[Any, Context], AsyncIterator[Parts]]) -> Any:
+    """`answer` takes the one message of a request, or an iterator over its messages."""
+
+    async def call(request: Any, context: _ServicerContext) -> AsyncIterator[bytes]:
         try:
-            async for response in rpc.answer(parse(message, rpc.request_type), _Context(context)):
-                yield response
-        except Exception as error:  # noqa: BLE001 - a defect of ours is one call's failure
-            failure = error
-        else:
-            return
-        await _abort(context, failure)
-
-    return call
-
-
-def _streaming(rpc: Streaming) -> Any:
-    async def call(messages: AsyncIterator[bytes], context: _ServicerContext) -> AsyncIterator[bytes]:
-        try:
-            async for response in rpc.answer(messages, _Context(context)):
+            async for response in answer(request, _Context(context)):
                 yield b"".join(response)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one call's failure
             failure = error

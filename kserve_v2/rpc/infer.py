@@ -10,7 +10,7 @@ from kserve_v2.rpc.answer import AnswerEncoder
 from kserve_v2.rpc.calls import Asked, Context, Parts, Serialized
 from kserve_v2.rpc.codec import WHOLE, OutputForms, decode_request
 from kserve_v2.rpc.recurring import RecurringForms
-from kserve_v2.rpc.status import parse, unexpected
+from kserve_v2.rpc.status import known, parse
 from kserve_v2.rpc.traces import begin_trace, text_metadata
 from kserve_v2.scheduling.replies import Outcome
 from kserve_v2.tracing.trace import Trace
@@ -84,10 +84,8 @@ class _Asked(Asked):
         answer: Parts | ServingError
         try:
             answer = outcome if isinstance(outcome, ServingError) else self.encode(outcome)
-        except ServingError as error:
-            answer = error
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
-            answer = unexpected(error)
+            answer = known(error)
         self.on_answer(answer)
 
     def encode(self, response: InferResponse) -> Parts:

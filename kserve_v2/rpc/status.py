@@ -1,16 +1,14 @@
 """Errors as gRPC statuses: the one place where an exception becomes a code and its details."""
 
-import logging
 from enum import IntEnum
 from typing import TypeVar
 from urllib.parse import quote
 
 from google.protobuf.message import DecodeError, Message
 
-from kserve_v2.errors import InternalError, InvalidArgumentError, ServingError
+from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.rpc.calls import Serialized
-
-logger = logging.getLogger(__name__)
+from kserve_v2.scheduling import failures
 
 Request = TypeVar("Request", bound=Message)
 
@@ -29,8 +27,8 @@ class StatusCode(IntEnum):
 
 def status_of(error: Exception) -> tuple[int, str]:
     """Code and details. What is no ServingError is a defect of ours, and logged."""
-    known = error if isinstance(error, ServingError) else unexpected(error)
-    return known.code.value.grpc, _details(known.message)
+    told = known(error)
+    return told.code.value.grpc, _details(told.message)
 
 
 def parse(message: Serialized, request_type: type[Request]) -> Request:
@@ -57,9 +55,6 @@ def _details(message: str) -> str:
     return message if len(message) == len(whole) else f"{message}…"
 
 
-def unexpected(error: Exception) -> ServingError:
-    """Log a defect of ours, and make the error that the client gets instead: no traceback, path or internal
-    name.
-    """
-    logger.error("unexpected error in the gRPC front end", exc_info=error)
-    return InternalError("internal error: the server's log has the details")
+def known(error: Exception) -> ServingError:
+    """The error that the client gets for `error`; see `failures.known`."""
+    return failures.known(error, "gRPC front end")

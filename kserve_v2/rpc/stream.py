@@ -22,7 +22,7 @@ from kserve_v2.rpc.answer import AnswerEncoder
 from kserve_v2.rpc.calls import Context, Parts, Serialized
 from kserve_v2.rpc.codec import EMPTY_FINAL_RESPONSE, WHOLE, OutputForms, decode_request
 from kserve_v2.rpc.recurring import RecurringForms
-from kserve_v2.rpc.status import parse, unexpected
+from kserve_v2.rpc.status import known, parse
 from kserve_v2.rpc.traces import begin_trace, text_metadata
 from kserve_v2.scheduling.replies import OneOutcome, Outcome, stream
 from kserve_v2.tracing.trace import Trace
@@ -187,7 +187,7 @@ class _Stream:
         try:
             end = await self._read_all(messages)
         except Exception as error:  # noqa: BLE001 - a defect of ours must not leave the client waiting
-            end = unexpected(error)
+            end = known(error)
         # It is not counted as under way, but nothing is read any more that would be held up by a wrong count.
         last = _Turn()
         self._turns.append(last)
@@ -363,13 +363,13 @@ class _Stream:
 
     def _failure(self, request: InferRequest, error: Exception, trace: Trace | None) -> Parts | ServingError:
         """What is sent of a failed execution."""
-        known = error if isinstance(error, ServingError) else unexpected(error)
+        told = known(error)
         if trace is not None:
-            trace.error = known.message
+            trace.error = told.message
         if self._errors_end_stream:
-            return known
+            return told
         answer = _final_response(request)
-        answer.error_message = known.message
+        answer.error_message = told.message
         return (answer.SerializeToString(),)
 
     # --- decoupled models -----------------------------------------------------------------------------------------

@@ -5,10 +5,10 @@ sequence of steps.
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Protocol
 
 from kserve_v2.backend import Instance, Placement
 from kserve_v2.errors import RequestCancelledError, ServingError
@@ -32,71 +32,69 @@ from kserve_v2.tensors.datatypes import Array
 from kserve_v2.tracing.trace import Trace
 
 
-class Execution(Protocol):
-    """What an instance has finished, whichever way it was driven."""
-
-    taken_ns: int
-    times: ExecutionTimes | None
-    cpu_ns: int
-    members: list[Pending]
-    rows: int
-
-    def settle(self) -> None:
-        """Count it, and give its members their outcomes. On the event loop's thread."""
-        ...
-
-
-class BatchExecution:
-    """The execution of one batch and its outcome: outputs for every member, or one error.
-
-    `inputs`, then `finish` or `fail`, in this order, all on the instance's thread; `settle` afterwards, on the event
-    loop.
+class Execution(ABC):
+    """One execution, whichever way its instance is driven: first on the instance's thread or loop, then `settle` on the
+    server's event loop.
     """
 
     __slots__ = (
-        "_input_end_ns",
-        "cpu_ns",
-        "error",
-        "members",
-        "outputs",
-        "placement",
-        "reason",
-        "rows",
-        "spec",
-        "taken_ns",
-        "times",
-        "traced",
+        "_input_end_ns", "cpu_ns", "error", "members", "placement", "rows", "spec", "taken_ns", "times",
     )  # fmt: skip
 
     def __init__(self, batch: Batch, spec: ModelSpec, placement: Placement) -> None:
         self.members = members = batch.members
         # A model that does not batch counts every request as one row.
-        if len(members) == 1:
-            self.rows = members[0].rows
-            self.traced = members[0].request.trace is not None
-        else:
-            self.rows = sum([pending.rows for pending in members])
-            self.traced = any(pending.request.trace is not None for pending in members)
-        self.reason = batch.reason
+        self.rows = members[0].rows if len(members) == 1 else sum([pending.rows for pending in members])
         self.taken_ns = self._input_end_ns = batch.taken_ns
         # How long the thread that executes it works on it.
         self.cpu_ns = 0
         self.spec = spec
         self.placement = placement
-        self.outputs: list[Outputs] = []
         self.error: ServingError | None = None
         self.times: ExecutionTimes | None = None
+
+    @property
+    def traces(self) -> list[Trace]:
+        """The traces of those members that have one."""
+        return [pending.request.trace for pending in self.members if pending.request.trace is not None]
+
+    def inputs(self) -> dict[str, Array]:
+        """The merged inputs, as the backend wants them. Raises as `Merger.merge`."""
+        inputs = self.spec.merger.merge(self.members)
+        self._input_end_ns = time.monotonic_ns()
+        return inputs
+
+    def settle(self) -> None:
+        """Count it, and give its members their outcomes. On the event loop's thread."""
+        try:
+            self._settle()
+        except Exception as error:  # noqa: BLE001 - a defect of ours; nobody must wait for ever for that
+            for pending in self.members:
+                pending.end(report_failure(error, pending.request.id, self.placement))
+
+    @abstractmethod
+    def _settle(self) -> None:
+        """As `settle`; may raise."""
+
+
+class BatchExecution(Execution):
+    """The execution of one batch and its outcome: outputs for every member, or one error.
+
+    `inputs`, then `finish` or `fail`, in this order; `settle` afterwards.
+    """
+
+    __slots__ = ("outputs", "reason")
+
+    def __init__(self, batch: Batch, spec: ModelSpec, placement: Placement) -> None:
+        super().__init__(batch, spec, placement)
+        self.reason = batch.reason
+        self.outputs: list[Outputs] = []
 
     @property
     def requests(self) -> list[InferRequest]:
         """The requests of all members, in the order of their rows."""
         members = self.members
         return [members[0].request] if len(members) == 1 else [pending.request for pending in members]
-
-    @property
-    def traces(self) -> list[Trace]:
-        """The traces of those members that have one; `traced` says at once whether there are any."""
-        return [pending.request.trace for pending in self.members if pending.request.trace is not None]
 
     @property
     def to_be_retried(self) -> bool:
@@ -123,12 +121,6 @@ class BatchExecution:
             if not pending.is_null
         ]
 
-    def inputs(self) -> dict[str, Array]:
-        """The merged inputs. Raises as `Merger.merge`."""
-        inputs = self.spec.merger.merge(self.members)
-        self._input_end_ns = time.monotonic_ns()
-        return inputs
-
     def finish(self, outputs: Tensors, *, fresh: bool) -> None:
         """Split the backend's answer among the members. `fresh`: the instance vouches for the memory; see
         `FreshOutputs`. Raises InternalError where it does not fit the request or the model.
@@ -152,16 +144,11 @@ class BatchExecution:
         final = len(members) == 1 or self.spec.sequences is not None
         self.error = report_failure(error, members[0].request.id, self.placement, final=final)
 
-    def settle(self) -> None:
-        """Give every member its outcome."""
-        try:
-            if self.times is None:
-                self._settle_error()
-            else:
-                self._settle_outputs(self.times)
-        except Exception as error:  # noqa: BLE001 - a defect of ours; nobody must wait for ever for that
-            for pending in self.members:
-                pending.end(report_failure(error, pending.request.id, self.placement))
+    def _settle(self) -> None:
+        if self.times is None:
+            self._settle_error()
+        else:
+            self._settle_outputs(self.times)
 
     def _settle_outputs(self, times: ExecutionTimes) -> None:
         rows, members, spec = self.rows, self.members, self.spec
@@ -237,46 +224,28 @@ def execute_alone(
     return outputs, (taken_ns, input_end_ns, infer_end_ns, clock_ns())
 
 
-class StreamExecution:
+class StreamExecution(Execution):
     """The execution of one request of a decoupled model: a step for each response.
 
     `inputs`, then `begin_step`, `checked` and `pass_on` for each response, then `finish`, `fail`, or if the client has
-    left, `stop`, and at the end `closed`. On the instance's thread or loop; `settle` afterwards, on the server's loop.
+    left, `stop`, and at the end `closed`; `settle` afterwards.
     """
 
     def __init__(
         self, batch: Batch, spec: ModelSpec, placement: Placement, loop: asyncio.AbstractEventLoop
     ) -> None:
         """`loop`: the server's."""
-        self.members = batch.members
+        super().__init__(batch, spec, placement)
         (self.pending,) = batch.members
-        self.rows = self.pending.rows
-        self.spec = spec
-        self.placement = placement
         self.steps: list[ResponseTimes] = []
-        self.error: ServingError | None = None
-        self.times: ExecutionTimes | None = None
-        self.cpu_ns = 0
-        self.taken_ns = batch.taken_ns
         self._loop = loop
-        self._input_end_ns = self._step_ns = batch.taken_ns
+        self._step_ns = batch.taken_ns
         self._stopping = False
 
     @property
     def request(self) -> InferRequest:
         """The request that is answered."""
         return self.pending.request
-
-    @property
-    def traces(self) -> list[Trace]:
-        """The request's trace, if it has one."""
-        return [self.request.trace] if self.request.trace is not None else []
-
-    def inputs(self) -> dict[str, Array]:
-        """The inputs as the backend wants them."""
-        inputs = self.spec.merger.merge(self.members)
-        self._input_end_ns = time.monotonic_ns()
-        return inputs
 
     def begin_step(self) -> None:
         """The model is asked for its next response."""
@@ -353,13 +322,6 @@ class StreamExecution:
         """The model works on it no longer."""
         if self._stopping:
             self._end_step(time.monotonic_ns(), ResponseFate.CANCEL)
-
-    def settle(self) -> None:
-        """Count the steps, and end the request."""
-        try:
-            self._settle()
-        except Exception as error:  # noqa: BLE001 - as in BatchExecution
-            self.pending.end(report_failure(error, self.request.id, self.placement))
 
     def _settle(self) -> None:
         pending, statistics, trace = self.pending, self.spec.statistics, self.request.trace

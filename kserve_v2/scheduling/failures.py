@@ -1,4 +1,4 @@
-"""What becomes of an execution that has failed: a line in the log, and the error that the client gets."""
+"""What becomes of a request that has failed: a line in the log, and the error that the client gets."""
 
 import logging
 import secrets
@@ -8,6 +8,16 @@ from kserve_v2.errors import ErrorCode, InternalError, ServingError, as_serving_
 from kserve_v2.scheduling.contained import log_error
 
 logger = logging.getLogger(__name__)
+
+
+def known(error: Exception, where: str) -> ServingError:
+    """A ServingError as it is. Anything else is a defect of ours: it is logged, and the client gets an error without
+    traceback, path or internal name. `where`: the part of the server that has raised it.
+    """
+    if isinstance(error, ServingError):
+        return error
+    logger.error("unexpected error in the %s", where, exc_info=error)
+    return InternalError("internal error: the server's log has the details")
 
 
 def report_failure(

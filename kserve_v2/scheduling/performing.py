@@ -43,10 +43,7 @@ def execute_batch(
 def _execute(instance: Instance, execution: BatchExecution) -> None:
     try:
         fresh = has_fresh_outputs(instance)
-        if execution.traced:
-            with computing(execution.traces, execution.taken_ns):
-                execution.finish(instance.execute(execution.inputs(), execution.requests), fresh=fresh)
-        else:
+        with computing(execution.traces, execution.taken_ns):
             execution.finish(instance.execute(execution.inputs(), execution.requests), fresh=fresh)
     except BaseException as error:  # noqa: BLE001 - even SystemExit in a model is this batch's failure alone
         execution.fail(error)
