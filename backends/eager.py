@@ -129,7 +129,7 @@ class EagerModel:
 
     @property
     def separates_requests(self) -> bool:
-        """See `SeparatesRequests`."""
+        """Whether the handler gets the tensors of each request by themselves."""
         return self._declaration.ragged
 
     def load_shared(self) -> None:

@@ -120,7 +120,7 @@ class EagerInstance(_HandlerInstance):
     """Calls a handler."""
 
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
-        """See `Instance.execute`."""
+        """Call the handler with the batch."""
         with self._handler.serving(requests):
             outputs = self._handler.results(self._handler.call(tensors, requests))
         return self._handler.own(outputs, tensors)
@@ -130,7 +130,7 @@ class AsyncEagerInstance(_HandlerInstance):
     """Calls an async handler, several batches at the same time."""
 
     async def execute_async(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
-        """See `AsyncInstance.execute_async`."""
+        """Await the handler's answer to the batch."""
         self._handler.module.work_for_it()
         with self._handler.serving(requests):
             outputs = self._handler.results(await self._handler.call(tensors, requests))
@@ -141,7 +141,7 @@ class RaggedEagerInstance(_HandlerInstance):
     """Calls a handler with the tensors of each request by themselves."""
 
     def execute(self, tensors: Sequence[Tensors], requests: Sequence[InferRequest]) -> Sequence[Tensors]:
-        """See `SeparateInstance.execute`."""
+        """Call the handler with the tensors of each request."""
         handler = self._handler
         with handler.serving(requests):
             answers = handler.ragged_results(handler.call_ragged(tensors, requests), len(requests))
@@ -154,7 +154,7 @@ class AsyncRaggedEagerInstance(_HandlerInstance):
     async def execute_async(
         self, tensors: Sequence[Tensors], requests: Sequence[InferRequest]
     ) -> Sequence[Tensors]:
-        """See `SeparateInstance.execute`."""
+        """Await the handler's answers to each request."""
         handler = self._handler
         handler.module.work_for_it()
         with handler.serving(requests):
@@ -166,7 +166,7 @@ class StreamEagerInstance(_HandlerInstance):
     """Iterates over a generator handler."""
 
     def stream(self, tensors: Tensors, request: InferRequest) -> Iterator[Tensors]:
-        """See `StreamInstance.stream`."""
+        """Yield what the handler yields."""
         with self._handler.serving((request,)):
             for returned in self._handler.call(tensors, request):
                 outputs = self._handler.results(returned, partial=True)
@@ -178,7 +178,7 @@ class AsyncStreamEagerInstance(_HandlerInstance):
     """Iterates over an async generator handler, several at the same time."""
 
     async def stream_async(self, tensors: Tensors, request: InferRequest) -> AsyncIterator[Tensors]:
-        """See `AsyncStreamInstance.stream_async`."""
+        """Yield what the handler yields."""
         self._handler.module.work_for_it()
         with self._handler.serving((request,)):
             async with aclosing(self._handler.call(tensors, request)) as responses:

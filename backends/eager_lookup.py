@@ -80,7 +80,7 @@ class Unpickler(pickle.Unpickler):
     """As the standard library's, but finds the modules of the model that asks."""
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
-        """See `pickle.Unpickler`."""
+        """Find a global, in the modules of the model first."""
         module = _module_with(module_name, global_name)
         try:
             return super().find_class(module, global_name)
@@ -96,17 +96,17 @@ def load(
     errors: str = "strict",
     buffers: Iterable[Any] | None = (),
 ) -> Any:
-    """See `pickle.load`."""
+    """As `pickle.load`, with the modules of the model that asks."""
     return Unpickler(file, fix_imports=fix_imports, encoding=encoding, errors=errors, buffers=buffers).load()
 
 
 def loads(data: Any, /, **options: Any) -> Any:
-    """See `pickle.loads`."""
+    """As `pickle.loads`, with the modules of the model that asks."""
     return load(io.BytesIO(data if isinstance(data, bytes) else memoryview(data)), **options)
 
 
 def find_class(self: Any, module: str, name: str) -> Any:
-    """See `pickle._Unpickler`, which joblib and pandas build upon."""
+    """The same for `pickle._Unpickler`, which joblib and pandas build upon."""
     try:
         return _find_class(self, _module_with(module, name), name)
     except ModuleNotFoundError as error:
@@ -114,19 +114,19 @@ def find_class(self: Any, module: str, name: str) -> Any:
 
 
 def import_module(name: str, package: str | None = None) -> types.ModuleType:
-    """See `importlib.import_module`."""
+    """As `importlib.import_module`, with the modules of the model that asks."""
     space = None if name.startswith(".") else asking()
     return _import_module(space.qualified(name) if space else name, package)
 
 
 def find_spec(name: str, package: str | None = None) -> ModuleSpec | None:
-    """See `importlib.util.find_spec`."""
+    """As `importlib.util.find_spec`, with the modules of the model that asks."""
     space = None if name.startswith(".") else asking()
     return _find_spec(space.qualified(name) if space else name, package)
 
 
 def submit(self: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-    """See `concurrent.futures.ThreadPoolExecutor.submit`."""
+    """As `ThreadPoolExecutor.submit`; the thread works for the model that has called this."""
     space = asking()
     if space is None:
         return _submit(self, fn, *args, **kwargs)

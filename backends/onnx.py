@@ -149,7 +149,7 @@ class OnnxInstance:
         self._run_session = getattr(session, "_sess", session).run
 
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
-        """See `Instance.execute`. Only the outputs that the configuration names are computed."""
+        """Run the session. Only the outputs that the configuration names are computed."""
         feed: Mapping[str, Any] = tensors
         if self._encode:
             feed = {
@@ -198,7 +198,7 @@ class OnnxCpuInstance(OnnxInstance):
         self._bound = None if converts else BoundRuns.of(session, config, self._run_options)
 
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
-        """See `Instance.execute`."""
+        """Run the session over bound memory where that is possible."""
         outputs: Tensors | None = None
         if self._bound is not None:
             try:

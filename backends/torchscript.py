@@ -121,7 +121,7 @@ class TorchScriptModel:
         return TorchScriptInstance(module, self._config, placement.device)
 
     def trial_instance(self, placement: Placement) -> Instance | None:
-        """See `HasTrialInstances`."""
+        """An instance with a module of its own, if the trial could change the shared one."""
         if not writes_to_itself(self._modules[placement.device]):
             return None
         return TorchScriptInstance(_load(self._file, placement.device), self._config, placement.device)
@@ -147,7 +147,7 @@ class TorchScriptInstance:
         self._optimized = not boolean(parameters, "DISABLE_OPTIMIZED_EXECUTION", False)
 
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
-        """See `Instance.execute`."""
+        """Call the module without gradients, and pick the outputs from what it returns."""
         try:
             with self._gradient_mode(), self._optimization():
                 returned = self._inputs.call(self._module, tensors)

@@ -234,7 +234,7 @@ class AsyncStreamInstance(Protocol):
     max_concurrency: int
 
     def stream_async(self, tensors: Tensors, request: InferRequest) -> AsyncIterator[Tensors]:
-        """See `StreamInstance.stream`; an async generator is closed by `aclose`."""
+        """As `StreamInstance.stream`; an async generator is closed by `aclose`."""
         ...
 
     def close(self) -> None:
@@ -254,11 +254,11 @@ class MovableInstance(Protocol):
     movable: Literal[True]
 
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
-        """See `Instance.execute`."""
+        """As `Instance.execute`, on any thread, one at a time."""
         ...
 
     def close(self) -> None:
-        """See `Instance.close`."""
+        """Give back what the instance holds. Called once, on its own thread."""
         ...
 
 

@@ -23,7 +23,7 @@ _LEAST_GRACE_S = 0.2
 class Connection(Protocol):
     """A connection that uvicorn serves."""
 
-    def expire(self) -> None:
+    def abandon(self) -> None:
         """The time to exit is up: answer what is still under way."""
         ...
 
@@ -83,15 +83,15 @@ class HttpServer:
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         if self._server.started:
             if not grace_seconds:
-                self._expire()
+                self._abandon()
             # A number of seconds, though it is declared as a whole one.
             self._config.timeout_graceful_shutdown = max(_LEAST_GRACE_S, grace_seconds)  # type: ignore[assignment]
             await self._server.shutdown(sockets=self._listeners)
-            self._expire()
+            self._abandon()
         self._socket.close()
 
-    def _expire(self) -> None:
+    def _abandon(self) -> None:
         """uvicorn cancels tasks; what is under way without one has to be told."""
         connections: list[Any] = list(self._server.server_state.connections)
         for connection in connections:
-            connection.expire()
+            connection.abandon()

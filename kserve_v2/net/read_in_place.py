@@ -31,7 +31,7 @@ class _Deputy(asyncio.BufferedProtocol):
         self._transport.set_protocol(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See asyncio.BaseProtocol; so the next two."""
+        """The transport is closed."""
         self._connection.connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -63,11 +63,11 @@ class ReadInPlace(_Deputy):
         _ShortReads(self._connection, self._transport).begin()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """See asyncio.BufferedProtocol. What follows is left for the connection to read."""
+        """The rest of `place`. What follows is left for the connection to read."""
         return self._place
 
     def buffer_updated(self, nbytes: int) -> None:
-        """See asyncio.BufferedProtocol."""
+        """`nbytes` have been read to the place."""
         self._place = self._place[nbytes:]
         if not self._place:
             self.end()
@@ -87,12 +87,12 @@ class _ShortReads(_Deputy):
         return f"<{type(self).__name__} {self._left} left>"
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """See asyncio.BufferedProtocol. A view, because asyncio's TLS reads to slices of it."""
+        """Room for a short read. A view, because asyncio's TLS reads to slices of it."""
         self._buffer = bytearray(_SHORT_READ_BYTES)
         return memoryview(self._buffer)
 
     def buffer_updated(self, nbytes: int) -> None:
-        """See asyncio.BufferedProtocol."""
+        """Let the connection have what was read."""
         data = bytes(memoryview(self._buffer)[:nbytes])
         self._buffer = bytearray()
         self._left -= 1

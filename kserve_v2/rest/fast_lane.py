@@ -221,16 +221,16 @@ class FastCall:
         if self._access is not None:
             log_access(self._access)
 
-    def leave(self) -> None:
+    def give_up(self) -> None:
         """The client has left: what has not begun is not executed, and nothing is answered."""
         self.disconnected = True
         self.release()
-        self._give_up()
+        self._give_up_asked()
         if self._access is not None and not self.response_complete:
             self._access.status = 499
             self._end()
 
-    def abandon(self, status: int) -> None:
+    def discard(self, status: int) -> None:
         """The connection gives up the request, with an answer of its own of that status: the body is not complete."""
         self.disconnected = True
         self.release()
@@ -238,12 +238,12 @@ class FastCall:
             self._access.status = status
             self._end()
 
-    def expire(self) -> None:
+    def abandon(self) -> None:
         """The server's time to exit is up: fail if there is no answer yet."""
         if not self.response_complete:
-            self._give_up()
+            self._give_up_asked()
             self._take(UnavailableError("Server exiting: the request was not finished in time"))
 
-    def _give_up(self) -> None:
+    def _give_up_asked(self) -> None:
         if self._asked is not None:
             self._asked.give_up()

@@ -38,7 +38,7 @@ class Generate:
         self._service = service
 
     async def __call__(self, call: Call, send: Send) -> None:
-        """See `Operation`."""
+        """Send the outputs as one flat object."""
         async with aclosing(_responses(self._service, call)) as responses:
             body = encode_generate(await self._only(responses))
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
@@ -67,7 +67,7 @@ class GenerateStream:
         self._service = service
 
     async def __call__(self, call: Call, send: Send) -> None:
-        """See `Operation`."""
+        """Send each response as soon as it is there."""
         async with aclosing(_responses(self._service, call)) as responses:
             try:
                 async for response in responses:

@@ -112,7 +112,7 @@ class Infer:
         self._max_request_bytes = max_request_bytes
 
     async def __call__(self, call: Call, send: Send) -> None:
-        """See `Operation`."""
+        """Send the outputs, in the form that the request asks for."""
         asked = decode(
             self._service, call.model_name, call.version, call.headers, call.body, self._max_request_bytes
         )

@@ -175,13 +175,13 @@ class LimitedConnection(HttpToolsProtocol):
             head += f"retry-after: {RETRY_AFTER}\r\n"
         head += "\r\n"
         self._last_words = head.encode() + body
-        if self._incomplete and not self._in_head and self._abandon(self.cycle, status):
+        if self._incomplete and not self._in_head and self._discard(self.cycle, status):
             # It has its answer, or a part of it: another one would be taken for that of the next request.
             self.transport.close()
         elif not self.cycle or self.cycle.response_complete or self.cycle.disconnected:
             self._hang_up(self._last_words)
 
-    def _abandon(self, cycle: RequestResponseCycle, status: HTTPStatus) -> bool:
+    def _discard(self, cycle: RequestResponseCycle, status: HTTPStatus) -> bool:
         """Give up a request whose body is not complete, with that status. Returns whether its answer has begun."""
         raise NotImplementedError
 

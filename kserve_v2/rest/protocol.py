@@ -264,14 +264,14 @@ class HttpConnection(LimitedConnection):
             self.transport.close()
         self.on_response_complete()
 
-    def expire(self) -> None:
+    def abandon(self) -> None:
         """The server's time to exit is up: the request in the fast lane fails."""
         if self._call is not None:
-            self._call.expire()
+            self._call.abandon()
 
     # --- what is given up -----------------------------------------------------------------------------------------
 
-    def _abandon(self, cycle: RequestResponseCycle, status: HTTPStatus) -> bool:
+    def _discard(self, cycle: RequestResponseCycle, status: HTTPStatus) -> bool:
         if self.pipeline and self.pipeline[0][0] is cycle:
             self.pipeline.popleft()
             # The one before it is now the last.
@@ -284,7 +284,7 @@ class HttpConnection(LimitedConnection):
             self._cancel_waiting()
             # If it is in the fast lane, it has not begun there: its body is not complete.
             if self._call is not None:
-                self._call.abandon(status)
+                self._call.discard(status)
                 self._call = None
         return False
 
@@ -298,5 +298,5 @@ class HttpConnection(LimitedConnection):
             cycle.disconnected = True
         self._cancel_waiting()
         if self._call is not None:
-            self._call.leave()
+            self._call.give_up()
             self._call = None

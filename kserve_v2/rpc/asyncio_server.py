@@ -92,7 +92,7 @@ class AsyncioServer:
             connection.drain()
         if not await self._all_closed(grace_seconds):
             for connection in list(self._connections):
-                connection.cut_off()
+                connection.abandon()
             if not await self._all_closed(_LAST_WORDS_SECONDS):
                 for connection in list(self._connections):
                     connection.transport.abort()

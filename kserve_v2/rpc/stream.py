@@ -103,13 +103,13 @@ class _Stream:
         self._largest_answer = 0
         self._inflight = rpc.service.inflight
         self._max_held_bytes = max(self._inflight.limit // _SHARE, _MIN_HELD_BYTES)
-        self._one_is_over = asyncio.Event()
+        self._one_has_ended = asyncio.Event()
         self._room = asyncio.Semaphore(_MAX_RESPONSES)
 
     # --- what is sent ---------------------------------------------------------------------------------------------
 
     async def responses(self, messages: AsyncIterator[Serialized]) -> AsyncGenerator[Parts, None]:
-        """See `ModelStreamInfer.answer`."""
+        """The messages to send, in order, until all requests are answered."""
         reader = asyncio.create_task(self._read(messages))
         try:
             while True:
@@ -165,16 +165,16 @@ class _Stream:
         if trace is not None:
             trace.stamp("GRPC_SEND_END")
 
-    def _over(self) -> None:
+    def _end(self) -> None:
         """Another request may take the place of one."""
         self._under_way -= 1
-        self._one_is_over.set()
+        self._one_has_ended.set()
 
-    def _over_large(self, turn: _Turn) -> None:
-        """As `_over`, for a request that holds much, or whose answer does."""
+    def _end_large(self, turn: _Turn) -> None:
+        """As `_end`, for a request that holds much, or whose answer does."""
         self._held_bytes -= turn.request_bytes + turn.answer_bytes
         self._inflight.give(turn.answer_bytes)
-        self._over()
+        self._end()
 
     def _finish(self, trace: Trace | None) -> None:
         if trace is not None:
@@ -216,8 +216,8 @@ class _Stream:
         self._inflight.hold(size)
         try:
             while self._full():
-                self._one_is_over.clear()
-                await self._one_is_over.wait()
+                self._one_has_ended.clear()
+                await self._one_has_ended.wait()
         finally:
             self._inflight.give(size)
 
@@ -293,7 +293,7 @@ class _Stream:
             self._turns.append(turn)
             self._settle(turn, answer)
         else:
-            self._send(answer, trace, self._over)
+            self._send(answer, trace, self._end)
             self._finish(trace)
 
     # --- models that answer once ----------------------------------------------------------------------------------
@@ -341,7 +341,7 @@ class _Stream:
             # An error may have been raised where the turn is known.
             answer, first.answer = first.answer, None
             large = first.request_bytes or first.answer_bytes
-            self._send(answer, first.trace, partial(self._over_large, first) if large else self._over)
+            self._send(answer, first.trace, partial(self._end_large, first) if large else self._end)
             self._finish(first.trace)
 
     def _encode(
@@ -395,7 +395,7 @@ class _Stream:
             if last is not None:
                 await self._send_in_room(last, turn)
         finally:
-            self._over_large(turn)
+            self._end_large(turn)
 
     async def _send_responses(
         self, model: LoadedModel, request: InferRequest, forms: OutputForms, turn: _Turn

@@ -18,8 +18,8 @@ from kserve_v2.tensors.datatypes import Array
 
 
 class CachedTarget:
-    """See `Target`. Answers from the cache in the same turn where the entries lie in the server's memory, and has equal
-    requests that are under way at the same time executed once.
+    """A target around another. Answers from the cache in the same turn where the entries lie in the server's memory,
+    and has equal requests that are in flight at the same time executed once.
     """
 
     def __init__(self, target: Target, spec: ModelSpec, caching: Caching) -> None:

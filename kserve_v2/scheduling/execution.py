@@ -102,7 +102,7 @@ class BatchExecution(Execution):
         return self.error is not None and len(self.members) > 1 and self.spec.sequences is None
 
     @property
-    def left(self) -> bool:
+    def given_up(self) -> bool:
         """Whether nobody waits for the outcome any more: looked at before a member is executed again. What is not
         executed for that has neither times nor an error.
         """

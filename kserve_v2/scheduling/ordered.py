@@ -25,11 +25,11 @@ class OrderedTarget:
         return f"<OrderedTarget under_way={len(self._turns)} {self._inner!r}>"
 
     async def start(self) -> None:
-        """See `Target.start`."""
+        """Start what executes the requests."""
         await self._inner.start()
 
     def submit(self, request: InferRequest, reply: Reply) -> InferResponse | Ticket:
-        """See `Target.submit`. An answer that is there at once may have to wait for earlier ones."""
+        """Have a request answered. An answer that is there at once may have to wait for earlier ones."""
         turn = _Turn(self, reply)
         submitted = self._inner.submit(request, turn)
         if isinstance(submitted, InferResponse):
@@ -44,19 +44,19 @@ class OrderedTarget:
 
     @property
     def depth(self) -> int:
-        """See `Target.depth`."""
+        """How many requests wait for their execution."""
         return self._inner.depth
 
     async def drain(self) -> None:
-        """See `Target.drain`."""
+        """Wait until nothing is under way."""
         await self._inner.drain()
 
     def abandon(self) -> None:
-        """See `Target.abandon`."""
+        """End whatever has not begun with an error."""
         self._inner.abandon()
 
     async def stop(self) -> None:
-        """See `Target.stop`."""
+        """Finish what is there, and stop what executes it."""
         await self._inner.stop()
 
     def is_first(self, turn: "_Turn") -> bool:
@@ -91,7 +91,7 @@ class _Turn:
         self._error: ServingError | None = None
 
     def respond(self, response: InferResponse) -> asyncio.Future[bool] | None:
-        """See `Reply.respond`."""
+        """Pass a response on, or hold it back until the earlier requests have ended."""
         if self.over:
             return self._done(False)
         if not self._held and self._line.is_first(self):
@@ -101,7 +101,9 @@ class _Turn:
         return room
 
     def end(self, error: ServingError | None = None) -> None:
-        """See `Reply.end`. What was refused, or waited too long, was never executed: it has no turn to wait for."""
+        """Pass the end on, or hold it back. What was refused, or waited too long, was never executed: it has no turn to
+        wait for.
+        """
         if self.over or self._ended:
             return
         self._ended, self._error = True, error
@@ -111,7 +113,7 @@ class _Turn:
             self._line.advance()
 
     def give_up(self) -> None:
-        """See `Ticket.give_up`."""
+        """The caller has left: let the next request have its turn."""
         if self.over:
             return
         self.over = True

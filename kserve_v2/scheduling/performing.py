@@ -35,7 +35,7 @@ def execute_batch(
     # One bad request must not fail those that it happened to share a batch with: each is tried again on its own.
     singles = whole.alone()
     for single in singles:
-        if not single.left:
+        if not single.given_up:
             _execute(instance, single)
     return singles
 
@@ -58,7 +58,7 @@ async def execute_batch_async(
     if not whole.to_be_retried:
         return [whole]
     singles = whole.alone()
-    await asyncio.gather(*(_execute_async(instance, single) for single in singles if not single.left))
+    await asyncio.gather(*(_execute_async(instance, single) for single in singles if not single.given_up))
     return singles
 
 

@@ -14,7 +14,7 @@ class Asked(Protocol):
     """The part of a `Target` that a caller needs."""
 
     def submit(self, request: InferRequest, reply: Reply) -> InferResponse | Ticket:
-        """See `Target.submit`."""
+        """Have a checked request answered, as `Target.submit` does."""
         ...
 
 

@@ -97,7 +97,7 @@ class RequestSpans:
         self._compute: Span | None = None
 
     def begin_request(self, start_ns: int, model_version: str, request_id: str) -> None:
-        """See `Spans.begin_request`."""
+        """Start the span of the model's work."""
         attributes: dict[str, str | int] = {
             "triton.model_name": self._model,
             "triton.model_version": int(model_version),
@@ -108,7 +108,7 @@ class RequestSpans:
 
     @contextmanager
     def computing(self, start_ns: int) -> Iterator[None]:
-        """See `Spans.computing`."""
+        """Start the span of an execution; it is current inside the block."""
         if self._compute is not None:
             # The request is executed again, alone, after a batch that it was in has failed.
             self._compute.set_status(Status(StatusCode.ERROR, "the batch failed"))

@@ -53,7 +53,7 @@ class Call(Stream):
     _deadline: asyncio.TimerHandle | None = None
     _callbacks: list[Callable[[int, str], None]] | None = None
     _headers_sent = False
-    _over = False
+    _ended = False
     _receive_progress = True
     _receive_stalls = 0
 
@@ -77,7 +77,7 @@ class Call(Stream):
         self.message_received(message)
         self.half_closed()
 
-    def given_up(self) -> None:
+    def give_up(self) -> None:
         """Nobody waits for the answer any more: the client has left, or the call has got its status."""
         raise NotImplementedError
 
@@ -147,12 +147,12 @@ class Call(Stream):
             self._deadline = self.owner.loop.call_later(timeout_s, self._deadline_passed)
 
     def _deadline_passed(self) -> None:
-        self.given_up()
+        self.give_up()
         self.output.forget(self)
         self.close(StatusCode.DEADLINE_EXCEEDED, _DEADLINE_PASSED)
 
     def _end(self, code: int, details: str) -> None:
-        self._over = True
+        self._ended = True
         if self._deadline is not None:
             self._deadline.cancel()
         if self._reader is not None:
@@ -174,7 +174,7 @@ class Call(Stream):
     def data_received(self, data: Bytes, ended: bool) -> None:
         size = len(data)
         self._receive_progress = True
-        if self._over or self.state is State.CLOSED:
+        if self._ended or self.state is State.CLOSED:
             # It has its status, whatever else comes.
             return
         try:
@@ -241,17 +241,17 @@ class Call(Stream):
 
     def _refuse(self, error: ServingError) -> None:
         """The call has broken a rule."""
-        self.given_up()
+        self.give_up()
         self.fail(error)
 
-    def cut_off(self) -> None:
+    def abandon(self) -> None:
         """The server ends, or the connection has had its time."""
-        self.given_up()
+        self.give_up()
         self.output.forget(self)
         self.fail(UnavailableError("Server exiting: the request was not finished in time"))
 
     def lost(self) -> None:
-        self.given_up()
+        self.give_up()
         self._end(StatusCode.CANCELLED, "the client left")
 
     def drained(self) -> None:

@@ -143,7 +143,7 @@ class GrpcConnection(Http2Protocol[RequestHead]):
         self.drain()
         grace_ms = self.options.max_connection_age_grace_ms
         if grace_ms:
-            self._age_timer = self.loop.call_later(grace_ms / 1000, self.cut_off)
+            self._age_timer = self.loop.call_later(grace_ms / 1000, self.abandon)
 
     def drain(self) -> None:
         """Take no new calls, and close the connection when those under way are over. The client is told first, and
@@ -155,11 +155,11 @@ class GrpcConnection(Http2Protocol[RequestHead]):
         self.connection.goaway(warning=True)
         self.connection.ping(_DRAIN_PING)
 
-    def cut_off(self) -> None:
+    def abandon(self) -> None:
         """Give up the calls that are still under way, and close the connection."""
         for stream in list(self.connection.streams.values()):
             assert isinstance(stream, Call)  # noqa: S101 - made here
-            stream.cut_off()
+            stream.abandon()
         self.connection.goaway()
         self.flush()
         self.hang_up()

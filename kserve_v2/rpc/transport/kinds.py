@@ -19,7 +19,7 @@ from kserve_v2.rpc.typed import in_bytes
 class RefusedCall(Call):
     """What is no call of an RPC. It has its answer from the start."""
 
-    def given_up(self) -> None:
+    def give_up(self) -> None:
         """Nothing is under way."""
 
 
@@ -55,7 +55,7 @@ class DirectCall(SingleCall):
         else:
             self.answer(outcome)
 
-    def given_up(self) -> None:
+    def give_up(self) -> None:
         if self._asked is not None:
             asked, self._asked = self._asked, None
             asked.give_up()
@@ -97,7 +97,7 @@ class TaskCall(Call):
         self.start_deadline()
         self._task = self.owner.loop.create_task(work)
 
-    def given_up(self) -> None:
+    def give_up(self) -> None:
         if self._task is not None:
             self._task.cancel()
 
@@ -164,7 +164,7 @@ class StreamingCall(SendingCall):
     def __init__(self, owner: Owner, stream_id: int, head: RequestHead) -> None:
         super().__init__(owner, stream_id, head)
         self._messages: deque[Serialized] = deque()
-        self._ended = False
+        self._half_closed = False
         self._wake = asyncio.Event()
         self._unread_bytes = 0
         # Of the messages, and as far as that is counted among the bytes in flight.
@@ -201,7 +201,7 @@ class StreamingCall(SendingCall):
         super().consumed(unread)
 
     def half_closed(self) -> None:
-        self._ended = True
+        self._half_closed = True
         self._wake.set()
 
     async def _requests(self) -> AsyncIterator[Serialized]:
@@ -214,7 +214,7 @@ class StreamingCall(SendingCall):
                     self._hold()
                 # Not held here, while the RPC waits for the next one.
                 yield self._messages.popleft()
-            if self._ended:
+            if self._half_closed:
                 return
             self._wake.clear()
             await self._wake.wait()
