@@ -102,6 +102,8 @@ class SequenceTable(Generic[T]):
         self._free: list[int] = []
         # By id: those that take more requests. A sequence that has got its END has left, and its id may begin anew.
         self._open: dict[int | str, Live[T]] = {}
+        # By id, all of them, the first one in front. It alone is executed: models may know sequences by their ids.
+        self._lines: dict[int | str, list[Live[T]]] = {}
         self._of: dict[T, Live[T]] = {}
         self._holders: dict[Live[T], None] = {}
         # Ordered dictionaries as queues: removal from the middle takes constant time.
@@ -150,6 +152,7 @@ class SequenceTable(Generic[T]):
         effects: list[Effect[T]] = []
         if live is None:
             live = self._open[step.id] = Live(step.id, asked)
+            self._lines.setdefault(step.id, []).append(live)
             self._backlog[live] = None
             self._fill_slots(effects)
         elif step.start:
@@ -265,7 +268,8 @@ class SequenceTable(Generic[T]):
 
     def _advance(self, live: Live[T], effects: list[Effect[T]]) -> None:
         """Begin the next request of a sequence, if it is its turn."""
-        if live.slot < 0 or live.running is not None or not live.waiting:
+        waits = live.slot < 0 or live.running is not None or self._lines[live.id][0] is not live
+        if waits or not live.waiting:
             return
         live.running = item = live.waiting.popleft()
         step = item.step
@@ -282,18 +286,28 @@ class SequenceTable(Generic[T]):
         if live.slot < 0:
             # All that it had were requests that were given up.
             self._close(live)
-            self._backlog.pop(live, None)
+            self._over(live, effects)
         elif not live.open:
-            self._release(live, effects)
+            self._over(live, effects)
             self._fill_slots(effects)
         else:
             self._idle[live] = now_ns
             self._idle.move_to_end(live)
 
-    def _release(self, live: Live[T], effects: list[Effect[T]]) -> None:
-        del self._holders[live]
-        heappush(self._free, live.slot)
-        effects.append(Vacate(live.slot))
+    def _over(self, live: Live[T], effects: list[Effect[T]]) -> None:
+        """A sequence is over: its slot, and its id, are for others."""
+        if live.slot < 0:
+            self._backlog.pop(live, None)
+        else:
+            del self._holders[live]
+            heappush(self._free, live.slot)
+            effects.append(Vacate(live.slot))
+        line = self._lines[live.id]
+        line.remove(live)
+        if line:
+            self._advance(line[0], effects)
+        else:
+            del self._lines[live.id]
 
     def _drop(
         self, live: Live[T], error: ServingError, effects: list[Effect[T]], *, refill: bool = True
@@ -304,10 +318,8 @@ class SequenceTable(Generic[T]):
             del self._of[item]
             effects.append(Refuse(item, error))
         live.waiting.clear()
-        if live.slot < 0:
-            self._backlog.pop(live, None)
-        elif live.running is None:
-            self._release(live, effects)
+        if live.slot < 0 or live.running is None:
+            self._over(live, effects)
             if refill:
                 self._fill_slots(effects)
 

@@ -153,6 +153,18 @@ def test_the_backlog_serves_whole_sequences_in_the_order_of_their_first_requests
     assert len(desk.table) == 0
 
 
+def test_an_id_that_begins_anew_waits_for_the_end_of_its_last_sequence() -> None:
+    desk = Desk(2)
+    for name in ("a+", "a.", "a+.", "a+."):
+        desk.add(name)
+    assert desk.begun == ["a+"]
+    for name in ("a+", "a.", "a+."):
+        desk.end(name)
+    assert desk.begun == ["a+", "a.", "a+.", "a+.'"]
+    desk.end("a+.'")
+    assert len(desk.table) == 0
+
+
 def test_the_lowest_free_slot_is_taken() -> None:
     desk = Desk(3)
     for name in ("a+", "b+", "c+"):
@@ -402,7 +414,9 @@ class Reference:
             for sequence in self.sequences:
                 if not sequence.slot and free > 0:
                     sequence.slot, sequence.deadline, free = True, 0, free - 1
-                if sequence.slot and not sequence.running and sequence.todo:
+                earlier = self.sequences[: self.sequences.index(sequence)]
+                taken = any(other.id == sequence.id for other in earlier)
+                if sequence.slot and not sequence.running and sequence.todo and not taken:
                     sequence.running = sequence.todo.pop(0)
                     self.events.append(("begin", sequence.running.name))
 
