@@ -12,6 +12,7 @@ import numpy as np
 from google.protobuf import text_format
 
 from kserve_v2.backend import ModelConfig, Placement
+from kserve_v2.caching.cache import Caching
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
 from kserve_v2.scheduling.chain import make_target
 from kserve_v2.scheduling.merge import RowMerger
@@ -138,6 +139,7 @@ async def served(
     ordered: bool = False,
     limiter: RateLimiter | None = None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
+    caching: Caching | None = None,
 ) -> AsyncIterator[Served]:
     """Load a model, and unload it when everybody has let go."""
     model = Gated(asynchronous)
@@ -152,6 +154,7 @@ async def served(
         ordered=ordered,
         limiter=limiter,
         limits=(limits,) * instances,
+        caching=caching,
     )
     queue = QueueTarget(spec, model)
     target = make_target(spec, queue)
