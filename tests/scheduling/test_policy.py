@@ -61,6 +61,10 @@ WAIT = NOW + 100
         (patient, rows(7, 2), Run(1, BatchReason.FULL)),
         (patient, [Entry(1, enqueued_ns=NOW - 99), Entry(1)], WaitUntil(NOW + 1, 8)),
         (patient, [Entry(1, enqueued_ns=NOW - 100), Entry(1)], Run(2, BatchReason.DELAY_EXPIRED)),
+        # The oldest need not stand first, where there are priorities; nor be in this batch at all.
+        (patient, [Entry(1), Entry(1, enqueued_ns=NOW - 99)], WaitUntil(NOW + 1, 8)),
+        (patient, [Entry(1), Entry(1, enqueued_ns=NOW - 100)], Run(2, BatchReason.DELAY_EXPIRED)),
+        (patient, [Entry(1), Entry(1, "b", NOW - 100)], Run(1, BatchReason.SHAPE_MISMATCH)),
         (patient_preferring, rows(1, 1, 1), WaitUntil(WAIT, 4)),
         (patient_preferring, rows(1, 1, 1, 1, 1), Run(4, BatchReason.PREFERRED)),
         # Beyond the largest preferred size there is nothing to wait for.
@@ -96,3 +100,22 @@ def test_every_decision_is_lawful(waiting: list[Entry], rules: BatchRules) -> No
     assert 1 <= len(members) == decision.requests
     assert len({entry.key for entry in members}) == 1
     assert rules.max_rows == 0 or sum(entry.rows for entry in members) <= rules.max_rows
+
+
+@pytest.mark.parametrize(
+    ("waiting", "batches"),
+    [
+        (rows(3, 4, 2, 1, 8), [2, 2, 1]),
+        ([Entry(1, shape) for shape in "12211"], [1, 2, 2]),
+        ([Entry(1, names) for names in ("", "", "opt", "opt", "")], [2, 2, 1]),
+    ],
+)
+def test_a_queue_is_cut_into_batches_from_its_head_only(waiting: list[Entry], batches: list[int]) -> None:
+    """scheduling.md 1.1: the first that does not fit ends a batch, and nothing behind it is pulled forward."""
+    taken = []
+    while waiting:
+        decision = decide(waiting, no_delay, NOW)
+        assert isinstance(decision, Run)
+        taken.append(decision.requests)
+        waiting = waiting[decision.requests :]
+    assert taken == batches
