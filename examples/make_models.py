@@ -46,6 +46,11 @@ RECIPES = (
         ("1/vocab.json", "1/weights.safetensors", "1/manifest.json", SAMPLE),
         "examples.intent:make",
     ),
+    Recipe(
+        "typeahead",
+        ("1/model.onnx", "initial_state/after_newline", "labels.txt", SAMPLE),
+        "examples.typeahead:make",
+    ),
 )
 
 

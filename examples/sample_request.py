@@ -1,7 +1,7 @@
 """The `sample_request.json` of a model: a body that can be posted to its infer route as it is."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -9,9 +9,12 @@ import numpy.typing as npt
 Value = int | float | str
 
 
-def sample_request(inputs: Iterable[str], outputs: Iterable[str] = ()) -> bytes:
-    """The request body made of the JSON texts of its inputs and, if any, of its requested outputs."""
-    members = [f'"inputs": [{", ".join(inputs)}]']
+def sample_request(
+    inputs: Iterable[str], outputs: Iterable[str] = (), parameters: Mapping[str, Value] | None = None
+) -> bytes:
+    """The request body: its parameters, if any, and the JSON texts of its inputs and, if any, its requested outputs."""
+    members = [f'"parameters": {json.dumps(parameters)}'] if parameters else []
+    members += [f'"inputs": [{", ".join(inputs)}]']
     if requested := ", ".join(outputs):
         members.append(f'"outputs": [{requested}]')
     return ("{" + ",\n ".join(members) + "}\n").encode()
