@@ -16,6 +16,13 @@ def state_problems(config: ModelConfig) -> Iterator[Problem]:
     outputs = {output.name: output for output in config.output}
     given = [tensor.name for tensor in config.input]
     given += [control.name for control in config.sequence_batching.control_input]
+    if (
+        states
+        and config.model_transaction_policy.decoupled
+        and not config.sequence_batching.iterative_sequence
+    ):
+        text = "a model that yields any number of responses keeps no states: which of them would its next step follow?"
+        yield Problem("sequence_batching.state", text)
     for index, state in enumerate(states):
         path = f"sequence_batching.state[{index}]"
         yield from _name_problems(config, index, given)

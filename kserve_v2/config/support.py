@@ -112,8 +112,18 @@ FIELDS: Mapping[str, Rule] = {
     "sequence_batching.oldest": _SERVED,
     "sequence_batching.max_sequence_idle_microseconds": _SERVED,
     "sequence_batching.control_input": _SERVED,
-    "sequence_batching.state": _refused("states are not kept between the requests of a sequence"),
-    "sequence_batching.iterative_sequence": _refused("requests are not scheduled again"),
+    "sequence_batching.state.input_name": _SERVED,
+    "sequence_batching.state.output_name": _SERVED,
+    "sequence_batching.state.data_type": _SERVED,
+    "sequence_batching.state.dims": _SERVED,
+    "sequence_batching.state.initial_state": _SERVED,
+    "sequence_batching.state.use_same_buffer_for_input_output": _ignored(
+        "states are handed over from step to step"
+    ),
+    "sequence_batching.state.use_growable_memory": _ignored("a state may grow without it"),
+    "sequence_batching.iterative_sequence": _refused(
+        "only handlers can ask for another round", frozenset({"python"})
+    ),
     "ensemble_scheduling.step.model_name": _SERVED,
     "ensemble_scheduling.step.model_version": _SERVED,
     "ensemble_scheduling.step.input_map": _SERVED,

@@ -36,6 +36,7 @@ from kserve_v2.scheduling.resources import Limits, instance_limits
 from kserve_v2.scheduling.sequences.controls import ControlMerger
 from kserve_v2.scheduling.sequences.gate import SequenceGate
 from kserve_v2.scheduling.sequences.rules import sequence_rules, step_of
+from kserve_v2.scheduling.sequences.states import StateMerger, StateTensor
 from kserve_v2.scheduling.shared import Shared
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.spec import ModelSpec
@@ -56,6 +57,7 @@ class Prepared:
     backend: Backend
     batching: BatchingOrigin = field(default_factory=BatchingOrigin)
     caching: Caching | None = None
+    states: tuple[StateTensor, ...] = ()
 
 
 class LoadedModel:
@@ -242,10 +244,12 @@ class ExecutedModel(LoadedModel):
 def model_spec(prepared: Prepared, model: Model, signature: ModelSignature, shared: Shared) -> ModelSpec:
     """What the scheduling of a version is made from."""
     config, placements = prepared.config, prepared.source.placements
-    sequences = sequence_rules(config)
+    sequences = sequence_rules(config, prepared.states)
     merger: Merger = make_merger(config, signature, model)
     if sequences is not None and sequences.controls:
         merger = ControlMerger(merger, sequences.controls)
+    if prepared.states:
+        merger = StateMerger(merger, prepared.states, signature)
     return ModelSpec(
         signature,
         str(prepared.source.version),

@@ -30,6 +30,7 @@ from kserve_v2.repository.batching import BatchingOrigin
 from kserve_v2.repository.caching import model_caching
 from kserve_v2.repository.ensemble_model import PreparedEnsemble, prepare_ensemble
 from kserve_v2.repository.file_content import explained
+from kserve_v2.repository.initial_states import read_states
 from kserve_v2.repository.layout import (
     CONFIG,
     advice_on_files,
@@ -149,13 +150,14 @@ def prepare_version(
         fill_defaults(config, gpu_count=gpu_count)
         _raise_if_invalid(config, gpu_count, entry.name)
         caching = model_caching(options.cache, source, config)
+        states = read_states(config, entry.path)
     except BaseException:
         source.handover.close()
         raise
     placed = placements(config, gpu_count)
     source = replace(source, placements=placed, threads=divide(cpu_budget(), len(placed)))
     batching = BatchingOrigin.of(candidate.config, config, backend, source.settings)
-    return Prepared(source, config, backend, batching, caching)
+    return Prepared(source, config, backend, batching, caching, states)
 
 
 def _raise_without_backend(config: ModelConfig, name: str, version_path: Path) -> None:

@@ -21,6 +21,7 @@ from kserve_v2.memory.inflight import tensor_bytes
 from kserve_v2.messages import InferRequest, InferResponse, SequenceStep
 from kserve_v2.scheduling.queue_target import QueueTarget
 from kserve_v2.scheduling.sequences.rules import SequenceRules
+from kserve_v2.scheduling.sequences.states import state_key
 from kserve_v2.scheduling.sequences.table import (
     Begin,
     Effect,
@@ -201,6 +202,9 @@ class SequenceGate:
         """Let a request through. Returns what is to be done if it is over at once."""
         self._give_back(one)
         now_ns = one.began_ns = self._clock_ns()
+        key = state_key(self._rules.states, one.step)
+        if key is not None:
+            one.request.batch_key = (one.request.batch_key, key)
         try:
             asked = self._behind.submit(one.request, one)
         except ServingError as error:

@@ -8,12 +8,14 @@ from kserve_v2.messages import ParameterValue, SequenceStep
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.sequences.controls import Controls
 from kserve_v2.scheduling.sequences.slots import SlotRules
+from kserve_v2.scheduling.sequences.states import StateTensor
 
 
 @dataclass(frozen=True, slots=True)
 class SequenceRules:
     """`slots`: sequences that one instance may hold. `idle_ns`: after how much silence one ends. `direct`: the rules of
-    the direct strategy; None for the oldest one, whose rules for batches are `batches`.
+    the direct strategy; None for the oldest one, whose rules for batches are `batches`. `states`: what the server keeps
+    from step to step.
     """
 
     slots: int
@@ -21,10 +23,11 @@ class SequenceRules:
     controls: Controls
     direct: SlotRules | None = None
     batches: BatchRules = ONE_AT_A_TIME
+    states: tuple[StateTensor, ...] = ()
 
 
-def sequence_rules(config: ModelConfig) -> SequenceRules | None:
-    """The rules of a valid configuration; None for a model without sequences."""
+def sequence_rules(config: ModelConfig, states: tuple[StateTensor, ...] = ()) -> SequenceRules | None:
+    """The rules of a valid configuration; None for a model without sequences. `states`: those of the configuration."""
     if not config.HasField("sequence_batching"):
         return None
     batching, most = config.sequence_batching, max(config.max_batch_size, 1)
@@ -40,12 +43,16 @@ def sequence_rules(config: ModelConfig) -> SequenceRules | None:
         # The responses of a decoupled model have nothing in common with those to another request.
         if config.model_transaction_policy.decoupled or not config.max_batch_size:
             batches = ONE_AT_A_TIME
-        return SequenceRules(oldest.max_candidate_sequences or most, idle_ns, controls, batches=batches)
+        return SequenceRules(
+            oldest.max_candidate_sequences or most, idle_ns, controls, batches=batches, states=states
+        )
     if config.model_transaction_policy.decoupled:
-        return SequenceRules(most, idle_ns, controls)
+        return SequenceRules(most, idle_ns, controls, states=states)
     direct = batching.direct
     delay_ns = direct.max_queue_delay_microseconds * 1000
-    return SequenceRules(most, idle_ns, controls, SlotRules(most, delay_ns, direct.minimum_slot_utilization))
+    return SequenceRules(
+        most, idle_ns, controls, SlotRules(most, delay_ns, direct.minimum_slot_utilization), states=states
+    )
 
 
 def step_of(control: Mapping[str, ParameterValue]) -> SequenceStep | None:
