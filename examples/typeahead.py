@@ -34,7 +34,7 @@ CODES = 128
 EMBEDDING = 24
 WIDTH = 96
 
-SAMPLE_TEXT = "def __init__(self, *args, **kwa"
+SAMPLE_TEXT = "The value of the expr"
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ def make(_repository: Path, report: Report) -> dict[str, bytes]:
     }
 
 
+@torch.enable_grad()
 def train(codes: Tensor, *, epochs: int, report: Report, seed: int = SEED) -> TypeaheadNet:
     """Train a new network. The same text, seed and number of epochs give the same weights on the same machine."""
     network = _new_network(seed)

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import httpx
 import numpy as np
 import pytest
 
+from examples import typeahead_client
 from examples.digits import Digits, load_data
 from examples.intent import Phrase, load_phrases
 from examples.source import MODEL_REPOSITORY
@@ -15,13 +17,15 @@ from kserve_v2.tensors.datatypes import Array
 
 pytestmark = pytest.mark.slow
 
-MODELS = ("add_sub", "digits_eager", "digits_onnx", "digits_torchscript", "intent")
+MODELS = ("add_sub", "digits_eager", "digits_onnx", "digits_torchscript", "intent", "typeahead")
 DIGITS = ("digits_eager", "digits_onnx", "digits_torchscript")
 BATCH_ROWS = 50
 
 
 class Server(Protocol):
     """What these tests use of a running server."""
+
+    rest: str
 
     def get(self, path: str) -> httpx.Response: ...
     def post(self, path: str, **options: object) -> httpx.Response: ...
@@ -198,6 +202,9 @@ def test_the_sample_request_is_answered(server: Server, model: str) -> None:
         assert len(outputs["probabilities"]) == 3
     elif model == "intent":
         assert outputs["intent"] == ["alarm"]
+    elif model == "typeahead":
+        # The value of the expr…
+        assert next(entry.split(":")[2] for entry in outputs["next"]) == "e"
     else:
         assert outputs["OUTPUT0"] == list(range(1, 17))
 
@@ -210,6 +217,7 @@ def test_the_sample_request_is_answered(server: Server, model: str) -> None:
         ("digits_onnx", {"image": [-1, 1, 8, 8]}, {"probabilities": [-1, 10]}, 64),
         ("digits_torchscript", {"image": [-1, 1, 8, 8]}, {"probabilities": [-1, 10]}, 64),
         ("intent", {"text": [-1, 1]}, {"intent": [-1, 1], "score": [-1, 1]}, 64),
+        ("typeahead", {"text": [-1, -1]}, {"next": [-1, 128], "bits": [-1, -1]}, 16),
     ],
 )
 def test_metadata_is_complete(
@@ -224,3 +232,63 @@ def test_metadata_is_complete(
     assert {tensor["name"]: tensor["shape"] for tensor in metadata["inputs"]} == inputs
     assert {tensor["name"]: tensor["shape"] for tensor in metadata["outputs"]} == outputs
     assert server.get(f"/v2/models/{model}/config").json()["max_batch_size"] == max_batch_size
+
+
+# --- typeahead --------------------------------------------------------------------------------------------------------
+
+TYPED = b"The value of the expression is evaluated; if it is false, the statement raises an exception.\n"
+
+
+def read_piece(
+    server: Server, piece: bytes, sequence: int, *, start: bool, end: bool
+) -> tuple[list[float], list[float]]:
+    """What comes next, and how surprising each character was."""
+    tensor = {"name": "text", "datatype": "UINT8", "shape": [1, len(piece)], "data": list(piece)}
+    parameters = {"sequence_id": sequence, "sequence_start": start, "sequence_end": end}
+    response = server.infer("typeahead", {"inputs": [tensor], "parameters": parameters})
+    assert response.status_code == 200, response.text
+    outputs = {output["name"]: output["data"] for output in response.json()["outputs"]}
+    assert sorted(outputs) == ["bits", "next"]
+    return outputs["next"], outputs["bits"]
+
+
+def type_text(server: Server, sequence: int, length: int) -> tuple[list[float], list[float]]:
+    """The text in pieces of one length; the last may be shorter."""
+    starts = range(0, len(TYPED), length)
+    bits: list[float] = []
+    for index, start in enumerate(starts):
+        first, last = index == 0, index == len(starts) - 1
+        following, told = read_piece(server, TYPED[start : start + length], sequence, start=first, end=last)
+        bits += told
+    return following, bits
+
+
+def test_a_text_that_is_typed_is_read_as_the_whole(server: Server) -> None:
+    """By several clients at a time, in pieces of several sizes: their texts are batched, and never mixed up."""
+    lengths = [1, 2, 3, 5, 8, 13, 64, 1, 1, 1]
+    whole_next, whole_bits = type_text(server, 100, len(TYPED))
+    with ThreadPoolExecutor(len(lengths)) as clients:
+        answers = list(clients.map(lambda job: type_text(server, *job), enumerate(lengths, start=1)))
+    for following, bits in answers:
+        np.testing.assert_allclose(following, whole_next, atol=1e-5)
+        np.testing.assert_allclose(bits, whole_bits, atol=1e-3)
+    # It knows what it reads.
+    assert np.mean(whole_bits) < 2
+
+
+def test_the_client_of_typeahead(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    url = server.rest.removeprefix("http://")
+    assert (
+        typeahead_client.main(
+            ["--url", url, "--sequence-id", "77", "The value of the expr", "ession is eval"]
+        )
+        == 0
+    )
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.split()[-6] == "e"
+    assert second.split()[-6] == "u"
+
+
+def test_the_client_of_typeahead_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    assert typeahead_client.main(["--url", "127.0.0.1:9"]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
