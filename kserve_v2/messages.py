@@ -5,7 +5,7 @@ The codecs make these from JSON or protobuf and back; how a client wants an outp
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from kserve_v2.tensors.datatypes import Array
 from kserve_v2.tracing.trace import Trace
@@ -33,6 +33,14 @@ class SequenceStep:
     ready: bool = True
     slot: int = -1
     state: dict[str, Array] = field(default_factory=dict)
+
+
+class CallingModel(NamedTuple):
+    """A version of a model that waits for another model's answer. `execution`: a number for which of its executions."""
+
+    name: str
+    version: int
+    execution: int
 
 
 class Dependent(Protocol):
@@ -67,7 +75,7 @@ class InferRequest:
 
     `sequence`: the step of a sequence that the request is, if its `control` says so; known once it is checked.
 
-    `callers`: name and version of the models that wait for the answer, if it is a model that asks: the outermost first.
+    `callers`: the models that wait for the answer, if it is a model that asks: the outermost first.
     `calls`: those to other models that are made for this request, and that are under way.
     """
 
@@ -86,7 +94,7 @@ class InferRequest:
     trace: Trace | None = None
     sequence: SequenceStep | None = None
     pinned: object = None
-    callers: tuple[tuple[str, int], ...] = ()
+    callers: tuple[CallingModel, ...] = ()
     calls: set[Dependent] | None = field(default=None, init=False, repr=False, compare=False)
 
     def cancel(self) -> None:

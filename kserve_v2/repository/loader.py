@@ -18,6 +18,7 @@ from kserve_v2.scheduling.calls import Calls
 from kserve_v2.scheduling.contained import call_on_thread
 from kserve_v2.scheduling.shared import Shared
 from kserve_v2.scheduling.thread_caller import ThreadCaller
+from kserve_v2.scheduling.waits import ModelVersion
 
 # A collection stops all threads for some tens of milliseconds, so one follows the other after this at the earliest.
 _COLLECT_EVERY_S = 1.0
@@ -70,7 +71,7 @@ class Loader:
             return await self._ensembles.load(prepared)
         self._ensembles.forget(prepared.source.name)
         source = prepared.source
-        caller = ThreadCaller(self._calls, (source.name, source.version))
+        caller = ThreadCaller(self._calls, ModelVersion(source.name, source.version))
         prepared = replace(prepared, source=replace(source, caller=caller))
         try:
             return await ExecutedModel.load(prepared, self._loaders, self._shared)

@@ -24,7 +24,6 @@ from kserve_v2.repository.batching import (
 )
 from kserve_v2.repository.file_content import explained
 from kserve_v2.repository.labels import read_labels
-from kserve_v2.scheduling.calls import refuse_circle
 from kserve_v2.scheduling.chain import make_target
 from kserve_v2.scheduling.contained import call_on_thread, log_error
 from kserve_v2.scheduling.merge import Merger
@@ -43,6 +42,7 @@ from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.statistics import ModelStatistics
 from kserve_v2.scheduling.target import Reply, Target, Ticket
 from kserve_v2.scheduling.under_way import UnderWay
+from kserve_v2.scheduling.waits import ModelVersion, refuse_circle
 from kserve_v2.tracing.trace import Trace
 
 logger = logging.getLogger(__name__)
@@ -110,11 +110,7 @@ class LoadedModel:
             request.checked = True
 
     def call(self, request: InferRequest, reply: Reply) -> InferResponse | Ticket:
-        """Check a request of another model, and have it answered; see `Target.submit`. Raises InternalError as well, if
-        this model waits for the answer itself.
-        """
-        if request.callers:
-            refuse_circle(request, self.name, self.version)
+        """Check a request of another model, and have it answered; see `Target.submit`."""
         self.check(request)
         return self.submit(request, reply)
 
@@ -177,7 +173,9 @@ class ExecutedModel(LoadedModel):
     ) -> None:
         """`shared`: what it has in common with the server's other models; nothing by default."""
         signature = ModelSignature(prepared.config)
-        spec = model_spec(prepared, model, signature, shared or Shared())
+        shared = shared or Shared()
+        spec = model_spec(prepared, model, signature, shared)
+        self._waits = shared.waits
         self._model = model
         self._queue = QueueTarget(spec, model)
         target = make_target(spec, self._queue)
@@ -227,6 +225,17 @@ class ExecutedModel(LoadedModel):
         if self.batching.batches and not self.decoupled:
             self.signature.takes_large_requests = large is not LargeRequests.REFUSED
             queue.splits_large_requests = large is LargeRequests.SPLIT
+
+    def call(self, request: InferRequest, reply: Reply) -> InferResponse | Ticket:
+        """As that of any version. Raises InternalError or UnavailableError as well, if this one waits, or could come to
+        wait, for the answer itself.
+        """
+        if not request.callers:
+            return super().call(request, reply)
+        this = ModelVersion(self.name, self.version)
+        refuse_circle(request, this)
+        self.check(request)
+        return self._waits.submit(request, reply, this, self._queue.places, self.submit)
 
     @property
     def depths(self) -> list[int]:

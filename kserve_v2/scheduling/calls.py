@@ -14,14 +14,12 @@ from kserve_v2.errors import (
     as_serving_error,
     describe,
 )
-from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
+from kserve_v2.messages import CallingModel, InferRequest, InferResponse, ParameterValue
 from kserve_v2.scheduling.caller import Caller
 from kserve_v2.scheduling.target import Reply, Ticket
+from kserve_v2.scheduling.waits import ModelVersion
 
 logger = logging.getLogger(__name__)
-
-ModelVersion = tuple[str, int]
-"""Name and version of a loaded model."""
 
 
 class CallReply(Reply, Protocol):
@@ -75,7 +73,7 @@ class Call:
         except ServingError as error:
             self.end(error)
         except Exception as error:
-            logger.exception("model '%s' could not call model '%s'", caller[0], request.model_name)
+            logger.exception("model '%s' could not call model '%s'", caller.name, request.model_name)
             self.end(InternalError(describe(error)))
         else:
             if isinstance(asked, InferResponse):
@@ -157,7 +155,9 @@ def inherit(request: InferRequest, serving: Sequence[InferRequest], caller: Mode
     priorities and, if all of them have one, the longest of their time-outs; the id of a single one.
     """
     waiting = dict.fromkeys(each for served in serving for each in served.callers)
-    request.callers = (*waiting, caller)
+    # Of one execution, all calls serve the same requests.
+    execution = id(serving[0]) if serving else id(request)
+    request.callers = (*waiting, CallingModel(caller.name, caller.version, execution))
     control = request.control
     priorities, timeouts = _given(serving, "priority"), _given(serving, "timeout")
     if priorities:
@@ -172,19 +172,6 @@ def _given(serving: Iterable[InferRequest], name: str) -> list[int]:
     """The values of a control parameter, of those that have one: 0 says nothing."""
     values: list[ParameterValue] = [request.control.get(name, 0) for request in serving]
     return [value for value in values if isinstance(value, int) and value]
-
-
-def refuse_circle(request: InferRequest, name: str, version: int) -> None:
-    """Raises InternalError if this version of a model waits for the answer to the request itself, and so might never
-    give one.
-    """
-    if (name, version) in request.callers:
-        chain = [*request.callers, (name, version)]
-        shown = " -> ".join(f"'{each}' version {number}" for each, number in chain)
-        raise InternalError(
-            f"Model {name} - Error when running inference: it would wait for itself: it is called while it waits for "
-            f"the answer of this call ({shown})"
-        )
 
 
 def _refused(name: str, error: ServingError) -> ServingError:

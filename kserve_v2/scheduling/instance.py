@@ -61,6 +61,7 @@ class InstanceThread:
         # What is known of it once it is made: itself, if other threads may execute it; see also `FreshOutputs`.
         self.movable: MovableInstance | None = None
         self.fresh_outputs = False
+        self.concurrency = 1
         self.finding: Finding | None = None
         self._on_interrupted = on_interrupted
         firsts = {placement.kind: placement for placement in reversed(spec.placements)}
@@ -129,6 +130,7 @@ class InstanceThread:
             if isinstance(instance, MovableInstance) and instance.movable is True:
                 self.movable = instance
             self.fresh_outputs = has_fresh_outputs(instance)
+            self.concurrency = drive.concurrency
         except BaseException:
             self._close(instance)
             raise

@@ -43,6 +43,11 @@ class InstancePool:
         return self._instances[0]
 
     @property
+    def places(self) -> int:
+        """How many batches can be executed at a time."""
+        return sum([each.concurrency for each in self._instances])
+
+    @property
     def findings(self) -> list[Finding]:
         """What trials of batching have shown, one for each kind of device, once the instances are made."""
         return [each.finding for each in self._instances if each.finding is not None]

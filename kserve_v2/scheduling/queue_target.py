@@ -70,6 +70,11 @@ class QueueTarget:
         self._in_place.started(self._pool.first)
 
     @property
+    def places(self) -> int:
+        """How many batches can be executed at a time."""
+        return self._pool.places
+
+    @property
     def findings(self) -> list[Finding]:
         """What trials of batching have shown; see `InstancePool.findings`."""
         return self._pool.findings

@@ -54,6 +54,8 @@ class Runner(ABC):
     def __init__(self, thread: Surroundings) -> None:
         self.batches = 0
         """How many it has taken."""
+        self.concurrency = 1
+        """How many it performs at a time."""
         self._thread = thread
 
     @abstractmethod
@@ -165,7 +167,7 @@ class LoopRunner(Runner):
                 f"the backend made an instance with max_concurrency {max_concurrency!r}, expected an integer >= 1"
             )
         self._perform = perform
-        self._max_concurrency = max_concurrency
+        self.concurrency = max_concurrency
         # What was taken and is not delivered, by number. Both threads write here, one entry at a time.
         self._open: dict[int, Batch] = {}
 
@@ -206,7 +208,7 @@ class LoopRunner(Runner):
     async def _main(self) -> None:
         loop = asyncio.get_running_loop()
         exhausted = asyncio.Event()
-        free = threading.Semaphore(self._max_concurrency)
+        free = threading.Semaphore(self.concurrency)
         running: set[asyncio.Task[None]] = set()
 
         def start(number: int) -> None:

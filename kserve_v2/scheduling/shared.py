@@ -5,13 +5,16 @@ from dataclasses import dataclass, field
 
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.scheduling.rate_limiter import RateLimiter
+from kserve_v2.scheduling.waits import Waits
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
     """Given to every model that is loaded. `inflight`: what the requests of all of them may hold together; any amount
-    by default. `limiter`: what their executions share; None if they don't wait for each other.
+    by default. `limiter`: what their executions share; None if they don't wait for each other for
+    that. `waits`: which of them wait for each other's answers.
     """
 
     inflight: InflightBytes = field(default_factory=lambda: InflightBytes(sys.maxsize))
     limiter: RateLimiter | None = None
+    waits: Waits = field(default_factory=Waits)

@@ -235,6 +235,24 @@ class Model:
         return {"y": ["the end"]}
 """
 
+# Waits at a gate, and then for another model.
+PAIR = """
+import socket
+class Model:
+    inputs = {"port": ("INT32", [1]), "other": ("BYTES", [-1])}
+    outputs = {"y": ("BYTES", [1])}
+    def load(self, context):
+        self.context = context
+    def __call__(self, inputs):
+        port, other = int(inputs["port"][0]), inputs["other"]
+        if port:
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as gate:
+                gate.recv(1)
+        if len(other):
+            return self.context.call(other[0].decode(), {"port": inputs["port"] * 0, "other": other[1:]})
+        return {"y": ["answered"]}
+"""
+
 TOO_EARLY = """
 import numpy as np
 class Model:
@@ -266,6 +284,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory, write_model: WriteModel
     write_model(root, "astreaming", ASTREAMING)
     for name in ("a", "b", "c"):
         write_model(root, name, CIRCLE)
+    for name in ("left", "right"):
+        write_model(root, name, PAIR)
     write_model(root, "late", UPPER)
     write_model(root, "early", TOO_EARLY)
     return root
@@ -274,7 +294,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory, write_model: WriteModel
 @pytest.fixture(scope="module")
 def server(start_server: StartServer, repository: Path) -> RunningServer:
     names = ["caller", "acaller", "half", "upper", "failing", "echo", "counter", "gated", "waiting", "awaiting",
-             "streaming", "astreaming", "a", "b", "c"]  # fmt: skip
+             "streaming", "astreaming", "a", "b", "c", "left", "right"]  # fmt: skip
     flags = [flag for name in names for flag in ("--load-model", name)]
     return start_server(repository, "--model-control-mode", "explicit", *flags)
 
@@ -521,6 +541,25 @@ class TestCircles:
     def test_what_ends_is_no_circle(self, server: RunningServer) -> None:
         response = server.infer("a", {"inputs": [json_tensor("path", "BYTES", [2], ["b", "c"])]})
         assert response.json()["outputs"][0]["data"] == ["the end"]
+
+    def test_different_requests_do_not_make_two_models_wait_for_each_other(
+        self, server: RunningServer
+    ) -> None:
+        names = ("left", "right")
+        with Gate() as gate, ThreadPoolExecutor(2) as pool:
+            answers = []
+            for name, other in zip(names, reversed(names), strict=True):
+                inputs = [
+                    json_tensor("port", "INT32", [1], [gate.port]),
+                    json_tensor("other", "BYTES", [1], [other]),
+                ]
+                answers.append(pool.submit(server.infer, name, {"inputs": inputs}))
+                gate.await_start()
+            gate.open()
+            [served, refused] = sorted([each.result() for each in answers], key=lambda each: each.status_code)
+        assert served.json()["outputs"][0]["data"] == ["answered"]
+        assert refused.status_code == 503
+        assert "version 1, which itself waits for" in error_of(refused)
 
 
 class TestScheduling:
