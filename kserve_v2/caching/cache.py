@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from typing import Protocol
+from uuid import uuid4
 
 from kserve_v2.caching.entry import Entry
 
@@ -73,8 +74,16 @@ class ResponseCache(Protocol):
 class Caching:
     """How one loaded version uses a cache. `identity`: see `ResponseCache.space`. `coalesces`: whether equal requests
     at the same time share an execution.
+
+    `composed`: the answers are other models', which its identity says nothing of. So nobody else shares them, and they
+    are dropped whenever one of those models is another one; see `CachedTarget.renew`.
     """
 
     cache: ResponseCache
     identity: str
     coalesces: bool = True
+    composed: bool = False
+
+    def space(self) -> CacheSpace:
+        """A place for entries."""
+        return self.cache.space(f"{self.identity} {uuid4()}" if self.composed else self.identity)

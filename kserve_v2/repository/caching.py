@@ -28,9 +28,11 @@ def model_caching(cache: ResponseCache | None, source: ModelSource, config: Mode
         )
         return None
     identity = f"model '{source.name}' version {source.version}"
-    if cache.shared:
+    composed = config.HasField("ensemble_scheduling")
+    if cache.shared and not composed:
         identity += f" {fingerprint(source, config)}"
-    return Caching(cache, identity, coalesces=switch(config, COALESCE_REQUESTS) is not False)
+    coalesces = switch(config, COALESCE_REQUESTS) is not False
+    return Caching(cache, identity, coalesces=coalesces, composed=composed)
 
 
 def fingerprint(source: ModelSource, config: ModelConfig) -> str:

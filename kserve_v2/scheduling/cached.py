@@ -4,7 +4,7 @@ import itertools
 import time
 from collections.abc import Collection, Hashable, Mapping
 
-from kserve_v2.caching.cache import Caching
+from kserve_v2.caching.cache import CacheSpace, Caching
 from kserve_v2.caching.entry import Entry, entry_of
 from kserve_v2.caching.key import KeyMaker
 from kserve_v2.memory.inflight import is_mapped
@@ -29,9 +29,9 @@ class CachedTarget:
         # Callers that wait for an execution that another request has started, or for an answer from the cache.
         self.waiting = 0
         self.abandoned = False
-        self._space = caching.cache.space(caching.identity)
+        self._caching = caching
         self._version = spec.version
-        self._keys = KeyMaker(spec.name, spec.version, self._space.seed, fixed=spec.signature.fixed_inputs)
+        self._open(None)
         self._statistics = spec.statistics
         self._levels = spec.levels
         self._flights: dict[Hashable, Flight] = {}
@@ -40,6 +40,20 @@ class CachedTarget:
     def __repr__(self) -> str:
         return f"<CachedTarget flights={len(self._flights)} {self.target!r}>"
 
+    def _open(self, generation: object) -> None:
+        """From now on entries are those of `generation`."""
+        spec = self.spec
+        self._generation = generation
+        self._space = self._caching.space()
+        self._keys = KeyMaker(spec.name, spec.version, self._space.seed, fixed=spec.signature.fixed_inputs)
+
+    def renew(self, generation: object) -> None:
+        """The models are others whose answers these are: forget all of them. `generation`: what a request is pinned to
+        that is to be answered by these models.
+        """
+        self._space.close()
+        self._open(generation)
+
     async def start(self) -> None:
         """Start what is behind the cache."""
         await self.target.start()
@@ -47,8 +61,8 @@ class CachedTarget:
     def submit(self, request: InferRequest, reply: Reply) -> InferResponse | Ticket:
         """Answer from the cache, or have the request executed. Raises as the target behind it."""
         control = request.control
-        if control and control.get("sequence_id"):
-            # An answer of a sequence hangs on what came before.
+        if (control and control.get("sequence_id")) or request.pinned not in (None, self._generation):
+            # An answer of a sequence hangs on what came before; one of other models is none of these.
             return self.target.submit(request, reply)
         begun_ns = time.monotonic_ns()
         for array in request.inputs.values():
@@ -67,7 +81,7 @@ class CachedTarget:
             self._statistics.record_cached(duration_ns, duration_ns)
             return self.answer(request, found, begun_ns)
         place = (key, self._levels.level_of(request)) if self._alone is None else next(self._alone)
-        flight = Flight(self, key, place, request.requested_outputs)
+        flight = Flight(self, self._space, key, place, request.requested_outputs)
         asked = (
             flight.execute(request, reply, begun_ns)
             if found is None
@@ -94,16 +108,18 @@ class CachedTarget:
             request.model_name, self._version, request.id, {**entry.outputs}, {**entry.parameters}
         )
 
-    def keep(self, key: bytes, answer: InferResponse, wanted: Collection[str]) -> Entry | None:
+    def keep(
+        self, space: CacheSpace, key: bytes, answer: InferResponse, wanted: Collection[str]
+    ) -> Entry | None:
         """Keep an answer that has all the outputs that are wanted; what is kept, or None."""
         begun_ns = time.monotonic_ns()
         outputs = answer.outputs
         if not all(name in outputs for name in wanted or self.spec.signature.outputs):
             return None
-        if not self._space.has_room_for(sum([array.nbytes for array in outputs.values()])):
+        if not space.has_room_for(sum([array.nbytes for array in outputs.values()])):
             return None
         entry = entry_of(outputs, answer.parameters)
-        self._space.keep(key, entry)
+        space.keep(key, entry)
         self._statistics.cache_miss.ns += time.monotonic_ns() - begun_ns
         return entry
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Hashable
 from typing import Protocol
 
+from kserve_v2.caching.cache import CacheSpace
 from kserve_v2.caching.entry import Entry, entry_of
 from kserve_v2.errors import InternalError, OverloadedError, ServingError, UnavailableError
 from kserve_v2.memory.inflight import tensor_bytes
@@ -36,7 +37,9 @@ class Owner(Protocol):
         """The answer to a request, from what another one was answered."""
         ...
 
-    def keep(self, key: bytes, answer: InferResponse, wanted: Collection[str]) -> Entry | None:
+    def keep(
+        self, space: CacheSpace, key: bytes, answer: InferResponse, wanted: Collection[str]
+    ) -> Entry | None:
         """Keep an answer that has all the outputs that are wanted; what is kept, or None."""
         ...
 
@@ -99,10 +102,18 @@ class Flight:
     one's request takes its place, because that says nothing of the others.
     """
 
-    def __init__(self, owner: Owner, key: bytes, place: Hashable, requested_outputs: tuple[str, ...]) -> None:
-        """`place`: what the owner finds it by."""
+    def __init__(
+        self,
+        owner: Owner,
+        space: CacheSpace,
+        key: bytes,
+        place: Hashable,
+        requested_outputs: tuple[str, ...],
+    ) -> None:
+        """`space`: where the answer is kept. `place`: what the owner finds the flight by."""
         self.place = place
         self._owner = owner
+        self._space = space
         self._key = key
         self._requested_outputs = requested_outputs
         self._waiters: dict[Waiter, None] = {}
@@ -124,7 +135,7 @@ class Flight:
         self._owner.spec.statistics.record_cache_miss(time.monotonic_ns() - begun_ns)
         asked = self._owner.target.submit(request, self)
         if isinstance(asked, InferResponse):
-            self._owner.keep(self._key, asked, self._requested_outputs)
+            self._owner.keep(self._space, self._key, asked, self._requested_outputs)
             return asked
         waiter = self._add(request, reply, begun_ns)
         self._ticket, self._runner, self._counted = asked, waiter, waiter
@@ -282,7 +293,7 @@ class Flight:
         """Give everybody the answer, under their own ids. All but the one whose request was executed get what nobody
         can write to.
         """
-        entry = self._owner.keep(self._key, answer, self._requested_outputs)
+        entry = self._owner.keep(self._space, self._key, answer, self._requested_outputs)
         self._owner.forget(self)
         if entry is None and any(waiter is not self._runner for waiter in self._waiters):
             entry = entry_of(answer.outputs, answer.parameters)

@@ -166,6 +166,7 @@ class Cached:
         policy: QueuePolicy = QueuePolicy(),  # noqa: B008 - frozen
         levels: int = 2,
         coalesces: bool = True,
+        composed: bool = False,
         inflight: int = sys.maxsize,
     ) -> None:
         self.model = Model()
@@ -174,7 +175,9 @@ class Cached:
             SIGNATURE, "1", (), RowMerger(SIGNATURE), levels=PriorityLevels((policy,) * levels), inflight=self.inflight, statistics=self.model.statistics
         )  # fmt: skip
         self.target = CachedTarget(
-            self.model, self.spec, Caching(cache or LocalCache(100_000), "m", coalesces=coalesces)
+            self.model,
+            self.spec,
+            Caching(cache or LocalCache(100_000), "m", coalesces=coalesces, composed=composed),
         )
 
     def submit(self, asked: InferRequest) -> Caller:
@@ -392,6 +395,47 @@ def test_a_new_generation_begins_with_nothing_and_the_old_one_s_entries_are_gone
         assert cache.figures().entries == 1
 
     run(test)
+
+
+def test_answers_of_other_models_are_forgotten_when_those_are_others() -> None:
+    async def test() -> None:
+        cache = LocalCache(100_000)
+        cached = Cached(cache, composed=True)
+        old, new = object(), object()
+        cached.target.renew(old)
+        under_way = cached.submit(request(1))
+        cached.model.at_once = answer_to
+        cached.submit(request(2))
+        cached.target.renew(new)
+        assert cache.figures().entries == 0
+        # What was asked of the old ones is neither kept for the new ones nor shared with them.
+        assert values(cached.submit(request(1)).answer) == {"Y": [2], "Z": [2]}
+        assert len(cached.model.asked) == 3
+        cached.model.executions[0].answer()
+        assert under_way.answer.id == "0"
+        assert cache.figures().entries == 1
+        cached.submit(request(2))
+        assert len(cached.model.asked) == 4
+        # A request that is pinned to the old ones goes past the cache.
+        for pinned, asked in ((old, 5), (new, 5), (None, 5), (old, 6)):
+            cached.submit(request(2, pinned=pinned))
+            assert len(cached.model.asked) == asked
+        cached.assert_idle()
+
+    run(test)
+
+
+def test_nobody_shares_the_answers_of_other_models() -> None:
+    seeds: set[str] = set()
+
+    class Noting(LaterCache):
+        def space(self, identity: str) -> LaterCache:
+            seeds.add(identity)
+            return self
+
+    for composed in (False, False, True, True):
+        Cached(Noting(), composed=composed)
+    assert len(seeds) == 3
 
 
 # --- equal requests at the same time --------------------------------------------------------------------------------
