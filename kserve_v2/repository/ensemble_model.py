@@ -1,18 +1,26 @@
 """A loaded version of an ensemble. It has no instances: its steps are other loaded versions."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from kserve_v2.backend import ModelConfig, ModelSource
-from kserve_v2.config import fill_defaults, raise_if_invalid
+from kserve_v2.caching.cache import Caching, ResponseCache
+from kserve_v2.config import config_error, fill_defaults, raise_if_invalid
+from kserve_v2.config.response_cache import cache_problems
+from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.repository.caching import model_caching
 from kserve_v2.repository.labels import read_labels
 from kserve_v2.repository.model import LoadedModel
+from kserve_v2.scheduling.cached import CachedTarget
 from kserve_v2.scheduling.ensemble.binding import Binding
 from kserve_v2.scheduling.ensemble.from_config import graph_of
 from kserve_v2.scheduling.ensemble.graph import Graph
 from kserve_v2.scheduling.ensemble.target import EnsembleTarget
+from kserve_v2.scheduling.merge import RowMerger
 from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.statistics import ModelStatistics
 
 
@@ -25,11 +33,14 @@ class PreparedEnsemble:
     graph: Graph
     signature: ModelSignature
     labels: Mapping[str, tuple[str, ...]]
+    caching: Caching | None = None
 
 
-def prepare_ensemble(config: ModelConfig, model_path: Path, version_path: Path) -> PreparedEnsemble:
+def prepare_ensemble(
+    config: ModelConfig, model_path: Path, version_path: Path, cache: ResponseCache | None = None
+) -> PreparedEnsemble:
     """Complete and validate an ensemble's configuration; the models of its steps are another matter. Blocks on the file
-    system. Raises InvalidArgumentError with all problems at once.
+    system. `cache`: the server's. Raises InvalidArgumentError with all problems at once.
     """
     for step in config.ensemble_scheduling.step:
         # Not written, it is 0, which no version is.
@@ -38,17 +49,25 @@ def prepare_ensemble(config: ModelConfig, model_path: Path, version_path: Path) 
     raise_if_invalid(config, gpu_count=0, directory_name=model_path.name)
     labels = read_labels(config, model_path)
     source = ModelSource(config.name, int(version_path.name), model_path, version_path)
-    return PreparedEnsemble(source, config, graph_of(config), ModelSignature(config), labels)
+    caching = model_caching(cache, source, config)
+    return PreparedEnsemble(source, config, graph_of(config), ModelSignature(config), labels, caching)
 
 
 class EnsembleModel(LoadedModel):
     """One loaded version of an ensemble. Lives on the server's event loop."""
 
-    def __init__(self, prepared: PreparedEnsemble, binding: Binding) -> None:
+    def __init__(
+        self, prepared: PreparedEnsemble, binding: Binding, inflight: InflightBytes | None = None
+    ) -> None:
+        """`inflight`: what the requests of all models may hold together; None for any amount. Raises ConfigError for a
+        cache of an ensemble that answers any number of times.
+        """
         config, source, statistics = prepared.config, prepared.source, ModelStatistics()
         config.model_transaction_policy.decoupled = binding.decoupled
         if not binding.decoupled:
             config.ClearField("model_transaction_policy")
+        if problems := [*cache_problems(config)]:
+            raise config_error(problems)
         self.graph = prepared.graph
         self._own_labels = prepared.labels
         self._ensemble = EnsembleTarget(
@@ -58,8 +77,22 @@ class EnsembleModel(LoadedModel):
             statistics,
             config.ensemble_scheduling.max_inflight_requests,
         )
+        self._cached: CachedTarget | None = None
+        if prepared.caching is not None:
+            signature = prepared.signature
+            spec = ModelSpec(
+                signature,
+                str(source.version),
+                (),
+                RowMerger(signature),
+                inflight=inflight or InflightBytes(sys.maxsize),
+                statistics=statistics,
+            )
+            self._cached = CachedTarget(self._ensemble, spec, prepared.caching)
+            self._cached.renew(binding)
         labels = self._labels(binding)
-        super().__init__(source, config, self._ensemble, statistics, labels, prepared.signature)
+        target = self._cached or self._ensemble
+        super().__init__(source, config, target, statistics, labels, prepared.signature)
 
     @property
     def binding(self) -> Binding:
@@ -69,6 +102,8 @@ class EnsembleModel(LoadedModel):
     def rebind(self, binding: Binding) -> None:
         """From now on requests are answered by these steps. Those under way keep theirs."""
         self._ensemble.binding = binding
+        if self._cached is not None:
+            self._cached.renew(binding)
         self.labels = self._labels(binding)
 
     def _labels(self, binding: Binding) -> dict[str, tuple[str, ...]]:

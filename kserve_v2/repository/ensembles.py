@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from kserve_v2.errors import InvalidArgumentError, ServingError
+from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.repository.ensemble_model import EnsembleModel, PreparedEnsemble
 from kserve_v2.repository.model import LoadedModel
 from kserve_v2.scheduling.ensemble.binding import Binding
@@ -71,8 +72,10 @@ class _StepsMissingError(InvalidArgumentError):
 class Ensembles:
     """Lives on the server's event loop."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, inflight: InflightBytes | None = None) -> None:
+        """`inflight`: what the requests of all models may hold together; None for any amount."""
         self._models = models
+        self._inflight = inflight
         # What each ensemble is made of that is loaded, is being loaded or has failed.
         self._steps: dict[str, frozenset[str]] = {}
 
@@ -88,7 +91,8 @@ class Ensembles:
         self._steps[name] = steps
         await asyncio.gather(*(self._ensure(step) for step in sorted(steps)))
         # Nothing gives way to the loop from here on, until the ensemble is among what is served.
-        return EnsembleModel(prepared, self._bind(prepared.graph, prepared.signature))
+        binding = self._bind(prepared.graph, prepared.signature)
+        return EnsembleModel(prepared, binding, self._inflight)
 
     def _check_circle(self, name: str, steps: frozenset[str]) -> None:
         todo, seen = list(steps), set[str]()

@@ -36,7 +36,7 @@ class ModelManager:
         shared = shared or Shared()
         self.inflight = shared.inflight
         self._calls = Calls(self)
-        self._ensembles = Ensembles(self)
+        self._ensembles = Ensembles(self, shared.inflight)
         self._loader = Loader(options, registry, load_threads, shared, self._calls, self._ensembles)
         self._models: dict[str, ManagedModel] = {}
         # Those that were not loaded only because they are part of an ensemble.

@@ -127,7 +127,7 @@ def prepare_version(
     version_path = entry.path / str(version)
     infer_backend(config, entry.name, [path.name for path in version_path.iterdir()])
     if is_ensemble(config):
-        return prepare_ensemble(config, entry.path, version_path)
+        return prepare_ensemble(config, entry.path, version_path, options.cache)
     if not config.backend:
         _raise_without_backend(config, entry.name, version_path)
     backend = _find_backend(registry, config, version_path)

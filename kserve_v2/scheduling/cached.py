@@ -35,7 +35,9 @@ class CachedTarget:
         self._statistics = spec.statistics
         self._levels = spec.levels
         self._flights: dict[Hashable, Flight] = {}
-        self._alone = None if caching.coalesces else itertools.count()
+        self._coalesces = caching.coalesces
+        # Of flights that nobody joins.
+        self._numbers = itertools.count()
 
     def __repr__(self) -> str:
         return f"<CachedTarget flights={len(self._flights)} {self.target!r}>"
@@ -70,7 +72,10 @@ class CachedTarget:
                 request.inputs = _own_copies(request.inputs)
                 break
         key = self._keys.key(request.inputs, request.requested_outputs, request.parameters, request.rows)
-        if self._flights and self._alone is None:
+        # Models that call each other must not wait for each other's executions as well; and whether a model may call
+        # another one depends on who waits for it.
+        shares = self._coalesces and not request.callers
+        if self._flights and shares:
             # One that is to be executed earlier does not wait for one that comes later.
             flight = self._flights.get((key, self._levels.level_of(request)))
             if flight is not None:
@@ -80,7 +85,7 @@ class CachedTarget:
             duration_ns = time.monotonic_ns() - begun_ns
             self._statistics.record_cached(duration_ns, duration_ns)
             return self.answer(request, found, begun_ns)
-        place = (key, self._levels.level_of(request)) if self._alone is None else next(self._alone)
+        place = (key, self._levels.level_of(request)) if shares else next(self._numbers)
         flight = Flight(self, self._space, key, place, request.requested_outputs)
         asked = (
             flight.execute(request, reply, begun_ns)

@@ -4,6 +4,7 @@ import json
 import signal
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import tritonclient.utils.shared_memory as shm
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from tests.conftest import RunningServer, StartServer, WriteModel, launch
+from tests.integration.ensemble_models import ensemble, write_ensemble
 from tests.integration.grpc_requests import STATUS, Channel, request_of, tensor
 from tests.integration.handlers import GATED, identity
 from tests.integration.rest_requests import post_binary, read_binary
@@ -71,6 +73,19 @@ class Model:
     max_batch_size = 4
     def __call__(self, inputs):
         return {"SCORES": inputs["X"]}
+"""
+
+# Answers with the very array that it was given, changed.
+GREEDY = """
+import numpy as np
+class Model:
+    inputs = {"X": ("INT32", [-1, -1])}
+    outputs = {"Y": ("INT32", [-1, -1]), "N": ("INT32", [1])}
+    count = 0
+    def __call__(self, inputs):
+        self.count += 1
+        inputs["X"] += 100
+        return {"Y": inputs["X"], "N": np.array([self.count], np.int32)}
 """
 
 STREAM = """
@@ -384,6 +399,104 @@ def metric_of_cache(server: RunningServer, name: str) -> float:
     """A metric of the whole cache."""
     text = server.client.get(server.metrics).text
     return next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"{name}{{"))
+
+
+# --- ensembles -------------------------------------------------------------------------------------------------------
+
+INT, NUMBER = "TYPE_INT32 [ -1, -1 ]", "TYPE_INT32 [ 1 ]"
+
+
+def chain(name: str, steps: list[str], config: str = "") -> str:
+    """An ensemble that gives each step the Y of the last one, and answers with Y and N of the last."""
+    wired = [
+        (step, {"X": f"x{number}" if number else "X"}, {"Y": f"x{number + 1}"})
+        for number, step in enumerate(steps)
+    ]
+    wired[-1] = (steps[-1], wired[-1][1], {"Y": "Y", "N": "N"})
+    return ensemble(name, wired, {"X": INT}, {"Y": INT, "N": NUMBER}, config)
+
+
+@dataclass(frozen=True)
+class Chains:
+    """A server with a cache, whose models are loaded as the test asks."""
+
+    server: RunningServer
+    root: Path
+    write_model: WriteModel
+
+    def load(self, name: str) -> httpx.Response:
+        return self.server.post(f"/v2/repository/models/{name}/load")
+
+    def write(self, name: str, add: int, config: str = CACHED) -> None:
+        self.write_model(self.root, name, counted(add), config)
+        assert self.load(name).status_code == 200
+
+    def wire(self, name: str, steps: list[str], config: str = CACHED) -> None:
+        write_ensemble(self.root, chain(name, steps, config))
+        assert self.load(name).status_code == 200
+
+    def executions(self, name: str) -> int:
+        return counts(self.server, name)["execution_count"]
+
+
+@pytest.fixture(scope="module")
+def chains(server: RunningServer, write_model: WriteModel) -> Chains:
+    arguments = [str(argument) for argument in server.process.args]  # type: ignore[union-attr]
+    return Chains(server, Path(arguments[arguments.index("--model-repository") + 1]), write_model)
+
+
+def test_an_ensemble_s_hit_runs_no_step(chains: Chains) -> None:
+    # scheduling.md 9.1 and 9.7
+    chains.write("first", 1, "")
+    chains.write("last", 10, "")
+    chains.wire("chain", ["first", "last"])
+    answers = [ask(chains.server, [[5]], "chain", id=str(number)) for number in range(3)]
+    assert [answer["Y"] for answer in answers] == [[[16]]] * 3
+    assert [answer["N"] for answer in answers] == [[1]] * 3
+    assert [answer["id"] for answer in answers] == ["0", "1", "2"]
+    assert counts(chains.server, "chain") == {
+        "success": 3, "fail": 0, "queue": 3, "compute_input": 1, "compute_infer": 1, "compute_output": 1,
+        "cache_hit": 2, "cache_miss": 1, "inference_count": 1, "execution_count": 1,
+    }  # fmt: skip
+    assert (chains.executions("first"), chains.executions("last")) == (1, 1)
+
+
+def test_a_step_s_hit_is_an_input_of_the_next_step_that_may_be_written_to(chains: Chains) -> None:
+    chains.write("kept", 1)
+    chains.write_model(chains.root, "greedy", GREEDY)
+    assert chains.load("greedy").status_code == 200
+    chains.wire("partly", ["kept", "greedy"], "")
+    for number in range(3):
+        assert ask(chains.server, [[7]], "partly") == {"Y": [[108]], "N": [number + 1], "id": ""}
+    assert chains.executions("kept") == 1
+    assert ask(chains.server, [[7]], "kept")["Y"] == [[8]]
+
+
+def test_a_step_that_is_replaced_takes_the_ensemble_s_answers_along(chains: Chains) -> None:
+    chains.write("replaced", 1)
+    chains.wire("inner", ["replaced"])
+    chains.wire("outer", ["inner"])
+    for add in (1, 2, 3):
+        chains.write("replaced", add)
+        for model in ("outer", "inner", "replaced"):
+            for _ in range(2):
+                assert ask(chains.server, [[1]], model)["Y"] == [[1 + add]]
+    # Once for the outputs that the ensembles need, and once for all of them.
+    assert chains.executions("replaced") == 2
+
+
+def test_an_ensemble_that_answers_any_number_of_times_has_no_cache(chains: Chains) -> None:
+    chains.write_model(chains.root, "numbers", STREAM, "model_transaction_policy { decoupled: true }")
+    text = ensemble(
+        "streaming", [("numbers", {"N": "N"}, {"I": "I"})], {"N": NUMBER}, {"I": NUMBER}, CACHED
+    )  # fmt: skip
+    write_ensemble(chains.root, text)
+    answer = chains.load("streaming")
+    assert answer.status_code == 400
+    assert (
+        "Response Cache does not currently support model streaming with 'decoupled' transaction policy."
+        in error_of(answer)
+    )
 
 
 # --- equal requests at the same time ---------------------------------------------------------------------------------

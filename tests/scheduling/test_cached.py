@@ -505,6 +505,27 @@ def test_an_urgent_request_does_not_wait_for_one_that_is_not() -> None:
     run(test)
 
 
+def test_a_request_that_another_model_makes_waits_for_no_execution_but_its_own() -> None:
+    async def test() -> None:
+        cached = Cached()
+        callers = [
+            cached.submit(request(number=number, callers=callers))
+            for number, callers in enumerate([(), (("other", 1),), (("other", 1),), ()])
+        ]
+        # Only the clients' requests share one.
+        assert [asked.id for asked in cached.model.asked] == ["0", "1", "2"]
+        cached.model.executions[1].fail(InternalError("a circle"))
+        assert [caller.outcome is None for caller in callers] == [True, False, True, True]
+        for execution in list(cached.model.executions):
+            execution.answer()
+        assert [caller.answer.id for caller in callers if caller is not callers[1]] == ["0", "2", "3"]
+        # What was answered once, it may have as well.
+        assert cached.submit(request(number=9, callers=(("other", 1),))).answer.id == "9"
+        cached.assert_idle()
+
+    run(test)
+
+
 def test_an_error_is_each_one_s_own_object_and_not_kept() -> None:
     async def test() -> None:
         cached = Cached()
