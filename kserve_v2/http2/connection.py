@@ -20,7 +20,7 @@ from kserve_v2.http2.stream import Stream
 from kserve_v2.http2.stream_state import NEXT, TRANSITIONS, Bytes, Event, State
 from kserve_v2.http2.stream_table import StreamTable
 
-# From this size on, a body is handed on as a view of what was read, if that has not much else in it.
+# From this size on, a body is passed on as a view of the read, if it makes up most of it.
 _VIEW_BYTES = 16 * 1024
 
 _RECEIVE_DATA = int(Event.RECEIVE_DATA)
@@ -72,13 +72,13 @@ class Connection(Generic[Head]):
         self.output = self.table.output
         self.reader = FrameReader(limits, self)
         self.failure: ConnectionFaultError | None = None
-        # Whether the owner knows that there is, or may be, something to send; it is for the owner to say when not.
+        # Whether the owner already knows that there may be something to send. The owner resets it.
         self.corked = False
         self._owner = owner
         self._limits = limits
         self._blocks = HeaderBlocks(owner.read_head, limits, self.table.budget)
         self._window = ReceiveWindow(limits.connection_window_bytes)
-        # The rest of a `reader.Sink`.
+        # These complete the `reader.Sink`.
         control = ControlFrames(self.table, owner.ping_received, owner.ping_answered)
         self.control: Callable[[int, int, int, bytes], None] = control.receive
         self.window_update: Callable[[int, int], None] = control.window_update
@@ -149,7 +149,7 @@ class Connection(Generic[Head]):
     def data(self, stream_id: int, data: bytes, start: int, end: int, ends: bool) -> None:
         stream = self.streams.get(stream_id)
         self._take_window(end - start)
-        # A body in one frame that fits needs no window of its own.
+        # A body that comes in one frame and fits needs no window.
         alone = ends and end - start <= self._limits.stream_window_bytes
         if stream is not None and not (alone and stream.receive_window is None):
             self._take_stream_window(stream, end - start)
@@ -288,7 +288,7 @@ class Connection(Generic[Head]):
 
     def _open(self, stream_id: int, block: bytes, ends: bool) -> None:
         if self.table.draining:
-            # It was opened before the client knew, and is not served: that is what GOAWAY says.
+            # The client opened it before it read our GOAWAY, which says that it is not served.
             self._blocks.skip(block)
             self.table.count_overhead()
             return

@@ -69,9 +69,9 @@ class ControlFrames:
             table.count_overhead()
             return
         table.budget.settings()
-        # Before anything that the settings allow: the client counts from here on.
+        # Acknowledged before anything that relies on the new settings is sent.
         table.output.control(frames.SETTINGS_ACK)
-        # The last one of each counts: this bounds what a frame full of them costs.
+        # Only the last value of each setting counts, which bounds the cost of a frame full of them.
         for identifier, value in dict(frames.read_settings(payload)).items():
             self._apply(identifier, value)
 

@@ -48,7 +48,7 @@ class _Table(HeaderTable):
     @maxsize.setter
     def maxsize(self, size: int) -> None:
         self.changes += 1
-        # A property of the base class can be set in no other way.
+        # The only way to set a property of the base class.
         HeaderTable.maxsize.fset(self, size)  # type: ignore[attr-defined]
 
 
@@ -82,7 +82,7 @@ class _CountingDecoder(Decoder):
         return super()._decode_literal(data, should_index)
 
     def _update_encoding_context(self, data: bytes | memoryview) -> int:
-        # Any number of them may stand at the start of a block, a byte each.
+        # A block may begin with any number of size updates, of one byte each.
         self._count()
         return super()._update_encoding_context(data)
 
@@ -99,12 +99,12 @@ class HeaderBlocks(Generic[Head]):
         self._budget = budget
         self._table = _Table()
         self._decoder = Decoder(limits.max_header_block_bytes)
-        # For blocks with room for too many fields, each of which takes at least a byte.
+        # For blocks long enough for too many fields: each takes at least one byte.
         self._counting = _CountingDecoder(limits.max_header_block_bytes, limits.max_header_fields)
         for decoder in (self._decoder, self._counting):
             decoder.header_table = self._table
             decoder.max_allowed_table_size = limits.header_table_bytes
-        # What blocks mean that are known.
+        # The meaning of each known block.
         self.remembered: dict[bytes, Head] = {}
 
     def request(self, block: bytes) -> Head:
@@ -200,7 +200,7 @@ DEFAULT_TABLE_BYTES = 4096
 NO_TABLE = b"\x20"
 """What stands before a block when the dynamic table is given up: an update of its size to 0."""
 
-# Fields of the static table (RFC 7541, appendix A) that answers have: whole ones, and names.
+# Entries of the static table (RFC 7541, appendix A) that answers use: whole fields, and names.
 _INDEXED = {
     (b":status", b"200"): 8,
     (b":status", b"204"): 9,

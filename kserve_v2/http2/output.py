@@ -19,13 +19,13 @@ _pack = frames.HEAD.pack
 Response = tuple[bytes, Sequence[Bytes], int, bytes]
 """A whole answer: header block, body, the size of that in bytes, and trailers."""
 
-# A body up to this size is not sent in more frames than it needs.
+# A body up to this size is sent in as few frames as possible.
 _JOINED_BYTES = 64 * 1024
 
-# A part of this size is better written from where it is than copied.
+# Parts from this size on are written without a copy.
 _BULKY_BYTES = 16 * 1024
 
-# Of bodies, what is handed out before the socket is asked whether it takes more.
+# Bytes of bodies that are handed out before the socket is asked again whether it takes more.
 _TURN_BYTES = 256 * 1024
 
 
@@ -44,13 +44,13 @@ class Output:
         self.parts: list[Bytes] = []
         self.paused = False
         self._bulky = False
-        # Of bodies, in the parts.
+        # Bytes of bodies in `parts`.
         self._turn_bytes = 0
         self.initial_window = frames.DEFAULT_WINDOW_BYTES
         self.max_frame_bytes = frames.DEFAULT_MAX_FRAME_BYTES
         self.window = frames.DEFAULT_WINDOW_BYTES
         self.data_frames = 0
-        # Of bodies, in the queues of all streams.
+        # Bytes of bodies in the queues of all streams.
         self.queued_bytes = 0
         # Goes before the next header block: that we use no dynamic table, if the client has to be told.
         self._table_update = b""
@@ -118,7 +118,7 @@ class Output:
             and size <= self.window
             and size <= stream.send_window
         ):
-            # What the three calls below would do, in one step.
+            # The same as the three calls below, in one step.
             self.send_whole(stream.id, block, body, size, trailers)
             stream.state = State.CLOSED
             self._closed(stream)

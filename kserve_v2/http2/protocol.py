@@ -16,8 +16,8 @@ from kserve_v2.net.read_in_place import LARGE_BYTES, ReadInPlace
 ALPN = "h2"
 """The protocol's name in TLS."""
 
-# How long a client that is hung up on may go on sending. Closing at once would reset the connection, and the client
-# could lose the GOAWAY that says why.
+# After our GOAWAY, the client may go on sending for this long. Closing at once would reset the connection, and the
+# client could lose the GOAWAY that says why.
 _LINGER_SECONDS = 1.0
 
 _WRITE_BUFFER_BYTES = 256 * 1024
@@ -47,7 +47,7 @@ class Http2Protocol(asyncio.Protocol, Generic[Head]):
         self._written_bytes = 0
         self._check_timer: asyncio.TimerHandle | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
-        # What `_check` has found the last time, and how often it has not changed.
+        # What `_check` found last time, and how often in a row nothing had changed.
         self._read_progress: object = None
         self._read_stalls = 0
         self._write_progress = 0
@@ -141,7 +141,7 @@ class Http2Protocol(asyncio.Protocol, Generic[Head]):
             data = b"".join(parts)
             self._written_bytes += len(data)
             transport.write(data)
-        # Bodies wait in their streams: what piles up here are answers to frames that the client need not have sent.
+        # Bodies wait in their streams, so this is an excess of answers to PING and SETTINGS frames.
         if output.paused and transport.get_write_buffer_size() > self._limits.max_unread_bytes:
             transport.abort()
 
@@ -197,5 +197,5 @@ class Http2Protocol(asyncio.Protocol, Generic[Head]):
         taken = self._written_bytes - unread
         self._write_stalls = self._write_stalls + 1 if unread and taken == self._write_progress else 0
         self._write_progress = taken
-        # The first of these checks is the one before the count begins.
+        # The count begins after the first of these checks.
         return max(self._read_stalls, self._write_stalls) >= STALLED_CHECKS - 1

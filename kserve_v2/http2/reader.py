@@ -91,7 +91,7 @@ class FrameReader:
         self._rest = b""
         self._preface_left = frames.PREFACE
         self._first = True
-        # Of a DATA frame that comes in parts.
+        # The DATA frame that comes in parts.
         self.missing_bytes = 0
         self._data: _Data | None = None
         self._block: _Block | None = None
@@ -124,7 +124,7 @@ class FrameReader:
                 self._check(kind, flags, stop - start)
             if kind == _DATA and (stop > end or flags & frames.PADDED):
                 if flags & frames.PADDED and start == end < stop:
-                    # How much padding there is comes with the next byte.
+                    # The next byte says how much padding there is.
                     break
                 position = self._read_data_in_parts(flags, stream_id & _STREAM_ID, stop - start, data, start)
                 continue
@@ -232,7 +232,7 @@ class FrameReader:
         self._sink.data_begins(stream_id, length, overhead)
         ends = flags & frames.END_STREAM != 0
         if length == overhead:
-            # There is nothing but padding to wait for.
+            # Only padding is missing.
             self._sink.data_part(stream_id, b"", 0, 0, ends)
         return self._read_data(_Data(stream_id, length - overhead, padding, ends), data, start)
 

@@ -12,7 +12,7 @@ STALLED_CHECKS = 3
 class Stream(StreamState):
     """One request and its answer. Applications derive from it, and override the last part, and `drained`."""
 
-    # For `check`: how often in a row nothing of the queue was sent.
+    # How many calls of `check` in a row found that nothing of the queue had been sent.
     stalled_checks: int = 0
 
     def __init__(self, output: Output, stream_id: int) -> None:

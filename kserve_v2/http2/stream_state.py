@@ -79,12 +79,12 @@ class StreamState:
 
     id: int
     send_window: int
-    # Defaults of the class: most streams never change them, and making a stream should cost little.
+    # Class defaults: most streams never change them, which makes a stream cheap to create.
     state: State = State.OPEN
-    # Both for streams that do not fit into one frame each way.
+    # Only for streams whose bodies take more than one frame.
     receive_window: ReceiveWindow | None = None
     queue: deque[Queued] | None = None
-    # Whether anything of the queue was sent since this was last set to False.
+    # Whether anything of the queue was sent since `check` last reset this.
     progress: bool = False
 
     def __repr__(self) -> str:

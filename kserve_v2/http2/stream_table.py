@@ -12,7 +12,7 @@ from kserve_v2.http2.rates import Clock
 from kserve_v2.http2.stream import Stream
 from kserve_v2.http2.stream_state import State, StreamState
 
-# Streams that were reset, on which frames may still be on their way.
+# How many streams that were reset are remembered: frames for them may still arrive.
 _REMEMBERED_RESETS = 1024
 
 
@@ -88,7 +88,7 @@ class StreamTable:
 
     def check_not_idle(self, stream_id: int, name: str) -> None:
         """Raise ConnectionFaultError for a frame on a stream that has not been opened."""
-        # After GOAWAY there may be streams, for all that the client knows, of which no note was taken.
+        # After GOAWAY the client may have opened streams that were ignored.
         idle = stream_id > self.last_id and not self.draining
         if not stream_id & 1 or idle:
             raise ConnectionFaultError(

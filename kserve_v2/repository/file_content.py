@@ -51,7 +51,7 @@ _SAVED = (
     "what torch.save makes, such as a state_dict, and holds no model that can be served: export the model with "
     "torch.onnx.export or torch.jit.script, or load its weights in a handler, model.py"
 )
-# An ONNX file begins with its IR version, then comes the name of its producer, or a field behind that.
+# An ONNX file begins with its IR version, followed by its producer's name or a later field.
 _ONNX = rb"\x08[\x03-\x20][\x12\x1a\x22\x28\x32\x3a\x42]"
 
 

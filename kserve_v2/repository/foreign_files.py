@@ -52,12 +52,12 @@ _BY_SUFFIX = {
     ".nemo": f"is a NeMo archive: export it to ONNX with NeMo, or {_HANDLER}",
 }
 
-# Whole names that say more than a suffix.
+# Whole file names that say more than their suffix.
 _NAMES = {
     "saved_model.pb": _TENSORFLOW,
     "MLmodel": f"belongs to an MLflow model: serve the file that it describes, or {_HANDLER}",
 }
-# Suffixes that other files than models have, too: alone they do not make a directory a model's.
+# Suffixes that are common for other files too: such a file alone does not make its directory a model.
 _AMBIGUOUS = frozenset(
     {".xml", ".bin", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".zst", ".pb", ".sav"}
 )

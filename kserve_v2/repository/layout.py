@@ -1,6 +1,6 @@
-"""How a model's directory is laid out where that is not how it should be: what was found, and what to do about it.
+"""Advice on directories that are not laid out as a model's should be: what was found, and what to do about it.
 
-A directory that cannot be read, or has just gone, looks empty here.
+A directory that cannot be read, or was just removed, counts as empty here.
 """
 
 import difflib
@@ -15,14 +15,15 @@ CONFIG = "config.pbtxt"
 HANDLER = "model.py"
 EXPECTED = "model.onnx, model.pt or model.py"
 
-# What file systems, archives and file servers leave behind.
+# Directories that file systems, archives and file servers create.
 _SYSTEM_NAMES = frozenset(
     {"lost+found", "__MACOSX", "@eaDir", "@tmp", "@Recycle", "#recycle", "#snapshot", "$RECYCLE.BIN",
      "System Volume Information"}
 )  # fmt: skip
 _VERSION = re.compile(r"[1-9][0-9]*")
 _NEARLY_VERSION = re.compile(r"[vV]?(?P<number>[0-9]{1,18})(?:[._][0-9.]*)?")
-# Suffixes of the models that are served. A handler goes by its whole name: any directory may have Python files.
+# Suffixes of models that are served, except .py: a handler is known by its whole name, as any directory may have Python
+# files.
 _SUFFIXES = tuple({form.suffix for form in FORMATS if form.backend in OWN_BACKENDS} - {".py", ".pt2"})
 _NEAR = 0.8
 _MOST_SHOWN = 8

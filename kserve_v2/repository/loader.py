@@ -20,7 +20,7 @@ from kserve_v2.scheduling.shared import Shared
 from kserve_v2.scheduling.thread_caller import ThreadCaller
 from kserve_v2.scheduling.waits import ModelVersion
 
-# A collection stops all threads for some tens of milliseconds, so one follows the other after this at the earliest.
+# The least time between collections, because one stops all threads for some tens of milliseconds.
 _COLLECT_EVERY_S = 1.0
 
 
@@ -88,7 +88,7 @@ class Loader:
     def _collect(self) -> None:
         self._collecting = None
         self._collected_s = asyncio.get_running_loop().time()
-        # What a model's finalizers do may take its time, too.
+        # On a thread, because a model's finalizers may take long too.
         threading.Thread(target=collector.collect, name="model-collect", daemon=True).start()
 
     def shutdown(self) -> None:

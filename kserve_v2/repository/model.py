@@ -319,7 +319,7 @@ def _on_own_thread(function: Callable[[], None], name: str) -> asyncio.Future[No
     """Done when `function`, which raises nothing, has returned."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
-    # Emptied by the thread, which lives a moment longer than its last word: until then it would keep the model alive.
+    # Emptied by the thread, which outlives its last callback for a moment and would keep the model alive until then.
     box = [function]
 
     def end() -> None:
@@ -330,7 +330,7 @@ def _on_own_thread(function: Callable[[], None], name: str) -> asyncio.Future[No
         try:
             box.pop()()
         finally:
-            # A closed loop means that the process is exiting without us.
+            # The loop is closed only when the process exits.
             if not loop.is_closed():
                 loop.call_soon_threadsafe(end)
 

@@ -54,7 +54,7 @@ def plan(wanted: Mapping[int, int], actual: Sequence[Actual]) -> list[Action]:
         for version, generation in sorted(wanted.items())
         if (version, generation) not in known
     ]
-    # Of each version, the wanted generation where it is ready, else the newest.
+    # For each version, the wanted generation if it is ready, else the newest that is.
     keeps = dict(sorted(ready)) | dict(wanted.items() & ready)
     all_ready = wanted.items() <= ready
     for version, generation in sorted(ready):

@@ -20,9 +20,9 @@ from types import MappingProxyType
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.repository.layout import advice_at_the_top, is_no_model, is_system_directory
 
-# A decimal without leading zero that fits the 64-bit integer of the configuration's version fields.
+# A decimal number without leading zeros that fits the 64-bit version fields of the configuration.
 _VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
-# Where a file is found under other spellings of its name, too.
+# Platforms whose file systems find a file under other spellings of its name, such as other capitals.
 _LOOSE_NAMES = {"darwin", "win32"}
 _DUPLICATE = "model appears in two or more repositories"
 
@@ -96,7 +96,8 @@ def scan_model(roots: Sequence[Path], name: str) -> ModelEntry | None:
     if not paths:
         return None
     found = [_read_model(path) for path in paths]
-    # What `scan` passes over is read when it is asked for, so that the answer can say why; it hides no model.
+    # A directory that `scan` skips is read if a client asks for it by name, so that the error can say why. It hides no
+    # model of the same name in another repository.
     models = [model for model in found if _reason_to_skip(model) is None] if len(found) > 1 else found
     model = models[0] if models else found[0]
     return replace(model, problem=_DUPLICATE) if len(models) > 1 else model

@@ -1,6 +1,6 @@
-"""Answers in JSON and binary. What answers of one shape have in common is put together once; the rest is tensors.
+"""Answers in JSON and binary. What answers of one shape have in common is encoded once; only the tensors differ.
 
-The same bytes as those of `codec.encode_response`, which has the answers that are not so simple.
+The bytes are those of `codec.encode_response`, which encodes all other answers.
 """
 
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from kserve_v2.rest.json_tensor import JSON_DTYPES
 from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES, Array
 from kserve_v2.tensors.raw import encode_raw_tensor
 
-# What may be remembered in all, and about what a text takes beside its bytes.
+# The most memory that texts may take together, and roughly what each takes on top of its bytes.
 MAX_REMEMBERED_BYTES = 4 * 1024 * 1024
 _OVERHEAD_BYTES = 512
 
@@ -57,7 +57,7 @@ class AnswerEncoder:
                     binary.append(encode_raw_tensor(array))
                 continue
             data = orjson.dumps(array.reshape(-1), option=orjson.OPT_SERIALIZE_NUMPY)
-            # For NaN and the infinities, which JSON has no numbers for.
+            # orjson writes null for NaN and the infinities.
             if b"null" in data:
                 return None
             pieces.append(data)
@@ -72,7 +72,7 @@ class AnswerEncoder:
         if not texts:
             return None
         self._known.keep(key, texts, sum(len(output.text) + _OVERHEAD_BYTES for output in texts))
-        # Unless it was too large.
+        # `keep` refuses texts that are too large.
         encoded = self.encode(response, response_format) if key in self._known else None
         if encoded is None or not _same(
             encoded, encode_response(response, response_format, {}, batched=False)

@@ -34,10 +34,10 @@ from kserve_v2.tensors.raw import decode_raw_tensor, encode_raw_tensor
 # Members of an input's parameters that say where its data is, if it is not in `data`.
 _PARAMETER_SOURCES = ("binary_data_size", "shared_memory_region")
 
-# Those that say where in a region it is.
+# Members that say where in a region the data is.
 _REGION_DETAILS = ("shared_memory_offset", "shared_memory_byte_size")
 
-# More than the length of any body has, with a sign.
+# More digits than any body's length has, sign included.
 _MAX_LENGTH_DIGITS = 20
 
 Body = bytes | bytearray | memoryview
@@ -336,8 +336,7 @@ def _document(response: InferResponse, outputs: list[dict[str, Any]]) -> dict[st
 
 def _dump(document: dict[str, Any]) -> bytes:
     text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    # orjson writes null for NaN and the infinities, and nothing else in an answer is null: look closer only
-    # where one is.
+    # orjson writes null for NaN and the infinities, and nothing else in an answer is null: only then encode again.
     if b"null" in text:
         for entry in document["outputs"]:
             if "data" in entry:

@@ -4,11 +4,11 @@ import zlib
 
 from kserve_v2.errors import InvalidArgumentError, ResourceExhaustedError, UnsupportedError
 
-# zlib's window argument: 32 more detects gzip and zlib headers by themselves, 16 more writes gzip.
+# zlib's window argument: adding 32 detects gzip and zlib headers, adding 16 writes gzip.
 _DETECT = 32 + zlib.MAX_WBITS
 _WRITE = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 
-# Answers travel inside of data centres mostly: time matters more than the last bytes.
+# Most answers stay inside a data centre, where CPU time matters more than size.
 _LEVEL = 1
 
 

@@ -104,8 +104,8 @@ class ModelEndpoint:
         target = parse_target(scope["path"])
         operation = self._operations.get(target[0]) if target is not None else None
         if target is None or operation is None:
-            # FastAPI would take a query for arguments; as in Triton, only the path says what is asked for. And it has
-            # no HEAD where there is GET. The server leaves the body out.
+            # FastAPI would read arguments from the query; as in Triton, only the path counts. FastAPI also does not
+            # answer HEAD where it answers GET; uvicorn leaves the body out.
             method = "GET" if scope["method"] == "HEAD" else scope["method"]
             await self._app({**scope, "method": method, "query_string": b""}, receive, send)
         elif scope["method"] != "POST":
@@ -144,7 +144,7 @@ class ModelEndpoint:
             await operation(call, send)
         except asyncio.CancelledError:
             task.uncancel()
-            # The transport takes the task out when the client has left: then there is nobody to answer.
+            # The connection removes the task from `waiting` when the client has left: then nobody needs an answer.
             if task not in waiting:
                 _note(RequestCancelledError("the client left"), call)
             else:

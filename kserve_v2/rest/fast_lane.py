@@ -120,7 +120,7 @@ class FastCall:
         "keep_alive", "missing_bytes", "response_complete", "response_started",
     )  # fmt: skip
 
-    # Nobody waits for it.
+    # uvicorn sets it; nothing waits for it.
     message_event = asyncio.Event()
 
     def __init__(self, lane: FastLane, connection: Connection, head: InferHead) -> None:
@@ -132,7 +132,7 @@ class FastCall:
         self._lane = lane
         self._connection = connection
         self._parts: list[Body] = []
-        # What there is of the body, as far as it is counted among the bytes in flight.
+        # How many bytes of the body are counted as in flight.
         self._held_bytes = 0
         self._refusal: ServingError | None = None
         self._asked: Asked | None = None
@@ -169,7 +169,7 @@ class FastCall:
         self._held_bytes = size
 
     def release(self) -> None:
-        """The body is over: it has been decoded, or is not wanted."""
+        """The body no longer counts as in flight: it has been decoded, or is not wanted."""
         self._lane.inflight.give(self._held_bytes)
         self._held_bytes = 0
 
@@ -188,7 +188,7 @@ class FastCall:
 
     def answer_body(self, body: Body) -> None:
         """As `start`, with a body that was put together elsewhere."""
-        # From here on its tensors are counted, if they have to wait.
+        # From here on the queue counts its tensors, if they have to wait.
         self.release()
         found = self._lane.infer(self.head, body, keep_alive=self.keep_alive, access=self._access)
         if isinstance(found, Asked):
@@ -216,13 +216,13 @@ class FastCall:
     def _end(self) -> None:
         self.response_started = self.response_complete = True
         self.release()
-        # What the request held is not kept for as long as its connection.
+        # The connection outlives the request, and must not keep its tensors alive.
         self._asked = None
         if self._access is not None:
             log_access(self._access)
 
     def give_up(self) -> None:
-        """The client has left: what has not begun is not executed, and nothing is answered."""
+        """The client has left: a request that has not begun is not executed, and nothing is answered."""
         self.disconnected = True
         self.release()
         self._give_up_asked()
@@ -231,7 +231,7 @@ class FastCall:
             self._end()
 
     def discard(self, status: int) -> None:
-        """The connection gives up the request, with an answer of its own of that status: the body is not complete."""
+        """Drop a request whose body is not complete. The connection answers it itself, with that status."""
         self.disconnected = True
         self.release()
         if self._access is not None:

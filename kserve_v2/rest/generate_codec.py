@@ -25,7 +25,7 @@ def decode_generate(
     if not isinstance(document, dict):
         raise InvalidArgumentError("attempt to get members for non-object: the body must be a JSON object")
     request = InferRequest(model_name, {}, version)
-    # As for `infer`, an optional member that is null is not there.
+    # As in `infer`, an optional member that is null counts as missing.
     nested = document.pop("parameters", None)
     if nested is None:
         nested = {}
@@ -106,7 +106,7 @@ def encode_generate(response: InferResponse) -> bytes:
         data = encode_json_data(array, name)
         document[name] = data[0] if len(data) == 1 else data
     text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SORT_KEYS)
-    # See rest.codec: null stands for what JSON proper cannot say.
+    # orjson writes null for NaN and the infinities; see `codec`.
     if b"null" in text:
         literal = {name: with_literals(value) for name, value in document.items()}
         text = orjson.dumps(literal, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SORT_KEYS)

@@ -13,17 +13,17 @@ from kserve_v2.memory.remembered import Remembered
 from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.rest.endpoint import WANTED_HEADERS, decode_path, parse_target
 
-# Requests with one of these are not of the usual form.
+# The fast lane does not take requests with one of these.
 _UNUSUAL_HEADERS = frozenset({b"transfer-encoding", b"expect"})
 
-# How long a head may be to be remembered, and how much is remembered in all.
+# The longest head that is remembered, and the most memory that all of them may take.
 MAX_HEAD_BYTES = 2048
 MAX_REMEMBERED_BYTES = 2 * 1024 * 1024
 
-# About what a remembered head takes beside its bytes.
+# Roughly what a remembered head takes on top of its bytes.
 _OVERHEAD_BYTES = 1024
 
-# More than any size has.
+# More digits than any size has.
 _MAX_DIGITS = 20
 
 _END = b"\r\n\r\n"
@@ -82,7 +82,7 @@ class InferHeads:
         before this one was complete.
         """
         end = data.find(_END) + len(_END)
-        # Otherwise there was more than this request.
+        # If neither holds, `data` has bytes of another request.
         missing = head.body_bytes - len(data) + end
         fits = not missing or missing >= LARGE_BYTES
         if not fits or end > MAX_HEAD_BYTES or not head.keep_alive:

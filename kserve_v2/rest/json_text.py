@@ -10,11 +10,11 @@ import orjson
 
 from kserve_v2.errors import InvalidArgumentError
 
-# As in Triton: JSON of so many levels is refused.
+# Triton refuses JSON with this many levels.
 _MAX_DEPTH = 100
 _TOO_DEEP = f"JSON nesting depth exceeds maximum allowed limit ({_MAX_DEPTH})"
 
-# An object before binary tensors is not longer. To look for the end of a long one would take long.
+# The JSON before binary tensors is shorter than this. Searching longer texts for their end would take too long.
 _MAX_LEADING_BYTES = 64 * 1024
 
 _CONTAINERS = frozenset({dict, list})
@@ -66,7 +66,7 @@ def parse_unusual_json(text: bytes) -> Any:
     if not json.detect_encoding(text).startswith("utf-8"):
         raise _unparsable("it is not UTF-8, but looks like UTF-16 or UTF-32")
     try:
-        # As text: of bytes, Python would guess the encoding.
+        # Decoded first: given bytes, Python would guess the encoding.
         document = json.loads(text.decode(), parse_int=_integer, parse_float=_float)
         if b"\\u" in text:
             # An escape can spell half a surrogate pair, which no answer could repeat.

@@ -25,7 +25,7 @@ class LargeBody(ReadInPlace):
         """`size` of the body in bytes; `parts`: what the connection has read of it. `aligned_at`: where in the body
         tensors begin. `on_more` is called whenever more has come, with the body when that was the last of it.
         """
-        # A client that announces much and sends little makes the server use little.
+        # The pages are only used once they are written: a client that announces much and sends little costs little.
         self._whole = aligned_memory(size, aligned_at=aligned_at)
         self._on_more = on_more
         read_bytes = 0

@@ -13,8 +13,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from kserve_v2.net.limits import HttpLimits
 from kserve_v2.rest.errors import RETRY_AFTER, error_body
 
-# How long a client that is hung up on may go on sending. Closing at once would reset the connection, and the client
-# could lose the answer that says why.
+# After the last answer, the client may go on sending for this long. Closing at once would reset the connection, and the
+# client could lose the answer that says why.
 _LINGER_SECONDS = 1.0
 
 
@@ -34,14 +34,14 @@ class LimitedConnection(HttpToolsProtocol):
         super().__init__(*uvicorn_arguments, **uvicorn_options)
         self._limits = limits
         self._said_nothing = True
-        # A request that has begun and not ended; whether its headers have not ended either.
+        # Whether a request has begun and not ended, and whether its headers have not ended either.
         self._incomplete = False
         self._in_head = False
-        # Bytes of that request in reads after its first one, less those of its body.
+        # Bytes of that request after its first read, without its body.
         self._later_bytes = 0
         self._read_bytes = 0
         self._chunks = 0
-        # What is still to be said before hanging up. Nothing more is read for as long as it is set.
+        # The answer to send before hanging up. While it is set, nothing more is read.
         self._last_words: bytes | None = None
         self._stalled_since = 0.0
         self._stall_timer: asyncio.TimerHandle | None = None
@@ -65,7 +65,7 @@ class LimitedConnection(HttpToolsProtocol):
     def _check_head(self) -> None:
         """Refuse a request whose headers, which are complete, are too many, too long or ambiguous."""
         limits, headers = self._limits, self.headers
-        # In one small read there is no room for too much.
+        # A head that came in one small read cannot be too large.
         if self._later_bytes or self._read_bytes > limits.max_head_bytes:
             size = len(self.url) + sum(map(len, chain.from_iterable(headers)))
             if size > limits.max_head_bytes:
@@ -97,7 +97,7 @@ class LimitedConnection(HttpToolsProtocol):
         """After a read that does not end the request."""
         limits = self._limits
         if self._later_bytes > limits.max_head_bytes + limits.chunk_overhead_bytes * self._chunks:
-            # The parser keeps what it cannot hand out yet: a header without end, or a trailer.
+            # The parser buffers what is incomplete: an endless header, or a trailer.
             refusal = self._head_too_large()
             self._refuse(refusal.status, str(refusal))
         elif not self._in_head or self._later_bytes == 0:
@@ -117,7 +117,7 @@ class LimitedConnection(HttpToolsProtocol):
         if self._last_words is not None or not (self._incomplete or self._said_nothing):
             return
         if self.flow.read_paused:
-            # It is the server that does not read.
+            # The server has paused reading: the client is not to blame.
             self._stalled_since = self.loop.time()
         left_s = self._stalled_since + self._limits.max_stall_s - self.loop.time()
         if left_s > 0:
@@ -176,7 +176,7 @@ class LimitedConnection(HttpToolsProtocol):
         head += "\r\n"
         self._last_words = head.encode() + body
         if self._incomplete and not self._in_head and self._discard(self.cycle, status):
-            # It has its answer, or a part of it: another one would be taken for that of the next request.
+            # Its answer has begun: a second one would be read as the answer to the next request.
             self.transport.close()
         elif not self.cycle or self.cycle.response_complete or self.cycle.disconnected:
             self._hang_up(self._last_words)
@@ -193,7 +193,7 @@ class LimitedConnection(HttpToolsProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         else:
-            # TLS ends both directions at once; it waits for the client to do the same.
+            # TLS has no half-close: `close` waits for the client to close too.
             self.transport.close()
         self._linger_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
 

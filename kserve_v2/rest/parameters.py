@@ -7,7 +7,7 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, ParameterValue
 from kserve_v2.rest.members import boolean, optional, unsigned
 
-# A parameter that steers the answer's encoding, and never reaches a model.
+# Says how the answer is encoded; it is not passed to the model.
 _BINARY_DATA_OUTPUT = "binary_data_output"
 
 # Integers beyond this are passed on as floating point numbers, as Triton does.
@@ -44,7 +44,7 @@ def _correlation_id(value: Any, member: str) -> int | str:
     raise InvalidArgumentError(f"Unable to parse '{member}': attempt to access JSON non-string as string")
 
 
-# Parameters that are for the server, and what they have to be.
+# Parameters that the server itself acts on, and the check for each.
 _CONTROL: dict[str, Callable[[Any, str], ParameterValue]] = {
     "sequence_id": _correlation_id,
     "sequence_start": boolean,

@@ -46,7 +46,7 @@ def decode_plain_request(  # noqa: PLR0911 - many things can be another than usu
             arrays[fixed.name] = array.reshape(shape)
         except (OverflowError, ValueError):
             return None
-        # What -1 means to numpy is refused below.
+        # numpy would infer a dimension of -1: such a request is refused below.
         sizes.add(shape[0] if fixed.first else 1)
     rows = sizes.pop() if len(sizes) == 1 else 0
     complete = len(arrays) == len(inputs) == len(fixed_inputs)

@@ -22,7 +22,7 @@ from kserve_v2.rest.infer import Asked
 from kserve_v2.rest.large_body import LargeBody
 from kserve_v2.rest.limited import LimitedConnection, RefusalError
 
-# How many requests of one connection are read while one is answered.
+# The most requests of one connection that are read while another is answered.
 _MAX_PIPELINED = 8
 
 
@@ -33,9 +33,9 @@ class HttpConnection(LimitedConnection):
         """`lane`: None for a server without one; the rest as `LimitedConnection` has it."""
         super().__init__(*arguments, **options)
         self._lane = lane
-        # The request that is in the fast lane: one at a time, those pipelined behind it go the way of ASGI.
+        # The request in the fast lane: one at a time. Requests pipelined behind it go through ASGI.
         self._call: FastCall | None = None
-        # The head of what is being read, or was read last, if that is for the fast lane.
+        # The head of the request that is being read, or was read last, if the fast lane takes it.
         self._lane_head: InferHead | None = None
         self._waiting_tasks: set[asyncio.Task[None]] = set()
         # Requests with another one pipelined behind them; uvicorn itself remembers only the last.
@@ -80,7 +80,7 @@ class HttpConnection(LimitedConnection):
         head, body = known
         if len(body) < head.body_bytes:
             if not lane.inflight.has_room(head.body_bytes):
-                # The parser finds the end of a body that is not kept.
+                # Left to the parser, which can skip a body that is not kept.
                 return False
             self._said_nothing = False
             self._lane_head, self._incomplete, self._in_head = head, True, False
@@ -173,7 +173,7 @@ class HttpConnection(LimitedConnection):
 
     def _begin_call(self, lane: FastLane, head: InferHead) -> FastCall:
         call = self._call = FastCall(lane, self, head)
-        # In uvicorn's place: to it the call is a cycle.
+        # uvicorn treats the call as its request-response cycle.
         self.cycle = call  # type: ignore[assignment]
         return call
 
@@ -184,11 +184,11 @@ class HttpConnection(LimitedConnection):
             LargeBody(self, self.transport, head.body_bytes, parts, head.json_bytes, on_more).begin()
 
     def _read_more_of_body(self, large: LargeBody, body: memoryview | None) -> None:
-        # The timer is set since the request has begun.
+        # The timer has been running since the request began.
         self._stalled_since = self.loop.time()
         call = self._call
         if call is None:
-            # It was refused in the meantime, for being too slow.
+            # The request was refused meanwhile because it came too slowly.
             large.end()
         elif body is None:
             try:
@@ -197,7 +197,7 @@ class HttpConnection(LimitedConnection):
                 large.end()
                 self._refuse(HTTPStatus(error.code.value.http), error.message)
         else:
-            # The parser waits for a body that it will not see.
+            # The old parser still waits for the body, which it never gets.
             self.parser = httptools.HttpRequestParser(self)
             self._incomplete = False
             call.answer_body(body)
@@ -255,7 +255,7 @@ class HttpConnection(LimitedConnection):
         self._call = None
         current: object = self.cycle
         if current is call:
-            # A connection that idles holds nothing of its last request.
+            # An idle connection must not keep its last request alive.
             self.cycle = None  # type: ignore[assignment]
         if call.disconnected or self.transport.is_closing():
             return
@@ -274,7 +274,7 @@ class HttpConnection(LimitedConnection):
     def _discard(self, cycle: RequestResponseCycle, status: HTTPStatus) -> bool:
         if self.pipeline and self.pipeline[0][0] is cycle:
             self.pipeline.popleft()
-            # The one before it is now the last.
+            # The request before it is the last one now.
             self.cycle = self._earlier_cycles.pop()
         elif cycle.response_started:
             return True
@@ -282,7 +282,7 @@ class HttpConnection(LimitedConnection):
             cycle.disconnected = True
             cycle.message_event.set()
             self._cancel_waiting()
-            # If it is in the fast lane, it has not begun there: its body is not complete.
+            # In the fast lane it is not in flight yet: its body is not complete.
             if self._call is not None:
                 self._call.discard(status)
                 self._call = None

@@ -23,7 +23,7 @@ MAX_JSON_BYTES = 4096
 
 MAX_REMEMBERED_BYTES = 4 * 1024 * 1024
 
-# About what a form takes beside the JSON: it holds a request and a response format.
+# Roughly what a form takes on top of the JSON: it holds a request and a response format.
 _OVERHEAD_BYTES = 4096
 
 
@@ -45,7 +45,7 @@ class Recurring:
         """
         arrays: dict[str, Array] = {}
         for name, dtype, shape, start, end in self.inputs:
-            # Of bytes this is a copy, which is aligned.
+            # A slice of `bytes` is an aligned copy.
             arrays[name] = array_over(body[start:end], dtype, shape)
         noted = self.noted
         return InferRequest(
@@ -100,7 +100,7 @@ def form_of(
     matter: parameters, strings, numbers in the JSON, shared memory.
     """
     json_text = bytes(body[:json_bytes])
-    # Names can be written with escapes, but nobody does.
+    # A member's name could be written with escapes, so any backslash rules the form out.
     in_memory = b"shared_memory" in json_text or b"\\" in json_text
     strings = any(array.dtype == BYTES.dtype for array in request.inputs.values())
     if in_memory or strings or request.parameters or request.control:

@@ -63,7 +63,7 @@ def _add_trace_routes(app: FastAPI, service: InferenceService, bodies: BodyReade
 
 def _log_view(settings: LogSettings) -> Json:
     return {
-        # Logs go to stderr.
+        # Logs always go to stderr.
         "log_file": "",
         **{name: getattr(settings, name) for name in (*SWITCHES, "log_verbose_level", "log_format")},
     }

@@ -1,6 +1,6 @@
-"""Answers as bytes. What answers of one shape have in common is put together once; the rest is tensors.
+"""Answers as bytes. What answers of one shape have in common is encoded once; only the tensors differ.
 
-The same as protobuf would make of the message of `codec.encode_response`, which has the answers that are not so simple.
+The bytes are those that protobuf makes of the message of `codec.encode_response`, which encodes all other answers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,11 +21,11 @@ _ID = pb.ModelInferResponse.ID_FIELD_NUMBER
 _OUTPUTS = pb.ModelInferResponse.OUTPUTS_FIELD_NUMBER
 _RAW = pb.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
 
-# What may be remembered in all, and about what a frame takes beside its bytes.
+# The most memory that frames may take together, and roughly what each takes on top of its bytes.
 MAX_REMEMBERED_BYTES = 4 * 1024 * 1024
 _OVERHEAD_BYTES = 1024
 
-# Tensors up to this size are copied; a larger one is sent from where it is.
+# Tensors up to this size are copied into the message; larger ones are sent without a copy.
 _COPIED_BYTES = 64 * 1024
 
 
@@ -77,7 +77,7 @@ class AnswerEncoder:
             frame = _frame(response)
             size = len(frame.model) + len(frame.outputs) + _OVERHEAD_BYTES
             self._frames.keep(key, frame, size)
-            # Unless it was too large.
+            # `keep` refuses a frame that is too large.
             if key in self._frames and b"".join(self.encode(response, {}, {}, batched=False)) != encoded:
                 self._frames.forget(key)
         return (encoded,)

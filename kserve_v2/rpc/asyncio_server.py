@@ -17,10 +17,10 @@ from kserve_v2.rpc.options import MAX_CONCURRENT_STREAMS, MAX_METADATA_BYTES, Gr
 from kserve_v2.rpc.transport.connection import GrpcConnection
 from kserve_v2.rpc.transport.head import HeadReader
 
-# How long clients are given to take the status of calls that are given up.
+# How long clients have to read the status of calls that are given up.
 _LAST_WORDS_SECONDS = 1.0
 
-# How many streams whose messages nobody reads may fill the budget of all requests in flight, if that is small.
+# Where the budget of bytes in flight is small: this many streams with unread messages may fill it.
 _WINDOWS = 16
 
 

@@ -21,7 +21,7 @@ from kserve_v2.tensors.strings import bytes_array, encode_bytes_tensor
 
 _CONTENTS_FIELDS = tuple(field.name for field in pb.InferTensorContents.DESCRIPTOR.fields)
 
-# Parameters that are for the server, and the types that they may have.
+# Parameters that the server itself acts on, and the types that they may have.
 _CONTROL: dict[str, tuple[str, ...]] = {
     "sequence_id": ("int64_param", "string_param"),
     "sequence_start": ("bool_param",),
@@ -190,7 +190,7 @@ def _decode_control(name: str, kind: str | None, parameter: pb.InferParameter, r
     if name == "sequence_id" and kind == "int64_param" and value < 0:
         # Triton makes a large positive one of it, which may be another client's.
         raise InvalidArgumentError("invalid value for 'sequence_id', expected value >= 0.")
-    # Triton takes negative numbers for unsigned ones.
+    # Triton reads a negative number as the unsigned one with the same bits.
     request.control[name] = value % 2**64 if kind == "int64_param" else value
 
 

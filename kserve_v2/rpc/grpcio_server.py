@@ -21,8 +21,8 @@ from kserve_v2.rpc.typed import in_bytes
 
 logger = logging.getLogger(__name__)
 
-# Calls that the event loop has not come to yet. Beyond 1000, its default, grpc would cancel new ones at random,
-# whoever's they are. How much may wait is for the models' queues to say.
+# Calls that the event loop has not accepted yet. Beyond 1000, its default, grpc would cancel new calls at random. How
+# many requests may wait is decided by the models' queues.
 _MAX_PENDING_CALLS = 100_000
 
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
@@ -44,7 +44,7 @@ def channel_arguments(options: GrpcOptions) -> list[tuple[str, int]]:
         ("grpc.server.max_pending_requests", _MAX_PENDING_CALLS),
         ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING_CALLS),
         ("grpc.max_concurrent_streams", MAX_CONCURRENT_STREAMS),
-        # The first is what a client is told, the second what it is held to.
+        # The first limit is announced to the client, the second is enforced.
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.keepalive_time_ms", options.keepalive_time_ms),
@@ -88,7 +88,7 @@ class GrpcioServer:
     async def start(self) -> None:
         before = asyncio.all_tasks()
         await self._server.start()
-        # Those of grpcio, which keeps them to itself. None of them fails as long as all is well.
+        # The tasks of grpcio, which has no API for them. None of them fails while the server is healthy.
         tasks = asyncio.all_tasks() - before
         self._guard = asyncio.create_task(self._replace_if_broken(tasks))
 
@@ -177,9 +177,9 @@ class _Context:
         context.add_done_callback(done)  # type: ignore[arg-type]
 
 
-# Errors are not left to grpc, which would tell the client of a class of ours. And `abort`, which raises, is not called
-# inside of `except`: the exception, and with it the request's tensors, would live in a reference cycle until the
-# garbage collector comes by.
+# Errors are not left to grpc, which would show the client the name of our exception class. `abort` raises, so it is
+# called outside of `except`: otherwise the first exception would live in a reference cycle, and the request's tensors
+# with it, until the garbage collector runs.
 
 
 async def _abort(context: _ServicerContext, error: Exception) -> None:

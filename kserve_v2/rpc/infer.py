@@ -34,7 +34,7 @@ class ModelInfer:
         form = self._recurring.find(data)
         if form is None:
             return None
-        # One with the form's signature is not decoupled: such models do not get so far as to be noted.
+        # A model with the form's signature is not decoupled: forms of decoupled models are never noted.
         model = self._service.acquire(form.model_name, form.model_version)
         request = form.request(data, model.signature)
         if request is None:
@@ -47,7 +47,7 @@ class ModelInfer:
         observer = None
         if self._tracer.on or self._log_access:
             observer = _Observer(self._tracer, message, context)
-        # From here to the scheduler nothing gives way to the loop: the model cannot be unloaded in between.
+        # From here to the scheduler nothing awaits, so the model cannot be unloaded in between.
         model = self._service.acquire(message.model_name, message.model_version)
         if model.decoupled:
             raise UnsupportedError("ModelInfer RPC doesn't support models with decoupled transaction policy")
@@ -80,7 +80,7 @@ class _Asked(Asked):
         self._observer = observer
 
     def take(self, outcome: Outcome) -> None:
-        """Have it sent."""
+        """Encode the outcome and send it."""
         answer: Parts | ServingError
         try:
             answer = outcome if isinstance(outcome, ServingError) else self.encode(outcome)

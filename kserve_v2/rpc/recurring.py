@@ -23,18 +23,18 @@ from kserve_v2.tensors.raw import array_over
 _ID = pb.ModelInferRequest.ID_FIELD_NUMBER
 _RAW = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
 
-# A request with more fields than this is decoded each time; so is one whose description is longer.
+# A request is decoded each time if it has more fields than this, or a longer description.
 _MAX_PARTS = 64
 _MAX_HEAD_BYTES = 4096
 
-# Forms of messages that have one length and are for one model.
+# Forms to remember for messages of the same length to the same model.
 _MAX_ALIKE = 8
 
-# What may be remembered in all, and about what a form takes beside its bytes.
+# The most memory that forms may take together, and roughly what each takes on top of its bytes.
 MAX_REMEMBERED_BYTES = 4 * 1024 * 1024
 _OVERHEAD_BYTES = 2048
 
-# Of a field, what says which it is and how long.
+# The fewest bytes that a field takes: its tag and its length.
 _MIN_FIELD_BYTES = 2
 _MODEL_NAME = tag(pb.ModelInferRequest.MODEL_NAME_FIELD_NUMBER)
 
@@ -76,7 +76,7 @@ class Form:
             return None
         inputs: dict[str, Array] = {}
         for name, dtype, shape, start, end in self.inputs:
-            # Of bytes, which small messages are, this is a copy and aligned.
+            # A slice of `bytes`, as small messages are, is an aligned copy.
             inputs[name] = array_over(data[start:end], dtype, shape)
         try:
             request_id = str(data[self.id_start : self.id_end], "utf-8") if self.id_end else ""
@@ -105,7 +105,7 @@ class RecurringForms:
                     break
             else:
                 if form is not alike[0]:
-                    # The first to be looked at next time, and the last to be forgotten.
+                    # It is tried first next time, and forgotten last.
                     alike.remove(form)
                     alike.appendleft(form)
                 return form

@@ -34,7 +34,7 @@ def grpc_server(
     rpcs = all_rpcs(service)
     if transport == "asyncio":
         return AsyncioServer(rpcs, options, server_context(tls, ()) if tls else None, service.inflight)
-    # Only here: it is a large library, which starts threads of its own.
+    # Imported only here: grpcio is a large library that starts threads of its own.
     from kserve_v2.rpc.grpcio_server import GrpcioServer  # noqa: PLC0415
 
     return GrpcioServer(rpcs, options, read_pem(tls) if tls else None)

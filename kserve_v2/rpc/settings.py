@@ -28,7 +28,7 @@ class SettingsServicer:
     ) -> pb.TraceSettingResponse:
         """Read or change the trace settings of the server or, with `model_name`, of a model."""
         if request.settings:
-            # A setting without a value is to be reset.
+            # A setting without a value resets it.
             given = {name: list(setting.value) or None for name, setting in request.settings.items()}
             shown = self._service.update_trace_settings(request.model_name, read_changes(given))
         else:
@@ -47,7 +47,7 @@ class SettingsServicer:
 
 def _log_view(settings: LogSettings) -> pb.LogSettingsResponse:
     response = pb.LogSettingsResponse()
-    # Logs go to stderr.
+    # Logs always go to stderr.
     response.settings["log_file"].string_param = ""
     for name in SWITCHES:
         response.settings[name].bool_param = getattr(settings, name)

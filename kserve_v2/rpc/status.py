@@ -34,7 +34,7 @@ def status_of(error: Exception) -> tuple[int, str]:
 def parse(message: Serialized, request_type: type[Request]) -> Request:
     """A request of its bytes. Raises InvalidArgumentError."""
     try:
-        # A view will do as well, which the type stubs do not know.
+        # A memoryview works too, though the type stubs do not say so.
         return request_type.FromString(message)  # type: ignore[arg-type]
     except DecodeError:
         raise InvalidArgumentError(

@@ -33,12 +33,12 @@ FINAL_RESPONSE = "triton_final_response"
 ERRORS_END_STREAM = "triton_grpc_error"
 """Metadata key: with the value `true`, a failed execution ends the stream with its status."""
 
-# Requests of one stream that may be under way, and responses of decoupled models that may wait to be sent: beyond that
-# the stream is not read, or the models are not asked for more, until the client catches up.
+# The most requests of one stream in flight, and the most responses of decoupled models that wait to be sent. Beyond the
+# first the stream is not read, beyond the second the models pause, until the client catches up.
 _MAX_REQUESTS = 1024
 _MAX_RESPONSES = 16
 
-# As far as bytes are concerned, one stream may use so much of what is there for all requests of the server.
+# One stream may use this share of the bytes that all requests in flight may take: limit // _SHARE, or the minimum.
 _SHARE = 8
 _MIN_HELD_BYTES = 1024 * 1024
 
@@ -51,7 +51,7 @@ def _final_parameter(final: bool) -> bytes:
     return message.SerializeToString()
 
 
-# What a serialized response says by this at its end.
+# Appended to a serialized response: whether it is the last one.
 _FINAL, _NOT_FINAL = _final_parameter(True), _final_parameter(False)
 
 
@@ -73,11 +73,11 @@ class _Turn:
     """A request that has one answer, which waits for those of the requests before it."""
 
     trace: Trace | None = None
-    # What it holds if that is much: of the request, and of the answer.
+    # Bytes of the request and of the answer, where they are counted: small ones are not.
     request_bytes: int = 0
     answer_bytes: int = 0
     answered: bool = False
-    # None for what stands behind the last request.
+    # None for the end of the stream.
     answer: Parts | ServingError | None = None
     asked: OneOutcome | None = None
 
@@ -91,13 +91,13 @@ class _Stream:
         self._tracer = rpc.service.tracer
         self._metadata = text_metadata(context)
         self._errors_end_stream = self._metadata.get(ERRORS_END_STREAM) == "true"
-        # What is to be sent, and what to call when it is; None is the end.
+        # What is to be sent (None: the end of the stream), and what to call when it is sent.
         self._ready: deque[tuple[Parts | ServingError | None, Callable[[], None]]] = deque()
         self._wake = asyncio.Event()
         self._turns: deque[_Turn] = deque()
         self._given_up = False
         self._under_way = 0
-        # What requests under way and answers that wait hold, but for small ones; and the largest answer.
+        # Bytes of requests in flight and of answers that wait, without small ones; and the size of the largest answer.
         self._large = False
         self._held_bytes = 0
         self._largest_answer = 0
@@ -118,12 +118,12 @@ class _Stream:
                     if message is None:
                         return
                     yield message
-                    # A stream that idles holds nothing of its last answer.
+                    # An idle stream must not keep its last answer alive.
                     del message
                 self._wake.clear()
                 await self._wake.wait()
         finally:
-            # Whatever is still under way is given up: the client has left, or an error ended the stream.
+            # The client has left, or an error ended the stream: give up what is still in flight.
             reader.cancel()
             self._give_up_all()
 
@@ -136,7 +136,7 @@ class _Stream:
         try:
             raise message
         finally:
-            # It would keep itself alive, and the whole stream.
+            # The traceback would keep the error alive, and the whole stream with it.
             del message
 
     def _give_up_all(self) -> None:
@@ -188,7 +188,7 @@ class _Stream:
             end = await self._read_all(messages)
         except Exception as error:  # noqa: BLE001 - a defect of ours must not leave the client waiting
             end = known(error)
-        # It is not counted as under way, but nothing is read any more that would be held up by a wrong count.
+        # The end is not counted as in flight; its release makes the count wrong, but nothing is read any more.
         last = _Turn()
         self._turns.append(last)
         self._settle(last, end)
@@ -207,7 +207,7 @@ class _Stream:
                         self._begin(data, group)
                 except ServingError as error:
                     return error
-                # A stream that idles holds nothing of its last request.
+                # An idle stream must not keep its last request alive.
                 del data
         return None
 
@@ -236,7 +236,7 @@ class _Stream:
         if form is None:
             return False
         try:
-            # One with the form's signature is not decoupled: such models do not get so far as to be noted.
+            # A model with the form's signature is not decoupled: forms of decoupled models are never noted.
             model = self._service.acquire(form.model_name, form.model_version)
         except ServingError:
             return False
@@ -252,8 +252,8 @@ class _Stream:
         trace = begin_trace(self._tracer, message, self._metadata) if self._tracer.on else None
         model: LoadedModel | None = None
         try:
-            # From here to the scheduler nothing gives way to the loop: the model cannot be unloaded in between. (A task
-            # begins in the next turn of the loop, before any of the turns that an unload takes.)
+            # From here to the scheduler nothing awaits, so the model cannot be unloaded in between. (A task begins in
+            # the next turn of the loop, and an unload takes several turns.)
             model = self._service.acquire(message.model_name, message.model_version)
             request, forms = decode_request(message, self._service.shared_memory)
             wants_final = _wants_empty_final(message)
@@ -338,7 +338,7 @@ class _Stream:
         turn.answered, turn.answer, turn.asked = True, answer, None
         while self._turns and self._turns[0].answered:
             first = self._turns.popleft()
-            # An error may have been raised where the turn is known.
+            # An error's traceback may refer to the turn: keep no cycle.
             answer, first.answer = first.answer, None
             large = first.request_bytes or first.answer_bytes
             self._send(answer, first.trace, partial(self._end_large, first) if large else self._end)

@@ -22,24 +22,24 @@ from kserve_v2.tensors.datatypes import BYTES, Array
 Execute = Callable[[Tensors, InferRequest], Tensors]
 """Runs one request on an instance."""
 
-# What variable dimensions are made: the first size that the model takes. Small ones for text, larger ones for images.
+# Sizes to try for variable dimensions, until the model takes one: small ones for text, larger ones for images.
 _SIZES = (8, 32, 224, 1)
 
-# Kinds of values that are tried, at most.
+# The most kinds of values that are tried.
 _MAX_SEEDS = 3
 
-# More elements than this are not made up for one tensor.
+# The most elements that are made up for one tensor.
 _MAX_ELEMENTS = 2**24
 
-# By so many of the last digits' units may an answer differ that only rounding tells apart.
+# The most units in the last place by which rounding alone may make answers differ.
 _ROUNDINGS = 128
 
-# After so long no further execution begins.
+# After this time no further execution begins.
 _MAX_SECONDS = 20.0
 
 _TEXTS = (b"0", b"1", b"two", b"three words here")
 
-# numpy's, and those of ml_dtypes.
+# The dtype kinds of numpy's floats and of those of ml_dtypes.
 _KINDS_OF_FLOAT = "fV"
 
 
@@ -99,14 +99,14 @@ def try_batching(
 def _compare(execute: Execute, signature: ModelSignature, size: int) -> Finding:
     finding: Finding | None = None
     for seed in range(_MAX_SEEDS):
-        # The last values are for models that have answered all of the others alike.
+        # The last kind is only for models that gave the same answer to all others.
         if seed == _MAX_SEEDS - 1 and finding is not None and finding.verdict is not Verdict.UNKNOWN:
             break
         rows = _made_up(signature, size, seed)
         try:
             latest = _compare_rows(execute, signature, rows)
         except BaseException:
-            # Values of another kind may be out of range. What the first ones have shown stands.
+            # This kind of values may be out of range. The finding of the first ones stands.
             if finding is None:
                 raise
             continue
@@ -146,7 +146,7 @@ def _compare_rows(execute: Execute, signature: ModelSignature, three: Mapping[st
     if depends:
         return Finding(Verdict.DEPENDENT, f"output '{depends}' of a row is another one beside another row")
     if all(_equal(alone[0][name], alone[1][name], array) for name, array in together.items()):
-        # NaN, or the same label for everything: nothing that rows do to each other would show.
+        # NaN, or the same label for everything, would hide what rows do to each other.
         return Finding(Verdict.UNKNOWN, "it answers all made-up rows alike")
     return Finding(Verdict.INDEPENDENT)
 

@@ -46,7 +46,7 @@ class Execution(ABC):
         # A model that does not batch counts every request as one row.
         self.rows = members[0].rows if len(members) == 1 else sum([pending.rows for pending in members])
         self.taken_ns = self._input_end_ns = batch.taken_ns
-        # How long the thread that executes it works on it.
+        # CPU time that its thread spent on it.
         self.cpu_ns = 0
         self.spec = spec
         self.placement = placement
@@ -111,7 +111,7 @@ class BatchExecution(Execution):
     def alone(self) -> list["BatchExecution"]:
         """One fresh execution per member."""
         for pending in self.members:
-            # What the failed execution has put there is not part of the answer.
+            # The failed execution may have set some; they are not part of the answer.
             pending.request.response_parameters = {}
         return [
             BatchExecution(
@@ -174,7 +174,7 @@ class BatchExecution(Execution):
         spec.statistics.record_waits(times.taken_ns, [each.enqueued_ns for each in counted])
         execution = (rows, times.taken_ns, times.output_end_ns - times.taken_ns)
         for pending, outputs in zip(members, self.outputs, strict=True):
-            # A caller that left while its request was executed has no use for the result.
+            # Skip a caller that left while its request was executed.
             if not pending.done:
                 if (trace := pending.request.trace) is not None:
                     trace_execution(trace, pending, times, spec.signature)
@@ -183,11 +183,11 @@ class BatchExecution(Execution):
                 pending.answer(response(pending.request, outputs, spec, execution))
 
     def _settle_error(self) -> None:
-        # A failed batch was tried again one by one, and so this is about one request; but for those of sequences: a
-        # model that has gone one step further must not take it twice.
+        # A failed batch was executed again request by request, so this is one request, except in sequences: a model
+        # whose state has advanced must not take the same step twice.
         for pending in self.members:
             if self.error is None:
-                # It was not executed again, because the client had left.
+                # Its client had left before it could be executed again.
                 record_failure(self.spec, pending, FailureReason.CANCELED)
             elif not pending.is_null:
                 if pending.request.trace is not None:
@@ -266,9 +266,9 @@ class StreamExecution(Execution):
         will take it, with False: then the model has to stop.
         """
         taken: Future[bool] = Future()
-        # So that it cannot be cancelled by a model that cancels its own task: somebody is going to set its result.
+        # From now on it cannot be cancelled: a model that cancels its own task would otherwise break `_respond`.
         taken.set_running_or_notify_cancel()
-        # A copy, because the model goes on to its next response while this one is sent.
+        # A copy: the model may change them for its next response while this one is sent.
         parameters = dict(self.request.response_parameters)
         self._loop.call_soon_threadsafe(self._respond, outputs, parameters, taken)
         return taken
@@ -339,7 +339,7 @@ class StreamExecution(Execution):
             pending.end()
         elif self.error is None:
             record_failure(self.spec, pending, FailureReason.CANCELED)
-            # Told to nobody, as a rule: but a model can say of itself that the client has left.
+            # Usually nobody is told, but a model may raise a cancellation itself.
             pending.end(RequestCancelledError("the request was cancelled"))
         else:
             if trace is not None:

@@ -25,7 +25,7 @@ from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.statistics import BatchReason, FailureReason
 from kserve_v2.scheduling.turn import Turn
 
-# For so long may what is waiting at the end of one turn be executed; the thread gets what is left.
+# Executing the requests of one turn may take this long; the thread gets the rest.
 MAX_TURN_NS = 3_000_000
 
 
@@ -109,7 +109,7 @@ class InPlace:
     def _fail(self, error: BaseException, request: InferRequest, taken_ns: int) -> NoReturn:
         end_ns = self._clock_ns()
         if end_ns - taken_ns > MAX_NS:
-            # The time of a failure says nothing of the next request, but the loop has waited for it.
+            # A failure's time does not predict the next request's, but the loop was blocked for it.
             self._quickness.executed_here(end_ns - taken_ns, end_ns, request.rows)
         self._spec.statistics.record_failure(FailureReason.BACKEND, end_ns - taken_ns)
         raise report_failure(error, request.id, self._placement)
@@ -164,7 +164,7 @@ class InPlace:
         now_ns = self._clock_ns()
         end_ns = now_ns if execution.times is None else execution.times.output_end_ns
         took_ns = end_ns - execution.taken_ns
-        # On a thread, time passes while others have the interpreter's lock.
+        # Wall time on a thread includes waiting for the interpreter's lock, so CPU time is used if it is known.
         if took_ns < STALL_NS:
             took_ns = execution.cpu_ns or took_ns
         if execution.times is not None or took_ns > MAX_NS:

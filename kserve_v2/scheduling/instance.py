@@ -29,10 +29,10 @@ from kserve_v2.scheduling.spec import ModelSpec
 
 logger = logging.getLogger(__name__)
 
-# In a row, without a batch in between: then the instance is given up.
+# An instance that is interrupted more often than this in a row, without a batch in between, is lost.
 _MAX_INTERRUPTIONS = 3
 
-# After so long it is said what a load waits for.
+# After this time a warning says what the load is waiting for.
 _LONG_TRIAL_S = 10
 
 
@@ -58,7 +58,7 @@ class InstanceThread:
         self.deliver = deliver
         self.loop = asyncio.get_running_loop()
         self.instance: AnyInstance | None = None
-        # What is known of it once it is made: itself, if other threads may execute it; see also `FreshOutputs`.
+        # Set once the instance is made. `movable`: the instance, if other threads may execute it; see `FreshOutputs`.
         self.movable: MovableInstance | None = None
         self.fresh_outputs = False
         self.concurrency = 1
@@ -70,7 +70,7 @@ class InstanceThread:
         self._model = model
         self._started: asyncio.Future[None] = self.loop.create_future()
         self._stopped: asyncio.Future[None] = self.loop.create_future()
-        # A daemon: a model that hangs for ever must not keep the process from exiting.
+        # A daemon thread: a model that hangs must not keep the process from exiting.
         self._thread = threading.Thread(target=self._main, name=self.placement.name, daemon=True)
 
     def __repr__(self) -> str:
@@ -113,7 +113,7 @@ class InstanceThread:
             self.feed.leave(self.slot)
             instance, self.instance, self.movable = self.instance, None, None
             self._close(instance)
-            # The thread lives a moment longer than its last word, and must not keep the model alive meanwhile.
+            # The thread outlives its last callback for a moment, and must not keep the model alive meanwhile.
             del drive, instance, self._model
             self._on_loop(self._resolve, self._stopped, None)
 
@@ -126,7 +126,7 @@ class InstanceThread:
                 self._trying = True
                 self.finding = self._try_batching(instance)
                 self._trying = False
-            # Asked here, and not on the event loop: it is the plug-in's code that answers.
+            # Read here and not on the event loop, because a property of the plug-in's may run its code.
             if isinstance(instance, MovableInstance) and instance.movable is True:
                 self.movable = instance
             self.fresh_outputs = has_fresh_outputs(instance)
@@ -179,7 +179,7 @@ class InstanceThread:
             log_error(logger, "instance %s failed to close", self.placement.name, error=error)
 
     def _on_loop(self, callback: Callable[..., None], *args: object) -> None:
-        # A closed loop means that the process is exiting without us.
+        # The loop is closed only when the process exits.
         if not self.loop.is_closed():
             self.loop.call_soon_threadsafe(callback, *args)
 

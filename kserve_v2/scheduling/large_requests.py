@@ -18,7 +18,7 @@ from kserve_v2.scheduling.statistics import ComputeTimes, ExecutionTimes, Failur
 from kserve_v2.scheduling.target import Reply
 from kserve_v2.scheduling.traces import trace_execution, trace_failure, trace_response
 
-# Parts of one request that are under way at a time, at least: the others need no memory yet, and keep no one waiting.
+# At least this many parts of one request are in flight at a time. The others need no memory yet, and delay nobody.
 _MIN_PARTS = 8
 
 
@@ -52,7 +52,7 @@ class Part(Pending):
         inputs = {name: array[start : start + rows] for name, array in whole.inputs.items()}
         request = replace(whole, inputs=inputs, rows=rows, trace=None, response_parameters={})
         super().__init__(request, self)
-        # The first one waits for the whole request. The others follow it, however full the queue is by now.
+        # The first part is admitted for the whole request; the others are queued even if the queue is full by then.
         self.admitted = start > 0
         self.start = start
         self.times: ExecutionTimes | None = None
@@ -92,7 +92,7 @@ class LargeRequest(Pending):
         self._spec = spec
         self._queue = queue
         self._outputs: Outputs = {}
-        # When the first part began and the last one ended, and how long all of them together took.
+        # When the first part began and the last one ended, and the sum of their times.
         self._taken_ns = self._end_ns = 0
         self._compute = ComputeTimes()
         self._next = self._joined_rows = 0
@@ -174,7 +174,7 @@ class LargeRequest(Pending):
 
     def _succeed(self) -> None:
         request, spec, compute = self.request, self._spec, self._compute
-        # Where parts say different things, the last one has the last word.
+        # Where the parts set one parameter differently, the last one wins.
         for _, parameters in sorted(self._parameters.items()):
             request.response_parameters.update(parameters)
         spec.statistics.record_joined(self.enqueued_ns, self._taken_ns, self._end_ns, compute)

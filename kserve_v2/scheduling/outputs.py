@@ -13,7 +13,7 @@ from kserve_v2.scheduling.pending import Outputs
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
 from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES, Array
 
-# Of an output whose shape varies, so many are known to be right without a closer look.
+# For an output whose shape varies, this many shapes are remembered as right.
 _MAX_SHAPES = 64
 
 
@@ -27,7 +27,7 @@ def finish_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Ou
     checked: Outputs = {}
     for name, dtype, shapes in signature.expected_outputs.get(rows) or signature.expect_outputs(rows):
         array = outputs.get(name)
-        # Usually nothing is wrong, and the dtype is the very object.
+        # Fast path: usually everything is right, and the dtype is the same object.
         if type(array) is not np.ndarray or array.dtype is not dtype or array.shape not in shapes:
             if array is None:
                 raise _missing(name, outputs, signature)
@@ -57,7 +57,7 @@ def finish_present_outputs(outputs: Tensors, signature: ModelSignature, rows: in
 
 
 def _check_mapping(outputs: object, signature: ModelSignature) -> None:
-    # Of their types, here and below: what a plug-in has made is not asked, if it is none of ours.
+    # `issubclass` of the type, here and below: `isinstance` could run code of the plug-in's object.
     if not issubclass(type(outputs), Mapping):
         raise InternalError(
             f"model '{signature.model_name}' gave {type(outputs).__name__}, expected a dict of "
@@ -130,7 +130,7 @@ def _plain(array: object, tensor: TensorSignature, signature: ModelSignature) ->
 
 
 def _is_masked(kind: type[Any]) -> bool:
-    # Where nobody has imported it, nothing is masked; numpy itself does so late, and it takes its time.
+    # Unless numpy.ma has been imported, nothing can be masked; importing it here would take long.
     ma = sys.modules.get("numpy.ma")
     return ma is not None and issubclass(kind, ma.MaskedArray)
 

@@ -49,7 +49,7 @@ class Pending:
         "timer",
     )
 
-    # Whether it belongs to a request that has a place in the queue already.
+    # Whether it is part of a request that was admitted to the queue before.
     admitted = False
     # Whether it is some rows of a larger request, which is counted and answered as a whole.
     is_part = False
@@ -87,7 +87,7 @@ class Pending:
                 self._reply.respond(response)
                 self._reply.end()
             except Exception:
-                # The others of the same batch must have their outcomes all the same.
+                # The other requests of the batch must still get their outcomes.
                 logger.exception("the answer to a request was not taken")
 
     def end(self, error: ServingError | None = None) -> None:

@@ -20,7 +20,7 @@ from kserve_v2.scheduling.feed import Batch
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.tracing.trace import computing
 
-# Instead of a response: there are no more.
+# Marks the end of the responses.
 _END: Any = object()
 
 
@@ -32,7 +32,7 @@ def execute_batch(
     _execute(instance, whole)
     if not whole.to_be_retried:
         return [whole]
-    # One bad request must not fail those that it happened to share a batch with: each is tried again on its own.
+    # One bad request must not fail the others of its batch: each is executed again on its own.
     singles = whole.alone()
     for single in singles:
         if not single.given_up:
@@ -81,7 +81,7 @@ def stream(instance: StreamInstance, execution: StreamExecution) -> None:
             try:
                 _pass_on(responses, execution, fresh=has_fresh_outputs(instance))
             finally:
-                # An iterator that is no generator has nothing to close.
+                # Only generators have `close`.
                 close = getattr(responses, "close", None)
                 if close is not None:
                     close()
@@ -115,7 +115,7 @@ async def stream_async(instance: AsyncStreamInstance, execution: StreamExecution
             try:
                 await _pass_on_async(responses, execution, fresh=has_fresh_outputs(instance))
             finally:
-                # An iterator that is no generator has nothing to close.
+                # Only async generators have `aclose`.
                 close = getattr(responses, "aclose", None)
                 if close is not None:
                     await close()

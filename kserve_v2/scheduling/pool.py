@@ -70,6 +70,6 @@ class InstancePool:
         self._on_interrupted()
 
     def _deliver_from_thread(self, executions: Sequence[Execution]) -> None:
-        # A closed loop means that the process is exiting without us.
+        # The loop is closed only when the process exits.
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._deliver, executions)

@@ -1,34 +1,34 @@
-"""Whether a model is quick enough to be executed in place: what has been measured, and what follows from it."""
+"""Whether a model is quick enough to be executed in place: the measurements, and the decision."""
 
 from collections.abc import Callable
 from time import monotonic_ns, thread_time_ns
 
-# The event loop does nothing else meanwhile, so however slow threads are on this machine: no longer than this.
+# The longest execution in place, however slow threads are on this machine: the event loop does nothing else meanwhile.
 MAX_NS = 300_000
 
-# But one of many rows does the work of many executions: for so long may it take in place, once in a while.
+# The same for a batch of many rows, which does the work of many executions at once.
 MAX_ROWS_NS = 3_000_000
 
-# A hand-over is felt by more than the time that it takes: two CPUs have to fetch the code of the other one's work, and
-# two threads the interpreter's lock. So models that take up to so many times as long are executed in place.
+# A hand-over to a thread costs more than its own time: each CPU has to fetch the code of the other one's work, and the
+# threads compete for the interpreter's lock. Models that take up to this many hand-overs are executed in place.
 HAND_OVER_WEIGHT = 4
 
-# One part in so many is what a new measurement weighs. On a busy machine some take a hundred times as long, because the
-# thread had to wait for a CPU: a longer one weighs less, and counts for at most twice what was expected.
+# A new measurement weighs 1/4 if it is shorter than expected, 1/16 if longer, and counts for at most twice the expected
+# time. On a busy machine some take a hundred times as long because the thread had to wait for a CPU.
 _SHORTER_WEIGHS, _LONGER_WEIGHS = 4, 16
 
-# A model that has been too slow in place has to be quick on its thread so many times in a row before it is
-# trusted again: each time that it disappoints, twice as many as before.
+# A model that was too slow in place is trusted again after this many quick executions in a row on its thread, and twice
+# as many each time that it is too slow again.
 QUICK_AGAIN, _MOST_QUICK_AGAIN = 64, 2**16
 
-# Unless it has been quick in place for long before, as often as this looked at: then it was chance, or a machine with
-# other things to do, and the doubling starts anew.
+# The doubling starts anew if the model was quick in place for this many looks: then one slow execution was chance, or
+# the machine was busy.
 _FORGIVEN_LOOKS = 1000
 
-# Nobody waits so long for a CPU: what has taken longer has been slow, even if it has done nothing but wait.
+# Longer than any wait for a CPU: an execution that took longer was slow, even if it only waited.
 STALL_NS = 100_000_000
 
-# How far apart the looks at the thread's CPU time are. A look takes about as long as the rest of a measurement.
+# The time between looks at the thread's CPU time. A look takes about as long as the rest of a measurement.
 _LOOK_NS = 500_000
 
 
@@ -54,11 +54,11 @@ class Quickness:
         """`cpu_clock_ns`: the CPU time of the thread that calls it."""
         self.clock_ns = clock_ns
         self._cpu_clock_ns = cpu_clock_ns
-        # Of a request or a batch. As long as it is not below `limit_ns`, the model's own threads are the quicker way:
-        # the two are attributes because they are compared for each request.
+        # Expected time of a request or a batch. Unless it is below `limit_ns`, the model's own threads are quicker.
+        # Plain attributes, because they are compared for each request.
         self.execution_ns = float(MAX_NS)
         self.limit_ns = 0.0
-        # Of the way to a thread that sleeps, and back; 0 if unknown.
+        # Expected time to wake a thread, and of the way back from it; 0 if unknown.
         self._hand_over_ns = 0.0
         self._quick_again = QUICK_AGAIN
         self._still_to_be_quick = 0
@@ -85,7 +85,7 @@ class Quickness:
         """An execution in place has taken `took_ns`, until `end_ns`."""
         if took_ns > MAX_NS and too_slow(took_ns, rows):
             self._look_closer(took_ns)
-        # `smoothed`, spelled out: this is done for each request.
+        # `smoothed`, inlined, because this runs for each request.
         expected_ns = self.execution_ns
         if took_ns < expected_ns:
             self.execution_ns = expected_ns + (took_ns - expected_ns) / _SHORTER_WEIGHS
@@ -103,7 +103,7 @@ class Quickness:
         cpu_ns = self._cpu_clock_ns() - self._looked_at_cpu_ns
         if took_ns > STALL_NS or 2 * cpu_ns > took_ns:
             if not self.distrusted:
-                # What has stopped everything for so long is not forgiven.
+                # A stall of this length counts, whatever caused it.
                 if self._looks >= _FORGIVEN_LOOKS and took_ns <= STALL_NS:
                     self._quick_again = QUICK_AGAIN
                 self._looks = 0

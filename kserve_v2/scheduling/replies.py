@@ -46,7 +46,7 @@ async def stream(target: Asked, request: InferRequest) -> AsyncGenerator[InferRe
         while (response := await channel.next()) is not None:
             yield response
     finally:
-        # Nothing happens if it has ended.
+        # Does nothing if the request has ended.
         asked.give_up()
         channel.close()
 

@@ -38,7 +38,7 @@ def _name(name: object, model_name: str) -> str:
 def _value(name: str, value: object, model_name: str) -> ParameterValue:
     where = f"response parameter '{name}' of model '{model_name}'"
     plain = value.item() if isinstance(value, np.generic) else value
-    # Of exactly these types, whatever subclasses make of their methods.
+    # Exactly these types: a subclass may override any method.
     if isinstance(plain, bool):
         return plain
     if isinstance(plain, int):

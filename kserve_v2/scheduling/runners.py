@@ -142,7 +142,7 @@ class ThreadRunner(Runner):
             executions[0].cpu_ns = time.thread_time_ns() - began_ns
             thread.deliver(executions)
             thread.feed.executed(batch)
-            # Without this, the last batch's tensors stay alive for as long as the instance is idle.
+            # Otherwise the last batch's tensors would stay alive while the instance is idle.
             del batch, executions
             self._batch = None
 
@@ -168,7 +168,7 @@ class LoopRunner(Runner):
             )
         self._perform = perform
         self.concurrency = max_concurrency
-        # What was taken and is not delivered, by number. Both threads write here, one entry at a time.
+        # Batches that are taken and not delivered yet, by number. Both threads write here, one entry at a time.
         self._open: dict[int, Batch] = {}
 
     def run(self) -> None:
@@ -182,7 +182,7 @@ class LoopRunner(Runner):
                 except BaseException as error:
                     if loop.is_closed() or main.done():
                         raise
-                    # The loop was stopped, or a task of the model's own has raised what ends one.
+                    # The model stopped the loop, or a task of its own raised SystemExit or KeyboardInterrupt.
                     log_error(
                         logger, "the event loop of %s goes on", self._thread.placement.name, error=error
                     )
@@ -244,7 +244,7 @@ class LoopRunner(Runner):
                         self._end(number, error)
                         free.release()
                         continue
-                    # Another loop may have taken its place.
+                    # A new loop may have started in its place, and execute the batch.
                     batch = self._open.pop(number, None)
                     if batch is not None and not self._thread.feed.put_back(batch):
                         self._fail(batch, error)

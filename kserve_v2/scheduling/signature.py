@@ -87,9 +87,9 @@ class ModelSignature:
     def __init__(self, config: ModelConfig) -> None:
         self.model_name = config.name
         self.max_batch_size = config.max_batch_size
-        # Of one request; a model that does not batch counts each as one row.
+        # The most rows of a request. If the model does not batch, each request counts as one row.
         self.max_rows = config.max_batch_size or 1
-        # Whether a request may have more rows than a batch: set when the model is loaded, before the first one comes.
+        # Whether a request may have more rows than a batch. Set when the model is loaded, before the first request.
         self.takes_large_requests = False
         self.platform = config.platform or config.backend
         self.inputs = {tensor.name: _tensor(tensor) for tensor in config.input}
@@ -110,7 +110,7 @@ class ModelSignature:
         self._checklist = tuple((t.name, t.datatype.dtype, t.dims) for t in self.inputs.values())
         self.reshapes_inputs = any(tensor.reshape is not None for tensor in self.inputs.values())
         self.reshapes_outputs = any(tensor.reshape is not None for tensor in self.outputs.values())
-        # What a backend has to answer, by the rows of the batch; see `expect_outputs`.
+        # The outputs that a backend has to return, by the rows of the batch; see `expect_outputs`.
         self.expected_outputs: dict[int, tuple[ExpectedOutput, ...]] = {}
 
     def _fixed_inputs(self) -> dict[str, FixedInput]:
@@ -194,7 +194,7 @@ class ModelSignature:
             if array is None or array.dtype != dtype:
                 return 0
             shape = array.shape
-            # An input without rows is never usual: 0 stands for "not known yet" here.
+            # An input without rows does not qualify: here 0 means "not known yet".
             if shape[1:] != dims or not shape or not shape[0] or (rows and shape[0] != rows):
                 return 0
             rows = shape[0]

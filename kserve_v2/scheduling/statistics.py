@@ -222,7 +222,7 @@ class ModelStatistics:
         self.inference_count += rows - null_rows
         self.execution_count += 1
         self.batch_reasons[reason] += 1
-        # What is answered has been queued and computed: one count is all counts.
+        # Every request that was answered was also queued and computed, so all counts are the same.
         self.success_count += requests
         self.success_ns += requests * output_end_ns - enqueued_ns
         self.queue_ns += requests * taken_ns - enqueued_ns

@@ -10,7 +10,7 @@ def trace_execution(trace: Trace, pending: Pending, times: ExecutionTimes, signa
     """A model has answered a request."""
     trace.executed(pending.enqueued_ns, *times)
     if trace.wants_tensors:
-        # Not the request's, which are the model's to write to.
+        # The inputs that were recorded before: the model may have written to the request's own.
         inputs = trace.recorded("TENSOR_QUEUE_INPUT")
         trace.record(
             "TENSOR_BACKEND_INPUT",

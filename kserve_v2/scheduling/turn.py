@@ -10,15 +10,16 @@ from collections.abc import Callable
 
 from kserve_v2.scheduling.pending import Pending
 
-# After two requests in one turn of the event loop, this many wait for the end of theirs: there are several clients.
+# After two requests in one turn of the event loop there must be several clients: the next requests, this many, wait for
+# the end of their turn.
 CROWD_REQUESTS = 64
 
-# Of the requests that are executed alone, after one in this many it is found out whether there are others in the same
-# turn of the loop: that takes another turn.
+# After one in this many requests that are executed alone, it is found out whether others came in the same turn of the
+# loop. That takes another turn.
 LOOK_EVERY = 16
 
-# And one in this many takes the way over the thread, so that hand-overs go on being measured. Rarely: those that come
-# meanwhile have to follow it.
+# One in this many goes to the thread, so that hand-overs are still measured. Rarely, because requests that come
+# meanwhile have to follow it there.
 PROBE_EVERY = 4096
 
 
@@ -83,7 +84,7 @@ class Turn:
         self._alone = True
         if not self._gathered:
             return
-        # Requests that come meanwhile, if an outcome makes for one, are the next turn's.
+        # Requests that come while these are executed belong to the next turn.
         gathered, self._gathered = self._gathered, OrderedDict()
         if len(gathered) > 1:
             self._crowd = CROWD_REQUESTS

@@ -48,7 +48,7 @@ class Owner(Protocol):
 class Call(Stream):
     """A call of any kind; each kind is a subclass, which says what becomes of the messages."""
 
-    # Defaults of the class, as in `Stream`.
+    # Class defaults, as in `Stream`: most calls never change them.
     _reader: MessageReader | None = None
     _deadline: asyncio.TimerHandle | None = None
     _callbacks: list[Callable[[int, str], None]] | None = None
@@ -101,7 +101,7 @@ class Call(Stream):
             body = (PREFIX.pack(0, size), *message)
             self.output.answer(self, head.answer_headers, body, PREFIX.size + size, OK_TRAILERS)
             if self._deadline is None and self._reader is None and self._callbacks is None:
-                # Then there is nothing to end.
+                # Nothing was started that would have to end.
                 return
         else:
             self.send_message(message)
@@ -175,13 +175,13 @@ class Call(Stream):
         size = len(data)
         self._receive_progress = True
         if self._ended or self.state is State.CLOSED:
-            # It has its status, whatever else comes.
+            # The call has its status already; late data is ignored.
             return
         try:
             if self._reader is None and PREFIX.size <= size < LARGE_BYTES:
                 flag, length = PREFIX.unpack_from(data)
                 if not flag and length == size - PREFIX.size:
-                    # The usual case: one message in one frame, and small.
+                    # The usual case: one small message in one frame.
                     if length > self.owner.options.max_request_bytes:
                         raise too_large(length, self.owner.options.max_request_bytes)
                     message = bytes(data[PREFIX.size :])
@@ -194,7 +194,7 @@ class Call(Stream):
         except ServingError as error:
             self._refuse(error)
             return
-        # Data that is not just one message.
+        # Anything else: parts of messages, several, or large ones.
         if self._reader is None:
             self._reader = MessageReader(self.owner.options.max_request_bytes, self.head.encoding)
         self._read(self._reader, self._reader.feed(data), size, ended)
@@ -204,7 +204,7 @@ class Call(Stream):
 
     def data_placed(self, size: int, ended: bool) -> None:
         self._receive_progress = True
-        # Otherwise it has its status.
+        # Otherwise the call has its status already.
         if self.state is not State.CLOSED and self._reader is not None:
             self._read(self._reader, self._reader.placed(size), size, ended)
 
@@ -214,7 +214,7 @@ class Call(Stream):
         try:
             try:
                 for message in messages:
-                    # It is no longer the reader's.
+                    # The message no longer belongs to the reader.
                     self.owner.buffer(reader.buffered_bytes - counted)
                     counted = reader.buffered_bytes
                     self.message_received(message)
@@ -245,7 +245,7 @@ class Call(Stream):
         self.fail(error)
 
     def abandon(self) -> None:
-        """The server ends, or the connection has had its time."""
+        """The server exits, or the connection has reached its maximum age: fail what is still in flight."""
         self.give_up()
         self.output.forget(self)
         self.fail(UnavailableError("Server exiting: the request was not finished in time"))

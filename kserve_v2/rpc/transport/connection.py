@@ -24,8 +24,8 @@ from kserve_v2.rpc.transport.metadata import OK_TRAILERS
 
 _DRAIN_PING = b"draining"
 
-# How much earlier or later than the maximum age a connection is ended: those that were made at the same time should not
-# all come back at the same time.
+# A connection ends up to this share earlier or later than its maximum age, so that connections that were made together
+# do not all come back together.
 _AGE_JITTER = 0.1
 
 
@@ -52,7 +52,7 @@ class GrpcConnection(Http2Protocol[RequestHead]):
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(server.limits, loop)
         self.options = server.options
-        # Of all messages that are not complete, or whose calls have not begun with them.
+        # Bytes of all messages that are not complete yet, or wait for their call.
         self._buffered_bytes = 0
         self._inflight = server.inflight
         self._server = server

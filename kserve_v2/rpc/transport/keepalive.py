@@ -14,7 +14,7 @@ from kserve_v2.rpc.options import GrpcOptions
 KEEPALIVE_PING = b"anybody?"
 """What our PINGs say."""
 
-# How often a client without calls may ping unless that is permitted.
+# The least time between pings of a client without calls, unless such pings are permitted.
 _IDLE_INTERVAL_S = 7200.0
 
 

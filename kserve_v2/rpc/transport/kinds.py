@@ -83,7 +83,7 @@ class AskedCall(DirectCall):
                 self._take(self._found)
         except Exception as error:  # noqa: BLE001 - as in `run`
             self.fail(error)
-        # An error would otherwise keep what it was raised over.
+        # An error's traceback would keep the request alive.
         del self._found
 
 
@@ -107,7 +107,7 @@ class UnaryCall(TaskCall, SingleCall):
 
     def run(self, message: Serialized) -> None:
         if len(message) >= COUNTED_BYTES:
-            # It is there for as long as the answer takes.
+            # The message stays in memory until the answer is made.
             self._hold_message(message)
         self.begin(self._answer(message))
 
@@ -137,7 +137,7 @@ class SendingCall(TaskCall):
                 async for answer in answers:
                     self._may_send.clear()
                     self.send_message(answer)
-                    # A call that idles holds nothing of its last answer.
+                    # An idle call must not keep its last answer alive.
                     del answer
                     if self.queued:
                         await self._may_send.wait()
@@ -167,7 +167,7 @@ class StreamingCall(SendingCall):
         self._half_closed = False
         self._wake = asyncio.Event()
         self._unread_bytes = 0
-        # Of the messages, and as far as that is counted among the bytes in flight.
+        # Bytes of the messages that wait, and how many of these are counted as in flight.
         self._waiting_bytes = 0
         self._held_bytes = 0
 
@@ -212,7 +212,7 @@ class StreamingCall(SendingCall):
                 self._waiting_bytes -= len(self._messages[0])
                 if self._held_bytes:
                     self._hold()
-                # Not held here, while the RPC waits for the next one.
+                # No reference is kept here while the RPC waits for the next message.
                 yield self._messages.popleft()
             if self._half_closed:
                 return

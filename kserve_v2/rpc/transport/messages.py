@@ -16,8 +16,8 @@ JOINED_BYTES = 64 * 1024
 PREFIX = struct.Struct(">BI")
 """Whether the message is compressed, and its length."""
 
-# A large message has its place when one part in so many of it has come, or LARGE_BYTES: a client that announces much
-# and sends little makes the server use little.
+# Memory for a large message is allocated once this share of it has arrived (or LARGE_BYTES), so that a client that
+# announces much and sends little cannot make the server use much.
 _BEGUN_SHARE = 128
 
 # zlib's window bits, which also say what is around the data.
@@ -108,12 +108,12 @@ class MessageReader:
         self.buffered_bytes = 0
         self._max_bytes = max_bytes
         self._encoding = encoding
-        # Of a prefix, or of a small message.
+        # Parts of a prefix, or of a small message.
         self._chunks: list[bytes] = []
-        # Of a large message, which is copied to its place part by part, as long as the CPU has the part at hand.
+        # A large message: each part is copied to its place at once, while it is in the CPU's cache.
         self._whole: memoryview | None = None
         self._flag = 0
-        # Of the message after its prefix; -1 as long as that is not complete.
+        # Length of the message after its prefix; -1 until the prefix is complete.
         self._length = -1
 
     @property
@@ -171,7 +171,7 @@ class MessageReader:
         if self._whole is not None:
             self._whole[start:end] = part
         else:
-            # Not a view of a read, which has other things in it.
+            # A copy: a view would keep the whole read alive.
             self._chunks.append(bytes(part))
         self.buffered_bytes = end
 
