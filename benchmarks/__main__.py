@@ -21,6 +21,7 @@ from benchmarks.cases.mlp import mlp
 from benchmarks.cases.open_loop import open_loop
 from benchmarks.cases.payloads import payloads
 from benchmarks.cases.perf_analyzer import perf_analyzer
+from benchmarks.cases.priorities import priorities
 from benchmarks.cases.tensors import tensors
 from benchmarks.cases.transports import grpc, rest, stream
 from benchmarks.options import add_measuring_options, make_bench, set_measuring_defaults
@@ -37,6 +38,7 @@ CASES: Mapping[str, Case] = {
     "open_loop": open_loop,
     "mlp": mlp,
     "batching": batching,
+    "priorities": priorities,
     "tensors": tensors,
     "cnn": cnn,
     "cache": cache,

@@ -9,6 +9,8 @@ from onnx import NodeProto, TensorProto, checker, helper, numpy_helper
 IMAGE_SHAPE = (1, 3, 96, 96)
 FIXED_TIME_ROWS = 32
 DELAYS_US = (0, 2000)
+LEVELS_MODEL = "fixed_time_levels"
+LEVELS_ROWS = 4
 MLP_ROWS = 64
 MLP_WIDTH = 16
 MLP_MODELS = ("mlp_batched", "mlp")
@@ -56,6 +58,14 @@ def write_repository(directory: Path) -> None:
         batching = f"dynamic_batching {{ max_queue_delay_microseconds: {delay_us} }}\n"
         _write(directory, name, f"max_batch_size: {FIXED_TIME_ROWS}\n{batching}{_ONE_INSTANCE}")
         shutil.copyfile(_HERE / "handlers" / "fixed_time.py", directory / name / "1" / "model.py")
+    _write_levels(directory)
+
+
+def _write_levels(directory: Path) -> None:
+    """The 2 ms model in batches of few rows, so that few clients are too many for it."""
+    levels = "dynamic_batching { priority_levels: 2 default_priority_level: 2 }\n"
+    _write(directory, LEVELS_MODEL, f"max_batch_size: {LEVELS_ROWS}\n{levels}{_ONE_INSTANCE}")
+    shutil.copyfile(_HERE / "handlers" / "fixed_time.py", directory / LEVELS_MODEL / "1" / "model.py")
 
 
 def fixed_time_model(delay_us: int) -> str:

@@ -79,10 +79,10 @@ def framed(message: bytes) -> bytes:
     return struct.pack(">BI", 0, len(message)) + message
 
 
-def rest_json(url: str, model: str, inputs: Mapping[str, Array]) -> RestExchange:
+def rest_json(url: str, model: str, inputs: Mapping[str, Array], **parameters: int) -> RestExchange:
     """An inference request all in JSON, and the answer that the server at `url` gives now."""
     tensors = [{**_describe(name, array), "data": array.ravel().tolist()} for name, array in inputs.items()]
-    body = orjson.dumps({"inputs": tensors})
+    body = orjson.dumps({"inputs": tensors, **({"parameters": parameters} if parameters else {})})
     return _probe_rest(_infer_url(url, model), body, {"Content-Type": "application/json"})
 
 
