@@ -65,6 +65,23 @@ def test_valid_configurations(text: str) -> None:
 DIMENSION = "dimension must be integer >= 1, or -1 to indicate a variable-size dimension for bat"
 
 INVALID = [
+    (
+        'backend: "python" model_transaction_policy { decoupled: true } response_cache { enable: true }',
+        "response_cache.enable",
+        "Response Cache does not currently support model bat with 'decoupled' transaction policy. Please disable the "
+        "response cache.",
+    ),
+    (
+        'backend: "python" max_batch_size: 2 sequence_batching { } response_cache { enable: true }',
+        "response_cache.enable",
+        "Response Cache does not currently support model bat with sequence batching scheduler. Please disable the "
+        "response cache.",
+    ),
+    (
+        'parameters { key: "coalesce_requests" value { string_value: "no" } } response_cache { enable: true }',
+        "parameters['coalesce_requests']",
+        "expected 'true' or 'false' as string_value, got 'no'",
+    ),
     ("max_batch_size: -1", "max_batch_size", "'max_batch_size' must be non-negative value for bat"),
     (
         'platform: "ensembel"',

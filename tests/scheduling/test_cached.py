@@ -32,6 +32,7 @@ from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.statistics import BatchReason, FailureReason, ModelStatistics
 from kserve_v2.scheduling.target import Reply, Ticket
+from kserve_v2.tracing.trace import Trace
 
 CONFIG = """
     name: "m" input { name: "X" data_type: TYPE_INT64 dims: [-1] }
@@ -217,6 +218,32 @@ def values(response: InferResponse) -> dict[str, list[int]]:
 
 def run(test: Any) -> None:
     asyncio.run(test())
+
+
+# --- traces ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_traced_request_that_is_not_executed_has_no_computation() -> None:
+    async def test() -> None:
+        cached = Cached()
+        traces = [Trace(number, "m", wants_tensors=True) for number in range(4)]
+        asked = [request(number=number, trace=trace) for number, trace in enumerate(traces)]
+        for each in asked[:3]:
+            each.trace.begin_request("1", each.id, each.inputs)
+        callers = [cached.submit(each) for each in asked[:3]]
+        # The first one leaves: what happens to its request is no business of its trace any more.
+        give_up(callers[0])
+        assert cached.model.asked[0].trace is None
+        cached.model.executions[0].answer()
+        cached.submit(asked[3])
+        for trace in traces[1:]:
+            names = [name for name, _ in trace.times]
+            assert names[-3:] == ["QUEUE_START", "INFER_RESPONSE_COMPLETE", "REQUEST_END"]
+            assert "COMPUTE_START" not in names
+            outputs = trace.recorded("TENSOR_BACKEND_OUTPUT")
+            assert {name: array.tolist() for name, array in outputs.items()} == {"Y": [2], "Z": [2]}
+
+    run(test)
 
 
 # --- hits -----------------------------------------------------------------------------------------------------------
