@@ -293,7 +293,7 @@ class SeparateInstance(Protocol):
         ...
 
     def close(self) -> None:
-        """See `Instance.close`."""
+        """Give back what the instance holds."""
         ...
 
 

@@ -313,7 +313,7 @@ def _stop_on_signals() -> asyncio.Event:
 
 
 def _leave_after(seconds: float) -> None:
-    """See to it that the process has ended by then, whatever holds up its event loop or does not end with it."""
+    """Make sure that the process has ended by then, whatever holds up its event loop or does not end with it."""
     watchdog = threading.Timer(seconds, _leave, ("it did not end by itself", 1))
     watchdog.daemon = True
     watchdog.start()

@@ -157,7 +157,7 @@ class ManagedModel:
     # --- commands -----------------------------------------------------------------------------------------------
 
     async def load(self, config_override: str | None = None) -> None:
-        """See `ModelManager.load`. A caller that leaves does not end what it has asked for."""
+        """Load the model, or load it again. A caller that leaves does not end what it has asked for."""
         outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._callers.add(outcome)
         command = self._spawn(self._load_in_turn(config_override, self._unloads))
@@ -231,7 +231,7 @@ class ManagedModel:
         self._check_still_wanted(unloads)
 
     def unload(self) -> None:
-        """See `ModelManager.unload`."""
+        """Unload the model."""
         self._unloads += 1
         self._wanted = self._override = None
         self.problem, self._lost = "", False

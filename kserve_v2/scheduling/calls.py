@@ -101,11 +101,11 @@ class Call:
     # --- what becomes of it -----------------------------------------------------------------------------------------
 
     def respond(self, response: InferResponse) -> asyncio.Future[bool] | None:
-        """See `Reply.respond`."""
+        """Take the next response."""
         return self._reply.respond(response)
 
     def end(self, error: ServingError | None = None) -> None:
-        """See `Reply.end`."""
+        """There are no more responses."""
         if not self._over:
             self._close()
             # Made anew: others may get the same one, and whoever raises an error changes it.

@@ -52,16 +52,8 @@ class Waiter:
     """One of the callers: its request, and the ticket that it holds."""
 
     __slots__ = (
-        "begun_ns",
-        "done",
-        "flight",
-        "held_bytes",
-        "lookup_ns",
-        "reply",
-        "request",
-        "timer",
-        "waits",
-    )
+        "begun_ns", "done", "flight", "held_bytes", "lookup_ns", "reply", "request", "timer", "waits",
+    )  # fmt: skip
 
     def __init__(self, flight: "Flight", request: InferRequest, reply: Reply, begun_ns: int) -> None:
         self.flight = flight

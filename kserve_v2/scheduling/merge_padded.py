@@ -28,7 +28,7 @@ class PaddedMerger:
         self._padding = padding
 
     def merge(self, members: Sequence[Pending]) -> dict[str, Array]:
-        """See `Merger.merge`. Lengths and masks come last."""
+        """The inputs of one execution. Lengths and masks come last."""
         requests = [pending.request.inputs for pending in members]
         rows = [pending.rows for pending in members]
         padded = self._padded(requests, rows) if len(members) > 1 else dict(requests[0])
@@ -67,7 +67,7 @@ class PaddedMerger:
         )
 
     def check(self, outputs: Tensors, members: Sequence[Pending]) -> Outputs:
-        """See `Merger.check`. An output that is to be cut has to be as long as the padded input."""
+        """The declared outputs. One that is to be cut has to be as long as the padded input."""
         rows = sum([pending.rows for pending in members])
         checked = finish_outputs(outputs, self._signature, rows)
         for name, cuts in self._padding.cuts.items():
@@ -82,7 +82,7 @@ class PaddedMerger:
         return checked
 
     def split(self, outputs: Outputs, members: Sequence[Pending]) -> list[Outputs]:
-        """See `Merger.split`."""
+        """The outputs of each request."""
         parts = split_rows(outputs, [pending.rows for pending in members])
         for pending, part in zip(members, parts, strict=True):
             for name, cuts in self._padding.cuts.items():

@@ -33,7 +33,7 @@ class RaggedMerger:
         self._scattered = ModelSignature(_with_outputs(config, self._sources, scattered=True))
 
     def merge(self, members: Sequence[Pending]) -> dict[str, Array]:
-        """See `Merger.merge`. The tensors that were made come last."""
+        """The inputs of one execution. The tensors that were made come last."""
         requests = [self._as_backend_sees(pending) for pending in members]
         rows = [pending.rows for pending in members]
         first = requests[0]
@@ -57,8 +57,8 @@ class RaggedMerger:
         return merged
 
     def check(self, outputs: Tensors, members: Sequence[Pending]) -> Outputs:
-        """See `Merger.check`. Raises UnsupportedError, with Triton's text, for an output that has fewer rows than the
-        requests have together, and thus cannot be split.
+        """The declared outputs. Raises UnsupportedError, with Triton's text, for an output that
+        has fewer rows than the requests have together, and thus cannot be split.
         """
         rows = sum([pending.rows for pending in members])
         for name in self._by_rows.outputs:
@@ -85,7 +85,7 @@ class RaggedMerger:
         return array
 
     def split(self, outputs: Outputs, members: Sequence[Pending]) -> list[Outputs]:
-        """See `Merger.split`."""
+        """The outputs of each request."""
         by_rows = {name: array for name, array in outputs.items() if name not in self._sources}
         parts = split_rows(by_rows, [pending.rows for pending in members])
         starts = dict.fromkeys(self._sources, 0)

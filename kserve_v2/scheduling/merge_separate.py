@@ -44,6 +44,6 @@ class SeparateMerger:
         }
 
     def split(self, outputs: Outputs, members: Sequence[Pending]) -> list[Outputs]:
-        """See `Merger.split`."""
+        """The outputs of each request."""
         names = self._signature.outputs
         return [{name: outputs[f"{number}:{name}"] for name in names} for number in range(len(members))]

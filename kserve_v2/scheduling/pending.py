@@ -36,18 +36,9 @@ class Pending:
     """
 
     __slots__ = (
-        "_reply",
-        "done",
-        "enqueued_ns",
-        "found_idle",
-        "held_bytes",
-        "key",
-        "level",
-        "owner",
-        "request",
-        "rows",
-        "timer",
-    )
+        "_reply", "done", "enqueued_ns", "found_idle", "held_bytes", "key", "level", "owner", "request",
+        "rows", "timer",
+    )  # fmt: skip
 
     # Whether it is part of a request that was admitted to the queue before.
     admitted = False

@@ -27,7 +27,9 @@ from kserve_v2.scheduling.under_way import UnderWay
 
 
 class QueueTarget:
-    """See `Target`. Lives on the event loop that made it; statistics and replies are touched there alone."""
+    """Queues requests for the instances. Lives on the event loop that made it; statistics and replies are touched there
+    alone.
+    """
 
     def __init__(self, spec: ModelSpec, model: Model, quickness: Quickness | None = None) -> None:
         """`quickness`: what is measured of the model, by which clocks; its own by default."""

@@ -36,17 +36,9 @@ class Quickness:
     """Measurements of one model, taken on the event loop's thread."""
 
     __slots__ = (
-        "_cpu_clock_ns",
-        "_hand_over_ns",
-        "_looked_at_cpu_ns",
-        "_looked_at_ns",
-        "_looks",
-        "_quick_again",
-        "_still_to_be_quick",
-        "clock_ns",
-        "execution_ns",
-        "limit_ns",
-    )
+        "_cpu_clock_ns", "_hand_over_ns", "_looked_at_cpu_ns", "_looked_at_ns", "_looks", "_quick_again",
+        "_still_to_be_quick", "clock_ns", "execution_ns", "limit_ns",
+    )  # fmt: skip
 
     def __init__(
         self, clock_ns: Callable[[], int] = monotonic_ns, cpu_clock_ns: Callable[[], int] = thread_time_ns

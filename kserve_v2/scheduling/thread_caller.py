@@ -25,12 +25,12 @@ class ThreadCaller:
         self._loop = asyncio.get_running_loop()
 
     def call(self, request: InferRequest, serving: Sequence[InferRequest]) -> InferResponse:
-        """See `ModelCaller.call`."""
+        """Call a model and wait for its answer."""
         _refuse_on_loop("call", "await call_async(...)")
         return _wait(self._begin(request, serving))
 
     async def call_async(self, request: InferRequest, serving: Sequence[InferRequest]) -> InferResponse:
-        """See `ModelCaller.call_async`."""
+        """Call a model and await its answer."""
         return await asyncio.wrap_future(self._begin(request, serving))
 
     def _begin(
@@ -50,7 +50,7 @@ class ThreadCaller:
     def stream(
         self, request: InferRequest, serving: Sequence[InferRequest]
     ) -> Generator[InferResponse, None, None]:
-        """See `ModelCaller.stream`."""
+        """Call a model and yield its responses."""
         _refuse_on_loop("stream", "async for ... in stream_async(...)")
         responses = _Responses(self._calls, request, serving, self._caller)
         try:
@@ -62,7 +62,7 @@ class ThreadCaller:
     async def stream_async(
         self, request: InferRequest, serving: Sequence[InferRequest]
     ) -> AsyncGenerator[InferResponse, None]:
-        """See `ModelCaller.stream_async`."""
+        """Call a model and yield its responses."""
         responses = _Responses(self._calls, request, serving, self._caller)
         try:
             while (response := await asyncio.wrap_future(self._run(responses.next()))) is not None:
@@ -100,13 +100,13 @@ class _Answer:
         self.answer: concurrent.futures.Future[InferResponse] = concurrent.futures.Future()
 
     def respond(self, response: InferResponse) -> None:
-        """See `Reply.respond`. A second one is the model's mistake."""
+        """Take the next response. A second one is the model's mistake."""
         # Not if there is a first one, or if whoever waited has left: on another thread, perhaps in this moment.
         with suppress(concurrent.futures.InvalidStateError):
             self.answer.set_result(response)
 
     def end(self, error: ServingError | None = None) -> None:
-        """See `Reply.end`."""
+        """There are no more responses."""
         with suppress(concurrent.futures.InvalidStateError):
             self.answer.set_exception(error or InternalError("the model has ended without an answer"))
 
@@ -115,7 +115,7 @@ class _Answer:
 
 class _Channel(Channel):
     def fail(self, error: ServingError) -> None:
-        """See `CallReply.fail`."""
+        """The call could not begin."""
         self.close()
         self.end(error)
 
@@ -134,7 +134,7 @@ class _Responses:
         self._channel: _Channel | None = None
 
     async def next(self) -> InferResponse | None:
-        """See `Channel.next`. The first time, the call begins."""
+        """The next response. The first time, the call begins."""
         if self._channel is None:
             self._channel = _Channel()
             self._call = Call(self._calls, self._serving, self._channel)

@@ -121,12 +121,12 @@ class _Wait:
             self._waits.end(self.caller, self._callee)
 
     def end(self, error: ServingError | None = None) -> None:
-        """See `Reply.end`."""
+        """There are no more responses."""
         self.over()
         self._reply.end(error)
 
     def give_up(self) -> None:
-        """See `Ticket.give_up`."""
+        """The caller has left."""
         self.over()
         if self.ticket is not None:
             self.ticket.give_up()

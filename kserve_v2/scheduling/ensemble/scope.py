@@ -73,14 +73,14 @@ class Call:
         self.room: asyncio.Future[bool] | None = None
 
     def respond(self, response: InferResponse) -> asyncio.Future[bool] | None:
-        """See `Reply.respond`."""
+        """Take the next response."""
         if self.step.streams:
             return self.run.branch(self, response)
         self.response = response
         return None
 
     def end(self, error: ServingError | None = None) -> None:
-        """See `Reply.end`."""
+        """There are no more responses."""
         self.run.call_ended(self, error)
 
 

@@ -132,7 +132,7 @@ class ControlMerger:
         self.split = inner.split
 
     def merge(self, members: Sequence[Pending]) -> Any:
-        """See `Merger.merge`."""
+        """The inputs of one execution."""
         steps = [step for pending in members if (step := pending.request.sequence) is not None]
         inputs: Any = self._inner.merge(members)
         if isinstance(inputs, list):

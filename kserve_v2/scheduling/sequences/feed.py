@@ -12,7 +12,7 @@ from kserve_v2.scheduling.sequences.slots import SlotQueue
 
 
 class SequenceFeed:
-    """See `RequestFeed`. Slot s of a model with n instances is on instance s % n: sequences spread over them."""
+    """The slots of all instances. Slot s of a model with n instances is on instance s % n, so sequences spread out."""
 
     # Nothing is executed where it was received: each instance has its own sequences.
     idle = False
@@ -64,25 +64,25 @@ class SequenceFeed:
         return self._queues[step.slot % len(self._queues)]
 
     def take(self, slot: int) -> Batch | None:
-        """See `Feed.take`."""
+        """The next batch for an instance; waits for one."""
         return self._queues[slot].take(slot)
 
     def leave(self, slot: int) -> None:
-        """See `Feed.leave`."""
+        """An instance takes no more batches."""
         self._queues[slot].leave(slot)
 
     def executed(self, batch: Batch) -> None:
-        """See `Feed.executed`."""
+        """A batch has been executed."""
         real = next(pending for pending in batch.members if not pending.is_null)
         self._queue_of(real).executed(batch)
 
     def put_back(self, batch: Batch) -> bool:
-        """See `Feed.put_back`."""
+        """Take back a batch that was not executed."""
         real = next(pending for pending in batch.members if not pending.is_null)
         return self._queue_of(real).put_back(batch)
 
     def discard(self, pending: Pending) -> bool:
-        """See `Feed.discard`."""
+        """Take out a request that waits."""
         return self._queue_of(pending).discard(pending)
 
     def postpone(self, pending: Pending) -> bool:
@@ -90,10 +90,10 @@ class SequenceFeed:
         return False
 
     def close(self) -> None:
-        """See `Feed.close`."""
+        """Let instances finish what is there."""
         for queue in self._queues:
             queue.close()
 
     def abandon(self) -> list[Pending]:
-        """See `Feed.abandon`."""
+        """Take out all that waits."""
         return [pending for queue in self._queues for pending in queue.abandon()]

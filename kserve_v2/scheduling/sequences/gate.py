@@ -70,7 +70,7 @@ class Step:
         return f"<Step {self.step.id!r} start={self.step.start} end={self.step.end} over={self.over}>"
 
     def respond(self, response: InferResponse) -> asyncio.Future[bool] | None:
-        """See `Reply.respond`."""
+        """Take the next response."""
         if not self.given_up:
             return self.reply.respond(response)
         nobody: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -78,16 +78,16 @@ class Step:
         return nobody
 
     def end(self, error: ServingError | None = None) -> None:
-        """See `Reply.end`."""
+        """There are no more responses."""
         self._gate.ended(self, error)
 
     def give_up(self) -> None:
-        """See `Ticket.give_up`."""
+        """The caller has left."""
         self._gate.give_up(self)
 
 
 class SequenceGate:
-    """See `Target`."""
+    """A target around a queue: it takes the requests of sequences, and passes each on in its turn."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class SequenceGate:
         return f"<SequenceGate {self._table!r} {self._behind!r}>"
 
     async def start(self) -> None:
-        """See `Target.start`."""
+        """Make what is needed to answer."""
         await self._behind.start()
 
     def holds(self, sequence_id: int | str, asked: str) -> bool:
@@ -278,7 +278,7 @@ class SequenceGate:
     # --- time --------------------------------------------------------------------------------------------------------
 
     def _set_timer(self) -> None:
-        """See to it that `_time_passed` is called in time; a call too many does no harm."""
+        """Make sure that `_time_passed` is called in time; a call too many does no harm."""
         at_ns = self._table.next_event_ns()
         if at_ns is None or (self._timer is not None and self._timer_ns <= at_ns):
             return
@@ -306,13 +306,13 @@ class SequenceGate:
         await self._behind.drain()
 
     def abandon(self) -> None:
-        """See `Target.abandon`."""
+        """End whatever has not begun with an error."""
         error = UnavailableError("Server exiting: the request was not executed")
         self._apply(self._table.abandon(error), FailureReason.CANCELED)
         self._behind.abandon()
 
     async def stop(self) -> None:
-        """See `Target.stop`."""
+        """Take no more requests, and finish those that are there."""
         self.abandon()
         if self._timer is not None:
             self._timer.cancel()

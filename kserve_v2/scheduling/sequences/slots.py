@@ -127,7 +127,7 @@ class SlotQueue:
             self._wake.put(None)
 
     def take(self, slot: int = 0) -> Batch | None:
-        """See `Feed.take`. For one thread, which is the one of the instance `slot`."""
+        """The next batch for an instance; waits for one. For one thread, which is the one of the instance `slot`."""
         batch: Batch | None = None
         gate = self._gate
         try:
@@ -169,7 +169,7 @@ class SlotQueue:
             self._gate.decline(slot)
 
     def executed(self, batch: Batch) -> None:
-        """See `Feed.executed`."""
+        """A batch has been executed."""
         if batch.permit is not None:
             batch.permit.release(again=bool(self._ready))
 
@@ -186,7 +186,7 @@ class SlotQueue:
         return Batch(members, decision.reason, now_ns, permit)
 
     def put_back(self, batch: Batch) -> bool:
-        """See `Feed.put_back`."""
+        """Take back a batch that was not executed."""
         if self._closed:
             return False
         self._put_back(batch)
@@ -203,7 +203,7 @@ class SlotQueue:
         self.executed(batch)
 
     def discard(self, pending: Pending) -> bool:
-        """See `Feed.discard`."""
+        """Take out a request that waits."""
         with self._lock:
             place = self._place(pending)
             if self._ready.get(place) is not pending:
@@ -212,7 +212,7 @@ class SlotQueue:
             return True
 
     def close(self) -> None:
-        """See `Feed.close`."""
+        """Let instances finish what is there."""
         with self._lock:
             self._closed = True
             # Nothing more can come that would be worth waiting for.
@@ -221,7 +221,7 @@ class SlotQueue:
         self._ring()
 
     def abandon(self) -> list[Pending]:
-        """See `Feed.abandon`."""
+        """Take out all that waits."""
         with self._lock:
             left = list(self._ready.values())
             self._ready.clear()
