@@ -3,8 +3,10 @@
 import json
 import queue
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any, Self
 
+import grpc
 import numpy as np
 
 from kserve_v2._generated import grpc_service_pb2 as pb
@@ -180,8 +182,10 @@ class Stream:
 
     def __exit__(self, *error: object) -> None:
         self._requests.put(None)
-        for _ in self._responses:
-            pass
+        # What has ended it, if something has, was raised where an answer was waited for.
+        with suppress(grpc.RpcError):
+            for _ in self._responses:
+                pass
         self._channel.__exit__()
 
 

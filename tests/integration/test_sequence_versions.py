@@ -1,0 +1,212 @@
+"""Live sequences keep the version that they have begun with: under reloads, unloads and the server's exit.
+
+Numbers are rows of scheduling.md, part 5.
+"""
+
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from kserve_v2._generated import grpc_service_pb2 as pb
+from tests.conftest import RunningServer, WriteModel
+from tests.integration.conftest import ExplicitServer
+from tests.integration.grpc_requests import Channel
+from tests.integration.sequence_models import Stream, accumulator, batching, grpc_step, read, rest_step
+from tests.integration.support import error_of, pending, wait_until
+
+STOPPING = "Server is stopping, scheduler for model has stopped accepting new inference requests"
+CONFIG = batching("oldest { max_candidate_sequences: 4 }", extra="")
+
+
+def missing_start(sequence: object) -> str:
+    return (
+        f"inference request for sequence {sequence} to model 'm' must specify the START flag on the first request of the "
+        "sequence"
+    )
+
+
+class Client:
+    """Asks the model `m`; answers with the sum and the version of the code that has made it."""
+
+    def __init__(self, server: RunningServer) -> None:
+        self._server = server
+        self._channel = Channel(server)
+
+    def ask(self, sequence: object, value: int, flags: str = "", version: str = "") -> tuple[int, int]:
+        sums, info = read(self._channel.infer(grpc_step("m", sequence, value, flags, version=version)))
+        return sums, info["version"]
+
+    def rest(self, sequence: object, value: int, flags: str = "") -> int:
+        answer = self._server.infer("m", rest_step(sequence, value, flags))
+        return int(answer.json()["outputs"][0]["data"][0])
+
+    def fails(self, sequence: object, flags: str = "") -> tuple[grpc.StatusCode, str]:
+        return self._channel.infer_fails(grpc_step("m", sequence, 1, flags))
+
+    def close(self) -> None:
+        self._channel.__exit__()
+
+
+@pytest.fixture
+def model(explicit: ExplicitServer) -> Iterator[ExplicitServer]:
+    """The explicit server, with version 1 of the model `m`."""
+    explicit.write("m", accumulator(1), CONFIG)
+    assert explicit.load("m").status_code == 200
+    yield explicit
+    explicit.unload("m")
+    wait_until(lambda: all(entry["state"] == "UNAVAILABLE" for entry in explicit.index("m")))
+    shutil.rmtree(explicit.root / "m")
+
+
+@pytest.fixture
+def client(model: ExplicitServer) -> Iterator[Client]:
+    made = Client(model.server)
+    yield made
+    made.close()
+
+
+def state(explicit: ExplicitServer) -> str:
+    """Of version 1."""
+    return next(entry["state"] for entry in explicit.index("m") if entry["version"] == "1")
+
+
+def test_a_reload_changes_nothing_under_a_live_sequence(model: ExplicitServer, client: Client) -> None:
+    assert client.ask(1, 10, "+") == (10, 1)
+    assert client.ask("a", 100, "+") == (100, 1)
+    model.write("m", accumulator(2), CONFIG)
+    assert model.load("m").status_code == 200
+    assert client.ask(2, 5, "+") == (5, 2)
+    assert client.ask(1, 1) == (11, 1)
+    assert client.rest(1, 1) == 12
+    assert client.ask("a", 1) == (101, 1)
+    with Stream(model.server) as stream:
+        [(sums, info)] = stream.ask(grpc_step("m", 1, 1, "."))
+        assert (sums, info["version"]) == (13, 1)
+    assert client.fails(1) == (grpc.StatusCode.INVALID_ARGUMENT, missing_start(1))
+    # START ends the sequence where it is, and begins one in the code of today.
+    assert client.ask("a", 7, "+") == (7, 2)
+    assert client.ask("a", 1, ".") == (8, 2)
+    assert client.ask(2, 1, ".") == (6, 2)
+
+
+def test_a_newer_version_leaves_sequences_where_they_are(model: ExplicitServer, client: Client) -> None:
+    assert client.ask(1, 10, "+") == (10, 1)
+    model.write("m", accumulator(2), CONFIG, 2)
+    assert model.load("m").status_code == 200
+    assert client.ask(2, 5, "+") == (5, 2)
+    assert client.ask(1, 1) == (11, 1)
+    # Whoever asks for a version by its number means that one.
+    code, text = client._channel.infer_fails(grpc_step("m", 1, 1, version="2"))
+    assert (code, text) == (grpc.StatusCode.INVALID_ARGUMENT, missing_start(1))
+    assert client.ask(1, 1, version="1") == (12, 1)
+    assert client.ask(1, 1, ".") == (13, 1)
+    assert client.ask(2, 1, ".") == (6, 2)
+
+
+def test_an_unload_lets_sequences_finish(model: ExplicitServer, client: Client) -> None:  # 5.13
+    assert client.ask(1, 10, "+") == (10, 1)
+    model.unload("m")
+    wait_until(lambda: state(model) == "UNLOADING")
+    assert client.fails(2, "+") == (grpc.StatusCode.UNAVAILABLE, STOPPING)
+    assert client.fails(1, "+") == (grpc.StatusCode.UNAVAILABLE, STOPPING)
+    assert client.fails(None) == (grpc.StatusCode.UNAVAILABLE, STOPPING)
+    answer = model.server.infer("m", rest_step(2, 1, "+"))
+    assert (answer.status_code, error_of(answer)) == (503, STOPPING)
+    assert model.server.get("/v2/models/m/ready").status_code == 400
+    assert client.ask(1, 1) == (11, 1)
+    assert client.rest(1, 1) == 12
+    assert client.ask(1, 1, ".") == (13, 1)
+    wait_until(lambda: state(model) == "UNAVAILABLE")
+    code, _ = client.fails(1)
+    assert code is grpc.StatusCode.NOT_FOUND
+
+
+def test_a_load_during_the_unload_serves_new_sequences(model: ExplicitServer, client: Client) -> None:
+    assert client.ask(1, 10, "+") == (10, 1)
+    model.unload("m")
+    model.write("m", accumulator(2), CONFIG)
+    assert model.load("m").status_code == 200
+    assert client.ask(2, 1, "+.") == (1, 2)
+    assert client.ask(1, 1, ".") == (11, 1)
+
+
+def test_the_backlog_of_what_goes_away_is_executed(model: ExplicitServer, client: Client) -> None:
+    with Stream(model.server) as stream:
+        for number in range(1, 5):
+            client.ask(number, number, "+")
+        stream.send(grpc_step("m", 5, 50, "+"), grpc_step("m", 5, 1, "."))
+        wait_until(lambda: pending(model.server, "m") == 2)
+        model.unload("m")
+        for number in range(1, 5):
+            assert client.ask(number, 1, ".") == (number + 1, 1)
+        assert [sums for sums, _ in stream.answers(2)] == [50, 51]
+    wait_until(lambda: state(model) == "UNAVAILABLE")
+
+
+Start = Callable[..., RunningServer]
+
+
+@pytest.mark.slow
+def test_an_exit_lets_sequences_finish(start: Start, tmp_path: Path, write_model: WriteModel) -> None:  # 5.13
+    write_model(tmp_path, "m", accumulator(), CONFIG)
+    server = start("--exit-timeout-secs=60")
+    client = Client(server)
+    assert client.ask(1, 10, "+") == (10, 1)
+    server.client.get(server.rest + "/v2")
+    server.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: "stopping" in server.log)
+    # The connections that there are go on.
+    assert client.rest(1, 1) == 11
+    assert client.ask(1, 1) == (12, 1)
+    code, text = client.fails(2, "+")
+    assert (code, text) == (grpc.StatusCode.UNAVAILABLE, STOPPING)
+    assert client.ask(1, 1, ".") == (13, 1)
+    client.close()
+    assert server.process.wait(30) == 0
+
+
+@pytest.mark.slow
+def test_an_exit_does_not_wait_for_a_silent_sequence(
+    start: Start, tmp_path: Path, write_model: WriteModel
+) -> None:
+    write_model(tmp_path, "m", accumulator(), batching("direct {}", extra="", idle_us=50_000))
+    server = start("--exit-timeout-secs=60")
+    client = Client(server)
+    client.ask(1, 10, "+")
+    client.close()
+    assert server.stop() == 0
+
+
+@pytest.mark.slow
+def test_a_sequence_outlives_no_exit_time_out(start: Start, tmp_path: Path, write_model: WriteModel) -> None:
+    write_model(tmp_path, "m", accumulator(), batching("oldest { max_candidate_sequences: 1 }", extra=""))
+    server = start("--exit-timeout-secs=1")
+    with Stream(server) as stream:
+        stream.ask(grpc_step("m", 1, 10, "+"))
+        stream.send(grpc_step("m", 2, 10, "+"))
+        wait_until(lambda: pending(server, "m") == 1)
+        server.process.send_signal(signal.SIGTERM)
+        answers: list[Any] = []
+        with pytest.raises((grpc.RpcError, StopIteration)):
+            while True:
+                answers.append(stream.next())
+        assert [answer.error_message for answer in answers] in (
+            [],
+            ["Server exiting: the request was not executed"],
+        )
+    server.process.wait(30)
+
+
+def test_ready_says_no_more_than_before(model: ExplicitServer, client: Client) -> None:
+    """A version that finishes its sequences is not ready, and has no metadata."""
+    client.ask(1, 10, "+")
+    model.unload("m")
+    method = client._channel.method("ModelReady", pb.ModelReadyResponse)
+    assert not method(pb.ModelReadyRequest(name="m"), timeout=30).ready
+    assert model.server.get("/v2/models/m").status_code == 404
+    client.ask(1, 1, ".")
