@@ -17,6 +17,8 @@ from kserve_v2.tracing.config import EXPECTED, TraceConfig, parse_trace_config
 
 T = TypeVar("T")
 
+_PASSWORD = re.compile(r"(password=)[^,']*")
+
 ENVIRONMENT_PREFIX = "KSERVE_V2_"
 
 BackendConfig = Mapping[str, Mapping[str, str]]
@@ -48,7 +50,8 @@ class Kind(Generic[T]):
 
     def parse(self, texts: Sequence[str]) -> T:
         """The value that `texts` stand for. Raises ValueError with what was expected and what came."""
-        shown = ", ".join(map(repr, texts))
+        # Of a text with a password it is not repeated: what is said here may end in a log.
+        shown = _PASSWORD.sub(r"\1***", ", ".join(map(repr, texts)))
         try:
             value = self.read(texts)
         except ValueError:

@@ -288,6 +288,12 @@ def test_shared_memory_is_known_by_what_is_in_it(server: RunningServer) -> None:
             assert answer(one)["Y"] == [one + 1]
             assert answer(two)["Y"] == [two + 1]
         assert answer(one)["N"] == ask(server, [[one]])["N"]
+        # A hit goes where its request wants it.
+        body["outputs"] = [{"name": "Y", "parameters": parameters}]
+        for _ in range(2):
+            shm.set_shared_memory_region(handle, [np.array([[two]], np.int32)])
+            assert server.infer("counted", body).status_code == 200
+            assert shm.get_contents_as_numpy(handle, np.int32, [1]).tolist() == [two + 1]
     finally:
         server.post("/v2/systemsharedmemory/region/cache/unregister")
         shm.destroy_shared_memory_region(handle)

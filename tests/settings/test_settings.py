@@ -465,3 +465,10 @@ def test_triton_s_older_flag_for_it_names_the_new_one() -> None:
     assert warnings == (
         "--response-cache-byte-size is ignored: it has been replaced by --cache-config local,size=BYTES",
     )
+
+
+def test_a_password_is_not_repeated_in_an_error() -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings("--cache-config=redis,host=h,password=secret,port=x")
+    assert "got 'redis,host=h,password=***,port=x'" in str(caught.value)
+    assert "secret" not in str(caught.value)
