@@ -234,6 +234,7 @@ class ExecutedModel(LoadedModel):
             return super().call(request, reply)
         this = ModelVersion(self.name, self.version)
         refuse_circle(request, this)
+        self._queue.refuse_vain_wait(request)
         self.check(request)
         return self._waits.submit(request, reply, this, self._queue.places, self.submit)
 

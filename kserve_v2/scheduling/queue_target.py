@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from kserve_v2.backend import Model
-from kserve_v2.errors import ServingError, UnavailableError, request_prefix
+from kserve_v2.errors import InternalError, ServingError, UnavailableError, request_prefix
 from kserve_v2.memory.inflight import tensor_bytes
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.scheduling.batching_trial import Finding
@@ -37,7 +37,8 @@ class QueueTarget:
         self._max_rows = spec.signature.max_rows
         self._loop = asyncio.get_running_loop()
         self.instances = len(spec.placements)
-        gate = spec.limiter.gate(spec.limits) if spec.limiter is not None else None
+        owner = (spec.name, int(spec.version))
+        gate = spec.limiter.gate(spec.limits, owner) if spec.limiter is not None else None
         self._queue: RequestFeed
         self.sequences: SequenceFeed | None = None
         """The feed of a model with sequences."""
@@ -61,6 +62,17 @@ class QueueTarget:
             f"<QueueTarget {self.spec.name} version={self.spec.version} {self._queue!r} "
             f"under_way={self._under_way.count} {self._pool!r}>"
         )
+
+    def refuse_vain_wait(self, request: InferRequest) -> None:
+        """Raises InternalError if the models that wait for the answer keep the resources that this one needs."""
+        if self._queue.gate is None:
+            return
+        missing = self._queue.gate.vain_wait([(each.name, each.version) for each in request.callers])
+        if missing is not None:
+            raise InternalError(
+                f"Model {self.spec.name} - Error when running inference: it would wait for ever: executions that wait "
+                f"for its answer keep resource '{missing.name}', and leave less of it than it needs"
+            )
 
     async def start(self) -> None:
         """Make the instances. Raises what the first failing one raised."""

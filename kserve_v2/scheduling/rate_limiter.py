@@ -9,7 +9,10 @@ import threading
 from collections.abc import Iterable, Sequence
 from queue import SimpleQueue
 
-from kserve_v2.scheduling.resources import Arbiter, Capacity, Claim, Limits, Share
+from kserve_v2.scheduling.resources import Arbiter, Capacity, Claim, Limits, Resource, Share
+
+Owner = tuple[str, int]
+"""Name and version of a loaded model."""
 
 
 class RateLimiter:
@@ -21,13 +24,14 @@ class RateLimiter:
         self._arbiter = Arbiter(capacities)
         # Where the instance of a share sleeps. A bell holds one token at most, since all that ring hold the lock.
         self._bells: dict[Share, SimpleQueue[None]] = {}
+        self._owned: dict[Owner, Sequence[Share]] = {}
 
     def __repr__(self) -> str:
         held = {str(resource.name): count for resource, count in self._arbiter.held.items()}
         return f"<RateLimiter instances={len(self._bells)} held={held}>"
 
-    def gate(self, instances: Sequence[Limits]) -> "Gate | None":
-        """The gate for the instances of a model, by their numbers. None if they need nothing.
+    def gate(self, instances: Sequence[Limits], owner: Owner = ("", 0)) -> "Gate | None":
+        """The gate for the instances of a model, by their numbers. None if they need nothing. `owner`: the model.
 
         Raises InvalidArgumentError if one of them could never be executed.
         """
@@ -37,6 +41,7 @@ class RateLimiter:
             shares = self._arbiter.register(instances)
             bells: list[SimpleQueue[None]] = [SimpleQueue() for _ in shares]
             self._bells.update(zip(shares, bells, strict=True))
+            self._owned[owner] = shares
         return Gate(self, shares, bells)
 
     def enlist(self, share: Share) -> Claim:
@@ -68,12 +73,21 @@ class RateLimiter:
             for share in shares:
                 self._ring(share)
 
-    def leave(self, shares: Iterable[Share]) -> None:
+    def vain_wait(self, shares: Iterable[Share], callers: Iterable[Owner]) -> Resource | None:
+        """See `Arbiter.vain_wait`."""
+        with self._lock:
+            return self._arbiter.vain_wait(
+                shares, [self._owned[each] for each in callers if each in self._owned]
+            )
+
+    def leave(self, shares: Sequence[Share]) -> None:
         """The instances are no more: what others may have is found out anew."""
         with self._lock:
             self._arbiter.unregister(shares)
             for share in shares:
                 self._bells.pop(share, None)
+            # The next generation of the model may have taken its place.
+            self._owned = {owner: owned for owner, owned in self._owned.items() if owned is not shares}
             self._grant()
 
     def _grant(self) -> None:
@@ -140,6 +154,10 @@ class Gate:
                 self._next[permit.slot] = self._limiter.follow(permit.claim)
                 return
         self._limiter.end(permit.claim, executed=True)
+
+    def vain_wait(self, callers: Iterable[Owner]) -> Resource | None:
+        """See `Arbiter.vain_wait`."""
+        return self._limiter.vain_wait(self._shares, callers)
 
     def close(self) -> None:
         """The model is unloaded: nothing is held for it any more, whatever has become of its instances."""

@@ -5,6 +5,7 @@ instance's device, and gives it back at its end. Among those that wait, the one 
 least executions in relation to its weight: an instance of weight 1 runs three times for each run of one of weight 3.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -153,6 +154,28 @@ class Arbiter:
             # There is no device for what the whole server has: whichever was given is meant.
             return next((count for (known, _), count in self._set.items() if known == name), None)
         return None
+
+    def vain_wait(self, shares: Iterable[Share], callers: Iterable[Sequence[Share]]) -> Resource | None:
+        """A resource that none of these instances can get while an execution of each caller, whichever of its instances
+        that is on, keeps its own. None if one of them may run.
+        """
+        kept: Counter[Resource] = Counter()
+        for caller in callers:
+            needs = [share.limits.needs for share in caller]
+            kept.update({each: min(other.get(each, 0) for other in needs) for each in needs[0]})
+        missing: Resource | None = None
+        for share in shares:
+            missing = next(
+                (
+                    each
+                    for each, count in share.limits.needs.items()
+                    if kept[each] + count > self._capacity.get(each, count)
+                ),
+                None,
+            )
+            if missing is None:
+                return None
+        return missing
 
     # --- executions -----------------------------------------------------------------------------------------------
 

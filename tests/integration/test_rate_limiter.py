@@ -113,6 +113,38 @@ def test_a_resource_that_is_global_in_one_model_is_global_in_all(limited: Explic
     ) in response.json()["error"]
 
 
+CALLING = """
+class Model:
+    inputs = {"PORT": ("INT32", [1]), "TAG": ("INT64", [1])}
+    outputs = {"TAGS": ("BYTES", [1])}
+    max_batch_size = 1
+
+    def load(self, context):
+        self.call = context.call
+
+    def __call__(self, inputs):
+        return self.call("callee", inputs)
+"""
+
+
+def test_a_call_that_would_wait_for_what_its_caller_holds_is_refused(limited: ExplicitServer) -> None:
+    serve(limited, "callee", group("RATE", 2))
+    limited.write("caller", CALLING, group("RATE", 1))
+    limited.load("caller")
+    answer = limited.server.infer("caller", gated_request(new_tag()))
+    assert answer.status_code == 500
+    assert (
+        "Model callee - Error when running inference: it would wait for ever: executions that wait for its answer keep "
+        "resource 'RATE', and leave less of it than it needs"
+    ) in answer.json()["error"]
+    # With a resource of its own, or enough of it, it is answered.
+    limited.unload("caller")
+    limited.write("caller", CALLING, group("OTHER", 1))
+    limited.load("caller")
+    answer = limited.server.infer("caller", gated_request(new_tag()))
+    assert answer.status_code == 200, answer.text
+
+
 def test_without_the_limiter_resources_are_a_warning(explicit: ExplicitServer) -> None:
     serve(explicit, "unlimited", group("RATE", 1))
     assert (

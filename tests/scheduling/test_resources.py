@@ -198,6 +198,28 @@ def test_a_claim_that_is_given_up_costs_nothing() -> None:
     assert not arbiter.held
 
 
+@pytest.mark.parametrize(
+    ("units", "callee", "callers", "missing"),
+    [
+        (2, [limits(r=1)], [[limits(r=1)]], None),
+        (2, [limits(r=1)], [[limits(r=1)], [limits(r=1)]], "r"),
+        (2, [limits(r=2)], [[limits(r=1)]], "r"),
+        (2, [limits(r=2), limits(r=1)], [[limits(r=1)]], None),
+        (2, [limits(r=2)], [[limits(r=1), limits(s=1)]], None),
+        (2, [limits(s=1)], [[limits(r=2)]], None),
+        (2, [limits()], [[limits(r=2)]], None),
+    ],
+)
+def test_who_waits_in_vain(
+    units: int, callee: list[Limits], callers: list[list[Limits]], missing: str | None
+) -> None:
+    """Models that wait for an answer keep what they hold: on some instance of theirs, whichever it is."""
+    arbiter = Arbiter([Capacity("r", units)])
+    shares = arbiter.register(callee)
+    found = arbiter.vain_wait(shares, [arbiter.register(caller) for caller in callers])
+    assert (found.name if found else None) == missing
+
+
 NEEDS = st.dictionaries(st.sampled_from("rst"), st.integers(1, 3), max_size=3)
 
 
