@@ -17,12 +17,14 @@ from benchmarks.cases.batching import batching
 from benchmarks.cases.cache import cache
 from benchmarks.cases.cnn import cnn
 from benchmarks.cases.generators import generators
+from benchmarks.cases.latency_budget import latency_budget
 from benchmarks.cases.mlp import mlp
 from benchmarks.cases.open_loop import open_loop
 from benchmarks.cases.payloads import payloads
 from benchmarks.cases.perf_analyzer import perf_analyzer
 from benchmarks.cases.priorities import priorities
 from benchmarks.cases.tensors import tensors
+from benchmarks.cases.texts import texts
 from benchmarks.cases.transports import grpc, rest, stream
 from benchmarks.options import add_measuring_options, make_bench, set_measuring_defaults
 from benchmarks.plot import svg
@@ -39,6 +41,8 @@ CASES: Mapping[str, Case] = {
     "mlp": mlp,
     "batching": batching,
     "priorities": priorities,
+    "latency_budget": latency_budget,
+    "texts": texts,
     "tensors": tensors,
     "cnn": cnn,
     "cache": cache,

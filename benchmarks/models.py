@@ -1,9 +1,12 @@
 """The model repository that is measured, made anew for every run."""
 
+import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from onnx import NodeProto, TensorProto, checker, helper, numpy_helper
 
 IMAGE_SHAPE = (1, 3, 96, 96)
@@ -11,6 +14,14 @@ FIXED_TIME_ROWS = 32
 DELAYS_US = (0, 2000)
 LEVELS_MODEL = "fixed_time_levels"
 LEVELS_ROWS = 4
+BUDGET_DELAYS_US = (0, 1000, 5000, 20000)
+"""What a latency budget is compared with."""
+BUDGET_MS = 20
+TEXT_LENGTHS = (4, 64)
+"""Words in a text, at least and at most."""
+TEXT_WORDS = 1000
+TEXT_ROWS = 32
+TEXT_MODELS = {"padded": "text_padded", "ragged": "text_ragged", "unbatched": "text_unbatched"}
 MLP_ROWS = 64
 MLP_WIDTH = 16
 MLP_MODELS = ("mlp_batched", "mlp")
@@ -24,6 +35,12 @@ _ADD_SUB = _HERE.parent / "model_repository" / "add_sub" / "1" / "model.onnx"
 _CNN_CHANNELS = (64, 128, 256)
 _CNN_CLASSES = 10
 _MLP_HIDDEN = (640, 640)
+_TEXT_WIDTH = 64
+_TEXT_WEIGHTS = {
+    "embedding": (TEXT_WORDS, _TEXT_WIDTH),
+    "dense": (_TEXT_WIDTH, 256),
+    "last": (256, _TEXT_WIDTH),
+}
 _ONNX_IR_VERSION = 8
 _ONNX_OPSET = 17
 
@@ -53,12 +70,13 @@ def write_repository(directory: Path) -> None:
     shutil.copyfile(_HERE / "handlers" / "identity.py", directory / "identity" / "1" / "model.py")
     _write(directory, "identity_text", _ONE_INSTANCE)
     shutil.copyfile(_HERE / "handlers" / "identity_text.py", directory / "identity_text" / "1" / "model.py")
-    for delay_us in DELAYS_US:
-        name = fixed_time_model(delay_us)
+    for delay_us in sorted({*DELAYS_US, *BUDGET_DELAYS_US}):
         batching = f"dynamic_batching {{ max_queue_delay_microseconds: {delay_us} }}\n"
-        _write(directory, name, f"max_batch_size: {FIXED_TIME_ROWS}\n{batching}{_ONE_INSTANCE}")
-        shutil.copyfile(_HERE / "handlers" / "fixed_time.py", directory / name / "1" / "model.py")
+        _write_fixed_time(directory, fixed_time_model(delay_us), batching)
+    budget = f'parameters {{ key: "latency_budget_ms" value {{ string_value: "{BUDGET_MS}" }} }}\n'
+    _write_fixed_time(directory, fixed_time_budget(), f"dynamic_batching {{ }}\n{budget}")
     _write_levels(directory)
+    _write_texts(directory)
 
 
 def _write_levels(directory: Path) -> None:
@@ -68,9 +86,46 @@ def _write_levels(directory: Path) -> None:
     shutil.copyfile(_HERE / "handlers" / "fixed_time.py", directory / LEVELS_MODEL / "1" / "model.py")
 
 
+def _write_fixed_time(directory: Path, name: str, batching: str) -> None:
+    _write(directory, name, f"max_batch_size: {FIXED_TIME_ROWS}\n{batching}{_ONE_INSTANCE}")
+    shutil.copyfile(_HERE / "handlers" / "fixed_time.py", directory / name / "1" / "model.py")
+
+
+def _write_texts(directory: Path) -> None:
+    tensors = (
+        'input { name: "IDS" data_type: TYPE_INT64 dims: -1 }\n'
+        f'output {{ name: "SCORES" data_type: TYPE_FP32 dims: {_TEXT_WIDTH} }}\n'
+    )
+    masked = json.dumps({"inputs": {"IDS": 0}, "masks": {"MASK": {"input": "IDS", "data_type": "FP32"}}})
+    padding = f"parameters {{ key: 'pad_variable_dims' value {{ string_value: '{masked}' }} }}\n"
+    batches = f"max_batch_size: {TEXT_ROWS}\ndynamic_batching {{ }}\n"
+    starts = (
+        "batch_input { kind: BATCH_ACCUMULATED_ELEMENT_COUNT_WITH_ZERO target_name: 'STARTS' data_type: TYPE_INT32 "
+        "source_input: 'IDS' }\n"
+    )
+    ragged = tensors.replace("dims: -1", "dims: -1 allow_ragged_batch: true")
+    for name, config, graph in (
+        ("text_padded", batches + tensors + padding, padded_text_onnx()),
+        ("text_ragged", batches + ragged + starts, ragged_text_onnx()),
+        ("text_unbatched", "max_batch_size: 1\n" + tensors + padding, padded_text_onnx()),
+    ):
+        _write(directory, name, config + _ONE_INSTANCE + _ONE_THREAD)
+        model_file(directory, name).write_bytes(graph)
+
+
 def fixed_time_model(delay_us: int) -> str:
     """Name of the 2 ms model that may wait `delay_us` for a batch to fill."""
     return f"fixed_time_delay_{delay_us}us"
+
+
+def fixed_time_budget() -> str:
+    """Name of the 2 ms model whose delay the server chooses."""
+    return f"fixed_time_budget_{BUDGET_MS}ms"
+
+
+def fixed_delays() -> dict[str, str]:
+    """The 2 ms models that a budget is compared with, by what they are called in tables."""
+    return {f"delay of {delay / 1000:g} ms": fixed_time_model(delay) for delay in BUDGET_DELAYS_US}
 
 
 def model_file(directory: Path, name: str) -> Path:
@@ -120,6 +175,88 @@ def mlp_onnx() -> bytes:
     last = weights.add("last.weight", MLP_WIDTH, width)
     nodes.append(helper.make_node("Gemm", [source, last], ["OUTPUT"], transB=1))
     return _onnx_file("mlp", nodes, weights, ("INPUT", ("n", MLP_WIDTH)), ("OUTPUT", ("n", MLP_WIDTH)))
+
+
+def _text_layers(weights: "_Weights", words: str) -> list[NodeProto]:
+    """From the numbers of words to a vector for each: an embedding and two dense layers."""
+    for name, shape in _TEXT_WEIGHTS.items():
+        weights.add(name, *shape)
+    return [
+        helper.make_node("Gather", ["embedding", words], ["embedded"]),
+        helper.make_node("MatMul", ["embedded", "dense"], ["wide"]),
+        helper.make_node("Relu", ["wide"], ["active"]),
+        helper.make_node("MatMul", ["active", "last"], ["vectors"]),
+    ]
+
+
+def padded_text_onnx() -> bytes:
+    """IDS INT64 [b, n] and MASK FP32 [b, n] to SCORES FP32 [b, 64]: the mean over the words that are not masked."""
+    weights = _Weights()
+    nodes = [
+        *_text_layers(weights, "IDS"),
+        helper.make_node("Unsqueeze", ["MASK", "last_axis"], ["kept"]),
+        helper.make_node("Mul", ["vectors", "kept"], ["text"]),
+        helper.make_node("ReduceSum", ["text", "axis"], ["sum"], keepdims=0),
+        helper.make_node("ReduceSum", ["MASK", "axis"], ["count"], keepdims=1),
+        helper.make_node("Div", ["sum", "count"], ["SCORES"]),
+    ]
+    weights.tensors += [_numbers("axis", [1]), _numbers("last_axis", [2])]
+    inputs = [("IDS", TensorProto.INT64, ("b", "n")), ("MASK", TensorProto.FLOAT, ("b", "n"))]
+    return _text_file("padded", nodes, weights, inputs)
+
+
+def ragged_text_onnx() -> bytes:
+    """The same of a flat IDS INT64 [n], by where each text starts, STARTS INT32 [b + 1]."""
+    weights = _Weights()
+    nodes = [
+        *_text_layers(weights, "IDS"),
+        helper.make_node("CumSum", ["vectors", "zero"], ["running"]),
+        helper.make_node("Pad", ["running", "one_before"], ["sums"]),
+        helper.make_node("Gather", ["sums", "STARTS"], ["at"]),
+        helper.make_node("Slice", ["at", "one", "end"], ["to"]),
+        helper.make_node("Slice", ["at", "zero", "minus"], ["from"]),
+        helper.make_node("Sub", ["to", "from"], ["sum"]),
+        helper.make_node("Slice", ["STARTS", "one", "end"], ["ends"]),
+        helper.make_node("Slice", ["STARTS", "zero", "minus"], ["starts"]),
+        helper.make_node("Sub", ["ends", "starts"], ["words"]),
+        helper.make_node("Cast", ["words"], ["count"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["count", "one"], ["column"]),
+        helper.make_node("Div", ["sum", "column"], ["SCORES"]),
+    ]
+    weights.tensors += [
+        _numbers("zero", [0]), _numbers("one", [1]), _numbers("minus", [-1]), _numbers("end", [2**31]),
+        _numbers("one_before", [1, 0, 0, 0]),
+    ]  # fmt: skip
+    inputs = [("IDS", TensorProto.INT64, ("n",)), ("STARTS", TensorProto.INT32, ("starts",))]
+    return _text_file("ragged", nodes, weights, inputs)
+
+
+def text_scores(ids: "npt.NDArray[np.int64]") -> "npt.NDArray[np.float32]":
+    """What these models answer to one text."""
+    weights = _Weights()
+    for name, shape in _TEXT_WEIGHTS.items():
+        weights.add(name, *shape)
+    embedding, dense, last = map(numpy_helper.to_array, weights.tensors)
+    scores: npt.NDArray[np.float32] = (np.maximum(embedding[ids] @ dense, 0) @ last).mean(axis=1)
+    return scores
+
+
+def _numbers(name: str, values: list[int]) -> TensorProto:
+    return numpy_helper.from_array(np.array(values, dtype=np.int64), name)
+
+
+def _text_file(
+    name: str, nodes: list[NodeProto], weights: "_Weights", inputs: Sequence[tuple[str, int, tuple[str, ...]]]
+) -> bytes:
+    info = helper.make_tensor_value_info
+    result = info("SCORES", TensorProto.FLOAT, ("b", _TEXT_WIDTH))
+    graph = helper.make_graph(
+        nodes, name, [info(*each) for each in inputs], [result], initializer=weights.tensors
+    )
+    opset = [helper.make_opsetid("", _ONNX_OPSET)]
+    model = helper.make_model(graph, ir_version=_ONNX_IR_VERSION, opset_imports=opset)
+    checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())
 
 
 class _Weights:
