@@ -111,8 +111,13 @@ class LoadedModel:
 
     def call(self, request: InferRequest, reply: Reply) -> InferResponse | Ticket:
         """Check a request of another model, and have it answered; see `Target.submit`."""
-        self.check(request)
+        self._begin_call(request)
         return self.submit(request, reply)
+
+    def _begin_call(self, request: InferRequest) -> None:
+        if request.trace is not None:
+            self.begin_trace(request, request.trace)
+        self.check(request)
 
     # --- its life -------------------------------------------------------------------------------------------------
 
@@ -235,7 +240,7 @@ class ExecutedModel(LoadedModel):
         this = ModelVersion(self.name, self.version)
         refuse_circle(request, this)
         self._queue.refuse_vain_wait(request)
-        self.check(request)
+        self._begin_call(request)
         return self._waits.submit(request, reply, this, self._queue.places, self.submit)
 
     @property

@@ -18,6 +18,7 @@ from kserve_v2.messages import CallingModel, InferRequest, InferResponse, Parame
 from kserve_v2.scheduling.caller import Caller
 from kserve_v2.scheduling.target import Reply, Ticket
 from kserve_v2.scheduling.waits import ModelVersion
+from kserve_v2.tracing.trace import Trace
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class Calls:
 class Call:
     """One call. It is the reply to its own request, and the ticket of whoever waits for it."""
 
-    __slots__ = ("_calls", "_over", "_reply", "_serving", "_ticket")
+    __slots__ = ("_calls", "_over", "_reply", "_serving", "_ticket", "_trace", "_traced")
 
     def __init__(self, calls: Calls, serving: Sequence[InferRequest], reply: CallReply) -> None:
         """`serving`: the requests that it is made for. It need not be made on the event loop's thread."""
@@ -57,6 +58,9 @@ class Call:
         self._reply = reply
         self._ticket: Ticket | None = None
         self._over = False
+        # Its own, and that of the request that it is a part of.
+        self._trace: Trace | None = None
+        self._traced: Trace | None = None
 
     def begin(self, request: InferRequest, caller: ModelVersion, *, streams: bool) -> None:
         """Have the request answered. `caller`: who asks. `streams`: whether any number of responses will do."""
@@ -67,6 +71,9 @@ class Call:
             self._reply.end(_left_error())
             return
         self._register()
+        self._traced = next((each.trace for each in self._serving if each.trace is not None), None)
+        if self._traced is not None:
+            request.trace = self._trace = self._traced.child(request.model_name)
         try:
             inherit(request, self._serving, caller)
             asked = self._ask(request, streams=streams)
@@ -107,7 +114,7 @@ class Call:
     def end(self, error: ServingError | None = None) -> None:
         """There are no more responses."""
         if not self._over:
-            self._close()
+            self._close(error)
             # Made anew: others may get the same one, and whoever raises an error changes it.
             self._reply.end(as_serving_error(error))
 
@@ -141,8 +148,10 @@ class Call:
                 request.calls = set()
             request.calls.add(self)
 
-    def _close(self) -> None:
+    def _close(self, error: ServingError | None = None) -> None:
         self._over = True
+        if self._traced is not None and self._trace is not None:
+            self._traced.end_child(self._trace, "" if error is None else error.message)
         self._ticket = None
         self._calls.under_way.discard(self)
         for request in self._serving:

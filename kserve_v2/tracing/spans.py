@@ -4,7 +4,7 @@ One request is a tree, as in Triton, with `receive`, `queue` and `send` besides:
 
     InferRequest ─ receive
                  ├ <model> ─ queue
-                 │         └ compute ─ what a handler makes
+                 │         └ compute ─ what a handler makes, and a tree like this for each model that it calls
                  └ send
 """
 
@@ -85,14 +85,19 @@ def _exporter(config: TraceConfig) -> SpanProcessor:
 class RequestSpans:
     """The spans of one request. Those that nothing happens inside of are made when it is over."""
 
-    def __init__(self, tracer: otel.Tracer, model: str, parent: Context, start_ns: int) -> None:
+    def __init__(
+        self,
+        tracer: otel.Tracer,
+        model: str,
+        parent: Context,
+        start_ns: int,
+        kind: SpanKind = SpanKind.SERVER,
+    ) -> None:
         self._tracer = tracer
         self._model = model
         # Spans are in wall-clock time; all of one request by one offset, so that its durations are exact.
         self._offset_ns = time.time_ns() - time.monotonic_ns()
-        self._root = tracer.start_span(
-            "InferRequest", parent, SpanKind.SERVER, start_time=start_ns + self._offset_ns
-        )
+        self._root = tracer.start_span("InferRequest", parent, kind, start_time=start_ns + self._offset_ns)
         self._request: Span | None = None
         self._compute: Span | None = None
 
@@ -119,6 +124,11 @@ class RequestSpans:
             yield
         finally:
             otel_context.detach(token)
+
+    def child(self, model_name: str, start_ns: int) -> "RequestSpans":
+        """See `Spans.child`."""
+        parent = otel.set_span_in_context(self._compute or self._request or self._root, Context())
+        return RequestSpans(self._tracer, model_name, parent, start_ns, SpanKind.INTERNAL)
 
     def finish(self, trace: Trace) -> None:
         """End all spans, at the times that the trace has noted."""

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from itertools import count
+from operator import itemgetter
 from typing import Protocol
 
 from kserve_v2.tensors.datatypes import Array
@@ -19,6 +21,10 @@ class Spans(Protocol):
         """A span of the computation, current inside the block. It is ended with the others."""
         ...
 
+    def child(self, model_name: str, start_ns: int) -> "Spans":
+        """The spans of a request to another model, which is made by the computation."""
+        ...
+
     def finish(self, trace: "Trace") -> None:
         """End all spans: the request is over, and `trace` has its times."""
         ...
@@ -31,8 +37,8 @@ class Trace:
     """
 
     __slots__ = (
-        "error", "id", "log_frequency", "model_name", "model_version", "request_id", "scope", "spans", "tensors",
-        "times", "wants_tensors",
+        "_ids", "children", "error", "id", "log_frequency", "model_name", "model_version", "parent_id", "request_id",
+        "scope", "spans", "tensors", "times", "wants_tensors",
     )  # fmt: skip
 
     def __init__(
@@ -44,8 +50,11 @@ class Trace:
         log_frequency: int = 0,
         wants_tensors: bool = False,
         spans: Spans | None = None,
+        ids: Iterator[int] | None = None,
     ) -> None:
-        """`scope`: whose settings it was sampled by, a model's name or "". `log_frequency`: see TraceConfig."""
+        """`scope`: whose settings it was sampled by, a model's name or "". `log_frequency`: see TraceConfig. `ids`: for
+        its children.
+        """
         self.id = trace_id
         self.model_name = model_name
         self.model_version = ""
@@ -57,6 +66,10 @@ class Trace:
         self.tensors: list[tuple[str, str, Array]] = []
         self.spans = spans
         self.error = ""
+        self.parent_id = 0
+        self.children: list[Trace] = []
+        """The requests to other models that were made for this one, and are over."""
+        self._ids = ids or count(trace_id + 1)
 
     def __repr__(self) -> str:
         last = self.times[-1][0] if self.times else "new"
@@ -100,7 +113,27 @@ class Trace:
     @property
     def nbytes(self) -> int:
         """Memory that the recorded tensors hold; elements of BYTES count as pointers."""
-        return sum(array.nbytes for _, _, array in self.tensors)
+        children = sum(child.nbytes for child in self.children)
+        return children + sum(array.nbytes for _, _, array in self.tensors)
+
+    def child(self, model_name: str) -> "Trace":
+        """The trace of a request to another model that is made for this one."""
+        spans = None if self.spans is None else self.spans.child(model_name, time.monotonic_ns())
+        child = Trace(
+            next(self._ids), model_name, wants_tensors=self.wants_tensors, spans=spans, ids=self._ids
+        )
+        child.parent_id = self.id
+        return child
+
+    def end_child(self, child: "Trace", error: str = "") -> None:
+        """The request to another model is over."""
+        child.error = error
+        if not any(name == "REQUEST_END" for name, _ in child.times):
+            child.stamp("REQUEST_END")
+        child.times.sort(key=itemgetter(1))
+        if child.spans is not None:
+            child.spans.finish(child)
+        self.children.append(child)
 
 
 def computing(traces: Sequence[Trace], start_ns: int) -> AbstractContextManager[None]:

@@ -128,6 +128,7 @@ class Tracer:
             log_frequency=settings.log_frequency,
             wants_tensors="TENSORS" in settings.levels and spans is None,
             spans=spans,
+            ids=self._ids,
         )
         trace.stamp(start, start_ns)
         return trace

@@ -9,7 +9,7 @@ Json = dict[str, Any]
 
 
 def trace_objects(trace: Trace) -> list[Json]:
-    """The objects of one trace: who it is, when things happened, what the tensors were."""
+    """The objects of one trace: who it is, when things happened, what the tensors were; then those of its children."""
     return [
         _identity(trace),
         *({"id": trace.id, "timestamps": [{"name": name, "ns": ns}]} for name, ns in trace.times),
@@ -17,13 +17,15 @@ def trace_objects(trace: Trace) -> list[Json]:
             {"id": trace.id, "activity": activity, "tensor": _tensor(name, array)}
             for activity, name, array in trace.tensors
         ),
+        *(each for child in trace.children for each in trace_objects(child)),
     ]
 
 
 def _identity(trace: Trace) -> Json:
     version = {"model_version": int(trace.model_version)} if trace.model_version else {}
     request_id = {"request_id": trace.request_id} if trace.request_id else {}
-    return {"id": trace.id, "model_name": trace.model_name, **version, **request_id}
+    parent = {"parent_id": trace.parent_id} if trace.parent_id else {}
+    return {"id": trace.id, "model_name": trace.model_name, **version, **request_id, **parent}
 
 
 def _tensor(name: str, array: Array) -> Json:

@@ -61,6 +61,25 @@ class Model:
         return {"OUT": inputs["IN"]}
 """
 
+# Calls the model that the request names, and one that there is not.
+CALLING = """
+from kserve_v2.errors import NotFoundError
+
+class Model:
+    inputs = {"IN": ("FP32", [3])}
+    outputs = {"OUT": ("FP32", [3])}
+    max_batch_size = 4
+
+    def load(self, context):
+        self.context = context
+
+    def __call__(self, inputs):
+        try:
+            self.context.call("nosuch", {})
+        except NotFoundError:
+            return self.context.call("spanning", inputs)
+"""
+
 Start = Callable[..., RunningServer]
 
 
@@ -73,6 +92,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, write_model: WriteModel) ->
     write_model(root, "failing", FAILING)
     write_model(root, "counting", COUNTING)
     write_model(root, "spanning", SPANNING.format(maybe_async=""))
+    write_model(root, "calling", CALLING)
     write_model(root, "spanning_async", SPANNING.format(maybe_async="async "))
     return root
 
@@ -160,6 +180,21 @@ def test_requests_over_grpc(start: Start, trace_file: Path) -> None:
     assert [trace.identity["request_id"] for trace in traces] == ["over-grpc"] * 3
     for trace in traces:
         assert list(trace.times) == GRPC_TIMES
+
+
+def test_calls_of_a_model_are_traces_of_their_own(start: Start, trace_file: Path) -> None:
+    server = start("level=TIMESTAMPS", "rate=1", f"triton,file={trace_file}")
+    infer(server, "calling")
+    assert server.stop() == 0
+    [outer, missing, inner] = read(trace_file)
+    assert list(outer.times) == HTTP_TIMES
+    assert missing.identity == {"id": 2, "model_name": "nosuch", "parent_id": 1}
+    assert inner.identity == {
+        "id": 3, "model_name": "spanning", "model_version": 1, "request_id": "my-id", "parent_id": 1,
+    }  # fmt: skip
+    assert list(inner.times) == EXECUTION
+    assert outer.times["COMPUTE_START"] <= inner.times["REQUEST_START"]
+    assert inner.times["REQUEST_END"] <= outer.times["COMPUTE_OUTPUT_START"]
 
 
 def test_tensors(start: Start, trace_file: Path) -> None:
@@ -342,6 +377,28 @@ def test_spans_over_rest(start: Start, collector: Collector, model: str) -> None
     for span in spans:
         assert root.start_time_unix_nano <= span.start_time_unix_nano
         assert span.end_time_unix_nano <= root.end_time_unix_nano
+
+
+def test_spans_of_a_model_that_is_called(start: Start, collector: Collector) -> None:
+    server = start(*export_to(collector), "rate=1000000")
+    infer(server, "calling", headers=SAMPLED)
+    assert server.stop() == 0
+    spans = collector.spans()
+    by_id = {span.span_id: span for span in spans}
+    assert {span.trace_id.hex() for span in spans} == {TRACE_ID}
+
+    def path(span: Any) -> list[str]:
+        parent = by_id.get(span.parent_span_id)
+        return [*(path(parent) if parent else []), span.name]
+
+    [inner] = [span for span in spans if span.name == "inner"]
+    outer = ["InferRequest", "calling", "compute"]
+    assert path(inner) == [*outer, "InferRequest", "spanning", "compute", "inner"]
+    [missing] = [span for span in spans if span.status.message.startswith("Model nosuch - Error when")]
+    assert path(missing) == [*outer, "InferRequest"]
+    for span in spans:
+        if span.span_id != inner.span_id and span.parent_span_id in by_id:
+            assert by_id[span.parent_span_id].start_time_unix_nano <= span.start_time_unix_nano
 
 
 def test_spans_over_grpc(start: Start, collector: Collector) -> None:
