@@ -76,11 +76,13 @@ class RequestQueue:
             waiting = self._waiting
             if self._closed or (not pending.admitted and waiting.is_full(pending.level)):
                 return False
+            # All that wait for a batch to grow fit together. Looked at before: the new one may come to stand first.
+            grows = self._forming is None or next(iter(waiting), pending).key == pending.key
             waiting.append(pending)
             self._rows += pending.rows
             if self._forming is None:
                 self._wake_one()
-            elif self._rows >= self._forming.rows or pending.key != next(iter(waiting)).key:
+            elif self._rows >= self._forming.rows or not grows:
                 self._wake_forming.put(None)
             return True
 

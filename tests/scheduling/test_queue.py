@@ -29,9 +29,11 @@ class Clock:
         return self.now_ns
 
 
-def request_(name: str, rows: int = 1, key: Hashable = "") -> Pending:
+def request_(name: str, rows: int = 1, key: Hashable = "", level: int = 0) -> Pending:
     """A queue entry whose outcome nobody takes."""
-    return Pending(InferRequest("m", {}, id=name, rows=rows, batch_key=key), NOBODY)
+    pending = Pending(InferRequest("m", {}, id=name, rows=rows, batch_key=key), NOBODY)
+    pending.level = level
+    return pending
 
 
 def ids(members: list[Pending]) -> list[str]:
@@ -179,6 +181,19 @@ def test_a_growing_batch_is_woken_by_a_request_that_cannot_join() -> None:
         queue.put(request_("x", key="other"))
         batch = result(queue, waiting)
     assert (ids(batch.members), batch.reason) == (["a"], BatchReason.SHAPE_MISMATCH)
+
+
+@pytest.mark.timeout(20)
+def test_a_growing_batch_is_woken_by_one_of_a_higher_priority_that_cannot_join() -> None:
+    clock = Clock()
+    queue = RequestQueue(AN_HOUR, (0, 0), clock_ns=clock)
+    with ThreadPoolExecutor(1) as instances:
+        waiting = instances.submit(queue.take)
+        queue.put(request_("a", level=1))
+        assert clock.looked.wait(10)
+        queue.put(request_("x", key="other"))
+        batch = result(queue, waiting)
+    assert (ids(batch.members), batch.reason) == (["x"], BatchReason.SHAPE_MISMATCH)
 
 
 @pytest.mark.timeout(20)
