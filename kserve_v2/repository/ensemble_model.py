@@ -7,8 +7,7 @@ from pathlib import Path
 
 from kserve_v2.backend import ModelConfig, ModelSource
 from kserve_v2.caching.cache import Caching, ResponseCache
-from kserve_v2.config import config_error, fill_defaults, raise_if_invalid
-from kserve_v2.config.response_cache import cache_problems
+from kserve_v2.config import fill_defaults, raise_if_invalid
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.repository.caching import model_caching
 from kserve_v2.repository.labels import read_labels
@@ -21,7 +20,6 @@ from kserve_v2.scheduling.ensemble.target import EnsembleTarget
 from kserve_v2.scheduling.merge import RowMerger
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.spec import ModelSpec
-from kserve_v2.scheduling.statistics import ModelStatistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +35,10 @@ class PreparedEnsemble:
 
 
 def prepare_ensemble(
-    config: ModelConfig, model_path: Path, version_path: Path, cache: ResponseCache | None = None
+    config: ModelConfig, model_path: Path, version_path: Path, cache: ResponseCache | None
 ) -> PreparedEnsemble:
-    """Complete and validate an ensemble's configuration; the models of its steps are another matter. Blocks on the file
-    system. `cache`: the server's. Raises InvalidArgumentError with all problems at once.
+    """Complete and validate an ensemble's configuration; the models of its steps are another matter. `cache`: the
+    server's. Blocks on the file system. Raises InvalidArgumentError with all problems at once.
     """
     for step in config.ensemble_scheduling.step:
         # Not written, it is 0, which no version is.
@@ -59,58 +57,53 @@ class EnsembleModel(LoadedModel):
     def __init__(
         self, prepared: PreparedEnsemble, binding: Binding, inflight: InflightBytes | None = None
     ) -> None:
-        """`inflight`: what the requests of all models may hold together; None for any amount. Raises ConfigError for a
-        cache of an ensemble that answers any number of times.
-        """
-        config, source, statistics = prepared.config, prepared.source, ModelStatistics()
-        config.model_transaction_policy.decoupled = binding.decoupled
-        if not binding.decoupled:
-            config.ClearField("model_transaction_policy")
-        if problems := [*cache_problems(config)]:
-            raise config_error(problems)
-        self.graph = prepared.graph
-        self._own_labels = prepared.labels
-        self._ensemble = EnsembleTarget(
-            source.name,
+        """`inflight`: what the requests of all models may hold together; None for any amount."""
+        source, signature, config = prepared.source, prepared.signature, ModelConfig()
+        config.CopyFrom(prepared.config)
+        config.ClearField("model_transaction_policy")
+        if binding.decoupled:
+            config.model_transaction_policy.decoupled = True
+        self.prepared = prepared
+        self._inflight = inflight or InflightBytes(sys.maxsize)
+        spec = ModelSpec(
+            signature,
             str(source.version),
-            binding,
-            statistics,
-            config.ensemble_scheduling.max_inflight_requests,
+            (),
+            RowMerger(signature),
+            decoupled=binding.decoupled,
+            inflight=self._inflight,
         )
+        self._ensemble = EnsembleTarget(spec, binding, config.ensemble_scheduling.max_inflight_requests)
         self._cached: CachedTarget | None = None
         if prepared.caching is not None:
-            signature = prepared.signature
-            spec = ModelSpec(
-                signature,
-                str(source.version),
-                (),
-                RowMerger(signature),
-                inflight=inflight or InflightBytes(sys.maxsize),
-                statistics=statistics,
-            )
             self._cached = CachedTarget(self._ensemble, spec, prepared.caching)
             self._cached.renew(binding)
-        labels = self._labels(binding)
         target = self._cached or self._ensemble
-        super().__init__(source, config, target, statistics, labels, prepared.signature)
+        super().__init__(source, config, target, spec.statistics, self._labels(binding), signature)
 
     @property
     def binding(self) -> Binding:
         """What its steps are now."""
         return self._ensemble.binding
 
-    def rebind(self, binding: Binding) -> None:
-        """From now on requests are answered by these steps. Those under way keep theirs."""
+    def rebind(self, binding: Binding) -> "EnsembleModel | None":
+        """From now on requests are answered by these steps; those under way keep theirs. Where clients have to ask in
+        another way from now on, that is another generation of the ensemble, which is returned.
+        """
+        if binding.decoupled is not self.decoupled:
+            return EnsembleModel(self.prepared, binding, self._inflight)
         self._ensemble.binding = binding
         if self._cached is not None:
             self._cached.renew(binding)
         self.labels = self._labels(binding)
+        return None
 
     def _labels(self, binding: Binding) -> dict[str, tuple[str, ...]]:
         """Those of the models that make the outputs, unless the ensemble has files of its own."""
         labels: dict[str, tuple[str, ...]] = {}
-        for step, callee in zip(self.graph.steps, binding.callees, strict=True):
+        graph = self.prepared.graph
+        for step, callee in zip(graph.steps, binding.callees, strict=True):
             for output, tensor in step.outputs.items():
-                if tensor in self.graph.outputs and output in callee.labels:
+                if tensor in graph.outputs and output in callee.labels:
                     labels[tensor] = callee.labels[output]
-        return labels | dict(self._own_labels)
+        return labels | dict(self.prepared.labels)

@@ -14,7 +14,6 @@ from kserve_v2.repository.model import LoadedModel
 from kserve_v2.scheduling.ensemble.binding import Binding
 from kserve_v2.scheduling.ensemble.check import check_steps
 from kserve_v2.scheduling.ensemble.graph import Graph, MixedStreamsError
-from kserve_v2.scheduling.signature import ModelSignature
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +41,10 @@ class Managed(Protocol):
 
     def lose(self, model: LoadedModel, failure: str) -> None:
         """One version lacks something that it is made of. `failure`: what does not fit; "" if it is gone."""
+        ...
+
+    def replace(self, model: LoadedModel, successor: LoadedModel) -> None:
+        """Serve another generation of a version from now on."""
         ...
 
     def refresh(self) -> None:
@@ -91,8 +94,7 @@ class Ensembles:
         self._steps[name] = steps
         await asyncio.gather(*(self._ensure(step) for step in sorted(steps)))
         # Nothing gives way to the loop from here on, until the ensemble is among what is served.
-        binding = self._bind(prepared.graph, prepared.signature)
-        return EnsembleModel(prepared, binding, self._inflight)
+        return EnsembleModel(prepared, self._bind(prepared), self._inflight)
 
     def _check_circle(self, name: str, steps: frozenset[str]) -> None:
         todo, seen = list(steps), set[str]()
@@ -124,20 +126,27 @@ class Ensembles:
             except ServingError as error:
                 logger.debug("a step's model was not loaded: %s", error)
 
-    def _bind(self, graph: Graph, signature: ModelSignature) -> Binding:
+    def _bind(self, prepared: PreparedEnsemble) -> Binding:
         """Put an ensemble and what answers for its steps together. Raises InvalidArgumentError."""
-        name = signature.model_name
+        name, graph, signature = prepared.source.name, prepared.graph, prepared.signature
         callees = self._callees(name, graph)
         problems = check_steps(graph, signature, callees)
         if not problems:
             inner = [callee if isinstance(callee, EnsembleModel) else None for callee in callees]
             try:
-                return Binding(graph, signature, callees, inner)
+                binding = Binding(graph, signature, callees, inner)
             except MixedStreamsError as error:
                 who = (
                     f"step of model '{error.step.model}' receives inputs" if error.step else "the outputs are"
                 )
                 problems = [f"in ensemble {name}, {who} originated from different decoupled models"]
+            else:
+                if not (binding.decoupled and prepared.config.response_cache.enable):
+                    return binding
+                problems = [
+                    f"Response Cache does not currently support model {name} with 'decoupled' transaction policy. "
+                    "Please disable the response cache."
+                ]
         raise InvalidArgumentError("; ".join(dict.fromkeys(problems)))
 
     def _callees(self, name: str, graph: Graph) -> list[LoadedModel]:
@@ -186,7 +195,7 @@ class Ensembles:
         rebound = False
         for model in ready:
             try:
-                binding = self._bind(model.graph, model.signature)
+                binding = self._bind(model.prepared)
             except _StepsMissingError as error:
                 logger.info("ensemble '%s' version %d is not served: %s", name, model.version, error)
                 managed.lose(model, "")
@@ -194,12 +203,11 @@ class Ensembles:
                 logger.error("ensemble '%s' version %d is not served: %s", name, model.version, error)  # noqa: TRY400
                 managed.lose(model, f"Invalid argument: {error.message}")
             else:
-                if binding.decoupled == model.decoupled:
-                    model.rebind(binding)
+                successor = model.rebind(binding)
+                if successor is None:
                     rebound = True
                 else:
-                    # Clients have to ask in another way.
-                    managed.refresh()
+                    managed.replace(model, successor)
         if rebound:
             self.changed(name)
 

@@ -253,6 +253,22 @@ class ManagedModel:
                 self._spawn(self._unload(record))
         self._publish()
 
+    def replace(self, model: LoadedModel, successor: LoadedModel) -> None:
+        """Serve another generation of a version from now on, which has been made of it without a load."""
+        for record in list(self.records):
+            if record.model is model and record.state is ModelState.READY:
+                self._generation += 1
+                following = Record(record.version, self._generation, record.fingerprint)
+                following.loaded(successor)
+                self.records.append(following)
+                wanted = self._wanted
+                if wanted is not None and wanted.generations.get(record.version) == record.generation:
+                    generations = {**wanted.generations, record.version: self._generation}
+                    self._wanted = Wanted(wanted.candidate, generations)
+                record.unload()
+                self._spawn(self._unload(record))
+        self._publish()
+
     def refresh(self) -> None:
         """What its versions are made of has changed, or is there again: load them once more, unless that is under way
         or nobody wants it.

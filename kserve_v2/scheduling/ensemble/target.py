@@ -7,7 +7,8 @@ from kserve_v2.errors import ServingError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.scheduling.ensemble.binding import Binding
 from kserve_v2.scheduling.ensemble.run import Run
-from kserve_v2.scheduling.statistics import FailureReason, ModelStatistics
+from kserve_v2.scheduling.spec import ModelSpec
+from kserve_v2.scheduling.statistics import FailureReason
 from kserve_v2.scheduling.target import Reply, Ticket
 from kserve_v2.scheduling.under_way import UnderWay
 
@@ -17,18 +18,16 @@ class EnsembleTarget:
     model answers: requests that have begun keep theirs. Lives on the event loop.
     """
 
-    def __init__(
-        self, name: str, version: str, binding: Binding, statistics: ModelStatistics, max_inflight: int = 0
-    ) -> None:
+    def __init__(self, spec: ModelSpec, binding: Binding, max_inflight: int = 0) -> None:
         """`max_inflight`: how many requests of one step may be under way for one request, 0 for any number; see
         `max_inflight_requests`.
         """
-        self.name = name
-        self.version = version
+        self.name = spec.name
+        self.version = spec.version
         self.binding = binding
         self.max_inflight = max_inflight
         self.loop = asyncio.get_running_loop()
-        self._statistics = statistics
+        self._statistics = spec.statistics
         self._runs: set[Run] = set()
         self._under_way = UnderWay()
         self._closed = False

@@ -12,8 +12,9 @@ from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.scheduling.ensemble.binding import Binding
 from kserve_v2.scheduling.ensemble.graph import Graph
 from kserve_v2.scheduling.ensemble.target import EnsembleTarget
+from kserve_v2.scheduling.merge import RowMerger
 from kserve_v2.scheduling.signature import ModelSignature
-from kserve_v2.scheduling.statistics import ModelStatistics
+from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.target import Reply, Ticket
 
 INT64 = 5
@@ -145,9 +146,10 @@ class Ensemble:
         }
         callees = [self.models[step.model] for step in graph.steps]
         own = signature("ens", list(graph.inputs), list(graph.outputs))
-        self.statistics = ModelStatistics()
+        spec = ModelSpec(own, "1", (), RowMerger(own))
+        self.statistics = spec.statistics
         binding = Binding(graph, own, callees, [None] * len(callees))
-        self.target = EnsembleTarget("ens", "1", binding, self.statistics, max_inflight)
+        self.target = EnsembleTarget(spec, binding, max_inflight)
         self.reply = Told()
 
     def submit(self, outputs: tuple[str, ...] = (), **inputs: int) -> InferResponse | Ticket:
