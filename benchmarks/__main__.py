@@ -16,6 +16,7 @@ from benchmarks.bench import Bench
 from benchmarks.cases.batching import batching
 from benchmarks.cases.cache import cache
 from benchmarks.cases.cnn import cnn
+from benchmarks.cases.ensemble import ensemble
 from benchmarks.cases.generators import generators
 from benchmarks.cases.latency_budget import latency_budget
 from benchmarks.cases.mlp import mlp
@@ -46,6 +47,7 @@ CASES: Mapping[str, Case] = {
     "tensors": tensors,
     "cnn": cnn,
     "cache": cache,
+    "ensemble": ensemble,
     "payloads": payloads,
     "generators": generators,
 }

@@ -1,5 +1,6 @@
 """The model repository that is measured, made anew for every run."""
 
+import itertools
 import json
 import shutil
 from collections.abc import Sequence
@@ -26,6 +27,11 @@ MLP_ROWS = 64
 MLP_WIDTH = 16
 MLP_MODELS = ("mlp_batched", "mlp")
 """The same model with dynamic batching, and in batches of one row."""
+
+ENSEMBLE = "add_sub_thrice"
+"""Sum and difference, of sum and difference, of sum and difference."""
+STEP_MODELS = ("add_sub_first", "add_sub_second", "add_sub_third")
+"""The models of its steps: `add_sub`, each one with a queue and an instance of its own."""
 
 CACHED_MODELS = ("add_sub", "cnn")
 """Those that are there a second time, with `_cached` behind their names."""
@@ -54,6 +60,10 @@ def write_repository(directory: Path) -> None:
     """Write all models of the benchmarks below `directory`."""
     _write(directory, "add_sub", f"max_batch_size: 8\ndynamic_batching {{ }}\n{_ONE_INSTANCE}{_ONE_THREAD}")
     shutil.copyfile(_ADD_SUB, model_file(directory, "add_sub"))
+    for name in STEP_MODELS:
+        _write(directory, name, f"max_batch_size: 8\ndynamic_batching {{ }}\n{_ONE_INSTANCE}{_ONE_THREAD}")
+        shutil.copyfile(_ADD_SUB, model_file(directory, name))
+    _write(directory, ENSEMBLE, _ensemble())
     # What the cache saves of these two: next to nothing of the one, and 1.5 ms of the other.
     for name in CACHED_MODELS:
         _write(directory, f"{name}_cached", f"{_RESPONSE_CACHE}{_ONE_INSTANCE}{_ONE_THREAD}")
@@ -111,6 +121,27 @@ def _write_texts(directory: Path) -> None:
     ):
         _write(directory, name, config + _ONE_INSTANCE + _ONE_THREAD)
         model_file(directory, name).write_bytes(graph)
+
+
+def _ensemble() -> str:
+    """The configuration of `add_sub`, several times one behind the other."""
+    pairs = [
+        ("INPUT0", "INPUT1"),
+        *[(f"sum{number}", f"difference{number}") for number in range(1, len(STEP_MODELS))],
+        ("OUTPUT0", "OUTPUT1"),
+    ]
+    config = 'platform: "ensemble"\nmax_batch_size: 8\n'
+    for kind, names in (("input", pairs[0]), ("output", pairs[-1])):
+        for name in names:
+            config += f'{kind} {{ name: "{name}" data_type: TYPE_INT32 dims: [ 16 ] }}\n'
+    config += "ensemble_scheduling {\n"
+    for model, (before, after) in zip(STEP_MODELS, itertools.pairwise(pairs), strict=True):
+        config += f'step {{ model_name: "{model}" model_version: -1\n'
+        for number in (0, 1):
+            config += f'input_map {{ key: "INPUT{number}" value: "{before[number]}" }}\n'
+            config += f'output_map {{ key: "OUTPUT{number}" value: "{after[number]}" }}\n'
+        config += "}\n"
+    return config + "}\n"
 
 
 def fixed_time_model(delay_us: int) -> str:

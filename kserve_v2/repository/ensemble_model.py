@@ -1,7 +1,7 @@
 """A loaded version of an ensemble. It has no instances: its steps are other loaded versions."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +9,12 @@ from kserve_v2.backend import ModelConfig, ModelSource
 from kserve_v2.caching.cache import Caching, ResponseCache
 from kserve_v2.config import fill_defaults, raise_if_invalid
 from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.messages import InferRequest
 from kserve_v2.repository.caching import model_caching
 from kserve_v2.repository.labels import read_labels
 from kserve_v2.repository.model import LoadedModel
 from kserve_v2.scheduling.cached import CachedTarget
+from kserve_v2.scheduling.caller import Callee
 from kserve_v2.scheduling.ensemble.binding import Binding
 from kserve_v2.scheduling.ensemble.from_config import graph_of
 from kserve_v2.scheduling.ensemble.graph import Graph
@@ -55,15 +57,22 @@ class EnsembleModel(LoadedModel):
     """One loaded version of an ensemble. Lives on the server's event loop."""
 
     def __init__(
-        self, prepared: PreparedEnsemble, binding: Binding, inflight: InflightBytes | None = None
+        self,
+        prepared: PreparedEnsemble,
+        binding: Binding,
+        holder: Callable[[Callee, InferRequest], Callee],
+        inflight: InflightBytes | None = None,
     ) -> None:
-        """`inflight`: what the requests of all models may hold together; None for any amount."""
+        """`holder`: gives the version of a step's model that holds the sequence of a request, or what it is given.
+        `inflight`: what the requests of all models may hold together; None for any amount.
+        """
         source, signature, config = prepared.source, prepared.signature, ModelConfig()
         config.CopyFrom(prepared.config)
         config.ClearField("model_transaction_policy")
         if binding.decoupled:
             config.model_transaction_policy.decoupled = True
         self.prepared = prepared
+        self._holder = holder
         self._inflight = inflight or InflightBytes(sys.maxsize)
         spec = ModelSpec(
             signature,
@@ -73,7 +82,9 @@ class EnsembleModel(LoadedModel):
             decoupled=binding.decoupled,
             inflight=self._inflight,
         )
-        self._ensemble = EnsembleTarget(spec, binding, config.ensemble_scheduling.max_inflight_requests)
+        self._ensemble = EnsembleTarget(
+            spec, binding, config.ensemble_scheduling.max_inflight_requests, holder
+        )
         self._cached: CachedTarget | None = None
         if prepared.caching is not None:
             self._cached = CachedTarget(self._ensemble, spec, prepared.caching)
@@ -91,7 +102,7 @@ class EnsembleModel(LoadedModel):
         another way from now on, that is another generation of the ensemble, which is returned.
         """
         if binding.decoupled is not self.decoupled:
-            return EnsembleModel(self.prepared, binding, self._inflight)
+            return EnsembleModel(self.prepared, binding, self._holder, self._inflight)
         self._ensemble.binding = binding
         if self._cached is not None:
             self._cached.renew(binding)

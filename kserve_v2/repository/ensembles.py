@@ -9,8 +9,10 @@ from typing import Protocol
 
 from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.messages import InferRequest
 from kserve_v2.repository.ensemble_model import EnsembleModel, PreparedEnsemble
 from kserve_v2.repository.model import LoadedModel
+from kserve_v2.scheduling.caller import Callee
 from kserve_v2.scheduling.ensemble.binding import Binding
 from kserve_v2.scheduling.ensemble.check import check_steps
 from kserve_v2.scheduling.ensemble.graph import Graph, MixedStreamsError
@@ -59,6 +61,10 @@ class Models(Protocol):
         """The version that answers. Raises ServingError."""
         ...
 
+    def for_sequence(self, model: LoadedModel, request: InferRequest) -> LoadedModel:
+        """The version that holds the sequence of a request, else `model`."""
+        ...
+
     def managed(self, name: str) -> Managed | None:
         """A model that is or was loaded."""
         ...
@@ -94,7 +100,7 @@ class Ensembles:
         self._steps[name] = steps
         await asyncio.gather(*(self._ensure(step) for step in sorted(steps)))
         # Nothing gives way to the loop from here on, until the ensemble is among what is served.
-        return EnsembleModel(prepared, self._bind(prepared), self._inflight)
+        return EnsembleModel(prepared, self._bind(prepared), self._holder, self._inflight)
 
     def _check_circle(self, name: str, steps: frozenset[str]) -> None:
         todo, seen = list(steps), set[str]()
@@ -177,6 +183,9 @@ class Ensembles:
         if problems:
             raise _StepsMissingError("; ".join(dict.fromkeys(problems)))
         return callees
+
+    def _holder(self, callee: Callee, request: InferRequest) -> Callee:
+        return self._models.for_sequence(callee, request) if isinstance(callee, LoadedModel) else callee
 
     # --- afterwards -----------------------------------------------------------------------------------------------
 

@@ -4,11 +4,12 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from kserve_v2.errors import InternalError, ServingError, UnavailableError, as_serving_error, describe
 from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.scheduling.caller import Lease, request_for
+from kserve_v2.scheduling.caller import Callee, Lease, request_for
 from kserve_v2.scheduling.ensemble.binding import Binding, BoundStep, Route
 from kserve_v2.scheduling.ensemble.graph import ready_steps
 from kserve_v2.scheduling.ensemble.scope import Call, Scope, end_call, give_up_all, release
@@ -34,6 +35,11 @@ class Owner(Protocol):
     version: str
     max_inflight: int
     loop: asyncio.AbstractEventLoop
+
+    @property
+    def holder(self) -> Callable[[Callee, InferRequest], Callee]:
+        """Gives the version of a step's model that holds the sequence of a request, else the one that it is given."""
+        ...
 
     def began(self, run: "Run") -> None:
         """It will end later."""
@@ -177,6 +183,8 @@ class Run:
         request.pinned = step.inner
         call.asked_ns = time.monotonic_ns()
         try:
+            if scope.control:
+                callee = self._owner.holder(callee, request)
             return callee.call(request, call)
         except ServingError as error:
             self._fail(call, error)

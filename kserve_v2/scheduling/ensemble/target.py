@@ -2,9 +2,11 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from kserve_v2.errors import ServingError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.scheduling.caller import Callee
 from kserve_v2.scheduling.ensemble.binding import Binding
 from kserve_v2.scheduling.ensemble.run import Run
 from kserve_v2.scheduling.spec import ModelSpec
@@ -18,7 +20,13 @@ class EnsembleTarget:
     model answers: requests that have begun keep theirs. Lives on the event loop.
     """
 
-    def __init__(self, spec: ModelSpec, binding: Binding, max_inflight: int = 0) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        binding: Binding,
+        max_inflight: int = 0,
+        holder: Callable[[Callee, InferRequest], Callee] = lambda callee, _: callee,
+    ) -> None:
         """`max_inflight`: how many requests of one step may be under way for one request, 0 for any number; see
         `max_inflight_requests`.
         """
@@ -26,6 +34,7 @@ class EnsembleTarget:
         self.version = spec.version
         self.binding = binding
         self.max_inflight = max_inflight
+        self.holder = holder
         self.loop = asyncio.get_running_loop()
         self._statistics = spec.statistics
         self._runs: set[Run] = set()
