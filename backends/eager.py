@@ -40,6 +40,21 @@ call, too: for all that it is executing, unless they name the requests. An error
 `kserve_v2.errors.ServingError` that its client would get; a handler that lets it pass answers with it. A model that
 waits for its own answer, at first or second hand, would wait for ever: such a call is refused.
 
+In an *iterative* model, whose config.pbtxt has `sequence_batching { oldest { } iterative_sequence: true }`, `__call__`
+may work on a request in several rounds, each in a batch with whatever other requests are there, as generators of texts
+do for their tokens:
+
+    def __call__(self, inputs, requests):
+        tokens = self.step(inputs["tokens"], inputs["cache"])     # one more token for each row
+        for request, row in zip(requests, tokens):
+            if row[-1] != END:
+                request.reschedule({"tokens": row[np.newaxis]})   # again, with this; other inputs stay as they are
+        return {"text": tokens}
+
+Rows of requests that were rescheduled are passed over; if all were, outputs may be left out. With
+`model_transaction_policy { decoupled: true }` each round's row is a response of its request, and the last one ends it.
+What is large stays here: as an implicit state, an output of one round is an input of the next.
+
 All attributes are optional. What the class does not declare, config.pbtxt must. BYTES inputs are numpy object
 arrays of `bytes`, with `tensors = "torch"` too. A handler may write to its inputs, and reuse what it returns: an
 output that it may still hold is copied.

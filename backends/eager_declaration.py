@@ -109,10 +109,17 @@ def ragged_contradictions(config: ModelConfig, declaration: Declaration, file: s
 
 
 def _settle_transaction_policy(config: ModelConfig, declaration: Declaration, file: str) -> Iterator[str]:
-    """A generator is decoupled: it answers a request with any number of responses. Nothing else is."""
+    """A generator is decoupled: it answers a request with any number of responses. Nothing else is, but for a handler
+    that is asked again and again, and answers each time.
+    """
+    if declaration.generator and config.sequence_batching.iterative_sequence:
+        yield (
+            f"sequence_batching.iterative_sequence: Model.__call__ in {file} is a generator; in an iterative model it "
+            "returns the response of each round, and asks for the next one with request.reschedule"
+        )
     if declaration.generator:
         config.model_transaction_policy.decoupled = True
-    elif config.model_transaction_policy.decoupled:
+    elif config.model_transaction_policy.decoupled and not config.sequence_batching.iterative_sequence:
         yield (
             f"model_transaction_policy.decoupled: Model.__call__ in {file} is no generator; "
             "a decoupled model yields its responses"

@@ -7,13 +7,13 @@ from typing import Any, Literal
 from kserve_v2.backend import AnyInstance, ModelConfig
 from kserve_v2.errors import InternalError
 from kserve_v2.messages import InferRequest, Tensors
-from kserve_v2.tensors.datatypes import BY_CONFIG_ENUM, BYTES, Array
+from kserve_v2.tensors.datatypes import BY_CONFIG_ENUM, BYTES, Array, Datatype
 
 from .eager_calls import Calling
 from .eager_context import Context
 from .eager_declaration import Declaration
 from .eager_module import HandlerModule
-from .eager_outputs import convert_outputs, own
+from .eager_outputs import convert_outputs, convert_tensor, own
 
 _NOTHING = nullcontext()
 
@@ -30,6 +30,10 @@ class Handler:
         self._as_torch = declaration.tensors == "torch"
         self._device = context.device
         self._takes_requests = declaration.takes_requests
+        # Of a model whose requests may be rescheduled: what the next rounds may be given.
+        self._round_inputs: dict[str, Datatype] = {}
+        if config.sequence_batching.iterative_sequence:
+            self._round_inputs = {each.name: BY_CONFIG_ENUM[each.data_type] for each in config.input}
         self.model: Any = declaration.handler()
         self._calling: Calling | None = None
         if hasattr(self.model, "load"):
@@ -87,6 +91,33 @@ class Handler:
         """
         return convert_outputs(returned, self._outputs, partial=partial)
 
+    def batch_results(self, returned: object, requests: Sequence[InferRequest]) -> dict[str, Array]:
+        """As `results`, of a whole batch. Requests that were rescheduled have no answer yet: where all were, the
+        handler may return None.
+        """
+        if not self._round_inputs:
+            return self.results(returned)
+        answered = False
+        for request in requests:
+            step = request.sequence
+            if step is not None and step.ready:
+                answered = answered or step.next_inputs is None
+                step.next_inputs = self._own_inputs(step.next_inputs)
+        return self.results({} if returned is None and not answered else returned, partial=True)
+
+    def _own_inputs(self, inputs: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Tensors for the next round, as arrays that nobody else has."""
+        if not inputs:
+            return inputs
+        if unknown := sorted(map(str, set(inputs) - set(self._round_inputs))):
+            raise InternalError(
+                f"a request was rescheduled with inputs {unknown}, expected some of {sorted(self._round_inputs)}"
+            )
+        return {
+            name: convert_tensor(f"input '{name}' of the next round", value, self._round_inputs[name]).copy()
+            for name, value in inputs.items()
+        }
+
     def own(self, outputs: dict[str, Array], tensors: Tensors) -> Tensors:
         """The results, without memory that anybody else has. `tensors`: what they were computed from; a handler that
         takes requests may have kept those, and thereby the tensors.
@@ -122,7 +153,7 @@ class EagerInstance(_HandlerInstance):
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         """Call the handler with the batch."""
         with self._handler.serving(requests):
-            outputs = self._handler.results(self._handler.call(tensors, requests))
+            outputs = self._handler.batch_results(self._handler.call(tensors, requests), requests)
         return self._handler.own(outputs, tensors)
 
 
@@ -133,7 +164,7 @@ class AsyncEagerInstance(_HandlerInstance):
         """Await the handler's answer to the batch."""
         self._handler.module.work_for_it()
         with self._handler.serving(requests):
-            outputs = self._handler.results(await self._handler.call(tensors, requests))
+            outputs = self._handler.batch_results(await self._handler.call(tensors, requests), requests)
         return self._handler.own(outputs, tensors)
 
 

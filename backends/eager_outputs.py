@@ -34,7 +34,10 @@ def convert_outputs(
     if unknown := [name for name in returned if name not in declared]:
         raise InternalError(f"the handler returned {_names(unknown)}, expected only {_names(declared)}")
     present = {name: datatype for name, datatype in declared.items() if name in returned}
-    return {name: _convert(name, returned[name], datatype) for name, datatype in present.items()}
+    return {
+        name: convert_tensor(f"output '{name}'", returned[name], datatype)
+        for name, datatype in present.items()
+    }
 
 
 def own(outputs: dict[str, Array], inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -53,22 +56,23 @@ def _owner_is_alone(owner: object) -> bool:
     return memory_is_alone(owner)
 
 
-def _convert(name: str, value: object, datatype: Datatype) -> Array:
+def convert_tensor(what: str, value: object, datatype: Datatype) -> Array:
+    """One value as an array, which may share its memory. `what` it is called in errors. Raises InternalError."""
     if is_torch_tensor(value):
-        value = _from_torch(name, value)
+        value = _from_torch(what, value)
     elif not isinstance(value, np.ndarray | np.generic):
-        return _from_python(name, value, datatype)
+        return _from_python(what, value, datatype)
     elif is_torch_tensor(_owner(value)):
         # Of a tensor that an array was made of already, torch cannot tell whose memory it has.
         value = np.array(value)
     array = np.asarray(value)
     if datatype is BYTES and array.dtype.kind in "OSU":
-        return encode_strings(f"output '{name}'", array)
+        return encode_strings(what, array)
     if array.dtype != datatype.dtype:
         got = BY_DTYPE.get(array.dtype)
         declare = f", or declare {got.name}" if got else ""
         raise InternalError(
-            f"output '{name}': expected {datatype.name}, got {got.name if got else array.dtype}: "
+            f"{what}: expected {datatype.name}, got {got.name if got else array.dtype}: "
             f"convert it, as .astype(...) does for arrays and .to(...) for tensors{declare}"
         )
     return array if array.flags.c_contiguous else array.copy()
@@ -88,23 +92,23 @@ def is_torch_tensor(value: object) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def _from_torch(name: str, tensor: Any) -> Array:
+def _from_torch(what: str, tensor: Any) -> Array:
     from .torch_tensors import to_numpy  # noqa: PLC0415 - only where the handler uses torch
 
     try:
         return to_numpy(tensor)
     except TypeError as error:
-        raise InternalError(f"output '{name}': {error}") from error
+        raise InternalError(f"{what}: {error}") from error
 
 
-def _from_python(name: str, value: object, datatype: Datatype) -> Array:
+def _from_python(what: str, value: object, datatype: Datatype) -> Array:
     """Python numbers, strings or bytes, nested in lists to any depth of equal lengths."""
     try:
         if datatype is BYTES:
-            return encode_strings(f"output '{name}'", np.array(value, dtype=np.object_))
+            return encode_strings(what, np.array(value, dtype=np.object_))
         return _numbers(value, datatype)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InternalError(f"output '{name}': expected {datatype.name}: {error}") from error
+        raise InternalError(f"{what}: expected {datatype.name}: {error}") from error
 
 
 def _numbers(value: object, datatype: Datatype) -> Array:

@@ -5,8 +5,9 @@ The codecs make these from JSON or protobuf and back; how a client wants an outp
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from kserve_v2.errors import InternalError
 from kserve_v2.tensors.datatypes import Array
 from kserve_v2.tracing.trace import Trace
 
@@ -25,6 +26,9 @@ class SequenceStep:
     sequence. `ready`: False for the stand-in of a sequence that has no request in an execution. `slot`: the number of
     the slot that its sequence holds. `state`: what the sequence keeps from one step to the next; at most one step of a
     sequence is under way, so it belongs to whoever executes that.
+
+    `round_open`: whether the model may ask for another round now. `next_inputs`: what it has asked for with, by
+    `InferRequest.reschedule`; None for nothing.
     """
 
     id: int | str
@@ -33,6 +37,8 @@ class SequenceStep:
     ready: bool = True
     slot: int = -1
     state: dict[str, Array] = field(default_factory=dict)
+    round_open: bool = False
+    next_inputs: dict[str, Any] | None = None
 
 
 class CallingModel(NamedTuple):
@@ -109,6 +115,26 @@ class InferRequest:
         """How many microseconds the client lets it wait for its execution; 0 if it has said nothing."""
         timeout = self.control.get("timeout", 0)
         return timeout if isinstance(timeout, int) else 0
+
+    def reschedule(self, inputs: Mapping[str, Any] | None = None) -> None:
+        """Ask for another round: the request is executed again, in whatever batch comes next. `inputs`: tensors in the
+        place of those that it has now, each as a client would send it; the others stay. For the handler of a model
+        whose configuration has `sequence_batching { iterative_sequence: true }`, once in a round, before `__call__`
+        returns.
+
+        Raises InternalError where that is not so. Does nothing for the stand-in of a sequence without a request.
+        """
+        step = self.sequence
+        if step is not None and not step.ready:
+            return
+        if step is None or not step.round_open:
+            raise InternalError(
+                f"a request of model '{self.model_name}' cannot be rescheduled: that takes sequence_batching "
+                "{ iterative_sequence: true } in the configuration, and __call__ must not have returned"
+            )
+        if step.next_inputs is not None:
+            raise InternalError(f"a request of model '{self.model_name}' was rescheduled twice in one round")
+        step.next_inputs = dict(inputs or {})
 
 
 def same_request(left: InferRequest, right: InferRequest) -> bool:

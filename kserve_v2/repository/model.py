@@ -26,16 +26,14 @@ from kserve_v2.repository.file_content import explained
 from kserve_v2.repository.labels import read_labels
 from kserve_v2.scheduling.chain import make_target
 from kserve_v2.scheduling.contained import call_on_thread, log_error
-from kserve_v2.scheduling.merge import Merger
 from kserve_v2.scheduling.mergers import make_merger
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.queue_policy import priority_levels
 from kserve_v2.scheduling.queue_target import QueueTarget
 from kserve_v2.scheduling.resources import Limits, instance_limits
-from kserve_v2.scheduling.sequences.controls import ControlMerger
 from kserve_v2.scheduling.sequences.gate import SequenceGate
 from kserve_v2.scheduling.sequences.rules import sequence_rules, step_of
-from kserve_v2.scheduling.sequences.states import StateMerger, StateTensor
+from kserve_v2.scheduling.sequences.states import StateTensor
 from kserve_v2.scheduling.shared import Shared
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.spec import ModelSpec
@@ -260,20 +258,16 @@ def model_spec(prepared: Prepared, model: Model, signature: ModelSignature, shar
     """What the scheduling of a version is made from."""
     config, placements = prepared.config, prepared.source.placements
     sequences = sequence_rules(config, prepared.states)
-    merger: Merger = make_merger(config, signature, model)
-    if sequences is not None and sequences.controls:
-        merger = ControlMerger(merger, sequences.controls)
-    if prepared.states:
-        merger = StateMerger(merger, prepared.states, signature)
+    yields = config.model_transaction_policy.decoupled and not (sequences is not None and sequences.iterative)
     return ModelSpec(
         signature,
         str(prepared.source.version),
         placements,
-        merger,
+        make_merger(config, signature, model, sequences),
         # The responses to one request of a decoupled model have nothing in common with those to another.
-        ONE_AT_A_TIME if config.model_transaction_policy.decoupled else batch_rules(config),
+        ONE_AT_A_TIME if yields else batch_rules(config),
         priority_levels(config),
-        decoupled=config.model_transaction_policy.decoupled,
+        decoupled=yields,
         tries_batching=prepared.batching.tried,
         ordered=config.dynamic_batching.preserve_ordering
         or config.sequence_batching.oldest.preserve_ordering,

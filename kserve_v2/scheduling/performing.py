@@ -25,10 +25,14 @@ _END: Any = object()
 
 
 def execute_batch(
-    instance: Instance, batch: Batch, spec: ModelSpec, placement: Placement
+    instance: Instance,
+    batch: Batch,
+    spec: ModelSpec,
+    placement: Placement,
+    kind: type[BatchExecution] = BatchExecution,
 ) -> Sequence[BatchExecution]:
     """Execute one batch: one execution with its outcome, or if it has failed, one for each member."""
-    whole = BatchExecution(batch, spec, placement)
+    whole = kind(batch, spec, placement)
     _execute(instance, whole)
     if not whole.to_be_retried:
         return [whole]
@@ -50,10 +54,14 @@ def _execute(instance: Instance, execution: BatchExecution) -> None:
 
 
 async def execute_batch_async(
-    instance: AsyncInstance, batch: Batch, spec: ModelSpec, placement: Placement
+    instance: AsyncInstance,
+    batch: Batch,
+    spec: ModelSpec,
+    placement: Placement,
+    kind: type[BatchExecution] = BatchExecution,
 ) -> Sequence[BatchExecution]:
     """As `execute_batch`."""
-    whole = BatchExecution(batch, spec, placement)
+    whole = kind(batch, spec, placement)
     await _execute_async(instance, whole)
     if not whole.to_be_retried:
         return [whole]

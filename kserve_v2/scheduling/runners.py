@@ -22,6 +22,7 @@ from kserve_v2.scheduling.contained import log_error
 from kserve_v2.scheduling.execution import BatchExecution, Execution, StreamExecution
 from kserve_v2.scheduling.feed import Batch, Feed
 from kserve_v2.scheduling.performing import execute_batch, execute_batch_async, stream, stream_async
+from kserve_v2.scheduling.sequences.rounds import RoundExecution
 from kserve_v2.scheduling.spec import ModelSpec
 
 logger = logging.getLogger(__name__)
@@ -94,14 +95,17 @@ def runner(instance: AnyInstance, thread: Surroundings) -> Runner:
         if isinstance(instance, StreamInstance):
             return ThreadRunner(_streamed(instance, thread), thread)
     else:
+        rounds = spec.sequences is not None and spec.sequences.iterative
+        kind: type[BatchExecution] = RoundExecution if rounds else BatchExecution
         if isinstance(instance, AsyncInstance):
-            perform = partial(execute_batch_async, instance, spec=spec, placement=placement)
+            perform = partial(execute_batch_async, instance, spec=spec, placement=placement, kind=kind)
             return LoopRunner(perform, instance.max_concurrency, thread)
         if isinstance(instance, Instance):
-            return ThreadRunner(partial(execute_batch, instance, spec=spec, placement=placement), thread)
-    kind = "decoupled model, which needs 'stream'" if spec.decoupled else "model, which needs 'execute'"
+            work = partial(execute_batch, instance, spec=spec, placement=placement, kind=kind)
+            return ThreadRunner(work, thread)
+    needs = "decoupled model, which needs 'stream'" if spec.decoupled else "model, which needs 'execute'"
     raise InternalError(
-        f"the backend made an instance of type {type(instance).__name__} for a {kind}, or that with '_async' and "
+        f"the backend made an instance of type {type(instance).__name__} for a {needs}, or that with '_async' and "
         "'max_concurrency', and 'close'"
     )
 

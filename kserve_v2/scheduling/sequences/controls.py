@@ -98,6 +98,15 @@ class Controls:
         if self._correlation_id is not None:
             self._correlation_id.check(sequence_id, self._model_name)
 
+    def number(self, count: int) -> int | str:
+        """An id for a sequence that the server begins, such as the tensor can hold; `count`: how many there were."""
+        datatype = UINT64 if self._correlation_id is None else self._correlation_id.datatype
+        if datatype is BYTES:
+            return f"server-{count}"
+        # From above: clients count from below.
+        most = int(np.iinfo(datatype.dtype).max)
+        return most - count % (most // 2)
+
     def tensors(self, steps: Sequence[SequenceStep]) -> dict[str, Array]:
         """The control tensors of one execution, a row for each step: [rows, 1], or [1] of a model that does not
         batch.

@@ -20,6 +20,7 @@ from kserve_v2.errors import (
 from kserve_v2.memory.inflight import tensor_bytes
 from kserve_v2.messages import InferRequest, InferResponse, SequenceStep
 from kserve_v2.scheduling.queue_target import QueueTarget
+from kserve_v2.scheduling.sequences.rounds import goes_on, next_round
 from kserve_v2.scheduling.sequences.rules import SequenceRules
 from kserve_v2.scheduling.sequences.states import state_key
 from kserve_v2.scheduling.sequences.table import (
@@ -113,6 +114,9 @@ class SequenceGate:
         self._none_live.set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
+        # How many requests of an iterative model have got their ids here.
+        self._numbered = 0
+        self._abandoned = False
 
     def __repr__(self) -> str:
         return f"<SequenceGate {self._table!r} {self._behind!r}>"
@@ -143,6 +147,8 @@ class SequenceGate:
         """Take a checked request. Raises InvalidArgumentError for one that is no step of a sequence, UnavailableError
         for a new sequence of a version that goes away, and as `InflightBytes.take`.
         """
+        if self._rules.iterative:
+            self._begin_rounds(request)
         step = self._checked(request)
         table, now_ns = self._table, self._clock_ns()
         one = Step(self, request, step, reply, now_ns)
@@ -150,6 +156,9 @@ class SequenceGate:
         conflict = step.start and table.find(step.id) is not None
         try:
             effects = table.add(one, now_ns, request.model_version)
+            if self._rules.iterative:
+                # It goes on for as long as the model asks for that: no other request belongs to it.
+                effects += table.finish(step.id, now_ns)
         except ServingError:
             self._give_back(one)
             raise
@@ -165,6 +174,15 @@ class SequenceGate:
         if isinstance(one.outcome, ServingError):
             raise one.outcome
         return one if one.outcome is None else one.outcome
+
+    def _begin_rounds(self, request: InferRequest) -> None:
+        """A request of an iterative model is a sequence. One without an id gets an id that nobody has."""
+        step = request.sequence = request.sequence or SequenceStep(0)
+        if not step.id and not self._table.closed:
+            self._numbered += 1
+            step.id, step.start = self._rules.controls.number(self._numbered), True
+        # Whether a round is the last one is for the model to say.
+        step.end = False
 
     def _checked(self, request: InferRequest) -> SequenceStep:
         if request.rows != 1:
@@ -236,12 +254,33 @@ class SequenceGate:
 
     def ended(self, one: Step, error: ServingError | None) -> None:
         """The target behind the gate has nothing more to say of a request."""
-        one.over = True
         if error is None:
-            self._spec.statistics.record_earlier_wait(one.began_ns - one.arrived_ns)
+            if not goes_on(one.request):
+                self._spec.statistics.record_earlier_wait(one.began_ns - one.arrived_ns)
+            elif one.given_up:
+                self._spec.statistics.record_failure(
+                    FailureReason.CANCELED, self._clock_ns() - one.arrived_ns
+                )
+            else:
+                error = self._go_on(one)
+                if error is None:
+                    return
+        one.over = True
         self._apply(self._table.ended(one, self._clock_ns()))
         if not one.given_up:
             one.reply.end(error)
+
+    def _go_on(self, one: Step) -> ServingError | None:
+        """The model has asked for another round. Returns the error of a request that cannot have it."""
+        try:
+            if self._abandoned:
+                raise _exiting()
+            one.request = next_round(one.request, self._spec.signature)
+        except ServingError as error:
+            self._spec.statistics.record_failure(FailureReason.BACKEND, self._clock_ns() - one.arrived_ns)
+            return error
+        self._apply(self._table.again(one))
+        return None
 
     def give_up(self, one: Step) -> None:
         """Nobody waits for a request any more: its sequence ends. A slot is free again when what has begun is over, and
@@ -307,8 +346,8 @@ class SequenceGate:
 
     def abandon(self) -> None:
         """End whatever has not begun with an error."""
-        error = UnavailableError("Server exiting: the request was not executed")
-        self._apply(self._table.abandon(error), FailureReason.CANCELED)
+        self._abandoned = True
+        self._apply(self._table.abandon(_exiting()), FailureReason.CANCELED)
         self._behind.abandon()
 
     async def stop(self) -> None:
@@ -317,3 +356,7 @@ class SequenceGate:
         if self._timer is not None:
             self._timer.cancel()
         await self._behind.stop()
+
+
+def _exiting() -> UnavailableError:
+    return UnavailableError("Server exiting: the request was not executed")

@@ -1,7 +1,7 @@
 """How the sequences of one model are scheduled, made from its configuration once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.messages import ParameterValue, SequenceStep
@@ -15,7 +15,8 @@ from kserve_v2.scheduling.sequences.states import StateTensor
 class SequenceRules:
     """`slots`: sequences that one instance may hold. `idle_ns`: after how much silence one ends. `direct`: the rules of
     the direct strategy; None for the oldest one, whose rules for batches are `batches`. `states`: what the server keeps
-    from step to step.
+    from step to step. `iterative`: whether a request is a sequence of its own, which goes on for as long as the model
+    asks for another round. `streams`: whether each round of those has a response.
     """
 
     slots: int
@@ -24,6 +25,8 @@ class SequenceRules:
     direct: SlotRules | None = None
     batches: BatchRules = ONE_AT_A_TIME
     states: tuple[StateTensor, ...] = ()
+    iterative: bool = False
+    streams: bool = False
 
 
 def sequence_rules(config: ModelConfig, states: tuple[StateTensor, ...] = ()) -> SequenceRules | None:
@@ -31,8 +34,17 @@ def sequence_rules(config: ModelConfig, states: tuple[StateTensor, ...] = ()) ->
     if not config.HasField("sequence_batching"):
         return None
     batching, most = config.sequence_batching, max(config.max_batch_size, 1)
-    idle_ns = batching.max_sequence_idle_microseconds * 1000
-    controls = Controls(config)
+    decoupled = config.model_transaction_policy.decoupled
+    rules = SequenceRules(
+        most,
+        batching.max_sequence_idle_microseconds * 1000,
+        Controls(config),
+        states=states,
+        iterative=batching.iterative_sequence,
+        streams=batching.iterative_sequence and decoupled,
+    )
+    # A model that yields its responses works on one request at a time.
+    yields = decoupled and not rules.iterative
     if batching.HasField("oldest"):
         oldest = batching.oldest
         batches = BatchRules(
@@ -40,19 +52,14 @@ def sequence_rules(config: ModelConfig, states: tuple[StateTensor, ...] = ()) ->
             frozenset(oldest.preferred_batch_size),
             oldest.max_queue_delay_microseconds * 1000,
         )
-        # The responses of a decoupled model have nothing in common with those to another request.
-        if config.model_transaction_policy.decoupled or not config.max_batch_size:
+        if yields or not config.max_batch_size:
             batches = ONE_AT_A_TIME
-        return SequenceRules(
-            oldest.max_candidate_sequences or most, idle_ns, controls, batches=batches, states=states
-        )
-    if config.model_transaction_policy.decoupled:
-        return SequenceRules(most, idle_ns, controls, states=states)
+        return replace(rules, slots=oldest.max_candidate_sequences or most, batches=batches)
+    if yields:
+        return rules
     direct = batching.direct
     delay_ns = direct.max_queue_delay_microseconds * 1000
-    return SequenceRules(
-        most, idle_ns, controls, SlotRules(most, delay_ns, direct.minimum_slot_utilization), states=states
-    )
+    return replace(rules, direct=SlotRules(most, delay_ns, direct.minimum_slot_utilization))
 
 
 def step_of(control: Mapping[str, ParameterValue]) -> SequenceStep | None:
