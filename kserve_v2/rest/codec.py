@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from kserve_v2.errors import InvalidArgumentError, request_prefix
+from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.memory.regions import RegionPart, SharedMemoryRegions, region_alone, size_missing
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.net.limits import check_dimensions
@@ -26,7 +26,7 @@ from kserve_v2.rest.parameters import decode_parameters
 from kserve_v2.rest.plain_request import decode_plain_request
 from kserve_v2.rest.raw_request import decode_raw_request
 from kserve_v2.scheduling.signature import ModelSignature
-from kserve_v2.tensors.announced import AnnouncedInput, datatype_by_name
+from kserve_v2.tensors.announced import AnnouncedInput, datatype_by_name, named_twice
 from kserve_v2.tensors.classification import classify
 from kserve_v2.tensors.datatypes import BY_DTYPE
 from kserve_v2.tensors.raw import decode_raw_tensor, encode_raw_tensor
@@ -216,7 +216,7 @@ def _announced_input(item: Mapping[str, Any], request: InferRequest) -> Announce
         unsigned(size, "shape")
     check_dimensions(shape, name)
     if name in request.inputs:
-        raise InvalidArgumentError(f"{request_prefix(request.id)}input '{name}' already exists in request")
+        raise named_twice("input", name, request.id)
     return AnnouncedInput(name, datatype, shape, request.model_name, request.id)
 
 
@@ -267,9 +267,7 @@ def _decode_outputs(
     for item in outputs:
         name = string(item if isinstance(item, dict) else {}, "name")
         if name in named:
-            raise InvalidArgumentError(
-                f"{request_prefix(request.id)}output '{name}' already exists in request"
-            )
+            raise named_twice("output", name, request.id)
         named[name] = _decode_output_format(item.get("parameters"), name, regions)
     return named
 

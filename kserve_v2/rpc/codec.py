@@ -13,7 +13,7 @@ from kserve_v2.memory.regions import RegionPart, SharedMemoryRegions
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
 from kserve_v2.net.limits import check_dimensions
 from kserve_v2.rpc.shared_memory import region_part
-from kserve_v2.tensors.announced import AnnouncedInput, unknown_datatype
+from kserve_v2.tensors.announced import AnnouncedInput, named_twice, unknown_datatype
 from kserve_v2.tensors.classification import classify
 from kserve_v2.tensors.datatypes import BY_DTYPE, BY_NAME, BYTES, Array
 from kserve_v2.tensors.raw import decode_raw_tensor, encode_raw_tensor
@@ -58,9 +58,7 @@ def decode_request(
     for tensor in message.inputs:
         name = tensor.name
         if name in request.inputs:
-            raise InvalidArgumentError(
-                f"{request_prefix(request.id)}input '{name}' already exists in request"
-            )
+            raise named_twice("input", name, request.id)
         part = region_part(tensor.parameters, name, regions) if tensor.parameters else None
         if part is None:
             request.inputs[name] = _decode_input(tensor, _raw_data(tensor, raw_contents, request), request)
@@ -210,9 +208,7 @@ def _decode_outputs(
     forms: dict[str, int | RegionPart] = {}
     for output in outputs:
         if output.name in names:
-            raise InvalidArgumentError(
-                f"{request_prefix(request.id)}output '{output.name}' already exists in request"
-            )
+            raise named_twice("output", output.name, request.id)
         names[output.name] = None
         if output.parameters:
             part = region_part(output.parameters, output.name, regions)

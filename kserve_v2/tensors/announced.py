@@ -60,6 +60,11 @@ def datatype_by_name(datatype: str, name: str) -> Datatype:
         raise unknown_datatype(datatype, name) from None
 
 
+def named_twice(kind: str, name: str, request_id: str) -> InvalidArgumentError:
+    """The error for a request with two inputs or outputs of one name. `kind`: "input" or "output"."""
+    return InvalidArgumentError(f"{request_prefix(request_id)}{kind} '{name}' already exists in request")
+
+
 def unknown_datatype(datatype: str, name: str, prefix: str = "") -> InvalidArgumentError:
     """The error for an input `name` of a datatype that is none. `prefix`: how its text starts."""
     return InvalidArgumentError(
