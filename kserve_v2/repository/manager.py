@@ -35,6 +35,7 @@ class ModelManager:
         """`shared`: what the models have in common; nothing by default."""
         shared = shared or Shared()
         self.inflight = shared.inflight
+        self._changes = shared.changes
         self._calls = Calls(self)
         self._ensembles = Ensembles(self, shared.inflight)
         self._loader = Loader(options, registry, load_threads, shared, self._calls, self._ensembles)
@@ -201,6 +202,7 @@ class ModelManager:
             self._asked_for.discard(name)
         self.announce_change()
         if (before and before.versions) != (model.served and model.served.versions):
+            self._changes.count += 1
             self._ensembles.changed(name)
 
     def announce_change(self) -> None:

@@ -277,6 +277,7 @@ def model_spec(prepared: Prepared, model: Model, signature: ModelSignature, shar
         sequences=sequences,
         inflight=shared.inflight,
         caching=prepared.caching,
+        changes=shared.changes,
     )
 
 

@@ -1,6 +1,7 @@
 """A response cache in front of a model: what was answered before is not executed again."""
 
 import itertools
+import logging
 import time
 from collections.abc import Collection, Hashable, Mapping
 
@@ -15,6 +16,8 @@ from kserve_v2.scheduling.target import Reply, Target, Ticket
 from kserve_v2.scheduling.traces import trace_response
 from kserve_v2.scheduling.under_way import UnderWay
 from kserve_v2.tensors.datatypes import Array
+
+logger = logging.getLogger(__name__)
 
 
 class CachedTarget:
@@ -31,6 +34,9 @@ class CachedTarget:
         self.abandoned = False
         self._caching = caching
         self._version = spec.version
+        # Whether its answers may be made of other models', as those of a handler that calls them; and as of when.
+        self._calls_others = False
+        self._changes = 0
         self._open(None)
         self._statistics = spec.statistics
         self._levels = spec.levels
@@ -46,6 +52,7 @@ class CachedTarget:
         """From now on entries are those of `generation`."""
         spec = self.spec
         self._generation = generation
+        self._changes = spec.changes.count
         self._space = self._caching.space()
         self._keys = KeyMaker(spec.name, spec.version, self._space.seed, fixed=spec.signature.fixed_inputs)
 
@@ -67,6 +74,8 @@ class CachedTarget:
             # An answer of a sequence hangs on what came before; one of other models is none of these.
             return self.target.submit(request, reply)
         begun_ns = time.monotonic_ns()
+        if self._calls_others and self._changes != self.spec.changes.count:
+            self.renew(self._generation)
         for array in request.inputs.values():
             if array.base is not None and is_mapped(array):
                 request.inputs = _own_copies(request.inputs)
@@ -127,6 +136,24 @@ class CachedTarget:
         space.keep(key, entry)
         self._statistics.cache_miss.ns += time.monotonic_ns() - begun_ns
         return entry
+
+    def outlives(self, request: InferRequest, changes: int) -> bool:
+        """Whether the answer to a request may be kept that was executed since the given number of changes. One that is
+        made of other models' answers is right as long as these are the same, which is not known of other servers.
+        """
+        if request.calls is None:
+            return True
+        if self._caching.cache.shared:
+            if not self._calls_others:
+                logger.warning(
+                    "model '%s': answers for which it has called other models are not kept in a cache that servers "
+                    "share; --cache-config local,size=BYTES keeps them until one of the models changes",
+                    self.spec.name,
+                )
+            self._calls_others = True
+            return False
+        self._calls_others = True
+        return changes == self.spec.changes.count == self._changes
 
     def forget(self, flight: Flight) -> None:
         """A flight is over."""

@@ -43,6 +43,10 @@ class Owner(Protocol):
         """Keep an answer that has all the outputs that are wanted; what is kept, or None."""
         ...
 
+    def outlives(self, request: InferRequest, changes: int) -> bool:
+        """Whether the answer to a request may be kept that was executed since the given number of changes."""
+        ...
+
     def forget(self, flight: "Flight") -> None:
         """The flight is over: an equal request begins another one."""
         ...
@@ -112,6 +116,8 @@ class Flight:
         self._lookup: asyncio.Future[Entry | None] | None = None
         # The ticket of what is executed; whose request that is, unless that caller has left; and whose outcome is
         # counted with the execution.
+        self._executed: InferRequest | None = None
+        self._changes = 0
         self._ticket: Ticket | None = None
         self._runner: Waiter | None = None
         self._counted: Waiter | None = None
@@ -125,12 +131,14 @@ class Flight:
     def execute(self, request: InferRequest, reply: Reply, begun_ns: int) -> InferResponse | Waiter:
         """Have the first request executed. If it is answered at once, that is all. Raises as the target."""
         self._owner.spec.statistics.record_cache_miss(time.monotonic_ns() - begun_ns)
+        self._changes = self._owner.spec.changes.count
         asked = self._owner.target.submit(request, self)
         if isinstance(asked, InferResponse):
             self._owner.keep(self._space, self._key, asked, self._requested_outputs)
             return asked
         waiter = self._add(request, reply, begun_ns)
         self._ticket, self._runner, self._counted = asked, waiter, waiter
+        self._executed = request
         return waiter
 
     def look_up(
@@ -245,11 +253,13 @@ class Flight:
             _leave_rest_of_time(waiter)
             self._stop_waiting(waiter)
             try:
+                self._changes = self._owner.spec.changes.count
                 asked = self._owner.target.submit(waiter.request, self)
             except ServingError as error:
                 self._conclude(waiter, error)
                 continue
             self._runner = self._counted = waiter
+            self._executed = waiter.request
             if isinstance(asked, InferResponse):
                 self._settle(asked)
             else:
@@ -285,7 +295,9 @@ class Flight:
         """Give everybody the answer, under their own ids. All but the one whose request was executed get what nobody
         can write to.
         """
-        entry = self._owner.keep(self._space, self._key, answer, self._requested_outputs)
+        entry = None
+        if self._executed is not None and self._owner.outlives(self._executed, self._changes):
+            entry = self._owner.keep(self._space, self._key, answer, self._requested_outputs)
         self._owner.forget(self)
         if entry is None and any(waiter is not self._runner for waiter in self._waiters):
             entry = entry_of(answer.outputs, answer.parameters)

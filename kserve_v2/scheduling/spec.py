@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from kserve_v2.backend import Placement
 from kserve_v2.caching.cache import Caching
 from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.scheduling.changes import Changes
 from kserve_v2.scheduling.merge import Merger
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.queue_policy import ONE_LEVEL, PriorityLevels
@@ -41,6 +42,7 @@ class ModelSpec:
     inflight: InflightBytes = field(default_factory=lambda: InflightBytes(sys.maxsize))
     statistics: ModelStatistics = field(default_factory=ModelStatistics)
     caching: Caching | None = None
+    changes: Changes = field(default_factory=Changes)
 
     @property
     def name(self) -> str:

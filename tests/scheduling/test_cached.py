@@ -452,6 +452,81 @@ def test_answers_of_other_models_are_forgotten_when_those_are_others() -> None:
     run(test)
 
 
+def test_answers_for_which_other_models_were_called_are_forgotten_when_any_of_them_changes() -> None:
+    async def test() -> None:
+        cached = Cached()
+
+        def executed() -> None:
+            cached.model.executions[0].request.calls = set()
+            cached.model.executions[0].answer()
+
+        cached.submit(request())
+        executed()
+        cached.submit(request())
+        assert len(cached.model.asked) == 1
+        cached.spec.changes.count += 1
+        caller = cached.submit(request())
+        assert len(cached.model.asked) == 2
+        # What was under way meanwhile may be made of both.
+        cached.spec.changes.count += 1
+        executed()
+        assert caller.answer.id == "0"
+        cached.submit(request())
+        assert len(cached.model.asked) == 3
+        executed()
+        cached.submit(request())
+        assert len(cached.model.asked) == 3
+        cached.assert_idle()
+
+    run(test)
+
+
+def test_the_first_answer_for_which_another_model_was_called_is_not_kept_if_that_has_changed() -> None:
+    async def test() -> None:
+        cached = Cached()
+        cached.submit(request())
+        cached.spec.changes.count += 1
+        cached.model.executions[0].request.calls = set()
+        cached.model.executions[0].answer()
+        cached.submit(request())
+        assert len(cached.model.asked) == 2
+
+    run(test)
+
+
+def test_other_models_changes_cost_a_model_that_calls_none_nothing() -> None:
+    async def test() -> None:
+        cached = Cached()
+        cached.submit(request())
+        cached.spec.changes.count += 1
+        cached.model.executions[0].answer()
+        cached.spec.changes.count += 1
+        cached.submit(request())
+        assert len(cached.model.asked) == 1
+
+    run(test)
+
+
+def test_servers_do_not_share_answers_for_which_other_models_were_called(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test() -> None:
+        cache = LaterCache()
+        cached = Cached(cache)
+        for _ in range(2):
+            caller = cached.submit(request())
+            cache.lookups[-1].set_result(None)
+            await turns()
+            cached.model.executions[0].request.calls = set()
+            cached.model.executions[0].answer()
+            assert caller.answer.id == "0"
+        assert cache.kept == []
+
+    run(test)
+    [record] = caplog.records
+    assert "answers for which it has called other models are not kept" in record.getMessage()
+
+
 def test_nobody_shares_the_answers_of_other_models() -> None:
     seeds: set[str] = set()
 
