@@ -152,7 +152,10 @@ class CachedTarget:
                 )
             self._calls_others = True
             return False
-        self._calls_others = True
+        if not self._calls_others:
+            # None of what is kept so far is made of others' answers.
+            self._calls_others = True
+            self._changes = self.spec.changes.count
         return changes == self.spec.changes.count == self._changes
 
     def forget(self, flight: Flight) -> None:

@@ -88,6 +88,17 @@ class Model:
         return {"Y": inputs["X"], "N": np.array([self.count], np.int32)}
 """
 
+# Answers what another model answers.
+CALLING = """
+class Model:
+    inputs = {"X": ("INT32", [-1, -1])}
+    outputs = {"Y": ("INT32", [-1, -1])}
+    def load(self, context):
+        self.context = context
+    def __call__(self, inputs):
+        return {"Y": self.context.call("called", inputs)["Y"]}
+"""
+
 STREAM = """
 class Model:
     inputs = {"N": ("INT32", [1])}
@@ -489,6 +500,17 @@ def test_a_step_that_is_replaced_takes_the_ensemble_s_answers_along(chains: Chai
                 assert ask(chains.server, [[1]], model)["Y"] == [[1 + add]]
     # Once for the outputs that the ensembles need, and once for all of them.
     assert chains.executions("replaced") == 2
+
+
+def test_a_model_that_is_called_takes_its_callers_answers_along(chains: Chains) -> None:
+    chains.write("called", 1, "")
+    chains.write_model(chains.root, "calling", CALLING, CACHED)
+    assert chains.load("calling").status_code == 200
+    for add in (1, 2, 3):
+        chains.write("called", add, "")
+        for _ in range(3):
+            assert ask(chains.server, [[1]], "calling")["Y"] == [[1 + add]]
+        assert chains.executions("called") == 1
 
 
 def test_an_ensemble_that_answers_any_number_of_times_has_no_cache(chains: Chains) -> None:
