@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from kserve_v2_backends.eager import EagerBackend
 
-from kserve_v2.backend import AsyncInstance, ModelConfig
+from kserve_v2.backend import AsyncInstance, ModelConfig, MovableInstance, Placement
 from kserve_v2.errors import InternalError, InvalidArgumentError, ServingError
 
 HALVE = """
@@ -516,3 +516,14 @@ def test_closing_releases_the_handler(loader: Any, instance_thread: Any) -> None
     del model, instance
     gc.collect()
     assert handler() is None
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+@pytest.mark.parametrize("body", ["return {'y': inputs['x']}", "yield {'y': inputs['x']}"])
+@pytest.mark.parametrize("load", ["", "def load(self, context): ..."])
+def test_handlers_may_block_and_so_stay_on_their_threads(
+    loader: Any, kind: str, body: str, load: str
+) -> None:
+    code = model_with(body, attributes=load).replace("def __call__", f"{kind} __call__")
+    model = loader.load(EagerBackend(), loader.source({"model.py": code}))
+    assert not isinstance(model.instance(Placement("m_0", "CPU")), MovableInstance)

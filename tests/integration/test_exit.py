@@ -58,6 +58,62 @@ def test_a_signal_lets_requests_under_way_finish(start: Start, number: int) -> N
     assert "Traceback" not in server.log
 
 
+# Waits for `gated`, and writes down what it is told instead of an answer.
+CALLING = """
+from kserve_v2.errors import ServingError
+
+class Model:
+    inputs = {"PORT": ("INT32", [1]), "TAG": ("INT64", [1])}
+    outputs = {"TAGS": ("BYTES", [1])}
+    max_batch_size = 1
+
+    def load(self, context):
+        self.context = context
+
+    def __call__(self, inputs):
+        try:
+            return self.context.call("gated", inputs)
+        except ServingError as error:
+            (self.context.path / "told.txt").write_text(f"{type(error).__name__}: {error}")
+            raise
+"""
+
+
+@pytest.mark.usefixtures("_gated_model")
+def test_what_a_model_asks_of_another_is_finished_too(
+    start: Start, tmp_path: Path, write_model: WriteModel
+) -> None:
+    write_model(tmp_path, "calling", CALLING)
+    server = start()
+    with Gate() as gate, Wire(server) as running, Wire(server) as waiting:
+        running.send_infer("gated", gated_request(new_tag(), gate.port))
+        gate.await_start()
+        waiting.send_infer("calling", gated_request(new_tag()))
+        wait_until(lambda: pending(server, "gated") == 1)
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: server.get("/v2/health/ready").status_code == 400)
+        gate.open()
+        assert waiting.response().status_code == 200
+        assert server.process.wait(20) == 0
+
+
+@pytest.mark.usefixtures("_gated_model")
+def test_a_model_that_waits_for_another_is_told_when_the_time_is_up(
+    start: Start, tmp_path: Path, write_model: WriteModel
+) -> None:
+    write_model(tmp_path, "calling", CALLING)
+    server = start("--exit-timeout-secs=0")
+    with Gate() as gate, Wire(server) as running:
+        # It is the call that is executed, and that does not end.
+        running.send_infer("calling", gated_request(new_tag(), gate.port))
+        gate.await_start()
+        server.process.send_signal(signal.SIGTERM)
+        assert running.response().status_code == 503
+        assert server.process.wait(20) == 1
+    told = (tmp_path / "calling" / "1" / "told.txt").read_text()
+    assert told == "UnavailableError: Server exiting: models are not called any more"
+
+
 @pytest.mark.usefixtures("_gated_model")
 def test_a_second_signal_ends_the_server_at_once(start: Start) -> None:
     server = start()
