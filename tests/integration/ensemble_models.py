@@ -1,8 +1,11 @@
 """Ensembles for the tests, and the models of their steps."""
 
+import itertools
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from examples.source import MODEL_REPOSITORY
 from tests.conftest import WriteModel
 
 # x + N; fails for negative numbers.
@@ -53,6 +56,21 @@ class Model:
         inputs["x"] += 1
         told = f"{request.id} {sorted(request.parameters.items())}".encode()
         return {"who": np.array([told], dtype=object)}
+"""
+
+# Waits at the gate of the port that it is given, if it is one, and gives 0.
+GATED = """
+import socket
+import numpy as np
+class Model:
+    inputs = {"x": ("INT32", [1])}
+    outputs = {"y": ("INT32", [1])}
+    def __call__(self, inputs):
+        port = int(inputs["x"][0])
+        if port:
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as gate:
+                gate.recv(1)
+        return {"y": np.zeros(1, np.int32)}
 """
 
 # 0 … n-1, and an error after n if n > 5.
@@ -166,3 +184,30 @@ def write_models(root: Path, write_model: WriteModel) -> None:
         root, ensemble("counted", [("count", {"n": "X"}, {"i": "t"}), ("alone", {"x": "t"}, {"y": "Y"})], ONE_INT,
                        {"Y": INT})
     )  # fmt: skip
+    write_model(root, "gated", GATED)
+    write_ensemble(
+        root, ensemble("held", [("gated", {"x": "X"}, {"y": "t"}), ("alone", {"x": "t"}, {"y": "Y"})], ONE_INT,
+                       {"Y": INT})
+    )  # fmt: skip
+    pairs = [("INPUT0", "INPUT1"), ("s1", "d1"), ("s2", "d2"), ("OUTPUT0", "OUTPUT1")]
+    for number in range(3):
+        shutil.copytree(MODEL_REPOSITORY / "add_sub", root / f"add_sub_{number}")
+        config = root / f"add_sub_{number}" / "config.pbtxt"
+        config.write_text(config.read_text().replace('name: "add_sub"', f'name: "add_sub_{number}"'))
+    steps = [
+        (
+            f"add_sub_{number}",
+            {"INPUT0": before[0], "INPUT1": before[1]},
+            {"OUTPUT0": after[0], "OUTPUT1": after[1]},
+        )
+        for number, (before, after) in enumerate(itertools.pairwise(pairs))
+    ]
+    sixteen = "TYPE_INT32 [ 16 ]"
+    quick = ensemble(
+        "quick",
+        steps,
+        dict.fromkeys(pairs[0], sixteen),
+        dict.fromkeys(pairs[-1], sixteen),
+        "max_batch_size: 4",
+    )
+    write_ensemble(root, quick)

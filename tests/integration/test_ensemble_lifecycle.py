@@ -1,5 +1,6 @@
 """Loading ensembles and the models of their steps: together, checked against each other, and again after each change."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.conftest import RunningServer, StartServer, WriteModel
 from tests.integration.conftest import ExplicitServer
 from tests.integration.ensemble_models import INT, ONE_INT, add, ensemble, write_ensemble
 from tests.integration.grpc_requests import STATUS, Channel
+from tests.integration.sequence_models import accumulator, batching, rest_step
 from tests.integration.support import Gate, error_of, json_tensor, wait_until
 
 BATCHED = "max_batch_size: 4"
@@ -319,6 +321,44 @@ def test_a_step_that_becomes_decoupled_makes_the_ensemble_so(repository: Reposit
     config = "/v2/models/tuens/config"
     wait_until(lambda: "model_transaction_policy" in repository.server.get(config).json())
     assert repository.ask("tuens", 1).status_code == 501
+
+
+SEQUENCE_TENSORS = {"IN": "TYPE_INT32 [ -1 ]", "PORT": INT}
+
+
+def test_a_sequence_stays_with_the_version_of_a_step_that_has_begun_it(repository: Repository) -> None:
+    repository.explicit.write("sums", accumulator(1), batching())
+    steps = [("sums", {"IN": "IN", "PORT": "PORT"}, {"SUM": "SUM", "INFO": "INFO"})]
+    outputs = {"SUM": INT, "INFO": "TYPE_STRING [ 1 ]"}
+    write_ensemble(repository.root, ensemble("seqens", steps, SEQUENCE_TENSORS, outputs, BATCHED))
+    repository.load("seqens")
+
+    def step(value: int, flags: str = "", sequence: object = 7) -> tuple[int, int]:
+        """The sum, and the version that has answered."""
+        answer = repository.server.infer("seqens", rest_step(sequence, value, flags))
+        assert answer.status_code == 200, answer.text
+        total, info = (output["data"][0] for output in answer.json()["outputs"])
+        return total, json.loads(info)["version"]
+
+    assert step(1, "+") == (1, 1)
+    repository.explicit.write("sums", accumulator(2), batching())
+    repository.load("sums")
+    assert step(2) == (3, 1)
+    assert step(5, "+", "another") == (5, 2)
+    assert step(4, ".") == (7, 1)
+    assert step(6, ".", "another") == (11, 2)
+
+
+def test_errors_of_a_sequence_tell_the_way(repository: Repository) -> None:
+    repository.explicit.write("sums", accumulator(1), batching())
+    steps = [("sums", {"IN": "IN", "PORT": "PORT"}, {"SUM": "SUM"})]
+    write_ensemble(repository.root, ensemble("seqens", steps, SEQUENCE_TENSORS, {"SUM": INT}, BATCHED))
+    repository.load("seqens")
+    answer = repository.server.infer("seqens", rest_step(None, 1))
+    assert (answer.status_code, error_of(answer)) == (
+        400,
+        "in ensemble 'seqens', inference request to model 'sums' must specify a non-zero or non-empty correlation ID",
+    )
 
 
 # --- unloading --------------------------------------------------------------------------------------------------

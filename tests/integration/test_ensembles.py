@@ -1,18 +1,31 @@
 """Requests to ensembles, over REST, gRPC and streams, with real models as their steps."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
 
+from kserve_v2._generated import grpc_service_pb2 as pb
 from tests.conftest import RunningServer, StartServer, WriteModel
 from tests.integration.clients import KINDS, TritonClient
 from tests.integration.ensemble_models import write_models
-from tests.integration.support import error_of, json_tensor, metric, statistics
+from tests.integration.grpc_requests import Channel, request_of
+from tests.integration.support import (
+    Gate,
+    Wire,
+    error_of,
+    json_tensor,
+    metric,
+    pending,
+    statistics,
+    wait_until,
+)
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +184,53 @@ def test_statistics_count_the_request_and_its_steps(server: RunningServer) -> No
     assert after["inference_stats"]["success"]["count"] - before["inference_stats"]["success"]["count"] == 1
     assert after["inference_stats"]["compute_infer"]["ns"] > before["inference_stats"]["compute_infer"]["ns"]
     assert statistics(server, "times")["inference_count"] - steps["inference_count"] == 3
+
+
+# --- whoever leaves, and whoever comes at the same time -----------------------------------------------------------
+
+
+def test_a_client_that_leaves_takes_the_steps_along(server: RunningServer) -> None:
+    name = "nv_inference_request_failure"
+    before = [metric(server, name, model=model, reason="CANCELED") for model in ("held", "gated")]
+    with Gate() as gate, Wire(server) as wire:
+        wire.send_infer("held", {"inputs": [json_tensor("X", "INT32", [1], [gate.port])]})
+        gate.await_start()
+        wire.close()
+        wait_until(lambda: metric(server, name, model="held", reason="CANCELED") == before[0] + 1)
+    wait_until(lambda: pending(server, "gated") == 0)
+    # What stands behind was not executed.
+    assert statistics(server, "alone")["inference_stats"]["fail"]["count"] == 0
+    assert outputs_of(ask(server, "held", 0)) == {"Y": [1]}
+
+
+def test_a_deadline_ends_the_request(server: RunningServer) -> None:
+    with Gate() as gate, Channel(server) as channel:
+        tensor = pb.ModelInferRequest.InferInputTensor(name="X", datatype="INT32", shape=[1])
+        tensor.contents.int_contents.append(gate.port)
+        with pytest.raises(grpc.RpcError) as caught:
+            channel.infer(request_of("held", tensor), timeout=1)
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_many_at_a_time_get_their_own_answers_of_quick_models(server: RunningServer) -> None:
+    def asked(number: int) -> bool:
+        rows = number % 3 + 1
+        array = (np.arange(rows * 16, dtype=np.int32) * number).reshape(rows, 16)
+        body = {
+            "inputs": [
+                json_tensor("INPUT0", "INT32", [rows, 16], array.tolist()),
+                json_tensor("INPUT1", "INT32", [rows, 16], [[number] * 16] * rows),
+            ]
+        }
+        got = outputs_of(server.infer("quick", body))
+        # (a + b, a - b) three times.
+        return bool(
+            got["OUTPUT0"] == (2 * array + 2 * number).ravel().tolist()
+            and got["OUTPUT1"] == (2 * array - 2 * number).ravel().tolist()
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(asked, range(200)))
 
 
 # --- what is told of them ---------------------------------------------------------------------------------------
