@@ -17,7 +17,16 @@ from kserve_v2.tensors.datatypes import Array
 
 pytestmark = pytest.mark.slow
 
-MODELS = ("add_sub", "digits_eager", "digits_onnx", "digits_torchscript", "intent", "typeahead")
+MODELS = (
+    "add_sub",
+    "digits_eager",
+    "digits_onnx",
+    "digits_prepare",
+    "digits_scan",
+    "digits_torchscript",
+    "intent",
+    "typeahead",
+)
 DIGITS = ("digits_eager", "digits_onnx", "digits_torchscript")
 BATCH_ROWS = 50
 
@@ -115,6 +124,36 @@ def test_the_three_backends_agree(answers: dict[str, Array]) -> None:
         np.testing.assert_allclose(answers[model], answers["digits_onnx"], atol=1e-4, err_msg=model)
 
 
+@pytest.mark.parametrize("size", [(16, 16), (37, 24)])
+def test_scans_of_any_size_are_read_by_an_ensemble(
+    server: Server, digits: Digits, size: tuple[int, int]
+) -> None:
+    read: list[int] = []
+    rows, columns = (np.arange(pixels) * 8 // pixels for pixels in size)
+    for part in batches(len(digits.held_out_images)):
+        ink = digits.held_out_images[part][:, 0][:, rows][:, :, columns]
+        scans = (255 * (1 - ink)).round().astype(np.uint8)
+        tensor = {
+            "name": "scan",
+            "datatype": "UINT8",
+            "shape": scans.shape,
+            "data": scans.reshape(-1).tolist(),
+        }
+        response = server.infer("digits_scan", {"inputs": [tensor]})
+        assert response.status_code == 200, response.text
+        (output,) = response.json()["outputs"]
+        read += np.array(output["data"]).reshape(output["shape"]).argmax(axis=1).tolist()
+    assert (np.array(read) == digits.held_out_labels).mean() >= 0.97
+
+
+def test_a_scan_that_is_too_small_is_the_clients_mistake(server: Server) -> None:
+    tensor = {"name": "scan", "datatype": "UINT8", "shape": [1, 7, 9], "data": [0] * 63}
+    response = server.infer("digits_scan", {"inputs": [tensor]})
+    assert response.status_code == 400
+    expected = "in ensemble 'digits_scan', input 'scan': expected at least 8 x 8 pixels, got 7 x 9"
+    assert response.json()["error"] == expected
+
+
 @pytest.mark.parametrize("model", DIGITS)
 def test_json_and_binary_tensors_give_the_same(
     server: Server, answers: dict[str, Array], digits: Digits, model: str
@@ -196,7 +235,9 @@ def test_the_sample_request_is_answered(server: Server, model: str) -> None:
     )
     assert response.status_code == 200, response.text
     outputs = {output["name"]: output["data"] for output in response.json()["outputs"]}
-    if model in DIGITS:
+    if model == "digits_prepare":
+        assert len(outputs["image"]) == 64
+    elif model in (*DIGITS, "digits_scan"):
         best = outputs["probabilities"][0].split(":")
         assert best[1:] == ["7", "seven"]
         assert len(outputs["probabilities"]) == 3
