@@ -184,7 +184,9 @@ class Instance(Protocol):
         copied if anybody else may hold its memory; see `FreshOutputs`.
 
         `requests` are the members of the batch in the order of their rows, for backends that look at ids and
-        parameters or set parameters of responses; most do not.
+        parameters or set parameters of responses; most do not. Of a model with `iterative_sequence`, each may ask for
+        another round with `InferRequest.reschedule`: its rows of the outputs are passed over, states apart, unless the
+        model is decoupled and so answers each round.
         """
         ...
 

@@ -3,7 +3,6 @@
 from kserve_v2.backend import Model, ModelConfig, separates_requests
 from kserve_v2.config.padding import padding_of
 from kserve_v2.config.ragged import joins
-from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.scheduling.merge import Merger, RowMerger
 from kserve_v2.scheduling.merge_padded import PaddedMerger
 from kserve_v2.scheduling.merge_ragged import RaggedMerger
@@ -18,7 +17,7 @@ from kserve_v2.scheduling.signature import ModelSignature
 def make_merger(
     config: ModelConfig, signature: ModelSignature, model: Model, sequences: SequenceRules | None
 ) -> Merger:
-    """The merger of a loaded model, by its valid configuration. Raises InvalidArgumentError where there is none."""
+    """The merger of a loaded model, by its valid configuration."""
     merger = _plain_merger(config, signature, model)
     return merger if sequences is None else _sequence_merger(merger, sequences, signature)
 
@@ -35,18 +34,8 @@ def _plain_merger(config: ModelConfig, signature: ModelSignature, model: Model) 
 
 
 def _sequence_merger(merger: Merger, rules: SequenceRules, signature: ModelSignature) -> Merger:
-    """Adds what belongs to sequences."""
-    if isinstance(merger, SeparateMerger):
-        raise InvalidArgumentError(
-            f"model '{signature.model_name}': sequence_batching: a handler with ragged = True takes each request by "
-            "itself, and the tensors of sequences are made for whole batches"
-        )
+    """Adds what belongs to sequences. Their requests are joined by rows: the configuration asks for nothing else."""
     if rules.iterative:
-        if type(merger) is not RowMerger:
-            raise InvalidArgumentError(
-                f"model '{signature.model_name}': iterative_sequence: only requests of equal shapes share a round: "
-                "leave out the padding"
-            )
         merger = RoundMerger(signature, streams=rules.streams)
     if rules.controls:
         merger = ControlMerger(merger, rules.controls)
