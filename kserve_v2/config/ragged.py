@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from kserve_v2._generated.model_config_pb2 import BatchInput, BatchOutput, DataType, ModelConfig
 from kserve_v2.config.problems import Problem
-from kserve_v2.config.switches import SPLIT_LARGE_REQUESTS
+from kserve_v2.config.switches import SPLIT_LARGE_REQUESTS, TRY_BATCHING
 
 _NUMBERS = (DataType.TYPE_INT32, DataType.TYPE_FP32)
 
@@ -31,7 +31,12 @@ def ragged_problems(config: ModelConfig) -> Iterator[Problem]:
             )
     yield from _input_problems(config)
     yield from _output_problems(config)
-    if joins(config) and _splits(config):
+    if joins(config) and _says_true(config, TRY_BATCHING):
+        yield Problem(
+            f"parameters['{TRY_BATCHING}']",
+            "a ragged batch is not made of rows behind rows: there is nothing to try",
+        )
+    if joins(config) and _says_true(config, SPLIT_LARGE_REQUESTS):
         yield Problem(
             f"parameters['{SPLIT_LARGE_REQUESTS}']",
             "a request is one entry of a ragged batch, however many rows it has: it cannot be cut",
@@ -44,8 +49,7 @@ def joins(config: ModelConfig) -> bool:
     return ragged or bool(config.batch_input) or bool(config.batch_output)
 
 
-def _splits(config: ModelConfig) -> bool:
-    name = SPLIT_LARGE_REQUESTS
+def _says_true(config: ModelConfig, name: str) -> bool:
     return name in config.parameters and config.parameters[name].string_value == "true"
 
 

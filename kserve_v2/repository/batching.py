@@ -55,7 +55,7 @@ class BatchingOrigin:
         rows_guessed = guesses and batches and written.max_batch_size == 0
         trying = switch(completed, TRY_BATCHING)
         # Whoever asks for the trial of a handler wants to be told.
-        # Who has requests padded wants them merged. A trial of equal rows would say nothing about that.
+        # Who has requests padded wants them merged, and to know if the model does not leave the padding out.
         padded = PAD_VARIABLE_DIMS in completed.parameters
         told = (
             padded
@@ -70,7 +70,6 @@ class BatchingOrigin:
         doubted = rows_guessed or merging_guessed or asked or splitting is True
         tried = (
             switch(completed, TRY_BATCHING) is not False
-            and not padded
             and not decoupled
             and doubted
             and completed.max_batch_size > 1

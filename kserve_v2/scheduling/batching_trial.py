@@ -29,13 +29,13 @@ _SIZES = (8, 32, 224, 1)
 _MAX_SEEDS = 3
 
 # The most elements that are made up for one tensor.
-_MAX_ELEMENTS = 2**24
+MAX_ELEMENTS = 2**24
 
 # The most units in the last place by which rounding alone may make answers differ.
 _ROUNDINGS = 128
 
 # After this time no further execution begins.
-_MAX_SECONDS = 20.0
+MAX_SECONDS = 20.0
 
 _TEXTS = (b"0", b"1", b"two", b"three words here")
 
@@ -76,7 +76,7 @@ def try_batching(
 
     Whatever the model raises is no verdict: its inputs may have to be more than of the right type and shape.
     """
-    deadline = clock() + _MAX_SECONDS
+    deadline = clock() + MAX_SECONDS
 
     def in_time(tensors: Tensors, request: InferRequest) -> Tensors:
         if clock() > deadline:
@@ -85,12 +85,12 @@ def try_batching(
 
     reason = "it has no inputs" if not signature.inputs else "its inputs are too large"
     for size in _SIZES if not signature.fixed_shapes else _SIZES[:1]:
-        if _elements(signature, size) > _MAX_ELEMENTS or not signature.inputs:
+        if elements_of(signature, size) > MAX_ELEMENTS or not signature.inputs:
             continue
         try:
             return _compare(in_time, signature, size)
         except _TooLongError:
-            return Finding(Verdict.UNKNOWN, f"it was not tried for longer than {_MAX_SECONDS:.0f} s")
+            return Finding(Verdict.UNKNOWN, f"it was not tried for longer than {MAX_SECONDS:.0f} s")
         except BaseException as error:  # noqa: BLE001 - no verdict, whatever a plug-in raises
             reason = f"it does not take made-up inputs: {describe(error)}"
     return Finding(Verdict.UNKNOWN, reason)
@@ -102,7 +102,7 @@ def _compare(execute: Execute, signature: ModelSignature, size: int) -> Finding:
         # The last kind is only for models that gave the same answer to all others.
         if seed == _MAX_SEEDS - 1 and finding is not None and finding.verdict is not Verdict.UNKNOWN:
             break
-        rows = _made_up(signature, size, seed)
+        rows = made_up_rows(signature, size, seed)
         try:
             latest = _compare_rows(execute, signature, rows)
         except BaseException:
@@ -138,14 +138,14 @@ def _compare_rows(execute: Execute, signature: ModelSignature, three: Mapping[st
                     f"output '{name}' has shape {list(array.shape)} for two rows, {list(one.shape)} for one"
                 )
                 return Finding(Verdict.NOT_ROWS, reason)
-            if not _equal(one, row, array):
+            if not same_answer(one, row, array):
                 return Finding(
                     Verdict.DEPENDENT,
                     f"output '{name}' of two rows together is not that of each of them alone",
                 )
     if depends:
         return Finding(Verdict.DEPENDENT, f"output '{depends}' of a row is another one beside another row")
-    if all(_equal(alone[0][name], alone[1][name], array) for name, array in together.items()):
+    if all(same_answer(alone[0][name], alone[1][name], array) for name, array in together.items()):
         # NaN, or the same label for everything, would hide what rows do to each other.
         return Finding(Verdict.UNKNOWN, "it answers all made-up rows alike")
     return Finding(Verdict.INDEPENDENT)
@@ -199,7 +199,7 @@ def _outputs(
     return {name: outputs[name] for name in signature.outputs}
 
 
-def _elements(signature: ModelSignature, size: int) -> int:
+def elements_of(signature: ModelSignature, size: int) -> int:
     return max(
         (
             int(np.prod([2, *_sized(tensor.dims, size)], dtype=np.float64))
@@ -213,7 +213,7 @@ def _sized(dims: tuple[int, ...], size: int) -> tuple[int, ...]:
     return tuple(size if dim == -1 else dim for dim in dims)
 
 
-def _made_up(signature: ModelSignature, size: int, seed: int) -> dict[str, Array]:
+def made_up_rows(signature: ModelSignature, size: int, seed: int) -> dict[str, Array]:
     """Three rows, of which the first two differ, of values that most models take: small integers, so that they can be
     indices, and numbers around 0 (seed 0), up to 255 (seed 1) or far larger (seed 2).
     """
@@ -245,7 +245,7 @@ def _values(
     return drawn
 
 
-def _equal(one: Array, row: Array, whole: Array) -> bool:
+def same_answer(one: Array, row: Array, whole: Array) -> bool:
     """Whether two rows are the same: floats in half of their digits, as kernels for other batch sizes add numbers up in
     another order.
     """

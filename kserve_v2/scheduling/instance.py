@@ -23,8 +23,9 @@ from kserve_v2.messages import InferRequest, Tensors
 from kserve_v2.scheduling.batching_trial import Finding, Verdict, try_batching
 from kserve_v2.scheduling.contained import log_error
 from kserve_v2.scheduling.feed import Feed
+from kserve_v2.scheduling.merge_padded import PaddedMerger
+from kserve_v2.scheduling.padding_trial import try_padding
 from kserve_v2.scheduling.runners import Deliver, Runner, runner
-from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.spec import ModelSpec
 
 logger = logging.getLogger(__name__)
@@ -139,12 +140,12 @@ class InstanceThread:
 
     def _try_batching(self, instance: AnyInstance) -> Finding:
         if not isinstance(self._model, HasTrialInstances):
-            return _try_batching(instance, self.spec.signature)
+            return _try_batching(instance, self.spec)
         try:
             trial = self._model.trial_instance(self.placement)
         except Exception as error:  # noqa: BLE001 - the model can be served, only not tried
             return Finding(Verdict.UNKNOWN, f"no instance could be made for that: {describe(error)}")
-        finding = _try_batching(trial or instance, self.spec.signature)
+        finding = _try_batching(trial or instance, self.spec)
         self._close(trial)
         return finding
 
@@ -193,11 +194,13 @@ class InstanceThread:
             future.set_exception(error)
 
 
-def _try_batching(instance: AnyInstance, signature: ModelSignature) -> Finding:
+def _try_batching(instance: AnyInstance, spec: ModelSpec) -> Finding:
     if not isinstance(instance, Instance):
         return Finding(Verdict.UNKNOWN, "asynchronous handlers are not tried")
+    if isinstance(spec.merger, PaddedMerger):
+        return try_padding(instance, spec.merger, spec.signature)
 
     def execute(tensors: Tensors, request: InferRequest) -> Tensors:
         return instance.execute(tensors, (request,))
 
-    return try_batching(execute, signature)
+    return try_batching(execute, spec.signature)

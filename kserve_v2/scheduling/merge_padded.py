@@ -26,6 +26,8 @@ class PaddedMerger:
     def __init__(self, signature: ModelSignature, padding: Padding) -> None:
         self._signature = signature
         self._padding = padding
+        self.padded = frozenset(padding.values)
+        """The inputs that are padded."""
 
     def merge(self, members: Sequence[Pending]) -> dict[str, Array]:
         """The inputs of one execution. Lengths and masks come last."""

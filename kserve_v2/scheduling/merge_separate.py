@@ -8,6 +8,7 @@ from kserve_v2.messages import Tensors
 from kserve_v2.scheduling.outputs import finish_outputs
 from kserve_v2.scheduling.pending import Outputs, Pending
 from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.tensors.datatypes import Array
 
 
 class SeparateMerger:
@@ -17,14 +18,15 @@ class SeparateMerger:
         self._signature = signature
 
     def merge(self, members: Sequence[Pending]) -> Any:
-        """The inputs of each member, as the backend wants them."""
-        signature = self._signature
-        return [
-            signature.reshape_inputs(pending.request.inputs)
-            if signature.reshapes_inputs
-            else pending.request.inputs
-            for pending in members
-        ]
+        """The inputs of each member, as the backend wants them. Those of several members are read-only: if the batch
+        fails, each is executed again with what its client has sent.
+        """
+        if len(members) == 1:
+            return [self._reshaped(members[0].request.inputs)]
+        return [self._reshaped(_read_only(pending.request.inputs)) for pending in members]
+
+    def _reshaped(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        return self._signature.reshape_inputs(inputs) if self._signature.reshapes_inputs else inputs
 
     def check(self, outputs: Any, members: Sequence[Pending]) -> Outputs:
         """The outputs of all members in one dictionary, for their memory to be looked after: the number of its member
@@ -47,3 +49,10 @@ class SeparateMerger:
         """The outputs of each request."""
         names = self._signature.outputs
         return [{name: outputs[f"{number}:{name}"] for name in names} for number in range(len(members))]
+
+
+def _read_only(inputs: Tensors) -> dict[str, Array]:
+    views = {name: array.view() for name, array in inputs.items()}
+    for view in views.values():
+        view.flags.writeable = False
+    return views

@@ -90,6 +90,8 @@ def test_every_kind_is_served(kind: str, data_type: str) -> None:
         (BASE.replace("dynamic_batching", "sequence_batching"), "input[0].allow_ragged_batch",
          "requests of sequences are joined by rows: leave out sequence_batching, or this"),
         (X + OUT, "input[0].allow_ragged_batch", "there are no batches: max_batch_size is 0"),
+        (BASE + 'parameters { key: "try_batching" value { string_value: "true" } }', "parameters['try_batching']",
+         "a ragged batch is not made of rows behind rows: there is nothing to try"),
         (BASE + 'parameters { key: "split_large_requests" value { string_value: "true" } }',
          "parameters['split_large_requests']",
          "a request is one entry of a ragged batch, however many rows it has: it cannot be cut"),

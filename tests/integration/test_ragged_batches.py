@@ -92,6 +92,13 @@ class Model:
         return {"MEAN": mean, "CENTRED": x.numpy() - mean}
 """
 
+_UNMASKED = """
+class Model:
+    def __call__(self, inputs):
+        mean = inputs["X"].mean(axis=1, keepdims=True)
+        return {"MEAN": mean, "CENTRED": inputs["X"] - mean}
+"""
+
 _COUNTING = """
 class Model:
     inputs = {"X": ("FP32", [-1])}
@@ -209,6 +216,7 @@ def _write_models(root: Path, write_model: WriteModel) -> None:
     write_model(root, "ragged_async", _HANDLER % "async def", _BATCHES + _RAGGED_INPUT)
     write_model(root, "padded_handler", _PADDED_HANDLER, _PADDED_LENGTH)
     write_model(root, "too_few", _COUNTING, _BATCHES)
+    write_model(root, "unmasked", _UNMASKED, _PADDED_LENGTH)
     _write_broken_models(root, write_model)
 
 
@@ -376,6 +384,13 @@ def test_a_handler_that_answers_too_few(server: RunningServer) -> None:
     with ThreadPoolExecutor(CLIENTS) as pool:
         found = list(pool.map(lambda n: rest(server, "too_few", np.ones((1, n), np.float32)), (1, 2, 3, 4)))
     assert [each["Y"] for each in found] == [[1.0]] * 4
+
+
+def test_a_model_that_does_not_leave_the_padding_out_is_warned_about(server: RunningServer) -> None:
+    warned = [line for line in server.log.splitlines() if "change each other's answers" in line]
+    assert len(warned) == 1
+    assert "model 'unmasked': " in warned[0]
+    assert "the model has to leave the padding out, by lengths or by a mask" in warned[0]
 
 
 def test_hidden_inputs_are_neither_shown_nor_taken(server: RunningServer) -> None:

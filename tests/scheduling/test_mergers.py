@@ -84,7 +84,7 @@ def members_of(config: ModelConfig, requests: list[dict[str, Array]]) -> list[Pe
 
 
 def merger_of(config: ModelConfig, model: Model | None = None) -> Merger:
-    return make_merger(config, ModelSignature(config), model or Model())
+    return make_merger(config, ModelSignature(config), model or Model(), None)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def merger_of(config: ModelConfig, model: Model | None = None) -> Merger:
 )  # fmt: skip
 def test_the_merger_is_the_configurations(text: str, padding: object, model: Model, kind: type) -> None:
     config = config_of(text, padding)
-    assert type(make_merger(config, ModelSignature(config), model)) is kind
+    assert type(make_merger(config, ModelSignature(config), model, None)) is kind
 
 
 # --- ragged ---------------------------------------------------------------------------------------------------------
@@ -319,6 +319,9 @@ def test_each_request_goes_and_comes_by_itself() -> None:
     members, merger = members_of(config, requests), merger_of(config, SeparateModel())
     merged: Any = merger.merge(members)
     assert [each["X"].shape for each in merged] == [(1, 3, 1), (2, 1, 2)]
+    # What the model writes to must not be what is executed again if the batch fails.
+    assert not any(array.flags.writeable for each in merged for array in each.values())
+    assert all(array.flags.writeable for inputs in requests for array in inputs.values())
     answers: Any = [{"BY_ROW": each["ROW"], "FLAT": each["X"]} for each in merged]
     parts = merger.split(merger.check(answers, members), members)
     for inputs, part in zip(requests, parts, strict=True):
