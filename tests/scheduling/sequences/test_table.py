@@ -438,6 +438,7 @@ ACTIONS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(slots=st.integers(1, 3), actions=ACTIONS)
 def test_random_runs_are_those_of_the_reference(slots: int, actions: list[Any]) -> None:
