@@ -192,7 +192,7 @@ class BatchExecution(Execution):
             elif not pending.is_null:
                 if pending.request.trace is not None:
                     trace_failure(pending.request.trace, pending, self.taken_ns)
-                record_failure(self.spec, pending, FailureReason.BACKEND)
+                record_failure(self.spec, pending, _reason(self.error))
                 pending.end(self.error)
 
 
@@ -344,12 +344,18 @@ class StreamExecution(Execution):
         else:
             if trace is not None:
                 trace_failure(trace, pending, self.taken_ns)
-            record_failure(self.spec, pending, FailureReason.BACKEND)
+            record_failure(self.spec, pending, _reason(self.error))
             pending.end(self.error)
 
 
 def _pass_room(taken: Future[bool], room: "asyncio.Future[bool]") -> None:
     taken.set_result(not room.cancelled() and room.exception() is None and room.result())
+
+
+def _reason(error: ServingError) -> FailureReason:
+    """Why an execution has failed. One that was cut short because the client has left is not the model's failure."""
+    cancelled = isinstance(error, RequestCancelledError)
+    return FailureReason.CANCELED if cancelled else FailureReason.BACKEND
 
 
 def record_failure(spec: ModelSpec, pending: Pending, reason: FailureReason) -> None:

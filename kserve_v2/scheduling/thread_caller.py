@@ -157,6 +157,9 @@ def _wait(future: concurrent.futures.Future[T]) -> T:
     except BaseException:
         future.cancel()
         raise
+    finally:
+        # The error that it has holds this frame: together they would be garbage that only the collector finds.
+        del future
 
 
 def _refuse_on_loop(method: str, instead: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import RunningServer, StartServer, WriteModel
 from tests.integration.calling_models import ASYNC, SYNC, Step, run, script
-from tests.integration.support import Gate, Wire, error_of, json_tensor, statistics, wait_until
+from tests.integration.support import Gate, Wire, error_of, json_tensor, metric, statistics, wait_until
 
 # Writes to its input, as handlers may.
 HALF = """
@@ -472,6 +472,11 @@ class TestScheduling:
     ) -> None:
         errors = repository / model / "1" / "errors.txt"
         executed = statistics(server, "gated")["execution_count"]
+
+        def failed(reason: str) -> float:
+            return metric(server, "nv_inference_request_failure", model=model, reason=reason)
+
+        cancelled = failed("CANCELED")
         with Gate() as gate, Wire(server) as busy:
             busy.send_infer("gated", gated(gate.port))
             gate.await_start()
@@ -483,6 +488,8 @@ class TestScheduling:
             wait_until(lambda: errors.exists() and errors.read_text() == "RequestCancelledError\n")
             gate.open()
             assert busy.response().status_code == 200
+        wait_until(lambda: failed("CANCELED") == cancelled + 1)
+        assert failed("BACKEND") == 0
         # What was given up was never executed.
         assert statistics(server, "gated")["execution_count"] == executed + 1
 

@@ -5,7 +5,7 @@ import pytest
 from tests.conftest import RunningServer, StartServer, WriteModel
 from tests.integration.calling_models import ASYNC, SYNC, Step, run
 from tests.integration.ensemble_models import COUNT, INT, ONE_INT, add, ensemble, write_ensemble
-from tests.integration.support import error_of, json_tensor, statistics
+from tests.integration.support import Gate, Wire, error_of, json_tensor, pending, statistics, wait_until
 
 # Calls the model that it is told to, if it is told one.
 STEP = """
@@ -68,6 +68,30 @@ class Model:
 """
 
 
+# Waits at a gate.
+GATED = """
+import socket
+class Model:
+    inputs = {"x": ("INT32", [1])}
+    outputs = {"y": ("INT32", [1])}
+    def __call__(self, inputs):
+        if inputs["x"][0]:
+            with socket.create_connection(("127.0.0.1", int(inputs["x"][0])), timeout=20) as gate:
+                gate.recv(1)
+        return {"y": inputs["x"]}
+"""
+
+WAITING = """
+class Model:
+    inputs = {"x": ("INT32", [1])}
+    outputs = {"y": ("INT32", [1])}
+    def load(self, context):
+        self.context = context
+    def __call__(self, inputs):
+        return self.context.call("gated", inputs)
+"""
+
+
 @pytest.fixture(scope="module")
 def server(
     start_server: StartServer, tmp_path_factory: pytest.TempPathFactory, write_model: WriteModel
@@ -81,6 +105,9 @@ def server(
     write_model(root, "sum", SUM, "sequence_batching { oldest { max_candidate_sequences: 4 } }")
     write_model(root, "cached", add(7, 0), "response_cache { enable: true }")
     write_model(root, "torching", TORCH)
+    write_model(root, "gated", GATED)
+    write_model(root, "waiting", WAITING)
+    write_ensemble(root, ensemble("patient", [("waiting", {"x": "X"}, {"y": "Y"})], ONE_INT, {"Y": INT}))
     write_model(root, "words", WORDS)
     inputs = {**ONE_INT, "TO": "TYPE_STRING [ -1 ]"}
     write_ensemble(
@@ -131,6 +158,25 @@ class TestEnsembles:
         assert result["kind"] == "InternalError"
         assert "ValueError: negative" in result["error"]
         assert result["error"].count("in ensemble 'steps'") == 1
+
+    def test_the_client_of_an_ensemble_leaves_with_all_that_its_steps_call(
+        self, server: RunningServer
+    ) -> None:
+        executed = statistics(server, "gated")["execution_count"]
+        with Gate() as gate, Wire(server) as busy:
+            busy.send_infer("gated", {"inputs": [json_tensor("x", "INT32", [1], [gate.port])]})
+            gate.await_start()
+            client = Wire(server)
+            client.send_infer("patient", {"inputs": [json_tensor("X", "INT32", [1], [0])]})
+            wait_until(lambda: pending(server, "gated") == 1)
+            client.close()
+            wait_until(lambda: pending(server, "gated") == 0)
+            gate.open()
+            assert busy.response().status_code == 200
+        wait_until(lambda: statistics(server, "gated")["execution_count"] == executed + 1)
+        # Its only instance is free again.
+        step = {"model": "patient", "inputs": {"X": ["int32", [0]]}}
+        assert run(server, step)[0]["outputs"] == {"Y": [0]}
 
 
 def in_sequence(x: int, number: int | str, *, start: bool = False, end: bool = False) -> Step:
