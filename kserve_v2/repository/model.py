@@ -26,6 +26,7 @@ from kserve_v2.repository.file_content import explained
 from kserve_v2.repository.labels import read_labels
 from kserve_v2.scheduling.chain import make_target
 from kserve_v2.scheduling.contained import call_on_thread, log_error
+from kserve_v2.scheduling.merge_padded import PaddedMerger
 from kserve_v2.scheduling.mergers import make_merger
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.queue_policy import priority_levels
@@ -180,6 +181,8 @@ class ExecutedModel(LoadedModel):
         spec = model_spec(prepared, model, signature, shared)
         self._waits = shared.waits
         self._model = model
+        if isinstance(spec.merger, PaddedMerger):
+            spec.statistics.padded = spec.merger.elements
         self._queue = QueueTarget(spec, model)
         target = make_target(spec, self._queue)
         super().__init__(prepared.source, prepared.config, target, spec.statistics, labels, signature)

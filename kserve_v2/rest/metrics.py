@@ -95,6 +95,7 @@ def families(models: Sequence[LoadedModel]) -> Iterator[Family]:
     yield _pending_by_level(models)
     yield _waiting_times(models)
     yield _chosen_delays(models)
+    yield from _padded_elements(models)
     yield _batch_reasons(models)
     yield _batch_sizes(models)
 
@@ -182,6 +183,19 @@ def _waiting_times(models: Sequence[LoadedModel]) -> Family:
         family.add(_labels(model), waited.ns / 1e9, "_sum")
         family.add(_labels(model), total, "_count")
     return family
+
+
+def _padded_elements(models: Sequence[LoadedModel]) -> Iterator[Family]:
+    """Of the models whose inputs are padded."""
+    given = Family(
+        "kserve_v2_padded_input_elements", "counter", "Elements of padded inputs, padding included"
+    )
+    padding = Family("kserve_v2_padding_elements", "counter", "Elements of padded inputs that were padding")
+    for model in models:
+        if (padded := model.statistics.padded) is not None:
+            given.add(_labels(model), padded.given)
+            padding.add(_labels(model), padded.padding)
+    yield from (given, padding)
 
 
 def _chosen_delays(models: Sequence[LoadedModel]) -> Family:

@@ -198,7 +198,7 @@ def _try_batching(instance: AnyInstance, spec: ModelSpec) -> Finding:
     if not isinstance(instance, Instance):
         return Finding(Verdict.UNKNOWN, "asynchronous handlers are not tried")
     if isinstance(spec.merger, PaddedMerger):
-        return try_padding(instance, spec.merger, spec.signature)
+        return try_padding(instance, spec.merger.uncounted(), spec.signature)
 
     def execute(tensors: Tensors, request: InferRequest) -> Tensors:
         return instance.execute(tensors, (request,))

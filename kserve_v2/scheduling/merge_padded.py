@@ -12,6 +12,7 @@ from kserve_v2.scheduling.merge import concatenate, split_rows
 from kserve_v2.scheduling.outputs import finish_outputs
 from kserve_v2.scheduling.pending import Outputs, Pending
 from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.statistics import PaddedElements
 from kserve_v2.tensors.datatypes import Array
 
 _MAX_WASTE_BYTES = 64 * 1024 * 1024
@@ -28,17 +29,30 @@ class PaddedMerger:
         self._padding = padding
         self.padded = frozenset(padding.values)
         """The inputs that are padded."""
+        self.elements = PaddedElements()
+
+    def uncounted(self) -> "PaddedMerger":
+        """One that does the same, but counts for itself."""
+        return PaddedMerger(self._signature, self._padding)
 
     def merge(self, members: Sequence[Pending]) -> dict[str, Array]:
         """The inputs of one execution. Lengths and masks come last."""
         requests = [pending.request.inputs for pending in members]
         rows = [pending.rows for pending in members]
         padded = self._padded(requests, rows) if len(members) > 1 else dict(requests[0])
+        self._count(requests, padded)
         signature = self._signature
         merged = signature.reshape_inputs(padded) if signature.reshapes_inputs else padded
         for added in self._padding.added:
             merged[added.target] = _lengths(added, requests, rows)
         return merged
+
+    def _count(self, requests: Sequence[Tensors], padded: Tensors) -> None:
+        given = sum(padded[name].size for name in padded if name in self.padded)
+        sent = sum(
+            array.size for tensors in requests for name, array in tensors.items() if name in self.padded
+        )
+        self.elements.add(given, given - sent)
 
     def _padded(self, requests: Sequence[Tensors], rows: Sequence[int]) -> dict[str, Array]:
         values = self._padding.values

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import accumulate
+from threading import Lock
 from typing import ClassVar, NamedTuple
 
 MAX_RESPONSE_POSITIONS = 1024
@@ -159,6 +160,22 @@ class ComputeTimes(NamedTuple):
         )
 
 
+class PaddedElements:
+    """Elements of padded inputs: all that models were given, and those that were padding. Unlike everything else here
+    it is written by the instances' threads, so there is a lock.
+    """
+
+    def __init__(self) -> None:
+        self.given = self.padding = 0
+        self._lock = Lock()
+
+    def add(self, given: int, padding: int) -> None:
+        """Count those of one batch."""
+        with self._lock:
+            self.given += given
+            self.padding += padding
+
+
 @dataclass(slots=True)
 class ModelStatistics:
     """Statistics of one model version since it was loaded."""
@@ -175,6 +192,8 @@ class ModelStatistics:
     fail: Duration = field(default_factory=Duration)
     cache_hit: Duration = field(default_factory=Duration)
     cache_miss: Duration = field(default_factory=Duration)
+    # Of a model whose inputs are padded.
+    padded: PaddedElements | None = None
     # How long batches may wait at present, where the server chooses that.
     chosen_delay_ns: int = 0
     batches: dict[int, BatchStatistics] = field(default_factory=dict)

@@ -393,6 +393,24 @@ def test_a_model_that_does_not_leave_the_padding_out_is_warned_about(server: Run
     assert "the model has to leave the padding out, by lengths or by a mask" in warned[0]
 
 
+def test_how_much_is_padding_is_shown(server: RunningServer) -> None:
+    def shown(model: str = "padded_script") -> list[float]:
+        lines = server.client.get(server.metrics).text.splitlines()
+        return [
+            float(line.rpartition(" ")[2])
+            for name in ("padded_input_elements", "padding_elements")
+            for line in lines
+            if line.startswith(f"kserve_v2_{name}{{") and f'model="{model}"' in line
+        ]
+
+    # What a model is tried with when it is loaded is not counted.
+    assert shown("unmasked") == [0, 0]
+    given, padding = shown()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        list(pool.map(lambda n: rest(server, "padded_script", np.ones((1, n), np.float32)), (5, 1, 2, 5)))
+    assert shown() == [given + 20, padding + 7]
+
+
 def test_hidden_inputs_are_neither_shown_nor_taken(server: RunningServer) -> None:
     for model in ("ragged_onnx", "padded_onnx", "padded_script"):
         shown = server.get(f"/v2/models/{model}").json()["inputs"]

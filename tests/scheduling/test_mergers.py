@@ -245,7 +245,11 @@ def padded_request(tag: int, rows: int, length: int, height: int, width: int) ->
 def test_a_batch_is_padded_and_its_lengths_are_told() -> None:
     config = config_of(PADDED, PADDING)
     members = members_of(config, [padded_request(1, 1, 3, 1, 2), padded_request(2, 2, 1, 2, 1)])
-    merged = merger_of(config).merge(members)
+    merger = merger_of(config)
+    assert isinstance(merger, PaddedMerger)
+    merged = merger.merge(members)
+    # Of 9 ids 5 were sent, and of 24 pixels 4 and 8.
+    assert (merger.elements.given, merger.elements.padding) == (9 + 24, 4 + 12)
     assert list(merged) == ["ids", "image", "fixed", "N", "WIDTH", "MASK"]
     assert merged["ids"].tolist() == [[1, 1, 1], [2, -7, -7], [2, -7, -7]]
     assert merged["image"].shape == (3, 2, 2, 2)
