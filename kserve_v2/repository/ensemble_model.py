@@ -66,8 +66,10 @@ class EnsembleModel(LoadedModel):
         """`holder`: gives the version of a step's model that holds the sequence of a request, or what it is given.
         `inflight`: what the requests of all models may hold together; None for any amount.
         """
-        source, signature, config = prepared.source, prepared.signature, ModelConfig()
+        source, config = prepared.source, ModelConfig()
         config.CopyFrom(prepared.config)
+        # One of its own: what is remembered of requests goes by it.
+        signature = ModelSignature(config)
         config.ClearField("model_transaction_policy")
         if binding.decoupled:
             config.model_transaction_policy.decoupled = True

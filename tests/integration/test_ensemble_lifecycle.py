@@ -279,6 +279,27 @@ def test_a_request_keeps_the_versions_that_it_has_begun_with(
     assert repository.server.infer("kept", body).json()["outputs"][0]["data"] == [300]
 
 
+@pytest.mark.parametrize("unloaded", ["awaited", "wait", "after", "around"])
+def test_what_is_under_way_is_finished_whatever_is_unloaded(
+    repository: Repository, later: Any, gate: Gate, unloaded: str
+) -> None:
+    repository.explicit.write("wait", GATED)
+    repository.explicit.write("after", add(1))
+    repository.chain("awaited", "wait", "after")
+    repository.chained_ensembles("around", "awaited", "after")
+    repository.load("around")
+    body = {"inputs": [json_tensor("X", "INT32", [1, 1], [gate.port])]}
+    answer: Future[httpx.Response] = later(lambda: repository.server.infer("around", body))
+    gate.await_start()
+    repository.explicit.unload(unloaded)
+    assert repository.state(unloaded)[0] == "UNLOADING"
+    # What it is part of is served no longer.
+    assert repository.ask("around", 0).status_code in (404, 503)
+    gate.open()
+    assert answer.result(30).json()["outputs"][0]["data"] == [gate.port + 2]
+    wait_until(lambda: repository.is_gone(unloaded))
+
+
 def test_an_ensemble_whose_step_is_unloaded_is_unloaded_until_it_is_back(repository: Repository) -> None:
     repository.explicit.write("lose", add(1))
     repository.chain("loens", "lose")
@@ -431,6 +452,7 @@ def test_the_parameter_of_another_kind(repository: Repository, explicit_channel:
 # --- start ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_all_models_are_loaded_at_the_start_whatever_their_order(
     start_server: StartServer, write_model: WriteModel, tmp_path: Path
 ) -> None:
@@ -449,6 +471,7 @@ def test_all_models_are_loaded_at_the_start_whatever_their_order(
     assert server.log.count("loading: z_plus version 1") == 1
 
 
+@pytest.mark.slow
 def test_at_the_start_an_ensemble_loads_what_it_needs(
     start_server: StartServer, write_model: WriteModel, tmp_path: Path
 ) -> None:

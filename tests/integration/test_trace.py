@@ -14,6 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from tests.conftest import RunningServer, WriteModel, launch
+from tests.integration.ensemble_models import ensemble, write_ensemble
 from tests.integration.grpc_requests import Channel, request_of, tensor
 from tests.integration.handlers import FAILING, identity
 from tests.integration.support import json_tensor, wait_until
@@ -93,6 +94,9 @@ def models(tmp_path_factory: pytest.TempPathFactory, write_model: WriteModel) ->
     write_model(root, "counting", COUNTING)
     write_model(root, "spanning", SPANNING.format(maybe_async=""))
     write_model(root, "calling", CALLING)
+    steps = [("bat", {"IN": "IN"}, {"OUT": "t"}), ("doubling", {"IN": "t"}, {"OUT": "OUT"})]
+    three = "TYPE_FP32 [ 3 ]"
+    write_ensemble(root, ensemble("stepping", steps, {"IN": three}, {"OUT": three}, "max_batch_size: 1"))
     write_model(root, "spanning_async", SPANNING.format(maybe_async="async "))
     return root
 
@@ -180,6 +184,25 @@ def test_requests_over_grpc(start: Start, trace_file: Path) -> None:
     assert [trace.identity["request_id"] for trace in traces] == ["over-grpc"] * 3
     for trace in traces:
         assert list(trace.times) == GRPC_TIMES
+
+
+def test_steps_of_an_ensemble_are_traces_of_their_own(start: Start, trace_file: Path) -> None:
+    server = start("level=TIMESTAMPS", "rate=1", f"triton,file={trace_file}")
+    infer(server, "stepping")
+    assert server.stop() == 0
+    whole, *steps = read(trace_file)
+    assert whole.identity["model_name"] == "stepping"
+    assert list(whole.times) == [
+        "HTTP_RECV_START", "HTTP_RECV_END", "REQUEST_START", "INFER_RESPONSE_COMPLETE", "REQUEST_END",
+        "HTTP_SEND_START", "HTTP_SEND_END",
+    ]  # fmt: skip
+    assert [step.identity["model_name"] for step in steps] == ["bat", "doubling"]
+    for step in steps:
+        assert step.identity["parent_id"] == whole.identity["id"]
+        assert step.identity["request_id"] == "my-id"
+        assert list(step.times) == EXECUTION
+    first, second = steps
+    assert first.times["REQUEST_END"] <= second.times["REQUEST_START"]
 
 
 def test_calls_of_a_model_are_traces_of_their_own(start: Start, trace_file: Path) -> None:

@@ -14,6 +14,7 @@ from kserve_v2.scheduling.ensemble.binding import Binding, BoundStep, Route
 from kserve_v2.scheduling.ensemble.graph import ready_steps
 from kserve_v2.scheduling.ensemble.scope import Call, Scope, end_call, give_up_all, release
 from kserve_v2.scheduling.target import Reply, Ticket
+from kserve_v2.scheduling.traces import trace_response
 from kserve_v2.tensors.datatypes import Array
 
 logger = logging.getLogger(__name__)
@@ -104,9 +105,10 @@ class Run:
             raise root.error
         if not self._route.streams and not root.running:
             # All have answered at once.
+            answer = self._response(root)
             self._close()
             self._owner.ended(self, None)
-            return self._response(root)
+            return answer
         self.submitted = True
         self._leases = [callee.lease() for callee in self.binding.all_callees]
         self._owner.began(self)
@@ -159,6 +161,7 @@ class Run:
         self._uncount(call)
         if answer is None:
             return
+        self._end_trace(call)
         if step.streams:
             self.branch(call, answer)
             scope.ended = True
@@ -181,6 +184,8 @@ class Run:
         )
         request.control = scope.control
         request.pinned = step.inner
+        if self.request.trace is not None:
+            request.trace = call.trace = self.request.trace.child(callee.name)
         call.asked_ns = time.monotonic_ns()
         try:
             if scope.control:
@@ -239,6 +244,12 @@ class Run:
     def _give_up(self, scope: Scope) -> None:
         for call in give_up_all(scope):
             self._uncount(call)
+            self._end_trace(call, "given up")
+
+    def _end_trace(self, call: Call, error: str = "") -> None:
+        trace, call.trace = call.trace, None
+        if trace is not None and self.request.trace is not None:
+            self.request.trace.end_child(trace, error)
 
     # --- what the steps' models answer ----------------------------------------------------------------------------
 
@@ -275,6 +286,7 @@ class Run:
             return
         if error is None and not step.streams and response is None:
             error = InternalError(f"model '{step.callee.name}' has ended without an answer")
+        self._end_trace(call, "" if error is None else error.message)
         if error is not None:
             self._fail(call, error)
         elif step.streams:
@@ -289,6 +301,7 @@ class Run:
     def _fail(self, call: Call, error: ServingError) -> None:
         """A step has failed: what comes before it in the order of answers goes on, all else is given up."""
         scope = call.scope
+        self._end_trace(call, error.message)
         if scope.error is None:
             scope.error = _named(error, f"in ensemble '{self._owner.name}', {error.message}")
         if call is scope.source:
@@ -304,6 +317,7 @@ class Run:
                 end_call(parent.source)
                 parent.running.discard(parent.source)
                 self._uncount(parent.source)
+                self._end_trace(parent.source, "given up")
             scope = parent
 
     # --- what is answered -----------------------------------------------------------------------------------------
@@ -331,11 +345,12 @@ class Run:
     def _send(self, scope: Scope) -> bool:
         if self._sending is not None or any(name not in scope.tensors for name, _ in self._route.outputs):
             return False
+        answer = self._response(scope)
         if not self._route.streams:
             # It is the only one: whoever gets it may ask at once whether anything is under way.
             self._close()
             self._owner.ended(self, None)
-        taken = self._reply.respond(self._response(scope))
+        taken = self._reply.respond(answer)
         if taken is not None and not self.over:
             if not taken.done():
                 self._sending = taken
@@ -363,6 +378,8 @@ class Run:
             if array is not None:
                 outputs[name] = _fitted(array, rank) if rank else array
         request, owner = self.request, self._owner
+        if request.trace is not None:
+            trace_response(request.trace, outputs)
         rows = 0 if self._route.streams else request.rows
         return InferResponse(
             owner.name, owner.version, request.id, outputs, {}, rows, self.began_ns, self.compute_ns

@@ -10,6 +10,7 @@ from kserve_v2.messages import InferResponse, ParameterValue
 from kserve_v2.scheduling.ensemble.binding import BoundStep
 from kserve_v2.scheduling.target import Ticket
 from kserve_v2.tensors.datatypes import Array
+from kserve_v2.tracing.trace import Trace
 
 
 class Answered(Protocol):
@@ -58,7 +59,7 @@ class Scope:
 class Call:
     """One call of a step's model, and the reply to it."""
 
-    __slots__ = ("asked_ns", "counted", "response", "room", "run", "scope", "step", "ticket")
+    __slots__ = ("asked_ns", "counted", "response", "room", "run", "scope", "step", "ticket", "trace")
 
     def __init__(self, run: Answered, scope: Scope, step: BoundStep) -> None:
         self.run = run
@@ -68,6 +69,7 @@ class Call:
         # Whether it counts among those of its step that are under way.
         self.counted = False
         self.ticket: Ticket | None = None
+        self.trace: Trace | None = None
         self.response: InferResponse | None = None
         # What holds back a model that answers any number of times.
         self.room: asyncio.Future[bool] | None = None

@@ -83,6 +83,8 @@ class EnsembleTarget:
     def ended(self, run: Run, error: ServingError | None) -> None:
         """See `run.Owner`."""
         end_ns = time.monotonic_ns()
+        if run.request.trace is not None:
+            run.request.trace.stamp("REQUEST_END", end_ns)
         if error is None:
             self._statistics.record_composed(
                 run.request.rows,
