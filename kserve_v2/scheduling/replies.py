@@ -144,9 +144,13 @@ class Channel:
         while not self._responses:
             if self._ended:
                 error, self._error = self._error, None
-                if error is not None:
+                if error is None:
+                    return None
+                try:
                     raise error
-                return None
+                finally:
+                    # It holds this frame by its traceback: together they would be garbage for the collector.
+                    del error
             self._wake.clear()
             await self._wake.wait()
         response, taken = self._responses.popleft()

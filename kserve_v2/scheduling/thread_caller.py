@@ -38,10 +38,13 @@ class ThreadCaller:
     ) -> concurrent.futures.Future[InferResponse]:
         reply = _Answer()
         call = Call(self._calls, serving, reply)
+        # Emptied when it is over: the answer keeps its callback, and must not keep the call, and so itself, by that.
+        held = [call]
 
         def done(answer: concurrent.futures.Future[InferResponse]) -> None:
+            over = held.pop()
             if answer.cancelled():
-                self._tell(call.give_up)
+                self._tell(over.give_up)
 
         self._on_loop(lambda: call.begin(request, self._caller, streams=False))
         reply.answer.add_done_callback(done)

@@ -2,7 +2,9 @@
 
 import asyncio
 import concurrent.futures
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -187,6 +189,57 @@ class TestOneAnswer:
             # Also the server's own, where a model is executed in place: it would wait for itself.
             with pytest.raises(InternalError, match=instead):
                 server.do(call)
+
+
+def ask(caller: ThreadCaller, how: str, tensors: dict[str, Any]) -> None:
+    """One call with these tensors, for a request that has them, too. What it raises is handled."""
+    call, served = InferRequest("callee", tensors), [InferRequest("caller", tensors)]
+
+    async def main() -> None:
+        # Handled in here: a task that fails, and what has run it, hold each other.
+        try:
+            if how == "call_async":
+                await caller.call_async(call, served)
+            else:
+                async for _ in caller.stream_async(call, served):
+                    pass
+        except InternalError:
+            pass
+
+    if how.endswith("_async"):
+        asyncio.run(main())
+        return
+    try:
+        if how == "call":
+            caller.call(call, served)
+        else:
+            list(caller.stream(call, served))
+    except InternalError:
+        pass
+
+
+@pytest.mark.parametrize("how", ["call", "call_async", "stream", "stream_async"])
+@pytest.mark.parametrize("outcome", [ANSWER, InternalError("broken")])
+def test_what_is_over_leaves_no_tensors_to_the_garbage_collector(
+    server: Server, how: str, outcome: InferResponse | ServingError
+) -> None:
+    server.callee.outcome = outcome
+    lent = np.ones(1)
+    seen = weakref.ref(lent)
+    gc.collect()
+    gc.disable()
+    try:
+        ask(server.caller, how, {"x": lent})
+        server.callee.outcome = None
+        if isinstance(outcome, ServingError):
+            outcome.__traceback__ = None
+        # What the loop has called last is gone when it has called something else.
+        server.do(lambda: None)
+        server.do(lambda: None)
+        del lent
+        assert seen() is None
+    finally:
+        gc.enable()
 
 
 class TestLeaving:
