@@ -61,8 +61,8 @@ class Models(Protocol):
         """The version that answers. Raises ServingError."""
         ...
 
-    def for_sequence(self, model: LoadedModel, request: InferRequest) -> LoadedModel:
-        """The version that holds the sequence of a request, else `model`."""
+    def holder(self, callee: Callee, request: InferRequest) -> Callee:
+        """See `Caller.holder`."""
         ...
 
     def managed(self, name: str) -> Managed | None:
@@ -185,7 +185,7 @@ class Ensembles:
         return callees
 
     def _holder(self, callee: Callee, request: InferRequest) -> Callee:
-        return self._models.for_sequence(callee, request) if isinstance(callee, LoadedModel) else callee
+        return self._models.holder(callee, request)
 
     # --- afterwards -----------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from kserve_v2.repository.model import LoadedModel
 from kserve_v2.repository.prepare import RepositoryOptions
 from kserve_v2.repository.record import Served
 from kserve_v2.repository.scan import check_model_name
+from kserve_v2.scheduling.caller import Callee
 from kserve_v2.scheduling.calls import Calls
 from kserve_v2.scheduling.shared import Shared
 
@@ -108,6 +109,10 @@ class ModelManager:
                 holder.sequences.finish(sequence_id)
             return model
         return holder
+
+    def holder(self, callee: Callee, request: InferRequest) -> Callee:
+        """See `Caller.holder`."""
+        return self.for_sequence(callee, request) if isinstance(callee, LoadedModel) else callee
 
     def ready_versions(self, name: str) -> Sequence[LoadedModel]:
         """The versions of a model that answer requests, ascending; empty if there is none."""

@@ -58,6 +58,10 @@ class Caller(Protocol):
         """
         ...
 
+    def holder(self, callee: Callee, request: InferRequest) -> Callee:
+        """The version that holds the sequence of a request, if it says something of one; else `callee`."""
+        ...
+
 
 def request_for(
     outer: InferRequest,

@@ -98,6 +98,8 @@ class Call:
                     f"Model {name} is using the decoupled transaction policy: 'call' takes one answer, 'stream' "
                     "takes any number of them"
                 )
+            if request.control:
+                callee = self._calls.models.holder(callee, request)
             return callee.call(request, self)
         except InternalError:
             # It was executed at once, and has failed.

@@ -3,6 +3,7 @@
 Numbers are rows of scheduling.md, part 5.
 """
 
+import json
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from tests.conftest import RunningServer, WriteModel
 from tests.integration.conftest import ExplicitServer
 from tests.integration.grpc_requests import Channel
 from tests.integration.sequence_models import Stream, accumulator, batching, grpc_step, read, rest_step
-from tests.integration.support import error_of, pending, wait_until
+from tests.integration.support import error_of, json_tensor, pending, wait_until
 
 STOPPING = "Server is stopping, scheduler for model has stopped accepting new inference requests"
 CONFIG = batching("oldest { max_candidate_sequences: 4 }", extra="")
@@ -28,6 +29,25 @@ def missing_start(sequence: object) -> str:
         f"inference request for sequence {sequence} to model 'm' must specify the START flag on the first request of the "
         "sequence"
     )
+
+
+# Asks `m` as a step of sequence 7.
+OUTER = """
+import numpy as np
+
+class Model:
+    inputs = {"IN": ("INT32", [1, 1]), "FLAGS": ("BYTES", [1])}
+    outputs = {"SUM": ("INT32", [1, 1]), "INFO": ("BYTES", [1, 1])}
+
+    def load(self, context):
+        self.context = context
+
+    def __call__(self, inputs):
+        flags = inputs["FLAGS"][0]
+        tensors = {"IN": inputs["IN"], "PORT": np.zeros((1, 1), np.int32)}
+        answer = self.context.call("m", tensors, sequence=(7, b"+" in flags, b"." in flags))
+        return {name: answer[name] for name in ("SUM", "INFO")}
+"""
 
 
 class Client:
@@ -200,6 +220,31 @@ def test_a_sequence_outlives_no_exit_time_out(start: Start, tmp_path: Path, writ
             ["Server exiting: the request was not executed"],
         )
     server.process.wait(30)
+
+
+def test_a_model_that_calls_stays_with_its_sequence(model: ExplicitServer) -> None:
+    def ask(value: int, flags: str) -> tuple[int, int]:
+        answer = model.server.infer(
+            "outer",
+            {
+                "inputs": [
+                    json_tensor("IN", "INT32", [1, 1], [value]),
+                    json_tensor("FLAGS", "BYTES", [1], [flags]),
+                ]
+            },
+        )
+        assert answer.status_code == 200, answer.text
+        sums, info = answer.json()["outputs"]
+        return sums["data"][0], json.loads(info["data"][0])["version"]
+
+    model.write("outer", OUTER)
+    assert model.load("outer").status_code == 200
+    assert ask(10, "+") == (10, 1)
+    model.write("m", accumulator(2), CONFIG)
+    assert model.load("m").status_code == 200
+    assert ask(1, "") == (11, 1)
+    assert ask(5, "+") == (5, 2)
+    assert ask(1, ".") == (6, 2)
 
 
 def test_ready_says_no_more_than_before(model: ExplicitServer, client: Client) -> None:
