@@ -74,6 +74,9 @@ class BoundRuns:
             return None
         if not config.input or len(config.input) != len(session.get_inputs()):
             return None
+        # The tensors of such a batch are as long as its requests, not as its rows.
+        if any(tensor.allow_ragged_batch for tensor in config.input) or config.batch_output:
+            return None
         batched = config.max_batch_size > 0
         in_file = {tensor.name: tensor.shape for tensor in (*session.get_inputs(), *session.get_outputs())}
         inputs = [_tensor(tensor, in_file, batched) for tensor in config.input]

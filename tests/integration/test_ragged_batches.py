@@ -204,6 +204,7 @@ def _write_models(root: Path, write_model: WriteModel) -> None:
     ragged_onnx(_write(root, "ragged_onnx", _RAGGED_ONNX))
     ragged_onnx(_write(root, "ragged_at_once", _RAGGED_ONNX.replace("60000000", "0")))
     padded_onnx(_write(root, "padded_onnx", _PADDED_MASK))
+    padded_onnx(_write(root, "padded_at_once", _PADDED_MASK.replace("60000000", "0")))
     script = _RAGGED + _made("ACCUMULATED_ELEMENT_COUNT_WITH_ZERO", "STARTS")
     modules = {
         "ragged_script": (RaggedScript(), script),
@@ -331,6 +332,30 @@ def test_every_client_gets_its_own(
     # They were executed together, and nothing had to be executed again.
     assert set(after) == {CLIENTS}
     assert after[CLIENTS] - before.get(CLIENTS, 0) == len(_LENGTHS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "check"), [("ragged_at_once", check_sums), ("padded_at_once", check_means)]
+)
+def test_many_clients_with_texts_of_any_length(
+    server: RunningServer, model: str, check: Callable[[Any, dict[str, list[float]]], None]
+) -> None:
+    """Batches of whatever has come."""
+
+    def client(number: int) -> None:
+        random = np.random.default_rng(number)
+        ask = rest if number % 2 else grpc
+        for x in rows_of(number, random.integers(1, 40, 20).tolist()):
+            check(x, ask(server, model, x))
+
+    def rows() -> int:
+        return sum(size * count for size, count in batches(server, model).items())
+
+    before = rows()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(client, range(8)))
+    assert rows() - before == 8 * 20
 
 
 def test_the_model_is_told_the_sizes_of_the_batch(server: RunningServer) -> None:

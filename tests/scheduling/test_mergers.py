@@ -9,9 +9,11 @@ from google.protobuf import text_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kserve_v2.backend import ModelConfig
+from kserve_v2.backend import ModelConfig, Placement
 from kserve_v2.errors import InternalError, UnsupportedError
 from kserve_v2.messages import InferRequest
+from kserve_v2.scheduling.execution import BatchExecution
+from kserve_v2.scheduling.feed import Batch
 from kserve_v2.scheduling.merge import Merger, RowMerger
 from kserve_v2.scheduling.merge_padded import PaddedMerger
 from kserve_v2.scheduling.merge_ragged import RaggedMerger
@@ -19,6 +21,8 @@ from kserve_v2.scheduling.merge_separate import SeparateMerger
 from kserve_v2.scheduling.mergers import make_merger
 from kserve_v2.scheduling.pending import Outputs, Pending
 from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.spec import ModelSpec
+from kserve_v2.scheduling.statistics import BatchReason
 from kserve_v2.tensors.datatypes import Array
 from tests.scheduling.targets import NOBODY
 
@@ -331,6 +335,24 @@ def test_each_request_goes_and_comes_by_itself() -> None:
     for inputs, part in zip(requests, parts, strict=True):
         assert part["FLAT"].tolist() == inputs["X"].tolist()
         assert part["BY_ROW"].tolist() == inputs["ROW"].tolist()
+
+
+def test_answers_that_share_memory_with_each_other_or_the_model_are_copied() -> None:
+    config = config_of(RAGGED)
+    members = members_of(config, [ragged_request(1), ragged_request(2)])
+    placement = Placement("m_0", "CPU")
+    signature = ModelSignature(config)
+    spec = ModelSpec(signature, "1", (placement,), make_merger(config, signature, SeparateModel(), None))
+    execution = BatchExecution(Batch(members, BatchReason.FULL, 0), spec, placement)
+    execution.inputs()
+    kept = {"FLAT": np.ones((1, 1, 1), np.float32), "BY_ROW": np.ones((1, 2), np.int32)}
+    answers: Any = [dict(kept), dict(kept)]
+    execution.finish(answers, fresh=False)
+    for array in kept.values():
+        array[...] = 7
+    assert [each["FLAT"].tolist() for each in execution.outputs] == [[[[1]]], [[[1]]]]
+    execution.outputs[0]["BY_ROW"][...] = 3
+    assert execution.outputs[1]["BY_ROW"].tolist() == [[1, 1]]
 
 
 @pytest.mark.parametrize(
