@@ -27,8 +27,8 @@ class SequenceStep:
     the slot that its sequence holds. `state`: what the sequence keeps from one step to the next; at most one step of a
     sequence is under way, so it belongs to whoever executes that.
 
-    `round_open`: whether the model may ask for another round now. `next_inputs`: what it has asked for with, by
-    `InferRequest.reschedule`; None for nothing.
+    `round`: how often the model has asked for another one. `round_open`: whether it may do so now. `next_inputs`: what
+    it has asked for with, by `InferRequest.reschedule`; None for nothing.
     """
 
     id: int | str
@@ -37,6 +37,7 @@ class SequenceStep:
     ready: bool = True
     slot: int = -1
     state: dict[str, Array] = field(default_factory=dict)
+    round: int = 0
     round_open: bool = False
     next_inputs: dict[str, Any] | None = None
 

@@ -317,6 +317,13 @@ def test_a_text_that_is_typed_is_read_as_the_whole(server: Server) -> None:
     assert np.mean(whole_bits) < 2
 
 
+def test_a_piece_of_nothing_is_answered(server: Server) -> None:
+    first, _ = read_piece(server, b"The value of the expr", 200, start=True, end=False)
+    nothing, bits = read_piece(server, b"", 200, start=False, end=True)
+    np.testing.assert_allclose(nothing, first, atol=1e-5)
+    assert bits == []
+
+
 def test_the_client_of_typeahead(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     url = server.rest.removeprefix("http://")
     assert (

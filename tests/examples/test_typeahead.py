@@ -53,6 +53,14 @@ def test_chunks_are_read_as_the_whole(session: onnxruntime.InferenceSession) -> 
     np.testing.assert_allclose(now, state, atol=1e-5)
 
 
+def test_a_piece_of_nothing_changes_nothing(session: onnxruntime.InferenceSession) -> None:
+    _, _, state = read(session, codes(TEXT), FIRST)
+    following, bits, after = read(session, np.empty((1, 0), np.uint8), state)
+    np.testing.assert_array_equal(after, state)
+    np.testing.assert_allclose(following, read(session, codes(TEXT), FIRST)[0], atol=1e-5)
+    assert bits.shape == (1, 0)
+
+
 def test_rows_are_independent(session: onnxruntime.InferenceSession) -> None:
     texts = np.concatenate([codes(b"import x"), codes(b"try:\n   "), codes(b"import x")])
     following, bits, state = read(session, texts, FIRST)

@@ -234,6 +234,13 @@ def streamed(server: RunningServer, model: str, n: int) -> list[int]:
 def test_a_decoupled_model_answers_each_round(server: RunningServer) -> None:
     assert streamed(server, "streams", 4) == [4, 7, 9, 10]
     assert streamed(server, "streams", 1) == [1]
+    responses = statistics(server, "streams")["response_stats"]
+    assert {position: each["success"]["count"] for position, each in responses.items()} == {
+        "0": 2,
+        "1": 1,
+        "2": 1,
+        "3": 1,
+    }
 
 
 def test_streams_share_executions(server: RunningServer) -> None:

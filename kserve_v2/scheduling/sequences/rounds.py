@@ -15,7 +15,7 @@ from kserve_v2.scheduling.merge import RowMerger
 from kserve_v2.scheduling.outputs import finish_present_outputs
 from kserve_v2.scheduling.pending import Outputs, Pending
 from kserve_v2.scheduling.signature import ModelSignature
-from kserve_v2.scheduling.statistics import ExecutionTimes, FailureReason
+from kserve_v2.scheduling.statistics import ExecutionTimes, FailureReason, ResponseFate, ResponseTimes
 from kserve_v2.scheduling.traces import trace_execution, trace_response
 from kserve_v2.tensors.datatypes import Array
 
@@ -31,6 +31,7 @@ def next_round(request: InferRequest, signature: ModelSignature) -> InferRequest
     assert step is not None  # noqa: S101 - it goes on
     given, step.next_inputs = step.next_inputs or {}, None
     step.start = step.end = False
+    step.round += 1
     following = replace(request, inputs={**request.inputs, **given}, response_parameters={})
     try:
         following.rows, following.batch_key = signature.check(following)
@@ -105,12 +106,15 @@ class RoundExecution(BatchExecution):
             len(self.members) - len(real),
         )
         self.spec.statistics.record_waits(times.taken_ns, [pending.enqueued_ns for pending in real])
+        streams = rules is not None and rules.streams
         for pending, outputs in zip(self.members, self.outputs, strict=True):
+            if streams and not pending.is_null:
+                self._count_response(pending, outputs, times)
             if pending.done:
                 continue
             if not goes_on(pending.request):
                 self._answer(pending, outputs, times)
-            elif outputs and rules is not None and rules.streams:
+            elif outputs and streams:
                 room = pending.respond(response(pending.request, outputs, self.spec))
                 if room is None:
                     pending.end()
@@ -119,6 +123,15 @@ class RoundExecution(BatchExecution):
             else:
                 # Of this round only; whoever stands in front of the queue knows what is next.
                 pending.end()
+
+    def _count_response(self, pending: Pending, outputs: Outputs, times: ExecutionTimes) -> None:
+        step = pending.request.sequence
+        taken = ResponseTimes(
+            times.infer_end_ns - times.taken_ns,
+            times.output_end_ns - times.infer_end_ns,
+            ResponseFate.SUCCESS if outputs else ResponseFate.EMPTY,
+        )
+        self.spec.statistics.record_response(step.round if step is not None else 0, taken)
 
     def _answer(self, pending: Pending, outputs: Outputs, times: ExecutionTimes) -> None:
         """The last round is over."""
