@@ -46,6 +46,9 @@ def _excess_problems(config: ModelConfig) -> Iterator[Problem]:
         for index, tensor in enumerate(tensors):
             if tensor.HasField("reshape"):
                 yield Problem(f"{name}[{index}].reshape", f"reshape can not be specified {ensemble}")
+    for name in ("batch_input", "batch_output"):
+        if getattr(config, name):
+            yield Problem(name, f"{name} can not be specified {ensemble}: its steps' models have them")
     if config.model_warmup:
         yield Problem("model_warmup", f"model_warmup can not be specified {ensemble}")
 

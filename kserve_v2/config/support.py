@@ -13,6 +13,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInstanceGroup
+from kserve_v2.config.ensemble import is_ensemble
 from kserve_v2.config.latency_budget import LATENCY_BUDGET_MS
 from kserve_v2.config.padding import PAD_VARIABLE_DIMS
 from kserve_v2.config.platforms import OWN_BACKENDS
@@ -237,15 +238,19 @@ def _children(value: Any) -> Iterator[tuple[str, Message]]:
 
 
 def _parameters(config: ModelConfig) -> Iterator[tuple[Rule, str]]:
-    read = READ_PARAMETERS.get(config.backend)
+    read, own = READ_PARAMETERS.get(config.backend), OWN_PARAMETERS
+    if is_ensemble(config):
+        read, own = frozenset(), frozenset({COALESCE_REQUESTS})
     for name in config.parameters:
         if name in PARAMETERS:
             yield PARAMETERS[name], f"parameters['{name}']"
-        elif read is not None and not (
-            name in read or name in OWN_PARAMETERS or _is_session_entry(config, name)
-        ):
-            known = ", ".join(sorted(read))
-            yield _ignored(f"backend '{config.backend}' reads {known}"), f"parameters['{name}']"
+        elif read is not None and not (name in read or name in own or _is_session_entry(config, name)):
+            known = (
+                f"backend '{config.backend}' reads {', '.join(sorted(read))}"
+                if read
+                else "ensembles read none"
+            )
+            yield _ignored(known), f"parameters['{name}']"
 
 
 def _is_session_entry(config: ModelConfig, name: str) -> bool:

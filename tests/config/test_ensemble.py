@@ -2,7 +2,7 @@
 
 import pytest
 
-from kserve_v2.config import parse_config
+from kserve_v2.config import ignored_fields, parse_config
 from kserve_v2.config.ensemble import ensemble_problems
 
 GOOD = """
@@ -71,6 +71,19 @@ def test_other_models_are_not_looked_at() -> None:
             'platform: "ensemble" model_warmup { name: "w" }',
             ["model_warmup can not be specified for ensemble 'e'"],
         ),
+        (
+            'platform: "ensemble"',
+            'platform: "ensemble" batch_input { } batch_output { }',
+            [
+                "batch_input can not be specified for ensemble 'e': its steps' models have them",
+                "batch_output can not be specified for ensemble 'e': its steps' models have them",
+            ],
+        ),
+        (
+            'name: "Y" data_type: TYPE_FP32 dims: [ 1 ]',
+            'name: "Y" data_type: TYPE_FP32 dims: [ 1 ] reshape { shape: [ ] }',
+            ["reshape can not be specified for ensemble 'e'"],
+        ),
         (STEP_A, "{ }", ["must specify 'model_name' in step 1 of ensemble 'e'",
                          "must specify 'input_map' in step 1 of ensemble 'e'",
                          "must specify 'output_map' in step 1 of ensemble 'e'"]),
@@ -94,6 +107,18 @@ def test_other_models_are_not_looked_at() -> None:
 def test_mistakes_are_told_with_tritons_texts(old: str, new: str, expected: list[str]) -> None:
     assert old in GOOD
     assert problems(GOOD.replace(old, new, 1)) == expected
+
+
+def test_parameters_that_an_ensemble_cannot_read_are_named() -> None:
+    text = "".join(
+        f'parameters {{ key: "{name}" value: {{ string_value: "1" }} }}'
+        for name in ("a", "latency_budget_ms")
+    )
+    config = parse_config(GOOD + text, "config.pbtxt")
+    assert sorted(str(problem) for problem in ignored_fields(config)) == [
+        "parameters['a']: is set but has no effect: ensembles read none",
+        "parameters['latency_budget_ms']: is set but has no effect: ensembles read none",
+    ]
 
 
 def test_steps_that_wait_for_each_other_are_a_circle() -> None:

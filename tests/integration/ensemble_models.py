@@ -169,6 +169,10 @@ def write_models(root: Path, write_model: WriteModel) -> None:
         root, ensemble("mixed", [("alone", {"x": "X"}, {"y": "t"}), ("plus", {"x": "t"}, {"y": "Y"})], ONE_INT,
                        {"Y": INT}, "max_batch_size: 4")
     )  # fmt: skip
+    row = [("plus", {"x": "X"}, {"y": "Y"})]
+    write_ensemble(root, ensemble("unbatched", row, ONE_INT, {"Y": INT}))
+    rows = "TYPE_INT32 [ -1, 1 ]"
+    write_ensemble(root, ensemble("rows", row, {"X": rows}, {"Y": rows}))
     write_ensemble(
         root, ensemble("asked", [("who", {"x": "X"}, {"who": "A"}), ("who", {"x": "X"}, {"who": "B"})], ONE_INT,
                        {"A": "TYPE_STRING [ 1 ]", "B": "TYPE_STRING [ 1 ]"})

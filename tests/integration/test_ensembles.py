@@ -120,6 +120,15 @@ def test_a_batch_of_one_passes_a_model_without_a_batch_dimension(server: Running
     assert answer.json()["outputs"][0]["shape"] == [1, 1]
 
 
+def test_an_ensemble_without_a_batch_dimension_has_steps_with_one(server: RunningServer) -> None:
+    answer = ask(server, "unbatched", 5)
+    assert outputs_of(answer) == {"Y": [25]}
+    assert answer.json()["outputs"][0]["shape"] == [1]
+    # What the one calls a dimension may be the batch of the other.
+    body = {"inputs": [json_tensor("X", "INT32", [3, 1], [1, 2, 3])]}
+    assert outputs_of(server.infer("rows", body)) == {"Y": [21, 22, 23]}
+
+
 def test_a_larger_batch_does_not(server: RunningServer) -> None:
     answer = ask(server, "mixed", [5, 6], id="z")
     assert (answer.status_code, error_of(answer)) == (

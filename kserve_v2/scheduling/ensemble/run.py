@@ -12,6 +12,7 @@ from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.scheduling.caller import Callee, Lease, request_for
 from kserve_v2.scheduling.ensemble.binding import Binding, BoundStep, Route
 from kserve_v2.scheduling.ensemble.graph import ready_steps
+from kserve_v2.scheduling.ensemble.limits import StepLimits
 from kserve_v2.scheduling.ensemble.scope import Call, Scope, end_call, give_up_all, release
 from kserve_v2.scheduling.target import Reply, Ticket
 from kserve_v2.scheduling.traces import trace_response
@@ -59,7 +60,7 @@ class Run:
     """One request under way. It is the ticket of its caller. Lives on the event loop's thread."""
 
     __slots__ = (
-        "_active", "_held", "_leases", "_owner", "_reply", "_root", "_route", "_sending", "_settling", "_work",
+        "_leases", "_limits", "_owner", "_reply", "_root", "_route", "_sending", "_settling", "_work",
         "began_ns", "binding", "compute_ns", "over", "queue_ns", "request", "submitted",
     )  # fmt: skip
 
@@ -77,9 +78,7 @@ class Run:
         # Steps whose tensors are there, and tensors that have just come: worked off in order, whoever brings them.
         self._work: deque[tuple[Scope, _Tensors]] = deque()
         self._settling = False
-        # How often each step is under way, and what waits for its turn, where that is limited.
-        self._active: dict[int, int] = {}
-        self._held: dict[int, deque[Scope]] = {}
+        self._limits = StepLimits(owner.max_inflight)
         # The client's, while it has no room for another answer.
         self._sending: asyncio.Future[bool] | None = None
         self._root = Scope(None, {}, request.control)
@@ -147,7 +146,7 @@ class Run:
 
     def _begin_step(self, scope: Scope, step: BoundStep) -> None:
         call = Call(self, scope, step)
-        if self._owner.max_inflight and step.depth and not self._count(call):
+        if not self._limits.begin(call):
             return
         if step.streams:
             scope.source = call
@@ -158,7 +157,7 @@ class Run:
             if scope.over or self.over:
                 end_call(call)
             return
-        self._uncount(call)
+        self._limits.end(call)
         if answer is None:
             return
         self._end_trace(call)
@@ -216,34 +215,14 @@ class Run:
                 scope.control = {**scope.control, **said}
         return tensors
 
-    # --- how many of one step may be under way ----------------------------------------------------------------------
-
-    def _count(self, call: Call) -> bool:
-        """Count a call that is to begin. False: it has to wait for its turn."""
-        number = call.step.number
-        active = self._active.get(number, 0)
-        if active >= self._owner.max_inflight:
-            self._held.setdefault(number, deque()).append(call.scope)
-            return False
-        self._active[number] = active + 1
-        call.counted = True
-        return True
-
-    def _uncount(self, call: Call) -> None:
-        if call.counted:
-            call.counted = False
-            self._active[call.step.number] -= 1
-
     def _begin_held(self) -> None:
-        for number, held in list(self._held.items()):
-            while held and not self.over and self._active[number] < self._owner.max_inflight:
-                scope = held.popleft()
-                if not scope.over:
-                    self._begin_step(scope, self._route.steps[number])
+        for scope, number in self._limits.ready():
+            if not (self.over or scope.over):
+                self._begin_step(scope, self._route.steps[number])
 
     def _give_up(self, scope: Scope) -> None:
         for call in give_up_all(scope):
-            self._uncount(call)
+            self._limits.end(call)
             self._end_trace(call, "given up")
 
     def _end_trace(self, call: Call, error: str = "") -> None:
@@ -280,7 +259,7 @@ class Run:
         """See `scope.Answered`."""
         scope, step, response = call.scope, call.step, call.response
         scope.running.discard(call)
-        self._uncount(call)
+        self._limits.end(call)
         call.ticket = call.response = None
         if self.over:
             return
@@ -293,7 +272,7 @@ class Run:
             scope.ended = True
         elif response is not None:
             self._settle(scope, self._take(scope, call, response))
-        if self._held:
+        if self._limits.held:
             self._begin_held()
             self._work_off()
         self._emit()
@@ -316,7 +295,7 @@ class Run:
             if parent.source is not None:
                 end_call(parent.source)
                 parent.running.discard(parent.source)
-                self._uncount(parent.source)
+                self._limits.end(parent.source)
                 self._end_trace(parent.source, "given up")
             scope = parent
 
@@ -409,7 +388,7 @@ class Run:
     def _close(self) -> None:
         self.over = True
         self._give_up(self._root)
-        self._held.clear()
+        self._limits.held.clear()
         for lease in self._leases:
             lease.release()
         self._leases = []
