@@ -18,7 +18,9 @@ from kserve_v2.tracing.tracer import Tracer
 EXTENSIONS = (
     "classification",
     "sequence",
+    "sequence(string_id)",
     "model_repository",
+    "model_repository(unload_dependents)",
     "schedule_policy",
     "model_configuration",
     "binary_tensor_data",

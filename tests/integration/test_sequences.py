@@ -280,7 +280,7 @@ def test_controls_are_not_for_clients(server: RunningServer) -> None:  # 3.13, 4
 
 
 def test_sequences_are_advertised(server: RunningServer) -> None:
-    assert "sequence" in server.get("/v2").json()["extensions"]
+    assert {"sequence", "sequence(string_id)"} <= set(server.get("/v2").json()["extensions"])
 
 
 # --- what a model sees -------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ _LOADED_AT_START = "the server offers every model of its repository from the sta
 
 # The models that a server cannot have, and why.
 OMITTED: dict[str, dict[str, str]] = {
-    "kserve-v2": {"sequence_sum": _NO_SEQUENCES},
+    "kserve-v2": {},
     "triton": {"answer_parameters": "the Python backend of 2.51 cannot give a response parameters"},
     "mlserver": {
         "identity_bf16": _NO_BF16,
