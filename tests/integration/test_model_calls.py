@@ -1,6 +1,7 @@
 """Handlers that call other models, over real sockets."""
 
 import json
+import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -527,11 +528,46 @@ class TestScheduling:
         write_model(repository, "gated", GATED)
         assert server.post("/v2/repository/models/gated/load").status_code == 200
 
+    @pytest.mark.slow
+    def test_every_request_has_its_own_outcome_whoever_leaves_and_whatever_is_reloaded(
+        self, server: RunningServer, repository: Path, write_model: WriteModel
+    ) -> None:
+        def one(number: int) -> None:
+            chance = random.Random(number)  # noqa: S311
+            model = chance.choice(["caller", "acaller"])
+            x, n = chance.randrange(100), chance.randrange(4)
+            if chance.random() < 0.2:
+                with Wire(server) as wire:
+                    wire.send_infer(model, script(half(x), counter(50), half(x)))
+                return
+            threads = {"threads": True} if model == "caller" and chance.random() < 0.5 else {}
+            results = run(
+                server, half(x, version=2) | threads, counter(n), half(x + 1, version=2), model=model
+            )
+            assert [results[0]["outputs"]["y"], results[2]["outputs"]["y"]] == [[[x / 2]], [[(x + 1) / 2]]]
+            assert [each["outputs"]["i"] for each in results[1]] == [[i] for i in range(n)]
+
+        with ThreadPoolExecutor(8) as pool:
+            answers = [pool.submit(one, number) for number in range(160)]
+            for generation in range(3):
+                code = HALF.replace("DIVISOR", "2") + f"# {generation}\n"
+                write_model(repository, "half", code, "version_policy { all {} }", version=2)
+                assert server.post("/v2/repository/models/half/load").status_code == 200
+            for answer in answers:
+                answer.result()
+        wait_until(
+            lambda: not any(waiting_for(name, server) for name in ("caller", "acaller", "half", "counter"))
+        )
+        assert run(server, half(8), counter(1), model="acaller")[0]["outputs"]["y"] == [[4]]
+
 
 def waiting_for(model: str, server: RunningServer) -> int:
-    """How many requests wait for a model."""
-    text = server.client.get(server.metrics).text
-    [line] = [
-        line for line in text.splitlines() if line.startswith("nv_inference_pending") and f'"{model}"' in line
+    """How many requests wait for a model, whatever its version."""
+    lines = server.client.get(server.metrics).text.splitlines()
+    counts = [
+        line
+        for line in lines
+        if line.startswith("nv_inference_pending_request_count{") and f'"{model}"' in line
     ]
-    return int(float(line.rpartition(" ")[2]))
+    assert counts
+    return sum(int(float(line.rpartition(" ")[2])) for line in counts)
