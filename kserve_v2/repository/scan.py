@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from kserve_v2.config.files import INITIAL_STATE_FOLDER
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.repository.layout import advice_at_the_top, is_no_model, is_system_directory
 
@@ -215,10 +216,11 @@ def _link_to_nowhere(path: Path) -> str | None:
 def _records(child: os.DirEntry[str], is_version: bool) -> Iterator[bytes]:
     """Yield one record for each file of the model that `child` is or contains.
 
-    Those are the files beside the versions (configuration, labels), the named
-    configurations, and the versions.
+    Those are the files beside the versions (configuration, labels), the named configurations, the initial states of
+    sequences, and the versions.
     """
-    if is_version or child.name == "configs":
+    states = child.name == INITIAL_STATE_FOLDER and child.is_dir()
+    if is_version or states or child.name == "configs":
         yield from _tree_records(Path(child.path))
     elif child.is_file():
         yield _record(child.name, Path(child.path))

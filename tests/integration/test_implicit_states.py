@@ -296,6 +296,7 @@ def test_over_grpc(grpc: triton.InferenceServerClient) -> None:
         step(4)
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_the_files_fails_the_load(tmp_path: Path, start_server: StartServer) -> None:
     write(tmp_path, "short", config(OLDEST), "model.onnx", onnx_adder())
     (tmp_path / "short" / "initial_state" / "ten").write_bytes(b"12")
@@ -319,3 +320,19 @@ def test_what_is_wrong_with_the_files_fails_the_load(tmp_path: Path, start_serve
     assert "file 'ten' is outside of the model's directory" in reasons["outside"]
     assert "model.onnx has no input 'NO'" in reasons["unknown"]
     assert "'S' is TYPE_INT32 in model.onnx, the configuration says TYPE_INT64" in reasons["type"]
+
+
+@pytest.mark.slow
+def test_another_initial_state_is_another_generation(tmp_path: Path, start_server: StartServer) -> None:
+    """Live sequences go on with what they have; a file that is wrong leaves the former one in service."""
+    write(tmp_path, "adder", config(OLDEST), "model.onnx", onnx_adder())
+    file = tmp_path / "adder" / "initial_state" / "ten"
+    server = start_server(tmp_path, "--model-control-mode=explicit", "--load-model=adder")
+    assert total(server, "adder", 1, 1, start=True) == 11
+    file.write_bytes(struct.pack("<i", 20))
+    assert server.post("/v2/repository/models/adder/load").status_code == 200
+    assert total(server, "adder", 1, 1, end=True) == 12
+    assert run(server, "adder", [1, 2], 1) == [21, 23]
+    file.write_bytes(b"1")
+    assert "only has 1 bytes" in error_of(server.post("/v2/repository/models/adder/load"))
+    assert run(server, "adder", [1, 2], 1) == [21, 23]

@@ -231,6 +231,7 @@ CHANGES = {
     "config removed": lambda model: (model / "config.pbtxt").unlink(),
     "labels": lambda model: (model / "labels.txt").write_text("yes\nno\nperhaps\n"),
     "named config": lambda model: touch_later(model / "configs" / "small.pbtxt"),
+    "initial state": lambda model: touch_later(model / "initial_state" / "zeros"),
     "model file": lambda model: touch_later(model / "1" / "model.py"),
     "nested file": lambda model: touch_later(model / "1" / "weights" / "a.bin"),
     "new file": lambda model: (model / "1" / "vocab.txt").write_text(""),
@@ -245,6 +246,8 @@ def test_the_fingerprint_changes_with_every_file(tmp_path: Path, change: object)
     model = make_model(tmp_path, "m", "1", "3")
     (model / "configs").mkdir()
     (model / "configs" / "small.pbtxt").write_text("")
+    (model / "initial_state").mkdir()
+    (model / "initial_state" / "zeros").write_bytes(b"\0")
     (model / "1" / "weights").mkdir()
     (model / "1" / "weights" / "a.bin").write_bytes(b"\0")
     before = fingerprint(tmp_path)
