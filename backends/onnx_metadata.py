@@ -167,10 +167,9 @@ def _joining_problems(config: ModelConfig, served: OnnxGraph, file: str) -> Iter
         for name in batch_input.target_name:
             if name not in shapes:
                 yield f"batch_input: {file} has no input '{name}'; it has: {', '.join(map(repr, shapes)) or 'none'}"
-    cut = _cut_outputs(config)
-    for index, output in enumerate(config.output):
-        if output.name in cut and not output.dims:
-            yield f"output[{index}].dims: '{output.name}' is cut by the shape of an input: its dims have to be given"
+    given = {output.name for output in config.output if output.dims}
+    for name in sorted(_cut_outputs(config) - given):
+        yield f"batch_output: output '{name}' is cut by the shape of an input: its dims have to be given"
 
 
 def _triton_shape(shape: tuple[int, ...]) -> str:

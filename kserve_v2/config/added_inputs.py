@@ -15,7 +15,7 @@ def added_inputs(config: ModelConfig) -> Iterator[ModelInput]:
         rank = ranks.get(each.source_input[0]) if each.source_input else None
         for name in each.target_name:
             if each.kind == BatchInput.BATCH_ITEM_SHAPE:
-                yield ModelInput(name=name, data_type=each.data_type, dims=[rank or 1])
+                yield ModelInput(name=name, data_type=each.data_type, dims=[rank or -1])
             else:
                 yield _flat(name, each.data_type)
     padding = padding_of(config)

@@ -177,7 +177,10 @@ class _Reader:
             self._wrong(path, f"'{name}' is not padded: name it in 'inputs'")
         elif tensor is not None and tensor.optional:
             self._wrong(path, f"'{name}' is optional: where it is missing nothing is known of its length")
-        elif tensor is not None and tensor.dims:
+        elif tensor is None or not tensor.dims:
+            # Which of its dimensions vary, the model's file may still say.
+            return DimOf(name, dim if type(dim) is int else 0)
+        else:
             variable = [index for index, size in enumerate(tensor.dims) if size == -1]
             if dim is None and len(variable) == 1:
                 return DimOf(name, variable[0])

@@ -42,13 +42,15 @@ def _made(kind: str, target: str, data_type: str = "TYPE_INT32") -> str:
 _RAGGED_INPUT = _input("X", "allow_ragged_batch: true")
 _SCATTER = 'batch_output { kind: BATCH_SCATTER_WITH_INPUT_SHAPE target_name: "DOUBLE" source_input: "X" } '
 _RAGGED = _BATCHES + _RAGGED_INPUT + _output("SUM") + _output("DOUBLE", "-1") + _SCATTER
-_RAGGED_ONNX = (
-    _RAGGED
-    + _output("COUNTS", data_type="TYPE_INT32") + _output("SHAPES", data_type="TYPE_INT32")
-    + _output("FLAT_SHAPES") + _output("ENDS") + _output("LONGEST", data_type="TYPE_INT64")
-    + _made("ACCUMULATED_ELEMENT_COUNT_WITH_ZERO", "STARTS", "TYPE_FP32") + _made("ELEMENT_COUNT", "COUNT")
+_TARGETS = (
+    _made("ACCUMULATED_ELEMENT_COUNT_WITH_ZERO", "STARTS", "TYPE_FP32") + _made("ELEMENT_COUNT", "COUNT")
     + _made("ITEM_SHAPE", "SHAPE") + _made("ITEM_SHAPE_FLATTEN", "FLAT_SHAPE", "TYPE_FP32")
     + _made("ACCUMULATED_ELEMENT_COUNT", "END", "TYPE_FP32") + _made("MAX_ELEMENT_COUNT_AS_SHAPE", "AS_SHAPE")
+)  # fmt: skip
+_RAGGED_ONNX = (
+    _RAGGED + _TARGETS
+    + _output("COUNTS", data_type="TYPE_INT32") + _output("SHAPES", data_type="TYPE_INT32")
+    + _output("FLAT_SHAPES") + _output("ENDS") + _output("LONGEST", data_type="TYPE_INT64")
 )  # fmt: skip
 
 
@@ -58,9 +60,10 @@ def _padding(value: object) -> str:
 
 _PADDED = _BATCHES + _input("X") + _output("MEAN") + _output("CENTRED", "-1")
 _CUT = {"CENTRED": "X"}
-_PADDED_MASK = _PADDED + _padding(
+_MASK_PADDING = _padding(
     {"inputs": {"X": 1000}, "masks": {"MASK": {"input": "X", "data_type": "FP32"}}, "outputs": _CUT}
 )
+_PADDED_MASK = _PADDED + _MASK_PADDING
 _PADDED_LENGTH = _PADDED + _padding({"inputs": {"X": -1000}, "lengths": {"N": "X"}, "outputs": _CUT})
 
 _HANDLER = """
@@ -204,6 +207,7 @@ def _write_models(root: Path, write_model: WriteModel) -> None:
     ragged_onnx(_write(root, "ragged_onnx", _RAGGED_ONNX))
     ragged_onnx(_write(root, "ragged_at_once", _RAGGED_ONNX.replace("60000000", "0")))
     padded_onnx(_write(root, "padded_onnx", _PADDED_MASK))
+    padded_onnx(_write(root, "padded_minimal", _BATCHES + _MASK_PADDING))
     padded_onnx(_write(root, "padded_at_once", _PADDED_MASK.replace("60000000", "0")))
     script = _RAGGED + _made("ACCUMULATED_ELEMENT_COUNT_WITH_ZERO", "STARTS")
     modules = {
@@ -234,6 +238,8 @@ def _write_broken_models(root: Path, write_model: WriteModel) -> None:
         *fixed,
         {"to": [2, 1]},
     )
+    minimal = 'max_batch_size: 4 input { name: "X" allow_ragged_batch: true } '
+    ragged_onnx(_write(root, "no_dims", minimal + _SCATTER + _TARGETS))
     write_model(
         root, "no_list", _HANDLER.replace("ragged = True", "") % "def", "max_batch_size: 4 " + _RAGGED_INPUT
     )
@@ -310,6 +316,7 @@ def check_means(x: Any, found: dict[str, list[float]]) -> None:
         ("ragged_handler", check_sums),
         ("ragged_async", check_sums),
         ("padded_onnx", check_means),
+        ("padded_minimal", check_means),
         ("padded_script", check_means),
         ("padded_handler", check_means),
     ],
@@ -437,7 +444,7 @@ def test_how_much_is_padding_is_shown(server: RunningServer) -> None:
 
 
 def test_hidden_inputs_are_neither_shown_nor_taken(server: RunningServer) -> None:
-    for model in ("ragged_onnx", "padded_onnx", "padded_script"):
+    for model in ("ragged_onnx", "padded_onnx", "padded_minimal", "padded_script"):
         shown = server.get(f"/v2/models/{model}").json()["inputs"]
         assert [tensor["name"] for tensor in shown] == ["X"]
     sent = [json_tensor("X", "FP32", [1, 1], [1]), json_tensor("MASK", "FP32", [1, 1], [1])]
@@ -459,6 +466,10 @@ def test_hidden_inputs_are_neither_shown_nor_taken(server: RunningServer) -> Non
             "fixed_rows",
             "tensor 'Y': for the model to support batching the shape should have at least 1 dimension and the first "
             "dimension must be -1; but shape expected by the model is [2,-1]",
+        ),
+        (
+            "no_dims",
+            "batch_output: output 'DOUBLE' is cut by the shape of an input: its dims have to be given",
         ),
         (
             "no_list",
