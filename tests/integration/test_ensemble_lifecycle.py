@@ -1,6 +1,7 @@
 """Loading ensembles and the models of their steps: together, checked against each other, and again after each change."""
 
 import json
+import signal
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -481,3 +482,26 @@ def test_at_the_start_an_ensemble_loads_what_it_needs(
     server: RunningServer = start_server(tmp_path, "--model-control-mode=explicit", "--load-model=e")
     ready = [entry["name"] for entry in server.post("/v2/repository/index", json={"ready": True}).json()]
     assert ready == ["e", "p"]
+
+
+# --- the end ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_server_that_exits_finishes_the_steps_that_are_still_to_come(
+    start_server: StartServer, write_model: WriteModel, tmp_path: Path, later: Any, gate: Gate
+) -> None:
+    write_model(tmp_path, "wait", GATED)
+    write_model(tmp_path, "after", add(1))
+    steps = [("wait", {"x": "X"}, {"y": "t"}), ("after", {"x": "t"}, {"y": "Y"})]
+    write_ensemble(tmp_path, ensemble("ending", steps, ONE_INT, {"Y": INT}, BATCHED))
+    server: RunningServer = start_server(tmp_path)
+    body = {"inputs": [json_tensor("X", "INT32", [1, 1], [gate.port])]}
+    answer: Future[httpx.Response] = later(lambda: server.infer("ending", body))
+    gate.await_start()
+    server.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: server.get("/v2/health/ready").status_code != 200)
+    gate.open()
+    assert answer.result(30).json()["outputs"][0]["data"] == [gate.port + 1]
+    # A second signal would end it at once.
+    assert server.process.wait(20) == 0

@@ -89,10 +89,14 @@ class Run:
 
     def _inputs(self) -> _Tensors:
         given = self.request.inputs
+        inputs: _Tensors = {name: given.get(name) for name in self._route.plan.graph.inputs}
         for name in self._route.shared_inputs:
-            if name in given:
-                given[name].flags.writeable = False
-        return {name: given.get(name) for name in self._route.plan.graph.inputs}
+            array = inputs[name]
+            if array is not None:
+                # Whoever asks may still write to the array itself.
+                inputs[name] = array = array.view()
+                array.flags.writeable = False
+        return inputs
 
     def begin(self) -> InferResponse | Ticket:
         """See `Target.submit`."""

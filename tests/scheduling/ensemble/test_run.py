@@ -103,10 +103,13 @@ async def test_steps_that_do_not_need_each_other_are_under_way_together() -> Non
 @on_loop
 async def test_tensors_are_handed_over_and_those_with_several_readers_are_not_to_be_written_to() -> None:
     ensemble = Ensemble(DIAMOND)
-    ensemble.submit(x=1)
+    given = np.array([1])
+    ensemble.target.submit(InferRequest("ens", {"x": given}), ensemble.reply)
     left, right = ensemble.open()
     assert left.request.inputs["in"] is right.request.inputs["in"]
+    assert np.shares_memory(left.request.inputs["in"], given)
     assert not left.request.inputs["in"].flags.writeable
+    assert given.flags.writeable
     made = ensemble.models["left"].response(left.request)
     left.reply.respond(made)
     left.reply.end()
