@@ -54,7 +54,8 @@ class Call:
     def __init__(self, calls: Calls, serving: Sequence[InferRequest], reply: CallReply) -> None:
         """`serving`: the requests that it is made for. It need not be made on the event loop's thread."""
         self._calls = calls
-        self._serving = serving
+        # Stand-ins of sequences have no client that could leave.
+        self._serving = [each for each in serving if each.sequence is None or each.sequence.ready]
         self._reply = reply
         self._ticket: Ticket | None = None
         self._over = False

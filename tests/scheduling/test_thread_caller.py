@@ -22,7 +22,7 @@ from kserve_v2.errors import (
     ServingError,
     UnavailableError,
 )
-from kserve_v2.messages import CallingModel, InferRequest, InferResponse, ParameterValue
+from kserve_v2.messages import CallingModel, InferRequest, InferResponse, ParameterValue, SequenceStep
 from kserve_v2.scheduling.calls import Calls, inherit
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.target import Reply
@@ -255,6 +255,15 @@ class TestLeaving:
         assert not server.calls.under_way
         # What comes now is nobody's.
         server.do(lambda: (asked.reply.respond(ANSWER), asked.reply.end()))
+
+    def test_stand_ins_of_sequences_wait_for_nothing(self, server: Server, pool: Any) -> None:
+        stand_in, real = outer(sequence=SequenceStep(7, ready=False)), outer(sequence=SequenceStep(8))
+        call = pool.submit(server.caller.call, request(), [stand_in, real])
+        asked = server.callee.asked.result(20)
+        assert asked.request.callers[-1].execution == id(real)
+        server.do(real.cancel)
+        assert asked.given_up.is_set()
+        assert isinstance(call.exception(20), RequestCancelledError)
 
     def test_what_nobody_waits_for_is_not_even_called(self, server: Server) -> None:
         left = outer(cancelled=True)
