@@ -24,6 +24,7 @@ from benchmarks.cases.open_loop import open_loop
 from benchmarks.cases.payloads import payloads
 from benchmarks.cases.perf_analyzer import perf_analyzer
 from benchmarks.cases.priorities import priorities
+from benchmarks.cases.sequences import sequences
 from benchmarks.cases.tensors import tensors
 from benchmarks.cases.texts import texts
 from benchmarks.cases.transports import grpc, rest, stream
@@ -42,6 +43,7 @@ CASES: Mapping[str, Case] = {
     "mlp": mlp,
     "batching": batching,
     "priorities": priorities,
+    "sequences": sequences,
     "latency_budget": latency_budget,
     "texts": texts,
     "tensors": tensors,

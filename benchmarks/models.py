@@ -33,6 +33,12 @@ ENSEMBLE = "add_sub_thrice"
 STEP_MODELS = ("add_sub_first", "add_sub_second", "add_sub_third")
 """The models of its steps: `add_sub`, each one with a queue and an instance of its own."""
 
+SEQUENCE_MODELS = ("sequence_direct", "sequence_oldest")
+SEQUENCE_PLAIN = "sequence_none"
+"""The same model, whose requests belong to no sequences."""
+SEQUENCES = 64
+"""How many may be live at a time."""
+
 CACHED_MODELS = ("add_sub", "cnn")
 """Those that are there a second time, with `_cached` behind their names."""
 
@@ -48,6 +54,7 @@ _TEXT_WEIGHTS = {
     "last": (256, _TEXT_WIDTH),
 }
 _ONNX_IR_VERSION = 8
+_SEQUENCE_CONTROLS = ("START", "READY")
 _ONNX_OPSET = 17
 
 # One thread, as in the yardsticks' sessions: on a small machine the load generator needs the rest.
@@ -85,8 +92,25 @@ def write_repository(directory: Path) -> None:
         _write_fixed_time(directory, fixed_time_model(delay_us), batching)
     budget = f'parameters {{ key: "latency_budget_ms" value {{ string_value: "{BUDGET_MS}" }} }}\n'
     _write_fixed_time(directory, fixed_time_budget(), f"dynamic_batching {{ }}\n{budget}")
+    _write_sequences(directory)
     _write_levels(directory)
     _write_texts(directory)
+
+
+def _write_sequences(directory: Path) -> None:
+    controls = "".join(
+        f'control_input {{ name: "{kind}" control {{ kind: CONTROL_SEQUENCE_{kind} fp32_false_true: [ 0, 1 ] }} }}\n'
+        for kind in _SEQUENCE_CONTROLS
+    )
+    strategies = ("direct { }", f"oldest {{ max_candidate_sequences: {SEQUENCES} }}")
+    # They stay live while others are measured.
+    idle = "max_sequence_idle_microseconds: 600000000"
+    common = f"max_batch_size: {SEQUENCES}\n{_ONE_INSTANCE}{_ONE_THREAD}"
+    for name, strategy in zip(SEQUENCE_MODELS, strategies, strict=True):
+        _write(directory, name, f"{common}sequence_batching {{ {strategy} {idle}\n{controls}}}\n")
+        model_file(directory, name).write_bytes(sequence_onnx(_SEQUENCE_CONTROLS))
+    _write(directory, SEQUENCE_PLAIN, f"{common}dynamic_batching {{ }}\n")
+    model_file(directory, SEQUENCE_PLAIN).write_bytes(sequence_onnx(()))
 
 
 def _write_levels(directory: Path) -> None:
@@ -187,6 +211,21 @@ def cnn_onnx() -> bytes:
         ),
     ]
     return _onnx_file("cnn", nodes, weights, ("image", IMAGE_SHAPE), ("scores", (1, _CNN_CLASSES)))
+
+
+def sequence_onnx(controls: Sequence[str]) -> bytes:
+    """The sum of IN, FP32 [n, 1], and the controls: OUT."""
+    names = ["IN", *controls]
+    graph = helper.make_graph(
+        [helper.make_node("Sum", names, ["OUT"])],
+        "sequence",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("n", 1)) for name in names],
+        [helper.make_tensor_value_info("OUT", TensorProto.FLOAT, ("n", 1))],
+    )
+    opset = [helper.make_opsetid("", _ONNX_OPSET)]
+    model = helper.make_model(graph, ir_version=_ONNX_IR_VERSION, opset_imports=opset)
+    checker.check_model(model)
+    return bytes(model.SerializeToString())
 
 
 def mlp_onnx() -> bytes:
