@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from kserve_v2.errors import UnavailableError
+from kserve_v2.errors import InternalError, UnavailableError
 from kserve_v2.scheduling.policy import BatchRules
 from kserve_v2.scheduling.queue_policy import PriorityLevels, QueuePolicy
 from kserve_v2.scheduling.rate_limiter import RateLimiter
@@ -189,5 +189,77 @@ def test_priority_weighs_executions() -> None:
             first.model.let_go(100)
             await asyncio.gather(running, *tasks)
         assert 8 <= order[:36].count("b") <= 10
+
+    run(main)
+
+
+def test_a_model_whose_time_is_up_while_it_is_being_closed() -> None:
+    """Its instance waits for resources when what it would have executed is taken away."""
+
+    async def main() -> None:
+        limiter = RateLimiter()
+        async with served(limiter=limiter, limits=ONE) as hanging:
+            [running] = await hanging.busy(1)
+            async with served(limiter=limiter, limits=ONE) as closed:
+                waiting = closed.ask(2)
+                await at_the_gate(closed)
+                closing = asyncio.create_task(closed.target.stop())
+                await asyncio.sleep(0)
+                closed.target.abandon()
+                with pytest.raises(UnavailableError, match="Server exiting"):
+                    await waiting
+                await closing
+            assert not running.done()
+            hanging.model.let_go(1)
+            await running
+
+    run(main)
+
+
+def test_an_execution_that_is_not_delivered_gives_back_what_it_held() -> None:
+    """Something in this process has interrupted the instance's thread just then."""
+
+    async def main() -> None:
+        limiter = RateLimiter()
+        async with (
+            served(limiter=limiter, limits=ONE) as first,
+            served(limiter=limiter, limits=ONE) as second,
+        ):
+            thread = first.queue._pool.first
+            deliver = thread.deliver
+
+            def broken(executions: object) -> None:
+                thread.deliver = deliver
+                raise KeyboardInterrupt
+
+            thread.deliver = broken
+            with pytest.raises(InternalError):
+                await first.ask(1)
+            await second.ask(2)
+
+    run(main)
+
+
+def test_an_instance_that_is_lost_holds_nothing() -> None:
+    async def main() -> None:
+        limiter = RateLimiter()
+        async with (
+            served(limiter=limiter, limits=ONE) as first,
+            served(limiter=limiter, limits=ONE) as second,
+        ):
+            [running] = await first.busy(1)
+            next_one = first.ask(2)
+            await first.waiting(2)
+
+            def broken(slot: int) -> None:
+                raise KeyboardInterrupt
+
+            first.queue._queue.take = broken  # type: ignore[assignment, method-assign]
+            first.model.let_go(1)
+            await running
+            # It was let in for this one already, and cannot take it.
+            with pytest.raises(UnavailableError, match="has lost all of its instances"):
+                await next_one
+            await second.ask(3)
 
     run(main)

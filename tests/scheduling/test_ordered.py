@@ -1,6 +1,7 @@
 """`preserve_ordering`, with a target that finishes requests in any order, as several instances do."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,9 +53,13 @@ class Client:
     name: str
     heard: list[tuple[str, str]]
     room: "asyncio.Future[bool] | None" = None
+    on_hearing: Callable[[], object] | None = None
 
     def respond(self, response: InferResponse) -> "asyncio.Future[bool] | None":
         self.heard.append((self.name, response.id))
+        told, self.on_hearing = self.on_hearing, None
+        if told is not None:
+            told()
         return self.room
 
     def end(self, error: ServingError | None = None) -> None:
@@ -73,12 +78,14 @@ class Line:
         self.target = OrderedTarget(self.inner)
         self.heard: list[tuple[str, str]] = []
         self.tickets: list[InferResponse | Ticket] = []
+        self.clients: list[Client] = []
 
     def ask(self, *, at_once: bool = False, room: "asyncio.Future[bool] | None" = None) -> None:
         self.inner.at_once = at_once
         name = str(len(self.tickets))
         request = InferRequest("m", {}, id=name)
-        self.tickets.append(self.target.submit(request, Client(name, self.heard, room)))
+        self.clients.append(Client(name, self.heard, room))
+        self.tickets.append(self.target.submit(request, self.clients[-1]))
 
     def asked(self, number: int) -> Asked:
         found = self.inner.asked[number]
@@ -188,6 +195,21 @@ def test_what_was_never_executed_is_told_at_once() -> None:
         line.respond(0)
         line.end(0)
         assert line.heard[1:] == [("0", "r"), ("0", "end")]
+
+    asyncio.run(main())
+
+
+def test_what_a_model_says_while_it_is_heard_comes_after_what_was_held_back() -> None:
+    async def main() -> None:
+        line = Line()
+        line.ask()
+        line.ask()
+        line.respond(1, "x")
+        line.respond(1, "y")
+        client = line.clients[1]
+        client.on_hearing = lambda: line.respond(1, "z")
+        line.end(0)
+        assert line.heard == [("0", "end"), ("1", "x"), ("1", "y"), ("1", "z")]
 
     asyncio.run(main())
 

@@ -10,6 +10,8 @@ from kserve_v2.messages import InferRequest
 from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.queue import Batch, RequestQueue
+from kserve_v2.scheduling.rate_limiter import RateLimiter
+from kserve_v2.scheduling.resources import Limits, Resource
 from kserve_v2.scheduling.statistics import BatchReason
 from tests.scheduling.targets import NOBODY
 
@@ -269,3 +271,26 @@ def test_every_request_is_taken_or_discarded_and_never_both() -> None:
         for future in running:
             future.result()
     assert sorted(taken + discarded, key=int) == [entry.request.id for entry in made]
+
+
+@pytest.mark.timeout(20)
+def test_an_instance_at_the_gate_is_told_that_nothing_is_left() -> None:
+    """Whatever it waits for is never given back."""
+    limiter, clock = RateLimiter(), Clock()
+    holding, gate = (limiter.gate([Limits({Resource("r"): 1})]) for _ in range(2))
+    assert holding is not None
+    assert holding.ask(0) is not None
+    queue = RequestQueue(ONE_AT_A_TIME, clock_ns=clock, gate=gate)
+    with ThreadPoolExecutor(1) as instances:
+        waiting = instances.submit(queue.take)
+        queue.put(request_("a"))
+        assert clock.looked.wait(10)
+        clock.looked.clear()
+        queue.close()
+        # It looks again, and still has something to do. The queue can be emptied only when it has seen that.
+        assert clock.looked.wait(10)
+        assert ids(queue.abandon()) == ["a"]
+        try:
+            assert waiting.result(10) is None
+        finally:
+            holding.close()
