@@ -424,6 +424,23 @@ def test_spans_of_a_model_that_is_called(start: Start, collector: Collector) -> 
             assert by_id[span.parent_span_id].start_time_unix_nano <= span.start_time_unix_nano
 
 
+def test_spans_of_an_ensemble_s_steps(start: Start, collector: Collector) -> None:
+    server = start(*export_to(collector), "rate=1000000")
+    infer(server, "stepping", headers=SAMPLED)
+    assert server.stop() == 0
+    spans = collector.spans()
+    by_id = {span.span_id: span for span in spans}
+    assert {span.trace_id.hex() for span in spans} == {TRACE_ID}
+
+    def path(span: Any) -> list[str]:
+        parent = by_id.get(span.parent_span_id)
+        return [*(path(parent) if parent else []), span.name]
+
+    computed = [path(span) for span in spans if span.name == "compute"]
+    whole = ["InferRequest", "stepping", "InferRequest"]
+    assert sorted(computed) == [[*whole, "bat", "compute"], [*whole, "doubling", "compute"]]
+
+
 def test_spans_over_grpc(start: Start, collector: Collector) -> None:
     server = start(*export_to(collector), "rate=0")
     request = request_of("spanning", tensor("IN", "FP32", [1, 3], fp32_contents=[1, 2, 3]))
