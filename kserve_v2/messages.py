@@ -83,7 +83,7 @@ class InferRequest:
     `sequence`: the step of a sequence that the request is, if its `control` says so; known once it is checked.
 
     `callers`: the models that wait for the answer, if it is a model that asks: the outermost first.
-    `calls`: those to other models that are made for this request, and that are under way.
+    `calls`: those to other models that are made for this request, and that are under way; None if none was ever made.
     """
 
     model_name: str
@@ -110,6 +110,13 @@ class InferRequest:
         if self.calls:
             for call in tuple(self.calls):
                 call.request_left()
+
+    def answered_through(self, other: "InferRequest") -> None:
+        """The answer is made of the answer to another request: models that were called for that one were for this one.
+        On the event loop's thread.
+        """
+        if other.calls is not None and self.calls is None:
+            self.calls = set()
 
     @property
     def timeout(self) -> int:

@@ -1,6 +1,5 @@
 """A loaded version of an ensemble. It has no instances: its steps are other loaded versions."""
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 from kserve_v2.backend import ModelConfig, ModelSource
 from kserve_v2.caching.cache import Caching, ResponseCache
 from kserve_v2.config import fill_defaults, raise_if_invalid
-from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import InferRequest
 from kserve_v2.repository.caching import model_caching
 from kserve_v2.repository.labels import read_labels
@@ -20,6 +18,7 @@ from kserve_v2.scheduling.ensemble.from_config import graph_of
 from kserve_v2.scheduling.ensemble.graph import Graph
 from kserve_v2.scheduling.ensemble.target import EnsembleTarget
 from kserve_v2.scheduling.merge import RowMerger
+from kserve_v2.scheduling.shared import Shared
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.spec import ModelSpec
 
@@ -61,10 +60,10 @@ class EnsembleModel(LoadedModel):
         prepared: PreparedEnsemble,
         binding: Binding,
         holder: Callable[[Callee, InferRequest], Callee],
-        inflight: InflightBytes | None = None,
+        shared: Shared | None = None,
     ) -> None:
         """`holder`: gives the version of a step's model that holds the sequence of a request, or what it is given.
-        `inflight`: what the requests of all models may hold together; None for any amount.
+        `shared`: what it has in common with the server's other models; nothing by default.
         """
         source, config = prepared.source, ModelConfig()
         config.CopyFrom(prepared.config)
@@ -75,14 +74,15 @@ class EnsembleModel(LoadedModel):
             config.model_transaction_policy.decoupled = True
         self.prepared = prepared
         self._holder = holder
-        self._inflight = inflight or InflightBytes(sys.maxsize)
+        self._shared = shared or Shared()
         spec = ModelSpec(
             signature,
             str(source.version),
             (),
             RowMerger(signature),
             decoupled=binding.decoupled,
-            inflight=self._inflight,
+            inflight=self._shared.inflight,
+            changes=self._shared.changes,
         )
         self._ensemble = EnsembleTarget(
             spec, binding, config.ensemble_scheduling.max_inflight_requests, holder
@@ -104,7 +104,7 @@ class EnsembleModel(LoadedModel):
         another way from now on, that is another generation of the ensemble, which is returned.
         """
         if binding.decoupled is not self.decoupled:
-            return EnsembleModel(self.prepared, binding, self._holder, self._inflight)
+            return EnsembleModel(self.prepared, binding, self._holder, self._shared)
         self._ensemble.binding = binding
         if self._cached is not None:
             self._cached.renew(binding)

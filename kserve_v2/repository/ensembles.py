@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from kserve_v2.errors import InvalidArgumentError, ServingError
-from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import InferRequest
 from kserve_v2.repository.ensemble_model import EnsembleModel, PreparedEnsemble
 from kserve_v2.repository.model import LoadedModel
@@ -16,6 +15,7 @@ from kserve_v2.scheduling.caller import Callee
 from kserve_v2.scheduling.ensemble.binding import Binding
 from kserve_v2.scheduling.ensemble.check import check_steps
 from kserve_v2.scheduling.ensemble.graph import Graph, MixedStreamsError
+from kserve_v2.scheduling.shared import Shared
 
 logger = logging.getLogger(__name__)
 
@@ -81,10 +81,10 @@ class _StepsMissingError(InvalidArgumentError):
 class Ensembles:
     """Lives on the server's event loop."""
 
-    def __init__(self, models: Models, inflight: InflightBytes | None = None) -> None:
-        """`inflight`: what the requests of all models may hold together; None for any amount."""
+    def __init__(self, models: Models, shared: Shared | None = None) -> None:
+        """`shared`: what all models have in common; nothing by default."""
         self._models = models
-        self._inflight = inflight
+        self._shared = shared
         # What each ensemble is made of that is loaded, is being loaded or has failed.
         self._steps: dict[str, frozenset[str]] = {}
 
@@ -100,7 +100,7 @@ class Ensembles:
         self._steps[name] = steps
         await asyncio.gather(*(self._ensure(step) for step in sorted(steps)))
         # Nothing gives way to the loop from here on, until the ensemble is among what is served.
-        return EnsembleModel(prepared, self._bind(prepared), self._holder, self._inflight)
+        return EnsembleModel(prepared, self._bind(prepared), self._holder, self._shared)
 
     def _check_circle(self, name: str, steps: frozenset[str]) -> None:
         todo, seen = list(steps), set[str]()

@@ -38,7 +38,7 @@ class ModelManager:
         self.inflight = shared.inflight
         self._changes = shared.changes
         self._calls = Calls(self)
-        self._ensembles = Ensembles(self, shared.inflight)
+        self._ensembles = Ensembles(self, shared)
         self._loader = Loader(options, registry, load_threads, shared, self._calls, self._ensembles)
         self._models: dict[str, ManagedModel] = {}
         # Those that were not loaded only because they are part of an ensemble.

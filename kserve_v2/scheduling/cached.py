@@ -114,6 +114,8 @@ class CachedTarget:
 
     def answer(self, request: InferRequest, entry: Entry, begun_ns: int) -> InferResponse:
         """The answer to a request, from what another one was answered."""
+        if self._calls_others and request.calls is None:
+            request.calls = set()
         if request.trace is not None:
             request.trace.stamp("QUEUE_START", begun_ns)
             trace_response(request.trace, dict(entry.outputs))

@@ -134,7 +134,8 @@ class Flight:
         self._changes = self._owner.spec.changes.count
         asked = self._owner.target.submit(request, self)
         if isinstance(asked, InferResponse):
-            self._owner.keep(self._space, self._key, asked, self._requested_outputs)
+            if self._owner.outlives(request, self._changes):
+                self._owner.keep(self._space, self._key, asked, self._requested_outputs)
             return asked
         waiter = self._add(request, reply, begun_ns)
         self._ticket, self._runner, self._counted = asked, waiter, waiter

@@ -145,6 +145,7 @@ class LargeRequest(Pending):
             self._fail(report_failure(error, self.request.id, self._spec.placements[0]))
 
     def _join(self, part: Part, answer: InferResponse) -> None:
+        self.request.answered_through(part.request)
         rows = slice(part.start, part.start + part.rows)
         for name, array in answer.outputs.items():
             whole = self._outputs.get(name)

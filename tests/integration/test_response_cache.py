@@ -513,6 +513,36 @@ def test_a_model_that_is_called_takes_its_callers_answers_along(chains: Chains) 
         assert chains.executions("called") == 1
 
 
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_model_that_a_step_calls_takes_the_answers_of_ensembles_along(chains: Chains, cached: bool) -> None:
+    chains.write("called", 1, "")
+    chains.write_model(chains.root, "calling", CALLING, CACHED if cached else "")
+    assert chains.load("calling").status_code == 200
+    for name, step in (("around", "calling"), ("around_again", "around")):
+        text = ensemble(name, [(step, {"X": "X"}, {"Y": "Y"})], {"X": INT}, {"Y": INT}, CACHED)
+        write_ensemble(chains.root, text)
+        assert chains.load(name).status_code == 200
+    for add in (1, 2, 3):
+        chains.write("called", add, "")
+        # What the step keeps itself, the ensembles are answered with.
+        for model in ("calling", "around", "around_again", "around_again"):
+            assert ask(chains.server, [[1]], model)["Y"] == [[1 + add]]
+        assert counts(chains.server, "around_again")["cache_hit"] == add
+
+
+def test_a_model_that_is_called_for_parts_of_a_request_takes_the_whole_answer_along(chains: Chains) -> None:
+    chains.write("called", 1, "")
+    code = CALLING.replace("[-1, -1]", "[1]")
+    splitting = 'max_batch_size: 2 parameters { key: "split_large_requests" value { string_value: "true" } }'
+    chains.write_model(chains.root, "parting", code, CACHED + splitting)
+    assert chains.load("parting").status_code == 200
+    for add in (1, 2):
+        chains.write("called", add, "")
+        for _ in range(2):
+            assert ask(chains.server, [[1], [2], [3]], "parting")["Y"] == [[1 + add], [2 + add], [3 + add]]
+        assert chains.executions("called") == 2
+
+
 def test_an_ensemble_that_answers_any_number_of_times_has_no_cache(chains: Chains) -> None:
     chains.write_model(chains.root, "numbers", STREAM, "model_transaction_policy { decoupled: true }")
     text = ensemble(

@@ -189,6 +189,7 @@ class Run:
         request.pinned = step.inner
         if self.request.trace is not None:
             request.trace = call.trace = self.request.trace.child(callee.name)
+        call.request = request
         call.asked_ns = time.monotonic_ns()
         try:
             if scope.control:
@@ -203,6 +204,8 @@ class Run:
 
     def _take(self, scope: Scope, call: Call, response: InferResponse) -> _Tensors:
         """Take over what a model has answered: the tensors that it has been asked for."""
+        if call.request is not None and call.request.calls is not None:
+            self.request.answered_through(call.request)
         self.compute_ns += response.compute_ns
         if response.batch_rows:
             self.queue_ns += response.taken_ns - call.asked_ns

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from kserve_v2.errors import ServingError
-from kserve_v2.messages import InferResponse, ParameterValue
+from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
 from kserve_v2.scheduling.ensemble.binding import BoundStep
 from kserve_v2.scheduling.target import Ticket
 from kserve_v2.tensors.datatypes import Array
@@ -59,7 +59,9 @@ class Scope:
 class Call:
     """One call of a step's model, and the reply to it."""
 
-    __slots__ = ("asked_ns", "counted", "response", "room", "run", "scope", "step", "ticket", "trace")
+    __slots__ = (
+        "asked_ns", "counted", "request", "response", "room", "run", "scope", "step", "ticket", "trace"
+    )  # fmt: skip
 
     def __init__(self, run: Answered, scope: Scope, step: BoundStep) -> None:
         self.run = run
@@ -68,6 +70,8 @@ class Call:
         self.asked_ns = 0
         # Whether it counts among those of its step that are under way.
         self.counted = False
+        # What the model is asked.
+        self.request: InferRequest | None = None
         self.ticket: Ticket | None = None
         self.trace: Trace | None = None
         self.response: InferResponse | None = None
