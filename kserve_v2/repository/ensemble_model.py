@@ -99,6 +99,11 @@ class EnsembleModel(LoadedModel):
         """What its steps are now."""
         return self._ensemble.binding
 
+    @property
+    def live(self) -> int:
+        """Those of the models of its steps: no more than these are there for others, but some may be its own."""
+        return sum(callee.live for callee in self.binding.callees if isinstance(callee, LoadedModel))
+
     def rebind(self, binding: Binding) -> "EnsembleModel | None":
         """From now on requests are answered by these steps; those under way keep theirs. Where clients have to ask in
         another way from now on, that is another generation of the ensemble, which is returned.

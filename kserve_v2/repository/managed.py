@@ -149,8 +149,7 @@ class ManagedModel:
         """The newest version that is about to go, but has sequences to finish. `asked`: its number, or "" for any."""
         for record in reversed(self.records):
             model = record.model
-            live = model.sequences.live if model is not None and model.sequences is not None else 0
-            if model is not None and live and asked in ("", str(model.version)):
+            if model is not None and model.live and asked in ("", str(model.version)):
                 return model
         return None
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from kserve_v2.errors import InvalidArgumentError, NotFoundError, UnavailableError
+from kserve_v2.errors import InvalidArgumentError, NotFoundError, ServingError, UnavailableError
 from kserve_v2.messages import IndexEntry, InferRequest
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.ensembles import Ensembles
@@ -113,6 +113,17 @@ class ModelManager:
     def holder(self, callee: Callee, request: InferRequest) -> Callee:
         """See `Caller.holder`."""
         return self.for_sequence(callee, request) if isinstance(callee, LoadedModel) else callee
+
+    def answering(self, request: InferRequest) -> LoadedModel:
+        """See `Caller.answering`."""
+        name, version = request.model_name, request.model_version
+        try:
+            return self.acquire(name, version)
+        except ServingError:
+            model = self.finishing(name, version)
+            if model is None:
+                raise
+            return model
 
     def ready_versions(self, name: str) -> Sequence[LoadedModel]:
         """The versions of a model that answer requests, ascending; empty if there is none."""

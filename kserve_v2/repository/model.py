@@ -130,6 +130,11 @@ class LoadedModel:
         """How many requests wait on each level of priority, the one that is served first in front."""
         return [self._target.depth]
 
+    @property
+    def live(self) -> int:
+        """How many sequences it has begun that are not over."""
+        return self.sequences.live if self.sequences is not None else 0
+
     def lease(self) -> "Lease":
         """Keep this version loaded, and its instances alive, until the lease is released."""
         return Lease(self, self._leases)

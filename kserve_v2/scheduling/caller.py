@@ -52,9 +52,10 @@ class Callee(Protocol):
 class Caller(Protocol):
     """Whoever knows which models there are. On the event loop's thread alone."""
 
-    def acquire(self, name: str, version: str = "") -> Callee:
-        """The version that answers, the highest for "". Valid until the caller gives way to the event loop, if it takes
-        no lease. Raises the ServingError of a model, or version, that does not answer.
+    def answering(self, request: InferRequest) -> Callee:
+        """The version that answers a request, or that is about to go, but has sequences to finish. Valid until the
+        caller gives way to the event loop, if it takes no lease. Raises the ServingError of a model, or version, that
+        does not answer.
         """
         ...
 

@@ -93,7 +93,7 @@ class Call:
     def _ask(self, request: InferRequest, *, streams: bool) -> InferResponse | Ticket:
         name = request.model_name
         try:
-            callee = self._calls.models.acquire(name, request.model_version)
+            callee = self._calls.models.answering(request)
             if callee.decoupled and not streams:
                 raise UnsupportedError(
                     f"Model {name} is using the decoupled transaction policy: 'call' takes one answer, 'stream' "

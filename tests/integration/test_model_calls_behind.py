@@ -1,5 +1,8 @@
 """Handlers that call models with something in front of their queue: ensembles, sequences, caches; and with torch."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from tests.conftest import RunningServer, StartServer, WriteModel
@@ -93,10 +96,13 @@ class Model:
 
 
 @pytest.fixture(scope="module")
-def server(
-    start_server: StartServer, tmp_path_factory: pytest.TempPathFactory, write_model: WriteModel
-) -> RunningServer:
-    root = tmp_path_factory.mktemp("behind")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("behind")
+
+
+@pytest.fixture(scope="module")
+def server(start_server: StartServer, repository: Path, write_model: WriteModel) -> RunningServer:
+    root = repository
     write_model(root, "caller", SYNC, 'name: "caller" instance_group { count: 4 }')
     write_model(root, "acaller", ASYNC)
     write_model(root, "alone", add(1, 0))
@@ -122,7 +128,8 @@ def server(
     write_ensemble(
         root, ensemble("counting", [("count", {"n": "X"}, {"i": "Y"})], ONE_INT, {"Y": INT}, _DECOUPLED)
     )
-    return start_server(root, "--cache-config=local,size=1000000")
+    flags = ("--model-control-mode=explicit", "--load-model=*", "--cache-config=local,size=1000000")
+    return start_server(root, *flags)
 
 
 _DECOUPLED = "model_transaction_policy { decoupled: true }"
@@ -193,6 +200,30 @@ class TestSequences:
             in_sequence(3, number, end=True),
         )
         assert [each["outputs"]["sum"] for each in results] == [[1], [3], [6]]
+
+    def test_a_sequence_of_calls_stays_with_the_version_that_it_has_begun_with(
+        self, server: RunningServer, repository: Path, write_model: WriteModel
+    ) -> None:
+        def ask(x: int, number: int, *, start: bool = False, end: bool = False, version: str = "") -> Any:
+            step = in_sequence(x, number, start=start, end=end) | {"model": "replaced", "version": version}
+            [result] = run(server, step)
+            return result["outputs"]["sum"][0] if "outputs" in result else result["error"]
+
+        path = "/v2/repository/models/replaced"
+        config = "sequence_batching { oldest { max_candidate_sequences: 4 } max_sequence_idle_microseconds: 60000000 }"
+        write_model(repository, "replaced", SUM, config)
+        assert server.post(f"{path}/load").status_code == 200
+        assert ask(1, 31, start=True) == 1
+        write_model(repository, "replaced", SUM.replace("+= ", "+= 100 * "), config)
+        assert server.post(f"{path}/load").status_code == 200
+        assert ask(2, 32, start=True) == 200
+        assert ask(2, 31) == 3
+        assert ask(2, 31, version="1") == 5
+        # What is about to go finishes its sequences.
+        assert server.post(f"{path}/unload").status_code == 200
+        assert "Server is stopping" in ask(1, 33, start=True)
+        assert ask(2, 31, end=True) == 7
+        assert ask(2, 32, end=True) == 400
 
     def test_what_a_sequence_does_not_allow_is_the_caller_s_mistake(self, server: RunningServer) -> None:
         [unknown, without] = run(

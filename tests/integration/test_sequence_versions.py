@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from tests.conftest import RunningServer, WriteModel
 from tests.integration.conftest import ExplicitServer
+from tests.integration.ensemble_models import INT, ensemble, write_ensemble
 from tests.integration.grpc_requests import Channel
 from tests.integration.sequence_models import Stream, accumulator, batching, grpc_step, read, rest_step
 from tests.integration.support import error_of, json_tensor, pending, wait_until
@@ -187,6 +189,33 @@ def test_an_exit_lets_sequences_finish(start: Start, tmp_path: Path, write_model
     assert (code, text) == (grpc.StatusCode.UNAVAILABLE, STOPPING)
     assert client.ask(1, 1, ".") == (13, 1)
     client.close()
+    assert server.process.wait(30) == 0
+
+
+@pytest.mark.slow
+def test_an_exit_lets_sequences_of_ensembles_finish(
+    start: Start, tmp_path: Path, write_model: WriteModel
+) -> None:
+    write_model(tmp_path, "m", accumulator(), CONFIG)
+    tensors = {"IN": "TYPE_INT32 [ -1 ]", "PORT": INT}
+    outputs = {"SUM": INT, "INFO": "TYPE_STRING [ 1 ]"}
+    for name, step in (("around", "m"), ("around_that", "around")):
+        mapping = [(step, {each: each for each in tensors}, {each: each for each in outputs})]
+        write_ensemble(tmp_path, ensemble(name, mapping, tensors, outputs, "max_batch_size: 4"))
+    server = start("--exit-timeout-secs=60")
+
+    def ask(value: int, flags: str, sequence: int = 1) -> httpx.Response:
+        return server.infer("around_that", rest_step(sequence, value, flags))
+
+    assert ask(10, "+").json()["outputs"][0]["data"] == [10]
+    server.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: "stopping" in server.log)
+    assert ask(1, "").json()["outputs"][0]["data"] == [11]
+    refused = ask(1, "+", 2)
+    assert refused.status_code == 503
+    assert error_of(refused) == f"in ensemble 'around_that', in ensemble 'around', {STOPPING}"
+    assert ask(1, ".").json()["outputs"][0]["data"] == [12]
+    server.client.close()
     assert server.process.wait(30) == 0
 
 

@@ -60,9 +60,9 @@ class Callee:
         self.asked: concurrent.futures.Future[Asked] = concurrent.futures.Future()
         self.outcome: InferResponse | ServingError | None = None
 
-    def acquire(self, name: str, version: str = "") -> "Callee":
-        if name != self.name:
-            raise NotFoundError(f"Request for unknown model: '{name}' is not found")
+    def answering(self, request: InferRequest) -> "Callee":
+        if request.model_name != self.name:
+            raise NotFoundError(f"Request for unknown model: '{request.model_name}' is not found")
         return self
 
     def call(self, request: InferRequest, reply: Reply) -> InferResponse | Asked:
