@@ -12,7 +12,7 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from tests.conftest import RunningServer, StartServer, WriteModel
+from tests.conftest import RunningServer, StartServer, WriteModel, launch
 from tests.integration.support import error_of, json_tensor, metric, statistics, wait_until
 
 # n + (n - 1) + … + 1, a summand in each round. A negative n never ends.
@@ -274,3 +274,18 @@ def test_a_client_that_leaves_ends_the_rounds(server: RunningServer, model: str)
     ended = statistics(server, model)["execution_count"]
     assert streamed(server, "streams", 2) == [2, 3]
     assert statistics(server, model)["execution_count"] - ended == (2 if model == "streams" else 0)
+
+
+@pytest.mark.slow
+def test_a_request_without_end_does_not_keep_the_server_from_leaving(
+    tmp_path: Path, repository: Path
+) -> None:
+    server = launch(tmp_path, repository, "--exit-timeout-secs=1")
+    answers: queue.Queue[InferenceServerException | None] = queue.Queue()
+    with triton.InferenceServerClient(server.grpc) as client:
+        client.async_infer("one", number(-1), lambda result, error: answers.put(error))
+        wait_until(lambda: statistics(server, "one")["execution_count"] > 2)
+        server.stop()
+        error = answers.get(timeout=10)
+    assert error is not None
+    assert error.status() == "StatusCode.UNAVAILABLE"
