@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableError
@@ -43,6 +43,7 @@ DIAMOND = Graph(
 # --- answers that come once -------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(graphs(), st.data())
 def test_any_graph_computes_what_its_steps_do_in_whatever_order_they_finish(
     graph: Graph, data: st.DataObject
@@ -356,6 +357,7 @@ async def test_only_what_is_needed_of_a_stream_is_executed() -> None:
     assert ensemble.models["two"].count == 0
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 3), max_size=3),
     st.integers(0, 3),
