@@ -178,7 +178,8 @@ class Server:
         models.sort(key=lambda m: ((m.path / "sample_request.json").is_file(), bool(m.labels)), reverse=True)
         for model in models:
             metadata = self.service.model_metadata(model.name)
-            line = console.example_curl(self.urls["REST"], metadata, model.path)
+            in_sequence = model.config.HasField("sequence_batching")
+            line = console.example_curl(self.urls["REST"], metadata, model.path, in_sequence=in_sequence)
             if line is not None:
                 return line
         return None

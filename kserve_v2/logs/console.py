@@ -88,10 +88,13 @@ def ready_banner(entries: Sequence[IndexEntry], urls: Mapping[str, str], curl_li
     return "\n\n".join(parts)
 
 
-def example_curl(http_url: str, metadata: ModelMetadata, directory: Path) -> str | None:
+def example_curl(
+    http_url: str, metadata: ModelMetadata, directory: Path, *, in_sequence: bool = False
+) -> str | None:
     """A command to paste into a shell that sends one request to a model, or None where it would get too long.
 
-    `directory`: the model's own; a `sample_request.json` in it is sent. Otherwise the request is all zeros.
+    `directory`: the model's own; a `sample_request.json` in it is sent. Otherwise the request is all zeros, and if the
+    model's requests belong to sequences, which is `in_sequence`, it is a whole one.
     """
     sample = directory / "sample_request.json"
     if sample.is_file():
@@ -100,7 +103,9 @@ def example_curl(http_url: str, metadata: ModelMetadata, directory: Path) -> str
         inputs = [_example_input(tensor) for tensor in metadata.inputs]
         if not inputs or None in inputs:
             return None
-        body = json.dumps({"inputs": inputs}, separators=(",", ":"))
+        step = {"sequence_id": 1, "sequence_start": True, "sequence_end": True}
+        request = {"parameters": step, "inputs": inputs} if in_sequence else {"inputs": inputs}
+        body = json.dumps(request, separators=(",", ":"))
     url = f"{http_url}/v2/models/{quote(metadata.name, safe='')}/infer"
     return f"curl -s {shlex.quote(url)} -d {shlex.quote(body)}"
 

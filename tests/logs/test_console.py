@@ -127,6 +127,15 @@ def test_without_a_sample_the_request_is_zeros(tmp_path: Path) -> None:
     }
 
 
+def test_a_request_to_a_model_with_sequences_is_a_whole_one(tmp_path: Path) -> None:
+    line = example_curl(URL, metadata(TensorMetadata("a", "INT32", (1,))), tmp_path, in_sequence=True)
+    assert line is not None
+    assert json.loads(shlex.split(line)[-1]) == {
+        "parameters": {"sequence_id": 1, "sequence_start": True, "sequence_end": True},
+        "inputs": [{"name": "a", "datatype": "INT32", "shape": [1], "data": [0]}],
+    }
+
+
 @pytest.mark.parametrize(
     "inputs",
     [
