@@ -39,7 +39,13 @@ class ModelInfer:
         request = form.request(data, model.signature)
         if request is None:
             return None
-        return self._submit(_Asked(self._encoder, model, WHOLE, None), request)
+        asked = _Asked(self._encoder, model, WHOLE, None)
+        answered = model.submit(request, asked)
+        if isinstance(answered, InferResponse):
+            # `asked.encode`, without the call: nearly all small requests come this way.
+            return self._encoder.encode(answered, WHOLE, model.labels, batched=model.batched)
+        asked.ticket = answered
+        return asked
 
     def start(self, data: Serialized, context: Context) -> Parts | Asked:
         """Any request."""
@@ -56,10 +62,8 @@ class ModelInfer:
             model.begin_trace(request, observer.trace)
         model = self._service.check(model, request)
         self._recurring.note(data, message, request, model.signature)
-        return self._submit(_Asked(self._encoder, model, forms, observer), request)
-
-    def _submit(self, asked: "_Asked", request: InferRequest) -> "Parts | _Asked":
-        answered = asked.model.submit(request, asked)
+        asked = _Asked(self._encoder, model, forms, observer)
+        answered = model.submit(request, asked)
         if isinstance(answered, InferResponse):
             return asked.encode(answered)
         asked.ticket = answered
