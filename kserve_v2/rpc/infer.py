@@ -4,7 +4,7 @@ from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import ServingError, UnsupportedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
-from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.messages import InferResponse
 from kserve_v2.repository.model import LoadedModel
 from kserve_v2.rpc.answer import AnswerEncoder
 from kserve_v2.rpc.calls import Asked, Context, Parts, Serialized
