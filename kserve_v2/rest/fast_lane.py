@@ -199,7 +199,7 @@ class FastCall:
     def wait(self, asked: Asked) -> None:
         """Answer a request that is under way when its outcome is there."""
         self._asked = asked
-        asked.on_outcome = self._take
+        asked.take = self._take
 
     def _take(self, outcome: Outcome) -> None:
         if isinstance(outcome, ServingError):

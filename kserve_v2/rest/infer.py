@@ -24,9 +24,10 @@ class Asked(OneOutcome):
     `accept_encoding`: the header of this name, None where there is none.
     """
 
-    __slots__ = ("accept_encoding", "model", "on_outcome", "request", "response_format")
+    __slots__ = ("accept_encoding", "model", "request", "response_format", "take")
 
-    on_outcome: Callable[[Outcome], None]
+    take: Callable[[Outcome], None]
+    """Set by whoever sends the answer, if there is none at once."""
 
     def __init__(
         self,
@@ -39,10 +40,6 @@ class Asked(OneOutcome):
         self.request = request
         self.response_format = response_format
         self.accept_encoding = accept_encoding
-
-    def take(self, outcome: Outcome) -> None:
-        """Have it sent."""
-        self.on_outcome(outcome)
 
 
 class Answer(NamedTuple):

@@ -121,7 +121,7 @@ class InPlace:
         instances' threads.
         """
         turn = self.turn
-        if not turn.gathering and not (
+        if not turn.gathered and not (
             turn.crowded and self._instance is not None and self._quickness.quick and self._queue.idle
         ):
             return False

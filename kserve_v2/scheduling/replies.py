@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
 from kserve_v2.errors import InternalError, ServingError
@@ -63,10 +63,8 @@ class OneOutcome:
     __slots__ = ("ticket",)
 
     ticket: Ticket | None
-
-    def take(self, outcome: Outcome) -> None:
-        """The outcome is there."""
-        raise NotImplementedError
+    take: Callable[[Outcome], None]
+    """What is called with the outcome: a method of the subclass, or an attribute of the object."""
 
     def respond(self, response: InferResponse) -> None:
         """Take the answer. A second one is the model's mistake, and passed over."""

@@ -30,17 +30,18 @@ class Turn:
         """`execute` is called with what was gathered, at the end of the turn."""
         self._execute = execute
         self._loop = asyncio.get_running_loop()
-        self._gathered: OrderedDict[Pending, None] = OrderedDict()
+        self.gathered: OrderedDict[Pending, None] = OrderedDict()
+        """Those that wait for the end of this turn."""
         self._decisions = 0
         self._alone = True
         self._crowd = 0
 
     def __repr__(self) -> str:
-        return f"<Turn gathered={len(self._gathered)} crowd={self._crowd}>"
+        return f"<Turn gathered={len(self.gathered)} crowd={self._crowd}>"
 
     def goes_alone(self) -> bool:
         """Whether to execute a request at once: if those before it came alone, as far as anybody has looked."""
-        if self._gathered or self._crowd:
+        if self.gathered or self._crowd:
             return False
         if not self._alone:
             self._crowd = CROWD_REQUESTS
@@ -53,39 +54,35 @@ class Turn:
         return True
 
     @property
-    def gathering(self) -> bool:
-        """Whether requests wait for the end of this turn."""
-        return bool(self._gathered)
-
-    @property
     def crowded(self) -> bool:
         """Whether several requests are expected in a turn."""
         return self._crowd > 0
 
     def gather(self, pending: Pending) -> None:
         """Let a request wait for the end of the turn."""
-        self._begin()
-        self._crowd = max(self._crowd - 1, 0)
-        self._gathered[pending] = None
+        if self._alone:
+            self._begin()
+        if self._crowd:
+            self._crowd -= 1
+        self.gathered[pending] = None
 
     def discard(self, pending: Pending) -> bool:
         """Take out a request that waits for the end of the turn. False: it does not."""
-        if pending not in self._gathered:
+        if pending not in self.gathered:
             return False
-        del self._gathered[pending]
+        del self.gathered[pending]
         return True
 
     def _begin(self) -> None:
-        if self._alone:
-            self._alone = False
-            self._loop.call_soon(self._end)
+        self._alone = False
+        self._loop.call_soon(self._end)
 
     def _end(self) -> None:
         self._alone = True
-        if not self._gathered:
+        if not self.gathered:
             return
         # Requests that come while these are executed belong to the next turn.
-        gathered, self._gathered = self._gathered, OrderedDict()
+        gathered, self.gathered = self.gathered, OrderedDict()
         if len(gathered) > 1:
             self._crowd = CROWD_REQUESTS
         self._execute(gathered)

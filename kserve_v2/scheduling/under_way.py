@@ -18,8 +18,9 @@ class UnderWay:
 
     def begin(self) -> None:
         """One more is under way."""
+        if not self.count:
+            self._idle.clear()
         self.count += 1
-        self._idle.clear()
 
     def end(self) -> None:
         """One of them is over."""
