@@ -36,8 +36,8 @@ from kserve_v2.rest.metrics import MetricsApp
 from kserve_v2.rest.protocol import HttpConnection
 from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.server import GrpcServer, grpc_server
-from kserve_v2.scheduling.rate_limiter import RateLimiter
-from kserve_v2.scheduling.resources import Capacity
+from kserve_v2.scheduling.limiting.rate_limiter import RateLimiter
+from kserve_v2.scheduling.limiting.resources import Capacity
 from kserve_v2.scheduling.shared import Shared
 from kserve_v2.settings.settings import Settings
 from kserve_v2.tracing.tracer import Tracer, TracingError

@@ -11,7 +11,7 @@ from kserve_v2.config.latency_budget import LATENCY_BUDGET_MS
 from kserve_v2.config.padding import PAD_VARIABLE_DIMS
 from kserve_v2.config.ragged import joins
 from kserve_v2.config.switches import SPLIT_LARGE_REQUESTS, TRY_BATCHING, switch
-from kserve_v2.scheduling.batching_trial import Finding, Verdict
+from kserve_v2.scheduling.executing.batching_trial import Finding, Verdict
 
 logger = logging.getLogger(__name__)
 

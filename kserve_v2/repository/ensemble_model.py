@@ -12,12 +12,12 @@ from kserve_v2.repository.caching import model_caching
 from kserve_v2.repository.labels import read_labels
 from kserve_v2.repository.model import LoadedModel
 from kserve_v2.scheduling.cached import CachedTarget
-from kserve_v2.scheduling.caller import Callee
+from kserve_v2.scheduling.calling.caller import Callee
 from kserve_v2.scheduling.ensemble.binding import Binding
 from kserve_v2.scheduling.ensemble.from_config import graph_of
 from kserve_v2.scheduling.ensemble.graph import Graph
 from kserve_v2.scheduling.ensemble.target import EnsembleTarget
-from kserve_v2.scheduling.merge import RowMerger
+from kserve_v2.scheduling.merging.rows import RowMerger
 from kserve_v2.scheduling.shared import Shared
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.spec import ModelSpec

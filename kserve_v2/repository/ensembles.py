@@ -11,7 +11,7 @@ from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.messages import InferRequest
 from kserve_v2.repository.ensemble_model import EnsembleModel, PreparedEnsemble
 from kserve_v2.repository.model import LoadedModel
-from kserve_v2.scheduling.caller import Callee
+from kserve_v2.scheduling.calling.caller import Callee
 from kserve_v2.scheduling.ensemble.binding import Binding
 from kserve_v2.scheduling.ensemble.check import check_steps
 from kserve_v2.scheduling.ensemble.graph import Graph, MixedStreamsError

@@ -14,11 +14,11 @@ from kserve_v2.repository.ensembles import Ensembles
 from kserve_v2.repository.model import ExecutedModel, LoadedModel, Prepared
 from kserve_v2.repository.prepare import Candidate, RepositoryOptions, prepare_version, read_candidate
 from kserve_v2.repository.scan import Snapshot, scan
-from kserve_v2.scheduling.calls import Calls
+from kserve_v2.scheduling.calling.calls import Calls
+from kserve_v2.scheduling.calling.thread_caller import ThreadCaller
+from kserve_v2.scheduling.calling.waits import ModelVersion
 from kserve_v2.scheduling.contained import call_on_thread
 from kserve_v2.scheduling.shared import Shared
-from kserve_v2.scheduling.thread_caller import ThreadCaller
-from kserve_v2.scheduling.waits import ModelVersion
 
 # The least time between collections, because one stops all threads for some tens of milliseconds.
 _COLLECT_EVERY_S = 1.0

@@ -16,8 +16,8 @@ from kserve_v2.repository.model import LoadedModel
 from kserve_v2.repository.prepare import RepositoryOptions
 from kserve_v2.repository.record import Served
 from kserve_v2.repository.scan import check_model_name
-from kserve_v2.scheduling.caller import Callee
-from kserve_v2.scheduling.calls import Calls
+from kserve_v2.scheduling.calling.caller import Callee
+from kserve_v2.scheduling.calling.calls import Calls
 from kserve_v2.scheduling.shared import Shared
 
 logger = logging.getLogger(__name__)

@@ -24,14 +24,15 @@ from kserve_v2.repository.batching import (
 )
 from kserve_v2.repository.file_content import explained
 from kserve_v2.repository.labels import read_labels
+from kserve_v2.scheduling.calling.waits import ModelVersion, refuse_circle
 from kserve_v2.scheduling.chain import make_target
 from kserve_v2.scheduling.contained import call_on_thread, log_error
-from kserve_v2.scheduling.merge_padded import PaddedMerger
-from kserve_v2.scheduling.mergers import make_merger
-from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
-from kserve_v2.scheduling.queue_policy import priority_levels
-from kserve_v2.scheduling.queue_target import QueueTarget
-from kserve_v2.scheduling.resources import Limits, instance_limits
+from kserve_v2.scheduling.limiting.resources import Limits, instance_limits
+from kserve_v2.scheduling.merging.choice import make_merger
+from kserve_v2.scheduling.merging.padded import PaddedMerger
+from kserve_v2.scheduling.queueing.levels import priority_levels
+from kserve_v2.scheduling.queueing.policy import ONE_AT_A_TIME, BatchRules
+from kserve_v2.scheduling.queueing.target import QueueTarget
 from kserve_v2.scheduling.sequences.gate import SequenceGate
 from kserve_v2.scheduling.sequences.rules import sequence_rules, step_of
 from kserve_v2.scheduling.sequences.states import StateTensor
@@ -41,7 +42,6 @@ from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.statistics import ModelStatistics
 from kserve_v2.scheduling.target import Reply, Target, Ticket
 from kserve_v2.scheduling.under_way import UnderWay
-from kserve_v2.scheduling.waits import ModelVersion, refuse_circle
 from kserve_v2.tracing.trace import Trace
 
 logger = logging.getLogger(__name__)

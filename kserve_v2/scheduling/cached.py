@@ -10,10 +10,10 @@ from kserve_v2.caching.entry import Entry, entry_of
 from kserve_v2.caching.key import KeyMaker
 from kserve_v2.memory.inflight import is_mapped
 from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.scheduling.executing.traces import trace_response
 from kserve_v2.scheduling.flight import Flight, Waiter
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.target import Reply, Target, Ticket
-from kserve_v2.scheduling.traces import trace_response
 from kserve_v2.scheduling.under_way import UnderWay
 from kserve_v2.tensors.datatypes import Array
 

@@ -1,8 +1,8 @@
 """The chain of targets that answers for one model: made once, when it is loaded."""
 
 from kserve_v2.scheduling.cached import CachedTarget
-from kserve_v2.scheduling.ordered import OrderedTarget
-from kserve_v2.scheduling.queue_target import QueueTarget
+from kserve_v2.scheduling.queueing.ordered import OrderedTarget
+from kserve_v2.scheduling.queueing.target import QueueTarget
 from kserve_v2.scheduling.sequences.gate import SequenceGate
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.target import Target

@@ -2,9 +2,9 @@
 
 from typing import NamedTuple, Protocol
 
+from kserve_v2.scheduling.limiting.rate_limiter import Gate, Permit
 from kserve_v2.scheduling.pending import Pending
-from kserve_v2.scheduling.policy import BatchRules
-from kserve_v2.scheduling.rate_limiter import Gate, Permit
+from kserve_v2.scheduling.queueing.policy import BatchRules
 from kserve_v2.scheduling.statistics import BatchReason
 
 

@@ -4,9 +4,9 @@ import sys
 from dataclasses import dataclass, field
 
 from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.scheduling.calling.waits import Waits
 from kserve_v2.scheduling.changes import Changes
-from kserve_v2.scheduling.rate_limiter import RateLimiter
-from kserve_v2.scheduling.waits import Waits
+from kserve_v2.scheduling.limiting.rate_limiter import RateLimiter
 
 
 @dataclass(frozen=True, slots=True)

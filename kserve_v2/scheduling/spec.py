@@ -7,11 +7,11 @@ from kserve_v2.backend import Placement
 from kserve_v2.caching.cache import Caching
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.scheduling.changes import Changes
-from kserve_v2.scheduling.merge import Merger
-from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
-from kserve_v2.scheduling.queue_policy import ONE_LEVEL, PriorityLevels
-from kserve_v2.scheduling.rate_limiter import RateLimiter
-from kserve_v2.scheduling.resources import Limits
+from kserve_v2.scheduling.limiting.rate_limiter import RateLimiter
+from kserve_v2.scheduling.limiting.resources import Limits
+from kserve_v2.scheduling.merging.rows import Merger
+from kserve_v2.scheduling.queueing.levels import ONE_LEVEL, PriorityLevels
+from kserve_v2.scheduling.queueing.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.sequences.rules import SequenceRules
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.statistics import ModelStatistics

@@ -18,9 +18,9 @@ from google.protobuf import text_format
 from kserve_v2.backend import AnyInstance, ModelConfig, Placement
 from kserve_v2.errors import InternalError, ServingError, UnavailableError
 from kserve_v2.messages import InferRequest, Tensors
-from kserve_v2.scheduling.execution import BatchExecution
-from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
-from kserve_v2.scheduling.queue_target import QueueTarget
+from kserve_v2.scheduling.executing.execution import BatchExecution
+from kserve_v2.scheduling.queueing.policy import ONE_AT_A_TIME, BatchRules
+from kserve_v2.scheduling.queueing.target import QueueTarget
 from kserve_v2.scheduling.replies import Outcome, infer, stream
 from kserve_v2.scheduling.signature import ModelSignature
 from tests.backends.hostile import ONCE_MORE, Act, Unasked, check_text, fine, raised, raising, run

@@ -15,13 +15,13 @@ from kserve_v2.backend import ModelConfig, Placement
 from kserve_v2.caching.cache import Caching
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
 from kserve_v2.scheduling.chain import make_target
-from kserve_v2.scheduling.merge import RowMerger
-from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
-from kserve_v2.scheduling.queue_policy import ONE_LEVEL, PriorityLevels
-from kserve_v2.scheduling.queue_target import QueueTarget
-from kserve_v2.scheduling.rate_limiter import RateLimiter
+from kserve_v2.scheduling.limiting.rate_limiter import RateLimiter
+from kserve_v2.scheduling.limiting.resources import Limits
+from kserve_v2.scheduling.merging.rows import RowMerger
+from kserve_v2.scheduling.queueing.levels import ONE_LEVEL, PriorityLevels
+from kserve_v2.scheduling.queueing.policy import ONE_AT_A_TIME, BatchRules
+from kserve_v2.scheduling.queueing.target import QueueTarget
 from kserve_v2.scheduling.replies import infer
-from kserve_v2.scheduling.resources import Limits
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.target import Target

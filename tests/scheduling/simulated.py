@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 
-from kserve_v2.scheduling.policy import BatchRules, Run, decide
-from kserve_v2.scheduling.tuning import DelayTuner, Seen
+from kserve_v2.scheduling.queueing.policy import BatchRules, Run, decide
+from kserve_v2.scheduling.queueing.tuning import DelayTuner, Seen
 
 MS = 1_000_000
 SECOND = 1_000 * MS

@@ -8,14 +8,14 @@ from kserve_v2.backend import Placement
 from kserve_v2.errors import ServingError
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.scheduling.merge import RowMerger
-from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
-from kserve_v2.scheduling.queue_policy import PriorityLevels, QueuePolicy
-from kserve_v2.scheduling.queue_target import QueueTarget
-from kserve_v2.scheduling.quickness import Quickness
-from kserve_v2.scheduling.rate_limiter import RateLimiter
+from kserve_v2.scheduling.executing.quickness import Quickness
+from kserve_v2.scheduling.limiting.rate_limiter import RateLimiter
+from kserve_v2.scheduling.limiting.resources import Limits
+from kserve_v2.scheduling.merging.rows import RowMerger
+from kserve_v2.scheduling.queueing.levels import PriorityLevels, QueuePolicy
+from kserve_v2.scheduling.queueing.policy import ONE_AT_A_TIME, BatchRules
+from kserve_v2.scheduling.queueing.target import QueueTarget
 from kserve_v2.scheduling.replies import OneOutcome, Outcome
-from kserve_v2.scheduling.resources import Limits
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.target import Target, Ticket

@@ -5,7 +5,7 @@ import pytest
 
 from kserve_v2._generated.model_config_pb2 import BatchInput
 from kserve_v2.errors import InternalError
-from kserve_v2.scheduling.batch_inputs import MadeInput
+from kserve_v2.scheduling.merging.batch_inputs import MadeInput
 from kserve_v2.tensors.datatypes import FP32, INT32, Datatype
 
 # Two requests with 3 and 2 elements, of one row each; and as the schema's example has it, a request of two rows of

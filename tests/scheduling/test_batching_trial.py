@@ -9,7 +9,7 @@ from google.protobuf import text_format
 
 from kserve_v2.backend import ModelConfig
 from kserve_v2.messages import InferRequest, Tensors
-from kserve_v2.scheduling.batching_trial import Finding, Verdict, try_batching
+from kserve_v2.scheduling.executing.batching_trial import Finding, Verdict, try_batching
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.tensors.datatypes import Array
 

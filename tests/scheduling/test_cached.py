@@ -26,8 +26,8 @@ from kserve_v2.errors import (
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.scheduling.cached import CachedTarget
-from kserve_v2.scheduling.merge import RowMerger
-from kserve_v2.scheduling.queue_policy import PriorityLevels, QueuePolicy
+from kserve_v2.scheduling.merging.rows import RowMerger
+from kserve_v2.scheduling.queueing.levels import PriorityLevels, QueuePolicy
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.statistics import BatchReason, FailureReason, ModelStatistics

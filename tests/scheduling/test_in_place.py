@@ -13,18 +13,18 @@ from google.protobuf import text_format
 from kserve_v2.backend import Instance, ModelConfig, Placement
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
-from kserve_v2.scheduling.in_place import MAX_TURN_NS
-from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
-from kserve_v2.scheduling.queue_policy import PriorityLevels, QueuePolicy
-from kserve_v2.scheduling.queue_target import QueueTarget
-from kserve_v2.scheduling.quickness import MAX_NS, Quickness
-from kserve_v2.scheduling.rate_limiter import RateLimiter
+from kserve_v2.scheduling.executing.in_place import MAX_TURN_NS
+from kserve_v2.scheduling.executing.quickness import MAX_NS, Quickness
+from kserve_v2.scheduling.executing.turn import CROWD_REQUESTS, LOOK_EVERY, PROBE_EVERY
+from kserve_v2.scheduling.limiting.rate_limiter import RateLimiter
+from kserve_v2.scheduling.limiting.resources import Limits, Resource
+from kserve_v2.scheduling.queueing.levels import PriorityLevels, QueuePolicy
+from kserve_v2.scheduling.queueing.policy import ONE_AT_A_TIME, BatchRules
+from kserve_v2.scheduling.queueing.target import QueueTarget
 from kserve_v2.scheduling.replies import Outcome, infer
-from kserve_v2.scheduling.resources import Limits, Resource
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.statistics import FailureReason
 from kserve_v2.scheduling.target import Ticket
-from kserve_v2.scheduling.turn import CROWD_REQUESTS, LOOK_EVERY, PROBE_EVERY
 from kserve_v2.tracing.trace import Trace
 from tests.scheduling.targets import queue_target, submit_to
 

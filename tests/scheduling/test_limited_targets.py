@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from kserve_v2.errors import InternalError, UnavailableError
-from kserve_v2.scheduling.policy import BatchRules
-from kserve_v2.scheduling.queue_policy import PriorityLevels, QueuePolicy
-from kserve_v2.scheduling.rate_limiter import RateLimiter
-from kserve_v2.scheduling.resources import Limits, Resource
+from kserve_v2.scheduling.limiting.rate_limiter import RateLimiter
+from kserve_v2.scheduling.limiting.resources import Limits, Resource
+from kserve_v2.scheduling.queueing.levels import PriorityLevels, QueuePolicy
+from kserve_v2.scheduling.queueing.policy import BatchRules
 from tests.scheduling.gated import Served, run, served
 
 pytestmark = pytest.mark.timeout(60)

@@ -12,8 +12,8 @@ from google.protobuf import text_format
 
 from kserve_v2.backend import AnyInstance, ModelConfig, Placement
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
-from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
-from kserve_v2.scheduling.queue_target import QueueTarget
+from kserve_v2.scheduling.queueing.policy import ONE_AT_A_TIME, BatchRules
+from kserve_v2.scheduling.queueing.target import QueueTarget
 from kserve_v2.scheduling.replies import Outcome, infer, stream
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.tensors.datatypes import Array

@@ -4,7 +4,7 @@ import numpy as np
 from google.protobuf import text_format
 
 from kserve_v2.backend import ModelConfig
-from kserve_v2.scheduling.merge import concatenate, split_rows
+from kserve_v2.scheduling.merging.rows import concatenate, split_rows
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.tensors.datatypes import Array
 

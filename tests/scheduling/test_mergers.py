@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from kserve_v2.backend import ModelConfig, Placement
 from kserve_v2.errors import InternalError, UnsupportedError
 from kserve_v2.messages import InferRequest
-from kserve_v2.scheduling.execution import BatchExecution
+from kserve_v2.scheduling.executing.execution import BatchExecution
 from kserve_v2.scheduling.feed import Batch
-from kserve_v2.scheduling.merge import Merger, RowMerger
-from kserve_v2.scheduling.merge_padded import PaddedMerger
-from kserve_v2.scheduling.merge_ragged import RaggedMerger
-from kserve_v2.scheduling.merge_separate import SeparateMerger
-from kserve_v2.scheduling.mergers import make_merger
+from kserve_v2.scheduling.merging.choice import make_merger
+from kserve_v2.scheduling.merging.padded import PaddedMerger
+from kserve_v2.scheduling.merging.ragged import RaggedMerger
+from kserve_v2.scheduling.merging.rows import Merger, RowMerger
+from kserve_v2.scheduling.merging.separate import SeparateMerger
 from kserve_v2.scheduling.pending import Outputs, Pending
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.spec import ModelSpec

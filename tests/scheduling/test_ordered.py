@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kserve_v2.errors import InternalError, ServingError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.scheduling.ordered import OrderedTarget
+from kserve_v2.scheduling.queueing.ordered import OrderedTarget
 from kserve_v2.scheduling.target import Reply, Ticket
 
 

@@ -13,8 +13,8 @@ from kserve_v2.caching.cache import Caching
 from kserve_v2.caching.local import LocalCache
 from kserve_v2.errors import InternalError, UnavailableError
 from kserve_v2.messages import InferRequest, Tensors
-from kserve_v2.scheduling.ordered import OrderedTarget
-from kserve_v2.scheduling.queue_policy import PriorityLevels, QueuePolicy
+from kserve_v2.scheduling.queueing.levels import PriorityLevels, QueuePolicy
+from kserve_v2.scheduling.queueing.ordered import OrderedTarget
 from kserve_v2.scheduling.replies import stream
 from kserve_v2.scheduling.signature import ModelSignature
 from tests.scheduling.gated import run, served

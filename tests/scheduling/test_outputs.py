@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kserve_v2.backend import ModelConfig
 from kserve_v2.errors import InternalError
-from kserve_v2.scheduling.outputs import finish_outputs, finish_present_outputs, same_elements
+from kserve_v2.scheduling.merging.outputs import finish_outputs, finish_present_outputs, same_elements
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.tensors.datatypes import Array
 

@@ -9,9 +9,9 @@ from google.protobuf import text_format
 from kserve_v2.backend import ModelConfig
 from kserve_v2.config.padding import padding_of
 from kserve_v2.messages import InferRequest, Tensors
-from kserve_v2.scheduling.batching_trial import Finding, Verdict
-from kserve_v2.scheduling.merge_padded import PaddedMerger
-from kserve_v2.scheduling.padding_trial import try_padding
+from kserve_v2.scheduling.executing.batching_trial import Finding, Verdict
+from kserve_v2.scheduling.executing.padding_trial import try_padding
+from kserve_v2.scheduling.merging.padded import PaddedMerger
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.tensors.datatypes import Array
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules, Run, WaitUntil, decide
+from kserve_v2.scheduling.queueing.policy import ONE_AT_A_TIME, BatchRules, Run, WaitUntil, decide
 from kserve_v2.scheduling.statistics import BatchReason
 
 NOW = 1_000_000

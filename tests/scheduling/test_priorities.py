@@ -6,8 +6,8 @@ import pytest
 
 from kserve_v2.errors import UnavailableError
 from kserve_v2.messages import InferRequest
-from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
-from kserve_v2.scheduling.queue_policy import PriorityLevels, QueuePolicy
+from kserve_v2.scheduling.queueing.levels import PriorityLevels, QueuePolicy
+from kserve_v2.scheduling.queueing.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.statistics import FailureReason
 from tests.scheduling.gated import run, served
 

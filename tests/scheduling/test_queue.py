@@ -7,11 +7,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from kserve_v2.messages import InferRequest
+from kserve_v2.scheduling.limiting.rate_limiter import RateLimiter
+from kserve_v2.scheduling.limiting.resources import Limits, Resource
 from kserve_v2.scheduling.pending import Pending
-from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
-from kserve_v2.scheduling.queue import Batch, RequestQueue
-from kserve_v2.scheduling.rate_limiter import RateLimiter
-from kserve_v2.scheduling.resources import Limits, Resource
+from kserve_v2.scheduling.queueing.policy import ONE_AT_A_TIME, BatchRules
+from kserve_v2.scheduling.queueing.queue import Batch, RequestQueue
 from kserve_v2.scheduling.statistics import BatchReason
 from tests.scheduling.targets import NOBODY
 

@@ -4,7 +4,7 @@ import pytest
 
 from kserve_v2.config import parse_config
 from kserve_v2.messages import InferRequest
-from kserve_v2.scheduling.queue_policy import ONE_LEVEL, PriorityLevels, QueuePolicy, priority_levels
+from kserve_v2.scheduling.queueing.levels import ONE_LEVEL, PriorityLevels, QueuePolicy, priority_levels
 
 
 def asking(**control: int) -> InferRequest:

@@ -12,9 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from kserve_v2.messages import InferRequest
 from kserve_v2.scheduling.pending import Pending
-from kserve_v2.scheduling.policy import BatchRules
-from kserve_v2.scheduling.queue import RequestQueue
-from kserve_v2.scheduling.queue_policy import PriorityLevels, QueuePolicy
+from kserve_v2.scheduling.queueing.levels import PriorityLevels, QueuePolicy
+from kserve_v2.scheduling.queueing.policy import BatchRules
+from kserve_v2.scheduling.queueing.queue import RequestQueue
 from tests.scheduling.targets import NOBODY
 
 LEVELS = PriorityLevels(

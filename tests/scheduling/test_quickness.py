@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kserve_v2.scheduling.quickness import (
+from kserve_v2.scheduling.executing.quickness import (
     HAND_OVER_WEIGHT,
     MAX_NS,
     MAX_ROWS_NS,

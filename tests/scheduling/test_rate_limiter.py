@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.scheduling.rate_limiter import Gate, Permit, RateLimiter
-from kserve_v2.scheduling.resources import Capacity, Limits, Resource
+from kserve_v2.scheduling.limiting.rate_limiter import Gate, Permit, RateLimiter
+from kserve_v2.scheduling.limiting.resources import Capacity, Limits, Resource
 
 pytestmark = pytest.mark.timeout(30)
 

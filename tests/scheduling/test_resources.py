@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.scheduling.resources import Arbiter, Capacity, Claim, Device, Limits, Resource, Share
+from kserve_v2.scheduling.limiting.resources import Arbiter, Capacity, Claim, Device, Limits, Resource, Share
 
 CPU = Device("CPU")
 GPUS = [Device("GPU", number) for number in range(2)]

@@ -8,7 +8,7 @@ import pytest
 
 from kserve_v2.errors import InternalError
 from kserve_v2.messages import InferRequest
-from kserve_v2.scheduling.response_parameters import take_response_parameters
+from kserve_v2.scheduling.executing.response_parameters import take_response_parameters
 
 
 class Colour(enum.StrEnum):

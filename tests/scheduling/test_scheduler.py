@@ -19,9 +19,9 @@ from kserve_v2.backend import AsyncInstance, Instance, ModelConfig, Placement
 from kserve_v2.errors import InternalError, InvalidArgumentError, ServingError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
 from kserve_v2.scheduling.pending import Pending
-from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
-from kserve_v2.scheduling.queue_policy import QueuePolicy
-from kserve_v2.scheduling.queue_target import QueueTarget
+from kserve_v2.scheduling.queueing.levels import QueuePolicy
+from kserve_v2.scheduling.queueing.policy import ONE_AT_A_TIME, BatchRules
+from kserve_v2.scheduling.queueing.target import QueueTarget
 from kserve_v2.scheduling.replies import Outcome, infer
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.statistics import FailureReason, ModelStatistics

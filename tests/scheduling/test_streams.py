@@ -13,8 +13,8 @@ from google.protobuf import text_format
 from kserve_v2.backend import AnyInstance, ModelConfig, Placement
 from kserve_v2.errors import InternalError, InvalidArgumentError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
-from kserve_v2.scheduling.queue_policy import QueuePolicy
-from kserve_v2.scheduling.queue_target import QueueTarget
+from kserve_v2.scheduling.queueing.levels import QueuePolicy
+from kserve_v2.scheduling.queueing.target import QueueTarget
 from kserve_v2.scheduling.replies import stream
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.statistics import FailureReason

@@ -23,11 +23,11 @@ from kserve_v2.errors import (
     UnavailableError,
 )
 from kserve_v2.messages import CallingModel, InferRequest, InferResponse, ParameterValue, SequenceStep
-from kserve_v2.scheduling.calls import Calls, inherit
+from kserve_v2.scheduling.calling.calls import Calls, inherit
+from kserve_v2.scheduling.calling.thread_caller import ThreadCaller
+from kserve_v2.scheduling.calling.waits import ModelVersion
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.target import Reply
-from kserve_v2.scheduling.thread_caller import ThreadCaller
-from kserve_v2.scheduling.waits import ModelVersion
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kserve_v2.backend import ModelConfig, Placement
-from kserve_v2.scheduling.delay_control import DelayControl
-from kserve_v2.scheduling.merge import RowMerger
-from kserve_v2.scheduling.policy import BatchRules
-from kserve_v2.scheduling.queue import RequestQueue
+from kserve_v2.scheduling.merging.rows import RowMerger
+from kserve_v2.scheduling.queueing.delay_control import DelayControl
+from kserve_v2.scheduling.queueing.policy import BatchRules
+from kserve_v2.scheduling.queueing.queue import RequestQueue
+from kserve_v2.scheduling.queueing.tuning import DelayTuner, Seen
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.statistics import ExecutionTimes
-from kserve_v2.scheduling.tuning import DelayTuner, Seen
 from tests.scheduling.simulated import MS, SECOND, Simulation, closed_loop, open_loop
 
 UNTIL = 6 * SECOND

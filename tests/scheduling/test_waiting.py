@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from kserve_v2.scheduling.waiting import WaitingRequests
+from kserve_v2.scheduling.queueing.waiting import WaitingRequests
 
 SIZES = (2, 0, 3)
 

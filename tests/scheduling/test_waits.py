@@ -4,7 +4,7 @@ import pytest
 
 from kserve_v2.errors import UnavailableError
 from kserve_v2.messages import CallingModel
-from kserve_v2.scheduling.waits import ModelVersion, Waits
+from kserve_v2.scheduling.calling.waits import ModelVersion, Waits
 
 
 class Many:

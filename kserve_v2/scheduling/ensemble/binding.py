@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
-from kserve_v2.scheduling.caller import Callee
+from kserve_v2.scheduling.calling.caller import Callee
 from kserve_v2.scheduling.ensemble.graph import Graph, Plan, plan_for, streams_of
 from kserve_v2.scheduling.signature import ModelSignature
 

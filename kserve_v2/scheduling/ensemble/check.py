@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kserve_v2.errors import shape_text
-from kserve_v2.scheduling.caller import Callee
+from kserve_v2.scheduling.calling.caller import Callee
 from kserve_v2.scheduling.ensemble.graph import Graph
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
 

@@ -9,13 +9,13 @@ from typing import Protocol
 
 from kserve_v2.errors import InternalError, ServingError, UnavailableError, as_serving_error, describe
 from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.scheduling.caller import Callee, Lease, request_for
+from kserve_v2.scheduling.calling.caller import Callee, Lease, request_for
 from kserve_v2.scheduling.ensemble.binding import Binding, BoundStep, Route
 from kserve_v2.scheduling.ensemble.graph import ready_steps
 from kserve_v2.scheduling.ensemble.limits import StepLimits
 from kserve_v2.scheduling.ensemble.scope import Call, Scope, end_call, give_up_all, release
+from kserve_v2.scheduling.executing.traces import trace_response
 from kserve_v2.scheduling.target import Reply, Ticket
-from kserve_v2.scheduling.traces import trace_response
 from kserve_v2.tensors.datatypes import Array
 
 logger = logging.getLogger(__name__)

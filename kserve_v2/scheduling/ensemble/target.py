@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from kserve_v2.errors import ServingError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.scheduling.caller import Callee
+from kserve_v2.scheduling.calling.caller import Callee
 from kserve_v2.scheduling.ensemble.binding import Binding
 from kserve_v2.scheduling.ensemble.run import Run
 from kserve_v2.scheduling.spec import ModelSpec

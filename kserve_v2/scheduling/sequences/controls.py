@@ -9,7 +9,7 @@ import numpy as np
 from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelSequenceBatching
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import SequenceStep
-from kserve_v2.scheduling.merge import Merger
+from kserve_v2.scheduling.merging.rows import Merger
 from kserve_v2.scheduling.pending import Pending
 from kserve_v2.tensors.datatypes import BOOL, BY_CONFIG_ENUM, BYTES, FP32, INT32, UINT64, Array, Datatype
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from kserve_v2.scheduling.feed import Batch
+from kserve_v2.scheduling.limiting.rate_limiter import Gate
 from kserve_v2.scheduling.pending import Pending
-from kserve_v2.scheduling.policy import ONE_AT_A_TIME
-from kserve_v2.scheduling.queue import RequestQueue
-from kserve_v2.scheduling.rate_limiter import Gate
+from kserve_v2.scheduling.queueing.policy import ONE_AT_A_TIME
+from kserve_v2.scheduling.queueing.queue import RequestQueue
 from kserve_v2.scheduling.sequences.rules import SequenceRules
 from kserve_v2.scheduling.sequences.slots import SlotQueue
 

@@ -19,7 +19,7 @@ from kserve_v2.errors import (
 )
 from kserve_v2.memory.inflight import tensor_bytes
 from kserve_v2.messages import InferRequest, InferResponse, SequenceStep
-from kserve_v2.scheduling.queue_target import QueueTarget
+from kserve_v2.scheduling.queueing.target import QueueTarget
 from kserve_v2.scheduling.sequences.rounds import goes_on, next_round
 from kserve_v2.scheduling.sequences.rules import SequenceRules
 from kserve_v2.scheduling.sequences.states import state_key

@@ -10,13 +10,13 @@ from functools import partial
 
 from kserve_v2.errors import InternalError, InvalidArgumentError, RequestCancelledError
 from kserve_v2.messages import InferRequest, SequenceStep, Tensors
-from kserve_v2.scheduling.execution import BatchExecution, record_failure, response
-from kserve_v2.scheduling.merge import RowMerger
-from kserve_v2.scheduling.outputs import finish_present_outputs
+from kserve_v2.scheduling.executing.execution import BatchExecution, record_failure, response
+from kserve_v2.scheduling.executing.traces import trace_execution, trace_response
+from kserve_v2.scheduling.merging.outputs import finish_present_outputs
+from kserve_v2.scheduling.merging.rows import RowMerger
 from kserve_v2.scheduling.pending import Outputs, Pending
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.statistics import ExecutionTimes, FailureReason, ResponseFate, ResponseTimes
-from kserve_v2.scheduling.traces import trace_execution, trace_response
 from kserve_v2.tensors.datatypes import Array
 
 

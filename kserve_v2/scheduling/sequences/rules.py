@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.messages import ParameterValue, SequenceStep
-from kserve_v2.scheduling.policy import ONE_AT_A_TIME, BatchRules
+from kserve_v2.scheduling.queueing.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.sequences.controls import Controls
 from kserve_v2.scheduling.sequences.slots import SlotRules
 from kserve_v2.scheduling.sequences.states import StateTensor

@@ -14,9 +14,9 @@ import numpy as np
 
 from kserve_v2.messages import InferRequest, InferResponse, SequenceStep
 from kserve_v2.scheduling.feed import Batch
+from kserve_v2.scheduling.limiting.rate_limiter import Gate, Permit
 from kserve_v2.scheduling.pending import Pending
-from kserve_v2.scheduling.policy import Waiting
-from kserve_v2.scheduling.rate_limiter import Gate, Permit
+from kserve_v2.scheduling.queueing.policy import Waiting
 from kserve_v2.scheduling.statistics import BatchReason
 from kserve_v2.tensors.datatypes import BYTES, Array
 

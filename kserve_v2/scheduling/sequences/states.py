@@ -11,8 +11,8 @@ import numpy as np
 
 from kserve_v2.errors import InternalError
 from kserve_v2.messages import SequenceStep, Tensors
-from kserve_v2.scheduling.merge import Merger
-from kserve_v2.scheduling.outputs import fit_output
+from kserve_v2.scheduling.merging.outputs import fit_output
+from kserve_v2.scheduling.merging.rows import Merger
 from kserve_v2.scheduling.pending import Outputs, Pending
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
 from kserve_v2.tensors.datatypes import BYTES, Array

@@ -12,7 +12,7 @@ from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.scheduling.ensemble.binding import Binding
 from kserve_v2.scheduling.ensemble.graph import Graph
 from kserve_v2.scheduling.ensemble.target import EnsembleTarget
-from kserve_v2.scheduling.merge import RowMerger
+from kserve_v2.scheduling.merging.rows import RowMerger
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.target import Reply, Ticket

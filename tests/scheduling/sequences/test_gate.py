@@ -16,11 +16,11 @@ from kserve_v2.errors import OverloadedError, RequestCancelledError, ServingErro
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.scheduling.chain import make_target
-from kserve_v2.scheduling.merge import RowMerger
-from kserve_v2.scheduling.queue_target import QueueTarget
-from kserve_v2.scheduling.rate_limiter import RateLimiter
+from kserve_v2.scheduling.limiting.rate_limiter import RateLimiter
+from kserve_v2.scheduling.limiting.resources import Limits, Resource
+from kserve_v2.scheduling.merging.rows import RowMerger
+from kserve_v2.scheduling.queueing.target import QueueTarget
 from kserve_v2.scheduling.replies import infer
-from kserve_v2.scheduling.resources import Limits, Resource
 from kserve_v2.scheduling.sequences.gate import SequenceGate
 from kserve_v2.scheduling.sequences.rules import sequence_rules, step_of
 from kserve_v2.scheduling.signature import ModelSignature

@@ -12,7 +12,7 @@ from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.config import parse_config
 from kserve_v2.errors import InternalError
 from kserve_v2.messages import InferRequest, InferResponse, SequenceStep, Tensors
-from kserve_v2.scheduling.merge import RowMerger
+from kserve_v2.scheduling.merging.rows import RowMerger
 from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.sequences.states import StateMerger, StateTensor, state_key, zeros
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature

@@ -12,18 +12,18 @@ from typing import NoReturn
 
 from kserve_v2.backend import MovableInstance, Placement
 from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.scheduling.execution import Execution, execute_alone, response
+from kserve_v2.scheduling.executing.execution import Execution, execute_alone, response
+from kserve_v2.scheduling.executing.instance import InstanceThread
+from kserve_v2.scheduling.executing.performing import execute_batch
+from kserve_v2.scheduling.executing.quickness import MAX_NS, STALL_NS, Quickness
+from kserve_v2.scheduling.executing.turn import Turn
 from kserve_v2.scheduling.failures import report_failure
 from kserve_v2.scheduling.feed import Batch, RequestFeed
-from kserve_v2.scheduling.instance import InstanceThread
-from kserve_v2.scheduling.merge import RowMerger
+from kserve_v2.scheduling.merging.rows import RowMerger
 from kserve_v2.scheduling.pending import Pending
-from kserve_v2.scheduling.performing import execute_batch
-from kserve_v2.scheduling.policy import WaitUntil, decide
-from kserve_v2.scheduling.quickness import MAX_NS, STALL_NS, Quickness
+from kserve_v2.scheduling.queueing.policy import WaitUntil, decide
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.statistics import BatchReason, FailureReason
-from kserve_v2.scheduling.turn import Turn
 
 # Executing the requests of one turn may take this long; the thread gets the rest.
 MAX_TURN_NS = 3_000_000

@@ -19,9 +19,9 @@ from kserve_v2.backend import (
 )
 from kserve_v2.errors import InternalError
 from kserve_v2.scheduling.contained import log_error
-from kserve_v2.scheduling.execution import BatchExecution, Execution, StreamExecution
+from kserve_v2.scheduling.executing.execution import BatchExecution, Execution, StreamExecution
+from kserve_v2.scheduling.executing.performing import execute_batch, execute_batch_async, stream, stream_async
 from kserve_v2.scheduling.feed import Batch, Feed
-from kserve_v2.scheduling.performing import execute_batch, execute_batch_async, stream, stream_async
 from kserve_v2.scheduling.sequences.rounds import RoundExecution
 from kserve_v2.scheduling.spec import ModelSpec
 

@@ -15,9 +15,9 @@ from kserve_v2.errors import (
     describe,
 )
 from kserve_v2.messages import CallingModel, InferRequest, InferResponse, ParameterValue
-from kserve_v2.scheduling.caller import Caller
+from kserve_v2.scheduling.calling.caller import Caller
+from kserve_v2.scheduling.calling.waits import ModelVersion
 from kserve_v2.scheduling.target import Reply, Ticket
-from kserve_v2.scheduling.waits import ModelVersion
 from kserve_v2.tracing.trace import Trace
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import numpy as np
 
 from kserve_v2.errors import InternalError
 from kserve_v2.messages import Tensors
-from kserve_v2.scheduling.outputs import finish_outputs
+from kserve_v2.scheduling.merging.outputs import finish_outputs
 from kserve_v2.scheduling.pending import Outputs, Pending
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.tensors.datatypes import Array

@@ -10,13 +10,13 @@ import numpy as np
 
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
-from kserve_v2.scheduling.execution import record_failure, response
+from kserve_v2.scheduling.executing.execution import record_failure, response
+from kserve_v2.scheduling.executing.traces import trace_execution, trace_failure, trace_response
 from kserve_v2.scheduling.failures import report_failure
 from kserve_v2.scheduling.pending import Outputs, Owner, Pending
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.statistics import ComputeTimes, ExecutionTimes, FailureReason
 from kserve_v2.scheduling.target import Reply
-from kserve_v2.scheduling.traces import trace_execution, trace_failure, trace_response
 
 # At least this many parts of one request are in flight at a time. The others need no memory yet, and delay nobody.
 _MIN_PARTS = 8

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from kserve_v2.errors import InternalError, ServingError
 from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.scheduling.calls import Call, Calls, exiting
+from kserve_v2.scheduling.calling.calls import Call, Calls, exiting
+from kserve_v2.scheduling.calling.waits import ModelVersion
 from kserve_v2.scheduling.replies import Channel
-from kserve_v2.scheduling.waits import ModelVersion
 
 T = TypeVar("T")
 

@@ -3,10 +3,10 @@
 from kserve_v2.backend import Model, ModelConfig, separates_requests
 from kserve_v2.config.padding import padding_of
 from kserve_v2.config.ragged import joins
-from kserve_v2.scheduling.merge import Merger, RowMerger
-from kserve_v2.scheduling.merge_padded import PaddedMerger
-from kserve_v2.scheduling.merge_ragged import RaggedMerger
-from kserve_v2.scheduling.merge_separate import SeparateMerger
+from kserve_v2.scheduling.merging.padded import PaddedMerger
+from kserve_v2.scheduling.merging.ragged import RaggedMerger
+from kserve_v2.scheduling.merging.rows import Merger, RowMerger
+from kserve_v2.scheduling.merging.separate import SeparateMerger
 from kserve_v2.scheduling.sequences.controls import ControlMerger
 from kserve_v2.scheduling.sequences.rounds import RoundMerger
 from kserve_v2.scheduling.sequences.rules import SequenceRules

@@ -20,12 +20,12 @@ from kserve_v2.backend import (
 )
 from kserve_v2.errors import describe, ordinary
 from kserve_v2.messages import InferRequest, Tensors
-from kserve_v2.scheduling.batching_trial import Finding, Verdict, try_batching
 from kserve_v2.scheduling.contained import log_error
+from kserve_v2.scheduling.executing.batching_trial import Finding, Verdict, try_batching
+from kserve_v2.scheduling.executing.padding_trial import try_padding
+from kserve_v2.scheduling.executing.runners import Deliver, Runner, runner
 from kserve_v2.scheduling.feed import Feed
-from kserve_v2.scheduling.merge_padded import PaddedMerger
-from kserve_v2.scheduling.padding_trial import try_padding
-from kserve_v2.scheduling.runners import Deliver, Runner, runner
+from kserve_v2.scheduling.merging.padded import PaddedMerger
 from kserve_v2.scheduling.spec import ModelSpec
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from time import monotonic
 from kserve_v2.backend import Instance
 from kserve_v2.errors import InternalError, ServingError, describe
 from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.scheduling.batching_trial import (
+from kserve_v2.scheduling.executing.batching_trial import (
     MAX_ELEMENTS,
     MAX_SECONDS,
     Finding,
@@ -20,7 +20,7 @@ from kserve_v2.scheduling.batching_trial import (
     made_up_rows,
     same_answer,
 )
-from kserve_v2.scheduling.merge_padded import PaddedMerger
+from kserve_v2.scheduling.merging.padded import PaddedMerger
 from kserve_v2.scheduling.pending import Outputs, Pending
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.tensors.datatypes import Array

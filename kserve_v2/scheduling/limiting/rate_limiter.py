@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from queue import SimpleQueue
 
-from kserve_v2.scheduling.resources import Arbiter, Capacity, Claim, Limits, Resource, Share
+from kserve_v2.scheduling.limiting.resources import Arbiter, Capacity, Claim, Limits, Resource, Share
 
 Owner = tuple[str, int]
 """Name and version of a loaded model."""

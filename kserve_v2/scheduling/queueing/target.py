@@ -8,17 +8,17 @@ from kserve_v2.backend import Model
 from kserve_v2.errors import InternalError, ServingError, UnavailableError, request_prefix
 from kserve_v2.memory.inflight import tensor_bytes
 from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.scheduling.batching_trial import Finding
-from kserve_v2.scheduling.delay_control import DelayControl
-from kserve_v2.scheduling.execution import Execution, record_failure
+from kserve_v2.scheduling.executing.batching_trial import Finding
+from kserve_v2.scheduling.executing.execution import Execution, record_failure
+from kserve_v2.scheduling.executing.in_place import InPlace
+from kserve_v2.scheduling.executing.pool import InstancePool
+from kserve_v2.scheduling.executing.quickness import Quickness
 from kserve_v2.scheduling.feed import RequestFeed
-from kserve_v2.scheduling.in_place import InPlace
-from kserve_v2.scheduling.large_requests import LargeRequest
 from kserve_v2.scheduling.pending import Pending
-from kserve_v2.scheduling.policy import BatchRules
-from kserve_v2.scheduling.pool import InstancePool
-from kserve_v2.scheduling.queue import RequestQueue
-from kserve_v2.scheduling.quickness import Quickness
+from kserve_v2.scheduling.queueing.delay_control import DelayControl
+from kserve_v2.scheduling.queueing.large_requests import LargeRequest
+from kserve_v2.scheduling.queueing.policy import BatchRules
+from kserve_v2.scheduling.queueing.queue import RequestQueue
 from kserve_v2.scheduling.sequences.feed import SequenceFeed
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.statistics import FailureReason

@@ -15,7 +15,7 @@ from kserve_v2.backend import (
     has_fresh_outputs,
 )
 from kserve_v2.memory.own import copy_shared
-from kserve_v2.scheduling.execution import BatchExecution, StreamExecution
+from kserve_v2.scheduling.executing.execution import BatchExecution, StreamExecution
 from kserve_v2.scheduling.feed import Batch
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.tracing.trace import computing

@@ -11,10 +11,10 @@ from dataclasses import replace
 from queue import Empty, SimpleQueue
 
 from kserve_v2.scheduling.feed import Batch
+from kserve_v2.scheduling.limiting.rate_limiter import Gate, Permit
 from kserve_v2.scheduling.pending import Pending
-from kserve_v2.scheduling.policy import BatchRules, Run, WaitUntil, decide
-from kserve_v2.scheduling.rate_limiter import Gate, Permit
-from kserve_v2.scheduling.waiting import WaitingRequests
+from kserve_v2.scheduling.queueing.policy import BatchRules, Run, WaitUntil, decide
+from kserve_v2.scheduling.queueing.waiting import WaitingRequests
 
 
 class RequestQueue:

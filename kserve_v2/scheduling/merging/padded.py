@@ -8,8 +8,8 @@ import numpy as np
 from kserve_v2.config.padding import AddedLengths, DimOf, Padding
 from kserve_v2.errors import InternalError
 from kserve_v2.messages import Tensors
-from kserve_v2.scheduling.merge import concatenate, split_rows
-from kserve_v2.scheduling.outputs import finish_outputs
+from kserve_v2.scheduling.merging.outputs import finish_outputs
+from kserve_v2.scheduling.merging.rows import concatenate, split_rows
 from kserve_v2.scheduling.pending import Outputs, Pending
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.statistics import PaddedElements

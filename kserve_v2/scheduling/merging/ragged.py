@@ -8,9 +8,9 @@ import numpy as np
 from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.errors import InternalError, UnsupportedError, request_prefix
 from kserve_v2.messages import Tensors
-from kserve_v2.scheduling.batch_inputs import made_inputs
-from kserve_v2.scheduling.merge import concatenate, split_rows
-from kserve_v2.scheduling.outputs import finish_outputs, plain_output
+from kserve_v2.scheduling.merging.batch_inputs import made_inputs
+from kserve_v2.scheduling.merging.outputs import finish_outputs, plain_output
+from kserve_v2.scheduling.merging.rows import concatenate, split_rows
 from kserve_v2.scheduling.pending import Outputs, Pending
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.tensors.datatypes import Array

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from kserve_v2.backend import Model
-from kserve_v2.scheduling.batching_trial import Finding
-from kserve_v2.scheduling.execution import Execution
+from kserve_v2.scheduling.executing.batching_trial import Finding
+from kserve_v2.scheduling.executing.execution import Execution
+from kserve_v2.scheduling.executing.instance import InstanceThread
+from kserve_v2.scheduling.executing.runners import Deliver
 from kserve_v2.scheduling.feed import Feed
-from kserve_v2.scheduling.instance import InstanceThread
-from kserve_v2.scheduling.runners import Deliver
 from kserve_v2.scheduling.spec import ModelSpec
 
 

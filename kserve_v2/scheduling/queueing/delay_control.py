@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic_ns
 
-from kserve_v2.scheduling.execution import Execution
-from kserve_v2.scheduling.queue import RequestQueue
+from kserve_v2.scheduling.executing.execution import Execution
+from kserve_v2.scheduling.queueing.queue import RequestQueue
+from kserve_v2.scheduling.queueing.tuning import DelayTuner, Seen
 from kserve_v2.scheduling.spec import ModelSpec
-from kserve_v2.scheduling.tuning import DelayTuner, Seen
 
 logger = logging.getLogger(__name__)
 

@@ -14,11 +14,12 @@ from kserve_v2.backend import Instance, Placement
 from kserve_v2.errors import RequestCancelledError, ServingError
 from kserve_v2.memory.own import copy_shared
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue, Tensors
+from kserve_v2.scheduling.executing.response_parameters import take_response_parameters
+from kserve_v2.scheduling.executing.traces import trace_execution, trace_failure, trace_response
 from kserve_v2.scheduling.failures import report_failure
 from kserve_v2.scheduling.feed import Batch
-from kserve_v2.scheduling.outputs import finish_outputs, finish_present_outputs
+from kserve_v2.scheduling.merging.outputs import finish_outputs, finish_present_outputs
 from kserve_v2.scheduling.pending import Outputs, Pending
-from kserve_v2.scheduling.response_parameters import take_response_parameters
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.statistics import (
     BatchReason,
@@ -27,7 +28,6 @@ from kserve_v2.scheduling.statistics import (
     ResponseFate,
     ResponseTimes,
 )
-from kserve_v2.scheduling.traces import trace_execution, trace_failure, trace_response
 from kserve_v2.tensors.datatypes import Array
 from kserve_v2.tracing.trace import Trace
 

@@ -1,0 +1,1 @@
+"""Executions of a model: on threads, in place, or on event loops of their own."""

@@ -1,0 +1,1 @@
+"""Resources that instances share, and who may execute."""

@@ -1,0 +1,1 @@
+"""How the requests of a batch become the tensors of one execution, and its outputs their answers."""

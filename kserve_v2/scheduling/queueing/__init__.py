@@ -1,0 +1,1 @@
+"""Requests that wait: in which order, for how long, and until when a batch is worth waiting for."""
