@@ -16,11 +16,13 @@ from kserve_v2.tensors.datatypes import BF16, BY_CONFIG_ENUM, BYTES, Array, Data
 from .completion import raise_contradictions
 from .gpus import visible_gpus
 from .onnx_bound import BoundRuns
-from .onnx_classifiers import Classes, maps_to_array
+from .onnx_classifiers import maps_to_array
 from .onnx_external_data import find_external_data
 from .onnx_header import Header, read_header
 from .onnx_metadata import complete_config, contradictions, read_graph
 from .onnx_session import (
+    ACCEPT_EMPTY_INPUTS,
+    accepts_empty_inputs,
     check_options,
     inference_session,
     metadata_session,
@@ -108,7 +110,7 @@ class OnnxModel:
         structure = self._structure
         stays = placement.kind == "GPU" or structure.has_control_flow or structure.sized_by_values
         kind = OnnxInstance if stays else OnnxCpuInstance
-        return kind(self._sessions[placement.device], self._config, self._structure.classes)
+        return kind(self._sessions[placement.device], self._config, structure)
 
     def close(self) -> None:
         """Drop the sessions, and with them weights, arenas and threads."""
@@ -121,15 +123,14 @@ class OnnxInstance:
     # A session allocates each output anew, also where the graph only hands an input or a constant on.
     fresh_outputs: Literal[True] = True
 
-    def __init__(
-        self, session: ort.InferenceSession, config: ModelConfig, classes: Mapping[str, Classes]
-    ) -> None:
+    def __init__(self, session: ort.InferenceSession, config: ModelConfig, structure: OnnxStructure) -> None:
         self._session = session
+        self._refuses_empty = structure.recurrent and not accepts_empty_inputs(config)
         self._run_options = run_options(config)
         self._outputs = [output.name for output in config.output]
         scalars = _scalars(session, config)
         self._encode = _conversions(_encode, config.input, scalars)
-        maps = {name: classes for name, classes in classes.items() if name in self._outputs}
+        maps = {name: classes for name, classes in structure.classes.items() if name in self._outputs}
         self._decode = _conversions(_decode, config.output, scalars) | {
             name: functools.partial(maps_to_array, name, classes) for name, classes in maps.items()
         }
@@ -150,6 +151,8 @@ class OnnxInstance:
 
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         """Run the session. Only the outputs that the configuration names are computed."""
+        if self._refuses_empty:
+            _refuse_empty(tensors)
         feed: Mapping[str, Any] = tensors
         if self._encode:
             feed = {
@@ -190,15 +193,15 @@ class OnnxCpuInstance(OnnxInstance):
 
     movable: Literal[True] = True
 
-    def __init__(
-        self, session: ort.InferenceSession, config: ModelConfig, classes: Mapping[str, Classes]
-    ) -> None:
-        super().__init__(session, config, classes)
+    def __init__(self, session: ort.InferenceSession, config: ModelConfig, structure: OnnxStructure) -> None:
+        super().__init__(session, config, structure)
         converts = self._encode or self._decode
         self._bound = None if converts else BoundRuns.of(session, config, self._run_options)
 
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         """Run the session over bound memory where that is possible."""
+        if self._refuses_empty:
+            _refuse_empty(tensors)
         outputs: Tensors | None = None
         if self._bound is not None:
             try:
@@ -213,6 +216,17 @@ class OnnxCpuInstance(OnnxInstance):
         """Let go of the session."""
         self._bound = None
         super().close()
+
+
+def _refuse_empty(tensors: Tensors) -> None:
+    """Raise InvalidArgumentError for a tensor without elements."""
+    for name, array in tensors.items():
+        if not array.size:
+            raise InvalidArgumentError(
+                f"input '{name}' has shape {list(array.shape)}, which is without elements: ONNX Runtime's recurrent "
+                f"layers would end the server. If the model never hands such an input to one, {ACCEPT_EMPTY_INPUTS} "
+                "among its parameters, set to true, lets it pass"
+            )
 
 
 def _model_file(source: ModelSource, config: ModelConfig) -> Path:

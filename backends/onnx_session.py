@@ -63,12 +63,22 @@ def metadata_session(file: Path, header: bytes, elsewhere: Mapping[str, Path]) -
     return _open(file, options, [_CPU], elsewhere)
 
 
+ACCEPT_EMPTY_INPUTS = "accept_empty_inputs"
+"""The parameter that says that a model with recurrent layers knows what to do with an input without elements."""
+
+
 def check_options(config: ModelConfig) -> None:
     """Raise InvalidArgumentError for options that are wrong, which is found out before any file is opened."""
     boolean(parameter_texts(config), "allow_cpu_fallback", False)
+    accepts_empty_inputs(config)
     for placement in (Placement("", "CPU"), Placement("", "GPU")):
         session_options(config, placement, 1, ThreadBudget(1))
         providers(config, placement)
+
+
+def accepts_empty_inputs(config: ModelConfig) -> bool:
+    """Whether inputs without elements go to a model with recurrent layers, too. Raises ConfigurationError."""
+    return boolean(parameter_texts(config), ACCEPT_EMPTY_INPUTS, False)
 
 
 def warn_of_unused_accelerators(config: ModelConfig, placements: Iterable[Placement]) -> None:

@@ -42,6 +42,8 @@ _GRAPH_INPUT, _INPUT_NAME = 11, 1
 _OF_A_NODE = frozenset({1, 2, 4})
 
 
+_RECURRENT = frozenset({b"GRU", b"LSTM", b"RNN"})
+
 ORT_FORMAT = ".ort"
 """How ONNX Runtime knows files in its own format."""
 
@@ -51,13 +53,15 @@ class OnnxStructure:
     """`external_locations`: the names of files that hold weights. `has_control_flow`: whether a node, also one of a
     local function, has a graph of its own to run (Loop, Scan, If and their like). How often it does may depend on the
     inputs, so what one execution took says nothing about the next. `sized_by_values`: the same, because the size of
-    what is computed may depend on the values of the inputs. `classes`: by name, of those outputs that are maps from
-    class to probability. `class_outputs`: the names of tensors that hold the class of each row.
+    what is computed may depend on the values of the inputs. `recurrent`: whether it has a recurrent layer; those
+    of ONNX Runtime end the process where they are given no elements. `classes`: by name, of those outputs that are maps
+    from class to probability. `class_outputs`: the names of tensors that hold the class of each row.
     """
 
     external_locations: frozenset[str] = frozenset()
     has_control_flow: bool = False
     sized_by_values: bool = False
+    recurrent: bool = False
     classes: Mapping[str, Classes] = field(default_factory=dict)
     class_outputs: frozenset[str] = frozenset()
 
@@ -65,7 +69,7 @@ class OnnxStructure:
 def read_structure(file: Path) -> OnnxStructure:
     """Raises InvalidArgumentError if `file` is no protobuf."""
     if file.suffix == ORT_FORMAT:  # which cannot name other files
-        return OnnxStructure(has_control_flow=True)
+        return OnnxStructure(has_control_flow=True, recurrent=True)
     with skeleton(file) as data:
         return _walk(data)
 
@@ -76,7 +80,7 @@ def _walk(data: bytes) -> OnnxStructure:
     classes: dict[str, Classes] = {}
     nodes: list[Node] = []
     graph_inputs: set[bytes] = set()
-    sized = False
+    sized = recurrent = False
     stack = [("model", 0, len(data))]
     while stack:
         kind, start, end = stack.pop()
@@ -87,16 +91,21 @@ def _walk(data: bytes) -> OnnxStructure:
         if kind == "main_node":
             classes |= read_zip_map(data, parts)
             nodes.append(_node(data, parts))
+            recurrent = recurrent or nodes[-1].operator in _RECURRENT
         elif kind == "node":
-            # Of a local function, whose inputs may be anything.
-            sized = sized or _node(data, parts).may_be_sized
+            # Of a local function, whose inputs may be anything, or of a graph within a node.
+            node = _node(data, parts)
+            sized = sized or node.may_be_sized
+            recurrent = recurrent or node.operator in _RECURRENT
         elif kind == "main":
             graph_inputs.update(_names(data, parts))
         has_control_flow = has_control_flow or kind == "subgraph"
         branches = _BRANCHES[kind]
         stack += [(branches[number], first, last) for number, first, last in parts if number in branches]
     sized = sized or sized_by_values(nodes, graph_inputs)
-    return OnnxStructure(frozenset(locations), has_control_flow, sized, classes, class_outputs(nodes))
+    return OnnxStructure(
+        frozenset(locations), has_control_flow, sized, recurrent, classes, class_outputs(nodes)
+    )
 
 
 def _node(data: bytes, parts: Iterable[tuple[int, int, int]]) -> Node:
