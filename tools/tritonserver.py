@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".venv-triton"
 # tritonserver 2.51.0. Its backend was built for the C interface of numpy 1.
 REQUIREMENTS = ("nvidia-pytriton==0.7.0", "numpy<2")
+_DIRECTORIES = {"backend": "backends", "cache": "caches"}
 
 
 def install() -> None:
@@ -67,7 +68,8 @@ def run(flags: list[str]) -> None:
     packages = _packages()
     server = packages / "pytriton" / "tritonserver"
     program = server / "bin" / "tritonserver"
-    command = [str(program), "--backend-directory", str(server / "backends"), *flags]
+    directories = [f"--{kind}-directory={server / folder}" for kind, folder in _DIRECTORIES.items()]
+    command = [str(program), *directories, *flags]
     os.execve(program, command, environment(packages))  # noqa: S606 - a fixed program
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import RunningServer
-from tests.wire.servers import HERE, MAX_INPUT_BYTES, TARGET_IS_TRITON, make_repository, start
+from tests.wire.servers import CACHE, HERE, MAX_INPUT_BYTES, TARGET_IS_TRITON, make_repository, start
 from tests.wire.target import Target
 
 
@@ -31,7 +31,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     flags = (
         [] if TARGET_IS_TRITON else [f"--http-max-input-size={MAX_INPUT_BYTES}", *_FRONT_ENDS[request.param]]
     )
-    yield from _serve(tmp_path_factory, "models", *flags)
+    yield from _serve(tmp_path_factory, "models", CACHE, *flags)
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,8 @@ instance_group {{ kind: KIND_CPU }}
 
 # Limits that single cases are about; see the flag of tritonserver's documentation.
 MAX_INPUT_BYTES = 1024 * 1024
+# Models that ask for it have a response cache.
+CACHE = "--cache-config=local,size=1048576"
 
 
 def make_repository(source: Path, root: Path, *, identities: bool = False) -> Path:
@@ -50,6 +52,9 @@ def make_repository(source: Path, root: Path, *, identities: bool = False) -> Pa
             shutil.copy(source / "bat" / "1" / "model.py", version)
             config = _IDENTITY_CONFIG.format(type="STRING" if datatype == "BYTES" else datatype)
             (repository / name / "config.pbtxt").write_text(config)
+    for config in repository.glob("*/config.pbtxt"):
+        if "ensemble_scheduling" in config.read_text():
+            (config.parent / "1").mkdir()  # empty, as all that an ensemble is
     if TARGET_IS_TRITON:
         for handler in repository.glob("*/*/model.py"):
             handler.rename(handler.with_name("handler.py"))

@@ -8,7 +8,7 @@ from tests.wire.casefiles import Entry, cases, expectation, grpc_case, rest_case
 from tests.wire.checks import grpc_differences, rest_differences
 from tests.wire.target import Target, read_answer
 
-KINDS = ("rest", "grpc", "stream", "exchange", "scenario")
+KINDS = ("rest", "grpc", "stream", "exchange", "turns", "scenario")
 
 
 def _expect_none(differences: list[str]) -> None:
@@ -60,13 +60,22 @@ def test_exchange(models: Target, entry: Entry) -> None:
             assert read_answer(reader).status == 200
 
 
+@pytest.mark.parametrize("entry", cases("turns"))
+def test_turns(models: Target, entry: Entry) -> None:
+    _take_all(models, entry["step"])
+
+
 @pytest.mark.parametrize("entry", cases("scenario"))
 def test_scenario(states: Target, entry: Entry) -> None:
-    for number, step in enumerate(entry["step"], 1):
-        differences = _take(states, step)
+    _take_all(states, entry["step"])
+
+
+def _take_all(target: Target, steps: list[Entry]) -> None:
+    for number, step in enumerate(steps, 1):
+        differences = _take(target, step)
         deadline = time.monotonic() + 20
         while differences and step.get("eventually") and time.monotonic() < deadline:
-            differences = _take(states, step)
+            differences = _take(target, step)
         _expect_none([f"step {number}: {difference}" for difference in differences])
 
 

@@ -153,3 +153,29 @@ def test_a_requests_own_timeout_where_the_model_has_none(models: Target) -> None
     with _busy(models, "patient") as executing:
         _expect_expired(Waiting(models, "patient", timeout=1000).answer())
     assert executing.answer().status == 200
+
+
+def test_delayed_requests(models: Target) -> None:
+    """scheduling.md 2.9: what has waited too long goes on behind the others, in the order of expiry."""
+    with _busy(models, "delayed") as executing:
+        queued = []
+        for number, timeout in enumerate([1, 10**9, 2, 0], 1):
+            queued.append(Waiting(models, "delayed", timeout=timeout))
+            _wait_for(models, "delayed", number)
+    assert executing.answer().status == 200
+    order = [json.loads(waiting.answer().body)["outputs"][0]["data"][0] for waiting in queued]
+    assert order == [3, 1, 4, 2]
+
+
+def test_a_full_queue_of_a_step(models: Target) -> None:
+    """scheduling.md 8.6 and 8.15: the requests of an ensemble's steps wait where all others do."""
+    with _busy(models, "ens_gated") as executing:
+        queued = Waiting(models, "gated")
+        _wait_for(models, "gated", 1)
+        refused = Waiting(models, "ens_gated").answer()
+        expected = {
+            "status": 503,
+            "error": "in ensemble 'ens_gated', [request id: <id_unknown>] Exceeds maximum queue size",
+        }
+        assert rest_differences(refused, expected) == []
+    assert (executing.answer().status, queued.answer().status) == (200, 200)

@@ -9,9 +9,13 @@ import json
 import sys
 import types
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
+
+# Flags of a request in a sequence.
+_START, _END = 1, 2
 
 # Names of the server's error codes; the module has them only once it runs.
 _CODES = {
@@ -40,6 +44,14 @@ def _stand_in_for_kserve_v2():
 _errors = _stand_in_for_kserve_v2()
 
 
+class _Step(NamedTuple):
+    """What a handler sees of a request's sequence."""
+
+    id: int | str
+    start: bool
+    end: bool
+
+
 class _Request:
     """What a handler sees of a request."""
 
@@ -47,6 +59,8 @@ class _Request:
         self.id = request.request_id()
         self.parameters = json.loads(request.parameters() or "{}")
         self.response_parameters = {}
+        flags = request.flags()
+        self.sequence = _Step(request.correlation_id(), bool(flags & _START), bool(flags & _END))
 
 
 class TritonPythonModel:
