@@ -44,7 +44,7 @@ class Calling:
         return _Execution(self._executing, tuple(requests))
 
     def call(self, request: InferRequest, requests: Any) -> Answer:
-        """See `ModelCaller.call`. `requests`: what the caller has said that the call is for, None for nothing."""
+        """Ask another model for one answer. `requests`: what the caller says it is for, None for nothing."""
         caller = self._any_caller()
         return self._answer(caller.call(request, self._served(requests)))
 
@@ -54,7 +54,7 @@ class Calling:
         return self._answer(await caller.call_async(request, self._served(requests)))
 
     def stream(self, request: InferRequest, requests: Any) -> Generator[Answer, None, None]:
-        """See `ModelCaller.stream`."""
+        """Ask another model for all of its answers."""
         return self._answers(self._any_caller().stream(request, self._served(requests)))
 
     def stream_async(self, request: InferRequest, requests: Any) -> AsyncGenerator[Answer, None]:

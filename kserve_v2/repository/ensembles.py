@@ -62,7 +62,7 @@ class Models(Protocol):
         ...
 
     def holder(self, callee: Callee, request: InferRequest) -> Callee:
-        """See `Caller.holder`."""
+        """The version that holds the sequence of a request, or else the callee itself."""
         ...
 
     def managed(self, name: str) -> Managed | None:

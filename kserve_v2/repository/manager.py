@@ -111,11 +111,11 @@ class ModelManager:
         return holder
 
     def holder(self, callee: Callee, request: InferRequest) -> Callee:
-        """See `Caller.holder`."""
+        """The version that holds the sequence of a request, or else the callee itself."""
         return self.for_sequence(callee, request) if isinstance(callee, LoadedModel) else callee
 
     def answering(self, request: InferRequest) -> LoadedModel:
-        """See `Caller.answering`."""
+        """The version that answers a request, or that has sequences to finish before it goes."""
         name, version = request.model_name, request.model_version
         try:
             return self.acquire(name, version)

@@ -126,7 +126,7 @@ class RequestSpans:
             otel_context.detach(token)
 
     def child(self, model_name: str, start_ns: int) -> "RequestSpans":
-        """See `Spans.child`."""
+        """The spans of a request that the model makes of another one, inside of this one's."""
         parent = otel.set_span_in_context(self._compute or self._request or self._root, Context())
         return RequestSpans(self._tracer, model_name, parent, start_ns, SpanKind.INTERNAL)
 

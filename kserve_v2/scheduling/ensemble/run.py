@@ -99,7 +99,7 @@ class Run:
         return inputs
 
     def begin(self) -> InferResponse | Ticket:
-        """See `Target.submit`."""
+        """Call the first steps. Returns the answer, or raises the error, if that is there at once."""
         root = self._root
         self._settle(root, self._inputs())
         if root.error is not None and not root.children:
@@ -263,7 +263,7 @@ class Run:
         return future
 
     def call_ended(self, call: Call, error: ServingError | None) -> None:
-        """See `scope.Answered`."""
+        """A step has nothing more to say."""
         scope, step, response = call.scope, call.step, call.response
         scope.running.discard(call)
         self._limits.end(call)
@@ -380,7 +380,7 @@ class Run:
             self._reply.end(error)
 
     def give_up(self) -> None:
-        """See `Ticket.give_up`."""
+        """Nobody waits for the answer any more: give up the steps that are under way."""
         if not self.over:
             self.request.cancel()
             self._close()

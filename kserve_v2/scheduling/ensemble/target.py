@@ -45,10 +45,10 @@ class EnsembleTarget:
         return f"<EnsembleTarget {self.name} version={self.version} under_way={len(self._runs)}>"
 
     async def start(self) -> None:
-        """See `Target.start`."""
+        """There is nothing to make: the steps are models that are loaded."""
 
     def submit(self, request: InferRequest, reply: Reply) -> InferResponse | Ticket:
-        """See `Target.submit`."""
+        """Answer a checked request by the steps of its binding. Raises the error of one that fails at once."""
         if self._closed:
             raise UnavailableError(f"ensemble '{self.name}' version {self.version} is unloaded")
         binding = request.pinned if isinstance(request.pinned, Binding) else self.binding
@@ -56,32 +56,32 @@ class EnsembleTarget:
 
     @property
     def depth(self) -> int:
-        """See `Target.depth`. What waits does so at the models of the steps."""
+        """None: what waits does so at the models of the steps."""
         return 0
 
     async def drain(self) -> None:
-        """See `Target.drain`."""
+        """Wait until no request is under way."""
         await self._under_way.none()
 
     def abandon(self) -> None:
-        """See `Target.abandon`."""
+        """End the requests that are under way with an error."""
         for run in list(self._runs):
             run.abandon()
 
     async def stop(self) -> None:
-        """See `Target.stop`."""
+        """Take no more requests, and finish those that are there."""
         self._closed = True
         await self.drain()
 
     # --- what its requests tell -----------------------------------------------------------------------------------
 
     def began(self, run: Run) -> None:
-        """See `run.Owner`."""
+        """A request has to wait for its steps."""
         self._runs.add(run)
         self._under_way.begin()
 
     def ended(self, run: Run, error: ServingError | None) -> None:
-        """See `run.Owner`."""
+        """A request is over."""
         end_ns = time.monotonic_ns()
         if run.request.trace is not None:
             run.request.trace.stamp("REQUEST_END", end_ns)
@@ -99,7 +99,7 @@ class EnsembleTarget:
         self._left(run)
 
     def given_up(self, run: Run) -> None:
-        """See `run.Owner`."""
+        """The caller of a request has left."""
         self._statistics.record_failure(FailureReason.CANCELED, time.monotonic_ns() - run.began_ns)
         self._left(run)
 

@@ -34,10 +34,10 @@ class _Nobody:
     """A reply that is never called."""
 
     def respond(self, response: InferResponse) -> asyncio.Future[bool] | None:
-        """See `Reply.respond`."""
+        """Nobody takes it."""
 
     def end(self, error: ServingError | None = None) -> None:
-        """See `Reply.end`."""
+        """Nobody is told."""
 
 
 class _MisfitError(Exception):

@@ -74,7 +74,7 @@ class RateLimiter:
                 self._ring(share)
 
     def vain_wait(self, shares: Iterable[Share], callers: Iterable[Owner]) -> Resource | None:
-        """See `Arbiter.vain_wait`."""
+        """A resource that would be waited for in vain, because `callers` hold it; None if there is none."""
         with self._lock:
             return self._arbiter.vain_wait(
                 shares, [self._owned[each] for each in callers if each in self._owned]
@@ -156,7 +156,7 @@ class Gate:
         self._limiter.end(permit.claim, executed=True)
 
     def vain_wait(self, callers: Iterable[Owner]) -> Resource | None:
-        """See `Arbiter.vain_wait`."""
+        """A resource that would be waited for in vain, because `callers` hold it; None if there is none."""
         return self._limiter.vain_wait(self._shares, callers)
 
     def close(self) -> None:

@@ -53,7 +53,7 @@ class RoundMerger(RowMerger):
         self._streams = streams
 
     def check(self, outputs: Tensors, members: Sequence[Pending]) -> Outputs:
-        """See `Merger.check`."""
+        """The declared outputs; if all requests go on, those that are there."""
         if self._streams or all(pending.is_null or goes_on(pending.request) for pending in members):
             declared = {name: array for name, array in outputs.items() if name in self._declared}
             return finish_present_outputs(declared, self._signature, len(members))
@@ -66,7 +66,7 @@ class RoundExecution(BatchExecution):
     __slots__ = ()
 
     def inputs(self) -> dict[str, Array]:
-        """See `BatchExecution.inputs`."""
+        """The merged inputs; from now on the model may ask for another round."""
         for step in self._steps:
             step.round_open, step.next_inputs = step.ready, None
         for request in self.requests:
@@ -80,13 +80,13 @@ class RoundExecution(BatchExecution):
         return [step for pending in self.members if (step := pending.request.sequence) is not None]
 
     def finish(self, outputs: Tensors, *, fresh: bool) -> None:
-        """See `BatchExecution.finish`."""
+        """The round is over: take its outputs."""
         for step in self._steps:
             step.round_open = False
         super().finish(outputs, fresh=fresh)
 
     def fail(self, error: BaseException) -> None:
-        """See `BatchExecution.fail`."""
+        """The round is over, and there will be no other."""
         for step in self._steps:
             step.round_open, step.next_inputs = False, None
         super().fail(error)
