@@ -101,8 +101,25 @@ class EnsembleModel(LoadedModel):
 
     @property
     def live(self) -> int:
-        """Those of the models of its steps: no more than these are there for others, but some may be its own."""
-        return sum(callee.live for callee in self.binding.callees if isinstance(callee, LoadedModel))
+        """Those of the models of its steps, for some may have come through it. Once it is about to go, only those that
+        go with it.
+        """
+        return sum(step.live for step in self._steps if step.leaving or not self.leaving)
+
+    async def sequences_over(self) -> None:
+        """Wait until no model of a step that is about to go has one."""
+        for step in self._steps:
+            if step.leaving:
+                await step.sequences_over()
+
+    async def drain(self) -> None:
+        """Wait until nothing is under way. Sequences of models that go with it may have to end through it."""
+        await self.sequences_over()
+        await super().drain()
+
+    @property
+    def _steps(self) -> list[LoadedModel]:
+        return [callee for callee in self.binding.callees if isinstance(callee, LoadedModel)]
 
     def rebind(self, binding: Binding) -> "EnsembleModel | None":
         """From now on requests are answered by these steps; those under way keep theirs. Where clients have to ask in

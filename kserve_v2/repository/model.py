@@ -85,6 +85,8 @@ class LoadedModel:
         self._target = target
         self.sequences = target if isinstance(target, SequenceGate) else None
         """Of a model with sequences: those that are live."""
+        self.leaving = False
+        """Whether it is to answer what is under way, and no more."""
         self._leases = UnderWay()
         # For checked requests; see `Target`.
         self.submit = target.submit
@@ -134,6 +136,11 @@ class LoadedModel:
     def live(self) -> int:
         """How many sequences it has begun that are not over."""
         return self.sequences.live if self.sequences is not None else 0
+
+    async def sequences_over(self) -> None:
+        """Wait until it has no live sequence."""
+        if self.sequences is not None:
+            await self.sequences.over()
 
     def lease(self) -> "Lease":
         """Keep this version loaded, and its instances alive, until the lease is released."""

@@ -42,6 +42,8 @@ class Record:
 
     def unload(self) -> None:
         """It is to answer what is under way, and no more."""
+        if self.model is not None:
+            self.model.leaving = True
         self._apply(Event.UNLOAD)
 
     def unloaded(self) -> None:

@@ -4,6 +4,7 @@ import json
 import signal
 from collections.abc import Iterator
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -369,6 +370,42 @@ def test_a_sequence_stays_with_the_version_of_a_step_that_has_begun_it(repositor
     assert step(5, "+", "another") == (5, 2)
     assert step(4, ".") == (7, 1)
     assert step(6, ".", "another") == (11, 2)
+
+
+@pytest.mark.parametrize("dependents", [False, True])
+def test_a_sequence_ends_through_the_ensemble_that_its_model_takes_along(
+    repository: Repository, dependents: bool
+) -> None:
+    inner, outer, model = (f"{name}_{dependents}".lower() for name in ("taken", "taken_along", "going"))
+    repository.explicit.write(model, accumulator(1), batching())
+    outputs = {"SUM": INT, "INFO": "TYPE_STRING [ 1 ]"}
+    for name, step_model in ((inner, model), (outer, inner)):
+        steps = [(step_model, {"IN": "IN", "PORT": "PORT"}, {"SUM": "SUM", "INFO": "INFO"})]
+        write_ensemble(repository.root, ensemble(name, steps, SEQUENCE_TENSORS, outputs, BATCHED))
+    repository.load(outer)
+
+    def step(value: int, flags: str = "", sequence: int = 7) -> httpx.Response:
+        return repository.server.infer(outer, rest_step(sequence, value, flags))
+
+    def total(answer: httpx.Response) -> int:
+        assert answer.status_code == 200, answer.text
+        return int(answer.json()["outputs"][0]["data"][0])
+
+    assert total(step(1, "+")) == 1
+    if dependents:
+        path = f"/v2/repository/models/{outer}/unload"
+        answer = repository.server.post(path, json={"parameters": {"unload_dependents": True}})
+        assert answer.status_code == 200
+    else:
+        repository.explicit.unload(model)
+    assert total(step(2)) == 3
+    refused = step(1, "+", 8)
+    assert refused.status_code == 503
+    assert "Server is stopping" in error_of(refused)
+    assert total(step(4, ".")) == 7
+    for name in (model, inner, outer):
+        wait_until(partial(repository.is_gone, name))
+    assert step(1, "+").status_code == 404
 
 
 def test_errors_of_a_sequence_tell_the_way(repository: Repository) -> None:

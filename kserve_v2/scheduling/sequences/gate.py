@@ -338,10 +338,14 @@ class SequenceGate:
         """Requests that wait, here or behind the gate."""
         return self._table.waiting + self._behind.depth
 
+    async def over(self) -> None:
+        """Wait until no sequence is live."""
+        await self._none_live.wait()
+
     async def drain(self) -> None:
         """Begin no new sequence, and wait until all are over."""
         self._table.closed = True
-        await self._none_live.wait()
+        await self.over()
         await self._behind.drain()
 
     def abandon(self) -> None:
