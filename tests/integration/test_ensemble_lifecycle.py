@@ -266,19 +266,19 @@ def test_a_request_keeps_the_versions_that_it_has_begun_with(
             'inputs["x"]', 'inputs["a"]'
         ),
     )
-    write_ensemble(repository.root, ensemble("kept", steps, {**ONE_INT, "G": INT}, {"Y": INT}, BATCHED))
-    repository.load("kept")
+    write_ensemble(repository.root, ensemble("kept_whole", steps, {**ONE_INT, "G": INT}, {"Y": INT}, BATCHED))
+    repository.load("kept_whole")
     body = {
         "inputs": [json_tensor("X", "INT32", [1, 1], [0]), json_tensor("G", "INT32", [1, 1], [gate.port])]
     }
-    answer: Future[httpx.Response] = later(lambda: repository.server.infer("kept", body))
+    answer: Future[httpx.Response] = later(lambda: repository.server.infer("kept_whole", body))
     gate.await_start()
     repository.explicit.write("plus", add(100))
     repository.load("plus")
     gate.open()
     assert answer.result(30).json()["outputs"][0]["data"] == [3]
     body["inputs"][1]["data"] = [0]
-    assert repository.server.infer("kept", body).json()["outputs"][0]["data"] == [300]
+    assert repository.server.infer("kept_whole", body).json()["outputs"][0]["data"] == [300]
 
 
 @pytest.mark.parametrize("unloaded", ["awaited", "wait", "after", "around"])
