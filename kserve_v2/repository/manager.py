@@ -96,7 +96,7 @@ class ModelManager:
     def for_sequence(self, model: LoadedModel, request: InferRequest) -> LoadedModel:
         """What answers a decoded request that says something of a sequence: the version that holds it, whatever a
         reload has put in its place; else `model`, which was acquired for it. A sequence that begins anew ends
-        elsewhere.
+        elsewhere. Raises InvalidArgumentError for a request that would begin one, and does not fit.
         """
         managed, sequence_id = self._models.get(model.name), request.control.get("sequence_id")
         if managed is None or len(managed.records) == 1 or not isinstance(sequence_id, int | str):
@@ -106,6 +106,8 @@ class ModelManager:
             return model
         if request.control.get("sequence_start"):
             if holder.sequences is not None:
+                # What is refused ends nothing.
+                model.check(request)
                 holder.sequences.finish(sequence_id)
             return model
         return holder

@@ -110,7 +110,11 @@ def test_a_reload_changes_nothing_under_a_live_sequence(model: ExplicitServer, c
         [(sums, info)] = stream.ask(grpc_step("m", 1, 1, "."))
         assert (sums, info["version"]) == (13, 1)
     assert client.fails(1) == (grpc.StatusCode.INVALID_ARGUMENT, missing_start(1))
-    # START ends the sequence where it is, and begins one in the code of today.
+    # START ends the sequence where it is, and begins one in the code of today; a request that is refused does not.
+    wrong = rest_step("a", 7, "+")
+    wrong["inputs"].pop()
+    assert model.server.infer("m", wrong).status_code == 400
+    assert client.ask("a", 1) == (102, 1)
     assert client.ask("a", 7, "+") == (7, 2)
     assert client.ask("a", 1, ".") == (8, 2)
     assert client.ask(2, 1, ".") == (6, 2)
