@@ -62,6 +62,11 @@ def _incomplete_steps(config: ModelConfig) -> Iterator[Problem]:
             if not getattr(step, field):
                 path = f"ensemble_scheduling.step[{number}].{field}"
                 yield Problem(path, f"must specify '{field}' in step {number} of {ensemble}")
+        if step.model_version < -1:
+            yield Problem(
+                f"ensemble_scheduling.step[{number}].model_version",
+                f"must be a version, or -1 for the highest that is ready, got {step.model_version}",
+            )
 
 
 def _data_flow_problems(config: ModelConfig) -> Iterator[Problem]:

@@ -23,6 +23,7 @@ log = logging.getLogger("kserve_v2.config")
 _UNKNOWN_FIELD = re.compile(r'Message type "(?P<message>[\w.]+)" has no field named "(?P<field>[^"]*)"')
 _UNKNOWN_VALUE = re.compile(r'Enum type "(?P<enum>[\w.]+)" has no value named (?P<value>.+)\.$')
 _UNKNOWN_JSON_VALUE = re.compile(r"Invalid enum value (?P<value>\S+) for enum type (?P<enum>[\w.]+)")
+_SECOND_CHOICE = re.compile(r'should not have multiple "(?P<oneof>\w+)" oneof fields')
 # What text_format puts before its messages.
 _POSITION = re.compile(r"^\d+:\d+ : ")
 # A name this alike to a known one is taken for a slip of the pen.
@@ -179,6 +180,9 @@ def _similar_value(enum: str, value: str) -> str | None:
 
 
 def _describe_json(message: str) -> str:
+    chosen = _SECOND_CHOICE.search(message)
+    if chosen is not None:
+        return f"'{chosen['oneof']}' is already set: only one of its fields can be given"
     unknown = _UNKNOWN_FIELD.search(message)
     if unknown is None:
         value = _UNKNOWN_JSON_VALUE.search(message)

@@ -25,6 +25,13 @@ def queueing_without_effect(config: ModelConfig) -> Iterator[tuple[str, str]]:
         for field in ("default_priority_level", "priority_queue_policy"):
             if getattr(batching, field):
                 yield f"dynamic_batching.{field}", "priority_levels is 0"
+    for path, policy in queue_policies(config):
+        timed = policy.default_timeout_microseconds or policy.allow_timeout_override
+        if policy.timeout_action == ModelQueuePolicy.DELAY and not timed:
+            yield (
+                f"{path}.timeout_action",
+                "no request has a time-out: set default_timeout_microseconds or allow_timeout_override",
+            )
     if batching.preserve_ordering:
         for path, policy in queue_policies(config):
             if policy.timeout_action == ModelQueuePolicy.DELAY and policy.allow_timeout_override:

@@ -69,7 +69,7 @@ def _input_problems(config: ModelConfig) -> Iterator[Problem]:
             yield Problem(f"{path}.data_type", "batch input data type must be TYPE_INT32 or TYPE_FP32")
         if not each.target_name:
             yield Problem(f"{path}.target_name", "names no input of the model that gets the value")
-        for name in each.target_name:
+        for name in dict.fromkeys(each.target_name):
             if name in inputs:
                 text = f"clients send '{name}': remove it from the configuration's inputs, or from here"
                 yield Problem(f"{path}.target_name", text)
@@ -91,7 +91,9 @@ def _output_problems(config: ModelConfig) -> Iterator[Problem]:
         kind = BatchOutput.Kind.Name(each.kind)
         yield from _source_problems(config, each.source_input, path, f"batch output kind '{kind}'")
         source = inputs.get(each.source_input[0]) if each.source_input else None
-        for name in each.target_name:
+        if not each.target_name:
+            yield Problem(f"{path}.target_name", "names no output of the model that is cut")
+        for name in dict.fromkeys(each.target_name):
             output = outputs.get(name)
             if output is None:
                 text = f"unknown target output name '{name}'"

@@ -29,6 +29,28 @@ def sequence_problems(config: ModelConfig) -> Iterator[Problem]:
     yield from _control_problems(config)
 
 
+def sequences_without_effect(config: ModelConfig) -> Iterator[tuple[str, str]]:
+    """Yield the paths of fields that have no effect as the others are, each with the reason."""
+    batching, direct = config.sequence_batching, config.sequence_batching.direct
+    yields = config.model_transaction_policy.decoupled and not batching.iterative_sequence
+    if yields or config.max_batch_size == 0:
+        reason = "max_batch_size is 0" if config.max_batch_size == 0 else "the model is decoupled"
+        for strategy in ("direct", "oldest"):
+            if getattr(batching, strategy).max_queue_delay_microseconds:
+                yield f"sequence_batching.{strategy}.max_queue_delay_microseconds", reason
+    elif direct.max_queue_delay_microseconds and not direct.minimum_slot_utilization:
+        yield "sequence_batching.direct.max_queue_delay_microseconds", "minimum_slot_utilization is 0"
+    elif direct.minimum_slot_utilization and not direct.max_queue_delay_microseconds:
+        yield "sequence_batching.direct.minimum_slot_utilization", "max_queue_delay_microseconds is 0"
+    for index, entry in enumerate(batching.control_input):
+        for number, control in enumerate(entry.control):
+            if control.data_type and control.kind != _Control.CONTROL_SEQUENCE_CORRID:
+                yield (
+                    f"sequence_batching.control_input[{index}].control[{number}].data_type",
+                    "the pair of values says what the tensor is; only CONTROL_SEQUENCE_CORRID has a data_type",
+                )
+
+
 def _strategy_problems(config: ModelConfig) -> Iterator[Problem]:
     batching, model = config.sequence_batching, config.name
     if batching.HasField("direct"):

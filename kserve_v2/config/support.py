@@ -5,6 +5,7 @@ isolation it is refused; where it only costs speed, or numbers in the metrics, i
 in the table fails a test, so a newer schema cannot bring one in unseen.
 """
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -19,6 +20,7 @@ from kserve_v2.config.padding import PAD_VARIABLE_DIMS
 from kserve_v2.config.platforms import OWN_BACKENDS
 from kserve_v2.config.problems import Problem
 from kserve_v2.config.queueing import queueing_without_effect
+from kserve_v2.config.sequences import sequences_without_effect
 from kserve_v2.config.switches import COALESCE_REQUESTS, SWITCHES
 
 
@@ -195,14 +197,16 @@ def refused_fields(config: ModelConfig) -> list[Problem]:
 
 def ignored_fields(config: ModelConfig) -> list[Problem]:
     """Fields that are set and have no effect, which is harmless: for a warning."""
-    queueing = [
-        Problem(path, f"{Support.IGNORED.value}: {why}") for path, why in queueing_without_effect(config)
+    without_effect = [
+        *_without_batching(config),
+        *queueing_without_effect(config),
+        *sequences_without_effect(config),
+        *_of_an_ensemble(config),
+        *_without_cache(config),
     ]
     return [
         *_findings(config, Support.IGNORED),
-        *_without_batching(config),
-        *queueing,
-        *_without_cache(config),
+        *(Problem(path, f"{Support.IGNORED.value}: {why}") for path, why in without_effect),
     ]
 
 
@@ -250,7 +254,8 @@ def _parameters(config: ModelConfig) -> Iterator[tuple[Rule, str]]:
                 if read
                 else "ensembles read none"
             )
-            yield _ignored(known), f"parameters['{name}']"
+            alike = difflib.get_close_matches(name, own | read, n=1, cutoff=0.75)
+            yield _ignored(f"did you mean '{alike[0]}'?" if alike else known), f"parameters['{name}']"
 
 
 def _is_session_entry(config: ModelConfig, name: str) -> bool:
@@ -258,18 +263,31 @@ def _is_session_entry(config: ModelConfig, name: str) -> bool:
     return config.backend == "onnxruntime" and name.startswith("session.")
 
 
-def _without_batching(config: ModelConfig) -> Iterator[Problem]:
+def _without_batching(config: ModelConfig) -> Iterator[tuple[str, str]]:
     """Yield what is said about batches of a model that has none."""
-    if config.dynamic_batching.max_queue_delay_microseconds and (
-        config.max_batch_size == 0 or config.model_transaction_policy.decoupled
-    ):
-        reason = "max_batch_size is 0" if config.max_batch_size == 0 else "the model is decoupled"
-        yield Problem("dynamic_batching.max_queue_delay_microseconds", f"{Support.IGNORED.value}: {reason}")
+    batching, most = config.dynamic_batching, config.max_batch_size
+    if most and not config.model_transaction_policy.decoupled:
+        return
+    reason = "max_batch_size is 0" if most == 0 else "the model is decoupled"
+    # What completion writes there is not the operator's.
+    if most and list(batching.preferred_batch_size) not in ([], [most]):
+        yield "dynamic_batching.preferred_batch_size", reason
+    if batching.max_queue_delay_microseconds:
+        yield "dynamic_batching.max_queue_delay_microseconds", reason
 
 
-def _without_cache(config: ModelConfig) -> Iterator[Problem]:
+def _of_an_ensemble(config: ModelConfig) -> Iterator[tuple[str, str]]:
+    """Yield what is for models that are executed themselves, and harmless in an ensemble."""
+    if not is_ensemble(config):
+        return
+    if config.default_model_filename:
+        yield "default_model_filename", "an ensemble has no file"
+    for index, tensor in enumerate(config.input):
+        if tensor.allow_ragged_batch:
+            yield f"input[{index}].allow_ragged_batch", "batches are formed by the models of its steps"
+
+
+def _without_cache(config: ModelConfig) -> Iterator[tuple[str, str]]:
     """Yield what is said about the cache of a model that has none."""
     if COALESCE_REQUESTS in config.parameters and not config.response_cache.enable:
-        yield Problem(
-            f"parameters['{COALESCE_REQUESTS}']", f"{Support.IGNORED.value}: response_cache.enable is not set"
-        )
+        yield f"parameters['{COALESCE_REQUESTS}']", "response_cache.enable is not set"

@@ -1,5 +1,6 @@
 """A loaded version of an ensemble. It has no instances: its steps are other loaded versions."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from kserve_v2.scheduling.merging.rows import RowMerger
 from kserve_v2.scheduling.shared import Shared
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.spec import ModelSpec
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,12 @@ class EnsembleModel(LoadedModel):
         config.CopyFrom(prepared.config)
         # One of its own: what is remembered of requests goes by it.
         signature = ModelSignature(config)
+        if config.model_transaction_policy.decoupled and not binding.decoupled:
+            logger.warning(
+                "model '%s': model_transaction_policy.decoupled is set but has no effect: none of its steps' models is "
+                "decoupled",
+                source.name,
+            )
         config.ClearField("model_transaction_policy")
         if binding.decoupled:
             config.model_transaction_policy.decoupled = True

@@ -109,6 +109,22 @@ def test_mistakes_are_told_with_tritons_texts(old: str, new: str, expected: list
     assert problems(GOOD.replace(old, new, 1)) == expected
 
 
+@pytest.mark.parametrize("version", [-3, -1, 0, 7])
+def test_a_version_is_a_number_or_minus_one(version: int) -> None:
+    wrong = "must be a version, or -1 for the highest that is ready, got -3"
+    assert "model_version: -1" in GOOD
+    found = problems(GOOD.replace("model_version: -1", f"model_version: {version}", 1))
+    assert found == ([wrong] if version == -3 else [])
+
+
+def test_what_only_models_that_are_executed_use_is_a_warning() -> None:
+    text = GOOD.replace("input [ {", "input [ { allow_ragged_batch: true", 1) + 'default_model_filename: "m"'
+    assert sorted(problem.path for problem in ignored_fields(parse_config(text, "config.pbtxt"))) == [
+        "default_model_filename",
+        "input[0].allow_ragged_batch",
+    ]
+
+
 def test_parameters_that_an_ensemble_cannot_read_are_named() -> None:
     text = "".join(
         f'parameters {{ key: "{name}" value: {{ string_value: "1" }} }}'

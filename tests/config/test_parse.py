@@ -272,3 +272,8 @@ def test_unknown_fields_of_maps_are_errors(text: str, part: str) -> None:
         parse_config(text, "c")
     assert caught.value.message.startswith("c:1:")
     assert part in caught.value.message
+
+
+def test_two_schedulers_in_json_have_tritons_text() -> None:
+    with pytest.raises(ConfigError, match="'scheduling_choice' is already set"):
+        parse_config_json('{"dynamic_batching": {}, "sequence_batching": {}}')

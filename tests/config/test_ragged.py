@@ -76,6 +76,8 @@ def test_every_kind_is_served(kind: str, data_type: str) -> None:
          "names no input of the model that gets the value"),
         (BASE + batch_input(target_name='"X"'), "batch_input[0].target_name",
          "clients send 'X': remove it from the configuration's inputs, or from here"),
+        (BASE + batch_output(target_name="[]"), "batch_output[0].target_name",
+         "names no output of the model that is cut"),
         (BASE + batch_output(source_input='"NO"'), "batch_output[0].source_input",
          "unknown source input name 'NO'"),
         (BASE + batch_output(source_input='["X", "X"]'), "batch_output[0].source_input",
@@ -99,6 +101,12 @@ def test_every_kind_is_served(kind: str, data_type: str) -> None:
 )  # fmt: skip
 def test_problems_of_ragged_batches(text: str, path: str, message: str) -> None:
     assert (path, message) in problems(text)
+
+
+def test_a_target_that_is_named_twice_is_told_once() -> None:
+    found = problems(BASE + batch_output(target_name='["OUT", "OUT"]'))
+    text = "target output name 'OUT' can only be specified once"
+    assert found.count(("batch_output[0].target_name", text)) == 1
 
 
 def test_all_problems_are_reported_at_once() -> None:

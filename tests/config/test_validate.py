@@ -374,11 +374,66 @@ QUEUEING_WITHOUT_EFFECT = [
         "",
     ),
     (
+        "default_queue_policy { timeout_action: DELAY }",
+        "default_queue_policy.timeout_action",
+        "no request has a time-out: set default_timeout_microseconds or allow_timeout_override",
+    ),
+    (
         "preserve_ordering: true default_queue_policy { allow_timeout_override: true }",
         "",
         "",
     ),
 ]
+
+
+def test_sizes_of_batches_that_are_never_formed_are_a_warning() -> None:
+    text = "max_batch_size: 4 model_transaction_policy { decoupled: true } dynamic_batching { %s }"
+    [found] = ignored_fields(completed(text % "preferred_batch_size: 2"))
+    assert (
+        str(found)
+        == "dynamic_batching.preferred_batch_size: is set but has no effect: the model is decoupled"
+    )
+    assert ignored_fields(completed(text % "")) == []
+
+
+_START = (
+    'control_input { name: "S" control { kind: CONTROL_SEQUENCE_START bool_false_true: [ false, true ] %s } }'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "reason"),
+    [
+        (
+            "direct { max_queue_delay_microseconds: 5 }",
+            "direct.max_queue_delay_microseconds",
+            "minimum_slot_utilization",
+        ),
+        (
+            "direct { minimum_slot_utilization: 1 }",
+            "direct.minimum_slot_utilization",
+            "max_queue_delay_microseconds",
+        ),
+        ("direct { minimum_slot_utilization: 1 max_queue_delay_microseconds: 5 }", "", ""),
+        ("oldest { max_queue_delay_microseconds: 5 }", "", ""),
+        (_START % "data_type: TYPE_INT32", "control_input[0].control[0].data_type", "CORRID"),
+        (_START % "", "", ""),
+    ],
+)
+def test_what_has_no_effect_on_sequences_is_a_warning(text: str, field: str, reason: str) -> None:
+    found = ignored_fields(completed(f"max_batch_size: 4 sequence_batching {{ {text} }}"))
+    assert [each.path for each in found] == ([f"sequence_batching.{field}"] if field else [])
+    assert all(reason in each.message for each in found)
+
+
+@pytest.mark.parametrize(
+    "more", ["max_batch_size: 0", "max_batch_size: 4 model_transaction_policy { decoupled: true }"]
+)
+@pytest.mark.parametrize("strategy", ["direct", "oldest"])
+def test_a_delay_for_sequences_that_share_no_batches_is_a_warning(more: str, strategy: str) -> None:
+    text = f"{more} sequence_batching {{ {strategy} {{ max_queue_delay_microseconds: 5 }} }}"
+    [found] = ignored_fields(completed(text))
+    assert found.path == f"sequence_batching.{strategy}.max_queue_delay_microseconds"
 
 
 @pytest.mark.parametrize(("text", "field", "reason"), QUEUEING_WITHOUT_EFFECT)

@@ -346,6 +346,16 @@ def test_a_step_that_becomes_decoupled_makes_the_ensemble_so(repository: Reposit
     assert repository.ask("tuens", 1).status_code == 501
 
 
+def test_an_ensemble_that_says_it_is_decoupled_and_is_not_is_warned_about(repository: Repository) -> None:
+    repository.explicit.write("plain", add(1))
+    repository.chain("sayso", "plain", more=f"{BATCHED} model_transaction_policy {{ decoupled: true }}")
+    repository.load("sayso")
+    assert repository.value("sayso", 1) == 2
+    assert (
+        "model 'sayso': model_transaction_policy.decoupled is set but has no effect" in repository.server.log
+    )
+
+
 SEQUENCE_TENSORS = {"IN": "TYPE_INT32 [ -1 ]", "PORT": INT}
 
 

@@ -113,6 +113,19 @@ def test_what_could_never_run_is_not_registered() -> None:
     assert granted(arbiter, limits(R=1), limits(R=1)) == [True, False]
 
 
+def test_all_that_is_wrong_with_resources_is_told_at_once() -> None:
+    arbiter = Arbiter([Capacity("R", 1), Capacity("S", 2)])
+    arbiter.register([local(CPU, T=1)])
+    with pytest.raises(InvalidArgumentError) as raised:
+        arbiter.register([limits(R=2, S=3, T=1), limits(R=4)])
+    mixed, first, second = str(raised.value).split("; ")
+    assert mixed.startswith('Resource "T" is present as both global and device-specific')
+    assert first.startswith('Resource count for "R" is limited to 1')
+    assert first.endswith("count is 4")
+    assert second.startswith('Resource count for "S" is limited to 2')
+    assert second.endswith("count is 3")
+
+
 def test_a_resource_is_global_or_of_devices() -> None:
     arbiter = Arbiter()
     arbiter.register([limits(R=1)])

@@ -103,15 +103,10 @@ class Arbiter:
         """Add the instances of a model. Raises InvalidArgumentError, and adds none, if one could never run."""
         shares = [Share(limits, dict.fromkeys(limits.needs, 0)) for limits in instances]
         together = [*self._shares, *shares]
-        self._raise_if_mixed(together)
         capacity = self._capacities(together)
-        for limits in instances:
-            for resource, count in limits.needs.items():
-                if count > capacity[resource]:
-                    raise InvalidArgumentError(
-                        f'Resource count for "{resource.name}" is limited to {capacity[resource]} which will prevent '
-                        f"scheduling of one or more model instances, the minimum required count is {count}"
-                    )
+        problems = [*self._mixed(together), *self._beyond(instances, capacity)]
+        if problems:
+            raise InvalidArgumentError("; ".join(problems))
         self._shares.update(shares)
         self._capacity = capacity
         return shares
@@ -125,15 +120,33 @@ class Arbiter:
         }
 
     @staticmethod
-    def _raise_if_mixed(shares: Iterable[Share]) -> None:
+    def _mixed(shares: Iterable[Share]) -> list[str]:
+        """What is said of resources that belong to the server and to single devices at the same time."""
         is_global: dict[str, bool] = {}
-        for share in shares:
-            for resource in share.limits.needs:
-                if is_global.setdefault(resource.name, resource.device is None) != (resource.device is None):
-                    raise InvalidArgumentError(
-                        f'Resource "{resource.name}" is present as both global and device-specific resource in the '
-                        "model configuration."
-                    )
+        mixed = [
+            resource.name
+            for share in shares
+            for resource in share.limits.needs
+            if is_global.setdefault(resource.name, resource.device is None) != (resource.device is None)
+        ]
+        return [
+            f'Resource "{name}" is present as both global and device-specific resource in the model configuration.'
+            for name in dict.fromkeys(mixed)
+        ]
+
+    @staticmethod
+    def _beyond(instances: Iterable[Limits], capacity: Mapping[Resource, int]) -> list[str]:
+        """What is said of resources of which an instance needs more than there are."""
+        needed: dict[Resource, int] = {}
+        for limits in instances:
+            for resource, count in limits.needs.items():
+                needed[resource] = max(needed.get(resource, 0), count)
+        return [
+            f'Resource count for "{resource.name}" is limited to {capacity[resource]} which will prevent scheduling '
+            f"of one or more model instances, the minimum required count is {count}"
+            for resource, count in needed.items()
+            if count > capacity[resource]
+        ]
 
     def _capacities(self, shares: Iterable[Share]) -> dict[Resource, int]:
         found: dict[Resource, int] = {}
