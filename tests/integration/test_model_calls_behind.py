@@ -226,10 +226,8 @@ class TestSequences:
         assert ask(2, 32, end=True) == 400
 
     def test_what_a_sequence_does_not_allow_is_the_caller_s_mistake(self, server: RunningServer) -> None:
-        [unknown, without] = run(
-            server, in_sequence(1, 99), {"model": "sum", "inputs": {"x": ["int32", [1]]}}
-        )
-        for result in (unknown, without):
+        without = {"model": "sum", "inputs": {"x": ["int32", [1]]}}
+        for result in run(server, in_sequence(1, 99), in_sequence(1, -5, start=True), without):
             assert result["kind"] == "InvalidArgumentError"
             assert result["error"].startswith("Model sum - Error when running inference: ")
 

@@ -95,6 +95,11 @@ class Controls:
             raise InvalidArgumentError(
                 f"inference request to model '{self._model_name}' must specify a non-zero or non-empty correlation ID"
             )
+        if isinstance(sequence_id, int) and sequence_id < 0:
+            # Of a model that calls this one, or of an ensemble's step: no client can send it. It would fail its batch.
+            raise InvalidArgumentError(
+                f"inference request to model '{self._model_name}' must specify a correlation ID >= 0, got {sequence_id}"
+            )
         if self._correlation_id is not None:
             self._correlation_id.check(sequence_id, self._model_name)
 
