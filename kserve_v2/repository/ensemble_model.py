@@ -122,8 +122,15 @@ class EnsembleModel(LoadedModel):
                 await step.sequences_over()
 
     async def drain(self) -> None:
-        """Wait until nothing is under way. Sequences of models that go with it may have to end through it."""
-        await self.sequences_over()
+        """Wait until nothing is under way. Sequences of models that go with it may have to end through it, and need the
+        models of the other steps.
+        """
+        leases = [model.lease() for model in self.binding.all_callees if not _has_sequences(model)]
+        try:
+            await self.sequences_over()
+        finally:
+            for lease in leases:
+                lease.release()
         await super().drain()
 
     @property
@@ -151,3 +158,8 @@ class EnsembleModel(LoadedModel):
                 if tensor in graph.outputs and output in callee.labels:
                     labels[tensor] = callee.labels[output]
         return labels | dict(self.prepared.labels)
+
+
+def _has_sequences(callee: Callee) -> bool:
+    """Whether it lets its own sequences finish before it goes: a lease would keep it from refusing new ones."""
+    return isinstance(callee, LoadedModel) and callee.sequences is not None

@@ -418,6 +418,31 @@ def test_a_sequence_ends_through_the_ensemble_that_its_model_takes_along(
     assert step(1, "+").status_code == 404
 
 
+def test_a_sequence_that_ends_through_an_ensemble_finds_all_of_its_steps(repository: Repository) -> None:
+    repository.explicit.write("leaving", accumulator(1), batching())
+    repository.explicit.write("behind", add(100, 4))
+    steps = [
+        ("leaving", {"IN": "IN", "PORT": "PORT"}, {"SUM": "sum"}),
+        ("behind", {"x": "sum"}, {"y": "SUM"}),
+    ]
+    write_ensemble(repository.root, ensemble("all", steps, SEQUENCE_TENSORS, {"SUM": INT}, BATCHED))
+    repository.load("all")
+
+    def step(value: int, flags: str = "") -> list[int]:
+        answer = repository.server.infer("all", rest_step(7, value, flags))
+        assert answer.status_code == 200, answer.text
+        found: list[int] = answer.json()["outputs"][0]["data"]
+        return found
+
+    assert step(1, "+") == [101]
+    for name in ("leaving", "behind"):
+        repository.explicit.unload(name)
+    assert step(2) == [103]
+    assert step(4, ".") == [107]
+    for name in ("leaving", "behind", "all"):
+        wait_until(partial(repository.is_gone, name))
+
+
 def test_errors_of_a_sequence_tell_the_way(repository: Repository) -> None:
     repository.explicit.write("sums", accumulator(1), batching())
     steps = [("sums", {"IN": "IN", "PORT": "PORT"}, {"SUM": "SUM"})]
