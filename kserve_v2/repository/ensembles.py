@@ -5,6 +5,7 @@ step's model is replaced, lost or found.
 import asyncio
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from kserve_v2.errors import InvalidArgumentError, ServingError
@@ -14,8 +15,9 @@ from kserve_v2.repository.model import LoadedModel
 from kserve_v2.scheduling.calling.caller import Callee
 from kserve_v2.scheduling.ensemble.binding import Binding
 from kserve_v2.scheduling.ensemble.check import check_steps
-from kserve_v2.scheduling.ensemble.graph import Graph, MixedStreamsError
+from kserve_v2.scheduling.ensemble.graph import Graph, MixedStreamsError, Step
 from kserve_v2.scheduling.shared import Shared
+from kserve_v2.scheduling.signature import ModelSignature
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +137,7 @@ class Ensembles:
     def _bind(self, prepared: PreparedEnsemble) -> Binding:
         """Put an ensemble and what answers for its steps together. Raises InvalidArgumentError."""
         name, graph, signature = prepared.source.name, prepared.graph, prepared.signature
-        callees = self._callees(name, graph)
+        callees = self._callees(graph, signature)
         problems = check_steps(graph, signature, callees)
         if not problems:
             inner = [callee if isinstance(callee, EnsembleModel) else None for callee in callees]
@@ -155,13 +157,17 @@ class Ensembles:
                 ]
         raise InvalidArgumentError("; ".join(dict.fromkeys(problems)))
 
-    def _callees(self, name: str, graph: Graph) -> list[LoadedModel]:
+    def _callees(self, graph: Graph, signature: ModelSignature) -> list[LoadedModel]:
+        """What answers for each step. Raises _StepsMissingError, which also says what does not fit of those that do."""
+        name = signature.model_name
         callees: list[LoadedModel] = []
+        answered: list[Step] = []
         problems: list[str] = []
         unknown: list[str] = []
         for step in graph.steps:
             try:
                 callees.append(self._models.acquire(step.model, step.version))
+                answered.append(step)
             except ServingError:
                 managed = self._models.managed(step.model)
                 if managed is None:
@@ -181,6 +187,7 @@ class Ensembles:
             names = ", ".join(dict.fromkeys(unknown))
             problems.append(f"ensemble {name} contains models that are not available or ambiguous: {names}")
         if problems:
+            problems += check_steps(replace(graph, steps=tuple(answered)), signature, callees)
             raise _StepsMissingError("; ".join(dict.fromkeys(problems)))
         return callees
 

@@ -135,6 +135,17 @@ def test_a_step_that_there_is_not_is_the_reason(repository: Repository) -> None:
     assert repository.refusal("mens") == unavailable("mens", why)
 
 
+def test_a_step_that_does_not_fit_is_told_besides_one_that_there_is_not(repository: Repository) -> None:
+    repository.explicit.write("here", add(1))
+    steps = [("here", {"x": "X", "q": "X"}, {"y": "t"}), ("away", {"x": "t"}, {"y": "Y"})]
+    write_ensemble(repository.root, ensemble("half", steps, ONE_INT, {"Y": INT}, BATCHED))
+    assert repository.refusal("half") == unavailable(
+        "half",
+        "ensemble half contains models that are not available or ambiguous: away; "
+        "in ensemble half, ensemble tensor X is mapping to non-existing input q in model here",
+    )
+
+
 def test_a_version_that_is_not_served_is_the_reason(repository: Repository) -> None:
     repository.explicit.write("onever", add(1))
     repository.chain("vens", "onever", onever=7)
