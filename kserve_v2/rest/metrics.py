@@ -172,7 +172,9 @@ def _pending_by_level(models: Sequence[LoadedModel]) -> Family:
 
 def _waiting_times(models: Sequence[LoadedModel]) -> Family:
     family = Family(
-        "kserve_v2_queue_seconds", "histogram", "How long requests that were executed waited for that"
+        "kserve_v2_queue_seconds",
+        "histogram",
+        "How long requests that were executed waited for that, those of sequences from when they had a slot",
     )
     for model in models:
         waited = model.statistics.waited
