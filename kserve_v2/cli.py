@@ -1,6 +1,7 @@
-"""The command line: `kserve-v2 serve …`.
+"""The command line: `kserve-v2 serve …`, `kserve-v2 check …`.
 
-Exit status: 0 after a clean end, 1 if the server could not start, 2 for a wrong command line or environment.
+Exit status: 0 after a clean end, 1 if the server could not start or a check has found something, 2 for a wrong command
+line or environment.
 """
 
 import argparse
@@ -42,6 +43,22 @@ examples:
 """
 
 
+_CHECK_DESCRIPTION = """\
+Say what is wrong with the models of a repository, without serving them: configurations are read, completed from the
+models' files and validated as by `serve` with the same options, ensembles and their steps included. Weights are not
+loaded and no port is opened; but handlers are imported, which runs the code of their files.
+Exit status: 0 if nothing is wrong, 1 otherwise.
+"""
+
+_CHECK_EXAMPLES = """\
+examples:
+  Look at every model below ./models:
+    kserve-v2 check --model-repository models
+  Look at one of them:
+    kserve-v2 check --model-repository models --model-control-mode explicit --load-model digits_onnx
+"""
+
+
 _log = logging.getLogger(__name__)
 
 
@@ -56,7 +73,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
     """Run the command and return the exit status. Defaults: the process's own arguments and environment."""
     _open_standard_streams()
     try:
-        arguments = _read_command(sys.argv[1:] if argv is None else argv)
+        command, arguments = _read_command(sys.argv[1:] if argv is None else argv)
         effective, warnings = flags.resolve(arguments, os.environ if environ is None else environ)
     except SettingsError as error:
         return _fail(str(error), USAGE)
@@ -64,7 +81,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
         if not directory.is_dir():
             problem = "is not a directory" if directory.exists() else "does not exist"
             return _fail(f"model repository {str(directory)!r} {problem}", START_UP_FAILURE)
-    return _serve(effective, warnings)
+    return _check(effective, warnings) if command == "check" else _serve(effective, warnings)
 
 
 def _open_standard_streams() -> None:
@@ -84,25 +101,25 @@ def _open_standard_streams() -> None:
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - as above
 
 
-def _read_command(argv: Sequence[str]) -> dict[str, list[str]]:
-    """The options of `serve`, name to texts. Ends the process for --help and --version, as argparse does."""
+def _read_command(argv: Sequence[str]) -> tuple[str, dict[str, list[str]]]:
+    """The command and its options, name to texts. Ends the process for --help and --version, as argparse does."""
     parser, serve = _parsers()
     namespace, unknown = parser.parse_known_args(argv)
     if namespace.command is None:
-        parser.error("no command given, expected: kserve-v2 serve (see kserve-v2 --help)")
+        parser.error("no command given, expected: kserve-v2 serve or kserve-v2 check (see kserve-v2 --help)")
     for argument in unknown:
         if argument.startswith("-"):
             name = argument.partition("=")[0]
             serve.error(f"unknown option {name}{flags.did_you_mean(name, flags.known_flags())}")
         serve.error(f"unexpected argument {argument!r}, expected options only")
-    return {name: texts for name, texts in vars(namespace).items() if name != "command"}
+    return namespace.command, {name: texts for name, texts in vars(namespace).items() if name != "command"}
 
 
 def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     parser = _Parser(
         prog="kserve-v2",
         description="A model server for PyTorch and ONNX models.",
-        epilog="kserve-v2 serve --help lists the options, with examples.",
+        epilog="kserve-v2 serve --help and kserve-v2 check --help list the options, with examples.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"kserve-v2 {version('kserve-v2')}")
@@ -117,7 +134,41 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
         allow_abbrev=False,
     )
     flags.add_flags(serve)
+    check = commands.add_parser(
+        "check",
+        help="say what is wrong with the models of a repository",
+        usage="kserve-v2 check --model-repository DIR [options of serve]",
+        description=_CHECK_DESCRIPTION,
+        epilog=_CHECK_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    flags.add_flags(check)
     return parser, serve
+
+
+def _check(effective: Settings, warnings: Sequence[str]) -> int:
+    # Imported here, as in `_serve`.
+    from kserve_v2 import server  # noqa: PLC0415
+    from kserve_v2.logs import log  # noqa: PLC0415
+
+    log.configure(effective)
+    for warning in warnings:
+        _log.warning(warning)
+    try:
+        findings = server.check(effective)
+    except server.StartupError as error:
+        return _fail(str(error), START_UP_FAILURE)
+    finally:
+        log.shutdown()
+    for finding in findings:
+        what = f"{finding.model} version {finding.version}" if finding.version else finding.model
+        print(f"{'wrong' if finding.problem else 'ok':<5}  {what}")
+        for line in finding.problem.splitlines():
+            print(f"       {line}")
+    wrong = sum(bool(finding.problem) for finding in findings)
+    print(f"{len(findings)} looked at, {wrong} wrong")
+    return START_UP_FAILURE if wrong else OK
 
 
 def _serve(effective: Settings, warnings: Sequence[str]) -> int:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from kserve_v2.caching.cache import ResponseCache
+from kserve_v2.caching.config import CacheConfig
 from kserve_v2.caching.make import MissingPackageError, make_cache
 from kserve_v2.errors import NotFoundError
 from kserve_v2.inference import InferenceService
@@ -27,8 +28,10 @@ from kserve_v2.net.limits import HttpLimits
 from kserve_v2.net.sockets import bind, end_stalled_connections
 from kserve_v2.net.tls import TlsError, server_context
 from kserve_v2.plugins import BackendRegistry
+from kserve_v2.repository.check import Finding, RepositoryCheck
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.prepare import RepositoryOptions
+from kserve_v2.repository.scan import scan
 from kserve_v2.rest.app import create_app
 from kserve_v2.rest.cors import allow_origins
 from kserve_v2.rest.fast_lane import FastLane
@@ -69,13 +72,7 @@ class Server:
         self._settings = settings
         registry = BackendRegistry()
         self._cache = _cache(settings)
-        options = RepositoryOptions(
-            roots=settings.model_repository,
-            backend_settings={name: settings.backend_settings(name) for name in registry.names},
-            auto_complete=not settings.disable_auto_complete_config,
-            config_name=settings.model_config_name,
-            cache=self._cache,
-        )
+        options = _repository_options(settings, registry, self._cache)
         inflight = InflightBytes(_max_inflight_bytes(settings))
         limiter = None
         if settings.rate_limit == "execution_count":
@@ -228,6 +225,38 @@ def _cache(settings: Settings) -> ResponseCache | None:
         return make_cache(settings.cache_config)
     except MissingPackageError as error:
         raise StartupError(str(error)) from None
+
+
+def _repository_options(
+    settings: Settings, registry: BackendRegistry, cache: ResponseCache | None
+) -> RepositoryOptions:
+    return RepositoryOptions(
+        roots=settings.model_repository,
+        backend_settings={name: settings.backend_settings(name) for name in registry.names},
+        auto_complete=not settings.disable_auto_complete_config,
+        config_name=settings.model_config_name,
+        cache=cache,
+    )
+
+
+def check(settings: Settings) -> list[Finding]:
+    """What is wrong with the models that would be loaded, each version a finding. Raises StartupError."""
+    registry = BackendRegistry()
+    # Nothing is kept, but models may ask for a cache if the server would have one.
+    cache = make_cache(CacheConfig(size=1)) if settings.cache_config.text else None
+    repository = RepositoryCheck(_repository_options(settings, registry, cache), registry)
+    names = dict.fromkeys(settings.load_model)
+    if not names or "*" in names:
+        try:
+            snapshot = scan(settings.model_repository)
+        except OSError as error:
+            raise StartupError(
+                f"cannot read the model repository: {error.filename}: {error.strerror}"
+            ) from error
+        for reason in snapshot.skipped:
+            logger.warning("skipped in the model repository: %s", reason)
+        names = dict.fromkeys(snapshot.models)
+    return [finding for name in names for finding in repository.check(name)]
 
 
 def _max_inflight_bytes(settings: Settings) -> int:

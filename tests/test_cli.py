@@ -21,7 +21,12 @@ FRAMEWORKS = ("torch", "onnxruntime", "fastapi", "starlette", "uvicorn", "grpc",
 @pytest.mark.parametrize(
     ("argv", "environ", "status", "line"),
     [
-        ([], {}, 2, "error: no command given, expected: kserve-v2 serve (see kserve-v2 --help)"),
+        (
+            [],
+            {},
+            2,
+            "error: no command given, expected: kserve-v2 serve or kserve-v2 check (see kserve-v2 --help)",
+        ),
         (["serv"], {}, 2, "error: argument command: invalid choice: 'serv'"),
         (
             ["serve"],

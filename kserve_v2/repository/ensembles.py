@@ -4,7 +4,7 @@ step's model is replaced, lost or found.
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -14,7 +14,12 @@ from kserve_v2.repository.ensemble_model import EnsembleModel, PreparedEnsemble
 from kserve_v2.repository.model import LoadedModel
 from kserve_v2.scheduling.calling.caller import Callee
 from kserve_v2.scheduling.ensemble.binding import Binding
-from kserve_v2.scheduling.ensemble.check import check_steps
+from kserve_v2.scheduling.ensemble.check import (
+    check_steps,
+    no_loaded_version,
+    required_version,
+    unknown_models,
+)
 from kserve_v2.scheduling.ensemble.graph import Graph, MixedStreamsError, Step
 from kserve_v2.scheduling.shared import Shared
 from kserve_v2.scheduling.signature import ModelSignature
@@ -136,26 +141,9 @@ class Ensembles:
 
     def _bind(self, prepared: PreparedEnsemble) -> Binding:
         """Put an ensemble and what answers for its steps together. Raises InvalidArgumentError."""
-        name, graph, signature = prepared.source.name, prepared.graph, prepared.signature
-        callees = self._callees(graph, signature)
-        problems = check_steps(graph, signature, callees)
-        if not problems:
-            inner = [callee if isinstance(callee, EnsembleModel) else None for callee in callees]
-            try:
-                binding = Binding(graph, signature, callees, inner)
-            except MixedStreamsError as error:
-                who = (
-                    f"step of model '{error.step.model}' receives inputs" if error.step else "the outputs are"
-                )
-                problems = [f"in ensemble {name}, {who} originated from different decoupled models"]
-            else:
-                if not (binding.decoupled and prepared.config.response_cache.enable):
-                    return binding
-                problems = [
-                    f"Response Cache does not currently support model {name} with 'decoupled' transaction policy. "
-                    "Please disable the response cache."
-                ]
-        raise InvalidArgumentError("; ".join(dict.fromkeys(problems)))
+        callees = self._callees(prepared.graph, prepared.signature)
+        inner = [callee if isinstance(callee, EnsembleModel) else None for callee in callees]
+        return bound(prepared, callees, inner)
 
     def _callees(self, graph: Graph, signature: ModelSignature) -> list[LoadedModel]:
         """What answers for each step. Raises _StepsMissingError, which also says what does not fit of those that do."""
@@ -173,19 +161,12 @@ class Ensembles:
                 if managed is None:
                     unknown.append(step.model)
                 elif managed.ready:
-                    problems.append(
-                        f"ensemble '{name}' depends on '{step.model}' whose required version {step.version} is not "
-                        "loaded"
-                    )
+                    problems.append(required_version(name, step.model, step.version))
                 else:
                     why = managed.reasons().removeprefix(": ")
-                    problems.append(
-                        f"ensemble '{name}' depends on '{step.model}' which has no loaded version"
-                        + (f". Model '{step.model}' loading failed with error: {why};" if why else "")
-                    )
+                    problems.append(no_loaded_version(name, step.model, why))
         if unknown:
-            names = ", ".join(dict.fromkeys(unknown))
-            problems.append(f"ensemble {name} contains models that are not available or ambiguous: {names}")
+            problems.append(unknown_models(name, unknown))
         if problems:
             problems += check_steps(replace(graph, steps=tuple(answered)), signature, callees)
             raise _StepsMissingError("; ".join(dict.fromkeys(problems)))
@@ -246,3 +227,27 @@ class Ensembles:
             managed = self._models.managed(ensemble)
             if managed is not None and managed.ready:
                 yield ensemble
+
+
+def bound(
+    prepared: PreparedEnsemble, callees: Sequence[Callee], inner: Sequence[EnsembleModel | None]
+) -> Binding:
+    """An ensemble and what answers for its steps, put together. `inner`: those of `callees` that are ensembles
+    themselves. Raises InvalidArgumentError with all that does not fit.
+    """
+    name, graph, signature = prepared.source.name, prepared.graph, prepared.signature
+    problems = check_steps(graph, signature, callees)
+    if not problems:
+        try:
+            binding = Binding(graph, signature, callees, inner)
+        except MixedStreamsError as error:
+            who = f"step of model '{error.step.model}' receives inputs" if error.step else "the outputs are"
+            problems = [f"in ensemble {name}, {who} originated from different decoupled models"]
+        else:
+            if not (binding.decoupled and prepared.config.response_cache.enable):
+                return binding
+            problems = [
+                f"Response Cache does not currently support model {name} with 'decoupled' transaction policy. "
+                "Please disable the response cache."
+            ]
+    raise InvalidArgumentError("; ".join(dict.fromkeys(problems)))

@@ -55,6 +55,23 @@ def check_steps(graph: Graph, signature: ModelSignature, callees: Sequence[Calle
     return problems
 
 
+def no_loaded_version(name: str, model: str, why: str) -> str:
+    """Why an ensemble cannot be: a step's model does not answer. `why`: what it says itself; "" for nothing."""
+    text = f"ensemble '{name}' depends on '{model}' which has no loaded version"
+    return f"{text}. Model '{model}' loading failed with error: {why};" if why else text
+
+
+def required_version(name: str, model: str, version: object) -> str:
+    """Why an ensemble cannot be: a step's model answers, but not this version."""
+    return f"ensemble '{name}' depends on '{model}' whose required version {version} is not loaded"
+
+
+def unknown_models(name: str, models: Sequence[str]) -> str:
+    """Why an ensemble cannot be: nobody knows the models of some of its steps."""
+    names = ", ".join(dict.fromkeys(models))
+    return f"ensemble {name} contains models that are not available or ambiguous: {names}"
+
+
 def _unmapped(prefix: str, model: str, mapped: Mapping[str, str], signature: ModelSignature) -> Iterator[str]:
     for tensor in signature.inputs.values():
         if not tensor.optional and tensor.name not in mapped:

@@ -1,0 +1,142 @@
+"""Looking at a repository as a server does before it loads models: what is wrong with each of them.
+
+Configurations are read, completed from the models' files and validated by the very functions of a load, and ensembles
+are put together from what came of that. Weights are not loaded, and nothing is executed; but to read what a handler
+declares is to import it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from kserve_v2.errors import InvalidArgumentError, ServingError, as_serving_error, describe
+from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.plugins import BackendRegistry
+from kserve_v2.repository.ensemble_model import PreparedEnsemble
+from kserve_v2.repository.ensembles import bound
+from kserve_v2.repository.labels import read_labels
+from kserve_v2.repository.prepare import RepositoryOptions, prepare_version, read_candidate
+from kserve_v2.scheduling.calling.caller import Lease
+from kserve_v2.scheduling.ensemble.check import (
+    check_steps,
+    no_loaded_version,
+    required_version,
+    unknown_models,
+)
+from kserve_v2.scheduling.ensemble.graph import Step
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.target import Reply, Ticket
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One version of a model, 0 for the model as a whole, and all that is wrong with it; "" for nothing."""
+
+    model: str
+    version: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A version that could be loaded, as the ensembles see it that have it as a step."""
+
+    name: str
+    signature: ModelSignature
+    decoupled: bool
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def call(self, request: InferRequest, reply: Reply) -> InferResponse | Ticket:
+        """It is only looked at."""
+        raise NotImplementedError
+
+    def lease(self) -> Lease:
+        """It is only looked at."""
+        raise NotImplementedError
+
+
+class RepositoryCheck:
+    """Looks at each model once, also where several ensembles need it."""
+
+    def __init__(self, options: RepositoryOptions, registry: BackendRegistry) -> None:
+        self._options = options
+        self._registry = registry
+        # By model: what was found, and what could be loaded, by version. A model that is being looked at has no entry
+        # in the former yet.
+        self._findings: dict[str, list[Finding]] = {}
+        self._steps: dict[str, dict[int, _Step]] = {}
+
+    def check(self, name: str) -> Sequence[Finding]:
+        """What is to be said of a model, one finding for each of its versions. Blocks on the file system."""
+        if name not in self._findings:
+            self._steps[name] = {}
+            self._findings[name] = list(self._look_at(name))
+        return self._findings[name]
+
+    def _look_at(self, name: str) -> Iterator[Finding]:
+        problem, candidate = _attempt(lambda: read_candidate(name, self._options))
+        if candidate is None:
+            yield Finding(name, 0, problem)
+            return
+        for version in candidate.versions:
+
+            def look(version: int = version) -> _Step:
+                prepared = prepare_version(candidate, version, self._options, self._registry)
+                if isinstance(prepared, PreparedEnsemble):
+                    return self._put_together(prepared)
+                prepared.source.handover.close()
+                config = prepared.config
+                labels = read_labels(config, prepared.source.model_path)
+                decoupled = config.model_transaction_policy.decoupled
+                return _Step(name, ModelSignature(config), decoupled, labels)
+
+            problem, step = _attempt(look)
+            if step is not None:
+                self._steps[name][version] = step
+            yield Finding(name, version, problem)
+
+    def _put_together(self, prepared: PreparedEnsemble) -> _Step:
+        """An ensemble, of what could be loaded for its steps. Raises InvalidArgumentError."""
+        name, graph = prepared.source.name, prepared.graph
+        callees: list[_Step] = []
+        found: list[Step] = []
+        problems: list[str] = []
+        unknown: list[str] = []
+        for step in graph.steps:
+            if step.model in self._steps and step.model not in self._findings:
+                raise InvalidArgumentError(
+                    f"circular dependency between ensembles: {name} -> ... -> {step.model} -> {name}"
+                )
+            findings = self.check(step.model)
+            versions = self._steps[step.model]
+            wanted = max(versions, default=0) if not step.version else int(step.version)
+            if wanted in versions:
+                callees.append(versions[wanted])
+                found.append(step)
+            elif versions:
+                problems.append(required_version(name, step.model, step.version))
+            elif any(finding.version for finding in findings):
+                why = "; ".join(finding.problem for finding in findings)
+                problems.append(no_loaded_version(name, step.model, why))
+            else:
+                unknown.append(step.model)
+        if unknown:
+            problems.append(unknown_models(name, unknown))
+        if problems:
+            problems += check_steps(replace(graph, steps=tuple(found)), prepared.signature, callees)
+            raise InvalidArgumentError("; ".join(dict.fromkeys(problems)))
+        binding = bound(prepared, callees, [None] * len(callees))
+        return _Step(name, prepared.signature, binding.decoupled, prepared.labels)
+
+
+def _attempt(look: Callable[[], T]) -> tuple[str, T | None]:
+    """What `look` gives, or why it fails."""
+    try:
+        return "", look()
+    except ServingError as error:
+        return error.message, None
+    except Exception as error:  # noqa: BLE001 - one model's failure, whatever it is, is its finding
+        known = as_serving_error(error)
+        return known.message if known is not None else describe(error), None
