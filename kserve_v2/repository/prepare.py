@@ -93,7 +93,12 @@ def read_candidate(name: str, options: RepositoryOptions, config_override: str |
     versions = select_versions(config, entry.versions)
     if not versions:
         found = ", ".join(map(str, entry.versions))
-        advice = f"it selects none of {found}" if found else advice_without_versions(entry.path)
+        if found:
+            advice = f"it selects none of {found}"
+        elif is_ensemble(config):
+            advice = f"an ensemble has a version, too, which is empty: make the directory {name}/1"
+        else:
+            advice = advice_without_versions(entry.path)
         raise InvalidArgumentError(
             f"at least one version must be available under the version policy of model '{name}': {advice}"
         )

@@ -86,13 +86,40 @@ def gate() -> Iterator[Gate]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def ensembles(
+    start_server: StartServer, write_model: WriteModel, tmp_path_factory: pytest.TempPathFactory
+) -> ExplicitServer:
+    """A server of this module's own: the configuration of an ensemble would stay behind for other models of its name."""
+    root = tmp_path_factory.mktemp("ensembles")
+    return ExplicitServer(start_server(root, "--model-control-mode=explicit"), root, write_model)
+
+
+@pytest.fixture(scope="module")
+def ensembles_channel(ensembles: ExplicitServer) -> Iterator[Channel]:
+    """A gRPC connection to it."""
+    with Channel(ensembles.server) as made:
+        yield made
+
+
 @pytest.fixture
-def repository(explicit: ExplicitServer) -> Iterator[Repository]:
-    yield Repository(explicit)
+def repository(ensembles: ExplicitServer) -> Iterator[Repository]:
+    """It, without the models of the test before."""
+    yield Repository(ensembles)
+    for entry in ensembles.server.post("/v2/repository/index").json():
+        if "state" in entry and entry.get("reason") != "unloaded":
+            ensembles.unload(entry["name"])
 
 
 def unavailable(name: str, why: str) -> str:
     return f"load failed for model '{name}': version 1 is at UNAVAILABLE state: Invalid argument: {why};\n"
+
+
+def test_an_ensemble_without_a_version_is_told_what_it_lacks(repository: Repository) -> None:
+    (repository.root / "bare").mkdir()
+    (repository.root / "bare" / "config.pbtxt").write_text('platform: "ensemble"')
+    text = error_of(repository.explicit.load("bare"))
+    assert text.strip().endswith("an ensemble has a version, too, which is empty: make the directory bare/1")
 
 
 # --- loading ----------------------------------------------------------------------------------------------------
@@ -484,7 +511,7 @@ def test_unloading_leaves_the_steps_loaded(repository: Repository) -> None:
 
 @pytest.fixture(params=["REST", "gRPC"])
 def unload_dependents(
-    request: pytest.FixtureRequest, repository: Repository, explicit_channel: Channel
+    request: pytest.FixtureRequest, repository: Repository, ensembles_channel: Channel
 ) -> Any:
     def over_rest(name: str) -> None:
         path = f"/v2/repository/models/{name}/unload"
@@ -494,7 +521,7 @@ def unload_dependents(
     def over_grpc(name: str) -> None:
         message = pb.RepositoryModelUnloadRequest(model_name=name)
         message.parameters["unload_dependents"].bool_param = True
-        explicit_channel.method("RepositoryModelUnload", pb.RepositoryModelUnloadResponse)(
+        ensembles_channel.method("RepositoryModelUnload", pb.RepositoryModelUnloadResponse)(
             message, timeout=30
         )
 
@@ -524,10 +551,10 @@ def test_unloading_with_dependents_leaves_what_others_need_or_was_asked_for(
         assert repository.state(name)[0] == "READY"
 
 
-def test_the_parameter_of_another_kind(repository: Repository, explicit_channel: Channel) -> None:
+def test_the_parameter_of_another_kind(repository: Repository, ensembles_channel: Channel) -> None:
     message = pb.RepositoryModelUnloadRequest(model_name="x")
     message.parameters["unload_dependents"].string_param = "true"
-    assert explicit_channel.fails("RepositoryModelUnload", message, pb.RepositoryModelUnloadResponse) == (
+    assert ensembles_channel.fails("RepositoryModelUnload", message, pb.RepositoryModelUnloadResponse) == (
         STATUS.INVALID_ARGUMENT,
         "invalid value type for 'unload_dependents' parameter, expected bool_param.",
     )

@@ -42,7 +42,8 @@ def _served() -> list[ModelSignature]:
     found = []
     for root in _ROOTS:
         options = RepositoryOptions((root,))
-        for path in sorted(each for each in root.iterdir() if each.is_dir()):
+        # What has no version is an ensemble, which merges nothing.
+        for path in sorted(each.parent for each in root.glob("*/1") if each.is_dir()):
             candidate = read_candidate(path.name, options)
             config = prepare_version(candidate, candidate.versions[0], options, registry).config
             found.append(ModelSignature(config))
