@@ -17,7 +17,8 @@ from kserve_v2.tracing.config import EXPECTED, TraceConfig, parse_trace_config
 
 T = TypeVar("T")
 
-_PASSWORD = re.compile(r"(password=)[^,']*")
+# However it is misspelt.
+_PASSWORD = re.compile(r"((?:pass?|pw)\w*=)[^,']*")
 
 ENVIRONMENT_PREFIX = "KSERVE_V2_"
 

@@ -202,7 +202,10 @@ def test_an_output_with_too_few_rows_cannot_be_split() -> None:
     [
         ({"FLAT": FLAT}, "gave no output 'BY_ROW'"),
         ({"BY_ROW": BY_ROW}, "gave no output 'FLAT'"),
-        ({"FLAT": FLAT, "BY_ROW": np.zeros((4, 2), np.int32)}, "expected a batch of 3"),
+        (
+            {"FLAT": FLAT, "BY_ROW": np.zeros((4, 2), np.int32)},
+            "expected a batch of 3 .* needs a batch_output",
+        ),
         (
             {"FLAT": FLAT[:4], "BY_ROW": BY_ROW},
             "has 4 elements, but by the shapes of input 'X' it should have 5",

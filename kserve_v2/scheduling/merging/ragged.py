@@ -63,7 +63,15 @@ class RaggedMerger:
         rows = sum([pending.rows for pending in members])
         for name in self._by_rows.outputs:
             array = outputs.get(name) if issubclass(type(outputs), Mapping) else None
-            if isinstance(array, np.ndarray) and array.ndim and array.shape[0] < rows:
+            if not isinstance(array, np.ndarray) or not array.ndim:
+                continue
+            if array.shape[0] > rows:
+                raise InternalError(
+                    f"output '{name}' of model '{self._signature.model_name}' has shape {list(array.shape)}, expected "
+                    f"a batch of {rows} in its first dimension; one that is as long as a ragged input needs a "
+                    "batch_output of kind BATCH_SCATTER_WITH_INPUT_SHAPE in the configuration"
+                )
+            if array.shape[0] < rows:
                 raise UnsupportedError(
                     f"{request_prefix(members[0].request.id)}failed to split the output tensor '{name}' in responses: "
                     f"expected batch size of at least {rows} in model output, got {array.shape[0]}"
