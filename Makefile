@@ -32,7 +32,7 @@ SERVED_TESTS := tests/cuda tests/integration tests/interop tests/soak tests/wire
 
 test: .venv/dev.stamp $(EXAMPLE_MODELS) ## run all tests
 ifeq ($(strip $(ARGS)),)
-	@echo "Running the tests in two processes. Each reports when it is done, after some 5 minutes on two idle CPUs."
+	@echo "Running the tests in two processes. Each reports when it is done, after some 6 minutes on two idle CPUs."
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-served test-other
 else
 	$(BIN)/python -m pytest $(ARGS)
