@@ -26,6 +26,7 @@ class ModelInfer:
         self._log_access = access_log_enabled()
         self._recurring = RecurringForms()
         self._encoder = AnswerEncoder()
+        self._unused: _Asked | None = None
 
     def recall(self, data: Serialized) -> Parts | Asked | None:
         """A request that has the form of an earlier one. None also where requests are traced or logged."""
@@ -39,12 +40,14 @@ class ModelInfer:
         request = form.request(data, model.signature)
         if request is None:
             return None
-        asked = _Asked(self._encoder, model, WHOLE, None)
+        # Nearly all small requests are answered at once: then the reply is not used, and serves the next one.
+        asked = self._unused or _Asked(self._encoder, WHOLE, None)
         answered = model.submit(request, asked)
         if isinstance(answered, InferResponse):
-            # `asked.encode`, without the call: nearly all small requests come this way.
+            self._unused = asked
             return self._encoder.encode(answered, WHOLE, model.labels, batched=model.batched)
-        asked.ticket = answered
+        self._unused = None
+        asked.model, asked.ticket = model, answered
         return asked
 
     def start(self, data: Serialized, context: Context) -> Parts | Asked:
@@ -62,7 +65,8 @@ class ModelInfer:
             model.begin_trace(request, observer.trace)
         model = self._service.check(model, request)
         self._recurring.note(data, message, request, model.signature)
-        asked = _Asked(self._encoder, model, forms, observer)
+        asked = _Asked(self._encoder, forms, observer)
+        asked.model = model
         answered = model.submit(request, asked)
         if isinstance(answered, InferResponse):
             return asked.encode(answered)
@@ -71,14 +75,13 @@ class ModelInfer:
 
 
 class _Asked(Asked):
-    """A request, and its reply."""
+    """The reply to a request. `model`: what answers it, set when it is under way."""
 
     __slots__ = ("_encoder", "_forms", "_observer", "model")
 
-    def __init__(
-        self, encoder: AnswerEncoder, model: LoadedModel, forms: OutputForms, observer: "_Observer | None"
-    ) -> None:
-        self.model = model
+    model: LoadedModel
+
+    def __init__(self, encoder: AnswerEncoder, forms: OutputForms, observer: "_Observer | None") -> None:
         self._encoder = encoder
         self._forms = forms
         self._observer = observer

@@ -24,6 +24,7 @@ from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.queueing.policy import WaitUntil, decide
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.statistics import BatchReason, FailureReason
+from kserve_v2.scheduling.target import Reply, Ticket
 
 # Executing the requests of one turn may take this long; the thread gets the rest.
 MAX_TURN_NS = 3_000_000
@@ -38,12 +39,16 @@ class InPlace:
         queue: RequestFeed,
         quickness: Quickness,
         enqueue: Callable[[Pending], None],
+        submit_to_instances: Callable[[InferRequest, Reply], Ticket],
     ) -> None:
-        """`enqueue` takes a request that was to be executed here after all."""
+        """`enqueue` takes a request that was to be executed here after all, and `submit_to_instances` one that is not
+        executed here at once.
+        """
         self._spec = spec
         self._queue = queue
         self._quickness = quickness
         self._enqueue = enqueue
+        self._submit_to_instances = submit_to_instances
         self._max_rows = spec.signature.max_rows
         self._instance: MovableInstance | None = None
         self._fresh = False
@@ -74,8 +79,8 @@ class InPlace:
 
     # --- a request alone --------------------------------------------------------------------------------------------
 
-    def infer(self, request: InferRequest) -> InferResponse | None:
-        """The answer to a checked request, if it is to be executed here and at once; None if it is not. Raises the
+    def submit(self, request: InferRequest, reply: Reply) -> InferResponse | Ticket:
+        """Answer a checked request here and at once, if it is to be; else have the instances answer it. Raises the
         ServingError that is its outcome.
 
         What has been handed to threads is not overtaken.
@@ -89,7 +94,7 @@ class InPlace:
             or queue.sleeping != queue.all_sleeping
             or not self.turn.goes_alone()
         ):
-            return None
+            return self._submit_to_instances(request, reply)
         spec, rows = self._spec, request.rows
         taken_ns = self._clock_ns()
         try:

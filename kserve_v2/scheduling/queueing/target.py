@@ -7,7 +7,7 @@ from functools import partial
 from kserve_v2.backend import Model
 from kserve_v2.errors import InternalError, ServingError, UnavailableError, request_prefix
 from kserve_v2.memory.inflight import tensor_bytes
-from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.messages import InferRequest
 from kserve_v2.scheduling.executing.batching_trial import Finding
 from kserve_v2.scheduling.executing.execution import Execution, record_failure
 from kserve_v2.scheduling.executing.in_place import InPlace
@@ -51,7 +51,12 @@ class QueueTarget:
         else:
             self._queue = self.sequences = SequenceFeed(spec.sequences, self.instances, gate)
         self._pool = InstancePool(spec, model, self._queue, self._settle, self._interrupted)
-        self._in_place = InPlace(spec, self._queue, quickness or Quickness(), self._enqueue)
+        self._in_place = InPlace(
+            spec, self._queue, quickness or Quickness(), self._enqueue, self._submit_to_instances
+        )
+        # See `Target.submit`. It stands in front of the queue, and is not called through it: a lone request to a small
+        # model is mostly the fetching of code.
+        self.submit = self._in_place.submit
         self._under_way = UnderWay()
         # What becomes of a request of more rows than a batch may have, if the signature lets it pass: otherwise it is
         # executed as it is.
@@ -104,13 +109,10 @@ class QueueTarget:
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
-    def submit(self, request: InferRequest, reply: Reply) -> InferResponse | Ticket:
-        """Answer a checked request at once, or let it wait for an instance. Raises UnavailableError if there is no
+    def _submit_to_instances(self, request: InferRequest, reply: Reply) -> Ticket:
+        """Let a request wait for an instance, or for the end of the loop's turn. Raises UnavailableError if there is no
         room for it, and as `InflightBytes.take`.
         """
-        answer = self._in_place.infer(request)
-        if answer is not None:
-            return answer
         if request.rows > self._max_rows:
             return self._submit_large(request, reply)
         pending = Pending(request, reply)
