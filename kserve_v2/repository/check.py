@@ -6,23 +6,18 @@ declares is to import it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
-from kserve_v2.errors import InvalidArgumentError, ServingError, as_serving_error, describe
+from kserve_v2.errors import ServingError, as_serving_error, describe
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.ensemble_model import PreparedEnsemble
-from kserve_v2.repository.ensembles import bound
+from kserve_v2.repository.ensembles import bound, circular, step_callees
 from kserve_v2.repository.labels import read_labels
 from kserve_v2.repository.prepare import RepositoryOptions, prepare_version, read_candidate
 from kserve_v2.scheduling.calling.caller import Lease
-from kserve_v2.scheduling.ensemble.check import (
-    check_steps,
-    no_loaded_version,
-    required_version,
-    unknown_models,
-)
+from kserve_v2.scheduling.ensemble.check import no_loaded_version, required_version
 from kserve_v2.scheduling.ensemble.graph import Step
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.target import Reply, Ticket
@@ -99,36 +94,24 @@ class RepositoryCheck:
 
     def _put_together(self, prepared: PreparedEnsemble) -> _Step:
         """An ensemble, of what could be loaded for its steps. Raises InvalidArgumentError."""
-        name, graph = prepared.source.name, prepared.graph
-        callees: list[_Step] = []
-        found: list[Step] = []
-        problems: list[str] = []
-        unknown: list[str] = []
-        for step in graph.steps:
-            if step.model in self._steps and step.model not in self._findings:
-                raise InvalidArgumentError(
-                    f"circular dependency between ensembles: {name} -> ... -> {step.model} -> {name}"
-                )
-            findings = self.check(step.model)
-            versions = self._steps[step.model]
-            wanted = max(versions, default=0) if not step.version else int(step.version)
-            if wanted in versions:
-                callees.append(versions[wanted])
-                found.append(step)
-            elif versions:
-                problems.append(required_version(name, step.model, step.version))
-            elif any(finding.version for finding in findings):
-                why = "; ".join(finding.problem for finding in findings)
-                problems.append(no_loaded_version(name, step.model, why))
-            else:
-                unknown.append(step.model)
-        if unknown:
-            problems.append(unknown_models(name, unknown))
-        if problems:
-            problems += check_steps(replace(graph, steps=tuple(found)), prepared.signature, callees)
-            raise InvalidArgumentError("; ".join(dict.fromkeys(problems)))
-        binding = bound(prepared, callees, [None] * len(callees))
+        name = prepared.source.name
+        binding = bound(prepared, step_callees(prepared, lambda step: self._find(name, step)))
         return _Step(name, prepared.signature, binding.decoupled, prepared.labels)
+
+    def _find(self, name: str, step: Step) -> _Step | str | None:
+        """What could be loaded for a step of that ensemble; see `step_callees`. Raises InvalidArgumentError."""
+        if step.model in self._steps and step.model not in self._findings:
+            raise circular(name, step.model)
+        findings = self.check(step.model)
+        versions = self._steps[step.model]
+        wanted = max(versions, default=0) if not step.version else int(step.version)
+        if wanted in versions:
+            return versions[wanted]
+        if versions:
+            return required_version(name, step.model, step.version)
+        if any(finding.version for finding in findings):
+            return no_loaded_version(name, step.model, "; ".join(finding.problem for finding in findings))
+        return None
 
 
 def _attempt(look: Callable[[], T]) -> tuple[str, T | None]:

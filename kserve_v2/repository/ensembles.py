@@ -4,9 +4,9 @@ step's model is replaced, lost or found.
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.messages import InferRequest
@@ -20,11 +20,12 @@ from kserve_v2.scheduling.ensemble.check import (
     required_version,
     unknown_models,
 )
-from kserve_v2.scheduling.ensemble.graph import Graph, MixedStreamsError, Step
+from kserve_v2.scheduling.ensemble.graph import MixedStreamsError, Step
 from kserve_v2.scheduling.shared import Shared
-from kserve_v2.scheduling.signature import ModelSignature
 
 logger = logging.getLogger(__name__)
+
+AnyCallee = TypeVar("AnyCallee", bound=Callee)
 
 
 class Managed(Protocol):
@@ -81,7 +82,7 @@ class Models(Protocol):
         ...
 
 
-class _StepsMissingError(InvalidArgumentError):
+class StepsMissingError(InvalidArgumentError):
     """Models of steps do not answer."""
 
 
@@ -107,26 +108,16 @@ class Ensembles:
         self._steps[name] = steps
         await asyncio.gather(*(self._ensure(step) for step in sorted(steps)))
         # Nothing gives way to the loop from here on, until the ensemble is among what is served.
-        return EnsembleModel(prepared, self._bind(prepared), self._holder, self._shared)
+        return EnsembleModel(prepared, self._bind(prepared), self._models.holder, self._shared)
 
     def _check_circle(self, name: str, steps: frozenset[str]) -> None:
-        todo, seen = list(steps), set[str]()
-        if name in steps:
-            todo, last = [], name
-        else:
-            last = ""
+        todo, seen = [(name, steps)], set[str]()
         while todo:
-            each = todo.pop()
-            inner = self._steps.get(each, frozenset())
+            each, inner = todo.pop()
             if name in inner:
-                last = each
-                break
-            todo += inner - seen
+                raise circular(name, each)
+            todo += [(step, self._steps.get(step, frozenset())) for step in inner - seen]
             seen |= inner
-        if last:
-            raise InvalidArgumentError(
-                f"circular dependency between ensembles: {name} -> ... -> {last} -> {name}"
-            )
 
     async def _ensure(self, name: str) -> None:
         """Have a step's model loaded if it does not answer. What comes of it is seen when all are put together."""
@@ -141,39 +132,20 @@ class Ensembles:
 
     def _bind(self, prepared: PreparedEnsemble) -> Binding:
         """Put an ensemble and what answers for its steps together. Raises InvalidArgumentError."""
-        callees = self._callees(prepared.graph, prepared.signature)
-        inner = [callee if isinstance(callee, EnsembleModel) else None for callee in callees]
-        return bound(prepared, callees, inner)
+        name = prepared.source.name
+        return bound(prepared, step_callees(prepared, lambda step: self._find(name, step)))
 
-    def _callees(self, graph: Graph, signature: ModelSignature) -> list[LoadedModel]:
-        """What answers for each step. Raises _StepsMissingError, which also says what does not fit of those that do."""
-        name = signature.model_name
-        callees: list[LoadedModel] = []
-        answered: list[Step] = []
-        problems: list[str] = []
-        unknown: list[str] = []
-        for step in graph.steps:
-            try:
-                callees.append(self._models.acquire(step.model, step.version))
-                answered.append(step)
-            except ServingError:
-                managed = self._models.managed(step.model)
-                if managed is None:
-                    unknown.append(step.model)
-                elif managed.ready:
-                    problems.append(required_version(name, step.model, step.version))
-                else:
-                    why = managed.reasons().removeprefix(": ")
-                    problems.append(no_loaded_version(name, step.model, why))
-        if unknown:
-            problems.append(unknown_models(name, unknown))
-        if problems:
-            problems += check_steps(replace(graph, steps=tuple(answered)), signature, callees)
-            raise _StepsMissingError("; ".join(dict.fromkeys(problems)))
-        return callees
-
-    def _holder(self, callee: Callee, request: InferRequest) -> Callee:
-        return self._models.holder(callee, request)
+    def _find(self, name: str, step: Step) -> LoadedModel | str | None:
+        """What answers for a step of that ensemble; see `step_callees`."""
+        try:
+            return self._models.acquire(step.model, step.version)
+        except ServingError:
+            managed = self._models.managed(step.model)
+            if managed is None:
+                return None
+            if managed.ready:
+                return required_version(name, step.model, step.version)
+            return no_loaded_version(name, step.model, managed.reasons().removeprefix(": "))
 
     # --- afterwards -----------------------------------------------------------------------------------------------
 
@@ -193,7 +165,7 @@ class Ensembles:
         for model in ready:
             try:
                 binding = self._bind(model.prepared)
-            except _StepsMissingError as error:
+            except StepsMissingError as error:
                 logger.info("ensemble '%s' version %d is not served: %s", name, model.version, error)
                 managed.lose(model, "")
             except InvalidArgumentError as error:
@@ -229,15 +201,47 @@ class Ensembles:
                 yield ensemble
 
 
-def bound(
-    prepared: PreparedEnsemble, callees: Sequence[Callee], inner: Sequence[EnsembleModel | None]
-) -> Binding:
-    """An ensemble and what answers for its steps, put together. `inner`: those of `callees` that are ensembles
-    themselves. Raises InvalidArgumentError with all that does not fit.
+def circular(name: str, last: str) -> InvalidArgumentError:
+    """An ensemble is a step of its own. `last`: the one that has it as a step."""
+    return InvalidArgumentError(f"circular dependency between ensembles: {name} -> ... -> {last} -> {name}")
+
+
+def step_callees(
+    prepared: PreparedEnsemble, find: Callable[[Step], AnyCallee | str | None]
+) -> list[AnyCallee]:
+    """What answers for each step of an ensemble. `find`: what answers for one, or why nothing does; None for a model
+    that nobody knows. Raises StepsMissingError, which also says what does not fit of those that answer.
+    """
+    name, graph = prepared.source.name, prepared.graph
+    callees: list[AnyCallee] = []
+    answered: list[Step] = []
+    problems: list[str] = []
+    unknown: list[str] = []
+    for step in graph.steps:
+        found = find(step)
+        if found is None:
+            unknown.append(step.model)
+        elif isinstance(found, str):
+            problems.append(found)
+        else:
+            callees.append(found)
+            answered.append(step)
+    if unknown:
+        problems.append(unknown_models(name, unknown))
+    if problems:
+        problems += check_steps(replace(graph, steps=tuple(answered)), prepared.signature, callees)
+        raise StepsMissingError("; ".join(dict.fromkeys(problems)))
+    return callees
+
+
+def bound(prepared: PreparedEnsemble, callees: Sequence[Callee]) -> Binding:
+    """An ensemble and what answers for its steps, put together. Raises InvalidArgumentError with all that does not
+    fit.
     """
     name, graph, signature = prepared.source.name, prepared.graph, prepared.signature
     problems = check_steps(graph, signature, callees)
     if not problems:
+        inner = [callee if isinstance(callee, EnsembleModel) else None for callee in callees]
         try:
             binding = Binding(graph, signature, callees, inner)
         except MixedStreamsError as error:
