@@ -103,19 +103,19 @@ def _open_standard_streams() -> None:
 
 def _read_command(argv: Sequence[str]) -> tuple[str, dict[str, list[str]]]:
     """The command and its options, name to texts. Ends the process for --help and --version, as argparse does."""
-    parser, serve = _parsers()
+    parser = _make_parser()
     namespace, unknown = parser.parse_known_args(argv)
     if namespace.command is None:
         parser.error("no command given, expected: kserve-v2 serve or kserve-v2 check (see kserve-v2 --help)")
     for argument in unknown:
         if argument.startswith("-"):
             name = argument.partition("=")[0]
-            serve.error(f"unknown option {name}{flags.did_you_mean(name, flags.known_flags())}")
-        serve.error(f"unexpected argument {argument!r}, expected options only")
+            parser.error(f"unknown option {name}{flags.did_you_mean(name, flags.known_flags())}")
+        parser.error(f"unexpected argument {argument!r}, expected options only")
     return namespace.command, {name: texts for name, texts in vars(namespace).items() if name != "command"}
 
 
-def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+def _make_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="kserve-v2",
         description="A model server for PyTorch and ONNX models.",
@@ -124,27 +124,25 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     )
     parser.add_argument("--version", action="version", version=f"kserve-v2 {version('kserve-v2')}")
     commands = parser.add_subparsers(dest="command", metavar="command", parser_class=_Parser)
-    serve = commands.add_parser(
-        "serve",
-        help="serve the models of a repository",
-        usage="kserve-v2 serve --model-repository DIR [options]",
-        description=_SERVE_DESCRIPTION,
-        epilog=_SERVE_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    serve_does, check_does = (
+        "serve the models of a repository",
+        "say what is wrong with the models of a repository",
     )
-    flags.add_flags(serve)
-    check = commands.add_parser(
-        "check",
-        help="say what is wrong with the models of a repository",
-        usage="kserve-v2 check --model-repository DIR [options of serve]",
-        description=_CHECK_DESCRIPTION,
-        epilog=_CHECK_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    flags.add_flags(check)
-    return parser, serve
+    for name, does, options, description, examples in (
+        ("serve", serve_does, "[options]", _SERVE_DESCRIPTION, _SERVE_EXAMPLES),
+        ("check", check_does, "[options of serve]", _CHECK_DESCRIPTION, _CHECK_EXAMPLES),
+    ):
+        command = commands.add_parser(
+            name,
+            help=does,
+            usage=f"kserve-v2 {name} --model-repository DIR {options}",
+            description=description,
+            epilog=examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        flags.add_flags(command)
+    return parser
 
 
 def _check(effective: Settings, warnings: Sequence[str]) -> int:
