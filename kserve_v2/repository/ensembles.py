@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
+from kserve_v2.config.response_cache import DECOUPLED, no_cache
 from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.messages import InferRequest
 from kserve_v2.repository.ensemble_model import EnsembleModel, PreparedEnsemble
@@ -250,8 +251,5 @@ def bound(prepared: PreparedEnsemble, callees: Sequence[Callee]) -> Binding:
         else:
             if not (binding.decoupled and prepared.config.response_cache.enable):
                 return binding
-            problems = [
-                f"Response Cache does not currently support model {name} with 'decoupled' transaction policy. "
-                "Please disable the response cache."
-            ]
+            problems = [no_cache(prepared.config, DECOUPLED).message]
     raise InvalidArgumentError("; ".join(dict.fromkeys(problems)))
