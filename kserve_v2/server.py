@@ -140,9 +140,7 @@ class Server:
         try:
             names = await self.manager.names()
         except OSError as error:
-            raise StartupError(
-                f"cannot read the model repository: {error.filename}: {error.strerror}"
-            ) from error
+            raise _unreadable(error) from error
         if settings.model_control_mode == "explicit" and "*" not in settings.load_model:
             names = list(dict.fromkeys(settings.load_model))
         results = await asyncio.gather(*(self.manager.load(name) for name in names), return_exceptions=True)
@@ -250,13 +248,15 @@ def check(settings: Settings) -> list[Finding]:
         try:
             snapshot = scan(settings.model_repository)
         except OSError as error:
-            raise StartupError(
-                f"cannot read the model repository: {error.filename}: {error.strerror}"
-            ) from error
+            raise _unreadable(error) from error
         for reason in snapshot.skipped:
             logger.warning("skipped in the model repository: %s", reason)
         names = dict.fromkeys(snapshot.models)
     return [finding for name in names for finding in repository.check(name)]
+
+
+def _unreadable(error: OSError) -> StartupError:
+    return StartupError(f"cannot read the model repository: {error.filename}: {error.strerror}")
 
 
 def _max_inflight_bytes(settings: Settings) -> int:
