@@ -180,8 +180,8 @@ OWN_PARAMETERS = frozenset({*SWITCHES, PAD_VARIABLE_DIMS, LATENCY_BUDGET_MS})
 # What else is read of `parameters`, by backend. A handler gets all of them, and so does a plug-in of a third party.
 READ_PARAMETERS: Mapping[str, frozenset[str]] = {
     "onnxruntime": frozenset(
-        {"allow_cpu_fallback", "execution_mode", "intra_op_thread_count", "inter_op_thread_count", "enable_mem_arena",
-         "enable_mem_pattern", "memory.enable_memory_arena_shrinkage"}
+        {"accept_empty_inputs", "allow_cpu_fallback", "execution_mode", "intra_op_thread_count",
+         "inter_op_thread_count", "enable_mem_arena", "enable_mem_pattern", "memory.enable_memory_arena_shrinkage"}
     ),
     "pytorch": frozenset(
         {"INTRA_OP_THREAD_COUNT", "INTER_OP_THREAD_COUNT", "ENABLE_WEIGHT_SHARING", "INFERENCE_MODE",

@@ -86,8 +86,11 @@ def test_the_parameters_that_backends_read_are_known(backend: str, modules: str)
         )
     )
     asked |= set(re.findall(r"""parameter_texts\(config\)\.get\("([^"]+)"\)""", source))
-    constants = dict(re.findall(r"""^(_[A-Z]+) = "([A-Z_]+)"$""", source, re.MULTILINE))
-    asked |= {constants[name] for name in re.findall(r"(?:integer|boolean)\(parameters, (_[A-Z]+),", source)}
+    constants = dict(re.findall(r"""^([A-Z_]+) = "([^"]+)"$""", source, re.MULTILINE))
+    named = re.findall(
+        r"(?:integer|boolean)\(\s*(?:parameters|parameter_texts\(config\)),\s*([A-Z_]+)", source
+    )
+    asked |= {constants[name] for name in named}
     assert asked == READ_PARAMETERS[backend]
 
 
