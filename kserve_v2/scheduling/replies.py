@@ -7,6 +7,7 @@ from typing import Protocol
 
 from kserve_v2.errors import InternalError, ServingError
 from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.scheduling.room import no_room
 from kserve_v2.scheduling.target import Reply, Ticket
 
 
@@ -117,12 +118,11 @@ class Channel:
 
     def respond(self, response: InferResponse) -> asyncio.Future[bool]:
         """Offer the next response."""
-        taken: asyncio.Future[bool] = self._loop.create_future()
         if self._closed:
-            taken.set_result(False)
-        else:
-            self._responses.append((response, taken))
-            self._wake.set()
+            return no_room()
+        taken: asyncio.Future[bool] = self._loop.create_future()
+        self._responses.append((response, taken))
+        self._wake.set()
         return taken
 
     def end(self, error: ServingError | None = None) -> None:

@@ -15,6 +15,7 @@ from kserve_v2.scheduling.ensemble.graph import ready_steps
 from kserve_v2.scheduling.ensemble.limits import StepLimits
 from kserve_v2.scheduling.ensemble.scope import Call, Scope, end_call, give_up_all, release
 from kserve_v2.scheduling.executing.traces import trace_response
+from kserve_v2.scheduling.room import is_room, no_room
 from kserve_v2.scheduling.target import Reply, Ticket
 from kserve_v2.tensors.datatypes import Array
 
@@ -243,24 +244,17 @@ class Run:
         """All that stands behind the step is done for this response; see `scope.Answered`."""
         scope = call.scope
         if scope.over:
-            return self._room(call, there_is=False)
+            return no_room()
         child = Scope(scope, dict(scope.tensors), scope.control)
         scope.children.append(child)
         self._settle(child, self._take(child, call, response))
         self._emit()
         if self.over:
-            return self._room(call, there_is=False)
+            return no_room()
         if len(scope.children) < (self._owner.max_inflight or DEFAULT_WINDOW):
             return None
-        return self._room(call, there_is=None)
-
-    def _room(self, call: Call, *, there_is: bool | None) -> asyncio.Future[bool]:
-        future: asyncio.Future[bool] = self._owner.loop.create_future()
-        if there_is is None:
-            call.room = future
-        else:
-            future.set_result(there_is)
-        return future
+        call.room = self._owner.loop.create_future()
+        return call.room
 
     def call_ended(self, call: Call, error: ServingError | None) -> None:
         """A step has nothing more to say."""
@@ -352,10 +346,10 @@ class Run:
         self._sending = None
         if self.over:
             return
-        if taken.cancelled() or not taken.result():
-            self.give_up()
-        else:
+        if is_room(taken):
             self._emit()
+        else:
+            self.give_up()
 
     def _response(self, scope: Scope) -> InferResponse:
         outputs: dict[str, Array] = {}

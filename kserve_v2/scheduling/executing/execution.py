@@ -20,6 +20,7 @@ from kserve_v2.scheduling.failures import report_failure
 from kserve_v2.scheduling.feed import Batch
 from kserve_v2.scheduling.merging.outputs import finish_outputs, finish_present_outputs
 from kserve_v2.scheduling.pending import Outputs, Pending
+from kserve_v2.scheduling.room import is_room
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.statistics import (
     BatchReason,
@@ -349,7 +350,7 @@ class StreamExecution(Execution):
 
 
 def _pass_room(taken: Future[bool], room: "asyncio.Future[bool]") -> None:
-    taken.set_result(not room.cancelled() and room.exception() is None and room.result())
+    taken.set_result(is_room(room))
 
 
 def _reason(error: ServingError) -> FailureReason:

@@ -10,6 +10,7 @@ from collections import deque
 
 from kserve_v2.errors import ServingError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.scheduling.room import is_room, no_room
 from kserve_v2.scheduling.target import Reply, Target, Ticket
 
 
@@ -93,7 +94,7 @@ class _Turn:
     def respond(self, response: InferResponse) -> asyncio.Future[bool] | None:
         """Pass a response on, or hold it back until the earlier requests have ended."""
         if self.over:
-            return self._done(False)
+            return no_room()
         if not self._held and self._line.is_first(self):
             return self._reply.respond(response)
         room: asyncio.Future[bool] = self._loop.create_future()
@@ -135,11 +136,6 @@ class _Turn:
         self.over = True
         self._reply.end(self._error)
 
-    def _done(self, taken: bool) -> "asyncio.Future[bool]":
-        done: asyncio.Future[bool] = self._loop.create_future()
-        done.set_result(taken)
-        return done
-
 
 def _follow(room: "asyncio.Future[bool] | None", waiting: "asyncio.Future[bool]") -> None:
     """Have `waiting` be done as `room` is."""
@@ -149,6 +145,6 @@ def _follow(room: "asyncio.Future[bool] | None", waiting: "asyncio.Future[bool]"
 
     def pass_on(done: "asyncio.Future[bool]") -> None:
         if not waiting.done():
-            waiting.set_result(not done.cancelled() and done.result())
+            waiting.set_result(is_room(done))
 
     room.add_done_callback(pass_on)

@@ -20,6 +20,7 @@ from kserve_v2.errors import (
 from kserve_v2.memory.inflight import tensor_bytes
 from kserve_v2.messages import InferRequest, InferResponse, SequenceStep
 from kserve_v2.scheduling.queueing.target import QueueTarget
+from kserve_v2.scheduling.room import no_room
 from kserve_v2.scheduling.sequences.rounds import goes_on, next_round
 from kserve_v2.scheduling.sequences.rules import SequenceRules
 from kserve_v2.scheduling.sequences.states import state_key
@@ -72,11 +73,7 @@ class Step:
 
     def respond(self, response: InferResponse) -> asyncio.Future[bool] | None:
         """Take the next response."""
-        if not self.given_up:
-            return self.reply.respond(response)
-        nobody: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        nobody.set_result(False)
-        return nobody
+        return no_room() if self.given_up else self.reply.respond(response)
 
     def end(self, error: ServingError | None = None) -> None:
         """There are no more responses."""

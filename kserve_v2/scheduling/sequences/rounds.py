@@ -15,6 +15,7 @@ from kserve_v2.scheduling.executing.traces import trace_execution, trace_respons
 from kserve_v2.scheduling.merging.outputs import finish_present_outputs
 from kserve_v2.scheduling.merging.rows import RowMerger
 from kserve_v2.scheduling.pending import Outputs, Pending
+from kserve_v2.scheduling.room import is_room
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.statistics import ExecutionTimes, FailureReason, ResponseFate, ResponseTimes
 from kserve_v2.tensors.datatypes import Array
@@ -148,7 +149,7 @@ class RoundExecution(BatchExecution):
 
     def _taken(self, pending: Pending, room: "asyncio.Future[bool]") -> None:
         """The response of a round was taken, and the next round may begin; or nobody is there who takes another."""
-        if not room.cancelled() and room.exception() is None and room.result():
+        if is_room(room):
             pending.end()
         elif not pending.done:
             record_failure(self.spec, pending, FailureReason.CANCELED)
