@@ -10,8 +10,8 @@ from typing import Protocol
 from kserve_v2.caching.cache import CacheSpace
 from kserve_v2.caching.entry import Entry, entry_of
 from kserve_v2.errors import InternalError, OverloadedError, ServingError, UnavailableError
-from kserve_v2.memory.inflight import tensor_bytes
 from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.scheduling.holding import hold
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.statistics import FailureReason
 from kserve_v2.scheduling.target import Reply, Target, Ticket
@@ -164,12 +164,7 @@ class Flight:
         `InflightBytes.take`.
         """
         owner = self._owner
-        size = tensor_bytes(request.inputs)
-        try:
-            owner.spec.inflight.take(size)
-        except ServingError:
-            owner.spec.statistics.record_failure(FailureReason.REJECTED, 0)
-            raise
+        size = hold(request, owner.spec)
         waiter = self._add(request, reply, begun_ns)
         waiter.held_bytes, waiter.waits = size, True
         owner.waiting += 1

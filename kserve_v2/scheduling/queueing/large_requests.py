@@ -13,6 +13,7 @@ from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
 from kserve_v2.scheduling.executing.execution import record_failure, response
 from kserve_v2.scheduling.executing.traces import trace_execution, trace_failure, trace_response
 from kserve_v2.scheduling.failures import report_failure
+from kserve_v2.scheduling.holding import hold
 from kserve_v2.scheduling.pending import Outputs, Owner, Pending
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.statistics import ComputeTimes, ExecutionTimes, FailureReason
@@ -26,10 +27,6 @@ class Queue(Owner, Protocol):
     """Where the parts wait. `instances`: how many execute them."""
 
     instances: int
-
-    def hold(self, pending: Pending) -> None:
-        """Count the request's tensors among the bytes in flight. Raises as `InflightBytes.take`."""
-        ...
 
     def count(self, pending: Pending) -> None:
         """The request is under way until it is over."""
@@ -104,7 +101,7 @@ class LargeRequest(Pending):
         """Have the first parts executed. Raises the ServingError of a request that is refused: then it has no other
         outcome.
         """
-        self._queue.hold(self)
+        self.held_bytes = hold(self.request, self._spec)
         self._queue.count(self)
         try:
             self._admit()

@@ -6,7 +6,6 @@ from functools import partial
 
 from kserve_v2.backend import Model
 from kserve_v2.errors import InternalError, ServingError, UnavailableError, request_prefix
-from kserve_v2.memory.inflight import tensor_bytes
 from kserve_v2.messages import InferRequest
 from kserve_v2.scheduling.executing.batching_trial import Finding
 from kserve_v2.scheduling.executing.execution import Execution, record_failure
@@ -14,6 +13,7 @@ from kserve_v2.scheduling.executing.in_place import InPlace
 from kserve_v2.scheduling.executing.pool import InstancePool
 from kserve_v2.scheduling.executing.quickness import Quickness
 from kserve_v2.scheduling.feed import RequestFeed
+from kserve_v2.scheduling.holding import hold
 from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.queueing.delay_control import DelayControl
 from kserve_v2.scheduling.queueing.large_requests import LargeRequest
@@ -155,29 +155,16 @@ class QueueTarget:
         pending.found_idle = self._queue.idle
         timeout_us = levels.policies[pending.level].timeout_for(pending.request)
         if not pending.is_part:
-            self.hold(pending)
+            pending.held_bytes = hold(pending.request, self.spec)
         if not self._queue.put(pending):
             self._give_back(pending)
-            self._refused(pending)
+            if pending.failing_since_ns() is not None:
+                self.spec.statistics.record_failure(FailureReason.REJECTED, 0)
             if self._lost:
                 raise self._no_instance()
             raise UnavailableError(f"{request_prefix(pending.request.id)}Exceeds maximum queue size")
         if timeout_us and not pending.admitted:
             pending.timer = self._loop.call_later(timeout_us / 1e6, self._expire, pending)
-
-    def hold(self, pending: Pending) -> None:
-        """Count the request's tensors among the bytes in flight until it is over. Raises as `InflightBytes.take`."""
-        size = tensor_bytes(pending.request.inputs)
-        try:
-            self.spec.inflight.take(size)
-        except ServingError:
-            self._refused(pending)
-            raise
-        pending.held_bytes = size
-
-    def _refused(self, pending: Pending) -> None:
-        if pending.failing_since_ns() is not None:
-            self.spec.statistics.record_failure(FailureReason.REJECTED, 0)
 
     def _give_back(self, pending: Pending) -> None:
         self.spec.inflight.give(pending.held_bytes)

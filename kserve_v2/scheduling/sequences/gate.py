@@ -10,15 +10,13 @@ from collections.abc import Callable, Iterable
 
 from kserve_v2.errors import (
     InvalidArgumentError,
-    OverloadedError,
     RequestCancelledError,
-    ResourceExhaustedError,
     ServingError,
     UnavailableError,
     shortened,
 )
-from kserve_v2.memory.inflight import tensor_bytes
 from kserve_v2.messages import InferRequest, InferResponse, SequenceStep
+from kserve_v2.scheduling.holding import hold
 from kserve_v2.scheduling.queueing.target import QueueTarget
 from kserve_v2.scheduling.room import no_room
 from kserve_v2.scheduling.sequences.rounds import goes_on, next_round
@@ -149,7 +147,7 @@ class SequenceGate:
         step = self._checked(request)
         table, now_ns = self._table, self._clock_ns()
         one = Step(self, request, step, reply, now_ns)
-        self._hold(one)
+        one.held_bytes = hold(request, self._spec)
         conflict = step.start and table.find(step.id) is not None
         try:
             effects = table.add(one, now_ns, request.model_version)
@@ -297,15 +295,6 @@ class SequenceGate:
             one.over = True
             effects += self._table.ended(one, now_ns)
         self._apply(effects)
-
-    def _hold(self, one: Step) -> None:
-        size = tensor_bytes(one.request.inputs)
-        try:
-            self._spec.inflight.take(size)
-        except (OverloadedError, ResourceExhaustedError):
-            self._spec.statistics.record_failure(FailureReason.REJECTED, 0)
-            raise
-        one.held_bytes = size
 
     def _give_back(self, one: Step) -> None:
         self._spec.inflight.give(one.held_bytes)
