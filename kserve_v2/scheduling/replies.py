@@ -103,6 +103,19 @@ class OneAnswer:
             self.answer.set_exception(error or InternalError("the model has ended without an answer"))
 
 
+class Nobody:
+    """A reply to what nobody has asked for."""
+
+    def respond(self, response: InferResponse) -> None:
+        """Nobody takes it."""
+
+    def end(self, error: ServingError | None = None) -> None:
+        """Nobody is told."""
+
+
+NOBODY = Nobody()
+
+
 class Channel:
     """A reply that holds one response: the model goes on when that was taken, so a slow reader slows it down, and
     memory stays bounded.

@@ -4,13 +4,12 @@ A padded request is only answered as it is alone if the model honours lengths or
 it is given two made-up requests of different lengths, together and each alone.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 
 from kserve_v2.backend import Instance
-from kserve_v2.errors import InternalError, ServingError, describe
-from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.errors import InternalError, describe
+from kserve_v2.messages import InferRequest
 from kserve_v2.scheduling.executing.batching_trial import (
     MAX_ELEMENTS,
     MAX_SECONDS,
@@ -22,22 +21,13 @@ from kserve_v2.scheduling.executing.batching_trial import (
 )
 from kserve_v2.scheduling.merging.padded import PaddedMerger
 from kserve_v2.scheduling.pending import Outputs, Pending
+from kserve_v2.scheduling.replies import NOBODY
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.tensors.datatypes import Array
 
 # The longer length that variable dimensions are made; the shorter one is half of it.
 _SIZES = (8, 32, 224)
 _SEEDS = 2
-
-
-class _Nobody:
-    """A reply that is never called."""
-
-    def respond(self, response: InferResponse) -> asyncio.Future[bool] | None:
-        """Nobody takes it."""
-
-    def end(self, error: ServingError | None = None) -> None:
-        """Nobody is told."""
 
 
 class _MisfitError(Exception):
@@ -71,7 +61,7 @@ def try_padding(
             raise _MisfitError(error.message) from error
 
     def _member(inputs: dict[str, Array]) -> Pending:
-        return Pending(InferRequest(signature.model_name, inputs, checked=True), _Nobody())
+        return Pending(InferRequest(signature.model_name, inputs, checked=True), NOBODY)
 
     reason = "its inputs are too large"
     for size in _SIZES:

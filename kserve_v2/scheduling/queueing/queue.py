@@ -137,7 +137,7 @@ class RequestQueue:
                             batch = self._remove(decision, now_ns, permit)
                             break
                     elif self._closed and not waiting:
-                        self._decline(slot)
+                        self.leave(slot)
                         return None
                     else:
                         self.sleeping += 1
@@ -145,7 +145,7 @@ class RequestQueue:
                     assert gate is not None  # noqa: S101 - it has refused
                     gate.wait(slot)
                     continue
-                self._decline(slot)
+                self.leave(slot)
                 if decision is None:
                     self._wake_sleeper.get()
                 else:
@@ -158,10 +158,6 @@ class RequestQueue:
             raise
 
     def leave(self, slot: int) -> None:
-        """An instance takes nothing any more."""
-        self._decline(slot)
-
-    def _decline(self, slot: int) -> None:
         """The instance has nothing to execute, whatever it has asked for."""
         if self.gate is not None:
             self.gate.decline(slot)

@@ -73,13 +73,11 @@ class SequenceFeed:
 
     def executed(self, batch: Batch) -> None:
         """A batch has been executed."""
-        real = next(pending for pending in batch.members if not pending.is_null)
-        self._queue_of(real).executed(batch)
+        self._queue_of(_first(batch)).executed(batch)
 
     def put_back(self, batch: Batch) -> bool:
         """Take back a batch that was not executed."""
-        real = next(pending for pending in batch.members if not pending.is_null)
-        return self._queue_of(real).put_back(batch)
+        return self._queue_of(_first(batch)).put_back(batch)
 
     def discard(self, pending: Pending) -> bool:
         """Take out a request that waits."""
@@ -97,3 +95,8 @@ class SequenceFeed:
     def abandon(self) -> list[Pending]:
         """Take out all that waits."""
         return [pending for queue in self._queues for pending in queue.abandon()]
+
+
+def _first(batch: Batch) -> Pending:
+    """The first that stands for a request: each batch has one."""
+    return next(pending for pending in batch.members if not pending.is_null)

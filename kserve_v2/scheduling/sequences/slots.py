@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kserve_v2.messages import InferRequest, InferResponse, SequenceStep
+from kserve_v2.messages import InferRequest, SequenceStep
 from kserve_v2.scheduling.feed import Batch
 from kserve_v2.scheduling.limiting.rate_limiter import Gate, Permit
 from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.queueing.policy import Waiting
+from kserve_v2.scheduling.replies import NOBODY
 from kserve_v2.scheduling.statistics import BatchReason
 from kserve_v2.tensors.datatypes import BYTES, Array
 
@@ -252,19 +253,8 @@ class NullPending(Pending):
             batch_key=pattern.batch_key,
             sequence=SequenceStep(0, ready=False),
         )
-        super().__init__(request, _NOBODY)
+        super().__init__(request, NOBODY)
         self.done = True
-
-
-class _Nobody:
-    def respond(self, response: InferResponse) -> None:
-        """Nobody takes it."""
-
-    def end(self, error: Exception | None = None) -> None:
-        """Nobody waits for it."""
-
-
-_NOBODY = _Nobody()
 
 
 def _zeros(array: Array) -> Array:
