@@ -22,14 +22,13 @@ class Entry:
 
 def entry_of(outputs: Mapping[str, Array], parameters: Mapping[str, ParameterValue]) -> Entry:
     """Copies of these outputs and parameters."""
-    kept = {name: _frozen(array.copy(order="C")) for name, array in outputs.items()}
-    return sized_entry(kept, dict(parameters))
+    return sized_entry({name: array.copy(order="C") for name, array in outputs.items()}, dict(parameters))
 
 
 def sized_entry(outputs: Mapping[str, Array], parameters: Mapping[str, ParameterValue]) -> Entry:
     """An entry of arrays that are its own already; from now on nobody can write to them."""
     for array in outputs.values():
-        _frozen(array)
+        array.flags.writeable = False
     nbytes = sys.getsizeof(outputs) + sys.getsizeof(parameters)
     nbytes += sum(sys.getsizeof(name) + array_bytes(array) for name, array in outputs.items())
     nbytes += sum(sys.getsizeof(name) + sys.getsizeof(value) for name, value in parameters.items())
@@ -42,8 +41,3 @@ def array_bytes(array: Array) -> int:
     if array.dtype.kind == "O":
         size += sum(map(sys.getsizeof, array.reshape(-1).tolist()))
     return size
-
-
-def _frozen(array: Array) -> Array:
-    array.flags.writeable = False
-    return array

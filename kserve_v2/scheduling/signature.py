@@ -96,7 +96,7 @@ class ModelSignature:
         self.outputs = {tensor.name: _tensor(tensor) for tensor in config.output}
         self._required = frozenset(name for name, tensor in self.inputs.items() if not tensor.optional)
         self.fixed_shapes = all(tensor.fixed for tensor in self.inputs.values())
-        # Inputs whose shapes may differ within a batch; see `scheduling.mergers`.
+        # Inputs whose shapes may differ within a batch; see `scheduling.merging`.
         padding = padding_of(config)
         self._any_shape = frozenset(
             tensor.name for tensor in config.input if tensor.allow_ragged_batch

@@ -40,11 +40,6 @@ class Graph:
     steps: tuple[Step, ...]
 
     @cached_property
-    def writers(self) -> Mapping[str, int]:
-        """The number of the step that writes each tensor; inputs of the whole have none."""
-        return {tensor: number for number, step in enumerate(self.steps) for tensor in step.outputs.values()}
-
-    @cached_property
     def order(self) -> tuple[int, ...]:
         """All steps, each behind those that it depends on. Raises ValueError if one depends on itself."""
         known, order = set(self.inputs), []
