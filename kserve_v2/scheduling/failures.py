@@ -4,7 +4,14 @@ import logging
 import secrets
 
 from kserve_v2.backend import Placement
-from kserve_v2.errors import ErrorCode, InternalError, ServingError, as_serving_error, describe
+from kserve_v2.errors import (
+    ErrorCode,
+    InternalError,
+    ServingError,
+    UnavailableError,
+    as_serving_error,
+    describe,
+)
 from kserve_v2.scheduling.contained import log_error
 
 logger = logging.getLogger(__name__)
@@ -18,6 +25,16 @@ def known(error: Exception, where: str) -> ServingError:
         return error
     logger.error("unexpected error in the %s", where, exc_info=error)
     return InternalError("internal error: the server's log has the details")
+
+
+def not_executed() -> UnavailableError:
+    """The outcome of a request that still waits when the server's time is up."""
+    return UnavailableError("Server exiting: the request was not executed")
+
+
+def no_answer() -> InternalError:
+    """The outcome of a request that a model has ended, with neither an answer nor an error."""
+    return InternalError("the model has ended without an answer")
 
 
 def report_failure(

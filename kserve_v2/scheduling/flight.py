@@ -9,8 +9,9 @@ from typing import Protocol
 
 from kserve_v2.caching.cache import CacheSpace
 from kserve_v2.caching.entry import Entry, entry_of
-from kserve_v2.errors import InternalError, OverloadedError, ServingError, UnavailableError
+from kserve_v2.errors import OverloadedError, ServingError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.scheduling.failures import no_answer, not_executed
 from kserve_v2.scheduling.holding import hold
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.statistics import FailureReason
@@ -277,15 +278,14 @@ class Flight:
                 self._conclude(self._runner, error)
             self._execute_next()
         else:
-            self._fail(error or InternalError("the model has ended without an answer"), FailureReason.BACKEND)
+            self._fail(error or no_answer(), FailureReason.BACKEND)
 
     def abandon(self) -> None:
         """The server ends: who still waits for the cache gets no answer any more."""
         lookup, self._lookup = self._lookup, None
         if lookup is not None:
             lookup.cancel()
-            exiting = UnavailableError("Server exiting: the request was not executed")
-            self._fail(exiting, FailureReason.CANCELED)
+            self._fail(not_executed(), FailureReason.CANCELED)
 
     def _settle(self, answer: InferResponse) -> None:
         """Give everybody the answer, under their own ids. All but the one whose request was executed get what nobody

@@ -5,8 +5,9 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
-from kserve_v2.errors import InternalError, ServingError
+from kserve_v2.errors import ServingError
 from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.scheduling.failures import no_answer
 from kserve_v2.scheduling.room import no_room
 from kserve_v2.scheduling.target import Reply, Ticket
 
@@ -77,7 +78,7 @@ class OneOutcome:
         """Take the error, if there is no answer."""
         if self.ticket is not None:
             self.ticket = None
-            self.take(error or InternalError("the model has ended without an answer"))
+            self.take(error or no_answer())
 
     def give_up(self) -> None:
         """Nobody waits for the outcome any more."""
@@ -100,7 +101,7 @@ class OneAnswer:
     def end(self, error: ServingError | None = None) -> None:
         """Take the error, if there is no answer."""
         if not self.answer.done():
-            self.answer.set_exception(error or InternalError("the model has ended without an answer"))
+            self.answer.set_exception(error or no_answer())
 
 
 class Nobody:

@@ -10,6 +10,7 @@ from kserve_v2.errors import InternalError, ServingError
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.scheduling.calling.calls import Call, Calls, exiting
 from kserve_v2.scheduling.calling.waits import ModelVersion
+from kserve_v2.scheduling.failures import no_answer
 from kserve_v2.scheduling.replies import Channel
 
 T = TypeVar("T")
@@ -111,7 +112,7 @@ class _Answer:
     def end(self, error: ServingError | None = None) -> None:
         """There are no more responses."""
         with suppress(concurrent.futures.InvalidStateError):
-            self.answer.set_exception(error or InternalError("the model has ended without an answer"))
+            self.answer.set_exception(error or no_answer())
 
     fail = end
 

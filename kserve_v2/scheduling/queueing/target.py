@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from kserve_v2.backend import Model
 from kserve_v2.errors import InternalError, ServingError, UnavailableError, request_prefix
@@ -12,6 +11,7 @@ from kserve_v2.scheduling.executing.execution import Execution, record_failure
 from kserve_v2.scheduling.executing.in_place import InPlace
 from kserve_v2.scheduling.executing.pool import InstancePool
 from kserve_v2.scheduling.executing.quickness import Quickness
+from kserve_v2.scheduling.failures import not_executed
 from kserve_v2.scheduling.feed import RequestFeed
 from kserve_v2.scheduling.holding import hold
 from kserve_v2.scheduling.pending import Pending
@@ -251,8 +251,7 @@ class QueueTarget:
 
     def abandon(self) -> None:
         """Fail what still waits, for a shutdown whose time is up."""
-        exiting = partial(UnavailableError, "Server exiting: the request was not executed")
-        self._end_waiting(FailureReason.CANCELED, exiting)
+        self._end_waiting(FailureReason.CANCELED, not_executed)
 
     async def stop(self) -> None:
         """Take no more requests, execute what waits, and close the instances."""

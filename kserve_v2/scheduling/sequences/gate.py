@@ -12,10 +12,10 @@ from kserve_v2.errors import (
     InvalidArgumentError,
     RequestCancelledError,
     ServingError,
-    UnavailableError,
     shortened,
 )
 from kserve_v2.messages import InferRequest, InferResponse, SequenceStep
+from kserve_v2.scheduling.failures import not_executed
 from kserve_v2.scheduling.holding import hold
 from kserve_v2.scheduling.queueing.target import QueueTarget
 from kserve_v2.scheduling.room import no_room
@@ -269,7 +269,7 @@ class SequenceGate:
         """The model has asked for another round. Returns the error of a request that cannot have it."""
         try:
             if self._abandoned:
-                raise _exiting()
+                raise not_executed()
             one.request = next_round(one.request, self._spec.signature)
         except ServingError as error:
             self._spec.statistics.record_failure(FailureReason.BACKEND, self._clock_ns() - one.arrived_ns)
@@ -337,7 +337,7 @@ class SequenceGate:
     def abandon(self) -> None:
         """End whatever has not begun with an error."""
         self._abandoned = True
-        self._apply(self._table.abandon(_exiting()), FailureReason.CANCELED)
+        self._apply(self._table.abandon(not_executed()), FailureReason.CANCELED)
         self._behind.abandon()
 
     async def stop(self) -> None:
@@ -346,7 +346,3 @@ class SequenceGate:
         if self._timer is not None:
             self._timer.cancel()
         await self._behind.stop()
-
-
-def _exiting() -> UnavailableError:
-    return UnavailableError("Server exiting: the request was not executed")
