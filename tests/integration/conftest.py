@@ -83,28 +83,46 @@ class ExplicitServer:
         """Ask for an unload."""
         return self.server.post(f"/v2/repository/models/{quote(name)}/unload")
 
+    def unload_all(self) -> None:
+        """Unload what is loaded, and what has failed to load."""
+        for entry in self.server.post("/v2/repository/index").json():
+            if "state" in entry and entry.get("reason") != "unloaded":
+                answer = self.unload(entry["name"])
+                assert answer.status_code == 200, answer.text
+
     def index(self, name: str) -> list[dict[str, str]]:
         """What the repository index says of one model."""
         entries = self.server.post("/v2/repository/index").json()
         return [entry for entry in entries if entry["name"] == name]
 
 
+StartExplicit = Callable[..., ExplicitServer]
+
+
 @pytest.fixture(scope="session")
-def explicit_server(
+def start_explicit(
     start_server: StartServer, write_model: WriteModel, tmp_path_factory: pytest.TempPathFactory
-) -> ExplicitServer:
+) -> StartExplicit:
+    """Starts a server without models, with these flags besides."""
+
+    def start(*flags: str) -> ExplicitServer:
+        root = tmp_path_factory.mktemp("explicit")
+        return ExplicitServer(start_server(root, "--model-control-mode=explicit", *flags), root, write_model)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def explicit_server(start_explicit: StartExplicit) -> ExplicitServer:
     """A server that starts without models."""
-    root = tmp_path_factory.mktemp("explicit")
-    return ExplicitServer(start_server(root, "--model-control-mode=explicit"), root, write_model)
+    return start_explicit()
 
 
 @pytest.fixture
 def explicit(explicit_server: ExplicitServer) -> Iterator[ExplicitServer]:
     """The same server; what a test has loaded, or failed to load, is unloaded after it."""
     yield explicit_server
-    for entry in explicit_server.server.post("/v2/repository/index").json():
-        if "state" in entry and entry.get("reason") != "unloaded":
-            explicit_server.unload(entry["name"])
+    explicit_server.unload_all()
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from tests.conftest import RunningServer, StartServer, WriteModel
-from tests.integration.conftest import ExplicitServer
+from tests.integration.conftest import ExplicitServer, StartExplicit
 from tests.integration.ensemble_models import INT, ONE_INT, add, ensemble, write_ensemble
 from tests.integration.grpc_requests import STATUS, Channel
 from tests.integration.sequence_models import accumulator, batching, rest_step
@@ -87,12 +87,9 @@ def gate() -> Iterator[Gate]:
 
 
 @pytest.fixture(scope="module")
-def ensembles(
-    start_server: StartServer, write_model: WriteModel, tmp_path_factory: pytest.TempPathFactory
-) -> ExplicitServer:
+def ensembles(start_explicit: StartExplicit) -> ExplicitServer:
     """A server of this module's own: the configuration of an ensemble would stay behind for other models of its name."""
-    root = tmp_path_factory.mktemp("ensembles")
-    return ExplicitServer(start_server(root, "--model-control-mode=explicit"), root, write_model)
+    return start_explicit()
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +103,7 @@ def ensembles_channel(ensembles: ExplicitServer) -> Iterator[Channel]:
 def repository(ensembles: ExplicitServer) -> Iterator[Repository]:
     """It, without the models of the test before."""
     yield Repository(ensembles)
-    for entry in ensembles.server.post("/v2/repository/index").json():
-        if "state" in entry and entry.get("reason") != "unloaded":
-            ensembles.unload(entry["name"])
+    ensembles.unload_all()
 
 
 def unavailable(name: str, why: str) -> str:

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import StartServer, WriteModel
 from tests.integration import handlers
-from tests.integration.conftest import ExplicitServer
+from tests.integration.conftest import ExplicitServer, StartExplicit
 from tests.integration.support import (
     Wire,
     blocked,
@@ -25,25 +24,15 @@ def group(name: str, count: int, *, shared: bool = True, instances: int = 1) -> 
 
 
 @pytest.fixture(scope="module")
-def limited_server(
-    start_server: StartServer, write_model: WriteModel, tmp_path_factory: pytest.TempPathFactory
-) -> ExplicitServer:
-    root = tmp_path_factory.mktemp("limited")
-    flags = (
-        "--model-control-mode=explicit",
-        "--rate-limit=execution_count",
-        "--rate-limit-resource=SCARCE:1",
-    )
-    return ExplicitServer(start_server(root, *flags), root, write_model)
+def limited_server(start_explicit: StartExplicit) -> ExplicitServer:
+    return start_explicit("--rate-limit=execution_count", "--rate-limit-resource=SCARCE:1")
 
 
 @pytest.fixture
 def limited(limited_server: ExplicitServer) -> Iterator[ExplicitServer]:
     """A server with the limiter; what a test has loaded is unloaded after it."""
     yield limited_server
-    for entry in limited_server.server.post("/v2/repository/index").json():
-        if entry.get("state") == "READY":
-            assert limited_server.unload(entry["name"]).status_code == 200
+    limited_server.unload_all()
 
 
 def serve(server: ExplicitServer, name: str, config: str) -> None:
