@@ -373,6 +373,14 @@ def tree(spans: list[Any]) -> dict[str, str]:
     return {span.name: names.get(span.parent_span_id, "") for span in spans}
 
 
+def path(span: Any, spans: list[Any]) -> list[str]:
+    """Names of spans from the root to this one."""
+    for parent in spans:
+        if parent.span_id == span.parent_span_id:
+            return [*path(parent, spans), span.name]
+    return [span.name]
+
+
 def export_to(collector: Collector) -> tuple[str, ...]:
     return ("mode=opentelemetry", "level=TIMESTAMPS", f"opentelemetry,url={collector.url}")
 
@@ -409,16 +417,11 @@ def test_spans_of_a_model_that_is_called(start: Start, collector: Collector) -> 
     spans = collector.spans()
     by_id = {span.span_id: span for span in spans}
     assert {span.trace_id.hex() for span in spans} == {TRACE_ID}
-
-    def path(span: Any) -> list[str]:
-        parent = by_id.get(span.parent_span_id)
-        return [*(path(parent) if parent else []), span.name]
-
     [inner] = [span for span in spans if span.name == "inner"]
     outer = ["InferRequest", "calling", "compute"]
-    assert path(inner) == [*outer, "InferRequest", "spanning", "compute", "inner"]
+    assert path(inner, spans) == [*outer, "InferRequest", "spanning", "compute", "inner"]
     [missing] = [span for span in spans if span.status.message.startswith("Model nosuch - Error when")]
-    assert path(missing) == [*outer, "InferRequest"]
+    assert path(missing, spans) == [*outer, "InferRequest"]
     for span in spans:
         if span.span_id != inner.span_id and span.parent_span_id in by_id:
             assert by_id[span.parent_span_id].start_time_unix_nano <= span.start_time_unix_nano
@@ -429,14 +432,8 @@ def test_spans_of_an_ensemble_s_steps(start: Start, collector: Collector) -> Non
     infer(server, "stepping", headers=SAMPLED)
     assert server.stop() == 0
     spans = collector.spans()
-    by_id = {span.span_id: span for span in spans}
     assert {span.trace_id.hex() for span in spans} == {TRACE_ID}
-
-    def path(span: Any) -> list[str]:
-        parent = by_id.get(span.parent_span_id)
-        return [*(path(parent) if parent else []), span.name]
-
-    computed = [path(span) for span in spans if span.name == "compute"]
+    computed = [path(span, spans) for span in spans if span.name == "compute"]
     whole = ["InferRequest", "stepping", "InferRequest"]
     assert sorted(computed) == [[*whole, "bat", "compute"], [*whole, "doubling", "compute"]]
 
