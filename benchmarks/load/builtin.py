@@ -10,7 +10,9 @@ import json
 import sys
 import time
 from array import array
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 
 import uvloop
 
@@ -31,11 +33,16 @@ class Builtin:
     def run(self, exchange: Exchange, connections: int, seconds: int) -> Load:
         """See `Generator.run`."""
         job = {"exchange": to_json(exchange), "connections": connections, "seconds": seconds}
-        output, busy = timed_run([sys.executable, "-m", self.module], seconds, json.dumps(job))
-        seen = json.loads(output)
-        if seen["failure"]:
-            raise LoadError(seen["failure"])
-        return Load(seen["requests"], seen["seconds"], Latency(**seen["latency"]), busy)
+        return run_job(self.module, job, seconds)
+
+
+def run_job(module: str, job: Mapping[str, object], seconds: float) -> Load:
+    """Run a module that loads as a process; what it saw. Raises LoadError if an answer was wrong or did not come."""
+    output, busy = timed_run([sys.executable, "-m", module], seconds, json.dumps(job))
+    seen = json.loads(output)
+    if seen["failure"]:
+        raise LoadError(seen["failure"])
+    return Load(seen["requests"], seen["seconds"], Latency(**seen["latency"]), busy)
 
 
 def to_json(exchange: Exchange) -> dict[str, object]:
@@ -82,13 +89,13 @@ class ClosedLoop:
             self.over.set()
 
 
-async def load(exchange: Exchange, connections: int, seconds: float) -> dict[str, object]:
-    """Run the closed loop; what it saw."""
+async def load(exchanges: Sequence[Exchange], seconds: float) -> dict[str, object]:
+    """Run the closed loop, with one connection for each exchange; what it saw."""
     closed = ClosedLoop()
     loop = asyncio.get_running_loop()
     made = [
-        (await loop.create_connection(lambda: connection_to(exchange, closed), *exchange.address))[1]
-        for _ in range(connections)
+        (await loop.create_connection(partial(connection_to, exchange, closed), *exchange.address))[1]
+        for exchange in exchanges
     ]
     start_ns = time.perf_counter_ns()
     loop.call_later(seconds, closed.over.set)
@@ -111,7 +118,7 @@ def summary(latencies_ns: "array[int]", failure: str) -> dict[str, object]:
 def main() -> None:
     """The process."""
     job = json.load(sys.stdin)
-    print(json.dumps(uvloop.run(load(from_json(job["exchange"]), job["connections"], job["seconds"]))))
+    print(json.dumps(uvloop.run(load([from_json(job["exchange"])] * job["connections"], job["seconds"]))))
 
 
 if __name__ == "__main__":

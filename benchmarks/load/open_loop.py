@@ -15,23 +15,19 @@ import time
 from array import array
 from collections import deque
 
-from benchmarks.load.builtin import Exchange, from_json, summary, to_json
+from benchmarks.load.builtin import Exchange, from_json, run_job, summary, to_json
 from benchmarks.load.connections import Connection, connection_to
-from benchmarks.load.exchange import LoadError
-from benchmarks.load.generator import Latency, Load, timed_run
+from benchmarks.load.generator import Load
 
 _DRAIN_SECONDS = 10
 
 
 def run_open_loop(exchange: Exchange, connections: int, seconds: int, per_second: float) -> Load:
     """Load a server from a process of its own. Raises LoadError if an answer is wrong or does not come."""
-    job = {"exchange": to_json(exchange), "connections": connections, "seconds": seconds}
-    command = [sys.executable, "-m", __name__]
-    output, busy = timed_run(command, seconds + _DRAIN_SECONDS, json.dumps({**job, "per_second": per_second}))
-    seen = json.loads(output)
-    if seen["failure"]:
-        raise LoadError(seen["failure"])
-    return Load(seen["requests"], seen["seconds"], Latency(**seen["latency"]), busy)
+    job = {
+        "exchange": to_json(exchange), "connections": connections, "seconds": seconds, "per_second": per_second,
+    }  # fmt: skip
+    return run_job(__name__, job, seconds + _DRAIN_SECONDS)
 
 
 class OpenLoop:
