@@ -16,11 +16,9 @@ from pathlib import Path
 import numpy as np
 import uvloop
 
-from benchmarks.load.generator import Latency
+from benchmarks.yardsticks.clients import measure_clients
 from kserve_v2.inference import InferenceService
 from kserve_v2.messages import InferRequest
-from kserve_v2.server import Server
-from kserve_v2.settings.settings import Settings
 
 _WARM_UP_SECONDS = 2.0
 
@@ -36,24 +34,12 @@ LOADS: Mapping[str, Callable[[float], float]] = {
 async def measure(
     repository: Path, model: str, load: str, per_second: float, seconds: float
 ) -> dict[str, float]:
-    """What the requests saw, and what they cost: the CPU time of the whole process, clients included."""
-    server = Server(Settings(model_repository=(repository,)))
-    await server.manager.load(model)
-    await _run(server.service, model, LOADS[load], per_second, _WARM_UP_SECONDS)
-    statistics = server.service.statistics(model)[0].statistics
-    rows, batches, cpu = statistics.inference_count, statistics.execution_count, time.process_time()
-    latencies_us = await _run(server.service, model, LOADS[load], per_second, seconds)
-    cpu = time.process_time() - cpu
-    rows, batches = statistics.inference_count - rows, statistics.execution_count - batches
-    await server.stop()
-    latency = Latency.of(latencies_us)
-    return {
-        "per_second": len(latencies_us) / seconds,
-        "p50_us": latency.p50_us,
-        "p99_us": latency.p99_us,
-        "cpu_us": cpu * 1e6 / len(latencies_us),
-        "mean_batch": rows / batches,
-    }
+    """See `measure_clients`."""
+
+    async def clients(service: InferenceService, seconds: float) -> list[float]:
+        return await _run(service, model, LOADS[load], per_second, seconds)
+
+    return await measure_clients(repository, model, clients, _WARM_UP_SECONDS, seconds)
 
 
 async def _run(
