@@ -10,9 +10,10 @@ import numpy as np
 from kserve_v2.backend import ModelCaller
 from kserve_v2.errors import InternalError
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
-from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES, Array
+from kserve_v2.tensors.datatypes import BY_DTYPE, Array
 
 from .eager_outputs import encode_strings, is_torch_tensor
+from .eager_tensors import handler_tensors
 
 # What the code that is running does its work for: tasks and `asyncio.to_thread` take this along, threads do not.
 _serving: ContextVar[tuple[InferRequest, ...]] = ContextVar("handler_requests", default=())
@@ -98,19 +99,9 @@ class Calling:
         return served
 
     def _answer(self, response: InferResponse) -> Answer:
-        answer = Answer((name, self._theirs(array)) for name, array in response.outputs.items())
+        answer = Answer(handler_tensors(response.outputs, self._device, as_torch=self._as_torch))
         answer.version, answer.parameters = response.model_version, response.parameters
         return answer
-
-    def _theirs(self, array: Array) -> Any:
-        """As the handler wants it, to write to."""
-        if self._as_torch and array.dtype != BYTES.dtype:
-            import torch  # noqa: PLC0415 - only where the handler uses torch
-
-            from .torch_tensors import to_torch  # noqa: PLC0415
-
-            return to_torch(array, torch.device(self._device))
-        return array if array.flags.writeable else array.copy()
 
 
 class _Execution(AbstractContextManager[None]):

@@ -7,13 +7,14 @@ from typing import Any, Literal
 from kserve_v2.backend import AnyInstance, ModelConfig
 from kserve_v2.errors import InternalError
 from kserve_v2.messages import InferRequest, Tensors
-from kserve_v2.tensors.datatypes import BY_CONFIG_ENUM, BYTES, Array, Datatype
+from kserve_v2.tensors.datatypes import BY_CONFIG_ENUM, Array, Datatype
 
 from .eager_calls import Calling
 from .eager_context import Context
 from .eager_declaration import Declaration
 from .eager_module import HandlerModule
 from .eager_outputs import convert_outputs, convert_tensor, own
+from .eager_tensors import handler_tensors
 
 _NOTHING = nullcontext()
 
@@ -68,20 +69,7 @@ class Handler:
         return [self.results(each) for each in returned]
 
     def _arguments(self, tensors: Tensors) -> dict[str, Any]:
-        """The inputs as the handler wants them, to write to as well: what is read-only, such as a client's shared
-        memory, is copied.
-        """
-        if not self._as_torch:
-            return {name: array if array.flags.writeable else array.copy() for name, array in tensors.items()}
-        import torch  # noqa: PLC0415 - only where the handler uses torch
-
-        from .torch_tensors import to_torch  # noqa: PLC0415
-
-        device = torch.device(self._device)
-        return {
-            name: array if array.dtype == BYTES.dtype else to_torch(array, device)
-            for name, array in tensors.items()
-        }
+        return handler_tensors(tensors, self._device, as_torch=self._as_torch)
 
     def results(self, returned: object, *, partial: bool = False) -> dict[str, Array]:
         """The handler's answer as arrays; a `partial` one may leave outputs out. To be given to `own`, once nothing

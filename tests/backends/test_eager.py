@@ -466,6 +466,7 @@ class Model:
     def __call__(self, inputs):
         assert isinstance(inputs["x"], torch.Tensor) and torch.get_num_threads() == self.threads
         assert not torch.is_grad_enabled()
+        inputs["s"][0] += b"!"
         return {"y": inputs["x"].mul_(self.weight), "s": inputs["s"]}
 """
 
@@ -474,11 +475,14 @@ class Model:
         served = loader.serve(EagerBackend(), loader.source({"model.py": self.IDENTITY}, threads=3))
         x = np.array([1, 2], np.float32)
         x.flags.writeable = writable
-        result = served.execute({"x": x, "s": np.array([b"\xff"], object)})
+        texts = np.array([b"\xff"], object)
+        texts.flags.writeable = writable
+        result = served.execute({"x": x, "s": texts})
         assert result["y"].tolist() == [2, 4]
-        assert result["s"].tolist() == [b"\xff"]
+        assert result["s"].tolist() == [b"\xff!"]
         if not writable:
             assert x.tolist() == [1, 2]
+            assert texts.tolist() == [b"\xff"]
 
     @pytest.mark.parametrize(
         ("expression", "expected"),
