@@ -22,9 +22,9 @@ from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.tensors.datatypes import BYTES, Array
 from tests.scheduling.targets import NOBODY
+from tests.wire.servers import make_repository
 
 _TESTS = Path(__file__).parents[1]
-_ROOTS = (_TESTS / "wire/models", _TESTS.parent / "model_repository")
 _OWN = (
     'name: "two" max_batch_size: 8 input [{ name: "A" data_type: TYPE_INT32 dims: [2] },'
     ' { name: "B" data_type: TYPE_FP32 dims: [1] }]',
@@ -37,13 +37,13 @@ _OWN = (
 )
 
 
-def _served() -> list[ModelSignature]:
+def _served(*roots: Path) -> list[ModelSignature]:
     registry = BackendRegistry()
     found = []
-    for root in _ROOTS:
+    for root in roots:
         options = RepositoryOptions((root,))
-        # What has no version is an ensemble, which merges nothing.
-        for path in sorted(each.parent for each in root.glob("*/1") if each.is_dir()):
+        # What has an empty version is an ensemble, which merges nothing.
+        for path in sorted({each.parent.parent for each in root.glob("*/1/*")}):
             candidate = read_candidate(path.name, options)
             config = prepare_version(candidate, candidate.versions[0], options, registry).config
             found.append(ModelSignature(config))
@@ -51,8 +51,12 @@ def _served() -> list[ModelSignature]:
 
 
 @pytest.fixture(scope="module")
-def batching_models() -> list[ModelSignature]:
-    signatures = [*_served(), *(ModelSignature(text_format.Parse(text, ModelConfig())) for text in _OWN)]
+def batching_models(tmp_path_factory: pytest.TempPathFactory) -> list[ModelSignature]:
+    wire = make_repository(_TESTS / "wire/models", tmp_path_factory.mktemp("wire"))
+    signatures = [
+        *_served(wire, _TESTS.parent / "model_repository"),
+        *(ModelSignature(text_format.Parse(text, ModelConfig())) for text in _OWN),
+    ]
     return [each for each in signatures if each.max_batch_size > 1 and each.inputs]
 
 

@@ -30,6 +30,14 @@ output {{ name: "OUT" data_type: TYPE_{type} dims: -1 }}
 instance_group {{ kind: KIND_CPU }}
 """
 
+# Models that differ from another one in their configuration alone: they get its handler.
+_HANDLER_OF = {
+    **dict.fromkeys(("class_row", "pairs", "plane", "text"), "bat"),
+    **dict.fromkeys(("gated_short", "levels_short", "patient"), "gated"),
+    "levels": "delayed",
+    **dict.fromkeys(("steps_bare", "steps_narrow", "steps_none", "steps_single", "steps_text"), "steps"),
+}
+
 # Limits that single cases are about; see the flag of tritonserver's documentation.
 MAX_INPUT_BYTES = 1024 * 1024
 # Models that ask for it have a response cache.
@@ -52,6 +60,9 @@ def make_repository(source: Path, root: Path, *, identities: bool = False) -> Pa
             shutil.copy(source / "bat" / "1" / "model.py", version)
             config = _IDENTITY_CONFIG.format(type="STRING" if datatype == "BYTES" else datatype)
             (repository / name / "config.pbtxt").write_text(config)
+    for name, other in _HANDLER_OF.items():
+        if (repository / name).exists():
+            shutil.copytree(repository / other / "1", repository / name / "1")
     for config in repository.glob("*/config.pbtxt"):
         if "ensemble_scheduling" in config.read_text():
             (config.parent / "1").mkdir()  # empty, as all that an ensemble is
