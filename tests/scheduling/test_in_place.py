@@ -501,3 +501,124 @@ def test_an_unknown_model_is_measured_on_its_thread_first() -> None:
         await scheduler.stop()
 
     run(main)
+
+
+class OneAtATime(ThreadModel):
+    """Says so if two threads are in it at once. On its own thread it waits for `gate`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered = threading.Semaphore(0)
+        self.gate = threading.Event()
+        self.inside = threading.Lock()
+        self.together = 0
+
+    def instance(self, placement: Placement) -> Instance:
+        return OneAtATimeInstance(self)
+
+
+class OneAtATimeInstance(MovableThreadInstance):
+    model: OneAtATime
+
+    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
+        alone = self.model.inside.acquire(blocking=False)
+        self.model.together += not alone
+        try:
+            if threading.current_thread() is not threading.main_thread():
+                self.model.entered.release()
+                assert self.model.gate.wait(30)
+            return super().execute(tensors, requests)
+        finally:
+            if alone:
+                self.model.inside.release()
+
+
+@asynccontextmanager
+async def crowded(rules: BatchRules) -> AsyncIterator[tuple[OneAtATime, QueueTarget, list[Outcome]]]:
+    """A target in whose turn of the loop one request is gathered, and that cuts large ones."""
+    model = OneAtATime()
+    target = scheduler_of(model, rules=rules)
+    target.splits_large_requests = target.spec.signature.takes_large_requests = True
+    await target.start()
+    await asleep(target)
+    target._in_place.turn._crowd = CROWD_REQUESTS
+    outcomes: list[Outcome] = []
+    yield model, target, outcomes
+    model.gate.set()
+    await target.drain()
+    await target.stop()
+    assert model.together == 0
+
+
+def values(outcomes: list[Outcome]) -> list[list[int]]:
+    """Those of the answers, in any order."""
+    return sorted(
+        outcome.outputs["x"][:, 0].tolist() for outcome in outcomes if isinstance(outcome, InferResponse)
+    )
+
+
+def large(target: QueueTarget, outcomes: list[Outcome]) -> None:
+    """A request of more rows than a batch has: its parts are queued at once."""
+    rows = np.arange(20)[:, None]
+    submit_to(target, InferRequest("m", {"x": rows}, rows=20, checked=True), outcomes.append)
+
+
+@pytest.mark.parametrize("rules", [BatchRules(8), ONE_AT_A_TIME])
+def test_what_is_gathered_is_not_executed_beside_the_parts_of_a_large_request(rules: BatchRules) -> None:
+    async def main() -> None:
+        async with crowded(rules) as (model, target, outcomes):
+            submit(target, 100, outcomes)
+            large(target, outcomes)
+            # The instance is at work before the turn ends.
+            assert model.entered.acquire(timeout=30)
+            await asyncio.sleep(0)
+            model.gate.set()
+            await target.drain()
+            assert values(outcomes) == [list(range(20)), [100]]
+
+    run(main)
+
+
+def test_what_is_gathered_is_not_executed_beside_what_an_answer_has_brought() -> None:
+    async def main() -> None:
+        async with crowded(ONE_AT_A_TIME) as (model, target, outcomes):
+
+            def go_on(outcome: Outcome) -> None:
+                outcomes.append(outcome)
+                large(target, outcomes)
+                assert model.entered.acquire(timeout=30)
+
+            request = InferRequest("m", {"x": np.array([[100]])}, checked=True)
+            submit_to(target, request, go_on)
+            submit(target, 200, outcomes)
+            given_up = submit(target, 300, outcomes)
+            await asyncio.sleep(0)
+            assert given_up is not None
+            given_up.give_up()
+            model.gate.set()
+            await target.drain()
+            assert values(outcomes) == [list(range(20)), [100], [200]]
+            assert target.spec.statistics.failures[FailureReason.CANCELED] == 1
+
+    run(main)
+
+
+def test_an_answer_may_give_up_what_waits_for_the_same_turn() -> None:
+    async def main() -> None:
+        async with crowded(ONE_AT_A_TIME) as (model, target, outcomes):
+            waiting: list[Ticket] = []
+
+            def give_up(outcome: Outcome) -> None:
+                outcomes.append(outcome)
+                waiting[0].give_up()
+
+            submit_to(target, InferRequest("m", {"x": np.array([[100]])}, checked=True), give_up)
+            second = submit(target, 200, outcomes)
+            assert second is not None
+            waiting.append(second)
+            await asyncio.sleep(0)
+            assert values(outcomes) == [[100]]
+            assert len(model.threads) == 1
+            assert target.spec.statistics.failures[FailureReason.CANCELED] == 1
+
+    run(main)

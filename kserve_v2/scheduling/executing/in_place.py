@@ -134,14 +134,18 @@ class InPlace:
         return True
 
     def _execute_turn(self, gathered: OrderedDict[Pending, None]) -> None:
+        """Execute what was gathered, as long as the instances sleep. Since it was, and with every answer, others may
+        have been queued, such as the parts of a large request; and an instance is never executed by two threads.
+        """
         spent_ns = 0
         levels = self._spec.levels
         if levels.several:
-            gathered = OrderedDict.fromkeys(sorted(gathered, key=lambda each: levels.level_of(each.request)))
+            for pending in sorted(gathered, key=lambda each: levels.level_of(each.request)):
+                gathered.move_to_end(pending)
         while gathered:
-            if spent_ns > MAX_TURN_NS or self._quickness.distrusted:
-                for pending in gathered:
-                    self._enqueue(pending)
+            if spent_ns > MAX_TURN_NS or self._quickness.distrusted or not self._queue.idle:
+                while gathered:
+                    self._enqueue(gathered.popitem(last=False)[0])
                 return
             now_ns = self._clock_ns()
             decision = decide(gathered, self._queue.rules, now_ns)

@@ -27,11 +27,12 @@ class Turn:
     """The turn of the event loop that is under way."""
 
     def __init__(self, execute: Callable[[OrderedDict[Pending, None]], None]) -> None:
-        """`execute` is called with what was gathered, at the end of the turn."""
+        """`execute` is called with what was gathered, at the end of the turn, and takes it out."""
         self._execute = execute
         self._loop = asyncio.get_running_loop()
         self.gathered: OrderedDict[Pending, None] = OrderedDict()
         """Those that wait for the end of this turn."""
+        self._ending: OrderedDict[Pending, None] = OrderedDict()
         self._decisions = 0
         self._alone = True
         self._crowd = 0
@@ -68,10 +69,11 @@ class Turn:
 
     def discard(self, pending: Pending) -> bool:
         """Take out a request that waits for the end of the turn. False: it does not."""
-        if pending not in self.gathered:
-            return False
-        del self.gathered[pending]
-        return True
+        for waiting in (self.gathered, self._ending):
+            if pending in waiting:
+                del waiting[pending]
+                return True
+        return False
 
     def _begin(self) -> None:
         self._alone = False
@@ -82,7 +84,7 @@ class Turn:
         if not self.gathered:
             return
         # Requests that come while these are executed belong to the next turn.
-        gathered, self.gathered = self.gathered, OrderedDict()
-        if len(gathered) > 1:
+        self._ending, self.gathered = self.gathered, OrderedDict()
+        if len(self._ending) > 1:
             self._crowd = CROWD_REQUESTS
-        self._execute(gathered)
+        self._execute(self._ending)
