@@ -8,7 +8,6 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import partial
 
 from kserve_v2._generated import grpc_service_pb2 as pb
@@ -68,18 +67,31 @@ class ModelStreamInfer:
         return _Stream(self, context).responses(messages)
 
 
-@dataclass(slots=True, eq=False)
-class _Turn:
-    """A request that has one answer, which waits for those of the requests before it."""
+class _Turn(OneOutcome):
+    """A request, or the end of the stream, whose answer waits for those of the requests before it."""
 
-    trace: Trace | None = None
-    # Bytes of the request and of the answer, where they are counted: small ones are not.
-    request_bytes: int = 0
-    answer_bytes: int = 0
-    answered: bool = False
-    # None for the end of the stream.
-    answer: Parts | ServingError | None = None
-    asked: OneOutcome | None = None
+    __slots__ = (
+        "_stream", "answer", "answer_bytes", "answered", "forms", "model", "request", "request_bytes", "trace"
+    )  # fmt: skip
+
+    # Set for a request that has one answer: what it is, and how that is written.
+    model: LoadedModel
+    request: InferRequest
+    forms: OutputForms
+
+    def __init__(self, stream: "_Stream", trace: Trace | None = None) -> None:
+        self._stream = stream
+        self.ticket = None
+        self.trace = trace
+        # Bytes of the request and of the answer, where they are counted: small ones are not.
+        self.request_bytes = self.answer_bytes = 0
+        self.answered = False
+        # None for the end of the stream.
+        self.answer: Parts | ServingError | None = None
+
+    def take(self, outcome: Outcome) -> None:
+        """The request's outcome is there."""
+        self._stream.take(outcome, self)
 
 
 class _Stream:
@@ -143,9 +155,7 @@ class _Stream:
         """Nobody waits for an answer any more. Nothing stays that keeps itself alive, and tensors."""
         for turn in self._turns:
             self._inflight.give(turn.answer_bytes)
-            if turn.asked is not None:
-                asked, turn.asked = turn.asked, None
-                asked.give_up()
+            turn.give_up()
             self._finish(turn.trace)
         self._turns.clear()
         self._given_up = True
@@ -189,7 +199,7 @@ class _Stream:
         except Exception as error:  # noqa: BLE001 - a defect of ours must not leave the client waiting
             end = known(error)
         # The end is not counted as in flight; its release makes the count wrong, but nothing is read any more.
-        last = _Turn()
+        last = _Turn(self)
         self._turns.append(last)
         self._settle(last, end)
 
@@ -267,7 +277,7 @@ class _Stream:
             self._finish(trace)
             raise
         if model.decoupled:
-            turn = _Turn(trace)
+            turn = _Turn(self, trace)
             self._hold_request(len(data), turn)
             task = group.create_task(self._stream(model, request, forms, turn, wants_final))
             task.add_done_callback(lambda _: self._finish(trace))
@@ -289,7 +299,7 @@ class _Stream:
         if trace is not None:
             trace.error = error.message
         if in_order:
-            turn = _Turn(trace)
+            turn = _Turn(self, trace)
             self._turns.append(turn)
             self._settle(turn, answer)
         else:
@@ -304,38 +314,38 @@ class _Stream:
         """Have a checked request, which came in a message of `size` bytes, executed at once; its answer waits for its
         turn.
         """
-        turn = _Turn(trace)
+        turn = _Turn(self, trace)
+        turn.model, turn.request, turn.forms = model, request, forms
         if size >= COUNTED_BYTES:
             self._hold_request(size, turn)
         self._turns.append(turn)
-        asked = _Asked(self, turn, model, request, forms)
         try:
-            answered = model.submit(request, asked)
+            answered = model.submit(request, turn)
         except Exception as error:  # noqa: BLE001 - one request's failure is a message
-            self.take(error, asked)
+            self.take(error, turn)
             return
         if isinstance(answered, InferResponse):
-            self.take(answered, asked)
+            self.take(answered, turn)
         else:
-            asked.ticket = answered
-            turn.asked = asked
+            turn.ticket = answered
 
-    def take(self, outcome: InferResponse | Exception, asked: "_Asked") -> None:
+    def take(self, outcome: InferResponse | Exception, turn: _Turn) -> None:
         """The outcome of a request that has one."""
         answer: Parts | ServingError
-        turn = asked.turn
         try:
             if isinstance(outcome, Exception):
-                answer = self._failure(asked.request, outcome, turn.trace)
+                answer = self._failure(turn.request, outcome, turn.trace)
             else:
-                answer = self._encode(outcome, asked.model, asked.forms, _FINAL, turn)
+                answer = self._encode(outcome, turn.model, turn.forms, _FINAL, turn)
         except Exception as error:  # noqa: BLE001 - one request's failure is a message
-            answer = self._failure(asked.request, error, turn.trace)
+            answer = self._failure(turn.request, error, turn.trace)
+        # What waits for its turn must not keep the request's tensors alive.
+        del turn.model, turn.request, turn.forms
         self._settle(turn, answer)
 
     def _settle(self, turn: _Turn, answer: Parts | ServingError | None) -> None:
         """Send the answer of a request as soon as all before it are answered."""
-        turn.answered, turn.answer, turn.asked = True, answer, None
+        turn.answered, turn.answer = True, answer
         while self._turns and self._turns[0].answered:
             first = self._turns.popleft()
             # An error's traceback may refer to the turn: keep no cycle.
@@ -413,25 +423,6 @@ class _Stream:
         self._room.release()
         self._held_bytes -= held
         self._inflight.give(held)
-
-
-class _Asked(OneOutcome):
-    """A request that has one answer, and its reply."""
-
-    __slots__ = ("_stream", "forms", "model", "request", "turn")
-
-    def __init__(
-        self, stream: _Stream, turn: _Turn, model: LoadedModel, request: InferRequest, forms: OutputForms
-    ) -> None:
-        self._stream = stream
-        self.turn = turn
-        self.model = model
-        self.request = request
-        self.forms = forms
-
-    def take(self, outcome: Outcome) -> None:
-        """Let it take its turn."""
-        self._stream.take(outcome, self)
 
 
 def _final_response(request: InferRequest) -> pb.ModelStreamInferResponse:
