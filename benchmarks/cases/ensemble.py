@@ -1,5 +1,9 @@
-"""An ensemble of three steps: what a step costs beside its model, against a client that makes the steps itself."""
+"""An ensemble of three steps: what a step costs beside its model called alone, and what a client that makes the steps
+itself gets.
+"""
 
+import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -9,8 +13,11 @@ from benchmarks.cases.add_sub import ROW_SHAPE, add_sub_inputs
 from benchmarks.cases.counters import read_counters
 from benchmarks.load.exchange import GrpcExchange, grpc_raw
 from benchmarks.models import ENSEMBLE, STEP_MODELS
-from benchmarks.processes import Child
+from benchmarks.processes import Child, run
 from benchmarks.result import Row, Spread, Target, ratio_row
+
+# Beside the measurement itself, it starts a server.
+_LIMIT_SECONDS = 60
 
 # One client that makes the steps itself has one request under way, and so has the one that asks the ensemble.
 _CONNECTIONS = 1
@@ -46,15 +53,32 @@ def ensemble(bench: Bench) -> list[Row]:
             note="against a client that makes one request for each step",
         )
     ]
+    steps = [_steps_in_process(bench) for _ in bench.each_round("ensemble, in the server's process")]
+    rows.append(
+        Row(
+            "ensemble",
+            f"CPU per step, {_STEPS} steps, above the models called alone",
+            "us",
+            result=Spread.of(steps),
+            target=_STEP_US,
+            note="a caller in the server's process, which asks the ensemble and the models of its steps in turn",
+        )
+    )
     costs = [cost for whole, alone in found if (cost := _step_us(whole, alone)) is not None]
     if costs:
-        note = "of each step behind the first, without the time in its model"
-        rows.append(
-            Row(
-                "ensemble", f"CPU per step, {what}", "us", result=Spread.of(costs), target=_STEP_US, note=note
-            )
+        note = (
+            "of each step behind the first, with the scheduling of its model, without its execution; each request "
+            "finds the processor asleep, where the same code takes some times as long as in a loop"
         )
+        rows.append(Row("ensemble", f"CPU per step, {what}", "us", result=Spread.of(costs), note=note))
     return rows
+
+
+def _steps_in_process(bench: Bench) -> float:
+    module = [sys.executable, "-m", "benchmarks.yardsticks.ensemble_steps"]
+    arguments = [str(bench.repository), ENSEMBLE, str(bench.seconds), *STEP_MODELS]
+    seen: dict[str, float] = json.loads(run([*module, *arguments], bench.seconds + _LIMIT_SECONDS))
+    return (seen["ensemble_us"] - seen["models_us"]) / _STEPS
 
 
 def _step_us(whole: _Found, alone: _Found) -> float | None:
