@@ -1,6 +1,7 @@
 """The layers, enforced: every import in the source is checked against the tables below."""
 
 import ast
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +21,8 @@ LAYERS = (
     "inference",
     "repository",
     "scheduling | plugins",
-    "backend | logs",
+    "isolation",
+    "backend | environments | logs",
     "messages | settings",
     "caching | config | http2 | memory | tracing",
     "net | tensors",
@@ -50,6 +52,13 @@ BACKEND_CONTRACT = {
 }
 
 FRAMEWORKS = {"torch", "onnxruntime", "onnx", "safetensors", "kserve_v2_backends", "backends"}
+
+# What runs in a model's process has that, and the standard library: the interpreter is the model's own. `ml_dtypes` is
+# used where it is.
+CHILD_IMPORTS = {"numpy", "ml_dtypes", "child", "kserve_v2_child"}
+# This one runs where the server is installed.
+CHILD_OF_OUR_INTERPRETER = "host_backend.py"
+CHILD_PYTHON = (3, 9)
 DESERIALIZERS = {"pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib"}
 
 # Names that `import kserve_v2` offers.
@@ -139,6 +148,8 @@ def reachable(graph: Mapping[str, set[str]], start: str) -> set[str]:
 LEVELS = {name: level for level, row in enumerate(LAYERS) for name in row.split(" | ")}
 SERVER_IMPORTS = [found for path in sources("kserve_v2") for found in imports(path)]
 BACKEND_IMPORTS = [found for path in sources("backends") for found in imports(path)]
+CHILD_FILES = sources("child")
+CHILD = [found for path in CHILD_FILES for found in imports(path)]
 
 
 def test_every_module_has_a_layer() -> None:
@@ -164,12 +175,12 @@ def test_modules_import_only_from_layers_below() -> None:
 def test_no_files_import_each_other_in_a_circle() -> None:
     files = {
         module_name(path): [found.module for found in imports(path)]
-        for path in sources("kserve_v2", "backends")
+        for path in sources("kserve_v2", "backends", "child")
     }
     graph = import_graph(files)
     assert circles(graph) == []
     # Every import of ours has been found, or the graph would have gaps.
-    ours = {"kserve_v2", "backends", "kserve_v2_backends"}
+    ours = {"kserve_v2", "backends", "kserve_v2_backends", "child", "kserve_v2_child"}
     unknown = {
         module
         for modules in files.values()
@@ -227,6 +238,22 @@ def test_backends_import_only_the_contract() -> None:
     assert wrong == []
 
 
+def test_what_runs_in_a_model_s_process_needs_numpy_alone() -> None:
+    wrong = []
+    for path in CHILD_FILES:
+        for found in imports(path):
+            top = found.module.partition(".")[0]
+            ours = top == "kserve_v2" and path.name == CHILD_OF_OUR_INTERPRETER
+            if not ours and top not in CHILD_IMPORTS | sys.stdlib_module_names:
+                wrong.append(str(found))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("path", CHILD_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_runs_in_a_model_s_process_is_written_for_old_interpreters(path: Path) -> None:
+    ast.parse(path.read_text(encoding="utf-8"), feature_version=CHILD_PYTHON)
+
+
 def test_the_conformance_suite_knows_no_server() -> None:
     wrong = [
         f
@@ -238,7 +265,9 @@ def test_the_conformance_suite_knows_no_server() -> None:
 
 
 def test_nothing_is_unpickled() -> None:
-    found = [f for f in (*SERVER_IMPORTS, *BACKEND_IMPORTS) if f.module.partition(".")[0] in DESERIALIZERS]
+    found = [
+        f for f in (*SERVER_IMPORTS, *BACKEND_IMPORTS, *CHILD) if f.module.partition(".")[0] in DESERIALIZERS
+    ]
     # One module changes what pickles find that handlers read.
     assert {(f.path.name, f.module) for f in found} == {("eager_lookup.py", "pickle")}
 

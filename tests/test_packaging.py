@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = {"kserve_v2": "kserve_v2", "kserve_v2_backends": "backends"}
+SOURCES = {"kserve_v2": "kserve_v2", "kserve_v2_backends": "backends", "kserve_v2_child": "child"}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
