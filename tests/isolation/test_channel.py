@@ -1,0 +1,62 @@
+"""One end of a channel and the other: whole messages, whatever is in them."""
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from kserve_v2_child.channel import Channel
+from kserve_v2_child.messages import ChannelClosed, Kind
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[Channel, Channel]]:
+    one, other = map(Channel, Channel.pair())
+    yield one, other
+    one.close()
+    other.close()
+
+
+def test_a_message_arrives_as_it_was_sent(ends: tuple[Channel, Channel]) -> None:
+    one, other = ends
+    fields = {"a": float("inf"), "b": 2**63, "c": "\ud800", "d": [None, True]}
+    groups = [
+        {"x": np.arange(6, dtype=np.int32).reshape(2, 3), "y": np.array([b"", b"\0ab"], object)},
+        {},
+        {"z": np.array(1.5, np.float16), "empty": np.empty((0, 3), np.float64)},
+    ]
+    one.send(Kind.EXECUTE, 2**64 - 1, fields, groups)
+    message = other.receive()
+    assert (message.kind, message.number, message.fields) == (Kind.EXECUTE, 2**64 - 1, fields)
+    assert [list(group) for group in message.groups] == [["x", "y"], [], ["z", "empty"]]
+    for sent, received in zip(groups, message.groups, strict=True):
+        for name, array in sent.items():
+            assert received[name].dtype == array.dtype
+            assert received[name].flags.writeable
+            np.testing.assert_array_equal(received[name], array)
+
+
+def test_receive_ends_when_the_time_is_over_or_the_other_side_is_gone(ends: tuple[Channel, Channel]) -> None:
+    one, other = ends
+    with pytest.raises(TimeoutError):
+        other.receive(0)
+    one.close()
+    with pytest.raises(ChannelClosed):
+        other.receive()
+
+
+def test_closing_wakes_who_is_receiving(ends: tuple[Channel, Channel]) -> None:
+    one, _ = ends
+    outcome: list[BaseException] = []
+
+    def receive() -> None:
+        try:
+            one.receive()
+        except ChannelClosed as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=receive)
+    thread.start()
+    one.close()
+    thread.join()
+    assert len(outcome) == 1
