@@ -15,6 +15,7 @@ from typing import Any
 from kserve_v2.caching.cache import ResponseCache
 from kserve_v2.caching.config import CacheConfig
 from kserve_v2.caching.make import MissingPackageError, make_cache
+from kserve_v2.environments.models import ModelEnvironments
 from kserve_v2.errors import NotFoundError
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs import console, log
@@ -234,6 +235,7 @@ def _repository_options(
         auto_complete=not settings.disable_auto_complete_config,
         config_name=settings.model_config_name,
         cache=cache,
+        environments=ModelEnvironments(settings.model_environments, os.environ),
     )
 
 

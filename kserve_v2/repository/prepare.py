@@ -24,6 +24,7 @@ from kserve_v2.config import (
     written_problems,
 )
 from kserve_v2.config.platforms import OWN_BACKENDS
+from kserve_v2.environments.models import ModelEnvironments
 from kserve_v2.errors import ContradictionError, InvalidArgumentError, NotFoundError
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.batching import BatchingOrigin
@@ -52,7 +53,7 @@ class RepositoryOptions:
 
     `backend_settings`: `--backend-config` by backend. `auto_complete`: whether backends may fill in
     configurations. `config_name`: use `configs/<name>.pbtxt` where a model has it. `cache`: for the models that ask for
-    one.
+    one. `environments`: those that models have of their own.
     """
 
     roots: tuple[Path, ...]
@@ -60,6 +61,7 @@ class RepositoryOptions:
     auto_complete: bool = True
     config_name: str = ""
     cache: ResponseCache | None = None
+    environments: ModelEnvironments = field(default_factory=ModelEnvironments)
 
 
 @dataclass(frozen=True, slots=True)

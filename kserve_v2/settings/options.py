@@ -206,6 +206,13 @@ FILE: Kind[Path | None] = Kind(
     lambda value: value is None or isinstance(value, Path),
     lambda value: str(value or ""),
 )
+DIRECTORY: Kind[Path | None] = Kind(
+    "DIR",
+    "a local directory",
+    lambda texts: _read_path(texts[-1]) if texts[-1] else None,
+    lambda value: value is None or isinstance(value, Path),
+    lambda value: str(value or ""),
+)
 PATHS: Kind[tuple[Path, ...]] = Kind(
     "DIR",
     "a local directory (remote repositories are not supported yet)",

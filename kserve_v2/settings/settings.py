@@ -73,6 +73,13 @@ class Settings:
         REPOSITORY,
         "Use configs/NAME.pbtxt of each model that has it in place of config.pbtxt.",
     )
+    model_environments: Path | None = _option(
+        None,
+        options.DIRECTORY,
+        REPOSITORY,
+        "Make an environment for each model with a requirements.txt beside it, with uv or pip, and keep it in DIR; "
+        "archives of EXECUTION_ENV_PATH are unpacked there, too. What is installed there is code that runs.",
+    )
 
     allow_http: bool = _option(True, options.BOOLEAN, HTTP, "Serve REST.")
     http_address: str = _option(

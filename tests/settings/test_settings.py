@@ -39,6 +39,7 @@ def test_the_defaults_are_tritons_except_that_addresses_are_loopback_and_a_bad_m
         model_load_thread_count=4,
         disable_auto_complete_config=False,
         model_config_name="",
+        model_environments=None,
         allow_http=True,
         http_address="127.0.0.1",
         http_port=8000,
@@ -94,6 +95,7 @@ def test_the_defaults_are_tritons_except_that_addresses_are_loopback_and_a_bad_m
             TraceConfig(levels=("TIMESTAMPS",), file="t.json"),
         ),
         (["--model-config-name=fast"], "model_config_name", "fast"),
+        (["--model-environments=made"], "model_environments", Path("made")),
         (["--strict-model-config"], "disable_auto_complete_config", True),
         (["--http-server-cert="], "http_server_cert", None),
         (
@@ -165,6 +167,7 @@ def test_every_option_shows_its_value_as_a_user_would_write_it(option: object) -
         http_cors_allow_origin=("https://a.example", "http://localhost:3000"),
         http_server_cert=Path("server.pem"),
         model_config_name="fast",
+        model_environments=Path("made"),
         trace_config=TraceConfig(levels=("TENSORS",), file="t.json"),
         backend_config={"onnxruntime": {"x": "1"}},
         cache_config=CacheConfig(redis=RedisOptions(host="h", port=1)),
