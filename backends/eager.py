@@ -70,6 +70,7 @@ model sees them.
 import logging
 import sys
 import threading
+from copy import deepcopy
 from importlib.util import find_spec
 
 from kserve_v2.backend import AnyInstance, ModelConfig, ModelSource, Placement
@@ -80,6 +81,7 @@ from .eager_calls import Calling
 from .eager_context import Context
 from .eager_declaration import complete_config, ragged_contradictions, read_declaration
 from .eager_instances import Handler, make_instance
+from .eager_metrics import Metrics
 from .eager_module import HandlerModule
 from .gpus import visible_gpus
 from .parameters import parameter_texts
@@ -212,6 +214,8 @@ class EagerModel:
             placement=placement,
             threads=source.threads,
             calling=Calling(source.caller, placement.device, as_torch=self._declaration.tensors == "torch"),
+            config=deepcopy(self._config),
+            metrics=Metrics(source.metrics, self._config, source.version),
         )
 
     def _enter_thread(self) -> None:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kserve_v2.backend import Placement, ThreadBudget
+from kserve_v2.backend import ModelConfig, Placement, ThreadBudget
 from kserve_v2.messages import InferRequest, ParameterValue
 
 from .eager_calls import Answer, Calling, make_request
+from .eager_metrics import Metrics
 
 Sequence = tuple[int | str, bool, bool]
 """Of a step of a sequence: its id, and whether it is the first, and the last."""
@@ -22,7 +23,9 @@ class Context:
     """What a handler's `load` is told.
 
     `path`: the version's directory, where weights lie beside the handler. `model_path`: the model's
-    directory. `device`: `cpu` or `cuda:N`. `parameters`: the configuration's, as strings.
+    directory. `device`: `cpu` or `cuda:N`. `parameters`: the configuration's, as strings. `config`: the whole
+    of it, completed, with the tensors that no client sees behind the others; a copy, so that changes have no effect.
+    `metrics`: makes metrics that the server shows.
     """
 
     name: str
@@ -35,6 +38,8 @@ class Context:
     placement: Placement
     threads: ThreadBudget
     calling: Calling = field(repr=False)
+    config: ModelConfig = field(repr=False)
+    metrics: Metrics = field(repr=False)
 
     def call(
         self,

@@ -34,6 +34,7 @@ __all__ = [
     "Model",
     "ModelCaller",
     "ModelConfig",
+    "ModelMetrics",
     "ModelSource",
     "MovableInstance",
     "Placement",
@@ -144,6 +145,52 @@ class ModelCaller(Protocol):
         ...
 
 
+class ModelMetrics(Protocol):
+    """Metrics of a model's own, which /metrics shows behind the server's. From any thread, event loops' included.
+
+    Families and metrics belong to the whole server: the same name and kind is the same family, and the same labels in
+    it the same series, whichever model has made it. It is shown until all that have made it have removed it; what a
+    loaded version has not removed goes when it is closed. A reload makes the new version's before the old one's go, so
+    counters count on.
+
+    Objects have handles, and all arguments are plain values, so that this can be called from another process. How much
+    a version may have is limited: labels must not take their values from what clients send. Errors are ServingErrors in
+    Triton's words, such as "TRITONSERVER_METRIC_KIND_COUNTER does not support Set".
+    """
+
+    def family(self, name: str, description: str, kind: str) -> int:
+        """A family of that name: `counter`, `gauge` or `histogram`. A name of the server's own, with `nv_` or
+        `kserve_v2_` in front, is refused.
+        """
+        ...
+
+    def metric(self, family: int, labels: Mapping[str, str], buckets: Sequence[float] | None = None) -> int:
+        """A series of that family. `buckets`: of a histogram, the largest value of each, ascending."""
+        ...
+
+    def increment(self, metric: int, value: float) -> None:
+        """Add to a counter, or to a gauge, of which a negative value takes something off."""
+        ...
+
+    def set(self, metric: int, value: float) -> None:
+        """Set a gauge."""
+        ...
+
+    def observe(self, metric: int, value: float) -> None:
+        """Count a value in a histogram."""
+        ...
+
+    def value(self, metric: int) -> float:
+        """That of a counter or gauge."""
+        ...
+
+    def remove(self, handle: int) -> None:
+        """A family or metric is not needed any more. Raises nothing, may be called again, and by finalizers. A family
+        is shown for as long as one of its metrics is.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ModelSource:
     """What a backend is told about the files of the version that it loads.
@@ -151,7 +198,7 @@ class ModelSource:
     `model_path`: the model's directory, with label and other files. `version_path`: the version's directory
     inside it. `settings`: the operator's `--backend-config` for this backend. `placements`: every instance
     that will be made. `handover`: the same for `complete` and `load`. `caller`: asks other models for the model's
-    instances; None where there is no server.
+    instances; None where there is no server. `metrics`: of the model's own; None there, too.
     """
 
     name: str
@@ -163,6 +210,7 @@ class ModelSource:
     threads: ThreadBudget = ThreadBudget(1)
     handover: Handover = field(default_factory=Handover, compare=False)
     caller: ModelCaller | None = field(default=None, compare=False, repr=False)
+    metrics: ModelMetrics | None = field(default=None, compare=False, repr=False)
 
     def model_file(self, config: ModelConfig) -> Path:
         """The file to load: `default_model_filename` inside the version's directory."""

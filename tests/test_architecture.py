@@ -25,7 +25,7 @@ LAYERS = (
     "environments",
     "backend | logs",
     "messages | settings",
-    "caching | config | http2 | memory | tracing",
+    "caching | config | http2 | memory | metrics | tracing",
     "net | tensors",
     "errors | _generated",
 )

@@ -36,6 +36,7 @@ class ModelManager:
         """`shared`: what the models have in common; nothing by default."""
         shared = shared or Shared()
         self.inflight = shared.inflight
+        self.metrics = shared.metrics
         self._changes = shared.changes
         self._calls = Calls(self)
         self._ensembles = Ensembles(self, shared)

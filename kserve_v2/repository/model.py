@@ -14,6 +14,7 @@ from kserve_v2.config.hidden import with_hidden_tensors
 from kserve_v2.config.latency_budget import latency_budget_ns
 from kserve_v2.errors import InternalError
 from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.metrics.registry import MetricsOfModel
 from kserve_v2.repository.batching import (
     BatchingDecision,
     BatchingOrigin,
@@ -185,14 +186,15 @@ class ExecutedModel(LoadedModel):
         prepared: Prepared,
         model: Model,
         labels: dict[str, tuple[str, ...]],
-        shared: Shared | None = None,
+        shared: Shared,
+        metrics: MetricsOfModel,
     ) -> None:
-        """`shared`: what it has in common with the server's other models; nothing by default."""
+        """`shared`: what it has in common with the server's other models. `metrics`: those that it makes itself."""
         signature = ModelSignature(prepared.config)
-        shared = shared or Shared()
         spec = model_spec(prepared, model, signature, shared)
         self._waits = shared.waits
         self._model = model
+        self._metrics = metrics
         if isinstance(spec.merger, PaddedMerger):
             spec.statistics.padded = spec.merger.elements
         self._queue = QueueTarget(spec, model)
@@ -204,8 +206,9 @@ class ExecutedModel(LoadedModel):
         cls, prepared: Prepared, executor: Executor, shared: Shared | None = None
     ) -> "ExecutedModel":
         """Load the weights on a thread of `executor`, then make the instances. Raises what the backend
-        raises.
+        raises. `shared`: what it has in common with the server's other models; nothing by default.
         """
+        shared = shared or Shared()
         loaded = await cls._load(prepared, executor, shared)
         if loaded.batching.batches:
             return loaded
@@ -215,7 +218,19 @@ class ExecutedModel(LoadedModel):
         return await cls._load(unbatched, executor, shared)
 
     @classmethod
-    async def _load(cls, prepared: Prepared, executor: Executor, shared: Shared | None) -> "ExecutedModel":
+    async def _load(cls, prepared: Prepared, executor: Executor, shared: Shared) -> "ExecutedModel":
+        metrics = shared.metrics.of_model(prepared.source.name)
+        prepared = replace(prepared, source=replace(prepared.source, metrics=metrics))
+        try:
+            return await cls._load_with(prepared, executor, shared, metrics)
+        except BaseException:
+            metrics.close()
+            raise
+
+    @classmethod
+    async def _load_with(
+        cls, prepared: Prepared, executor: Executor, shared: Shared, metrics: MetricsOfModel
+    ) -> "ExecutedModel":
         loop = asyncio.get_running_loop()
         labels = await loop.run_in_executor(
             executor, read_labels, prepared.config, prepared.source.model_path
@@ -223,7 +238,7 @@ class ExecutedModel(LoadedModel):
         model = await call_on_thread(executor, _load_weights, prepared)
         try:
             labels = await call_on_thread(executor, _own_labels, model) | labels
-            loaded = cls(prepared, model, labels, shared)
+            loaded = cls(prepared, model, labels, shared, metrics)
             await loaded._target.start()
         except BaseException:
             await loop.run_in_executor(executor, _close, model, prepared.source.name)
@@ -267,6 +282,7 @@ class ExecutedModel(LoadedModel):
         """
         await self._target.stop()
         await _on_own_thread(partial(_close, self._model, self.name), f"{self.name}-close")
+        self._metrics.close()
 
 
 def model_spec(prepared: Prepared, model: Model, signature: ModelSignature, shared: Shared) -> ModelSpec:

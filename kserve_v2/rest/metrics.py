@@ -1,62 +1,33 @@
-"""Prometheus metrics: read off the models' statistics when they are scraped, under Triton's names.
-
-The text is written here because client libraries append `_total` to the names of counters, which Triton's do
-not have.
+"""Prometheus metrics: read off the models' statistics when they are scraped, under Triton's names; behind them come
+those that models make themselves.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 from starlette.types import Receive, Scope, Send
 
 from kserve_v2.caching.cache import CacheFigures, ResponseCache
 from kserve_v2.config.latency_budget import LATENCY_BUDGET_MS
 from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.metrics.registry import MetricsRegistry
+from kserve_v2.metrics.text import Family, Labels
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.model import LoadedModel
 from kserve_v2.scheduling.statistics import ModelStatistics
 
-Labels = dict[str, str]
-
 _CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
-@dataclass(slots=True)
-class Family:
-    """One metric: its samples share name, type and help."""
-
-    name: str
-    kind: str
-    help: str
-    samples: list[tuple[str, Labels, float]] = field(default_factory=list)
-
-    def add(self, labels: Labels, value: float, suffix: str = "") -> None:
-        """Add one sample; `suffix` is what a histogram's samples append to the name."""
-        self.samples.append((suffix, labels, value))
-
-    def text(self) -> str:
-        """The family in Prometheus' text format."""
-        lines = [f"# HELP {self.name} {self.help}", f"# TYPE {self.name} {self.kind}"]
-        for suffix, labels, value in self.samples:
-            pairs = ",".join(f'{name}="{_escape(text)}"' for name, text in labels.items())
-            lines.append(
-                f"{self.name}{suffix}{{{pairs}}} {value!r}"
-                if value % 1
-                else f"{self.name}{suffix}{{{pairs}}} {value:.0f}"
-            )
-        return "\n".join(lines) + "\n"
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-
-
 def metrics_text(
-    models: Sequence[LoadedModel], inflight: InflightBytes, cache: ResponseCache | None = None
+    models: Sequence[LoadedModel],
+    inflight: InflightBytes,
+    own: MetricsRegistry,
+    cache: ResponseCache | None = None,
 ) -> str:
-    """All metrics of the given models, and those of the server."""
+    """All metrics of the given models, those of the server, and behind them those that models make themselves."""
     of_cache = () if cache is None else cache_families(cache.figures())
-    return "".join(family.text() for family in (*families(models), *_inflight(inflight), *of_cache))
+    shown = (*families(models), *_inflight(inflight), *of_cache, *own.families())
+    return "".join(family.text() for family in shown)
 
 
 def _inflight(inflight: InflightBytes) -> Iterator[Family]:
@@ -282,7 +253,10 @@ class MetricsApp:
         elif scope["path"].rstrip("/") != "/metrics":
             status, body = 404, b"Not Found: the metrics are at /metrics"
         else:
-            body = metrics_text(self._manager.ready_models(), self._manager.inflight, self._cache).encode()
+            manager = self._manager
+            body = metrics_text(
+                manager.ready_models(), manager.inflight, manager.metrics, self._cache
+            ).encode()
         headers = [(b"content-type", _CONTENT_TYPE), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from kserve_v2.rest.metrics import Family
+from kserve_v2.metrics.text import Family
 
 # Whatever a directory's name or a tag can be: text that has a form in UTF-8.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))

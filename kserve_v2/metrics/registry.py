@@ -1,0 +1,262 @@
+"""The metrics that models make themselves: one registry for the server, and of it a part for each loaded version.
+
+Families and series are the server's: whoever makes one that is there shares it, as in Triton, and it is shown until the
+last one who has made it has removed it. So what a model has counted outlives its reload, in which the new version is
+made before the old one is closed, and goes with its unload.
+"""
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from kserve_v2.errors import InternalError, InvalidArgumentError
+from kserve_v2.metrics.rules import (
+    check_bounds_of,
+    check_description,
+    check_kind,
+    check_name,
+    checked_bounds,
+    checked_labels,
+    checked_value,
+    sample_names,
+)
+from kserve_v2.metrics.series import Series, new_series
+from kserve_v2.metrics.text import Family
+
+MAX_SHOWN_BYTES = 1024 * 1024
+"""About how much text the metrics of one loaded version may be: some 10,000 samples."""
+
+# A line has a number behind name and labels; an object of a model's costs memory here, too.
+_LINE_BYTES = 32
+_OBJECT_BYTES = 100
+
+Key = tuple[tuple[str, str], ...]
+
+
+class _Family:
+    """A family, and who uses it."""
+
+    def __init__(self, name: str, kind: str, description: str) -> None:
+        self.name = name
+        self.kind = kind
+        self.description = description
+        self.series: dict[Key, _Shared] = {}
+        self.users = 0
+
+
+class _Shared:
+    """A series, and who uses it."""
+
+    def __init__(self, family: _Family, key: Key, series: Series) -> None:
+        self.family = family
+        self.key = key
+        self.series = series
+        self.users = 0
+
+
+def shown_bytes(family: _Family, key: Key, series: Series) -> int:
+    """About how much text the samples of a series are."""
+    samples = len(series.bounds) + 3 if family.kind == "histogram" else 1
+    return samples * (len(family.name) + sum(len(name) + len(text) + 4 for name, text in key) + _LINE_BYTES)
+
+
+class MetricsRegistry:
+    """The metrics of all models. From any thread."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.handles = itertools.count(1)
+        self._families: dict[str, _Family] = {}
+        # The names of their samples, each with that of the family.
+        self._names: dict[str, str] = {}
+        self._removed: deque[tuple[MetricsOfModel, int]] = deque()
+
+    def of_model(self, model: str) -> "MetricsOfModel":
+        """The part of one version that is loaded."""
+        return MetricsOfModel(self, model)
+
+    def families(self) -> list[Family]:
+        """What is to be shown, in the order in which the families were made."""
+        with self.lock:
+            self.sweep()
+            return [_shown(family) for family in self._families.values() if family.series]
+
+    def remove(self, owner: "MetricsOfModel", handle: int) -> None:
+        """One user of something fewer: now, or by whoever holds the lock or takes it next. Finalizers come here, and
+        they may run at any time, also while their own thread holds it.
+        """
+        self._removed.append((owner, handle))
+        if self.lock.acquire(blocking=False):
+            try:
+                self.sweep()
+            finally:
+                self.lock.release()
+
+    # --- with the lock held -----------------------------------------------------------------------------------------
+
+    def sweep(self) -> None:
+        """Remove what is to be removed."""
+        while self._removed:
+            owner, handle = self._removed.popleft()
+            owner.forget(handle)
+
+    def use_family(self, name: str, kind: str, description: str) -> _Family:
+        """The family of that name, made if there is none. Raises InvalidArgumentError if it is of another kind."""
+        family = self._families.get(name)
+        if family is None:
+            if taken := [each for each in sample_names(name, kind) if each in self._names]:
+                owner = self._families[self._names[taken[0]]]
+                raise InvalidArgumentError(
+                    f"Family name already exists with different type: '{taken[0]}' is of {owner.kind} '{owner.name}'"
+                )
+            family = self._families[name] = _Family(name, kind, description)
+            self._names |= dict.fromkeys(sample_names(name, kind), name)
+        elif family.kind != kind:
+            raise InvalidArgumentError("Family name already exists with different type")
+        family.description = description
+        family.users += 1
+        return family
+
+    def leave_family(self, family: _Family) -> None:
+        """One user fewer."""
+        family.users -= 1
+        if not family.users:
+            del self._families[family.name]
+            for name in sample_names(family.name, family.kind):
+                del self._names[name]
+
+
+class MetricsOfModel:
+    """What one loaded version has made: a `ModelMetrics`."""
+
+    def __init__(self, registry: MetricsRegistry, model: str) -> None:
+        self._registry = registry
+        self._model = model
+        self._made: dict[int, _Family | _Shared] = {}
+        # Of each of them, how many handles there are, and what it counts for.
+        self._own: dict[_Family | _Shared, tuple[int, int]] = {}
+        self._bytes = 0
+        self._closed = False
+
+    def family(self, name: str, description: str, kind: str) -> int:
+        """See `ModelMetrics.family`."""
+        check_name(name)
+        check_description(description)
+        check_kind(kind)
+        with self._registry.lock:
+            self._registry.sweep()
+            if self._closed:
+                raise InternalError("Could not create metric family. The model is unloaded.")
+            self._check_room(len(description))
+            return self._add(self._registry.use_family(name, kind, description), len(description))
+
+    def metric(self, family: int, labels: Mapping[str, str], buckets: Sequence[float] | None = None) -> int:
+        """See `ModelMetrics.metric`."""
+        checked, bounds = checked_labels(labels), checked_bounds(buckets)
+        key = tuple(checked.items())
+        with self._registry.lock:
+            self._registry.sweep()
+            of = self._made.get(family)
+            if not isinstance(of, _Family):
+                raise InternalError("Could not create metric. Metric family has been invalidated.")
+            check_bounds_of(of.kind, checked, bounds)
+            series = new_series(of.kind, checked, bounds or ())
+            shared = of.series.get(key) or _Shared(of, key, series)
+            if shared in self._own and shared.series.bounds != series.bounds:
+                raise InvalidArgumentError(
+                    f"'{of.name}' with these labels exists with other buckets: {list(shared.series.bounds)}, got "
+                    f"{list(series.bounds)}"
+                )
+            shown = shown_bytes(of, key, series)
+            self._check_room(0 if shared in self._own else shown)
+            if shared.series.bounds != series.bounds:
+                # The model has been loaded anew, with other buckets.
+                shared.series = series
+            of.series[key] = shared
+            of.users += 1
+            shared.users += 1
+            return self._add(shared, shown)
+
+    def increment(self, metric: int, value: float) -> None:
+        """See `ModelMetrics.increment`."""
+        checked = checked_value(value)
+        with self._registry.lock:
+            self._series(metric, "increment").increment(checked)
+
+    def set(self, metric: int, value: float) -> None:
+        """See `ModelMetrics.set`."""
+        checked = checked_value(value)
+        with self._registry.lock:
+            self._series(metric, "set").set(checked)
+
+    def observe(self, metric: int, value: float) -> None:
+        """See `ModelMetrics.observe`."""
+        checked = checked_value(value)
+        with self._registry.lock:
+            self._series(metric, "set").observe(checked)
+
+    def value(self, metric: int) -> float:
+        """See `ModelMetrics.value`."""
+        with self._registry.lock:
+            return self._series(metric, "get").value()
+
+    def remove(self, handle: int) -> None:
+        """See `ModelMetrics.remove`."""
+        self._registry.remove(self, handle)
+
+    def close(self) -> None:
+        """The version is unloaded: remove all that it has made. May be called again."""
+        with self._registry.lock:
+            self._closed = True
+            for handle in list(self._made):
+                self.forget(handle)
+
+    # --- with the lock held -----------------------------------------------------------------------------------------
+
+    def forget(self, handle: int) -> None:
+        """Remove what has that handle, if anything has."""
+        made = self._made.pop(handle, None)
+        if made is None:
+            return
+        handles, its_bytes = self._own.pop(made)
+        self._bytes -= _OBJECT_BYTES
+        if handles > 1:
+            self._own[made] = handles - 1, its_bytes
+        else:
+            self._bytes -= its_bytes
+        if isinstance(made, _Shared):
+            made.users -= 1
+            if not made.users:
+                del made.family.series[made.key]
+            made = made.family
+        self._registry.leave_family(made)
+
+    def _series(self, metric: int, doing: str) -> Series:
+        shared = self._made.get(metric)
+        if not isinstance(shared, _Shared):
+            raise InternalError(f"Could not {doing} metric value. Metric has been invalidated.")
+        return shared.series
+
+    def _check_room(self, more: int) -> None:
+        if self._bytes + _OBJECT_BYTES + more > MAX_SHOWN_BYTES:
+            raise InvalidArgumentError(
+                f"the metrics of model '{self._model}' are too many: about {MAX_SHOWN_BYTES} bytes of text are the "
+                "most. Labels must not take their values from what clients send"
+            )
+
+    def _add(self, made: _Family | _Shared, its_bytes: int) -> int:
+        """A handle of something, which counts for so much if this is the first one."""
+        handle = next(self._registry.handles)
+        self._made[handle] = made
+        handles, counted = self._own.get(made, (0, its_bytes))
+        self._own[made] = handles + 1, counted
+        self._bytes += _OBJECT_BYTES + (0 if handles else its_bytes)
+        return handle
+
+
+def _shown(family: _Family) -> Family:
+    shown = Family(family.name, family.kind, family.description)
+    for shared in family.series.values():
+        shared.series.show(shown)
+    return shown
