@@ -216,6 +216,7 @@ class EagerModel:
             calling=Calling(source.caller, placement.device, as_torch=self._declaration.tensors == "torch"),
             config=deepcopy(self._config),
             metrics=Metrics(source.metrics, self._config, source.version),
+            cache_path=source.cache_path,
         )
 
     def _enter_thread(self) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kserve_v2.backend import ModelConfig, Placement, ThreadBudget
+from kserve_v2.errors import InternalError
 from kserve_v2.messages import InferRequest, ParameterValue
 
 from .eager_calls import Answer, Calling, make_request
@@ -40,6 +41,29 @@ class Context:
     calling: Calling = field(repr=False)
     config: ModelConfig = field(repr=False)
     metrics: Metrics = field(repr=False)
+    cache_path: Path | None = field(default=None, repr=False)
+
+    @property
+    def cache_dir(self) -> Path:
+        """A directory of the model's own that outlives the server, for what is downloaded or computed once; made when
+        it is asked for. All versions and instances have the same, also those of other servers with the same repository:
+        write a file under another name, and rename it when it is complete.
+
+        Raises InternalError where it cannot be made.
+        """
+        problem: str | None = "the user has no home directory"
+        if self.cache_path is not None:
+            try:
+                self.cache_path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                self.logger.error("context.cache_dir: %s", error)  # noqa: TRY400 - where, which no client is told
+                problem = error.strerror
+            else:
+                return self.cache_path
+        raise InternalError(
+            f"context.cache_dir: it cannot be made: {problem}. Start the server with --model-cache-dir, a directory "
+            "that it may write to"
+        )
 
     def call(
         self,

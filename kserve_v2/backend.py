@@ -199,6 +199,8 @@ class ModelSource:
     inside it. `settings`: the operator's `--backend-config` for this backend. `placements`: every instance
     that will be made. `handover`: the same for `complete` and `load`. `caller`: asks other models for the model's
     instances; None where there is no server. `metrics`: of the model's own; None there, too.
+    `cache_path`: a directory of the model's own, for what is to outlive the server; made by whoever needs it, and used
+    by all versions, also by those of other servers at the same time. None where there is no place for it.
     """
 
     name: str
@@ -211,6 +213,7 @@ class ModelSource:
     handover: Handover = field(default_factory=Handover, compare=False)
     caller: ModelCaller | None = field(default=None, compare=False, repr=False)
     metrics: ModelMetrics | None = field(default=None, compare=False, repr=False)
+    cache_path: Path | None = None
 
     def model_file(self, config: ModelConfig) -> Path:
         """The file to load: `default_model_filename` inside the version's directory."""

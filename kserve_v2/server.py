@@ -30,6 +30,7 @@ from kserve_v2.net.sockets import bind, end_stalled_connections
 from kserve_v2.net.tls import TlsError, server_context
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.check import Finding, RepositoryCheck
+from kserve_v2.repository.kept import kept_root
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.prepare import RepositoryOptions
 from kserve_v2.repository.scan import scan
@@ -236,6 +237,7 @@ def _repository_options(
         config_name=settings.model_config_name,
         cache=cache,
         environments=ModelEnvironments(settings.model_environments, os.environ),
+        kept=kept_root(settings.model_cache_dir, os.environ),
     )
 
 

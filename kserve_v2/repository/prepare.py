@@ -32,6 +32,7 @@ from kserve_v2.repository.caching import model_caching
 from kserve_v2.repository.ensemble_model import PreparedEnsemble, prepare_ensemble
 from kserve_v2.repository.file_content import explained
 from kserve_v2.repository.initial_states import read_states
+from kserve_v2.repository.kept import kept_path
 from kserve_v2.repository.layout import (
     CONFIG,
     advice_on_files,
@@ -53,7 +54,8 @@ class RepositoryOptions:
 
     `backend_settings`: `--backend-config` by backend. `auto_complete`: whether backends may fill in
     configurations. `config_name`: use `configs/<name>.pbtxt` where a model has it. `cache`: for the models that ask for
-    one. `environments`: those that models have of their own.
+    one. `environments`: those that models have of their own. `kept`: where they keep what is to outlive the server;
+    None for nowhere.
     """
 
     roots: tuple[Path, ...]
@@ -62,6 +64,7 @@ class RepositoryOptions:
     config_name: str = ""
     cache: ResponseCache | None = None
     environments: ModelEnvironments = field(default_factory=ModelEnvironments)
+    kept: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,7 @@ def prepare_version(
         model_path=entry.path,
         version_path=version_path,
         settings=options.backend_settings.get(config.backend, {}),
+        cache_path=None if options.kept is None else kept_path(options.kept, entry.path),
     )
     try:
         if options.auto_complete:

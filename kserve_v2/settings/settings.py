@@ -80,6 +80,13 @@ class Settings:
         "Make an environment for each model with a requirements.txt beside it, with uv or pip, and keep it in DIR; "
         "archives of EXECUTION_ENV_PATH are unpacked there, too. What is installed there is code that runs.",
     )
+    model_cache_dir: Path | None = _option(
+        None,
+        options.DIRECTORY,
+        REPOSITORY,
+        "Where models keep what is to outlive the server, each in a directory of its own (a handler's "
+        "context.cache_dir); by default kserve-v2/models in the user's cache directory.",
+    )
 
     allow_http: bool = _option(True, options.BOOLEAN, HTTP, "Serve REST.")
     http_address: str = _option(

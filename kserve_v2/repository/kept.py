@@ -1,0 +1,35 @@
+"""Where models keep what is to outlive the server, such as what they have downloaded or computed once."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+# What stays readable of a model's name; what tells models apart is behind it.
+_MAX_NAME = 60
+_DIGITS = 16
+
+
+def kept_root(given: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The directory for all models: that which the operator has `given`, or one in the user's cache directory; None for
+    a user without one.
+    """
+    if given is not None:
+        return given.absolute()
+    cache = Path(environ.get("XDG_CACHE_HOME", ""))
+    if not cache.is_absolute():
+        # As the specification has it: a relative path counts for none.
+        try:
+            cache = Path.home() / ".cache"
+        except RuntimeError:
+            return None
+    return cache / "kserve-v2" / "models"
+
+
+def kept_path(root: Path, model_path: Path) -> Path:
+    """The directory of one model, all its versions together. Those of the same name in other repositories have others,
+    and no name leads out of `root`.
+    """
+    where = str(model_path.resolve()).encode(errors="surrogateescape")
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", model_path.name)[:_MAX_NAME]
+    return root / f"{name}-{hashlib.sha256(where).hexdigest()[:_DIGITS]}"
