@@ -18,9 +18,25 @@ response: any number of them for a request, which is never batched with others. 
 `__call__(self, inputs, requests)`, it also gets the requests in the order of their rows (a generator: the one
 request), with `id`, `rows`, `parameters`, `cancelled`, and `response_parameters` to write to.
 
+An exception that `__call__` raises belongs to one of the requests, and nobody knows which: the batch is executed again,
+each request by itself. A handler that takes the requests knows better. Instead of one dict for all, it may return a
+list with one for each request, whose arrays have that request's rows, or with an exception, which only that request is
+answered with:
+
+    def __call__(self, inputs, requests):
+        answers, start = [], 0
+        for request in requests:
+            texts = inputs["text"][start : start + request.rows]
+            start += request.rows
+            if all(texts.ravel()):
+                answers.append({"length": [[len(text)] for text in texts.ravel()]})
+            else:
+                answers.append(InvalidArgumentError("'text' is empty"))
+        return answers
+
 With `ragged = True`, requests of different shapes share a batch, because nothing is joined: `inputs` is a list with one
-dict of tensors for each request, each with its own rows and shapes, and `__call__` returns a list of as many dicts, in
-the same order. `allow_ragged_batch` in config.pbtxt needs it, and it sets that for all inputs.
+dict of tensors for each request, each with its own rows and shapes, and `__call__` returns a list of as many dicts, or
+exceptions, in the same order. `allow_ragged_batch` in config.pbtxt needs it, and it sets that for all inputs.
 
 A handler may call other models of the server, with the context that it was loaded with:
 

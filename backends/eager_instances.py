@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from kserve_v2.backend import AnyInstance, ModelConfig
 from kserve_v2.errors import InternalError
-from kserve_v2.messages import InferRequest, Tensors
+from kserve_v2.messages import Answers, InferRequest, Tensors
 from kserve_v2.tensors.datatypes import BY_CONFIG_ENUM, Array, Datatype
 
 from .eager_calls import Calling
@@ -17,6 +17,9 @@ from .eager_outputs import convert_outputs, convert_tensor, own
 from .eager_tensors import handler_tensors
 
 _NOTHING = nullcontext()
+
+_Results = dict[str, Array]
+_EachResult = list[_Results | BaseException]
 
 
 class Handler:
@@ -31,6 +34,7 @@ class Handler:
         self._as_torch = declaration.tensors == "torch"
         self._device = context.device
         self._takes_requests = declaration.takes_requests
+        self._ragged = declaration.ragged
         # Of a model whose requests may be rescheduled: what the next rounds may be given.
         self._round_inputs: dict[str, Datatype] = {}
         if config.sequence_batching.iterative_sequence:
@@ -56,17 +60,30 @@ class Handler:
         arguments = [self._arguments(each) for each in tensors]
         return self.model(arguments, requests) if self._takes_requests else self.model(arguments)
 
-    def ragged_results(self, returned: object, requests: int) -> list[dict[str, Array]]:
-        """As `results`, for each request."""
-        if not isinstance(returned, list | tuple) or len(returned) != requests:
+    def each_result(self, returned: object, requests: Sequence[InferRequest]) -> _EachResult:
+        """The handler's answer to each request, or the exception that it has failed with. One that is not what the
+        configuration says is that request's failure alone. Raises InternalError where there are not as many.
+        """
+        if not isinstance(returned, list | tuple) or len(returned) != len(requests):
             got = (
                 f"{len(returned)} answers" if isinstance(returned, list | tuple) else type(returned).__name__
             )
+            because = ", because Model.ragged is True" if self._ragged else ""
             raise InternalError(
-                f"the handler returned {got} to {requests} requests, expected a list with one dict for each, because "
-                "Model.ragged is True"
+                f"the handler returned {got} to {len(requests)} requests, expected a list with one dict, or exception, "
+                f"for each{because}"
             )
-        return [self.results(each) for each in returned]
+        return [self._one_result(*each) for each in zip(returned, requests, strict=True)]
+
+    def _one_result(self, returned: object, request: InferRequest) -> _Results | BaseException:
+        try:
+            if isinstance(returned, BaseException):
+                return returned
+            if self._settle_round(request) and returned is None:
+                returned = {}
+            return self.results(returned, partial=bool(self._round_inputs))
+        except Exception as error:  # noqa: BLE001 - reading what it has returned may run code of the handler's
+            return error
 
     def _arguments(self, tensors: Tensors) -> dict[str, Any]:
         return handler_tensors(tensors, self._device, as_torch=self._as_torch)
@@ -79,19 +96,25 @@ class Handler:
         """
         return convert_outputs(returned, self._outputs, partial=partial)
 
-    def batch_results(self, returned: object, requests: Sequence[InferRequest]) -> dict[str, Array]:
-        """As `results`, of a whole batch. Requests that were rescheduled have no answer yet: where all were, the
-        handler may return None.
+    def batch_results(self, returned: object, requests: Sequence[InferRequest]) -> _Results | _EachResult:
+        """As `results`, of a whole batch; or as `each_result`, of a handler that takes requests and returns a list.
+        Requests that were rescheduled have no answer yet: where all were, the handler may return None.
         """
+        if self._takes_requests and isinstance(returned, list):
+            return self.each_result(returned, requests)
         if not self._round_inputs:
             return self.results(returned)
-        answered = False
-        for request in requests:
-            step = request.sequence
-            if step is not None and step.ready:
-                answered = answered or step.next_inputs is None
-                step.next_inputs = self._own_inputs(step.next_inputs)
+        answered = [request for request in requests if not self._settle_round(request)]
         return self.results({} if returned is None and not answered else returned, partial=True)
+
+    def _settle_round(self, request: InferRequest) -> bool:
+        """Whether the handler has no answer to a request yet: it is rescheduled, or none at all."""
+        step = request.sequence
+        if not self._round_inputs or step is None:
+            return False
+        if step.ready:
+            step.next_inputs = self._own_inputs(step.next_inputs)
+        return not step.ready or step.next_inputs is not None
 
     def _own_inputs(self, inputs: dict[str, Any] | None) -> dict[str, Any] | None:
         """Tensors for the next round, as arrays that nobody else has."""
@@ -111,6 +134,19 @@ class Handler:
         takes requests may have kept those, and thereby the tensors.
         """
         return own(outputs, {} if self._takes_requests else tensors)
+
+    def own_batch(self, answers: _Results | _EachResult, tensors: Tensors) -> Answers:
+        """As `own`, of `batch_results`."""
+        if isinstance(answers, dict):
+            return self.own(answers, tensors)
+        return self.own_each(answers, [{}] * len(answers))
+
+    def own_each(self, answers: _EachResult, tensors: Sequence[Tensors]) -> list[Tensors | BaseException]:
+        """As `own`, of `each_result`."""
+        return [
+            self.own(answer, given) if isinstance(answer, dict) else answer
+            for answer, given in zip(answers, tensors, strict=True)
+        ]
 
     def close(self) -> None:
         """Let the handler give back what it holds."""
@@ -138,47 +174,45 @@ class _HandlerInstance:
 class EagerInstance(_HandlerInstance):
     """Calls a handler."""
 
-    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
+    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Answers:
         """Call the handler with the batch."""
         with self._handler.serving(requests):
             outputs = self._handler.batch_results(self._handler.call(tensors, requests), requests)
-        return self._handler.own(outputs, tensors)
+        return self._handler.own_batch(outputs, tensors)
 
 
 class AsyncEagerInstance(_HandlerInstance):
     """Calls an async handler, several batches at the same time."""
 
-    async def execute_async(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
+    async def execute_async(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Answers:
         """Await the handler's answer to the batch."""
         self._handler.module.work_for_it()
         with self._handler.serving(requests):
             outputs = self._handler.batch_results(await self._handler.call(tensors, requests), requests)
-        return self._handler.own(outputs, tensors)
+        return self._handler.own_batch(outputs, tensors)
 
 
 class RaggedEagerInstance(_HandlerInstance):
     """Calls a handler with the tensors of each request by themselves."""
 
-    def execute(self, tensors: Sequence[Tensors], requests: Sequence[InferRequest]) -> Sequence[Tensors]:
+    def execute(self, tensors: Sequence[Tensors], requests: Sequence[InferRequest]) -> Answers:
         """Call the handler with the tensors of each request."""
         handler = self._handler
         with handler.serving(requests):
-            answers = handler.ragged_results(handler.call_ragged(tensors, requests), len(requests))
-        return [handler.own(answer, given) for answer, given in zip(answers, tensors, strict=True)]
+            answers = handler.each_result(handler.call_ragged(tensors, requests), requests)
+        return handler.own_each(answers, tensors)
 
 
 class AsyncRaggedEagerInstance(_HandlerInstance):
     """Calls an async handler so, several batches at the same time."""
 
-    async def execute_async(
-        self, tensors: Sequence[Tensors], requests: Sequence[InferRequest]
-    ) -> Sequence[Tensors]:
+    async def execute_async(self, tensors: Sequence[Tensors], requests: Sequence[InferRequest]) -> Answers:
         """Await the handler's answers to each request."""
         handler = self._handler
         handler.module.work_for_it()
         with handler.serving(requests):
-            answers = handler.ragged_results(await handler.call_ragged(tensors, requests), len(requests))
-        return [handler.own(answer, given) for answer, given in zip(answers, tensors, strict=True)]
+            answers = handler.each_result(await handler.call_ragged(tensors, requests), requests)
+        return handler.own_each(answers, tensors)
 
 
 class StreamEagerInstance(_HandlerInstance):

@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.config.hidden import hidden_inputs, hidden_outputs
-from kserve_v2.messages import InferRequest, InferResponse, Tensors
+from kserve_v2.messages import Answers, InferRequest, InferResponse, Tensors
 
 __all__ = [
     "AnyInstance",
@@ -224,7 +224,7 @@ class ModelSource:
 class Instance(Protocol):
     """One execution context. Made, used and closed by one and the same thread."""
 
-    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
+    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Answers:
         """Run one batch.
 
         With `max_batch_size > 0` axis 0 of every tensor, in and out, is the batch; but for inputs with
@@ -235,9 +235,10 @@ class Instance(Protocol):
         copied if anybody else may hold its memory; see `FreshOutputs`.
 
         `requests` are the members of the batch in the order of their rows, for backends that look at ids and
-        parameters or set parameters of responses; most do not. Of a model with `iterative_sequence`, each may ask for
-        another round with `InferRequest.reschedule`: its rows of the outputs are passed over, states apart, unless the
-        model is decoupled and so answers each round.
+        parameters or set parameters of responses; most do not. An instance that answers each of them by itself may give
+        a list, as a `SeparateInstance` does, unless it is a `MovableInstance`. Of a model with `iterative_sequence`,
+        each may ask for another round with `InferRequest.reschedule`: its rows of the outputs are passed over, states
+        apart, unless the model is decoupled and so answers each round.
         """
         ...
 
@@ -254,7 +255,7 @@ class AsyncInstance(Protocol):
 
     max_concurrency: int
 
-    async def execute_async(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
+    async def execute_async(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Answers:
         """As `Instance.execute`; up to `max_concurrency` calls are under way at once."""
         ...
 
@@ -338,10 +339,16 @@ class SeparateInstance(Protocol):
     `AsyncInstance` has the same form.
     """
 
-    def execute(self, tensors: Sequence[Tensors], requests: Sequence[InferRequest]) -> Sequence[Tensors]:
+    def execute(
+        self, tensors: Sequence[Tensors], requests: Sequence[InferRequest]
+    ) -> Sequence[Tensors | BaseException]:
         """Run one batch. As `Instance.execute`, but nothing is joined: there are the tensors of each request, with its
         own rows and shapes, and there have to be as many answers, in the same order. Their dimensions that are -1 in
         the configuration may be of any size for each request.
+
+        An exception in the place of an answer fails that request alone, with an error as if it had been raised for it;
+        so does an answer that does not fit the configuration. The others are answered, and nothing is executed again. A
+        request that was rescheduled has no answer: {}.
         """
         ...
 

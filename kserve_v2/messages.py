@@ -3,7 +3,7 @@
 The codecs make these from JSON or protobuf and back; how a client wants an output encoded stays in the codec.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -13,6 +13,11 @@ from kserve_v2.tracing.trace import Trace
 
 Tensors = Mapping[str, Array]
 """Tensors by name. The shape of each array is the tensor's shape, batch dimension included."""
+
+Answers = Tensors | Sequence[Tensors | BaseException]
+"""What an instance gives for a batch: tensors for all of it, or of an instance that answers each request by itself,
+tensors or an exception for each.
+"""
 
 ParameterValue = bool | int | float | str
 """A request or response parameter, as both protocols can carry it."""

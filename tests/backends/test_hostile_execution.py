@@ -244,7 +244,9 @@ def test_an_object_that_is_raised_again_and_again_does_not_grow() -> None:
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        (lambda: [np.zeros((1, 1), np.int64)], "list"),
+        (lambda: [np.zeros((1, 1), np.int64)], "ndarray"),
+        (lambda: ({"x": np.zeros((1, 1), np.int64)},), "tuple"),
+        (list, "0 answers to 1 requests"),
         (lambda: 3, "int"),
         (lambda: np.zeros((1, 1), np.int64), "ndarray"),
         (dict, "'x'"),

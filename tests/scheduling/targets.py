@@ -11,7 +11,7 @@ from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.scheduling.executing.quickness import Quickness
 from kserve_v2.scheduling.limiting.rate_limiter import RateLimiter
 from kserve_v2.scheduling.limiting.resources import Limits
-from kserve_v2.scheduling.merging.rows import RowMerger
+from kserve_v2.scheduling.merging.rows import Merger, RowMerger
 from kserve_v2.scheduling.queueing.levels import PriorityLevels, QueuePolicy
 from kserve_v2.scheduling.queueing.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.queueing.target import QueueTarget
@@ -34,15 +34,16 @@ def queue_target(
     levels: PriorityLevels | None = None,
     limiter: RateLimiter | None = None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
+    merger: Merger | None = None,
 ) -> QueueTarget:
     """The target of a model whose instances have these names, each with the same `limits`. `policy`: of its only queue, if
-    there are no `levels`.
+    there are no `levels`. `merger`: by rows by default.
     """
     spec = ModelSpec(
         signature,
         "1",
         tuple(Placement(name, "CPU") for name in instances),
-        RowMerger(signature),
+        merger or RowMerger(signature),
         rules,
         PriorityLevels((policy or QueuePolicy(),)) if levels is None else levels,
         decoupled=decoupled,

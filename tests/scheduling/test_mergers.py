@@ -14,6 +14,7 @@ from kserve_v2.errors import InternalError, UnsupportedError
 from kserve_v2.messages import InferRequest
 from kserve_v2.scheduling.executing.execution import BatchExecution
 from kserve_v2.scheduling.feed import Batch
+from kserve_v2.scheduling.merging.answers import split_answers
 from kserve_v2.scheduling.merging.choice import make_merger
 from kserve_v2.scheduling.merging.padded import PaddedMerger
 from kserve_v2.scheduling.merging.ragged import RaggedMerger
@@ -334,7 +335,7 @@ def test_each_request_goes_and_comes_by_itself() -> None:
     assert not any(array.flags.writeable for each in merged for array in each.values())
     assert all(array.flags.writeable for inputs in requests for array in inputs.values())
     answers: Any = [{"BY_ROW": each["ROW"], "FLAT": each["X"]} for each in merged]
-    parts = merger.split(merger.check(answers, members), members)
+    parts = split_answers(answers, members, merger, "m")
     for inputs, part in zip(requests, parts, strict=True):
         assert part["FLAT"].tolist() == inputs["X"].tolist()
         assert part["BY_ROW"].tolist() == inputs["ROW"].tolist()
@@ -370,4 +371,4 @@ def test_answers_that_are_not_one_for_each(answers: Any, message: str) -> None:
     config = config_of(RAGGED)
     members = members_of(config, [ragged_request(1), ragged_request(2)])
     with pytest.raises(InternalError, match=message):
-        merger_of(config, SeparateModel()).check(answers, members)
+        split_answers(answers, members, merger_of(config, SeparateModel()), "m")

@@ -6,18 +6,20 @@ sequence of steps.
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
+from typing import Any
 
-from kserve_v2.backend import Instance, Placement
+from kserve_v2.backend import MovableInstance, Placement
 from kserve_v2.errors import RequestCancelledError, ServingError
 from kserve_v2.memory.own import copy_shared
-from kserve_v2.messages import InferRequest, InferResponse, ParameterValue, Tensors
+from kserve_v2.messages import Answers, InferRequest, InferResponse, ParameterValue, Tensors
 from kserve_v2.scheduling.executing.response_parameters import take_response_parameters
 from kserve_v2.scheduling.executing.traces import trace_execution, trace_failure, trace_response
 from kserve_v2.scheduling.failures import report_failure
 from kserve_v2.scheduling.feed import Batch
+from kserve_v2.scheduling.merging.answers import is_failure, one_answer_each
 from kserve_v2.scheduling.merging.outputs import finish_outputs, finish_present_outputs
 from kserve_v2.scheduling.pending import Outputs, Pending
 from kserve_v2.scheduling.room import is_room
@@ -31,6 +33,8 @@ from kserve_v2.scheduling.statistics import (
 )
 from kserve_v2.tensors.datatypes import Array
 from kserve_v2.tracing.trace import Trace
+
+_NO_FAILURES: Mapping[Pending, ServingError] = {}
 
 
 class Execution(ABC):
@@ -79,17 +83,19 @@ class Execution(ABC):
 
 
 class BatchExecution(Execution):
-    """The execution of one batch and its outcome: outputs for every member, or one error.
+    """The execution of one batch and its outcome: outputs for every member, or one error; or, of an instance that
+    answers each member by itself, outputs for some and for each of the others, the `failures`, an error of its own.
 
     `inputs`, then `finish` or `fail`, in this order; `settle` afterwards.
     """
 
-    __slots__ = ("outputs", "reason")
+    __slots__ = ("failures", "outputs", "reason")
 
     def __init__(self, batch: Batch, spec: ModelSpec, placement: Placement) -> None:
         super().__init__(batch, spec, placement)
         self.reason = batch.reason
         self.outputs: list[Outputs] = []
+        self.failures = _NO_FAILURES
 
     @property
     def requests(self) -> list[InferRequest]:
@@ -122,21 +128,60 @@ class BatchExecution(Execution):
             if not pending.is_null
         ]
 
-    def finish(self, outputs: Tensors, *, fresh: bool) -> None:
+    def finish(self, outputs: Answers, *, fresh: bool) -> None:
         """Split the backend's answer among the members. `fresh`: the instance vouches for the memory; see
         `FreshOutputs`. Raises InternalError where it does not fit the request or the model.
         """
         infer_end_ns = time.monotonic_ns()
         members, merger = self.members, self.spec.merger
-        checked = merger.check(outputs, members)
-        if not fresh:
-            del outputs
-            copy_shared(checked)
-        for pending in members:
+        if merger.separate or type(outputs) is list:
+            answers = self._checked_each(outputs)
+            if not fresh:
+                del outputs
+                for answer in answers:
+                    copy_shared(answer)
+            self.outputs = [
+                {} if pending in self.failures else merger.split(answer, (pending,))[0]
+                for pending, answer in zip(members, answers, strict=True)
+            ]
+        else:
+            checked = merger.check(outputs, members)  # type: ignore[arg-type]  # no list: see above
+            if not fresh:
+                del outputs
+                copy_shared(checked)
+            for pending in members:
+                if pending.request.response_parameters:
+                    take_response_parameters(pending.request, self.spec.name)
+            self.outputs = merger.split(checked, members)
+        self.times = ExecutionTimes(self.taken_ns, self._input_end_ns, infer_end_ns, time.monotonic_ns())
+
+    def _checked_each(self, answers: object) -> list[Outputs]:
+        """The answer to each member, as `Merger.check` has it; nothing to those that are `failures` from now on: by the
+        exception that the instance has answered with, or because its answer does not fit.
+        """
+        found: list[Outputs] = []
+        failures: dict[Pending, ServingError] = {}
+        for pending, answer in one_answer_each(answers, self.members, self.spec.name):
+            outcome = self._checked(answer, pending)
+            if isinstance(outcome, BaseException):
+                pending.request.response_parameters = {}
+                failures[pending] = report_failure(outcome, pending.request.id, self.placement)
+                outcome = {}
+            found.append(outcome)
+        self.failures = failures
+        return found
+
+    def _checked(self, answer: Any, pending: Pending) -> Outputs | BaseException:
+        if is_failure(answer):
+            # Not raised: its traceback, if it has one, is the instance's.
+            return answer  # type: ignore[no-any-return]
+        try:
+            checked = self.spec.merger.check(answer, (pending,))
             if pending.request.response_parameters:
                 take_response_parameters(pending.request, self.spec.name)
-        self.outputs = merger.split(checked, members)
-        self.times = ExecutionTimes(self.taken_ns, self._input_end_ns, infer_end_ns, time.monotonic_ns())
+        except BaseException as error:  # noqa: BLE001 - whatever the instance has answered with
+            return error
+        return checked
 
     def fail(self, error: BaseException) -> None:
         """Take `error` as the outcome of every member, and report it unless they are to be tried again."""
@@ -152,7 +197,7 @@ class BatchExecution(Execution):
             self._settle_outputs(self.times)
 
     def _settle_outputs(self, times: ExecutionTimes) -> None:
-        rows, members, spec = self.rows, self.members, self.spec
+        rows, members, spec, failures = self.rows, self.members, self.spec, self.failures
         counted = members
         if spec.signature.takes_large_requests:
             counted = [pending for pending in members if not pending.is_part]
@@ -160,28 +205,33 @@ class BatchExecution(Execution):
                 pending.executed(times)
         elif spec.sequences is not None:
             counted = [pending for pending in members if not pending.is_null]
-        requests = len(counted)
-        enqueued_ns = counted[0].enqueued_ns if requests == 1 else sum([each.enqueued_ns for each in counted])
-        now_ms = time.time_ns() // 1_000_000
-        spec.statistics.record_success(
-            rows,
-            requests,
-            enqueued_ns,
-            times,
-            self.reason,
-            now_ms,
-            len(members) - len(counted) if spec.sequences else 0,
-        )
-        spec.statistics.record_waits(times.taken_ns, [each.enqueued_ns for each in counted])
+        null_rows = len(members) - len(counted) if spec.sequences else 0
+        if failures:
+            counted = [pending for pending in counted if pending not in failures]
+            null_rows += self._failed_rows()
+        if null_rows < rows:
+            requests = len(counted)
+            enqueued_ns = (
+                counted[0].enqueued_ns if requests == 1 else sum([each.enqueued_ns for each in counted])
+            )
+            now_ms = time.time_ns() // 1_000_000
+            spec.statistics.record_success(rows, requests, enqueued_ns, times, self.reason, now_ms, null_rows)
+            spec.statistics.record_waits(times.taken_ns, [each.enqueued_ns for each in counted])
         execution = (rows, times.taken_ns, times.output_end_ns - times.taken_ns)
         for pending, outputs in zip(members, self.outputs, strict=True):
+            if failures and pending in failures:
+                self._end_failed(pending, failures[pending])
             # Skip a caller that left while its request was executed.
-            if not pending.done:
+            elif not pending.done:
                 if (trace := pending.request.trace) is not None:
                     trace_execution(trace, pending, times, spec.signature)
                     trace_response(trace, outputs)
                     trace.stamp("REQUEST_END")
                 pending.answer(response(pending.request, outputs, spec, execution))
+
+    def _failed_rows(self) -> int:
+        """How many rows have been executed for nothing."""
+        return sum([pending.rows for pending in self.failures if not pending.is_null])
 
     def _settle_error(self) -> None:
         # A failed batch was executed again request by request, so this is one request, except in sequences: a model
@@ -190,15 +240,20 @@ class BatchExecution(Execution):
             if self.error is None:
                 # Its client had left before it could be executed again.
                 record_failure(self.spec, pending, FailureReason.CANCELED)
-            elif not pending.is_null:
-                if pending.request.trace is not None:
-                    trace_failure(pending.request.trace, pending, self.taken_ns)
-                record_failure(self.spec, pending, _reason(self.error))
-                pending.end(self.error)
+            else:
+                self._end_failed(pending, self.error)
+
+    def _end_failed(self, pending: Pending, error: ServingError) -> None:
+        if pending.is_null:
+            return
+        if pending.request.trace is not None:
+            trace_failure(pending.request.trace, pending, self.taken_ns)
+        record_failure(self.spec, pending, _reason(error))
+        pending.end(error)
 
 
 def execute_alone(
-    instance: Instance,
+    instance: MovableInstance,
     request: InferRequest,
     spec: ModelSpec,
     clock_ns: Callable[[], int],

@@ -25,6 +25,7 @@ from kserve_v2.scheduling.executing.batching_trial import Finding, Verdict, try_
 from kserve_v2.scheduling.executing.padding_trial import try_padding
 from kserve_v2.scheduling.executing.runners import Deliver, Runner, runner
 from kserve_v2.scheduling.feed import Feed
+from kserve_v2.scheduling.merging.answers import tensors_of
 from kserve_v2.scheduling.merging.padded import PaddedMerger
 from kserve_v2.scheduling.spec import ModelSpec
 
@@ -201,6 +202,7 @@ def _try_batching(instance: AnyInstance, spec: ModelSpec) -> Finding:
         return try_padding(instance, spec.merger.uncounted(), spec.signature)
 
     def execute(tensors: Tensors, request: InferRequest) -> Tensors:
-        return instance.execute(tensors, (request,))
+        answers = instance.execute(tensors, (request,))
+        return tensors_of(answers[0] if isinstance(answers, list) else answers)
 
     return try_batching(execute, spec.signature)

@@ -19,6 +19,7 @@ from kserve_v2.scheduling.executing.batching_trial import (
     made_up_rows,
     same_answer,
 )
+from kserve_v2.scheduling.merging.answers import split_answers
 from kserve_v2.scheduling.merging.padded import PaddedMerger
 from kserve_v2.scheduling.pending import Outputs, Pending
 from kserve_v2.scheduling.replies import NOBODY
@@ -56,7 +57,7 @@ def try_padding(
         members = [_member({name: array.copy() for name, array in each.items()}) for each in requests]
         outputs = instance.execute(merger.merge(members), [pending.request for pending in members])
         try:
-            return merger.split(merger.check(outputs, members), members)
+            return split_answers(outputs, members, merger, signature.model_name)
         except InternalError as error:
             raise _MisfitError(error.message) from error
 

@@ -34,9 +34,9 @@ def _plain_merger(config: ModelConfig, signature: ModelSignature, model: Model) 
 
 
 def _sequence_merger(merger: Merger, rules: SequenceRules, signature: ModelSignature) -> Merger:
-    """Adds what belongs to sequences. Their requests are joined by rows: the configuration asks for nothing else."""
+    """Adds what belongs to sequences."""
     if rules.iterative:
-        merger = RoundMerger(signature, streams=rules.streams)
+        merger = RoundMerger(merger, signature, streams=rules.streams)
     if rules.controls:
         merger = ControlMerger(merger, rules.controls)
     return StateMerger(merger, rules.states, signature) if rules.states else merger

@@ -24,6 +24,8 @@ very long one must not make all others of its batch as large.
 class PaddedMerger:
     """Pads inputs, adds lengths and masks, and cuts outputs to each request's own length."""
 
+    separate = False
+
     def __init__(self, signature: ModelSignature, padding: Padding) -> None:
         self._signature = signature
         self._padding = padding

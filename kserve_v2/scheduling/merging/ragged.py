@@ -21,6 +21,8 @@ class RaggedMerger:
     each output either by rows, or where `batch_output` says so, by the shape of an input.
     """
 
+    separate = False
+
     def __init__(self, config: ModelConfig, signature: ModelSignature) -> None:
         self._signature = signature
         self._ragged = frozenset(tensor.name for tensor in config.input if tensor.allow_ragged_batch)

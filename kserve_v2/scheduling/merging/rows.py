@@ -14,7 +14,14 @@ from kserve_v2.tensors.datatypes import Array
 
 
 class Merger(Protocol):
-    """Compiled from a model's configuration when it is loaded. Called on the instance's thread."""
+    """Compiled from a model's configuration when it is loaded. Called on the instance's thread.
+
+    `separate`: the inputs of an execution are a list, those of each member, and so are the outputs: `check` and `split`
+    are called for each member by itself. They are so for other models, too, where an instance gives a list.
+    """
+
+    @property
+    def separate(self) -> bool: ...
 
     def merge(self, members: Sequence[Pending]) -> dict[str, Array]:
         """The inputs of one execution, as the backend wants them. Raises InternalError where the members do not fit
@@ -35,6 +42,8 @@ class Merger(Protocol):
 
 class RowMerger:
     """Joins and cuts along the batch axis, by the rows of each request."""
+
+    separate = False
 
     def __init__(self, signature: ModelSignature) -> None:
         self._signature = signature

@@ -142,6 +142,7 @@ class ControlMerger:
     def __init__(self, inner: Merger, controls: Controls) -> None:
         self._inner = inner
         self._controls = controls
+        self.separate = inner.separate
         self.check = inner.check
         self.split = inner.split
 
@@ -149,8 +150,7 @@ class ControlMerger:
         """The inputs of one execution."""
         steps = [step for pending in members if (step := pending.request.sequence) is not None]
         inputs: Any = self._inner.merge(members)
-        if isinstance(inputs, list):
-            # Of a model that takes each request by itself.
+        if self.separate:
             return [
                 {**each, **self._controls.tensors([step])} for each, step in zip(inputs, steps, strict=True)
             ]

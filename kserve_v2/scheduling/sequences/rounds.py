@@ -9,11 +9,11 @@ from dataclasses import replace
 from functools import partial
 
 from kserve_v2.errors import InternalError, InvalidArgumentError, RequestCancelledError
-from kserve_v2.messages import InferRequest, SequenceStep, Tensors
+from kserve_v2.messages import Answers, InferRequest, SequenceStep, Tensors
 from kserve_v2.scheduling.executing.execution import BatchExecution, record_failure, response
 from kserve_v2.scheduling.executing.traces import trace_execution, trace_response
 from kserve_v2.scheduling.merging.outputs import finish_present_outputs
-from kserve_v2.scheduling.merging.rows import RowMerger
+from kserve_v2.scheduling.merging.rows import Merger
 from kserve_v2.scheduling.pending import Outputs, Pending
 from kserve_v2.scheduling.room import is_room
 from kserve_v2.scheduling.signature import ModelSignature
@@ -45,20 +45,25 @@ def next_round(request: InferRequest, signature: ModelSignature) -> InferRequest
     return following
 
 
-class RoundMerger(RowMerger):
-    """As `RowMerger`. Of a model that answers each round, and where all requests go on, outputs may be missing."""
+class RoundMerger:
+    """A merger around another. Of a model that answers each round, and where all requests go on, outputs may be
+    missing.
+    """
 
-    def __init__(self, signature: ModelSignature, *, streams: bool) -> None:
-        super().__init__(signature)
-        self._declared = signature.outputs
+    def __init__(self, inner: Merger, signature: ModelSignature, *, streams: bool) -> None:
+        self._inner = inner
+        self._signature = signature
         self._streams = streams
+        self.separate = inner.separate
+        self.merge = inner.merge
+        self.split = inner.split
 
     def check(self, outputs: Tensors, members: Sequence[Pending]) -> Outputs:
         """The declared outputs; if all requests go on, those that are there."""
         if self._streams or all(pending.is_null or goes_on(pending.request) for pending in members):
-            declared = {name: array for name, array in outputs.items() if name in self._declared}
+            declared = {name: array for name, array in outputs.items() if name in self._signature.outputs}
             return finish_present_outputs(declared, self._signature, len(members))
-        return super().check(outputs, members)
+        return self._inner.check(outputs, members)
 
 
 class RoundExecution(BatchExecution):
@@ -80,11 +85,14 @@ class RoundExecution(BatchExecution):
     def _steps(self) -> list[SequenceStep]:
         return [step for pending in self.members if (step := pending.request.sequence) is not None]
 
-    def finish(self, outputs: Tensors, *, fresh: bool) -> None:
+    def finish(self, outputs: Answers, *, fresh: bool) -> None:
         """The round is over: take its outputs."""
         for step in self._steps:
             step.round_open = False
         super().finish(outputs, fresh=fresh)
+        for pending in self.failures:
+            if pending.request.sequence is not None:
+                pending.request.sequence.next_inputs = None
 
     def fail(self, error: BaseException) -> None:
         """The round is over, and there will be no other."""
@@ -95,20 +103,24 @@ class RoundExecution(BatchExecution):
     def _settle_outputs(self, times: ExecutionTimes) -> None:
         """A request is a success once, and not with every round."""
         rules = self.spec.sequences
-        real = [pending for pending in self.members if not pending.is_null]
+        real = [pending for pending in self.members if not pending.is_null and pending not in self.failures]
         ending = [pending for pending in real if not goes_on(pending.request)]
-        self.spec.statistics.record_success(
-            self.rows,
-            len(ending),
-            sum([pending.enqueued_ns for pending in ending]),
-            times,
-            self.reason,
-            time.time_ns() // 1_000_000,
-            len(self.members) - len(real),
-        )
+        if real:
+            self.spec.statistics.record_success(
+                self.rows,
+                len(ending),
+                sum([pending.enqueued_ns for pending in ending]),
+                times,
+                self.reason,
+                time.time_ns() // 1_000_000,
+                len(self.members) - len(real),
+            )
         self.spec.statistics.record_waits(times.taken_ns, [pending.enqueued_ns for pending in real])
         streams = rules is not None and rules.streams
         for pending, outputs in zip(self.members, self.outputs, strict=True):
+            if pending in self.failures:
+                self._end_failed(pending, self.failures[pending])
+                continue
             if streams and not pending.is_null:
                 self._count_response(pending, outputs, times)
             if pending.done:

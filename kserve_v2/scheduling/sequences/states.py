@@ -6,6 +6,7 @@ the wire. At most one step of a sequence is under way, so the thread that execut
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -42,17 +43,21 @@ class StateMerger:
     """A merger around another: it adds the states to the inputs, and keeps what the model makes of them."""
 
     def __init__(self, inner: Merger, states: Sequence[StateTensor], signature: ModelSignature) -> None:
+        self.separate = inner.separate
         self._inner = inner
         self._states = states
         self._signature = signature
 
-    def merge(self, members: Sequence[Pending]) -> dict[str, Array]:
+    def merge(self, members: Sequence[Pending]) -> Any:
         """The inputs of one execution, the state of each member among them; zeros for one that stands in for none."""
-        inputs = dict(self._inner.merge(members))
+        inputs: Any = self._inner.merge(members)
         steps = [_step(pending) for pending in members]
-        for state in self._states:
-            inputs[state.input] = _joined(state, steps)
-        return inputs
+        if self.separate:
+            return [{**each, **self._before([step])} for each, step in zip(inputs, steps, strict=True)]
+        return {**inputs, **self._before(steps)}
+
+    def _before(self, steps: Sequence[SequenceStep]) -> dict[str, Array]:
+        return {state.input: _joined(state, steps) for state in self._states}
 
     def check(self, outputs: Tensors, members: Sequence[Pending]) -> Outputs:
         """The outputs as the configuration says, and under names that no output has, the states."""

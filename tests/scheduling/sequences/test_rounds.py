@@ -13,6 +13,7 @@ from kserve_v2.config import parse_config
 from kserve_v2.errors import InternalError, ServingError
 from kserve_v2.messages import InferRequest, InferResponse, SequenceStep
 from kserve_v2.scheduling.feed import Batch
+from kserve_v2.scheduling.merging.rows import RowMerger
 from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.sequences.rounds import RoundExecution, RoundMerger, goes_on, next_round
 from kserve_v2.scheduling.sequences.rules import sequence_rules
@@ -39,7 +40,7 @@ def make_spec(*, streams: bool = False) -> ModelSpec:
         signature,
         "1",
         (CPU,),
-        RoundMerger(signature, streams=streams),
+        RoundMerger(RowMerger(signature), signature, streams=streams),
         statistics=ModelStatistics(),
         sequences=sequence_rules(config),
     )
