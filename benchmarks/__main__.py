@@ -18,6 +18,7 @@ from benchmarks.cases.cache import cache
 from benchmarks.cases.cnn import cnn
 from benchmarks.cases.ensemble import ensemble
 from benchmarks.cases.generators import generators
+from benchmarks.cases.isolation import isolation
 from benchmarks.cases.latency_budget import latency_budget
 from benchmarks.cases.mlp import mlp
 from benchmarks.cases.open_loop import open_loop
@@ -50,6 +51,7 @@ CASES: Mapping[str, Case] = {
     "cnn": cnn,
     "cache": cache,
     "ensemble": ensemble,
+    "isolation": isolation,
     "payloads": payloads,
     "generators": generators,
 }

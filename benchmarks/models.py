@@ -63,6 +63,21 @@ _RESPONSE_CACHE = "response_cache { enable: true }\n"
 _ONE_INSTANCE = "instance_group { count: 1 kind: KIND_CPU }\n"
 
 
+def _tensors(datatype: str, dims: int, inputs: Sequence[str], outputs: Sequence[str]) -> str:
+    return "".join(
+        f'{kind} {{ name: "{name}" data_type: {datatype} dims: [ {dims} ] }}\n'
+        for kind, names in (("input", inputs), ("output", outputs))
+        for name in names
+    )
+
+
+_ISOLATED_CONFIGS = {
+    "add_sub": "max_batch_size: 8\ndynamic_batching { }\n"
+    + _tensors("TYPE_INT32", 16, ("INPUT0", "INPUT1"), ("OUTPUT0", "OUTPUT1")),
+    "identity": _tensors("TYPE_FP32", -1, ("INPUT",), ("OUTPUT",)),
+}
+
+
 def write_repository(directory: Path) -> None:
     """Write all models of the benchmarks below `directory`."""
     _write(directory, "add_sub", f"max_batch_size: 8\ndynamic_batching {{ }}\n{_ONE_INSTANCE}{_ONE_THREAD}")
@@ -92,9 +107,31 @@ def write_repository(directory: Path) -> None:
         _write_fixed_time(directory, fixed_time_model(delay_us), batching)
     budget = f'parameters {{ key: "latency_budget_ms" value {{ string_value: "{BUDGET_MS}" }} }}\n'
     _write_fixed_time(directory, fixed_time_budget(), f"dynamic_batching {{ }}\n{budget}")
+    _write_isolated(directory)
     _write_sequences(directory)
     _write_levels(directory)
     _write_texts(directory)
+
+
+def _write_isolated(directory: Path) -> None:
+    """`add_sub` and `identity` as handlers in the server's process, and isolated; and as Triton's models, which are."""
+    isolated = 'parameters { key: "isolation" value { string_value: "process" } }\n'
+    for name in ("add_sub", "identity"):
+        for suffix, config in (("handler", ""), ("isolated", isolated)):
+            _write(directory, f"{name}_{suffix}", config + _ISOLATED_CONFIGS[name] + _ONE_INSTANCE)
+            _copy_handler(directory, f"{name}_{suffix}", f"{name}.py")
+    write_triton_repository(directory)
+
+
+def write_triton_repository(directory: Path) -> None:
+    """Write the models of Triton's Python backend, which tritonserver serves as well."""
+    for name, config in _ISOLATED_CONFIGS.items():
+        _write(directory, f"{name}_triton", f'backend: "python"\n{config}{_ONE_INSTANCE}')
+        _copy_handler(directory, f"{name}_triton", f"triton_{name}.py")
+
+
+def _copy_handler(directory: Path, name: str, handler: str) -> None:
+    shutil.copyfile(_HERE / "handlers" / handler, directory / name / "1" / "model.py")
 
 
 def _write_sequences(directory: Path) -> None:

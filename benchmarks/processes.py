@@ -3,16 +3,23 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+TRITONSERVER = Path(__file__).parent.parent / "tools" / "tritonserver.py"
+"""Installs and runs the real one."""
+
 _URL_LINE = re.compile(r"^(REST|gRPC) +(\S+)$")
 _START_SECONDS = 60
+_POLL_SECONDS = 0.1
 _STOP_SECONDS = 20
 
 
@@ -24,14 +31,30 @@ class Child:
     urls: dict[str, str]
 
     def cpu_seconds(self) -> float | None:
-        """CPU time of all threads, user and system, by the kernel's account; None where there is no /proc."""
-        try:
-            text = Path(f"/proc/{self.pid}/stat").read_text()
-        except FileNotFoundError:
+        """CPU time of the process and those below it, user and system, by the kernel's account; None where there is no
+        /proc.
+        """
+        seen = _process_times()
+        if self.pid not in seen:
             return None
-        # The second field, the command in brackets, may hold spaces; utime and stime are fields 14 and 15.
+        family = {self.pid}
+        while below := {pid for pid, (parent, _) in seen.items() if parent in family} - family:
+            family |= below
+        return sum(seen[pid][1] for pid in family) / os.sysconf("SC_CLK_TCK")
+
+
+def _process_times() -> dict[int, tuple[int, int]]:
+    """Of each process there is, by its id: its parent's, and its CPU time in clock ticks."""
+    seen: dict[int, tuple[int, int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = path.read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        # The second field, the command in brackets, may hold spaces; the parent, utime and stime are 4, 14 and 15.
         fields = text.rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        seen[int(path.parent.name)] = (int(fields[1]), int(fields[11]) + int(fields[12]))
+    return seen
 
 
 @contextmanager
@@ -82,6 +105,49 @@ def child(
             yield Child(process.pid, urls)
         finally:
             _stop(process)
+
+
+def tritonserver_installed() -> bool:
+    """Whether the real tritonserver is there."""
+    return (TRITONSERVER.parent.parent / ".venv-triton" / "requirements.stamp").is_file()
+
+
+@contextmanager
+def tritonserver(repository: Path, models: Sequence[str], log_path: Path) -> Iterator[Child]:
+    """The real tritonserver, which `tools/tritonserver.py install` has made, until the end of the block. Raises
+    RuntimeError with its log if it does not start.
+    """
+    rest, grpc = _free_port(), _free_port()
+    flags = [f"--model-repository={repository}", "--model-control-mode=explicit", "--allow-metrics=false"]
+    flags += [f"--http-port={rest}", f"--grpc-port={grpc}", *(f"--load-model={name}" for name in models)]
+    command = [sys.executable, str(TRITONSERVER), "run", *flags]
+    with (
+        log_path.open("w") as log,
+        subprocess.Popen(command, stdout=log, stderr=log, text=True) as process,
+    ):
+        try:
+            _await_ready(f"http://127.0.0.1:{rest}/v2/health/ready", process, log_path)
+            yield Child(process.pid, {"REST": f"http://127.0.0.1:{rest}", "gRPC": f"127.0.0.1:{grpc}"})
+        finally:
+            _stop(process)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _await_ready(url: str, process: subprocess.Popen[str], log_path: Path) -> None:
+    end = time.monotonic() + _START_SECONDS
+    while process.poll() is None and time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(url, timeout=_START_SECONDS):
+                return
+        except OSError:
+            time.sleep(_POLL_SECONDS)
+    raise RuntimeError(f"tritonserver did not start:\n{log_path.read_text()}")
 
 
 def _read_urls(process: subprocess.Popen[str], wanted: set[str]) -> dict[str, str]:
