@@ -36,6 +36,10 @@ class BackendRegistry:
             backend = self._backends[name] = self._load(name)
         return backend
 
+    def entry_point(self, name: str) -> str:
+        """Where a backend is found, in this process or another one: `module:attribute`."""
+        return self._entry_points[name].value
+
     def _load(self, name: str) -> Backend:
         point = self._entry_points.get(name)
         if point is None:

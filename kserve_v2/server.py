@@ -230,6 +230,12 @@ def _cache(settings: Settings) -> ResponseCache | None:
 def _repository_options(
     settings: Settings, registry: BackendRegistry, cache: ResponseCache | None
 ) -> RepositoryOptions:
+    """Raises StartupError."""
+    unknown = [name for name in settings.isolate if name not in registry.names]
+    if unknown:
+        raise StartupError(
+            f"--isolate: there is no backend '{unknown[0]}'. Installed backends: {', '.join(registry.names)}"
+        )
     return RepositoryOptions(
         roots=settings.model_repository,
         backend_settings={name: settings.backend_settings(name) for name in registry.names},
@@ -238,6 +244,7 @@ def _repository_options(
         cache=cache,
         environments=ModelEnvironments(settings.model_environments, os.environ),
         kept=kept_root(settings.model_cache_dir, os.environ),
+        isolated=frozenset(settings.isolate),
     )
 
 

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInstanceGroup
 from kserve_v2.config.ensemble import is_ensemble
+from kserve_v2.config.isolation import PARAMETERS as OF_ISOLATION
 from kserve_v2.config.latency_budget import LATENCY_BUDGET_MS
 from kserve_v2.config.padding import PAD_VARIABLE_DIMS
 from kserve_v2.config.platforms import OWN_BACKENDS
@@ -174,7 +175,7 @@ PARAMETERS: Mapping[str, Rule] = {
     "TRITON_BATCH_STRATEGY_PATH": _refused("no libraries that form batches are loaded"),
 }
 
-OWN_PARAMETERS = frozenset({*SWITCHES, PAD_VARIABLE_DIMS, LATENCY_BUDGET_MS})
+OWN_PARAMETERS = frozenset({*SWITCHES, *OF_ISOLATION, PAD_VARIABLE_DIMS, LATENCY_BUDGET_MS})
 """Parameters that are the server's own, whatever the backend."""
 
 # What else is read of `parameters`, by backend. A handler gets all of them, and so does a plug-in of a third party.

@@ -57,7 +57,9 @@ class _Lines(logging.Formatter):
 
     def exception(self, record: logging.LogRecord) -> str:
         """The traceback, and the stack if one was asked for."""
-        parts = [self.formatException(record.exc_info)] if record.exc_info else []
+        # A record of another process brings its traceback as a text.
+        text = self.formatException(record.exc_info) if record.exc_info else record.exc_text
+        parts = [text] if text else []
         if record.stack_info:
             parts.append(self.formatStack(record.stack_info))
         text = "\n".join(parts)

@@ -23,9 +23,11 @@ from kserve_v2.config import (
     validate,
     written_problems,
 )
+from kserve_v2.config.isolation import wants_isolation
 from kserve_v2.config.platforms import OWN_BACKENDS
 from kserve_v2.environments.models import ModelEnvironments
 from kserve_v2.errors import ContradictionError, InvalidArgumentError, NotFoundError
+from kserve_v2.isolation.backend import Home, IsolatedBackend
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.batching import BatchingOrigin
 from kserve_v2.repository.caching import model_caching
@@ -55,7 +57,8 @@ class RepositoryOptions:
     `backend_settings`: `--backend-config` by backend. `auto_complete`: whether backends may fill in
     configurations. `config_name`: use `configs/<name>.pbtxt` where a model has it. `cache`: for the models that ask for
     one. `environments`: those that models have of their own. `kept`: where they keep what is to outlive the server;
-    None for nowhere.
+    None for nowhere. `isolated`: the backends whose models run in processes of their own, unless their configuration
+    says something else.
     """
 
     roots: tuple[Path, ...]
@@ -65,6 +68,7 @@ class RepositoryOptions:
     cache: ResponseCache | None = None
     environments: ModelEnvironments = field(default_factory=ModelEnvironments)
     kept: Path | None = None
+    isolated: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,7 @@ def prepare_version(
         return prepare_ensemble(config, entry.path, version_path, options.cache)
     if not config.backend:
         _raise_without_backend(config, entry.name, version_path)
-    backend = _find_backend(registry, config, version_path)
+    backend = _isolated(_find_backend(registry, config, version_path), config, options, registry)
     config.platform = config.platform or backend.platform
     config.default_model_filename = config.default_model_filename or backend.default_filename
     gpu_count = backend.gpu_count()
@@ -192,6 +196,16 @@ def _find_backend(registry: BackendRegistry, config: ModelConfig, version_path: 
         if advice is None or config.backend in registry.names:
             raise
         raise InvalidArgumentError(f"{error.message}. {advice}") from None
+
+
+def _isolated(
+    backend: Backend, config: ModelConfig, options: RepositoryOptions, registry: BackendRegistry
+) -> Backend:
+    """The backend, or one that runs its models in processes of their own, if that is wanted."""
+    wanted = wants_isolation(config)
+    if wanted is False or (wanted is None and config.backend not in options.isolated):
+        return backend
+    return IsolatedBackend(backend, Home(backend=registry.entry_point(config.backend)))
 
 
 def _check_model_file(config: ModelConfig, name: str, version_path: Path) -> None:

@@ -229,6 +229,14 @@ NAMES: Kind[tuple[str, ...]] = Kind(
     " ".join,
     comma_separated=True,
 )
+BACKENDS: Kind[tuple[str, ...]] = Kind(
+    "NAME[,NAME]",
+    "names of backends, such as python,onnxruntime",
+    lambda texts: tuple(name.strip() for text in texts for name in text.split(",")),
+    lambda value: isinstance(value, tuple) and all(isinstance(name, str) and name != "" for name in value),
+    ",".join,
+    comma_separated=True,
+)
 _ORIGIN = re.compile(r"\*|https?://[^/\s]+")
 ORIGINS: Kind[tuple[str, ...]] = Kind(
     "ORIGIN",

@@ -294,6 +294,13 @@ class Settings:
         BACKENDS,
         "Setting of one backend, e.g. onnxruntime,default-max-batch-size=8, or of all. May be repeated.",
     )
+    isolate: tuple[str, ...] = _option(
+        (),
+        options.BACKENDS,
+        BACKENDS,
+        "Backends whose models run in processes of their own, unless their configuration says something else. May be "
+        "repeated.",
+    )
 
     def __post_init__(self) -> None:
         for option in OPTIONS:

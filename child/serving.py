@@ -1,0 +1,186 @@
+"""The instances of a model that execute one thing at a time: a request of the server, then the reply to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .channel import Channel
+from .executing import Executing
+from .host import Host, Json
+from .logs import log_for
+from .messages import ChannelClosed, Kind, Message, MessageError
+from .outcomes import MistakeError, next_inputs, parameters, sendable, sendable_list
+
+# Marks the end of a stream.
+_END: Any = object()
+
+KINDS = ("execute", "execute_async", "stream", "stream_async")
+"""In which ways an instance may be asked."""
+
+
+def describe(instance: Any) -> Json:
+    """What the server has to know of an instance."""
+    most = getattr(instance, "max_concurrency", None)
+    return {
+        "type": type(instance).__name__,
+        "kinds": [kind for kind in KINDS if hasattr(instance, kind)],
+        "max_concurrency": most if most is None or type(most) is int else repr(most),
+    }
+
+
+class Conversation:
+    """What all kinds of instances say to the server, on the channel of one of them."""
+
+    def __init__(self, instance: Any, model: str, work: Channel, host: Host, executing: Executing) -> None:
+        self.instance = instance
+        self.work = work
+        self._model = model
+        self._host = host
+        self._executing = executing
+
+    def begin(self, message: Message) -> Sequence[Any]:
+        """The requests of an execution that begins now."""
+        groups = message.groups
+        requests = [
+            self._host.request({"model_name": self._model, **each}, {}) for each in message.fields["requests"]
+        ]
+        if len(requests) == len(groups):
+            for request, inputs in zip(requests, groups):
+                request.inputs = inputs
+        self._executing.begin(message.number, requests)
+        log_for(requests)
+        return requests
+
+    def end(self, number: int) -> None:
+        """An execution is over."""
+        self._executing.end(number)
+
+    def respond(self, number: int, outputs: Any, requests: Sequence[Any], *, separate: bool) -> None:
+        """Send what an execution has given. Raises MistakeError if that is nothing that could be an answer."""
+        fields: Json = {}
+        groups = (
+            sendable_list(outputs, requests, self._model) if separate else [sendable(outputs, self._model)]
+        )
+        if (given := parameters(requests, self._model)) is not None:
+            fields["parameters"] = given
+        again, inputs = next_inputs(requests, self._model)
+        if again:
+            fields["again"] = again
+            groups += inputs
+        self._send(number, fields, groups)
+
+    def _send(self, number: int, fields: Json, groups: Sequence[Any] = ()) -> None:
+        try:
+            self.work.send(Kind.RESPOND, number, fields, groups)
+        except MessageError as error:
+            raise MistakeError(f"the answer of model '{self._model}' cannot be sent: {error}") from error
+
+    def finish(self, number: int) -> None:
+        """There are no more responses, or what was asked for is done."""
+        self.work.send(Kind.RESPOND, number, {"end": True})
+
+    def fail(self, number: int, error: BaseException) -> None:
+        """Tell the server that an execution has failed."""
+        self.work.send(Kind.ERROR, number, self._host.failure(error))
+
+    def close(self, number: int) -> None:
+        """Close the instance, and say so."""
+        try:
+            self.instance.close()
+        except BaseException as error:  # noqa: BLE001 - whatever a model raises
+            self.fail(number, error)
+        else:
+            self.finish(number)
+
+
+def serve(conversation: Conversation) -> None:
+    """Execute what comes, until the instance is closed. Raises ChannelClosed if the server is gone."""
+    streams = _Streams(conversation)
+    while True:
+        try:
+            message = conversation.work.receive()
+        except MessageError as error:
+            conversation.fail(error.number, error)
+            continue
+        if message.kind is Kind.STOP:
+            conversation.close(message.number)
+            return
+        try:
+            if message.kind is not Kind.EXECUTE:
+                streams.go_on(message)
+            elif "stream" in message.fields:
+                streams.begin(message)
+            else:
+                _execute(conversation, message)
+        except ChannelClosed:
+            raise
+        except BaseException as error:  # noqa: BLE001 - even SystemExit in a model is this execution's failure
+            conversation.fail(message.number, error)
+        # Otherwise the last tensors would stay alive while the instance is idle.
+        del message
+
+
+def _execute(conversation: Conversation, message: Message) -> None:
+    number, separate = message.number, "separate" in message.fields
+    requests = conversation.begin(message)
+    try:
+        groups: Any = message.groups
+        outputs = conversation.instance.execute(groups if separate else groups[0], requests)
+        conversation.respond(number, outputs, requests, separate=separate)
+    finally:
+        conversation.end(number)
+
+
+class _Streams:
+    """The streams of an instance. It has one at a time, but one that is given up may not have been closed yet."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._open: dict[int, tuple[Any, Sequence[Any]]] = {}
+
+    def begin(self, message: Message) -> None:
+        """Answer a request for the first time."""
+        conversation, number = self._conversation, message.number
+        requests = conversation.begin(message)
+        try:
+            responses = conversation.instance.stream(message.groups[0], requests[0])
+        except BaseException:
+            conversation.end(number)
+            raise
+        self._open[number] = responses, requests
+        self._next(number)
+
+    def go_on(self, message: Message) -> None:
+        """Answer it once more, or close it."""
+        if message.kind is Kind.NEXT:
+            self._next(message.number)
+        else:
+            self._close(message.number)
+            self._conversation.finish(message.number)
+
+    def _next(self, number: int) -> None:
+        responses, requests = self._open[number]
+        try:
+            outputs = next(responses, _END)
+            if outputs is not _END:
+                self._conversation.respond(number, outputs, requests, separate=False)
+                return
+        except ChannelClosed:
+            raise
+        except BaseException:
+            self._close(number)
+            raise
+        self._close(number)
+        self._conversation.finish(number)
+
+    def _close(self, number: int) -> None:
+        """Raises what the model raises."""
+        responses, _ = self._open.pop(number, (None, ()))
+        try:
+            # Only generators have `close`.
+            close = getattr(responses, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._conversation.end(number)

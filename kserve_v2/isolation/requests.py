@@ -1,0 +1,63 @@
+"""Requests on their way to a model's process, and what the model has made of them on the way back."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kserve_v2.errors import InternalError
+from kserve_v2.messages import InferRequest, SequenceStep, Tensors
+
+Json = dict[str, Any]
+
+
+def told(request: InferRequest) -> Json:
+    """What a model's process is told of a request: what is not as it is by default."""
+    fields: Json = {}
+    if request.id:
+        fields["id"] = request.id
+    if request.rows != 1:
+        fields["rows"] = request.rows
+    if request.parameters:
+        fields["parameters"] = request.parameters
+    if request.control:
+        fields["control"] = request.control
+    if request.model_version:
+        fields["model_version"] = request.model_version
+    if request.requested_outputs:
+        fields["requested_outputs"] = request.requested_outputs
+    if request.cancelled:
+        fields["cancelled"] = True
+    if request.sequence is not None:
+        fields["sequence"] = _told_step(request.sequence)
+    return fields
+
+
+def _told_step(step: SequenceStep) -> Json:
+    # States travel among the tensors.
+    return {
+        "id": step.id,
+        "start": step.start,
+        "end": step.end,
+        "ready": step.ready,
+        "slot": step.slot,
+        "round": step.round,
+        "round_open": step.round_open,
+    }
+
+
+def take_back(fields: Mapping[str, Any], groups: list[Any], requests: Sequence[InferRequest]) -> None:
+    """Take over what the model has written into its requests. `groups`: what it has answered, without which are left
+    the tensors for further rounds.
+    """
+    for request, parameters in zip(requests, fields.get("parameters", ()), strict=False):
+        request.response_parameters = parameters
+    again = fields.get("again", ())
+    for index, inputs in zip(again, groups[len(groups) - len(again) :], strict=True):
+        step = requests[index].sequence
+        if step is None:
+            raise InternalError("a request without a sequence was rescheduled")
+        step.next_inputs = inputs
+
+
+def outputs_of(fields: Mapping[str, Any], groups: list[Tensors]) -> list[Tensors]:
+    """The groups that are answers."""
+    return groups[: len(groups) - len(fields.get("again", ()))]

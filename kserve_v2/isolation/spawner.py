@@ -1,0 +1,68 @@
+"""Starting models' processes, from one thread that lives as long as the server: Linux ends a process with the *thread*
+that has started it, if it has asked to be ended with its parent.
+"""
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+import kserve_v2_child
+
+_MAIN = Path(kserve_v2_child.__file__).with_name("__main__.py")
+
+
+class Spawner:
+    """Starts processes, one after the other."""
+
+    def __init__(self) -> None:
+        self._wanted: queue.SimpleQueue[tuple[Sequence[str], Mapping[str, str], Sequence[int], _Started]]
+        self._wanted = queue.SimpleQueue()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def spawn(
+        self, python: Path | None, environment: Mapping[str, str], descriptors: Sequence[int]
+    ) -> "subprocess.Popen[bytes]":
+        """A process that inherits `descriptors`. `python`: its interpreter, None for the server's own. `environment`:
+        beside the server's. Raises OSError.
+        """
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="model-processes", daemon=True)
+                self._thread.start()
+        command = [
+            str(python or sys.executable), str(_MAIN), "--fds", ",".join(map(str, descriptors)),
+            "--parent", str(os.getpid()),
+        ]  # fmt: skip
+        started: _Started = Future()
+        self._wanted.put((command, {**os.environ, **environment}, descriptors, started))
+        return started.result()
+
+    def _run(self) -> None:
+        while True:
+            command, environment, descriptors, started = self._wanted.get()
+            try:
+                started.set_result(
+                    subprocess.Popen(  # noqa: S603 - the operator's interpreter, and our own file
+                        command,
+                        stdin=subprocess.DEVNULL,
+                        env=environment,
+                        pass_fds=descriptors,
+                        # What the model starts is ended with it, and a terminal's Ctrl-C is for the server alone.
+                        process_group=0,
+                    )
+                )
+            except BaseException as error:  # noqa: BLE001 - raised where it was wanted
+                started.set_exception(error)
+            del started
+
+
+_Started = Future["subprocess.Popen[bytes]"]
+
+SPAWNER = Spawner()
+"""The one of this process."""
