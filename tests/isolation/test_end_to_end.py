@@ -190,7 +190,8 @@ def test_onnx_and_torchscript_models(isolated: ExplicitServer, name: str) -> Non
         (path / "config.pbtxt").write_text(_TORCH)
     answer = isolated.load(name)
     assert answer.status_code == 200, answer.text
-    assert len(children(isolated.server.process.pid)) == 1
+    (group,) = isolated.server.get(f"/v2/models/{name}/config").json()["instance_group"]
+    assert len(children(isolated.server.process.pid)) == group["count"]
     for rows in (1, 3):
         values = np.arange(rows * 2, dtype=np.float32)
         body = {"inputs": [json_tensor("x", "FP32", [rows, 2], values.tolist())]}
