@@ -1,4 +1,5 @@
-"""One end of the channel between the server and a model's process: whole messages over a stream socket.
+"""One end of the channel between the server and a model's process: whole messages over a stream socket, and their
+tensors, if they are not small, in shared memory.
 
 A send blocks while the other side does not read. So two sides must not both send a lot at the same time and only then
 read: either they take turns, as a request and its reply do, or each of them has a thread that reads all the time and
@@ -8,26 +9,34 @@ never waits for a send.
 from __future__ import annotations
 
 import contextlib
-import json
-import select
+import errno
 import socket
-import struct
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-try:
-    from ml_dtypes import bfloat16
-except ImportError:
-    bfloat16 = None
-
+from . import frames
+from .fields import decode, encode
+from .heads import Head, Heads
+from .incoming import Incoming
+from .memory import CreateMemory, create
 from .messages import Array, ChannelClosed, Kind, Message, MessageError, ProtocolError
+from .outgoing import Outgoing
+from .places import NOTICE, Notice
+from .segments import Pool, Segment
+from .tending import TENDER, Notices, Tender
 
-_HEAD = struct.Struct("<IIBQ")  # bytes of fields and descriptions, bytes of tensors, kind, number
-_LENGTH = struct.Struct("<I")
+# Memory that has not been used for so long is given back to the system.
+IDLE_S = 5.0
+# Of fields, the description of tensors and their places, together.
+MAX_BYTES = frames.MAX_FRAME - 64 * 1024
+
+_OWN_KIND = 0
+_KINDS = {int(kind): kind for kind in Kind}
+# With these, and before the first byte, a message fails, and not the channel.
+_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Channel:
@@ -38,10 +47,26 @@ class Channel:
         """The two ends of a new channel, neither of them inherited by a process unless it is told to."""
         return socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(
+        self, sock: socket.socket, *, create_memory: CreateMemory = create, tender: Tender | None = TENDER
+    ) -> None:
+        """Takes the socket. `tender` calls `tend`; None: somebody else does."""
+        sock.setblocking(True)
         self._sock = sock
         self._sending = threading.Lock()
-        self._received = bytearray()
+        self._receiving = threading.Lock()
+        self._closed = False
+        self._tender = tender
+        self._watched = False
+        self._heads = Heads()
+        self._pool = Pool(create_memory)
+        self._notices = Notices(TENDER if tender is None else tender)
+        self._incoming = Incoming(self._pool, self._notices)
+        self._frames = frames.FrameReader(sock)
+        # What `tend` has sent of a frame was not all of it.
+        self._unsent = b""
+        # What `tend` has found.
+        self._found: deque[Message | MessageError | ChannelClosed] = deque()
 
     def send(
         self,
@@ -49,106 +74,234 @@ class Channel:
         number: int = 0,
         fields: Mapping[str, Any] | None = None,
         groups: Sequence[Mapping[str, Array]] = (),
+        *,
+        give: bool = False,
     ) -> None:
         """Send a message, all of it. Blocks while the other side does not read.
 
+        `give`: the arrays are not looked at any more after this, and nobody else has the mappings. Then an array that
+        was received, large, unchanged in place and held by nobody else, goes back as it is; it is copied otherwise.
+
         Raises ChannelClosed, and MessageError for what cannot be sent: nothing has been sent then.
         """
-        described: list[list[Any]] = []
-        data = bytearray()
-        for group in groups:
-            tensors = []
-            for name, array in group.items():
-                encoded = _encode(name, array)
-                data += bytes(-len(data) % 16)
-                tensors.append([name, _dtype_name(array), list(array.shape), len(data), len(encoded)])
-                data += encoded
-            described.append(tensors)
+        encoded = encode(fields) if fields else b""
+        head = self._heads.of(groups) if groups else None
+        self._sending.acquire()
         try:
-            head = json.dumps([fields or {}, described]).encode("ascii")
-        except (TypeError, ValueError) as error:
-            raise MessageError(f"the fields of a message cannot be written as JSON: {error}") from error
-        with self._sending:
-            try:
-                self._sock.sendall(_HEAD.pack(len(head), len(data), kind, number) + head + data)
-            except OSError as error:
-                raise ChannelClosed("the other side is gone") from error
+            if head is None or head.inline:
+                described, inline = (b"", b"") if head is None else (head.encoded, head.pack(groups))
+                self._write(kind, number, encoded, described, b"", inline)
+            else:
+                self._write_large(kind, number, encoded, head, groups, give=give)
+        finally:
+            self._sending.release()
+            if self._closed:
+                self._dispose()
+
+    def _write_large(
+        self,
+        kind: int,
+        number: int,
+        fields: bytes,
+        head: Head,
+        groups: Sequence[Mapping[str, Array]],
+        *,
+        give: bool,
+    ) -> None:
+        outgoing = Outgoing(head, groups, self._pool, self._notices if give else None)
+        try:
+            segments = outgoing.announcements()
+            self._write(kind, number, fields, head.encoded, outgoing.places, outgoing.inline, segments)
+        except BaseException:
+            outgoing.undo()
+            raise
+        outgoing.commit()
+        if len(self._pool):
+            self._watch()
+
+    def _write(
+        self,
+        kind: int,
+        number: int,
+        fields: bytes,
+        head: bytes,
+        places: bytes,
+        inline: bytes,
+        segments: Sequence[Segment] = (),
+    ) -> None:
+        if self._closed:
+            raise ChannelClosed("this side has closed the channel")
+        size = len(fields) + len(head) + len(places)
+        if size > MAX_BYTES:
+            raise MessageError(f"a message has {size} bytes beside its tensors, more than {MAX_BYTES}")
+        announced = [frames.SEGMENT.pack(segment.number, segment.size) for segment in segments]
+        notices = self._notices.take(frames.MAX_NOTICES) if self._notices else []
+        data = self._unsent + frames.pack(kind, number, notices, announced, fields, head, places, inline)
+        try:
+            sent = frames.start(self._sock, data, [segment.descriptor for segment in segments])
+        except OSError as error:
+            self._notices.put_back(notices)
+            if error.errno in _SHORTAGES:
+                raise MessageError(f"a message could not be sent: {error}") from error
+            raise ChannelClosed(f"the other side is gone: {error}") from error
+        self._unsent = b""
+        for segment in segments:
+            segment.announced = True
+        try:
+            frames.finish(self._sock, data, sent)
+        except BaseException as error:
+            # Half a message has been sent, and no other can follow.
+            self.close()
+            if isinstance(error, OSError):
+                raise ChannelClosed(f"the other side is gone: {error}") from error
+            raise
 
     def receive(self, timeout: float | None = None) -> Message:
-        """The next message. Raises TimeoutError when none has come in `timeout` seconds, ChannelClosed."""
+        """The next message. Raises TimeoutError when none has come in `timeout` seconds, ChannelClosed, ProtocolError,
+        and MessageError for one whose tensors this side cannot have.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
-        self._read(_HEAD.size, deadline)
-        head_size, data_size, kind, number = _HEAD.unpack_from(self._received)
-        end = _HEAD.size + head_size
-        self._read(end + data_size, deadline)
+        self._receiving.acquire()
         try:
-            fields, described = json.loads(self._received[_HEAD.size : end])
-            data = self._received[end : end + data_size]
-            groups = [{tensor[0]: _decode(data, *tensor[1:]) for tensor in tensors} for tensors in described]
-            message = Message(Kind(kind), number, fields, groups)
-        except (ValueError, TypeError, KeyError, struct.error) as error:
-            raise ProtocolError(f"a malformed message: {error}") from error
-        del self._received[: end + data_size]
-        return message
+            if self._found:
+                found = self._found.popleft()
+                if isinstance(found, Message):
+                    return found
+                raise found
+            while True:
+                message = self._next(deadline)
+                if message is not None:
+                    return message
+        finally:
+            self._receiving.release()
+            if self._closed:
+                self._dispose()
 
-    def _read(self, size: int, deadline: float | None) -> None:
-        while len(self._received) < size:
+    def _next(self, deadline: float | None) -> Message | None:
+        """None: a message about memory alone."""
+        if self._closed:
+            raise ChannelClosed("this side has closed the channel")
+        try:
+            return self._take(self._frames.next(deadline))
+        except ProtocolError:
+            self.close()
+            raise
+
+    def _take(self, frame: frames.Frame) -> Message | None:
+        if frame.segments:
+            self._incoming.announce(list(frames.SEGMENT.iter_unpack(frame.segments)), frame.descriptors)
+            self._watch()
+        if frame.notices:
+            for notice, about in NOTICE.iter_unpack(frame.notices):
+                self._take_notice(notice, about)
+        if frame.kind == _OWN_KIND:
+            return None
+        kind = _KINDS.get(frame.kind)
+        if kind is None:
+            raise ProtocolError(f"a message of the kind {frame.kind}, which there is not")
+        fields = decode(frame.fields) if frame.fields else {}
+        if not frame.head:
+            if frame.places or frame.inline:
+                raise ProtocolError("data of tensors that are not described")
+            return Message(kind, frame.number, fields, [])
+        try:
+            head = self._heads.read(bytes(frame.head))
+            return Message(kind, frame.number, fields, self._incoming.read(head, frame.places, frame.inline))
+        except MessageError as error:
+            error.kind, error.number, error.fields = kind, frame.number, fields
+            raise
+
+    def _take_notice(self, notice: int, about: int) -> None:
+        if notice == Notice.RELEASE:
+            self._pool.release(about)
+        elif notice == Notice.DROP:
+            self._incoming.drop(about)
+        elif notice == Notice.UNMAPPED:
+            self._pool.unmapped(about)
+        else:
+            raise ProtocolError(f"a notice of the kind {notice}, which there is not")
+
+    def _watch(self) -> None:
+        if self._tender is None:
+            return
+        if not self._watched:
+            self._watched = True
+            self._tender.watch(self)
+        self._tender.wake()
+
+    def tend(self, now: float) -> bool:
+        """Tell the other side what it gets back, take what it gives back, and give idle memory back to the system, as
+        of `now` on the monotonic clock. Never waits. Whether there will be more to do.
+        """
+        if self._receiving.acquire(False):
             try:
-                if deadline is not None:
-                    poll = select.poll()
-                    poll.register(self._sock, select.POLLIN)
-                    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                        raise TimeoutError("no message in time")  # noqa: TRY301
-                part = self._sock.recv(1 << 20)
+                self._look()
+            finally:
+                self._receiving.release()
+        if self._sending.acquire(False):
+            try:
+                for segment in self._pool.drop_idle(now, IDLE_S):
+                    self._notices.append(Notice.DROP.about(segment.number))
+                self._flush()
+            finally:
+                self._sending.release()
+        if self._closed:
+            self._dispose()
+            return False
+        return bool(self._notices) or bool(self._unsent) or len(self._pool) > 0
+
+    def _look(self) -> None:
+        """Read what has come, up to a message."""
+        while not self._found and not self._closed:
+            try:
+                message = self._next(0.0)
             except TimeoutError:
-                raise
-            except (OSError, ValueError) as error:
-                raise ChannelClosed("the channel is closed") from error
-            if not part:
-                raise ChannelClosed("the other side is gone")
-            self._received += part
+                return
+            except (MessageError, ChannelClosed) as error:
+                self._found.append(error)
+                return
+            if message is not None:
+                self._found.append(message)
+
+    def _flush(self) -> None:
+        while (self._notices or self._unsent) and not self._closed:
+            notices = self._notices.take(frames.MAX_NOTICES)
+            data = self._unsent + (frames.pack(_OWN_KIND, 0, notices) if notices else b"")
+            try:
+                sent = frames.start(self._sock, data, wait=False)
+            except BlockingIOError:
+                self._notices.put_back(notices)
+                return
+            except OSError:
+                return  # who receives will be told
+            self._unsent = data[sent:]
+            if self._unsent:
+                return
 
     def fileno(self) -> int:
-        """The socket's descriptor; a message may have been read from it already, so `receive(0)` is who knows."""
+        """The socket's descriptor. Something may have been read from it already: only `receive(0)` knows."""
         return self._sock.fileno()
 
     def close(self) -> None:
-        """Close this end; wakes whoever is blocked in `receive` or `send`, with ChannelClosed."""
+        """Close this end; wakes whoever is blocked in `receive` or `send`, with ChannelClosed. Arrays stay valid."""
+        self._closed = True
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
-        self._sock.close()
+        self._dispose()
 
-
-def _dtype_name(array: Array) -> str:
-    return "object" if array.dtype == object else array.dtype.name
-
-
-def _encode(name: str, array: Array) -> bytes:
-    if array.dtype != object:
-        return array.tobytes()
-    parts: list[bytes] = []
-    for element in array.ravel():
-        if not isinstance(element, bytes):
-            raise MessageError(f"tensor '{name}' has an element of {type(element).__name__}, expected bytes")
-        parts += (_LENGTH.pack(len(element)), element)
-    return b"".join(parts)
-
-
-def _decode(data: bytearray, dtype: str, shape: list[int], offset: int, size: int) -> Array:
-    if dtype != "object":
-        return np.frombuffer(data, _dtype(dtype), int(np.prod(shape)), offset).reshape(shape)
-    array = np.empty(shape, object)
-    flat = array.reshape(-1)
-    for index in range(flat.size):
-        (length,) = _LENGTH.unpack_from(data, offset)
-        flat[index] = bytes(data[offset + 4 : offset + 4 + length])
-        offset += 4 + length
-    return array
-
-
-def _dtype(name: str) -> np.dtype[Any]:
-    return (
-        np.dtype("uint16")
-        if name == "bfloat16" and bfloat16 is None
-        else np.dtype(bfloat16 if name == "bfloat16" else name)
-    )
+    def _dispose(self) -> None:
+        """Close the descriptors as soon as nobody uses them: whoever does comes here after that."""
+        if not self._sending.acquire(False):
+            return
+        try:
+            if not self._receiving.acquire(False):
+                return
+            try:
+                self._frames.close()
+                self._incoming.close()
+                self._pool.close()
+                self._sock.close()
+            finally:
+                self._receiving.release()
+        finally:
+            self._sending.release()

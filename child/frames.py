@@ -1,0 +1,184 @@
+"""Messages as bytes on a stream socket, with the descriptors that some of them bring.
+
+A frame is a header, notices about memory, the segments whose descriptors come along, the fields as JSON, the head that
+describes the tensors, where their data is, and the data that travels inline.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import select
+import socket
+import struct
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .messages import ChannelClosed, ProtocolError
+from .places import NOTICE
+from .segments import MAX_SEGMENTS
+
+# Bytes behind the header, kind, segments, notices, number, bytes of fields, of the head, and of the places of data.
+HEADER = struct.Struct("<IBBHQIII")
+SEGMENT = struct.Struct("<QQ")
+
+MAX_NOTICES = 1024
+# Fields are for people and parameters; tensors that do not fit travel in blocks.
+MAX_FRAME = 64 << 20
+
+_BUFFER = 64 * 1024
+_DESCRIPTOR_BYTES = socket.CMSG_SPACE(MAX_SEGMENTS * array.array("i").itemsize)
+_CLOSE_ON_EXEC: int = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+_NO_SIGNAL: int = getattr(socket, "MSG_NOSIGNAL", 0)
+
+
+class Frame(NamedTuple):
+    """A message as it came. The parts are valid until the next one is read. `descriptors`: those of `segments`, which
+    are the taker's to close; None where the system could not hand them over.
+    """
+
+    kind: int
+    number: int
+    notices: memoryview
+    segments: memoryview
+    descriptors: list[int] | None
+    fields: memoryview
+    head: memoryview
+    places: memoryview
+    inline: memoryview
+
+
+def pack(
+    kind: int,
+    number: int,
+    notices: Sequence[bytes] = (),
+    segments: Sequence[bytes] = (),
+    fields: bytes = b"",
+    head: bytes = b"",
+    places: bytes = b"",
+    inline: bytes = b"",
+) -> bytes:
+    """A frame."""
+    body = b"".join((*notices, *segments, fields, head, places, inline))
+    counts = (len(segments), len(notices), number, len(fields), len(head), len(places))
+    return HEADER.pack(len(body), kind, *counts) + body
+
+
+def start(sock: socket.socket, data: bytes, descriptors: Sequence[int] = (), *, wait: bool = True) -> int:
+    """Send what can be sent at once, at least one byte and the descriptors. Returns the number of bytes. Raises
+    OSError: nothing has been sent then.
+    """
+    flags = _NO_SIGNAL if wait else _NO_SIGNAL | socket.MSG_DONTWAIT
+    if not descriptors:
+        return sock.send(data, flags)
+    return sock.sendmsg(
+        [data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))], flags
+    )
+
+
+def finish(sock: socket.socket, data: bytes, sent: int) -> None:
+    """Send the rest. Raises OSError."""
+    while sent < len(data):
+        sent += sock.send(memoryview(data)[sent:], _NO_SIGNAL)
+
+
+class FrameReader:
+    """Reads frames from a socket, one thread at a time. What has come of one that is not complete stays for later."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+        self._buffer = bytearray(_BUFFER)
+        self._view = memoryview(self._buffer)
+        self._start = self._end = 0
+        # Of each message that brought descriptors: what came, and whether that was all. None has been taken yet.
+        self._descriptors: deque[tuple[list[int], bool]] = deque()
+
+    def next(self, deadline: float | None = None) -> Frame:
+        """The next frame. Raises TimeoutError when it has not come by `deadline` of the monotonic clock, ChannelClosed,
+        ProtocolError.
+        """
+        self._need(HEADER.size, deadline)
+        header = HEADER.unpack_from(self._buffer, self._start)
+        size, kind, segments, notices, number, fields, head, places = header
+        notices *= NOTICE.size
+        inline = size - notices - segments * SEGMENT.size - fields - head - places
+        if size > MAX_FRAME or inline < 0 or segments > MAX_SEGMENTS or notices > MAX_NOTICES * NOTICE.size:
+            raise ProtocolError(f"a message with an impossible header: {header}")
+        self._need(HEADER.size + size, deadline)
+        parts = []
+        start = self._start + HEADER.size
+        for part in (notices, segments * SEGMENT.size, fields, head, places, inline):
+            parts.append(self._view[start : start + part])
+            start += part
+        self._start = start
+        return Frame(kind, number, parts[0], parts[1], self._take(segments), *parts[2:])
+
+    def _take(self, segments: int) -> list[int] | None:
+        if not segments:
+            return []
+        if not self._descriptors:
+            raise ProtocolError(f"a message announces {segments} segments and brings none")
+        descriptors, complete = self._descriptors.popleft()
+        if complete and len(descriptors) == segments:
+            return descriptors
+        _close(descriptors)
+        if complete:
+            raise ProtocolError(f"a message announces {segments} segments and brings {len(descriptors)}")
+        return None
+
+    def _need(self, size: int, deadline: float | None) -> None:
+        while self._end - self._start < size:
+            self._make_room(size)
+            if deadline is not None and not self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                raise TimeoutError("no message in time")
+            try:
+                count, ancillary, flags, _ = self._sock.recvmsg_into(
+                    [self._view[self._end :]], _DESCRIPTOR_BYTES, _CLOSE_ON_EXEC
+                )
+            except (OSError, ValueError) as error:
+                raise ChannelClosed("the channel is closed") from error
+            if ancillary or flags & socket.MSG_CTRUNC:
+                self._keep(ancillary, complete=not flags & socket.MSG_CTRUNC)
+            if not count:
+                raise ChannelClosed("the other side is gone")
+            self._end += count
+
+    def _make_room(self, size: int) -> None:
+        if self._start == self._end:
+            self._start = self._end = 0
+        fits = self._start + size <= len(self._buffer) and self._end < len(self._buffer)
+        if fits and (self._start or size > _BUFFER or len(self._buffer) == _BUFFER):
+            return
+        rest = bytes(self._view[self._start : self._end])
+        self._buffer = bytearray(max(size, _BUFFER))
+        self._view = memoryview(self._buffer)
+        self._view[: len(rest)] = rest
+        self._start, self._end = 0, len(rest)
+
+    def _keep(self, ancillary: Sequence[tuple[int, int, bytes]], *, complete: bool) -> None:
+        descriptors = array.array("i")
+        for level, kind, data in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+        if not _CLOSE_ON_EXEC:
+            for descriptor in descriptors:
+                os.set_inheritable(descriptor, False)
+        self._descriptors.append((list(descriptors), complete))
+        # They come with the first byte of a frame, and one read ends where they do: there is the frame that is being
+        # completed, and at most one behind it.
+        if len(self._descriptors) > 2:
+            raise ProtocolError("descriptors that no message announces")
+
+    def close(self) -> None:
+        """Close the descriptors that nobody has taken."""
+        while self._descriptors:
+            _close(self._descriptors.popleft()[0])
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
