@@ -38,6 +38,7 @@ __all__ = [
     "ModelSource",
     "MovableInstance",
     "Placement",
+    "PostingInstance",
     "SeparateInstance",
     "SeparatesRequests",
     "StreamInstance",
@@ -309,6 +310,42 @@ class MovableInstance(Protocol):
 
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         """As `Instance.execute`, on any thread, one at a time."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the instance holds. Called once, on its own thread."""
+        ...
+
+
+@runtime_checkable
+class PostingInstance(Protocol):
+    """Optional: an `Instance` whose executions are done elsewhere, by another process. The event loop may hand them
+    over and take their answers itself, which saves the hand-over to the instance's thread and back; `execute` stays
+    for what should not be done there, such as large tensors.
+
+    There is one execution at a time, by `post` and `collect` on the event loop's thread, or by `execute` on the
+    instance's own; never both at once.
+    """
+
+    @property
+    def descriptor(self) -> int | None:
+        """The file descriptor that becomes readable when there is something to collect. None: nothing can be posted
+        now, only executed. It is closed, or becomes another one, by no other calls than `execute` and `collect`.
+        """
+        ...
+
+    def post(self, tensors: Any, requests: Sequence[InferRequest]) -> None:
+        """Begin what `execute` does with these. Does not wait for anything. Raises as `execute`."""
+        ...
+
+    def collect(self) -> Any:
+        """What `execute` would have returned; None: it is not complete yet. Raises as `execute`; also where nothing was
+        posted, and the other process is gone.
+        """
+        ...
+
+    def execute(self, tensors: Any, requests: Sequence[InferRequest]) -> Any:
+        """As `Instance.execute`, or `SeparateInstance.execute`."""
         ...
 
     def close(self) -> None:

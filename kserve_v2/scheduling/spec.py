@@ -45,6 +45,13 @@ class ModelSpec:
     changes: Changes = field(default_factory=Changes)
 
     @property
+    def posts(self) -> bool:
+        """Whether the event loop may give batches to instances that take them from there; see `PostingInstance`. It
+        does not wait for resources, and knows nothing of sequences.
+        """
+        return not self.decoupled and self.sequences is None and self.limiter is None
+
+    @property
     def name(self) -> str:
         """The model's."""
         return self.signature.model_name

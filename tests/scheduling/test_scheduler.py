@@ -3,11 +3,15 @@ once.
 """
 
 import asyncio
+import socket
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -47,6 +51,9 @@ class TaggedModel:
     While `gate` is closed, executions wait; `entered` tells that one does.
     """
 
+    # Whether executions are done elsewhere, and handed over by the event loop; see `PostingInstance`.
+    posted: ClassVar[bool] = False
+
     asynchronous: bool = False
     gate: threading.Event = field(default_factory=threading.Event)
     entered: threading.Event = field(default_factory=threading.Event)
@@ -55,7 +62,9 @@ class TaggedModel:
 
     def instance(self, placement: Placement) -> Instance | AsyncInstance:
         self.instances += 1
-        return AsyncTagged(self) if self.asynchronous else Tagged(self)
+        if self.asynchronous:
+            return AsyncTagged(self)
+        return PostedTagged(self) if self.posted else Tagged(self)
 
     def close(self) -> None:
         pass
@@ -81,6 +90,58 @@ class Tagged:
 
     def close(self) -> None:
         self.model.instances -= 1
+
+
+class PostedTagged(Tagged):
+    """What is posted is executed on a thread, which stands for another process."""
+
+    def __init__(self, model: TaggedModel) -> None:
+        super().__init__(model)
+        self.here, self.there = socket.socketpair()
+        self.elsewhere = ThreadPoolExecutor(1)
+        self.answers: SimpleQueue[Future[Tensors]] = SimpleQueue()
+        self.under_way = 0
+
+    @property
+    def descriptor(self) -> int | None:
+        return self.here.fileno()
+
+    def post(self, tensors: Tensors, requests: Sequence[InferRequest]) -> None:
+        self.under_way += 1
+        assert self.under_way == 1
+        self.answers.put(self.elsewhere.submit(self._execute, tensors, requests))
+
+    def _execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
+        try:
+            return super().execute(tensors, requests)
+        finally:
+            self.there.send(b"x")
+
+    def collect(self) -> Tensors | None:
+        assert self.here.recv(1) == b"x"
+        self.under_way -= 1
+        return self.answers.get().result()
+
+    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
+        assert self.under_way == 0
+        self.under_way += 1
+        try:
+            return super().execute(tensors, requests)
+        finally:
+            self.under_way -= 1
+
+    def close(self) -> None:
+        self.elsewhere.shutdown()
+        self.here.close()
+        self.there.close()
+        super().close()
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["thread", "posted"])
+def posted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Each test with instances that pull their batches, and with those that are handed them by the event loop."""
+    monkeypatch.setattr(TaggedModel, "posted", request.param)
+    return bool(request.param)
 
 
 class AsyncTagged(Tagged):
@@ -324,7 +385,10 @@ def test_a_queue_time_out_rejects_while_the_instance_is_busy() -> None:
     run(main)
 
 
-def test_the_model_s_time_out_is_that_of_requests_that_ask_for_none() -> None:
+def test_the_model_s_time_out_is_that_of_requests_that_ask_for_none(posted: bool) -> None:
+    if posted:
+        pytest.skip("a loop that stands still hands nothing over")
+
     async def main() -> None:
         model = TaggedModel()
         async with scheduled(model, policy=QueuePolicy(timeout_us=1000), open_gate=False) as scheduler:

@@ -22,8 +22,10 @@ from kserve_v2.errors import describe, ordinary
 from kserve_v2.messages import InferRequest, Tensors
 from kserve_v2.scheduling.contained import log_error
 from kserve_v2.scheduling.executing.batching_trial import Finding, Verdict, try_batching
+from kserve_v2.scheduling.executing.driving import runner
 from kserve_v2.scheduling.executing.padding_trial import try_padding
-from kserve_v2.scheduling.executing.runners import Deliver, Runner, runner
+from kserve_v2.scheduling.executing.posting import PostRunner
+from kserve_v2.scheduling.executing.runners import Deliver, Runner
 from kserve_v2.scheduling.feed import Feed
 from kserve_v2.scheduling.merging.answers import tensors_of
 from kserve_v2.scheduling.merging.padded import PaddedMerger
@@ -61,7 +63,9 @@ class InstanceThread:
         self.loop = asyncio.get_running_loop()
         self.instance: AnyInstance | None = None
         # Set once the instance is made. `movable`: the instance, if other threads may execute it; see `FreshOutputs`.
+        # `post_runner`: what drives it, if the event loop may hand executions over itself.
         self.movable: MovableInstance | None = None
+        self.post_runner: PostRunner | None = None
         self.fresh_outputs = False
         self.concurrency = 1
         self.finding: Finding | None = None
@@ -113,7 +117,7 @@ class InstanceThread:
             self._drive(drive)
         finally:
             self.feed.leave(self.slot)
-            instance, self.instance, self.movable = self.instance, None, None
+            instance, self.instance, self.movable, self.post_runner = self.instance, None, None, None
             self._close(instance)
             # The thread outlives its last callback for a moment, and must not keep the model alive meanwhile.
             del drive, instance, self._model
@@ -133,6 +137,7 @@ class InstanceThread:
                 self.movable = instance
             self.fresh_outputs = has_fresh_outputs(instance)
             self.concurrency = drive.concurrency
+            self.post_runner = drive if isinstance(drive, PostRunner) else None
         except BaseException:
             self._close(instance)
             raise
@@ -168,6 +173,7 @@ class InstanceThread:
                 goes_on = interruptions <= _MAX_INTERRUPTIONS
                 self._on_loop(self._on_interrupted, goes_on)
                 if not goes_on:
+                    drive.lost(error)
                     logger.critical("instance %s is lost: it cannot go on", self.placement.name)
                     return
             else:

@@ -7,6 +7,7 @@ from kserve_v2.backend import Model
 from kserve_v2.scheduling.executing.batching_trial import Finding
 from kserve_v2.scheduling.executing.execution import Execution
 from kserve_v2.scheduling.executing.instance import InstanceThread
+from kserve_v2.scheduling.executing.posting import PostRunner
 from kserve_v2.scheduling.executing.runners import Deliver
 from kserve_v2.scheduling.feed import Feed
 from kserve_v2.scheduling.spec import ModelSpec
@@ -43,6 +44,12 @@ class InstancePool:
         return self._instances[0]
 
     @property
+    def post_runners(self) -> list[PostRunner]:
+        """What drives the instances, if the event loop may hand executions over itself; none if not."""
+        runners = [each.post_runner for each in self._instances if each.post_runner is not None]
+        return runners if len(runners) == len(self._instances) else []
+
+    @property
     def places(self) -> int:
         """How many batches can be executed at a time."""
         return sum([each.concurrency for each in self._instances])
@@ -60,6 +67,12 @@ class InstancePool:
         failures = [result for result in results if isinstance(result, BaseException)]
         if failures:
             raise failures[0]
+
+    def end_posting(self) -> None:
+        """End the threads that nobody hands anything to, because not all instances could be made."""
+        for each in self._instances:
+            if each.post_runner is not None:
+                each.post_runner.hand([None])
 
     async def stopped(self) -> None:
         """Wait until all instances are closed, which happens after their feed is closed and empty."""

@@ -9,20 +9,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from kserve_v2.backend import (
-    AnyInstance,
-    AsyncInstance,
-    AsyncStreamInstance,
-    Instance,
-    Placement,
-    StreamInstance,
-)
+from kserve_v2.backend import Placement
 from kserve_v2.errors import InternalError
 from kserve_v2.scheduling.contained import log_error
 from kserve_v2.scheduling.executing.execution import BatchExecution, Execution, StreamExecution
-from kserve_v2.scheduling.executing.performing import execute_batch, execute_batch_async, stream, stream_async
 from kserve_v2.scheduling.feed import Batch, Feed
-from kserve_v2.scheduling.sequences.rounds import RoundExecution
 from kserve_v2.scheduling.spec import ModelSpec
 
 logger = logging.getLogger(__name__)
@@ -67,6 +58,10 @@ class Runner(ABC):
     def give_back(self, error: BaseException) -> None:
         """Fail what was taken and is not delivered, because of what `run` has raised."""
 
+    def lost(self, error: BaseException) -> None:
+        """`run` is not called any more, though its feed is not closed."""
+        self.give_back(error)
+
     def _take(self) -> Batch | None:
         batch = self._thread.feed.take(self._thread.slot)
         self.batches += batch is not None
@@ -84,48 +79,6 @@ class Runner(ABC):
             execution.fail(error)
         thread.deliver(executions)
         thread.feed.executed(batch)
-
-
-def runner(instance: AnyInstance, thread: Surroundings) -> Runner:
-    """The way to drive `instance`. Raises InternalError for one that cannot be driven."""
-    spec, placement = thread.spec, thread.placement
-    if spec.decoupled:
-        if isinstance(instance, AsyncStreamInstance):
-            return LoopRunner(_streamed_async(instance, thread), instance.max_concurrency, thread)
-        if isinstance(instance, StreamInstance):
-            return ThreadRunner(_streamed(instance, thread), thread)
-    else:
-        rounds = spec.sequences is not None and spec.sequences.iterative
-        kind: type[BatchExecution] = RoundExecution if rounds else BatchExecution
-        if isinstance(instance, AsyncInstance):
-            perform = partial(execute_batch_async, instance, spec=spec, placement=placement, kind=kind)
-            return LoopRunner(perform, instance.max_concurrency, thread)
-        if isinstance(instance, Instance):
-            work = partial(execute_batch, instance, spec=spec, placement=placement, kind=kind)
-            return ThreadRunner(work, thread)
-    needs = "decoupled model, which needs 'stream'" if spec.decoupled else "model, which needs 'execute'"
-    raise InternalError(
-        f"the backend made an instance of type {type(instance).__name__} for a {needs}, or that with '_async' and "
-        "'max_concurrency', and 'close'"
-    )
-
-
-def _streamed(instance: StreamInstance, thread: Surroundings) -> Perform:
-    def perform(batch: Batch) -> Sequence[Execution]:
-        execution = StreamExecution(batch, thread.spec, thread.placement, thread.loop)
-        stream(instance, execution)
-        return [execution]
-
-    return perform
-
-
-def _streamed_async(instance: AsyncStreamInstance, thread: Surroundings) -> PerformAsync:
-    async def perform(batch: Batch) -> Sequence[Execution]:
-        execution = StreamExecution(batch, thread.spec, thread.placement, thread.loop)
-        await stream_async(instance, execution)
-        return [execution]
-
-    return perform
 
 
 class ThreadRunner(Runner):

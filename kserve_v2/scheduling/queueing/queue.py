@@ -157,6 +157,17 @@ class RequestQueue:
                 self._put_back(batch)
             raise
 
+    def take_now(self) -> Batch | WaitUntil | None:
+        """As `take`, for who cannot wait, and has no gate to ask: what to wait for, if a batch may still grow; None if
+        nothing is left in it.
+        """
+        with self._lock:
+            if not self._waiting:
+                return None
+            now_ns = self._clock_ns()
+            decision = decide(self._waiting.in_order(), self.rules, now_ns)
+            return decision if isinstance(decision, WaitUntil) else self._remove(decision, now_ns)
+
     def leave(self, slot: int) -> None:
         """The instance has nothing to execute, whatever it has asked for."""
         if self.gate is not None:

@@ -10,6 +10,7 @@ from kserve_v2.scheduling.executing.batching_trial import Finding
 from kserve_v2.scheduling.executing.execution import Execution, record_failure
 from kserve_v2.scheduling.executing.in_place import InPlace
 from kserve_v2.scheduling.executing.pool import InstancePool
+from kserve_v2.scheduling.executing.posting import Poster
 from kserve_v2.scheduling.executing.quickness import Quickness
 from kserve_v2.scheduling.failures import not_executed
 from kserve_v2.scheduling.feed import RequestFeed
@@ -57,6 +58,7 @@ class QueueTarget:
         # See `Target.submit`. It stands in front of the queue, and is not called through it: a lone request to a small
         # model is mostly the fetching of code.
         self.submit = self._in_place.submit
+        self._poster: Poster | None = None
         self._under_way = UnderWay()
         # What becomes of a request of more rows than a batch may have, if the signature lets it pass: otherwise it is
         # executed as it is.
@@ -87,6 +89,9 @@ class QueueTarget:
             await self.stop()
             raise
         self._in_place.started(self._pool.first)
+        runners = self._pool.post_runners
+        if runners and isinstance(self._queue, RequestQueue):
+            self._poster = Poster(self.spec, self._queue, runners, self._settle)
 
     @property
     def places(self) -> int:
@@ -163,6 +168,8 @@ class QueueTarget:
             if self._lost:
                 raise self._no_instance()
             raise UnavailableError(f"{request_prefix(pending.request.id)}Exceeds maximum queue size")
+        if self._poster is not None:
+            self._poster.queued()
         if timeout_us and not pending.admitted:
             pending.timer = self._loop.call_later(timeout_us / 1e6, self._expire, pending)
 
@@ -258,6 +265,10 @@ class QueueTarget:
         if self._delay is not None:
             self._delay.stop()
         self._queue.close()
+        if self._poster is not None:
+            self._poster.close()
+        else:
+            self._pool.end_posting()
         await self._pool.stopped()
         if self._queue.gate is not None:
             self._queue.gate.close()

@@ -1,0 +1,71 @@
+"""Which runner drives which kind of instance."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from kserve_v2.backend import (
+    AnyInstance,
+    AsyncInstance,
+    AsyncStreamInstance,
+    Instance,
+    PostingInstance,
+    StreamInstance,
+)
+from kserve_v2.errors import InternalError
+from kserve_v2.scheduling.executing.execution import BatchExecution, Execution, StreamExecution
+from kserve_v2.scheduling.executing.performing import execute_batch, execute_batch_async, stream, stream_async
+from kserve_v2.scheduling.executing.posting import PostRunner
+from kserve_v2.scheduling.executing.runners import (
+    LoopRunner,
+    Perform,
+    PerformAsync,
+    Runner,
+    Surroundings,
+    ThreadRunner,
+)
+from kserve_v2.scheduling.feed import Batch
+from kserve_v2.scheduling.sequences.rounds import RoundExecution
+
+
+def runner(instance: AnyInstance, thread: Surroundings) -> Runner:
+    """The way to drive `instance`. Raises InternalError for one that cannot be driven."""
+    spec, placement = thread.spec, thread.placement
+    if spec.decoupled:
+        if isinstance(instance, AsyncStreamInstance):
+            return LoopRunner(_streamed_async(instance, thread), instance.max_concurrency, thread)
+        if isinstance(instance, StreamInstance):
+            return ThreadRunner(_streamed(instance, thread), thread)
+    else:
+        rounds = spec.sequences is not None and spec.sequences.iterative
+        kind: type[BatchExecution] = RoundExecution if rounds else BatchExecution
+        if isinstance(instance, AsyncInstance):
+            perform = partial(execute_batch_async, instance, spec=spec, placement=placement, kind=kind)
+            return LoopRunner(perform, instance.max_concurrency, thread)
+        if isinstance(instance, Instance):
+            work = partial(execute_batch, instance, spec=spec, placement=placement, kind=kind)
+            if spec.posts and isinstance(instance, PostingInstance):
+                return PostRunner(instance, work, thread)
+            return ThreadRunner(work, thread)
+    needs = "decoupled model, which needs 'stream'" if spec.decoupled else "model, which needs 'execute'"
+    raise InternalError(
+        f"the backend made an instance of type {type(instance).__name__} for a {needs}, or that with '_async' and "
+        "'max_concurrency', and 'close'"
+    )
+
+
+def _streamed(instance: StreamInstance, thread: Surroundings) -> Perform:
+    def perform(batch: Batch) -> Sequence[Execution]:
+        execution = StreamExecution(batch, thread.spec, thread.placement, thread.loop)
+        stream(instance, execution)
+        return [execution]
+
+    return perform
+
+
+def _streamed_async(instance: AsyncStreamInstance, thread: Surroundings) -> PerformAsync:
+    async def perform(batch: Batch) -> Sequence[Execution]:
+        execution = StreamExecution(batch, thread.spec, thread.placement, thread.loop)
+        await stream_async(instance, execution)
+        return [execution]
+
+    return perform

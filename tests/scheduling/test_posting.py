@@ -1,0 +1,253 @@
+"""Which executions the event loop hands over itself, and which go to the instance's thread. `test_scheduler.py` has
+posting instances as well: every request gets its own outcome, whichever way.
+"""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+
+import numpy as np
+import pytest
+from google.protobuf import text_format
+
+from kserve_v2.backend import ModelConfig, Placement
+from kserve_v2.errors import ServingError, UnavailableError
+from kserve_v2.messages import InferRequest, InferResponse, Tensors
+from kserve_v2.scheduling.queueing.policy import BatchRules
+from kserve_v2.scheduling.queueing.target import QueueTarget
+from kserve_v2.scheduling.replies import infer
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.tracing.trace import Trace
+from tests.scheduling.targets import queue_target
+
+pytestmark = pytest.mark.timeout(60)
+
+SIGNATURE = ModelSignature(
+    text_format.Parse(
+        """
+        name: "echo" max_batch_size: 64
+        input { name: "x" data_type: TYPE_INT64 dims: [-1] }
+        output { name: "x" data_type: TYPE_INT64 dims: [-1] }
+        """,
+        ModelConfig(),
+    )
+)
+BATCHES = BatchRules(max_rows=64)
+
+
+class Echo:
+    """The model and its only instance. The test is the other process: it says when an answer is there, and what it is."""
+
+    def __init__(self) -> None:
+        self.here, self.there = socket.socketpair()
+        self.descriptor: int | None = self.here.fileno()
+        self.posted: list[Tensors] = []
+        self.executed: list[Tensors] = []
+        self.refuses = False
+        self.closed = False
+
+    def instance(self, placement: Placement) -> "Echo":
+        return self
+
+    def post(self, tensors: Tensors, requests: Sequence[InferRequest]) -> None:
+        if self.refuses:
+            raise ValueError("no")
+        self.posted.append(tensors)
+
+    def collect(self) -> Tensors | None:
+        told = self.here.recv(1)
+        if not told:
+            self.descriptor = None
+            raise UnavailableError("it is gone")
+        if told == b"e":
+            raise ValueError("mistake")
+        return None if told == b"p" else self.posted[-1]
+
+    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
+        self.executed.append(tensors)
+        return tensors
+
+    def answer(self, how: bytes = b"a") -> None:
+        self.there.send(how)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def run(test: Callable[[Echo, QueueTarget], Awaitable[None]]) -> Echo:
+    async def main() -> Echo:
+        echo = Echo()
+        target = queue_target(SIGNATURE, echo, BATCHES)
+        await target.start()
+        try:
+            await test(echo, target)
+            await target.drain()
+        finally:
+            await target.stop()
+        assert echo.closed
+        echo.here.close()
+        echo.there.close()
+        return echo
+
+    return asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def ask(target: QueueTarget, width: int = 1, trace: Trace | None = None) -> "asyncio.Task[InferResponse]":
+    request = InferRequest("echo", {"x": np.arange(width, dtype=np.int64)[None]}, trace=trace)
+    request.rows, request.batch_key = SIGNATURE.check(request)
+    return asyncio.create_task(infer(target, request))
+
+
+async def posted(echo: Echo, count: int = 1) -> None:
+    while len(echo.posted) < count:  # noqa: ASYNC110 - the other process signals nobody
+        await asyncio.sleep(0)
+
+
+def test_a_small_request_is_posted_and_requests_of_one_turn_share_a_batch() -> None:
+    async def test(echo: Echo, target: QueueTarget) -> None:
+        asked = [ask(target, 3) for _ in range(5)]
+        await posted(echo)
+        echo.answer()
+        for each in asked:
+            assert (await each).outputs["x"].tolist() == [[0, 1, 2]]
+
+    echo = run(test)
+    assert [tensors["x"].shape for tensors in echo.posted] == [(5, 3)]
+    assert echo.executed == []
+
+
+def test_what_comes_meanwhile_waits_and_an_incomplete_answer_is_waited_for() -> None:
+    async def test(echo: Echo, target: QueueTarget) -> None:
+        first = ask(target)
+        await posted(echo)
+        later = [ask(target), ask(target)]
+        echo.answer(b"p")
+        while target.depth < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert not first.done()
+        echo.answer()
+        await first
+        await posted(echo, 2)
+        echo.answer()
+        await asyncio.gather(*later)
+
+    assert [len(tensors["x"]) for tensors in run(test).posted] == [1, 2]
+
+
+def test_large_tensors_are_the_thread_s() -> None:
+    async def test(echo: Echo, target: QueueTarget) -> None:
+        answer = await ask(target, 100_000)
+        assert answer.outputs["x"].shape == (1, 100_000)
+        small = ask(target)
+        await posted(echo)
+        echo.answer()
+        await small
+
+    echo = run(test)
+    assert [tensors["x"].shape for tensors in echo.executed] == [(1, 100_000)]
+    assert [tensors["x"].shape for tensors in echo.posted] == [(1, 1)]
+
+
+def test_requests_that_are_traced_are_the_thread_s() -> None:
+    async def test(echo: Echo, target: QueueTarget) -> None:
+        await ask(target, trace=Trace(1, "echo"))
+
+    echo = run(test)
+    assert (len(echo.executed), len(echo.posted)) == (1, 0)
+
+
+def test_the_members_of_a_failed_batch_are_executed_by_themselves_on_the_thread() -> None:
+    async def test(echo: Echo, target: QueueTarget) -> None:
+        asked = [ask(target), ask(target)]
+        await posted(echo)
+        echo.answer(b"e")
+        for each in asked:
+            assert (await each).outputs["x"].tolist() == [[0]]
+        lone = ask(target)
+        await posted(echo, 2)
+        echo.answer(b"e")
+        with pytest.raises(ServingError, match="ValueError: mistake"):
+            await lone
+
+    echo = run(test)
+    assert [len(tensors["x"]) for tensors in echo.posted] == [2, 1]
+    assert [len(tensors["x"]) for tensors in echo.executed] == [1, 1]
+
+
+def test_what_cannot_be_posted_fails_alone_however_many_wait() -> None:
+    async def test(echo: Echo, target: QueueTarget) -> None:
+        echo.refuses = True
+        asked = [ask(target, width) for width in range(1, 300)]
+        failures = await asyncio.gather(*asked, return_exceptions=True)
+        assert all("ValueError: no" in str(failure) for failure in failures)
+        echo.refuses = False
+        good = ask(target)
+        await posted(echo)
+        echo.answer()
+        await good
+
+    run(test)
+
+
+def test_without_another_process_requests_go_to_the_thread() -> None:
+    async def test(echo: Echo, target: QueueTarget) -> None:
+        executing = ask(target)
+        await posted(echo)
+        echo.there.close()
+        with pytest.raises(UnavailableError, match="it is gone"):
+            await executing
+        assert (await ask(target)).outputs["x"].tolist() == [[0]]
+
+    assert len(run(test).executed) == 1
+
+
+def test_another_process_that_goes_while_nothing_is_posted_is_noticed() -> None:
+    async def test(echo: Echo, target: QueueTarget) -> None:
+        echo.there.close()
+        while echo.descriptor is not None:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert (await ask(target)).outputs["x"].tolist() == [[0]]
+
+    assert len(run(test).executed) == 1
+
+
+def test_a_batch_may_wait_to_grow() -> None:
+    async def main() -> None:
+        echo = Echo()
+        rules = BatchRules(max_rows=2, max_delay_ns=3_600_000_000_000)
+        target = queue_target(SIGNATURE, echo, rules)
+        await target.start()
+        first = ask(target)
+        while target.depth < 1:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert echo.posted == []
+        second = ask(target)
+        await posted(echo)
+        echo.answer()
+        await asyncio.gather(first, second)
+        assert len(echo.posted[0]["x"]) == 2
+        last = ask(target)
+        while target.depth < 1:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        # Closed: nothing can come any more that would be worth waiting for.
+        stopping = asyncio.create_task(target.stop())
+        await posted(echo, 2)
+        assert not stopping.done()
+        echo.answer()
+        await last
+        await stopping
+        echo.here.close()
+        echo.there.close()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_a_closed_loop_s_thread_ends() -> None:
+    before = set(threading.enumerate())
+    run(lambda _, __: asyncio.sleep(0))
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        assert not thread.is_alive()
