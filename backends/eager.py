@@ -1,4 +1,5 @@
-"""The `python` backend: a model is a plain class named `Model` in `model.py`.
+"""The `python` backend: a model is a plain class named `Model` in `model.py`; or a `TritonPythonModel`, as Triton has
+them, for which see `triton_model`. Of the former:
 
     class Model:
         inputs = {"image": ("FP32", [1, 8, 8])}           # datatype, dims without the batch dimension
@@ -92,6 +93,7 @@ from importlib.util import find_spec
 from kserve_v2.backend import AnyInstance, ModelConfig, ModelSource, Placement
 from kserve_v2.errors import InvalidArgumentError, ServingError
 
+from . import triton_model
 from .completion import raise_contradictions
 from .eager_calls import Calling
 from .eager_context import Context
@@ -101,6 +103,8 @@ from .eager_metrics import Metrics
 from .eager_module import HandlerModule
 from .gpus import visible_gpus
 from .parameters import parameter_texts
+from .triton_model import LoadedTritonModel
+from .triton_recognition import is_triton_model
 
 logger = logging.getLogger(__name__)
 
@@ -122,13 +126,18 @@ class EagerBackend:
     def complete(self, source: ModelSource, config: ModelConfig) -> None:
         """Fill inputs, outputs, batch size and scheduler from what the handler's class declares."""
         file = source.model_file(config)
+        if is_triton_model(file):
+            triton_model.complete(source, config)
+            return
         module = HandlerModule(file, source.name, source.version)
         source.handover.put(module)
         declaration = read_declaration(module.module, file.name)
         raise_contradictions(source.name, complete_config(config, declaration, file.name))
 
-    def load(self, source: ModelSource, config: ModelConfig) -> "EagerModel":
+    def load(self, source: ModelSource, config: ModelConfig) -> "EagerModel | LoadedTritonModel":
         """Import the handler; a thread-safe one is made and loaded here, once per device."""
+        if is_triton_model(source.model_file(config)):
+            return triton_model.load(source, config)
         model = EagerModel(source, config)
         try:
             model.load_shared()

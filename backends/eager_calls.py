@@ -99,6 +99,8 @@ class Calling:
         return served
 
     def _answer(self, response: InferResponse) -> Answer:
+        if response.error is not None:
+            raise response.error
         answer = Answer(handler_tensors(response.outputs, self._device, as_torch=self._as_torch))
         answer.version, answer.parameters = response.model_version, response.parameters
         return answer

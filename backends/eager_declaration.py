@@ -11,11 +11,6 @@ from kserve_v2.tensors.datatypes import BY_NAME
 
 from .completion import TensorSpec, enable_dynamic_batching, fill_tensors
 
-TRITON_HINT = (
-    "Triton's interface for Python models (TritonPythonModel, triton_python_backend_utils) is not supported yet: write "
-    "a class named Model with __call__(self, inputs), a dict of arrays in and a dict of arrays out, as the README shows"
-)
-
 _DEFAULT_MAX_CONCURRENCY = 64
 
 
@@ -50,8 +45,7 @@ def read_declaration(module: object, file: str) -> Declaration:
     """
     handler = getattr(module, "Model", None)
     if not isinstance(handler, type):
-        hint = f"; {TRITON_HINT}" if hasattr(module, "TritonPythonModel") else ""
-        raise InvalidArgumentError(f"{file}: expected a class named Model{hint}")
+        raise InvalidArgumentError(f"{file}: expected a class named Model, or TritonPythonModel")
     if problems := [*_problems(handler)]:
         raise InvalidArgumentError(f"{file}: " + "; ".join(problems))
     call = handler.__call__

@@ -38,21 +38,34 @@ class ModuleSpace:
     name of the handler file's module.
     """
 
-    def __init__(self, package: str, file: Path) -> None:
+    def __init__(
+        self,
+        package: str,
+        file: Path,
+        *,
+        beside: Sequence[Path] = (),
+        given: Mapping[str, types.ModuleType] | None = None,
+    ) -> None:
+        """`beside`: directories whose modules it can import as well. `given`: modules that are made for it, by name."""
         self.package = package
         self.handler = f"{package}.{file.stem}"
-        self.directory = file.parent
+        self.directories = (file.parent, *beside)
         self.builtins: Mapping[str, object] = {**vars(builtins), "__import__": _importer(self)}
-        self._modules, self._folders = _neighbours(self.directory)
+        self._given = given or {}
+        neighbours = [_neighbours(directory) for directory in self.directories]
+        self._modules = frozenset(self._given).union(*(modules for modules, _ in neighbours))
+        self._folders = frozenset[str]().union(*(folders for _, folders in neighbours)) - self._modules
         self._folders_meant: dict[tuple[str, tuple[str, ...]], bool] = {}
 
     def enter(self) -> types.ModuleType:
         """Have the modules found; returns the handler file's. Raises what that raises."""
         package = types.ModuleType(self.package)
-        package.__path__ = [str(self.directory)]
+        package.__path__ = [str(directory) for directory in self.directories]
         SPACES[self.package] = self
         _FINDER.install()
         sys.modules[self.package] = package
+        for name, module in self._given.items():
+            sys.modules[f"{self.package}.{name}"] = module
         return _import_module(self.handler)
 
     def leave(self) -> None:
@@ -93,8 +106,11 @@ class ModuleSpace:
         return f"{self.package}.{name}" if self.holds(name) else name
 
     def _has_part(self, folder: str, part: str) -> bool:
-        path = self.directory / folder / part
-        return path.is_dir() or any(path.with_name(part + suffix).is_file() for suffix in _SUFFIXES)
+        paths = [directory / folder / part for directory in self.directories]
+        return any(
+            path.is_dir() or any(path.with_name(part + suffix).is_file() for suffix in _SUFFIXES)
+            for path in paths
+        )
 
 
 SPACES: dict[str, ModuleSpace] = {}

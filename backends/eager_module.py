@@ -5,12 +5,12 @@ import re
 import sys
 import traceback
 import types
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kserve_v2.errors import InternalError, InvalidArgumentError, describe
 
 from . import eager_lookup
-from .eager_declaration import TRITON_HINT
 from .eager_imports import PREFIX, ModuleSpace
 
 _serial = itertools.count(1)
@@ -19,8 +19,16 @@ _serial = itertools.count(1)
 class HandlerModule:
     """The imported handler file. `module` is gone after `close`."""
 
-    def __init__(self, path: Path, model: str, version: int) -> None:
-        """Import `path`.
+    def __init__(
+        self,
+        path: Path,
+        model: str,
+        version: int,
+        *,
+        beside: Sequence[Path] = (),
+        given: Mapping[str, types.ModuleType] | None = None,
+    ) -> None:
+        """Import `path`. `beside`, `given`: see `ModuleSpace`.
 
         Raises InvalidArgumentError where the file is missing, InternalError with file name and line where its
         code fails.
@@ -33,7 +41,7 @@ class HandlerModule:
             )
         self._directory = path.parent
         package = f"{PREFIX}{next(_serial)}_{re.sub(r'[^0-9A-Za-z]', '_', model)}_{version}"
-        self._space = ModuleSpace(package, path)
+        self._space = ModuleSpace(package, path, beside=beside, given=given)
         eager_lookup.install()
         try:
             self.module: types.ModuleType = self._space.enter()
@@ -45,8 +53,6 @@ class HandlerModule:
         """What to report where the handler's own code failed while it was loaded: file, line and
         exception."""
         text = f"{self._location(error)}: {describe(error)}"
-        if isinstance(error, ModuleNotFoundError) and error.name == "triton_python_backend_utils":
-            text += f"; {TRITON_HINT}"
         return InternalError(text.replace(f"{self._space.package}.", ""))
 
     def work_for_it(self) -> None:

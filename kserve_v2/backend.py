@@ -16,8 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from kserve_v2_child.answers import StreamedResponse
+
 from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.config.hidden import hidden_inputs, hidden_outputs
+from kserve_v2.config.printing import config_to_dict
 from kserve_v2.messages import Answers, InferRequest, InferResponse, Tensors
 
 __all__ = [
@@ -42,7 +45,9 @@ __all__ = [
     "SeparateInstance",
     "SeparatesRequests",
     "StreamInstance",
+    "StreamedResponse",
     "ThreadBudget",
+    "config_to_dict",
     "has_fresh_outputs",
     "hidden_inputs",
     "hidden_outputs",
@@ -135,7 +140,8 @@ class ModelCaller(Protocol):
         self, request: InferRequest, serving: Sequence[InferRequest]
     ) -> Generator[InferResponse, None, None]:
         """All responses of any model, decoupled or not. Blocks for each of them; the other model is at most one ahead.
-        The call begins with the first one; closing the generator gives up what is left.
+        The call begins with the first one; closing the generator gives up what is left. A response with an `error` is
+        one, and need not be the last.
         """
         ...
 
@@ -269,8 +275,9 @@ class AsyncInstance(Protocol):
 class StreamInstance(Protocol):
     """An instance of a decoupled model: any number of responses to one request."""
 
-    def stream(self, tensors: Tensors, request: InferRequest) -> Iterator[Tensors]:
-        """Yield the outputs of each response, some or all of the declared ones.
+    def stream(self, tensors: Tensors, request: InferRequest) -> Iterator[Tensors | StreamedResponse]:
+        """Yield the outputs of each response, some or all of the declared ones; or a `StreamedResponse` for one that is
+        an error, which others may follow, or is known to be the last, or has parameters of its own.
 
         The next step is taken only when the server has taken this one, so a slow client slows the model
         down. If the client leaves, the iterator is closed instead: a generator gets GeneratorExit.
@@ -288,7 +295,9 @@ class AsyncStreamInstance(Protocol):
 
     max_concurrency: int
 
-    def stream_async(self, tensors: Tensors, request: InferRequest) -> AsyncIterator[Tensors]:
+    def stream_async(
+        self, tensors: Tensors, request: InferRequest
+    ) -> AsyncIterator[Tensors | StreamedResponse]:
         """As `StreamInstance.stream`; an async generator is closed by `aclose`."""
         ...
 

@@ -35,6 +35,7 @@ class ErrorCode(Enum):
     PERMISSION_DENIED = Status(403, 7)
     CANCELLED = Status(499, 1)
     INTERNAL = Status(500, 13)
+    UNKNOWN = Status(400, 2)
     UNSUPPORTED = Status(501, 12)
     UNAVAILABLE = Status(503, 14)
     OVERLOADED = Status(503, 8)
@@ -112,6 +113,12 @@ class InternalError(ServingError):
     """The server or the model failed on a request that was in order."""
 
     code = ErrorCode.INTERNAL
+
+
+class UnknownError(ServingError):
+    """A model has failed, and says no more of how than its text. With Triton's status numbers."""
+
+    code = ErrorCode.UNKNOWN
 
 
 class UnsupportedError(ServingError):

@@ -5,9 +5,9 @@ The codecs make these from JSON or protobuf and back; how a client wants an outp
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
-from kserve_v2.errors import InternalError
+from kserve_v2.errors import InternalError, ServingError
 from kserve_v2.tensors.datatypes import Array
 from kserve_v2.tracing.trace import Trace
 
@@ -180,6 +180,19 @@ class InferResponse:
     batch_rows: int = 0
     taken_ns: int = 0
     compute_ns: int = 0
+
+    error: ClassVar[ServingError | None] = None
+    """Of some responses of streams: that they are an error, and have no outputs; see `StreamedResponse`."""
+    final: ClassVar[bool] = False
+    """Of some responses of streams: that they are known to be the last one."""
+
+
+@dataclass(slots=True)
+class MarkedResponse(InferResponse):
+    """A response of a stream that is an error, or is known to be the last."""
+
+    error: ServingError | None = None  # type: ignore[misc]
+    final: bool = False  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True)

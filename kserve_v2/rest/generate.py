@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 from starlette.types import Send
 
-from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.inference import InferenceService
 from kserve_v2.messages import InferResponse
 from kserve_v2.rest.endpoint import Call
@@ -49,6 +49,8 @@ class Generate:
     @staticmethod
     async def _only(responses: AsyncGenerator[InferResponse, None]) -> InferResponse:
         only = await anext(responses, None)
+        if only is not None and only.error is not None:
+            raise only.error
         if only is None or await anext(responses, None) is not None:
             raise InvalidArgumentError(
                 "generate expects model to produce exactly 1 response, use generate stream for model that "
@@ -71,12 +73,12 @@ class GenerateStream:
         async with aclosing(_responses(self._service, call)) as responses:
             try:
                 async for response in responses:
-                    await _send_event(encode_generate(response), 200, call, send)
+                    if response.error is not None:
+                        await _send_error(response.error, call, send)
+                    else:
+                        await _send_event(encode_generate(response), 200, call, send)
             except Exception as error:  # noqa: BLE001 - the client is told in the form that it expects
-                told = known(error)
-                if call.trace is not None:
-                    call.trace.error = told.message
-                await _send_event(error_body(told.message), told.code.value.http, call, send)
+                await _send_error(known(error), call, send)
         if not call.started:
             await _start(200, call, send)
         await send({"type": "http.response.body", "body": b""})
@@ -87,6 +89,12 @@ async def _start(status: int, call: Call, send: Send) -> None:
     if call.access is not None:
         call.access.status = status
     await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", _EVENTS)]})
+
+
+async def _send_error(error: ServingError, call: Call, send: Send) -> None:
+    if call.trace is not None:
+        call.trace.error = error.message
+    await _send_event(error_body(error.message), error.code.value.http, call, send)
 
 
 async def _send_event(data: bytes, status: int, call: Call, send: Send) -> None:

@@ -371,14 +371,17 @@ class _Stream:
         self._largest_answer = max(self._largest_answer, size)
         self._inflight.hold(size)
 
-    def _failure(self, request: InferRequest, error: Exception, trace: Trace | None) -> Parts | ServingError:
-        """What is sent of a failed execution."""
+    def _failure(
+        self, request: InferRequest, error: Exception, trace: Trace | None, *, final: bool = True
+    ) -> Parts | ServingError:
+        """What is sent of a failed execution. `final`: nothing follows."""
         told = known(error)
         if trace is not None:
             trace.error = told.message
         if self._errors_end_stream:
             return told
         answer = _final_response(request)
+        answer.infer_response.parameters[FINAL_RESPONSE].bool_param = final
         answer.error_message = told.message
         return (answer.SerializeToString(),)
 
@@ -397,10 +400,11 @@ class _Stream:
         trace = turn.trace
         try:
             try:
-                await self._send_responses(model, request, forms, turn)
+                final = await self._send_responses(model, request, forms, turn)
             except Exception as error:  # noqa: BLE001 - one request's failure is a message
                 last = self._failure(request, error, trace)
             else:
+                wants_final = wants_final and not final
                 last = (_final_response(request).SerializeToString(),) if wants_final else None
             if last is not None:
                 await self._send_in_room(last, turn)
@@ -409,10 +413,18 @@ class _Stream:
 
     async def _send_responses(
         self, model: LoadedModel, request: InferRequest, forms: OutputForms, turn: _Turn
-    ) -> None:
+    ) -> bool:
+        """True: the client has been told which one is the last."""
+        final = False
         async with aclosing(stream(model, request)) as responses:
             async for response in responses:
-                await self._send_in_room(self._encode(response, model, forms, _NOT_FINAL, turn), turn)
+                final = response.final
+                if response.error is not None:
+                    message = self._failure(request, response.error, turn.trace, final=final)
+                else:
+                    message = self._encode(response, model, forms, _FINAL if final else _NOT_FINAL, turn)
+                await self._send_in_room(message, turn)
+        return final
 
     async def _send_in_room(self, message: Parts | ServingError, turn: _Turn) -> None:
         await self._room.acquire()

@@ -135,7 +135,11 @@ class TestCompletion:
         ("code", "expected"),
         [
             ("class Modell: ...", "model.py: expected a class named Model"),
-            ("class TritonPythonModel: ...", "Triton's interface for Python models (TritonPythonModel, "),
+            ("x = 1", "expected a class named Model, or TritonPythonModel"),
+            (
+                "class Model: ...\nclass TritonPythonModel: ...",
+                "model.py has a class TritonPythonModel, as Triton's Python models have, and a class Model",
+            ),
             ("class Model: ...", "Model has no method __call__(self, inputs)"),
             (
                 "class Model:\n    ragged = True\n    def __call__(self, inputs): yield {}",

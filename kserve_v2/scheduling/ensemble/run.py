@@ -245,6 +245,11 @@ class Run:
         scope = call.scope
         if scope.over:
             return no_room()
+        if response.error is not None:
+            # An ensemble has no place for it among its answers.
+            end_call(call)
+            self.call_ended(call, response.error)
+            return no_room()
         child = Scope(scope, dict(scope.tensors), scope.control)
         scope.children.append(child)
         self._settle(child, self._take(child, call, response))

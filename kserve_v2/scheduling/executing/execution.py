@@ -11,10 +11,10 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
-from kserve_v2.backend import MovableInstance, Placement
+from kserve_v2.backend import MovableInstance, Placement, StreamedResponse
 from kserve_v2.errors import RequestCancelledError, ServingError
 from kserve_v2.memory.own import copy_shared
-from kserve_v2.messages import Answers, InferRequest, InferResponse, ParameterValue, Tensors
+from kserve_v2.messages import Answers, InferRequest, InferResponse, MarkedResponse, ParameterValue, Tensors
 from kserve_v2.scheduling.executing.response_parameters import take_response_parameters
 from kserve_v2.scheduling.executing.traces import trace_execution, trace_failure, trace_response
 from kserve_v2.scheduling.failures import report_failure
@@ -297,6 +297,9 @@ class StreamExecution(Execution):
         self._loop = loop
         self._step_ns = batch.taken_ns
         self._stopping = False
+        # What is said of the response that is passed on next: its error, and whether it is the last.
+        self._error: ServingError | None = None
+        self._final = False
 
     @property
     def request(self) -> InferRequest:
@@ -307,9 +310,17 @@ class StreamExecution(Execution):
         """The model is asked for its next response."""
         self._step_ns = time.monotonic_ns()
 
-    def checked(self, outputs: Tensors) -> Outputs:
+    def checked(self, outputs: Tensors | StreamedResponse) -> Outputs:
         """One response, fit to be sent. Raises InternalError where it does not fit the model."""
         infer_end_ns = time.monotonic_ns()
+        if isinstance(outputs, StreamedResponse):
+            self._final = outputs.final
+            self.request.response_parameters = dict(outputs.parameters)
+            self._error = outputs.error and report_failure(outputs.error, self.request.id, self.placement)
+            if self._error is not None:
+                self._end_step(infer_end_ns, ResponseFate.FAIL)
+                return {}
+            outputs = outputs.outputs
         present = finish_present_outputs(outputs, self.spec.signature, self.rows)
         if self.request.response_parameters:
             take_response_parameters(self.request, self.spec.name)
@@ -326,10 +337,17 @@ class StreamExecution(Execution):
         taken.set_running_or_notify_cancel()
         # A copy: the model may change them for its next response while this one is sent.
         parameters = dict(self.request.response_parameters)
-        self._loop.call_soon_threadsafe(self._respond, outputs, parameters, taken)
+        marks, self._error, self._final = (self._error, self._final), None, False
+        self._loop.call_soon_threadsafe(self._respond, outputs, parameters, marks, taken)
         return taken
 
-    def _respond(self, outputs: Outputs, parameters: dict[str, ParameterValue], taken: Future[bool]) -> None:
+    def _respond(
+        self,
+        outputs: Outputs,
+        parameters: dict[str, ParameterValue],
+        marks: tuple[ServingError | None, bool],
+        taken: Future[bool],
+    ) -> None:
         try:
             if self.pending.done:
                 taken.set_result(False)
@@ -338,6 +356,8 @@ class StreamExecution(Execution):
                 trace_response(self.request.trace, outputs)
             answer = response(self.request, outputs, self.spec)
             answer.parameters = parameters
+            if any(marks):
+                answer = marked(answer, *marks)
             room = self.pending.respond(answer)
             if room is None:
                 taken.set_result(True)
@@ -435,4 +455,17 @@ def response(
         outputs,
         request.response_parameters,
         *execution,
+    )
+
+
+def marked(answer: InferResponse, error: ServingError | None, final: bool) -> MarkedResponse:
+    """A response of a stream, as it is marked."""
+    return MarkedResponse(
+        answer.model_name,
+        answer.model_version,
+        answer.id,
+        answer.outputs,
+        answer.parameters,
+        error=error,
+        final=final,
     )

@@ -1,7 +1,7 @@
 """What a backend has answered, checked against the model's configuration once, for all backends."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from math import prod
 from typing import Any
 
@@ -54,6 +54,19 @@ def finish_present_outputs(outputs: Tensors, signature: ModelSignature, rows: in
         if name in outputs
     }
     return signature.reshape_outputs(checked) if signature.reshapes_outputs else checked
+
+
+def finish_requested_outputs(
+    outputs: Tensors, signature: ModelSignature, rows: int, requested: Container[str]
+) -> Outputs:
+    """As `finish_outputs`, of a model that looks at what a client has asked for: others may be missing."""
+    _check_mapping(outputs, signature)
+    for name in signature.outputs:
+        if name in requested and outputs.get(name) is None:
+            raise _missing(name, outputs, signature)
+    return finish_present_outputs(
+        {name: array for name, array in outputs.items() if name in signature.outputs}, signature, rows
+    )
 
 
 def _check_mapping(outputs: object, signature: ModelSignature) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kserve_v2.messages import Tensors
-from kserve_v2.scheduling.merging.outputs import finish_outputs
+from kserve_v2.scheduling.merging.outputs import finish_outputs, finish_requested_outputs
 from kserve_v2.scheduling.pending import Outputs, Pending
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.tensors.datatypes import Array
@@ -30,8 +30,11 @@ class SeparateMerger:
         return self._signature.reshape_inputs(inputs) if self._signature.reshapes_inputs else inputs
 
     def check(self, outputs: Tensors, members: Sequence[Pending]) -> Outputs:
-        """The declared outputs of one member."""
+        """The declared outputs of one member; of one that has asked for some, those that are there."""
         (pending,) = members
+        requested = pending.request.requested_outputs
+        if requested:
+            return finish_requested_outputs(outputs, self._signature, pending.rows, requested)
         return finish_outputs(outputs, self._signature, pending.rows)
 
     def split(self, outputs: Outputs, members: Sequence[Pending]) -> list[Outputs]:

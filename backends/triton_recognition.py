@@ -1,0 +1,55 @@
+"""Which interface a Python file of a model has: read from its text, not by running it."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from kserve_v2.errors import InvalidArgumentError
+
+TRITON_CLASS = "TritonPythonModel"
+HANDLER_CLASS = "Model"
+
+
+def is_triton_model(file: Path) -> bool:
+    """Whether a file defines, or imports, a `TritonPythonModel`. One that cannot be read or parsed is none: whoever
+    imports it says why.
+
+    Raises InvalidArgumentError for a file that could be meant either way.
+    """
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return False
+    names = list(_names(tree.body))
+    if TRITON_CLASS not in names:
+        return False
+    if HANDLER_CLASS in names:
+        raise InvalidArgumentError(
+            f"{file.name} has a class {TRITON_CLASS}, as Triton's Python models have, and a class {HANDLER_CLASS}, as "
+            "handlers have: which one is to be served? Rename the other one"
+        )
+    if len(_classes(tree.body)) > 1:
+        raise InvalidArgumentError(
+            f"{file.name} has more than one class {TRITON_CLASS}: which one is to be served?"
+        )
+    return True
+
+
+def _names(body: list[ast.stmt]) -> Iterator[str]:
+    """What a module has on its own level, also where that depends on something."""
+    for node in body:
+        match node:
+            case ast.ClassDef(name=name):
+                yield name
+            case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+                yield from (alias.asname or alias.name for alias in aliases)
+            case ast.Assign(targets=targets):
+                yield from (target.id for target in targets if isinstance(target, ast.Name))
+            case ast.If(body=inner, orelse=other) | ast.Try(body=inner, orelse=other):
+                yield from _names([*inner, *other])
+                if isinstance(node, ast.Try):
+                    yield from _names([each for handler in node.handlers for each in handler.body])
+
+
+def _classes(body: list[ast.stmt]) -> list[ast.ClassDef]:
+    return [node for node in body if isinstance(node, ast.ClassDef) and node.name == TRITON_CLASS]

@@ -1,0 +1,349 @@
+"""The instances of a Triton model: one kind for each way in which it may answer."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import inspect
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Callable, Literal
+
+from ..answers import ModelError, StreamedResponse
+from .context import ModelContext
+from .errors import failed
+from .exchange import ManyAnswers, OneAnswer, Outcome, RoundAnswer
+from .importing import Importer
+from .request import RELEASE_RESCHEDULE
+from .response import InferenceResponse, outputs_of, parameters_of
+from .threads import LoopThread, Worker
+
+# How many batches, or streams, an instance works at that has an answer to come from elsewhere.
+_MAX_CONCURRENCY = 256
+
+_COUNTS = (
+    "Number of InferenceResponse objects do not match the number of InferenceRequest objects. InferenceRequest(s) size "
+    "is:{}, and InferenceResponse(s) size is:{}\n"
+)
+_NO_RESPONSE = "Expected an 'InferenceResponse' object in the execute function return list, found type '{}'."
+_DECOUPLED = "Python model '{}' is using the decoupled mode and the execute function must return None."
+_NONE = (
+    "execute has returned None for a request, and has not asked for its response sender: there is no answer."
+)
+
+Tensors = Mapping[str, Any]
+
+
+class Stub:
+    """One object of a model's class, and the calls of its functions."""
+
+    def __init__(
+        self,
+        context: ModelContext,
+        model_class: Any,
+        request_class: Any,
+        importer: Importer,
+        name: str,
+        outputs: frozenset[str],
+        hidden: frozenset[str],
+        file: Path,
+        *,
+        rounds: bool,
+    ) -> None:
+        """`name`: of the instance. `outputs`: those that the configuration declares, and `hidden` those that no client
+        sees. `rounds`: whether a request may be executed again.
+        """
+        self.context = context
+        self.importer = importer
+        self.name = name
+        self._class = model_class
+        self._request_class = request_class
+        self._outputs = outputs
+        self._hidden = hidden
+        self._file = file
+        self._exchange: type[OneAnswer] = RoundAnswer if rounds else OneAnswer
+        self._model: Any = None
+        self._loop: LoopThread | None = None
+
+    # --- its life -----------------------------------------------------------------------------------------------------
+
+    def initialize(self, arguments: dict[str, str]) -> None:
+        """Make the object. Raises what its code raises."""
+        with self.context.life_cycle(self.name):
+            self._model = self._class()
+            if hasattr(self._model, "initialize"):
+                self._model.initialize(arguments)
+        self.context.ready(self.name)
+
+    def finalize(self) -> None:
+        """Let the object give back what it holds. Raises what its code raises."""
+        model, self._model = self._model, None
+        try:
+            if hasattr(model, "finalize"):
+                with self.context.life_cycle(self.name):
+                    model.finalize()
+        finally:
+            if self._loop is not None:
+                self._loop.stop()
+
+    # --- one answer to each request -----------------------------------------------------------------------------------
+
+    def execute(self, tensors: Sequence[Tensors], requests: Sequence[Any]) -> list[OneAnswer]:
+        """Execute a batch of requests that have one answer each. What is not answered when this returns will be, by a
+        sender. Raises what has failed before any request had an answer.
+        """
+        answers = [self._exchange(*self._of(each)) for each in requests]
+        try:
+            given = [
+                self._request_class.given(request, inputs, answer)
+                for request, inputs, answer in zip(requests, tensors, answers)
+            ]
+            returned = self._call(given, requests)
+            if isinstance(returned, concurrent.futures.Future):
+                returned = returned.result()
+            self._settle(answers, given, returned)
+        except BaseException as error:
+            untouched = all(answer.outcome is None and not answer.sender_made for answer in answers)
+            for answer in answers:
+                answer.settle(error)
+            if untouched:
+                raise
+        return answers
+
+    # --- any number of answers ----------------------------------------------------------------------------------------
+
+    def stream(self, tensors: Tensors, answers: ManyAnswers) -> None:
+        """Begin to execute a request of a decoupled model."""
+        if answers.cancelled:
+            answers.fail(ModelError("the request was cancelled", "CANCELLED"))
+            return
+        try:
+            given = [self._request_class.given(answers.incoming, tensors, answers)]
+            requests = (answers.incoming,)
+            returned = self._call(given, requests, partial(self._stream_async, answers=answers))
+            if not isinstance(returned, concurrent.futures.Future):
+                self._check_none(returned)
+        except BaseException as error:  # noqa: BLE001 - it is this request's failure alone
+            answers.fail(error)
+
+    async def _stream_async(self, work: Coroutine[Any, Any, Any], answers: ManyAnswers) -> None:
+        try:
+            self._check_none(await work)
+        except BaseException as error:
+            answers.fail(error)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+
+    def _check_none(self, returned: Any) -> None:
+        if returned is not None:
+            text = f"Python model '{self.name}' is using the decoupled mode and the execute function must return None."
+            raise ModelError(failed(self.name, text))
+
+    def exchange_of(self, request: Any) -> ManyAnswers:
+        """Where the answers to a request of a decoupled model go. On the event loop that takes them."""
+        return ManyAnswers(*self._of(request))
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def _settle(self, answers: Sequence[OneAnswer], given: Sequence[Any], returned: Any) -> None:
+        """Take what `execute` has returned. Raises ModelError where that is no answer to the batch."""
+        if returned is None:
+            returned = [None] * len(answers)
+        if type(returned) is not list:
+            raise ModelError(
+                failed(self.name, f"Expected a list in the execute return, found type '{type(returned)}'.")
+            )
+        if len(returned) != len(answers):
+            raise ModelError(failed(self.name, _COUNTS.format(len(answers), len(returned))))
+        for response in returned:
+            if response is not None and not isinstance(response, InferenceResponse):
+                raise ModelError(failed(self.name, _NO_RESPONSE.format(type(response))))
+        for answer, request, response in zip(answers, given, returned):
+            if request.released == RELEASE_RESCHEDULE:
+                self._reschedule(answer)
+            if response is not None and answer.outcome is None:
+                answer.settle(self._outcome(response, answer))
+            elif response is None and not answer.sender_made:
+                answer.settle(ModelError(failed(self.name, _NONE)))
+
+    def _reschedule(self, answer: OneAnswer) -> None:
+        try:
+            answer.incoming.reschedule()
+        except Exception as error:  # noqa: BLE001 - it is this request's failure
+            answer.settle(error)
+        else:
+            # What it is answered with in this round counts only where each round is answered.
+            answer.settle({})
+
+    def _outcome(self, response: InferenceResponse, answer: OneAnswer) -> Outcome:
+        try:
+            outputs = outputs_of(response, answer.wanted, self.name)
+        except ModelError as error:
+            return error
+        parameters = parameters_of(response)
+        if parameters:
+            answer.incoming.response_parameters.update(parameters)
+        return outputs
+
+    def _of(self, request: Any) -> tuple[Any, frozenset[str], frozenset[str], str, ModelContext]:
+        """What an exchange is made of."""
+        names = request.requested_outputs
+        asked_for = frozenset(names) if names else self._outputs
+        return request, asked_for, asked_for | self._hidden, self.name, self.context
+
+    def _call(
+        self,
+        given: list[Any],
+        requests: Sequence[Any],
+        around: Callable[[Any], Coroutine[Any, Any, Any]] | None = None,
+    ) -> Any:
+        """What `execute` returns; if it is async, the future of that. `around`: what runs in its place, then."""
+        execute = getattr(self._model, "execute", None)
+        if execute is None:
+            text = f"Python model {self._file.name} does not implement `execute` method."
+            raise ModelError(failed(self.name, text))
+        with self.context.executing(self.name, requests):
+            returned = execute(given)
+            if inspect.iscoroutine(returned):
+                # It takes along what is said here of the requests.
+                return self._own_loop().start(returned if around is None else around(returned))
+        return returned
+
+    def _own_loop(self) -> LoopThread:
+        if self._loop is None:
+            self._loop = LoopThread(f"{self.name}-loop", self.importer)
+        return self._loop
+
+
+class _Instance:
+    """What all kinds have in common."""
+
+    def __init__(self, stub: Stub, arguments: dict[str, str]) -> None:
+        self._stub = stub
+        stub.importer.work_for_it()
+        self._initialize(arguments)
+
+    def _initialize(self, arguments: dict[str, str]) -> None:
+        self._stub.initialize(arguments)
+
+    def close(self) -> None:
+        """Finalize it."""
+        self._stub.finalize()
+
+
+class BatchInstance(_Instance):
+    """Answers batch after batch, on the thread that it is executed on."""
+
+    def execute(self, tensors: Sequence[Tensors], requests: Sequence[Any]) -> list[Outcome]:
+        """The outcome of each request. Raises what has failed before any had one."""
+        answers = self._stub.execute(tensors, requests)
+        return [_waited(answer) for answer in answers]
+
+
+def _waited(answer: OneAnswer) -> Outcome:
+    answer.wait()
+    return _taken(answer)
+
+
+def _taken(answer: OneAnswer) -> Outcome:
+    outcome = answer.outcome
+    assert outcome is not None  # noqa: S101 - it is answered
+    # Whoever gets it is alone with its memory, then.
+    answer.outcome = _TAKEN
+    return outcome
+
+
+_TAKEN = ModelError("the answer has been taken")
+
+
+class _OnWorker(_Instance):
+    """One whose model's code runs on a thread of its own, because answers are waited for elsewhere."""
+
+    max_concurrency = _MAX_CONCURRENCY
+
+    def _initialize(self, arguments: dict[str, str]) -> None:
+        self._worker = Worker(f"{self._stub.name}-model", self._stub.importer)
+        try:
+            self._worker.call(partial(self._stub.initialize, arguments))
+        except BaseException:
+            self._worker.stop()
+            raise
+
+    def close(self) -> None:
+        """Finalize it, on its thread."""
+        try:
+            self._worker.call(self._stub.finalize)
+        finally:
+            self._worker.stop()
+
+
+class SenderInstance(_OnWorker):
+    """As `BatchInstance`, of a model that may answer later, by senders, and gets the next batch meanwhile."""
+
+    async def execute_async(self, tensors: Sequence[Tensors], requests: Sequence[Any]) -> list[Outcome]:
+        """The outcome of each request. Raises what has failed before any had one."""
+        loop = asyncio.get_running_loop()
+        executed: asyncio.Future[list[OneAnswer]] = loop.create_future()
+
+        def settle(result: Any, error: BaseException | None) -> None:
+            if executed.cancelled():
+                return
+            if error is None:
+                executed.set_result(result)
+            else:
+                executed.set_exception(_ordinary(error))
+
+        def work() -> None:
+            try:
+                answers = self._stub.execute(tensors, requests)
+            except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+                loop.call_soon_threadsafe(settle, None, error)
+            else:
+                loop.call_soon_threadsafe(settle, answers, None)
+
+        self._worker.do(work)
+        return [await _awaited(answer, loop) for answer in await executed]
+
+
+def _ordinary(error: BaseException) -> BaseException:
+    """What may pass through a future: the others would stop the loop, or mean something else there."""
+    special = (StopIteration, StopAsyncIteration, asyncio.CancelledError)
+    if isinstance(error, Exception) and not isinstance(error, special):
+        return error
+    return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+async def _awaited(answer: OneAnswer, loop: asyncio.AbstractEventLoop) -> Outcome:
+    if answer.outcome is None:
+        answered: asyncio.Future[None] = loop.create_future()
+
+        def settle() -> None:
+            if not answered.done():
+                answered.set_result(None)
+
+        def answered_elsewhere() -> None:
+            loop.call_soon_threadsafe(settle)
+
+        answer.when_answered(answered_elsewhere)
+        await answered
+    return _taken(answer)
+
+
+class StreamInstance(_OnWorker):
+    """Answers requests of a decoupled model, several at a time."""
+
+    fresh_outputs: Literal[True] = True
+
+    async def stream_async(self, tensors: Tensors, request: Any) -> AsyncIterator[StreamedResponse]:
+        """Yield what the model sends. Raises what it fails with."""
+        answers = self._stub.exchange_of(request)
+        self._worker.do(partial(self._stub.stream, tensors, answers))
+        try:
+            while True:
+                response = await answers.next()
+                if response is None:
+                    return
+                yield response
+        finally:
+            answers.leave()

@@ -1,0 +1,53 @@
+"""Servers of Triton's Python models: each test runs with the models in the server's process, and in their own."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import RunningServer, StartServer
+
+MODELS = Path(__file__).parent.parent / "triton_models"
+
+ISOLATIONS = ["none"]
+"""Where the models run."""
+
+CopyModels = Callable[..., Path]
+
+
+def isolated(directory: Path, isolation: str) -> None:
+    """Have the model in this directory run where `isolation` says."""
+    config = directory / "config.pbtxt"
+    text = config.read_text() if config.exists() else ""
+    parameter = f'parameters {{ key: "isolation" value {{ string_value: "{isolation}" }} }}\n'
+    if isolation != "none":
+        config.write_text(text + parameter)
+
+
+@pytest.fixture(scope="session")
+def copy_models(tmp_path_factory: pytest.TempPathFactory) -> CopyModels:
+    """Makes a repository of some of the example models: `copy_models(isolation, *names)`."""
+
+    def copy(isolation: str, *names: str) -> Path:
+        root = tmp_path_factory.mktemp("triton")
+        for name in names:
+            shutil.copytree(MODELS / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+            isolated(root / name, isolation)
+        return root
+
+    return copy
+
+
+@pytest.fixture(scope="session", params=ISOLATIONS)
+def isolation(request: pytest.FixtureRequest) -> str:
+    """Where the models run."""
+    where: str = request.param
+    return where
+
+
+@pytest.fixture(scope="session")
+def examples(isolation: str, copy_models: CopyModels, start_server: StartServer) -> Iterator[RunningServer]:
+    """A server of all example models."""
+    names = sorted(path.name for path in MODELS.iterdir() if path.is_dir())
+    yield start_server(copy_models(isolation, *names))
