@@ -1,32 +1,158 @@
 """From a model's files and configuration to the interpreter of its environment."""
 
+import logging
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from kserve_v2.backend import ModelConfig, ModelSource
+from kserve_v2.config.platforms import OWN_BACKENDS
+from kserve_v2.environments import made
+from kserve_v2.environments.activation import activated, activation_scripts
+from kserve_v2.environments.behind import behind, server_directories
 from kserve_v2.environments.interpreter import Interpreter
+from kserve_v2.environments.named import EXECUTION_ENV_PATH, NamedEnvironment
+from kserve_v2.environments.probe import probe
+from kserve_v2.environments.requirements import NAME, find_requirements, read_requirements
+from kserve_v2.environments.store import Store
 from kserve_v2.errors import InvalidArgumentError
 
-EXECUTION_ENV_PATH = "EXECUTION_ENV_PATH"
+logger = logging.getLogger(__name__)
+
+FLAG = "--model-environments"
+_ISOLATION = "isolation"
+# Backends of ours that run no code of the model's: what lies beside such a model, perhaps because a tool exports it
+# there, changes nothing by itself.
+_WITHOUT_CODE = OWN_BACKENDS - {"python"}
+
+
+class EnvironmentNotMadeError(InvalidArgumentError):
+    """The environment would have to be made, or unpacked, and that is not wanted now."""
 
 
 class ModelEnvironments:
-    """The environments of all models of a server."""
+    """The environments of all models of a server. Its methods may be called on any thread."""
 
-    def __init__(self, directory: Path | None = None, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, directory: Path | None = None, environ: Mapping[str, str] = os.environ, *, make: bool = True
+    ) -> None:
         """`directory`: where environments are made and kept (`--model-environments`). `environ`: the variables of the
-        server's own process.
+        server's own process. `make`: false to find only those that are there.
         """
         self._directory = directory
         self._environ = environ
+        self._make = make
+        # Before any model has had a chance to change it.
+        self._server_directories = server_directories()
+        self._told: set[tuple[str, Path]] = set()
 
     def interpreter_for(self, source: ModelSource, config: ModelConfig) -> Interpreter | None:
-        """The interpreter of the model's own environment, made first if it is not there; None if it has none, and so
-        runs with the server's. A model with an environment of its own has to be isolated. Blocks, possibly for minutes.
+        """The interpreter of the model's own environment, which is made if it is not there; None if it has none, and so
+        runs with the server's. A model with an environment of its own has to be isolated. Blocks, perhaps for minutes.
 
-        Raises InvalidArgumentError if the environment is wrong, or cannot be made.
+        Raises InvalidArgumentError if the environment is wrong, cannot be made, or does not fit the configuration, and
+        EnvironmentNotMadeError where none are made.
         """
-        if EXECUTION_ENV_PATH in config.parameters:
-            raise InvalidArgumentError(f"model '{source.name}': {EXECUTION_ENV_PATH} is not supported yet")
-        return None
+        named = _parameter(config, EXECUTION_ENV_PATH)
+        beside = self._requirements(source, config, named)
+        if not named and beside is None:
+            return None
+        if _parameter(config, _ISOLATION) == "none":
+            what = f"parameters['{EXECUTION_ENV_PATH}']" if named else f"{NAME} beside the model"
+            raise InvalidArgumentError(
+                f"{what}: a model has an environment of its own only in a process of its own, and "
+                f"parameters['{_ISOLATION}'] is 'none': remove one of the two"
+            )
+        if sys.platform == "win32":
+            raise InvalidArgumentError("models have environments of their own on Linux and macOS only")
+        if named:
+            return self._named(NamedEnvironment.of(named, source.name, source.model_path))
+        assert beside is not None  # noqa: S101 - see above
+        return self._of_requirements(beside, source.name)
+
+    def _requirements(self, source: ModelSource, config: ModelConfig, named: str) -> Path | None:
+        """The requirements.txt of which an environment is to be made. Of one that is not used the log is told, once."""
+        path = find_requirements(source.version_path, source.model_path)
+        if path is None:
+            return None
+        if config.backend in _WITHOUT_CODE and _parameter(config, _ISOLATION) != "process":
+            self._tell(
+                logging.INFO, path, "model '%s': its %s is not used: the backend '%s' runs no code of the model's",
+                source.name, NAME, config.backend,
+            )  # fmt: skip
+            return None
+        if named:
+            self._tell(
+                logging.WARNING, path, "model '%s': its %s is not used: the environment is that of parameters['%s']",
+                source.name, NAME, EXECUTION_ENV_PATH,
+            )  # fmt: skip
+            return None
+        if self._directory is None:
+            self._tell(
+                logging.WARNING, path,
+                "model '%s': its %s is not used, and the model runs with the server's packages: %s DIR makes an "
+                "environment of it", source.name, NAME, FLAG,
+            )  # fmt: skip
+            return None
+        return path
+
+    def _tell(self, level: int, about: Path, message: str, *args: object) -> None:
+        """Log something, once for each file."""
+        if (message, about) not in self._told:
+            self._told.add((message, about))
+            logger.log(level, message, *args)
+
+    def _named(self, named: NamedEnvironment) -> Interpreter:
+        store = Store(self._directory or _usual_directory(self._environ))
+        prefix = named.find(store)
+        if prefix is None:
+            if not self._make:
+                raise EnvironmentNotMadeError(f"{named.origin} is not unpacked yet: a server does that")
+            prefix = named.make(store, self._environ)
+        if scripts := activation_scripts(prefix):
+            self._tell(
+                logging.INFO, prefix, "model '%s': scripts for a shell are not run: etc/conda/activate.d/ has %s; what "
+                "they set has to be set for the server", named.model, ", ".join(scripts),
+            )  # fmt: skip
+        if self._environ.get("PYTHONPATH"):
+            self._tell(
+                logging.INFO, prefix, "model '%s': its environment does not get the server's PYTHONPATH", named.model
+            )  # fmt: skip
+        environ = activated(prefix, self._environ)
+        return _interpreter(prefix, environ, named.origin, same_version=False)
+
+    def _of_requirements(self, path: Path, model: str) -> Interpreter:
+        assert self._directory is not None  # noqa: S101 - see `_requirements`
+        store = Store(self._directory)
+        requirements = read_requirements(path)
+        prefix = store.find(made.stored_name(requirements))
+        if prefix is None:
+            if not self._make:
+                raise EnvironmentNotMadeError(
+                    f"the environment of {NAME} is not made yet: a server does that"
+                )
+            prefix = made.make(requirements, model, store, self._environ)
+        environ = behind(activated(prefix, self._environ), self._server_directories)
+        return _interpreter(prefix, environ, f"the environment of {NAME}", same_version=True)
+
+
+def _interpreter(prefix: Path, environ: Mapping[str, str], origin: str, *, same_version: bool) -> Interpreter:
+    """The interpreter of an environment, tried. Raises InvalidArgumentError."""
+    python = prefix / "bin" / "python"
+    found = probe(python, environ, origin)
+    return Interpreter(python, origin, found.version, same_version, found.has_server, environ)
+
+
+def _parameter(config: ModelConfig, name: str) -> str:
+    return config.parameters[name].string_value if name in config.parameters else ""
+
+
+def _usual_directory(environ: Mapping[str, str]) -> Path:
+    """Where archives are unpacked if nobody has said where. Raises InvalidArgumentError."""
+    cache = environ.get("XDG_CACHE_HOME") or (f"{home}/.cache" if (home := environ.get("HOME")) else "")
+    if not Path(cache).is_absolute():
+        raise InvalidArgumentError(
+            f"{EXECUTION_ENV_PATH} names an archive: say with {FLAG} DIR where to unpack it"
+        )
+    return Path(cache) / "kserve-v2" / "environments"

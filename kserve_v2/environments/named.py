@@ -1,0 +1,112 @@
+"""Environments that somebody has made: the parameter EXECUTION_ENV_PATH, which names a directory or an archive.
+
+    parameters { key: "EXECUTION_ENV_PATH" value { string_value: "$$TRITON_MODEL_DIRECTORY/env.tar.gz" } }
+
+The archive is what conda-pack writes, the directory that unpacked, or a virtual environment.
+"""
+
+import logging
+import os
+import tarfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from kserve_v2.environments.activation import activated, is_venv
+from kserve_v2.environments.archive import unpack
+from kserve_v2.environments.commands import run
+from kserve_v2.environments.requirements import file_digest
+from kserve_v2.environments.store import Store
+from kserve_v2.errors import InvalidArgumentError
+
+logger = logging.getLogger(__name__)
+
+EXECUTION_ENV_PATH = "EXECUTION_ENV_PATH"
+MODEL_DIRECTORY = "$$TRITON_MODEL_DIRECTORY"
+
+_DIGEST_CHARACTERS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class NamedEnvironment:
+    """The environment that a model's configuration names. `shown`: its path as messages have it."""
+
+    model: str
+    path: Path
+    shown: str
+
+    @classmethod
+    def of(cls, text: str, model: str, model_path: Path) -> "NamedEnvironment":
+        """Read the parameter's text. Relative paths are in the model's directory. Raises InvalidArgumentError if
+        nothing is there.
+        """
+        if "://" in text:
+            raise InvalidArgumentError(
+                f"{EXECUTION_ENV_PATH} {text}: environments are not fetched; name a local file or directory"
+            )
+        shown = text.replace(MODEL_DIRECTORY, model)
+        path = model_path.absolute() / text.replace(MODEL_DIRECTORY, str(model_path.absolute()))
+        if not path.exists():
+            raise InvalidArgumentError(
+                f"Failed to get the canonical path for {shown}. {EXECUTION_ENV_PATH} has to name an environment's "
+                "archive or directory; relative paths are in the model's directory"
+            )
+        return cls(model, path, shown)
+
+    @property
+    def origin(self) -> str:
+        """How messages call it."""
+        return f"{EXECUTION_ENV_PATH} {self.shown}"
+
+    def find(self, store: Store) -> Path | None:
+        """Its directory; None for an archive that is not unpacked yet. Raises InvalidArgumentError."""
+        if self.path.is_dir():
+            check_directory(self.path, self.shown)
+            return self.path
+        return store.find(self._stored_name)
+
+    @property
+    def _stored_name(self) -> str:
+        if not tarfile.is_tarfile(self.path):
+            raise InvalidArgumentError(
+                f"{self.origin} is neither a directory nor a tar archive (.tar, .tar.gz, .tar.bz2, .tar.xz)"
+            )
+        return f"archive-{file_digest(self.path)[:_DIGEST_CHARACTERS]}"
+
+    def make(self, store: Store, environ: Mapping[str, str]) -> Path:
+        """Unpack the archive, unless somebody else does. Raises InvalidArgumentError."""
+        about = {"made_from": self.shown, "model": self.model}
+        waiting = f"model '{self.model}': waiting for its environment"
+        return store.make(self._stored_name, partial(self._unpack, environ), about, waiting)
+
+    def _unpack(self, environ: Mapping[str, str], into: Path, lock: BinaryIO) -> None:
+        logger.info("model '%s': unpacking its environment, %s", self.model, self.shown)
+        started_s = time.monotonic()
+        unpack(self.path, into, self.origin)
+        check_directory(into, self.shown)
+        fix = into / "bin" / "conda-unpack"
+        if fix.is_file():
+            # A script for the interpreter beside it, which writes the new place into the files that hold the old one.
+            what = f"model '{self.model}': conda-unpack"
+            run([str(into / "bin" / "python"), str(fix)], what, activated(into, environ), into, lock)
+        logger.info("model '%s': unpacked in %.1f s", self.model, time.monotonic() - started_s)
+
+
+def check_directory(path: Path, shown: str) -> None:
+    """Raise InvalidArgumentError if a directory does not look like an environment."""
+    python = path / "bin" / "python"
+    if not is_venv(path) and not (path / "bin" / "activate").exists():
+        # Triton's text.
+        raise InvalidArgumentError(
+            f"Path {shown}/bin/activate does not exist. The Python environment should contain an 'activate' script."
+        )
+    if not os.access(python, os.X_OK):
+        why = "is no file that can be run"
+        if python.is_symlink() and not python.exists():
+            why = f"is a link to {python.readlink()}, which is not there"
+        raise InvalidArgumentError(
+            f"Path {shown}/bin/python {why}: the environment is not whole, or of another machine"
+        )
