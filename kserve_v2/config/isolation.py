@@ -16,7 +16,10 @@ ISOLATION_PROCESSES = "isolation_processes"
 EXECUTION_TIMEOUT = "execution_timeout"
 """Seconds after which an execution that has not ended is ended with its process."""
 
-PARAMETERS = (ISOLATION, ISOLATION_PROCESSES, EXECUTION_TIMEOUT)
+EXECUTION_ENV_PATH = "EXECUTION_ENV_PATH"
+"""The environment of the model's processes, as in Triton: a directory or an archive."""
+
+PARAMETERS = (ISOLATION, ISOLATION_PROCESSES, EXECUTION_TIMEOUT, EXECUTION_ENV_PATH)
 
 _ISOLATIONS = {"process": True, "none": False}
 _MAX_PROCESSES = 1024

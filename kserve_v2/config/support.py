@@ -168,10 +168,6 @@ VALUES: Mapping[tuple[str, str | int], Rule] = {
 
 # Parameters that mean something to Triton itself, or to its Python backend, whatever the model makes of the others.
 PARAMETERS: Mapping[str, Rule] = {
-    "EXECUTION_ENV_PATH": _refused(
-        "handlers run in the server's own Python environment; install what this one needs there, and remove the "
-        "parameter"
-    ),
     "TRITON_BATCH_STRATEGY_PATH": _refused("no libraries that form batches are loaded"),
 }
 

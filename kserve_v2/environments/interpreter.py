@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 from kserve_v2.errors import InvalidArgumentError
@@ -9,27 +10,30 @@ from kserve_v2.errors import InvalidArgumentError
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """One that has been tried: it runs, its version is supported, and it finds numpy.
+    """One that has been tried: it runs, its version of Python is supported, and it finds numpy.
 
     `python`: the executable. `origin`: where the environment comes from, for messages, such as `requirements.txt of
     model 'flowers'`. `same_version`: it was made for this server's own Python, whose packages are found behind the
-    environment's; otherwise nothing of the server's is found there, but what is started by its path. `has_server`: the
-    package `kserve_v2` is found. `environ`: all the variables of its processes, in place of the server's.
+    environment's; otherwise nothing of the server's is found there, but what is started by its path. `server`: the
+    version of the package kserve-v2 that is found there, "" if there is none. `environ`: all the variables of its
+    processes, in place of the server's.
     """
 
     python: Path
     origin: str
-    version: tuple[int, int, int]
+    python_version: tuple[int, int, int]
     same_version: bool
-    has_server: bool
+    server: str
     environ: Mapping[str, str] = field(repr=False)
 
     def require_server(self, why: str) -> None:
-        """Raise InvalidArgumentError if the environment lacks the package `kserve_v2`. `why`: what needs it, such as
-        `backend 'onnxruntime'`.
+        """Raise InvalidArgumentError if the environment lacks the package kserve-v2, or has another than the server.
+        `why`: what needs it, such as `backend 'onnxruntime'`.
         """
-        if not self.has_server:
+        own = version("kserve-v2")
+        if self.server != own:
+            has = f"has in version {self.server}" if self.server else "does not have"
             raise InvalidArgumentError(
-                f"{why} runs with the package kserve-v2, which {self.origin} does not have: install it there (pip "
-                "install kserve-v2), with what the backend needs"
+                f"{why} runs with the package kserve-v2, which {self.origin} {has}: install it there (pip install "
+                f"kserve-v2=={own}), with what the backend needs"
             )

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kserve_v2.backend import ModelConfig, ModelSource
+from kserve_v2.config.isolation import EXECUTION_ENV_PATH, ISOLATION, wants_isolation
 from kserve_v2.config.platforms import OWN_BACKENDS
 from kserve_v2.environments import made
 from kserve_v2.environments.activation import activated, activation_scripts
 from kserve_v2.environments.behind import behind, server_directories
 from kserve_v2.environments.interpreter import Interpreter
-from kserve_v2.environments.named import EXECUTION_ENV_PATH, NamedEnvironment
+from kserve_v2.environments.named import NamedEnvironment
 from kserve_v2.environments.probe import probe
 from kserve_v2.environments.requirements import NAME, find_requirements, read_requirements
 from kserve_v2.environments.store import Store
@@ -21,7 +22,6 @@ from kserve_v2.errors import InvalidArgumentError
 logger = logging.getLogger(__name__)
 
 FLAG = "--model-environments"
-_ISOLATION = "isolation"
 # Backends of ours that run no code of the model's: what lies beside such a model, perhaps because a tool exports it
 # there, changes nothing by itself.
 _WITHOUT_CODE = OWN_BACKENDS - {"python"}
@@ -58,11 +58,11 @@ class ModelEnvironments:
         beside = self._requirements(source, config, named)
         if not named and beside is None:
             return None
-        if _parameter(config, _ISOLATION) == "none":
+        if wants_isolation(config) is False:
             what = f"parameters['{EXECUTION_ENV_PATH}']" if named else f"{NAME} beside the model"
             raise InvalidArgumentError(
                 f"{what}: a model has an environment of its own only in a process of its own, and "
-                f"parameters['{_ISOLATION}'] is 'none': remove one of the two"
+                f"parameters['{ISOLATION}'] is 'none': remove one of the two"
             )
         if sys.platform == "win32":
             raise InvalidArgumentError("models have environments of their own on Linux and macOS only")
@@ -76,7 +76,7 @@ class ModelEnvironments:
         path = find_requirements(source.version_path, source.model_path)
         if path is None:
             return None
-        if config.backend in _WITHOUT_CODE and _parameter(config, _ISOLATION) != "process":
+        if config.backend in _WITHOUT_CODE and not wants_isolation(config):
             self._tell(
                 logging.INFO, path, "model '%s': its %s is not used: the backend '%s' runs no code of the model's",
                 source.name, NAME, config.backend,
@@ -141,7 +141,7 @@ def _interpreter(prefix: Path, environ: Mapping[str, str], origin: str, *, same_
     """The interpreter of an environment, tried. Raises InvalidArgumentError."""
     python = prefix / "bin" / "python"
     found = probe(python, environ, origin)
-    return Interpreter(python, origin, found.version, same_version, found.has_server, environ)
+    return Interpreter(python, origin, found.version, same_version, found.server, environ)
 
 
 def _parameter(config: ModelConfig, name: str) -> str:

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from kserve_v2.config.isolation import EXECUTION_ENV_PATH
 from kserve_v2.environments.activation import activated, is_venv
 from kserve_v2.environments.archive import unpack
 from kserve_v2.environments.commands import run
@@ -24,7 +25,6 @@ from kserve_v2.errors import InvalidArgumentError
 
 logger = logging.getLogger(__name__)
 
-EXECUTION_ENV_PATH = "EXECUTION_ENV_PATH"
 MODEL_DIRECTORY = "$$TRITON_MODEL_DIRECTORY"
 
 _DIGEST_CHARACTERS = 32
@@ -93,6 +93,12 @@ class NamedEnvironment:
             what = f"model '{self.model}': conda-unpack"
             run([str(into / "bin" / "python"), str(fix)], what, activated(into, environ), into, lock)
         logger.info("model '%s': unpacked in %.1f s", self.model, time.monotonic() - started_s)
+
+
+def leads_outside(text: str, model_path: Path) -> bool:
+    """Whether what EXECUTION_ENV_PATH names is not in the model's directory, by its path or by a link."""
+    inside = model_path.resolve()
+    return not (inside / text.replace(MODEL_DIRECTORY, str(inside))).resolve().is_relative_to(inside)
 
 
 def check_directory(path: Path, shown: str) -> None:

@@ -16,8 +16,12 @@ NEWEST = (3, 13)
 _SECONDS = 120
 _SAID_LINES = 5
 _CODE = """\
-import importlib.util, json, sys
-found = {"version": list(sys.version_info[:3]), "server": importlib.util.find_spec("kserve_v2") is not None}
+import importlib.metadata, json, sys
+found = {"version": list(sys.version_info[:3]), "server": ""}
+try:
+    found["server"] = importlib.metadata.version("kserve-v2")
+except importlib.metadata.PackageNotFoundError:
+    pass
 try:
     import numpy
 except BaseException as error:
@@ -28,10 +32,10 @@ print("\\n" + json.dumps(found))
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What an interpreter has said of itself."""
+    """What an interpreter has said of itself; see `Interpreter`."""
 
     version: tuple[int, int, int]
-    has_server: bool
+    server: str
 
 
 def probe(python: Path, environ: Mapping[str, str], origin: str) -> Probed:
@@ -64,7 +68,7 @@ def probe(python: Path, environ: Mapping[str, str], origin: str) -> Probed:
         text = "\n".join(map(without_directories, said)) or f"it ended with status {ran.returncode}"
         raise InvalidArgumentError(f"{origin}: bin/python does not run: {text}") from error
     _check(found, version, origin)
-    return Probed(version, bool(found["server"]))
+    return Probed(version, str(found["server"]))
 
 
 def _check(found: Mapping[str, Any], version: tuple[int, int, int], origin: str) -> None:

@@ -2,7 +2,8 @@
 
 import logging
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from kserve_v2_child.messages import Kind
 from kserve_v2.backend import Backend, GuessesBatching, ModelConfig, ModelSource
 from kserve_v2.config.isolation import isolation_of
 from kserve_v2.config.printing import config_to_dict
+from kserve_v2.environments.interpreter import Interpreter
 from kserve_v2.isolation.model import IsolatedModel
 from kserve_v2.isolation.process import ModelProcess
 
@@ -21,14 +23,22 @@ Json = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class Home:
     """Where a model's processes run, and what hosts it there. `host`: `backend` or `triton`. `backend`: the entry point
-    of the former's, `module:attribute`. `python`: the interpreter, None for the server's own. `environment`: variables
-    beside the server's.
+    of the former's, `module:attribute`. `python`: the interpreter, None for the server's own. `environment`: all of its
+    variables, None for the server's.
     """
 
     host: str = "backend"
     backend: str = ""
     python: Path | None = None
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] | None = None
+
+    def within(self, interpreter: Interpreter, what: str) -> "Home":
+        """The same, run by the interpreter of another environment. Raises InvalidArgumentError if that lacks what the
+        host needs. `what`: how errors call what is hosted.
+        """
+        if self.host == "backend":
+            interpreter.require_server(what)
+        return replace(self, python=interpreter.python, environment=interpreter.environ)
 
     def start(self, model: str) -> ModelProcess:
         """Start a process. Raises UnavailableError."""

@@ -56,9 +56,7 @@ class ModelProcess:
         self._sockets, their_sockets = Channel.pair()
         with theirs, their_sockets:
             try:
-                self._popen = SPAWNER.spawn(
-                    python, environment or {}, (theirs.fileno(), their_sockets.fileno())
-                )
+                self._popen = SPAWNER.spawn(python, environment, (theirs.fileno(), their_sockets.fileno()))
             except OSError as error:
                 ours.close()
                 self._sockets.close()

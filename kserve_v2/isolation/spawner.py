@@ -20,16 +20,18 @@ class Spawner:
     """Starts processes, one after the other."""
 
     def __init__(self) -> None:
-        self._wanted: queue.SimpleQueue[tuple[Sequence[str], Mapping[str, str], Sequence[int], _Started]]
+        self._wanted: queue.SimpleQueue[
+            tuple[Sequence[str], Mapping[str, str] | None, Sequence[int], _Started]
+        ]
         self._wanted = queue.SimpleQueue()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def spawn(
-        self, python: Path | None, environment: Mapping[str, str], descriptors: Sequence[int]
+        self, python: Path | None, environment: Mapping[str, str] | None, descriptors: Sequence[int]
     ) -> "subprocess.Popen[bytes]":
         """A process that inherits `descriptors`. `python`: its interpreter, None for the server's own. `environment`:
-        beside the server's. Raises OSError.
+        all of its variables, None for the server's. Raises OSError.
         """
         with self._starting:
             if self._thread is None:
@@ -40,7 +42,7 @@ class Spawner:
             "--parent", str(os.getpid()),
         ]  # fmt: skip
         started: _Started = Future()
-        self._wanted.put((command, {**os.environ, **environment}, descriptors, started))
+        self._wanted.put((command, environment, descriptors, started))
         return started.result()
 
     def _run(self) -> None:

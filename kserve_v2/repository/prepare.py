@@ -23,9 +23,10 @@ from kserve_v2.config import (
     validate,
     written_problems,
 )
-from kserve_v2.config.isolation import wants_isolation
+from kserve_v2.config.isolation import EXECUTION_ENV_PATH, wants_isolation
 from kserve_v2.config.platforms import OWN_BACKENDS
 from kserve_v2.environments.models import ModelEnvironments
+from kserve_v2.environments.named import leads_outside
 from kserve_v2.errors import ContradictionError, InvalidArgumentError, NotFoundError
 from kserve_v2.isolation.backend import Home, IsolatedBackend
 from kserve_v2.plugins import BackendRegistry
@@ -118,13 +119,31 @@ def read_candidate(name: str, options: RepositoryOptions, config_override: str |
 
 def _read_config(entry: ModelEntry, options: RepositoryOptions, override: str | None) -> ModelConfig:
     if override is not None:
-        return parse_config_json(override)
+        config = parse_config_json(override)
+        _raise_if_foreign_environment(config, entry, options)
+        return config
     path = config_path(entry, options.config_name or None)
     if path is None:
         if unread := unread_configuration(entry.path, entry.versions):
             logger.warning("model '%s': %s", entry.name, unread)
         return ModelConfig()
     return read_config(path, f"{entry.name}/{path.relative_to(entry.path)}")
+
+
+def _raise_if_foreign_environment(config: ModelConfig, entry: ModelEntry, options: RepositoryOptions) -> None:
+    """Raise InvalidArgumentError if a configuration that a client has sent has the server run an interpreter that lies
+    somewhere else, and which the operator's configuration does not name.
+    """
+    named = (
+        config.parameters[EXECUTION_ENV_PATH].string_value if EXECUTION_ENV_PATH in config.parameters else ""
+    )
+    if named and leads_outside(named, entry.path):
+        own = _read_config(entry, options, None)
+        if named != own.parameters[EXECUTION_ENV_PATH].string_value:
+            raise InvalidArgumentError(
+                f"parameters['{EXECUTION_ENV_PATH}']: a configuration that is sent with a load may name what is in the "
+                f"model's directory, or what {CONFIG} names, not '{named}'"
+            )
 
 
 def prepare_version(
@@ -144,7 +163,7 @@ def prepare_version(
         return prepare_ensemble(config, entry.path, version_path, options.cache)
     if not config.backend:
         _raise_without_backend(config, entry.name, version_path)
-    backend = _isolated(_find_backend(registry, config, version_path), config, options, registry)
+    backend = _find_backend(registry, config, version_path)
     config.platform = config.platform or backend.platform
     config.default_model_filename = config.default_model_filename or backend.default_filename
     gpu_count = backend.gpu_count()
@@ -159,6 +178,9 @@ def prepare_version(
         settings=options.backend_settings.get(config.backend, {}),
         cache_path=None if options.kept is None else kept_path(options.kept, entry.path),
     )
+    home = _home(source, config, options, registry)
+    if home is not None:
+        backend = IsolatedBackend(backend, home)
     try:
         if options.auto_complete:
             _complete(backend, source, config, gpu_count)
@@ -198,14 +220,20 @@ def _find_backend(registry: BackendRegistry, config: ModelConfig, version_path: 
         raise InvalidArgumentError(f"{error.message}. {advice}") from None
 
 
-def _isolated(
-    backend: Backend, config: ModelConfig, options: RepositoryOptions, registry: BackendRegistry
-) -> Backend:
-    """The backend, or one that runs its models in processes of their own, if that is wanted."""
+def _home(
+    source: ModelSource, config: ModelConfig, options: RepositoryOptions, registry: BackendRegistry
+) -> Home | None:
+    """Where the model's processes run; None if it runs in the server's. Makes its environment, if it has one. Raises
+    InvalidArgumentError.
+    """
+    interpreter = options.environments.interpreter_for(source, config)
     wanted = wants_isolation(config)
-    if wanted is False or (wanted is None and config.backend not in options.isolated):
-        return backend
-    return IsolatedBackend(backend, Home(backend=registry.entry_point(config.backend)))
+    if wanted is None:
+        wanted = interpreter is not None or config.backend in options.isolated
+    if not wanted:
+        return None
+    home = Home(backend=registry.entry_point(config.backend))
+    return home if interpreter is None else home.within(interpreter, f"backend '{config.backend}'")
 
 
 def _check_model_file(config: ModelConfig, name: str, version_path: Path) -> None:

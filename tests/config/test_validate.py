@@ -252,8 +252,8 @@ def test_reshape(dims: str, shape: str, wrong: str | None) -> None:
         ('cc_model_filenames { key: "7.5" value: "model_t4.py" }', "cc_model_filenames"),
         (tensor("dims: 1 is_non_linear_format_io: true"), "input[0].is_non_linear_format_io"),
         (
-            'parameters { key: "EXECUTION_ENV_PATH" value { string_value: "env.tar.gz" } }',
-            "parameters['EXECUTION_ENV_PATH']",
+            'parameters { key: "TRITON_BATCH_STRATEGY_PATH" value { string_value: "x.so" } }',
+            "parameters['TRITON_BATCH_STRATEGY_PATH']",
         ),
         ("instance_group { kind: KIND_MODEL }", "instance_group[0].kind"),
         ("instance_group { passive: true }", "instance_group[0].passive"),

@@ -89,7 +89,8 @@ def test_what_requirements_name_wins_and_the_rest_is_the_server_s(red: Interpret
     assert run(red, "__import__('google.protobuf') and __import__('kserve_v2_child') and 1") == 1
     backends = "sorted(e.name for e in __import__('importlib.metadata').metadata.entry_points(group='kserve_v2.backends'))"
     assert set(run(red, backends)) >= {"python", "onnxruntime"}  # type: ignore[call-overload]
-    assert (red.version, red.same_version, red.has_server) == (tuple(sys.version_info[:3]), True, True)
+    assert (red.python_version, red.same_version) == (tuple(sys.version_info[:3]), True)
+    red.require_server("a handler")
     assert red.python.parent.parent.parent == kept
     # Its own packages are in front of the server's.
     path = run(red, "__import__('sys').path")

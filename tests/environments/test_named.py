@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 import tarfile
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy
@@ -70,10 +71,10 @@ def test_a_virtual_environment_is_used_as_it_is(model: ModelSource, named: str) 
     found = interpreter(model, str(prefix) if named == "absolute" else named, ModelEnvironments(None, SERVER))
     assert found.python == prefix / "bin" / "python"
     # Nothing of the server's is found there.
-    assert (found.version, found.same_version, found.has_server) == (
+    assert (found.python_version, found.same_version, found.server) == (
         tuple(sys.version_info[:3]),
         False,
-        False,
+        "",
     )
     assert found.environ == {
         "PATH": f"{prefix}/bin:/usr/bin:/bin",
@@ -86,7 +87,7 @@ def test_a_virtual_environment_is_used_as_it_is(model: ModelSource, named: str) 
     shown = named.replace("$$TRITON_MODEL_DIRECTORY", "m").replace("absolute", str(prefix))
     assert raised.value.message == (
         f"backend 'onnxruntime' runs with the package kserve-v2, which EXECUTION_ENV_PATH {shown} does not have: "
-        "install it there (pip install kserve-v2), with what the backend needs"
+        f"install it there (pip install kserve-v2=={version('kserve-v2')}), with what the backend needs"
     )
 
 
@@ -116,7 +117,7 @@ def test_an_archive_is_unpacked_once_for_its_content(
         "LD_LIBRARY_PATH": f"{prefix}/lib",
         "PYTHONNOUSERSITE": "1",
     }
-    assert (found.same_version, found.has_server) == (False, True)
+    assert (found.same_version, found.server) == (False, version("kserve-v2"))
     messages = [record.getMessage() for record in caplog.records]
     assert messages[:2] == [
         "model 'm': unpacking its environment, m/env.tar.gz",
@@ -205,7 +206,7 @@ def test_what_is_wrong_is_said_with_its_name(
     (path / "venv" / "bin" / "python").symlink_to("/nowhere/python3.9")
     with tarfile.open(path / "hostile.tar.gz", "w:gz") as tar:
         tar.addfile(tarfile.TarInfo("../x"))
-    write_conda(path / "old", '#!/bin/sh\necho \'{"version": [3, 8, 1], "server": false}\'\n')
+    write_conda(path / "old", '#!/bin/sh\necho \'{"version": [3, 8, 1], "server": ""}\'\n')
     pack(write_conda(tmp_path / "bad", unpack="import sys; sys.exit('broken')"), path / "unpacks.tar.gz")
     kept = tmp_path / "kept"
     said = failure(model, named, ModelEnvironments(kept, SERVER))

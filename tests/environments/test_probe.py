@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -35,11 +36,11 @@ def failure(python: Path) -> str:
 
 def test_our_own_interpreter_is_fine() -> None:
     found = probe(Path(sys.executable), os.environ, ORIGIN)
-    assert (found.version, found.has_server) == (tuple(sys.version_info[:3]), True)
+    assert (found.version, found.server) == (tuple(sys.version_info[:3]), version("kserve-v2"))
 
 
 @pytest.mark.parametrize(
-    ("version", "fits"),
+    ("told", "fits"),
     [
         ("[3, 8, 18]", False),
         ("[3, 9, 0]", True),
@@ -48,12 +49,12 @@ def test_our_own_interpreter_is_fine() -> None:
         ("[2, 7, 18]", False),
     ],
 )
-def test_versions_that_run_models(python: Callable[[str], Path], version: str, fits: bool) -> None:
-    path = python(f"""#!/bin/sh\necho chatter\necho '{{"version": {version}, "server": false}}'\n""")
+def test_versions_that_run_models(python: Callable[[str], Path], told: str, fits: bool) -> None:
+    path = python(f"""#!/bin/sh\necho chatter\necho '{{"version": {told}, "server": ""}}'\n""")
     if fits:
-        assert not probe(path, os.environ, ORIGIN).has_server
+        assert probe(path, os.environ, ORIGIN).server == ""
     else:
-        shown = version.strip("[]").replace(", ", ".")
+        shown = told.strip("[]").replace(", ", ".")
         assert failure(path) == f"{ORIGIN} has Python {shown}; models run with 3.9 to 3.13"
 
 
@@ -61,7 +62,7 @@ def test_versions_that_run_models(python: Callable[[str], Path], version: str, f
     ("script", "reason"),
     [
         (
-            '#!/bin/sh\necho \'{"version": [3, 9, 1], "server": false, "numpy": "ImportError: /opt/env/numpy.so: bad"}\'\n',
+            '#!/bin/sh\necho \'{"version": [3, 9, 1], "server": "", "numpy": "ImportError: /opt/env/numpy.so: bad"}\'\n',
             f"{ORIGIN} has no numpy that works, which every model needs: install it there (ImportError: numpy.so: bad)",
         ),
         (
