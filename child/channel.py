@@ -65,6 +65,8 @@ class Channel:
         self._frames = frames.FrameReader(sock)
         # What `tend` has sent of a frame was not all of it.
         self._unsent = b""
+        # Who listens on the descriptor is to read the next message.
+        self._expected = False
         # What `tend` has found.
         self._found: deque[Message | MessageError | ChannelClosed] = deque()
 
@@ -163,6 +165,7 @@ class Channel:
         deadline = None if timeout is None else time.monotonic() + timeout
         self._receiving.acquire()
         try:
+            self._expected = False
             if self._found:
                 found = self._found.popleft()
                 if isinstance(found, Message):
@@ -176,6 +179,13 @@ class Channel:
             self._receiving.release()
             if self._closed:
                 self._dispose()
+
+    def expect(self) -> None:
+        """Before a message is sent whose reply is awaited by listening on `fileno`: what comes next is left on the socket
+        until somebody receives it.
+        """
+        with self._receiving:
+            self._expected = True
 
     def _next(self, deadline: float | None) -> Message | None:
         """None: a message about memory alone."""
@@ -252,7 +262,7 @@ class Channel:
 
     def _look(self) -> None:
         """Read what has come, up to a message."""
-        while not self._found and not self._closed:
+        while not self._found and not self._closed and not self._expected:
             try:
                 message = self._next(0.0)
             except TimeoutError:

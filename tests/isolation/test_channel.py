@@ -1,5 +1,6 @@
 """One end of a channel and the other: whole messages, whatever is in them."""
 
+import select
 import threading
 from collections.abc import Iterator
 
@@ -60,3 +61,20 @@ def test_closing_wakes_who_is_receiving(ends: tuple[Channel, Channel]) -> None:
     one.close()
     thread.join()
     assert len(outcome) == 1
+
+
+def test_a_reply_that_is_awaited_on_the_descriptor_is_left_there() -> None:
+    ours, theirs = Channel.pair()
+    with_tender, other = Channel(ours, tender=None), Channel(theirs, tender=None)
+    with_tender.expect()
+    other.send(Kind.RESPOND, 7)
+    with_tender.tend(0.0)
+    assert select.select([with_tender.fileno()], [], [], 0)[0]
+    assert with_tender.receive(0).number == 7
+    # What nobody expects is taken by whoever tends, and kept.
+    other.send(Kind.RESPOND, 8)
+    with_tender.tend(0.0)
+    assert not select.select([with_tender.fileno()], [], [], 0)[0]
+    assert with_tender.receive(0).number == 8
+    with_tender.close()
+    other.close()
