@@ -181,8 +181,8 @@ class Channel:
                 self._dispose()
 
     def expect(self) -> None:
-        """Before a message is sent whose reply is awaited by listening on `fileno`: what comes next is left on the socket
-        until somebody receives it.
+        """Call this before a message is sent whose reply is awaited by listening on `fileno`: what comes next is left
+        on the socket until somebody receives it.
         """
         with self._receiving:
             self._expected = True
