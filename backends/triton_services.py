@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from contextlib import closing
 from typing import Any, TypeVar
 
-from kserve_v2.backend import ModelCaller, ModelMetrics, ModelSource
+from kserve_v2.backend import ModelCaller, ModelControl, ModelMetrics, ModelSource
 from kserve_v2.messages import InferRequest, InferResponse
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ class ServerServices:
     def __init__(self, source: ModelSource) -> None:
         self.caller = None if source.caller is None else ServerCaller(source.caller)
         self.metrics: ModelMetrics | None = source.metrics
-        self.control: Any = None
+        self.control: ModelControl | None = source.control
         self._logger = logging.getLogger(f"kserve_v2.model.{source.name}")
 
     def log(self, level: str, text: str) -> None:

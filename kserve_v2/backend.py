@@ -37,6 +37,7 @@ __all__ = [
     "Model",
     "ModelCaller",
     "ModelConfig",
+    "ModelControl",
     "ModelMetrics",
     "ModelSource",
     "MovableInstance",
@@ -198,6 +199,29 @@ class ModelMetrics(Protocol):
         ...
 
 
+class ModelControl(Protocol):
+    """Loads and unloads other models of the server, for models that do that. From any thread, but none that runs an
+    event loop of the server's; all methods block. Unless the server has been started with `--model-control-mode
+    explicit`, nothing may be loaded or unloaded.
+    """
+
+    def load(self, name: str, config: str | None = None, files: Mapping[str, bytes] | None = None) -> None:
+        """Load a model as it is on disk, or do nothing if that is served. Returns when it is ready. `config`: JSON in
+        place of its configuration file. `files`: in place of its directory, which is not supported.
+
+        Raises the ServingError that a client would get; also where the two models would wait for each other.
+        """
+        ...
+
+    def unload(self, name: str, *, dependents: bool = False) -> None:
+        """Serve a model no longer. Returns at once; does nothing for a model that is not there."""
+        ...
+
+    def is_ready(self, name: str, version: str = "") -> bool:
+        """Whether a model answers; "" for any version. Raises InvalidArgumentError for what is no version."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ModelSource:
     """What a backend is told about the files of the version that it loads.
@@ -205,9 +229,10 @@ class ModelSource:
     `model_path`: the model's directory, with label and other files. `version_path`: the version's directory
     inside it. `settings`: the operator's `--backend-config` for this backend. `placements`: every instance
     that will be made. `handover`: the same for `complete` and `load`. `caller`: asks other models for the model's
-    instances; None where there is no server. `metrics`: of the model's own; None there, too.
-    `cache_path`: a directory of the model's own, for what is to outlive the server; made by whoever needs it, and used
-    by all versions, also by those of other servers at the same time. None where there is no place for it.
+    instances; None where there is no server. `metrics`: of the model's own; `control`: loads and unloads other models;
+    None there, too. `cache_path`: a directory of the model's own, for what is to outlive the server; made by whoever
+    needs it, and used by all versions, also by those of other servers at the same time. None where there is no place
+    for it.
     """
 
     name: str
@@ -220,6 +245,7 @@ class ModelSource:
     handover: Handover = field(default_factory=Handover, compare=False)
     caller: ModelCaller | None = field(default=None, compare=False, repr=False)
     metrics: ModelMetrics | None = field(default=None, compare=False, repr=False)
+    control: ModelControl | None = field(default=None, compare=False, repr=False)
     cache_path: Path | None = None
 
     def model_file(self, config: ModelConfig) -> Path:

@@ -9,6 +9,7 @@ from kserve_v2.logs import log
 from kserve_v2.logs.settings import LogChanges, LogSettings
 from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.messages import IndexEntry, InferRequest, InferResponse, ModelMetadata, ServerMetadata
+from kserve_v2.repository.control import NOT_EXPLICIT
 from kserve_v2.repository.manager import ModelManager, parse_version
 from kserve_v2.repository.model import LoadedModel
 from kserve_v2.scheduling.replies import infer
@@ -79,6 +80,7 @@ class InferenceService:
         way.
         """
         self._exiting = True
+        self.manager.exiting = True
         self.manager.announce_change()
 
     # --- health and metadata
@@ -232,6 +234,4 @@ class InferenceService:
 
     def _check_explicit(self) -> None:
         if not self._explicit:
-            raise UnavailableError(
-                "explicit model load / unload is not allowed: start the server with --model-control-mode=explicit"
-            )
+            raise UnavailableError(NOT_EXPLICIT)

@@ -241,6 +241,7 @@ def _repository_options(
         backend_settings={name: settings.backend_settings(name) for name in registry.names},
         auto_complete=not settings.disable_auto_complete_config,
         config_name=settings.model_config_name,
+        explicit=settings.model_control_mode == "explicit",
         cache=cache,
         environments=ModelEnvironments(settings.model_environments, os.environ),
         kept=kept_root(settings.model_cache_dir, os.environ),

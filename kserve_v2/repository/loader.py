@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from kserve_v2.memory import collector
 from kserve_v2.plugins import BackendRegistry
+from kserve_v2.repository.control import Controls
 from kserve_v2.repository.ensemble_model import PreparedEnsemble
 from kserve_v2.repository.ensembles import Ensembles
 from kserve_v2.repository.model import ExecutedModel, LoadedModel, Prepared
@@ -35,10 +36,12 @@ class Loader:
         shared: Shared,
         calls: Calls,
         ensembles: Ensembles,
+        controls: Controls,
     ) -> None:
         """`shared`: what all models have in common. `calls`: those that models make to each other. `ensembles`: who
-        loads the models that are made of others.
+        loads the models that are made of others. `controls`: who loads models for models.
         """
+        self._controls = controls
         self._shared = shared
         self._calls = calls
         self._ensembles = ensembles
@@ -72,9 +75,12 @@ class Loader:
         self._ensembles.forget(prepared.source.name)
         source = prepared.source
         caller = ThreadCaller(self._calls, ModelVersion(source.name, source.version))
-        prepared = replace(prepared, source=replace(source, caller=caller))
+        control = self._controls.of(source.name)
+        prepared = replace(prepared, source=replace(source, caller=caller, control=control))
         try:
-            return await ExecutedModel.load(prepared, self._loaders, self._shared)
+            loaded = await ExecutedModel.load(prepared, self._loaders, self._shared)
+            control.loading = False
+            return loaded
         finally:
             prepared.source.handover.close()
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from kserve_v2.errors import InvalidArgumentError, NotFoundError, ServingError, UnavailableError
 from kserve_v2.messages import IndexEntry, InferRequest
 from kserve_v2.plugins import BackendRegistry
+from kserve_v2.repository.control import Controls
 from kserve_v2.repository.ensembles import Ensembles
 from kserve_v2.repository.loader import Loader
 from kserve_v2.repository.managed import ManagedModel, index_entry
@@ -40,7 +41,12 @@ class ModelManager:
         self._changes = shared.changes
         self._calls = Calls(self)
         self._ensembles = Ensembles(self, shared)
-        self._loader = Loader(options, registry, load_threads, shared, self._calls, self._ensembles)
+        self.explicit = options.explicit
+        self.exiting = False
+        """Whether nothing is to be loaded any more because a model asks for it."""
+        self._loader = Loader(
+            options, registry, load_threads, shared, self._calls, self._ensembles, Controls(self)
+        )
         self._models: dict[str, ManagedModel] = {}
         # Those that were not loaded only because they are part of an ensemble.
         self._asked_for: set[str] = set()

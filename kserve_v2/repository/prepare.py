@@ -56,16 +56,17 @@ class RepositoryOptions:
     """What the operator has said about models in general.
 
     `backend_settings`: `--backend-config` by backend. `auto_complete`: whether backends may fill in
-    configurations. `config_name`: use `configs/<name>.pbtxt` where a model has it. `cache`: for the models that ask for
-    one. `environments`: those that models have of their own. `kept`: where they keep what is to outlive the server;
-    None for nowhere. `isolated`: the backends whose models run in processes of their own, unless their configuration
-    says something else.
+    configurations. `config_name`: use `configs/<name>.pbtxt` where a model has it. `explicit`: whether models are
+    loaded and unloaded on request. `cache`: for the models that ask for one. `environments`: those that models have of
+    their own. `kept`: where they keep what is to outlive the server; None for nowhere. `isolated`: the backends whose
+    models run in processes of their own, unless their configuration says something else.
     """
 
     roots: tuple[Path, ...]
     backend_settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     auto_complete: bool = True
     config_name: str = ""
+    explicit: bool = False
     cache: ResponseCache | None = None
     environments: ModelEnvironments = field(default_factory=ModelEnvironments)
     kept: Path | None = None
