@@ -46,7 +46,8 @@ examples:
 _CHECK_DESCRIPTION = """\
 Say what is wrong with the models of a repository, without serving them: configurations are read, completed from the
 models' files and validated as by `serve` with the same options, ensembles and their steps included. Weights are not
-loaded and no port is opened; but handlers are imported, which runs the code of their files.
+loaded and no port is opened; but handlers are imported, which runs the code of their files. Environments of models
+are used where they are there, and not made.
 Exit status: 0 if nothing is wrong, 1 otherwise.
 """
 
@@ -162,7 +163,7 @@ def _check(effective: Settings, warnings: Sequence[str]) -> int:
     for finding in findings:
         what = f"{finding.model} version {finding.version}" if finding.version else finding.model
         print(f"{'wrong' if finding.problem else 'ok':<5}  {what}")
-        for line in finding.problem.splitlines():
+        for line in (finding.problem or finding.note).splitlines():
             print(f"       {line}")
     wrong = sum(bool(finding.problem) for finding in findings)
     print(f"{len(findings)} looked at, {wrong} wrong")

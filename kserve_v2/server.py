@@ -228,7 +228,11 @@ def _cache(settings: Settings) -> ResponseCache | None:
 
 
 def _repository_options(
-    settings: Settings, registry: BackendRegistry, cache: ResponseCache | None
+    settings: Settings,
+    registry: BackendRegistry,
+    cache: ResponseCache | None,
+    *,
+    make_environments: bool = True,
 ) -> RepositoryOptions:
     """Raises StartupError."""
     unknown = [name for name in settings.isolate if name not in registry.names]
@@ -243,7 +247,7 @@ def _repository_options(
         config_name=settings.model_config_name,
         explicit=settings.model_control_mode == "explicit",
         cache=cache,
-        environments=ModelEnvironments(settings.model_environments, os.environ),
+        environments=ModelEnvironments(settings.model_environments, os.environ, make=make_environments),
         kept=kept_root(settings.model_cache_dir, os.environ),
         isolated=frozenset(settings.isolate),
     )
@@ -254,7 +258,8 @@ def check(settings: Settings) -> list[Finding]:
     registry = BackendRegistry()
     # Nothing is kept, but models may ask for a cache if the server would have one.
     cache = make_cache(CacheConfig(size=1)) if settings.cache_config.text else None
-    repository = RepositoryCheck(_repository_options(settings, registry, cache), registry)
+    options = _repository_options(settings, registry, cache, make_environments=False)
+    repository = RepositoryCheck(options, registry)
     names = dict.fromkeys(settings.load_model)
     if not names or "*" in names:
         try:

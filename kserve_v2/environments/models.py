@@ -26,6 +26,8 @@ FLAG = "--model-environments"
 # there, changes nothing by itself.
 _WITHOUT_CODE = OWN_BACKENDS - {"python"}
 
+_NOT_LOOKED_AT = "the model's files were not looked at: a server does both"
+
 
 class EnvironmentNotMadeError(InvalidArgumentError):
     """The environment would have to be made, or unpacked, and that is not wanted now."""
@@ -108,7 +110,7 @@ class ModelEnvironments:
         prefix = named.find(store)
         if prefix is None:
             if not self._make:
-                raise EnvironmentNotMadeError(f"{named.origin} is not unpacked yet: a server does that")
+                raise EnvironmentNotMadeError(f"{named.origin} is not unpacked yet, so that {_NOT_LOOKED_AT}")
             prefix = named.make(store, self._environ)
         if scripts := activation_scripts(prefix):
             self._tell(
@@ -130,7 +132,7 @@ class ModelEnvironments:
         if prefix is None:
             if not self._make:
                 raise EnvironmentNotMadeError(
-                    f"the environment of {NAME} is not made yet: a server does that"
+                    f"the environment of {NAME} is not made yet, so that {_NOT_LOOKED_AT}"
                 )
             prefix = made.make(requirements, model, store, self._environ)
         environ = behind(activated(prefix, self._environ), self._server_directories)

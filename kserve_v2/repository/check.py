@@ -6,9 +6,12 @@ declares is to import it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
+from kserve_v2.environments.models import EnvironmentNotMadeError
 from kserve_v2.errors import ServingError, as_serving_error, describe
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.plugins import BackendRegistry
@@ -27,11 +30,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One version of a model, 0 for the model as a whole, and all that is wrong with it; "" for nothing."""
+    """One version of a model, 0 for the model as a whole, and all that is wrong with it; "" for nothing. `note`: what
+    could not be looked at.
+    """
 
     model: str
     version: int
     problem: str
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,7 @@ class RepositoryCheck:
 
     def __init__(self, options: RepositoryOptions, registry: BackendRegistry) -> None:
         self._options = options
+        self._without_files = replace(options, auto_complete=False, needs_environments=False)
         self._registry = registry
         # By model: what was found, and what could be loaded, by version. A model that is being looked at has no entry
         # in the former yet.
@@ -77,8 +84,8 @@ class RepositoryCheck:
             return
         for version in candidate.versions:
 
-            def look(version: int = version) -> _Step:
-                prepared = prepare_version(candidate, version, self._options, self._registry)
+            def look(options: RepositoryOptions = self._options, version: int = version) -> _Step:
+                prepared = prepare_version(candidate, version, options, self._registry)
                 if isinstance(prepared, PreparedEnsemble):
                     return self._put_together(prepared)
                 prepared.source.handover.close()
@@ -87,10 +94,17 @@ class RepositoryCheck:
                 decoupled = config.model_transaction_policy.decoupled
                 return _Step(name, ModelSignature(config), decoupled, labels)
 
-            problem, step = _attempt(look)
+            problem, note, step = "", "", None
+            try:
+                problem, step = _attempt(look)
+            except EnvironmentNotMadeError as error:
+                # What its configuration says alone may be enough for the ensembles that have it as a step.
+                note = error.message
+                with suppress(EnvironmentNotMadeError):
+                    _, step = _attempt(partial(look, self._without_files))
             if step is not None:
                 self._steps[name][version] = step
-            yield Finding(name, version, problem)
+            yield Finding(name, version, problem, note)
 
     def _put_together(self, prepared: PreparedEnsemble) -> _Step:
         """An ensemble, of what could be loaded for its steps. Raises InvalidArgumentError."""
@@ -103,6 +117,8 @@ class RepositoryCheck:
         if step.model in self._steps and step.model not in self._findings:
             raise circular(name, step.model)
         findings = self.check(step.model)
+        if not self._steps[step.model] and (note := next((each.note for each in findings if each.note), "")):
+            raise EnvironmentNotMadeError(f"model '{step.model}': {note}")
         versions = self._steps[step.model]
         wanted = max(versions, default=0) if not step.version else int(step.version)
         if wanted in versions:
@@ -115,9 +131,11 @@ class RepositoryCheck:
 
 
 def _attempt(look: Callable[[], T]) -> tuple[str, T | None]:
-    """What `look` gives, or why it fails."""
+    """What `look` gives, or why it fails. Raises EnvironmentNotMadeError."""
     try:
         return "", look()
+    except EnvironmentNotMadeError:
+        raise
     except ServingError as error:
         return error.message, None
     except Exception as error:  # noqa: BLE001 - one model's failure, whatever it is, is its finding

@@ -25,7 +25,7 @@ from kserve_v2.config import (
 )
 from kserve_v2.config.isolation import EXECUTION_ENV_PATH, wants_isolation
 from kserve_v2.config.platforms import OWN_BACKENDS
-from kserve_v2.environments.models import ModelEnvironments
+from kserve_v2.environments.models import EnvironmentNotMadeError, ModelEnvironments
 from kserve_v2.environments.named import leads_outside
 from kserve_v2.errors import ContradictionError, InvalidArgumentError, NotFoundError
 from kserve_v2.isolation.backend import Home, IsolatedBackend
@@ -58,8 +58,9 @@ class RepositoryOptions:
     `backend_settings`: `--backend-config` by backend. `auto_complete`: whether backends may fill in
     configurations. `config_name`: use `configs/<name>.pbtxt` where a model has it. `explicit`: whether models are
     loaded and unloaded on request. `cache`: for the models that ask for one. `environments`: those that models have of
-    their own. `kept`: where they keep what is to outlive the server; None for nowhere. `isolated`: the backends whose
-    models run in processes of their own, unless their configuration says something else.
+    their own. `needs_environments`: false if nothing is to be run, so that one which is not made is not missed. `kept`:
+    where models keep what is to outlive the server; None for nowhere. `isolated`: the backends whose models run in
+    processes of their own, unless their configuration says something else.
     """
 
     roots: tuple[Path, ...]
@@ -69,6 +70,7 @@ class RepositoryOptions:
     explicit: bool = False
     cache: ResponseCache | None = None
     environments: ModelEnvironments = field(default_factory=ModelEnvironments)
+    needs_environments: bool = True
     kept: Path | None = None
     isolated: frozenset[str] = frozenset()
 
@@ -227,7 +229,12 @@ def _home(
     """Where the model's processes run; None if it runs in the server's. Makes its environment, if it has one. Raises
     InvalidArgumentError.
     """
-    interpreter = options.environments.interpreter_for(source, config)
+    interpreter = None
+    try:
+        interpreter = options.environments.interpreter_for(source, config)
+    except EnvironmentNotMadeError:
+        if options.needs_environments:
+            raise
     wanted = wants_isolation(config)
     if wanted is None:
         wanted = interpreter is not None or config.backend in options.isolated

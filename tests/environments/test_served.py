@@ -103,3 +103,61 @@ def test_what_is_wrong_is_in_the_index(server: RunningServer) -> None:
         "backend 'python' runs with the package kserve-v2, which EXECUTION_ENV_PATH env does not have"
         in reasons["foreign"]
     )
+
+
+@pytest.fixture(scope="module")
+def explicit(
+    tmp_path_factory: pytest.TempPathFactory, start_server: StartServer, write_model: WriteModel
+) -> RunningServer:
+    root = tmp_path_factory.mktemp("explicit")
+    for name, named in (("named", str(root / "outside")), ("bare", "")):
+        write_model(
+            root, name, HANDLER.format(package="os"), parameter("EXECUTION_ENV_PATH", named) if named else ""
+        )
+    (root / "bare" / "link").symlink_to(root / "outside")
+    return start_server(root, "--model-control-mode", "explicit")
+
+
+@pytest.mark.parametrize(
+    ("model", "named", "error"),
+    [
+        (
+            "bare",
+            "{root}/outside",
+            "parameters['EXECUTION_ENV_PATH']: a configuration that is sent with a load may name",
+        ),
+        (
+            "bare",
+            "../outside",
+            "parameters['EXECUTION_ENV_PATH']: a configuration that is sent with a load may name",
+        ),
+        (
+            "bare",
+            "$$TRITON_MODEL_DIRECTORY/../outside",
+            "parameters['EXECUTION_ENV_PATH']: a configuration that is sent",
+        ),
+        (
+            "bare",
+            "link",
+            "parameters['EXECUTION_ENV_PATH']: a configuration that is sent with a load may name",
+        ),
+        (
+            "named",
+            "{root}/named/../../usr",
+            "parameters['EXECUTION_ENV_PATH']: a configuration that is sent with a load",
+        ),
+        # These are asked for as the operator might: but nothing is there.
+        ("bare", "inside", "Failed to get the canonical path for inside."),
+        ("named", "{root}/outside", "Failed to get the canonical path for {root}/outside."),
+    ],
+)
+def test_a_client_s_configuration_runs_no_interpreter_from_elsewhere(
+    explicit: RunningServer, model: str, named: str, error: str
+) -> None:
+    root = str(explicit.process.args[5])  # type: ignore[index]
+    config = {"parameters": {"EXECUTION_ENV_PATH": {"string_value": named.replace("{root}", root)}}}
+    answer = explicit.post(
+        f"/v2/repository/models/{model}/load", json={"parameters": {"config": json.dumps(config)}}
+    )
+    assert answer.status_code == 400
+    assert error.replace("{root}", root) in answer.json()["error"]
