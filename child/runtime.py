@@ -30,6 +30,12 @@ from .serving_async import serve_async
 logger = logging.getLogger("kserve_v2.isolation")
 
 
+UNCONNECTED = 122
+"""The exit status of a process that can hear nothing from its server."""
+
+_PARENT = os.getppid()
+
+
 def run(side: int, sockets: int) -> None:
     """Serve a model until the server says stop. Does not return."""
     process = _Process(Channel(socket.socket(fileno=side)), socket.socket(fileno=sockets))
@@ -43,10 +49,12 @@ def run(side: int, sockets: int) -> None:
 
 
 def leave() -> None:
-    """The server is gone: end, with whatever the model has started."""
-    if os.getpgrp() == os.getpid():
+    """The server is gone: end, with whatever the model has started. If it is there, the model has closed what connects
+    it to that.
+    """
+    if os.getppid() != _PARENT and os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
-    os._exit(1)
+    os._exit(UNCONNECTED)
 
 
 def _backend_host(told: Json) -> Host:

@@ -11,7 +11,7 @@ internal error. Optional abilities are protocols of their own, found when the mo
 does not grow.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -43,6 +43,8 @@ __all__ = [
     "MovableInstance",
     "Placement",
     "PostingInstance",
+    "RevivedInstance",
+    "RevivesInstances",
     "SeparateInstance",
     "SeparatesRequests",
     "StreamInstance",
@@ -476,6 +478,44 @@ class HasTrialInstances(Protocol):
 
     def trial_instance(self, placement: Placement) -> AnyInstance | None:
         """One for the trial alone, which is closed after it; None if the model's own may be tried."""
+        ...
+
+
+@runtime_checkable
+class RevivedInstance(Protocol):
+    """Optional: an instance of any kind that may lose what executes it, and get it back by itself. As long as it is
+    lost it takes nothing from the queue.
+    """
+
+    revives: Literal[True]
+
+    @property
+    def lost(self) -> bool:
+        """Whether it cannot execute anything now. Asked for each execution."""
+        ...
+
+    def await_revival(self) -> None:
+        """Block until it can, or never will again."""
+        ...
+
+
+@runtime_checkable
+class RevivesInstances(Protocol):
+    """Optional: a `Model` whose instances are `RevivedInstance`s."""
+
+    @property
+    def processes(self) -> Sequence[tuple[bool, int]]:
+        """Of each process that it runs in: whether it is alive, and how many have died in its place."""
+        ...
+
+    def watch(self, changed: Callable[[str, bool], None]) -> None:
+        """Call `changed` on any thread whenever an instance was lost, or is back: with the reason if all are lost, ""
+        else; and whether there is no hope for what waits, because what was tried to get them back has failed.
+        """
+        ...
+
+    def leave(self) -> None:
+        """It is about to be closed: nothing is tried any more, and nobody waits for that."""
         ...
 
 

@@ -3,6 +3,7 @@
 import signal
 
 from kserve_v2_child.__main__ import UNUSABLE
+from kserve_v2_child.runtime import UNCONNECTED
 
 _MEANINGS = {
     signal.SIGSEGV: "segmentation fault",
@@ -17,6 +18,8 @@ def cause_of_death(status: int) -> str:
     """What is said of a process behind its name. `status`: as `Popen.returncode` has it."""
     if status == UNUSABLE:
         return "could not be started by its interpreter: see what it has written to the server's stderr"
+    if status == UNCONNECTED:
+        return "has closed its connection to the server"
     if status >= 0:
         return f"exited with status {status}"
     number = -status

@@ -1,129 +1,138 @@
-"""The instances of an isolated model on the server's side: one for each way in which the model's own may be asked."""
+"""The instances of an isolated model that execute one thing at a time, on the server's side."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from kserve_v2_child.channel import Channel
-from kserve_v2_child.messages import ChannelClosed, Kind, Message, MessageError
+from kserve_v2_child.messages import Kind, Message
 
-from kserve_v2.errors import InternalError
-from kserve_v2.isolation.process import ModelProcess
-from kserve_v2.isolation.remote import remote_error
+from kserve_v2.errors import UnavailableError
+from kserve_v2.isolation.keeper import Keeper, Seat
+from kserve_v2.isolation.link import Link, NotSentError
 from kserve_v2.isolation.requests import outputs_of, take_back, told
+from kserve_v2.isolation.suspects import MOST_DEATHS, Suspects
 from kserve_v2.messages import InferRequest, Tensors
 
-# What is left to a model to close an instance in.
-CLOSE_S = 30.0
 
-
-class Link:
-    """The way to one instance in a model's process."""
-
-    def __init__(self, process: ModelProcess, work: Channel, timeout_s: float | None) -> None:
-        """`timeout_s`: how long one execution may take."""
-        self.process = process
-        self.work = work
-        self._timeout_s = timeout_s
-
-    def execute(self, requests: Sequence[InferRequest], groups: Sequence[Tensors], how: str) -> Message:
-        """Execute one batch, and wait for the answer. `how`: "" for tensors that are joined, or "separate". Raises what
-        the model raises, and UnavailableError if the process dies of it.
-        """
-        process = self.process
-        number = next(process.numbers)
-        fields: dict[str, Any] = {"requests": [told(request) for request in requests]}
-        if how:
-            fields[how] = True
-        process.executing[number] = requests
-        try:
-            return self.ask(Kind.EXECUTE, number, fields, groups)
-        finally:
-            del process.executing[number]
-
-    def ask(
-        self, kind: Kind, number: int, fields: dict[str, Any] | None = None, groups: Sequence[Tensors] = ()
-    ) -> Message:
-        """Say something, and wait for the reply."""
-        try:
-            self.work.send(kind, number, fields, groups)
-            message = self.work.receive(self._timeout_s)
-        except ChannelClosed:
-            raise self.process.error() from None
-        except TimeoutError:
-            self.process.kill(
-                f"did not finish within execution_timeout of {self._timeout_s:g} s and was killed"
-            )
-            raise self.process.error() from None
-        except MessageError as error:
-            raise InternalError(str(error)) from None
-        if message.kind is Kind.ERROR:
-            raise remote_error(message.fields)
-        return message
-
-    def close(self) -> None:
-        """Close the instance. Raises what that raises; nothing if its process is gone."""
-        if self.process.alive:
-            self._timeout_s = CLOSE_S
-            try:
-                self.ask(Kind.STOP, next(self.process.numbers))
-            finally:
-                self.work.close()
-
-
-class _Isolated:
-    """What all kinds have in common."""
+class Isolated:
+    """What all kinds have in common. See `RevivedInstance`."""
 
     # What comes out of the channel is the server's own.
     fresh_outputs: Literal[True] = True
+    revives: Literal[True] = True
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, keeper: Keeper, seat: Seat, suspects: Suspects) -> None:
+        self._keeper = keeper
+        self._seat = seat
+        self._suspects = suspects
+
+    @property
+    def lost(self) -> bool:
+        """Whether there is no process for it now."""
+        link = self._seat.link
+        return link is None or not link.process.alive
+
+    def await_revival(self) -> None:
+        """Wait until there is a process again, or never will be."""
+        self._keeper.await_process()
+        self._seat.deaths = 0
 
     def close(self) -> None:
         """Close the instance in its process."""
-        self._link.close()
+        self._keeper.give_up(self._seat)
+        link = self._seat.link
+        if link is not None:
+            link.close()
+
+    def _link(self) -> Link:
+        """The way to it. Raises UnavailableError if there is none, and there is no use in waiting for it."""
+        seat = self._seat
+        if seat.deaths >= MOST_DEATHS and self.lost:
+            # Of a batch that has killed one process, each member is executed again, alone. It may be all of them.
+            raise self._keeper.error()
+        return self._keeper.link(seat)
+
+    def _died(self, requests: Sequence[InferRequest]) -> None:
+        """The process has died of these."""
+        self._seat.deaths += 1
+        self._suspects.died(requests)
 
 
-class IsolatedInstance(_Isolated):
+class _OneAtATime(Isolated):
     """Executes one batch at a time."""
 
+    def _execute(
+        self, requests: Sequence[InferRequest], groups: Sequence[Tensors], fields: dict[str, Any]
+    ) -> Message:
+        self._suspects.check(requests)
+        fields["requests"] = [told(request) for request in requests]
+        while True:
+            link = self._link()
+            process = link.process
+            number = next(process.numbers)
+            process.executing[number] = requests
+            try:
+                message = link.ask(Kind.EXECUTE, number, fields, groups)
+            except NotSentError:
+                # It was not executed: the process had died before.
+                process.error()
+                continue
+            except UnavailableError:
+                if not process.alive:
+                    self._died(requests)
+                raise
+            finally:
+                process.executing.pop(number, None)
+            self._seat.deaths = 0
+            take_back(message.fields, message.groups, requests)
+            return message
+
+
+class IsolatedInstance(_OneAtATime):
+    """Executes batches whose tensors are joined."""
+
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
-        """Execute a batch whose tensors are joined."""
-        message = self._link.execute(requests, (tensors,), "")
-        take_back(message.fields, message.groups, requests)
-        outputs: Tensors = message.groups[0]
+        """Execute a batch."""
+        outputs: Tensors = self._execute(requests, (tensors,), {}).groups[0]
         return outputs
 
 
-class IsolatedSeparateInstance(_Isolated):
-    """Executes one batch at a time, each request with tensors of its own."""
+class IsolatedSeparateInstance(_OneAtATime):
+    """Executes batches in which each request has tensors of its own."""
 
     def execute(self, tensors: Sequence[Tensors], requests: Sequence[InferRequest]) -> Sequence[Tensors]:
-        """Execute a batch whose tensors are not joined."""
-        message = self._link.execute(requests, tensors, "separate")
-        take_back(message.fields, message.groups, requests)
+        """Execute a batch."""
+        message = self._execute(requests, tensors, {"separate": True})
         return outputs_of(message.fields, message.groups)
 
 
-class IsolatedStreamInstance(_Isolated):
+class IsolatedStreamInstance(Isolated):
     """Answers one request at a time, any number of times."""
 
     def stream(self, tensors: Tensors, request: InferRequest) -> Iterator[Tensors]:
         """Yield the responses to a request."""
-        link, process = self._link, self._link.process
+        requests = (request,)
+        self._suspects.check(requests)
+        link = self._link()
+        process = link.process
         number = next(process.numbers)
-        process.executing[number] = (request,)
+        process.executing[number] = requests
         try:
             message = link.ask(
                 Kind.EXECUTE, number, {"requests": [told(request)], "stream": True}, (tensors,)
             )
             while not message.fields.get("end"):
-                take_back(message.fields, message.groups, (request,))
+                take_back(message.fields, message.groups, requests)
                 yield message.groups[0]
                 del message
                 message = link.ask(Kind.NEXT, number)
         except GeneratorExit:
             link.ask(Kind.CLOSE, number)
             raise
+        except NotSentError:
+            raise process.error() from None
+        except UnavailableError:
+            if not process.alive:
+                self._died(requests)
+            raise
         finally:
-            del process.executing[number]
+            process.executing.pop(number, None)

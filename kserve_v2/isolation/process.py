@@ -43,13 +43,12 @@ class ModelProcess:
         """For executions."""
         self.executing: dict[int, Sequence[InferRequest]] = {}
         """The requests of executions that are under way."""
-        self.on_death: Callable[[], None] = lambda: None
-        """Called on a thread of the process when it is gone."""
+        self._on_death: Callable[[], None] | None = None
         self._lock = threading.Lock()
         self._replies: dict[int, Future[Message]] = {}
         # Why it was killed; "" if it ends by itself.
         self._killed_for = ""
-        self._stopping = False
+        self._stopping = self._told_of_death = False
         self._cause = ""
         self._gone = threading.Event()
         ours, theirs = Channel.pair()
@@ -122,12 +121,21 @@ class ModelProcess:
         if not self.alive:
             self._fail_replies()
 
+    def watch(self, on_death: Callable[[], None]) -> None:
+        """Have this called when it is gone, on a thread that belongs to nobody else; not if it was to stop."""
+        with self._lock:
+            # `_watch` looks at it once more after it has set that it is gone.
+            self._on_death = on_death
+            late = self._told_of_death
+        if late:
+            threading.Thread(target=on_death, name=f"{self.model}-watch", daemon=True).start()
+
     # --- its end ----------------------------------------------------------------------------------------------------
 
     def error(self) -> UnavailableError:
         """Why something that it was doing is not done: it is gone, or about to be. Waits until that is so."""
         if not self._gone.wait(_LAST_MOMENTS_S):
-            self.kill("closed its connection to the server, and was killed")
+            self.kill("has closed its connection to the server, and was killed")
             self._gone.wait()
         return UnavailableError(f"the process of model '{self.model}' {self._cause}")
 
@@ -183,8 +191,10 @@ class ModelProcess:
         self._reader.join(_LAST_MOMENTS_S)
         self.side.close()
         self._fail_replies()
-        if not self._stopping:
-            self.on_death()
+        with self._lock:
+            on_death, self._told_of_death = self._on_death, True
+        if on_death is not None and not self._stopping:
+            on_death()
 
     def _fail_replies(self) -> None:
         with self._lock:

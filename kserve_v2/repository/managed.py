@@ -82,6 +82,8 @@ class ManagedModel:
         if self._lost:
             # As if it were unloaded itself.
             return True
+        if any(model.down for model in self.ready):
+            return False
         return fulfilled(self._generations, [record.actual for record in self.records])
 
     @property
@@ -96,12 +98,23 @@ class ManagedModel:
             return [index_entry(self.name, problem)]
         entries = []
         for version, record in sorted({record.version: record for record in self.records}.items()):
-            answers = self.served is not None and str(version) in self.served.versions
-            state = ModelState.READY if answers else record.state
+            model = self.served.versions.get(str(version)) if self.served is not None else None
+            if model is None:
+                entries.append(IndexEntry(self.name, str(version), record.state, record.reason))
+                continue
             # Why a reload has failed is no reason for what answers: whoever asked for it was told, and the log was.
-            reason = "" if answers else record.reason
-            entries.append(IndexEntry(self.name, str(version), state, reason))
+            state = ModelState.UNAVAILABLE if model.down else ModelState.READY
+            entries.append(IndexEntry(self.name, str(version), state, model.down))
         return entries
+
+    def down(self, version: int | None = None) -> str:
+        """Why a version that is loaded does not answer for now; of the highest, if none is asked for. "" if there is
+        none.
+        """
+        model = None
+        if self.served is not None:
+            model = self.served.latest if version is None else self.served.versions.get(str(version))
+        return model.down if model is not None else ""
 
     def reasons(self, version: int | None = None) -> str:
         """Why nothing answers, behind a colon: of one version, or of all; "" where nothing has failed."""
@@ -337,6 +350,7 @@ class ManagedModel:
             if self._wanted is None:
                 record.reason = UNLOADED
         else:
+            model.on_down = partial(self._changed, self)
             record.loaded(model)
             self._log_load(record, prepared, started_ns)
         self._reconcile()

@@ -15,7 +15,7 @@ from kserve_v2.repository.loader import Loader
 from kserve_v2.repository.managed import ManagedModel, index_entry
 from kserve_v2.repository.model import LoadedModel
 from kserve_v2.repository.prepare import RepositoryOptions
-from kserve_v2.repository.record import Served
+from kserve_v2.repository.record import Served, answering
 from kserve_v2.repository.scan import check_model_name
 from kserve_v2.scheduling.calling.caller import Callee
 from kserve_v2.scheduling.calling.calls import Calls
@@ -52,6 +52,8 @@ class ModelManager:
         self._asked_for: set[str] = set()
         # An entry is replaced as a whole, on the event loop's thread, where all that look one up live, too.
         self._serving: dict[str, Served] = {}
+        # The same, with what cannot answer for now: ensembles hold on to that.
+        self._loaded: dict[str, Served] = {}
         self._unready: set[str] = set()
         self.changed = asyncio.Event()
         """Set, and replaced by a new one, whenever something of what `index` and `all_ready` tell has
@@ -84,6 +86,8 @@ class ModelManager:
         if model is not None:
             return model
         managed = self._models.get(name)
+        if managed is not None and (down := managed.down(number)):
+            raise UnavailableError(f"Request for unknown model: '{name}' is not at ready state: {down}")
         why = managed.reasons(number) if managed else ""
         if managed is None or not (managed.records or managed.problem):
             raise NotFoundError(f"Request for unknown model: '{name}' is not found")
@@ -135,13 +139,15 @@ class ModelManager:
             return model
 
     def ready_versions(self, name: str) -> Sequence[LoadedModel]:
-        """The versions of a model that answer requests, ascending; empty if there is none."""
-        served = self._serving.get(name)
-        return sorted(served.versions.values(), key=lambda model: model.version) if served else []
+        """The versions of a model that are loaded, ascending, also those that cannot answer for now; empty if there is
+        none.
+        """
+        managed = self._models.get(name)
+        return sorted(managed.ready, key=lambda model: model.version) if managed else []
 
     def ready_models(self) -> list[LoadedModel]:
-        """All versions that answer requests, by name and version."""
-        return [model for name in sorted(self._serving) for model in self.ready_versions(name)]
+        """All versions that are loaded, by name and version."""
+        return [model for name in sorted(self._models) for model in self.ready_versions(name)]
 
     def all_ready(self) -> bool:
         """Whether every model that should be served is: nothing loading, unloading or failed, unless what it is to
@@ -213,11 +219,13 @@ class ModelManager:
 
     def _update(self, model: ManagedModel) -> None:
         """Take over what has changed of one model."""
-        name, before = model.name, self._serving.get(model.name)
-        if model.served is None:
+        name, before = model.name, self._loaded.get(model.name)
+        answers = answering(model.served)
+        if model.served is None or answers is None:
             self._serving.pop(name, None)
+            self._loaded.pop(name, None)
         else:
-            self._serving[name] = model.served
+            self._serving[name], self._loaded[name] = answers, model.served
         if model.fulfilled:
             self._unready.discard(name)
         else:

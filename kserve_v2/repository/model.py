@@ -8,11 +8,19 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from kserve_v2.backend import Backend, LabelledModel, Model, ModelConfig, ModelSource, Placement
+from kserve_v2.backend import (
+    Backend,
+    LabelledModel,
+    Model,
+    ModelConfig,
+    ModelSource,
+    Placement,
+    RevivesInstances,
+)
 from kserve_v2.caching.cache import Caching
 from kserve_v2.config.hidden import with_hidden_tensors
 from kserve_v2.config.latency_budget import latency_budget_ns
-from kserve_v2.errors import InternalError
+from kserve_v2.errors import InternalError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.metrics.registry import MetricsOfModel
 from kserve_v2.repository.batching import (
@@ -86,6 +94,10 @@ class LoadedModel:
         self._target = target
         self.sequences = target if isinstance(target, SequenceGate) else None
         """Of a model with sequences: those that are live."""
+        self.down = ""
+        """Why it cannot answer for now, although it is loaded; "" if it can."""
+        self.on_down: Callable[[], None] = lambda: None
+        """Called when that changes."""
         self.leaving = False
         """Whether it is to answer what is under way, and no more."""
         self._leases = UnderWay()
@@ -113,8 +125,14 @@ class LoadedModel:
 
     def call(self, request: InferRequest, reply: Reply) -> InferResponse | Ticket:
         """Check a request of another model, and have it answered; see `Target.submit`."""
+        self._raise_if_down()
         self._begin_call(request)
         return self.submit(request, reply)
+
+    def _raise_if_down(self) -> None:
+        """Other models hold it, whether it answers or not. Raises UnavailableError."""
+        if self.down:
+            raise UnavailableError(self.down)
 
     def _begin_call(self, request: InferRequest) -> None:
         if request.trace is not None:
@@ -127,6 +145,11 @@ class LoadedModel:
     def depth(self) -> int:
         """How many requests wait for their execution."""
         return self._target.depth
+
+    @property
+    def processes(self) -> Sequence[tuple[bool, int]]:
+        """Of each process of its own: whether it is alive, and how many have died in its place."""
+        return ()
 
     @property
     def depths(self) -> list[int]:
@@ -244,7 +267,24 @@ class ExecutedModel(LoadedModel):
             await loop.run_in_executor(executor, _close, model, prepared.source.name)
             raise
         loaded._settle_batching(prepared.batching)
+        if isinstance(model, RevivesInstances):
+            model.watch(partial(_tell_loop, loop, loaded._lost_instances))
         return loaded
+
+    @property
+    def processes(self) -> Sequence[tuple[bool, int]]:
+        """Of each process of its own: whether it is alive, and how many have died in its place."""
+        return self._model.processes if isinstance(self._model, RevivesInstances) else ()
+
+    def _lost_instances(self, reason: str, hopeless: bool) -> None:
+        """All instances are lost, for this reason; or, if there is none, not all of them. What waits goes on waiting
+        while they are started again. Once that has failed, it is told: the next attempt comes later.
+        """
+        if hopeless:
+            self._queue.fail_waiting(reason)
+        if self.down != reason:
+            self.down = reason
+            self.on_down()
 
     def _settle_batching(self, origin: BatchingOrigin) -> None:
         """Merge requests, or don't, by what the instances have found out about the model."""
@@ -265,6 +305,7 @@ class ExecutedModel(LoadedModel):
         """
         if not request.callers:
             return super().call(request, reply)
+        self._raise_if_down()
         this = ModelVersion(self.name, self.version)
         refuse_circle(request, this)
         self._queue.refuse_vain_wait(request)
@@ -332,6 +373,14 @@ def _own_labels(model: Model) -> dict[str, tuple[str, ...]]:
         if {str} != {type(name), *map(type, texts)}:
             raise InternalError(f"the model's labels of output '{name}' are no texts")
     return labels
+
+
+def _tell_loop(
+    loop: asyncio.AbstractEventLoop, callback: Callable[[str, bool], None], reason: str, hopeless: bool
+) -> None:
+    # The loop is closed only when the process exits.
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(partial(callback, reason, hopeless))
 
 
 def _load_weights(prepared: Prepared) -> Model:

@@ -65,10 +65,12 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The versions of one model that answer requests, by version text, and the highest of them."""
+    """The versions of one model that are there for requests, by version text, and the highest of them. `latest`: None
+    if that cannot answer for now: no other one answers in its place.
+    """
 
     versions: Mapping[str, LoadedModel]
-    latest: LoadedModel
+    latest: LoadedModel | None
 
 
 def served(records: Iterable[Record]) -> Served | None:
@@ -82,3 +84,12 @@ def served(records: Iterable[Record]) -> Served | None:
         return None
     versions = {str(version): model for version, model in ready.items()}
     return Served(MappingProxyType(versions), ready[max(ready)])
+
+
+def answering(loaded: Served | None) -> Served | None:
+    """Without those that cannot answer for now."""
+    if loaded is None or not any(model.down for model in loaded.versions.values()):
+        return loaded
+    up = {version: model for version, model in loaded.versions.items() if not model.down}
+    latest = loaded.latest
+    return Served(MappingProxyType(up), None if latest is None or latest.down else latest)

@@ -67,6 +67,7 @@ def families(models: Sequence[LoadedModel]) -> Iterator[Family]:
     yield _waiting_times(models)
     yield _chosen_delays(models)
     yield from _padded_elements(models)
+    yield from _processes(models)
     yield _batch_reasons(models)
     yield _batch_sizes(models)
 
@@ -169,6 +170,19 @@ def _padded_elements(models: Sequence[LoadedModel]) -> Iterator[Family]:
             given.add(_labels(model), padded.given)
             padding.add(_labels(model), padded.padding)
     yield from (given, padding)
+
+
+def _processes(models: Sequence[LoadedModel]) -> Iterator[Family]:
+    """Of the models that run in processes of their own."""
+    alive = Family("kserve_v2_model_processes", "gauge", "Processes that execute an isolated model now")
+    deaths = Family(
+        "kserve_v2_model_process_deaths", "counter", "Processes of an isolated model that have died"
+    )
+    for model in models:
+        if processes := model.processes:
+            alive.add(_labels(model), sum(living for living, _ in processes))
+            deaths.add(_labels(model), sum(died for _, died in processes))
+    yield from (alive, deaths)
 
 
 def _chosen_delays(models: Sequence[LoadedModel]) -> Family:

@@ -1,7 +1,9 @@
 """A server whose models run in processes of their own, and what tests need to know of these."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +29,13 @@ def isolated(isolated_server: ExplicitServer) -> Iterator[ExplicitServer]:
     yield isolated_server
     isolated_server.unload_all()
     wait_until(lambda: children(isolated_server.server.process.pid) == [])
+
+
+@pytest.fixture
+def later() -> Iterator[Callable[..., "Future[Any]"]]:
+    """Runs a blocking call on a thread."""
+    with ThreadPoolExecutor(16) as pool:
+        yield pool.submit
 
 
 def children(pid: int) -> list[int]:

@@ -32,20 +32,20 @@ def runner(instance: AnyInstance, thread: Surroundings) -> Runner:
     spec, placement = thread.spec, thread.placement
     if spec.decoupled:
         if isinstance(instance, AsyncStreamInstance):
-            return LoopRunner(_streamed_async(instance, thread), instance.max_concurrency, thread)
+            return LoopRunner(_streamed_async(instance, thread), instance, thread)
         if isinstance(instance, StreamInstance):
-            return ThreadRunner(_streamed(instance, thread), thread)
+            return ThreadRunner(_streamed(instance, thread), instance, thread)
     else:
         rounds = spec.sequences is not None and spec.sequences.iterative
         kind: type[BatchExecution] = RoundExecution if rounds else BatchExecution
         if isinstance(instance, AsyncInstance):
             perform = partial(execute_batch_async, instance, spec=spec, placement=placement, kind=kind)
-            return LoopRunner(perform, instance.max_concurrency, thread)
+            return LoopRunner(perform, instance, thread)
         if isinstance(instance, Instance):
             work = partial(execute_batch, instance, spec=spec, placement=placement, kind=kind)
             if spec.posts and isinstance(instance, PostingInstance):
                 return PostRunner(instance, work, thread)
-            return ThreadRunner(work, thread)
+            return ThreadRunner(work, instance, thread)
     needs = "decoupled model, which needs 'stream'" if spec.decoupled else "model, which needs 'execute'"
     raise InternalError(
         f"the backend made an instance of type {type(instance).__name__} for a {needs}, or that with '_async' and "

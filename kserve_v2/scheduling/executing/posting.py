@@ -29,7 +29,7 @@ class PostRunner(ThreadRunner):
     """Drives an instance on its thread for the batches that the event loop hands to it, instead of pulling its own."""
 
     def __init__(self, instance: PostingInstance, perform: Perform, thread: Surroundings) -> None:
-        super().__init__(perform, thread)
+        super().__init__(perform, instance, thread)
         self.instance = instance
         self.placement = thread.placement
         self.on_idle: Callable[[], None] | None = None

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from kserve_v2.backend import Placement
+from kserve_v2.backend import AnyInstance, AsyncInstance, AsyncStreamInstance, Placement, RevivedInstance
 from kserve_v2.errors import InternalError
 from kserve_v2.scheduling.contained import log_error
 from kserve_v2.scheduling.executing.execution import BatchExecution, Execution, StreamExecution
@@ -43,12 +43,13 @@ class Runner(ABC):
     an outcome.
     """
 
-    def __init__(self, thread: Surroundings) -> None:
+    def __init__(self, thread: Surroundings, instance: AnyInstance) -> None:
         self.batches = 0
         """How many it has taken."""
         self.concurrency = 1
         """How many it performs at a time."""
         self._thread = thread
+        self._revived = instance if isinstance(instance, RevivedInstance) else None
 
     @abstractmethod
     def run(self) -> None:
@@ -63,8 +64,18 @@ class Runner(ABC):
         self.give_back(error)
 
     def _take(self) -> Batch | None:
-        batch = self._thread.feed.take(self._thread.slot)
-        self.batches += batch is not None
+        thread, revived = self._thread, self._revived
+        batch = None
+        while batch is None:
+            if revived is not None and revived.lost:
+                revived.await_revival()
+            batch = thread.feed.take(thread.slot)
+            if batch is None:
+                return None
+            # Lost while it slept: another instance may execute it.
+            if revived is not None and revived.lost and thread.feed.put_back(batch):
+                batch = None
+        self.batches += 1
         return batch
 
     def _fail(self, batch: Batch, error: BaseException) -> None:
@@ -84,8 +95,8 @@ class Runner(ABC):
 class ThreadRunner(Runner):
     """One batch at a time, on the instance's own thread."""
 
-    def __init__(self, perform: Perform, thread: Surroundings) -> None:
-        super().__init__(thread)
+    def __init__(self, perform: Perform, instance: AnyInstance, thread: Surroundings) -> None:
+        super().__init__(thread, instance)
         self._perform = perform
         self._batch: Batch | None = None
 
@@ -117,8 +128,11 @@ class LoopRunner(Runner):
     and may do to it what it likes: stop it, cancel its tasks, close it.
     """
 
-    def __init__(self, perform: PerformAsync, max_concurrency: object, thread: Surroundings) -> None:
-        super().__init__(thread)
+    def __init__(
+        self, perform: PerformAsync, instance: AsyncInstance | AsyncStreamInstance, thread: Surroundings
+    ) -> None:
+        super().__init__(thread, instance)
+        max_concurrency: object = instance.max_concurrency
         if type(max_concurrency) is not int or max_concurrency < 1:
             raise InternalError(
                 f"the backend made an instance with max_concurrency {max_concurrency!r}, expected an integer >= 1"

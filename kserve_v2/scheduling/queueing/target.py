@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from kserve_v2.backend import Model
+from kserve_v2.backend import Model, RevivesInstances
 from kserve_v2.errors import InternalError, ServingError, UnavailableError, request_prefix
 from kserve_v2.messages import InferRequest
 from kserve_v2.scheduling.executing.batching_trial import Finding
@@ -51,6 +51,7 @@ class QueueTarget:
                 self._delay = DelayControl(spec, queue)
         else:
             self._queue = self.sequences = SequenceFeed(spec.sequences, self.instances, gate)
+        self._revives = model if isinstance(model, RevivesInstances) else None
         self._pool = InstancePool(spec, model, self._queue, self._settle, self._interrupted)
         self._in_place = InPlace(
             spec, self._queue, quickness or Quickness(), self._enqueue, self._submit_to_instances
@@ -235,6 +236,10 @@ class QueueTarget:
     def _no_instance(self) -> UnavailableError:
         return UnavailableError(f"model '{self.spec.name}' has lost all of its instances: load it again")
 
+    def fail_waiting(self, reason: str) -> None:
+        """There is no hope for what waits, for now."""
+        self._end_waiting(FailureReason.BACKEND, lambda: UnavailableError(reason))
+
     def _end_waiting(self, reason: FailureReason, error: Callable[[], UnavailableError]) -> None:
         for pending in self._queue.abandon():
             record_failure(self.spec, pending, reason)
@@ -265,6 +270,9 @@ class QueueTarget:
         if self._delay is not None:
             self._delay.stop()
         self._queue.close()
+        if self._revives is not None:
+            # Instances that wait for what they have lost are to end, too.
+            self._revives.leave()
         if self._poster is not None:
             self._poster.close()
         else:

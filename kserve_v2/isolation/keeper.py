@@ -1,0 +1,184 @@
+"""Keeping a model's process: when it dies, another one is started in its place, with the same instances."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from kserve_v2.errors import ServingError, UnavailableError, as_serving_error, describe
+from kserve_v2.isolation.delays import RestartDelays
+from kserve_v2.isolation.link import Link
+from kserve_v2.isolation.process import ModelProcess
+
+logger = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+
+
+class Seat:
+    """The place of one instance in a process, whichever process is there. `told`: what the instance is made from.
+    `deaths`: how many processes in a row have died of what it has executed.
+    """
+
+    def __init__(self, told: Json) -> None:
+        self.told = told
+        self.link: Link | None = None
+        self.deaths = 0
+
+
+class Keeper:
+    """Keeps one process. From any thread."""
+
+    def __init__(
+        self,
+        start: Callable[[], ModelProcess],
+        changed: Callable[[], None],
+        timeout_s: float | None,
+        delays: RestartDelays | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`start`: starts a process and loads the model there. `changed` is called on any thread, when the process has
+        died, and when it is known what came of its restart. `timeout_s`: how long an execution may take.
+        """
+        self.deaths = 0
+        """How many of its processes have died."""
+        self.process: ModelProcess | None = None
+        self.failed = False
+        """Whether the last restart came to nothing."""
+        self._start = start
+        self._changed_call = changed
+        self._timeout_s = timeout_s
+        self._delays = delays or RestartDelays()
+        self._clock = clock
+        self._since_s = clock()
+        self._seats: list[Seat] = []
+        self._changed = threading.Condition()
+        self._leaving = False
+        self._cause = ""
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a process that executes what comes."""
+        return self.process is not None and self.process.alive
+
+    def begin(self, process: ModelProcess) -> None:
+        """Keep this process from now on."""
+        self._since_s = self._clock()
+        self.process = process
+        process.watch(self._died)
+
+    def make(self, told: Json) -> tuple[Seat, Json]:
+        """Make an instance in the process, which has begun: its seat, and what it is. Raises what that raises."""
+        assert self.process is not None  # noqa: S101 - see above
+        seat = Seat(told)
+        made = self._take(seat, self.process)
+        with self._changed:
+            self._seats.append(seat)
+        return seat, made
+
+    def give_up(self, seat: Seat) -> None:
+        """The instance is not needed any more: it is not made again."""
+        with self._changed:
+            if seat in self._seats:
+                self._seats.remove(seat)
+
+    def _take(self, seat: Seat, process: ModelProcess) -> Json:
+        work, made = process.instance(seat.told)
+        seat.link = Link(process, work, self._timeout_s)
+        return made
+
+    # --- those who need the process -----------------------------------------------------------------------------
+
+    def link(self, seat: Seat) -> Link:
+        """The way to an instance. While a restart is under way it is waited for. Raises UnavailableError if there will
+        be no process for now.
+        """
+        with self._changed:
+            while True:
+                link = seat.link
+                if link is not None and link.process.alive:
+                    return link
+                if self.failed or self._leaving:
+                    raise self.error()
+                self._changed.wait()
+
+    def await_process(self) -> None:
+        """Wait until there is a process, or there will never be one again."""
+        with self._changed:
+            while not (self.alive or self._leaving):
+                self._changed.wait()
+
+    def error(self) -> UnavailableError:
+        """Why there is no process."""
+        return UnavailableError(self.reason)
+
+    @property
+    def reason(self) -> str:
+        """Why there is no process; "" if there is one."""
+        if self.alive:
+            return ""
+        return self._cause if self._leaving else f"{self._cause}; it is being started again"
+
+    # --- its end --------------------------------------------------------------------------------------------------
+
+    def leave(self) -> None:
+        """Start nothing again: the model is needed no longer."""
+        with self._changed:
+            self._leaving = True
+            self._changed.notify_all()
+
+    def close(self, timeout_s: float) -> None:
+        """Close the model in its process, and end that. Raises what the model raises."""
+        self.leave()
+        process = self.process
+        if process is not None:
+            process.stop(timeout_s)
+
+    def _died(self) -> None:
+        """The process is gone. On a thread that belongs to nobody else: another one is started here."""
+        dead = self.process
+        assert dead is not None  # noqa: S101 - it was watched
+        lived_s = self._clock() - self._since_s
+        self.deaths += 1
+        self._cause = f"the process of model '{dead.model}' {dead.cause}"
+        while not self._leaving:
+            delay_s = self._delays.after(lived_s)
+            logger.error("%s; it is started again in %g s", self._cause, delay_s)
+            self._changed_call()
+            if self._wait(delay_s) or self._restarted():
+                return
+            lived_s = 0.0
+
+    def _wait(self, delay_s: float) -> bool:
+        """Wait for so long. True: no longer, it is not needed any more."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._leaving, delay_s)
+
+    def _restarted(self) -> bool:
+        """Start a process with all that was in the last one. False: it did not work."""
+        process: ModelProcess | None = None
+        try:
+            process = self._start()
+            for seat in list(self._seats):
+                self._take(seat, process)
+        except Exception as error:  # noqa: BLE001 - whatever the model raises
+            if process is not None:
+                process.kill("has not made its instances again")
+            known = as_serving_error(error)
+            text = known.message if isinstance(known, ServingError) else describe(error)
+            with self._changed:
+                self.failed = True
+                self._cause = text
+                self._changed.notify_all()
+            return False
+        with self._changed:
+            self.failed = False
+            self.begin(process)
+            leaving = self._leaving
+            self._changed.notify_all()
+        if leaving:
+            process.kill("is not needed")
+        logger.info("the process of model '%s' is there again", process.model)
+        self._changed_call()
+        return True
