@@ -47,6 +47,8 @@ class FoundOnDisk:
 class ServedModel:
     """Stands for a `LoadedModel`, for its scheduler and for its pool."""
 
+    down = ""
+
     def __init__(self, workshop: "Workshop", found: FoundOnDisk, version: int) -> None:
         self.scheduler = self.pool = self
         self.found = found
