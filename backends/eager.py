@@ -101,6 +101,7 @@ from .eager_declaration import complete_config, ragged_contradictions, read_decl
 from .eager_instances import Handler, make_instance
 from .eager_metrics import Metrics
 from .eager_module import HandlerModule
+from .eager_prepare import Preparing
 from .gpus import visible_gpus
 from .parameters import parameter_texts
 from .triton_model import LoadedTritonModel
@@ -219,12 +220,15 @@ class EagerModel:
 
     def _make(self, placement: Placement) -> Handler:
         self._module.prepare_torch()
+        context = self._context(placement)
         try:
-            return Handler(self._declaration, self._config, self._context(placement), self._module)
+            handler = Handler(self._declaration, self._config, context, self._module)
         except ServingError:
             raise
         except BaseException as error:
             raise self._module.load_error(error) from error
+        context.preparing.warn_if_unused()
+        return handler
 
     def _context(self, placement: Placement) -> Context:
         source = self._source
@@ -241,6 +245,7 @@ class EagerModel:
             calling=Calling(source.caller, placement.device, as_torch=self._declaration.tensors == "torch"),
             config=deepcopy(self._config),
             metrics=Metrics(source.metrics, self._config, source.version),
+            preparing=Preparing(self._config, placement.device, source.threads),
             cache_path=source.cache_path,
         )
 

@@ -1,7 +1,7 @@
 """What a handler is told when it is loaded, and what it calls other models with."""
 
 import logging
-from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from kserve_v2.messages import InferRequest, ParameterValue
 
 from .eager_calls import Answer, Calling, make_request
 from .eager_metrics import Metrics
+from .eager_prepare import Preparing
 
 Sequence = tuple[int | str, bool, bool]
 """Of a step of a sequence: its id, and whether it is the first, and the last."""
@@ -41,6 +42,7 @@ class Context:
     calling: Calling = field(repr=False)
     config: ModelConfig = field(repr=False)
     metrics: Metrics = field(repr=False)
+    preparing: Preparing = field(repr=False)
     cache_path: Path | None = field(default=None, repr=False)
 
     @property
@@ -64,6 +66,19 @@ class Context:
             f"context.cache_dir: it cannot be made: {problem}. Start the server with --model-cache-dir, a directory "
             "that it may write to"
         )
+
+    def prepare(self, module: Callable[..., Any], /, *example: Any, **named: Any) -> Callable[..., Any]:
+        """A torch module of the handler's, to be called in its place: moved to the device, in evaluation mode, without
+        gradients, and otherwise as the configuration's parameters say: `compile`, `compile_batch_sizes`, `autocast`,
+        `memory_format`, `INFERENCE_MODE`. The module itself is changed, too.
+
+        `example` and `named`: the arguments of a call, with tensors of one row. They are needed for `compile` if the
+        module does not take the model's inputs in the order of the configuration: a module is compiled while it is
+        loaded, by calling it with batches of the sizes that it will get, and not when a client waits.
+
+        Raises InvalidArgumentError where a parameter is wrong, or the module cannot be compiled.
+        """
+        return self.preparing.prepare(module, example, named)
 
     def call(
         self,

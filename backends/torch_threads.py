@@ -1,6 +1,8 @@
 """What torch keeps per thread or per process and a server has to set: thread counts and gradients."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,6 +20,18 @@ def enter_instance_thread(threads: ThreadBudget) -> None:
     """
     torch.set_num_threads(threads.intra_op)
     torch.set_grad_enabled(False)
+
+
+@contextmanager
+def as_instance_thread(threads: ThreadBudget) -> Iterator[None]:
+    """Do something as an instance's thread would, on whatever thread."""
+    before, gradients = torch.get_num_threads(), torch.is_grad_enabled()
+    enter_instance_thread(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        torch.set_grad_enabled(gradients)
 
 
 def set_inter_op_threads(count: int) -> None:

@@ -6,7 +6,7 @@ import re
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,8 @@ from kserve_v2.memory.own import copy_shared
 from kserve_v2.messages import InferRequest, Tensors
 
 from .parameters import MAX_THREADS, boolean, integer, parameter_texts
+from .torch_optimize import NO_SCRIPT, optimize
+from .torch_options import read_options
 from .torch_tensors import memory_is_alone, to_torch
 from .torch_threads import enter_instance_thread, release_gpu_memory, set_inter_op_threads
 from .torchscript_inputs import InputBinder, fill_inputs
@@ -85,9 +87,11 @@ class TorchScriptModel:
         inter_op = integer(parameters, "INTER_OP_THREAD_COUNT", 0) or source.threads.inter_op
         self._threads = ThreadBudget(intra_op, inter_op)
         set_inter_op_threads(inter_op)
+        self._options = read_options(parameters, config.max_batch_size)
         self._modules = {
             device: _load(self._file, device) for device in {p.device for p in source.placements}
         }
+        self._calls = {device: self._optimized(module, device) for device, module in self._modules.items()}
         for module in self._modules.values():
             _check_fit(config, read_schema(module))
         if self._sharing:
@@ -117,17 +121,31 @@ class TorchScriptModel:
     def instance(self, placement: Placement) -> Instance:
         """An instance that runs the module of its device, or one of its own where modules are not shared."""
         enter_instance_thread(self._threads)
-        module = self._modules[placement.device] if self._sharing else _load(self._file, placement.device)
-        return TorchScriptInstance(module, self._config, placement.device)
+        device = placement.device
+        if self._sharing:
+            return TorchScriptInstance(self._modules[device], self._calls[device], self._config, device)
+        return self._separate_instance(device)
 
     def trial_instance(self, placement: Placement) -> Instance | None:
         """An instance with a module of its own, if the trial could change the shared one."""
         if not writes_to_itself(self._modules[placement.device]):
             return None
-        return TorchScriptInstance(_load(self._file, placement.device), self._config, placement.device)
+        return self._separate_instance(placement.device)
+
+    def _separate_instance(self, device: str) -> Instance:
+        module = _load(self._file, device)
+        return TorchScriptInstance(module, self._optimized(module, device), self._config, device)
+
+    def _optimized(self, module: Any, device: str) -> Callable[..., Any]:
+        """What is called for `forward`: the module itself, unless the configuration wants something of it."""
+        if not (self._options.autocast or self._options.channels_last):
+            called: Callable[..., Any] = module
+            return called
+        return optimize(module, self._options, device=device, model=self._config.name)
 
     def close(self) -> None:
         """Drop the modules."""
+        self._calls.clear()
         self._modules.clear()
         release_gpu_memory()
 
@@ -137,10 +155,11 @@ class TorchScriptInstance:
 
     fresh_outputs: Literal[True] = True
 
-    def __init__(self, module: Any, config: ModelConfig, device: str) -> None:
+    def __init__(self, module: Any, called: Callable[..., Any], config: ModelConfig, device: str) -> None:
+        """`called`: with the arguments of the module's `forward`."""
         schema = read_schema(module)
         parameters = parameter_texts(config)
-        self._module = module
+        self._called = called
         self._inputs = InputBinder(config, schema, partial(to_torch, device=torch.device(device)))
         self._outputs = OutputPicker(config, schema)
         self._inference_mode = boolean(parameters, "INFERENCE_MODE", True)
@@ -150,7 +169,7 @@ class TorchScriptInstance:
         """Call the module without gradients, and pick the outputs from what it returns."""
         try:
             with self._gradient_mode(), self._optimization():
-                returned = self._inputs.call(self._module, tensors)
+                returned = self._inputs.call(self._called, tensors)
             outputs = self._outputs.outputs(returned)
         except (RuntimeError, TypeError, ValueError, OverflowError) as error:
             raise InternalError(f"forward failed: {_reason(error)}") from error
@@ -160,7 +179,7 @@ class TorchScriptInstance:
 
     def close(self) -> None:
         """Let go of the module."""
-        del self._module
+        del self._called
 
     def _gradient_mode(self) -> AbstractContextManager[None]:
         return torch.inference_mode() if self._inference_mode else torch.no_grad()
@@ -182,6 +201,8 @@ def _check_parameters(config: ModelConfig) -> None:
         integer(parameters, key, 0, most=MAX_THREADS)
     for key in ("ENABLE_WEIGHT_SHARING", "INFERENCE_MODE", "DISABLE_OPTIMIZED_EXECUTION"):
         boolean(parameters, key, False)
+    if read_options(parameters, config.max_batch_size).compile:
+        raise InvalidArgumentError(NO_SCRIPT)
 
 
 def _model_file(source: ModelSource, config: ModelConfig) -> Path:

@@ -182,7 +182,7 @@ READ_PARAMETERS: Mapping[str, frozenset[str]] = {
     ),
     "pytorch": frozenset(
         {"INTRA_OP_THREAD_COUNT", "INTER_OP_THREAD_COUNT", "ENABLE_WEIGHT_SHARING", "INFERENCE_MODE",
-         "DISABLE_OPTIMIZED_EXECUTION"}
+         "DISABLE_OPTIMIZED_EXECUTION", "compile", "compile_batch_sizes", "autocast", "memory_format"}
     ),
 }  # fmt: skip
 

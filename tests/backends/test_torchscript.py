@@ -368,6 +368,47 @@ class TestExecution:
         assert [served.execute({"input": A})["y"].tolist() for _ in range(3)] == [expected] * 3
 
     @pytest.mark.parametrize(
+        ("parameters", "tolerance"),
+        [
+            (parameter("autocast", "bf16"), 2e-2),
+            (parameter("memory_format", "channels_last"), 1e-5),
+            (parameter("memory_format", "channels_last") + parameter("autocast", "fp16"), 5e-3),
+            (parameter("compile", "false"), 0.0),
+        ],
+    )
+    def test_other_datatypes_and_memory_formats_agree(
+        self, loader: Any, parameters: str, tolerance: float
+    ) -> None:
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)).eval()
+        source = loader.source({"model.pt": script(model)}, instances=2)
+        served = loader.serve(TorchScriptBackend(), source, io_text("input", "y") + parameters)
+        image = np.random.default_rng(0).random((2, 3, 8, 7), np.float32)
+        expected = model(torch.from_numpy(image)).detach().numpy()
+        for _ in range(3):
+            answer = served.execute({"input": image})["y"]
+            assert answer.dtype == np.float32
+            assert answer.flags.c_contiguous
+            np.testing.assert_allclose(answer, expected, atol=tolerance, rtol=0)
+
+    @pytest.mark.parametrize(
+        ("parameters", "text"),
+        [
+            (parameter("compile", "default"), "torch.compile does not take TorchScript"),
+            (parameter("compile", "yes"), "parameters['compile']: expected one of false, default, "),
+            (
+                parameter("autocast", "half"),
+                "parameters['autocast']: expected one of false, bf16, fp16, got 'half'",
+            ),
+            (parameter("memory_format", "NHWC"), "parameters['memory_format']: expected one of contiguous, "),
+        ],
+    )
+    def test_options_that_it_cannot_have(self, loader: Any, parameters: str, text: str) -> None:
+        source = loader.source({"model.pt": b"not looked at"})
+        with pytest.raises(InvalidArgumentError) as caught:
+            loader.complete(TorchScriptBackend(), source, io_text("input", "y") + parameters)
+        assert text in caught.value.message
+
+    @pytest.mark.parametrize(
         ("sharing", "calls", "warning"),
         [
             ("", [1, 1], "so each instance has a module of its own"),

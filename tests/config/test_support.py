@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from backends import torch_options
 from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.config import ignored_fields, validate
 from kserve_v2.config.files import named_files
@@ -91,6 +92,8 @@ def test_the_parameters_that_backends_read_are_known(backend: str, modules: str)
         r"(?:integer|boolean)\(\s*(?:parameters|parameter_texts\(config\)),\s*([A-Z_]+)", source
     )
     asked |= {constants[name] for name in named}
+    if backend == "pytorch":
+        asked |= set(torch_options.NAMES)
     assert asked == READ_PARAMETERS[backend]
 
 
