@@ -96,9 +96,11 @@ from kserve_v2.errors import InvalidArgumentError, ServingError
 from . import triton_model
 from .completion import raise_contradictions
 from .eager_calls import Calling
+from .eager_completion import complete_config, load_contradictions
 from .eager_context import Context
-from .eager_declaration import complete_config, ragged_contradictions, read_declaration
-from .eager_instances import Handler, make_instance
+from .eager_declaration import read_declaration
+from .eager_handler import Handler
+from .eager_instances import make_instance
 from .eager_metrics import Metrics
 from .eager_module import HandlerModule
 from .eager_prepare import Preparing
@@ -134,6 +136,10 @@ class EagerBackend:
         source.handover.put(module)
         declaration = read_declaration(module.module, file.name)
         raise_contradictions(source.name, complete_config(config, declaration, file.name))
+        if declaration.advice and not (config.input and config.output):
+            raise InvalidArgumentError(f"{file.name}: " + "; ".join(declaration.advice))
+        for advice in declaration.advice:
+            logger.warning("model '%s': %s: %s", source.name, file.name, advice)
 
     def load(self, source: ModelSource, config: ModelConfig) -> "EagerModel | LoadedTritonModel":
         """Import the handler; a thread-safe one is made and loaded here, once per device."""
@@ -165,7 +171,7 @@ class EagerModel:
         self._module = source.handover.take() or HandlerModule(file, source.name, source.version)
         try:
             self._declaration = read_declaration(self._module.module, file.name)
-            raise_contradictions(source.name, ragged_contradictions(config, self._declaration, file.name))
+            raise_contradictions(source.name, load_contradictions(config, self._declaration, file.name))
         except BaseException:
             self._module.close()
             raise

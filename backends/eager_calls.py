@@ -9,6 +9,7 @@ import numpy as np
 
 from kserve_v2.backend import ModelCaller
 from kserve_v2.errors import InternalError
+from kserve_v2.handlers.context import Answer
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
 from kserve_v2.tensors.datatypes import BY_DTYPE, Array
 
@@ -19,15 +20,6 @@ from .eager_tensors import handler_tensors
 _serving: ContextVar[tuple[InferRequest, ...]] = ContextVar("handler_requests", default=())
 
 _SEQUENCE = ("sequence_id", "sequence_start", "sequence_end")
-
-
-class Answer(dict[str, Any]):
-    """Tensors by name: the outputs that another model has answered with. `version`: of that model. `parameters`: of the
-    response.
-    """
-
-    version: str
-    parameters: dict[str, ParameterValue]
 
 
 class Calling:

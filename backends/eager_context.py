@@ -8,14 +8,12 @@ from typing import Any
 
 from kserve_v2.backend import ModelConfig, Placement, ThreadBudget
 from kserve_v2.errors import InternalError
+from kserve_v2.handlers.context import Answer, SequencePlace
 from kserve_v2.messages import InferRequest, ParameterValue
 
-from .eager_calls import Answer, Calling, make_request
+from .eager_calls import Calling, make_request
 from .eager_metrics import Metrics
 from .eager_prepare import Preparing
-
-Sequence = tuple[int | str, bool, bool]
-"""Of a step of a sequence: its id, and whether it is the first, and the last."""
 
 Requests = InferRequest | Iterable[InferRequest] | None
 
@@ -88,7 +86,7 @@ class Context:
         version: str | int = "",
         outputs: Iterable[str] = (),
         parameters: Mapping[str, ParameterValue] | None = None,
-        sequence: Sequence | None = None,
+        sequence: SequencePlace | None = None,
         requests: Requests = None,
     ) -> Answer:
         """The answer of another model, as a dict of tensors: writable, and of the kind of the handler's own. Blocks.
@@ -111,7 +109,7 @@ class Context:
         version: str | int = "",
         outputs: Iterable[str] = (),
         parameters: Mapping[str, ParameterValue] | None = None,
-        sequence: Sequence | None = None,
+        sequence: SequencePlace | None = None,
         requests: Requests = None,
     ) -> Answer:
         """As `call`, for async handlers."""
@@ -126,7 +124,7 @@ class Context:
         version: str | int = "",
         outputs: Iterable[str] = (),
         parameters: Mapping[str, ParameterValue] | None = None,
-        sequence: Sequence | None = None,
+        sequence: SequencePlace | None = None,
         requests: Requests = None,
     ) -> Generator[Answer, None, None]:
         """As `call`, for each of the answers of a model that gives any number of them. One that is not read to its end
@@ -143,7 +141,7 @@ class Context:
         version: str | int = "",
         outputs: Iterable[str] = (),
         parameters: Mapping[str, ParameterValue] | None = None,
-        sequence: Sequence | None = None,
+        sequence: SequencePlace | None = None,
         requests: Requests = None,
     ) -> AsyncGenerator[Answer, None]:
         """As `stream`, for async handlers."""

@@ -5,11 +5,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kserve_v2.backend import ModelConfig
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.handlers import declared as types
+from kserve_v2.handlers.declared import ContentType, TensorType
+from kserve_v2.handlers.model import Model
 from kserve_v2.tensors.datatypes import BY_NAME
 
-from .completion import TensorSpec, enable_dynamic_batching, fill_tensors
+from .eager_advice import advice_on, likely_call, methods_problems, single_class
+from .eager_annotations import Annotations, Declared, declaration_of, read_annotations
 
 _DEFAULT_MAX_CONCURRENCY = 64
 
@@ -22,12 +25,13 @@ class Declaration:
     device. `asynchronous`: whether its `__call__` is an `async def`, of which `max_concurrency` calls may run
     at once. `generator`: whether it yields responses, any number of them. `takes_requests`: whether it is
     called with the requests as well as with their tensors. `ragged`: whether it takes the tensors of each request by
-    themselves.
+    themselves. `annotations`: what those of `__call__` say; `parameters`: its parameters for inputs, None where it
+    takes all inputs as one dict. `advice`: what is not wrong, but may have been meant otherwise.
     """
 
     handler: type[Any]
-    inputs: tuple[TensorSpec, ...] | None
-    outputs: tuple[TensorSpec, ...] | None
+    inputs: tuple[Declared, ...] | None
+    outputs: tuple[Declared, ...] | None
     max_batch_size: int | None
     tensors: Literal["numpy", "torch"]
     thread_safe: bool
@@ -36,6 +40,22 @@ class Declaration:
     takes_requests: bool
     ragged: bool
     max_concurrency: int
+    annotations: Annotations
+    advice: tuple[str, ...]
+
+    @property
+    def parameters(self) -> tuple[str, ...] | None:
+        """The names of those that are passed."""
+        inputs = self.annotations.inputs
+        return None if inputs is None else tuple(each.name for each in inputs)
+
+    def input_contents(self) -> dict[str, Declared]:
+        """The inputs that are decoded."""
+        return {each.name: each for each in self.inputs or () if isinstance(each.what, ContentType)}
+
+    def output_contents(self) -> dict[str, Declared]:
+        """The outputs that are encoded."""
+        return {each.name: each for each in self.outputs or () if isinstance(each.what, ContentType)}
 
 
 def read_declaration(module: object, file: str) -> Declaration:
@@ -44,89 +64,98 @@ def read_declaration(module: object, file: str) -> Declaration:
     Raises InvalidArgumentError with all that is wrong with it.
     """
     handler = getattr(module, "Model", None)
-    if not isinstance(handler, type):
-        raise InvalidArgumentError(f"{file}: expected a class named Model, or TritonPythonModel")
-    if problems := [*_problems(handler)]:
+    if not isinstance(handler, type) or handler is Model:
+        raise InvalidArgumentError(
+            f"{file}: expected a class named Model, or TritonPythonModel{_other_class(module)}"
+        )
+    problems = [*single_class(module), *_problems(handler)]
+    annotations = Annotations()
+    if not problems:
+        annotations = read_annotations(handler, problems)
+        problems += _annotation_problems(handler, annotations)
+    if problems:
         raise InvalidArgumentError(f"{file}: " + "; ".join(problems))
     call = handler.__call__
+    inputs, outputs = (_attribute(handler, name) for name in ("inputs", "outputs"))
+    typed = annotations.inputs is not None
+    given: Literal["numpy", "torch"] = getattr(handler, "tensors", "numpy")
     return Declaration(
         handler=handler,
-        inputs=_specs(getattr(handler, "inputs", None)),
-        outputs=_specs(getattr(handler, "outputs", None)),
+        inputs=annotations.inputs if typed else inputs,
+        outputs=annotations.outputs or outputs,
         max_batch_size=getattr(handler, "max_batch_size", None),
-        tensors=getattr(handler, "tensors", "numpy"),
+        tensors=annotations.tensors or given,
         thread_safe=getattr(handler, "thread_safe", False),
         asynchronous=inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call),
         generator=_is_generator(call),
-        takes_requests=len(inspect.signature(call).parameters) > len(("self", "inputs")),
+        takes_requests=annotations.takes_requests if typed else len(annotations.parameters) > 1,
         ragged=getattr(handler, "ragged", False),
         max_concurrency=getattr(handler, "max_concurrency", _DEFAULT_MAX_CONCURRENCY),
+        annotations=annotations,
+        advice=(*annotations.unknown, *advice_on(handler)),
     )
 
 
-def complete_config(config: ModelConfig, declaration: Declaration, file: str) -> list[str]:
-    """Fill `config` from what the handler declares; returns the contradictions. A smaller max_batch_size is
-    none."""
-    problems: list[str] = []
-    declared = declaration.max_batch_size
-    if declared is not None:
-        if config.max_batch_size > declared:
-            problems.append(
-                f"max_batch_size: Model.max_batch_size is {declared} in {file}, "
-                f"the configuration says {config.max_batch_size}"
-            )
-        config.max_batch_size = config.max_batch_size or declared
-    if declaration.inputs is not None:
-        problems += fill_tensors(config, "input", declaration.inputs, file)
-    if declaration.outputs is not None:
-        problems += fill_tensors(config, "output", declaration.outputs, file)
-    problems += ragged_contradictions(config, declaration, file)
-    if declaration.ragged:
-        for tensor in config.input:
-            tensor.allow_ragged_batch = True
-    problems += _settle_transaction_policy(config, declaration, file)
-    if declared and not declaration.generator:
-        enable_dynamic_batching(config)
-    return problems
-
-
-def ragged_contradictions(config: ModelConfig, declaration: Declaration, file: str) -> list[str]:
-    """Inputs whose shapes may differ within a batch, of a handler that is not called so."""
-    if declaration.ragged:
-        return []
-    return [
-        f"input[{index}].allow_ragged_batch: Model in {file} takes one tensor for all requests of a batch; write "
-        "ragged = True into the class, and take and return a list, with one dict for each request"
-        for index, tensor in enumerate(config.input)
-        if tensor.allow_ragged_batch
+def _other_class(module: object) -> str:
+    """What may have been meant to be the class."""
+    names = [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type)
+        and value.__module__ == getattr(module, "__name__", "")
+        and (issubclass(value, Model) or "__call__" in vars(value))
     ]
+    return f", got {', '.join(names)}" if names else ""
 
 
-def _settle_transaction_policy(config: ModelConfig, declaration: Declaration, file: str) -> Iterator[str]:
-    """A generator is decoupled: it answers a request with any number of responses. Nothing else is, but for a handler
-    that is asked again and again, and answers each time.
-    """
-    if declaration.generator and config.sequence_batching.iterative_sequence:
+def _annotation_problems(handler: type[Any], annotations: Annotations) -> Iterator[str]:
+    """What the annotations say otherwise than the attributes, or cannot say at all."""
+    for each in (*(annotations.inputs or ()), *(annotations.outputs or ())):
+        if isinstance(each.what, TensorType):
+            yield from _pair_problems(f"'{each.name}', {each}", (each.what.datatype, each.what.dims))
+    for attribute, annotated in (("inputs", annotations.inputs), ("outputs", annotations.outputs)):
+        written = _attribute(handler, attribute)
+        if written is not None and annotated is not None:
+            yield from _differences(attribute, written, annotated)
+    if annotations.inputs is not None and getattr(handler, "ragged", False):
         yield (
-            f"sequence_batching.iterative_sequence: Model.__call__ in {file} is a generator; in an iterative model it "
-            "returns the response of each round, and asks for the next one with request.reschedule"
+            "Model.ragged: such a handler takes (self, inputs), a list of dicts, and declares its inputs by attributes"
         )
-    if declaration.generator:
-        config.model_transaction_policy.decoupled = True
-    elif config.model_transaction_policy.decoupled and not config.sequence_batching.iterative_sequence:
+    if annotations.mixed_tensors:
         yield (
-            f"model_transaction_policy.decoupled: Model.__call__ in {file} is no generator; "
-            "a decoupled model yields its responses"
+            "Model.__call__: some annotations are of numpy's arrays and others of torch's tensors; a handler gets all "
+            "of one kind"
         )
+    tensors = getattr(handler, "tensors", annotations.tensors)
+    if annotations.tensors and tensors != annotations.tensors:
+        yield (
+            f'Model.tensors is "{tensors}", but the annotations of Model.__call__ are "{annotations.tensors}"; leave '
+            "one of them out"
+        )
+
+
+def _differences(
+    attribute: str, written: tuple[Declared, ...], annotated: tuple[Declared, ...]
+) -> Iterator[str]:
+    of_class = {each.name: str(each) for each in written}
+    of_call = {each.name: str(each) for each in annotated}
+    for name in of_class | of_call:
+        if of_class.get(name) != of_call.get(name):
+            yield (
+                f"Model.{attribute}[{name!r}] is {of_class.get(name, 'not there')}, but by the annotations of "
+                f"Model.__call__ it is {of_call.get(name, 'not there')}; leave Model.{attribute} out"
+            )
 
 
 def _problems(handler: type[Any]) -> Iterator[str]:
     if not any("__call__" in vars(base) for base in handler.__mro__):
-        yield "Model has no method __call__(self, inputs)"
-    elif len(inspect.signature(handler.__call__).parameters) not in (2, 3):
-        yield "Model.__call__: expected (self, inputs) or (self, inputs, requests)"
-    if inspect.iscoroutinefunction(getattr(handler, "load", None)):
-        yield "Model.load: expected a plain function, got an async one"
+        yield f"Model has no method __call__(self, inputs){likely_call(handler)}"
+    elif len(inspect.signature(handler.__call__).parameters) < 2:
+        yield (
+            "Model.__call__: expected (self, inputs) or (self, inputs, requests), or a parameter with an annotation "
+            "for each input"
+        )
+    yield from methods_problems(handler)
     for attribute in ("inputs", "outputs"):
         yield from _tensor_problems(attribute, getattr(handler, attribute, None))
     yield from _integer_problems(handler, "max_batch_size", least=0)
@@ -161,12 +190,16 @@ def _tensor_problems(attribute: str, declared: object) -> Iterator[str]:
     for name, value in declared.items():
         if not isinstance(name, str) or not name:
             yield f"Model.{attribute}: expected names that are not empty, got {name!r}"
-        yield from _pair_problems(f"Model.{attribute}[{name!r}]", value)
+        if declaration_of("", value) is None:
+            yield from _pair_problems(f"Model.{attribute}[{name!r}]", value)
 
 
 def _pair_problems(path: str, value: object) -> Iterator[str]:
     if not isinstance(value, tuple | list) or len(value) != 2:
-        yield f'{path}: expected a pair of datatype and dims like ("FP32", [1, 8, 8]), got {value!r}'
+        yield (
+            f'{path}: expected a pair of datatype and dims like ("FP32", [1, 8, 8]), or Image, Text or Json, got '
+            f"{value!r}"
+        )
         return
     datatype, dims = value
     if datatype not in BY_NAME:
@@ -182,7 +215,14 @@ def _is_dim(dim: object) -> bool:
     return isinstance(dim, int) and not isinstance(dim, bool) and (dim >= 1 or dim == -1)
 
 
-def _specs(declared: Mapping[str, tuple[str, list[int]]] | None) -> tuple[TensorSpec, ...] | None:
-    if declared is None:
+def _attribute(handler: type[Any], attribute: str) -> tuple[Declared, ...] | None:
+    """What one of the attributes `inputs` and `outputs` declares."""
+    given: Mapping[str, Any] | None = getattr(handler, attribute, None)
+    if given is None:
         return None
-    return tuple(TensorSpec(name, datatype, tuple(dims)) for name, (datatype, dims) in declared.items())
+    return tuple(declaration_of(name, value) or _from_pair(name, *value) for name, value in given.items())
+
+
+def _from_pair(name: str, datatype: str, dims: list[int]) -> Declared:
+    kind: type[TensorType] = getattr(types, datatype)
+    return Declared(name, kind(*dims))

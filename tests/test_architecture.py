@@ -1,6 +1,7 @@
 """The layers, enforced: every import in the source is checked against the tables below."""
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ LAYERS = (
     "rest | rpc",
     "inference",
     "repository",
-    "scheduling | plugins",
+    "scheduling | plugins | handlers",
     "isolation",
     "environments",
     "backend | logs",
@@ -47,6 +48,7 @@ ONLY_IMPORTED_BY = {
 BACKEND_CONTRACT = {
     "kserve_v2.backend",
     "kserve_v2.errors",
+    "kserve_v2.handlers",
     "kserve_v2.messages",
     "kserve_v2.tensors.datatypes",
     "kserve_v2.memory.own",
@@ -63,7 +65,14 @@ CHILD_PYTHON = (3, 9)
 DESERIALIZERS = {"pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib"}
 
 # Names that `import kserve_v2` offers.
-PUBLIC_NAMES = {"InvalidArgumentError", "ServingError"}
+PUBLIC_NAMES = {
+    "BF16", "BOOL", "BYTES", "FP16", "FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32",
+    "UINT64",
+    "Image", "Json", "Text",
+    "Answer", "Context", "Model", "Request",
+    "InternalError", "InvalidArgumentError", "NotFoundError", "PermissionDeniedError", "RequestCancelledError",
+    "ResourceExhaustedError", "ServingError", "UnauthenticatedError", "UnavailableError", "UnsupportedError",
+}  # fmt: skip
 
 
 class Import(NamedTuple):
@@ -297,17 +306,34 @@ def test_the_server_never_sleeps() -> None:
 
 
 def test_the_public_names_are_these() -> None:
+    assert set(kserve_v2.__all__) == PUBLIC_NAMES
+    assert set(dir(kserve_v2)) >= PUBLIC_NAMES
+    assert all(hasattr(kserve_v2, name) for name in PUBLIC_NAMES)
+    assert not hasattr(kserve_v2, "Images")
     tree = ast.parse((ROOT / "kserve_v2" / "__init__.py").read_text(encoding="utf-8"))
+    for_checkers = [node for part in tree.body if isinstance(part, ast.If) for node in part.body]
     names: set[str] = set()
-    for node in tree.body:
+    for node in [*tree.body, *for_checkers]:
         if isinstance(node, ast.Import | ast.ImportFrom):
             names.update(alias.asname or alias.name for alias in node.names)
         elif isinstance(node, ast.Assign):
             names.update(ast.unparse(target) for target in node.targets)
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
             names.add(node.name)
-    assert {name for name in names if not name.startswith("_")} == PUBLIC_NAMES
-    assert set(kserve_v2.__all__) == PUBLIC_NAMES
+    # What type checkers see is what there is.
+    assert {name for name in names if not name.startswith("_")} == PUBLIC_NAMES | {
+        "Any", "TYPE_CHECKING", "importlib"
+    }  # fmt: skip
+
+
+def test_who_imports_the_package_gets_little_of_it() -> None:
+    code = (
+        "import sys, kserve_v2; before = set(sys.modules); kserve_v2.Image, kserve_v2.Context; "
+        "print(*sorted(name for name in before if name.startswith('kserve_v2') or name == 'numpy')); "
+        "print(*sorted(name for name in ('fastapi', 'grpc', 'torch', 'PIL', 'uvicorn') if name in sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert found.splitlines() == ["kserve_v2 kserve_v2.errors", ""]
 
 
 def test_the_reader_of_imports_sees_all_of_them() -> None:

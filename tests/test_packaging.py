@@ -94,9 +94,9 @@ def test_frameworks_are_extras(metadata: Message) -> None:
     requirements = metadata.get_all("Requires-Dist") or []
     core = " ".join(line for line in requirements if "extra ==" not in line)
     assert "grpcio" in core
-    for framework in ("torch", "onnx", "tritonclient", "scikit"):
+    for framework in ("torch", "onnx", "pillow", "tritonclient", "scikit"):
         assert framework not in core
-    assert {"torch", "onnx", "all", "otel", "redis", "test", "dev"} == set(
+    assert {"torch", "onnx", "images", "all", "otel", "redis", "test", "dev"} == set(
         metadata.get_all("Provides-Extra") or []
     )
     assert metadata["License-Expression"] == "Apache-2.0"

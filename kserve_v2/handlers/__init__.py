@@ -1,0 +1,1 @@
+"""What the authors of handlers write with. `kserve_v2` offers all of it."""
