@@ -1,5 +1,6 @@
 """What a requirements.txt asks for, as far as it is the model's content: which environment suits it."""
 
+import codecs
 import hashlib
 import json
 import platform
@@ -79,9 +80,9 @@ class _Reader:
             return
         self._seen.add(path.resolve())
         try:
-            text = path.read_text(encoding="utf-8")
+            text = _decoded(path.read_bytes())
         except (OSError, UnicodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            why = error.strerror if isinstance(error, OSError) else "it is neither UTF-8 nor UTF-16"
             names = f"{named_by} names {path.name}, which" if named_by else path.name
             raise InvalidArgumentError(f"{names} cannot be read: {why}") from error
         self.texts.append([path.name, text])
@@ -122,6 +123,12 @@ class _Reader:
             if each.is_file() and not any(map(_BUILT.fullmatch, name.parts)):
                 entries += [str(name), str(status.st_size), str(status.st_mtime_ns)]
         return [path.name, *entries]
+
+
+def _decoded(content: bytes) -> str:
+    """A text as pip reads it: PowerShell writes UTF-16. Raises UnicodeError."""
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if wide else "utf-8-sig")
 
 
 def logical_lines(text: str) -> Iterator[str]:

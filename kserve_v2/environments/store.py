@@ -70,10 +70,10 @@ class Store:
                 note.write_text(json.dumps({"path": str(path), **about}, indent=1))
                 note.rename(path / COMPLETE)
             except OSError as error:
-                _remove(path)
+                shutil.rmtree(path, ignore_errors=True)
                 raise self._unusable(error) from error
             except BaseException:
-                _remove(path)
+                shutil.rmtree(path, ignore_errors=True)
                 raise
         return path
 

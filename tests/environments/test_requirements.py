@@ -83,7 +83,7 @@ def test_whether_anything_is_asked_for(tmp_path: Path, text: str, empty: bool) -
             "requirements.txt names nosuch.txt, which cannot be read: No such file or directory",
         ),
         ("-c directory", "requirements.txt names directory, which cannot be read: Is a directory"),
-        ("a \udcff", "requirements.txt cannot be read: it is not UTF-8"),
+        ("a \udcff", "requirements.txt cannot be read: it is neither UTF-8 nor UTF-16"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str, error: str) -> None:
@@ -107,3 +107,12 @@ def test_that_of_the_version_is_preferred(tmp_path: Path) -> None:
 def test_lines_are_as_pip_reads_them() -> None:
     text = "a==1 # one\n# none\nb \\\n  ==2\nc @ https://x/y#egg=c\n\n"
     assert list(logical_lines(text)) == ["a==1", "b   ==2", "c @ https://x/y#egg=c"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_files_of_other_programs_are_read(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "requirements.txt").write_bytes("-r nosuch.txt\r\n".encode(encoding))
+    with pytest.raises(
+        InvalidArgumentError, match=r"^requirements\.txt names nosuch\.txt, which cannot be read"
+    ):
+        read_requirements(tmp_path / "requirements.txt")

@@ -238,3 +238,16 @@ def test_a_directory_that_cannot_be_is_an_error_with_the_flag(tmp_path: Path) ->
         "no environment can be made in the directory of --model-environments: "
         "FileExistsError: [Errno 17] File exists: 'file'"
     )
+
+
+CLEAN_UP = "find DIR -mindepth 2 -maxdepth 2 -name complete.json -mtime +30 -printf '%h\\n' | xargs -r rm -r"
+
+
+def test_those_that_nobody_uses_can_be_found_and_removed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for name in ("used", "unused"):
+        os.utime(store.make(name, build, ABOUT, "") / COMPLETE, (0, 0))
+    store.find("used")
+    subprocess.run(["sh", "-c", CLEAN_UP.replace("DIR", str(tmp_path))], check=True)
+    assert (store.find("used"), store.find("unused")) == (tmp_path / "used", None)
+    assert not (tmp_path / "unused").exists()
