@@ -68,6 +68,11 @@ class Incoming:
         """The other side does not use a segment any more. Arrays over it stay what they are."""
         self._segments.pop(number, None)
 
+    @property
+    def has_segments(self) -> bool:
+        """Whether the other side has announced any."""
+        return bool(self._segments)
+
     def close(self) -> None:
         """Forget all of them."""
         self._segments.clear()
@@ -81,10 +86,10 @@ class Incoming:
         found: dict[int, _Place] = {}
         try:
             return self._read(head, places, inline, found)
-        except OSError as error:
-            raise MessageError(f"shared memory cannot be mapped: {error}") from error
-        finally:
+        except MessageError as error:
             # A traceback would keep the blocks.
+            raise error.with_traceback(None) from None
+        finally:
             found.clear()
 
     def _read(self, head: Head, places: memoryview, inline: memoryview, found: dict[int, _Place]) -> Groups:

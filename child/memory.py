@@ -7,7 +7,9 @@ of SIGBUS. Others are read like files.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
 import fcntl
 import mmap
 import os
@@ -24,6 +26,9 @@ _MFD_CLOEXEC, _MFD_ALLOW_SEALING, _MFD_NOEXEC_SEAL = 1, 2, 8
 _F_ADD_SEALS, _F_GET_SEALS = 1033, 1034
 _F_SEAL_SEAL, _F_SEAL_SHRINK, _F_SEAL_GROW = 1, 2, 4
 
+# What the system answers if it has no such files, or none for this process.
+_NOT_FOR_US = {errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EINVAL}
+
 # One system call writes less than 2 GiB.
 _MOST_AT_ONCE = 1 << 30
 # What is made contiguous at a time: it stays in the processor's cache.
@@ -34,25 +39,35 @@ CreateMemory = Callable[[int], int]
 
 
 def create(size: int) -> int:
-    """Memory of so many bytes, which nobody can make shorter. Raises OSError where there is none left."""
-    return anonymous(size) if sys.platform == "linux" else temporary_file(size)
-
-
-def anonymous(size: int) -> int:
-    """A memfd."""
-    try:
-        descriptor = _memfd_create(_MFD_CLOEXEC | _MFD_ALLOW_SEALING)
-    except PermissionError:  # vm.memfd_noexec = 2
-        descriptor = _memfd_create(_MFD_CLOEXEC | _MFD_ALLOW_SEALING | _MFD_NOEXEC_SEAL)
-    except NotImplementedError:
+    """Memory of so many bytes, which nobody can make shorter where the system can see to that. Raises OSError where
+    there is none left.
+    """
+    descriptor = _anonymous()
+    if descriptor is None:
         return temporary_file(size)
     try:
         os.ftruncate(descriptor, size)
-        fcntl.fcntl(descriptor, _F_ADD_SEALS, _F_SEAL_SHRINK | _F_SEAL_GROW | _F_SEAL_SEAL)
+        with contextlib.suppress(PermissionError):
+            fcntl.fcntl(descriptor, _F_ADD_SEALS, _F_SEAL_SHRINK | _F_SEAL_GROW | _F_SEAL_SEAL)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _anonymous() -> int | None:
+    """An empty file in memory; None where the system has none for us."""
+    if sys.platform != "linux":
+        return None
+    flags = _MFD_CLOEXEC | _MFD_ALLOW_SEALING
+    try:
+        return _memfd_create(flags)
+    except OSError as error:
+        if error.errno not in _NOT_FOR_US:
+            raise
+    with contextlib.suppress(OSError):  # some systems allow this alone
+        return _memfd_create(flags | _MFD_NOEXEC_SEAL)
+    return None
 
 
 def _memfd_create(flags: int) -> int:
@@ -62,11 +77,9 @@ def _memfd_create(flags: int) -> int:
         return made
     # An interpreter that was built with an old C library may run with one that has it.
     function = getattr(ctypes.CDLL(None, use_errno=True), "memfd_create", None)
-    if function is None:
-        raise NotImplementedError
-    made = function(b"kserve-v2", flags)
+    made = -1 if function is None else function(b"kserve-v2", flags)
     if made < 0:
-        number = ctypes.get_errno()
+        number = errno.ENOSYS if function is None else ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return made
 

@@ -186,6 +186,11 @@ class Pool:
         with self._lock:
             return iter(list(self._segments.values()))
 
+    def leave(self) -> None:
+        """As `close`, in a copy of the process, where somebody may have had the lock who is not there."""
+        self._lock = threading.Lock()
+        self.close()
+
     def close(self) -> None:
         """Close all descriptors. What is mapped stays as long as there are arrays over it."""
         with self._lock:

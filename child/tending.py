@@ -7,6 +7,7 @@ import contextlib
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -89,7 +90,7 @@ class Notices:
             taken.append(self._notices.popleft())
         return taken
 
-    def put_back(self, notices: list[bytes]) -> None:
+    def put_back(self, notices: Sequence[bytes]) -> None:
         """They have not been told after all."""
         self._notices.extendleft(reversed(notices))
 

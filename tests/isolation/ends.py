@@ -10,7 +10,8 @@ import numpy as np
 from kserve_v2_child.channel import Channel
 from kserve_v2_child.memory import CreateMemory, create
 
-LARGE = 16 * 1024
+# Too much to travel inline.
+LARGE = 16 * 1024 + 64
 NUMERIC: list[np.dtype[Any]] = [
     *(np.dtype(kind) for kind in ("?", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")),
     np.dtype(ml_dtypes.bfloat16),

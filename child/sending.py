@@ -1,0 +1,126 @@
+"""The sending half of a channel's end. Its owner sees to it that one thread uses it at a time."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Mapping, Sequence
+
+from . import frames
+from .heads import Head, Heads
+from .messages import Array, ChannelClosed, MessageError
+from .outgoing import Outgoing
+from .segments import Pool, Segment
+from .tending import Notices
+
+OWN_KIND = 0
+"""Of messages about memory alone."""
+
+# Of fields, the description of tensors and their places, together.
+MAX_BYTES = frames.MAX_FRAME - 64 * 1024
+
+# With these, and before the first byte, a message fails, and not the channel.
+_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM}
+
+
+class BrokenOffError(Exception):
+    """Half a message has been sent: no other can follow."""
+
+
+class Sender:
+    """Writes messages to a socket, tensors to shared memory, and takes the notices along."""
+
+    def __init__(self, sock: socket.socket, pool: Pool, notices: Notices) -> None:
+        self._sock = sock
+        self._pool = pool
+        self._notices = notices
+        self._heads = Heads()
+        # What `flush` has sent of a frame was not all of it.
+        self._unsent = b""
+
+    def head(self, groups: Sequence[Mapping[str, Array]]) -> Head:
+        """What these tensors are; any thread. Raises MessageError."""
+        return self._heads.of(groups)
+
+    def send_inline(
+        self, kind: int, number: int, fields: bytes, head: Head | None, groups: Sequence[Mapping[str, Array]]
+    ) -> None:
+        """Send a message whose tensors travel in it. Raises as `write`."""
+        if head is None:
+            self._write(kind, number, fields)
+        else:
+            self._write(kind, number, fields, head.encoded, b"", head.pack(groups))
+
+    def send(
+        self,
+        kind: int,
+        number: int,
+        fields: bytes,
+        head: Head,
+        groups: Sequence[Mapping[str, Array]],
+        *,
+        give: bool,
+    ) -> None:
+        """Send a message with any tensors. `give`: see `Channel.send`. Raises as `write`."""
+        outgoing = Outgoing(head, groups, self._pool, self._notices if give else None)
+        try:
+            segments = outgoing.announcements()
+            self._write(kind, number, fields, head.encoded, outgoing.places, outgoing.inline, segments)
+        except BaseException:
+            outgoing.undo()
+            raise
+        outgoing.commit()
+
+    def _write(
+        self,
+        kind: int,
+        number: int,
+        fields: bytes,
+        head: bytes = b"",
+        places: bytes = b"",
+        inline: bytes = b"",
+        segments: Sequence[Segment] = (),
+    ) -> None:
+        """Raises MessageError and ChannelClosed: nothing has been sent; BrokenOffError: too much has."""
+        size = len(fields) + len(head) + len(places)
+        if size > MAX_BYTES:
+            raise MessageError(f"a message has {size} bytes beside its tensors, more than {MAX_BYTES}")
+        announced = [frames.SEGMENT.pack(segment.number, segment.size) for segment in segments]
+        notices = self._notices.take(frames.MAX_NOTICES) if self._notices else ()
+        data = self._unsent + frames.pack(kind, number, notices, announced, fields, head, places, inline)
+        try:
+            sent = frames.start(self._sock, data, [segment.descriptor for segment in segments])
+        except OSError as error:
+            self._notices.put_back(notices)
+            if error.errno in _SHORTAGES:
+                raise MessageError(f"a message could not be sent: {error.strerror}") from error
+            raise ChannelClosed(f"the other side is gone: {error.strerror}") from error
+        self._unsent = b""
+        for segment in segments:
+            segment.announced = True
+        if sent < len(data):
+            try:
+                frames.finish(self._sock, data, sent)
+            except BaseException as error:
+                raise BrokenOffError from error
+
+    def flush(self) -> None:
+        """Tell the other side what there is to tell, as far as that is possible without waiting."""
+        while self._notices or self._unsent:
+            notices = self._notices.take(frames.MAX_NOTICES)
+            data = self._unsent + (frames.pack(OWN_KIND, 0, notices) if notices else b"")
+            try:
+                sent = frames.start(self._sock, data, wait=False)
+            except BlockingIOError:
+                self._notices.put_back(notices)
+                return
+            except OSError:
+                return  # who receives will be told
+            self._unsent = data[sent:]
+            if self._unsent:
+                return
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether `flush` could not do all of it."""
+        return bool(self._unsent or self._notices)
