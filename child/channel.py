@@ -85,10 +85,8 @@ class Channel:
         try:
             if self._closed:
                 raise ChannelClosed("this side has closed the channel")
-            if head is None or head.inline:
-                self._sender.send_inline(kind, number, encoded, head, groups)
-            else:
-                self._sender.send(kind, number, encoded, head, groups, give=give)
+            self._sender.send(kind, number, encoded, head, groups, give=give)
+            if head is not None and not head.inline:
                 self._watch()
         except BrokenOffError as error:
             self.close()

@@ -32,6 +32,8 @@ _BUFFER = 64 * 1024
 _DESCRIPTOR_BYTES = socket.CMSG_SPACE(MAX_SEGMENTS * array.array("i").itemsize)
 _CLOSE_ON_EXEC: int = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _NO_SIGNAL: int = getattr(socket, "MSG_NOSIGNAL", 0)
+# Enumerations compute slowly.
+_CLOSE_ON_EXEC, _NO_SIGNAL, _TRUNCATED = int(_CLOSE_ON_EXEC), int(_NO_SIGNAL), int(socket.MSG_CTRUNC)
 
 
 class Frame(NamedTuple):
@@ -101,25 +103,26 @@ class FrameReader:
         """The next frame. Raises TimeoutError when it has not come by `deadline` of the monotonic clock, ChannelClosed,
         ProtocolError.
         """
-        self._need(HEADER.size, deadline)
+        if self._end - self._start < HEADER.size:
+            self._need(HEADER.size, deadline)
         header = HEADER.unpack_from(self._buffer, self._start)
         size, kind, segments, notices, number, fields, head, places = header
         notices *= NOTICE.size
         inline = size - notices - segments * SEGMENT.size - fields - head - places
         if size > MAX_FRAME or inline < 0 or segments > MAX_SEGMENTS or notices > MAX_NOTICES * NOTICE.size:
             raise ProtocolError(f"a message with an impossible header: {header}")
-        self._need(HEADER.size + size, deadline)
+        if self._end - self._start < HEADER.size + size:
+            self._need(HEADER.size + size, deadline)
         parts = []
         start = self._start + HEADER.size
         for part in (notices, segments * SEGMENT.size, fields, head, places, inline):
             parts.append(self._view[start : start + part])
             start += part
         self._start = start
-        return Frame(kind, number, parts[0], parts[1], self._take(segments), *parts[2:])
+        descriptors = self._take(segments) if segments else []
+        return Frame(kind, number, parts[0], parts[1], descriptors, *parts[2:])
 
     def _take(self, segments: int) -> list[int] | None:
-        if not segments:
-            return []
         if not self._descriptors:
             raise ProtocolError(f"a message announces {segments} segments and brings none")
         descriptors, complete = self._descriptors.popleft()
@@ -132,7 +135,8 @@ class FrameReader:
 
     def _need(self, size: int, deadline: float | None) -> None:
         while self._end - self._start < size:
-            self._make_room(size)
+            if self._start or size > len(self._buffer) or self._end == len(self._buffer):
+                self._make_room(size)
             if deadline is not None and not self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 raise TimeoutError("no message in time")
             try:
@@ -141,8 +145,8 @@ class FrameReader:
                 )
             except (OSError, ValueError) as error:
                 raise ChannelClosed("the channel is closed") from error
-            if ancillary or flags & socket.MSG_CTRUNC:
-                self._keep(ancillary, complete=not flags & socket.MSG_CTRUNC)
+            if ancillary or flags & _TRUNCATED:
+                self._keep(ancillary, complete=not flags & _TRUNCATED)
             if not count:
                 raise ChannelClosed("the other side is gone")
             self._end += count

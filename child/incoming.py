@@ -68,11 +68,6 @@ class Incoming:
         """The other side does not use a segment any more. Arrays over it stay what they are."""
         self._segments.pop(number, None)
 
-    @property
-    def has_segments(self) -> bool:
-        """Whether the other side has announced any."""
-        return bool(self._segments)
-
     def close(self) -> None:
         """Forget all of them."""
         self._segments.clear()

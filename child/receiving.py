@@ -25,6 +25,8 @@ class Receiver:
         self._frames = FrameReader(sock)
         self._heads = Heads()
         self._incoming = Incoming(pool, notices)
+        self.has_segments = False
+        """Whether there is memory of the other side's to give back."""
 
     def next(self, deadline: float | None) -> Message | None:
         """The next message; None for one about memory alone. Raises TimeoutError at `deadline`, ChannelClosed,
@@ -32,6 +34,7 @@ class Receiver:
         """
         frame = self._frames.next(deadline)
         if frame.segments:
+            self.has_segments = True
             self._incoming.announce(list(SEGMENT.iter_unpack(frame.segments)), frame.descriptors)
         if frame.notices:
             self._take_notices(frame.notices)
@@ -65,11 +68,6 @@ class Receiver:
                 self._pool.unmapped(about)
             else:
                 raise ProtocolError(f"a notice of the kind {notice}, which there is not")
-
-    @property
-    def has_segments(self) -> bool:
-        """Whether there is memory of the other side's to give back."""
-        return self._incoming.has_segments
 
     def close(self) -> None:
         """Let go of what has come and has not been taken."""

@@ -42,16 +42,28 @@ class Sender:
         """What these tensors are; any thread. Raises MessageError."""
         return self._heads.of(groups)
 
-    def send_inline(
-        self, kind: int, number: int, fields: bytes, head: Head | None, groups: Sequence[Mapping[str, Array]]
+    def send(
+        self,
+        kind: int,
+        number: int,
+        fields: bytes,
+        head: Head | None,
+        groups: Sequence[Mapping[str, Array]],
+        *,
+        give: bool,
     ) -> None:
-        """Send a message whose tensors travel in it. Raises as `write`."""
+        """Send a message. `give`: see `Channel.send`.
+
+        Raises MessageError and ChannelClosed: nothing has been sent; BrokenOffError: too much has.
+        """
         if head is None:
             self._write(kind, number, fields)
-        else:
+        elif head.inline:
             self._write(kind, number, fields, head.encoded, b"", head.pack(groups))
+        else:
+            self._send_large(kind, number, fields, head, groups, give=give)
 
-    def send(
+    def _send_large(
         self,
         kind: int,
         number: int,
@@ -61,7 +73,6 @@ class Sender:
         *,
         give: bool,
     ) -> None:
-        """Send a message with any tensors. `give`: see `Channel.send`. Raises as `write`."""
         outgoing = Outgoing(head, groups, self._pool, self._notices if give else None)
         try:
             segments = outgoing.announcements()
@@ -81,15 +92,17 @@ class Sender:
         inline: bytes = b"",
         segments: Sequence[Segment] = (),
     ) -> None:
-        """Raises MessageError and ChannelClosed: nothing has been sent; BrokenOffError: too much has."""
         size = len(fields) + len(head) + len(places)
         if size > MAX_BYTES:
             raise MessageError(f"a message has {size} bytes beside its tensors, more than {MAX_BYTES}")
-        announced = [frames.SEGMENT.pack(segment.number, segment.size) for segment in segments]
-        notices = self._notices.take(frames.MAX_NOTICES) if self._notices else ()
-        data = self._unsent + frames.pack(kind, number, notices, announced, fields, head, places, inline)
+        announced = [frames.SEGMENT.pack(each.number, each.size) for each in segments] if segments else ()
+        descriptors = [each.descriptor for each in segments] if segments else ()
+        notices = self._notices.take(frames.MAX_NOTICES) if self._notices.waiting else ()
+        data = frames.pack(kind, number, notices, announced, fields, head, places, inline)
+        if self._unsent:
+            data = self._unsent + data
         try:
-            sent = frames.start(self._sock, data, [segment.descriptor for segment in segments])
+            sent = frames.start(self._sock, data, descriptors)
         except OSError as error:
             self._notices.put_back(notices)
             if error.errno in _SHORTAGES:
@@ -106,7 +119,7 @@ class Sender:
 
     def flush(self) -> None:
         """Tell the other side what there is to tell, as far as that is possible without waiting."""
-        while self._notices or self._unsent:
+        while self._notices.waiting or self._unsent:
             notices = self._notices.take(frames.MAX_NOTICES)
             data = self._unsent + (frames.pack(OWN_KIND, 0, notices) if notices else b"")
             try:
@@ -123,4 +136,4 @@ class Sender:
     @property
     def is_behind(self) -> bool:
         """Whether `flush` could not do all of it."""
-        return bool(self._unsent or self._notices)
+        return bool(self._unsent or self._notices.waiting)

@@ -75,24 +75,22 @@ class Notices:
     """What is to be told to the other side about memory. Any thread appends, and finalizers do."""
 
     def __init__(self, tender: Tender) -> None:
-        self._notices: deque[bytes] = deque()
+        self.waiting: deque[bytes] = deque()
+        """Those that have not been told."""
         self._tender = tender
 
     def append(self, notice: Any, /) -> None:
         """Tell it with the next message, or soon."""
-        self._notices.append(notice)
+        self.waiting.append(notice)
         self._tender.wake()
 
     def take(self, count: int) -> list[bytes]:
         """Up to so many of them."""
         taken: list[bytes] = []
-        while self._notices and len(taken) < count:
-            taken.append(self._notices.popleft())
+        while self.waiting and len(taken) < count:
+            taken.append(self.waiting.popleft())
         return taken
 
     def put_back(self, notices: Sequence[bytes]) -> None:
         """They have not been told after all."""
-        self._notices.extendleft(reversed(notices))
-
-    def __len__(self) -> int:
-        return len(self._notices)
+        self.waiting.extendleft(reversed(notices))
