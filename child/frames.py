@@ -103,6 +103,8 @@ class FrameReader:
         """The next frame. Raises TimeoutError when it has not come by `deadline` of the monotonic clock, ChannelClosed,
         ProtocolError.
         """
+        if self._start == self._end:
+            self._start = self._end = 0
         if self._end - self._start < HEADER.size:
             self._need(HEADER.size, deadline)
         header = HEADER.unpack_from(self._buffer, self._start)

@@ -16,6 +16,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -33,6 +34,19 @@ _NOT_FOR_US = {errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EINVAL}
 _MOST_AT_ONCE = 1 << 30
 # What is made contiguous at a time: it stays in the processor's cache.
 _CONTIGUOUS_BYTES = 1 << 20
+
+
+def _is_strict() -> bool:
+    """Whether the system promises no more memory than it has. Then a page that another process has punched out of a
+    file cannot always be put back, and touching it through a mapping is fatal: nothing is mapped there.
+    """
+    try:
+        return Path("/proc/sys/vm/overcommit_memory").read_text().strip() == "2"
+    except OSError:
+        return False
+
+
+_STRICT = _is_strict()
 
 CreateMemory = Callable[[int], int]
 """Makes a file of so many bytes, and gives its descriptor. Raises OSError."""
@@ -97,23 +111,15 @@ def temporary_file(size: int) -> int:
 
 
 def write(descriptor: int, array: Array, offset: int) -> None:
-    """Copy the elements in C order. Raises OSError where memory cannot be had; writing through a mapping would end the
-    process then.
-    """
-    if array.flags.c_contiguous or array.nbytes <= _CONTIGUOUS_BYTES:
-        flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        write_bytes(descriptor, flat.data, offset)
+    """Copy the elements in C order. Raises OSError where memory cannot be had."""
+    if not array.flags.c_contiguous and array.nbytes > _CONTIGUOUS_BYTES:
+        row_bytes = array.nbytes // len(array)
+        rows = max(1, _CONTIGUOUS_BYTES // row_bytes)
+        for start in range(0, len(array), rows):
+            part = array[start : start + rows] if rows > 1 else array[start]
+            write(descriptor, part, offset + start * row_bytes)
         return
-    row_bytes = array.nbytes // len(array)
-    rows = max(1, _CONTIGUOUS_BYTES // row_bytes)
-    for start in range(0, len(array), rows):
-        part = array[start : start + rows] if rows > 1 else array[start]
-        write(descriptor, part, offset + start * row_bytes)
-
-
-def write_bytes(descriptor: int, data: memoryview | bytes | bytearray, offset: int) -> None:
-    """As `write`."""
-    view = memoryview(data)
+    view = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
     while view:
         written = os.pwrite(descriptor, view[:_MOST_AT_ONCE], offset)
         view = view[written:]
@@ -172,6 +178,8 @@ def _check_size(descriptor: int, size: int) -> None:
 
 
 def _cannot_shrink(descriptor: int) -> bool:
+    if _STRICT:
+        return False
     try:
         seals: int = fcntl.fcntl(descriptor, _F_GET_SEALS)
     except OSError:  # not a file in memory

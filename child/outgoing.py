@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from . import byte_tensors
 from .datatypes import BYTES
 from .heads import ALIGNMENT, INLINE_BYTES, Head, Tensor
 from .holders import Holder, Returns, sole_holder
-from .memory import write, write_bytes
 from .messages import Array, MessageError
 from .places import BUNDLE, OWN, PLACE, RETURNED, SIZE
 from .segments import Block, Pool, Segment
@@ -70,10 +71,8 @@ class Outgoing:
             if holder is not None and self._give(number, holder, group[tensor.name]):
                 return
         block = self._block(number, size)
-        if packed is None:
-            write(block.segment.descriptor, group[tensor.name], block.offset)
-        else:
-            write_bytes(block.segment.descriptor, packed, block.offset)
+        array = group[tensor.name] if packed is None else np.frombuffer(packed, np.uint8)
+        block.segment.write(array, block.offset)
 
     def _block(self, number: int, size: int) -> Block:
         block = self._pool.allocate(size)
@@ -95,7 +94,7 @@ class Outgoing:
             self.inline = bytes(self._bundle)
             return
         block = self._block(BUNDLE, len(self._bundle))
-        write_bytes(block.segment.descriptor, self._bundle, block.offset)
+        block.segment.write(np.frombuffer(self._bundle, np.uint8), block.offset)
 
     def announcements(self) -> list[Segment]:
         """The segments that the other side has not got yet."""

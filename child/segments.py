@@ -14,8 +14,10 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator
 
-from .memory import Contents, CreateMemory, create
-from .messages import MessageError, ProtocolError
+import numpy as np
+
+from .memory import Contents, CreateMemory, create, write
+from .messages import Array, MessageError, ProtocolError
 
 # Of each direction of a channel: each costs descriptors on both sides.
 MAX_SEGMENTS = 64
@@ -36,6 +38,7 @@ class Segment:
         self.idle_since: float | None = None
         self._free = [(0, size)]  # offset and size, by offset; no two of them adjoin
         self._contents: Contents | None = None
+        self._written = 0
 
     @property
     def is_idle(self) -> bool:
@@ -64,6 +67,24 @@ class Segment:
             before, gap = self._free.pop(index)
             offset, size = before, gap + size
         self._free.insert(index, (offset, size))
+
+    def write(self, array: Array, offset: int) -> None:
+        """Copy an array into a block, in C order. Raises OSError."""
+        end = offset + array.nbytes
+        mapped = self._mapped() if end <= self._written else None
+        if mapped is not None:
+            target = mapped[offset:end].view(array.dtype).reshape(array.shape)
+            np.copyto(target, array)
+            return
+        # New pages come cheaper, and with an error if there are none, when the system writes them itself.
+        write(self.descriptor, array, offset)
+        self._written = max(self._written, end)
+
+    def _mapped(self) -> Array | None:
+        try:
+            return self.contents().mapped
+        except OSError:
+            return None
 
     def contents(self) -> Contents:
         """What the other side has made of it, for blocks that come back. Raises OSError."""

@@ -125,7 +125,7 @@ def test_a_peer_may_die_at_any_byte_of_a_message_with_shared_memory() -> None:
 
 @pytest.mark.slow
 @given(st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_changed_bytes_are_an_error_or_another_message(data: st.DataObject) -> None:
     groups = data.draw(
         st.sampled_from([[], [{"x": np.arange(3), "t": np.array([b"ab"], object)}, {}], [ANY], [TEXT, ANY]])
