@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from .answers import ModelError
 from .messages import Array
 
 Tensors = Mapping[str, Array]
@@ -101,16 +102,30 @@ class Request:
         timeout = self.control.get("timeout", 0)
         return timeout if isinstance(timeout, int) else 0
 
+    def reschedule(self) -> None:
+        """Ask for another round, with the same inputs; see `kserve_v2.messages.InferRequest.reschedule`."""
+        step = self.sequence
+        if step is not None and not step.ready:
+            return
+        if step is None or not step.round_open:
+            raise ModelError(
+                f"a request of model '{self.model_name}' cannot be rescheduled: that takes sequence_batching "
+                "{ iterative_sequence: true } in the configuration, and execute must not have returned"
+            )
+        step.next_inputs = {}
+
 
 @dataclass
 class Response:
-    """The answer of another model."""
+    """A response of another model. `error`: it is one. `final`: no other follows, as far as is known."""
 
     model_name: str
     model_version: str
     id: str
     outputs: dict[str, Array]
     parameters: Json = field(default_factory=dict)
+    error: BaseException | None = None
+    final: bool = False
 
 
 class Host(Protocol):

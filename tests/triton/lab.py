@@ -26,7 +26,7 @@ class TritonPythonModel:
         self.kept = []
 
     def execute(self, requests):
-        code = pb_utils.get_input_tensor_by_name(requests[0], "CODE").as_numpy()[0].decode()
+        code = pb_utils.get_input_tensor_by_name(requests[0], "CODE").as_numpy().ravel()[0].decode()
         body = "".join(f"    {line}\\n" for line in code.splitlines())
         space = dict(globals())
         exec(f"def run(self, requests, request):\\n{body}", space)
