@@ -33,6 +33,7 @@ __all__ = [
     "Handover",
     "HasTrialInstances",
     "Instance",
+    "IsolatesModels",
     "LabelledModel",
     "Model",
     "ModelCaller",
@@ -549,6 +550,19 @@ class Backend(Protocol):
     def load(self, source: ModelSource, config: ModelConfig) -> Model:
         """Load the version's weights. `config` is complete and valid, and its `input` and `output` have all the tensors
         of an execution: the hidden ones come last. Runs on a thread that may block.
+        """
+        ...
+
+
+@runtime_checkable
+class IsolatesModels(Protocol):
+    """Optional: a `Backend` some of whose models run in processes of their own unless their configuration says
+    something else, and that another host than the backend itself can serve there.
+    """
+
+    def isolated_host(self, file: Path) -> str:
+        """The name of the host, such as `triton`, for the model in this file; "" for a model of the ordinary kind.
+        Raises InvalidArgumentError if it cannot be told.
         """
         ...
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-import queue
-import threading
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .. import failures, host
+from .. import failures
 from ..answers import ModelError
 from ..host import Json, Placement, Request, Response, Source, make_step
-from ..messages import Array, Kind
+from ..messages import Array
 from .errors import code_name
 from .version import TritonModel, TritonVersion
 
@@ -73,8 +70,11 @@ class TritonHost:
 
     def response(self, told: Json, outputs: dict[str, Array]) -> Response:
         """A response of another model."""
-        error = told.pop("error", None)
-        return Response(outputs=outputs, error=None if error is None else self.error(error), **told)
+        error, rows = told.pop("error", None), told.pop("batch_rows", 0)
+        made = Response(outputs=outputs, error=None if error is None else self.error(error), **told)
+        # Only responses of streams are of a batch of no rows.
+        made.final = made.final or rows > 0
+        return made
 
     def failure(self, error: BaseException) -> Json:
         """What the server is told of an error."""
@@ -88,87 +88,14 @@ class TritonHost:
 
 
 class ChildServices:
-    """What the model needs of the server, at the other end of the channel."""
+    """What the model needs of the server, which is at the other end of a channel."""
 
     def __init__(self, source: Source) -> None:
-        self.caller: host.Caller = source.caller
-        self.metrics = _Metrics(source.caller)
-        self.control = _Control(source.caller)
+        self.caller = source.caller
+        self.metrics: Any = getattr(source, "metrics", None)
+        self.control: Any = getattr(source, "control", None)
         self._logger = logging.getLogger(f"kserve_v2.model.{source.name}")
 
     def log(self, level: str, text: str) -> None:
         """Write a line."""
         self._logger.log(_LEVELS[level], "%s", text)
-
-
-class _Metrics:
-    """See `services.Metrics`."""
-
-    def __init__(self, server: Any) -> None:
-        self._server = server
-        self._lock = threading.Lock()
-        # Finalizers come at any time, on any thread: what they remove is removed by a thread that may wait.
-        self._removed: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._removes = False
-
-    def family(self, name: str, description: str, kind: str) -> int:
-        """Make a family."""
-        with self._lock:
-            if not self._removes:
-                self._removes = True
-                threading.Thread(target=self._remove_all, name="metrics", daemon=True).start()
-        return int(self._ask("family", name, description, kind))
-
-    def metric(self, family: int, labels: Mapping[str, str], buckets: Sequence[float] | None = None) -> int:
-        """Make a series."""
-        return int(self._ask("metric", family, dict(labels), buckets))
-
-    def increment(self, metric: int, value: float) -> None:
-        """Add to it."""
-        self._ask("increment", metric, value)
-
-    def set(self, metric: int, value: float) -> None:
-        """Set it."""
-        self._ask("set", metric, value)
-
-    def observe(self, metric: int, value: float) -> None:
-        """Count a value in it."""
-        self._ask("observe", metric, value)
-
-    def value(self, metric: int) -> float:
-        """Its value."""
-        return float(self._ask("value", metric))
-
-    def remove(self, handle: int) -> None:
-        """It is not needed any more."""
-        self._removed.put(handle)
-
-    def _remove_all(self) -> None:
-        while True:
-            self._ask("remove", self._removed.get())
-
-    def _ask(self, what: str, *arguments: Any) -> Any:
-        return self._server.ask(Kind.METRIC, {"do": what, "args": arguments}).fields.get("value")
-
-
-class _Control:
-    """See `services.Control`."""
-
-    def __init__(self, server: Any) -> None:
-        self._server = server
-
-    def load(self, name: str, config: str | None = None, files: Mapping[str, bytes] | None = None) -> None:
-        """Load a model."""
-        # Of the files, the server has to know only that there are some: it takes none.
-        self._ask("load", name, config, dict.fromkeys(files) if files else None)
-
-    def unload(self, name: str, *, dependents: bool = False) -> None:
-        """Unload a model."""
-        self._ask("unload", name, dependents)
-
-    def is_ready(self, name: str, version: str = "") -> bool:
-        """Whether a model answers."""
-        return bool(self._ask("is_ready", name, version))
-
-    def _ask(self, what: str, *arguments: Any) -> Any:
-        return self._server.ask(Kind.CONTROL, {"do": what, "args": arguments}).fields.get("value")

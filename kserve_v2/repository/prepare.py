@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kserve_v2.backend import Backend, ModelConfig, ModelSource
+from kserve_v2.backend import Backend, IsolatesModels, ModelConfig, ModelSource
 from kserve_v2.caching.cache import ResponseCache
 from kserve_v2.config import (
     ConfigError,
@@ -181,7 +181,7 @@ def prepare_version(
         settings=options.backend_settings.get(config.backend, {}),
         cache_path=None if options.kept is None else kept_path(options.kept, entry.path),
     )
-    home = _home(source, config, options, registry)
+    home = _home(backend, source, config, options, registry)
     if home is not None:
         backend = IsolatedBackend(backend, home)
     try:
@@ -224,12 +224,18 @@ def _find_backend(registry: BackendRegistry, config: ModelConfig, version_path: 
 
 
 def _home(
-    source: ModelSource, config: ModelConfig, options: RepositoryOptions, registry: BackendRegistry
+    backend: Backend,
+    source: ModelSource,
+    config: ModelConfig,
+    options: RepositoryOptions,
+    registry: BackendRegistry,
 ) -> Home | None:
     """Where the model's processes run; None if it runs in the server's. Makes its environment, if it has one. Raises
     InvalidArgumentError.
     """
-    interpreter = None
+    interpreter, host = None, ""
+    if isinstance(backend, IsolatesModels):
+        host = backend.isolated_host(source.model_file(config))
     try:
         interpreter = options.environments.interpreter_for(source, config)
     except EnvironmentNotMadeError:
@@ -237,10 +243,10 @@ def _home(
             raise
     wanted = wants_isolation(config)
     if wanted is None:
-        wanted = interpreter is not None or config.backend in options.isolated
+        wanted = bool(host) or interpreter is not None or config.backend in options.isolated
     if not wanted:
         return None
-    home = Home(backend=registry.entry_point(config.backend))
+    home = Home(host=host) if host else Home(backend=registry.entry_point(config.backend))
     return home if interpreter is None else home.within(interpreter, f"backend '{config.backend}'")
 
 

@@ -228,12 +228,15 @@ def batch(server: RunningServer, *codes: str) -> list[Any]:
     """The outcomes of requests that are one batch, whose first one says what is done."""
     answers: list[queue.Queue[Any]] = []
     with grpcclient.InferenceServerClient(server.grpc) as connection:
-        for code in codes:
+        for number, code in enumerate(codes):
             tensor = grpcclient.InferInput("CODE", [1, 1], "BYTES")
             tensor.set_data_from_numpy(np.array([[code.encode()]], np.object_))
             answered: queue.Queue[Any] = queue.Queue()
             connection.async_infer(
-                "labs", [tensor], callback=lambda result, error, to=answered: to.put(error or result)
+                "labs",
+                [tensor],
+                callback=lambda result, error, to=answered: to.put(error or result),
+                request_id=str(number),
             )
             answers.append(answered)
         outcomes = [answered.get(timeout=30) for answered in answers]
@@ -252,17 +255,17 @@ def row(text):
 
 def test_an_error_in_a_batch_is_that_request_s(server: RunningServer) -> None:
     code = (
-        ROWS + "responses = [row(f'{len(requests)} {index}') for index in range(len(requests))]\n"
-        "if len(requests) > 1:\n    responses[1] = pb_utils.InferenceResponse(error=pb_utils.TritonError('only this'))\n"
-        "return responses"
+        ROWS + "error = pb_utils.InferenceResponse(error=pb_utils.TritonError('only this'))\n"
+        "ids = [each.request_id() for each in requests]\n"
+        "return [error if number == '1' else row(f'{len(ids)} {number}') for number in ids]"
     )
     assert batch(server, code, code, code) == ["3 0", "only this", "3 2"]
 
 
 def test_a_wrong_answer_in_a_batch_is_that_request_s(server: RunningServer) -> None:
     code = (
-        ROWS + "responses = [row(f'{len(requests)} {index}') for index in range(len(requests))]\n"
-        "if len(requests) > 1:\n    responses[1] = pb_utils.InferenceResponse([])\nreturn responses"
+        ROWS + "wrong = pb_utils.InferenceResponse([])\nids = [each.request_id() for each in requests]\n"
+        "return [wrong if number == '1' else row(f'{len(ids)} {number}') for number in ids]"
     )
     first, second, third = batch(server, code, code, code)
     assert (first, third) == ("3 0", "3 2")
