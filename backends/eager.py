@@ -72,6 +72,28 @@ Rows of requests that were rescheduled are passed over; if all were, outputs may
 `model_transaction_policy { decoupled: true }` each round's row is a response of its request, and the last one ends it.
 What is large stays here: as an implicit state, an output of one round is an input of the next.
 
+What else the context has:
+
+    def load(self, context):
+        network = torch.nn.Linear(4, 3)
+        network.load_state_dict(load_file(context.path / "weights.safetensors"))
+        self.network = context.prepare(network)
+        self.tokens = context.metrics.counter("tokens_total", "Tokens", labels={"kind": "prompt"})
+        self.vocabulary = download_once(context.cache_dir)
+        self.rows = context.config.max_batch_size
+
+`prepare` gives a torch module that is called in place of the handler's: on the device, in evaluation mode, without
+gradients, and as these parameters of config.pbtxt say: `compile` ("default", "reduce-overhead", "max-autotune": the
+modes of torch.compile), `compile_batch_sizes`, `autocast` ("bf16", "fp16"), `memory_format` ("channels_last") and
+`INFERENCE_MODE` ("false"); see `torch_options`. A module is compiled while the handler is loaded, by running it with
+batches of the preferred sizes, or of the powers of two up to the largest; a later call in other shapes is executed
+uncompiled, and said in the log. If the module does not take the model's inputs in their order, `prepare` needs the
+arguments of a call with one row behind it.
+
+`metrics` makes counters, gauges and histograms that the server shows in /metrics, with the labels of its own metrics of
+the model. They go with the model's unload, and count on through a reload. `cache_dir` is a directory of the model's own
+that outlives the server. `config` is a copy of the whole configuration.
+
 All attributes are optional. What the class does not declare, config.pbtxt must. BYTES inputs are numpy object
 arrays of `bytes`, with `tensors = "torch"` too. A handler may write to its inputs, and reuse what it returns: an
 output that it may still hold is copied.

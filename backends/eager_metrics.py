@@ -32,7 +32,7 @@ class Counter(_Metric):
 
     def increment(self, value: float = 1) -> None:
         """Add something that is not negative."""
-        _ours(lambda: self._own.increment(self._handle, value))
+        _ours(lambda: self._own.increment(self._handle, _plain(value)))
 
     def value(self) -> float:
         """How much it has come to, since any of the model's versions began to count without a pause."""
@@ -44,11 +44,11 @@ class Gauge(_Metric):
 
     def set(self, value: float) -> None:
         """Make it this."""
-        _ours(lambda: self._own.set(self._handle, value))
+        _ours(lambda: self._own.set(self._handle, _plain(value)))
 
     def increment(self, value: float = 1) -> None:
         """Add something."""
-        _ours(lambda: self._own.increment(self._handle, value))
+        _ours(lambda: self._own.increment(self._handle, _plain(value)))
 
     def decrement(self, value: float = 1) -> None:
         """Take something off."""
@@ -64,7 +64,7 @@ class Histogram(_Metric):
 
     def observe(self, value: float) -> None:
         """Count one."""
-        _ours(lambda: self._own.observe(self._handle, value))
+        _ours(lambda: self._own.observe(self._handle, _plain(value)))
 
     @contextmanager
     def time(self) -> Iterator[None]:
@@ -80,7 +80,7 @@ class Metrics:
     """Makes metrics, from any thread. The same name with the same labels is the same metric, also for the model's other
     instances. All of them go when the model is unloaded; a reload of the same version counts on.
 
-    Wrong names and values are ValueErrors: they are the handler's mistakes, not its clients'.
+    Wrong names and values are ValueErrors, or TypeErrors: they are the handler's mistakes, not its clients'.
     """
 
     def __init__(self, own: ModelMetrics | None, config: ModelConfig, version: int) -> None:
@@ -120,14 +120,14 @@ class Metrics:
         labels: Mapping[str, str] | None,
         buckets: Sequence[float] | None = None,
     ) -> T:
-        more = dict(labels or {})
+        more, bounds = dict(labels or {}), None if buckets is None else [_plain(each) for each in buckets]
         if taken := sorted(self._labels.keys() & more.keys()):
             raise ValueError(f"label '{taken[0]}' of metric '{name}' is the server's own: leave it out")
-        key = kind, name, frozenset(more.items()), None if buckets is None else tuple(buckets)
+        key = kind, name, frozenset(more.items()), None if bounds is None else tuple(bounds)
         with self._lock:
             if key not in self._made:
                 self._made[key] = metric(
-                    self._own, _ours(lambda: self._new(kind, name, description, more, buckets))
+                    self._own, _ours(lambda: self._new(kind, name, description, more, bounds))
                 )
             made: T = self._made[key]
         return made
@@ -170,6 +170,15 @@ class _Unseen:
 
     def remove(self, handle: int) -> None:
         self._values.pop(handle, None)
+
+
+def _plain(value: Any) -> float:
+    """A number, of numpy's or torch's too, as one of Python's own."""
+    if isinstance(value, int | float):
+        return value
+    if isinstance(value, str | bytes):
+        raise TypeError(f"the value of a metric must be a number, got {value!r}")
+    return float(value)
 
 
 def _ours(operation: Callable[[], T]) -> T:

@@ -1,8 +1,11 @@
 """Metrics of handlers: what they make with `context.metrics`, and how it is shown."""
 
+import json
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from backends.eager_metrics import DEFAULT_BUCKETS, Metrics
 from kserve_v2.backend import ModelConfig
@@ -66,6 +69,41 @@ def test_the_same_metric_may_be_asked_for_at_every_request(
     assert shown(registry) == [f'tokens_total{{a="1",b="2",{LABELS}}} 50001']
 
 
+class Plain:
+    """Takes what can be sent to another process, as the metrics of an isolated model are."""
+
+    def __init__(self, own: MetricsOfModel) -> None:
+        self._own = own
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*arguments: Any) -> Any:
+            return getattr(self._own, name)(*json.loads(json.dumps(arguments)))
+
+        return call
+
+
+def test_all_that_is_asked_for_can_be_sent_to_another_process(
+    registry: MetricsRegistry, own: MetricsOfModel
+) -> None:
+    metrics = Metrics(Plain(own), ModelConfig(name="m"), 1)
+    one = np.float32(1)
+    metrics.counter("c", "d", labels={"a": "b"}).increment(np.int64(2))
+    gauge = metrics.gauge("g", "d")
+    gauge.set(torch.tensor(3.0))
+    gauge.decrement(one)
+    metrics.histogram("h", "d", buckets=np.array([0.5, 1.5])).observe(one)
+    assert shown(registry) == [
+        'c{a="b",model="m",version="1"} 2',
+        'g{model="m",version="1"} 2',
+        'h_bucket{model="m",version="1",le="0.5"} 0',
+        'h_bucket{model="m",version="1",le="1.5"} 1',
+        'h_bucket{model="m",version="1",le="+Inf"} 1',
+        'h_sum{model="m",version="1"} 1',
+        'h_count{model="m",version="1"} 1',
+    ]
+    assert gauge.value() == 2
+
+
 def test_a_block_is_timed_whether_it_fails_or_not(registry: MetricsRegistry, metrics: Metrics) -> None:
     seconds = metrics.histogram("seconds", "Seconds")
     with seconds.time():
@@ -92,12 +130,19 @@ def test_a_block_is_timed_whether_it_fails_or_not(registry: MetricsRegistry, met
         (lambda m: [m.counter("f", "d"), m.gauge("f", "d")], "already exists with different type"),
         (lambda m: [m.histogram("f", "d"), m.histogram("f", "d", buckets=[1])], "exists with other buckets"),
         (lambda m: m.counter("f", "d").increment(-1), "can only be incremented monotonically"),
-        (lambda m: m.gauge("f", "d").set("x"), "must be a number"),
     ],
 )
 def test_mistakes_are_value_errors_of_the_handler(metrics: Metrics, make: Any, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         make(metrics)
+
+
+@pytest.mark.parametrize("value", ["1", b"1", None, [1]])
+def test_a_value_that_is_no_number(metrics: Metrics, value: Any) -> None:
+    gauge = metrics.gauge("g", "d")
+    with pytest.raises(TypeError):
+        gauge.set(value)
+    assert gauge.value() == 0
 
 
 def test_without_a_server_they_count_all_the_same() -> None:

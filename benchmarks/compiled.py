@@ -1,0 +1,148 @@
+"""The command `python -m benchmarks.compiled`: what the ways to run a torch module are worth, on the benchmarks' CNN.
+
+The module has the weights of the ONNX file, and is run as handlers run theirs with `context.prepare`: uncompiled and
+compiled, in FP32 and bf16, contiguous and channels-last, with one row and with eight. One thread per operator, so that
+the CPU time of the thread is all there is. All ways take turns within every round; of each, the median of the rounds.
+ONNX Runtime, with one thread as well, is there to compare with.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+from backends.torch_optimize import Example, optimize
+from backends.torch_options import TorchOptions
+from benchmarks.models import IMAGE_SHAPE, cnn_onnx
+
+ROWS = (1, 8)
+SECONDS = 0.2
+
+WAYS = {
+    "uncompiled": TorchOptions(),
+    "channels-last": TorchOptions(channels_last=True),
+    "bf16": TorchOptions(autocast="bf16"),
+    "bf16, channels-last": TorchOptions(autocast="bf16", channels_last=True),
+    "compiled": TorchOptions("default"),
+    "compiled, channels-last": TorchOptions("default", channels_last=True),
+    "compiled, bf16": TorchOptions("default", autocast="bf16"),
+    "compiled, bf16, channels-last": TorchOptions("default", autocast="bf16", channels_last=True),
+    "max-autotune": TorchOptions("max-autotune"),
+}
+
+Call = Callable[[], Any]
+
+
+class Cnn(nn.Module):
+    """As `benchmarks.models.cnn_onnx` describes it."""
+
+    def __init__(self, weights: dict[str, Any]) -> None:
+        super().__init__()
+        kernels = [weights[name] for name in sorted(weights) if name.startswith("conv")]
+        layers: list[nn.Module] = []
+        for kernel, stride in zip(kernels, (2, 1, 2), strict=True):
+            filters, channels = kernel.shape[:2]
+            conv = nn.Conv2d(channels, filters, 3, stride, padding=1, bias=False)
+            conv.weight.data = torch.from_numpy(kernel.copy())
+            layers += [conv, nn.ReLU()]
+        self.features = nn.Sequential(*layers)
+        self.dense = nn.Linear(weights["dense.weight"].shape[1], weights["dense.weight"].shape[0], bias=False)
+        self.dense.weight.data = torch.from_numpy(weights["dense.weight"].copy())
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Scores of images."""
+        scores: torch.Tensor = self.dense(self.features(image).mean((2, 3)))
+        return scores
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, and report. The exit status is 1 if answers do not agree."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.compiled", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9, help="(default: 9)")
+    options = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    file = cnn_onnx()
+    weights = {
+        each.name: numpy_helper.to_array(each) for each in onnx.load_from_string(file).graph.initializer
+    }
+    print(
+        f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, 1 thread, {options.rounds} rounds"
+    )
+    print(
+        "\n| | load, s | 1 row, ms CPU | | 8 rows, ms CPU | | largest difference |\n|---|---|---|---|---|---|---|"
+    )
+    images = np.random.default_rng(0).random((max(ROWS), *IMAGE_SHAPE[1:]), np.float32)
+    expected = np.concatenate([_onnx_answer(file, image[np.newaxis]) for image in images])
+    session = _session(file)
+    calls: dict[str, dict[int, Call]] = {
+        "ONNX Runtime": {1: lambda: session.run(None, {"image": images[:1]})}
+    }
+    loads, differences = {"ONNX Runtime": ""}, {"ONNX Runtime": 0.0}
+    for name, way in WAYS.items():
+        started = time.perf_counter()
+        called = optimize(Cnn(weights).eval().requires_grad_(False), way, device="cpu", model=name)
+        called.warm_up(
+            [Example((torch.from_numpy(images[:rows]),), {}, [frozenset({0})]) for rows in ROWS[::-1]]
+        )
+        loads[name] = f"{time.perf_counter() - started:.1f}"
+        differences[name] = float(np.abs(called(torch.from_numpy(images)).numpy() - expected).max())
+
+        def call(rows: int, called: Any = called) -> Call:
+            batch = torch.from_numpy(images[:rows])
+            return lambda: called(batch)
+
+        calls[name] = {rows: call(rows) for rows in ROWS}
+    times = _measure(calls, options.rounds)
+    for name in calls:
+        cells = [_cell(times[name].get(rows), times["uncompiled"][rows]) for rows in ROWS]
+        print(f"| {name} | {loads[name]} | {' | '.join(cells)} | {differences[name]:.1e} |")
+    scale = float(np.abs(expected).max())
+    return 0 if all(each <= 0.05 * scale for each in differences.values()) else 1
+
+
+def _measure(calls: dict[str, dict[int, Call]], rounds: int) -> dict[str, dict[int, float]]:
+    """CPU milliseconds of one call: by name and number of rows."""
+    found: dict[str, dict[int, list[float]]] = {
+        name: {rows: [] for rows in each} for name, each in calls.items()
+    }
+    for _ in range(rounds):
+        for name, by_rows in calls.items():
+            for rows, call in by_rows.items():
+                found[name][rows].append(_milliseconds(call))
+    return {name: {rows: statistics.median(each) for rows, each in by.items()} for name, by in found.items()}
+
+
+def _milliseconds(call: Call) -> float:
+    call()
+    started, end, times = time.process_time(), time.perf_counter() + SECONDS, 0
+    while time.perf_counter() < end:
+        call()
+        times += 1
+    return (time.process_time() - started) / times * 1000
+
+
+def _cell(milliseconds: float | None, uncompiled: float) -> str:
+    return " | " if milliseconds is None else f"{milliseconds:.2f} | {milliseconds / uncompiled:.2f}"
+
+
+def _session(file: bytes) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+
+def _onnx_answer(file: bytes, image: Any) -> Any:
+    return _session(file).run(None, {"image": image})[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
