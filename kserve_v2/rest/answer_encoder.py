@@ -34,13 +34,13 @@ class AnswerEncoder:
 
     def encode(self, response: InferResponse, response_format: ResponseFormat) -> EncodedResponse | None:
         """The body of an answer that is like earlier ones; None for another one, and for one that is not so simple:
-        with parameters, strings, classification or shared memory, or numbers in JSON that are not finite.
+        with parameters, strings, classification, base64 or shared memory, or numbers in JSON that are not finite.
         """
         outputs, named, default = response.outputs, response_format.named, response_format.default
         key: list[object] = [response.model_name, response.model_version]
         for name, array in outputs.items():
             form = named.get(name, default) if named else default
-            if form.classification or form.shared_memory is not None:
+            if form.classification or form.base64 or form.shared_memory is not None:
                 return None
             key += (name, array.dtype.num, array.shape, form.binary)
         if response.parameters:

@@ -14,6 +14,13 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.memory.regions import RegionPart, SharedMemoryRegions, region_alone, size_missing
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.net.limits import check_dimensions
+from kserve_v2.rest.base64_tensor import (
+    BASE64,
+    CONTENT_TYPE,
+    decode_base64_data,
+    encode_base64_data,
+    raw_base64,
+)
 from kserve_v2.rest.json_tensor import (
     decode_json_data,
     decode_plain_numbers,
@@ -45,13 +52,14 @@ Body = bytes | bytearray | memoryview
 
 @dataclass(frozen=True, slots=True)
 class OutputFormat:
-    """How one output is to be sent: as bytes behind the JSON, and reduced to its `classification` highest
-    values (0: whole); or not at all, but put into `shared_memory`.
+    """How one output is to be sent: as bytes behind the JSON, or in it as `base64`, and reduced to its `classification`
+    highest values (0: whole); or not at all, but put into `shared_memory`.
     """
 
     binary: bool = False
     classification: int = 0
     shared_memory: RegionPart | None = None
+    base64: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +182,9 @@ def _decode_inputs(
         if source == "data":
             request.inputs[announced.name] = decode_json_data(announced, item["data"])
             continue
+        if source == BASE64:
+            request.inputs[announced.name] = decode_base64_data(announced, item["data"])
+            continue
         if source == "shared_memory_region":
             part = _region_part(item["parameters"], announced.name, regions)
             request.inputs[announced.name] = decode_raw_tensor(announced, part.read())
@@ -221,7 +232,7 @@ def _announced_input(item: Mapping[str, Any], request: InferRequest) -> Announce
 
 
 def _data_source(item: Any) -> str:
-    """Which member says where an input's data is; exactly one of them is there."""
+    """Which member says where an input's data is; exactly one of them is there. "base64" for `data` in that form."""
     parameters = item.get("parameters") if isinstance(item, dict) else None
     if not isinstance(parameters, dict):
         parameters = {}
@@ -230,7 +241,13 @@ def _data_source(item: Any) -> str:
     if parameters and not has_region:
         _check_no_region(parameters, str(item.get("name")))
     if has_data + has_size + has_region == 1:
-        return "data" if has_data else "binary_data_size" if has_size else "shared_memory_region"
+        encoded = parameters.get(CONTENT_TYPE) == BASE64
+        if has_data:
+            return BASE64 if encoded else "data"
+        source = "binary_data_size" if has_size else "shared_memory_region"
+        if encoded:
+            raise raw_base64(source, str(item.get("name")))
+        return source
     found = [name for name in _PARAMETER_SOURCES if parameters.get(name) is not None]
     set_fields = " ".join(f"'{name}'" for name in (["data", *found] if has_data else found))
     raise InvalidArgumentError(
@@ -277,11 +294,16 @@ def _decode_output_format(parameters: Any, name: str, regions: SharedMemoryRegio
         return OutputFormat()
     binary = boolean(optional(parameters, "binary_data", False), "binary_data")
     classification = unsigned(optional(parameters, "classification", 0), "classification", "set")
+    encoded = parameters.get(CONTENT_TYPE) == BASE64
+    if binary and encoded:
+        raise InvalidArgumentError(
+            f"Output can't set both 'binary_data' and '{CONTENT_TYPE}' to '{BASE64}' (output '{name}')"
+        )
     if parameters.get("shared_memory_region") is None:
         _check_no_region(parameters, name)
-        return OutputFormat(binary, classification)
-    if binary or classification:
-        other = "binary_data" if binary else "classification"
+        return OutputFormat(binary, classification, base64=encoded)
+    if binary or classification or encoded:
+        other = "binary_data" if binary else "classification" if classification else CONTENT_TYPE
         raise InvalidArgumentError(
             f"Output can't set both 'shared_memory_region' and '{other}' (output '{name}')"
         )
@@ -316,6 +338,9 @@ def encode_response(
                 binary.append(raw)
         elif output_format.shared_memory is not None:
             output_format.shared_memory.write(encode_raw_tensor(array), name)
+        elif output_format.base64:
+            entry["parameters"] = {CONTENT_TYPE: BASE64}
+            entry["data"] = encode_base64_data(array, name)
         else:
             entry["data"] = encode_json_data(array, name)
         entries.append(entry)

@@ -168,7 +168,8 @@ def encode_json_data(array: Array, name: str) -> Any:
             return [element.decode() for element in array.reshape(-1)]
         except UnicodeDecodeError:
             raise InvalidArgumentError(
-                f"output '{name}' has an element that is not UTF-8: please use the binary data format for this output"
+                f"output '{name}' has an element that is not UTF-8: please use the binary data format for this output, "
+                'or ask for it with the parameter "content_type": "base64"'
             ) from None
     raise InvalidArgumentError(
         f"sending {datatype.name} data via JSON is not supported. "

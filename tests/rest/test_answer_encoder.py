@@ -102,7 +102,10 @@ def test_a_text_that_is_not_the_codec_s_is_not_kept(monkeypatch: pytest.MonkeyPa
     assert third(AnswerEncoder(), response_of(), ALL_JSON) is None
 
 
-@pytest.mark.parametrize("form", [OutputFormat(classification=1), OutputFormat(shared_memory=object())])  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "form",
+    [OutputFormat(classification=1), OutputFormat(base64=True), OutputFormat(shared_memory=object())],  # type: ignore[arg-type]
+)
 def test_outputs_that_are_reduced_or_put_elsewhere_are_for_the_codec(form: OutputFormat) -> None:
     assert third(AnswerEncoder(), response_of(), ResponseFormat({"Y": form})) is None
     assert third(AnswerEncoder(), response_of(), ResponseFormat({"X": form})) == whole(response_of())

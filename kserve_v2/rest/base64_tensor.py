@@ -1,0 +1,66 @@
+"""BYTES tensors in JSON as base64, where the parameters of a tensor say `"content_type": "base64"`: what is not UTF-8
+has no other form there. The name is MLServer's.
+"""
+
+import base64
+import binascii
+from typing import Any
+
+from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.rest.json_tensor import flatten
+from kserve_v2.tensors.announced import AnnouncedInput
+from kserve_v2.tensors.datatypes import BYTES, Array, datatype_of
+from kserve_v2.tensors.strings import bytes_array
+
+CONTENT_TYPE = "content_type"
+BASE64 = "base64"
+
+_SHOWN = 24
+
+
+def decode_base64_data(announced: AnnouncedInput, data: Any) -> Array:
+    """The elements of `data`. Raises InvalidArgumentError that names the input, and the element that is no base64."""
+    name = announced.name
+    if announced.datatype is not BYTES:
+        raise InvalidArgumentError(
+            f"input '{name}': parameter '{CONTENT_TYPE}' is '{BASE64}', which is for BYTES, got "
+            f"{announced.datatype.name}"
+        )
+    flat, types = flatten(data) if isinstance(data, list) else ([], {type(None)})
+    if not types <= {str}:
+        raise InvalidArgumentError(
+            f"input '{name}': expected a list of texts in 'data', because parameter '{CONTENT_TYPE}' is '{BASE64}'"
+        )
+    return bytes_array(announced, [_decoded(text, name, number) for number, text in enumerate(flat)])
+
+
+def _decoded(text: str, name: str, number: int) -> bytes:
+    try:
+        try:
+            return base64.b64decode(text, validate=True)
+        except binascii.Error:
+            # Many programs break lines.
+            return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError as error:
+        # Not only of binascii: the text may not be ASCII.
+        prefix = "; leave out what stands before the comma" if text.startswith("data:") else ""
+        raise InvalidArgumentError(
+            f"input '{name}': element {number} is no base64: {error}; it begins with {text[:_SHOWN]!r}{prefix}"
+        ) from None
+
+
+def raw_base64(source: str, name: str) -> InvalidArgumentError:
+    """Of an input whose bytes come as they are."""
+    return InvalidArgumentError(
+        f"input '{name}': parameter '{CONTENT_TYPE}' is '{BASE64}', which is for texts in 'data', got '{source}'"
+    )
+
+
+def encode_base64_data(array: Array, name: str) -> list[str]:
+    """The elements of an output. Raises InvalidArgumentError if they are not BYTES."""
+    if datatype_of(array) is not BYTES:
+        raise InvalidArgumentError(
+            f"output '{name}': parameter '{CONTENT_TYPE}' is '{BASE64}', which is for BYTES, but it is "
+            f"{datatype_of(array).name}"
+        )
+    return [base64.b64encode(element).decode() for element in array.reshape(-1)]
