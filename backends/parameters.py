@@ -35,11 +35,11 @@ def integer(
     return int(text)
 
 
-def boolean(parameters: Mapping[str, str], key: str, default: bool) -> bool:
+def boolean(parameters: Mapping[str, str], key: str, default: bool, *, where: str = "parameters") -> bool:
     """A parameter that is true, false, 1 or 0 in any case of letters; ConfigurationError otherwise."""
     text = parameters.get(key)
     if text is None:
         return default
     if text.lower() not in _BOOLEANS:
-        raise ConfigurationError(f"parameters['{key}']: expected true or false, got '{text}'")
+        raise ConfigurationError(f"{where}['{key}']: expected true or false, got '{text}'")
     return _BOOLEANS[text.lower()]

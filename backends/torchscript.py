@@ -2,7 +2,6 @@
 there."""
 
 import logging
-import re
 import warnings
 import zipfile
 from collections import Counter
@@ -15,16 +14,19 @@ from typing import Any, Literal
 import torch
 from torch.torch_version import TorchVersion
 
-from kserve_v2.backend import Instance, ModelConfig, ModelSource, Placement, ThreadBudget
-from kserve_v2.errors import InternalError, InvalidArgumentError, without_directories
+from kserve_v2.backend import Instance, ModelConfig, ModelSource, Placement
+from kserve_v2.errors import InternalError, InvalidArgumentError
 from kserve_v2.memory.own import copy_shared
 from kserve_v2.messages import InferRequest, Tensors
 
-from .parameters import MAX_THREADS, boolean, integer, parameter_texts
+from .parameters import boolean, parameter_texts
+from .torch_devices import check_device
+from .torch_errors import torch_reason
 from .torch_optimize import NO_SCRIPT, optimize
 from .torch_options import read_options
+from .torch_parameters import WEIGHT_SHARING, check_parameters, inference_mode, thread_budget
 from .torch_tensors import memory_is_alone, to_torch
-from .torch_threads import enter_instance_thread, release_gpu_memory, set_inter_op_threads
+from .torch_threads import enter_instance_thread, release_gpu_memory
 from .torchscript_inputs import InputBinder, fill_inputs
 from .torchscript_outputs import OutputPicker, fill_outputs
 from .torchscript_signature import ForwardSchema, read_schema
@@ -33,9 +35,6 @@ from .torchscript_state import writes_to_itself
 logger = logging.getLogger(__name__)
 
 _jit: Any = torch.jit  # which is only partly typed
-
-# The parameter that says whether the instances on a device run one module.
-_SHARING = "ENABLE_WEIGHT_SHARING"
 
 # Below this version a crafted file can corrupt memory even where nothing is unpickled (CVE-2026-24747).
 _SAFE_TORCH = TorchVersion("2.10")
@@ -82,11 +81,8 @@ class TorchScriptModel:
         parameters = parameter_texts(config)
         self._config = config
         self._file = _model_file(source, config)
-        self._sharing = boolean(parameters, _SHARING, True)
-        intra_op = integer(parameters, "INTRA_OP_THREAD_COUNT", 0) or source.threads.intra_op
-        inter_op = integer(parameters, "INTER_OP_THREAD_COUNT", 0) or source.threads.inter_op
-        self._threads = ThreadBudget(intra_op, inter_op)
-        set_inter_op_threads(inter_op)
+        self._sharing = boolean(parameters, WEIGHT_SHARING, True)
+        self._threads = thread_budget(config, source)
         self._options = read_options(parameters, config.max_batch_size)
         self._modules = {
             device: _load(self._file, device) for device in {p.device for p in source.placements}
@@ -95,12 +91,12 @@ class TorchScriptModel:
         for module in self._modules.values():
             _check_fit(config, read_schema(module))
         if self._sharing:
-            self._sharing = self._may_share(source, asked=_SHARING in parameters)
+            self._sharing = self._may_share(source, asked=WEIGHT_SHARING in parameters)
         logger.info(
             "model '%s': TorchScript on %s, intra-op threads %d per instance, inter-op threads %d",
             config.name,
             ", ".join(sorted(self._modules)),
-            intra_op,
+            self._threads.intra_op,
             torch.get_num_interop_threads(),
         )
 
@@ -112,9 +108,9 @@ class TorchScriptModel:
             return True
         logger.warning(
             "model '%s': forward writes to what the module holds, so %s", self._config.name,
-            f"instances that share it, as {_SHARING} asks, may write into each other's answers"
+            f"instances that share it, as {WEIGHT_SHARING} asks, may write into each other's answers"
             if asked
-            else f"each instance has a module of its own; {_SHARING} says otherwise",
+            else f"each instance has a module of its own; {WEIGHT_SHARING} says otherwise",
         )  # fmt: skip
         return asked
 
@@ -162,7 +158,7 @@ class TorchScriptInstance:
         self._called = called
         self._inputs = InputBinder(config, schema, partial(to_torch, device=torch.device(device)))
         self._outputs = OutputPicker(config, schema)
-        self._inference_mode = boolean(parameters, "INFERENCE_MODE", True)
+        self._gradient_mode = inference_mode(config)
         self._optimized = not boolean(parameters, "DISABLE_OPTIMIZED_EXECUTION", False)
 
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
@@ -172,7 +168,7 @@ class TorchScriptInstance:
                 returned = self._inputs.call(self._called, tensors)
             outputs = self._outputs.outputs(returned)
         except (RuntimeError, TypeError, ValueError, OverflowError) as error:
-            raise InternalError(f"forward failed: {_reason(error)}") from error
+            raise InternalError(f"forward failed: {torch_reason(error)}") from error
         del returned
         copy_shared(outputs, memory_is_alone)
         return outputs
@@ -180,9 +176,6 @@ class TorchScriptInstance:
     def close(self) -> None:
         """Let go of the module."""
         del self._called
-
-    def _gradient_mode(self) -> AbstractContextManager[None]:
-        return torch.inference_mode() if self._inference_mode else torch.no_grad()
 
     def _optimization(self) -> AbstractContextManager[None]:
         return nullcontext() if self._optimized else _jit.optimized_execution(False)
@@ -196,12 +189,8 @@ def _check_fit(config: ModelConfig, schema: ForwardSchema) -> None:
 
 def _check_parameters(config: ModelConfig) -> None:
     """Raise InvalidArgumentError for parameters that are wrong, which is found out before any file is opened."""
-    parameters = parameter_texts(config)
-    for key in ("INTRA_OP_THREAD_COUNT", "INTER_OP_THREAD_COUNT"):
-        integer(parameters, key, 0, most=MAX_THREADS)
-    for key in ("ENABLE_WEIGHT_SHARING", "INFERENCE_MODE", "DISABLE_OPTIMIZED_EXECUTION"):
-        boolean(parameters, key, False)
-    if read_options(parameters, config.max_batch_size).compile:
+    check_parameters(config)
+    if read_options(parameter_texts(config), config.max_batch_size).compile:
         raise InvalidArgumentError(NO_SCRIPT)
 
 
@@ -215,10 +204,7 @@ def _model_file(source: ModelSource, config: ModelConfig) -> Path:
 def _load(file: Path, device: str) -> Any:
     """The module, ready for inference on `device`."""
     _check_archive(file)
-    if torch.device(device).type == "cuda" and (torch.device(device).index or 0) >= torch.cuda.device_count():
-        raise InvalidArgumentError(
-            f"{file.name}: there is no {device}, torch sees {torch.cuda.device_count()} GPU(s)"
-        )
+    check_device(file, device)
     try:
         # The deprecation is for whoever exports models. Threads that do this at the same time can at worst
         # leave the filter behind.
@@ -226,7 +212,7 @@ def _load(file: Path, device: str) -> Any:
             warnings.filterwarnings("ignore", ".*torch.jit.load", DeprecationWarning)
             module = _jit.load(str(file), map_location=device)
     except (RuntimeError, ValueError) as error:
-        raise InvalidArgumentError(f"{file.name}: torch cannot load it: {_reason(error)}") from error
+        raise InvalidArgumentError(f"{file.name}: torch cannot load it: {torch_reason(error)}") from error
     if not hasattr(module, "forward"):
         raise InvalidArgumentError(f"{file.name}: its module has no method forward")
     for weights in module.parameters():
@@ -245,12 +231,6 @@ def _check_archive(file: Path) -> None:
         return
     kind = "what torch.save makes, such as a state_dict" if "data.pkl" in members else "something else"
     raise InvalidArgumentError(
-        f"{file.name} is no TorchScript archive but {kind}. Save the model with "
-        "torch.jit.script(model).save(...), or load its weights in a model.py of the python backend"
+        f"{file.name} is no TorchScript archive but {kind}. Save the model with torch.export.save, as model.pt2, or "
+        "load its weights in a model.py of the python backend"
     )
-
-
-def _reason(error: Exception) -> str:
-    """The line of a torch error that says what happened; the others are a trace of the model's code."""
-    lines = without_directories(str(error)).strip().splitlines() or [type(error).__name__]
-    return next((line for line in reversed(lines) if re.match(r"\w*Error: ", line)), lines[0])

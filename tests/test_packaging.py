@@ -86,7 +86,7 @@ def test_the_entry_points_are_the_command_and_the_backends(wheel: Path) -> None:
         "[kserve_v2.backends]",
         *("onnxruntime", "=", "kserve_v2_backends.onnx:OnnxBackend"),
         *("python", "=", "kserve_v2_backends.eager:EagerBackend"),
-        *("pytorch", "=", "kserve_v2_backends.torchscript:TorchScriptBackend"),
+        *("pytorch", "=", "kserve_v2_backends.pytorch:PytorchBackend"),
     ]
 
 

@@ -159,10 +159,6 @@ FIELDS: Mapping[str, Rule] = {
 
 # Values of fields that are served otherwise.
 VALUES: Mapping[tuple[str, str | int], Rule] = {
-    ("platform", "torch_aoti"): _refused(
-        ".pt2 files of torch.export are not loaded: export the model with torch.onnx.export, or load it in a handler, "
-        "model.py, with torch.export.load"
-    ),
     ("instance_group.kind", ModelInstanceGroup.KIND_MODEL): _refused("give the device: KIND_CPU or KIND_GPU"),
 }
 

@@ -3,6 +3,7 @@
 Looked at only when the file has failed to load: no file that a backend can read is refused for how it looks.
 """
 
+import pickletools
 import re
 import zipfile
 from collections.abc import Iterator
@@ -49,8 +50,20 @@ _PICKLED = (
 )
 _SAVED = (
     "what torch.save makes, such as a state_dict, and holds no model that can be served: export the model with "
-    "torch.onnx.export or torch.jit.script, or load its weights in a handler, model.py"
+    "torch.export.save or torch.onnx.export, or load its weights in a handler, model.py"
 )
+_PICKLED_MODULE = (
+    "a whole module that torch.save has pickled (it needs the class {}), and to unpickle it is to run what is in it: "
+    "export the model with torch.export.save, or load it in a handler, model.py, if you trust the file"
+)
+# What a state_dict consists of.
+_OF_TENSORS = (
+    r"collections |_codecs |torch\._utils |torch\.storage |torch\.serialization "
+    r"|torch \w*(?:Storage|Size|device)?$"
+)
+_MOST_LOOKED_AT = 2**24
+# Members that the archives of torch.export have, in old and new layouts.
+_EXPORTED = frozenset({"archive_format", "serialized_exported_program.json"})
 # An ONNX file begins with its IR version, followed by its producer's name or a later field.
 _ONNX = rb"\x08[\x03-\x20][\x12\x1a\x22\x28\x32\x3a\x42]"
 
@@ -119,9 +132,32 @@ def _describe_archive(file: Path) -> str | None:
             "model.py"
         )
     if "constants.pkl" in members:
-        return None if file.suffix != ".onnx" else "a TorchScript archive: rename it to model.pt"
+        return (
+            None if file.suffix not in (".onnx", ".pt2") else "a TorchScript archive: rename it to model.pt"
+        )
+    if _EXPORTED & (members | names):
+        return None if file.suffix == ".pt2" else "a program of torch.export: rename it to model.pt2"
     if "data.pkl" in members:
-        return _SAVED
-    if any(name.endswith(("serialized_exported_program.json", "archive_format")) for name in names):
-        return "a package of torch.export, which is not served yet: export the model with torch.onnx.export"
+        return _PICKLED_MODULE.format(owner) if (owner := _pickled_class(file)) else _SAVED
     return "a zip file: unpack it"
+
+
+def _pickled_class(file: Path) -> str | None:
+    """The first class, other than those that tensors are made of, in what torch.save has made. It is only looked for:
+    nothing is unpickled.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            (member,) = (info for info in archive.infolist() if info.filename.partition("/")[2] == "data.pkl")
+            if member.file_size > _MOST_LOOKED_AT:
+                return None
+            strings: list[str] = []
+            for operation, argument, _ in pickletools.genops(archive.read(member)):
+                name = " ".join(strings[-2:]) if operation.name == "STACK_GLOBAL" else argument
+                if operation.name in ("GLOBAL", "STACK_GLOBAL") and not re.match(_OF_TENSORS, str(name)):
+                    return str(name).replace(" ", ".")
+                if isinstance(argument, str):
+                    strings.append(argument)
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, RuntimeError, IndexError):
+        pass
+    return None

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 _HANDLER = "load it in a handler, model.py, which may run any Python code"
 _WEIGHTS = (
     "holds weights and no model: build the network and load them in a handler, model.py, or export the whole model "
-    "with torch.onnx.export"
+    "with torch.export.save"
 )
 _PICKLED = (
     "is a pickled Python object: export the model to ONNX (skl2onnx, onnxmltools), or load it in a handler, model.py. "
@@ -26,10 +26,6 @@ _BY_SUFFIX = {
     **dict.fromkeys((".pkl", ".pickle", ".joblib", ".sav", ".dill"), _PICKLED),
     **dict.fromkeys((".pth", ".ckpt"), _WEIGHTS + "; if it is a TorchScript archive, rename it to model.pt"),
     **dict.fromkeys((".safetensors", ".bin"), _WEIGHTS),
-    ".pt2": (
-        "is a package of torch.export, which is not served yet: export the model with torch.onnx.export, or "
-        "torch.jit.trace, or load it in a handler, model.py, with torch.export.load"
-    ),
     ".mar": (
         "is a TorchServe archive: unpack it (it is a zip file); a TorchScript file in it becomes model.pt, a handler "
         "is rewritten as model.py"

@@ -13,7 +13,9 @@ from kserve_v2.repository.foreign_files import foreign_advice, is_foreign_model
 
 CONFIG = "config.pbtxt"
 HANDLER = "model.py"
-EXPECTED = "model.onnx, model.pt or model.py"
+EXPECTED = "model.onnx, model.pt2, model.pt or model.py"
+
+_USUAL = ("model.onnx", "model.pt", "model.pt2", HANDLER)
 
 # Directories that file systems, archives and file servers create.
 _SYSTEM_NAMES = frozenset(
@@ -24,7 +26,7 @@ _VERSION = re.compile(r"[1-9][0-9]*")
 _NEARLY_VERSION = re.compile(r"[vV]?(?P<number>[0-9]{1,18})(?:[._][0-9.]*)?")
 # Suffixes of models that are served, except .py: a handler is known by its whole name, as any directory may have Python
 # files.
-_SUFFIXES = tuple({form.suffix for form in FORMATS if form.backend in OWN_BACKENDS} - {".py", ".pt2"})
+_SUFFIXES = tuple({form.suffix for form in FORMATS if form.backend in OWN_BACKENDS} - {".py"})
 _NEAR = 0.8
 _MOST_SHOWN = 8
 
@@ -40,7 +42,7 @@ def advice_at_the_top(name: str) -> str | None:
     if not _is_served(lower):
         return None
     suffix = PurePosixPath(lower).suffix
-    model = name[: -len(suffix)] if lower not in ("model.onnx", "model.pt", HANDLER) else "NAME"
+    model = name[: -len(suffix)] if lower not in _USUAL else "NAME"
     return f"{name} lies in the repository itself: move it to {model}/1/model{suffix}"
 
 
@@ -84,6 +86,10 @@ def advice_without_model(version_path: Path) -> str:
     if not names:
         return f"{place}/ is empty: put {EXPECTED} into it"
     served = [name for name in names if name.endswith(_SUFFIXES)]
+    if served == ["model.pt2"]:
+        return (
+            f'model.pt2 lies in {place}/: write platform: "torch_aoti", or backend: "pytorch" and no platform'
+        )
     if len(served) > 1:
         return (
             f"{place}/ has {_listed(served)}: rename the one to serve to model{PurePosixPath(served[0]).suffix}, or "
@@ -147,9 +153,7 @@ def _misspelt(names: Sequence[str]) -> str | None:
         lower = name.lower()
         if lower != name and _is_served(lower):
             return f"{name} is written with capital letters: rename it to {lower}"
-        usual = next(
-            (usual for usual in ("model.onnx", "model.pt", HANDLER) if lower.startswith(f"{usual}.")), None
-        )
+        usual = next((usual for usual in _USUAL if lower.startswith(f"{usual}.")), None)
         if usual and not foreign_advice([name]):
             return f"{name} has one suffix too many: rename it to {usual}"
     if names and all(name.endswith(".py") for name in names):

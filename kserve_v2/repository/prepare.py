@@ -279,7 +279,7 @@ def _raise_if_invalid(config: ModelConfig, gpu_count: int, model: str) -> None:
         raise_if_invalid(config, gpu_count=gpu_count, directory_name=model)
     except ConfigError as error:
         kind, name = _first_unknown(config)
-        if config.backend == "pytorch" and name:
+        if config.platform == "pytorch_libtorch" and name:
             raise ConfigError(
                 f"no TorchScript file says what its tensors are: write it into {model}/{CONFIG}, as in {kind} "
                 f'{{ name: "{name}" data_type: TYPE_FP32 dims: [ 4 ] }}, for every input and output\n{error.message}'

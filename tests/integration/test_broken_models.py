@@ -186,7 +186,7 @@ def test_a_model_without_versions(explicit: ExplicitServer) -> None:
     text = error_of(explicit.load("versionless"))
     assert text == (
         "load failed for model 'versionless': at least one version must be available under the version policy of "
-        "model 'versionless': its directory is empty: put model.onnx, model.pt or model.py into versionless/1/\n"
+        "model 'versionless': its directory is empty: put model.onnx, model.pt2, model.pt or model.py into versionless/1/\n"
     )
 
 

@@ -59,7 +59,7 @@ def test_the_cases(name: str, advice: str) -> None:
 
 # Files of the model `m`, and what is said about them.
 LAYOUTS: dict[str, tuple[dict[str, bytes], str]] = {
-    "empty version": ({"1/.keep": b""}, "m/1/ is empty: put model.onnx, model.pt or model.py into it"),
+    "empty version": ({"1/.keep": b""}, "m/1/ is empty: put model.onnx, model.pt2, model.pt or model.py into it"),
     "beside the version": ({"1/.keep": b"", "model.onnx": ONNX}, "model.onnx lies beside 1/: move it to m/1/model.onnx"),
     "v1": ({"v1/model.onnx": ONNX}, "v1/ is no version, which is a whole number from 1"),
     "1.0": ({"1.0/model.pt": b"x"}, "1.0/ is no version"),
@@ -70,7 +70,7 @@ LAYOUTS: dict[str, tuple[dict[str, bytes], str]] = {
     "an archive": ({"1/model.onnx.gz": b"x"}, "model.onnx.gz is an archive: unpack it"),
     "a handler by another name": ({"1/serve.py": b""}, "a handler's file is called model.py: rename serve.py"),
     "nothing known": ({"1/notes.txt": b"", "1/data.csv": b""}, "m/1/ has data.csv and notes.txt; expected is model.onnx"),
-    "no version at all": ({"config.pbtxt": b""}, "m/ has config.pbtxt: put model.onnx, model.pt or model.py into m/1/"),
+    "no version at all": ({"config.pbtxt": b""}, "m/ has config.pbtxt: put model.onnx, model.pt2, model.pt or model.py into m/1/"),
     "policy": (
         {"1/model.onnx": ONNX, "2/model.onnx": ONNX, "config.pbtxt": b"version_policy { specific { versions: 7 } }"},
         "under the version policy of model 'm': it selects none of 1, 2",
@@ -86,7 +86,10 @@ LAYOUTS: dict[str, tuple[dict[str, bytes], str]] = {
     "pickle": ({"1/model.pkl": b""}, "model.pkl is a pickled Python object: export the model to ONNX"),
     "joblib": ({"1/forest.joblib": b""}, "forest.joblib is a pickled Python object"),
     "TorchServe": ({"1/model.mar": b""}, "model.mar is a TorchServe archive: unpack it"),
-    "torch.export": ({"1/model.pt2": b""}, "platform: not supported yet: .pt2 files of torch.export"),
+    "torch.export by another name": (
+        {"1/model.pt2": b"", "config.pbtxt": b'platform: "pytorch_libtorch"'},
+        'model.pt2 lies in m/1/: write platform: "torch_aoti", or backend: "pytorch" and no platform',
+    ),
     "Keras": ({"1/model.h5": b""}, "model.h5 is a Keras model: convert it with"),
     "SavedModel": ({"1/model.savedmodel/saved_model.pb": b""}, "model.savedmodel is a TensorFlow model"),
     "SavedModel itself": ({"1/saved_model.pb": b"", "1/variables/x": b""}, "saved_model.pb is a TensorFlow model"),
