@@ -16,6 +16,7 @@ EXAMPLE_MODELS := \
 	model_repository/add_sub/1/model.onnx \
 	model_repository/digits_eager/1/weights.safetensors \
 	model_repository/digits_onnx/1/model.onnx \
+	model_repository/digits_export/1/model.pt2 \
 	model_repository/digits_torchscript/1/model.pt \
 	model_repository/intent/1/weights.safetensors
 

@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
-from examples.digits_export import onnx_bytes, torchscript_bytes
+from examples.digits_export import exported_bytes, onnx_bytes, torchscript_bytes
 from examples.sample_request import classified_output, input_tensor, sample_request
 from examples.source import handler_module
 
@@ -71,6 +71,12 @@ def make_onnx(repository: Path, _report: Report) -> dict[str, bytes]:
     """The files of the model `digits_onnx`, with the weights of `digits_eager`."""
     model = onnx_bytes(load_network(repository / "digits_eager" / WEIGHTS))
     return {"1/model.onnx": model, "sample_request.json": digit_request(load_data())}
+
+
+def make_exported(repository: Path, _report: Report) -> dict[str, bytes]:
+    """The files of the model `digits_export`, with the weights of `digits_eager`."""
+    model = exported_bytes(load_network(repository / "digits_eager" / WEIGHTS))
+    return {"1/model.pt2": model, "sample_request.json": digit_request(load_data())}
 
 
 def make_torchscript(repository: Path, _report: Report) -> dict[str, bytes]:

@@ -1,6 +1,7 @@
-"""The trained digits network as an ONNX file and as a TorchScript file."""
+"""The trained digits network as an ONNX file, as a program of torch.export, and as a TorchScript file."""
 
 import io
+import json
 import warnings
 import zipfile
 
@@ -51,6 +52,43 @@ def _convolution(layer: str, source: str) -> list[NodeProto]:
 
 def _max_pool(source: str, target: str) -> NodeProto:
     return helper.make_node("MaxPool", [source], [target], kernel_shape=[2, 2], strides=[2, 2])
+
+
+class _Named(nn.Module):
+    """The network, whose result has a name."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"probabilities": self.network(image)}
+
+
+def exported_bytes(network: nn.Module) -> bytes:
+    """The network as a program of torch.export: image [n, 1, 8, 8] to probabilities [n, 10], with n left open."""
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(
+        _Named(network).eval(), (torch.zeros(2, 1, 8, 8),), dynamic_shapes={"image": {0: batch}}
+    )
+    archive = io.BytesIO()
+    torch.export.save(program, archive)
+    return _without_stack_traces(archive.getvalue())
+
+
+def _without_stack_traces(archive: bytes) -> bytes:
+    """The archive without the places in the source code, on the machine that exported it, that the program is from."""
+    stripped = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(stripped, "w") as target:
+        for member in source.infolist():
+            content = source.read(member)
+            if member.filename.endswith("/models/model.json"):
+                program = json.loads(content)
+                for node in program["graph_module"]["graph"]["nodes"]:
+                    node["metadata"] = {}
+                content = json.dumps(program).encode()
+            target.writestr(zipfile.ZipInfo(member.filename), content)
+    return stripped.getvalue()
 
 
 def torchscript_bytes(network: nn.Module) -> bytes:

@@ -40,6 +40,7 @@ RECIPES = (
     Recipe("add_sub", ("1/model.onnx", SAMPLE), "examples.add_sub:make"),
     Recipe("digits_eager", ("1/weights.safetensors", SAMPLE), "examples.digits:make_eager"),
     Recipe("digits_onnx", ("1/model.onnx", SAMPLE), "examples.digits:make_onnx", "digits_eager"),
+    Recipe("digits_export", ("1/model.pt2", SAMPLE), "examples.digits:make_exported", "digits_eager"),
     Recipe("digits_torchscript", ("1/model.pt", SAMPLE), "examples.digits:make_torchscript", "digits_eager"),
     Recipe(
         "intent",

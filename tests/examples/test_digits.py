@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load as load_weights
 
 from examples import digits
-from examples.digits_export import onnx_bytes, torchscript_bytes
+from examples.digits_export import exported_bytes, onnx_bytes, torchscript_bytes
 from examples.source import MODEL_REPOSITORY
 from kserve_v2.tensors.datatypes import Array
 
@@ -102,6 +102,13 @@ def test_the_committed_models_agree_on_the_held_out_images(data: digits.Digits) 
         (MODEL_REPOSITORY / "digits_torchscript" / "1" / "model.pt").read_bytes(), images
     )
     np.testing.assert_allclose(script, eager, atol=1e-4)
+    # As its author would load it: the file is an ordinary one.
+    program = torch.export.load(
+        io.BytesIO((MODEL_REPOSITORY / "digits_export" / "1" / "model.pt2").read_bytes())
+    )
+    with torch.inference_mode():
+        exported = program.module()(torch.from_numpy(images))["probabilities"].numpy()
+    np.testing.assert_allclose(exported, script, atol=1e-4)
 
 
 def test_the_committed_weights_read_held_out_digits(data: digits.Digits) -> None:
@@ -124,6 +131,15 @@ def test_the_torchscript_export_says_nothing_about_the_machine() -> None:
         assert not [name for name in archive.namelist() if name.endswith(".debug_pkl")]
         root = str(Path(__file__).parents[2]).encode()
         assert not [name for name in archive.namelist() if root in archive.read(name)]
+
+
+def test_the_exported_program_says_nothing_about_the_machine() -> None:
+    with zipfile.ZipFile(io.BytesIO(exported_bytes(digits.new_network(seed=5).eval()))) as archive:
+        root = str(Path(__file__).parents[2]).encode()
+        found = [
+            name for name in archive.namelist() if root in archive.read(name) or b".py" in archive.read(name)
+        ]
+        assert found == []
 
 
 def test_the_weights_file_holds_the_network() -> None:
