@@ -518,15 +518,20 @@ class TestState:
         assert "call eval() before exporting it" in caplog.text
         assert model.trial_instance(Placement("m_0_0", "CPU")) is not None
 
-    def test_weights_are_shared_unless_the_operator_says_otherwise(self, loader: Any) -> None:
+    def test_weights_are_shared_unless_the_operator_says_otherwise(
+        self, loader: Any, instance_thread: Any
+    ) -> None:
         content = pt2(Flowers(), torch.randn(3, 4))
         for text, shared in (
             ("", True),
             ('parameters { key: "ENABLE_WEIGHT_SHARING" value { string_value: "false" } }', False),
         ):
             model = loader.load(ExportedBackend(), loader.source({"model.pt2": content}), text)
-            one, other = (model.instance(Placement("m_0_0", "CPU")) for _ in range(2))
-            assert (one._state[0] is other._state[0]) is shared
+            threads = [instance_thread(model) for _ in range(2)]
+            one, other = (thread.instance._state[0] for thread in threads)
+            for thread in threads:
+                thread.close()
+            assert (one is other) is shared
             assert model.trial_instance(Placement("m_0_0", "CPU")) is None
 
     def test_an_input_is_not_written_to(self, loader: Any) -> None:
