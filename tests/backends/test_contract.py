@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from kserve_v2_backends.eager import EagerBackend
+from kserve_v2_backends.exported import ExportedBackend
 from kserve_v2_backends.onnx import OnnxBackend
 from kserve_v2_backends.torchscript import TorchScriptBackend
 from onnx import TensorProto, helper
@@ -21,7 +22,10 @@ from kserve_v2.backend import AsyncInstance, Backend, Placement
 from kserve_v2.errors import InternalError, InvalidArgumentError
 from kserve_v2.tensors.datatypes import BOOL, BY_CONFIG_ENUM, BYTES, DATATYPES, FP32, Array, Datatype
 
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec:FutureWarning"),
+]
 
 IDENTITY_CONFIG = """
 max_batch_size: 4
@@ -100,6 +104,35 @@ def torchscript_model(module: torch.nn.Module) -> dict[str, str | bytes]:
     return {"model.pt": buffer.getvalue()}
 
 
+class PickyLookup(torch.nn.Module):
+    """Fails in a kernel, whose demands are not in the file."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        place = (3 - x.sum()).to(torch.int64).reshape(1)
+        return x + torch.zeros(1).index_select(0, place)
+
+
+class Named(torch.nn.Module):
+    """Another module, whose result is called `y`."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"y": self.module(x)}
+
+
+def exported_model(module: torch.nn.Module, datatype: Datatype) -> dict[str, str | bytes]:
+    dtype = getattr(torch, datatype.dtype.name) if datatype is not BYTES else torch.uint8
+    varying = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.AUTO}
+    example = torch.zeros(2, 3, dtype=dtype)
+    program = torch.export.export(Named(module), (example,), dynamic_shapes={"x": varying})
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    return {"model.pt2": buffer.getvalue()}
+
+
 def eager_model(tensors: str, datatype: Datatype, expression: str) -> dict[str, str | bytes]:
     return {
         "model.py": f"""
@@ -144,8 +177,15 @@ CANDIDATES = {
         make=lambda _: TorchScriptBackend(),
         identity=lambda _: torchscript_model(IdentityModule()),
         picky=lambda: torchscript_model(PickyModule()),
-        shared="_module",
+        shared="_called",
         declares=False,
+        lacks=frozenset({BYTES}),
+    ),
+    "pytorch-export": Candidate(
+        make=lambda _: ExportedBackend(),
+        identity=lambda datatype: exported_model(IdentityModule(), datatype),
+        picky=lambda: exported_model(PickyLookup(), FP32),
+        shared="_module",
         lacks=frozenset({BYTES}),
     ),
     "python-numpy": eager("numpy"),
