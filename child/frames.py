@@ -105,6 +105,8 @@ class FrameReader:
         """
         if self._start == self._end:
             self._start = self._end = 0
+            if len(self._buffer) > _BUFFER:
+                self._replace(_BUFFER)
         if self._end - self._start < HEADER.size:
             self._need(HEADER.size, deadline)
         header = HEADER.unpack_from(self._buffer, self._start)
@@ -115,14 +117,26 @@ class FrameReader:
             raise ProtocolError(f"a message with an impossible header: {header}")
         if self._end - self._start < HEADER.size + size:
             self._need(HEADER.size + size, deadline)
-        parts = []
-        start = self._start + HEADER.size
-        for part in (notices, segments * SEGMENT.size, fields, head, places, inline):
-            parts.append(self._view[start : start + part])
-            start += part
-        self._start = start
-        descriptors = self._take(segments) if segments else []
-        return Frame(kind, number, parts[0], parts[1], descriptors, *parts[2:])
+        # Where each part begins, and the last one ends.
+        first = self._start + HEADER.size
+        second = first + notices
+        third = second + segments * SEGMENT.size
+        fourth = third + fields
+        fifth = fourth + head
+        sixth = fifth + places
+        self._start = end = first + size
+        view = self._view
+        return Frame(
+            kind,
+            number,
+            view[first:second],
+            view[second:third],
+            self._take(segments) if segments else [],
+            view[third:fourth],
+            view[fourth:fifth],
+            view[fifth:sixth],
+            view[sixth:end],
+        )
 
     def _take(self, segments: int) -> list[int] | None:
         if not self._descriptors:
@@ -137,8 +151,8 @@ class FrameReader:
 
     def _need(self, size: int, deadline: float | None) -> None:
         while self._end - self._start < size:
-            if self._start or size > len(self._buffer) or self._end == len(self._buffer):
-                self._make_room(size)
+            if self._start + size > len(self._buffer):
+                self._replace(max(size, _BUFFER))
             if deadline is not None and not self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 raise TimeoutError("no message in time")
             try:
@@ -153,14 +167,10 @@ class FrameReader:
                 raise ChannelClosed("the other side is gone")
             self._end += count
 
-    def _make_room(self, size: int) -> None:
-        if self._start == self._end:
-            self._start = self._end = 0
-        fits = self._start + size <= len(self._buffer) and self._end < len(self._buffer)
-        if fits and (self._start or size > _BUFFER or len(self._buffer) == _BUFFER):
-            return
+    def _replace(self, size: int) -> None:
+        """Have another buffer, for what has been read so far and what is to come."""
         rest = bytes(self._view[self._start : self._end])
-        self._buffer = bytearray(max(size, _BUFFER))
+        self._buffer = bytearray(size)
         self._view = memoryview(self._buffer)
         self._view[: len(rest)] = rest
         self._start, self._end = 0, len(rest)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -160,6 +161,25 @@ def test_a_message_that_comes_in_pieces_is_waited_for_and_time_outs_lose_nothing
         received.append(receiver.receive(60))
         assert [message.fields for message in received] == [{"text": text}] * 2
         receiver.close()
+
+
+def test_a_large_message_leaves_no_large_buffer() -> None:
+    raw, sock = Channel.pair()
+    reader = frames.FrameReader(sock)
+    with raw, sock:
+        sender = threading.Thread(
+            target=raw.sendall, args=(frames.pack(1, 1, fields=bytes(10 << 20)) + frames.pack(1, 2) * 3,)
+        )
+        tracemalloc.start()
+        sender.start()
+        assert len(reader.next().fields) == 10 << 20
+        sender.join()
+        assert tracemalloc.get_traced_memory()[0] > 10 << 20
+        assert [reader.next().number for _ in range(3)] == [2, 2, 2]
+        raw.sendall(frames.pack(1, 3))
+        assert reader.next().number == 3
+        assert tracemalloc.get_traced_memory()[0] < 1 << 20
+        tracemalloc.stop()
 
 
 @contextmanager
