@@ -8,13 +8,14 @@ from kserve_v2.errors import InvalidArgumentError
 
 TRITON_CLASS = "TritonPythonModel"
 HANDLER_CLASS = "Model"
+_TRITON_UTILS = "triton_python_backend_utils"
 
 
 def is_triton_model(file: Path) -> bool:
     """Whether a file defines, or imports, a `TritonPythonModel`. One that cannot be read or parsed is none: whoever
     imports it says why.
 
-    Raises InvalidArgumentError for a file that could be meant either way.
+    Raises InvalidArgumentError for a file that could be meant either way, and for one that lacks the class.
     """
     try:
         tree = ast.parse(file.read_bytes())
@@ -22,7 +23,14 @@ def is_triton_model(file: Path) -> bool:
         return False
     names = list(_names(tree.body))
     if TRITON_CLASS not in names:
-        return False
+        if _TRITON_UTILS not in names or HANDLER_CLASS in names:
+            return False
+        if "*" in names:
+            return True
+        raise InvalidArgumentError(
+            f"{file.name} imports {_TRITON_UTILS}, but has no class {TRITON_CLASS}: module "
+            f"'{file.parent.name}.{file.stem}' has no attribute '{TRITON_CLASS}'"
+        )
     if HANDLER_CLASS in names:
         raise InvalidArgumentError(
             f"{file.name} has a class {TRITON_CLASS}, as Triton's Python models have, and a class {HANDLER_CLASS}, as "
@@ -36,12 +44,17 @@ def is_triton_model(file: Path) -> bool:
 
 
 def _names(body: list[ast.stmt]) -> Iterator[str]:
-    """What a module has on its own level, also where that depends on something."""
+    """What a module has on its own level, also where that depends on something, and from where: names of classes, of
+    variables, and of what is imported and its modules.
+    """
     for node in body:
         match node:
             case ast.ClassDef(name=name):
                 yield name
-            case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+            case ast.Import(names=aliases):
+                yield from (name for alias in aliases for name in {alias.asname or alias.name, alias.name})
+            case ast.ImportFrom(module=module, names=aliases):
+                yield module or ""
                 yield from (alias.asname or alias.name for alias in aliases)
             case ast.Assign(targets=targets):
                 yield from (target.id for target in targets if isinstance(target, ast.Name))

@@ -73,7 +73,10 @@ class Stub:
         with self.context.life_cycle(self.name):
             self._model = self._class()
             if hasattr(self._model, "initialize"):
-                self._model.initialize(arguments)
+                returned = self._model.initialize(arguments)
+                if inspect.iscoroutine(returned):
+                    returned.close()
+                    raise ModelError("initialize: expected a plain function, got an async one")
         self.context.ready(self.name)
 
     def finalize(self) -> None:

@@ -21,8 +21,7 @@ def isolated(directory: Path, isolation: str) -> None:
     config = directory / "config.pbtxt"
     text = config.read_text() if config.exists() else ""
     parameter = f'parameters {{ key: "isolation" value {{ string_value: "{isolation}" }} }}\n'
-    if isolation != "none":
-        config.write_text(text + parameter)
+    config.write_text(text + parameter)
 
 
 @pytest.fixture(scope="session")
