@@ -40,6 +40,7 @@ class HandlerModule:
                 f"default_model_filename: expected a Python module such as model.py, got '{path.name}'"
             )
         self._directory = path.parent
+        self._name = path.name
         package = f"{PREFIX}{next(_serial)}_{re.sub(r'[^0-9A-Za-z]', '_', model)}_{version}"
         self._space = ModuleSpace(package, path, beside=beside, given=given)
         eager_lookup.install()
@@ -85,7 +86,7 @@ class HandlerModule:
             return f"{self._relative(error.filename)}, line {error.lineno}"
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if Path(frame.filename).is_relative_to(self._directory)]
-        return f"{self._relative(own[-1].filename)}, line {own[-1].lineno}" if own else "handler"
+        return f"{self._relative(own[-1].filename)}, line {own[-1].lineno}" if own else self._name
 
     def _relative(self, filename: str) -> str:
         path = Path(filename)
