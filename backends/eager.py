@@ -94,6 +94,29 @@ arguments of a call with one row behind it.
 the model. They go with the model's unload, and count on through a reload. `cache_dir` is a directory of the model's own
 that outlives the server. `config` is a copy of the whole configuration.
 
+Annotations say as well as attributes what comes and goes: then each input is a parameter of its own name, with a
+default if it may be left out, and the outputs are the fields of a TypedDict, a NamedTuple or a dataclass:
+
+    class Answer(TypedDict):
+        caption: Text
+        brightness: Annotated[np.ndarray, FP32(1)]
+
+    class Model:
+        def __call__(self, image: Image, language: Text = "en") -> Answer:
+            height, width, _ = image.shape
+            word = {"en": "by", "de": "mal"}[language]
+            return {"caption": f"{width} {word} {height}", "brightness": np.array([image.mean()], np.float32)}
+
+All of these names are `kserve_v2`'s, or `typing`'s. `Annotated[torch.Tensor, FP32(1)]` asks for torch's tensors. One
+value that is returned by itself is the output `output`. The requests come to a parameter named `requests`. Dims leave
+the batch dimension out, as everywhere.
+
+`Image`, `Text` and `Json`, which `inputs` and `outputs` may have in the places of their pairs, too, are BYTES for
+clients, and are decoded and encoded here: JPEG or PNG to an array [height, width, 3] of UINT8, and back to PNG; UTF-8
+to `str`; and JSON to what it means. Of a model that batches they are lists, `list[Image]`, with one for each row.
+Whatever cannot be decoded is its client's mistake, and the others of its batch are executed without it. The parameter
+`max_image_pixels` says how large an image may be, 50 million pixels by default.
+
 All attributes are optional. What the class does not declare, config.pbtxt must. BYTES inputs are numpy object
 arrays of `bytes`, with `tensors = "torch"` too. A handler may write to its inputs, and reuse what it returns: an
 output that it may still hold is copied.

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import textwrap
 from collections.abc import Callable
 from concurrent.futures import Future
 from io import BytesIO
@@ -12,6 +13,7 @@ import PIL.Image
 import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
+from kserve_v2_backends import eager
 from tritonclient.utils import InferenceServerException
 
 from tests.conftest import RunningServer, StartServer, WriteModel
@@ -39,7 +41,7 @@ class Model:
     def __call__(self, image: Image, language: Text = "en") -> Answer:
         height, width, _ = image.shape
         word = {"en": "by", "de": "mal"}[language]
-        return {"caption": f"{width} {word} {height}", "brightness": image.mean(keepdims=True, dtype=np.float32)[0, 0]}
+        return {"caption": f"{width} {word} {height}", "brightness": np.array([image.mean()], np.float32)}
 """
 
 _TURN = """
@@ -97,6 +99,12 @@ def _encoded(array: Any, kind: str = "PNG") -> bytes:
 def _base64_tensor(name: str, shape: list[int], *elements: bytes) -> dict[str, Any]:
     data = [base64.b64encode(each).decode() for each in elements]
     return {**json_tensor(name, "BYTES", shape, data), "parameters": {"content_type": "base64"}}
+
+
+def test_the_example_is_the_documentation_s() -> None:
+    assert eager.__doc__ is not None
+    example = _DESCRIBE[_DESCRIBE.index("class Answer") :].replace("\n\n\n", "\n\n")
+    assert textwrap.indent(example, "    ") in eager.__doc__
 
 
 PICTURE = np.full((4, 6, 3), 100, np.uint8)
