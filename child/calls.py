@@ -40,6 +40,7 @@ class Calls:
 
     def call(self, request: Any, serving: Sequence[Any]) -> Any:
         """The answer of a model that gives one. Blocks."""
+        self._refuse_on_loop("call", "await call_async(...)")
         number = next(self._numbers)
         return self._response(
             self._wait(number, lambda: self._begin(number, request, serving, streams=False))
@@ -54,6 +55,7 @@ class Calls:
 
     def stream(self, request: Any, serving: Sequence[Any]) -> Generator[Any, None, None]:
         """All responses of any model."""
+        self._refuse_on_loop("stream", "async for ... in stream_async(...)")
         number = next(self._numbers)
         message = self._wait(number, lambda: self._begin(number, request, serving, streams=True))
         while (response := self._response(message)) is not None:
@@ -80,10 +82,10 @@ class Calls:
                     self._give_up(number)
             message = await self._wait_async(number, lambda: self._side.send(Kind.NEXT, number))
 
-    def ask(self, kind: Kind, fields: Json) -> Message:
+    def ask(self, kind: Kind, fields: Json, groups: Sequence[Any] = ()) -> Message:
         """Ask the server itself for something, and wait for its reply. Raises as a call does."""
         number = next(self._numbers)
-        message = self._wait(number, lambda: self._side.send(kind, number, fields))
+        message = self._wait(number, lambda: self._side.send(kind, number, fields, groups))
         self._raise_error(message)
         return message
 
@@ -150,6 +152,12 @@ class Calls:
             self._waiting.pop(number, None)
         with suppress(ChannelClosed):
             self._side.send(Kind.CLOSE, number)
+
+    def _refuse_on_loop(self, method: str, instead: str) -> None:
+        """A call that blocks would stop all that runs on this thread's event loop."""
+        if asyncio._get_running_loop() is not None:
+            text = f"'{method}' would block the event loop that runs on this thread: in async handlers use {instead}"
+            raise self._host().error({"kind": "InternalError", "text": text})
 
     def _response(self, message: Message) -> Any:
         """The response in a message; None at the end of a stream. Raises the error that it tells of."""

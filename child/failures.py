@@ -13,10 +13,10 @@ _MAX_PART = 32 * 1024
 
 def told(error: BaseException, kind: str = "", message: str = "") -> Json:
     """What the server is told of an error. `kind`: the name of the class of `kserve_v2.errors` that it is for clients,
-    with that message; "" if it is for none, and is told by its type and text.
+    with that message; "" if it is for none, and is told by its type and text, or as it says itself.
     """
     return {
-        "kind": kind,
+        "kind": kind or getattr(error, "told_as", ""),
         "type": _name(type(error)),
         "text": message or text_of(error),
         "traceback": traceback_of(error),

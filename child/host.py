@@ -51,7 +51,9 @@ class Caller(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """What a host is told of the model; see `kserve_v2.backend.ModelSource`. The same for `complete` and `load`."""
+    """What a host is told of the model; see `kserve_v2.backend.ModelSource`. `caller`, `metrics`, `control`: see
+    there; None for `complete`, and where there is no server.
+    """
 
     name: str
     version: int
@@ -60,7 +62,10 @@ class Source:
     settings: Mapping[str, str]
     placements: tuple[Placement, ...]
     threads: ThreadBudget
-    caller: Caller = field(compare=False, repr=False)
+    caller: Caller | None = field(compare=False, repr=False)
+    metrics: Any = field(compare=False, repr=False)
+    control: Any = field(compare=False, repr=False)
+    cache_path: Path | None = None
 
 
 @dataclass

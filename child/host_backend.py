@@ -12,7 +12,7 @@ from google.protobuf import json_format
 from kserve_v2 import errors
 from kserve_v2.backend import Backend, Handover, ModelConfig, ModelSource, Placement, ThreadBudget
 from kserve_v2.errors import ServingError, as_serving_error
-from kserve_v2.messages import InferRequest, InferResponse, SequenceStep
+from kserve_v2.messages import InferRequest, InferResponse, MarkedResponse, SequenceStep
 
 from . import failures, host
 from .host import Json, Source
@@ -64,6 +64,9 @@ class BackendHost:
             threads=ThreadBudget(*source.threads),
             handover=self._handover,
             caller=source.caller,
+            metrics=source.metrics,
+            control=source.control,
+            cache_path=source.cache_path,
         )
 
     def placement(self, placement: host.Placement) -> Placement:
@@ -81,7 +84,12 @@ class BackendHost:
 
     def response(self, told: Json, outputs: dict[str, Array]) -> InferResponse:
         """The answer of another model."""
-        return InferResponse(outputs=outputs, **told)
+        error, final = told.pop("error", None), told.pop("final", False)
+        if error is None and not final:
+            return InferResponse(outputs=outputs, **told)
+        return MarkedResponse(
+            outputs=outputs, error=None if error is None else self.error(error), final=final, **told
+        )
 
     def failure(self, error: BaseException) -> Json:
         """What the server is told of an error."""

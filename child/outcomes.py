@@ -18,6 +18,8 @@ Json = dict[str, Any]
 class MistakeError(Exception):
     """The model has given what cannot be an answer; the text is for clients."""
 
+    told_as = "InternalError"
+
 
 def sendable(outputs: Any, model: str) -> dict[str, Array]:
     """The outputs of one execution, or one response. Raises MistakeError."""
@@ -26,14 +28,26 @@ def sendable(outputs: Any, model: str) -> dict[str, Array]:
     return {_name(name, model): _array(value, name, model) for name, value in outputs.items()}
 
 
-def sendable_list(outputs: Any, requests: Sequence[Any], model: str) -> list[dict[str, Array]]:
-    """The outputs for each of several requests. Raises MistakeError."""
+def sendable_list(
+    outputs: Any, requests: Sequence[Any], model: str
+) -> tuple[list[dict[str, Array]], dict[int, BaseException]]:
+    """The outputs for each of several requests, and by their places those that have failed. Raises MistakeError."""
     if not isinstance(outputs, (list, tuple)) or len(outputs) != len(requests):
         got = f"{len(outputs)} answers" if isinstance(outputs, (list, tuple)) else _kind(outputs)
         raise MistakeError(
             f"model '{model}' gave {got} to {len(requests)} requests, expected a list with one dict for each"
         )
-    return [sendable(each, model) for each in outputs]
+    failures = {index: each for index, each in enumerate(outputs) if isinstance(each, BaseException)}
+    for index, each in enumerate(outputs):
+        # What cannot be sent is the mistake of one answer, and not of the others.
+        if index not in failures:
+            try:
+                sendable(each, model)
+            except MistakeError as error:
+                failures[index] = error
+    return [
+        {} if index in failures else sendable(each, model) for index, each in enumerate(outputs)
+    ], failures
 
 
 def _name(name: Any, model: str) -> str:

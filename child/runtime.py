@@ -24,6 +24,7 @@ from .executing import Executing
 from .host import Host, Json, Placement, Source, ThreadBudget
 from .logs import SideHandler
 from .messages import ChannelClosed, Kind, Message, MessageError
+from .remote_services import RemoteControl, RemoteMetrics
 from .serving import Conversation, describe, serve
 from .serving_async import serve_async
 
@@ -83,7 +84,8 @@ class _Process:
         self._executing = Executing()
         self._host: Host | None = None
         self._calls = Calls(side, self._known_host, self._executing)
-        self._source: Source | None = None
+        self._metrics = RemoteMetrics(self._calls)
+        self._control = RemoteControl(self._calls)
         self._model: Any = None
         self._served = False
         self._instances: list[threading.Thread] = []
@@ -165,7 +167,10 @@ class _Process:
             settings=told["settings"],
             placements=tuple(Placement(*each) for each in told["placements"]),
             threads=ThreadBudget(*told["threads"]),
-            caller=self._calls,
+            caller=self._calls if told["served"] else None,
+            metrics=self._metrics if told["served"] else None,
+            control=self._control if told["served"] else None,
+            cache_path=Path(told["cache_path"]) if told["cache_path"] else None,
         )
 
     # --- instances --------------------------------------------------------------------------------------------------

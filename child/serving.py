@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .answers import StreamedResponse
 from .channel import Channel
 from .executing import Executing
 from .host import Host, Json
@@ -59,9 +60,15 @@ class Conversation:
     def respond(self, number: int, outputs: Any, requests: Sequence[Any], *, separate: bool) -> None:
         """Send what an execution has given. Raises MistakeError if that is nothing that could be an answer."""
         fields: Json = {}
-        groups = (
-            sendable_list(outputs, requests, self._model) if separate else [sendable(outputs, self._model)]
-        )
+        if separate or type(outputs) is list:
+            groups, failures = sendable_list(outputs, requests, self._model)
+            fields["each"] = True
+            if failures:
+                fields["failures"] = {
+                    str(index): self._host.failure(error) for index, error in failures.items()
+                }
+        else:
+            groups = [sendable(outputs, self._model)]
         if (given := parameters(requests, self._model)) is not None:
             fields["parameters"] = given
         again, inputs = next_inputs(requests, self._model)
@@ -69,6 +76,18 @@ class Conversation:
             fields["again"] = again
             groups += inputs
         self._send(number, fields, groups)
+
+    def respond_in_stream(self, number: int, response: Any, requests: Sequence[Any]) -> None:
+        """Send one response of a stream. Raises as `respond`."""
+        fields: Json = {}
+        if isinstance(response, StreamedResponse):
+            requests[0].response_parameters = dict(response.parameters)
+            fields["marked"] = {"final": response.final}
+            if response.error is not None:
+                fields["marked"]["error"] = self._host.failure(response.error)
+            response = response.outputs
+        fields["parameters"] = parameters(requests, self._model) or [{}]
+        self._send(number, fields, [sendable(response, self._model)])
 
     def _send(self, number: int, fields: Json, groups: Sequence[Any] = ()) -> None:
         try:
@@ -164,7 +183,7 @@ class _Streams:
         try:
             outputs = next(responses, _END)
             if outputs is not _END:
-                self._conversation.respond(number, outputs, requests, separate=False)
+                self._conversation.respond_in_stream(number, outputs, requests)
                 return
         except ChannelClosed:
             raise

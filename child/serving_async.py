@@ -144,7 +144,7 @@ class _AsyncServing:
                 outputs = await responses.__anext__()
             except StopAsyncIteration:
                 return
-            self._conversation.respond(number, outputs, requests, separate=False)
+            self._conversation.respond_in_stream(number, outputs, requests)
             del outputs
             asked = await self._asked[number].get()
 

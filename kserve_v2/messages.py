@@ -3,7 +3,7 @@
 The codecs make these from JSON or protobuf and back; how a client wants an output encoded stays in the codec.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -89,6 +89,8 @@ class InferRequest:
 
     `callers`: the models that wait for the answer, if it is a model that asks: the outermost first.
     `calls`: those to other models that are made for this request, and that are under way; None if none was ever made.
+
+    `on_cancel`: called, on the event loop's thread, when nobody waits any more; set by who executes it elsewhere.
     """
 
     model_name: str
@@ -108,10 +110,13 @@ class InferRequest:
     pinned: object = None
     callers: tuple[CallingModel, ...] = ()
     calls: set[Dependent] | None = field(default=None, init=False, repr=False, compare=False)
+    on_cancel: Callable[[], None] | None = field(default=None, init=False, repr=False, compare=False)
 
     def cancel(self) -> None:
         """Nobody waits for the answer any more. On the event loop's thread."""
         self.cancelled = True
+        if self.on_cancel is not None:
+            self.on_cancel()
         if self.calls:
             for call in tuple(self.calls):
                 call.request_left()

@@ -84,7 +84,9 @@ class IsolatedBackend:
         held: _Held | None = source.handover.take()
         process = self._home.start(source.name) if held is None else held.process
         told = {**self._home.told(), "source": told_source(source), "config": config_to_dict(config)}
-        return IsolatedModel(process, source, told, self._home, isolation_of(config))
+        rounds = config.sequence_batching.iterative_sequence
+        streams = config.model_transaction_policy.decoupled and not rounds
+        return IsolatedModel(process, source, told, self._home, isolation_of(config), streams=streams)
 
 
 @dataclass(slots=True)
@@ -108,4 +110,6 @@ def told_source(source: ModelSource) -> Json:
         "settings": dict(source.settings),
         "placements": [(each.name, each.kind, each.device_id) for each in source.placements],
         "threads": (source.threads.intra_op, source.threads.inter_op),
+        "cache_path": None if source.cache_path is None else str(source.cache_path),
+        "served": source.caller is not None,
     }

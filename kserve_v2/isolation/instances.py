@@ -1,16 +1,21 @@
 """The instances of an isolated model that execute one thing at a time, on the server's side."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Literal
 
-from kserve_v2_child.messages import Kind, Message
+from kserve_v2_child.answers import StreamedResponse
+from kserve_v2_child.messages import Kind
 
 from kserve_v2.errors import UnavailableError
 from kserve_v2.isolation.keeper import Keeper, Seat
 from kserve_v2.isolation.link import Link, NotSentError
-from kserve_v2.isolation.requests import outputs_of, take_back, told
+from kserve_v2.isolation.process import ModelProcess
+from kserve_v2.isolation.requests import answers_of, response_of, take_back, told
 from kserve_v2.isolation.suspects import MOST_DEATHS, Suspects
 from kserve_v2.messages import InferRequest, Tensors
+
+Json = dict[str, Any]
 
 
 class Isolated:
@@ -43,6 +48,20 @@ class Isolated:
         if link is not None:
             link.close()
 
+    def _begin(
+        self, process: ModelProcess, requests: Sequence[InferRequest], how: str = ""
+    ) -> tuple[int, Json]:
+        """An execution begins: its number, and what the process is told of it. `how`: `separate` or `stream`."""
+        number = next(process.numbers)
+        process.executing[number] = requests
+        for index, request in enumerate(requests):
+            # Set before it is asked whether that has happened.
+            request.on_cancel = partial(process.cancelled, number, index)
+        fields: Json = {"requests": [told(request) for request in requests]}
+        if how:
+            fields[how] = True
+        return number, fields
+
     def _link(self) -> Link:
         """The way to it. Raises UnavailableError if there is none, and there is no use in waiting for it."""
         seat = self._seat
@@ -57,19 +76,19 @@ class Isolated:
         self._suspects.died(requests)
 
 
-class _OneAtATime(Isolated):
-    """Executes one batch at a time."""
+class IsolatedInstance(Isolated):
+    """Executes one batch at a time, whose tensors are joined."""
 
-    def _execute(
-        self, requests: Sequence[InferRequest], groups: Sequence[Tensors], fields: dict[str, Any]
-    ) -> Message:
+    how = ""
+
+    def execute(self, tensors: Any, requests: Sequence[InferRequest]) -> Any:
+        """Execute a batch."""
         self._suspects.check(requests)
-        fields["requests"] = [told(request) for request in requests]
+        groups = tensors if self.how else (tensors,)
         while True:
             link = self._link()
             process = link.process
-            number = next(process.numbers)
-            process.executing[number] = requests
+            number, fields = self._begin(process, requests, self.how)
             try:
                 message = link.ask(Kind.EXECUTE, number, fields, groups)
             except NotSentError:
@@ -84,45 +103,29 @@ class _OneAtATime(Isolated):
                 process.executing.pop(number, None)
             self._seat.deaths = 0
             take_back(message.fields, message.groups, requests)
-            return message
+            return answers_of(message.fields, message.groups)
 
 
-class IsolatedInstance(_OneAtATime):
-    """Executes batches whose tensors are joined."""
+class IsolatedSeparateInstance(IsolatedInstance):
+    """Executes one batch at a time, in which each request has tensors of its own."""
 
-    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
-        """Execute a batch."""
-        outputs: Tensors = self._execute(requests, (tensors,), {}).groups[0]
-        return outputs
-
-
-class IsolatedSeparateInstance(_OneAtATime):
-    """Executes batches in which each request has tensors of its own."""
-
-    def execute(self, tensors: Sequence[Tensors], requests: Sequence[InferRequest]) -> Sequence[Tensors]:
-        """Execute a batch."""
-        message = self._execute(requests, tensors, {"separate": True})
-        return outputs_of(message.fields, message.groups)
+    how = "separate"
 
 
 class IsolatedStreamInstance(Isolated):
     """Answers one request at a time, any number of times."""
 
-    def stream(self, tensors: Tensors, request: InferRequest) -> Iterator[Tensors]:
+    def stream(self, tensors: Tensors, request: InferRequest) -> Iterator[Tensors | StreamedResponse]:
         """Yield the responses to a request."""
         requests = (request,)
         self._suspects.check(requests)
         link = self._link()
         process = link.process
-        number = next(process.numbers)
-        process.executing[number] = requests
+        number, fields = self._begin(process, requests, "stream")
         try:
-            message = link.ask(
-                Kind.EXECUTE, number, {"requests": [told(request)], "stream": True}, (tensors,)
-            )
+            message = link.ask(Kind.EXECUTE, number, fields, (tensors,))
             while not message.fields.get("end"):
-                take_back(message.fields, message.groups, requests)
-                yield message.groups[0]
+                yield response_of(message.fields, message.groups, request)
                 del message
                 message = link.ask(Kind.NEXT, number)
         except GeneratorExit:

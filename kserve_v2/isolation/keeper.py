@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kserve_v2.errors import ServingError, UnavailableError, as_serving_error, describe
+from kserve_v2.isolation.async_link import AsyncLink
 from kserve_v2.isolation.delays import RestartDelays
 from kserve_v2.isolation.link import Link
 from kserve_v2.isolation.process import ModelProcess
@@ -85,7 +86,9 @@ class Keeper:
 
     def _take(self, seat: Seat, process: ModelProcess) -> Json:
         work, made = process.instance(seat.told)
-        seat.link = Link(process, work, self._timeout_s)
+        kinds = [kind for kind in seat.told["order"] if kind in made.get("kinds", ())]
+        concurrent = bool(kinds) and kinds[0].endswith("_async")
+        seat.link = (AsyncLink if concurrent else Link)(process, work, self._timeout_s)
         return made
 
     # --- those who need the process -----------------------------------------------------------------------------

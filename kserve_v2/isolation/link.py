@@ -24,6 +24,8 @@ class NotSentError(Exception):
 class Link:
     """To an instance that does one thing at a time."""
 
+    close_s = _CLOSE_S
+
     def __init__(self, process: ModelProcess, work: Channel, timeout_s: float | None) -> None:
         """`timeout_s`: how long a reply may take."""
         self.process = process
@@ -45,15 +47,17 @@ class Link:
         except ChannelClosed:
             raise self.process.error() from None
         except TimeoutError:
-            self.process.kill(
-                f"did not finish within execution_timeout of {self._timeout_s:g} s and was killed"
-            )
+            self.end_late()
             raise self.process.error() from None
         except MessageError as error:
             raise InternalError(str(error)) from None
         if message.kind is Kind.ERROR:
             raise remote_error(message.fields)
         return message
+
+    def end_late(self) -> None:
+        """An execution takes too long: end it, with its process."""
+        self.process.kill(f"did not finish within execution_timeout of {self._timeout_s:g} s and was killed")
 
     def close(self) -> None:
         """Close the instance. Raises what that raises; nothing if its process is gone."""

@@ -8,8 +8,18 @@ from kserve_v2_child.messages import Kind
 
 from kserve_v2.backend import AnyInstance, ModelSource, Placement
 from kserve_v2.config.isolation import Isolation
-from kserve_v2.isolation.instances import IsolatedInstance, IsolatedSeparateInstance, IsolatedStreamInstance
-from kserve_v2.isolation.keeper import Keeper
+from kserve_v2.isolation.async_instances import (
+    IsolatedAsyncInstance,
+    IsolatedAsyncStreamInstance,
+    IsolatedSeparateAsyncInstance,
+)
+from kserve_v2.isolation.instances import (
+    Isolated,
+    IsolatedInstance,
+    IsolatedSeparateInstance,
+    IsolatedStreamInstance,
+)
+from kserve_v2.isolation.keeper import Keeper, Seat
 from kserve_v2.isolation.process import ModelProcess
 from kserve_v2.isolation.suspects import Suspects
 
@@ -31,12 +41,21 @@ class IsolatedModel:
     """Its instances are spread over its processes. See `RevivesInstances`."""
 
     def __init__(
-        self, process: ModelProcess, source: ModelSource, told: Json, home: Home, isolation: Isolation
+        self,
+        process: ModelProcess,
+        source: ModelSource,
+        told: Json,
+        home: Home,
+        isolation: Isolation,
+        *,
+        streams: bool,
     ) -> None:
-        """Load it. `process`: the first one. `told`: what each of them is loaded with. Raises what that raises, and
-        then `process` is gone.
+        """Load it. `process`: the first one. `told`: what each of them is loaded with. `streams`: its instances answer
+        any number of times. Raises what the load raises, and then `process` is gone.
         """
         self._source = source
+        # In the order in which the server looks for them.
+        self._order = ("stream_async", "stream") if streams else ("execute_async", "execute")
         self._told = told
         self._home = home
         self._suspects = Suspects()
@@ -55,6 +74,7 @@ class IsolatedModel:
         self._has_trial_instances = loaded["trial_instances"]
 
     def _load(self, process: ModelProcess) -> Json:
+        process.serve(self._source)
         try:
             loaded: Json = process.ask(Kind.LOAD, self._told).fields
         except BaseException:
@@ -84,19 +104,34 @@ class IsolatedModel:
         told = {
             "model": self._source.name,
             "placement": (placement.name, placement.kind, placement.device_id),
-            "order": ("execute_async", "execute"),
+            "order": self._order,
             "trial": trial,
         }
         seat, made = keeper.make(told)
         if made.get("none"):
             keeper.give_up(seat)
             return None
-        kind: type[IsolatedInstance | IsolatedSeparateInstance | IsolatedStreamInstance]
-        if "stream" in made["kinds"]:
-            kind = IsolatedStreamInstance
-        else:
-            kind = IsolatedSeparateInstance if self.separates_requests else IsolatedInstance
-        return kind(keeper, seat, self._suspects)
+        return self._instance(keeper, seat, made)
+
+    def _instance(self, keeper: Keeper, seat: Seat, made: Json) -> AnyInstance:
+        """One that is asked as the model's own may be. Of several ways it is the one that the server prefers."""
+        how = next((kind for kind in self._order if kind in made["kinds"]), "")
+        separates = self.separates_requests
+        if how == "stream":
+            return IsolatedStreamInstance(keeper, seat, self._suspects)
+        if how == "execute":
+            kind = IsolatedSeparateInstance if separates else IsolatedInstance
+            return kind(keeper, seat, self._suspects)
+        most = made["max_concurrency"]
+        if how == "stream_async":
+            return IsolatedAsyncStreamInstance(keeper, seat, self._suspects, most)
+        if how == "execute_async":
+            concurrent = IsolatedSeparateAsyncInstance if separates else IsolatedAsyncInstance
+            return concurrent(keeper, seat, self._suspects, most)
+        # Nobody can drive it. What says so names its type.
+        useless: Any = type(made["type"], (Isolated,), {})
+        instance: AnyInstance = useless(keeper, seat, self._suspects)
+        return instance
 
     def _keeper_of(self, placement: Placement) -> Keeper:
         keeper = self._keepers[self._source.placements.index(placement) % len(self._keepers)]

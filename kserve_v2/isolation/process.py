@@ -16,10 +16,12 @@ from typing import Any
 from kserve_v2_child.channel import Channel
 from kserve_v2_child.messages import ChannelClosed, Kind, Message, MessageError
 
+from kserve_v2.backend import ModelSource
 from kserve_v2.errors import InternalError, UnavailableError
 from kserve_v2.isolation.death import cause_of_death
 from kserve_v2.isolation.logs import log_record
 from kserve_v2.isolation.remote import remote_error
+from kserve_v2.isolation.services import Services
 from kserve_v2.isolation.spawner import SPAWNER
 from kserve_v2.messages import InferRequest
 
@@ -43,6 +45,7 @@ class ModelProcess:
         """For executions."""
         self.executing: dict[int, Sequence[InferRequest]] = {}
         """The requests of executions that are under way."""
+        self._services: Services | None = None
         self._on_death: Callable[[], None] | None = None
         self._lock = threading.Lock()
         self._replies: dict[int, Future[Message]] = {}
@@ -80,6 +83,15 @@ class ModelProcess:
     def alive(self) -> bool:
         """Whether it is not known to be gone."""
         return not self._gone.is_set()
+
+    def serve(self, source: ModelSource) -> None:
+        """Do for it what it asks for, from now on, with what the source has of the server."""
+        self._services = Services(self.side, source, self.executing)
+
+    def cancelled(self, number: int, index: int) -> None:
+        """Nobody waits for a request of an execution any more. Does not block."""
+        if self._services is not None:
+            self._services.cancelled(number, index)
 
     # --- what is asked of it ----------------------------------------------------------------------------------------
 
@@ -187,6 +199,8 @@ class ModelProcess:
         for channel in channels:
             channel.close()
         self._sockets.close()
+        if self._services is not None:
+            self._services.close()
         # Its last words are still to be read.
         self._reader.join(_LAST_MOMENTS_S)
         self.side.close()
@@ -231,5 +245,7 @@ class ModelProcess:
                 reply.set_exception(remote_error(message.fields))
             elif reply is not None:
                 reply.set_result(message)
+        elif self._services is not None:
+            self._services.take(message)
         else:
             raise InternalError(f"a message of kind {kind!r}")

@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kserve_v2_child.answers import StreamedResponse
+
 from kserve_v2.errors import InternalError
+from kserve_v2.isolation.remote import remote_error
 from kserve_v2.messages import InferRequest, SequenceStep, Tensors
 
 Json = dict[str, Any]
@@ -58,6 +61,31 @@ def take_back(fields: Mapping[str, Any], groups: list[Any], requests: Sequence[I
         step.next_inputs = inputs
 
 
-def outputs_of(fields: Mapping[str, Any], groups: list[Tensors]) -> list[Tensors]:
-    """The groups that are answers."""
-    return groups[: len(groups) - len(fields.get("again", ()))]
+def answers_of(fields: Mapping[str, Any], groups: list[Any]) -> Any:
+    """What the instance has answered with: joined tensors, or of one that answers each request by itself, a list of
+    tensors and exceptions.
+    """
+    if "each" not in fields:
+        return groups[0]
+    answers: list[Any] = groups[: len(groups) - len(fields.get("again", ()))]
+    for index, failure in fields.get("failures", {}).items():
+        answers[int(index)] = remote_error(failure)
+    return answers
+
+
+def response_of(
+    fields: Mapping[str, Any], groups: list[Any], request: InferRequest
+) -> Tensors | StreamedResponse:
+    """One response of a stream."""
+    (request.response_parameters,) = fields["parameters"]
+    outputs: Tensors = groups[0]
+    marked = fields.get("marked")
+    if marked is None:
+        return outputs
+    error = marked.get("error")
+    return StreamedResponse(
+        outputs,
+        None if error is None else remote_error(error),
+        marked["final"],
+        request.response_parameters,
+    )

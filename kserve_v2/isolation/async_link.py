@@ -1,0 +1,122 @@
+"""The way to an instance that does several things at a time: a thread reads the replies, for those who wait."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from kserve_v2_child.channel import Channel
+from kserve_v2_child.messages import ChannelClosed, Kind, Message, MessageError
+
+from kserve_v2.errors import InternalError
+from kserve_v2.isolation.link import Link, NotSentError
+from kserve_v2.isolation.process import ModelProcess
+from kserve_v2.isolation.remote import remote_error
+from kserve_v2.messages import Tensors
+
+Json = dict[str, Any]
+Waiting = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Message]", float]
+
+
+class AsyncLink(Link):
+    """To an instance that does several things at a time."""
+
+    def __init__(self, process: ModelProcess, work: Channel, timeout_s: float | None) -> None:
+        super().__init__(process, work, timeout_s)
+        self._lock = threading.Lock()
+        self._waiting: dict[int, Waiting] = {}
+        self._closing = False
+        self._closed: Message | None = None
+        name = f"{process.model}-replies"
+        self._reader = threading.Thread(target=self._read, name=name, daemon=True)
+        self._reader.start()
+
+    async def ask_async(
+        self, kind: Kind, number: int, fields: Json | None = None, groups: Sequence[Tensors] = ()
+    ) -> Message:
+        """As `ask`, on an event loop."""
+        loop = asyncio.get_running_loop()
+        reply: asyncio.Future[Message] = loop.create_future()
+        with self._lock:
+            self._waiting[number] = (loop, reply, time.monotonic())
+        try:
+            self._work.send(kind, number, fields, groups)
+        except ChannelClosed:
+            with self._lock:
+                self._waiting.pop(number, None)
+            raise NotSentError from None
+        if not self._reader.is_alive():
+            # It may have ended between the two.
+            self._fail_all()
+        message = await reply
+        if message.kind is Kind.ERROR:
+            raise remote_error(message.fields)
+        return message
+
+    def close(self) -> None:
+        """As that of any link. Nobody waits for another reply any more."""
+        self._closing = True
+        if self.process.alive:
+            try:
+                self._work.send(Kind.STOP, next(self.process.numbers))
+            except ChannelClosed:
+                return
+            self._reader.join(self.close_s)
+            self._work.close()
+            if self._closed is not None and self._closed.kind is Kind.ERROR:
+                raise remote_error(self._closed.fields)
+
+    def _read(self) -> None:
+        """Take the replies, on a thread of its own."""
+        tick_s = None if self._timeout_s is None else max(0.05, self._timeout_s / 4)
+        try:
+            while True:
+                try:
+                    message = self._work.receive(tick_s)
+                except TimeoutError:
+                    self._check_times()
+                except MessageError as error:
+                    self._give(error.number, InternalError(str(error)))
+                else:
+                    if self._closing and message.number not in self._waiting:
+                        self._closed = message
+                        return
+                    self._give(message.number, message)
+                    self._check_times()
+        except ChannelClosed:
+            self._fail_all()
+
+    def _check_times(self) -> None:
+        if self._timeout_s is None:
+            return
+        with self._lock:
+            oldest_s = min((since_s for _, _, since_s in self._waiting.values()), default=None)
+        if oldest_s is not None and time.monotonic() - oldest_s >= self._timeout_s:
+            self.end_late()
+
+    def _fail_all(self) -> None:
+        if not self._waiting:
+            return
+        error = self.process.error()
+        for number in list(self._waiting):
+            self._give(number, error)
+
+    def _give(self, number: int, outcome: Message | Exception) -> None:
+        with self._lock:
+            waiting = self._waiting.pop(number, None)
+        if waiting is None:
+            return
+        loop, reply, _ = waiting
+
+        def settle() -> None:
+            if reply.done():
+                return
+            if isinstance(outcome, Exception):
+                reply.set_exception(type(outcome)(*outcome.args))
+            else:
+                reply.set_result(outcome)
+
+        # The model's code does not run on that loop, but its thread may have been interrupted.
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle)
