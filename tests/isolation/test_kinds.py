@@ -204,6 +204,8 @@ def test_streams(isolated: ExplicitServer, code: str) -> None:
     died = list(events(isolated, "stream", -3))
     assert died[0]["m"] == 0
     assert died[1]["error"] == "the process of model 'stream' exited with status 3"
+    wait_until(lambda: metric(isolated.server, "kserve_v2_model_process_deaths", model="stream") == 1)
+    wait_until(lambda: metric(isolated.server, "kserve_v2_model_processes", model="stream") == 1)
     wait_until(lambda: isolated.server.get("/v2/models/stream/ready").status_code == 200)
     (path / "closed").unlink()
     (path / "yielded").unlink()
