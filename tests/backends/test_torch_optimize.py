@@ -1,7 +1,9 @@
 """Modules that are compiled, or run in another datatype or memory format, against themselves as they were written."""
 
+import gc
 import logging
 import re
+import weakref
 from typing import Any
 
 import pytest
@@ -164,6 +166,22 @@ def test_two_models_of_one_class_and_two_instances_of_one_model_do_not_meet() ->
     for each, module in zip(made, modules, strict=True):
         assert_close(each(images(2)), module(images(2)), 1e-5)
     assert not torch.equal(made[0](images(2))["scores"], made[1](images(2))["scores"])
+
+
+@pytest.mark.slow
+def test_a_model_that_is_unloaded_leaves_nothing() -> None:
+    def use() -> list[weakref.ref[Any]]:
+        module = Means()
+        module.weight = nn.Parameter(torch.ones(1))
+        called = optimize(module, COMPILED, device="cpu", model="m")
+        called.warm_up(batches(2, 1))
+        called(images(2))
+        called(torch.rand(2, 3, 4, 4))
+        return [weakref.ref(each) for each in (module, module.weight, called)]
+
+    left = use()
+    gc.collect()
+    assert [reference() for reference in left] == [None, None, None]
 
 
 @pytest.mark.slow

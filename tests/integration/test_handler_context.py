@@ -65,6 +65,46 @@ def test_what_a_model_keeps_is_there_after_a_restart(
         assert server.stop() == 0
 
 
+COMPILED = """
+import torch
+
+class Model:
+    inputs = {"x": ("FP32", [3])}
+    outputs = {"y": ("FP32", [1])}
+    max_batch_size = 4
+    tensors = "torch"
+    thread_safe = THREAD_SAFE
+
+    def load(self, context):
+        self.call = context.prepare(torch.nn.Softmax(-1))
+
+    def __call__(self, inputs):
+        return {"y": self.call(inputs["x"]).amax(-1, keepdim=True)}
+"""
+
+
+def test_no_request_waits_for_a_compiler(
+    start_server: StartServer, write_model: WriteModel, tmp_path: Path
+) -> None:
+    config = """
+        instance_group { count: 2 kind: KIND_CPU } dynamic_batching { }
+        parameters { key: "compile" value { string_value: "default" } }
+        parameters { key: "compile_batch_sizes" value { string_value: "4,1" } }
+    """
+    root = tmp_path / "models"
+    for name, thread_safe in (("own", "False"), ("shared", "True")):
+        write_model(root, name, COMPILED.replace("THREAD_SAFE", thread_safe), config)
+    server = start_server(root)
+    for name, handlers in (("own", 2), ("shared", 1)):
+        assert server.log.count(f"model '{name}': compiled for batches of 4 rows") == handlers
+        assert server.log.count(f"model '{name}': compiled for 1 row") == handlers
+        for rows in (1, 2, 3, 4):
+            answer = server.infer(name, {"inputs": [json_tensor("x", "FP32", [rows, 3], [0.5] * 3 * rows)]})
+            assert answer.json()["outputs"][0]["data"] == pytest.approx([1 / 3] * rows)
+    assert "uncompiled" not in server.log
+    server.stop()
+
+
 def test_a_directory_that_cannot_be_made(
     start_server: StartServer, write_model: WriteModel, tmp_path: Path
 ) -> None:
