@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from kserve_v2.tensors.datatypes import BY_NAME, Array
 
 from .completion import raise_contradictions
 from .export_archive import ExportArchive
+from .export_bound import BoundProgram, examples_of, optimized
 from .export_completion import bound_inputs, bound_outputs, contradictions
 from .export_program import Program, load_program
 from .export_shapes import SizeRules
@@ -23,6 +25,8 @@ from .export_signature import Value
 from .parameters import boolean, parameter_texts
 from .torch_devices import check_device
 from .torch_errors import torch_reason
+from .torch_optimize import Example
+from .torch_options import TorchOptions, read_options
 from .torch_parameters import WEIGHT_SHARING, inference_mode, thread_budget
 from .torch_tensors import memory_is_alone, to_numpy, to_torch
 from .torch_threads import enter_instance_thread, release_gpu_memory
@@ -37,15 +41,24 @@ class ExportedModel:
         self, source: ModelSource, config: ModelConfig, archive: ExportArchive, *, allow_pickles: bool
     ) -> None:
         """Raises InvalidArgumentError where the file, the configuration or a device does not fit."""
+        parameters = parameter_texts(config)
         self._config = config
+        self._sharing = boolean(parameters, WEIGHT_SHARING, True)
+        self._options = read_options(parameters, config.max_batch_size)
         self._threads = thread_budget(config, source)
         self._programs: dict[str, Program] = {}
+        self._bindings: dict[str, _Binding] = {}
         for device in dict.fromkeys(placement.device for placement in source.placements):
             check_device(archive.file, device)
-            self._programs[device] = load_program(archive, torch.device(device), allow_pickles=allow_pickles)
-        for program in self._programs.values():
+            program = load_program(archive, torch.device(device), allow_pickles=allow_pickles)
             raise_contradictions(source.name, contradictions(config, program.signature, archive.file.name))
-            _Caller(program, config)
+            self._programs[device] = program
+            self._bindings[device] = _Binding(program, config, torch.device(device))
+        self._shared = {
+            device: self._runner(device)
+            for device, program in self._programs.items()
+            if self._sharing and not program.written
+        }
         self._report(source)
 
     def _report(self, source: ModelSource) -> None:
@@ -64,20 +77,49 @@ class ExportedModel:
             self._threads.intra_op,
         )
 
+    def _runner(self, device: str) -> "_Runner":
+        """The program with its weights: copies of those that are not shared."""
+        program = self._programs[device]
+        state = tuple(
+            tensor.clone() if place in program.written or not self._sharing else tensor
+            for place, tensor in enumerate(program.state)
+        )
+        options = self._options
+        if not (options.compile or options.autocast or options.channels_last):
+            return _Runner(program, partial(program.module.forward, *state), state)
+        bound = BoundProgram(program, state)
+        examples = partial(self._bindings[device].examples, options)
+        called = optimized(bound, options, self._config, device, self._threads, examples)
+        return _Runner(program, called, bound.state)
+
     def instance(self, placement: Placement) -> Instance:
         """An instance that runs the program of its device, with tensors of its own for those that it writes to."""
         enter_instance_thread(self._threads)
-        return ExportedInstance(self._programs[placement.device], self._config, placement.device)
+        return self._instance(placement.device)
 
     def trial_instance(self, placement: Placement) -> Instance | None:
         """An instance of its own, if the trial could change what another one holds."""
-        program = self._programs[placement.device]
-        return ExportedInstance(program, self._config, placement.device) if program.written else None
+        return self._instance(placement.device) if self._programs[placement.device].written else None
+
+    def _instance(self, device: str) -> Instance:
+        runner = self._shared.get(device) or self._runner(device)
+        return ExportedInstance(runner, self._bindings[device], self._config)
 
     def close(self) -> None:
         """Drop the programs."""
         self._programs.clear()
+        self._bindings.clear()
+        self._shared.clear()
         release_gpu_memory()
+
+
+@dataclass(frozen=True, slots=True)
+class _Runner:
+    """A program that is ready to be called with its inputs, and the tensors that it holds."""
+
+    program: Program
+    call: Callable[..., Any]
+    state: tuple[torch.Tensor, ...]
 
 
 class ExportedInstance:
@@ -85,19 +127,14 @@ class ExportedInstance:
 
     fresh_outputs: Literal[True] = True
 
-    def __init__(self, program: Program, config: ModelConfig, device: str) -> None:
-        caller = _Caller(program, config)
-        self._module = program.module
-        self._rules = caller.rules if caller.rules.checks else None
-        sharing = boolean(parameter_texts(config), WEIGHT_SHARING, True)
-        self._state = tuple(
-            tensor.clone() if place in program.written or not sharing else tensor
-            for place, tensor in enumerate(program.state)
-        )
-        self._call: Callable[..., Any] = partial(program.module.forward, *self._state)
-        self._arguments = caller.arguments(torch.device(device))
-        self._outputs = caller.outputs
-        self._updates = program.updates
+    def __init__(self, runner: _Runner, binding: "_Binding", config: ModelConfig) -> None:
+        self._module = runner.program.module
+        self._call = runner.call
+        self._state = runner.state
+        self._updates = runner.program.updates
+        self._rules = binding.rules if binding.rules.checks else None
+        self._arguments = binding.arguments
+        self._outputs = binding.outputs
         self._gradient_mode = inference_mode(config)
 
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
@@ -107,59 +144,62 @@ class ExportedInstance:
         try:
             with self._gradient_mode():
                 returned = self._call(
-                    *[encode(tensors[name]) if name else encode for name, encode in self._arguments]
+                    *[made(tensors[name]) if name else made for name, made in self._arguments]
                 )
                 if self._updates:
-                    for result, place in self._updates:
-                        self._state[place].copy_(returned[result])
+                    self._update(returned)
             outputs = {name: decode(returned[result]) for name, result, decode in self._outputs}
-        except (
-            RuntimeError,
-            TypeError,
-            ValueError,
-            OverflowError,
-            AssertionError,
-            IndexError,
-            AttributeError,
-        ) as error:
+        except _FAILURES as error:
             raise _run_error(error) from error
         del returned
         copy_shared(outputs, memory_is_alone)
         return outputs
+
+    def _update(self, returned: Sequence[Any]) -> None:
+        """Keep the new values of what the program holds, which it has returned."""
+        for result, place in self._updates:
+            self._state[place].copy_(returned[result])
 
     def close(self) -> None:
         """Let go of the program and its weights."""
         del self._module, self._call, self._state
 
 
-class _Caller:
-    """How the tensors of a configuration are the arguments and results of a program."""
+_FAILURES = (
+    RuntimeError, TypeError, ValueError, OverflowError, AssertionError, IndexError, AttributeError,
+)  # fmt: skip
 
-    def __init__(self, program: Program, config: ModelConfig) -> None:
-        self._signature = program.signature
-        self._batched = config.max_batch_size > 0
-        self._inputs = bound_inputs(config, program.signature)
-        names = {output.name for output in config.output}
-        bound = bound_outputs(config, program.signature)
-        self.outputs = [
-            (name, program.outputs[value.place], _decoder(value, batched=self._batched))
-            for name, value in bound.items()
-            if name in names
-        ]
-        self.rules = SizeRules(
-            self._inputs, program.signature.bounds, program.signature.guards, batching=self._batched
-        )
 
-    def arguments(self, device: torch.device) -> list[tuple[str, Any]]:
-        """For each argument of the program, the name of its input and what makes it of that; of a constant no name, and
-        its value.
-        """
-        found: dict[int, tuple[str, Any]] = {
-            value.place: (name, _encoder(name, value, device, batched=self._batched))
+class _Binding:
+    """How the tensors of a configuration are the arguments and results of a program on one device. `arguments`: for
+    each argument the name of its input, and what makes it of that; of a constant no name, and its value. `outputs`:
+    the name of each, its place among the results, and what makes an array of it.
+    """
+
+    def __init__(self, program: Program, config: ModelConfig, device: torch.device) -> None:
+        """Raises InvalidArgumentError where the program demands of its inputs what cannot be checked."""
+        signature, batched = program.signature, config.max_batch_size > 0
+        self._config = config
+        self._device = device
+        self._inputs = bound_inputs(config, signature)
+        self._constants = {constant.place: constant.value for constant in signature.constant_inputs}
+        self.rules = SizeRules(self._inputs, signature.bounds, signature.guards, batching=batched)
+        made: dict[int, tuple[str, Any]] = {
+            value.place: (name, _encoder(name, value, device, batched=batched))
             for name, value in self._inputs.items()
         }
-        found |= {constant.place: ("", constant.value) for constant in self._signature.constant_inputs}
-        return [found[place] for place in range(self._signature.takes)]
+        made |= {place: ("", value) for place, value in self._constants.items()}
+        self.arguments = [made[place] for place in range(signature.takes)]
+        names = {output.name for output in config.output}
+        self.outputs = [
+            (name, program.outputs[value.place], _decoder(value, batched=batched))
+            for name, value in bound_outputs(config, signature).items()
+            if name in names
+        ]
+
+    def examples(self, options: TorchOptions) -> list[Example]:
+        """Made-up arguments to compile the program for."""
+        return examples_of(self._config, options, str(self._device), self._inputs, self._constants)
 
 
 def _encoder(name: str, value: Value, device: torch.device, *, batched: bool) -> Callable[[Array], Any]:

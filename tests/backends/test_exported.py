@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import logging
+import shutil
 import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -608,6 +609,63 @@ class TestFailures:
         for thread in threads:
             thread.join()
         assert failures == []
+
+
+def options(**given: str) -> str:
+    return " ".join(
+        f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}' for key, value in given.items()
+    )
+
+
+class TestOptions:
+    """The parameters for compiling and the like; what they do is tested where they are made."""
+
+    @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+    @pytest.mark.slow
+    def test_a_program_is_compiled_before_it_is_served(self, loader: Any, caplog: Any) -> None:
+        caplog.set_level(logging.INFO)
+        module = Flowers()
+        content = pt2(module, torch.randn(2, 4), shapes={"x": {0: Dim("batch")}})
+        served = serve(
+            loader, content, options(compile="default", compile_batch_sizes="4") + " max_batch_size: 4"
+        )
+        assert "compiled for batches of 4 rows" in caplog.text
+        for count in (1, 4, 3):
+            x = rows(count, 4)
+            expected = module.eval()(torch.from_numpy(x)).detach().numpy()
+            np.testing.assert_allclose(served.execute({"x": x})["OUTPUT__0"], expected, atol=1e-5)
+
+    def test_autocast_and_channels_last(self, loader: Any) -> None:
+        class Images(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.convolution = nn.Conv2d(3, 8, 3)
+
+            def forward(self, image: Tensor) -> Tensor:
+                return self.convolution(image)
+
+        module = Images()
+        content = pt2(module, torch.randn(2, 3, 8, 8), shapes={"image": BATCH})
+        served = serve(loader, content, options(autocast="bf16", memory_format="channels_last"))
+        image = rows(2, 3, 8, 8)
+        expected = module.eval()(torch.from_numpy(image)).detach().numpy()
+        output = served.execute({"image": image})["OUTPUT__0"]
+        assert output.flags.c_contiguous
+        np.testing.assert_allclose(output, expected, atol=0.05)
+        assert not np.array_equal(output, expected)
+
+    def test_state_is_kept_by_an_optimized_program(self, loader: Any, instance_thread: Any) -> None:
+        source = loader.source({"model.pt2": pt2(Counting(), torch.ones(3))}, instances=2)
+        model = loader.load(ExportedBackend(), source, options(autocast="bf16"))
+        one, other = (instance_thread(model, placement) for placement in source.placements)
+        calls = [each.execute({"x": rows(3)})["OUTPUT__1"].tolist() for each in (one, one, other)]
+        one.close()
+        other.close()
+        assert calls == [[1], [2], [1]]
+
+    def test_values_that_they_cannot_have(self, loader: Any) -> None:
+        with pytest.raises(InvalidArgumentError, match=r"parameters\['compile'\]: expected one of"):
+            complete(loader, pt2(Flowers(), torch.randn(2, 4)), options(compile="quickly"))
 
 
 class TestWhichFile:
