@@ -113,7 +113,7 @@ def _of_a_framework(head: bytes, file: Path) -> str | None:
         return _PICKLED
     if head.startswith(b"PK\x03\x04"):
         return _describe_archive(file)
-    if file.suffix == ".pt" and re.match(_ONNX, head, re.DOTALL):
+    if file.suffix in (".pt", ".pt2") and re.match(_ONNX, head, re.DOTALL):
         return "an ONNX file: rename it to model.onnx"
     return None
 

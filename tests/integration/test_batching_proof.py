@@ -106,6 +106,35 @@ def _write_torchscript(root: Path) -> None:
         )
 
 
+def _write_exported(root: Path) -> None:
+    class Relu(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.relu()
+
+    class Softmax(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.softmax(0)
+
+    class Counting(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(1))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            return x + self.calls
+
+    for name, module in (
+        ("relu_export", Relu()),
+        ("softmax_export", Softmax()),
+        ("counting_export", Counting()),
+    ):
+        (root / name / "1").mkdir(parents=True)
+        varying = {0: torch.export.Dim("batch", max=6)}
+        program = torch.export.export(module, (torch.zeros(2, 4),), dynamic_shapes={"x": varying})
+        torch.export.save(program, root / name / "1" / "model.pt2")
+
+
 @pytest.fixture(scope="module")
 def server(
     tmp_path_factory: pytest.TempPathFactory, start_server: StartServer, write_model: WriteModel
@@ -116,6 +145,7 @@ def server(
     _write_onnx_models(root)
     with pytest.warns(DeprecationWarning, match="torch.jit"):
         _write_torchscript(root)
+        _write_exported(root)
     write_model(root, "mixing_asked", _MIXING_HANDLER, "dynamic_batching { }")
     write_model(root, "mixing_declared", _MIXING_HANDLER)
     try_it = 'parameters { key: "try_batching" value { string_value: "true" } }'
@@ -139,7 +169,10 @@ def server(
         ("lin_dynamo_auto", 4, True),
         ("lin_legacy_only_input_dyn", 4, True),
         ("relu", 4, True),
-        # The shapes allow a batch; the rows do.
+        ("relu_export", 4, True),
+        # The shapes allow a batch; the rows do not.
+        ("softmax_export", 4, False),
+        ("counting_export", 0, False),
         ("softmax", 4, False),
         ("softmax_rows", 8, False),
         ("scores_rows", 8, False),
@@ -156,6 +189,28 @@ def server(
 def test_configuration(server: RunningServer, model: str, max_batch_size: int, merges: bool) -> None:
     config = server.get(f"/v2/models/{model}/config").json()
     assert (config["max_batch_size"], "dynamic_batching" in config) == (max_batch_size, merges)
+
+
+def test_an_exported_program_is_served_without_a_configuration(server: RunningServer) -> None:
+    """Also more rows than it takes at a time: where rows are independent, the request is cut."""
+    for model, rows, expected in (
+        ("relu_export", 1, 200),
+        ("relu_export", 9, 200),
+        ("softmax_export", 5, 200),
+    ):
+        tensor = {
+            "name": "x",
+            "datatype": "FP32",
+            "shape": [rows, 4],
+            "data": [float(n) for n in range(4 * rows)],
+        }
+        answer = server.infer(model, {"inputs": [tensor]})
+        assert answer.status_code == expected, answer.text
+        assert answer.json()["outputs"][0]["shape"] == [rows, 4]
+    tensor = {"name": "x", "datatype": "FP32", "shape": [9, 4], "data": [0] * 36}
+    answer = server.infer("softmax_export", {"inputs": [tensor]})
+    assert answer.status_code == 400
+    assert "input 'x': dimension 0 is 9, but the program takes at most 6" in answer.json()["error"]
 
 
 def test_a_trial_leaves_no_trace_in_the_buffers_of_a_module(server: RunningServer) -> None:

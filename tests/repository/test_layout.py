@@ -22,7 +22,9 @@ from kserve_v2.repository.scan import scan, scan_model
 
 CASES = Path(__file__).parent.parent / "cases"
 ONNX = (CASES / "layout_messages" / "no_version" / "model.onnx").read_bytes()
-SCRIPT = (CASES.parent.parent / "model_repository" / "digits_torchscript" / "1" / "model.pt").read_bytes()
+EXAMPLES = CASES.parent.parent / "model_repository"
+SCRIPT = (EXAMPLES / "digits_torchscript" / "1" / "model.pt").read_bytes()
+EXPORTED = (EXAMPLES / "digits_export" / "1" / "model.pt2").read_bytes()
 REGISTRY = BackendRegistry()
 
 
@@ -162,6 +164,16 @@ CONTENTS: dict[str, tuple[str, bytes, str]] = {
     "state_dict": ("model.onnx", torch_bytes(STATE), "what torch.save makes, such as a state_dict"),
     "state_dict as .pt": ("model.pt", torch_bytes(STATE), "torch.save makes, such as a state_dict"),
     "old state_dict": ("model.pt", torch_bytes(STATE, _use_new_zipfile_serialization=False), "what torch.save makes"),
+    "state_dict as .pt2": ("model.pt2", torch_bytes(STATE), "export the model with torch.export.save"),
+    "module": ("model.pt", torch_bytes(torch.nn.Linear(2, 2)), "it needs the class torch.nn.modules.linear.Linear"),
+    "module as .pt2": ("model.pt2", torch_bytes(torch.nn.ReLU()), "a whole module that torch.save has pickled"),
+    "TorchScript as .pt2": ("model.pt2", SCRIPT, "a TorchScript archive: rename it to model.pt"),
+    "torch.export as .pt": ("model.pt", EXPORTED, "a program of torch.export: rename it to model.pt2"),
+    "torch.export as .onnx": ("model.onnx", EXPORTED, "a program of torch.export: rename it to model.pt2"),
+    "ONNX as .pt2": ("model.pt2", ONNX, "an ONNX file: rename it to model.onnx"),
+    "zip as .pt2": ("model.pt2", zip_bytes("model.pt2"), "a zip file: unpack it"),
+    "broken .pt2": ("model.pt2", EXPORTED[:3000], "a broken zip file: perhaps it was not copied to its end"),
+    "empty .pt2": ("model.pt2", b"", "empty"),
     "TorchScript": ("model.onnx", SCRIPT, "a TorchScript archive: rename it to model.pt"),
     "ONNX": ("model.pt", ONNX, "an ONNX file: rename it to model.onnx"),
     "HDF5": ("model.onnx", b"\x89HDF\r\n\x1a\n" + bytes(100), "an HDF5 file"),
@@ -185,7 +197,9 @@ def test_files_that_are_something_else(tmp_path: Path, label: str) -> None:
     assert advice in message
 
 
-@pytest.mark.parametrize(("name", "content"), [("model.onnx", ONNX), ("model.pt", SCRIPT)])
+@pytest.mark.parametrize(
+    ("name", "content"), [("model.onnx", ONNX), ("model.pt", SCRIPT), ("model.pt2", EXPORTED)]
+)
 def test_files_that_are_what_they_should_be(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     assert content_problem(tmp_path / name) is None
