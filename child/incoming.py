@@ -24,6 +24,10 @@ from .segments import MAX_SEGMENTS, Pool
 Groups = list[dict[str, Array]]
 
 
+# The other side may have dropped some of its own that it has not told of yet.
+_MOST_SEGMENTS = 2 * MAX_SEGMENTS
+
+
 class _Place(NamedTuple):
     """Where a tensor is. `contents` is None of a segment that could not be mapped."""
 
@@ -53,9 +57,11 @@ class Incoming:
         rest = list(descriptors or ())[::-1]
         try:
             for number, size in numbers_and_sizes:
-                if self._segments.get(number) is not None or len(self._segments) >= MAX_SEGMENTS:
+                if self._segments.get(number) is not None:
+                    raise ProtocolError(f"segment {number} is announced, which there is already")
+                if len(self._segments) >= _MOST_SEGMENTS and number not in self._segments:
                     raise ProtocolError(
-                        f"segment {number} is announced, which there is, or there are too many"
+                        f"segment {number} is announced, but there are {_MOST_SEGMENTS} already"
                     )
                 self._segments[number] = _mapped(rest.pop(), size) if rest else None
                 if self._segments[number] is None:

@@ -137,8 +137,10 @@ class Contents:
         """All of it; None where it is unsafe to map it."""
         self.address = 0
         try:
+            # In this order, or it could shrink in between.
+            can_be_mapped = size > 0 and _cannot_shrink(descriptor)
             _check_size(descriptor, size)
-            if size and _cannot_shrink(descriptor):
+            if can_be_mapped:
                 self.mapped = np.frombuffer(_map(descriptor, size), np.uint8)
                 self.address = self.mapped.ctypes.data
         except BaseException:

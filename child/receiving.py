@@ -33,11 +33,14 @@ class Receiver:
         ProtocolError, and MessageError for one whose tensors this side cannot have.
         """
         frame = self._frames.next(deadline)
-        if frame.segments:
-            self.has_segments = True
-            self._incoming.announce(list(SEGMENT.iter_unpack(frame.segments)), frame.descriptors)
-        if frame.notices:
-            self._take_notices(frame.notices)
+        # Those that are gone make room for those that are new.
+        try:
+            if frame.notices:
+                self._take_notices(frame.notices)
+        finally:
+            if frame.segments:
+                self.has_segments = True
+                self._incoming.announce(list(SEGMENT.iter_unpack(frame.segments)), frame.descriptors)
         if frame.kind == OWN_KIND:
             return None
         return self._message(frame)

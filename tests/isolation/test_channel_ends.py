@@ -24,10 +24,11 @@ from kserve_v2_child.channel import Channel
 from kserve_v2_child.messages import ChannelClosed, Kind, MessageError
 from kserve_v2_child.tending import Tender
 
-from tests.isolation.ends import LARGE, channel_ends, mapped_bytes, segment_descriptors, shared_names
+from tests.isolation.ends import LARGE, NUMERIC, channel_ends, mapped_bytes, segment_descriptors, shared_names
 
 PEER = """
 import socket, sys
+{first}
 sys.path.insert(0, sys.argv[2])
 import numpy as np
 from {package}.channel import Channel
@@ -38,11 +39,11 @@ channel = Channel(socket.socket(fileno=int(sys.argv[1])))
 
 
 @contextmanager
-def peer(body: str) -> Iterator[tuple[Channel, subprocess.Popen[bytes]]]:
+def peer(body: str, first: str = "") -> Iterator[tuple[Channel, subprocess.Popen[bytes]]]:
     """A process at the other end."""
     ours, theirs = Channel.pair()
     package = Path(kserve_v2_child.__file__).parent
-    code = PEER.format(package=kserve_v2_child.__name__, body=body)
+    code = PEER.format(package=kserve_v2_child.__name__, body=body, first=first)
     paths = str(package.parent if package.name == "kserve_v2_child" else next(filter(None, sys.path)))
     with theirs:
         process = subprocess.Popen(
@@ -100,6 +101,32 @@ def test_a_peer_that_is_killed_while_it_does_not_read() -> None:
         process.send_signal(signal.SIGKILL)
         thread.join()
         assert [type(error) for error in outcome] == [ChannelClosed]
+
+
+WITHOUT_BF16 = f"""
+from {kserve_v2_child.__name__}.messages import MessageError
+while True:
+    try:
+        message = channel.receive()
+        channel.send(Kind.RESPOND, message.number, None, message.groups, give=True)
+    except MessageError as error:
+        channel.send(Kind.ERROR, error.number, {{"text": str(error), "fields": error.fields}})
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, LARGE])
+def test_a_peer_without_ml_dtypes_says_that_it_needs_it_and_goes_on(count: int) -> None:
+    with peer(WITHOUT_BF16, "sys.modules['ml_dtypes'] = None") as (channel, _):
+        for number in range(2):
+            channel.send(Kind.EXECUTE, number, {"a": 1}, [{"x": np.zeros(count, NUMERIC[-1])}])
+            answer = channel.receive(60)
+            assert (answer.kind, answer.number, answer.fields["fields"]) == (Kind.ERROR, number, {"a": 1})
+            assert answer.fields["text"] == (
+                "tensor 'x' is BF16, for which the Python package ml_dtypes is needed in the model's environment"
+            )
+            channel.send(Kind.EXECUTE, number, None, [{"x": np.arange(count)}])
+            np.testing.assert_array_equal(channel.receive(60).groups[0]["x"], np.arange(count))
 
 
 def flood(channel: Channel, outcome: list[BaseException]) -> None:

@@ -415,14 +415,29 @@ def test_more_or_fewer_descriptors_than_announced_end_the_channel() -> None:
     assert len(descriptors()) == before - 1
 
 
+def test_a_segment_is_announced_once() -> None:
+    with victim() as (raw, channel):
+        fd = sealed()
+        send(raw, large(), [fd])
+        send(raw, large(), [fd])
+        touch(channel.receive(60))
+        with pytest.raises(ProtocolError, match="segment 5 is announced, which there is already"):
+            channel.receive(60)
+        os.close(fd)
+
+
 def test_no_more_segments_than_a_correct_side_has() -> None:
     with victim() as (raw, channel):
         fd = sealed()
-        for number in range(64):
+        for number in range(128):
             send(raw, frames.pack(0, 0, (), [frames.SEGMENT.pack(number, SEGMENT_BYTES)]), [fd])
+            with pytest.raises(TimeoutError):
+                channel.receive(0)
+        dropped = [Notice.DROP.about(0)]
+        send(raw, frames.pack(0, 0, dropped, [frames.SEGMENT.pack(128, SEGMENT_BYTES)]), [fd])
         with pytest.raises(TimeoutError):
             channel.receive(0)
-        send(raw, frames.pack(0, 0, (), [frames.SEGMENT.pack(64, SEGMENT_BYTES)]), [fd])
-        with pytest.raises(ProtocolError, match="too many"):
+        send(raw, frames.pack(0, 0, (), [frames.SEGMENT.pack(129, SEGMENT_BYTES)]), [fd])
+        with pytest.raises(ProtocolError, match="there are 128 already"):
             channel.receive(60)
         os.close(fd)
