@@ -186,6 +186,13 @@ class Channel:
         """The socket's descriptor. Something may have been read from it already: only `receive(0)` knows."""
         return self._sock.fileno()
 
+    def hang_up(self) -> None:
+        """The other side is gone, though somebody may still have its end: wakes whoever waits for it, by `receive` or
+        by listening on the descriptor, which stays open.
+        """
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Close this end; wakes whoever is blocked in `receive` or `send`, with ChannelClosed. Arrays stay valid."""
         self._closed = True

@@ -28,6 +28,7 @@ __all__ = [
     "AsyncInstance",
     "AsyncStreamInstance",
     "Backend",
+    "ExecutionLostError",
     "FreshOutputs",
     "GuessesBatching",
     "Handover",
@@ -355,6 +356,10 @@ class MovableInstance(Protocol):
         ...
 
 
+class ExecutionLostError(Exception):
+    """The other process is gone; see `PostingInstance`."""
+
+
 @runtime_checkable
 class PostingInstance(Protocol):
     """Optional: an `Instance` whose executions are done elsewhere, by another process. The event loop may hand them
@@ -368,18 +373,24 @@ class PostingInstance(Protocol):
     @property
     def descriptor(self) -> int | None:
         """The file descriptor that becomes readable when there is something to collect. None: nothing can be posted
-        now, only executed. It is closed, or becomes another one, by no other calls than `execute` and `collect`.
+        now, only executed. It stays open as long as anybody may listen to it: until `execute` is called, or `close`.
         """
         ...
 
     def post(self, tensors: Any, requests: Sequence[InferRequest]) -> None:
-        """Begin what `execute` does with these. Does not wait for anything. Raises as `execute`."""
+        """Begin what `execute` does with these. Does not wait for anything. Raises as `execute`, and ExecutionLostError
+        where the other process is gone, and has not begun.
+        """
         ...
 
     def collect(self) -> Any:
-        """What `execute` would have returned; None: it is not complete yet. Raises as `execute`; also where nothing was
-        posted, and the other process is gone.
+        """What `execute` would have returned; None: it is not complete yet. Does not wait for anything. Raises as
+        `execute`, and ExecutionLostError where the other process is gone, whether or not anything was posted.
         """
+        ...
+
+    def conclude(self) -> None:
+        """Called on the instance's thread when what was posted is lost: raises why. May wait to find that out."""
         ...
 
     def execute(self, tensors: Any, requests: Sequence[InferRequest]) -> Any:

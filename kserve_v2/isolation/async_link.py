@@ -69,7 +69,7 @@ class AsyncLink(Link):
 
     def _read(self) -> None:
         """Take the replies, on a thread of its own."""
-        tick_s = None if self._timeout_s is None else max(0.05, self._timeout_s / 4)
+        tick_s = None if self.timeout_s is None else max(0.05, self.timeout_s / 4)
         try:
             while True:
                 try:
@@ -88,11 +88,11 @@ class AsyncLink(Link):
             self._fail_all()
 
     def _check_times(self) -> None:
-        if self._timeout_s is None:
+        if self.timeout_s is None:
             return
         with self._lock:
             oldest_s = min((since_s for _, _, since_s in self._waiting.values()), default=None)
-        if oldest_s is not None and time.monotonic() - oldest_s >= self._timeout_s:
+        if oldest_s is not None and time.monotonic() - oldest_s >= self.timeout_s:
             self.end_late()
 
     def _fail_all(self) -> None:

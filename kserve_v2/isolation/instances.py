@@ -1,12 +1,14 @@
 """The instances of an isolated model that execute one thing at a time, on the server's side."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from kserve_v2_child.answers import StreamedResponse
-from kserve_v2_child.messages import Kind
+from kserve_v2_child.messages import ChannelClosed, Kind
 
+from kserve_v2.backend import ExecutionLostError
 from kserve_v2.errors import UnavailableError
 from kserve_v2.isolation.keeper import Keeper, Seat
 from kserve_v2.isolation.link import Link, NotSentError
@@ -39,11 +41,13 @@ class Isolated:
     def await_revival(self) -> None:
         """Wait until there is a process again, or never will be."""
         self._keeper.await_process()
+        self._seat.close_retired()
         self._seat.deaths = 0
 
     def close(self) -> None:
         """Close the instance in its process."""
         self._keeper.give_up(self._seat)
+        self._seat.close_retired()
         link = self._seat.link
         if link is not None:
             link.close()
@@ -65,6 +69,7 @@ class Isolated:
     def _link(self) -> Link:
         """The way to it. Raises UnavailableError if there is none, and there is no use in waiting for it."""
         seat = self._seat
+        seat.close_retired()
         if seat.deaths >= MOST_DEATHS and self.lost:
             # Of a batch that has killed one process, each member is executed again, alone. It may be all of them.
             raise self._keeper.error()
@@ -76,10 +81,23 @@ class Isolated:
         self._suspects.died(requests)
 
 
+class _Posted(NamedTuple):
+    """What the event loop has handed over. `timer`: kills the process if it takes too long."""
+
+    link: Link
+    number: int
+    requests: Sequence[InferRequest]
+    timer: asyncio.TimerHandle | None
+
+
 class IsolatedInstance(Isolated):
-    """Executes one batch at a time, whose tensors are joined."""
+    """Executes one batch at a time, whose tensors are joined. See `PostingInstance`."""
 
     how = ""
+
+    def __init__(self, keeper: Keeper, seat: Seat, suspects: Suspects) -> None:
+        super().__init__(keeper, seat, suspects)
+        self._posted: _Posted | None = None
 
     def execute(self, tensors: Any, requests: Sequence[InferRequest]) -> Any:
         """Execute a batch."""
@@ -104,6 +122,70 @@ class IsolatedInstance(Isolated):
             self._seat.deaths = 0
             take_back(message.fields, message.groups, requests)
             return answers_of(message.fields, message.groups)
+
+    # --- by the server's event loop ---------------------------------------------------------------------------------
+
+    @property
+    def descriptor(self) -> int | None:
+        """What becomes readable with an answer, or when the process is gone."""
+        link = self._seat.link
+        return None if link is None or not link.process.alive else link.descriptor
+
+    def post(self, tensors: Any, requests: Sequence[InferRequest]) -> None:
+        """Begin to execute a batch."""
+        self._suspects.check(requests)
+        link = self._seat.link
+        if link is None:
+            raise ExecutionLostError
+        number, fields = self._begin(link.process, requests, self.how)
+        timer = None
+        if link.timeout_s:
+            timer = asyncio.get_running_loop().call_later(link.timeout_s, link.end_late)
+        self._posted = _Posted(link, number, requests, timer)
+        try:
+            link.post(number, fields, tensors if self.how else (tensors,))
+        except NotSentError:
+            self._end_posted()
+            raise ExecutionLostError from None
+        except BaseException:
+            self._end_posted()
+            raise
+
+    def collect(self) -> Any:
+        """What was answered, if anything was."""
+        posted = self._posted
+        link = self._seat.link if posted is None else posted.link
+        if link is None:
+            raise ExecutionLostError
+        try:
+            message = link.collect()
+        except ChannelClosed:
+            raise ExecutionLostError from None
+        except BaseException:
+            self._end_posted()
+            raise
+        if message is None or posted is None:
+            return None
+        self._end_posted()
+        self._seat.deaths = 0
+        take_back(message.fields, message.groups, posted.requests)
+        return answers_of(message.fields, message.groups)
+
+    def _end_posted(self) -> _Posted | None:
+        posted, self._posted = self._posted, None
+        if posted is not None:
+            posted.link.process.executing.pop(posted.number, None)
+            if posted.timer is not None:
+                posted.timer.cancel()
+        return posted
+
+    def conclude(self) -> None:
+        """Say of what the process has died."""
+        posted = self._end_posted()
+        assert posted is not None  # noqa: S101 - it was posted and not collected
+        error = posted.link.process.error()
+        self._died(posted.requests)
+        raise error
 
 
 class IsolatedSeparateInstance(IsolatedInstance):

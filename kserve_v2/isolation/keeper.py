@@ -26,6 +26,19 @@ class Seat:
         self.told = told
         self.link: Link | None = None
         self.deaths = 0
+        # Ways to processes that are gone. Somebody may listen to them until the instance's thread is told of that.
+        self._retired: list[Link] = []
+
+    def take(self, link: Link) -> None:
+        """From now on this is the way to it."""
+        if self.link is not None:
+            self._retired.append(self.link)
+        self.link = link
+
+    def close_retired(self) -> None:
+        """Close ways to processes that are gone. On the instance's thread, while nobody listens to them."""
+        while self._retired:
+            self._retired.pop().forget()
 
 
 class Keeper:
@@ -88,7 +101,7 @@ class Keeper:
         work, made = process.instance(seat.told)
         kinds = [kind for kind in seat.told["order"] if kind in made.get("kinds", ())]
         concurrent = bool(kinds) and kinds[0].endswith("_async")
-        seat.link = (AsyncLink if concurrent else Link)(process, work, self._timeout_s)
+        seat.take((AsyncLink if concurrent else Link)(process, work, self._timeout_s))
         return made
 
     # --- those who need the process -----------------------------------------------------------------------------

@@ -30,7 +30,7 @@ class Link:
         """`timeout_s`: how long a reply may take."""
         self.process = process
         self._work = work
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
 
     def ask(
         self, kind: Kind, number: int, fields: Json | None = None, groups: Sequence[Tensors] = ()
@@ -43,7 +43,7 @@ class Link:
         except ChannelClosed:
             raise NotSentError from None
         try:
-            message = self._work.receive(self._timeout_s)
+            message = self._work.receive(self.timeout_s)
         except ChannelClosed:
             raise self.process.error() from None
         except TimeoutError:
@@ -57,15 +57,49 @@ class Link:
 
     def end_late(self) -> None:
         """An execution takes too long: end it, with its process."""
-        self.process.kill(f"did not finish within execution_timeout of {self._timeout_s:g} s and was killed")
+        self.process.kill(f"did not finish within execution_timeout of {self.timeout_s:g} s and was killed")
+
+    # --- by the server's event loop; see `PostingInstance` ----------------------------------------------------------
+
+    @property
+    def descriptor(self) -> int:
+        """What becomes readable with the reply to what was posted, or when the process is gone."""
+        descriptor: int = self._work.fileno()
+        return descriptor
+
+    def post(self, number: int, fields: Json, groups: Sequence[Tensors]) -> None:
+        """Have something executed, without waiting for the reply. Raises NotSentError."""
+        self._work.expect()
+        try:
+            self._work.send(Kind.EXECUTE, number, fields, groups)
+        except ChannelClosed:
+            raise NotSentError from None
+
+    def collect(self) -> Message | None:
+        """The reply to what was posted; None if it has not come. Raises what the model raises, and ChannelClosed."""
+        try:
+            message = self._work.receive(0)
+        except TimeoutError:
+            return None
+        except MessageError as error:
+            raise InternalError(str(error)) from None
+        if message.kind is Kind.ERROR:
+            raise remote_error(message.fields)
+        return message
+
+    # --- its end ----------------------------------------------------------------------------------------------------
+
+    def forget(self) -> None:
+        """The process is gone."""
+        self._work.close()
 
     def close(self) -> None:
         """Close the instance. Raises what that raises; nothing if its process is gone."""
-        if self.process.alive:
-            self._timeout_s = _CLOSE_S
-            try:
+        self.timeout_s = _CLOSE_S
+        try:
+            if self.process.alive:
                 self.ask(Kind.STOP, next(self.process.numbers))
-            except NotSentError:
-                pass
-            finally:
-                self._work.close()
+        except NotSentError:
+            pass
+        finally:
+            self._work.close()

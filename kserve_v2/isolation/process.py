@@ -197,7 +197,7 @@ class ModelProcess:
             channels, self._channels = self._channels, []
         # What the model has started may still have the other ends.
         for channel in channels:
-            channel.close()
+            channel.hang_up()
         self._sockets.close()
         if self._services is not None:
             self._services.close()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 
-from kserve_v2.backend import ModelConfig, Placement
+from kserve_v2.backend import ExecutionLostError, ModelConfig, Placement
 from kserve_v2.errors import ServingError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
 from kserve_v2.scheduling.queueing.policy import BatchRules
@@ -45,6 +45,7 @@ class Echo:
         self.posted: list[Tensors] = []
         self.executed: list[Tensors] = []
         self.refuses = False
+        self.refusal: type[Exception] = ValueError
         self.closed = False
 
     def instance(self, placement: Placement) -> "Echo":
@@ -52,17 +53,20 @@ class Echo:
 
     def post(self, tensors: Tensors, requests: Sequence[InferRequest]) -> None:
         if self.refuses:
-            raise ValueError("no")
+            raise self.refusal("no")
         self.posted.append(tensors)
 
     def collect(self) -> Tensors | None:
         told = self.here.recv(1)
         if not told:
             self.descriptor = None
-            raise UnavailableError("it is gone")
+            raise ExecutionLostError
         if told == b"e":
             raise ValueError("mistake")
         return None if told == b"p" else self.posted[-1]
+
+    def conclude(self) -> None:
+        raise UnavailableError("it is gone")
 
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         self.executed.append(tensors)
@@ -73,6 +77,43 @@ class Echo:
 
     def close(self) -> None:
         self.closed = True
+
+
+class ReviveEcho(Echo):
+    """Comes back when the test wants it to."""
+
+    revives = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost = False
+        self.waits, self.back = threading.Event(), threading.Event()
+
+    def go(self) -> None:
+        self.lost = True
+        self.there.close()
+
+    def come_back(self) -> None:
+        self.here.close()
+        self.here, self.there = socket.socketpair()
+        self.posted = []
+        self.back.set()
+
+    def await_revival(self) -> None:
+        self.waits.set()
+        assert self.back.wait(30)
+        self.descriptor = self.here.fileno()
+        self.lost = False
+
+
+class Several:
+    """A model of several instances."""
+
+    def __init__(self, instances: Sequence[Echo]) -> None:
+        self._instances = list(instances)
+
+    def instance(self, placement: Placement) -> Echo:
+        return self._instances.pop()
 
 
 def run(test: Callable[[Echo, QueueTarget], Awaitable[None]]) -> Echo:
@@ -200,6 +241,64 @@ def test_without_another_process_requests_go_to_the_thread() -> None:
         assert (await ask(target)).outputs["x"].tolist() == [[0]]
 
     assert len(run(test).executed) == 1
+
+
+def test_the_members_of_a_batch_that_was_lost_are_executed_by_themselves() -> None:
+    async def test(echo: Echo, target: QueueTarget) -> None:
+        asked = [ask(target), ask(target)]
+        await posted(echo)
+        echo.there.close()
+        for each in asked:
+            assert (await each).outputs["x"].tolist() == [[0]]
+
+    assert [len(tensors["x"]) for tensors in run(test).executed] == [1, 1]
+
+
+def test_what_was_not_sent_because_the_other_process_is_gone_is_executed() -> None:
+    async def test(echo: Echo, target: QueueTarget) -> None:
+        echo.refuses = True
+        echo.refusal = ExecutionLostError
+        assert (await ask(target)).outputs["x"].tolist() == [[0]]
+
+    assert len(run(test).executed) == 1
+
+
+def test_an_instance_that_is_lost_gets_nothing_until_it_is_back() -> None:
+    """The other one executes what comes meanwhile."""
+
+    async def main() -> None:
+        echoes = [ReviveEcho(), ReviveEcho()]
+        target = queue_target(SIGNATURE, Several(echoes), BATCHES, instances=["one", "two"])
+        await target.start()
+        first = ask(target)
+        while not any(each.posted for each in echoes):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        (asked,) = [each for each in echoes if each.posted]
+        asked.answer()
+        await first
+        asked.go()
+        while not asked.waits.is_set():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        (other,) = [each for each in echoes if each is not asked]
+        for number in range(1, 4):
+            one = ask(target)
+            await posted(other, number)
+            other.answer()
+            await one
+        asked.come_back()
+        both = [ask(target), ask(target, 2)]
+        await posted(asked)
+        await posted(other, 4)
+        asked.answer()
+        other.answer()
+        await asyncio.gather(*both)
+        assert (len(asked.executed), len(other.executed)) == (0, 0)
+        await target.stop()
+        for each in echoes:
+            each.here.close()
+            each.there.close()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
 
 
 def test_another_process_that_goes_while_nothing_is_posted_is_noticed() -> None:

@@ -122,6 +122,9 @@ class PostedTagged(Tagged):
         self.under_way -= 1
         return self.answers.get().result()
 
+    def conclude(self) -> None:
+        raise AssertionError("nothing is lost")
+
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         assert self.under_way == 0
         self.under_way += 1
@@ -166,6 +169,8 @@ async def scheduled(
     if open_gate:
         model.gate.set()
     await scheduler.start()
+    if type(model) is TaggedModel:
+        assert (scheduler._poster is not None) == (model.posted and not model.asynchronous)
     try:
         yield scheduler
     finally:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
+from typing import NamedTuple
 
-from kserve_v2.backend import PostingInstance, has_fresh_outputs
+from kserve_v2.backend import ExecutionLostError, PostingInstance, has_fresh_outputs
 from kserve_v2.scheduling.executing.execution import BatchExecution, Execution
 from kserve_v2.scheduling.executing.runners import Perform, Surroundings, ThreadRunner
 from kserve_v2.scheduling.feed import Batch
@@ -25,8 +26,22 @@ from kserve_v2.scheduling.statistics import BatchReason
 _MAX_LIGHT_BYTES = 128 * 1024
 
 
+class _Lost(NamedTuple):
+    """The other process has not answered what was posted, and is gone."""
+
+    execution: BatchExecution
+
+
+class _Revive(NamedTuple):
+    """The instance cannot execute anything until it is back."""
+
+
+_Job = Batch | _Lost | _Revive | None
+"""What a thread is handed. None: it is to end."""
+
+
 class PostRunner(ThreadRunner):
-    """Drives an instance on its thread for the batches that the event loop hands to it, instead of pulling its own."""
+    """Drives an instance on its thread for what the event loop hands to it, instead of pulling batches of its own."""
 
     def __init__(self, instance: PostingInstance, perform: Perform, thread: Surroundings) -> None:
         super().__init__(perform, instance, thread)
@@ -34,39 +49,79 @@ class PostRunner(ThreadRunner):
         self.placement = thread.placement
         self.on_idle: Callable[[], None] | None = None
         """Called on the event loop when the thread has done all that it was handed."""
-        self._handed: SimpleQueue[Batch | None] = SimpleQueue()
-        self._loop = thread.loop
-        self._lost: BaseException | None = None
+        self._handed: SimpleQueue[_Job] = SimpleQueue()
+        self._busy = False
+        self._concluding: BatchExecution | None = None
+        self._no_thread: BaseException | None = None
 
-    def hand(self, batches: Iterable[Batch | None]) -> None:
-        """Have these executed on the thread, one after the other; None ends it. On the event loop."""
-        for batch in batches:
+    @property
+    def revives(self) -> bool:
+        """Whether the instance is lost now, and will be back."""
+        return self._revived is not None and self._revived.lost
+
+    def hand(self, jobs: Iterable[_Job]) -> None:
+        """Have these done on the thread, one after the other. On the event loop."""
+        for job in jobs:
+            self._handed.put(job)
+        if self._no_thread is not None:
+            self._fail_handed(self._no_thread)
+
+    def _take(self) -> Batch | None:
+        while True:
+            if self._busy and self._handed.empty():
+                self._be_idle()
+            job = self._handed.get()
+            self._busy = True
+            if isinstance(job, _Lost):
+                self._conclude(job.execution)
+            elif not isinstance(job, _Revive):
+                self.batches += job is not None
+                return job
+
+    def _be_idle(self) -> None:
+        if self._revived is not None and self._revived.lost:
+            self._revived.await_revival()
+        loop = self._thread.loop
+        if self.on_idle is not None and not loop.is_closed():
+            self._busy = False
+            loop.call_soon_threadsafe(self.on_idle)
+
+    def _conclude(self, execution: BatchExecution) -> None:
+        """Fail what was lost, or have each of its members executed again."""
+        self._concluding = execution
+        try:
+            self.instance.conclude()
+        except BaseException as error:  # noqa: BLE001 - whatever a plug-in raises
+            execution.fail(error)
+        self._concluding = None
+        again, over = retried(execution)
+        for batch in again:
             self._handed.put(batch)
-        if self._lost is not None:
-            self._fail_handed(self._lost)
+        self._thread.deliver(over)
+
+    def give_back(self, error: BaseException) -> None:
+        """Fail what was being done."""
+        super().give_back(error)
+        execution, self._concluding = self._concluding, None
+        if execution is not None:
+            self._fail_lost(execution, error)
 
     def lost(self, error: BaseException) -> None:
         """There is no thread any more."""
-        self._lost = error
+        self._no_thread = error
         self._fail_handed(error)
 
     def _fail_handed(self, error: BaseException) -> None:
         with suppress(Empty):
             while True:
-                batch = self._handed.get_nowait()
-                if batch is not None:
-                    self._fail(batch, error)
+                job = self._handed.get_nowait()
+                if isinstance(job, _Lost):
+                    self._fail_lost(job.execution, error)
+                elif isinstance(job, Batch):
+                    self._fail(job, error)
 
-    def _take(self) -> Batch | None:
-        if self.batches and self._handed.empty() and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._idle)
-        batch = self._handed.get()
-        self.batches += batch is not None
-        return batch
-
-    def _idle(self) -> None:
-        if self.on_idle is not None:
-            self.on_idle()
+    def _fail_lost(self, execution: BatchExecution, error: BaseException) -> None:
+        self._fail(Batch(execution.members, execution.reason, execution.taken_ns), error)
 
 
 class _Place:
@@ -155,22 +210,31 @@ class Poster:
         execution = BatchExecution(batch, self._spec, place.runner.placement)
         try:
             place.runner.instance.post(execution.inputs(), execution.requests)
+        except ExecutionLostError:
+            self._hand_to_thread(place, [batch])
         except BaseException as error:  # noqa: BLE001 - even SystemExit in a plug-in is this batch's failure alone
             execution.fail(error)
             self._deliver(self._over(place, execution))
         else:
             place.posted = execution
 
-    def _hand_to_thread(self, place: _Place, batches: Iterable[Batch]) -> None:
+    def _hand_to_thread(self, place: _Place, jobs: Iterable[_Job]) -> None:
         self._stop_listening(place)
-        place.runner.hand(batches)
+        place.runner.hand(jobs)
 
     def _thread_idle(self, place: _Place) -> None:
         # A thread that was interrupted may tell twice.
         if place in self._places and place not in self._free:
             self._listen(place)
-            self._free.append(place)
+            self._release(place)
             self._begin_queued()
+
+    def _release(self, place: _Place) -> None:
+        """It has nothing to do. If it cannot execute now, others get what comes until it can."""
+        if place.runner.revives and not self._closing:
+            self._hand_to_thread(place, [_Revive()])
+        else:
+            self._free.append(place)
 
     # --- taking back ------------------------------------------------------------------------------------------------
 
@@ -194,11 +258,12 @@ class Poster:
                 return
             if execution is not None:
                 execution.finish(outputs, fresh=has_fresh_outputs(instance))
+        except ExecutionLostError:
+            self._lost(place)
+            return
         except BaseException as error:  # noqa: BLE001 - as in `_begin`
             if execution is not None:
                 execution.fail(error)
-        if place.runner.instance.descriptor != place.listening_to:
-            self._stop_listening(place)
         if execution is not None:
             place.posted = None
             finished = self._over(place, execution)
@@ -206,25 +271,39 @@ class Poster:
             self._begin_queued()
             self._deliver(finished)
 
+    def _lost(self, place: _Place) -> None:
+        """The other process is gone."""
+        execution, place.posted = place.posted, None
+        if execution is not None:
+            self._hand_to_thread(place, [_Lost(execution)])
+            return
+        self._free.remove(place)
+        self._hand_to_thread(place, [_Revive()])
+
     def _over(self, place: _Place, execution: BatchExecution) -> Sequence[Execution]:
         """An execution has ended. Returns what is to be delivered now; the place is free, unless members of the batch
         are executed again.
         """
-        if not execution.to_be_retried:
-            self._free.append(place)
-            return [execution]
-        singles = execution.alone()
-        again = [
-            Batch(single.members, BatchReason.NOT_BATCHABLE, single.taken_ns)
-            for single in singles
-            if not single.given_up
-        ]
+        again, over = retried(execution)
         if again:
             self._hand_to_thread(place, again)
         else:
-            self._free.append(place)
-        # Nobody waits for these any more: they are only counted.
-        return [single for single in singles if single.given_up]
+            self._release(place)
+        return over
+
+
+def retried(execution: BatchExecution) -> tuple[list[Batch], Sequence[Execution]]:
+    """What follows from an execution that has ended: batches of single members to be executed, and what is over."""
+    if not execution.to_be_retried:
+        return [], [execution]
+    singles = execution.alone()
+    again = [
+        Batch(single.members, BatchReason.NOT_BATCHABLE, single.taken_ns)
+        for single in singles
+        if not single.given_up
+    ]
+    # Nobody waits for these any more: they are only counted.
+    return again, [single for single in singles if single.given_up]
 
 
 def _is_light(batch: Batch) -> bool:
