@@ -226,7 +226,7 @@ def test_of_a_batch_only_the_request_fails_that_has_killed_its_process(
     statuses = [answer.result().status_code for answer in answers]
     assert statuses == [200, 503, 200]
     # Once in the batch, and once alone.
-    assert metric(isolated.server, "kserve_v2_model_process_deaths", model="dying") == 2
+    wait_until(lambda: metric(isolated.server, "kserve_v2_model_process_deaths", model="dying") == 2)
 
 
 @pytest.mark.slow
@@ -234,7 +234,7 @@ def test_a_batch_kills_no_more_than_three_processes(isolated: ExplicitServer, la
     loaded(isolated, _BATCHING.replace("3", "6"))
     answers = [later(infer, isolated, "exit 4") for _ in range(6)]
     assert {answer.result().status_code for answer in answers} == {503}
-    assert metric(isolated.server, "kserve_v2_model_process_deaths", model="dying") == 3
+    wait_until(lambda: metric(isolated.server, "kserve_v2_model_process_deaths", model="dying") == 3)
 
 
 @pytest.mark.slow
