@@ -171,18 +171,19 @@ class IsolatedInstance(Isolated):
         take_back(message.fields, message.groups, posted.requests)
         return answers_of(message.fields, message.groups)
 
-    def _end_posted(self) -> _Posted | None:
+    def _end_posted(self) -> None:
         posted, self._posted = self._posted, None
         if posted is not None:
             posted.link.process.executing.pop(posted.number, None)
             if posted.timer is not None:
                 posted.timer.cancel()
-        return posted
 
     def conclude(self) -> None:
         """Say of what the process has died."""
-        posted = self._end_posted()
+        # Its timer is the event loop's, and does nothing to a process that is gone.
+        posted, self._posted = self._posted, None
         assert posted is not None  # noqa: S101 - it was posted and not collected
+        posted.link.process.executing.pop(posted.number, None)
         error = posted.link.process.error()
         self._died(posted.requests)
         raise error
