@@ -117,7 +117,8 @@ def read_annotations(handler: type[Any], problems: list[str]) -> Annotations:
         if isinstance(hints.get("return"), _Unresolved):
             problems.append(unknown[-1])
     outputs, returned, single = _outputs(hints.get("return"), problems, vars(handler))
-    return Annotations(inputs, outputs, returned, single, REQUESTS in names, tuple(names), unknown)
+    takes_requests = REQUESTS in names and declaration_of(REQUESTS, hints.get(REQUESTS)) is None
+    return Annotations(inputs, outputs, returned, single, takes_requests, tuple(names), unknown)
 
 
 def _hints(
@@ -226,11 +227,19 @@ def _is_exception(hint: object) -> bool:
 
 def _fields(structure: type[Any], problems: list[str], inner: Mapping[str, Any]) -> Iterator[Declared]:
     """The outputs that the fields of a class declare: all of them, or none."""
+    # Not of class variables.
+    fields = (
+        {each.name for each in dataclasses.fields(structure)} if dataclasses.is_dataclass(structure) else None
+    )
     hints: dict[str, object] = {}
     for base in reversed(structure.__mro__):
         module = sys.modules.get(base.__module__)
-        names = {} if module is None else vars(module)
-        hints |= _hints(inspect.get_annotations(base), names, inner)
+        annotations = {
+            name: annotation
+            for name, annotation in inspect.get_annotations(base).items()
+            if fields is None or name in fields
+        }
+        hints |= _hints(annotations, {} if module is None else vars(module), inner)
     found = {name: declaration_of(name, hint) for name, hint in hints.items()}
     if not any(found.values()):
         return

@@ -256,6 +256,7 @@ def test_what_is_no_image(loader: Any, data: bytes, text: str) -> None:
         execute(instance, {"given": texts(data)})
     assert caught.value.message.startswith("input 'given': ")
     assert text in caught.value.message
+    assert " object at 0x" not in caught.value.message
     assert json.loads(execute(instance, {"given": texts(png(RGB))})["kind"][0])[1] == [2, 3, 3]
 
 

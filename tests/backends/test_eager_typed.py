@@ -19,7 +19,7 @@ from kserve_v2.messages import InferRequest, Tensors
 
 TOP = """
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple, NotRequired, TypedDict
+from typing import Annotated, Any, ClassVar, NamedTuple, NotRequired, TypedDict
 from collections.abc import AsyncIterator, Iterator, Sequence
 import numpy as np
 import kserve_v2
@@ -134,6 +134,8 @@ def test_inputs_come_by_name_and_what_is_left_out_has_its_default(loader: Any, f
         "@dataclass\nclass Base:\n    y: Annotated[np.ndarray, FP32(-1)]\n\n"
         "@dataclass(frozen=True, slots=True)\nclass Out:\n    y: Annotated[np.ndarray, FP32(-1)]\n"
         "    z: Annotated[np.ndarray, INT64(1)]",
+        "@dataclass\nclass Out:\n    count: ClassVar[int] = 2\n    y: Annotated[np.ndarray, FP32(-1)]\n"
+        "    z: Annotated[np.ndarray, INT64(1)]",
         "class Base(TypedDict):\n    y: Annotated[np.ndarray, FP32(-1)]\n\n"
         "class Out(Base):\n    z: Annotated[np.ndarray, INT64(1)]",
     ],
@@ -213,6 +215,11 @@ class Model:
     answers = execute(instance, {"x": np.arange(4).reshape(4, 1)}, requests_of([1, 2, 1]))
     assert [answers[0]["y"].tolist(), answers[2]["y"].tolist()] == [[[0]], [[3]]]
     assert isinstance(answers[1], InvalidArgumentError)
+
+
+def test_an_input_may_be_called_requests(loader: Any) -> None:
+    code = "class Model:\n    def __call__(self, requests: Text) -> Text:\n        return requests\n"
+    assert execute(serve(loader, code), {"requests": texts("a")})["output"].tolist() == [b"a"]
 
 
 def test_outputs_alone_may_be_annotated_and_inputs_alone(loader: Any) -> None:
