@@ -197,8 +197,8 @@ class ModelMetrics(Protocol):
         ...
 
     def remove(self, handle: int) -> None:
-        """A family or metric is not needed any more. Raises nothing, may be called again, and by finalizers. A family
-        is shown for as long as one of its metrics is.
+        """A family or metric is not needed any more, if this is called once for each time that it was made. Raises
+        nothing, and may be called by finalizers. A family is shown for as long as one of its metrics is.
         """
         ...
 

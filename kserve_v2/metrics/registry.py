@@ -101,29 +101,43 @@ class MetricsRegistry:
             owner, handle = self._removed.popleft()
             owner.forget(handle)
 
-    def use_family(self, name: str, kind: str, description: str) -> _Family:
-        """The family of that name, made if there is none. Raises InvalidArgumentError if it is of another kind."""
+    def family(self, name: str, kind: str, description: str) -> _Family:
+        """The family of that name; a new one, which has not joined, if there is none. Raises InvalidArgumentError if it
+        is of another kind.
+        """
         family = self._families.get(name)
-        if family is None:
-            if taken := [each for each in sample_names(name, kind) if each in self._names]:
-                owner = self._families[self._names[taken[0]]]
-                raise InvalidArgumentError(
-                    f"Family name already exists with different type: '{taken[0]}' is of {owner.kind} '{owner.name}'"
-                )
-            family = self._families[name] = _Family(name, kind, description)
-            self._names |= dict.fromkeys(sample_names(name, kind), name)
-        elif family.kind != kind:
-            raise InvalidArgumentError("Family name already exists with different type")
-        family.description = description
-        family.users += 1
-        return family
+        if family is not None:
+            if family.kind != kind:
+                raise InvalidArgumentError("Family name already exists with different type")
+            return family
+        if taken := [each for each in sample_names(name, kind) if each in self._names]:
+            owner = self._families[self._names[taken[0]]]
+            raise InvalidArgumentError(
+                f"Family name already exists with different type: '{taken[0]}' is of {owner.kind} '{owner.name}'"
+            )
+        return _Family(name, kind, description)
 
-    def leave_family(self, family: _Family) -> None:
+    def join(self, made: _Family | _Shared) -> None:
+        """One user more."""
+        made.users += 1
+        if isinstance(made, _Shared):
+            made.family.series[made.key] = made
+            made = made.family
+            made.users += 1
+        self._families[made.name] = made
+        self._names |= dict.fromkeys(sample_names(made.name, made.kind), made.name)
+
+    def leave(self, made: _Family | _Shared) -> None:
         """One user fewer."""
-        family.users -= 1
-        if not family.users:
-            del self._families[family.name]
-            for name in sample_names(family.name, family.kind):
+        made.users -= 1
+        if isinstance(made, _Shared):
+            if not made.users:
+                del made.family.series[made.key]
+            made = made.family
+            made.users -= 1
+        if not made.users:
+            del self._families[made.name]
+            for name in sample_names(made.name, made.kind):
                 del self._names[name]
 
 
@@ -134,8 +148,9 @@ class MetricsOfModel:
         self._registry = registry
         self._model = model
         self._made: dict[int, _Family | _Shared] = {}
-        # Of each of them, how many handles there are, and what it counts for.
-        self._own: dict[_Family | _Shared, tuple[int, int]] = {}
+        # Of each of them its handle, how many times it was made, and what it counts for. A process that has died does
+        # not remove what it has made, and the next one makes it once more.
+        self._own: dict[_Family | _Shared, tuple[int, int, int]] = {}
         self._bytes = 0
         self._closed = False
 
@@ -148,8 +163,10 @@ class MetricsOfModel:
             self._registry.sweep()
             if self._closed:
                 raise InternalError("Could not create metric family. The model is unloaded.")
-            self._check_room(len(description))
-            return self._add(self._registry.use_family(name, kind, description), len(description))
+            family = self._registry.family(name, kind, description)
+            handle = self._add(family, len(description))
+            family.description = description
+            return handle
 
     def metric(self, family: int, labels: Mapping[str, str], buckets: Sequence[float] | None = None) -> int:
         """See `ModelMetrics.metric`."""
@@ -168,15 +185,11 @@ class MetricsOfModel:
                     f"'{of.name}' with these labels exists with other buckets: {list(shared.series.bounds)}, got "
                     f"{list(series.bounds)}"
                 )
-            shown = shown_bytes(of, key, series)
-            self._check_room(0 if shared in self._own else shown)
+            handle = self._add(shared, shown_bytes(of, key, series))
             if shared.series.bounds != series.bounds:
                 # The model has been loaded anew, with other buckets.
                 shared.series = series
-            of.series[key] = shared
-            of.users += 1
-            shared.users += 1
-            return self._add(shared, shown)
+            return handle
 
     def increment(self, metric: int, value: float) -> None:
         """See `ModelMetrics.increment`."""
@@ -209,28 +222,24 @@ class MetricsOfModel:
         """The version is unloaded: remove all that it has made. May be called again."""
         with self._registry.lock:
             self._closed = True
-            for handle in list(self._made):
-                self.forget(handle)
+            for made in self._made.values():
+                self._registry.leave(made)
+            self._made.clear()
+            self._own.clear()
 
     # --- with the lock held -----------------------------------------------------------------------------------------
 
     def forget(self, handle: int) -> None:
-        """Remove what has that handle, if anything has."""
-        made = self._made.pop(handle, None)
+        """Remove what has that handle, if anything has, or one time of several that it was made."""
+        made = self._made.get(handle)
         if made is None:
             return
-        handles, its_bytes = self._own.pop(made)
-        self._bytes -= _OBJECT_BYTES
-        if handles > 1:
-            self._own[made] = handles - 1, its_bytes
-        else:
+        _, times, its_bytes = self._own[made]
+        self._own[made] = handle, times - 1, its_bytes
+        if times == 1:
+            del self._made[handle], self._own[made]
             self._bytes -= its_bytes
-        if isinstance(made, _Shared):
-            made.users -= 1
-            if not made.users:
-                del made.family.series[made.key]
-            made = made.family
-        self._registry.leave_family(made)
+            self._registry.leave(made)
 
     def _series(self, metric: int, doing: str) -> Series:
         shared = self._made.get(metric)
@@ -238,20 +247,22 @@ class MetricsOfModel:
             raise InternalError(f"Could not {doing} metric value. Metric has been invalidated.")
         return shared.series
 
-    def _check_room(self, more: int) -> None:
-        if self._bytes + _OBJECT_BYTES + more > MAX_SHOWN_BYTES:
-            raise InvalidArgumentError(
-                f"the metrics of model '{self._model}' are too many: about {MAX_SHOWN_BYTES} bytes of text are the "
-                "most. Labels must not take their values from what clients send"
-            )
-
     def _add(self, made: _Family | _Shared, its_bytes: int) -> int:
-        """A handle of something, which counts for so much if this is the first one."""
-        handle = next(self._registry.handles)
-        self._made[handle] = made
-        handles, counted = self._own.get(made, (0, its_bytes))
-        self._own[made] = handles + 1, counted
-        self._bytes += _OBJECT_BYTES + (0 if handles else its_bytes)
+        """The handle of something, which counts for so much. Raises InvalidArgumentError if there is no room."""
+        if made not in self._own:
+            its_bytes += _OBJECT_BYTES
+            if self._bytes + its_bytes > MAX_SHOWN_BYTES:
+                raise InvalidArgumentError(
+                    f"the metrics of model '{self._model}' are too many: about {MAX_SHOWN_BYTES} bytes of text are the "
+                    "most. Labels must not take their values from what clients send"
+                )
+            handle = next(self._registry.handles)
+            self._registry.join(made)
+            self._made[handle] = made
+            self._own[made] = handle, 0, its_bytes
+            self._bytes += its_bytes
+        handle, times, its_bytes = self._own[made]
+        self._own[made] = handle, times + 1, its_bytes
         return handle
 
 

@@ -57,9 +57,19 @@ def labels(name: str, **more: str) -> frozenset[tuple[str, str]]:
     return frozenset({"model": name, "version": "1", **more}.items())
 
 
+@pytest.fixture(params=["", "process"])
+def isolation(request: pytest.FixtureRequest) -> str:
+    """The configuration of a model in the server's process, or in one of its own."""
+    return (
+        f'parameters {{ key: "isolation" value {{ string_value: "{request.param}" }} }}'
+        if request.param
+        else ""
+    )
+
+
 @pytest.fixture
-def name(explicit: ExplicitServer, request: pytest.FixtureRequest) -> Iterator[str]:
-    name = f"own_{request.node.originalname}"
+def name(explicit: ExplicitServer, isolation: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    name = f"own_{request.node.originalname}{'_isolated' if isolation else ''}"
     yield name
     explicit.unload(name)
 
@@ -68,8 +78,8 @@ def total(explicit: ExplicitServer, name: str) -> float:
     return samples(explicit, name)[f"{name}_requests", labels(name, of="a\nb")]
 
 
-def test_they_are_shown_behind_the_server_s(explicit: ExplicitServer, name: str) -> None:
-    explicit.write(name, code(name))
+def test_they_are_shown_behind_the_server_s(explicit: ExplicitServer, name: str, isolation: str) -> None:
+    explicit.write(name, code(name), isolation)
     assert explicit.load(name).status_code == 200
     send(explicit, name, 2, 7)
     assert samples(explicit, name) == {
@@ -86,11 +96,13 @@ def test_they_are_shown_behind_the_server_s(explicit: ExplicitServer, name: str)
     assert text.index("nv_inference_count") < text.index(f"{name}_requests")
 
 
-def test_a_reload_counts_on_and_an_unload_ends_them(explicit: ExplicitServer, name: str) -> None:
-    explicit.write(name, code(name))
+def test_a_reload_counts_on_and_an_unload_ends_them(
+    explicit: ExplicitServer, name: str, isolation: str
+) -> None:
+    explicit.write(name, code(name), isolation)
     assert explicit.load(name).status_code == 200
     send(explicit, name, 2)
-    explicit.write(name, code(name, buckets="[1, 2, 50]"))
+    explicit.write(name, code(name, buckets="[1, 2, 50]"), isolation)
     assert explicit.load(name).status_code == 200
     send(explicit, name, 3)
     found = samples(explicit, name)
@@ -98,22 +110,22 @@ def test_a_reload_counts_on_and_an_unload_ends_them(explicit: ExplicitServer, na
     # With other buckets a histogram begins anew.
     assert found[f"{name}_sizes_bucket", labels(name, le="50")] == 1
     assert (f"{name}_sizes_bucket", labels(name, le="5")) not in found
-    explicit.write(name, code(name, fails="raise RuntimeError('no')"))
+    explicit.write(name, code(name, fails="raise RuntimeError('no')"), isolation)
     assert explicit.load(name).status_code == 400
     send(explicit, name, 1)
     assert total(explicit, name) == 6
     explicit.unload(name)
     wait_until(lambda: samples(explicit, name) == {})
-    explicit.write(name, code(name))
+    explicit.write(name, code(name), isolation)
     assert explicit.load(name).status_code == 200
     assert total(explicit, name) == 0
 
 
-def test_a_load_that_fails_leaves_none(explicit: ExplicitServer, name: str) -> None:
-    explicit.write(name, code(name, fails="raise RuntimeError('no')"))
+def test_a_load_that_fails_leaves_none(explicit: ExplicitServer, name: str, isolation: str) -> None:
+    explicit.write(name, code(name, fails="raise RuntimeError('no')"), isolation)
     assert explicit.load(name).status_code == 400
     assert samples(explicit, name) == {}
-    explicit.write(name, code(name, buckets="[3, 2]"))
+    explicit.write(name, code(name, buckets="[3, 2]"), isolation)
     answer = explicit.load(name)
     assert answer.status_code == 400
     assert "ValueError: Bucket Boundaries must be sorted" in answer.text
@@ -121,9 +133,9 @@ def test_a_load_that_fails_leaves_none(explicit: ExplicitServer, name: str) -> N
 
 
 def test_a_wrong_value_is_an_error_of_the_model_not_of_the_client(
-    explicit: ExplicitServer, name: str
+    explicit: ExplicitServer, name: str, isolation: str
 ) -> None:
-    explicit.write(name, code(name))
+    explicit.write(name, code(name), isolation)
     assert explicit.load(name).status_code == 200
     response = explicit.server.infer(name, {"inputs": [json_tensor("IN", "FP32", [1], [-1])]})
     assert response.status_code == 500

@@ -51,13 +51,19 @@ def test_what_a_model_keeps_is_there_after_a_restart(
 ) -> None:
     root, kept = tmp_path / "models", tmp_path / "kept"
     write_model(root, "keeping", KEEPING)
+    write_model(
+        root, "keeping_isolated", KEEPING, 'parameters { key: "isolation" value { string_value: "process" } }'
+    )
     write_model(root, "telling", TELLING, 'parameters { key: "a" value { string_value: "b" } }')
     for loads in (1, 2):
         server = start_server(root, f"--model-cache-dir={kept}")
-        assert server.infer("keeping", REQUEST).json()["outputs"][0]["data"] == [loads]
-        [directory] = kept.iterdir()
-        assert directory.name.startswith("keeping-")
-        assert directory.stat().st_mode & 0o077 == 0
+        for name in ("keeping", "keeping_isolated"):
+            assert server.infer(name, REQUEST).json()["outputs"][0]["data"] == [loads]
+        assert [path.name.rpartition("-")[0] for path in sorted(kept.iterdir())] == [
+            "keeping",
+            "keeping_isolated",
+        ]
+        assert {path.stat().st_mode & 0o077 for path in kept.iterdir()} == {0}
         [told] = server.infer("telling", REQUEST).json()["outputs"][0]["data"]
         # What it has changed is a copy: the server has no batches for it.
         assert told == "telling 77 b TEXT"

@@ -228,8 +228,9 @@ def test_a_family_is_shown_until_the_last_user_has_removed_it(registry: MetricsR
     one.increment(metric, 1)
     shared = other.metric(other.family("f", "d", "counter"), {})
     one.remove(metric)
-    one.remove(metric)
     one.increment(again, 1)
+    one.remove(again)
+    one.remove(again)
     one.close()
     assert other.value(shared) == 2
     assert names(registry) == ["f"]
@@ -315,6 +316,18 @@ def test_a_model_that_makes_labels_of_what_clients_send_is_stopped(
     counter(other)
     with pytest.raises(InvalidArgumentError, match="the metrics of model 'other' are too many"):
         counter(other, user="x" * MAX_SHOWN_BYTES)
+
+
+def test_a_process_that_dies_again_and_again_is_none_that_makes_too_many(
+    registry: MetricsRegistry, model: MetricsOfModel
+) -> None:
+    user = counter(model, user="x")
+    for _ in range(20_000):
+        # It makes what it made before, and removes nothing.
+        model.increment(counter(model, user="x"), 1)
+    assert model.value(user) == 20_000
+    model.close()
+    assert samples(registry) == {}
 
 
 def test_what_is_removed_makes_room(registry: MetricsRegistry, model: MetricsOfModel) -> None:
