@@ -106,7 +106,6 @@ class Channel:
         deadline = None if timeout is None else time.monotonic() + timeout
         self._receiving.acquire()
         try:
-            self._expected = False
             if self._found:
                 found = self._found.popleft()
                 if isinstance(found, Message):
@@ -115,6 +114,7 @@ class Channel:
             while True:
                 message = self._next(deadline)
                 if message is not None:
+                    self._expected = False
                     return message
         finally:
             self._receiving.release()
@@ -123,7 +123,7 @@ class Channel:
 
     def expect(self) -> None:
         """Call this before a message is sent whose reply is awaited by listening on `fileno`: what comes next is left
-        on the socket until somebody receives it.
+        on the socket until somebody receives it. Until then `receive(0)` may find nothing but notices, and time out.
         """
         with self._receiving:
             self._expected = True

@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import select
 from collections.abc import Callable
 from typing import Any
 
@@ -280,6 +281,24 @@ def test_messages_that_come_while_a_channel_is_tended_are_received_in_order() ->
         other.tend(0.0)
         other.tend(0.0)
         assert other.receive(0).number == 3
+
+
+def test_a_reply_that_is_listened_for_is_left_on_the_socket_whatever_comes_before_it() -> None:
+    with channel_ends() as (one, other):
+        one.expect()
+        one.send(Kind.EXECUTE, groups=[{"x": np.zeros(LARGE)}])
+        other.receive(0)
+        other.tend(0.0)
+        with pytest.raises(TimeoutError):
+            one.receive(0)  # a notice about memory
+        other.send(Kind.RESPOND, 8)
+        one.tend(0.0)
+        assert select.select([one.fileno()], [], [], 60)[0] == [one.fileno()]
+        assert one.receive(0).number == 8
+        other.send(Kind.RESPOND, 9)
+        one.tend(0.0)
+        assert select.select([one.fileno()], [], [], 0)[0] == []
+        assert one.receive(0).number == 9
 
 
 class TestGivingBack:
