@@ -335,6 +335,7 @@ def test_the_public_names_are_these() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_who_imports_the_package_gets_little_of_it() -> None:
     code = (
         "import sys, kserve_v2; before = set(sys.modules); kserve_v2.Image, kserve_v2.Context; "

@@ -77,6 +77,29 @@ class Model:
 """
 
 
+_STEPS = """
+from collections.abc import Sequence
+from kserve_v2 import Request, Text
+
+class Model:
+    def load(self, context):
+        self.told = {}
+
+    def __call__(self, text: list[Text], requests: Sequence[Request]) -> list[Text]:
+        for each, request in zip(text, requests, strict=True):
+            number = request.parameters["of"]
+            self.told[number] = self.told.get(number, "") + each
+        return [self.told[request.parameters["of"]] for request in requests]
+"""
+_STEPS_CONFIG = """
+max_batch_size: 2
+instance_group { kind: KIND_CPU count: 1 }
+sequence_batching {
+  oldest { max_candidate_sequences: 4 preferred_batch_size: 2 max_queue_delay_microseconds: 60000000 }
+}
+"""
+
+
 @pytest.fixture(scope="module")
 def decoding(
     start_server: StartServer, write_model: WriteModel, tmp_path_factory: pytest.TempPathFactory
@@ -87,6 +110,7 @@ def decoding(
     write_model(root, "turn", _TURN)
     write_model(root, "counting", _COUNTING, _BATCHES)
     write_model(root, "words", _LABELS)
+    write_model(root, "steps", _STEPS, _STEPS_CONFIG)
     return start_server(root)
 
 
@@ -224,6 +248,25 @@ def test_one_of_a_batch_that_is_wrong_is_refused_and_the_others_share_it(
     counted = statistics(decoding, "counting")
     assert (counted["execution_count"], counted["inference_count"]) == (1, 3)
     assert counted["inference_stats"]["fail"]["count"] == 1
+
+
+def test_a_step_that_is_wrong_is_no_step_of_the_others(
+    decoding: RunningServer, later: Callable[..., Future[Any]]
+) -> None:
+    def step(number: int, text: bytes, **flags: bool) -> dict[str, Any]:
+        parameters = {"sequence_id": number, "of": number, **flags}
+        return {"parameters": parameters, "inputs": [_base64_tensor("text", [1, 1], text)]}
+
+    def both(*bodies: dict[str, Any]) -> list[Any]:
+        return [each.result() for each in [later(decoding.infer, "steps", body) for body in bodies]]
+
+    start = {"sequence_start": True}
+    both(step(1, b"a", **start), step(2, b"x", **start))
+    bad, good = both(step(1, b"\xff"), step(2, b"y"))
+    assert (bad.status_code, good.json()["outputs"][0]["data"]) == (400, ["xy"])
+    assert bad.json()["error"].startswith("input 'text': it is not UTF-8")
+    one, two = both(step(1, b"b", sequence_end=True), step(2, b"z", sequence_end=True))
+    assert [each.json()["outputs"][0]["data"] for each in (one, two)] == [["ab"], ["xyz"]]
 
 
 def test_streams_of_texts(decoding: RunningServer) -> None:
