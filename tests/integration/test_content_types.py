@@ -24,6 +24,8 @@ _BATCHES = (
     "dynamic_batching { preferred_batch_size: 4 max_queue_delay_microseconds: 60000000 } "
 )
 
+_ISOLATED = 'parameters { key: "isolation" value { string_value: "process" } }'
+
 # As the README shows it.
 _DESCRIBE = """
 from typing import Annotated, TypedDict
@@ -109,6 +111,8 @@ def decoding(
     write_model(root, "small", _DESCRIBE, _SMALL)
     write_model(root, "turn", _TURN)
     write_model(root, "counting", _COUNTING, _BATCHES)
+    write_model(root, "isolated_describe", _DESCRIBE, _ISOLATED)
+    write_model(root, "isolated_counting", _COUNTING, _BATCHES + _ISOLATED)
     write_model(root, "words", _LABELS)
     write_model(root, "steps", _STEPS, _STEPS_CONFIG)
     return start_server(root)
@@ -135,13 +139,14 @@ PICTURE = np.full((4, 6, 3), 100, np.uint8)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_an_image_in_json_is_base64(decoding: RunningServer, kind: str) -> None:
+@pytest.mark.parametrize("model", ["describe", "isolated_describe"])
+def test_an_image_in_json_is_base64(decoding: RunningServer, kind: str, model: str) -> None:
     image = _base64_tensor("image", [1], _encoded(PICTURE, kind))
-    answer = decoding.infer("describe", {"inputs": [image]}).json()
+    answer = decoding.infer(model, {"inputs": [image]}).json()
     assert [(each["name"], each["data"]) for each in answer["outputs"]] == [
         ("caption", ["6 by 4"]), ("brightness", [100.0])
     ]  # fmt: skip
-    german = decoding.infer("describe", {"inputs": [image, json_tensor("language", "BYTES", [1], ["de"])]})
+    german = decoding.infer(model, {"inputs": [image, json_tensor("language", "BYTES", [1], ["de"])]})
     assert german.json()["outputs"][0]["data"] == ["6 mal 4"]
 
 
@@ -236,16 +241,15 @@ def test_rows_are_named(decoding: RunningServer) -> None:
     assert decoding.infer("turn", body).json()["error"].startswith("input 'options': it is no JSON: ")
 
 
+@pytest.mark.parametrize("model", ["counting", "isolated_counting"])
 def test_one_of_a_batch_that_is_wrong_is_refused_and_the_others_share_it(
-    decoding: RunningServer, later: Callable[..., Future[Any]]
+    decoding: RunningServer, later: Callable[..., Future[Any]], model: str
 ) -> None:
     bodies = [{"inputs": [_base64_tensor("text", [1, 1], text)]} for text in (b"a", b"\xff", b"c", b"d")]
-    first, bad, *others = [
-        each.result() for each in [later(decoding.infer, "counting", body) for body in bodies]
-    ]
+    first, bad, *others = [each.result() for each in [later(decoding.infer, model, body) for body in bodies]]
     assert [each.json()["outputs"][0]["data"] for each in (first, *others)] == [[3], [3], [3]]
     assert (bad.status_code, bad.json()["error"][:31]) == (400, "input 'text': it is not UTF-8: ")
-    counted = statistics(decoding, "counting")
+    counted = statistics(decoding, model)
     assert (counted["execution_count"], counted["inference_count"]) == (1, 3)
     assert counted["inference_stats"]["fail"]["count"] == 1
 
