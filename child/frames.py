@@ -73,17 +73,33 @@ def start(sock: socket.socket, data: bytes, descriptors: Sequence[int] = (), *, 
     OSError: nothing has been sent then.
     """
     flags = _NO_SIGNAL if wait else _NO_SIGNAL | socket.MSG_DONTWAIT
-    if not descriptors:
-        return sock.send(data, flags)
-    return sock.sendmsg(
-        [data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))], flags
-    )
+    while True:
+        try:
+            if not descriptors:
+                return sock.send(data, flags)
+            return sock.sendmsg(
+                [data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))], flags
+            )
+        except BlockingIOError:  # noqa: PERF203 - it is rare
+            if not wait:
+                raise
+            await_room(sock)
+
+
+def await_room(sock: socket.socket) -> None:
+    """Wait until more can be sent. An event loop that has watched a socket may have left it not to block by itself."""
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT)
+    poll.poll()
 
 
 def finish(sock: socket.socket, data: bytes, sent: int) -> None:
     """Send the rest. Raises OSError."""
     while sent < len(data):
-        sent += sock.send(memoryview(data)[sent:], _NO_SIGNAL)
+        try:
+            sent += sock.send(memoryview(data)[sent:], _NO_SIGNAL)
+        except BlockingIOError:  # noqa: PERF203 - it is rare
+            await_room(sock)
 
 
 class FrameReader:
@@ -159,6 +175,10 @@ class FrameReader:
                 count, ancillary, flags, _ = self._sock.recvmsg_into(
                     [self._view[self._end :]], _DESCRIPTOR_BYTES, _CLOSE_ON_EXEC
                 )
+            except BlockingIOError:
+                # See `await_room`.
+                self._poll.poll()
+                continue
             except (OSError, ValueError) as error:
                 raise ChannelClosed("the channel is closed") from error
             if ancillary or flags & _TRUNCATED:

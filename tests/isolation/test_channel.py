@@ -1,5 +1,6 @@
 """One end of a channel and the other: whole messages, whatever is in them."""
 
+import os
 import select
 import threading
 from collections.abc import Iterator
@@ -78,3 +79,23 @@ def test_a_reply_that_is_awaited_on_the_descriptor_is_left_there() -> None:
     assert with_tender.receive(0).number == 8
     with_tender.close()
     other.close()
+
+
+def test_an_event_loop_that_has_watched_a_channel_changes_nothing(ends: tuple[Channel, Channel]) -> None:
+    """libuv leaves what it has watched so that it does not block."""
+    one, other = ends
+    os.set_blocking(one.fileno(), False)
+    # More than the socket holds, so that there is no room at first.
+    fields = {"text": "x" * 4_000_000}
+
+    def converse() -> None:
+        one.send(Kind.EXECUTE, 1, fields)
+        answers.append(one.receive().number)
+
+    answers: list[int] = []
+    thread = threading.Thread(target=converse)
+    thread.start()
+    assert other.receive().fields == fields
+    other.send(Kind.RESPOND, 2)
+    thread.join()
+    assert answers == [2]
