@@ -134,6 +134,7 @@ import sys
 import threading
 from copy import deepcopy
 from importlib.util import find_spec
+from pathlib import Path
 
 from kserve_v2.backend import AnyInstance, ModelConfig, ModelSource, Placement
 from kserve_v2.errors import InvalidArgumentError, ServingError
@@ -170,6 +171,10 @@ class EagerBackend:
         import torch  # noqa: PLC0415 - only where there is a GPU to ask about
 
         return torch.cuda.device_count()
+
+    def isolated_host(self, file: Path) -> str:
+        """Triton's Python models have processes of their own, as they have there."""
+        return "triton" if is_triton_model(file) else ""
 
     def complete(self, source: ModelSource, config: ModelConfig) -> None:
         """Fill inputs, outputs, batch size and scheduler from what the handler's class declares."""

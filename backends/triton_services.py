@@ -1,17 +1,12 @@
 """What a Triton model in the server's process needs of the server."""
 
-import asyncio
 import logging
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
-from typing import Any, TypeVar
+from typing import Any
 
 from kserve_v2.backend import ModelCaller, ModelControl, ModelMetrics, ModelSource
 from kserve_v2.messages import InferRequest, InferResponse
-
-T = TypeVar("T")
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR, "debug": logging.DEBUG}
 
@@ -42,16 +37,14 @@ class _Answer:
 
 
 class ServerCaller:
-    """Asks other models. The methods that block may be called from any thread: Triton's models call them from event
-    loops, too.
-    """
+    """Asks other models."""
 
     def __init__(self, caller: ModelCaller) -> None:
         self._caller = caller
 
     def call(self, request: Any, serving: Sequence[InferRequest]) -> _Answer:
         """The one answer to a call."""
-        return _Answer(_off_loop(lambda: self._caller.call(_request(request), serving)))
+        return _Answer(self._caller.call(_request(request), serving))
 
     async def call_async(self, request: Any, serving: Sequence[InferRequest]) -> _Answer:
         """The one answer to a call."""
@@ -60,10 +53,7 @@ class ServerCaller:
     def stream(self, request: Any, serving: Sequence[InferRequest]) -> Iterator[_Answer]:
         """All answers to a call."""
         with closing(self._caller.stream(_request(request), serving)) as responses:
-            while True:
-                response = _off_loop(lambda: next(responses, None))
-                if response is None:
-                    return
+            for response in responses:
                 yield _Answer(response)
 
     async def stream_async(self, request: Any, serving: Sequence[InferRequest]) -> AsyncIterator[_Answer]:
@@ -82,21 +72,3 @@ def _request(call: Any) -> InferRequest:
         call.requested_outputs,
         call.control,
     )
-
-
-def _off_loop(work: Callable[[], T]) -> T:
-    """What blocks, on a thread without an event loop. The one that this thread has stands still meanwhile, as the model
-    wants it.
-    """
-    if asyncio._get_running_loop() is None:
-        return work()
-    done: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            done.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - whoever waits gets it
-            done.set_exception(error)
-
-    threading.Thread(target=run, name="blocking-call", daemon=True).start()
-    return done.result()

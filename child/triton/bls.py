@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from typing import Any
+import concurrent.futures
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
 
 from .errors import TritonError, triton_error
 from .response import InferenceResponse
 from .services import CallAnswer, Caller, CallRequest
 from .tensor import received
 
+T = TypeVar("T")
+
 
 def infer(caller: Caller, call: CallRequest, serving: Sequence[Any]) -> InferenceResponse:
     """The one answer to a call."""
     try:
-        return _response(caller.call(call, serving))
+        return _response(_off_loop(lambda: caller.call(call, serving)))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
         return _error_response(error, call)
 
@@ -60,14 +66,18 @@ class ResponseIterator:
 
     def fetch(self) -> None:
         """Wait for the next response, if there is to be one."""
-        if self._answers is None:
+        answers = self._answers
+        if answers is None:
             return
         try:
-            answer = next(self._answers, None)
+            answer = _off_loop(partial(next, answers, None))
         except Exception as error:  # noqa: BLE001 - it is the last response
             self._add(InferenceResponse(error=triton_error(error)), final=True)
             return
-        if answer is None:
+        if self._answers is None:
+            # Cancelled meanwhile, by another thread.
+            _close(answers)
+        elif answer is None:
             self._add(InferenceResponse(), final=True)
         else:
             self._add(_response(answer), final=answer.final)
@@ -75,17 +85,37 @@ class ResponseIterator:
     def _add(self, response: InferenceResponse, *, final: bool) -> None:
         self._responses.append(response)
         if final:
-            self._close()
+            self.cancel()
 
     def cancel(self) -> None:
         """Take no more."""
-        self._close()
-
-    def _close(self) -> None:
         answers, self._answers = self._answers, None
-        close = getattr(answers, "close", None)
-        if close is not None:
-            close()
+        if answers is not None:
+            _close(answers)
+
+
+def _close(answers: Any) -> None:
+    # A generator that another thread waits for cannot be closed; that thread does it.
+    with suppress(ValueError):
+        answers.close()
+
+
+def _off_loop(work: Callable[[], T]) -> T:
+    """What blocks, on a thread without an event loop, as callers want it. The loop that this thread may have stands
+    still meanwhile: Triton's models may do that.
+    """
+    if asyncio._get_running_loop() is None:
+        return work()
+    done: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="blocking-call", daemon=True).start()
+    return done.result()
 
 
 def _response(answer: CallAnswer) -> InferenceResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -191,11 +192,11 @@ class InferenceRequest:
         return bls.infer(context.caller(), call, context.serving())
 
     def async_exec(self, decoupled: bool = False) -> Any:
-        """As `exec`, to be awaited."""
+        """As `exec`: a task, to be awaited."""
+        loop = asyncio.get_running_loop()
         call, context = self._call(), self.context
-        if decoupled:
-            return bls.stream_async(context.caller(), call, context.serving())
-        return bls.infer_async(context.caller(), call, context.serving())
+        ask = bls.stream_async if decoupled else bls.infer_async
+        return loop.create_task(ask(context.caller(), call, context.serving()))
 
     def _call(self) -> CallRequest:
         if not self._model_name:

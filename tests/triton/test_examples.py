@@ -1,6 +1,9 @@
 """Models written for Triton's Python backend, unchanged, with the clients that they have: the shapes of its examples."""
 
+import io
 import queue
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,7 +14,8 @@ import tritonclient.http as httpclient
 from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.utils import InferenceServerException
 
-from tests.conftest import RunningServer
+from tests.conftest import RunningServer, StartServer
+from tests.triton.conftest import CopyModels
 
 ONES = np.ones(4, np.float32)
 RAMP = np.arange(4, dtype=np.float32)
@@ -249,3 +253,43 @@ def test_modules_beside_a_model_are_its_own(examples: RunningServer, model: str,
     tensor = {"name": "IN", "datatype": "INT32", "shape": [1], "data": [1]}
     answer = examples.infer(model, {"inputs": [tensor]}).json()
     assert answer["outputs"][0]["data"] == [f"{who} {who} in {who} 1"]
+
+
+def test_a_network_of_torch(client: Any) -> None:
+    pytest.importorskip("torch")
+    outputs = infer(client, "instance_kind", INPUT=np.ones((2, 4), np.float32))
+    assert outputs["OUTPUT"].tolist() == [[6, 22], [6, 22]]
+    assert outputs["DEVICE"].tolist() == [[b"cpu"], [b"cpu"]]
+
+
+def test_pictures(client: Any) -> None:
+    image = pytest.importorskip("PIL.Image")
+    pictures = []
+    for form, colour in (("PNG", (255, 0, 51)), ("PNG", (0, 255, 255))):
+        data = io.BytesIO()
+        image.new("RGB", (16, 16), colour).save(data, form)
+        pictures.append([data.getvalue()])
+    outputs = infer(client, "preprocessing", INPUT_0=np.array(pictures, np.object_))
+    assert outputs["OUTPUT_0"].shape == (2, 3, 8, 8)
+    assert outputs["OUTPUT_0"][:, :, 3, 3].tolist() == [pytest.approx([1, 0, 0.2]), [0, 1, 1]]
+
+
+@pytest.mark.parametrize(("limit", "most"), [("execution_count", 1), ("off", 3)])
+def test_the_rate_limiter(
+    isolation: str, copy_models: CopyModels, start_server: StartServer, tmp_path: Path, limit: str, most: int
+) -> None:
+    root = copy_models(isolation, "rate_limited")
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    config = root / "rate_limited" / "config.pbtxt"
+    config.write_text(config.read_text().replace("DIRECTORY", str(marks)))
+    server = start_server(root, f"--rate-limit={limit}")
+    tensor = {"name": "IN", "datatype": "INT32", "shape": [1], "data": [1]}
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(
+            pool.map(lambda _: server.infer("rate_limited", {"inputs": [tensor]}).json(), range(12))
+        )
+    seen = [answer["outputs"][0]["data"][0] for answer in answers]
+    assert max(seen) <= most
+    if limit == "off":
+        assert max(seen) > 1
