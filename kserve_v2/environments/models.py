@@ -42,7 +42,8 @@ class ModelEnvironments:
         """`directory`: where environments are made and kept (`--model-environments`). `environ`: the variables of the
         server's own process. `make`: false to find only those that are there.
         """
-        self._directory = directory
+        # A handler may change where relative paths begin.
+        self._directory = directory and directory.absolute()
         self._environ = environ
         self._make = make
         # Before any model has had a chance to change it.

@@ -11,7 +11,7 @@ import tarfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 MODEL_DIRECTORY = "$$TRITON_MODEL_DIRECTORY"
 
 _DIGEST_CHARACTERS = 32
+# As many are remembered.
+_DIGESTS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,11 @@ class NamedEnvironment:
 
     @property
     def _stored_name(self) -> str:
-        if not tarfile.is_tarfile(self.path):
+        if not (self.path.is_file() and tarfile.is_tarfile(self.path)):
             raise InvalidArgumentError(
                 f"{self.origin} is neither a directory nor a tar archive (.tar, .tar.gz, .tar.bz2, .tar.xz)"
             )
-        return f"archive-{file_digest(self.path)[:_DIGEST_CHARACTERS]}"
+        return f"archive-{_digest(self.path, *_state(self.path))[:_DIGEST_CHARACTERS]}"
 
     def make(self, store: Store, environ: Mapping[str, str]) -> Path:
         """Unpack the archive, unless somebody else does. Raises InvalidArgumentError."""
@@ -93,6 +95,18 @@ class NamedEnvironment:
             what = f"model '{self.model}': conda-unpack"
             run([str(into / "bin" / "python"), str(fix)], what, activated(into, environ), into, lock)
         logger.info("model '%s': unpacked in %.1f s", self.model, time.monotonic() - started_s)
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """Changes with a file's content."""
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+@lru_cache(_DIGESTS)
+def _digest(path: Path, *state: int) -> str:
+    """The digest of a file, which may have gigabytes, in that state."""
+    return file_digest(path)
 
 
 def leads_outside(text: str, model_path: Path) -> bool:

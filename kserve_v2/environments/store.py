@@ -41,7 +41,7 @@ class Store:
         except (OSError, ValueError):
             return None
         # One that has been moved, or copied, would run the scripts of another.
-        if found.get("path") != str(path):
+        if not isinstance(found, dict) or found.get("path") != str(path):
             return None
         try:
             os.utime(path / COMPLETE)

@@ -101,7 +101,9 @@ def test_one_that_was_moved_is_made_again(tmp_path: Path) -> None:
     assert (moved.make("env", build, ABOUT, "") / "whole").exists()
 
 
-@pytest.mark.parametrize("left", ["nothing", "a directory", "a damaged note", "a file", "a link"])
+@pytest.mark.parametrize(
+    "left", ["nothing", "a directory", "a damaged note", "another note", "a file", "a link"]
+)
 def test_what_is_not_whole_is_removed_first(tmp_path: Path, left: str) -> None:
     path = tmp_path / "env"
     if left == "a file":
@@ -113,6 +115,8 @@ def test_what_is_not_whole_is_removed_first(tmp_path: Path, left: str) -> None:
         (path / "half").touch()
         if left == "a damaged note":
             (path / COMPLETE).write_text("{")
+        elif left == "another note":
+            (path / COMPLETE).write_text("[]")
     store = Store(tmp_path)
     assert store.find("env") is None
     assert sorted(each.name for each in store.make("env", build, ABOUT, "").iterdir()) == [COMPLETE, "whole"]
