@@ -4,7 +4,7 @@
 #   ARGS="..."          more arguments for `make serve` and `make test`
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test test-served test-other test-clients test-services interop-programs test-interop soak test-against-triton conformance conformance-peers check format protos clean
+.PHONY: help install serve test test-served test-other test-pythons test-clients test-services interop-programs test-interop soak test-against-triton conformance conformance-peers check format protos clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -44,6 +44,22 @@ test-served:
 
 test-other:
 	$(BIN)/python -m pytest tests $(SERVED_TESTS:%=--ignore=%)
+
+# Of each of them, python3.9 on the PATH, or the newest of pyenv's.
+MODEL_PYTHONS := 3.9 3.10 3.11 3.12 3.13
+
+test-pythons: .venv/dev.stamp $(MODEL_PYTHONS:%=.venv-pythons/%.stamp) ## test models with the other versions of Python that are on this machine
+	$(BIN)/python -m pytest tests/environments/test_other_pythons.py $(ARGS)
+
+.venv-pythons/%.stamp:
+	@mkdir -p .venv-pythons
+	@for python in $$(ls -dr "$$HOME"/.pyenv/versions/$*.*/bin/python 2>/dev/null) python$*; do \
+		if "$$python" -c 'pass' 2>/dev/null; then \
+			"$$python" -m venv --clear .venv-pythons/$* && \
+			.venv-pythons/$*/bin/python -m pip install --quiet --disable-pip-version-check numpy && break; \
+		fi; \
+	done
+	@touch $@
 
 test-clients: .venv/dev.stamp .venv-kserve/requirements.stamp ## test with clients that need an environment of their own
 	$(BIN)/python -m pytest tests/clients $(ARGS)
@@ -89,7 +105,7 @@ protos: .venv/dev.stamp ## generate kserve_v2/_generated from protos/
 	$(BIN)/python tools/generate_protos.py
 
 clean: ## remove the environments and everything that was built
-	rm -rf .venv .venv-protos .venv-kserve .venv-perf tests/interop/npm/node_modules .venv-triton conformance/peers/.venv-* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-protos .venv-pythons .venv-kserve .venv-perf tests/interop/npm/node_modules .venv-triton conformance/peers/.venv-* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is as old as the installation that it stands for: nothing is installed again until a requirement changes.
