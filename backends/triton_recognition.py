@@ -1,6 +1,7 @@
 """Which interface a Python file of a model has: read from its text, not by running it."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,18 +9,23 @@ from kserve_v2.errors import InvalidArgumentError
 
 TRITON_CLASS = "TritonPythonModel"
 HANDLER_CLASS = "Model"
+_CLASS = re.compile(rf"^class\s+{TRITON_CLASS}\b".encode(), re.MULTILINE)
 _TRITON_UTILS = "triton_python_backend_utils"
 
 
 def is_triton_model(file: Path) -> bool:
-    """Whether a file defines, or imports, a `TritonPythonModel`. One that cannot be read or parsed is none: whoever
-    imports it says why.
+    """Whether a file defines, or imports, a `TritonPythonModel`. One that cannot be read is none: whoever imports it
+    says why. So does whoever imports one that cannot be parsed, unless that has a newer Python, in an environment of
+    the model's own: of such a file the class is looked for in the text.
 
     Raises InvalidArgumentError for a file that could be meant either way, and for one that lacks the class.
     """
     try:
-        tree = ast.parse(file.read_bytes())
-    except (OSError, SyntaxError, ValueError):
+        text = file.read_bytes()
+        tree = ast.parse(text)
+    except SyntaxError:
+        return _CLASS.search(text) is not None
+    except (OSError, ValueError):
         return False
     names = list(_names(tree.body))
     if TRITON_CLASS not in names:

@@ -166,7 +166,10 @@ def test_a_configuration_that_nobody_has_written(explicit: ExplicitServer, isola
         ("class TritonPythonModell: ...", False),
         ("def f():\n    class TritonPythonModel: ...", False),
         ("'''class TritonPythonModel'''", False),
-        ("class TritonPythonModel", False),
+        # Perhaps that is newer Python than the server's. Whoever imports it says what is wrong.
+        ("class TritonPythonModel[T]: ...\nlater than python 3.13", True),
+        ("class TritonPythonModell", False),
+        ("# class TritonPythonModel\nnot Python", False),
         ("\0", False),
         ("", False),
     ],
