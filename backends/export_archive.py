@@ -187,6 +187,14 @@ class ExportArchive:
         """Whether there is a program: beside what was compiled of it, too."""
         return self._is_old or self.has(f"{_MODELS}{self.model}.json")
 
+    def compiled_for(self) -> dict[str, str]:
+        """On what a package was compiled, and for what, as it says."""
+        names = sorted(
+            name for name in self._members if name.startswith(_COMPILED) and name.endswith("_metadata.json")
+        )
+        read = self.read_json(names[0]) if names else {}
+        return {str(key): str(value) for key, value in read.items()} if isinstance(read, dict) else {}
+
     def program(self) -> Any:
         """The program, as it is written in JSON."""
         return self.read_json(_OLD_PROGRAM if self._is_old else f"{_MODELS}{self.model}.json")

@@ -13,7 +13,7 @@ from typing import Any
 from kserve_v2.errors import InvalidArgumentError
 
 from .export_expressions import readable
-from .export_trees import Key, Path, Tree, read_tree
+from .export_trees import Path, input_names, input_paths, output_names, read_tree
 from .export_writes import written_inputs
 
 _DATATYPES = {
@@ -118,7 +118,7 @@ def _read(program: Any) -> ProgramSignature:
         spec for spec in map(_only, signature["input_specs"]) if spec[0] in ("user_input", "constant_input")
     ]
     specs_out = [_only(spec) for spec in signature["output_specs"]]
-    paths_in = _input_paths(read_tree(call["in_spec"], fields), call.get("forward_arg_names"))
+    paths_in = input_paths(read_tree(call["in_spec"], fields), call.get("forward_arg_names"))
     paths_out = [*read_tree(call["out_spec"], fields).leaves()]
     user_outputs = [spec["arg"] for kind, spec in specs_out if kind == "user_output"]
     if len(paths_in) != len(specs_in) or len(paths_out) != len(user_outputs):
@@ -126,14 +126,14 @@ def _read(program: Any) -> ProgramSignature:
             f"{len(paths_in)} arguments for {len(specs_in)} inputs, {len(paths_out)} results for "
             f"{len(user_outputs)} outputs"
         )
-    names_in = [*_input_names(paths_in)]
+    names_in = [*input_names(paths_in)]
     inputs = [
         _constant(names_in[place], place, spec["value"])
         if kind == "constant_input"
         else _value(names_in[place], paths_in[place], place, spec["arg"], graph)
         for place, (kind, spec) in enumerate(specs_in)
     ]
-    names_out = [*_output_names(paths_out, user_outputs)]
+    names_out = [*output_names(paths_out, [_is_constant(argument) for argument in user_outputs])]
     outputs = [
         _value(names_out[place], paths_out[place], place, argument, graph)
         for place, argument in enumerate(user_outputs)
@@ -163,57 +163,6 @@ def _read(program: Any) -> ProgramSignature:
         tuple(map(str, program.get("guards_code", []))),
         str(program.get("torch_version", "")),
     )
-
-
-# --- names ------------------------------------------------------------------------------------------------------------
-
-
-def _input_paths(tree: Tree, names: Sequence[str] | None) -> list[Path]:
-    """Where the arguments are: the name of the argument first."""
-    positional, by_name = tree.parts
-    keys: list[Key] = [*range(len(positional.parts)), *by_name.keys]
-    if names and len(names) == len(keys):
-        keys = [*names]
-    else:
-        keys = [f"INPUT__{key}" if isinstance(key, int) else key for key in keys]
-    return [
-        (key, *path[1:])
-        for key, part in zip(keys, (*positional.parts, *by_name.parts), strict=True)
-        for path in part.leaves((key,))
-    ]
-
-
-def _input_names(paths: Sequence[Path]) -> Iterator[str]:
-    arguments = {path[0] for path in paths}
-    only_keys = len(arguments) == 1 and all(len(path) > 1 and isinstance(path[1], str) for path in paths)
-    taken: set[str] = set()
-    for path in paths:
-        yield _unique(_joined(path[1:] if only_keys else path), taken)
-
-
-def _output_names(paths: Sequence[Path], outputs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """By key where there is one. Places are counted without constants, which are no outputs."""
-    place = 0
-    taken: set[str] = set()
-    for path, argument in zip(paths, outputs, strict=True):
-        name = _joined(path) if path and isinstance(path[0], str) else f"OUTPUT__{place}"
-        if not _is_constant(argument):
-            name = _unique(name, taken)
-            place += 1
-        yield name
-
-
-def _joined(path: Path) -> str:
-    return "__".join(map(str, path))
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    """Names that are joined from parts may meet: the later ones get a number."""
-    number, unique = 1, name
-    while unique in taken:
-        number, unique = number + 1, f"{name}_{number}"
-    taken.add(unique)
-    return unique
 
 
 # --- values -----------------------------------------------------------------------------------------------------------

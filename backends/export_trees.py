@@ -79,6 +79,55 @@ def _context(text: Any) -> Any:
         return text
 
 
+def input_paths(tree: Tree, names: Sequence[str] | None) -> list[Path]:
+    """Where the arguments are: the name of the argument first."""
+    positional, by_name = tree.parts
+    keys: list[Key] = [*range(len(positional.parts)), *by_name.keys]
+    if names and len(names) == len(keys):
+        keys = [*names]
+    else:
+        keys = [f"INPUT__{key}" if isinstance(key, int) else key for key in keys]
+    return [
+        (key, *path[1:])
+        for key, part in zip(keys, (*positional.parts, *by_name.parts), strict=True)
+        for path in part.leaves((key,))
+    ]
+
+
+def input_names(paths: Sequence[Path]) -> Iterator[str]:
+    """The names of the inputs that lie there."""
+    arguments = {path[0] for path in paths}
+    only_keys = len(arguments) == 1 and all(len(path) > 1 and isinstance(path[1], str) for path in paths)
+    taken: set[str] = set()
+    for path in paths:
+        yield _unique(_joined(path[1:] if only_keys else path), taken)
+
+
+def output_names(paths: Sequence[Path], constant: Sequence[bool] = ()) -> Iterator[str]:
+    """By key where there is one. Places are counted without those that are constants, which are no outputs."""
+    place = 0
+    taken: set[str] = set()
+    for path, fixed in zip(paths, constant or [False] * len(paths), strict=True):
+        name = _joined(path) if path and isinstance(path[0], str) else f"OUTPUT__{place}"
+        if not fixed:
+            name = _unique(name, taken)
+            place += 1
+        yield name
+
+
+def _joined(path: Path) -> str:
+    return "__".join(map(str, path))
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    """Names that are joined from parts may meet: the later ones get a number."""
+    number, unique = 1, name
+    while unique in taken:
+        number, unique = number + 1, f"{name}_{number}"
+    taken.add(unique)
+    return unique
+
+
 FLAT_TUPLE = '[1, {{"type": "builtins.tuple", "context": "null", "children_spec": [{}]}}]'
 LEAF = '{"type": null, "context": null, "children_spec": []}'
 

@@ -9,6 +9,7 @@ from kserve_v2.errors import InvalidArgumentError
 
 from .completion import raise_contradictions
 from .export_archive import ExportArchive
+from .export_compiled import CompiledModel, complete_compiled
 from .export_completion import complete_config
 from .export_model import ExportedModel
 from .export_program import check_version
@@ -38,6 +39,9 @@ class ExportedBackend:
             source.settings, "default-max-batch-size", _DEFAULT_MAX_BATCH_SIZE, where="--backend-config"
         )
         with _archive(source, config) as archive:
+            if not archive.has_program:
+                complete_compiled(config, archive.file.name)
+                return
             document = archive.program()
             signature = read_signature(document, archive.file.name)
             check_version(document, archive.file.name)
@@ -48,6 +52,9 @@ class ExportedBackend:
         check_parameters(config)
         allow_pickles = boolean(source.settings, ALLOW_PICKLES, False, where="--backend-config")
         with _archive(source, config) as archive:
+            if archive.kind == "compiled":
+                complete_compiled(config, archive.file.name)
+                return CompiledModel(source, config, archive)
             return ExportedModel(source, config, archive, allow_pickles=allow_pickles)
 
 
