@@ -4,12 +4,15 @@ Two kinds are served: programs of `torch.export.save`, also in the layout before
 """
 
 import json
+import logging
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from kserve_v2.errors import InvalidArgumentError
+
+logger = logging.getLogger(__name__)
 
 Kind = Literal["program", "compiled"]
 
@@ -106,13 +109,17 @@ class ExportArchive:
                 f"has version {version!r} of the archive format, expected {_FORMAT_VERSION!r}: it was made by a newer "
                 "torch than this one; update torch"
             )
-        kinds: tuple[tuple[Kind, set[str]], ...] = (
-            ("compiled", {name.split("/")[2] for name in self._members if name.startswith(_COMPILED)}),
-            ("program", {name[len(_MODELS) : -len(".json")] for name in self._members if _is_program(name)}),
-        )
-        for kind, models in kinds:
-            if models:
-                return kind, self._the_one(models)
+        programs = {name[len(_MODELS) : -len(".json")] for name in self._members if _is_program(name)}
+        packages = {name.split("/")[2] for name in self._members if name.startswith(_COMPILED)}
+        if programs and packages:
+            logger.warning(
+                "%s has a program of torch.export and a package of AOTInductor: the program is served",
+                self.file.name,
+            )
+        if programs:
+            return "program", self._the_one(programs)
+        if packages:
+            return "compiled", self._the_one(packages)
         raise self._error(
             f"has neither a program of torch.export nor a package of AOTInductor; {_EXPORT_AGAIN}"
         )
@@ -181,11 +188,6 @@ class ExportArchive:
             raise self._error(f"is damaged: member {member} is no JSON ({error})") from error
 
     # --- what belongs to the program ----------------------------------------------------------------------------------
-
-    @property
-    def has_program(self) -> bool:
-        """Whether there is a program: beside what was compiled of it, too."""
-        return self._is_old or self.has(f"{_MODELS}{self.model}.json")
 
     def compiled_for(self) -> dict[str, str]:
         """On what a package was compiled, and for what, as it says."""

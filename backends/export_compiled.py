@@ -1,7 +1,8 @@
 """Packages of AOTInductor, `torch._inductor.aoti_compile_and_package`: native code, compiled for one kind of device.
 
 To load one is to run it, like a handler. It says how many inputs it takes and in which containers, but neither their
-datatypes nor their shapes: so the configuration has to. It compares each input with what it was compiled for before it runs.
+datatypes nor their shapes: so the configuration has to. It compares each input with what it was compiled for before it
+runs.
 """
 
 import logging

@@ -39,7 +39,7 @@ class ExportedBackend:
             source.settings, "default-max-batch-size", _DEFAULT_MAX_BATCH_SIZE, where="--backend-config"
         )
         with _archive(source, config) as archive:
-            if not archive.has_program:
+            if archive.kind == "compiled":
                 complete_compiled(config, archive.file.name)
                 return
             document = archive.program()

@@ -493,6 +493,12 @@ def test_a_damaged_file_is_a_clear_error(loader: Any, program: bytes, label: str
     assert message in text
 
 
+def test_a_program_beside_a_package_is_served(loader: Any, program: bytes, caplog: Any) -> None:
+    content = altered(program, member("data/aotinductor/model/a.wrapper.so", b"never loaded"))
+    assert answer(load(loader, content)) == answer(load(loader, program))
+    assert "has a program of torch.export and a package of AOTInductor: the program is served" in caplog.text
+
+
 def test_a_zip_bomb(loader: Any, program: bytes) -> None:
     bomb = altered(program, member("extra/zeros", bytes(10**7)), zipfile.ZIP_DEFLATED)
     assert "torch does not compress its archives" in refusal(loader, bomb)
