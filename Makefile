@@ -57,6 +57,7 @@ test-pythons: .venv/dev.stamp $(MODEL_PYTHONS:%=.venv-pythons/%.stamp) ## test m
 		if "$$python" -c 'pass' 2>/dev/null; then \
 			"$$python" -m venv --clear .venv-pythons/$* && \
 			.venv-pythons/$*/bin/python -m pip install --quiet --disable-pip-version-check numpy && break; \
+			rm -rf .venv-pythons/$*; \
 		fi; \
 	done
 	@touch $@
