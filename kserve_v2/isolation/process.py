@@ -190,6 +190,7 @@ class ModelProcess:
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         with suppress(OSError):
             os.killpg(pid, signal.SIGKILL)
+        SPAWNER.ended(pid)
         status = self._popen.wait()
         with self._lock:
             self._cause = self._killed_for or cause_of_death(status)

@@ -9,11 +9,13 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 
 import kserve_v2_child
 
 _MAIN = Path(kserve_v2_child.__file__).with_name("__main__.py")
+_GUARDIAN = _MAIN.with_name("guardian.py")
 
 
 class Spawner:
@@ -26,6 +28,8 @@ class Spawner:
         self._wanted = queue.SimpleQueue()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._telling = threading.Lock()
+        self._guardian: subprocess.Popen[bytes] | None = None
 
     def spawn(
         self, python: Path | None, environment: Mapping[str, str] | None, descriptors: Sequence[int]
@@ -45,20 +49,40 @@ class Spawner:
         self._wanted.put((command, environment, descriptors, started))
         return started.result()
 
+    def ended(self, process: int) -> None:
+        """A process that was started here is gone, with all of its group."""
+        self._tell_guardian(f"-{process}")
+
+    def _tell_guardian(self, line: str) -> None:
+        guardian = self._guardian
+        if guardian is not None and guardian.stdin is not None:
+            # If somebody has killed it, models are still ended by themselves.
+            with self._telling, suppress(OSError, ValueError):
+                guardian.stdin.write(f"{line}\n".encode())
+                guardian.stdin.flush()
+
     def _run(self) -> None:
+        with suppress(OSError):
+            self._guardian = subprocess.Popen(  # noqa: S603 - our own file
+                [sys.executable, "-I", "-S", str(_GUARDIAN)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                process_group=0,
+            )
         while True:
             command, environment, descriptors, started = self._wanted.get()
             try:
-                started.set_result(
-                    subprocess.Popen(  # noqa: S603 - the operator's interpreter, and our own file
-                        command,
-                        stdin=subprocess.DEVNULL,
-                        env=environment,
-                        pass_fds=descriptors,
-                        # What the model starts is ended with it, and a terminal's Ctrl-C is for the server alone.
-                        process_group=0,
-                    )
+                process = subprocess.Popen(  # noqa: S603 - the operator's interpreter, and our own file
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    env=environment,
+                    pass_fds=descriptors,
+                    # What the model starts is ended with it, and a terminal's Ctrl-C is for the server alone.
+                    process_group=0,
                 )
+                self._tell_guardian(f"+{process.pid}")
+                started.set_result(process)
             except BaseException as error:  # noqa: BLE001 - raised where it was wanted
                 started.set_exception(error)
             del started

@@ -39,8 +39,16 @@ def later() -> Iterator[Callable[..., "Future[Any]"]]:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process has started and that are there."""
-    return [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in _children(task)]
+    """The processes of models that a server has started and that are there."""
+    found = [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in _children(task)]
+    return [child for child in found if not _is_guardian(child)]
+
+
+def _is_guardian(pid: int) -> bool:
+    try:
+        return b"guardian.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def _children(task: Path) -> list[str]:
