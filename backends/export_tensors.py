@@ -87,7 +87,8 @@ class TensorReader:
             flat = (
                 torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
             )
-            memory[member] = flat.to(self._device)
+            # A copy in memory of torch's own, which is aligned as its kernels want it.
+            memory[member] = flat.to(self._device, copy=True)
         flat = memory[member]
         if not flat.numel():
             # A tensor without elements has no bytes; one with elements has them, or the file was not written by torch.

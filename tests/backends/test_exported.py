@@ -5,6 +5,7 @@ import io
 import logging
 import shutil
 import threading
+import zipfile
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -244,6 +245,109 @@ class TestWithoutConfiguration:
             ContradictionError, match="input 'a' is complex64, which the v2 protocol cannot carry"
         ):
             complete(loader, only)
+
+
+class Calls(nn.Module):
+    """Calls a function with itself, and what it holds, and the inputs."""
+
+    def __init__(self, function: Any, **held: Any) -> None:
+        super().__init__()
+        self.function = function
+        for name, value in held.items():
+            if isinstance(value, nn.Module):
+                self.add_module(name, value)
+            else:
+                self.register_buffer(name, value)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.function(self, x)
+
+
+class Contexts(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            y = self.linear(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            z = self.linear(y)
+        return z.float()
+
+
+SHARED = nn.Linear(4, 4)
+STORAGE = torch.arange(40.0).reshape(10, 4)
+IMAGE = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+KINDS: dict[str, tuple[nn.Module, tuple[int, ...], Any, tuple[int, ...]]] = {
+    "convolution": (
+        nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1)),
+        (2, 3, 16, 16), IMAGE, (1, 3, 20, 24),
+    ),
+    "recurrent": (
+        Calls(lambda self, x: self.layers(x)[0], layers=nn.LSTM(4, 5, 2, batch_first=True)), (2, 7, 4), BATCH, (3, 7, 4),
+    ),
+    "attention": (
+        Calls(lambda self, x: self.heads(x, x, x)[0], heads=nn.MultiheadAttention(16, 4, batch_first=True)),
+        (2, 7, 16), {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}, (3, 5, 16),
+    ),
+    "contexts": (Contexts(), (3, 4), BATCH, (2, 4)),
+    "shared weights": (Calls(lambda self, x: self.b(self.a(x)), a=SHARED, b=SHARED), (3, 4), BATCH, (2, 4)),
+    "views of one storage": (
+        Calls(lambda self, x: x @ self.a + self.b + self.c, a=STORAGE[:4].t(), b=STORAGE[9], c=STORAGE[8:9].expand(1, 4)),
+        (3, 4), BATCH, (2, 4),
+    ),
+    "complex weights": (
+        Calls(lambda self, x: (torch.fft.rfft(x) * self.a).real, a=torch.ones(9, dtype=torch.complex64) * 2j),
+        (2, 16), BATCH, (3, 16),
+    ),
+    "as many as there are": (Calls(lambda self, x: x[x > 0]), (3, 4), BATCH, (2, 4)),
+    "infinities": (Calls(lambda self, x: torch.where(x > 0, x, float("-inf")).exp()), (3, 4), BATCH, (2, 4)),
+    "sizes in use": (
+        Calls(lambda self, x: nn.functional.interpolate(x, scale_factor=1.5, mode="bilinear")),
+        (2, 3, 8, 8), IMAGE, (1, 3, 6, 10),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "functional"), [*((kind, False) for kind in KINDS), ("convolution", True), ("infinities", True)]
+)
+def test_kinds_of_modules(loader: Any, kind: str, functional: bool) -> None:
+    module, example, dynamic, other = KINDS[kind]
+    program = torch.export.export(module.eval(), (torch.randn(example),), dynamic_shapes=(dynamic,))
+    buffer = io.BytesIO()
+    torch.export.save(program.run_decompositions() if functional else program, buffer)
+    source = loader.source({"model.pt2": buffer.getvalue()})
+    (name,) = (tensor.name for tensor in loader.complete(ExportedBackend(), source).input)
+    served = loader.serve(ExportedBackend(), source)
+    for shape in (example, other):
+        x = rows(*shape)
+        with torch.no_grad():
+            expected = module(torch.from_numpy(x.copy())).numpy()
+        np.testing.assert_allclose(served.execute({name: x})["OUTPUT__0"], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_program_is_moved_from_the_device_that_it_was_exported_on(loader: Any) -> None:
+    """Of a machine with a GPU, which need not be here: only the file says so."""
+
+    class Ramp(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + torch.arange(3, device=x.device)
+
+    content, moved = pt2(Ramp(), torch.ones(2, 3), shapes={"x": BATCH}), io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(moved, "w") as target:
+        for name in source.namelist():
+            text = source.read(name).replace(
+                b'{"type": "cpu", "index": null}', b'{"type": "cuda", "index": 1}'
+            )
+            target.writestr(name, text)
+    assert content != moved.getvalue()
+    np.testing.assert_array_equal(
+        serve(loader, moved.getvalue()).execute({"x": rows(2, 3)})["OUTPUT__0"],
+        rows(2, 3) + np.arange(3, dtype=np.float32),
+    )
 
 
 class TestContainers:
