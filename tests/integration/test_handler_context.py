@@ -98,10 +98,15 @@ def test_no_request_waits_for_a_compiler(
         parameters { key: "compile_batch_sizes" value { string_value: "4,1" } }
     """
     root = tmp_path / "models"
-    for name, thread_safe in (("own", "False"), ("shared", "True")):
-        write_model(root, name, COMPILED.replace("THREAD_SAFE", thread_safe), config)
+    isolation = 'parameters { key: "isolation" value { string_value: "process" } }'
+    for name, thread_safe, more in (
+        ("own", "False", ""),
+        ("shared", "True", ""),
+        ("isolated", "False", isolation),
+    ):
+        write_model(root, name, COMPILED.replace("THREAD_SAFE", thread_safe), config + more)
     server = start_server(root)
-    for name, handlers in (("own", 2), ("shared", 1)):
+    for name, handlers in (("own", 2), ("shared", 1), ("isolated", 2)):
         assert server.log.count(f"model '{name}': compiled for batches of 4 rows") == handlers
         assert server.log.count(f"model '{name}': compiled for 1 row") == handlers
         for rows in (1, 2, 3, 4):
