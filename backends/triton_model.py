@@ -130,6 +130,7 @@ class LoadedTritonModel:
     def __init__(self, model: Any) -> None:
         self._model = model
         self.separates_requests: bool = model.separates_requests
+        self.reports_readiness: bool = model.reports_readiness
 
     def instance(self, placement: Placement) -> AnyInstance:
         """Make and initialize one."""
@@ -140,6 +141,11 @@ class LoadedTritonModel:
         if hasattr(made, "stream_async"):
             return _Streams(made)
         return _Batches(made) if hasattr(made, "execute") else _AsyncBatches(made)
+
+    def is_ready(self) -> bool:
+        """Whether its instances say that they are."""
+        ready: bool = self._model.is_ready()
+        return ready
 
     def close(self) -> None:
         """Forget it."""

@@ -36,6 +36,7 @@ class Kind(IntEnum):
     CONTROL = 19
     PROGRESS = 20
     REPLY = 21
+    HEALTH = 22
 
 
 @dataclass

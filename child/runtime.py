@@ -119,10 +119,24 @@ class _Process:
                     self._calls.take(message)
                 elif message.kind is Kind.INSTANCE:
                     self._take_instance(message)
+                elif message.kind is Kind.HEALTH:
+                    # Whatever else the model does, and however long it takes.
+                    asked = threading.Thread(target=self._tell_health, args=(message.number,), daemon=True)
+                    asked.start()
                 else:
                     self._jobs.put((message, None))
         except ChannelClosed:
             leave()
+
+    def _tell_health(self, number: int) -> None:
+        try:
+            ready = bool(self._model.is_ready())
+        except BaseException as error:  # noqa: BLE001 - whatever a model raises
+            kind, fields = Kind.ERROR, self._failure(error)
+        else:
+            kind, fields = Kind.REPLY, {"value": ready}
+        with suppress(ChannelClosed):
+            self._side.send(kind, number, fields)
 
     def _known_host(self) -> Host:
         assert self._host is not None  # noqa: S101 - who calls has been loaded
@@ -223,6 +237,7 @@ def _describe_model(model: Any) -> Json:
         "separates_requests": getattr(model, "separates_requests", False) is True,
         "output_labels": None if labels is None else {name: list(texts) for name, texts in labels.items()},
         "trial_instances": hasattr(model, "trial_instance"),
+        "reports_readiness": getattr(model, "reports_readiness", False) is True,
     }
 
 

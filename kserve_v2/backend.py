@@ -45,6 +45,7 @@ __all__ = [
     "MovableInstance",
     "Placement",
     "PostingInstance",
+    "ReportsReadiness",
     "RevivedInstance",
     "RevivesInstances",
     "SeparateInstance",
@@ -480,6 +481,20 @@ class LabelledModel(Protocol):
     """
 
     output_labels: Mapping[str, Sequence[str]]
+
+
+@runtime_checkable
+class ReportsReadiness(Protocol):
+    """Optional: a `Model` that says itself whether it is ready, whenever a client asks for that."""
+
+    reports_readiness: bool
+    """Whether it does."""
+
+    def is_ready(self) -> bool:
+        """Whether it is ready. May block, but who asks waits for a few seconds at most. What it raises is logged, and
+        means no.
+        """
+        ...
 
 
 @runtime_checkable

@@ -102,6 +102,10 @@ class InferenceService:
             return False
         return not self._exiting
 
+    async def model_says_ready(self, name: str, version: str = "") -> bool:
+        """As `model_ready`; a model that can say more of it is asked. Raises as that."""
+        return self.model_ready(name, version) and await self.manager.acquire(name, version).says_ready()
+
     def server_metadata(self) -> ServerMetadata:
         """Name, version and extensions of this server."""
         extensions: tuple[str, ...] = EXTENSIONS

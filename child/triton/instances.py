@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import inspect
+import threading
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -65,6 +66,7 @@ class Stub:
         self._exchange: type[OneAnswer] = RoundAnswer if rounds else OneAnswer
         self._model: Any = None
         self._loop: LoopThread | None = None
+        self._making_loop = threading.Lock()
 
     # --- its life -----------------------------------------------------------------------------------------------------
 
@@ -78,6 +80,17 @@ class Stub:
                     returned.close()
                     raise ModelError("initialize: expected a plain function, got an async one")
         self.context.ready(self.name)
+
+    def is_ready(self) -> bool:
+        """What the object says of it. Raises what its code raises."""
+        model = self._model
+        if model is None or not hasattr(model, "is_ready"):
+            return model is not None
+        with self.context.life_cycle(self.name):
+            returned = model.is_ready()
+            if inspect.iscoroutine(returned):
+                returned = self._own_loop().start(returned).result()
+        return bool(returned)
 
     def finalize(self) -> None:
         """Let the object give back what it holds. Raises what its code raises."""
@@ -214,9 +227,10 @@ class Stub:
         return returned
 
     def _own_loop(self) -> LoopThread:
-        if self._loop is None:
-            self._loop = LoopThread(f"{self.name}-loop", self.importer)
-        return self._loop
+        with self._making_loop:
+            if self._loop is None:
+                self._loop = LoopThread(f"{self.name}-loop", self.importer)
+            return self._loop
 
 
 class _Instance:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import traceback
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,8 @@ class TritonModel:
         policy = config.get("model_transaction_policy") or {}
         batching = config.get("sequence_batching") or {}
         self._rounds = bool(batching.get("iterative_sequence"))
+        self._stubs: weakref.WeakSet[Stub] = weakref.WeakSet()
+        self.reports_readiness = hasattr(model_class, "is_ready")
         self._streams = bool(policy.get("decoupled")) and not self._rounds
 
     @property
@@ -163,6 +166,7 @@ class TritonModel:
             self._owner.source.file,
             rounds=self._rounds,
         )
+        self._stubs.add(stub)
         kind: Any = BatchInstance
         if self._streams:
             kind = StreamInstance
@@ -175,6 +179,10 @@ class TritonModel:
         except BaseException as error:
             raise self._owner.load_error(error) from error
         return made
+
+    def is_ready(self) -> bool:
+        """Whether all of its instances say that they are. From any thread."""
+        return all(stub.is_ready() for stub in list(self._stubs))
 
     def close(self) -> None:
         """Forget it."""

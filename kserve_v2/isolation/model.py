@@ -72,6 +72,7 @@ class IsolatedModel:
         if loaded["output_labels"] is not None:
             self.output_labels = loaded["output_labels"]
         self._has_trial_instances = loaded["trial_instances"]
+        self.reports_readiness: bool = loaded["reports_readiness"]
 
     def _load(self, process: ModelProcess) -> Json:
         process.serve(self._source)
@@ -86,6 +87,13 @@ class IsolatedModel:
         process = self._home.start(self._source.name)
         self._load(process)
         return process
+
+    def is_ready(self) -> bool:
+        """Whether the model says that it is, in each of its processes. Raises what that raises."""
+        processes = [keeper.process for keeper in self._keepers]
+        return all(
+            process.ask(Kind.HEALTH, {}).fields["value"] for process in processes if process is not None
+        )
 
     # --- instances --------------------------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ from kserve_v2.repository.batching import (
 )
 from kserve_v2.repository.file_content import explained
 from kserve_v2.repository.labels import read_labels
+from kserve_v2.repository.readiness import Readiness, says_readiness
 from kserve_v2.scheduling.calling.waits import ModelVersion, refuse_circle
 from kserve_v2.scheduling.chain import make_target
 from kserve_v2.scheduling.contained import call_on_thread, log_error
@@ -139,6 +140,10 @@ class LoadedModel:
             self.begin_trace(request, request.trace)
         self.check(request)
 
+    async def says_ready(self) -> bool:
+        """Whether the model itself says that it is ready, if it says anything of that."""
+        return True
+
     # --- its life -------------------------------------------------------------------------------------------------
 
     @property
@@ -217,6 +222,7 @@ class ExecutedModel(LoadedModel):
         spec = model_spec(prepared, model, signature, shared)
         self._waits = shared.waits
         self._model = model
+        self._readiness = Readiness(model, prepared.source.name) if says_readiness(model) else None
         self._metrics = metrics
         if isinstance(spec.merger, PaddedMerger):
             spec.statistics.padded = spec.merger.elements
@@ -270,6 +276,10 @@ class ExecutedModel(LoadedModel):
         if isinstance(model, RevivesInstances):
             model.watch(partial(_tell_loop, loop, loaded._lost_instances))
         return loaded
+
+    async def says_ready(self) -> bool:
+        """As its model says."""
+        return self._readiness is None or await self._readiness.ask()
 
     @property
     def processes(self) -> Sequence[tuple[bool, int]]:

@@ -100,7 +100,7 @@ def _add_health_routes(app: FastAPI, service: InferenceService) -> None:
     @app.get("/v2/models/{model_name}/versions/{version}/ready", **documented("model_ready"))
     async def model_ready(model_name: str, version: str = "") -> Response:
         """This model, or this version of it, answers."""
-        if service.model_ready(model_name, _version(version)):
+        if await service.model_says_ready(model_name, _version(version)):
             return json_response({"name": model_name, "ready": True})
         return json_response({"name": model_name, "ready": False, "error": "Model version not ready"}, 400)
 

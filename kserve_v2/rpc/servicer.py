@@ -52,7 +52,8 @@ class InferenceServicer:
 
     async def model_ready(self, request: pb.ModelReadyRequest, context: Context) -> pb.ModelReadyResponse:
         """The model answers."""
-        return pb.ModelReadyResponse(ready=self._service.model_ready(request.name, request.version))
+        ready = await self._service.model_says_ready(request.name, request.version)
+        return pb.ModelReadyResponse(ready=ready)
 
     async def server_metadata(
         self, request: pb.ServerMetadataRequest, context: Context

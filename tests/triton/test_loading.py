@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tritonclient.grpc as grpcclient
 from kserve_v2_backends.triton_recognition import is_triton_model
 
 from kserve_v2.errors import InvalidArgumentError
@@ -186,3 +187,30 @@ def test_which_of_two(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="which one is to be served"):
         is_triton_model(file)
     assert not is_triton_model(tmp_path / "nosuch.py")
+
+
+@pytest.mark.parametrize(
+    ("function", "status"),
+    [
+        ("def is_ready(self): return True", 200),
+        ("def is_ready(self): return False", 400),
+        ("async def is_ready(self): return False", 400),
+        ("async def is_ready(self): return True", 200),
+        ("def is_ready(self): raise ValueError('no idea')", 400),
+        ("def is_ready(self): return pb_utils.is_model_ready('nosuch')", 400),
+    ],
+)
+def test_a_model_that_says_whether_it_is_ready(
+    explicit: ExplicitServer, isolation: str, function: str, status: int
+) -> None:
+    isolated(explicit.write("saying", f"{GOOD}\n    {function}\n", CONFIG), isolation)
+    assert explicit.load("saying").status_code == 200
+    assert explicit.server.get("/v2/models/saying/ready").status_code == status
+    assert explicit.server.get("/v2/models/saying/versions/1/ready").status_code == status
+    with grpcclient.InferenceServerClient(explicit.server.grpc) as client:
+        assert client.is_model_ready("saying") is (status == 200)
+    # It answers all the same, and whether the server is ready is not its to say.
+    assert ask(explicit, "saying") == "good"
+    assert explicit.server.get("/v2/health/ready").status_code == 200
+    if "no idea" in function:
+        wait_until(lambda: "no idea" in explicit.server.log)
