@@ -124,6 +124,11 @@ def test_an_enum_number_without_a_name_is_printed_as_a_number() -> None:
         ("", ["model.onnx"], ("onnxruntime", "onnxruntime_onnx", "model.onnx")),
         ("", ["model.pt"], ("pytorch", "pytorch_libtorch", "model.pt")),
         ("", ["model.pt2"], ("pytorch", "torch_aoti", "model.pt2")),
+        ("", ["resnet.pt2"], ("pytorch", "torch_aoti", "resnet.pt2")),
+        # As in Triton; the backend says so.
+        ("", ["model.pt", "model.pt2"], ("pytorch", "pytorch_libtorch", "model.pt")),
+        ('platform: "torch_aoti"', ["model.pt", "model.pt2"], ("pytorch", "torch_aoti", "model.pt2")),
+        ('default_model_filename: "model.pt2"', ["model.pt"], ("pytorch", "torch_aoti", "model.pt2")),
         ("", ["model.plan"], ("tensorrt", "tensorrt_plan", "model.plan")),
         ("", ["model.xml", "model.bin"], ("openvino", "", "model.xml")),
         ("", ["model.savedmodel"], ("tensorflow", "tensorflow_savedmodel", "model.savedmodel")),
