@@ -10,8 +10,9 @@ import torch
 
 from backends.eager import EagerBackend
 from kserve_v2.errors import InvalidArgumentError, ServingError
+from tests.compiler import NEEDS_COMPILER
 
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+pytestmark = [NEEDS_COMPILER, pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")]
 
 HANDLER = """
 import torch

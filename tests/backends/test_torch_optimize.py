@@ -15,12 +15,13 @@ from backends.torch_optimize import Example, Optimized, optimize
 from backends.torch_options import TorchOptions
 from kserve_v2.backend import ModelConfig
 from kserve_v2.errors import InvalidArgumentError
+from tests.compiler import NEEDS_COMPILER
 
 inductor: Any = torch._inductor  # type: ignore[attr-defined]
 utils: Any = torch._dynamo.utils  # type: ignore[attr-defined]
 
 # torch uses itself what it tells others not to use any more.
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+pytestmark = [NEEDS_COMPILER, pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")]
 
 COMPILED = TorchOptions(compile="default")
 CHANNELS_LAST = torch.channels_last

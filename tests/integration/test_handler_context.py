@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.compiler import NEEDS_COMPILER
 from tests.conftest import StartServer, WriteModel
 from tests.integration.support import json_tensor
 
@@ -89,6 +90,7 @@ class Model:
 """
 
 
+@NEEDS_COMPILER
 def test_no_request_waits_for_a_compiler(
     start_server: StartServer, write_model: WriteModel, tmp_path: Path
 ) -> None:
