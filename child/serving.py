@@ -57,8 +57,19 @@ class Conversation:
         """An execution is over."""
         self._executing.end(number)
 
-    def respond(self, number: int, outputs: Any, requests: Sequence[Any], *, separate: bool) -> None:
-        """Send what an execution has given. Raises MistakeError if that is nothing that could be an answer."""
+    def respond(
+        self, message: Message, answers: list[Any], requests: Sequence[Any], *, separate: bool
+    ) -> None:
+        """Send what an execution has given: the one element of `answers`, which is taken out. Nobody here keeps the
+        execution's tensors any longer, so that those which the model hands on can go back as they are.
+
+        Raises MistakeError if it is nothing that could be an answer.
+        """
+        number, message.groups = message.number, []
+        for request in requests:
+            # A new one: the model may have kept the other.
+            request.inputs = {}
+        outputs = answers.pop()
         fields: Json = {}
         if separate or type(outputs) is list:
             groups, failures = sendable_list(outputs, requests, self._model)
@@ -69,13 +80,14 @@ class Conversation:
                 }
         else:
             groups = [sendable(outputs, self._model)]
+        del outputs
         if (given := parameters(requests, self._model)) is not None:
             fields["parameters"] = given
         again, inputs = next_inputs(requests, self._model)
         if again:
             fields["again"] = again
             groups += inputs
-        self._send(number, fields, groups)
+        self._send(number, fields, groups, give=True)
 
     def respond_in_stream(self, number: int, response: Any, requests: Sequence[Any]) -> None:
         """Send one response of a stream. Raises as `respond`."""
@@ -89,9 +101,9 @@ class Conversation:
         fields["parameters"] = parameters(requests, self._model) or [{}]
         self._send(number, fields, [sendable(response, self._model)])
 
-    def _send(self, number: int, fields: Json, groups: Sequence[Any] = ()) -> None:
+    def _send(self, number: int, fields: Json, groups: Sequence[Any], *, give: bool = False) -> None:
         try:
-            self.work.send(Kind.RESPOND, number, fields, groups)
+            self.work.send(Kind.RESPOND, number, fields, groups, give=give)
         except MessageError as error:
             raise MistakeError(f"the answer of model '{self._model}' cannot be sent: {error}") from error
 
@@ -141,14 +153,13 @@ def serve(conversation: Conversation) -> None:
 
 
 def _execute(conversation: Conversation, message: Message) -> None:
-    number, separate = message.number, "separate" in message.fields
+    separate = "separate" in message.fields
     requests = conversation.begin(message)
     try:
-        groups: Any = message.groups
-        outputs = conversation.instance.execute(groups if separate else groups[0], requests)
-        conversation.respond(number, outputs, requests, separate=separate)
+        answers = [conversation.instance.execute(message.groups if separate else message.groups[0], requests)]
+        conversation.respond(message, answers, requests, separate=separate)
     finally:
-        conversation.end(number)
+        conversation.end(message.number)
 
 
 class _Streams:

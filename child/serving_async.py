@@ -105,9 +105,9 @@ class _AsyncServing:
         conversation, number, separate = self._conversation, message.number, "separate" in message.fields
         try:
             requests = conversation.begin(message)
-            groups: Any = message.groups
-            outputs = await conversation.instance.execute_async(groups if separate else groups[0], requests)
-            conversation.respond(number, outputs, requests, separate=separate)
+            execute = conversation.instance.execute_async
+            answers = [await execute(message.groups if separate else message.groups[0], requests)]
+            conversation.respond(message, answers, requests, separate=separate)
         except ChannelClosed:
             pass
         except BaseException as error:  # noqa: BLE001 - even SystemExit in a model is this execution's failure
