@@ -51,7 +51,7 @@ class NamedEnvironment:
             )
         shown = text.replace(MODEL_DIRECTORY, model)
         path = model_path.absolute() / text.replace(MODEL_DIRECTORY, str(model_path.absolute()))
-        if not path.exists():
+        if not _exists(path):
             raise InvalidArgumentError(
                 f"Failed to get the canonical path for {shown}. {EXECUTION_ENV_PATH} has to name an environment's "
                 "archive or directory; relative paths are in the model's directory"
@@ -112,16 +112,31 @@ def _digest(path: Path, *state: int) -> str:
 def leads_outside(text: str, model_path: Path) -> bool:
     """Whether what EXECUTION_ENV_PATH names is not in the model's directory, by its path or by a link."""
     inside = model_path.resolve()
-    return not (inside / text.replace(MODEL_DIRECTORY, str(inside))).resolve().is_relative_to(inside)
+    try:
+        return not (inside / text.replace(MODEL_DIRECTORY, str(inside))).resolve().is_relative_to(inside)
+    except (OSError, ValueError, RuntimeError):
+        # No path at all, or links in a circle.
+        return True
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        # A name that is too long, for example.
+        return False
 
 
 def check_directory(path: Path, shown: str) -> None:
     """Raise InvalidArgumentError if a directory does not look like an environment."""
     python = path / "bin" / "python"
     if not is_venv(path) and not (path / "bin" / "activate").exists():
-        # Triton's text.
+        deeper = [each.name for each in path.iterdir() if (each / "bin" / "activate").exists()]
+        hint = f" There is one in {deeper[0]}/: that is the environment's directory" if deeper else ""
+        # Triton's text, but for the hint.
         raise InvalidArgumentError(
             f"Path {shown}/bin/activate does not exist. The Python environment should contain an 'activate' script."
+            + hint
         )
     if not os.access(python, os.X_OK):
         why = "is no file that can be run"

@@ -174,6 +174,14 @@ def test_without_the_flag_archives_are_unpacked_into_the_user_s_cache(
             "$$TRITON_MODEL_DIRECTORY/empty",
             "Path m/empty/bin/activate does not exist. The Python environment should contain an 'activate' script.",
         ),
+        ("x" * 5000, "Failed to get the canonical path for xxx"),
+        ("x\0y", "Failed to get the canonical path for x\0y."),
+        ("circle", "Failed to get the canonical path for circle."),
+        (
+            "deep.tar.gz",
+            "Path deep.tar.gz/bin/activate does not exist. The Python environment should contain an 'activate' script. There "
+            "is one in env/: that is the environment's directory",
+        ),
         (
             "empty.tar.gz",
             "Path empty.tar.gz/bin/activate does not exist. The Python environment should contain an 'activate' script.",
@@ -199,6 +207,9 @@ def test_what_is_wrong_is_said_with_its_name(
     (path / "text").write_text("not an archive")
     (path / "empty" / "lib").mkdir(parents=True)
     pack(path / "empty", path / "empty.tar.gz")
+    (path / "circle").symlink_to("circle")
+    write_conda(tmp_path / "deep" / "env")
+    pack(tmp_path / "deep", path / "deep.tar.gz")
     write_conda(path / "conda")
     (path / "conda" / "bin" / "python").unlink()
     (path / "venv" / "bin").mkdir(parents=True)

@@ -115,6 +115,8 @@ def explicit(
             root, name, HANDLER.format(package="os"), parameter("EXECUTION_ENV_PATH", named) if named else ""
         )
     (root / "bare" / "link").symlink_to(root / "outside")
+    (root / "bare" / "sub").mkdir()
+    (root / "bare" / "sub" / "circle").symlink_to("circle")
     return start_server(root, "--model-control-mode", "explicit")
 
 
@@ -145,6 +147,16 @@ def explicit(
             "named",
             "{root}/named/../../usr",
             "parameters['EXECUTION_ENV_PATH']: a configuration that is sent with a load",
+        ),
+        (
+            "bare",
+            "sub/circle",
+            "parameters['EXECUTION_ENV_PATH']: a configuration that is sent with a load may name",
+        ),
+        (
+            "bare",
+            "x\0",
+            "parameters['EXECUTION_ENV_PATH']: a configuration that is sent with a load may name",
         ),
         # These are asked for as the operator might: but nothing is there.
         ("bare", "inside", "Failed to get the canonical path for inside."),
