@@ -36,6 +36,17 @@ def parameter(name: str, value: str) -> str:
     return f'parameters {{ key: "{name}" value {{ string_value: "{value}" }} }}\n'
 
 
+def started_offline(start_server: StartServer, wheels: Path, root: Path, *flags: str) -> RunningServer:
+    """A server whose installers find those wheels and nothing else."""
+    before = dict(os.environ)
+    os.environ.update(offline(wheels))
+    try:
+        return start_server(root, *flags)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 @pytest.fixture(scope="module")
 def server(
     tmp_path_factory: pytest.TempPathFactory,
@@ -57,13 +68,7 @@ def server(
     packages = next((env / "lib").glob("*/site-packages"))
     for name in ("numpy", "numpy.libs"):
         (packages / name).symlink_to(Path(numpy.__file__).parent.parent / name)
-    before = dict(os.environ)
-    os.environ.update(offline(wheels))
-    try:
-        return start_server(root, "--model-environments", str(kept))
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    return started_offline(start_server, wheels, root, "--model-environments", str(kept))
 
 
 def test_two_models_have_two_versions_of_a_package(server: RunningServer) -> None:
@@ -107,7 +112,11 @@ def test_what_is_wrong_is_in_the_index(server: RunningServer) -> None:
 
 @pytest.fixture(scope="module")
 def explicit(
-    tmp_path_factory: pytest.TempPathFactory, start_server: StartServer, write_model: WriteModel
+    tmp_path_factory: pytest.TempPathFactory,
+    start_server: StartServer,
+    write_model: WriteModel,
+    kept: Path,
+    wheels: Path,
 ) -> RunningServer:
     root = tmp_path_factory.mktemp("explicit")
     for name, named in (("named", str(root / "outside")), ("bare", "")):
@@ -117,7 +126,9 @@ def explicit(
     (root / "bare" / "link").symlink_to(root / "outside")
     (root / "bare" / "sub").mkdir()
     (root / "bare" / "sub" / "circle").symlink_to("circle")
-    return start_server(root, "--model-control-mode", "explicit")
+    write_model(root, "changing", HANDLER.format(package="colour"))
+    flags = ("--model-control-mode", "explicit", "--model-environments", str(kept))
+    return started_offline(start_server, wheels, root, *flags)
 
 
 @pytest.mark.parametrize(
@@ -173,3 +184,12 @@ def test_a_client_s_configuration_runs_no_interpreter_from_elsewhere(
     )
     assert answer.status_code == 400
     assert error.replace("{root}", root) in answer.json()["error"]
+
+
+def test_other_requirements_are_another_environment_at_the_next_load(explicit: RunningServer) -> None:
+    requirements = Path(explicit.process.args[5], "changing", "requirements.txt")  # type: ignore[index]
+    for version, colour in (("1.0", "red"), ("2.0", "blue"), ("1.0", "red")):
+        requirements.write_text(f"colour=={version}")
+        assert explicit.post("/v2/repository/models/changing/load").status_code == 200
+        answer = explicit.infer("changing", ASK).json()
+        assert json.loads(answer["outputs"][0]["data"][0])[0] == colour
