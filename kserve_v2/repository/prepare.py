@@ -234,13 +234,13 @@ def _home(
     InvalidArgumentError.
     """
     interpreter, host = None, ""
-    if isinstance(backend, IsolatesModels):
-        host = backend.isolated_host(source.model_file(config))
     try:
         interpreter = options.environments.interpreter_for(source, config)
     except EnvironmentNotMadeError:
         if options.needs_environments:
             raise
+    if isinstance(backend, IsolatesModels):
+        host = backend.isolated_host(source.model_file(config))
     wanted = wants_isolation(config)
     if wanted is None:
         wanted = bool(host) or interpreter is not None or config.backend in options.isolated
