@@ -535,9 +535,10 @@ class RevivesInstances(Protocol):
         """Of each process that it runs in: whether it is alive, and how many have died in its place."""
         ...
 
-    def watch(self, changed: Callable[[str, bool], None]) -> None:
-        """Call `changed` on any thread whenever an instance was lost, or is back: with the reason if all are lost, ""
-        else; and whether there is no hope for what waits, because what was tried to get them back has failed.
+    def watch(self, changed: Callable[[Sequence[int], str, str, bool], None]) -> None:
+        """Call `changed` on any thread whenever instances were lost, or are back: with the numbers of those that were
+        lost just now, and why; with the reason if all are lost, "" else; and whether there is no hope for what waits,
+        because what was tried to get them back has failed. No instance is got back before it returns.
         """
         ...
 

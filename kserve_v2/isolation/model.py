@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from kserve_v2_child.messages import Kind
@@ -60,11 +61,11 @@ class IsolatedModel:
         self._home = home
         self._suspects = Suspects()
         self._lock = threading.Lock()
-        self._changed: Callable[[str, bool], None] = lambda reason, hopeless: None
+        self._changed: Callable[[Sequence[int], str, str, bool], None] | None = None
         instances = max(1, len(source.placements))
         self._keepers = [
-            Keeper(self._start, self._tell, isolation.timeout_s)
-            for _ in range(min(isolation.processes or instances, instances))
+            Keeper(self._start, partial(self._tell, number), isolation.timeout_s)
+            for number in range(min(isolation.processes or instances, instances))
         ]
         loaded = self._load(process)
         self._keepers[0].begin(process)
@@ -150,16 +151,21 @@ class IsolatedModel:
 
     # --- processes that die -----------------------------------------------------------------------------------------
 
-    def watch(self, changed: Callable[[str, bool], None]) -> None:
+    def watch(self, changed: Callable[[Sequence[int], str, str, bool], None]) -> None:
         """Call this whenever a process has died or is there again; see `RevivesInstances.watch`."""
         self._changed = changed
         # What has happened before.
-        self._tell()
+        self._tell(0)
 
-    def _tell(self) -> None:
-        down = [keeper for keeper in self._keepers if not keeper.alive]
-        reason = down[0].reason if len(down) == len(self._keepers) else ""
-        self._changed(reason, bool(reason) and all(keeper.failed for keeper in down))
+    def _tell(self, number: int) -> None:
+        """Something has happened to the process of that number."""
+        if self._changed is None:
+            return
+        keepers, why = self._keepers, self._keepers[number].reason
+        down = [keeper for keeper in keepers if not keeper.alive]
+        reason = why if len(down) == len(keepers) else ""
+        lost = range(number, len(self._source.placements), len(keepers)) if why else ()
+        self._changed(lost, why, reason, bool(reason) and all(keeper.failed for keeper in down))
 
     @property
     def processes(self) -> Sequence[tuple[bool, int]]:

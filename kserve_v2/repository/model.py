@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import ParamSpec
 
 from kserve_v2.backend import (
     Backend,
@@ -55,6 +56,8 @@ from kserve_v2.scheduling.under_way import UnderWay
 from kserve_v2.tracing.trace import Trace
 
 logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +277,7 @@ class ExecutedModel(LoadedModel):
             raise
         loaded._settle_batching(prepared.batching)
         if isinstance(model, RevivesInstances):
-            model.watch(partial(_tell_loop, loop, loaded._lost_instances))
+            model.watch(lambda *found: _tell_loop(loop, loaded._lost_instances, *found))
         return loaded
 
     async def says_ready(self) -> bool:
@@ -286,10 +289,12 @@ class ExecutedModel(LoadedModel):
         """Of each process of its own: whether it is alive, and how many have died in its place."""
         return self._model.processes if isinstance(self._model, RevivesInstances) else ()
 
-    def _lost_instances(self, reason: str, hopeless: bool) -> None:
-        """All instances are lost, for this reason; or, if there is none, not all of them. What waits goes on waiting
-        while they are started again. Once that has failed, it is told: the next attempt comes later.
+    def _lost_instances(self, lost: Sequence[int], why: str, reason: str, hopeless: bool) -> None:
+        """Some instances are lost; all of them, if there is a `reason`. What waits goes on waiting while they are
+        started again. Once that has failed, it is told: the next attempt comes later.
         """
+        if lost and self.sequences is not None:
+            self.sequences.lose_instances(lost, why)
         if hopeless:
             self._queue.fail_waiting(reason)
         if self.down != reason:
@@ -386,11 +391,24 @@ def _own_labels(model: Model) -> dict[str, tuple[str, ...]]:
 
 
 def _tell_loop(
-    loop: asyncio.AbstractEventLoop, callback: Callable[[str, bool], None], reason: str, hopeless: bool
+    loop: asyncio.AbstractEventLoop, callback: Callable[P, None], *args: P.args, **kwargs: P.kwargs
 ) -> None:
+    """Call something on the loop's thread, from any thread, and wait until that is done."""
+    if asyncio._get_running_loop() is loop:
+        callback(*args, **kwargs)
+        return
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            callback(*args, **kwargs)
+        finally:
+            done.set()
+
     # The loop is closed only when the process exits.
     if not loop.is_closed():
-        loop.call_soon_threadsafe(partial(callback, reason, hopeless))
+        loop.call_soon_threadsafe(run)
+        done.wait()
 
 
 def _load_weights(prepared: Prepared) -> Model:

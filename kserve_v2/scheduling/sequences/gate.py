@@ -6,12 +6,13 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from kserve_v2.errors import (
     InvalidArgumentError,
     RequestCancelledError,
     ServingError,
+    UnavailableError,
     shortened,
 )
 from kserve_v2.messages import InferRequest, InferResponse, SequenceStep
@@ -135,6 +136,22 @@ class SequenceGate:
     def finish(self, sequence_id: int | str) -> None:
         """The sequence takes no more requests: its id begins anew in another version."""
         self._apply(self._table.finish(sequence_id, self._clock_ns()))
+
+    def lose_instances(self, lost: Sequence[int], reason: str) -> None:
+        """What these instances knew of their sequences is gone: those end. But for states that are kept here: with them
+        a sequence goes on wherever it is executed.
+        """
+        if self._rules.states:
+            return
+        instances = len(self._spec.placements)
+        error = UnavailableError(f"the sequence has ended: {reason}")
+        effects, begun = self._table.lose(lambda slot: slot % instances in lost, error)
+        for one in begun:
+            # What waits for the instance would be executed by one that has not seen the steps before.
+            if one.ticket is not None and self._queue.withdraw(one.ticket):
+                self._conclude(one, error)
+                effects += self._table.ended(one, self._clock_ns())
+        self._apply(effects)
 
     # --- requests --------------------------------------------------------------------------------------------------
 

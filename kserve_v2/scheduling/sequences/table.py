@@ -8,7 +8,7 @@ Every method returns what is to be done about it, in order. All of this happens 
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -232,6 +232,18 @@ class SequenceTable(Generic[T]):
         for live in (*self._holders, *self._backlog):
             self._drop(live, error, effects, refill=False)
         return effects
+
+    def lose(self, holds: Callable[[int], bool], error: ServingError) -> tuple[list[Effect[T]], list[T]]:
+        """What the model knew of the sequences in some slots is gone: end them. Returns as well the requests of theirs
+        that have begun, which are still to be `ended`.
+        """
+        effects: list[Effect[T]] = []
+        begun: list[T] = []
+        for live in [each for each in self._holders if holds(each.slot)]:
+            if live.running is not None:
+                begun.append(live.running)
+            self._drop(live, error, effects)
+        return effects, begun
 
     def next_event_ns(self) -> int | None:
         """When `passed` will have something to do, if nothing else happens."""
