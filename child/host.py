@@ -136,6 +136,10 @@ class Response:
 class Host(Protocol):
     """One kind of model. Configurations are the JSON object of the server's `/config`."""
 
+    def describe(self) -> Json:
+        """What can be said without a model: `gpu_count`, how many GPUs its models can use."""
+        ...
+
     def complete(self, source: Source, config: Json) -> Json:
         """The configuration, with what the model's files say filled in."""
         ...

@@ -32,12 +32,8 @@ class BackendHost:
         self._handover = Handover()
 
     def describe(self) -> Json:
-        """What the server has to know of the backend before it has read anything of the model."""
-        return {
-            "default_filename": self._backend.default_filename,
-            "platform": self._backend.platform,
-            "guesses_batching": getattr(self._backend, "guesses_batching", False) is True,
-        }
+        """What can be said without a model."""
+        return {"gpu_count": self._backend.gpu_count()}
 
     def complete(self, source: Source, config: Json) -> Json:
         """The configuration, with what the model's files say filled in."""

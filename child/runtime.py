@@ -151,6 +151,9 @@ class _Process:
         number, fields = message.number, message.fields
         if message.kind is Kind.COMPLETE:
             host = self._made_host(fields)
+            if fields.get("describe"):
+                self._side.send(Kind.COMPLETED, number, host.describe())
+                return
             completed = host.complete(self._told_source(fields["source"]), fields["config"])
             self._side.send(Kind.COMPLETED, number, {"config": completed})
         elif message.kind is Kind.LOAD:

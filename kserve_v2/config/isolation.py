@@ -33,6 +33,11 @@ class Isolation:
     processes: int = 0
     timeout_s: float | None = None
 
+    def processes_for(self, instances: int) -> int:
+        """How many processes there are for so many instances. Instance k is in process k modulo that."""
+        instances = max(1, instances)
+        return min(self.processes or instances, instances)
+
 
 def wants_isolation(config: ModelConfig) -> bool | None:
     """What a configuration says; None if it says nothing, or nothing that means anything."""

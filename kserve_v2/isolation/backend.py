@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ from google.protobuf import json_format
 from kserve_v2_child.messages import Kind
 
 from kserve_v2.backend import Backend, GuessesBatching, ModelConfig, ModelSource
+from kserve_v2.config.defaults import fill_defaults
 from kserve_v2.config.isolation import isolation_of
 from kserve_v2.config.printing import config_to_dict
 from kserve_v2.environments.interpreter import Interpreter
-from kserve_v2.isolation.model import IsolatedModel
+from kserve_v2.isolation.devices import devices_of, environment_of, gpu_count
+from kserve_v2.isolation.model import IsolatedModel, told_placement
 from kserve_v2.isolation.process import ModelProcess
 
 Json = dict[str, Any]
@@ -40,9 +42,9 @@ class Home:
             interpreter.require_server(what)
         return replace(self, python=interpreter.python, environment=interpreter.environ)
 
-    def start(self, model: str) -> ModelProcess:
-        """Start a process. Raises UnavailableError."""
-        return ModelProcess(model, self.python, self.environment)
+    def start(self, model: str, devices: Sequence[int] = ()) -> ModelProcess:
+        """Start a process that sees these GPUs. Raises UnavailableError."""
+        return ModelProcess(model, self.python, environment_of(devices, self.environment))
 
     def told(self) -> Json:
         """What a process has to know before it can host anything."""
@@ -64,29 +66,62 @@ class IsolatedBackend:
         self.platform = backend.platform
         if isinstance(backend, GuessesBatching):
             self.guesses_batching = True
-        self._backend = backend
         self._home = home
 
     def gpu_count(self) -> int:
-        """As the backend says."""
-        return self._backend.gpu_count()
+        """By the driver's files: the backend would initialize the driver, or import a framework, to know it. Where
+        there are GPUs, it is asked in a process of its own whether it can use them.
+        """
+        there = gpu_count()
+        return min(there, _usable_gpus(self._home)) if there and self._home.host == "backend" else there
 
     def complete(self, source: ModelSource, config: ModelConfig) -> None:
         """Complete the configuration in the process that the model is loaded in next."""
-        process = self._home.start(source.name)
-        source.handover.put(_Held(process))
+        devices = self._first_devices(config)
+        process = self._home.start(source.name, devices)
+        source.handover.put(_Held(process, devices))
         told = {**self._home.told(), "source": told_source(source), "config": config_to_dict(config)}
         completed = process.ask(Kind.COMPLETE, told).fields["config"]
         config.CopyFrom(json_format.ParseDict(completed, ModelConfig()))
 
     def load(self, source: ModelSource, config: ModelConfig) -> IsolatedModel:
         """Load the model in its first process; those of further instances are started when these are made."""
+        isolation = isolation_of(config)
+        devices = devices_of(source.placements[:: isolation.processes_for(len(source.placements))])
         held: _Held | None = source.handover.take()
-        process = self._home.start(source.name) if held is None else held.process
+        if held is not None and held.devices != devices:
+            # It was not known what the instances would need.
+            held.close()
+            held = None
+        process = self._home.start(source.name, devices) if held is None else held.process
         told = {**self._home.told(), "source": told_source(source), "config": config_to_dict(config)}
         rounds = config.sequence_batching.iterative_sequence
         streams = config.model_transaction_policy.decoupled and not rounds
-        return IsolatedModel(process, source, told, self._home, isolation_of(config), streams=streams)
+        return IsolatedModel(process, source, told, self._home, isolation, streams=streams)
+
+    def _first_devices(self, config: ModelConfig) -> tuple[int, ...]:
+        """The GPUs of the first process, as far as the configuration tells before it is complete."""
+        filled = ModelConfig()
+        filled.CopyFrom(config)
+        fill_defaults(filled, gpu_count=self.gpu_count())
+        group = filled.instance_group[0] if filled.instance_group else None
+        return (group.gpus[0],) if group is not None and group.kind == group.KIND_GPU and group.gpus else ()
+
+
+# By the interpreter and the backend: it does not change.
+_usable: dict[tuple[Path | None, str], int] = {}
+
+
+def _usable_gpus(home: Home) -> int:
+    """How many GPUs a backend can use. Raises what asking it raises."""
+    key = (home.python, home.backend)
+    if key not in _usable:
+        process = home.start(home.backend)
+        try:
+            _usable[key] = process.ask(Kind.COMPLETE, {**home.told(), "describe": True}).fields["gpu_count"]
+        finally:
+            process.kill("is not needed")
+    return _usable[key]
 
 
 @dataclass(slots=True)
@@ -94,6 +129,7 @@ class _Held:
     """A process between `complete` and `load`."""
 
     process: ModelProcess
+    devices: tuple[int, ...]
 
     def close(self) -> None:
         """There is no load."""
@@ -108,7 +144,7 @@ def told_source(source: ModelSource) -> Json:
         "model_path": str(source.model_path),
         "version_path": str(source.version_path),
         "settings": dict(source.settings),
-        "placements": [(each.name, each.kind, each.device_id) for each in source.placements],
+        "placements": [told_placement(each) for each in source.placements],
         "threads": (source.threads.intra_op, source.threads.inter_op),
         "cache_path": None if source.cache_path is None else str(source.cache_path),
         "served": source.caller is not None,

@@ -14,6 +14,7 @@ from kserve_v2.isolation.async_instances import (
     IsolatedAsyncStreamInstance,
     IsolatedSeparateAsyncInstance,
 )
+from kserve_v2.isolation.devices import devices_of, inside
 from kserve_v2.isolation.instances import (
     Isolated,
     IsolatedInstance,
@@ -30,11 +31,16 @@ Json = dict[str, Any]
 _CLOSE_S = 30.0
 
 
+def told_placement(placement: Placement) -> tuple[str, str, int]:
+    """What a process is told of where an instance runs."""
+    return placement.name, placement.kind, placement.device_id
+
+
 class Home(Protocol):
     """Where processes are started."""
 
-    def start(self, model: str) -> ModelProcess:
-        """Start one."""
+    def start(self, model: str, devices: Sequence[int]) -> ModelProcess:
+        """Start one that sees these GPUs."""
         ...
 
 
@@ -60,14 +66,16 @@ class IsolatedModel:
         self._told = told
         self._home = home
         self._suspects = Suspects()
-        self._lock = threading.Lock()
         self._changed: Callable[[Sequence[int], str, str, bool], None] | None = None
-        instances = max(1, len(source.placements))
+        processes = isolation.processes_for(len(source.placements))
+        # Of each process, the instances that it has.
+        self._placements = [source.placements[number::processes] for number in range(processes)]
         self._keepers = [
-            Keeper(self._start, partial(self._tell, number), isolation.timeout_s)
-            for number in range(min(isolation.processes or instances, instances))
+            Keeper(partial(self._start, number), partial(self._tell, number), isolation.timeout_s)
+            for number in range(processes)
         ]
-        loaded = self._load(process)
+        self._starting = [threading.Lock() for _ in self._keepers]
+        loaded = self._load(process, 0)
         self._keepers[0].begin(process)
         self.separates_requests = loaded["separates_requests"]
         if loaded["output_labels"] is not None:
@@ -75,18 +83,22 @@ class IsolatedModel:
         self._has_trial_instances = loaded["trial_instances"]
         self.reports_readiness: bool = loaded["reports_readiness"]
 
-    def _load(self, process: ModelProcess) -> Json:
+    def _load(self, process: ModelProcess, number: int) -> Json:
         process.serve(self._source)
+        placements = self._placements[number]
+        devices = devices_of(placements)
+        seen = [told_placement(inside(each, devices)) for each in placements]
+        told = {**self._told, "source": {**self._told["source"], "placements": seen}}
         try:
-            loaded: Json = process.ask(Kind.LOAD, self._told).fields
+            loaded: Json = process.ask(Kind.LOAD, told).fields
         except BaseException:
             process.kill("has not loaded its model")
             raise
         return loaded
 
-    def _start(self) -> ModelProcess:
-        process = self._home.start(self._source.name)
-        self._load(process)
+    def _start(self, number: int) -> ModelProcess:
+        process = self._home.start(self._source.name, devices_of(self._placements[number]))
+        self._load(process, number)
         return process
 
     def is_ready(self) -> bool:
@@ -109,10 +121,11 @@ class IsolatedModel:
         return self._make(placement, trial=True) if self._has_trial_instances else None
 
     def _make(self, placement: Placement, *, trial: bool) -> AnyInstance | None:
-        keeper = self._keeper_of(placement)
+        number = self._source.placements.index(placement) % len(self._keepers)
+        keeper = self._keeper(number)
         told = {
             "model": self._source.name,
-            "placement": (placement.name, placement.kind, placement.device_id),
+            "placement": told_placement(inside(placement, devices_of(self._placements[number]))),
             "order": self._order,
             "trial": trial,
         }
@@ -142,11 +155,12 @@ class IsolatedModel:
         instance: AnyInstance = useless(keeper, seat, self._suspects)
         return instance
 
-    def _keeper_of(self, placement: Placement) -> Keeper:
-        keeper = self._keepers[self._source.placements.index(placement) % len(self._keepers)]
-        with self._lock:
+    def _keeper(self, number: int) -> Keeper:
+        """The keeper of a process, which is started if it is not there yet."""
+        keeper = self._keepers[number]
+        with self._starting[number]:
             if keeper.process is None:
-                keeper.begin(self._start())
+                keeper.begin(self._start(number))
         return keeper
 
     # --- processes that die -----------------------------------------------------------------------------------------
