@@ -79,9 +79,9 @@ test-interop: interop-programs ## test with other programs as clients
 soak: .venv/dev.stamp ## send a million mixed requests to a server, and check that nothing is left of them
 	$(BIN)/python -m tests.soak $(ARGS)
 
-test-against-triton: .venv/dev.stamp ## send the cases of tests/wire to the real tritonserver (Linux on x86-64)
+test-against-triton: .venv/dev.stamp ## send the cases of tests/wire, and the clients of tests/triton_models, to the real tritonserver (Linux on x86-64)
 	$(BIN)/python tools/tritonserver.py install
-	WIRE_TARGET=triton $(BIN)/python -m pytest tests/wire $(ARGS)
+	WIRE_TARGET=triton $(BIN)/python -m pytest tests/wire tests/triton/test_examples.py $(ARGS)
 
 conformance: .venv/conformance.stamp ## run the conformance suite against this server, then its own tests
 	$(BIN)/python conformance/peers/run_kserve_v2.py --report build/conformance/kserve-v2.html $(ARGS)

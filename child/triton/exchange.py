@@ -34,17 +34,9 @@ class Exchange:
 
     decoupled = False
 
-    def __init__(
-        self,
-        incoming: Any,
-        asked_for: frozenset[str],
-        wanted: frozenset[str],
-        instance: str,
-        context: ModelContext,
-    ) -> None:
-        """`asked_for`: the outputs that the client gets. `wanted`: those, and what the server needs beside them."""
+    def __init__(self, incoming: Any, wanted: frozenset[str], instance: str, context: ModelContext) -> None:
+        """`wanted`: the outputs that are asked for, by the client or by the server itself."""
         self.incoming = incoming
-        self.asked_for = asked_for
         self.wanted = wanted
         self.instance = instance
         self.sender_made = False

@@ -52,8 +52,8 @@ class Stub:
         *,
         rounds: bool,
     ) -> None:
-        """`name`: of the instance. `outputs`: those that the configuration declares, and `hidden` those that no client
-        sees. `rounds`: whether a request may be executed again.
+        """`name`: of the instance. `outputs`: all that the model has, and `hidden` those of them that no client sees.
+        `rounds`: whether a request may be executed again.
         """
         self.context = context
         self.importer = importer
@@ -202,11 +202,11 @@ class Stub:
             answer.incoming.response_parameters.update(parameters)
         return outputs
 
-    def _of(self, request: Any) -> tuple[Any, frozenset[str], frozenset[str], str, ModelContext]:
+    def _of(self, request: Any) -> tuple[Any, frozenset[str], str, ModelContext]:
         """What an exchange is made of."""
         names = request.requested_outputs
-        asked_for = frozenset(names) if names else self._outputs
-        return request, asked_for, asked_for | self._hidden, self.name, self.context
+        wanted = frozenset(names) | self._hidden if names else self._outputs
+        return request, wanted, self.name, self.context
 
     def _call(
         self,

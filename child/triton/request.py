@@ -155,7 +155,7 @@ class InferenceRequest:
             request._flags |= SEQUENCE_END * bool(control.get("sequence_end"))
             request._timeout = incoming.timeout
         request._inputs = [received(name, array) for name, array in tensors.items()]
-        request._names = exchange.asked_for
+        request._names = exchange.wanted
         request._parameters = incoming.parameters
         request._exchange = exchange
         request._trace, request._model_name, request._model_version = None, "", -1

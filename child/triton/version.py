@@ -161,7 +161,7 @@ class TritonModel:
             self._owner.request_class,
             self._owner.importer,
             placement.name,
-            self._outputs,
+            self._outputs | self._hidden,
             self._hidden,
             self._owner.source.file,
             rounds=self._rounds,

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RunningServer, StartServer
+from tests.wire.servers import TARGET_IS_TRITON, start
 
 MODELS = Path(__file__).parent.parent / "triton_models"
 
-ISOLATIONS = ["none", "process"]
-"""Where the models run."""
+ISOLATIONS = ["none", "process"] if not TARGET_IS_TRITON else ["tritonserver"]
+"""Where the models run. With WIRE_TARGET=triton, as for tests/wire, in the real tritonserver: see the Makefile."""
 
 CopyModels = Callable[..., Path]
 
@@ -22,7 +23,8 @@ def isolated(directory: Path, isolation: str) -> None:
     config = directory / "config.pbtxt"
     text = config.read_text() if config.exists() else ""
     parameter = f'parameters {{ key: "isolation" value {{ string_value: "{isolation}" }} }}\n'
-    config.write_text(text + parameter)
+    if isolation != "tritonserver":
+        config.write_text(text + parameter)
 
 
 @pytest.fixture(scope="session")
@@ -47,11 +49,28 @@ def isolation(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def examples(isolation: str, copy_models: CopyModels, start_server: StartServer) -> Iterator[RunningServer]:
+def serve(start_server: StartServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+    """Starts servers; see `start_server`."""
+    if not TARGET_IS_TRITON:
+        yield start_server
+        return
+    servers: list[RunningServer] = []
+
+    def start_triton(repository: Path, *flags: str) -> RunningServer:
+        servers.append(start(tmp_path_factory.mktemp("tritonserver"), repository, *flags))
+        return servers[-1]
+
+    yield start_triton
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def examples(isolation: str, copy_models: CopyModels, serve: StartServer) -> Iterator[RunningServer]:
     """A server of all example models."""
     names = {path.name for path in MODELS.iterdir() if path.is_dir()} - {"rate_limited"}
     # What they need that is not there.
     for module, model in (("PIL", "preprocessing"), ("torch", "instance_kind")):
-        if find_spec(module) is None:
+        if TARGET_IS_TRITON or find_spec(module) is None:
             names.discard(model)
-    yield start_server(copy_models(isolation, *sorted(names)))
+    yield serve(copy_models(isolation, *sorted(names)))

@@ -71,7 +71,7 @@ def server(
     tmp_path_factory: pytest.TempPathFactory,
     write_model: WriteModel,
     isolation: str,
-    start_server: StartServer,
+    serve: StartServer,
 ) -> RunningServer:
     root = tmp_path_factory.mktemp("bls")
     for name in ("lab", "other"):
@@ -85,7 +85,7 @@ def server(
     write_model(root, "echo", ECHO)
     write_model(root, "failing", FAILING)
     write_model(root, "sequence", SEQUENCE, SEQUENCE_CONFIG)
-    return start_server(root)
+    return serve(root)
 
 
 def run(server: RunningServer, code: str, model: str = "lab", **body: Any) -> str:

@@ -65,8 +65,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory, write_model: WriteModel
 
 
 @pytest.fixture(scope="module")
-def server(repository: Path, start_server: StartServer) -> RunningServer:
-    return start_server(repository, "--model-control-mode=explicit", "--load-model=lab")
+def server(repository: Path, serve: StartServer) -> RunningServer:
+    return serve(repository, "--model-control-mode=explicit", "--load-model=lab")
 
 
 def ready(server: RunningServer, model: str) -> bool:
@@ -144,10 +144,10 @@ def test_loads_that_would_wait_for_each_other(server: RunningServer, model: str,
 
 
 def test_where_nothing_may_be_loaded(
-    tmp_path: Path, write_model: WriteModel, start_server: StartServer, isolation: str
+    tmp_path: Path, write_model: WriteModel, serve: StartServer, isolation: str
 ) -> None:
     isolated(write_model(tmp_path, "lab", LAB, CONFIG), isolation)
-    server = start_server(tmp_path)
+    server = serve(tmp_path)
     for call in ('load_model("lab")', 'unload_model("lab")'):
         assert "explicit model load / unload is not allowed" in run(
             server, f"return [answer(attempt(lambda: pb_utils.{call}))]"

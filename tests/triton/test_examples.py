@@ -16,6 +16,11 @@ from tritonclient.utils import InferenceServerException
 
 from tests.conftest import RunningServer, StartServer
 from tests.triton.conftest import CopyModels
+from tests.wire.servers import TARGET_IS_TRITON
+
+unlike_triton = pytest.mark.skipif(
+    TARGET_IS_TRITON, reason="tritonserver 2.51 does otherwise, or lacks what it needs"
+)
 
 ONES = np.ones(4, np.float32)
 RAMP = np.arange(4, dtype=np.float32)
@@ -115,6 +120,7 @@ def test_bls(client: Any, callee: str) -> None:
     assert outputs["OUTPUT1"].tolist() == [-1, 0, 1, 2]
 
 
+@unlike_triton
 def test_bls_of_a_model_that_is_not_there(examples: RunningServer) -> None:
     inputs = [
         {"name": "INPUT0", "datatype": "FP32", "shape": [4], "data": [0, 1, 2, 3]},
@@ -190,6 +196,7 @@ def test_a_decoupled_model_by_events(examples: RunningServer) -> None:
     assert all('"OUT":3' in event for event in events)
 
 
+@unlike_triton
 def test_custom_metrics(examples: RunningServer) -> None:
     for value in (2.0, 40.0):
         tensor = {"name": "INPUT0", "datatype": "FP32", "shape": [1], "data": [value]}
@@ -210,6 +217,7 @@ def test_custom_metrics(examples: RunningServer) -> None:
     assert "Cumulative requests processing latency: 42.0" in examples.log
 
 
+@unlike_triton
 def test_parameters(examples: RunningServer) -> None:
     body = {
         "id": "p",
@@ -255,6 +263,7 @@ def test_modules_beside_a_model_are_its_own(examples: RunningServer, model: str,
     assert answer["outputs"][0]["data"] == [f"{who} {who} in {who} 1"]
 
 
+@unlike_triton
 def test_a_network_of_torch(client: Any) -> None:
     pytest.importorskip("torch")
     outputs = infer(client, "instance_kind", INPUT=np.ones((2, 4), np.float32))
@@ -262,6 +271,7 @@ def test_a_network_of_torch(client: Any) -> None:
     assert outputs["DEVICE"].tolist() == [[b"cpu"], [b"cpu"]]
 
 
+@unlike_triton
 def test_pictures(client: Any) -> None:
     image = pytest.importorskip("PIL.Image")
     pictures = []
@@ -276,14 +286,14 @@ def test_pictures(client: Any) -> None:
 
 @pytest.mark.parametrize(("limit", "most"), [("execution_count", 1), ("off", 3)])
 def test_the_rate_limiter(
-    isolation: str, copy_models: CopyModels, start_server: StartServer, tmp_path: Path, limit: str, most: int
+    isolation: str, copy_models: CopyModels, serve: StartServer, tmp_path: Path, limit: str, most: int
 ) -> None:
     root = copy_models(isolation, "rate_limited")
     marks = tmp_path / "marks"
     marks.mkdir()
     config = root / "rate_limited" / "config.pbtxt"
     config.write_text(config.read_text().replace("DIRECTORY", str(marks)))
-    server = start_server(root, f"--rate-limit={limit}")
+    server = serve(root, f"--rate-limit={limit}")
     tensor = {"name": "IN", "datatype": "INT32", "shape": [1], "data": [1]}
     with ThreadPoolExecutor(6) as pool:
         answers = list(

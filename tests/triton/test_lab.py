@@ -161,7 +161,7 @@ def server(
     tmp_path_factory: pytest.TempPathFactory,
     write_model: WriteModel,
     isolation: str,
-    start_server: StartServer,
+    serve: StartServer,
 ) -> RunningServer:
     root = tmp_path_factory.mktemp("lab")
     isolated(write_model(root, "lab", LAB, CONFIG), isolation)
@@ -171,7 +171,7 @@ def server(
         + "max_batch_size: 8\ndynamic_batching { preferred_batch_size: [ 3 ] max_queue_delay_microseconds: 10000000 }"
     )
     isolated(write_model(root, "labs", LAB, batching), isolation)
-    return start_server(root)
+    return serve(root)
 
 
 def run(server: RunningServer, code: str, model: str = "lab", **body: Any) -> tuple[int, str]:

@@ -69,7 +69,7 @@ class TritonPythonModel:
         responses = []
         for request in requests:
             tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
-            assert request.requested_output_names() == {"SUM"}
+            assert request.requested_output_names() == {"SUM", "AFTER"}
             total = tensors["BEFORE"] + tensors["IN"]
             outputs = [pb_utils.Tensor("SUM", total), pb_utils.Tensor("AFTER", total)]
             responses.append(pb_utils.InferenceResponse(outputs))
@@ -125,7 +125,7 @@ def server(
     tmp_path_factory: pytest.TempPathFactory,
     write_model: WriteModel,
     isolation: str,
-    start_server: StartServer,
+    serve: StartServer,
 ) -> RunningServer:
     root = tmp_path_factory.mktemp("sequences")
     models = {
@@ -141,7 +141,7 @@ def server(
     }
     for name, (code, config) in models.items():
         isolated(write_model(root, name, code, config), isolation)
-    return start_server(root)
+    return serve(root)
 
 
 def step(server: RunningServer, model: str, value: int, **parameters: Any) -> int:
