@@ -12,6 +12,7 @@ from .host import Host, Json
 from .logs import log_for
 from .messages import ChannelClosed, Kind, Message, MessageError
 from .outcomes import MistakeError, next_inputs, parameters, sendable, sendable_list
+from .traces import attach, detach
 
 # Marks the end of a stream.
 _END: Any = object()
@@ -39,6 +40,7 @@ class Conversation:
         self._model = model
         self._host = host
         self._executing = executing
+        self._attached: dict[int, Any] = {}
 
     def begin(self, message: Message) -> Sequence[Any]:
         """The requests of an execution that begins now."""
@@ -51,11 +53,17 @@ class Conversation:
                 request.inputs = inputs
         self._executing.begin(message.number, requests)
         log_for(requests)
+        traced = [each["trace"] for each in message.fields["requests"] if "trace" in each]
+        if traced:
+            # Only one can be current.
+            self._attached[message.number] = attach(traced[0])
         return requests
 
     def end(self, number: int) -> None:
         """An execution is over."""
         self._executing.end(number)
+        if self._attached:
+            detach(self._attached.pop(number, None))
 
     def respond(
         self, message: Message, answers: list[Any], requests: Sequence[Any], *, separate: bool

@@ -29,6 +29,8 @@ def told(request: InferRequest) -> Json:
         fields["requested_outputs"] = request.requested_outputs
     if request.cancelled:
         fields["cancelled"] = True
+    if request.trace is not None and request.trace.spans is not None:
+        fields["trace"] = request.trace.spans.headers()
     if request.sequence is not None:
         fields["sequence"] = _told_step(request.sequence)
     return fields

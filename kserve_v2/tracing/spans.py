@@ -125,9 +125,18 @@ class RequestSpans:
         finally:
             otel_context.detach(token)
 
+    def headers(self) -> dict[str, str]:
+        """The trace context of the span that the model works in."""
+        found: dict[str, str] = {}
+        _PROPAGATOR.inject(found, self._innermost())
+        return found
+
+    def _innermost(self) -> Context:
+        return otel.set_span_in_context(self._compute or self._request or self._root, Context())
+
     def child(self, model_name: str, start_ns: int) -> "RequestSpans":
         """The spans of a request that the model makes of another one, inside of this one's."""
-        parent = otel.set_span_in_context(self._compute or self._request or self._root, Context())
+        parent = self._innermost()
         return RequestSpans(self._tracer, model_name, parent, start_ns, SpanKind.INTERNAL)
 
     def finish(self, trace: Trace) -> None:

@@ -21,6 +21,10 @@ class Spans(Protocol):
         """A span of the computation, current inside the block. It is ended with the others."""
         ...
 
+    def headers(self) -> dict[str, str]:
+        """What tells another process of the span of the computation."""
+        ...
+
     def child(self, model_name: str, start_ns: int) -> "Spans":
         """The spans of a request to another model, which is made by the computation."""
         ...
