@@ -6,11 +6,11 @@ from kserve_v2_child.__main__ import UNUSABLE
 from kserve_v2_child.runtime import UNCONNECTED
 
 _MEANINGS = {
-    signal.SIGSEGV: "segmentation fault",
-    signal.SIGBUS: "bus error",
-    signal.SIGILL: "illegal instruction",
-    signal.SIGFPE: "arithmetic error",
-    signal.SIGABRT: "abort",
+    "SIGSEGV": "segmentation fault",
+    "SIGBUS": "bus error",
+    "SIGILL": "illegal instruction",
+    "SIGFPE": "arithmetic error",
+    "SIGABRT": "abort",
 }
 
 
@@ -29,5 +29,5 @@ def cause_of_death(status: int) -> str:
         name = signal.Signals(number).name
     except ValueError:
         return f"was killed by signal {number}"
-    meaning = _MEANINGS.get(signal.Signals(number))
+    meaning = _MEANINGS.get(name)
     return f"was killed by signal {number} ({name}{f', {meaning}' if meaning else ''})"

@@ -162,8 +162,10 @@ class ModelProcess:
             if self._gone.is_set():
                 return
             self._killed_for = self._killed_for or why
-            with suppress(OSError):
-                os.killpg(self._popen.pid, signal.SIGKILL)
+            # The model may have left its group. Neither number is anybody else's as long as it is not reaped.
+            for end in (os.killpg, os.kill):
+                with suppress(OSError):
+                    end(self._popen.pid, signal.SIGKILL)
 
     def stop(self, timeout_s: float) -> None:
         """Have the model closed, and end it: by itself if it does so in time. Raises what the model raises."""
@@ -188,11 +190,13 @@ class ModelProcess:
         if sys.platform == "linux":
             # Not reaped yet: as long as its number is taken, so is that of its group.
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        else:
+            self._popen.wait()
         with suppress(OSError):
             os.killpg(pid, signal.SIGKILL)
         SPAWNER.ended(pid)
-        status = self._popen.wait()
         with self._lock:
+            status = self._popen.wait()
             self._cause = self._killed_for or cause_of_death(status)
             self._gone.set()
             channels, self._channels = self._channels, []

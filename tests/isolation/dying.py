@@ -38,6 +38,9 @@ class Model:
             ctypes.string_at(0)
         elif name == "abort":
             ctypes.CDLL(None).abort()
+        elif name == "hang_elsewhere":
+            os.setpgid(0, os.getpgid(os.getppid()))
+            hold()
         elif name == "hang":
             hold()
         elif name == "hang_gil":

@@ -80,7 +80,7 @@ def test_the_request_that_kills_its_process_is_told_of_what_and_the_next_one_is_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["hang", "hang_gil"])
+@pytest.mark.parametrize("command", ["hang", "hang_gil", "hang_elsewhere"])
 def test_an_execution_that_does_not_end_is_ended(isolated: ExplicitServer, command: str) -> None:
     loaded(isolated, execution_timeout="0.2")
     answer = infer(isolated, command)
