@@ -1,5 +1,6 @@
 """Triton's Python models (`class TritonPythonModel`) in the server's process: an adapter to what serves them in any."""
 
+import sys
 import types
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
@@ -103,6 +104,9 @@ class _SpaceImporter:
 
     def load(self, module: types.ModuleType) -> types.ModuleType:
         """Import it. Raises InternalError with file and line."""
+        # Not for the model's own files, which get one of their own, but for installed modules that import it.
+        if utils.NAME not in sys.modules:
+            sys.modules[utils.NAME] = utils.make_shared_utils()
         self._module = HandlerModule(
             self._file,
             self._source.name,

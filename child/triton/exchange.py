@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import queue
 import threading
 from collections import deque
 from contextlib import suppress
@@ -151,9 +152,10 @@ class OneAnswer(Exchange):
     def wait(self) -> None:
         """Block until there is an outcome."""
         if self.outcome is None:
-            event = threading.Event()
-            self.when_answered(event.set)
-            event.wait()
+            # What is called may be called by a finalizer, in the middle of this: a queue like this one allows that.
+            answered: queue.SimpleQueue[None] = queue.SimpleQueue()
+            self.when_answered(lambda: answered.put(None))
+            answered.get()
 
 
 class RoundAnswer(OneAnswer):
@@ -187,8 +189,10 @@ class ManyAnswers(Exchange):
         self._wake = asyncio.Event()
         self._room = threading.Condition(self._lock)
         self._waiting: deque[StreamedResponse | BaseException] = deque()
+        self._sending = threading.Lock()
         self._ended = False
         self._left = False
+        self._lost = False
 
     @property
     def cancelled(self) -> bool:
@@ -202,13 +206,18 @@ class ManyAnswers(Exchange):
 
     # --- the model's side ---------------------------------------------------------------------------------------------
 
+    def send(self, response: InferenceResponse | None, flags: int) -> None:
+        """Take what a model sends; in the order in which its threads send it."""
+        with self._sending:
+            super().send(response, flags)
+
     def _take(self, response: StreamedResponse | None, *, final: bool) -> None:
         if response is not None:
             self._put(response)
         if final:
             self._end()
 
-    def _put(self, response: StreamedResponse | BaseException) -> None:
+    def _put(self, response: StreamedResponse) -> None:
         on_loop = asyncio._get_running_loop() is not None
         most = _MAX_WAITING_ON_LOOP if on_loop else _MAX_WAITING
         with self._room:
@@ -234,7 +243,8 @@ class ManyAnswers(Exchange):
             if self._closed:
                 return
             self._closed = True
-        self._put(error)
+            # There is always room for it: nothing else of the model's is to wait for this client.
+            self._waiting.append(error)
         self._end()
         self._context.end(self._number)
 
@@ -246,14 +256,9 @@ class ManyAnswers(Exchange):
             self._closed = True
             if not self._responses and not self._left:
                 self._waiting.append(self.lost_error())
+            self._lost = True
         self._end()
         self._context.end(self._number)
-        if self._responses:
-            self._context.services.log(
-                "warning",
-                f"{self.instance}: the response sender of request '{self.incoming.id}' is gone and has not sent the "
-                "final flag: the stream is ended",
-            )
 
     # --- the server's side, on its loop -------------------------------------------------------------------------------
 
@@ -267,11 +272,21 @@ class ManyAnswers(Exchange):
                     self._room.notify_all()
                     break
                 if self._ended:
+                    self._tell_lost()
                     return None
             await self._wake.wait()
         if isinstance(response, BaseException):
             raise response
         return response
+
+    def _tell_lost(self) -> None:
+        """Write into the log what a finalizer must not: it may have come in the middle of something that is written."""
+        if self._lost and self._responses:
+            self._context.services.log(
+                "warning",
+                f"{self.instance}: the response sender of request '{self.incoming.id}' is gone and has not sent the "
+                "final flag: the stream is ended",
+            )
 
     def leave(self) -> None:
         """Nobody takes responses any more."""

@@ -159,6 +159,8 @@ class InferenceRequest:
         request._parameters = incoming.parameters
         request._exchange = exchange
         request._trace, request._model_name, request._model_version = None, "", -1
+        if isinstance(incoming.trace, Mapping) and incoming.trace:
+            request._trace = InferenceTrace(json.dumps(dict(incoming.trace)))
         request.released = RELEASE_ALL
         request._sender = InferenceResponseSender(exchange) if exchange.decoupled else None
         return request

@@ -209,6 +209,16 @@ def test_the_configuration_that_a_model_is_told_is_the_one_that_clients_get(serv
     assert json.loads(text) == server.get("/v2/models/lab/config").json()
 
 
+def test_modules_that_are_not_the_model_s_work_for_it(server: RunningServer) -> None:
+    code = """
+import types
+installed = types.ModuleType("installed")
+exec("import triton_python_backend_utils as utils\\ndef where(): return utils.get_model_dir()", vars(installed))
+return [answer([installed.where().rpartition("/")[2], installed.utils.Tensor is pb_utils.Tensor])]
+"""
+    assert run(server, code) == (200, "['1', True]")
+
+
 def test_outputs_that_nobody_asks_for_may_be_missing(server: RunningServer) -> None:
     code = "return [pb_utils.InferenceResponse([tensor('OUT', request.requested_output_names())])]"
     assert run(server, code, outputs=[{"name": "OUT"}]) == (200, "{'OUT'}")
@@ -383,6 +393,29 @@ def test_what_a_decoupled_model_answers(server: RunningServer, case: str) -> Non
     assert len(got) == len(expected), got
     assert all(map(str.startswith, got, expected)), got
     assert stream(server, SENT + "sender.send(answer(1), flags=FINAL)") == ["1!"]
+
+
+def test_a_lost_sender_is_in_the_log(server: RunningServer) -> None:
+    stream(server, SENT + "sender.send(answer(1))")
+    wait_until(
+        lambda: "the response sender of request '7' is gone and has not sent the final flag" in server.log
+    )
+
+
+def test_responses_of_several_threads(server: RunningServer) -> None:
+    """What was sent before the final flag is not lost, however full it is."""
+    code = SENT + (
+        "def work(number):\n    for step in range(30):\n        sender.send(answer(f'{number} {step}'))\n"
+        "threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]\n"
+        "[thread.start() for thread in threads]\n[thread.join() for thread in threads]\nsender.send(flags=FINAL)"
+    )
+    *texts, last = stream(server, code)
+    assert last == "final"
+    for number in range(4):
+        assert [text for text in texts if text.startswith(str(number))] == [
+            f"{number} {step}" for step in range(30)
+        ]
+    assert len(texts) == 120
 
 
 def test_the_first_error_ends_the_stream_of_a_client_that_wants_it(server: RunningServer) -> None:
