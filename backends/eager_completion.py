@@ -4,13 +4,12 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from kserve_v2.backend import ModelConfig
+from kserve_v2.backend import CONTENT_TYPES, ModelConfig
 from kserve_v2.handlers.declared import ContentType
 from kserve_v2.tensors.datatypes import BY_NAME
 
 from .completion import TensorSpec, enable_dynamic_batching, fill_tensors
 from .eager_annotations import Declared
-from .eager_contents import CONTENT_TYPES_PARAMETER
 from .eager_declaration import Declaration
 from .parameters import parameter_texts
 
@@ -126,13 +125,13 @@ def _fill_content_types(config: ModelConfig, declaration: Declaration, file: str
         )
         if contents
     }
-    parameter = parameter_texts(config).get(CONTENT_TYPES_PARAMETER)
+    parameter = parameter_texts(config).get(CONTENT_TYPES)
     text = json.dumps(found)
     if parameter is None and found:
-        config.parameters[CONTENT_TYPES_PARAMETER].string_value = text
+        config.parameters[CONTENT_TYPES].string_value = text
     elif parameter is not None and not _same_json(parameter, found):
         yield (
-            f"parameters['{CONTENT_TYPES_PARAMETER}']: {file} says {text}, the configuration says {parameter}; leave "
+            f"parameters['{CONTENT_TYPES}']: {file} says {text}, the configuration says {parameter}; leave "
             "it out"
         )
 

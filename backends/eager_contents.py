@@ -20,9 +20,6 @@ from .parameters import integer, parameter_texts
 
 MAX_PIXELS_PARAMETER = "max_image_pixels"
 
-CONTENT_TYPES_PARAMETER = "content_types"
-"""Where the configuration says what clients have to send: a JSON object."""
-
 _MOST_PIXELS = 2**31 - 1
 
 _TRUNCATED = 60

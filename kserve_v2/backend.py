@@ -19,11 +19,13 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from kserve_v2_child.answers import StreamedResponse
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig
+from kserve_v2.config.content_types import CONTENT_TYPES
 from kserve_v2.config.hidden import hidden_inputs, hidden_outputs
 from kserve_v2.config.printing import config_to_dict
 from kserve_v2.messages import Answers, InferRequest, InferResponse, Tensors
 
 __all__ = [
+    "CONTENT_TYPES",
     "AnyInstance",
     "AsyncInstance",
     "AsyncStreamInstance",

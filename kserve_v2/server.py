@@ -15,6 +15,7 @@ from typing import Any
 from kserve_v2.caching.cache import ResponseCache
 from kserve_v2.caching.config import CacheConfig
 from kserve_v2.caching.make import MissingPackageError, make_cache
+from kserve_v2.config.content_types import input_contents
 from kserve_v2.environments.models import ModelEnvironments
 from kserve_v2.errors import NotFoundError
 from kserve_v2.inference import InferenceService
@@ -174,9 +175,16 @@ class Server:
         models = [self.manager.acquire(name) for name in names]
         models.sort(key=lambda m: ((m.path / "sample_request.json").is_file(), bool(m.labels)), reverse=True)
         for model in models:
-            metadata = self.service.model_metadata(model.name)
-            in_sequence = model.config.HasField("sequence_batching")
-            line = console.example_curl(self.urls["REST"], metadata, model.path, in_sequence=in_sequence)
+            if model.config.model_transaction_policy.decoupled:
+                # It answers streams.
+                continue
+            line = console.example_curl(
+                self.urls["REST"],
+                self.service.model_metadata(model.name),
+                model.path,
+                in_sequence=model.config.HasField("sequence_batching"),
+                contents=input_contents(model.config),
+            )
             if line is not None:
                 return line
         return None

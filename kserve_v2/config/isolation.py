@@ -1,5 +1,6 @@
 """Parameters of a configuration that say where a model's code runs: in the server's process, or in ones of its own."""
 
+import difflib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -62,6 +63,22 @@ def isolation_problems(config: ModelConfig) -> Iterator[Problem]:
         text = _text(config, EXECUTION_TIMEOUT)
         if not 0 < _number(text) <= _MAX_S:
             yield _problem(EXECUTION_TIMEOUT, f"seconds, more than 0 and at most {_MAX_S}", text)
+
+
+def isolation_without_effect(config: ModelConfig, *, isolated: bool) -> Iterator[Problem]:
+    """Yield what is set in vain: for a warning. `isolated`: whether the model is, for whatever reason."""
+    for name in (ISOLATION_PROCESSES, EXECUTION_TIMEOUT):
+        if name in config.parameters and not isolated:
+            why = f"the model runs in the server's process; parameters['{ISOLATION}'] is to be 'process'"
+            yield Problem(f"parameters['{name}']", f"is set but has no effect: {why}")
+    if config.backend != "python":
+        # Of the other backends' parameters there are lists. A handler may have any of its own.
+        return
+    for name in config.parameters:
+        alike = difflib.get_close_matches(name.lower(), map(str.lower, PARAMETERS), n=1, cutoff=0.85)
+        if alike and name not in PARAMETERS:
+            meant = next(each for each in PARAMETERS if each.lower() == alike[0])
+            yield Problem(f"parameters['{name}']", f"means nothing to the server: did you mean '{meant}'?")
 
 
 def _problem(name: str, expected: str, got: str) -> Problem:

@@ -352,7 +352,7 @@ class ManagedModel:
         else:
             model.on_down = partial(self._changed, self)
             record.loaded(model)
-            self._log_load(record, prepared, started_ns)
+            self._log_load(record, prepared, len(model.processes), started_ns)
         self._reconcile()
 
     def _log_failed_load(self, record: Record, error: Exception) -> None:
@@ -363,13 +363,16 @@ class ManagedModel:
         else:
             log_error(logger, message, *where, error=error)
 
-    def _log_load(self, record: Record, prepared: Prepared | PreparedEnsemble, started_ns: int) -> None:
+    def _log_load(
+        self, record: Record, prepared: Prepared | PreparedEnsemble, processes: int, started_ns: int
+    ) -> None:
         placements = prepared.source.placements
         devices = ", ".join(sorted({placement.device for placement in placements}))
         logger.info(
-            "ready: %s version %d in %.2f s: %s",
+            "ready: %s version %d in %.2f s: %s%s",
             self.name, record.version, (time.monotonic_ns() - started_ns) / 1e9,
             f"{len(placements)} instance(s) on {devices}" if placements else "made of other models",
+            f" in {processes} process(es) of their own" if processes else "",
         )  # fmt: skip
 
     async def _unload(self, record: Record) -> None:

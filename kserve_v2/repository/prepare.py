@@ -23,7 +23,7 @@ from kserve_v2.config import (
     validate,
     written_problems,
 )
-from kserve_v2.config.isolation import EXECUTION_ENV_PATH, wants_isolation
+from kserve_v2.config.isolation import EXECUTION_ENV_PATH, isolation_without_effect, wants_isolation
 from kserve_v2.config.platforms import OWN_BACKENDS
 from kserve_v2.environments.models import EnvironmentNotMadeError, ModelEnvironments
 from kserve_v2.environments.named import leads_outside
@@ -182,6 +182,8 @@ def prepare_version(
         cache_path=None if options.kept is None else kept_path(options.kept, entry.path),
     )
     home = _home(backend, source, config, options, registry)
+    for vain in isolation_without_effect(config, isolated=home is not None):
+        logger.warning("model '%s': %s %s", entry.name, vain.path, vain.message)
     if home is not None:
         backend = IsolatedBackend(backend, home)
     try:

@@ -136,6 +136,19 @@ def test_a_request_to_a_model_with_sequences_is_a_whole_one(tmp_path: Path) -> N
     }
 
 
+def test_what_a_handler_decodes_is_sent_as_it_has_to_be(tmp_path: Path) -> None:
+    tensors = [TensorMetadata(name, "BYTES", (1,)) for name in ("question", "options", "raw")]
+    line = example_curl(URL, metadata(*tensors), tmp_path, contents={"question": "text", "options": "json"})
+    assert line is not None
+    body = json.loads(shlex.split(line)[-1])
+    assert [each["data"] for each in body["inputs"]] == [["text"], ["{}"], ["text"]]
+
+
+def test_no_line_for_an_image(tmp_path: Path) -> None:
+    tensor = TensorMetadata("photo", "BYTES", (1,))
+    assert example_curl(URL, metadata(tensor), tmp_path, contents={"photo": "image"}) is None
+
+
 @pytest.mark.parametrize(
     "inputs",
     [
