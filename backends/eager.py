@@ -157,6 +157,9 @@ from .triton_recognition import is_triton_model
 
 logger = logging.getLogger(__name__)
 
+# What Triton runs such a model with, where it is there: built for another version of Python.
+_TRITON_STUB = "triton_python_backend_stub"
+
 
 class EagerBackend:
     """Serves handler files."""
@@ -174,7 +177,15 @@ class EagerBackend:
 
     def isolated_host(self, file: Path) -> str:
         """Triton's Python models have processes of their own, as they have there."""
-        return "triton" if is_triton_model(file) else ""
+        if not is_triton_model(file):
+            return ""
+        model_path = file.parent.parent
+        if (model_path / _TRITON_STUB).exists():
+            logger.warning(
+                "model '%s': its %s is not run: parameters['EXECUTION_ENV_PATH'] gives a model another Python",
+                model_path.name, _TRITON_STUB,
+            )  # fmt: skip
+        return "triton"
 
     def complete(self, source: ModelSource, config: ModelConfig) -> None:
         """Fill inputs, outputs, batch size and scheduler from what the handler's class declares."""

@@ -165,6 +165,7 @@ VALUES: Mapping[tuple[str, str | int], Rule] = {
 # Parameters that mean something to Triton itself, or to its Python backend, whatever the model makes of the others.
 PARAMETERS: Mapping[str, Rule] = {
     "TRITON_BATCH_STRATEGY_PATH": _refused("no libraries that form batches are loaded"),
+    "FORCE_CPU_ONLY_INPUT_TENSORS": _ignored("models get their tensors in the CPU's memory"),
 }
 
 OWN_PARAMETERS = frozenset({*SWITCHES, *OF_ISOLATION, PAD_VARIABLE_DIMS, LATENCY_BUDGET_MS})

@@ -123,3 +123,13 @@ def test_a_parameter_that_is_nearly_one_that_is_read_says_which() -> None:
     config.parameters["latency_budget"].string_value = "5"
     [ignored] = ignored_fields(config)
     assert ignored.message.endswith("did you mean 'latency_budget_ms'?")
+
+
+def test_where_triton_s_models_get_their_tensors_cannot_be_chosen() -> None:
+    config = ModelConfig(backend="python")
+    config.parameters["FORCE_CPU_ONLY_INPUT_TENSORS"].string_value = "no"
+    [ignored] = ignored_fields(config)
+    assert str(ignored) == (
+        "parameters['FORCE_CPU_ONLY_INPUT_TENSORS']: is set but has no effect: models get their tensors in the CPU's "
+        "memory"
+    )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import tritonclient.grpc as grpcclient
+from kserve_v2_backends.eager import EagerBackend
 from kserve_v2_backends.triton_recognition import is_triton_model
 
 from kserve_v2.errors import InvalidArgumentError
@@ -214,3 +215,15 @@ def test_a_model_that_says_whether_it_is_ready(
     assert explicit.server.get("/v2/health/ready").status_code == 200
     if "no idea" in function:
         wait_until(lambda: "no idea" in explicit.server.log)
+
+
+def test_an_interpreter_that_is_triton_s_own_is_not_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    version = tmp_path / "flowers" / "1"
+    version.mkdir(parents=True)
+    file = version / "model.py"
+    file.write_text("class TritonPythonModel: ...")
+    (version.parent / "triton_python_backend_stub").write_bytes(b"\x7fELF")
+    assert EagerBackend().isolated_host(file) == "triton"
+    assert "model 'flowers': its triton_python_backend_stub is not run" in caplog.text
