@@ -16,9 +16,10 @@ from typing import Any, Union
 from ..answers import ModelError
 from .context import ModelContext
 from .importing import Importer, PathImporter
-from .instances import BatchInstance, SenderInstance, StreamInstance, Stub
+from .instances import BatchInstance, SenderInstance, StreamInstance
 from .model_config import ModelConfig
 from .services import Services
+from .stub import Stub
 from .utils import make_utils
 
 CLASS = "TritonPythonModel"
