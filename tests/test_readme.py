@@ -60,6 +60,18 @@ def test_handler_example(start_server, tmp_path: Path) -> None:  # type: ignore[
     assert output["data"] == pytest.approx([0.25, 0.5, 0.25])
 
 
+def test_torch_export_example(start_server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "my_models" / "flowers" / "1").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    exec(block("torch.export.save"), {})  # noqa: S102 - it is what is tested
+    server = start_server(tmp_path / "my_models")
+    body = {"inputs": [{"name": "input", "datatype": "FP32", "shape": [3, 4], "data": [*range(12)]}]}
+    (output,) = server.infer("flowers", body).json()["outputs"]
+    assert (output["name"], output["shape"]) == ("OUTPUT__0", [3, 3])
+    assert np.array(output["data"]).reshape(3, 3).sum(-1) == pytest.approx([1, 1, 1])
+    assert "dynamic_batching" in server.get("/v2/models/flowers/config").json()
+
+
 def test_torchscript_example(start_server, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     version = tmp_path / "flowers" / "1"
     version.mkdir(parents=True)
