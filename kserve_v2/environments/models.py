@@ -100,6 +100,13 @@ class ModelEnvironments:
             return None
         return path
 
+    def advice(self, source: ModelSource, config: ModelConfig) -> str:
+        """What may help a model that does not find a module; "" if nothing is known."""
+        unused = self._directory is None and not _parameter(config, EXECUTION_ENV_PATH)
+        if not unused or find_requirements(source.version_path, source.model_path) is None:
+            return ""
+        return f"its {NAME} is not used: {FLAG} DIR makes an environment of it"
+
     def _tell(self, level: int, about: Path, message: str, *args: object) -> None:
         """Log something, once for each file."""
         if (message, about) not in self._told:

@@ -44,6 +44,7 @@ from kserve_v2.repository.layout import (
     unread_configuration,
     unread_version,
 )
+from kserve_v2.repository.missing_modules import advising
 from kserve_v2.repository.model import Prepared, placements
 from kserve_v2.repository.scan import ModelEntry, config_path, scan_model
 from kserve_v2.repository.threads import cpu_budget, divide
@@ -188,7 +189,8 @@ def prepare_version(
         backend = IsolatedBackend(backend, home)
     try:
         if options.auto_complete:
-            _complete(backend, source, config, gpu_count)
+            with advising(options.environments, source, config):
+                _complete(backend, source, config, gpu_count)
         fill_defaults(config, gpu_count=gpu_count)
         _raise_if_invalid(config, gpu_count, entry.name)
         caching = model_caching(options.cache, source, config)

@@ -193,3 +193,18 @@ def test_other_requirements_are_another_environment_at_the_next_load(explicit: R
         assert explicit.post("/v2/repository/models/changing/load").status_code == 200
         answer = explicit.infer("changing", ASK).json()
         assert json.loads(answer["outputs"][0]["data"][0])[0] == colour
+
+
+@pytest.mark.parametrize("isolation", ["none", "process"])
+def test_a_module_that_would_be_there_if_the_requirements_were_used(
+    start_server: StartServer, write_model: WriteModel, tmp_path: Path, isolation: str
+) -> None:
+    write_model(tmp_path, "bare", HANDLER.format(package="colour"), parameter("isolation", isolation))
+    write_model(tmp_path, "unhelped", HANDLER.format(package="colour"), parameter("isolation", isolation))
+    (tmp_path / "bare" / "requirements.txt").write_text("colour==1.0")
+    server = start_server(tmp_path)
+    reasons = {entry["name"]: entry["reason"] for entry in server.post("/v2/repository/index").json()}
+    assert reasons["unhelped"].endswith("ModuleNotFoundError: No module named 'colour'")
+    assert reasons["bare"] == (
+        f"{reasons['unhelped']}; its requirements.txt is not used: --model-environments DIR makes an environment of it"
+    )
