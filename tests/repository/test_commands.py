@@ -48,6 +48,7 @@ class ServedModel:
     """Stands for a `LoadedModel`, for its scheduler and for its pool."""
 
     down = ""
+    processes = ()
 
     def __init__(self, workshop: "Workshop", found: FoundOnDisk, version: int) -> None:
         self.scheduler = self.pool = self
