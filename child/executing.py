@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
+
+# Cancellations of executions that have not begun; most of those that are kept are of some that are over.
+_MOST_EARLY = 256
 
 
 class Executing:
@@ -15,6 +19,8 @@ class Executing:
         self._requests: dict[int, Sequence[Any]] = {}
         # Where a request is: an execution's number and its place there. Keyed by identity, as long as it is there.
         self._places: dict[int, tuple[int, int]] = {}
+        # A cancellation comes by another way than the execution, and may be here first.
+        self._early: deque[tuple[int, int]] = deque(maxlen=_MOST_EARLY)
 
     def begin(self, number: int, requests: Sequence[Any]) -> None:
         """An execution begins."""
@@ -22,6 +28,8 @@ class Executing:
             self._requests[number] = requests
             for index, request in enumerate(requests):
                 self._places[id(request)] = number, index
+                if self._early and (number, index) in self._early:
+                    request.cancelled = True
 
     def end(self, number: int) -> None:
         """It is over."""
@@ -32,8 +40,10 @@ class Executing:
     def cancel(self, number: int, index: int) -> None:
         """Nobody waits for the answer to one of its requests any more."""
         with self._lock:
-            requests = self._requests.get(number, ())
-            if index < len(requests):
+            requests = self._requests.get(number)
+            if requests is None:
+                self._early.append((number, index))
+            elif index < len(requests):
                 requests[index].cancelled = True
 
     def places(self, requests: Sequence[Any]) -> list[tuple[int, int]]:

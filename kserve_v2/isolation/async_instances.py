@@ -1,6 +1,7 @@
 """The instances of an isolated model that execute several things at a time, on the server's side."""
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from kserve_v2_child.answers import StreamedResponse
@@ -87,7 +88,9 @@ class IsolatedAsyncStreamInstance(_AsyncIsolated):
                 del message
                 message = await link.ask_async(Kind.NEXT, number)
         except GeneratorExit:
-            await link.ask_async(Kind.CLOSE, number)
+            # Of a process that is gone there is nothing to be closed.
+            with suppress(NotSentError):
+                await link.ask_async(Kind.CLOSE, number)
             raise
         except NotSentError:
             raise process.error() from None

@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from kserve_v2_child.channel import Channel
@@ -42,10 +43,12 @@ class AsyncLink(Link):
             self._waiting[number] = (loop, reply, time.monotonic())
         try:
             self._work.send(kind, number, fields, groups)
-        except ChannelClosed:
+        except BaseException as error:
             with self._lock:
                 self._waiting.pop(number, None)
-            raise NotSentError from None
+            if isinstance(error, ChannelClosed):
+                raise NotSentError from None
+            raise
         if not self._reader.is_alive():
             # It may have ended between the two.
             self._fail_all()
@@ -58,14 +61,12 @@ class AsyncLink(Link):
         """As that of any link. Nobody waits for another reply any more."""
         self._closing = True
         if self.process.alive:
-            try:
+            with suppress(ChannelClosed):
                 self._work.send(Kind.STOP, next(self.process.numbers))
-            except ChannelClosed:
-                return
-            self._reader.join(self.close_s)
-            self._work.close()
-            if self._closed is not None and self._closed.kind is Kind.ERROR:
-                raise remote_error(self._closed.fields)
+                self._reader.join(self.close_s)
+        self._work.close()
+        if self._closed is not None and self._closed.kind is Kind.ERROR:
+            raise remote_error(self._closed.fields)
 
     def _read(self) -> None:
         """Take the replies, on a thread of its own."""
@@ -118,5 +119,5 @@ class AsyncLink(Link):
                 reply.set_result(outcome)
 
         # The model's code does not run on that loop, but its thread may have been interrupted.
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # it is closed
             loop.call_soon_threadsafe(settle)

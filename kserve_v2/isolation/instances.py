@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -36,10 +37,14 @@ class Isolated:
     def lost(self) -> bool:
         """Whether there is no process for it now."""
         link = self._seat.link
-        return link is None or not link.process.alive
+        return link is None or link.ended or not link.process.alive
 
     def await_revival(self) -> None:
         """Wait until there is a process again, or never will be."""
+        link = self._seat.link
+        if link is not None and link.ended:
+            # It may have closed no more than its end of the channel: then it is killed.
+            link.process.error()
         self._keeper.await_process()
         self._seat.close_retired()
         self._seat.deaths = 0
@@ -97,7 +102,10 @@ class IsolatedInstance(Isolated):
 
     def __init__(self, keeper: Keeper, seat: Seat, suspects: Suspects) -> None:
         super().__init__(keeper, seat, suspects)
+        seat.listened = True
         self._posted: _Posted | None = None
+        # The way whose descriptor the event loop listens on. There may be a new process, and another way, already.
+        self._heard: Link | None = None
 
     def execute(self, tensors: Any, requests: Sequence[InferRequest]) -> Any:
         """Execute a batch."""
@@ -127,14 +135,17 @@ class IsolatedInstance(Isolated):
 
     @property
     def descriptor(self) -> int | None:
-        """What becomes readable with an answer, or when the process is gone."""
-        link = self._seat.link
-        return None if link is None or not link.process.alive else link.descriptor
+        """What becomes readable with an answer, or when the process is gone. Nothing is posted to another process than
+        that of the descriptor that was asked for last; nobody listens on any when it is asked for.
+        """
+        self._seat.close_retired()
+        self._heard = None if self.lost else self._seat.link
+        return None if self._heard is None else self._heard.descriptor
 
     def post(self, tensors: Any, requests: Sequence[InferRequest]) -> None:
         """Begin to execute a batch."""
         self._suspects.check(requests)
-        link = self._seat.link
+        link = self._heard
         if link is None:
             raise ExecutionLostError
         number, fields = self._begin(link.process, requests, self.how)
@@ -154,11 +165,11 @@ class IsolatedInstance(Isolated):
     def collect(self) -> Any:
         """What was answered, if anything was."""
         posted = self._posted
-        link = self._seat.link if posted is None else posted.link
+        link = self._heard if posted is None else posted.link
         if link is None:
             raise ExecutionLostError
         try:
-            message = link.collect()
+            message = link.collect(0 if posted is None else posted.number)
         except ChannelClosed:
             raise ExecutionLostError from None
         except BaseException:
@@ -212,7 +223,9 @@ class IsolatedStreamInstance(Isolated):
                 del message
                 message = link.ask(Kind.NEXT, number)
         except GeneratorExit:
-            link.ask(Kind.CLOSE, number)
+            # Of a process that is gone there is nothing to be closed.
+            with suppress(NotSentError):
+                link.ask(Kind.CLOSE, number)
             raise
         except NotSentError:
             raise process.error() from None

@@ -26,17 +26,21 @@ class Seat:
         self.told = told
         self.link: Link | None = None
         self.deaths = 0
-        # Ways to processes that are gone. Somebody may listen to them until the instance's thread is told of that.
+        self.listened = False
+        """Whether somebody may listen on the descriptor of a way."""
+        # Ways to processes that are gone, on which somebody may still listen.
         self._retired: list[Link] = []
 
     def take(self, link: Link) -> None:
         """From now on this is the way to it."""
-        if self.link is not None:
-            self._retired.append(self.link)
-        self.link = link
+        last, self.link = self.link, link
+        if last is not None and self.listened:
+            self._retired.append(last)
+        elif last is not None:
+            last.forget()
 
     def close_retired(self) -> None:
-        """Close ways to processes that are gone. On the instance's thread, while nobody listens to them."""
+        """Close ways to processes that are gone, while nobody listens on their descriptors."""
         while self._retired:
             self._retired.pop().forget()
 

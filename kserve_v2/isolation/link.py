@@ -31,6 +31,10 @@ class Link:
         self.process = process
         self._work = work
         self.timeout_s = timeout_s
+        self.ended = False
+        """Whether it leads nowhere any more, though its process may not be gone yet."""
+        # What was asked last. Answers to what came before it are nobody's: whoever has asked was interrupted.
+        self._last = 0
 
     def ask(
         self, kind: Kind, number: int, fields: Json | None = None, groups: Sequence[Tensors] = ()
@@ -38,22 +42,37 @@ class Link:
         """Say something, and wait for the reply. Raises what the model raises, UnavailableError if the process dies of
         it, and NotSentError.
         """
+        self._last = number
         try:
             self._work.send(kind, number, fields, groups)
         except ChannelClosed:
             raise NotSentError from None
         try:
-            message = self._work.receive(self.timeout_s)
+            while True:
+                try:
+                    message = self._work.receive(self.timeout_s)
+                except MessageError as error:
+                    if error.number == number:
+                        raise InternalError(str(error)) from None
+                    self._check_stray(error.number)
+                    continue
+                if message.number == number:
+                    break
+                self._check_stray(message.number)
         except ChannelClosed:
             raise self.process.error() from None
         except TimeoutError:
             self.end_late()
             raise self.process.error() from None
-        except MessageError as error:
-            raise InternalError(str(error)) from None
         if message.kind is Kind.ERROR:
             raise remote_error(message.fields)
         return message
+
+    def _check_stray(self, number: int) -> None:
+        """An answer has come that nobody waits for. Raises ChannelClosed if nobody has ever asked for it."""
+        if number > self._last:
+            self.process.kill("has answered what it was not asked, and was killed")
+            raise ChannelClosed("an answer to nothing")
 
     def end_late(self) -> None:
         """An execution takes too long: end it, with its process."""
@@ -69,20 +88,36 @@ class Link:
 
     def post(self, number: int, fields: Json, groups: Sequence[Tensors]) -> None:
         """Have something executed, without waiting for the reply. Raises NotSentError."""
+        self._last = number
         self._work.expect()
         try:
             self._work.send(Kind.EXECUTE, number, fields, groups)
         except ChannelClosed:
+            self.ended = True
             raise NotSentError from None
 
-    def collect(self) -> Message | None:
-        """The reply to what was posted; None if it has not come. Raises what the model raises, and ChannelClosed."""
+    def collect(self, number: int) -> Message | None:
+        """The reply to what was posted as `number`, 0 if nothing was; None if it has not come. Raises what the model
+        raises, and ChannelClosed.
+        """
         try:
-            message = self._work.receive(0)
+            while True:
+                try:
+                    message = self._work.receive(0)
+                except MessageError as error:
+                    if error.number == number:
+                        raise InternalError(str(error)) from None
+                    self._check_stray(error.number)
+                else:
+                    if message.number == number:
+                        break
+                    self._check_stray(message.number)
+                self._work.expect()
         except TimeoutError:
             return None
-        except MessageError as error:
-            raise InternalError(str(error)) from None
+        except ChannelClosed:
+            self.ended = True
+            raise
         if message.kind is Kind.ERROR:
             raise remote_error(message.fields)
         return message

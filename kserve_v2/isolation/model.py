@@ -75,6 +75,9 @@ class IsolatedModel:
             for number in range(processes)
         ]
         self._starting = [threading.Lock() for _ in self._keepers]
+        # Of each keeper, the process in which the model is being loaded again.
+        self._loading: list[ModelProcess | None] = [None] * processes
+        self._leaving = False
         loaded = self._load(process, 0)
         self._keepers[0].begin(process)
         self.separates_requests = loaded["separates_requests"]
@@ -98,6 +101,9 @@ class IsolatedModel:
 
     def _start(self, number: int) -> ModelProcess:
         process = self._home.start(self._source.name, devices_of(self._placements[number]))
+        self._loading[number] = process
+        if self._leaving:
+            process.kill("is not needed")
         self._load(process, number)
         return process
 
@@ -188,8 +194,13 @@ class IsolatedModel:
 
     def leave(self) -> None:
         """It is about to be closed: start nothing again."""
+        self._leaving = True
         for keeper in self._keepers:
             keeper.leave()
+        for keeper, process in zip(self._keepers, self._loading, strict=True):
+            # Nobody waits for a load that may never end.
+            if process is not None and process is not keeper.process:
+                process.kill("is not needed")
 
     def close(self) -> None:
         """Close the model in each of its processes, and end them. Raises what the model raises."""

@@ -350,3 +350,36 @@ def test_a_closed_loop_s_thread_ends() -> None:
     for thread in set(threading.enumerate()) - before:
         thread.join(10)
         assert not thread.is_alive()
+
+
+def test_a_thread_that_tells_twice_that_it_is_idle_gives_nothing_away() -> None:
+    """It was interrupted between the two."""
+
+    async def test(echo: Echo, target: QueueTarget) -> None:
+        poster = target._poster
+        assert poster is not None
+        (place,) = poster._places
+        tell = place.runner.on_idle
+        assert tell is not None
+        told: list[int] = []
+        place.runner.on_idle = lambda turn: (told.append(turn), tell(turn))
+        await ask(target, 100_000)
+        while not told:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        first = ask(target, 1)
+        await posted(echo)
+        tell(told[0])
+        second = ask(target, 2)
+        while target.depth < 1:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        tell(told[0])
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert len(echo.posted) == 1
+        echo.answer()
+        assert (await first).outputs["x"].shape == (1, 1)
+        await posted(echo, 2)
+        echo.answer()
+        assert (await second).outputs["x"].shape == (1, 2)
+
+    run(test)

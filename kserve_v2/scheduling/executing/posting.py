@@ -47,9 +47,12 @@ class PostRunner(ThreadRunner):
         super().__init__(perform, instance, thread)
         self.instance = instance
         self.placement = thread.placement
-        self.on_idle: Callable[[], None] | None = None
-        """Called on the event loop when the thread has done all that it was handed."""
-        self._handed: SimpleQueue[_Job] = SimpleQueue()
+        self.on_idle: Callable[[int], None] | None = None
+        """Called on the event loop when the thread has done all that it was handed, with the `turn` of the last job."""
+        self.turn = 0
+        """Of the last job; another one when the thread has been idle. Changed on the event loop alone."""
+        self._seen = 0
+        self._handed: SimpleQueue[tuple[int, _Job]] = SimpleQueue()
         self._busy = False
         self._concluding: BatchExecution | None = None
         self._no_thread: BaseException | None = None
@@ -62,7 +65,8 @@ class PostRunner(ThreadRunner):
     def hand(self, jobs: Iterable[_Job]) -> None:
         """Have these done on the thread, one after the other. On the event loop."""
         for job in jobs:
-            self._handed.put(job)
+            self.turn += 1
+            self._handed.put((self.turn, job))
         if self._no_thread is not None:
             self._fail_handed(self._no_thread)
 
@@ -70,7 +74,7 @@ class PostRunner(ThreadRunner):
         while True:
             if self._busy and self._handed.empty():
                 self._be_idle()
-            job = self._handed.get()
+            self._seen, job = self._handed.get()
             self._busy = True
             if isinstance(job, _Lost):
                 self._conclude(job.execution)
@@ -83,8 +87,9 @@ class PostRunner(ThreadRunner):
             self._revived.await_revival()
         loop = self._thread.loop
         if self.on_idle is not None and not loop.is_closed():
-            self._busy = False
-            loop.call_soon_threadsafe(self.on_idle)
+            loop.call_soon_threadsafe(self.on_idle, self._seen)
+        # Interrupted here, it tells twice.
+        self._busy = False
 
     def _conclude(self, execution: BatchExecution) -> None:
         """Fail what was lost, or have each of its members executed again."""
@@ -96,7 +101,7 @@ class PostRunner(ThreadRunner):
         self._concluding = None
         again, over = retried(execution)
         for batch in again:
-            self._handed.put(batch)
+            self._handed.put((self._seen, batch))
         self._thread.deliver(over)
 
     def give_back(self, error: BaseException) -> None:
@@ -114,7 +119,7 @@ class PostRunner(ThreadRunner):
     def _fail_handed(self, error: BaseException) -> None:
         with suppress(Empty):
             while True:
-                job = self._handed.get_nowait()
+                _, job = self._handed.get_nowait()
                 if isinstance(job, _Lost):
                     self._fail_lost(job.execution, error)
                 elif isinstance(job, Batch):
@@ -222,9 +227,10 @@ class Poster:
         self._stop_listening(place)
         place.runner.hand(jobs)
 
-    def _thread_idle(self, place: _Place) -> None:
-        # A thread that was interrupted may tell twice.
-        if place in self._places and place not in self._free:
+    def _thread_idle(self, place: _Place, turn: int) -> None:
+        # A thread that was interrupted may tell twice: by then the place may have something else to do.
+        if place in self._places and turn == place.runner.turn:
+            place.runner.turn += 1
             self._listen(place)
             self._release(place)
             self._begin_queued()

@@ -1,0 +1,183 @@
+"""The ways to a process, with the test as the process: who gets which answer, and what comes of a process that is gone."""
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from kserve_v2_child.channel import Channel
+from kserve_v2_child.executing import Executing
+from kserve_v2_child.messages import Kind, MessageError
+
+from kserve_v2.backend import ExecutionLostError
+from kserve_v2.errors import UnavailableError
+from kserve_v2.isolation.async_link import AsyncLink
+from kserve_v2.isolation.instances import IsolatedInstance, IsolatedStreamInstance
+from kserve_v2.isolation.keeper import Seat
+from kserve_v2.isolation.link import Link
+from kserve_v2.isolation.suspects import Suspects
+from kserve_v2.messages import InferRequest
+from tests.isolation.ends import channel_ends
+
+
+class Process:
+    """What a link needs to know of one."""
+
+    model = "m"
+
+    def __init__(self) -> None:
+        self.numbers = itertools.count(1)
+        self.executing: dict[int, Any] = {}
+        self.alive = True
+        self.killed_for = ""
+
+    def kill(self, why: str) -> None:
+        self.killed_for = why
+        self.alive = False
+
+    def error(self) -> UnavailableError:
+        self.alive = False
+        return UnavailableError("it is gone")
+
+    def cancelled(self, number: int, index: int) -> None:
+        pass
+
+
+def given(number: float) -> list[dict[str, Any]]:
+    return [{"y": np.array([number])}]
+
+
+def instance_on(link: Link, kind: Any = IsolatedInstance) -> Any:
+    seat = Seat({})
+    seat.take(link)
+    keeper = SimpleNamespace(link=lambda seat: seat.link, error=lambda: UnavailableError("none"))
+    return kind(keeper, seat, Suspects())
+
+
+@contextmanager
+def link_and_process() -> Iterator[tuple[Link, Channel, Any]]:
+    with channel_ends() as (ours, theirs):
+        process: Any = Process()
+        yield Link(process, ours, None), theirs, process
+
+
+REQUESTS = [InferRequest("m", {}, id="r")]
+
+
+def test_an_answer_to_what_nobody_waits_for_any_more_is_left_out() -> None:
+    """Somebody's thread was interrupted between what it has asked and the reply."""
+    with link_and_process() as (link, there, process):
+        there.send(Kind.RESPOND, 3, {}, given(3))
+        there.send(Kind.ERROR, 4, {})
+        there.send(Kind.RESPOND, 5, {}, given(5))
+        assert link.ask(Kind.EXECUTE, 5).groups[0]["y"] == 5
+        there.send(Kind.RESPOND, 5, {}, given(5))
+        link.post(6, {}, ())
+        assert link.collect(6) is None
+        there.send(Kind.RESPOND, 6, {}, given(6))
+        message = link.collect(6)
+        assert message is not None
+        assert message.groups[0]["y"] == 6
+        there.send(Kind.RESPOND, 6, {}, given(6))
+        assert link.collect(0) is None
+        assert process.alive
+
+
+@pytest.mark.parametrize("asked", [0, 5])
+def test_an_answer_to_what_was_never_asked_is_the_end_of_its_process(asked: int) -> None:
+    with link_and_process() as (link, there, process):
+        instance = instance_on(link)
+        assert instance.descriptor == link.descriptor
+        if asked:
+            instance.post(given(1)[0], REQUESTS)
+        there.send(Kind.RESPOND, 1000, {}, given(666))
+        with pytest.raises(ExecutionLostError):
+            instance.collect()
+        assert process.killed_for == "has answered what it was not asked, and was killed"
+        assert instance.lost
+
+
+def test_nothing_is_posted_to_a_process_that_nobody_listens_to_yet() -> None:
+    """The last one was so short a time gone that the event loop has not heard of it."""
+    with link_and_process() as (old, old_there, old_process), link_and_process() as (new, new_there, _):
+        instance = instance_on(old)
+        assert instance.descriptor == old.descriptor
+        old_there.close()
+        old_process.alive = False
+        instance._seat.take(new)
+        with pytest.raises(ExecutionLostError):
+            instance.post(given(1)[0], REQUESTS)
+        with pytest.raises(TimeoutError):
+            new_there.receive(0)
+        with pytest.raises(ExecutionLostError):
+            instance.collect()
+        # It is on the instance's thread now, and then listened to again.
+        instance.await_revival = None
+        assert instance.descriptor == new.descriptor
+        assert old.descriptor == -1
+        instance.post(given(1)[0], REQUESTS)
+        assert new_there.receive(0).kind is Kind.EXECUTE
+
+
+def test_an_end_of_the_channel_is_an_end_of_the_process() -> None:
+    with link_and_process() as (link, there, process):
+        instance = instance_on(link)
+        instance._keeper.await_process = lambda: None
+        assert instance.descriptor is not None
+        there.close()
+        with pytest.raises(ExecutionLostError):
+            instance.collect()
+        assert process.alive
+        assert instance.lost
+        assert instance.descriptor is None
+        instance.await_revival()
+        assert not process.alive
+
+
+def test_a_way_on_which_nobody_listens_is_closed_as_soon_as_there_is_another() -> None:
+    with link_and_process() as (old, *_), link_and_process() as (new, *_):
+        instance = instance_on(old, IsolatedStreamInstance)
+        instance._seat.take(new)
+        assert old.descriptor == -1
+
+
+def test_a_stream_is_left_though_its_process_is_gone() -> None:
+    with link_and_process() as (link, there, _):
+        instance = instance_on(link, IsolatedStreamInstance)
+        there.send(Kind.RESPOND, 1, {"parameters": [{}]}, given(1))
+        responses = instance.stream(given(1)[0], REQUESTS[0])
+        assert next(responses)["y"] == 1
+        there.close()
+        responses.close()
+
+
+def test_what_cannot_be_sent_is_waited_for_by_nobody() -> None:
+    """It would be found to take too long, and the process would be killed for it."""
+
+    async def main() -> None:
+        with channel_ends() as (ours, _):
+            process: Any = Process()
+            link = AsyncLink(process, ours, 1000.0)
+            with pytest.raises(MessageError):
+                await link.ask_async(Kind.EXECUTE, 1, {"text": "x" * (65 * 2**20)})
+            assert link._waiting == {}
+            process.alive = False
+            link.close()
+            assert link.descriptor == -1
+
+    asyncio.run(main())
+
+
+def test_a_cancellation_may_be_there_before_what_it_cancels() -> None:
+    executing = Executing()
+    executing.cancel(7, 1)
+    requests = [SimpleNamespace(cancelled=False) for _ in range(2)]
+    executing.begin(6, requests)
+    assert [each.cancelled for each in requests] == [False, False]
+    executing.end(6)
+    executing.begin(7, requests)
+    assert [each.cancelled for each in requests] == [False, True]
