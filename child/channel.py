@@ -202,18 +202,21 @@ class Channel:
 
     def _dispose(self) -> None:
         """Close the descriptors as soon as nobody uses them: whoever does comes here after that."""
-        if not self._sending.acquire(False):
-            return
-        try:
-            if self._receiving.acquire(False):
-                try:
-                    self._receiver.close()
-                    self._pool.close()
-                    self._sock.close()
-                finally:
-                    self._receiving.release()
-        finally:
-            self._sending.release()
+        while self._sending.acquire(False):
+            try:
+                if self._receiving.acquire(False):
+                    try:
+                        self._receiver.close()
+                        self._pool.close()
+                        self._sock.close()
+                    finally:
+                        self._receiving.release()
+                    return
+            finally:
+                self._sending.release()
+            if self._receiving.locked():
+                return
+            # Who has received came here in vain meanwhile.
 
     def _leave(self) -> None:
         """This is a copy of the process that has the channel: it can neither speak for that nor keep it open."""

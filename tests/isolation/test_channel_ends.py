@@ -366,3 +366,28 @@ def test_nobody_is_asked_twice_for_the_same_kind_of_message() -> None:
             sys.setprofile(None)
         assert calls["make"] == calls["read"] == 0
         assert calls.total() <= 80, calls
+
+
+def test_two_who_close_a_channel_do_not_leave_it_to_each_other() -> None:
+    """One finds that somebody receives, who stops that and finds in turn that the one is still looking."""
+
+    class Receiving:
+        came = False
+
+        def acquire(self, _blocking: bool) -> bool:
+            if self.came:
+                return True
+            self.came = True
+            ours._dispose()
+            return False
+
+        def locked(self) -> bool:
+            return False
+
+        def release(self) -> None:
+            pass
+
+    with channel_ends() as (ours, _):
+        ours._receiving = Receiving()  # type: ignore[assignment]
+        ours.close()
+        assert ours.fileno() == -1
