@@ -57,7 +57,7 @@ class Channel:
         self._sender = Sender(sock, self._pool, self._notices)
         self._receiver = Receiver(sock, self._pool, self._notices)
         # Who listens on the descriptor is to read the next message.
-        self._expected = False
+        self._expected = 0
         # What `tend` has found.
         self._found: deque[Message | MessageError | ChannelClosed] = deque()
         _CHANNELS.add(self)
@@ -70,8 +70,11 @@ class Channel:
         groups: Sequence[Mapping[str, Array]] = (),
         *,
         give: bool = False,
+        later: bool = False,
     ) -> None:
         """Send a message, all of it. Blocks while the other side does not read.
+
+        `later`: a small one may wait for `flush`, or the next message: the other side is woken once for several.
 
         `give`: the arrays are not looked at any more after this, and nobody else has the mappings. Then an array that
         was received here, is large, and is held by nobody else goes back in the memory that it came in; it is copied
@@ -85,7 +88,7 @@ class Channel:
         try:
             if self._closed:
                 raise ChannelClosed("this side has closed the channel")
-            self._sender.send(kind, number, encoded, head, groups, give=give)
+            self._sender.send(kind, number, encoded, head, groups, give=give, later=later)
             if head is not None and not head.inline:
                 self._watch()
         except BrokenOffError as error:
@@ -98,6 +101,15 @@ class Channel:
             self._sending.release()
             if self._closed:
                 self._dispose()
+
+    def flush(self) -> None:
+        """Send what was to be sent later. Blocks, and raises ChannelClosed, as `send`."""
+        with self._sending:
+            try:
+                self._sender.send_kept()
+            except OSError as error:
+                self.close()
+                raise ChannelClosed(f"the other side is gone: {error.strerror}") from error
 
     def receive(self, timeout: float | None = None) -> Message:
         """The next message. Raises TimeoutError when none has come in `timeout` seconds, ChannelClosed, ProtocolError,
@@ -114,7 +126,7 @@ class Channel:
             while True:
                 message = self._next(deadline)
                 if message is not None:
-                    self._expected = False
+                    self._expected = max(self._expected - 1, 0)
                     return message
         finally:
             self._receiving.release()
@@ -122,11 +134,12 @@ class Channel:
                 self._dispose()
 
     def expect(self) -> None:
-        """Call this before a message is sent whose reply is awaited by listening on `fileno`: what comes next is left
-        on the socket until somebody receives it. Until then `receive(0)` may find nothing but notices, and time out.
+        """Call this before a message is sent whose reply is awaited by listening on `fileno`: as many messages as this
+        was called for are left on the socket until somebody receives them. Until then `receive(0)` may find nothing but
+        notices, and time out.
         """
         with self._receiving:
-            self._expected = True
+            self._expected += 1
 
     def _next(self, deadline: float | None) -> Message | None:
         if self._closed:

@@ -226,7 +226,9 @@ class _Process:
                 return
             told = describe(instance)
             self._side.send(Kind.READY, message.number, told)
-            conversation = Conversation(instance, fields["model"], channel, host, self._executing)
+            conversation = Conversation(
+                instance, fields["model"], channel, host, self._executing, separate=_is_separate(self._model)
+            )
             del instance
             kinds = [kind for kind in fields["order"] if kind in told["kinds"]]
             (serve_async if kinds and kinds[0].endswith("_async") else serve)(conversation)
@@ -234,10 +236,14 @@ class _Process:
             channel.close()
 
 
+def _is_separate(model: Any) -> bool:
+    return getattr(model, "separates_requests", False) is True
+
+
 def _describe_model(model: Any) -> Json:
     labels = getattr(model, "output_labels", None)
     return {
-        "separates_requests": getattr(model, "separates_requests", False) is True,
+        "separates_requests": _is_separate(model),
         "output_labels": None if labels is None else {name: list(texts) for name, texts in labels.items()},
         "trial_instances": hasattr(model, "trial_instance"),
         "reports_readiness": getattr(model, "reports_readiness", False) is True,

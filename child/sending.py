@@ -19,6 +19,9 @@ OWN_KIND = 0
 # Of fields, the description of tensors and their places, together.
 MAX_BYTES = frames.MAX_FRAME - 64 * 1024
 
+# What may wait for the next message.
+_MOST_KEPT = 64 * 1024
+
 # With these, and before the first byte, a message fails, and not the channel.
 _SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM}
 
@@ -35,7 +38,7 @@ class Sender:
         self._pool = pool
         self._notices = notices
         self._heads = Heads()
-        # What `flush` has sent of a frame was not all of it.
+        # Whole frames that are to be sent later, or the rest of one of which `flush` has sent a part.
         self._unsent = b""
 
     def head(self, groups: Sequence[Mapping[str, Array]]) -> Head:
@@ -51,15 +54,16 @@ class Sender:
         groups: Sequence[Mapping[str, Array]],
         *,
         give: bool,
+        later: bool = False,
     ) -> None:
-        """Send a message. `give`: see `Channel.send`.
+        """Send a message. `give`, `later`: see `Channel.send`.
 
         Raises MessageError and ChannelClosed: nothing has been sent; BrokenOffError: too much has.
         """
         if head is None:
-            self._write(kind, number, fields)
+            self._write(kind, number, fields, later=later)
         elif head.inline:
-            self._write(kind, number, fields, head.encoded, b"", head.pack(groups))
+            self._write(kind, number, fields, head.encoded, b"", head.pack(groups), later=later)
         else:
             self._send_large(kind, number, fields, head, groups, give=give)
 
@@ -91,6 +95,8 @@ class Sender:
         places: bytes = b"",
         inline: bytes = b"",
         segments: Sequence[Segment] = (),
+        *,
+        later: bool = False,
     ) -> None:
         size = len(fields) + len(head) + len(places)
         if size > MAX_BYTES:
@@ -101,6 +107,9 @@ class Sender:
         data = frames.pack(kind, number, notices, announced, fields, head, places, inline)
         if self._unsent:
             data = self._unsent + data
+        if later and len(data) <= _MOST_KEPT:
+            self._unsent = data
+            return
         try:
             sent = frames.start(self._sock, data, descriptors)
         except OSError as error:
@@ -116,6 +125,12 @@ class Sender:
                 frames.finish(self._sock, data, sent)
             except BaseException as error:
                 raise BrokenOffError from error
+
+    def send_kept(self) -> None:
+        """Send what was to be sent later, all of it. Raises OSError."""
+        if self._unsent:
+            unsent, self._unsent = self._unsent, b""
+            frames.finish(self._sock, unsent, 0)
 
     def flush(self) -> None:
         """Tell the other side what there is to tell, as far as that is possible without waiting."""

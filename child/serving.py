@@ -14,6 +14,9 @@ from .messages import ChannelClosed, Kind, Message, MessageError
 from .outcomes import MistakeError, next_inputs, parameters, sendable, sendable_list
 from .traces import attach, detach
 
+# What is said of a request that is as it is by default.
+_PLAIN: Sequence[Json] = ({},)
+
 # Marks the end of a stream.
 _END: Any = object()
 
@@ -34,8 +37,19 @@ def describe(instance: Any) -> Json:
 class Conversation:
     """What all kinds of instances say to the server, on the channel of one of them."""
 
-    def __init__(self, instance: Any, model: str, work: Channel, host: Host, executing: Executing) -> None:
+    def __init__(
+        self,
+        instance: Any,
+        model: str,
+        work: Channel,
+        host: Host,
+        executing: Executing,
+        *,
+        separate: bool = False,
+    ) -> None:
+        """`separate`: it gets the tensors of each request by themselves."""
         self.instance = instance
+        self.separate = separate
         self.work = work
         self._model = model
         self._host = host
@@ -46,14 +60,15 @@ class Conversation:
         """The requests of an execution that begins now."""
         groups = message.groups
         requests = [
-            self._host.request({"model_name": self._model, **each}, {}) for each in message.fields["requests"]
+            self._host.request({"model_name": self._model, **each}, {})
+            for each in message.fields.get("requests", _PLAIN)
         ]
         if len(requests) == len(groups):
             for request, inputs in zip(requests, groups):
                 request.inputs = inputs
         self._executing.begin(message.number, requests)
         log_for(requests)
-        traced = [each["trace"] for each in message.fields["requests"] if "trace" in each]
+        traced = [each["trace"] for each in message.fields.get("requests", ()) if "trace" in each]
         if traced:
             # Only one can be current.
             self._attached[message.number] = attach(traced[0])
@@ -65,9 +80,7 @@ class Conversation:
         if self._attached:
             detach(self._attached.pop(number, None))
 
-    def respond(
-        self, message: Message, answers: list[Any], requests: Sequence[Any], *, separate: bool
-    ) -> None:
+    def respond(self, message: Message, answers: list[Any], requests: Sequence[Any]) -> None:
         """Send what an execution has given: the one element of `answers`, which is taken out. Nobody here keeps the
         execution's tensors any longer, so that those which the model hands on can go back as they are.
 
@@ -79,9 +92,10 @@ class Conversation:
             request.inputs = {}
         outputs = answers.pop()
         fields: Json = {}
-        if separate or type(outputs) is list:
+        if self.separate or type(outputs) is list:
             groups, failures = sendable_list(outputs, requests, self._model)
-            fields["each"] = True
+            if not self.separate:
+                fields["each"] = True
             if failures:
                 fields["failures"] = {
                     str(index): self._host.failure(error) for index, error in failures.items()
@@ -161,11 +175,14 @@ def serve(conversation: Conversation) -> None:
 
 
 def _execute(conversation: Conversation, message: Message) -> None:
-    separate = "separate" in message.fields
     requests = conversation.begin(message)
     try:
-        answers = [conversation.instance.execute(message.groups if separate else message.groups[0], requests)]
-        conversation.respond(message, answers, requests, separate=separate)
+        answers = [
+            conversation.instance.execute(
+                message.groups if conversation.separate else message.groups[0], requests
+            )
+        ]
+        conversation.respond(message, answers, requests)
     finally:
         conversation.end(message.number)
 

@@ -102,12 +102,14 @@ class _AsyncServing:
         task.add_done_callback(self._tasks.discard)
 
     async def _execute(self, message: Message) -> None:
-        conversation, number, separate = self._conversation, message.number, "separate" in message.fields
+        conversation, number = self._conversation, message.number
         try:
             requests = conversation.begin(message)
             execute = conversation.instance.execute_async
-            answers = [await execute(message.groups if separate else message.groups[0], requests)]
-            conversation.respond(message, answers, requests, separate=separate)
+            answers = [
+                await execute(message.groups if conversation.separate else message.groups[0], requests)
+            ]
+            conversation.respond(message, answers, requests)
         except ChannelClosed:
             pass
         except BaseException as error:  # noqa: BLE001 - even SystemExit in a model is this execution's failure

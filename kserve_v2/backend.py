@@ -369,8 +369,8 @@ class PostingInstance(Protocol):
     over and take their answers itself, which saves the hand-over to the instance's thread and back; `execute` stays
     for what should not be done there, such as large tensors.
 
-    There is one execution at a time, by `post` and `collect` on the event loop's thread, or by `execute` on the
-    instance's own; never both at once.
+    It is used by one thread at a time: by `execute` on its own, or by `post` and `collect` on the event loop's. Several
+    executions may be posted; they are done, and answered, one after the other.
     """
 
     @property
@@ -381,19 +381,28 @@ class PostingInstance(Protocol):
         ...
 
     def post(self, tensors: Any, requests: Sequence[InferRequest]) -> None:
-        """Begin what `execute` does with these. Does not wait for anything. Raises as `execute`, and ExecutionLostError
-        where the other process is gone, and has not begun.
+        """Begin what `execute` does with these, at the latest when `flush` is called. Does not wait for anything.
+        Raises as `execute`, and ExecutionLostError where the other process is gone, and has not begun.
+        """
+        ...
+
+    def flush(self) -> None:
+        """Several may have been posted: now they are to be begun. Raises ExecutionLostError where the other process is
+        gone, and none of those that were posted since the last time has begun: they are forgotten.
         """
         ...
 
     def collect(self) -> Any:
-        """What `execute` would have returned; None: it is not complete yet. Does not wait for anything. Raises as
-        `execute`, and ExecutionLostError where the other process is gone, whether or not anything was posted.
+        """What `execute` would have returned for the first that was posted; None: it is not complete yet. Does not wait
+        for anything. Raises as `execute`, and ExecutionLostError where the other process is gone, whether or not
+        anything was posted.
         """
         ...
 
     def conclude(self) -> None:
-        """Called on the instance's thread when what was posted is lost: raises why. May wait to find that out."""
+        """Called on the instance's thread when what was posted is lost: raises why the first was; the others have not
+        begun. May wait to find that out.
+        """
         ...
 
     def execute(self, tensors: Any, requests: Sequence[InferRequest]) -> Any:

@@ -41,16 +41,16 @@ class _AsyncIsolated(Isolated):
 class IsolatedAsyncInstance(_AsyncIsolated):
     """Executes batches."""
 
-    how = ""
+    separate = False
 
     async def execute_async(self, tensors: Any, requests: Sequence[InferRequest]) -> Any:
         """Execute a batch."""
         self._suspects.check(requests)
         link = self._async_link()
         process = link.process
-        number, fields = self._begin(process, requests, self.how)
+        number, fields = self._begin(process, requests)
         try:
-            groups = tensors if self.how else (tensors,)
+            groups = tensors if self.separate else (tensors,)
             message = await link.ask_async(Kind.EXECUTE, number, fields, groups)
         except NotSentError:
             raise process.error() from None
@@ -60,13 +60,13 @@ class IsolatedAsyncInstance(_AsyncIsolated):
         finally:
             process.executing.pop(number, None)
         take_back(message.fields, message.groups, requests)
-        return answers_of(message.fields, message.groups)
+        return answers_of(message.fields, message.groups, separate=self.separate)
 
 
 class IsolatedSeparateAsyncInstance(IsolatedAsyncInstance):
     """Executes batches in which each request has tensors of its own."""
 
-    how = "separate"
+    separate = True
 
 
 class IsolatedAsyncStreamInstance(_AsyncIsolated):
@@ -80,7 +80,7 @@ class IsolatedAsyncStreamInstance(_AsyncIsolated):
         self._suspects.check(requests)
         link = self._async_link()
         process = link.process
-        number, fields = self._begin(process, requests, "stream")
+        number, fields = self._begin(process, requests, stream=True)
         try:
             message = await link.ask_async(Kind.EXECUTE, number, fields, (tensors,))
             while not message.fields.get("end"):

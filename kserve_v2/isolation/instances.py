@@ -1,6 +1,7 @@
 """The instances of an isolated model that execute one thing at a time, on the server's side."""
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -58,17 +59,20 @@ class Isolated:
             link.close()
 
     def _begin(
-        self, process: ModelProcess, requests: Sequence[InferRequest], how: str = ""
+        self, process: ModelProcess, requests: Sequence[InferRequest], *, stream: bool = False
     ) -> tuple[int, Json]:
-        """An execution begins: its number, and what the process is told of it. `how`: `separate` or `stream`."""
+        """An execution begins: its number, and what the process is told of it, which is nothing for one request as it
+        usually is.
+        """
         number = next(process.numbers)
         process.executing[number] = requests
         for index, request in enumerate(requests):
             # Set before it is asked whether that has happened.
             request.on_cancel = partial(process.cancelled, number, index)
-        fields: Json = {"requests": [told(request) for request in requests]}
-        if how:
-            fields[how] = True
+        each = [told(request) for request in requests]
+        fields: Json = {"requests": each} if len(each) != 1 or each[0] else {}
+        if stream:
+            fields["stream"] = True
         return number, fields
 
     def _link(self) -> Link:
@@ -87,34 +91,36 @@ class Isolated:
 
 
 class _Posted(NamedTuple):
-    """What the event loop has handed over. `timer`: kills the process if it takes too long."""
+    """What the event loop has handed over."""
 
     link: Link
     number: int
     requests: Sequence[InferRequest]
-    timer: asyncio.TimerHandle | None
 
 
 class IsolatedInstance(Isolated):
     """Executes one batch at a time, whose tensors are joined. See `PostingInstance`."""
 
-    how = ""
+    separate = False
 
     def __init__(self, keeper: Keeper, seat: Seat, suspects: Suspects) -> None:
         super().__init__(keeper, seat, suspects)
         seat.listened = True
-        self._posted: _Posted | None = None
+        # Answered in this order. The timer kills the process if the first one takes too long.
+        self._posted: deque[_Posted] = deque()
+        self._unflushed = 0
+        self._timer: asyncio.TimerHandle | None = None
         # The way whose descriptor the event loop listens on. There may be a new process, and another way, already.
         self._heard: Link | None = None
 
     def execute(self, tensors: Any, requests: Sequence[InferRequest]) -> Any:
         """Execute a batch."""
         self._suspects.check(requests)
-        groups = tensors if self.how else (tensors,)
+        groups = tensors if self.separate else (tensors,)
         while True:
             link = self._link()
             process = link.process
-            number, fields = self._begin(process, requests, self.how)
+            number, fields = self._begin(process, requests)
             try:
                 message = link.ask(Kind.EXECUTE, number, fields, groups)
             except NotSentError:
@@ -129,7 +135,7 @@ class IsolatedInstance(Isolated):
                 process.executing.pop(number, None)
             self._seat.deaths = 0
             take_back(message.fields, message.groups, requests)
-            return answers_of(message.fields, message.groups)
+            return answers_of(message.fields, message.groups, separate=self.separate)
 
     # --- by the server's event loop ---------------------------------------------------------------------------------
 
@@ -148,62 +154,84 @@ class IsolatedInstance(Isolated):
         link = self._heard
         if link is None:
             raise ExecutionLostError
-        number, fields = self._begin(link.process, requests, self.how)
-        timer = None
-        if link.timeout_s:
-            timer = asyncio.get_running_loop().call_later(link.timeout_s, link.end_late)
-        self._posted = _Posted(link, number, requests, timer)
+        number, fields = self._begin(link.process, requests)
         try:
-            link.post(number, fields, tensors if self.how else (tensors,))
-        except NotSentError:
-            self._end_posted()
-            raise ExecutionLostError from None
-        except BaseException:
-            self._end_posted()
+            link.post(number, fields, tensors if self.separate else (tensors,))
+        except BaseException as error:
+            link.process.executing.pop(number, None)
+            if isinstance(error, NotSentError):
+                raise ExecutionLostError from None
             raise
+        self._posted.append(_Posted(link, number, requests))
+        self._unflushed += 1
+        if link.timeout_s and self._timer is None:
+            self._time(link)
+
+    def _time(self, link: Link) -> None:
+        assert link.timeout_s is not None  # noqa: S101 - as those who call have found
+        self._timer = asyncio.get_running_loop().call_later(link.timeout_s, link.end_late)
+
+    def flush(self) -> None:
+        """Send what was posted."""
+        unflushed, self._unflushed = self._unflushed, 0
+        if not unflushed:
+            return
+        try:
+            self._posted[-1].link.flush()
+        except NotSentError:
+            for _ in range(unflushed):
+                link, number, _ = self._posted.pop()
+                link.process.executing.pop(number, None)
+            raise ExecutionLostError from None
 
     def collect(self) -> Any:
         """What was answered, if anything was."""
-        posted = self._posted
-        link = self._heard if posted is None else posted.link
+        first = self._posted[0] if self._posted else None
+        link = self._heard if first is None else first.link
         if link is None:
             raise ExecutionLostError
         try:
-            message = link.collect(0 if posted is None else posted.number)
+            message = link.collect(0 if first is None else first.number)
         except ChannelClosed:
             raise ExecutionLostError from None
         except BaseException:
-            self._end_posted()
+            if first is not None:
+                self._end_first()
             raise
-        if message is None or posted is None:
+        if message is None or first is None:
             return None
-        self._end_posted()
+        requests = self._end_first()
         self._seat.deaths = 0
-        take_back(message.fields, message.groups, posted.requests)
-        return answers_of(message.fields, message.groups)
+        take_back(message.fields, message.groups, requests)
+        return answers_of(message.fields, message.groups, separate=self.separate)
 
-    def _end_posted(self) -> None:
-        posted, self._posted = self._posted, None
-        if posted is not None:
-            posted.link.process.executing.pop(posted.number, None)
-            if posted.timer is not None:
-                posted.timer.cancel()
+    def _end_first(self) -> Sequence[InferRequest]:
+        link, number, requests = self._posted.popleft()
+        link.process.executing.pop(number, None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            if self._posted:
+                self._time(link)
+        return requests
 
     def conclude(self) -> None:
         """Say of what the process has died."""
-        # Its timer is the event loop's, and does nothing to a process that is gone.
-        posted, self._posted = self._posted, None
-        assert posted is not None  # noqa: S101 - it was posted and not collected
-        posted.link.process.executing.pop(posted.number, None)
-        error = posted.link.process.error()
-        self._died(posted.requests)
+        # The timer is the event loop's, and does nothing to a process that is gone.
+        self._timer = None
+        first = self._posted[0]
+        for posted in self._posted:
+            posted.link.process.executing.pop(posted.number, None)
+        self._posted.clear()
+        error = first.link.process.error()
+        self._died(first.requests)
         raise error
 
 
 class IsolatedSeparateInstance(IsolatedInstance):
     """Executes one batch at a time, in which each request has tensors of its own."""
 
-    how = "separate"
+    separate = True
 
 
 class IsolatedStreamInstance(Isolated):
@@ -215,7 +243,7 @@ class IsolatedStreamInstance(Isolated):
         self._suspects.check(requests)
         link = self._link()
         process = link.process
-        number, fields = self._begin(process, requests, "stream")
+        number, fields = self._begin(process, requests, stream=True)
         try:
             message = link.ask(Kind.EXECUTE, number, fields, (tensors,))
             while not message.fields.get("end"):

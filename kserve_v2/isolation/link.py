@@ -68,9 +68,11 @@ class Link:
             raise remote_error(message.fields)
         return message
 
-    def _check_stray(self, number: int) -> None:
-        """An answer has come that nobody waits for. Raises ChannelClosed if nobody has ever asked for it."""
-        if number > self._last:
+    def _check_stray(self, number: int, awaited: int = 0) -> None:
+        """An answer has come that nobody waits for. Raises ChannelClosed if nobody has ever asked for it, or if it is not
+        the turn of it: `awaited` is.
+        """
+        if number > (awaited or self._last):
             self.process.kill("has answered what it was not asked, and was killed")
             raise ChannelClosed("an answer to nothing")
 
@@ -87,18 +89,26 @@ class Link:
         return descriptor
 
     def post(self, number: int, fields: Json, groups: Sequence[Tensors]) -> None:
-        """Have something executed, without waiting for the reply. Raises NotSentError."""
+        """Have something executed, without waiting for the reply: with `flush` at the latest. Raises NotSentError."""
         self._last = number
         self._work.expect()
         try:
-            self._work.send(Kind.EXECUTE, number, fields, groups)
+            self._work.send(Kind.EXECUTE, number, fields, groups, later=True)
+        except ChannelClosed:
+            self.ended = True
+            raise NotSentError from None
+
+    def flush(self) -> None:
+        """Send what was posted. Raises NotSentError: none of what was posted since the last time was sent."""
+        try:
+            self._work.flush()
         except ChannelClosed:
             self.ended = True
             raise NotSentError from None
 
     def collect(self, number: int) -> Message | None:
-        """The reply to what was posted as `number`, 0 if nothing was; None if it has not come. Raises what the model
-        raises, and ChannelClosed.
+        """The reply to what was posted as `number`, the first that is not answered, 0 if there is none; None if it has
+        not come. Raises what the model raises, and ChannelClosed.
         """
         try:
             while True:
@@ -107,11 +117,11 @@ class Link:
                 except MessageError as error:
                     if error.number == number:
                         raise InternalError(str(error)) from None
-                    self._check_stray(error.number)
+                    self._check_stray(error.number, number)
                 else:
                     if message.number == number:
                         break
-                    self._check_stray(message.number)
+                    self._check_stray(message.number, number)
                 self._work.expect()
         except TimeoutError:
             return None

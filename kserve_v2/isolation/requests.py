@@ -63,11 +63,11 @@ def take_back(fields: Mapping[str, Any], groups: list[Any], requests: Sequence[I
         step.next_inputs = inputs
 
 
-def answers_of(fields: Mapping[str, Any], groups: list[Any]) -> Any:
+def answers_of(fields: Mapping[str, Any], groups: list[Any], *, separate: bool) -> Any:
     """What the instance has answered with: joined tensors, or of one that answers each request by itself, a list of
-    tensors and exceptions.
+    tensors and exceptions. `separate`: it always does that.
     """
-    if "each" not in fields:
+    if not separate and "each" not in fields:
         return groups[0]
     answers: list[Any] = groups[: len(groups) - len(fields.get("again", ()))]
     for index, failure in fields.get("failures", {}).items():

@@ -5,6 +5,7 @@ posting instances as well: every request gets its own outcome, whichever way.
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
@@ -14,7 +15,9 @@ from google.protobuf import text_format
 from kserve_v2.backend import ExecutionLostError, ModelConfig, Placement
 from kserve_v2.errors import ServingError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
-from kserve_v2.scheduling.queueing.policy import BatchRules
+from kserve_v2.scheduling.executing.posting import MOST_POSTED
+from kserve_v2.scheduling.executing.quickness import Quickness
+from kserve_v2.scheduling.queueing.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.queueing.target import QueueTarget
 from kserve_v2.scheduling.replies import infer
 from kserve_v2.scheduling.signature import ModelSignature
@@ -41,10 +44,12 @@ class Echo:
 
     def __init__(self) -> None:
         self.here, self.there = socket.socketpair()
+        self.here.setblocking(False)
+        self.collected = 0
         self.descriptor: int | None = self.here.fileno()
         self.posted: list[Tensors] = []
         self.executed: list[Tensors] = []
-        self.refuses = False
+        self.refuses = self.loses_unsent = False
         self.refusal: type[Exception] = ValueError
         self.closed = False
 
@@ -56,14 +61,29 @@ class Echo:
             raise self.refusal("no")
         self.posted.append(tensors)
 
+    def flush(self) -> None:
+        if self.loses_unsent:
+            self.loses_unsent, self.descriptor = False, None
+            self.posted = []
+            self.refuses, self.refusal = True, ExecutionLostError
+            raise ExecutionLostError
+
     def collect(self) -> Tensors | None:
-        told = self.here.recv(1)
+        try:
+            told = self.here.recv(1)
+        except BlockingIOError:
+            return None
         if not told:
             self.descriptor = None
             raise ExecutionLostError
         if told == b"e":
+            self.collected += 1
             raise ValueError("mistake")
-        return None if told == b"p" else self.posted[-1]
+        return None if told == b"p" else self.posted[self._collected()]
+
+    def _collected(self) -> int:
+        self.collected += 1
+        return self.collected - 1
 
     def conclude(self) -> None:
         raise UnavailableError("it is gone")
@@ -96,7 +116,8 @@ class ReviveEcho(Echo):
     def come_back(self) -> None:
         self.here.close()
         self.here, self.there = socket.socketpair()
-        self.posted = []
+        self.here.setblocking(False)
+        self.posted, self.collected = [], 0
         self.back.set()
 
     def await_revival(self) -> None:
@@ -116,10 +137,11 @@ class Several:
         return self._instances.pop()
 
 
-def run(test: Callable[[Echo, QueueTarget], Awaitable[None]]) -> Echo:
+def run(test: Callable[[Echo, QueueTarget], Awaitable[None]], rules: BatchRules = BATCHES) -> Echo:
     async def main() -> Echo:
         echo = Echo()
-        target = queue_target(SIGNATURE, echo, BATCHES)
+        # It stands still: everything is quick, however busy the machine is.
+        target = queue_target(SIGNATURE, echo, rules, quickness=Quickness(lambda: 0, lambda: 0))
         await target.start()
         try:
             await test(echo, target)
@@ -263,6 +285,17 @@ def test_what_was_not_sent_because_the_other_process_is_gone_is_executed() -> No
     assert len(run(test).executed) == 1
 
 
+def test_what_was_posted_and_never_sent_is_executed() -> None:
+    async def test(echo: Echo, target: QueueTarget) -> None:
+        await warmed_up(echo, target)
+        echo.loses_unsent = True
+        asked = [ask(target, width) for width in (1, 2, 3)]
+        for width, each in enumerate(asked, 1):
+            assert (await each).outputs["x"].shape == (1, width)
+
+    assert len(run(test, ONE_AT_A_TIME).executed) == 3
+
+
 def test_an_instance_that_is_lost_gets_nothing_until_it_is_back() -> None:
     """The other one executes what comes meanwhile."""
 
@@ -299,6 +332,111 @@ def test_an_instance_that_is_lost_gets_nothing_until_it_is_back() -> None:
             each.there.close()
 
     asyncio.run(asyncio.wait_for(main(), 30))
+
+
+async def warmed_up(echo: "Echo", target: QueueTarget) -> None:
+    """Until it is known to be quick."""
+    one = ask(target)
+    await posted(echo)
+    echo.answer()
+    await one
+    echo.posted, echo.collected = [], 0
+
+
+def test_batches_that_cannot_grow_wait_in_the_other_process_and_are_answered_in_order() -> None:
+    async def test(echo: Echo, target: QueueTarget) -> None:
+        await warmed_up(echo, target)
+        asked = [ask(target, width) for width in range(1, MOST_POSTED + 4)]
+        await posted(echo, MOST_POSTED)
+        while target.depth > 3:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert [tensors["x"].shape[1] for tensors in echo.posted] == [*range(1, MOST_POSTED + 1)]
+        for _ in asked:
+            echo.answer()
+        for width, each in enumerate(asked, 1):
+            assert (await each).outputs["x"].shape == (1, width)
+
+    run(test, ONE_AT_A_TIME)
+
+
+def test_batches_that_may_grow_wait_in_the_queue() -> None:
+    async def test(echo: Echo, target: QueueTarget) -> None:
+        await warmed_up(echo, target)
+        first = ask(target)
+        await posted(echo)
+        later = [ask(target) for _ in range(3)]
+        while target.depth < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        echo.answer()
+        await first
+        await posted(echo, 2)
+        echo.answer()
+        await asyncio.gather(*later)
+        assert [len(tensors["x"]) for tensors in echo.posted] == [1, 3]
+
+    run(test)
+
+
+def test_what_was_posted_behind_the_one_that_was_lost_is_executed_once() -> None:
+    async def test(echo: Echo, target: QueueTarget) -> None:
+        await warmed_up(echo, target)
+        asked = [ask(target, width) for width in (1, 2, 3)]
+        await posted(echo, 3)
+        echo.answer()
+        echo.there.close()
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert [getattr(each, "outputs", {"x": np.empty(0)})["x"].size for each in answers] == [1, 0, 3]
+        assert isinstance(answers[1], UnavailableError)
+        assert [tensors["x"].size for tensors in echo.executed] == [3]
+
+    run(test, ONE_AT_A_TIME)
+
+
+def test_one_that_fails_between_others_that_are_posted_fails_alone() -> None:
+    async def test(echo: Echo, target: QueueTarget) -> None:
+        await warmed_up(echo, target)
+        asked = [ask(target, width) for width in (1, 2, 3)]
+        await posted(echo, 3)
+        for how in (b"a", b"e", b"a"):
+            echo.answer(how)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert [isinstance(each, InferResponse) for each in answers] == [True, False, True]
+
+    run(test, ONE_AT_A_TIME)
+
+
+def test_members_of_a_batch_that_has_failed_wait_for_those_that_are_posted() -> None:
+    """The instance's thread and the event loop never use an instance at the same time."""
+
+    async def test(echo: Echo, target: QueueTarget) -> None:
+        await warmed_up(echo, target)
+        full = [ask(target) for _ in range(4)]
+        await posted(echo, 2)
+        assert [len(tensors["x"]) for tensors in echo.posted] == [2, 2]
+        echo.answer(b"e")
+        while echo.collected < 1:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert echo.executed == []
+        echo.answer()
+        await asyncio.gather(*full)
+        assert [len(tensors["x"]) for tensors in echo.executed] == [1, 1]
+
+    run(test, BatchRules(max_rows=2))
+
+
+def test_the_time_in_front_of_an_execution_is_no_part_of_it() -> None:
+    async def test(echo: Echo, target: QueueTarget) -> None:
+        await warmed_up(echo, target)
+        asked = [ask(target) for _ in range(4)]
+        await posted(echo, 4)
+        told_ns = time.monotonic_ns()
+        for _ in range(4):
+            echo.answer()
+        first, *others = [await each for each in asked]
+        assert first.taken_ns < told_ns
+        assert all(each.taken_ns >= told_ns for each in others)
+
+    run(test, ONE_AT_A_TIME)
 
 
 def test_another_process_that_goes_while_nothing_is_posted_is_noticed() -> None:

@@ -69,6 +69,10 @@ class Execution(ABC):
         self._input_end_ns = time.monotonic_ns()
         return inputs
 
+    def begins(self) -> None:
+        """It begins now: until then it has waited, though its inputs have been handed over already."""
+        self.taken_ns = self._input_end_ns = time.monotonic_ns()
+
     def settle(self) -> None:
         """Count it, and give its members their outcomes. On the event loop's thread."""
         try:

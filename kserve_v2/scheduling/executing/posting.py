@@ -7,16 +7,19 @@ requests that are traced, members of a batch that has failed, and all that comes
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kserve_v2.backend import ExecutionLostError, PostingInstance, has_fresh_outputs
 from kserve_v2.scheduling.executing.execution import BatchExecution, Execution
+from kserve_v2.scheduling.executing.quickness import smoothed
 from kserve_v2.scheduling.executing.runners import Perform, Surroundings, ThreadRunner
 from kserve_v2.scheduling.feed import Batch
+from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.queueing.policy import WaitUntil
 from kserve_v2.scheduling.queueing.queue import RequestQueue
 from kserve_v2.scheduling.spec import ModelSpec
@@ -24,6 +27,10 @@ from kserve_v2.scheduling.statistics import BatchReason
 
 # What is copied on the event loop for one batch; tensors are counted twice.
 _MAX_LIGHT_BYTES = 128 * 1024
+
+# How many executions may be posted to one instance at a time, if each is expected to take less than this.
+MOST_POSTED = 8
+_AHEAD_NS = 1_000_000
 
 
 class _Lost(NamedTuple):
@@ -132,16 +139,44 @@ class PostRunner(ThreadRunner):
 class _Place:
     """One instance, as the event loop sees it."""
 
-    __slots__ = ("listening_to", "posted", "runner")
+    __slots__ = ("again", "instance", "listening_to", "posted", "runner", "since_ns", "took_ns", "unflushed")
 
     def __init__(self, runner: PostRunner) -> None:
         self.runner = runner
-        self.posted: BatchExecution | None = None
+        self.instance = runner.instance
+        # In the order in which they will be answered: the first one is being executed.
+        self.posted: deque[BatchExecution] = deque()
+        # What is to be executed on the thread, as soon as nothing is posted.
+        self.again: list[Batch] = []
         self.listening_to: int | None = None
+        # How many of them are not on their way yet.
+        self.unflushed = 0
+        # When the first one was begun, and what to expect.
+        self.since_ns = 0
+        self.took_ns = float(_AHEAD_NS)
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether an execution may be posted behind those that are."""
+        return 0 < len(self.posted) < MOST_POSTED and self.took_ns < _AHEAD_NS and not self.again
+
+    def answered(self, now_ns: int) -> BatchExecution:
+        """The first one has ended: the next one begins."""
+        execution = self.posted.popleft()
+        self.took_ns = smoothed(self.took_ns, now_ns - self.since_ns)
+        self.since_ns = now_ns
+        if self.posted:
+            self.posted[0].begins()
+        return execution
 
 
 class Poster:
-    """Gives the batches of one model to its instances. Lives on the event loop."""
+    """Gives the batches of one model to its instances. Lives on the event loop.
+
+    A batch that cannot grow any more may wait in the other process as well as in the queue, if the model is quick: so
+    neither process has to be woken for each of many small executions. It is not begun until those before it are
+    answered, and goes back to the queue if the other process dies before.
+    """
 
     def __init__(
         self,
@@ -149,15 +184,19 @@ class Poster:
         queue: RequestQueue,
         runners: Sequence[PostRunner],
         deliver: Callable[[Sequence[Execution]], None],
+        clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        """`deliver` settles finished executions."""
+        """`deliver` settles finished executions. `clock_ns`: tells how long they take."""
         self._spec = spec
         self._queue = queue
         self._deliver = deliver
+        self._clock_ns = clock_ns
         self._loop = asyncio.get_running_loop()
         self._places = [_Place(runner) for runner in runners]
         # The one that was free last is asked next: its process is warm.
         self._free = list(reversed(self._places))
+        # Where something was posted, and is not on its way yet.
+        self._unflushed: set[_Place] = set()
         self._beginning = False
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
@@ -170,7 +209,7 @@ class Poster:
 
     def queued(self) -> None:
         """A request was queued: it is begun at the end of this turn of the loop, with those that come until then."""
-        if self._free and not self._beginning:
+        if not self._beginning:
             self._beginning = True
             self._loop.call_soon(self._begin_queued)
 
@@ -194,8 +233,21 @@ class Poster:
             if taken is not None:
                 self._wait(taken)
             break
+        else:
+            self._begin_ahead()
+        while self._unflushed:
+            self._flush(self._unflushed.pop())
         if self._closing and len(self._free) == len(self._places) and not self._queue:
             self._end()
+
+    def _begin_ahead(self) -> None:
+        """All instances have something to do: give more to those that are soon done with it."""
+        for place in self._places:
+            while place.takes_more:
+                taken = self._queue.take_now(_may_go_ahead)
+                if not isinstance(taken, Batch):
+                    return
+                self._post(place, taken)
 
     def _wait(self, growth: WaitUntil) -> None:
         # With each request that is queued it is looked at again.
@@ -209,19 +261,44 @@ class Poster:
             place.runner.hand([None])
 
     def _begin(self, place: _Place, batch: Batch) -> None:
-        if place.listening_to is None or not _is_light(batch):
+        """Have a batch executed by an instance that has nothing to do."""
+        if place.listening_to is None or not _are_light(batch.members):
             self._hand_to_thread(place, [batch])
-            return
+        else:
+            self._post(place, batch)
+
+    def _post(self, place: _Place, batch: Batch) -> None:
         execution = BatchExecution(batch, self._spec, place.runner.placement)
         try:
-            place.runner.instance.post(execution.inputs(), execution.requests)
+            place.instance.post(execution.inputs(), execution.requests)
         except ExecutionLostError:
-            self._hand_to_thread(place, [batch])
+            place.again.append(batch)
+            self._go_on(place)
         except BaseException as error:  # noqa: BLE001 - even SystemExit in a plug-in is this batch's failure alone
             execution.fail(error)
             self._deliver(self._over(place, execution))
         else:
-            place.posted = execution
+            if not place.posted:
+                place.since_ns = self._clock_ns()
+            place.posted.append(execution)
+            place.unflushed += 1
+            self._unflushed.add(place)
+
+    def _flush(self, place: _Place) -> None:
+        unflushed, place.unflushed = place.unflushed, 0
+        try:
+            place.instance.flush()
+        except ExecutionLostError:
+            self._take_back(place, [place.posted.pop() for _ in range(unflushed)])
+            self._go_on(place)
+            self.queued()
+
+    def _take_back(self, place: _Place, executions: Iterable[BatchExecution]) -> None:
+        """The other process is gone, and has not begun these, the last one first: others may execute them."""
+        for execution in executions:
+            batch = Batch(execution.members, execution.reason, execution.taken_ns)
+            if not self._queue.put_back(batch):
+                place.again.insert(0, batch)
 
     def _hand_to_thread(self, place: _Place, jobs: Iterable[_Job]) -> None:
         self._stop_listening(place)
@@ -232,12 +309,19 @@ class Poster:
         if place in self._places and turn == place.runner.turn:
             place.runner.turn += 1
             self._listen(place)
-            self._release(place)
+            self._go_on(place)
             self._begin_queued()
 
-    def _release(self, place: _Place) -> None:
-        """It has nothing to do. If it cannot execute now, others get what comes until it can."""
-        if place.runner.revives and not self._closing:
+    def _go_on(self, place: _Place) -> None:
+        """Something that the instance had to do is over. When nothing is left, it is free; if it cannot execute now,
+        others get what comes until it can.
+        """
+        if place.posted:
+            return
+        if place.again:
+            again, place.again = place.again, []
+            self._hand_to_thread(place, again)
+        elif place.runner.revives and not self._closing:
             self._hand_to_thread(place, [_Revive()])
         else:
             self._free.append(place)
@@ -245,7 +329,7 @@ class Poster:
     # --- taking back ------------------------------------------------------------------------------------------------
 
     def _listen(self, place: _Place) -> None:
-        descriptor = place.runner.instance.descriptor
+        descriptor = place.instance.descriptor
         if descriptor is not None:
             place.listening_to = descriptor
             self._loop.add_reader(descriptor, self._readable, place)
@@ -256,46 +340,62 @@ class Poster:
             self._loop.remove_reader(descriptor)
 
     def _readable(self, place: _Place) -> None:
-        """There is an answer, or the other process is gone."""
-        execution, instance = place.posted, place.runner.instance
+        """There are answers, or the other process is gone."""
+        finished: list[Execution] = []
         try:
-            outputs = instance.collect()
-            if outputs is None:
-                return
-            if execution is not None:
-                execution.finish(outputs, fresh=has_fresh_outputs(instance))
+            while (outputs := self._collected(place)) is not None:
+                if place.posted:
+                    finished += self._over(place, self._finished(place, outputs))
+                if not place.posted:
+                    break
         except ExecutionLostError:
             self._lost(place)
-            return
-        except BaseException as error:  # noqa: BLE001 - as in `_begin`
-            if execution is not None:
-                execution.fail(error)
-        if execution is not None:
-            place.posted = None
-            finished = self._over(place, execution)
-            # First, so that the other process does not wait while answers are written here.
-            self._begin_queued()
-            self._deliver(finished)
+        # First, so that the other process does not wait while answers are written here.
+        self._begin_queued()
+        self._deliver(finished)
+
+    def _collected(self, place: _Place) -> Any:
+        """What has come, which may be an error; None for nothing. Raises ExecutionLostError."""
+        try:
+            return place.instance.collect()
+        except ExecutionLostError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - as in `_post`
+            return _Failed(error)
+
+    def _finished(self, place: _Place, outputs: Any) -> BatchExecution:
+        execution = place.answered(self._clock_ns())
+        try:
+            if isinstance(outputs, _Failed):
+                raise outputs.error  # noqa: TRY301 - as everything that fails below
+            execution.finish(outputs, fresh=has_fresh_outputs(place.instance))
+        except BaseException as error:  # noqa: BLE001 - as in `_post`
+            execution.fail(error)
+        return execution
 
     def _lost(self, place: _Place) -> None:
-        """The other process is gone."""
-        execution, place.posted = place.posted, None
-        if execution is not None:
-            self._hand_to_thread(place, [_Lost(execution)])
+        """The other process is gone. What it has not begun goes back, or is executed when it is there again."""
+        if not place.posted:
+            if place in self._free:
+                self._free.remove(place)
+            self._hand_to_thread(place, [_Revive()])
             return
-        self._free.remove(place)
-        self._hand_to_thread(place, [_Revive()])
+        first, *others = place.posted
+        place.posted.clear()
+        self._take_back(place, reversed(others))
+        again, place.again = place.again, []
+        self._hand_to_thread(place, [_Lost(first), *again])
 
     def _over(self, place: _Place, execution: BatchExecution) -> Sequence[Execution]:
-        """An execution has ended. Returns what is to be delivered now; the place is free, unless members of the batch
-        are executed again.
-        """
+        """An execution has ended. Returns what is to be delivered now."""
         again, over = retried(execution)
-        if again:
-            self._hand_to_thread(place, again)
-        else:
-            self._release(place)
+        place.again += again
+        self._go_on(place)
         return over
+
+
+class _Failed(NamedTuple):
+    error: BaseException
 
 
 def retried(execution: BatchExecution) -> tuple[list[Batch], Sequence[Execution]]:
@@ -312,10 +412,19 @@ def retried(execution: BatchExecution) -> tuple[list[Batch], Sequence[Execution]
     return again, [single for single in singles if single.given_up]
 
 
-def _is_light(batch: Batch) -> bool:
-    """Whether the event loop can hand it over in no time."""
+# Nothing can join these any more.
+_COMPLETE = {BatchReason.FULL, BatchReason.NOT_BATCHABLE, BatchReason.SHAPE_MISMATCH}
+
+
+def _may_go_ahead(reason: BatchReason, members: Sequence[Pending]) -> bool:
+    """Whether a batch may leave the queue before it can be executed."""
+    return reason in _COMPLETE and _are_light(members)
+
+
+def _are_light(members: Iterable[Pending]) -> bool:
+    """Whether the event loop can hand them over in no time."""
     size = 0
-    for pending in batch.members:
+    for pending in members:
         if pending.request.trace is not None:
             return False
         # The one counts the texts of BYTES tensors, the other what lies in clients' shared memory.

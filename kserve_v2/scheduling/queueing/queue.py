@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from queue import Empty, SimpleQueue
 
 from kserve_v2.scheduling.feed import Batch
@@ -15,6 +16,7 @@ from kserve_v2.scheduling.limiting.rate_limiter import Gate, Permit
 from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.queueing.policy import BatchRules, Run, WaitUntil, decide
 from kserve_v2.scheduling.queueing.waiting import WaitingRequests
+from kserve_v2.scheduling.statistics import BatchReason
 
 
 class RequestQueue:
@@ -157,16 +159,25 @@ class RequestQueue:
                 self._put_back(batch)
             raise
 
-    def take_now(self) -> Batch | WaitUntil | None:
+    def take_now(
+        self, only: Callable[[BatchReason, Sequence[Pending]], bool] | None = None
+    ) -> Batch | WaitUntil | None:
         """As `take`, for who cannot wait, and has no gate to ask: what to wait for, if a batch may still grow; None if
-        nothing is left in it.
+        nothing is left in it, or the next batch is none that is wanted. `only`: says that of why it is complete, and
+        its members.
         """
         with self._lock:
             if not self._waiting:
                 return None
             now_ns = self._clock_ns()
             decision = decide(self._waiting.in_order(), self.rules, now_ns)
-            return decision if isinstance(decision, WaitUntil) else self._remove(decision, now_ns)
+            if isinstance(decision, WaitUntil):
+                return decision
+            if only is not None:
+                members = [*islice(self._waiting.in_order(), decision.requests)]
+                if not only(decision.reason, members):
+                    return None
+            return self._remove(decision, now_ns)
 
     def leave(self, slot: int) -> None:
         """The instance has nothing to execute, whatever it has asked for."""

@@ -53,9 +53,9 @@ class QueueTarget:
             self._queue = self.sequences = SequenceFeed(spec.sequences, self.instances, gate)
         self._revives = model if isinstance(model, RevivesInstances) else None
         self._pool = InstancePool(spec, model, self._queue, self._settle, self._interrupted)
-        self._in_place = InPlace(
-            spec, self._queue, quickness or Quickness(), self._enqueue, self._submit_to_instances
-        )
+        quickness = quickness or Quickness()
+        self._clock_ns = quickness.clock_ns
+        self._in_place = InPlace(spec, self._queue, quickness, self._enqueue, self._submit_to_instances)
         # See `Target.submit`. It stands in front of the queue, and is not called through it: a lone request to a small
         # model is mostly the fetching of code.
         self.submit = self._in_place.submit
@@ -92,7 +92,7 @@ class QueueTarget:
         self._in_place.started(self._pool.first)
         runners = self._pool.post_runners
         if runners and isinstance(self._queue, RequestQueue):
-            self._poster = Poster(self.spec, self._queue, runners, self._settle)
+            self._poster = Poster(self.spec, self._queue, runners, self._settle, self._clock_ns)
 
     @property
     def places(self) -> int:
