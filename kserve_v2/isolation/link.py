@@ -69,8 +69,8 @@ class Link:
         return message
 
     def _check_stray(self, number: int, awaited: int = 0) -> None:
-        """An answer has come that nobody waits for. Raises ChannelClosed if nobody has ever asked for it, or if the turn
-        is that of `awaited`, which was asked before.
+        """An answer has come that nobody waits for. Raises ChannelClosed if nobody has ever asked for it, or it is the
+        turn of `awaited`, which was asked before.
         """
         if number > (awaited or self._last):
             self.process.kill("has answered what it was not asked, and was killed")
