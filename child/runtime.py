@@ -112,6 +112,10 @@ class _Process:
                     message = self._side.receive()
                 except MessageError as error:
                     logger.error("a message of the server was lost: %s", error)  # noqa: TRY400
+                    # Whoever waits for it, waits no longer.
+                    if error.kind is Kind.ANSWER:
+                        told = {"kind": "InternalError", "text": str(error)}
+                        self._calls.take(Message(Kind.ERROR, error.number, told))
                     continue
                 if message.kind is Kind.CANCEL:
                     self._executing.cancel(message.number, message.fields["index"])

@@ -231,6 +231,8 @@ class ModelProcess:
                     self._take(self.side.receive())
                 except MessageError as error:
                     logger.error("a message of model '%s' was lost: %s", self.model, error)  # noqa: TRY400
+                    if self._services is not None:
+                        self._services.lost(error)
         except ChannelClosed:
             pass
         except Exception:

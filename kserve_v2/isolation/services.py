@@ -69,6 +69,11 @@ class Services:
         else:
             raise InternalError(f"a message of kind {kind!r}")
 
+    def lost(self, error: MessageError) -> None:
+        """The process has asked for something, but its tensors cannot be had here. It waits for an answer."""
+        if error.kind in (Kind.CALL, Kind.CONTROL):
+            self._fail(error.number, InternalError(str(error)))
+
     def close(self) -> None:
         """The process is gone: give up what it has asked for."""
         with self._lock:

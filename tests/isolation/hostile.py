@@ -17,6 +17,7 @@ class Model:
     outputs = {"m": ("INT64", [1]), "pid": ("INT64", [1])}
 
     def load(self, context):
+        self.context = context
         self.path = context.model_path
         if (self.path / "hang_in_load").exists():
             (self.path / "hangs").write_text(str(os.getpid()))
@@ -85,6 +86,15 @@ class Model:
         hold()
 
     # --- to its process
+
+    def do_call_without_descriptors(self, _, n):
+        # The answer comes in shared memory, of which no more can be had.
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limit[1]))
+        try:
+            self.context.call("large", {"x": np.full(1, 2_000_000)})
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limit)
 
     def do_fork(self, _, n):
         if os.fork() == 0:

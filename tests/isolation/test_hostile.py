@@ -157,3 +157,25 @@ def test_a_process_of_its_own_session_ends_with_the_model(hostile: ExplicitServe
         wait_until(lambda: len(children(hostile.server.process.pid)) == 1)
     finally:
         os.kill(child, 9)
+
+
+LARGE = """
+import numpy as np
+
+class Model:
+    inputs = {"x": ("INT64", [1])}
+    outputs = {"y": ("INT64", [-1])}
+
+    def __call__(self, inputs):
+        return {"y": np.zeros(int(inputs["x"][0]), np.int64)}
+"""
+
+
+def test_a_call_is_told_of_an_answer_that_its_process_cannot_take(hostile: ExplicitServer) -> None:
+    hostile.write("large", LARGE)
+    assert hostile.load("large").status_code == 200
+    pid = await_answer(hostile)
+    answer = ask(hostile, "call_without_descriptors")
+    assert answer.status_code == 500
+    assert "tensor 'y' is in shared memory that could not be mapped; too many open files?" in error_of(answer)
+    assert await_answer(hostile) == pid
