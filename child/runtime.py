@@ -129,6 +129,8 @@ class _Process:
                     asked.start()
                 else:
                     self._jobs.put((message, None))
+                # Otherwise the tensors of the last one would stay alive until another one comes.
+                del message
         except ChannelClosed:
             leave()
 

@@ -84,6 +84,8 @@ class AsyncLink(Link):
                         self._closed = message
                         return
                     self._give(message.number, message)
+                    # Otherwise its tensors would stay alive until another one comes.
+                    del message
                     self._check_times()
         except ChannelClosed:
             self._fail_all()

@@ -136,7 +136,9 @@ class Services:
 
     def _begin(self, message: Message) -> None:
         number, fields = message.number, message.fields
-        serving = [self._executing[at][index] for at, index in fields["serving"] if at in self._executing]
+        # Each of them may be over at any moment.
+        executing = [(self._executing.get(at, ()), index) for at, index in fields["serving"]]
+        serving = [requests[index] for requests, index in executing if index < len(requests)]
         request = InferRequest(
             fields["model_name"],
             message.groups[0],

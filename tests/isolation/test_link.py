@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from kserve_v2.isolation.keeper import Seat
 from kserve_v2.isolation.link import Link
 from kserve_v2.isolation.suspects import Suspects
 from kserve_v2.messages import InferRequest
+from tests.integration.support import wait_until
 from tests.isolation.ends import channel_ends
 
 
@@ -182,3 +184,21 @@ def test_a_cancellation_may_be_there_before_what_it_cancels() -> None:
     executing.end(6)
     executing.begin(7, requests)
     assert [each.cancelled for each in requests] == [False, True]
+
+
+def test_an_answer_s_tensors_live_no_longer_than_who_has_got_them() -> None:
+    async def main() -> None:
+        with channel_ends() as (ours, there):
+            process: Any = Process()
+            link = AsyncLink(process, ours, None)
+            reply = asyncio.create_task(link.ask_async(Kind.EXECUTE, 1))
+            await asyncio.to_thread(there.receive)
+            there.send(Kind.RESPOND, 1, {}, given(1))
+            message = await reply
+            last = weakref.ref(message.groups[0]["y"])
+            del message, reply
+            await asyncio.to_thread(wait_until, lambda: last() is None)
+            process.alive = False
+            link.close()
+
+    asyncio.run(main())
