@@ -4,7 +4,7 @@
 #   ARGS="..."          more arguments for `make serve` and `make test`
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test test-served test-other test-pythons test-clients test-services interop-programs test-interop soak test-against-triton conformance conformance-peers check format protos clean
+.PHONY: help install serve test test-served test-other test-pythons test-clients test-services interop-programs test-interop soak soak-isolated test-against-triton conformance conformance-peers check format protos clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -78,6 +78,9 @@ test-interop: interop-programs ## test with other programs as clients
 
 soak: .venv/dev.stamp ## send a million mixed requests to a server, and check that nothing is left of them
 	$(BIN)/python -m tests.soak $(ARGS)
+
+soak-isolated: .venv/dev.stamp ## send 10,000 mixed requests to models in processes of their own, which are killed meanwhile
+	$(BIN)/python -m tests.soak.isolated $(ARGS)
 
 test-against-triton: .venv/dev.stamp ## send the cases of tests/wire, and the clients of tests/triton_models, to the real tritonserver (Linux on x86-64)
 	$(BIN)/python tools/tritonserver.py install
