@@ -111,8 +111,9 @@ def test_nothing_is_posted_to_a_process_that_nobody_listens_to_yet() -> None:
         old_there.close()
         old_process.alive = False
         instance._seat.take(new)
+        instance.post(given(1)[0], REQUESTS)
         with pytest.raises(ExecutionLostError):
-            instance.post(given(1)[0], REQUESTS)
+            instance.flush()
         with pytest.raises(TimeoutError):
             new_there.receive(0)
         with pytest.raises(ExecutionLostError):
@@ -122,6 +123,7 @@ def test_nothing_is_posted_to_a_process_that_nobody_listens_to_yet() -> None:
         assert instance.descriptor == new.descriptor
         assert old.descriptor == -1
         instance.post(given(1)[0], REQUESTS)
+        instance.flush()
         assert new_there.receive(0).kind is Kind.EXECUTE
 
 
