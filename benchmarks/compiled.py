@@ -23,8 +23,8 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from backends.torch_optimize import Example, optimize
-from backends.torch_options import TorchOptions
+from backends.pytorch.optimize import Example, optimize
+from backends.pytorch.options import TorchOptions
 from benchmarks.models import IMAGE_SHAPE, cnn_onnx
 
 ROWS = (1, 8)

@@ -13,10 +13,10 @@ from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from .channel import Channel
+from .channel.channel import Channel
+from .channel.messages import ChannelClosed, Kind, Message
 from .executing import Executing
 from .host import Host, Json
-from .messages import ChannelClosed, Kind, Message
 
 Take = Callable[[Any], None]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from .answers import ModelError
-from .messages import Array
+from .channel.messages import Array
 
 Tensors = Mapping[str, Array]
 Json = dict[str, Any]

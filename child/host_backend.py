@@ -15,8 +15,8 @@ from kserve_v2.errors import ServingError, as_serving_error
 from kserve_v2.messages import InferRequest, InferResponse, MarkedResponse, SequenceStep
 
 from . import failures, host
+from .channel.messages import Array
 from .host import Json, Source
-from .messages import Array
 
 
 class BackendHost:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from .channel import Channel
-from .messages import Kind
+from .channel.channel import Channel
+from .channel.messages import Kind
 
 _serving: ContextVar[Sequence[Any]] = ContextVar("kserve_v2_requests", default=())
 

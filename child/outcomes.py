@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .messages import Array
+from .channel.messages import Array
 
 Json = dict[str, Any]
 

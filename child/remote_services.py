@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .calls import Calls
-from .messages import Kind
+from .channel.messages import Kind
 
 
 class RemoteMetrics:

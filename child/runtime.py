@@ -19,11 +19,11 @@ from typing import Any
 
 from . import failures
 from .calls import Calls
-from .channel import Channel
+from .channel.channel import Channel
+from .channel.messages import ChannelClosed, Kind, Message, MessageError
 from .executing import Executing
 from .host import Host, Json, Placement, Source, ThreadBudget
 from .logs import SideHandler
-from .messages import ChannelClosed, Kind, Message, MessageError
 from .remote_services import RemoteControl, RemoteMetrics
 from .serving import Conversation, describe, serve
 from .serving_async import serve_async

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from .answers import StreamedResponse
-from .channel import Channel
+from .channel.channel import Channel
+from .channel.messages import ChannelClosed, Kind, Message, MessageError
 from .executing import Executing
 from .host import Host, Json
 from .logs import log_for
-from .messages import ChannelClosed, Kind, Message, MessageError
 from .outcomes import MistakeError, next_inputs, parameters, sendable, sendable_list
 from .traces import attach, detach
 

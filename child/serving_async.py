@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from .messages import ChannelClosed, Kind, Message, MessageError
+from .channel.messages import ChannelClosed, Kind, Message, MessageError
 from .serving import Conversation
 
 logger = logging.getLogger("kserve_v2.isolation")

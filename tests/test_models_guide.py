@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from kserve_v2_backends.torch_options import TorchOptions, read_options
+from kserve_v2_backends.pytorch.options import TorchOptions, read_options
 from PIL import Image
 
 from kserve_v2.config import parse_config

@@ -84,9 +84,9 @@ def test_the_entry_points_are_the_command_and_the_backends(wheel: Path) -> None:
         "[console_scripts]",
         *("kserve-v2", "=", "kserve_v2.cli:main"),
         "[kserve_v2.backends]",
-        *("onnxruntime", "=", "kserve_v2_backends.onnx:OnnxBackend"),
-        *("python", "=", "kserve_v2_backends.eager:EagerBackend"),
-        *("pytorch", "=", "kserve_v2_backends.pytorch:PytorchBackend"),
+        *("onnxruntime", "=", "kserve_v2_backends.onnx.backend:OnnxBackend"),
+        *("python", "=", "kserve_v2_backends.eager.backend:EagerBackend"),
+        *("pytorch", "=", "kserve_v2_backends.pytorch.backend:PytorchBackend"),
     ]
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from .. import failures
 from ..answers import ModelError
+from ..channel.messages import Array
 from ..host import Json, Placement, Request, Response, Source, make_step
-from ..messages import Array
 from .errors import code_name
 from .version import TritonModel, TritonVersion
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 from kserve_v2_child.answers import StreamedResponse
-from kserve_v2_child.messages import Kind
+from kserve_v2_child.channel.messages import Kind
 
 from kserve_v2.errors import UnavailableError
 from kserve_v2.isolation.async_link import AsyncLink

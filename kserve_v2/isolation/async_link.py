@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from kserve_v2_child.channel import Channel
-from kserve_v2_child.messages import ChannelClosed, Kind, Message, MessageError
+from kserve_v2_child.channel.channel import Channel
+from kserve_v2_child.channel.messages import ChannelClosed, Kind, Message, MessageError
 
 from kserve_v2.errors import InternalError
 from kserve_v2.isolation.link import Link, NotSentError

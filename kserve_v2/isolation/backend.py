@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf import json_format
-from kserve_v2_child.messages import Kind
+from kserve_v2_child.channel.messages import Kind
 
 from kserve_v2.backend import Backend, GuessesBatching, ModelConfig, ModelSource
 from kserve_v2.config.defaults import fill_defaults

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from kserve_v2_child.answers import StreamedResponse
-from kserve_v2_child.messages import ChannelClosed, Kind
+from kserve_v2_child.channel.messages import ChannelClosed, Kind
 
 from kserve_v2.backend import ExecutionLostError
 from kserve_v2.errors import UnavailableError

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from kserve_v2_child.messages import Kind
+from kserve_v2_child.channel.messages import Kind
 
 from kserve_v2.backend import AnyInstance, ModelSource, Placement
 from kserve_v2.config.isolation import Isolation

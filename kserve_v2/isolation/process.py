@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from kserve_v2_child.channel import Channel
-from kserve_v2_child.messages import ChannelClosed, Kind, Message, MessageError
+from kserve_v2_child.channel.channel import Channel
+from kserve_v2_child.channel.messages import ChannelClosed, Kind, Message, MessageError
 
 from kserve_v2.backend import ModelSource
 from kserve_v2.errors import InternalError, UnavailableError

@@ -12,8 +12,8 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequen
 from contextlib import aclosing, suppress
 from typing import Any
 
-from kserve_v2_child.channel import Channel
-from kserve_v2_child.messages import ChannelClosed, Kind, Message, MessageError
+from kserve_v2_child.channel.channel import Channel
+from kserve_v2_child.channel.messages import ChannelClosed, Kind, Message, MessageError
 
 from kserve_v2.backend import ModelSource
 from kserve_v2.errors import InternalError, as_serving_error, describe

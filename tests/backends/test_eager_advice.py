@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 import pytest
-from kserve_v2_backends.eager import EagerBackend
+from kserve_v2_backends.eager.backend import EagerBackend
 
 from kserve_v2.errors import InvalidArgumentError
 

@@ -7,7 +7,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from kserve_v2_backends.eager_calls import Calling, make_request
+from kserve_v2_backends.eager.calls import Calling, make_request
 
 from kserve_v2.errors import InternalError
 from kserve_v2.messages import InferRequest, InferResponse

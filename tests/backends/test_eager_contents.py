@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
-from kserve_v2_backends import eager_images
-from kserve_v2_backends.eager import EagerBackend
-from kserve_v2_backends.eager_annotations import Declared
-from kserve_v2_backends.eager_contents import Contents
+from kserve_v2_backends.eager import images as eager_images
+from kserve_v2_backends.eager.annotations import Declared
+from kserve_v2_backends.eager.backend import EagerBackend
+from kserve_v2_backends.eager.contents import Contents
 
 from kserve_v2.backend import ModelConfig
 from kserve_v2.errors import ConfigurationError, InternalError, InvalidArgumentError

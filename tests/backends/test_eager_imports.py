@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kserve_v2_backends.eager import EagerBackend
+from kserve_v2_backends.eager.backend import EagerBackend
 
 from kserve_v2.errors import InternalError
 from kserve_v2.messages import Tensors

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from backends.eager_metrics import DEFAULT_BUCKETS, Metrics
+from backends.eager.metrics import DEFAULT_BUCKETS, Metrics
 from kserve_v2.backend import ModelConfig
 from kserve_v2.metrics.registry import MetricsOfModel, MetricsRegistry
 

@@ -4,7 +4,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from kserve_v2_backends.eager_module import HandlerModule
+from kserve_v2_backends.eager.module import HandlerModule
 
 
 def test_handlers_are_imported_and_closed_by_several_threads_at_once(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from backends.eager import EagerBackend
+from backends.eager.backend import EagerBackend
 from kserve_v2.errors import InvalidArgumentError, ServingError
 from tests.compiler import NEEDS_COMPILER
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
-from kserve_v2_backends.eager import EagerBackend
+from kserve_v2_backends.eager.backend import EagerBackend
 
 from kserve_v2.backend import ModelConfig
 from kserve_v2.config import parse_config

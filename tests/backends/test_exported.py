@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from kserve_v2_backends.exported import ExportedBackend
-from kserve_v2_backends.pytorch import PytorchBackend
+from kserve_v2_backends.pytorch.backend import PytorchBackend
+from kserve_v2_backends.pytorch.exported.backend import ExportedBackend
 from torch import Tensor, nn
 from torch.export import Dim
 from torch.utils import _pytree

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from kserve_v2_backends.exported import ExportedBackend
+from kserve_v2_backends.pytorch.exported.backend import ExportedBackend
 from torch import Tensor, nn
 
 from kserve_v2.errors import InternalError, InvalidArgumentError

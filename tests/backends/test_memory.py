@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from kserve_v2_backends.eager import EagerBackend
-from kserve_v2_backends.onnx import OnnxBackend
-from kserve_v2_backends.torchscript import TorchScriptBackend
+from kserve_v2_backends.eager.backend import EagerBackend
+from kserve_v2_backends.onnx.backend import OnnxBackend
+from kserve_v2_backends.pytorch.torchscript.backend import TorchScriptBackend
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 

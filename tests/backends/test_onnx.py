@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from kserve_v2_backends.onnx import OnnxBackend
-from kserve_v2_backends.onnx_metadata import OnnxGraph, OnnxTensor, complete_config
-from kserve_v2_backends.onnx_session import (
+from kserve_v2_backends.onnx.backend import OnnxBackend
+from kserve_v2_backends.onnx.metadata import OnnxGraph, OnnxTensor, complete_config
+from kserve_v2_backends.onnx.session import (
     inference_session,
     providers,
     run_options,

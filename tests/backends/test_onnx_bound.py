@@ -9,8 +9,8 @@ import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kserve_v2_backends.onnx import OnnxBackend
-from kserve_v2_backends.onnx_bound import BoundRuns
+from kserve_v2_backends.onnx.backend import OnnxBackend
+from kserve_v2_backends.onnx.bound import BoundRuns
 from onnx import TensorProto, helper
 
 from kserve_v2.backend import ModelConfig

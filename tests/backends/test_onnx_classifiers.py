@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from kserve_v2_backends.onnx import OnnxBackend
-from kserve_v2_backends.onnx_classifiers import maps_to_array
+from kserve_v2_backends.onnx.backend import OnnxBackend
+from kserve_v2_backends.onnx.classifiers import maps_to_array
 from onnx import TensorProto, helper
 
 from kserve_v2.errors import InternalError, InvalidArgumentError

@@ -7,11 +7,11 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from kserve_v2_backends.onnx import OnnxBackend
-from kserve_v2_backends.onnx_header import Header, read_header
-from kserve_v2_backends.onnx_metadata import OnnxGraph, read_graph
-from kserve_v2_backends.onnx_session import metadata_session
-from kserve_v2_backends.onnx_structure import OnnxStructure
+from kserve_v2_backends.onnx.backend import OnnxBackend
+from kserve_v2_backends.onnx.header import Header, read_header
+from kserve_v2_backends.onnx.metadata import OnnxGraph, read_graph
+from kserve_v2_backends.onnx.session import metadata_session
+from kserve_v2_backends.onnx.structure import OnnxStructure
 from onnx import TensorProto, helper, numpy_helper
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kserve_v2_backends.onnx import OnnxBackend
+from kserve_v2_backends.onnx.backend import OnnxBackend
 from onnx import TensorProto, helper, numpy_helper
 
 from kserve_v2.errors import InvalidArgumentError

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from kserve_v2_backends.onnx import OnnxBackend
+from kserve_v2_backends.onnx.backend import OnnxBackend
 from onnx import TensorProto, helper
 
 from kserve_v2.backend import Instance, ModelConfig, ModelSource, Placement

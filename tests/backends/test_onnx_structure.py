@@ -9,9 +9,9 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kserve_v2_backends.onnx import OnnxBackend
-from kserve_v2_backends.onnx_header import read_header
-from kserve_v2_backends.onnx_structure import read_structure
+from kserve_v2_backends.onnx.backend import OnnxBackend
+from kserve_v2_backends.onnx.header import read_header
+from kserve_v2_backends.onnx.structure import read_structure
 from onnx import TensorProto, helper
 
 from kserve_v2.backend import MovableInstance

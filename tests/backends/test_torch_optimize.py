@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from backends.torch_examples import examples_of_call, examples_of_config
-from backends.torch_optimize import Example, Optimized, optimize
-from backends.torch_options import TorchOptions
+from backends.pytorch.examples import examples_of_call, examples_of_config
+from backends.pytorch.optimize import Example, Optimized, optimize
+from backends.pytorch.options import TorchOptions
 from kserve_v2.backend import ModelConfig
 from kserve_v2.errors import InvalidArgumentError
 from tests.compiler import NEEDS_COMPILER

@@ -2,7 +2,7 @@
 
 import pytest
 
-from backends.torch_options import NAMES, TorchOptions, misspelt, read_options, warm_up_sizes
+from backends.pytorch.options import NAMES, TorchOptions, misspelt, read_options, warm_up_sizes
 from kserve_v2.backend import ModelConfig
 from kserve_v2.errors import ConfigurationError
 

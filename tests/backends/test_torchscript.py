@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from kserve_v2_backends.torch_threads import set_inter_op_threads
-from kserve_v2_backends.torchscript import TorchScriptBackend
+from kserve_v2_backends.pytorch.threads import set_inter_op_threads
+from kserve_v2_backends.pytorch.torchscript.backend import TorchScriptBackend
 from torch import Tensor, nn
 
 from kserve_v2.backend import Placement
@@ -462,7 +462,7 @@ class TestThreads:
         code = """
 import os, threading, torch
 from kserve_v2.backend import ThreadBudget
-from kserve_v2_backends.torch_threads import enter_instance_thread
+from kserve_v2_backends.pytorch.threads import enter_instance_thread
 
 def threads():
     return len(os.listdir("/proc/self/task"))

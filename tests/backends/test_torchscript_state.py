@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 import torch
-from kserve_v2_backends.torchscript_state import writes_to_itself
+from kserve_v2_backends.pytorch.torchscript.state import writes_to_itself
 from torch import Tensor, nn
 
 # The deprecation is for whoever makes such files, which only these tests do here.

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from kserve_v2_backends.torchscript import TorchScriptBackend
+from kserve_v2_backends.pytorch.torchscript.backend import TorchScriptBackend
 from torch import Tensor, nn
 
 from kserve_v2.errors import InternalError, InvalidArgumentError

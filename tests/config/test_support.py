@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from backends import torch_options
+from backends.pytorch import options as torch_options
 from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.config import ignored_fields, validate
 from kserve_v2.config.files import named_files

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kserve_v2_backends.eager import EagerBackend
+from kserve_v2_backends.eager.backend import EagerBackend
 
 from examples.source import MODEL_REPOSITORY
 from kserve_v2.backend import AsyncInstance, Instance, ModelSource, Placement

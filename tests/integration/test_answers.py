@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
-from kserve_v2_backends import eager
+from kserve_v2_backends.eager import backend as eager
 from tritonclient.utils import InferenceServerException
 
 from tests.conftest import RunningServer, StartServer, WriteModel

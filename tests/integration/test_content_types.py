@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
-from kserve_v2_backends import eager
+from kserve_v2_backends.eager import backend as eager
 from tritonclient.utils import InferenceServerException
 
 from tests.conftest import RunningServer, StartServer, WriteModel

@@ -7,8 +7,8 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from kserve_v2_child.channel import Channel
-from kserve_v2_child.memory import CreateMemory, create
+from kserve_v2_child.channel.channel import Channel
+from kserve_v2_child.channel.memory import CreateMemory, create
 
 # Too much to travel inline.
 LARGE = 16 * 1024 + 64

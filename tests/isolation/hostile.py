@@ -41,8 +41,8 @@ class Model:
     def answer(self, ahead):
         # The execution that is under way is the last whose number it knows.
         from kserve_v2_child.executing import Executing
-        from kserve_v2_child.channel import Channel
-        from kserve_v2_child.messages import Kind
+        from kserve_v2_child.channel.channel import Channel
+        from kserve_v2_child.channel.messages import Kind
         from kserve_v2_child.serving import Conversation
         (conversation,) = [each for each in gc.get_objects() if isinstance(each, Conversation)]
         (number,) = conversation._executing._requests
@@ -79,7 +79,7 @@ class Model:
         self.later(lambda: sock.shutdown(2))
 
     def do_side_garbage(self, _, n):
-        from kserve_v2_child.channel import Channel
+        from kserve_v2_child.channel.channel import Channel
         for each in gc.get_objects():
             if isinstance(each, Channel) and each._sock is not self.sock():
                 each._sock.sendall(b"\\xff" * 1000)

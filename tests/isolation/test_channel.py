@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from kserve_v2_child.channel import Channel
-from kserve_v2_child.messages import ChannelClosed, Kind
+from kserve_v2_child.channel.channel import Channel
+from kserve_v2_child.channel.messages import ChannelClosed, Kind
 
 
 @pytest.fixture

@@ -19,10 +19,10 @@ from typing import Any
 import kserve_v2_child
 import numpy as np
 import pytest
-from kserve_v2_child import frames
-from kserve_v2_child.channel import Channel
-from kserve_v2_child.messages import ChannelClosed, Kind, MessageError
-from kserve_v2_child.tending import Tender
+from kserve_v2_child.channel import frames
+from kserve_v2_child.channel.channel import Channel
+from kserve_v2_child.channel.messages import ChannelClosed, Kind, MessageError
+from kserve_v2_child.channel.tending import Tender
 
 from tests.isolation.ends import LARGE, NUMERIC, channel_ends, mapped_bytes, segment_descriptors, shared_names
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kserve_v2_child import frames
-from kserve_v2_child.channel import Channel
-from kserve_v2_child.heads import make
-from kserve_v2_child.messages import ChannelClosed, Kind, Message, MessageError, ProtocolError
-from kserve_v2_child.places import BUNDLE, NOTICE, OWN, PLACE, RETURNED, SIZE, Notice
+from kserve_v2_child.channel import frames
+from kserve_v2_child.channel.channel import Channel
+from kserve_v2_child.channel.heads import make
+from kserve_v2_child.channel.messages import ChannelClosed, Kind, Message, MessageError, ProtocolError
+from kserve_v2_child.channel.places import BUNDLE, NOTICE, OWN, PLACE, RETURNED, SIZE, Notice
 
 from tests.isolation.ends import LARGE, descriptors
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from kserve_v2_child.channel import Channel
-from kserve_v2_child.memory import create, temporary_file
-from kserve_v2_child.messages import Kind, MessageError
+from kserve_v2_child.channel.channel import Channel
+from kserve_v2_child.channel.memory import create, temporary_file
+from kserve_v2_child.channel.messages import Kind, MessageError
 
 from tests.isolation.ends import LARGE, NUMERIC, channel_ends, mapped_bytes, same, segment_descriptors
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kserve_v2_child.channel import Channel
+from kserve_v2_child.channel.channel import Channel
+from kserve_v2_child.channel.messages import Kind, MessageError
 from kserve_v2_child.executing import Executing
-from kserve_v2_child.messages import Kind, MessageError
 
 from kserve_v2.backend import ExecutionLostError
 from kserve_v2.errors import UnavailableError

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from kserve_v2_child.messages import Kind
+from kserve_v2_child.channel.messages import Kind
 
 from tests.integration.conftest import ExplicitServer
 from tests.integration.support import Wire, json_tensor, wait_until
@@ -22,8 +22,8 @@ import os, signal, time
 from pathlib import Path
 import numpy as np
 from kserve_v2_child import runtime
-from kserve_v2_child.channel import Channel
-from kserve_v2_child.messages import Kind
+from kserve_v2_child.channel.channel import Channel
+from kserve_v2_child.channel.messages import Kind
 
 MARK = Path({path!r}) / "kill"
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kserve_v2_child.memory import create
-from kserve_v2_child.messages import MessageError, ProtocolError
-from kserve_v2_child.recent import Recent
-from kserve_v2_child.segments import MAX_SEGMENTS, Block, Pool
+from kserve_v2_child.channel.memory import create
+from kserve_v2_child.channel.messages import MessageError, ProtocolError
+from kserve_v2_child.channel.recent import Recent
+from kserve_v2_child.channel.segments import MAX_SEGMENTS, Block, Pool
 
 
 @given(st.data())

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import tritonclient.grpc as grpcclient
-from kserve_v2_backends.eager import EagerBackend
-from kserve_v2_backends.triton_recognition import is_triton_model
+from kserve_v2_backends.eager.backend import EagerBackend
+from kserve_v2_backends.triton.recognition import is_triton_model
 
 from kserve_v2.errors import InvalidArgumentError
 from tests.conftest import StartServer, WriteModel

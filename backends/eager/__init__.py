@@ -1,0 +1,1 @@
+"""Handlers: Python files with a class `Model`."""

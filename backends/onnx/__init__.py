@@ -1,0 +1,1 @@
+"""ONNX files, executed by ONNX Runtime."""

@@ -1,0 +1,1 @@
+"""PyTorch's files: which of the two kinds, and what both need."""

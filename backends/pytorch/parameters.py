@@ -1,0 +1,39 @@
+"""The parameters of the `pytorch` backend that all of its models have, named as in Triton's."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import torch
+
+from kserve_v2.backend import ModelConfig, ModelSource, ThreadBudget
+
+from ..parameters import MAX_THREADS, boolean, integer, parameter_texts
+from .options import read_options
+from .threads import set_inter_op_threads
+
+WEIGHT_SHARING = "ENABLE_WEIGHT_SHARING"
+"""The parameter that says whether the instances on a device share their weights."""
+
+
+def check_parameters(config: ModelConfig) -> None:
+    """Raise InvalidArgumentError for parameters that are wrong, which is found out before any file is opened."""
+    parameters = parameter_texts(config)
+    for key in ("INTRA_OP_THREAD_COUNT", "INTER_OP_THREAD_COUNT"):
+        integer(parameters, key, 0, most=MAX_THREADS)
+    for key in (WEIGHT_SHARING, "INFERENCE_MODE", "DISABLE_OPTIMIZED_EXECUTION"):
+        boolean(parameters, key, False)
+    read_options(parameters, config.max_batch_size)
+
+
+def thread_budget(config: ModelConfig, source: ModelSource) -> ThreadBudget:
+    """How many threads an instance may use. The pool of those across operators is set with it."""
+    parameters = parameter_texts(config)
+    intra_op = integer(parameters, "INTRA_OP_THREAD_COUNT", 0) or source.threads.intra_op
+    inter_op = integer(parameters, "INTER_OP_THREAD_COUNT", 0) or source.threads.inter_op
+    set_inter_op_threads(inter_op)
+    return ThreadBudget(intra_op, inter_op)
+
+
+def inference_mode(config: ModelConfig) -> Callable[[], AbstractContextManager[None]]:
+    """What to run the model in, so that nothing is remembered for gradients."""
+    return torch.inference_mode if boolean(parameter_texts(config), "INFERENCE_MODE", True) else torch.no_grad

@@ -1,0 +1,1 @@
+"""Triton's Python models in the server's process."""
