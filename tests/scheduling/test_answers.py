@@ -422,7 +422,7 @@ def execute(spec: ModelSpec, requests: Sequence[InferRequest], model: Any) -> li
     members = [Pending(each, reply) for each, reply in zip(requests, replies, strict=True)]
     kind = RoundExecution if spec.sequences and spec.sequences.iterative else BatchExecution
     execution = kind(Batch(members, BatchReason.NO_DELAY, members[0].enqueued_ns), spec, CPU)
-    execution.finish(model(execution.inputs(), execution.requests), fresh=False)
+    execution.finish([model(execution.inputs(), execution.requests)], fresh=False)
     assert not execution.to_be_retried
     execution.settle()
     assert [len(reply.ends) for reply in replies] == [1] * len(replies)
@@ -462,7 +462,7 @@ def test_who_stands_in_for_nobody_is_neither_told_nor_counted() -> None:
     spec, replies = sequence_spec("direct { }"), [Reply(), Reply()]
     members = [Pending(step(1, 5, {}), replies[0]), Null(step(0, -1, {}, ready=False), replies[1])]
     execution = BatchExecution(Batch(members, BatchReason.NO_DELAY, 1), spec, CPU)
-    execution.finish(adding(execution.inputs(), execution.requests), fresh=False)  # type: ignore[arg-type]
+    execution.finish([adding(execution.inputs(), execution.requests)], fresh=False)  # type: ignore[arg-type]
     execution.settle()
     assert (replies[0].answers, replies[1].ends) == ([5], [])
     counted = spec.statistics

@@ -351,7 +351,7 @@ def test_answers_that_share_memory_with_each_other_or_the_model_are_copied() -> 
     execution.inputs()
     kept = {"FLAT": np.ones((1, 1, 1), np.float32), "BY_ROW": np.ones((1, 2), np.int32)}
     answers: Any = [dict(kept), dict(kept)]
-    execution.finish(answers, fresh=False)
+    execution.finish([answers], fresh=False)
     for array in kept.values():
         array[...] = 7
     assert [each["FLAT"].tolist() for each in execution.outputs] == [[[[1]]], [[[1]]]]

@@ -132,21 +132,26 @@ class BatchExecution(Execution):
             if not pending.is_null
         ]
 
-    def finish(self, outputs: Answers, *, fresh: bool) -> None:
-        """Split the backend's answer among the members. `fresh`: the instance vouches for the memory; see
-        `FreshOutputs`. Raises InternalError where it does not fit the request or the model.
+    def finish(self, answers: list[Answers], *, fresh: bool) -> None:
+        """Split the backend's answer among the members: the one element, which is taken out, so that nobody who calls
+        this refers to it. (An argument is also held by the caller, where something has replaced the interpreter's way
+        of evaluating frames, as a compiled torch module does for the whole process.)
+
+        `fresh`: the instance vouches for the memory; see `FreshOutputs`. Raises InternalError where it does not fit the
+        request or the model.
         """
         infer_end_ns = time.monotonic_ns()
+        outputs = answers.pop()
         members, merger = self.members, self.spec.merger
         if merger.separate or type(outputs) is list:
-            answers = self._checked_each(outputs)
+            checked_each = self._checked_each(outputs)
             if not fresh:
                 del outputs
-                for answer in answers:
-                    copy_shared(answer)
+                for each in checked_each:
+                    copy_shared(each)
             self.outputs = [
-                {} if pending in self.failures else merger.split(answer, (pending,))[0]
-                for pending, answer in zip(members, answers, strict=True)
+                {} if pending in self.failures else merger.split(each, (pending,))[0]
+                for pending, each in zip(members, checked_each, strict=True)
             ]
         else:
             checked = merger.check(outputs, members)  # type: ignore[arg-type]  # no list: see above

@@ -48,7 +48,7 @@ def _execute(instance: Instance, execution: BatchExecution) -> None:
     try:
         fresh = has_fresh_outputs(instance)
         with computing(execution.traces, execution.taken_ns):
-            execution.finish(instance.execute(execution.inputs(), execution.requests), fresh=fresh)
+            execution.finish([instance.execute(execution.inputs(), execution.requests)], fresh=fresh)
     except BaseException as error:  # noqa: BLE001 - even SystemExit in a model is this batch's failure alone
         execution.fail(error)
 
@@ -75,7 +75,7 @@ async def _execute_async(instance: AsyncInstance, execution: BatchExecution) -> 
         fresh = has_fresh_outputs(instance)
         with computing(execution.traces, execution.taken_ns):
             execution.finish(
-                await instance.execute_async(execution.inputs(), execution.requests), fresh=fresh
+                [await instance.execute_async(execution.inputs(), execution.requests)], fresh=fresh
             )
     except BaseException as error:  # noqa: BLE001 - as in `_execute`
         execution.fail(error)

@@ -368,7 +368,7 @@ class Poster:
         try:
             if isinstance(outputs, _Failed):
                 raise outputs.error  # noqa: TRY301 - as everything that fails below
-            execution.finish(outputs, fresh=has_fresh_outputs(place.instance))
+            execution.finish([outputs], fresh=has_fresh_outputs(place.instance))
         except BaseException as error:  # noqa: BLE001 - as in `_post`
             execution.fail(error)
         return execution

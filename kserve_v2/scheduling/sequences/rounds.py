@@ -85,11 +85,11 @@ class RoundExecution(BatchExecution):
     def _steps(self) -> list[SequenceStep]:
         return [step for pending in self.members if (step := pending.request.sequence) is not None]
 
-    def finish(self, outputs: Answers, *, fresh: bool) -> None:
+    def finish(self, answers: list[Answers], *, fresh: bool) -> None:
         """The round is over: take its outputs."""
         for step in self._steps:
             step.round_open = False
-        super().finish(outputs, fresh=fresh)
+        super().finish(answers, fresh=fresh)
         for pending in self.failures:
             if pending.request.sequence is not None:
                 pending.request.sequence.next_inputs = None

@@ -72,7 +72,7 @@ def execute(spec: ModelSpec, requests: Sequence[InferRequest], model: Any) -> li
     members = [Pending(each, reply) for each, reply in zip(requests, replies, strict=True)]
     execution = RoundExecution(Batch(members, BatchReason.NO_DELAY, members[0].enqueued_ns), spec, CPU)
     try:
-        execution.finish(model(execution.inputs(), execution.requests), fresh=True)
+        execution.finish([model(execution.inputs(), execution.requests)], fresh=True)
     except Exception as error:  # noqa: BLE001 - as the instance's thread does
         execution.fail(error)
     execution.settle()
