@@ -113,11 +113,14 @@ clean: ## remove the environments and everything that was built
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is as old as the installation that it stands for: nothing is installed again until a requirement changes.
+# What pip has left here of an earlier version would say where its backends were.
 .venv/serve.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@rm -rf kserve_v2.egg-info
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[all]'
 	@touch $@
 
 .venv/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@rm -rf kserve_v2.egg-info
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch .venv/serve.stamp $@
 
