@@ -171,8 +171,13 @@ class InferenceService:
     def check(self, model: LoadedModel, request: InferRequest) -> LoadedModel:
         """Check a decoded request to an acquired model; see `LoadedModel.check`. Returns the version that answers it,
         which is another one if that holds its sequence.
+
+        Raises UnavailableError for one that would begin a sequence through an ensemble when exiting.
         """
         if request.control:
+            if self._exiting and model.sequences is None and request.control.get("sequence_start"):
+                # The steps of an ensemble begin what a request needs that has begun itself: this one has not.
+                raise UnavailableError("Server exiting")
             model = self.manager.for_sequence(model, request)
         model.check(request)
         return model
