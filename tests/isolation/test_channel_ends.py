@@ -31,8 +31,8 @@ import socket, sys
 {first}
 sys.path.insert(0, sys.argv[2])
 import numpy as np
-from {package}.channel import Channel
-from {package}.messages import Kind
+from {package}.channel.channel import Channel
+from {package}.channel.messages import Kind
 channel = Channel(socket.socket(fileno=int(sys.argv[1])))
 {body}
 """
@@ -104,7 +104,7 @@ def test_a_peer_that_is_killed_while_it_does_not_read() -> None:
 
 
 WITHOUT_BF16 = f"""
-from {kserve_v2_child.__name__}.messages import MessageError
+from {kserve_v2_child.__name__}.channel.messages import MessageError
 while True:
     try:
         message = channel.receive()
