@@ -6,6 +6,8 @@ Two kinds are served: programs of `torch.export.save`, also in the layout before
 import json
 import logging
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -140,31 +142,28 @@ class ExportArchive:
 
     def read(self, member: str) -> bytes:
         """The content of a member. Raises InvalidArgumentError where that is missing or damaged."""
-        try:
+        with self._reading(member):
             return self._zip.read(self._root + member)
-        except KeyError:
-            raise self._error(f"has no member {member}; {_EXPORT_AGAIN}") from None
-        except (
-            zipfile.BadZipFile,
-            EOFError,
-            OSError,
-            NotImplementedError,
-            RuntimeError,
-            ValueError,
-        ) as error:
-            raise self._error(f"is damaged: member {member} cannot be read ({error})") from error
 
     def read_into(self, member: str) -> bytearray:
         """The content of a member as memory of its own, read once."""
         content = bytearray(self._zip.getinfo(self._root + member).file_size if self.has(member) else 0)
         view = memoryview(content)
+        with self._reading(member), self._zip.open(self._root + member) as stream:
+            read = 0
+            while count := stream.readinto(view[read:]):  # type: ignore[attr-defined]  # of io.BufferedIOBase
+                read += count
+            # The checksum is compared at the end.
+            complete = read == len(content) and not stream.read(1)
+        if not complete:
+            raise self._error(f"is damaged: member {member} is not as long as the archive says")
+        return content
+
+    @contextmanager
+    def _reading(self, member: str) -> Iterator[None]:
+        """In here a member is read. Raises InvalidArgumentError where it is missing or damaged."""
         try:
-            with self._zip.open(self._root + member) as stream:
-                read = 0
-                while count := stream.readinto(view[read:]):  # type: ignore[attr-defined]  # of io.BufferedIOBase
-                    read += count
-                # The checksum is compared at the end.
-                complete = read == len(content) and not stream.read(1)
+            yield
         except KeyError:
             raise self._error(f"has no member {member}; {_EXPORT_AGAIN}") from None
         except (
@@ -176,9 +175,6 @@ class ExportArchive:
             ValueError,
         ) as error:
             raise self._error(f"is damaged: member {member} cannot be read ({error})") from error
-        if not complete:
-            raise self._error(f"is damaged: member {member} is not as long as the archive says")
-        return content
 
     def read_json(self, member: str) -> Any:
         """A member that is JSON. Raises InvalidArgumentError where it is none."""
