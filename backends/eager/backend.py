@@ -138,6 +138,7 @@ from pathlib import Path
 
 from kserve_v2.backend import AnyInstance, ModelConfig, ModelSource, Placement
 from kserve_v2.errors import InvalidArgumentError, ServingError
+from kserve_v2.handlers.context import Context
 
 from ..completion import raise_contradictions
 from ..gpus import visible_gpus
@@ -147,7 +148,6 @@ from ..triton.model import LoadedTritonModel
 from ..triton.recognition import is_triton_model
 from .calls import Calling
 from .completion import complete_config, load_contradictions
-from .context import Context
 from .declaration import read_declaration
 from .handler import Handler
 from .instances import make_instance

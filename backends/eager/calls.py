@@ -22,8 +22,83 @@ _serving: ContextVar[tuple[InferRequest, ...]] = ContextVar("handler_requests", 
 _SEQUENCE = ("sequence_id", "sequence_start", "sequence_end")
 
 
+def make_request(
+    model: str,
+    inputs: Mapping[str, Any],
+    version: str | int,
+    outputs: Iterable[str],
+    parameters: Mapping[str, ParameterValue] | None,
+    sequence: tuple[int | str, bool, bool] | None,
+) -> InferRequest:
+    """The request that a handler wants to make. Raises InternalError, which names what is wrong with it."""
+    if not isinstance(inputs, Mapping):
+        raise InternalError(
+            f"call of model '{model}': expected a dict of inputs, got {type(inputs).__name__}"
+        )
+    request = InferRequest(
+        model,
+        {name: _input(name, value, model) for name, value in inputs.items()},
+        str(version),
+        requested_outputs=(outputs,) if isinstance(outputs, str) else tuple(outputs),
+    )
+    for name, value in (parameters or {}).items():
+        _add_parameter(request, name, value)
+    if sequence is not None:
+        request.control.update(zip(_SEQUENCE, _checked_sequence(sequence, model), strict=True))
+    return request
+
+
+def _input(name: str, value: Any, model: str) -> Array:
+    """An array as requests have them: C-contiguous, and read-only, because the handler may need it as it is."""
+    where = f"call of model '{model}': input '{name}'"
+    if is_torch_tensor(value):
+        from ..pytorch.tensors import to_numpy  # noqa: PLC0415 - only where the handler uses torch
+
+        try:
+            value = to_numpy(value)
+        except TypeError as error:
+            raise InternalError(f"{where}: {error}") from error
+    if not isinstance(value, np.ndarray):
+        raise InternalError(f"{where}: expected a numpy array or a torch tensor, got {type(value).__name__}")
+    array = np.asarray(value)
+    if array.dtype.kind in "OSU":
+        array = encode_strings(where, array)
+    elif array.dtype not in BY_DTYPE:
+        raise InternalError(f"{where}: there is no datatype for {array.dtype}; convert it with .astype(...)")
+    array = array.view() if array.flags.c_contiguous else array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def _add_parameter(request: InferRequest, name: str, value: ParameterValue) -> None:
+    where = f"call of model '{request.model_name}': parameter '{name}'"
+    if name in _SEQUENCE:
+        raise InternalError(f"{where}: write sequence=(id, start, end) instead")
+    if name in ("priority", "timeout"):
+        if type(value) is not int or value < 0:
+            raise InternalError(f"{where}: expected an integer >= 0, got {value!r}")
+        request.control[name] = value
+    elif name.startswith("triton_"):
+        raise InternalError(f"{where}: keys that start with 'triton_' are reserved")
+    elif not isinstance(value, bool | int | float | str):
+        raise InternalError(f"{where}: expected bool, int, float or str, got {type(value).__name__}")
+    else:
+        request.parameters[name] = value
+
+
+def _checked_sequence(sequence: Any, model: str) -> tuple[int | str, bool, bool]:
+    match sequence:
+        case (int() | str() as number, bool() as start, bool() as end) if not isinstance(number, bool):
+            return number, start, end
+    raise InternalError(
+        f"call of model '{model}': sequence: expected (id, start, end), as in (7, True, False), got {sequence!r}"
+    )
+
+
 class Calling:
-    """The calls of one handler object."""
+    """The calls of one handler object. See `handlers.context.Calling`."""
+
+    request = staticmethod(make_request)
 
     def __init__(self, caller: ModelCaller | None, device: str, *, as_torch: bool) -> None:
         """`as_torch`: the handler gets torch tensors on `device`."""
@@ -114,76 +189,3 @@ class _Execution(AbstractContextManager[None]):
     def __exit__(self, *_: object) -> None:
         del self._executing[id(self)]
         _serving.set(())
-
-
-def make_request(
-    model: str,
-    inputs: Mapping[str, Any],
-    version: str | int,
-    outputs: Iterable[str],
-    parameters: Mapping[str, ParameterValue] | None,
-    sequence: tuple[int | str, bool, bool] | None,
-) -> InferRequest:
-    """The request that a handler wants to make. Raises InternalError, which names what is wrong with it."""
-    if not isinstance(inputs, Mapping):
-        raise InternalError(
-            f"call of model '{model}': expected a dict of inputs, got {type(inputs).__name__}"
-        )
-    request = InferRequest(
-        model,
-        {name: _input(name, value, model) for name, value in inputs.items()},
-        str(version),
-        requested_outputs=(outputs,) if isinstance(outputs, str) else tuple(outputs),
-    )
-    for name, value in (parameters or {}).items():
-        _add_parameter(request, name, value)
-    if sequence is not None:
-        request.control.update(zip(_SEQUENCE, _checked_sequence(sequence, model), strict=True))
-    return request
-
-
-def _input(name: str, value: Any, model: str) -> Array:
-    """An array as requests have them: C-contiguous, and read-only, because the handler may need it as it is."""
-    where = f"call of model '{model}': input '{name}'"
-    if is_torch_tensor(value):
-        from ..pytorch.tensors import to_numpy  # noqa: PLC0415 - only where the handler uses torch
-
-        try:
-            value = to_numpy(value)
-        except TypeError as error:
-            raise InternalError(f"{where}: {error}") from error
-    if not isinstance(value, np.ndarray):
-        raise InternalError(f"{where}: expected a numpy array or a torch tensor, got {type(value).__name__}")
-    array = np.asarray(value)
-    if array.dtype.kind in "OSU":
-        array = encode_strings(where, array)
-    elif array.dtype not in BY_DTYPE:
-        raise InternalError(f"{where}: there is no datatype for {array.dtype}; convert it with .astype(...)")
-    array = array.view() if array.flags.c_contiguous else array.copy()
-    array.flags.writeable = False
-    return array
-
-
-def _add_parameter(request: InferRequest, name: str, value: ParameterValue) -> None:
-    where = f"call of model '{request.model_name}': parameter '{name}'"
-    if name in _SEQUENCE:
-        raise InternalError(f"{where}: write sequence=(id, start, end) instead")
-    if name in ("priority", "timeout"):
-        if type(value) is not int or value < 0:
-            raise InternalError(f"{where}: expected an integer >= 0, got {value!r}")
-        request.control[name] = value
-    elif name.startswith("triton_"):
-        raise InternalError(f"{where}: keys that start with 'triton_' are reserved")
-    elif not isinstance(value, bool | int | float | str):
-        raise InternalError(f"{where}: expected bool, int, float or str, got {type(value).__name__}")
-    else:
-        request.parameters[name] = value
-
-
-def _checked_sequence(sequence: Any, model: str) -> tuple[int | str, bool, bool]:
-    match sequence:
-        case (int() | str() as number, bool() as start, bool() as end) if not isinstance(number, bool):
-            return number, start, end
-    raise InternalError(
-        f"call of model '{model}': sequence: expected (id, start, end), as in (7, True, False), got {sequence!r}"
-    )

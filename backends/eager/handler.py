@@ -6,15 +6,12 @@ from typing import Any
 
 from kserve_v2.backend import ModelConfig
 from kserve_v2.errors import InternalError
-from kserve_v2.handlers.context import Context as HandlerContext
-from kserve_v2.handlers.context import Request
+from kserve_v2.handlers.context import Calling, Context, Request
 from kserve_v2.messages import InferRequest, Tensors
 from kserve_v2.tensors.datatypes import BY_CONFIG_ENUM, Array, Datatype
 
 from .annotations import reader_of
-from .calls import Calling
 from .contents import Contents, contents_of
-from .context import Context
 from .declaration import Declaration
 from .module import HandlerModule
 from .outputs import convert_outputs, convert_tensor, own
@@ -54,8 +51,7 @@ class Handler:
         if hasattr(self.model, "load"):
             # Who has no context does not call other models.
             self._calling = context.calling
-            told: HandlerContext = context
-            self.model.load(told)
+            self.model.load(context)
 
     def serving(self, requests: Sequence[InferRequest]) -> AbstractContextManager[None]:
         """What the handler does in here, it does for these requests."""

@@ -1,13 +1,15 @@
-"""What handlers are given beside tensors, as types for annotations."""
+"""What handlers are given beside tensors; also the types for their annotations."""
 
 import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from kserve_v2.backend import ModelConfig, Placement, ThreadBudget
-from kserve_v2.messages import ParameterValue
+from kserve_v2.errors import InternalError
+from kserve_v2.messages import InferRequest, ParameterValue
 
 SequencePlace = tuple[int | str, bool, bool]
 """Of a step of a sequence: its id, and whether it is the first, and the last."""
@@ -113,79 +115,118 @@ class Metrics(Protocol):
         ...
 
 
-class Context(Protocol):
-    """What a handler's `load` is told, and what it calls other models with."""
+Requests = Request | Iterable[Request] | None
 
-    @property
-    def name(self) -> str:
-        """Of the model."""
+
+class Calling(Protocol):
+    """Asks other models for one handler object."""
+
+    def serving(self, requests: Sequence[InferRequest]) -> AbstractContextManager[None]:
+        """The handler executes these in here."""
         ...
 
-    @property
-    def version(self) -> int:
-        """Of the model."""
+    def request(
+        self,
+        model: str,
+        inputs: Mapping[str, Any],
+        version: str | int,
+        outputs: Iterable[str],
+        parameters: Mapping[str, ParameterValue] | None,
+        sequence: SequencePlace | None,
+    ) -> InferRequest:
+        """The request that a handler wants to make. Raises InternalError, which names what is wrong with it."""
         ...
 
-    @property
-    def path(self) -> Path:
-        """The version's directory, where weights lie beside the handler."""
+    def call(self, request: InferRequest, requests: Requests) -> Answer:
+        """The one answer. `requests`: what it is for."""
         ...
 
-    @property
-    def model_path(self) -> Path:
-        """The model's directory."""
+    async def call_async(self, request: InferRequest, requests: Requests) -> Answer:
+        """As `call`."""
         ...
 
-    @property
-    def device(self) -> str:
-        """`cpu` or `cuda:N`."""
+    def stream(self, request: InferRequest, requests: Requests) -> Generator[Answer, None, None]:
+        """All answers."""
         ...
 
-    @property
-    def parameters(self) -> Mapping[str, str]:
-        """Those of the configuration, as strings."""
+    def stream_async(self, request: InferRequest, requests: Requests) -> AsyncGenerator[Answer, None]:
+        """As `stream`."""
         ...
 
-    @property
-    def logger(self) -> logging.Logger:
-        """Of the model: its lines are the server's."""
+
+class Preparing(Protocol):
+    """Makes torch modules ready for one handler object."""
+
+    def prepare(
+        self, module: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Callable[..., Any]:
+        """See `Context.prepare`."""
         ...
 
-    @property
-    def placement(self) -> Placement:
-        """Which of the model's instances this is, and where."""
+    def warn_if_unused(self) -> None:
+        """The handler is loaded: say what its configuration asks for, if it has prepared nothing."""
         ...
 
-    @property
-    def threads(self) -> ThreadBudget:
-        """How many CPU threads this instance is to use."""
-        ...
 
-    @property
-    def config(self) -> ModelConfig:
-        """The whole configuration, completed; a copy."""
-        ...
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a handler's `load` is told, and what it calls other models with.
 
-    @property
-    def metrics(self) -> Metrics:
-        """Makes metrics that the server shows."""
-        ...
+    `path`: the version's directory, where weights lie beside the handler. `model_path`: the model's
+    directory. `device`: `cpu` or `cuda:N`. `parameters`: the configuration's, as strings. `config`: the whole
+    of it, completed, with the tensors that no client sees behind the others; a copy, so that changes have no effect.
+    `metrics`: makes metrics that the server shows.
+    """
+
+    name: str
+    version: int
+    path: Path
+    model_path: Path
+    device: str
+    parameters: Mapping[str, str]
+    logger: logging.Logger
+    placement: Placement
+    threads: ThreadBudget
+    calling: Calling = field(repr=False)
+    config: ModelConfig = field(repr=False)
+    metrics: Metrics = field(repr=False)
+    preparing: Preparing = field(repr=False)
+    cache_path: Path | None = field(default=None, repr=False)
 
     @property
     def cache_dir(self) -> Path:
-        """A directory of the model's own that outlives the server, for what is downloaded or computed once. Raises
-        InternalError where it cannot be made.
+        """A directory of the model's own that outlives the server, for what is downloaded or computed once; made when
+        it is asked for. All versions and instances have the same, also those of other servers with the same repository:
+        write a file under another name, and rename it when it is complete.
+
+        Raises InternalError where it cannot be made.
         """
-        ...
+        problem: str | None = "the user has no home directory"
+        if self.cache_path is not None:
+            try:
+                self.cache_path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                self.logger.error("context.cache_dir: %s", error)  # noqa: TRY400 - where, which no client is told
+                problem = error.strerror
+            else:
+                return self.cache_path
+        raise InternalError(
+            f"context.cache_dir: it cannot be made: {problem}. Start the server with --model-cache-dir, a directory "
+            "that it may write to"
+        )
 
     def prepare(self, module: Callable[..., Any], /, *example: Any, **named: Any) -> Callable[..., Any]:
-        """A torch module of the handler's, to be called in its place: on the device, in evaluation mode, without
-        gradients, and compiled or in another precision as the configuration's parameters say.
+        """A torch module of the handler's, to be called in its place: moved to the device, in evaluation mode, without
+        gradients, and otherwise as the configuration's parameters say: `compile`, `compile_batch_sizes`, `autocast`,
+        `memory_format`, `INFERENCE_MODE`. The module itself is changed, too.
 
-        `example` and `named`: the arguments of a call, with tensors of one row; needed for `compile` if the module does
-        not take the model's inputs in the order of the configuration.
+        `example` and `named`: the arguments of a call, with tensors of one row. They are needed for `compile` if the
+        module does not take the model's inputs in the order of the configuration: a module is compiled while it is
+        loaded, by calling it with batches of the sizes that it will get, and not when a client waits.
+
+        Raises InvalidArgumentError where a parameter is wrong, or the module cannot be compiled.
         """
-        ...
+        return self.preparing.prepare(module, example, named)
 
     def call(
         self,
@@ -196,7 +237,7 @@ class Context(Protocol):
         outputs: Iterable[str] = (),
         parameters: Mapping[str, ParameterValue] | None = None,
         sequence: SequencePlace | None = None,
-        requests: Any = None,
+        requests: Requests = None,
     ) -> Answer:
         """The answer of another model, as a dict of tensors: writable, and of the kind of the handler's own. Blocks.
 
@@ -207,7 +248,8 @@ class Context(Protocol):
 
         Raises the ServingError, by its code, that the other model has failed with.
         """
-        ...
+        request = self.calling.request(model, inputs, version, outputs, parameters, sequence)
+        return self.calling.call(request, requests)
 
     async def call_async(
         self,
@@ -218,10 +260,11 @@ class Context(Protocol):
         outputs: Iterable[str] = (),
         parameters: Mapping[str, ParameterValue] | None = None,
         sequence: SequencePlace | None = None,
-        requests: Any = None,
+        requests: Requests = None,
     ) -> Answer:
         """As `call`, for async handlers."""
-        ...
+        request = self.calling.request(model, inputs, version, outputs, parameters, sequence)
+        return await self.calling.call_async(request, requests)
 
     def stream(
         self,
@@ -232,12 +275,13 @@ class Context(Protocol):
         outputs: Iterable[str] = (),
         parameters: Mapping[str, ParameterValue] | None = None,
         sequence: SequencePlace | None = None,
-        requests: Any = None,
+        requests: Requests = None,
     ) -> Generator[Answer, None, None]:
         """As `call`, for each of the answers of a model that gives any number of them. One that is not read to its end
         is to be closed.
         """
-        ...
+        request = self.calling.request(model, inputs, version, outputs, parameters, sequence)
+        return self.calling.stream(request, requests)
 
     def stream_async(
         self,
@@ -248,7 +292,8 @@ class Context(Protocol):
         outputs: Iterable[str] = (),
         parameters: Mapping[str, ParameterValue] | None = None,
         sequence: SequencePlace | None = None,
-        requests: Any = None,
+        requests: Requests = None,
     ) -> AsyncGenerator[Answer, None]:
         """As `stream`, for async handlers."""
-        ...
+        request = self.calling.request(model, inputs, version, outputs, parameters, sequence)
+        return self.calling.stream_async(request, requests)
