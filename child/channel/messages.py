@@ -28,15 +28,13 @@ class Kind(IntEnum):
     STOP = 11
     NEXT = 12
     CLOSE = 13
-    RELEASE = 14
-    COMPLETE = 15
-    COMPLETED = 16
-    INSTANCE = 17
-    READY = 18
-    CONTROL = 19
-    PROGRESS = 20
-    REPLY = 21
-    HEALTH = 22
+    COMPLETE = 14
+    COMPLETED = 15
+    INSTANCE = 16
+    READY = 17
+    CONTROL = 18
+    REPLY = 19
+    HEALTH = 20
 
 
 @dataclass
