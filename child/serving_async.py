@@ -7,12 +7,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
 from .channel.messages import ChannelClosed, Kind, Message, MessageError
 from .serving import Conversation
+from .undisturbed import undisturbed
 
 logger = logging.getLogger("kserve_v2.isolation")
 
@@ -73,11 +74,11 @@ class _AsyncServing:
             loop.call_soon_threadsafe(over.set)
 
         threading.Thread(target=receive, name="executions", daemon=True).start()
-        await _undisturbed(over.wait)
+        await undisturbed(over.wait)
         if broken:
             raise broken[0]
         while self._tasks:
-            await _undisturbed(partial(asyncio.wait, self._tasks))
+            await undisturbed(partial(asyncio.wait, self._tasks))
         self._conversation.close(self._stop)
 
     def _take(self, message: Message) -> None:
@@ -149,13 +150,3 @@ class _AsyncServing:
             self._conversation.respond_in_stream(number, outputs, requests)
             del outputs
             asked = await self._asked[number].get()
-
-
-async def _undisturbed(wait: Callable[[], Awaitable[object]]) -> None:
-    """Wait, even if the model cancels all tasks that it finds on its loop."""
-    while True:
-        try:
-            await wait()
-        except asyncio.CancelledError:
-            continue
-        return

@@ -5,9 +5,11 @@ import logging
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Protocol
+
+from kserve_v2_child.undisturbed import undisturbed
 
 from kserve_v2.backend import AnyInstance, AsyncInstance, AsyncStreamInstance, Placement, RevivedInstance
 from kserve_v2.errors import InternalError
@@ -223,16 +225,6 @@ class LoopRunner(Runner):
             loop.call_soon_threadsafe(exhausted.set)
 
         threading.Thread(target=pull, name=f"{self._thread.placement.name}-pull", daemon=True).start()
-        await _undisturbed(exhausted.wait)
+        await undisturbed(exhausted.wait)
         while running:
-            await _undisturbed(partial(asyncio.wait, running))
-
-
-async def _undisturbed(wait: Callable[[], Awaitable[object]]) -> None:
-    """Wait, even if the model cancels all tasks that it finds on its loop."""
-    while True:
-        try:
-            await wait()
-        except asyncio.CancelledError:
-            continue
-        return
+            await undisturbed(partial(asyncio.wait, running))
