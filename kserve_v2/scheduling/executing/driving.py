@@ -14,7 +14,7 @@ from kserve_v2.backend import (
 from kserve_v2.errors import InternalError
 from kserve_v2.scheduling.executing.execution import BatchExecution, Execution, StreamExecution
 from kserve_v2.scheduling.executing.performing import execute_batch, execute_batch_async, stream, stream_async
-from kserve_v2.scheduling.executing.posting import PostRunner
+from kserve_v2.scheduling.executing.post_runner import PostRunner
 from kserve_v2.scheduling.executing.runners import (
     LoopRunner,
     Perform,

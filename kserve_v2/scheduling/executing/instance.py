@@ -24,7 +24,7 @@ from kserve_v2.scheduling.contained import log_error
 from kserve_v2.scheduling.executing.batching_trial import Finding, Verdict, try_batching
 from kserve_v2.scheduling.executing.driving import runner
 from kserve_v2.scheduling.executing.padding_trial import try_padding
-from kserve_v2.scheduling.executing.posting import PostRunner
+from kserve_v2.scheduling.executing.post_runner import PostRunner
 from kserve_v2.scheduling.executing.runners import Deliver, Runner
 from kserve_v2.scheduling.feed import Feed
 from kserve_v2.scheduling.merging.answers import tensors_of

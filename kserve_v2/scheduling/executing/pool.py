@@ -7,7 +7,7 @@ from kserve_v2.backend import Model
 from kserve_v2.scheduling.executing.batching_trial import Finding
 from kserve_v2.scheduling.executing.execution import Execution
 from kserve_v2.scheduling.executing.instance import InstanceThread
-from kserve_v2.scheduling.executing.posting import PostRunner
+from kserve_v2.scheduling.executing.post_runner import PostRunner
 from kserve_v2.scheduling.executing.runners import Deliver
 from kserve_v2.scheduling.feed import Feed
 from kserve_v2.scheduling.spec import ModelSpec
