@@ -90,7 +90,8 @@ class Keeper:
         """Make an instance in the process, which has begun: its seat, and what it is. Raises what that raises."""
         assert self.process is not None  # noqa: S101 - see above
         seat = Seat(told)
-        made = self._take(seat, self.process)
+        link, made = self._way(seat, self.process)
+        seat.take(link)
         with self._changed:
             self._seats.append(seat)
         return seat, made
@@ -101,12 +102,12 @@ class Keeper:
             if seat in self._seats:
                 self._seats.remove(seat)
 
-    def _take(self, seat: Seat, process: ModelProcess) -> Json:
+    def _way(self, seat: Seat, process: ModelProcess) -> tuple[Link, Json]:
+        """Make an instance in a process: the way to it, and what it is."""
         work, made = process.instance(seat.told)
         kinds = [kind for kind in seat.told["order"] if kind in made.get("kinds", ())]
         concurrent = bool(kinds) and kinds[0].endswith("_async")
-        seat.take((AsyncLink if concurrent else Link)(process, work, self._timeout_s))
-        return made
+        return (AsyncLink if concurrent else Link)(process, work, self._timeout_s), made
 
     # --- those who need the process -----------------------------------------------------------------------------
 
@@ -178,13 +179,16 @@ class Keeper:
     def _restarted(self) -> bool:
         """Start a process with all that was in the last one. False: it did not work."""
         process: ModelProcess | None = None
+        ways: list[tuple[Seat, Link]] = []
         try:
             process = self._start()
             for seat in list(self._seats):
-                self._take(seat, process)
+                ways.append((seat, self._way(seat, process)[0]))  # noqa: PERF401 - those before one that fails
         except Exception as error:  # noqa: BLE001 - whatever the model raises
             if process is not None:
                 process.kill("has not made its instances again")
+            for _, link in ways:
+                link.forget()
             known = as_serving_error(error)
             text = known.message if isinstance(known, ServingError) else describe(error)
             with self._changed:
@@ -196,9 +200,12 @@ class Keeper:
             self.failed = False
             self.begin(process)
             leaving = self._leaving
+            # Before anybody can get an answer of it: the next request must not find the model still away.
+            self._changed_call()
+            for seat, link in ways:
+                seat.take(link)
             self._changed.notify_all()
         if leaving:
             process.kill("is not needed")
         logger.info("the process of model '%s' is there again", process.model)
-        self._changed_call()
         return True

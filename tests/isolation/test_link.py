@@ -18,7 +18,7 @@ from kserve_v2.backend import ExecutionLostError
 from kserve_v2.errors import UnavailableError
 from kserve_v2.isolation.async_link import AsyncLink
 from kserve_v2.isolation.instances import IsolatedInstance, IsolatedStreamInstance
-from kserve_v2.isolation.keeper import Seat
+from kserve_v2.isolation.keeper import Keeper, Seat
 from kserve_v2.isolation.link import Link
 from kserve_v2.isolation.suspects import Suspects
 from kserve_v2.messages import InferRequest
@@ -204,3 +204,44 @@ def test_an_answer_s_tensors_live_no_longer_than_who_has_got_them() -> None:
             link.close()
 
     asyncio.run(main())
+
+
+class MakingProcess(Process):
+    """One that makes instances."""
+
+    cause = "was killed"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_death: Any = None
+        self.ends: list[Any] = []
+
+    def instance(self, told: dict[str, Any]) -> tuple[Channel, dict[str, Any]]:
+        ours, theirs = Channel.pair()
+        self.ends.append(theirs)
+        return Channel(ours), {}
+
+    def watch(self, on_death: Any) -> None:
+        self.on_death = on_death
+
+
+def test_that_a_process_is_there_again_is_told_before_it_can_answer() -> None:
+    """A client that has an answer of it must not be told next that the model is away."""
+    first, second = MakingProcess(), MakingProcess()
+    seen: list[tuple[bool, bool]] = []
+    keeper = Keeper(lambda: second, lambda: seen.append((keeper.alive, seat.link is old)), None)  # type: ignore[arg-type,return-value]
+    keeper.begin(first)  # type: ignore[arg-type]
+    seat, _ = keeper.make({"order": ("execute",)})
+    old = seat.link
+    first.alive = False
+    first.on_death()
+    # When it has died, and when it is there again: with the way to it not known yet.
+    assert seen == [(False, True), (True, True)]
+    assert seat.link is not old
+    assert seat.link is not None
+    assert seat.link.process is second
+    for link in (old, seat.link):
+        assert link is not None
+        link.forget()
+    for end in first.ends + second.ends:
+        end.close()
