@@ -9,9 +9,9 @@ from kserve_v2.logs import log
 from kserve_v2.logs.settings import LogChanges, LogSettings
 from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.messages import IndexEntry, InferRequest, InferResponse, ModelMetadata, ServerMetadata
-from kserve_v2.repository.control import NOT_EXPLICIT
+from kserve_v2.repository.lifecycle.control import NOT_EXPLICIT
 from kserve_v2.repository.manager import ModelManager, parse_version
-from kserve_v2.repository.model import LoadedModel
+from kserve_v2.repository.models.model import LoadedModel
 from kserve_v2.scheduling.replies import infer
 from kserve_v2.tracing.settings import TraceChanges
 from kserve_v2.tracing.tracer import Tracer

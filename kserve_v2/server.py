@@ -30,11 +30,11 @@ from kserve_v2.net.limits import HttpLimits
 from kserve_v2.net.sockets import bind, end_stalled_connections
 from kserve_v2.net.tls import TlsError, server_context
 from kserve_v2.plugins import BackendRegistry
-from kserve_v2.repository.check import Finding, RepositoryCheck
-from kserve_v2.repository.kept import kept_root
 from kserve_v2.repository.manager import ModelManager
-from kserve_v2.repository.prepare import RepositoryOptions
-from kserve_v2.repository.scan import scan
+from kserve_v2.repository.preparing.check import Finding, RepositoryCheck
+from kserve_v2.repository.preparing.kept import kept_root
+from kserve_v2.repository.preparing.prepare import RepositoryOptions
+from kserve_v2.repository.reading.scan import scan
 from kserve_v2.rest.app import create_app
 from kserve_v2.rest.cors import allow_origins
 from kserve_v2.rest.fast_lane import FastLane

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from kserve_v2.errors import InvalidArgumentError, NotFoundError, ServingError, UnavailableError
 from kserve_v2.messages import IndexEntry, InferRequest
 from kserve_v2.plugins import BackendRegistry
-from kserve_v2.repository.control import Controls
-from kserve_v2.repository.ensembles import Ensembles
-from kserve_v2.repository.loader import Loader
-from kserve_v2.repository.managed import ManagedModel, index_entry
-from kserve_v2.repository.model import LoadedModel
-from kserve_v2.repository.prepare import RepositoryOptions
-from kserve_v2.repository.record import Served, answering
-from kserve_v2.repository.scan import check_model_name
+from kserve_v2.repository.lifecycle.control import Controls
+from kserve_v2.repository.lifecycle.loader import Loader
+from kserve_v2.repository.lifecycle.managed import ManagedModel, index_entry
+from kserve_v2.repository.lifecycle.record import Served, answering
+from kserve_v2.repository.models.ensembles import Ensembles
+from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.preparing.prepare import RepositoryOptions
+from kserve_v2.repository.reading.scan import check_model_name
 from kserve_v2.scheduling.calling.caller import Callee
 from kserve_v2.scheduling.calling.calls import Calls
 from kserve_v2.scheduling.shared import Shared

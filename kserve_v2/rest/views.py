@@ -6,7 +6,7 @@ import orjson
 from starlette.responses import Response
 
 from kserve_v2.messages import IndexEntry, ModelMetadata, ServerMetadata, TensorMetadata
-from kserve_v2.repository.model import LoadedModel
+from kserve_v2.repository.models.model import LoadedModel
 from kserve_v2.scheduling.statistics import Duration
 
 Json = dict[str, Any]

@@ -11,7 +11,7 @@ from google.protobuf import text_format
 from kserve_v2.backend import ModelConfig, ModelSource
 from kserve_v2.caching.cache import CacheFigures, CacheSpace
 from kserve_v2.caching.local import LocalCache
-from kserve_v2.repository.caching import fingerprint, model_caching
+from kserve_v2.repository.models.caching import fingerprint, model_caching
 
 CONFIG = 'name: "m" backend: "python" response_cache { enable: true }'
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from kserve_v2.backend import ModelSource
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableError
-from kserve_v2.repository.lifecycle import ModelState
-from kserve_v2.repository.loader import Loader
-from kserve_v2.repository.managed import ManagedModel
+from kserve_v2.repository.lifecycle.loader import Loader
+from kserve_v2.repository.lifecycle.managed import ManagedModel
+from kserve_v2.repository.lifecycle.states import ModelState
 
 # What may lie in the model's directory: whether each version loads. None: the directory cannot be read.
 DISKS: tuple[Mapping[int, bool] | None, ...] = (

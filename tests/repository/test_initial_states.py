@@ -7,7 +7,7 @@ import pytest
 
 from kserve_v2.config import parse_config
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.repository.initial_states import read_states
+from kserve_v2.repository.reading.initial_states import read_states
 
 
 def read(tmp_path: Path, *states: str, batch: int = 4, files: dict[str, bytes] | None = None) -> list[object]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kserve_v2.repository.kept import kept_path, kept_root
+from kserve_v2.repository.preparing.kept import kept_path, kept_root
 
 HOME = Path("/home/somebody")
 

@@ -14,11 +14,11 @@ import torch
 from kserve_v2.backend import ModelConfig
 from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.plugins import BackendRegistry
-from kserve_v2.repository.file_content import content_problem
-from kserve_v2.repository.labels import read_labels
-from kserve_v2.repository.model import _load_weights
-from kserve_v2.repository.prepare import RepositoryOptions, prepare_version, read_candidate
-from kserve_v2.repository.scan import scan, scan_model
+from kserve_v2.repository.models.model import _load_weights
+from kserve_v2.repository.preparing.prepare import RepositoryOptions, prepare_version, read_candidate
+from kserve_v2.repository.reading.class_labels import read_labels
+from kserve_v2.repository.reading.file_content import content_problem
+from kserve_v2.repository.reading.scan import scan, scan_model
 
 CASES = Path(__file__).parent.parent / "cases"
 ONNX = (CASES / "layout_messages" / "no_version" / "model.onnx").read_bytes()

@@ -17,7 +17,7 @@ from kserve_v2.errors import InvalidArgumentError, NotFoundError, ServingError, 
 from kserve_v2.messages import IndexEntry, InferRequest, Tensors
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.manager import ModelManager
-from kserve_v2.repository.prepare import RepositoryOptions
+from kserve_v2.repository.preparing.prepare import RepositoryOptions
 from kserve_v2.scheduling.replies import infer
 
 pytestmark = pytest.mark.timeout(60)

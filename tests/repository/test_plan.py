@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kserve_v2.repository.lifecycle import TRANSITIONS, Event, ModelState, advance
-from kserve_v2.repository.plan import Action, Actual, Load, Unload, fulfilled, plan
+from kserve_v2.repository.lifecycle.plan import Action, Actual, Load, Unload, fulfilled, plan
+from kserve_v2.repository.lifecycle.states import TRANSITIONS, Event, ModelState, advance
 
 LOADING, READY, UNLOADING, UNAVAILABLE = ModelState
 

@@ -8,7 +8,7 @@ import pytest
 from kserve_v2.config import ConfigError
 from kserve_v2.errors import ContradictionError
 from kserve_v2.plugins import BackendRegistry
-from kserve_v2.repository.prepare import RepositoryOptions, prepare_version, read_candidate
+from kserve_v2.repository.preparing.prepare import RepositoryOptions, prepare_version, read_candidate
 
 MODEL = Path(__file__).parent.parent.parent / "model_repository" / "add_sub" / "1" / "model.onnx"
 

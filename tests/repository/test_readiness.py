@@ -3,7 +3,7 @@
 import asyncio
 import threading
 
-from kserve_v2.repository.readiness import Readiness, says_readiness
+from kserve_v2.repository.models.readiness import Readiness, says_readiness
 
 
 class Model:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.repository.scan import ModelEntry, check_model_name, config_path, scan, scan_model
+from kserve_v2.repository.reading.scan import ModelEntry, check_model_name, config_path, scan, scan_model
 
 
 def make_model(root: Path, name: str, *versions: str) -> Path:
@@ -114,7 +114,7 @@ def test_one_model_is_read_without_a_listing_of_all(tmp_path: Path, monkeypatch:
             listed.append(entry.path)
             return entry
 
-    monkeypatch.setattr("kserve_v2.repository.scan.os.scandir", Watched)
+    monkeypatch.setattr("kserve_v2.repository.reading.scan.os.scandir", Watched)
     assert scan_model([tmp_path], "m") is not None
     assert listed
     assert [path for path in listed if not path.startswith(f"{tmp_path}/m/")] == []

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from kserve_v2.repository.threads import cpu_budget, cpu_quota, divide
+from kserve_v2.repository.preparing.threads import cpu_budget, cpu_quota, divide
 
 V1_MEMBERSHIP = "11:memory:/pod\n4:cpu,cpuacct:/kubepods/pod1\n0::/\n"
 

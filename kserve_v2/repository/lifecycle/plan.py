@@ -7,7 +7,7 @@ next plan drains.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kserve_v2.repository.lifecycle import ModelState
+from kserve_v2.repository.lifecycle.states import ModelState
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,13 +30,16 @@ from kserve_v2.environments.named import leads_outside
 from kserve_v2.errors import ContradictionError, InvalidArgumentError, NotFoundError
 from kserve_v2.isolation.backend import Home, IsolatedBackend
 from kserve_v2.plugins import BackendRegistry
-from kserve_v2.repository.batching import BatchingOrigin
-from kserve_v2.repository.caching import model_caching
-from kserve_v2.repository.ensemble_model import PreparedEnsemble, prepare_ensemble
-from kserve_v2.repository.file_content import explained
-from kserve_v2.repository.initial_states import read_states
-from kserve_v2.repository.kept import kept_path
-from kserve_v2.repository.layout import (
+from kserve_v2.repository.models.batching import BatchingOrigin
+from kserve_v2.repository.models.caching import model_caching
+from kserve_v2.repository.models.ensemble_model import PreparedEnsemble, prepare_ensemble
+from kserve_v2.repository.models.model import Prepared, placements
+from kserve_v2.repository.preparing.kept import kept_path
+from kserve_v2.repository.preparing.missing_modules import advising
+from kserve_v2.repository.preparing.threads import cpu_budget, divide
+from kserve_v2.repository.reading.file_content import explained
+from kserve_v2.repository.reading.initial_states import read_states
+from kserve_v2.repository.reading.layout import (
     CONFIG,
     advice_on_files,
     advice_without_model,
@@ -44,10 +47,7 @@ from kserve_v2.repository.layout import (
     unread_configuration,
     unread_version,
 )
-from kserve_v2.repository.missing_modules import advising
-from kserve_v2.repository.model import Prepared, placements
-from kserve_v2.repository.scan import ModelEntry, config_path, scan_model
-from kserve_v2.repository.threads import cpu_budget, divide
+from kserve_v2.repository.reading.scan import ModelEntry, config_path, scan_model
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from kserve_v2.config.latency_budget import latency_budget_ns
 from kserve_v2.errors import InternalError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.metrics.registry import MetricsOfModel
-from kserve_v2.repository.batching import (
+from kserve_v2.repository.models.batching import (
     BatchingDecision,
     BatchingOrigin,
     LargeRequests,
@@ -32,9 +32,9 @@ from kserve_v2.repository.batching import (
     large_requests,
     without_batch,
 )
-from kserve_v2.repository.file_content import explained
-from kserve_v2.repository.labels import read_labels
-from kserve_v2.repository.readiness import Readiness, says_readiness
+from kserve_v2.repository.models.readiness import Readiness, says_readiness
+from kserve_v2.repository.reading.class_labels import read_labels
+from kserve_v2.repository.reading.file_content import explained
 from kserve_v2.scheduling.calling.waits import ModelVersion, refuse_circle
 from kserve_v2.scheduling.chain import make_target
 from kserve_v2.scheduling.contained import call_on_thread, log_error

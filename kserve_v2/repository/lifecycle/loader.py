@@ -9,12 +9,17 @@ from dataclasses import replace
 
 from kserve_v2.memory import collector
 from kserve_v2.plugins import BackendRegistry
-from kserve_v2.repository.control import Controls
-from kserve_v2.repository.ensemble_model import PreparedEnsemble
-from kserve_v2.repository.ensembles import Ensembles
-from kserve_v2.repository.model import ExecutedModel, LoadedModel, Prepared
-from kserve_v2.repository.prepare import Candidate, RepositoryOptions, prepare_version, read_candidate
-from kserve_v2.repository.scan import Snapshot, scan
+from kserve_v2.repository.lifecycle.control import Controls
+from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
+from kserve_v2.repository.models.ensembles import Ensembles
+from kserve_v2.repository.models.model import ExecutedModel, LoadedModel, Prepared
+from kserve_v2.repository.preparing.prepare import (
+    Candidate,
+    RepositoryOptions,
+    prepare_version,
+    read_candidate,
+)
+from kserve_v2.repository.reading.scan import Snapshot, scan
 from kserve_v2.scheduling.calling.calls import Calls
 from kserve_v2.scheduling.calling.thread_caller import ThreadCaller
 from kserve_v2.scheduling.calling.waits import ModelVersion

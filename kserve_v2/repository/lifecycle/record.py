@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from kserve_v2.repository.lifecycle import Event, ModelState, advance
-from kserve_v2.repository.model import LoadedModel
-from kserve_v2.repository.plan import Actual
+from kserve_v2.repository.lifecycle.plan import Actual
+from kserve_v2.repository.lifecycle.states import Event, ModelState, advance
+from kserve_v2.repository.models.model import LoadedModel
 
 UNLOADED = "unloaded"
 

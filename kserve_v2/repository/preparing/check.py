@@ -15,10 +15,10 @@ from kserve_v2.environments.models import EnvironmentNotMadeError
 from kserve_v2.errors import ServingError, as_serving_error, describe
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.plugins import BackendRegistry
-from kserve_v2.repository.ensemble_model import PreparedEnsemble
-from kserve_v2.repository.ensembles import bound, circular, step_callees
-from kserve_v2.repository.labels import read_labels
-from kserve_v2.repository.prepare import RepositoryOptions, prepare_version, read_candidate
+from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
+from kserve_v2.repository.models.ensembles import bound, circular, step_callees
+from kserve_v2.repository.preparing.prepare import RepositoryOptions, prepare_version, read_candidate
+from kserve_v2.repository.reading.class_labels import read_labels
 from kserve_v2.scheduling.calling.caller import Lease
 from kserve_v2.scheduling.ensemble.check import no_loaded_version, required_version
 from kserve_v2.scheduling.ensemble.graph import Step

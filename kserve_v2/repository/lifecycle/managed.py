@@ -18,13 +18,13 @@ from kserve_v2.errors import (
     ordinary,
 )
 from kserve_v2.messages import IndexEntry
-from kserve_v2.repository.ensemble_model import PreparedEnsemble
-from kserve_v2.repository.lifecycle import ModelState
-from kserve_v2.repository.loader import Loader
-from kserve_v2.repository.model import LoadedModel, Prepared
-from kserve_v2.repository.plan import Load, Unload, fulfilled, plan
-from kserve_v2.repository.prepare import Candidate
-from kserve_v2.repository.record import UNLOADED, Record, served
+from kserve_v2.repository.lifecycle.loader import Loader
+from kserve_v2.repository.lifecycle.plan import Load, Unload, fulfilled, plan
+from kserve_v2.repository.lifecycle.record import UNLOADED, Record, served
+from kserve_v2.repository.lifecycle.states import ModelState
+from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
+from kserve_v2.repository.models.model import LoadedModel, Prepared
+from kserve_v2.repository.preparing.prepare import Candidate
 from kserve_v2.scheduling.contained import log_error
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 
 from kserve_v2.config.platforms import FORMATS, OWN_BACKENDS
-from kserve_v2.repository.foreign_files import foreign_advice, is_foreign_model
+from kserve_v2.repository.reading.foreign_files import foreign_advice, is_foreign_model
 
 CONFIG = "config.pbtxt"
 HANDLER = "model.py"

@@ -19,7 +19,7 @@ from types import MappingProxyType
 
 from kserve_v2.config.files import INITIAL_STATE_FOLDER
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.repository.layout import advice_at_the_top, is_no_model, is_system_directory
+from kserve_v2.repository.reading.layout import advice_at_the_top, is_no_model, is_system_directory
 
 # A decimal number without leading zeros that fits the 64-bit version fields of the configuration.
 _VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)

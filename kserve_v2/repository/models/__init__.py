@@ -1,0 +1,1 @@
+"""Loaded models: those that backends execute, and ensembles of them."""
