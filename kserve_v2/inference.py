@@ -10,6 +10,7 @@ from kserve_v2.logs.settings import LogChanges, LogSettings
 from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.messages import IndexEntry, InferRequest, InferResponse, ModelMetadata, ServerMetadata
 from kserve_v2.repository.lifecycle.control import NOT_EXPLICIT
+from kserve_v2.repository.lifecycle.load_request import PLAIN, LoadRequest
 from kserve_v2.repository.manager import ModelManager, parse_version
 from kserve_v2.repository.models.model import LoadedModel
 from kserve_v2.scheduling.replies import infer
@@ -195,16 +196,15 @@ class InferenceService:
         entries = await self.manager.index()
         return [entry for entry in entries if entry.state == "READY"] if ready_only else entries
 
-    async def load(self, name: str, config_override: str | None = None) -> None:
-        """Load or reload a model; returns when it is ready. `config_override`: JSON in place of its
-        configuration file.
+    async def load(self, name: str, request: LoadRequest = PLAIN) -> None:
+        """Load or reload a model; returns when it is ready.
 
         Raises UnavailableError unless clients may do this, or when exiting, and otherwise as `ModelManager.load`.
         """
         self._check_explicit()
         if self._exiting:
             raise UnavailableError("Server exiting")
-        await self.manager.load(name, config_override)
+        await self.manager.load(name, request)
 
     async def unload(self, name: str, *, dependents: bool = False) -> None:
         """Unload a model; returns at once. Unknown models are unloaded already. `dependents`: see

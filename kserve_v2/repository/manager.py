@@ -10,6 +10,7 @@ from kserve_v2.errors import InvalidArgumentError, NotFoundError, ServingError, 
 from kserve_v2.messages import IndexEntry, InferRequest
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.lifecycle.control import Controls
+from kserve_v2.repository.lifecycle.load_request import PLAIN, LoadRequest
 from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.managed import ManagedModel, index_entry
 from kserve_v2.repository.lifecycle.record import Served, answering
@@ -175,29 +176,29 @@ class ModelManager:
             logger.warning("skipped in the model repository: %s", reason)
         return list(snapshot.models)
 
-    async def load(self, name: str, config_override: str | None = None) -> None:
+    async def load(self, name: str, request: LoadRequest = PLAIN) -> None:
         """Load a model as it is on disk now, or do nothing if that is what is served.
 
         Returns when every version that its policy selects is ready. What served before goes on serving until
-        then, and for good if this fails. `config_override`: JSON in place of the model's configuration file; once it
-        has been loaded it is in force until the unload.
+        then, and for good if this fails. A configuration of the `request` is in force until the unload, once it
+        has been loaded.
 
         Raises NotFoundError for an unknown directory, UnavailableError if the model is unloaded meanwhile,
         InvalidArgumentError with the reasons otherwise.
         """
         check_model_name(name)
         self._asked_for.add(name)
-        await self._load(name, config_override)
+        await self._load(name, request)
 
     async def load_step(self, name: str) -> None:
         """Load a model because an ensemble needs it."""
-        await self._load(name, None)
+        await self._load(name, PLAIN)
 
-    async def _load(self, name: str, config_override: str | None) -> None:
+    async def _load(self, name: str, request: LoadRequest) -> None:
         model = self._models.get(name)
         if model is None:
             model = self._models[name] = ManagedModel(name, self._loader, self._update)
-        await model.load(config_override)
+        await model.load(request)
 
     def managed(self, name: str) -> ManagedModel | None:
         """A model that is or was loaded."""

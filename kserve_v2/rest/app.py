@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from kserve_v2.config import config_to_dict
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnsupportedError
 from kserve_v2.inference import InferenceService
+from kserve_v2.repository.lifecycle.load_request import LoadRequest
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.endpoint import ModelEndpoint, Operation
 from kserve_v2.rest.errors import error_body, error_response, known
@@ -153,7 +154,7 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: Body
     async def load(model_name: str, request: Request) -> Response:
         """Load a model, or load it again if its files have changed. Answers when it is ready."""
         parameters = _load_parameters(await read_object(request))
-        await service.load(model_name, parameters.get("config"))
+        await service.load(model_name, LoadRequest(parameters.get("config")))
         return empty_response()
 
     @app.post("/v2/repository/models/{model_name}/unload", **documented("repository_unload"))

@@ -3,6 +3,7 @@
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import InvalidArgumentError, UnsupportedError
 from kserve_v2.inference import InferenceService
+from kserve_v2.repository.lifecycle.load_request import LoadRequest
 from kserve_v2.rpc.calls import Context, Direct, Rpc, Streaming, Unary
 from kserve_v2.rpc.infer import ModelInfer
 from kserve_v2.rpc.settings import SettingsServicer
@@ -102,7 +103,7 @@ class InferenceServicer:
                     f"invalid value type for load parameter '{name}', expected string_param."
                 )
             config = parameter.string_param
-        await self._service.load(_model_name(request), config)
+        await self._service.load(_model_name(request), LoadRequest(config))
         return pb.RepositoryModelLoadResponse()
 
     async def repository_model_unload(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kserve_v2.backend import ModelSource
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableError
+from kserve_v2.repository.lifecycle.load_request import LoadRequest
 from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.managed import ManagedModel
 from kserve_v2.repository.lifecycle.states import ModelState
@@ -154,7 +155,7 @@ class Interleaving:
                 self.workshop.disk = DISKS[number % len(DISKS)]
             case "load":
                 override = OVERRIDES[number % len(OVERRIDES)]
-                self.calls.append(Call(asyncio.create_task(self.model.load(override)), override))
+                self.calls.append(Call(asyncio.create_task(self.model.load(LoadRequest(override))), override))
             case "unload":
                 self.model.unload()
                 self.unloaded_at, self.override = self.workshop.step, None
@@ -225,7 +226,7 @@ class Interleaving:
         self.workshop.step += 1
         self.workshop.changes += 1
         self.workshop.disk = disk
-        call = Call(asyncio.create_task(self.model.load(override)), override)
+        call = Call(asyncio.create_task(self.model.load(LoadRequest(override))), override)
         self.calls.append(call)
         await self.rest()
         await self.finish()

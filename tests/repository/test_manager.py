@@ -16,6 +16,7 @@ from kserve_v2.backend import Instance, ModelConfig, ModelSource, Placement
 from kserve_v2.errors import InvalidArgumentError, NotFoundError, ServingError, UnavailableError
 from kserve_v2.messages import IndexEntry, InferRequest, Tensors
 from kserve_v2.plugins import BackendRegistry
+from kserve_v2.repository.lifecycle.load_request import LoadRequest
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.preparing.prepare import RepositoryOptions
 from kserve_v2.scheduling.replies import infer
@@ -434,7 +435,7 @@ def test_a_configuration_override_holds_until_the_unload(tmp_path: Path) -> None
         for version in (1, 2):
             write(tmp_path, "m", str(version), version)
         async with managing(tmp_path) as (manager, _):
-            await manager.load("m", '{"version_policy": {"specific": {"versions": [1]}}}')
+            await manager.load("m", LoadRequest('{"version_policy": {"specific": {"versions": [1]}}}'))
             assert await answer(manager, "m") == "1"
             write(tmp_path, "m", "new", 1)
             await manager.load("m")
@@ -457,7 +458,7 @@ def test_an_override_that_fails_is_forgotten(tmp_path: Path) -> None:
                 "no JSON",
             ):
                 with pytest.raises(InvalidArgumentError):
-                    await manager.load("m", override)
+                    await manager.load("m", LoadRequest(override))
                 assert await answer(manager, "m") == "one"
                 await manager.load("m")
                 # Nothing was to be loaded for that, and nothing is left of the failure.
@@ -473,9 +474,9 @@ def test_an_override_that_fails_leaves_the_one_before_in_force(tmp_path: Path) -
         for version in (1, 2):
             write(tmp_path, "m", str(version), version)
         async with managing(tmp_path) as (manager, backend):
-            await manager.load("m", '{"versionPolicy": {"specific": {"versions": [1]}}}')
+            await manager.load("m", LoadRequest('{"versionPolicy": {"specific": {"versions": [1]}}}'))
             with pytest.raises(InvalidArgumentError):
-                await manager.load("m", '{"maxBatchSize": -1}')
+                await manager.load("m", LoadRequest('{"maxBatchSize": -1}'))
             await manager.load("m")
             assert await answer(manager, "m") == "1"
             assert backend.loads == [("m", 1)]

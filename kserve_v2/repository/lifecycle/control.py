@@ -13,6 +13,7 @@ from kserve_v2.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from kserve_v2.repository.lifecycle.load_request import NO_FILES, PLAIN, LoadRequest
 
 T = TypeVar("T")
 
@@ -31,7 +32,7 @@ class Repository(Protocol):
         """Whether others than the operator may do it."""
         ...
 
-    async def load(self, name: str, config_override: str | None = None) -> None:
+    async def load(self, name: str, request: LoadRequest = PLAIN) -> None:
         """Load a model; returns when it is ready."""
         ...
 
@@ -55,7 +56,7 @@ class Controls:
         """The face of it for a version of a model that is about to be loaded."""
         return ThreadControl(self, model)
 
-    async def load(self, model: str, name: str, config: str | None, *, loading: bool) -> None:
+    async def load(self, model: str, name: str, request: LoadRequest, *, loading: bool) -> None:
         """`model` loads another one; `loading`: it is not ready until that is. Raises InternalError if both would wait
         for ever.
         """
@@ -64,7 +65,7 @@ class Controls:
         if repository.exiting:
             raise UnavailableError("Server exiting")
         if not loading:
-            await repository.load(name, config)
+            await repository.load(name, request)
             return
         if self._reaches(name, model):
             raise InternalError(
@@ -73,7 +74,7 @@ class Controls:
         waits = self._waits.setdefault(model, Counter())
         waits[name] += 1
         try:
-            await repository.load(name, config)
+            await repository.load(name, request)
         finally:
             waits[name] -= 1
             if not waits[name]:
@@ -116,7 +117,8 @@ class ThreadControl:
             raise UnsupportedError(
                 f"load parameter '{next(iter(files))}': uploading model files is not supported"
             )
-        self._run(self._controls.load(self._model, name, config, loading=self.loading))
+        request = LoadRequest(config, files or NO_FILES)
+        self._run(self._controls.load(self._model, name, request, loading=self.loading))
 
     def unload(self, name: str, *, dependents: bool = False) -> None:
         """Unload a model."""

@@ -18,6 +18,7 @@ from kserve_v2.errors import (
     ordinary,
 )
 from kserve_v2.messages import IndexEntry
+from kserve_v2.repository.lifecycle.load_request import PLAIN, LoadRequest
 from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.plan import Load, Unload, fulfilled, plan
 from kserve_v2.repository.lifecycle.record import UNLOADED, Record, served
@@ -168,11 +169,11 @@ class ManagedModel:
 
     # --- commands -----------------------------------------------------------------------------------------------
 
-    async def load(self, config_override: str | None = None) -> None:
+    async def load(self, request: LoadRequest = PLAIN) -> None:
         """Load the model, or load it again. A caller that leaves does not end what it has asked for."""
         outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._callers.add(outcome)
-        command = self._spawn(self._load_in_turn(config_override, self._unloads))
+        command = self._spawn(self._load_in_turn(request, self._unloads))
         self._commands.add(command)
         command.add_done_callback(partial(self._end_command, outcome))
         try:
@@ -191,10 +192,10 @@ class ManagedModel:
                 outcome.set_exception(error)
         self._changed(self)
 
-    async def _load_in_turn(self, config_override: str | None, unloads: int) -> None:
+    async def _load_in_turn(self, request: LoadRequest, unloads: int) -> None:
         async with self._turn:
             self._check_still_wanted(unloads)
-            override = self._override if config_override is None else config_override
+            override = self._override if request.config is None else request.config
             candidate = await self._read(override, unloads)
             self._check_still_wanted(unloads)
             self.problem, self._lost = "", False
