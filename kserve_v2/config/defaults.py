@@ -45,8 +45,7 @@ def fill_defaults(config: ModelConfig, *, gpu_count: int, backend_supports_gpu: 
     `gpu_count` is the number of GPUs that the server may use. Automatic placement
     takes them if the backend can.
     """
-    if config.version_policy.WhichOneof("policy_choice") is None:
-        config.version_policy.latest.num_versions = 1
+    fill_version_policy(config)
     if is_ensemble(config):
         return
     _fill_optimization(config)
@@ -57,6 +56,12 @@ def fill_defaults(config: ModelConfig, *, gpu_count: int, backend_supports_gpu: 
     for index, group in enumerate(config.instance_group):
         group.name = group.name or f"{config.name}_{index}"
         _fill_instance_group(group, config.backend, gpu_count if backend_supports_gpu else 0)
+
+
+def fill_version_policy(config: ModelConfig) -> None:
+    """Serve the highest version, unless something else is written."""
+    if config.version_policy.WhichOneof("policy_choice") is None:
+        config.version_policy.latest.num_versions = 1
 
 
 def _infer_third_party_backend(config: ModelConfig, version_files: Collection[str]) -> None:

@@ -37,8 +37,12 @@ class FoundOnDisk:
     """Stands for a `Candidate`. `began`: the step at which the read began."""
 
     loads: Mapping[int, bool]
-    fingerprint: str
+    changes: str
     began: int
+    config: None = None
+
+    def fingerprint(self, version: int) -> str:
+        return f"{self.changes}/{version}"
 
     @property
     def versions(self) -> list[int]:
@@ -63,6 +67,9 @@ class ServedModel:
 
     async def close(self) -> None:
         self._workshop.open.remove(self)
+
+    def adopt(self, written: object) -> None:
+        """It shows nothing."""
 
     def abandon(self) -> None:
         """There are no requests."""

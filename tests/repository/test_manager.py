@@ -3,125 +3,18 @@
 import asyncio
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 from types import FrameType
 
-import numpy as np
 import pytest
 
-from kserve_v2._generated.model_config_pb2 import TYPE_STRING
-from kserve_v2.backend import Instance, ModelConfig, ModelSource, Placement
 from kserve_v2.errors import InvalidArgumentError, NotFoundError, ServingError, UnavailableError
-from kserve_v2.messages import IndexEntry, InferRequest, Tensors
-from kserve_v2.plugins import BackendRegistry
+from kserve_v2.messages import IndexEntry
 from kserve_v2.repository.lifecycle.load_request import LoadRequest
 from kserve_v2.repository.manager import ModelManager
-from kserve_v2.repository.preparing.prepare import RepositoryOptions
-from kserve_v2.scheduling.replies import infer
+from tests.repository.text_models import answer, is_set, managing, run, write
 
 pytestmark = pytest.mark.timeout(60)
-
-
-class TextModel:
-    """Answers with the text of its model file. A file that says `fail` does not load."""
-
-    def __init__(self, backend: "TextBackend", text: str) -> None:
-        self.backend = backend
-        self.text = text
-
-    def instance(self, placement: Placement) -> Instance:
-        return self
-
-    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
-        self.backend.entered.set()
-        assert self.backend.execution_gate.wait(30)
-        answer = np.empty(1, dtype=np.object_)
-        answer[0] = self.text.encode()
-        return {"text": answer}
-
-    def close(self) -> None:
-        self.backend.open -= 1
-
-
-class TextBackend:
-    default_filename = "model.text"
-    platform = ""
-
-    def __init__(self) -> None:
-        self.loads: list[tuple[str, int]] = []
-        self.open = 0
-        self.load_gate = threading.Event()
-        self.load_gate.set()
-        self.loading = threading.Event()
-        self.execution_gate = threading.Event()
-        self.execution_gate.set()
-        self.entered = threading.Event()
-
-    def gpu_count(self) -> int:
-        return 0
-
-    def complete(self, source: ModelSource, config: ModelConfig) -> None:
-        config.output.add(name="text", data_type=TYPE_STRING, dims=[1])
-
-    def load(self, source: ModelSource, config: ModelConfig) -> TextModel:
-        self.loads.append((source.name, source.version))
-        self.loading.set()
-        assert self.load_gate.wait(30)
-        text = source.model_file(config).read_text()
-        if text == "fail":
-            raise InvalidArgumentError("the file says fail")
-        if text == "crash":
-            raise ValueError("boom in /srv/models/m/vocabulary")
-        # One for the model, one for its only instance.
-        self.open += 2
-        return TextModel(self, text)
-
-
-class OneBackend(BackendRegistry):
-    """A registry whose only backend is `text`."""
-
-    def __init__(self, backend: TextBackend) -> None:
-        super().__init__()
-        self._backends["text"] = backend  # type: ignore[assignment]
-
-
-def write(root: Path, name: str, text: str, version: int = 1, config: str = "") -> None:
-    directory = root / name / str(version)
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "model.text").write_text(text)
-    if config:
-        (root / name / "config.pbtxt").write_text(config)
-
-
-@asynccontextmanager
-async def managing(root: Path, load_threads: int = 4) -> AsyncIterator[tuple[ModelManager, TextBackend]]:
-    backend = TextBackend()
-    manager = ModelManager(RepositoryOptions((root,)), OneBackend(backend), load_threads)
-    try:
-        yield manager, backend
-    finally:
-        backend.load_gate.set()
-        backend.execution_gate.set()
-        await manager.stop()
-        assert backend.open == 0
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 30))  # type: ignore[arg-type]
-
-
-async def answer(manager: ModelManager, name: str, version: str = "") -> str:
-    model, request = manager.acquire(name, version), InferRequest(name, {})
-    model.check(request)
-    response = await infer(model, request)
-    text: bytes = response.outputs["text"].item()
-    return text.decode()
-
-
-async def set_(event: threading.Event) -> None:
-    await asyncio.get_running_loop().run_in_executor(None, event.wait, 30)
 
 
 def test_load_serve_unload(tmp_path: Path) -> None:
@@ -165,7 +58,7 @@ def test_the_old_generation_serves_until_the_new_one_is_ready(tmp_path: Path) ->
             backend.load_gate.clear()
             backend.loading.clear()
             reload = asyncio.create_task(manager.load("m"))
-            await set_(backend.loading)
+            await is_set(backend.loading)
             assert await answer(manager, "m") == "one"
             assert manager.all_ready()
             backend.load_gate.set()
@@ -293,7 +186,7 @@ def test_unload_while_loading_ends_unloaded(tmp_path: Path) -> None:
         async with managing(tmp_path) as (manager, backend):
             backend.load_gate.clear()
             loading = asyncio.create_task(manager.load("m"))
-            await set_(backend.loading)
+            await is_set(backend.loading)
             assert not manager.all_ready()
             manager.unload("m")
             backend.load_gate.set()
@@ -344,7 +237,7 @@ def test_unload_lets_what_is_under_way_finish(tmp_path: Path) -> None:
             await manager.load("m")
             backend.execution_gate.clear()
             requests = [asyncio.create_task(answer(manager, "m")) for _ in range(3)]
-            await set_(backend.entered)
+            await is_set(backend.entered)
             manager.unload("m")
             assert (await manager.index())[0].state == "UNLOADING"
             assert not manager.all_ready()
@@ -364,7 +257,7 @@ def test_stopping_fails_what_waits_and_awaits_what_runs(tmp_path: Path) -> None:
             await manager.load("m")
             backend.execution_gate.clear()
             running = asyncio.create_task(answer(manager, "m"))
-            await set_(backend.entered)
+            await is_set(backend.entered)
             waiting = asyncio.create_task(answer(manager, "m"))
             await asyncio.sleep(0)
             stopping = asyncio.create_task(manager.stop())
@@ -500,7 +393,7 @@ def test_a_version_serves_until_its_successor_does(tmp_path: Path, broken: bool)
             backend.load_gate.clear()
             backend.loading.clear()
             upgrade = asyncio.create_task(manager.load("m"))
-            await set_(backend.loading)
+            await is_set(backend.loading)
             assert [await answer(manager, "m", version) for version in ("", "1")] == ["one", "one"]
             assert manager.all_ready()
             backend.load_gate.set()
@@ -529,7 +422,7 @@ def test_a_version_that_drains_after_its_upgrade_does_not_hold_up_readiness(tmp_
             await manager.load("m")
             backend.execution_gate.clear()
             request = asyncio.create_task(answer(manager, "m"))
-            await set_(backend.entered)
+            await is_set(backend.entered)
             write(tmp_path, "m", "two", 2)
             await manager.load("m")
             assert [(entry.version, entry.state) for entry in await manager.index()] == [
@@ -550,7 +443,7 @@ def test_the_index_and_the_directories_of_others_do_not_wait_for_a_load(tmp_path
         async with managing(tmp_path, load_threads=1) as (manager, backend):
             backend.load_gate.clear()
             loading = asyncio.create_task(manager.load("slow"))
-            await set_(backend.loading)
+            await is_set(backend.loading)
             assert [(entry.name, entry.state) for entry in await manager.index()] == [
                 ("n", ""),
                 ("slow", "LOADING"),
@@ -571,7 +464,7 @@ def test_a_load_whose_caller_leaves_goes_on(tmp_path: Path) -> None:
         async with managing(tmp_path) as (manager, backend):
             backend.load_gate.clear()
             left = asyncio.create_task(manager.load("m"))
-            await set_(backend.loading)
+            await is_set(backend.loading)
             left.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await left
@@ -590,7 +483,7 @@ def test_a_load_that_fails_after_an_unload_holds_up_nothing(tmp_path: Path) -> N
         async with managing(tmp_path) as (manager, backend):
             backend.load_gate.clear()
             loading = asyncio.create_task(manager.load("m"))
-            await set_(backend.loading)
+            await is_set(backend.loading)
             manager.unload("m")
             backend.load_gate.set()
             with pytest.raises(InvalidArgumentError, match="the file says fail"):

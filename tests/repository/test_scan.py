@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -226,7 +226,7 @@ def touch_later(path: Path) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
 
 
-CHANGES = {
+CHANGES: dict[str, Callable[[Path], object]] = {
     "config": lambda model: touch_later(model / "config.pbtxt"),
     "config removed": lambda model: (model / "config.pbtxt").unlink(),
     "labels": lambda model: (model / "labels.txt").write_text("yes\nno\nperhaps\n"),
@@ -242,25 +242,62 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_the_fingerprint_changes_with_every_file(tmp_path: Path, change: object) -> None:
-    model = make_model(tmp_path, "m", "1", "3")
+def test_the_fingerprint_changes_with_every_file(tmp_path: Path, change: Callable[[Path], object]) -> None:
+    model = make_files(tmp_path)
+    before = fingerprint(tmp_path)
+    change(model)
+    assert fingerprint(tmp_path) != before
+
+
+def make_files(root: Path) -> Path:
+    model = make_model(root, "m", "1", "3")
     (model / "configs").mkdir()
     (model / "configs" / "small.pbtxt").write_text("")
     (model / "initial_state").mkdir()
     (model / "initial_state" / "zeros").write_bytes(b"\0")
     (model / "1" / "weights").mkdir()
     (model / "1" / "weights" / "a.bin").write_bytes(b"\0")
-    before = fingerprint(tmp_path)
-    assert callable(change)
-    change(model)
-    assert fingerprint(tmp_path) != before
+    return model
+
+
+# Whom the changes above concern.
+CONCERNED: dict[str, set[str | int]] = {
+    "config": {"configuration"},
+    "config removed": {"configuration"},
+    "labels": {"shared"},
+    "named config": {"configuration"},
+    "initial state": {"shared"},
+    "model file": {1},
+    "nested file": {1},
+    "new file": {1},
+    "renamed file": {1},
+    "new version": {2},
+    "removed version": {3},
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_concerns_one_version_or_all(tmp_path: Path, name: str) -> None:
+    model = make_files(tmp_path)
+    before = parts(tmp_path)
+    CHANGES[name](model)
+    after = parts(tmp_path)
+    changed = {part for part in before | after if before.get(part) != after.get(part)}
+    assert changed == CONCERNED[name]
+
+
+def parts(root: Path) -> dict[str | int, str]:
+    entry = scan_model([root], "m")
+    assert entry is not None
+    found = entry.fingerprints
+    return {"configuration": found.configuration, "shared": found.shared, **found.versions}
 
 
 def test_the_configuration_file(tmp_path: Path) -> None:
     model = make_model(tmp_path, "m")
     (model / "configs").mkdir()
     (model / "configs" / "small.pbtxt").write_text("")
-    entry = ModelEntry("m", model, (1,), "")
+    entry = ModelEntry("m", model, (1,))
     assert config_path(entry) == model / "config.pbtxt"
     assert config_path(entry, "small") == model / "configs" / "small.pbtxt"
     assert config_path(entry, "other") == model / "config.pbtxt"

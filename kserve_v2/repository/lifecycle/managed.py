@@ -225,12 +225,21 @@ class ManagedModel:
     def _want(self, candidate: Candidate) -> Wanted:
         """Give each version its generation: that which is ready, or a new one where something has changed."""
         self._generation += 1
-        ready = {
-            record.version: record.generation
-            for record in self.records
-            if record.state is ModelState.READY and record.fingerprint == candidate.fingerprint
-        }
-        return Wanted(candidate, {each: ready.get(each, self._generation) for each in candidate.versions})
+        kept = [record for record in self.records if self._is_as_found(record, candidate)]
+        for record in kept:
+            if record.model is not None:
+                record.model.adopt(candidate.config)
+        generations = {record.version: record.generation for record in kept}
+        return Wanted(
+            candidate, {each: generations.get(each, self._generation) for each in candidate.versions}
+        )
+
+    @staticmethod
+    def _is_as_found(record: Record, candidate: Candidate) -> bool:
+        """Whether a load would make what is there once more."""
+        return record.state is ModelState.READY and record.fingerprint == candidate.fingerprint(
+            record.version
+        )
 
     async def _await_loads(self, wanted: Wanted, unloads: int) -> None:
         found = {(record.version, record.generation): record for record in self.records}
@@ -303,7 +312,7 @@ class ManagedModel:
             match action:
                 case Load(version, generation) if self._wanted:
                     candidate = self._wanted.candidate
-                    record = Record(version, generation, candidate.fingerprint)
+                    record = Record(version, generation, candidate.fingerprint(version))
                     self.records.append(record)
                     self._spawn(self._load(record, candidate))
                 case Unload(version, generation):

@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kserve_v2.backend import ModelConfig, ModelSource
 from kserve_v2.caching.cache import Caching, ResponseCache
 from kserve_v2.config import fill_defaults, raise_if_invalid
+from kserve_v2.config.loaded_fields import adopt
 from kserve_v2.messages import InferRequest
 from kserve_v2.repository.models.caching import model_caching
 from kserve_v2.repository.models.model import LoadedModel
@@ -132,6 +133,11 @@ class EnsembleModel(LoadedModel):
             for lease in leases:
                 lease.release()
         await super().drain()
+
+    def adopt(self, written: ModelConfig) -> None:
+        """What is made anew, because other steps answer, shows the same."""
+        super().adopt(written)
+        self.prepared = replace(self.prepared, config=adopt(self.prepared.config, written))
 
     @property
     def _steps(self) -> list[LoadedModel]:

@@ -21,6 +21,7 @@ from kserve_v2.backend import (
 from kserve_v2.caching.cache import Caching
 from kserve_v2.config.hidden import with_hidden_tensors
 from kserve_v2.config.latency_budget import latency_budget_ns
+from kserve_v2.config.loaded_fields import adopt
 from kserve_v2.errors import InternalError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.metrics.registry import MetricsOfModel
@@ -146,6 +147,10 @@ class LoadedModel:
     async def says_ready(self) -> bool:
         """Whether the model itself says that it is ready, if it says anything of that."""
         return True
+
+    def adopt(self, written: ModelConfig) -> None:
+        """The configuration has changed, but in nothing that a load goes by: show it as it is now."""
+        self.config = adopt(self.config, written)
 
     # --- its life -------------------------------------------------------------------------------------------------
 

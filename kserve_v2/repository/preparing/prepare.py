@@ -24,6 +24,7 @@ from kserve_v2.config import (
     written_problems,
 )
 from kserve_v2.config.isolation import EXECUTION_ENV_PATH, isolation_without_effect, wants_isolation
+from kserve_v2.config.loaded_fields import what_a_load_goes_by
 from kserve_v2.config.platforms import OWN_BACKENDS
 from kserve_v2.environments.models import EnvironmentNotMadeError, ModelEnvironments
 from kserve_v2.environments.named import leads_outside
@@ -84,10 +85,12 @@ class Candidate:
     config: ModelConfig
     versions: Sequence[int]
 
-    @property
-    def fingerprint(self) -> str:
-        """Changes whenever the files, or the configuration that overrides them, do."""
-        return f"{self.entry.fingerprint}/{self.config.SerializeToString(deterministic=True).hex()}"
+    def fingerprint(self, version: int) -> str:
+        """Changes whenever one version has to be loaded again: with its files, those that all versions may read, and
+        what the configuration says, wherever that comes from, of what a load goes by.
+        """
+        files = self.entry.fingerprints
+        return f"{files.versions.get(version)}/{files.shared}/{what_a_load_goes_by(self.config)}"
 
 
 def read_candidate(name: str, options: RepositoryOptions, config_override: str | None = None) -> Candidate:

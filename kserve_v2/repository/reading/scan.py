@@ -13,34 +13,61 @@ import stat
 import sys
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from kserve_v2.config.files import INITIAL_STATE_FOLDER
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.repository.reading.layout import advice_at_the_top, is_no_model, is_system_directory
+from kserve_v2.repository.reading.layout import CONFIG, advice_at_the_top, is_no_model, is_system_directory
 
 # A decimal number without leading zeros that fits the 64-bit version fields of the configuration.
 _VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+_NAMED_CONFIGURATIONS = "configs"
 # Platforms whose file systems find a file under other spellings of its name, such as other capitals.
 _LOOSE_NAMES = {"darwin", "win32"}
+_CONFIGURATION = frozenset({CONFIG, _NAMED_CONFIGURATIONS})
 _DUPLICATE = "model appears in two or more repositories"
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprints:
+    """What changes when files change, apart by whom that concerns.
+
+    `configuration`: of config.pbtxt and the named configurations, whose contents count and not their times. `shared`:
+    of what else lies beside the versions, which each of them may read. `versions`: of the files of each version.
+    """
+
+    configuration: str = ""
+    shared: str = ""
+    versions: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def all(self) -> str:
+        """Changes when any file does that the model may read."""
+        digest = hashlib.blake2b(f"{self.configuration}/{self.shared}".encode(), digest_size=16)
+        for version, fingerprint in sorted(self.versions.items()):
+            digest.update(f"/{version}:{fingerprint}".encode())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
     """One model directory.
 
-    `versions`: the readable ones, ascending. `fingerprint` changes when a file that the model may read
-    changes. `problem`: why the directory cannot be used as it is, or None.
+    `versions`: the readable ones, ascending. `problem`: why the directory cannot be used as it is, or None.
     """
 
     name: str
     path: Path
     versions: tuple[int, ...]
-    fingerprint: str
+    fingerprints: Fingerprints = field(default_factory=Fingerprints)
     problem: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when a file that the model may read changes."""
+        return self.fingerprints.all
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +162,9 @@ def config_path(entry: ModelEntry, config_name: str | None = None) -> Path | Non
 
     That is `configs/<config_name>.pbtxt` where a name is given and the file exists, else `config.pbtxt`.
     """
-    candidates = [entry.path / "config.pbtxt"]
+    candidates = [entry.path / CONFIG]
     if config_name:
-        candidates.insert(0, entry.path / "configs" / f"{config_name}.pbtxt")
+        candidates.insert(0, entry.path / _NAMED_CONFIGURATIONS / f"{config_name}.pbtxt")
     return next((path for path in candidates if path.is_file()), None)
 
 
@@ -174,12 +201,15 @@ def _read_model(path: Path) -> ModelEntry:
         children = _listing(path)
     except OSError as error:
         reason = _link_to_nowhere(path) or error.strerror
-        return ModelEntry(path.name, path, (), "", f"model directory cannot be read: {reason}")
-    digest = hashlib.blake2b(digest_size=16)
-    versions: list[int] = []
+        problem = f"model directory cannot be read: {reason}"
+        return ModelEntry(path.name, path, (), problem=problem)
+    configuration, shared = _digest(), _digest()
+    versions: dict[int, str] = {}
     problems: list[str] = []
     for child in children:
         is_version = _VERSION.fullmatch(child.name) is not None and _is_directory_or_broken(child)
+        beside = configuration if child.name in _CONFIGURATION else shared
+        digest = _digest() if is_version else beside
         try:
             for record in _records(child, is_version):
                 digest.update(record)
@@ -188,9 +218,15 @@ def _read_model(path: Path) -> ModelEntry:
             problems.append(f"{subject} cannot be read: {_reason(error, path)}")
             continue
         if is_version:
-            versions.append(int(child.name))
-    problem = "; ".join(problems) or None
-    return ModelEntry(path.name, path, tuple(sorted(versions)), digest.hexdigest(), problem)
+            versions[int(child.name)] = digest.hexdigest()
+    fingerprints = Fingerprints(configuration.hexdigest(), shared.hexdigest(), versions)
+    return ModelEntry(
+        path.name, path, tuple(sorted(versions)), fingerprints, problem="; ".join(problems) or None
+    )
+
+
+def _digest() -> "hashlib.blake2b":
+    return hashlib.blake2b(digest_size=16)
 
 
 def _reason(error: OSError, model: Path) -> str | None:
@@ -220,7 +256,7 @@ def _records(child: os.DirEntry[str], is_version: bool) -> Iterator[bytes]:
     sequences, and the versions.
     """
     states = child.name == INITIAL_STATE_FOLDER and child.is_dir()
-    if is_version or states or child.name == "configs":
+    if is_version or states or child.name == _NAMED_CONFIGURATIONS:
         yield from _tree_records(Path(child.path))
     elif child.is_file():
         yield _record(child.name, Path(child.path))

@@ -1,0 +1,118 @@
+"""Models whose files are texts, and whose answers are those texts; with gates to hold loads and executions up."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+
+from kserve_v2._generated.model_config_pb2 import TYPE_STRING
+from kserve_v2.backend import Instance, ModelConfig, ModelSource, Placement
+from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.messages import InferRequest, Tensors
+from kserve_v2.plugins import BackendRegistry
+from kserve_v2.repository.manager import ModelManager
+from kserve_v2.repository.preparing.prepare import RepositoryOptions
+from kserve_v2.scheduling.replies import infer
+
+
+class TextModel:
+    """Answers with the text of its model file. A file that says `fail` does not load."""
+
+    def __init__(self, backend: "TextBackend", text: str) -> None:
+        self.backend = backend
+        self.text = text
+
+    def instance(self, placement: Placement) -> Instance:
+        return self
+
+    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
+        self.backend.entered.set()
+        assert self.backend.execution_gate.wait(30)
+        answer = np.empty(1, dtype=np.object_)
+        answer[0] = self.text.encode()
+        return {"text": answer}
+
+    def close(self) -> None:
+        self.backend.open -= 1
+
+
+class TextBackend:
+    default_filename = "model.text"
+    platform = ""
+
+    def __init__(self) -> None:
+        self.loads: list[tuple[str, int]] = []
+        self.open = 0
+        self.load_gate = threading.Event()
+        self.load_gate.set()
+        self.loading = threading.Event()
+        self.execution_gate = threading.Event()
+        self.execution_gate.set()
+        self.entered = threading.Event()
+
+    def gpu_count(self) -> int:
+        return 0
+
+    def complete(self, source: ModelSource, config: ModelConfig) -> None:
+        config.output.add(name="text", data_type=TYPE_STRING, dims=[1])
+
+    def load(self, source: ModelSource, config: ModelConfig) -> TextModel:
+        self.loads.append((source.name, source.version))
+        self.loading.set()
+        assert self.load_gate.wait(30)
+        text = source.model_file(config).read_text()
+        if text == "fail":
+            raise InvalidArgumentError("the file says fail")
+        if text == "crash":
+            raise ValueError("boom in /srv/models/m/vocabulary")
+        # One for the model, one for its only instance.
+        self.open += 2
+        return TextModel(self, text)
+
+
+class OneBackend(BackendRegistry):
+    """A registry whose only backend is `text`."""
+
+    def __init__(self, backend: TextBackend) -> None:
+        super().__init__()
+        self._backends["text"] = backend  # type: ignore[assignment]
+
+
+def write(root: Path, name: str, text: str, version: int = 1, config: str = "") -> None:
+    directory = root / name / str(version)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "model.text").write_text(text)
+    if config:
+        (root / name / "config.pbtxt").write_text(config)
+
+
+@asynccontextmanager
+async def managing(root: Path, load_threads: int = 4) -> AsyncIterator[tuple[ModelManager, TextBackend]]:
+    backend = TextBackend()
+    manager = ModelManager(RepositoryOptions((root,)), OneBackend(backend), load_threads)
+    try:
+        yield manager, backend
+    finally:
+        backend.load_gate.set()
+        backend.execution_gate.set()
+        await manager.stop()
+        assert backend.open == 0
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 30))  # type: ignore[arg-type]
+
+
+async def answer(manager: ModelManager, name: str, version: str = "") -> str:
+    model, request = manager.acquire(name, version), InferRequest(name, {})
+    model.check(request)
+    response = await infer(model, request)
+    text: bytes = response.outputs["text"].item()
+    return text.decode()
+
+
+async def is_set(event: threading.Event) -> None:
+    await asyncio.get_running_loop().run_in_executor(None, event.wait, 30)
