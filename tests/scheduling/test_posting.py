@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,12 +16,14 @@ from google.protobuf import text_format
 from kserve_v2.backend import ExecutionLostError, ModelConfig, Placement
 from kserve_v2.errors import ServingError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
-from kserve_v2.scheduling.executing.posting import MOST_POSTED
+from kserve_v2.scheduling.executing.posting import MOST_POSTED, _are_light
 from kserve_v2.scheduling.executing.quickness import Quickness
+from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.queueing.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.queueing.target import QueueTarget
 from kserve_v2.scheduling.replies import infer
 from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.target import Reply
 from kserve_v2.tracing.trace import Trace
 from tests.scheduling.targets import queue_target
 
@@ -200,16 +203,32 @@ def test_what_comes_meanwhile_waits_and_an_incomplete_answer_is_waited_for() -> 
 
 def test_large_tensors_are_the_thread_s() -> None:
     async def test(echo: Echo, target: QueueTarget) -> None:
-        answer = await ask(target, 100_000)
-        assert answer.outputs["x"].shape == (1, 100_000)
+        answer = await ask(target, 2_000_000)
+        assert answer.outputs["x"].shape == (1, 2_000_000)
         small = ask(target)
         await posted(echo)
         echo.answer()
         await small
 
     echo = run(test)
-    assert [tensors["x"].shape for tensors in echo.executed] == [(1, 100_000)]
+    assert [tensors["x"].shape for tensors in echo.executed] == [(1, 2_000_000)]
     assert [tensors["x"].shape for tensors in echo.posted] == [(1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("array", "light"),
+    [
+        (np.zeros(1 << 20, np.uint8), True),
+        (np.zeros(4 << 20, np.uint8), True),
+        (np.zeros((4 << 20) + 1, np.uint8), False),
+        (np.full(16 << 10, b"", object), True),
+        (np.full((16 << 10) + 1, b"", object), False),
+        (np.empty(0, object), True),
+    ],
+)
+def test_what_the_event_loop_may_copy(array: np.ndarray[Any, Any], light: bool) -> None:
+    pending = Pending(InferRequest("m", {"x": array}), cast("Reply", None))
+    assert _are_light([pending]) is light
 
 
 def test_requests_that_are_traced_are_the_thread_s() -> None:
@@ -501,7 +520,7 @@ def test_a_thread_that_tells_twice_that_it_is_idle_gives_nothing_away() -> None:
         assert tell is not None
         told: list[int] = []
         place.runner.on_idle = lambda turn: (told.append(turn), tell(turn))
-        await ask(target, 100_000)
+        await ask(target, 2_000_000)
         while not told:  # noqa: ASYNC110
             await asyncio.sleep(0)
         first = ask(target, 1)

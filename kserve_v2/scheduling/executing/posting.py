@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from kserve_v2.backend import ExecutionLostError, has_fresh_outputs
 from kserve_v2.scheduling.executing.execution import BatchExecution, Execution
 from kserve_v2.scheduling.executing.post_runner import Job, Lost, PostRunner, Revive, retried
@@ -23,8 +25,12 @@ from kserve_v2.scheduling.queueing.queue import RequestQueue
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.statistics import BatchReason
 
-# What is copied on the event loop for one batch; tensors are counted twice.
-_MAX_LIGHT_BYTES = 128 * 1024
+# What is copied on the event loop for one batch; tensors are counted twice. The loop copies as much to read a request
+# of that size, and a thread that does it in its place costs more than the copy.
+_MAX_LIGHT_BYTES = 4 * 1024 * 1024
+# Each element of a BYTES tensor is copied by itself.
+_TEXT = np.dtype(object)
+_TEXT_BYTES = 256
 
 # How many executions may be posted to one instance at a time, if each is expected to take less than this.
 MOST_POSTED = 8
@@ -309,5 +315,7 @@ def _are_light(members: Iterable[Pending]) -> bool:
         if pending.request.trace is not None:
             return False
         # The one counts the texts of BYTES tensors, the other what lies in clients' shared memory.
-        size += pending.held_bytes + sum([array.nbytes for array in pending.request.inputs.values()])
+        size += pending.held_bytes
+        for array in pending.request.inputs.values():
+            size += array.nbytes if array.dtype is not _TEXT else array.size * _TEXT_BYTES
     return size <= _MAX_LIGHT_BYTES
