@@ -34,7 +34,8 @@ class TensorSpec:
 def raise_contradictions(model: str, problems: Sequence[str]) -> None:
     """Raise ContradictionError with all `problems`, if there are any."""
     if problems:
-        raise ContradictionError(f"model '{model}' contradicts its configuration: " + "; ".join(problems))
+        text = f"model '{model}' contradicts its configuration: " + "; ".join(problems)
+        raise ContradictionError(text, problems)
 
 
 def fill_tensors(config: ModelConfig, kind: TensorKind, specs: Sequence[TensorSpec], file: str) -> list[str]:

@@ -54,9 +54,17 @@ class ServingError(Exception):
 
 
 class InvalidArgumentError(ServingError):
-    """The client's request or configuration is wrong: repeating it unchanged cannot help."""
+    """The client's request or configuration is wrong: repeating it unchanged cannot help.
+
+    `problems`: what is wrong, one text for each thing that can be put right by itself. A text about a field of a
+    model's configuration begins with the field's path and a colon.
+    """
 
     code = ErrorCode.INVALID_ARGUMENT
+
+    def __init__(self, message: str, problems: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems) or (self.message,)
 
 
 class ConfigurationError(InvalidArgumentError):

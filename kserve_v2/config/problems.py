@@ -27,4 +27,5 @@ class Problem:
 
 def config_error(problems: Iterable[Problem]) -> ConfigError:
     """Make the one error that reports every problem."""
-    return ConfigError("\n".join(str(problem) for problem in problems))
+    texts = [str(problem) for problem in problems]
+    return ConfigError("\n".join(texts), texts)

@@ -231,7 +231,8 @@ def step_callees(
         problems.append(unknown_models(name, unknown))
     if problems:
         problems += check_steps(replace(graph, steps=tuple(answered)), prepared.signature, callees)
-        raise StepsMissingError("; ".join(dict.fromkeys(problems)))
+        different = list(dict.fromkeys(problems))
+        raise StepsMissingError("; ".join(different), different)
     return callees
 
 
@@ -252,4 +253,5 @@ def bound(prepared: PreparedEnsemble, callees: Sequence[Callee]) -> Binding:
             if not (binding.decoupled and prepared.config.response_cache.enable):
                 return binding
             problems = [no_cache(prepared.config, DECOUPLED).message]
-    raise InvalidArgumentError("; ".join(dict.fromkeys(problems)))
+    different = list(dict.fromkeys(problems))
+    raise InvalidArgumentError("; ".join(different), different)

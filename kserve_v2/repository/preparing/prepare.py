@@ -214,7 +214,9 @@ def _raise_without_backend(config: ModelConfig, name: str, version_path: Path) -
     except ConfigError as error:
         if config.platform:
             raise
-        raise ConfigError(f"{error.message}. {advice_without_model(version_path)}") from None
+        advice = advice_without_model(version_path)
+        *others, last = error.problems
+        raise ConfigError(f"{error.message}. {advice}", [*others, f"{last}. {advice}"]) from None
 
 
 def _find_backend(registry: BackendRegistry, config: ModelConfig, version_path: Path) -> Backend:
@@ -287,10 +289,11 @@ def _raise_if_invalid(config: ModelConfig, gpu_count: int, model: str) -> None:
     except ConfigError as error:
         kind, name = _first_unknown(config)
         if config.platform == "pytorch_libtorch" and name:
-            raise ConfigError(
+            advice = (
                 f"no TorchScript file says what its tensors are: write it into {model}/{CONFIG}, as in {kind} "
-                f'{{ name: "{name}" data_type: TYPE_FP32 dims: [ 4 ] }}, for every input and output\n{error.message}'
-            ) from None
+                f'{{ name: "{name}" data_type: TYPE_FP32 dims: [ 4 ] }}, for every input and output'
+            )
+            raise ConfigError(f"{advice}\n{error.message}", [advice, *error.problems]) from None
         raise
 
 
@@ -317,4 +320,5 @@ def _complete(backend: Backend, source: ModelSource, config: ModelConfig, gpu_co
         problems = validate(config, gpu_count=gpu_count, directory_name=source.name)
         if not problems:
             raise
-        raise ContradictionError(f"{error.message}; {'; '.join(map(str, problems))}") from error
+        texts = [str(problem) for problem in problems]
+        raise ContradictionError("; ".join([error.message, *texts]), [*error.problems, *texts]) from error

@@ -9,14 +9,21 @@ from kserve_v2.errors import InvalidArgumentError
 
 
 def read_labels(config: ModelConfig, model_path: Path) -> dict[str, tuple[str, ...]]:
-    """Label files by output name, one label a line. Raises InvalidArgumentError for one that is missing or
+    """Label files by output name, one label a line. Raises InvalidArgumentError with all that are missing or
     outside of the model.
     """
-    return {
-        output.name: _read_label_file(model_path, output.label_filename, output.name)
-        for output in config.output
-        if output.label_filename
-    }
+    labels: dict[str, tuple[str, ...]] = {}
+    wrong: dict[int, str] = {}
+    for index, output in enumerate(config.output):
+        if output.label_filename:
+            try:
+                labels[output.name] = _read_label_file(model_path, output.label_filename, output.name)
+            except InvalidArgumentError as error:
+                wrong[index] = error.message
+    if wrong:
+        problems = [f"output[{index}].label_filename: {text}" for index, text in wrong.items()]
+        raise InvalidArgumentError("; ".join(wrong.values()), problems)
+    return labels
 
 
 def _read_label_file(model_path: Path, filename: str, output: str) -> tuple[str, ...]:

@@ -18,14 +18,18 @@ def read_states(config: ModelConfig, model_path: Path) -> tuple[StateTensor, ...
     Raises InvalidArgumentError, with all that is wrong, for files that are missing or do not hold a state.
     """
     states: list[StateTensor] = []
-    problems: list[str] = []
-    for state in config.sequence_batching.state:
+    wrong: dict[int, str] = {}
+    for index, state in enumerate(config.sequence_batching.state):
         try:
             states.append(_state(state, model_path, config))
         except InvalidArgumentError as error:
-            problems.append(error.message)
-    if problems:
-        raise InvalidArgumentError("; ".join(problems))
+            wrong[index] = error.message
+    if wrong:
+        problems = [
+            f"sequence_batching.state[{index}].initial_state[0].data_file: {text}"
+            for index, text in wrong.items()
+        ]
+        raise InvalidArgumentError("; ".join(wrong.values()), problems)
     return tuple(states)
 
 
