@@ -13,8 +13,9 @@ from google.protobuf.descriptor import Descriptor
 from kserve_v2._generated import model_config_pb2
 from kserve_v2._generated._pool import POOL
 from kserve_v2._generated.model_config_pb2 import ModelConfig
+from kserve_v2.config.places import find_places
 from kserve_v2.config.problems import ConfigError
-from kserve_v2.config.skip import blank_field
+from kserve_v2.config.skip import blank, blank_field
 from kserve_v2.config.text_files import read_text
 from kserve_v2.errors import InvalidArgumentError
 
@@ -48,26 +49,49 @@ def parse_config(text: str, source: str) -> ModelConfig:
     A field that is unknown but looks like a known one, or stands inside a map, is an error; any other unknown field may
     belong to a newer schema, and is skipped with a warning. `source` names the file in messages.
 
-    Raises ConfigError with `source:line:column: message` lines: a syntax error alone, unknown
-    fields all at once.
+    Raises ConfigError with `source:line:column: message` lines: unknown fields and values that none can have all at
+    once; where brackets are not closed, nothing behind that.
     """
     mistakes: list[str] = []
-    while True:
+    left: str | None = text
+    while left is not None:
         config = ModelConfig()
         try:
-            text_format.Parse(text, config, descriptor_pool=POOL)
+            text_format.Parse(left, config, descriptor_pool=POOL)
         except text_format.ParseError as error:
-            unknown = _UNKNOWN_FIELD.search(str(error))
-            line, column = error.GetLine(), error.GetColumn()
-            if unknown is None or line is None or column is None:
-                described = _describe(error, source) + _hint(error, text)
-                raise ConfigError("\n".join([*mistakes, described])) from None
-            _note_unknown_field(unknown, f"{source}:{line}:{column}", mistakes)
-            text = blank_field(text, line, column)
+            left = _without_mistake(error, text, left, source, mistakes)
         else:
-            if mistakes:
-                raise ConfigError("\n".join(mistakes))
-            return config
+            if not mistakes:
+                return config
+            break
+    raise ConfigError("\n".join(mistakes), mistakes)
+
+
+def _without_mistake(
+    error: text_format.ParseError, whole: str, text: str, source: str, mistakes: list[str]
+) -> str | None:
+    """Note one mistake, and return the text with spaces in the place of the field; None where nothing can be told of
+    what comes behind it. `whole`: the text as it was.
+    """
+    unknown = _UNKNOWN_FIELD.search(str(error))
+    line, column = error.GetLine(), error.GetColumn()
+    if unknown is not None and line is not None and column is not None:
+        _note_unknown_field(unknown, f"{source}:{line}:{column}", mistakes)
+        return blank_field(text, line, column)
+    described = _describe(error, source)
+    if line is None or column is None:
+        mistakes.append(described)
+        return None
+    # The parser quotes the line, from which other mistakes may be gone.
+    quoted, written = text.split("\n")[line - 1], whole.split("\n")[line - 1]
+    described = described.replace(f"'{quoted}'", f"'{written}'")
+    mistakes.append(described + _hint(error, text))
+    places = find_places(text)
+    field = places.around(line, column)
+    if field is None or not places.balanced:
+        return None
+    left = blank(text, field.start, field.end)
+    return left if left != text else None
 
 
 def parse_config_json(text: str, source: str = "config override") -> ModelConfig:

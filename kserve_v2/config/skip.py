@@ -1,22 +1,24 @@
-"""Where a field of protobuf text format ends: needed to skip a field that the schema does not know."""
+"""Where a field of protobuf text format ends: needed to skip one that cannot be read."""
 
 import re
 
 _GAP = re.compile(r"(?:\s|#[^\n]*)*")
-_STRING = re.compile(r"""(?:"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')""")
+STRING = re.compile(r"""(?:"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')""")
 # What is neither a gap, a string nor a bracket: numbers, identifiers, punctuation.
 _WORD = re.compile(r"""[^\s#"'{}<>\[\],;:]+|[,;:]""")
-_OPENING, _CLOSING = "{<[", "}>]"
+OPENING, CLOSING = "{<[", "}>]"
 
 
 def blank_field(text: str, line: int, column: int) -> str:
-    """Replace the field whose name begins at `line` and `column` (both from 1) by spaces.
-
-    Line breaks stay, so later positions stay true. The parser reads what follows and reports
-    what is malformed.
+    """Replace the field whose name begins at `line` and `column` (both from 1) by spaces. The parser reads what follows
+    and reports what is malformed.
     """
     start = _offset(text, line, column)
-    end = _field_end(text, start)
+    return blank(text, start, field_end(text, start))
+
+
+def blank(text: str, start: int, end: int) -> str:
+    """Replace a part of a text by spaces. Line breaks stay, so later positions stay true."""
     return text[:start] + re.sub(r"[^\n]", " ", text[start:end]) + text[end:]
 
 
@@ -26,31 +28,32 @@ def _offset(text: str, line: int, column: int) -> int:
     return sum(len(row) + 1 for row in before) + column - 1
 
 
-def _field_end(text: str, start: int) -> int:
-    """Return the offset after the field: its name, `:` if any, and a bracketed block or a scalar."""
+def field_end(text: str, start: int) -> int:
+    """Return the offset after the field at `start`: its name, `:` if any, and a bracketed block or a scalar."""
     name = re.compile(r"[\w.+-]+").match(text, start)
-    position = _after_gap(text, name.end() if name else start + 1)
+    position = after_gap(text, name.end() if name else start + 1)
     if text[position : position + 1] == ":":
-        position = _after_gap(text, position + 1)
-    if text[position : position + 1] in tuple(_OPENING):
+        position = after_gap(text, position + 1)
+    if text[position : position + 1] in tuple(OPENING):
         return _block_end(text, position)
-    return _scalar_end(text, position)
+    return scalar_end(text, position)
 
 
-def _after_gap(text: str, position: int) -> int:
+def after_gap(text: str, position: int) -> int:
+    """Return the offset of the next character that is neither white space nor in a comment."""
     gap = _GAP.match(text, position)
     return gap.end() if gap else position
 
 
-def _scalar_end(text: str, position: int) -> int:
+def scalar_end(text: str, position: int) -> int:
     """Return the offset after one number or identifier, or after adjacent strings, which make one value."""
     word = _WORD.match(text, position)
     if word:
         return word.end()
-    while string := _STRING.match(text, position):
+    while string := STRING.match(text, position):
         position = string.end()
-        following = _after_gap(text, position)
-        if not _STRING.match(text, following):
+        following = after_gap(text, position)
+        if not STRING.match(text, following):
             break
         position = following
     return position
@@ -64,13 +67,13 @@ def _block_end(text: str, start: int) -> int:
     depth, position = 0, start
     while position < len(text):
         character = text[position]
-        if character in _OPENING:
+        if character in OPENING:
             depth += 1
-        elif character in _CLOSING:
+        elif character in CLOSING:
             depth -= 1
-        token = _STRING.match(text, position) or _WORD.match(text, position)
+        token = STRING.match(text, position) or _WORD.match(text, position)
         position = token.end() if token else position + 1
         if depth == 0:
             return position
-        position = _after_gap(text, position)
+        position = after_gap(text, position)
     return start

@@ -277,3 +277,23 @@ def test_unknown_fields_of_maps_are_errors(text: str, part: str) -> None:
 def test_two_schedulers_in_json_have_tritons_text() -> None:
     with pytest.raises(ConfigError, match="'scheduling_choice' is already set"):
         parse_config_json('{"dynamic_batching": {}, "sequence_batching": {}}')
+
+
+def test_all_values_that_cannot_be_are_said_at_once() -> None:
+    text = "max_batch_size: eight\ninput { name: 3 data_type: FP32 dims: [ 1.5 ] }\nplatfrm: 'x' name: 'b'\nname: 'c'"
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, "c")
+    places = [problem.partition(": ")[0] for problem in caught.value.problems]
+    assert places == ["c:1:17", "c:2:15", "c:2:28", "c:2:41", "c:3:1", "c:4:7"]
+    assert caught.value.message == "\n".join(caught.value.problems)
+    # The line is quoted as it is written, also when something before it in the line is wrong, too.
+    assert (
+        "'input { name: 3 data_type: FP32 dims: [ 1.5 ] }': Couldn't parse integer: 1.5"
+        in caught.value.message
+    )
+
+
+def test_nothing_is_said_of_what_comes_behind_a_bracket_that_is_not_closed() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config("max_batch_size: eight\ninput [ { name: 3", "c")
+    assert [problem.partition(": ")[0] for problem in caught.value.problems] == ["c:1:17"]

@@ -1,0 +1,104 @@
+"""Where fields stand in the text of a configuration."""
+
+import pytest
+
+from kserve_v2.config.places import Place, find_places
+
+TEXT = """\
+# a comment { with brackets [
+name: "a" max_batch_size: 8
+input [
+  { name: "x", dims: [ 1,
+      -1 ] },
+  { name: 'y' dims: 3 dims: 4 reshape { shape: [] } }
+]
+output < name: "z" "z" dims: - 1 >
+parameters: { value: { string_value: "late" } key: "k\\"1" }
+parameters [ { key: 'two' "parts" value { string_value: "}" } } ]
+dynamic_batching { priority_queue_policy { key: 0x2 value { max_queue_size: 3 } } }
+ensemble_scheduling { step { input_map { key: "a" value: "b" } } step [ { model_name: "m" }, { } ] }
+unknown { input { name: "not this" } } backend: "python"
+metric_tags { key: "t" value: "v" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "column"),
+    [
+        ("name", 2, 1),
+        ("max_batch_size", 2, 11),
+        ("input", 3, 1),
+        ("input[0]", 4, 3),
+        ("input[0].name", 4, 5),
+        ("input[0].dims", 4, 16),
+        ("input[0].dims[0]", 4, 24),
+        ("input[0].dims[1]", 5, 7),
+        ("input[1]", 6, 3),
+        ("input[1].dims", 6, 15),
+        ("input[1].dims[0]", 6, 15),
+        ("input[1].dims[1]", 6, 23),
+        ("input[1].reshape.shape", 6, 41),
+        ("output[0].name", 8, 10),
+        ("output[0].dims[0]", 8, 24),
+        ("parameters['k\"1']", 9, 1),
+        ("parameters['k\"1'].string_value", 9, 24),
+        ("parameters['twoparts']", 10, 14),
+        ("dynamic_batching.priority_queue_policy['2'].max_queue_size", 11, 61),
+        ("ensemble_scheduling.step[0].input_map['a']", 12, 30),
+        ("ensemble_scheduling.step[1].model_name", 12, 75),
+        ("ensemble_scheduling.step[2]", 12, 94),
+        ("backend", 13, 40),
+        ("metric_tags['t']", 14, 1),
+    ],
+)
+def test_a_field_is_found(path: str, line: int, column: int) -> None:
+    assert find_places(TEXT).of(path) == Place(line, column)
+
+
+@pytest.mark.parametrize(
+    ("path", "nearest"),
+    [
+        ("input[1].data_type", "input[1]"),
+        ("input[1].reshape.shape[3]", "input[1].reshape.shape"),
+        ("parameters['twoparts'].inputs['ids'].dim", "parameters['twoparts']"),
+        ("parameters['unknown.key']", "parameters"),
+        ("dynamic_batching.default_priority_level", "dynamic_batching"),
+        ("input['hidden']", "input"),
+    ],
+)
+def test_what_is_not_written_is_looked_for_where_it_would_stand(path: str, nearest: str) -> None:
+    places = find_places(TEXT)
+    assert places.of(path) is None
+    assert places.nearest(path) == places.of(nearest) is not None
+
+
+def test_what_is_nowhere_near() -> None:
+    assert find_places(TEXT).nearest("version_policy.latest") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "balanced"),
+    [
+        (TEXT, True),
+        ("", True),
+        ("input { name: 3", False),
+        ("input [ { }", False),
+        ("}", False),
+        ("input { dims: [ } ", False),
+        ('name: "a', True),
+        ("=", True),
+        ("input", True),
+        ("input:", True),
+        ("parameters { key: value }", True),
+    ],
+)
+def test_malformed_texts_are_read_to_their_end(text: str, balanced: bool) -> None:
+    assert find_places(text).balanced == balanced
+
+
+def test_the_innermost_field_is_around_a_place() -> None:
+    found = find_places(TEXT).around(5, 7)
+    assert found is not None
+    assert (found.path, TEXT[found.start : found.end]) == ("input[0].dims", "dims: [ 1,\n      -1 ]")
+    assert find_places(TEXT).around(1, 3) is None
+    assert find_places(TEXT).around(99, 1) is None
