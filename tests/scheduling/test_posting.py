@@ -443,6 +443,29 @@ def test_members_of_a_batch_that_has_failed_wait_for_those_that_are_posted() -> 
     run(test, BatchRules(max_rows=2))
 
 
+def test_a_batch_that_fails_before_one_that_is_lost_costs_the_instance_no_turn() -> None:
+    """The members of both are executed by themselves, those of the first before it is known what the second has."""
+
+    async def test(echo: Echo, target: QueueTarget) -> None:
+        await warmed_up(echo, target)
+        asked = [ask(target, width) for width in (1, 1, 2, 2)]
+        await posted(echo, 2)
+        echo.answer(b"e")
+        while echo.collected < 1:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        echo.there.close()
+        for each, width in zip(asked, (1, 1, 2, 2), strict=True):
+            assert (await each).outputs["x"].shape == (1, width)
+        # The thread tells that it is idle, and gets what comes now.
+        assert (await ask(target, 3)).outputs["x"].shape == (1, 3)
+
+    assert [tensors["x"].shape for tensors in run(test, BatchRules(max_rows=2)).executed] == [
+        *[(1, 1)] * 2,
+        *[(1, 2)] * 2,
+        (1, 3),
+    ]
+
+
 def test_the_time_in_front_of_an_execution_is_no_part_of_it() -> None:
     async def test(echo: Echo, target: QueueTarget) -> None:
         await warmed_up(echo, target)

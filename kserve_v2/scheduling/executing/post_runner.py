@@ -60,7 +60,9 @@ class PostRunner(ThreadRunner):
         while True:
             if self._busy and self._handed.empty():
                 self._be_idle()
-            self._seen, job = self._handed.get()
+            turn, job = self._handed.get()
+            # What follows from a lost execution is done after what was handed behind that, and has its number.
+            self._seen = max(self._seen, turn)
             self._busy = True
             if isinstance(job, Lost):
                 self._conclude(job.execution)
