@@ -34,6 +34,9 @@ class SequenceStep:
 
     `round`: how often the model has asked for another one. `round_open`: whether it may do so now. `next_inputs`: what
     it has asked for with, by `InferRequest.reschedule`; None for nothing.
+
+    `lost`: why what the model knew of its sequence is gone; "" as long as it is not. Whoever executes it then has not
+    seen the steps before it.
     """
 
     id: int | str
@@ -45,6 +48,7 @@ class SequenceStep:
     round: int = 0
     round_open: bool = False
     next_inputs: dict[str, Any] | None = None
+    lost: str = ""
 
 
 class CallingModel(NamedTuple):

@@ -62,8 +62,12 @@ class Isolated:
         self, process: ModelProcess, requests: Sequence[InferRequest], *, stream: bool = False
     ) -> tuple[int, Json]:
         """An execution begins: its number, and what the process is told of it, which is nothing for one request as it
-        usually is.
+        usually is. Raises UnavailableError for a step whose sequence another process knew.
         """
+        # After the way to the process was asked for: nothing comes back before everybody knows what was lost with it.
+        for request in requests:
+            if request.sequence is not None and request.sequence.lost:
+                raise UnavailableError(request.sequence.lost)
         number = next(process.numbers)
         process.executing[number] = requests
         for index, request in enumerate(requests):
@@ -171,6 +175,11 @@ class IsolatedInstance(Isolated):
         assert link.timeout_s is not None  # noqa: S101 - as those who call have found
         self._timer = asyncio.get_running_loop().call_later(link.timeout_s, link.end_late)
 
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def flush(self) -> None:
         """Send what was posted."""
         unflushed, self._unflushed = self._unflushed, 0
@@ -182,6 +191,8 @@ class IsolatedInstance(Isolated):
             for _ in range(unflushed):
                 link, number, _ = self._posted.pop()
                 link.process.executing.pop(number, None)
+            if not self._posted:
+                self._stop_timer()
             raise ExecutionLostError from None
 
     def collect(self) -> Any:
@@ -209,8 +220,7 @@ class IsolatedInstance(Isolated):
         link, number, requests = self._posted.popleft()
         link.process.executing.pop(number, None)
         if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+            self._stop_timer()
             if self._posted:
                 self._time(link)
         return requests

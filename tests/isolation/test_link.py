@@ -21,7 +21,7 @@ from kserve_v2.isolation.instances import IsolatedInstance, IsolatedStreamInstan
 from kserve_v2.isolation.keeper import Keeper, Seat
 from kserve_v2.isolation.link import Link
 from kserve_v2.isolation.suspects import Suspects
-from kserve_v2.messages import InferRequest
+from kserve_v2.messages import InferRequest, SequenceStep
 from tests.integration.support import wait_until
 from tests.isolation.ends import channel_ends
 
@@ -125,6 +125,56 @@ def test_nothing_is_posted_to_a_process_that_nobody_listens_to_yet() -> None:
         instance.post(given(1)[0], REQUESTS)
         instance.flush()
         assert new_there.receive(0).kind is Kind.EXECUTE
+
+
+def test_what_was_not_sent_leaves_no_execution_untimed() -> None:
+    """`execution_timeout` began for it; the next one, to another process, has a time of its own."""
+
+    async def main() -> None:
+        with link_and_process() as (old, old_there, _), link_and_process() as (new, *_, process):
+            old.timeout_s, new.timeout_s = 1000.0, 0.001
+            instance = instance_on(old)
+            assert instance.descriptor is not None
+            old_there.close()
+            instance.post(given(1)[0], REQUESTS)
+            with pytest.raises(ExecutionLostError):
+                instance.flush()
+            instance._seat.take(new)
+            assert instance.descriptor is not None
+            instance.post(given(1)[0], REQUESTS)
+            instance.flush()
+            while not process.killed_for:  # noqa: ASYNC110 - the test's own time-out ends it
+                await asyncio.sleep(0)
+            assert "execution_timeout of 0.001 s" in process.killed_for
+
+    asyncio.run(main())
+
+
+def step(*, lost: str = "") -> InferRequest:
+    return InferRequest("m", {}, sequence=SequenceStep(7, lost=lost))
+
+
+def test_a_step_is_not_executed_by_a_process_that_has_not_seen_the_steps_before() -> None:
+    """It was taken from the queue before its process had gone, and there is another one when it begins."""
+    taken = step()
+    with link_and_process() as (old, old_there, old_process), link_and_process() as (new, new_there, _):
+        instance = instance_on(old)
+        old_there.close()
+
+        def gone() -> UnavailableError:
+            # Everybody is told before there is another one.
+            taken.sequence = SequenceStep(7, lost="the sequence has ended: it was killed")
+            instance._seat.take(new)
+            return UnavailableError("it is gone")
+
+        old_process.error = gone
+        with pytest.raises(UnavailableError, match="the sequence has ended: it was killed"):
+            instance.execute(given(1)[0], [step(), taken])
+        with pytest.raises(TimeoutError):
+            new_there.receive(0)
+        # What begins there is executed there.
+        new_there.send(Kind.RESPOND, 1, {}, given(5))
+        assert instance.execute(given(1)[0], [step()])["y"] == 5
 
 
 def test_an_end_of_the_channel_is_an_end_of_the_process() -> None:

@@ -151,6 +151,9 @@ class SequenceGate:
             if one.ticket is not None and self._queue.withdraw(one.ticket):
                 self._conclude(one, error)
                 effects += self._table.ended(one, self._clock_ns())
+            else:
+                # Its instance has it, but may not have begun, and would have it executed by what is there again.
+                one.step.lost = error.message
         self._apply(effects)
 
     # --- requests --------------------------------------------------------------------------------------------------

@@ -136,6 +136,33 @@ def test_the_time_before_the_turn_is_time_in_the_queue(strategy: str) -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
+def test_what_has_left_the_queue_when_its_instance_is_lost_says_so(strategy: str) -> None:
+    """It may not have begun, and whoever has it executes it when the instance is back."""
+
+    async def main() -> None:
+        async with loaded(strategy) as served:
+            served.model.hold(1)
+            taken = served.ask(1, 7, "+")
+            await served.model.running(1)
+            waiting, other = served.ask(2, 7), served.ask(3, 8, "+")
+            while served.gate.depth < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            live = served.gate._table.find(7)
+            assert live is not None
+            assert live.running is not None
+            step = live.running.step
+            served.gate.lose_instances([0], "it was killed")
+            assert step.lost == "the sequence has ended: it was killed"
+            for one in (waiting, other):
+                with pytest.raises(UnavailableError, match="the sequence has ended: it was killed"):
+                    await one
+            served.model.let_go(1)
+            await taken
+
+    run(main)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_cancelled_execution_keeps_its_slot_until_it_ends(strategy: str) -> None:
     async def main() -> None:
         async with loaded(strategy) as served:
