@@ -14,6 +14,7 @@ from kserve_v2.repository.lifecycle.load_request import PLAIN, LoadRequest
 from kserve_v2.repository.manager import ModelManager, parse_version
 from kserve_v2.repository.models.model import LoadedModel
 from kserve_v2.scheduling.replies import infer
+from kserve_v2.scheduling.sequences.table import stopping
 from kserve_v2.tracing.settings import TraceChanges
 from kserve_v2.tracing.tracer import Tracer
 
@@ -173,15 +174,24 @@ class InferenceService:
         """Check a decoded request to an acquired model; see `LoadedModel.check`. Returns the version that answers it,
         which is another one if that holds its sequence.
 
-        Raises UnavailableError for one that would begin a sequence through an ensemble when exiting.
+        Raises UnavailableError for one that would begin a sequence of what goes away.
         """
         if request.control:
-            if self._exiting and model.sequences is None and request.control.get("sequence_start"):
-                # The steps of an ensemble begin what a request needs that has begun itself: this one has not.
-                raise UnavailableError("Server exiting")
             model = self.manager.for_sequence(model, request)
+        if self._exiting or model.leaving:
+            self._check_begins_nothing(model, request)
         model.check(request)
         return model
+
+    def _check_begins_nothing(self, model: LoadedModel, request: InferRequest) -> None:
+        """The sequences of a model may end, and what is under way may begin some: its scheduler takes them until that
+        is over. A client begins none any more. Raises UnavailableError.
+        """
+        control = request.control
+        if model.sequences is not None and (control.get("sequence_start") or not control.get("sequence_id")):
+            raise stopping()
+        if control.get("sequence_start"):
+            raise UnavailableError("Server exiting") if self._exiting else stopping()
 
     async def infer(self, request: InferRequest) -> InferResponse:
         """Answer one request. Raises the error that is its outcome instead."""

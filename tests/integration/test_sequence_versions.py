@@ -7,6 +7,7 @@ import json
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.integration.support import error_of, json_tensor, pending, wait_until
 
 STOPPING = "Server is stopping, scheduler for model has stopped accepting new inference requests"
 CONFIG = batching("oldest { max_candidate_sequences: 4 }", extra="")
+ONE_SLOT = batching("oldest { max_candidate_sequences: 1 }", extra="")
 
 
 def missing_start(sequence: object) -> str:
@@ -196,16 +198,65 @@ def test_an_exit_lets_sequences_finish(start: Start, tmp_path: Path, write_model
     assert server.process.wait(30) == 0
 
 
+def write_around(repository: Path, name: str, step: str) -> None:
+    """An ensemble of one step."""
+    tensors = {"IN": "TYPE_INT32 [ -1 ]", "PORT": INT}
+    outputs = {"SUM": INT, "INFO": "TYPE_STRING [ 1 ]"}
+    mapping = [(step, {each: each for each in tensors}, {each: each for each in outputs})]
+    write_ensemble(repository, ensemble(name, mapping, tensors, outputs, "max_batch_size: 4"))
+
+
+@pytest.mark.slow
+def test_an_exit_begins_no_sequence_for_clients_while_an_ensemble_waits_to_begin_one(
+    start: Start, tmp_path: Path, write_model: WriteModel
+) -> None:
+    write_model(tmp_path, "m", accumulator(), ONE_SLOT)
+    write_around(tmp_path, "around", "m")
+    server = start("--exit-timeout-secs=60")
+    client = Client(server)
+    with ThreadPoolExecutor(1) as pool:
+        assert client.ask(1, 10, "+") == (10, 1)
+        waiting = pool.submit(server.infer, "around", rest_step(2, 5, "+."))
+        wait_until(lambda: pending(server, "m") == 1)
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "stopping" in server.log)
+        assert client.fails(3, "+") == (grpc.StatusCode.UNAVAILABLE, STOPPING)
+        assert client.fails(None) == (grpc.StatusCode.UNAVAILABLE, STOPPING)
+        answer = server.infer("m", rest_step(4, 1, "+."))
+        assert (answer.status_code, error_of(answer)) == (503, STOPPING)
+        assert client.ask(1, 1, ".") == (11, 1)
+        assert waiting.result(30).json()["outputs"][0]["data"] == [5]
+    client.close()
+    server.client.close()
+    assert server.process.wait(30) == 0
+
+
+def test_an_unload_begins_no_sequence_for_clients_while_an_ensemble_waits_to_begin_one(
+    model: ExplicitServer, client: Client
+) -> None:
+    model.write("m", accumulator(2), ONE_SLOT)
+    assert model.load("m").status_code == 200
+    write_around(model.root, "around", "m")
+    assert model.load("around").status_code == 200
+    with ThreadPoolExecutor(1) as pool:
+        assert client.ask(1, 10, "+") == (10, 2)
+        waiting = pool.submit(model.server.infer, "around", rest_step(2, 5, "+."))
+        wait_until(lambda: pending(model.server, "m") == 1)
+        model.unload("m")
+        assert client.fails(3, "+") == (grpc.StatusCode.UNAVAILABLE, STOPPING)
+        assert client.ask(1, 1, ".") == (11, 2)
+        assert waiting.result(30).json()["outputs"][0]["data"] == [5]
+    wait_until(lambda: state(model) == "UNAVAILABLE")
+    model.unload("around")
+
+
 @pytest.mark.slow
 def test_an_exit_lets_sequences_of_ensembles_finish(
     start: Start, tmp_path: Path, write_model: WriteModel
 ) -> None:
     write_model(tmp_path, "m", accumulator(), CONFIG)
-    tensors = {"IN": "TYPE_INT32 [ -1 ]", "PORT": INT}
-    outputs = {"SUM": INT, "INFO": "TYPE_STRING [ 1 ]"}
-    for name, step in (("around", "m"), ("around_that", "around")):
-        mapping = [(step, {each: each for each in tensors}, {each: each for each in outputs})]
-        write_ensemble(tmp_path, ensemble(name, mapping, tensors, outputs, "max_batch_size: 4"))
+    write_around(tmp_path, "around", "m")
+    write_around(tmp_path, "around_that", "around")
     server = start("--exit-timeout-secs=60")
 
     def ask(value: int, flags: str, sequence: int = 1) -> httpx.Response:
@@ -237,7 +288,7 @@ def test_an_exit_does_not_wait_for_a_silent_sequence(
 
 @pytest.mark.slow
 def test_a_sequence_outlives_no_exit_time_out(start: Start, tmp_path: Path, write_model: WriteModel) -> None:
-    write_model(tmp_path, "m", accumulator(), batching("oldest { max_candidate_sequences: 1 }", extra=""))
+    write_model(tmp_path, "m", accumulator(), ONE_SLOT)
     server = start("--exit-timeout-secs=1")
     with Stream(server) as stream:
         stream.ask(grpc_step("m", 1, 10, "+"))
