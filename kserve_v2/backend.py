@@ -606,6 +606,17 @@ class IsolatesModels(Protocol):
 
 
 @runtime_checkable
+class CompletesUnopened(Protocol):
+    """Optional: a `Backend` that can read what its files declare without the framework that executes them."""
+
+    def complete_unopened(self, source: ModelSource, config: ModelConfig) -> None:
+        """As `complete`, for who only looks at the model. What the file does not declare, and only the framework would
+        find out, may stay unsaid; but nothing is called wrong that a load would not call wrong.
+        """
+        ...
+
+
+@runtime_checkable
 class GuessesBatching(Protocol):
     """Optional: a `Backend` whose `complete` takes a model to batch because of its shapes, which is a guess.
 

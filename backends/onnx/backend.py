@@ -1,52 +1,43 @@
 """The `onnxruntime` backend: ONNX files, one session per model and device, shared by the instances there."""
 
-import functools
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import onnxruntime as ort
-
-from kserve_v2.backend import Instance, ModelConfig, ModelSource, Placement
-from kserve_v2.errors import InternalError, InvalidArgumentError, ServingError, without_directories
-from kserve_v2.messages import InferRequest, Tensors
-from kserve_v2.tensors.datatypes import BF16, BY_CONFIG_ENUM, BYTES, Array, Datatype
+from kserve_v2.backend import Model, ModelConfig, ModelSource
+from kserve_v2.errors import ContradictionError, InvalidArgumentError
 
 from ..completion import raise_contradictions
 from ..gpus import visible_gpus
 from ..parameters import integer
-from .bound import BoundRuns
-from .classifiers import maps_to_array
+from .declared import declared_tensors
 from .external_data import find_external_data
 from .header import Header, read_header
-from .metadata import complete_config, contradictions, read_graph
-from .session import (
-    ACCEPT_EMPTY_INPUTS,
-    accepts_empty_inputs,
-    check_options,
-    inference_session,
-    metadata_session,
-    run_options,
-    warn_of_unused_accelerators,
-)
-from .structure import ORT_FORMAT, OnnxStructure, read_structure
-from .tensors import decode_strings, encode_strings, from_ort_value, to_ort_value
+from .metadata import OnnxGraph, complete_config, read_graph
+from .options import check_options
+from .structure import ORT_FORMAT, read_structure
 
 _DEFAULT_MAX_BATCH_SIZE = 4
 
-Convert = Callable[[Array], Any]
-
 
 class OnnxBackend:
-    """Serves ONNX files with ONNX Runtime."""
+    """Serves ONNX files with ONNX Runtime, which is not imported before a file needs it."""
 
     default_filename = "model.onnx"
     platform = "onnxruntime_onnx"
     guesses_batching: Literal[True] = True
 
+    def __init__(self) -> None:
+        """Raises ModuleNotFoundError where ONNX Runtime is not installed."""
+        if find_spec("onnxruntime") is None:
+            raise ModuleNotFoundError("No module named 'onnxruntime'", name="onnxruntime")
+
     def gpu_count(self) -> int:
         """The GPUs of this machine if ONNX Runtime is built for CUDA."""
+        if not visible_gpus():
+            return 0
+        import onnxruntime as ort  # noqa: PLC0415 - only where there is a GPU to ask about
+
         return visible_gpus() if "CUDAExecutionProvider" in ort.get_available_providers() else 0
 
     def complete(self, source: ModelSource, config: ModelConfig) -> None:
@@ -54,7 +45,9 @@ class OnnxBackend:
 
         The backend setting `default-max-batch-size` (4) is the batch size of a model that can batch.
         """
-        check_options(config)
+        from .session import check_session_options, metadata_session  # noqa: PLC0415 - see the class
+
+        check_session_options(config)
         file = _model_file(source, config)
         structure = read_structure(file)
         elsewhere = find_external_data(source, file, structure.external_locations)
@@ -65,168 +58,43 @@ class OnnxBackend:
             if config.input and config.output:
                 return  # perhaps only the GPU has kernels for it; loading it will show
             raise
-        default = integer(
-            source.settings, "default-max-batch-size", _DEFAULT_MAX_BATCH_SIZE, where="--backend-config"
-        )
-        graph = read_graph(session, structure, header)
-        raise_contradictions(source.name, complete_config(config, graph, file.name, default))
+        _complete(source, config, read_graph(session, structure, header), file)
 
-    def load(self, source: ModelSource, config: ModelConfig) -> "OnnxModel":
-        """Make one session for each device that has instances."""
+    def complete_unopened(self, source: ModelSource, config: ModelConfig) -> None:
+        """The same from what the file declares, as far as that is enough: ONNX Runtime knows more where the file does
+        not say what its outputs are, and it has the last word on what looks like a contradiction.
+        """
         check_options(config)
-        warn_of_unused_accelerators(config, source.placements)
         file = _model_file(source, config)
         structure = read_structure(file)
-        elsewhere = find_external_data(source, file, structure.external_locations)
-        instances = Counter(placement.device for placement in source.placements)
-        placements = {placement.device: placement for placement in source.placements}
-        sessions = {
-            device: inference_session(file, config, placement, instances[device], source.threads, elsewhere)
-            for device, placement in placements.items()
-        }
-        for session in sessions.values():
-            graph = read_graph(session, structure)
-            raise_contradictions(source.name, contradictions(config, graph, file.name))
-        return OnnxModel(sessions, config, structure)
-
-
-class OnnxModel:
-    """The sessions of one model version, by device. `output_labels`: those of outputs whose classes the file lists."""
-
-    def __init__(
-        self, sessions: dict[str, ort.InferenceSession], config: ModelConfig, structure: OnnxStructure
-    ) -> None:
-        self._sessions = sessions
-        self._config = config
-        self._structure = structure
-        classes = structure.classes
-        names = [output.name for output in config.output if output.name in classes]
-        self.output_labels = {name: tuple(map(str, classes[name])) for name in names}
-
-    def instance(self, placement: Placement) -> Instance:
-        """An instance that runs the session of its device."""
-        # How long a loop or a range is may be the client's choice: such a model is never executed on the event loop's
-        # thread.
-        structure = self._structure
-        stays = placement.kind == "GPU" or structure.has_control_flow or structure.sized_by_values
-        kind = OnnxInstance if stays else OnnxCpuInstance
-        return kind(self._sessions[placement.device], self._config, structure)
-
-    def close(self) -> None:
-        """Drop the sessions, and with them weights, arenas and threads."""
-        self._sessions.clear()
-
-
-class OnnxInstance:
-    """Runs a session and converts what its Python interface does not take or give as the server wants it."""
-
-    # A session allocates each output anew, also where the graph only hands an input or a constant on.
-    fresh_outputs: Literal[True] = True
-
-    def __init__(self, session: ort.InferenceSession, config: ModelConfig, structure: OnnxStructure) -> None:
-        self._session = session
-        self._refuses_empty = structure.recurrent and not accepts_empty_inputs(config)
-        self._run_options = run_options(config)
-        self._outputs = [output.name for output in config.output]
-        scalars = _scalars(session, config)
-        self._encode = _conversions(_encode, config.input, scalars)
-        maps = {name: classes for name, classes in structure.classes.items() if name in self._outputs}
-        self._decode = _conversions(_decode, config.output, scalars) | {
-            name: functools.partial(maps_to_array, name, classes) for name, classes in maps.items()
-        }
-        bf16 = [output.name for output in config.output if BY_CONFIG_ENUM[output.data_type] is BF16]
-        strings = [tensor.name for tensor in config.input if BY_CONFIG_ENUM[tensor.data_type] is BYTES]
-        unwilling = [
-            *(f"input '{name}' of strings" for name in strings),
-            *(f"output '{name}' of maps" for name in maps),
-        ]
-        if bf16 and unwilling:
-            raise InvalidArgumentError(
-                f"onnxruntime's Python interface cannot combine {unwilling[0]} with output '{bf16[0]}' of BF16"
-            )
-        self._run = self._run_values if bf16 else self._run_arrays
-        # Without the wrapper, which checks the names of the inputs once more: for a small model that takes as long as
-        # a fifth of its execution.
-        self._run_session = getattr(session, "_sess", session).run
-
-    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
-        """Run the session. Only the outputs that the configuration names are computed."""
-        if self._refuses_empty:
-            _refuse_empty(tensors)
-        feed: Mapping[str, Any] = tensors
-        if self._encode:
-            feed = {
-                name: self._encode[name](array) if name in self._encode else array
-                for name, array in tensors.items()
-            }
-        outputs = dict(zip(self._outputs, self._run(feed), strict=True))
-        for name, decode in self._decode.items():
-            outputs[name] = decode(outputs[name])
-        return outputs
-
-    def close(self) -> None:
-        """Let go of the session."""
-        del self._session, self._run, self._run_session
-
-    def _run_arrays(self, feed: Mapping[str, Any]) -> list[Array]:
-        try:
-            outputs: list[Array] = self._run_session(self._outputs, feed, self._run_options)
-        except Exception as error:
-            raise _run_error(error) from error
-        return outputs
-
-    def _run_values(self, feed: Mapping[str, Any]) -> list[Array]:
-        """The slower way, by which BF16 outputs can be had."""
-        try:
-            values = {
-                name: value if isinstance(value, ort.OrtValue) else to_ort_value(value)
-                for name, value in feed.items()
-            }
-            outputs = self._session.run_with_ort_values(self._outputs, values, self._run_options)
-        except Exception as error:
-            raise _run_error(error) from error
-        return [from_ort_value(output) for output in outputs]
-
-
-class OnnxCpuInstance(OnnxInstance):
-    """An instance whose runs neither wait for a device nor depend on the thread that calls."""
-
-    movable: Literal[True] = True
-
-    def __init__(self, session: ort.InferenceSession, config: ModelConfig, structure: OnnxStructure) -> None:
-        super().__init__(session, config, structure)
-        converts = self._encode or self._decode
-        self._bound = None if converts else BoundRuns.of(session, config, self._run_options)
-
-    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
-        """Run the session over bound memory where that is possible."""
-        if self._refuses_empty:
-            _refuse_empty(tensors)
-        outputs: Tensors | None = None
-        if self._bound is not None:
+        find_external_data(source, file, structure.external_locations)
+        declared = declared_tensors(file)
+        if declared is not None:
+            tried = ModelConfig()
+            tried.CopyFrom(config)
             try:
-                outputs = self._bound.run(tensors)
-            except Exception:  # noqa: BLE001 - the session tells better what is wrong
-                outputs = super().execute(tensors, requests)
-                # Nothing is: an output has another shape than its buffer.
-                self._bound.forget(tensors)
-        return super().execute(tensors, requests) if outputs is None else outputs
+                _complete(source, tried, read_graph(declared, structure), file)
+            except ContradictionError:
+                pass
+            else:
+                config.CopyFrom(tried)
+                return
+        self.complete(source, config)
 
-    def close(self) -> None:
-        """Let go of the session."""
-        self._bound = None
-        super().close()
+    def load(self, source: ModelSource, config: ModelConfig) -> Model:
+        """Make one session for each device that has instances."""
+        from .model import load_model  # noqa: PLC0415 - see the class
+        from .session import check_session_options  # noqa: PLC0415
+
+        check_session_options(config)
+        return load_model(source, config, _model_file(source, config))
 
 
-def _refuse_empty(tensors: Tensors) -> None:
-    """Raise InvalidArgumentError for a tensor without elements."""
-    for name, array in tensors.items():
-        if not array.size:
-            raise InvalidArgumentError(
-                f"input '{name}' has shape {list(array.shape)}, which is without elements: ONNX Runtime's recurrent "
-                f"layers would end the server. If the model never hands such an input to one, {ACCEPT_EMPTY_INPUTS} "
-                "among its parameters, set to true, lets it pass"
-            )
+def _complete(source: ModelSource, config: ModelConfig, graph: OnnxGraph, file: Path) -> None:
+    default = integer(
+        source.settings, "default-max-batch-size", _DEFAULT_MAX_BATCH_SIZE, where="--backend-config"
+    )
+    raise_contradictions(source.name, complete_config(config, graph, file.name, default))
 
 
 def _model_file(source: ModelSource, config: ModelConfig) -> Path:
@@ -237,48 +105,3 @@ def _model_file(source: ModelSource, config: ModelConfig) -> Path:
     if not file.is_file():
         raise InvalidArgumentError(f"model '{source.name}': version {source.version} has no file {file.name}")
     return file
-
-
-def _scalars(session: ort.InferenceSession, config: ModelConfig) -> frozenset[str]:
-    """Tensors without dimensions in the file, which the protocol sees with shape [1]."""
-    in_file = (*session.get_inputs(), *session.get_overridable_initializers(), *session.get_outputs())
-    ranks = {tensor.name: len(tensor.shape) for tensor in in_file}
-    tensors: list[Any] = [*config.input, *config.output]
-    return frozenset(
-        tensor.name
-        for tensor in tensors
-        if ranks.get(tensor.name) == 0 and not config.max_batch_size and list(tensor.dims) == [1]
-    )
-
-
-def _conversions(
-    convert: Callable[..., Any], tensors: Iterable[Any], scalars: frozenset[str]
-) -> dict[str, Convert]:
-    """The conversion of each input or output that needs one."""
-    return {
-        tensor.name: functools.partial(convert, tensor.name, datatype, tensor.name in scalars)
-        for tensor in tensors
-        if (datatype := BY_CONFIG_ENUM[tensor.data_type]) in (BYTES, BF16) or tensor.name in scalars
-    }
-
-
-def _encode(name: str, datatype: Datatype, scalar: bool, array: Array) -> Any:
-    if scalar:
-        array = array.reshape(())
-    if datatype is BYTES:
-        return decode_strings(name, array)
-    return to_ort_value(array) if datatype is BF16 else array
-
-
-def _decode(_: str, datatype: Datatype, scalar: bool, array: Array) -> Array:
-    array = encode_strings(array) if datatype is BYTES else array
-    return array.reshape(1) if scalar else array
-
-
-def _run_error(error: Exception) -> ServingError:
-    """ONNX Runtime's own check of the inputs is about the client's request, everything else about the
-    model."""
-    text = without_directories(str(error)).strip().removeprefix("[ONNXRuntimeError] : ")
-    if isinstance(error, ort.capi.onnxruntime_pybind11_state.InvalidArgument):
-        return InvalidArgumentError(text)
-    return InternalError(f"onnxruntime failed: {text}")

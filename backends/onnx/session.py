@@ -9,14 +9,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import onnxruntime as ort
 
 from kserve_v2.backend import ModelConfig, Placement, ThreadBudget
-from kserve_v2.errors import ConfigurationError, InvalidArgumentError, without_directories
+from kserve_v2.errors import InvalidArgumentError, without_directories
 
-from ..parameters import MAX_THREADS, boolean, integer, parameter_texts
+from ..parameters import parameter_texts
+from .options import CUDA, accelerators, check_options, read_options
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +25,6 @@ ort.disable_telemetry_events()
 
 Provider = tuple[str, dict[str, str]]
 
-_GPU_PROVIDERS = {"tensorrt": "TensorrtExecutionProvider", "cuda": "CUDAExecutionProvider"}
-_CPU_PROVIDERS = {"openvino": "OpenVINOExecutionProvider"}
 _CPU: Provider = ("CPUExecutionProvider", {})
 
 # It lower-cases texts by the rules of a language, en_US unless the model says otherwise.
@@ -63,22 +61,12 @@ def metadata_session(file: Path, header: bytes, elsewhere: Mapping[str, Path]) -
     return _open(file, options, [_CPU], elsewhere)
 
 
-ACCEPT_EMPTY_INPUTS = "accept_empty_inputs"
-"""The parameter that says that a model with recurrent layers knows what to do with an input without elements."""
-
-
-def check_options(config: ModelConfig) -> None:
-    """Raise InvalidArgumentError for options that are wrong, which is found out before any file is opened."""
-    boolean(parameter_texts(config), "allow_cpu_fallback", False)
-    accepts_empty_inputs(config)
+def check_session_options(config: ModelConfig) -> None:
+    """Raise InvalidArgumentError for options that are wrong, also those that only ONNX Runtime knows."""
+    check_options(config)
     for placement in (Placement("", "CPU"), Placement("", "GPU")):
         session_options(config, placement, 1, ThreadBudget(1))
         providers(config, placement)
-
-
-def accepts_empty_inputs(config: ModelConfig) -> bool:
-    """Whether inputs without elements go to a model with recurrent layers, too. Raises ConfigurationError."""
-    return boolean(parameter_texts(config), ACCEPT_EMPTY_INPUTS, False)
 
 
 def warn_of_unused_accelerators(config: ModelConfig, placements: Iterable[Placement]) -> None:
@@ -114,7 +102,7 @@ def inference_session(
     that is not there only costs speed: a warning.
     """
     options = session_options(config, placement, instances, threads)
-    fallback = boolean(parameter_texts(config), "allow_cpu_fallback", False)
+    fallback = read_options(config).cpu_fallback
     wanted = providers(config, placement)
     usable = [provider for provider in wanted if provider[0] in ort.get_available_providers()]
     _report_missing(config.name, placement, _names(wanted) - _names(usable), fallback)
@@ -138,33 +126,25 @@ def session_options(
     config: ModelConfig, placement: Placement, instances: int, threads: ThreadBudget
 ) -> ort.SessionOptions:
     """Options from the configuration's parameters, the thread budget where it gives none."""
-    parameters = parameter_texts(config)
+    wanted = read_options(config)
     options = ort.SessionOptions()
-    level = config.optimization.graph.level
-    if level not in _GRAPH_LEVELS:
-        raise ConfigurationError(f"optimization.graph.level: expected one of -1, 0, 1, 2, got {level}")
-    options.graph_optimization_level = _GRAPH_LEVELS[level]
-    parallel = integer(parameters, "execution_mode", 0, most=1)
-    options.execution_mode = ort.ExecutionMode.ORT_PARALLEL if parallel else ort.ExecutionMode.ORT_SEQUENTIAL
-    options.intra_op_num_threads = integer(
-        parameters, "intra_op_thread_count", 0, most=MAX_THREADS
-    ) or _shared_threads(threads, instances)
-    options.inter_op_num_threads = (
-        integer(parameters, "inter_op_thread_count", 0, most=MAX_THREADS) or threads.inter_op
+    options.graph_optimization_level = _GRAPH_LEVELS[wanted.graph_level]
+    options.execution_mode = (
+        ort.ExecutionMode.ORT_PARALLEL if wanted.parallel else ort.ExecutionMode.ORT_SEQUENTIAL
     )
+    options.intra_op_num_threads = wanted.intra_op or _shared_threads(threads, instances)
+    options.inter_op_num_threads = wanted.inter_op or threads.inter_op
     # Warnings, some of them of every run, would go to stderr past the server's log.
     options.log_severity_level = _ERROR
-    options.enable_cpu_mem_arena = boolean(parameters, "enable_mem_arena", True)
-    options.enable_mem_pattern = boolean(parameters, "enable_mem_pattern", True)
+    options.enable_cpu_mem_arena = wanted.memory_arena
+    options.enable_mem_pattern = wanted.memory_pattern
     if instances > 1 or placement.kind == "GPU":
         # Threads that spin while they wait take the CPU from the other instances, or from whoever feeds the
         # GPU.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    for key, value in parameters.items():
-        if key.startswith("session."):
-            _refuse_file_entry(key)
-            options.add_session_config_entry(key, value)
+    for key, value in wanted.entries.items():
+        options.add_session_config_entry(key, value)
     return options
 
 
@@ -181,28 +161,13 @@ def run_options(config: ModelConfig) -> ort.RunOptions:
 
 def providers(config: ModelConfig, placement: Placement) -> list[Provider]:
     """Execution providers in order of preference; the CPU is always the last."""
-    accelerators = config.optimization.execution_accelerators
     if placement.kind == "CPU":
-        return [*_accelerators(accelerators.cpu_execution_accelerator, _CPU_PROVIDERS, "cpu", {}), _CPU]
+        return [*accelerators(config, "cpu"), _CPU]
     device = {"device_id": str(placement.device_id)}
-    chosen = _accelerators(accelerators.gpu_execution_accelerator, _GPU_PROVIDERS, "gpu", device)
-    if not any(name == _GPU_PROVIDERS["cuda"] for name, _ in chosen):
-        chosen.append((_GPU_PROVIDERS["cuda"], device))
+    chosen: list[Provider] = [(name, {**device, **given}) for name, given in accelerators(config, "gpu")]
+    if not any(name == CUDA for name, _ in chosen):
+        chosen.append((CUDA, device))
     return [*chosen, _CPU]
-
-
-def _accelerators(
-    chosen: Iterable[Any], known: Mapping[str, str], kind: str, options: dict[str, str]
-) -> list[Provider]:
-    found: list[Provider] = []
-    for index, accelerator in enumerate(chosen):
-        if accelerator.name not in known:
-            raise ConfigurationError(
-                f"optimization.execution_accelerators.{kind}_execution_accelerator[{index}].name: "
-                f"expected one of {', '.join(known)}, got '{accelerator.name}'"
-            )
-        found.append((known[accelerator.name], {**options, **accelerator.parameters}))
-    return found
 
 
 def _shared_threads(threads: ThreadBudget, instances: int) -> int:
@@ -212,11 +177,6 @@ def _shared_threads(threads: ThreadBudget, instances: int) -> int:
     pool between them are `intra_op * instances` threads, as many as if each had a pool of its own.
     """
     return (threads.intra_op - 1) * instances + 1
-
-
-def _refuse_file_entry(key: str) -> None:
-    if any(word in key for word in ("file", "folder", "path")):
-        raise ConfigurationError(f"parameters['{key}']: entries that name files are not allowed")
 
 
 def _names(chosen: Iterable[Provider]) -> set[str]:
@@ -229,7 +189,7 @@ def _report_missing(model: str, placement: Placement, missing: set[str], fallbac
     """
     if not missing:
         return
-    fallback = fallback or _GPU_PROVIDERS["cuda"] not in missing
+    fallback = fallback or CUDA not in missing
     text = (
         f"instance '{placement.name}' of model '{model}' asks for {', '.join(sorted(missing))} "
         f"on {placement.device}, which this installation of onnxruntime cannot use: it is built with "
