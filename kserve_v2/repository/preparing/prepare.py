@@ -3,11 +3,12 @@ validated.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from pathlib import Path
 
-from kserve_v2.backend import Backend, IsolatesModels, ModelConfig, ModelSource
+from kserve_v2.backend import Backend, CompletesUnopened, IsolatesModels, ModelConfig, ModelSource
 from kserve_v2.caching.cache import ResponseCache
 from kserve_v2.config import (
     ConfigError,
@@ -62,7 +63,9 @@ class RepositoryOptions:
     loaded and unloaded on request. `cache`: for the models that ask for one. `environments`: those that models have of
     their own. `needs_environments`: false if nothing is to be run, so that one which is not made is not missed. `kept`:
     where models keep what is to outlive the server; None for nowhere. `isolated`: the backends whose models run in
-    processes of their own, unless their configuration says something else.
+    processes of their own, unless their configuration says something else. `opens_files`: false if models are only
+    looked at, so that no framework is needed where their files can be read without one. `gpus`: how many there are to
+    be; None for those that the backend can use on this machine.
     """
 
     roots: tuple[Path, ...]
@@ -75,6 +78,15 @@ class RepositoryOptions:
     needs_environments: bool = True
     kept: Path | None = None
     isolated: frozenset[str] = frozenset()
+    opens_files: bool = True
+    gpus: int | None = None
+
+
+class Stage(Enum):
+    """How far a configuration has come, behind what is written."""
+
+    INFERRED = "inferred from names"
+    COMPLETED = "completed from the model's file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +121,24 @@ def read_candidate(name: str, options: RepositoryOptions, config_override: str |
     config = _read_config(entry, options, config_override)
     versions = select_versions(config, entry.versions)
     if not versions:
-        found = ", ".join(map(str, entry.versions))
-        if found:
-            advice = f"it selects none of {found}"
-        elif is_ensemble(config):
-            advice = f"an ensemble has a version, too, which is empty: make the directory {name}/1"
-        else:
-            advice = advice_without_versions(entry.path)
-        raise InvalidArgumentError(
-            f"at least one version must be available under the version policy of model '{name}': {advice}"
-        )
+        raise no_version(entry, config)
     if unread := unread_version(entry.path):
         logger.warning("model '%s': not served: %s", name, unread)
     return Candidate(entry, config, versions)
+
+
+def no_version(entry: ModelEntry, config: ModelConfig) -> InvalidArgumentError:
+    """The version policy leaves nothing to serve, or there is nothing."""
+    found = ", ".join(map(str, entry.versions))
+    if found:
+        advice = f"it selects none of {found}"
+    elif is_ensemble(config):
+        advice = f"an ensemble has a version, too, which is empty: make the directory {entry.name}/1"
+    else:
+        advice = advice_without_versions(entry.path)
+    return InvalidArgumentError(
+        f"at least one version must be available under the version policy of model '{entry.name}': {advice}"
+    )
 
 
 def _read_config(entry: ModelEntry, options: RepositoryOptions, override: str | None) -> ModelConfig:
@@ -154,10 +171,14 @@ def _raise_if_foreign_environment(config: ModelConfig, entry: ModelEntry, option
 
 
 def prepare_version(
-    candidate: Candidate, version: int, options: RepositoryOptions, registry: BackendRegistry
+    candidate: Candidate,
+    version: int,
+    options: RepositoryOptions,
+    registry: BackendRegistry,
+    watch: Callable[[Stage, ModelConfig], None] = lambda *_: None,
 ) -> Prepared | PreparedEnsemble:
     """Complete and validate the configuration for one version. Blocks: a backend may read the model file for
-    it, which it does only when nothing that was written is wrong.
+    it, which it does only when nothing that was written is wrong. `watch` is shown the configuration on its way.
 
     Raises InvalidArgumentError with all problems of the configuration at once.
     """
@@ -173,7 +194,8 @@ def prepare_version(
     backend = _find_backend(registry, config, version_path)
     config.platform = config.platform or backend.platform
     config.default_model_filename = config.default_model_filename or backend.default_filename
-    gpu_count = backend.gpu_count()
+    watch(Stage.INFERRED, config)
+    gpu_count = backend.gpu_count() if options.gpus is None else options.gpus
     _raise_if_written_wrong(config, gpu_count, entry)
     if config.backend in OWN_BACKENDS:
         _check_model_file(config, entry.name, version_path)
@@ -188,12 +210,16 @@ def prepare_version(
     home = _home(backend, source, config, options, registry)
     for vain in isolation_without_effect(config, isolated=home is not None):
         logger.warning("model '%s': %s %s", entry.name, vain.path, vain.message)
+    complete = None
+    if not options.opens_files and isinstance(backend, CompletesUnopened):
+        complete = backend.complete_unopened
     if home is not None:
         backend = IsolatedBackend(backend, home)
     try:
         if options.auto_complete:
             with advising(options.environments, source, config):
-                _complete(backend, source, config, gpu_count)
+                _complete(complete or backend.complete, source, config, gpu_count)
+            watch(Stage.COMPLETED, config)
         fill_defaults(config, gpu_count=gpu_count)
         _raise_if_invalid(config, gpu_count, entry.name)
         caching = model_caching(options.cache, source, config)
@@ -308,13 +334,18 @@ def _first_unknown(config: ModelConfig) -> tuple[str, str]:
     return "", ""
 
 
-def _complete(backend: Backend, source: ModelSource, config: ModelConfig, gpu_count: int) -> None:
+def _complete(
+    complete: Callable[[ModelSource, ModelConfig], None],
+    source: ModelSource,
+    config: ModelConfig,
+    gpu_count: int,
+) -> None:
     """Complete the configuration from the model's file. Raises what the backend raises; where the file contradicts the
     configuration, what else is wrong with that is said as well.
     """
     try:
         with explained(source.model_file(config), config.backend):
-            backend.complete(source, config)
+            complete(source, config)
     except ContradictionError as error:
         fill_defaults(config, gpu_count=gpu_count)
         problems = validate(config, gpu_count=gpu_count, directory_name=source.name)
