@@ -214,7 +214,8 @@ class ModelControl(Protocol):
 
     def load(self, name: str, config: str | None = None, files: Mapping[str, bytes] | None = None) -> None:
         """Load a model as it is on disk, or do nothing if that is served. Returns when it is ready. `config`: JSON in
-        place of its configuration file. `files`: in place of its directory, which is not supported.
+        place of its configuration file. `files`: in place of its directory, by names such as
+        "file:1/model.py"; they need a `config`, and a server that has been started with `--allow-file-override`.
 
         Raises the ServingError that a client would get; also where the two models would wait for each other.
         """

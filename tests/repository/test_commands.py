@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kserve_v2.backend import ModelSource
+from kserve_v2.backend import ModelConfig, ModelSource
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableError
 from kserve_v2.repository.lifecycle.load_request import LoadRequest
 from kserve_v2.repository.lifecycle.loader import Loader
@@ -39,7 +39,9 @@ class FoundOnDisk:
     loads: Mapping[int, bool]
     changes: str
     began: int
-    config: None = None
+    config: ModelConfig = field(default_factory=ModelConfig)
+    uploaded: None = None
+    listed: bool = True
 
     def fingerprint(self, version: int) -> str:
         return f"{self.changes}/{version}"
@@ -93,7 +95,7 @@ class Workshop:
         under_way.append(done)
         await done
 
-    async def read(self, name: str, override: str | None) -> FoundOnDisk:
+    async def read(self, name: str, override: str | None, uploaded: None) -> FoundOnDisk:
         began = self.step
         self.overrides.append(override)
         await self.begin(self.reads)

@@ -11,7 +11,6 @@ from kserve_v2.errors import (
     InvalidArgumentError,
     ServingError,
     UnavailableError,
-    UnsupportedError,
 )
 from kserve_v2.repository.lifecycle.load_request import NO_FILES, PLAIN, LoadRequest
 
@@ -113,10 +112,6 @@ class ThreadControl:
 
     def load(self, name: str, config: str | None = None, files: Mapping[str, bytes] | None = None) -> None:
         """Load a model, or load it anew."""
-        if files:
-            raise UnsupportedError(
-                f"load parameter '{next(iter(files))}': uploading model files is not supported"
-            )
         request = LoadRequest(config, files or NO_FILES)
         self._run(self._controls.load(self._model, name, request, loading=self.loading))
 

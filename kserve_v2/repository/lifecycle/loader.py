@@ -4,7 +4,9 @@ waits for a load, and neither waits for a model that hangs while it is closed.
 
 import asyncio
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 from kserve_v2.memory import collector
@@ -20,6 +22,7 @@ from kserve_v2.repository.preparing.prepare import (
     read_candidate,
 )
 from kserve_v2.repository.reading.scan import Snapshot, scan
+from kserve_v2.repository.uploads.store import UploadedFolder
 from kserve_v2.scheduling.calling.calls import Calls
 from kserve_v2.scheduling.calling.thread_caller import ThreadCaller
 from kserve_v2.scheduling.calling.waits import ModelVersion
@@ -53,6 +56,7 @@ class Loader:
         self._options = options
         self._registry = registry
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="model-directory")
+        self._uploader = ThreadPoolExecutor(1, thread_name_prefix="model-upload")
         self._loaders = ThreadPoolExecutor(load_threads, thread_name_prefix="model-load")
         self._collecting: asyncio.TimerHandle | None = None
         self._collected_s = float("-inf")
@@ -62,10 +66,26 @@ class Loader:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._reader, scan, self._options.roots)
 
-    async def read(self, name: str, config_override: str | None) -> Candidate:
+    async def read(
+        self, name: str, config_override: str | None, uploaded: UploadedFolder | None = None
+    ) -> Candidate:
         """One model as it is on disk now; see `read_candidate`."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._reader, read_candidate, name, self._options, config_override)
+        return await loop.run_in_executor(
+            self._reader, read_candidate, name, self._options, config_override, uploaded
+        )
+
+    async def upload(self, name: str, files: Mapping[str, bytes]) -> UploadedFolder:
+        """Write the files of a load to a folder of their own; see `Uploads.write`."""
+        uploads = self._options.uploads
+        assert uploads is not None  # noqa: S101 - otherwise they are refused
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._uploader, uploads.write, name, files)
+
+    def discard(self, folder: UploadedFolder) -> None:
+        """Remove the files of a load, which nothing uses any more, in a while."""
+        with suppress(RuntimeError):  # it is shut down: all of them are removed
+            self._uploader.submit(folder.remove)
 
     async def prepare(self, candidate: Candidate, version: int) -> Prepared | PreparedEnsemble:
         """What is needed to load one version; see `prepare_version`."""
@@ -106,5 +126,5 @@ class Loader:
         """Begin nothing more. What hangs on a thread is not waited for."""
         if self._collecting is not None:
             self._collecting.cancel()
-        for executor in (self._reader, self._loaders):
+        for executor in (self._reader, self._uploader, self._loaders):
             executor.shutdown(wait=False, cancel_futures=True)

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from kserve_v2.repository.lifecycle.plan import Actual
 from kserve_v2.repository.lifecycle.states import Event, ModelState, advance
 from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.uploads.store import UploadedFolder
 
 UNLOADED = "unloaded"
 
@@ -16,13 +17,16 @@ UNLOADED = "unloaded"
 class Record:
     """One generation of one version of a model.
 
-    `fingerprint`: of the files and the configuration that it was made from. `failure`: why it did not load.
-    `model`: from the end of the load until it is closed. `gone`: the reason for its state once it is.
+    `fingerprint`: of the files and the configuration that it was made from. `uploaded`: what it was made from, if that
+    is no model's directory. `listed`: whether a repository has one. `failure`: why it did not load. `model`: from the
+    end of the load until it is closed. `gone`: the reason for its state once it is.
     """
 
     version: int
     generation: int
     fingerprint: str
+    uploaded: UploadedFolder | None = None
+    listed: bool = True
     state: ModelState = ModelState.LOADING
     reason: str = ""
     failure: str = ""
