@@ -112,7 +112,9 @@ class ThreadControl:
 
     def load(self, name: str, config: str | None = None, files: Mapping[str, bytes] | None = None) -> None:
         """Load a model, or load it anew."""
-        request = LoadRequest(config, files or NO_FILES)
+        # Copied, as the model may change its own.
+        copied = {name: bytes(content) for name, content in files.items()} if files else NO_FILES
+        request = LoadRequest(config, copied)
         self._run(self._controls.load(self._model, name, request, loading=self.loading))
 
     def unload(self, name: str, *, dependents: bool = False) -> None:
