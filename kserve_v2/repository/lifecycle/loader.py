@@ -17,6 +17,7 @@ from kserve_v2.repository.models.ensembles import Ensembles
 from kserve_v2.repository.models.model import ExecutedModel, LoadedModel, Prepared
 from kserve_v2.repository.preparing.prepare import (
     Candidate,
+    Override,
     RepositoryOptions,
     prepare_version,
     read_candidate,
@@ -67,12 +68,12 @@ class Loader:
         return await loop.run_in_executor(self._reader, scan, self._options.roots)
 
     async def read(
-        self, name: str, config_override: str | None, uploaded: UploadedFolder | None = None
+        self, name: str, override: Override | None, uploaded: UploadedFolder | None = None
     ) -> Candidate:
         """One model as it is on disk now; see `read_candidate`."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
-            self._reader, read_candidate, name, self._options, config_override, uploaded
+            self._reader, read_candidate, name, self._options, override, uploaded
         )
 
     async def upload(self, name: str, files: Mapping[str, bytes]) -> UploadedFolder:

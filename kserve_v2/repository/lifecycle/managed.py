@@ -26,7 +26,7 @@ from kserve_v2.repository.lifecycle.record import UNLOADED, Record, served
 from kserve_v2.repository.lifecycle.states import ModelState
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
 from kserve_v2.repository.models.model import LoadedModel, Prepared
-from kserve_v2.repository.preparing.prepare import Candidate
+from kserve_v2.repository.preparing.prepare import Candidate, Override
 from kserve_v2.repository.uploads.store import UploadedFolder
 from kserve_v2.scheduling.contained import log_error
 
@@ -58,8 +58,8 @@ class ManagedModel:
         self._loader = loader
         self._changed = changed
         self._wanted: Wanted | None = None
-        # The JSON that a client sent in place of the configuration file, from the success of that load to the unload.
-        self._override: str | None = None
+        # What a client sent in place of the configuration file, from the success of that load to the unload.
+        self._override: Override | None = None
         # The folders of files that have come with loads, as long as something may read them.
         self._uploads: set[UploadedFolder] = set()
         self._generation = 0
@@ -199,7 +199,7 @@ class ManagedModel:
     async def _load_in_turn(self, request: LoadRequest, unloads: int) -> None:
         async with self._turn:
             self._check_still_wanted(unloads)
-            override = self._override if request.config is None else request.config
+            override = self._override if request.config is None else Override(request.config)
             candidate = await self._find(request, override, unloads)
             self.problem, self._lost = "", False
             self._wanted = self._want(candidate)
@@ -207,9 +207,9 @@ class ManagedModel:
             await self._await_loads(self._wanted, unloads)
             # Only now: one that does not work must not stand in the way of the loads that follow. That of uploaded
             # files is theirs alone: the next load goes back to the directory.
-            self._override = None if request.files else override
+            self._override = None if request.files else candidate.override
 
-    async def _find(self, request: LoadRequest, override: str | None, unloads: int) -> Candidate:
+    async def _find(self, request: LoadRequest, override: Override | None, unloads: int) -> Candidate:
         """What is to be served now: from the directory, or from the files that were sent."""
         if not request.files:
             candidate = await self._read(override, None, unloads)
@@ -230,7 +230,9 @@ class ManagedModel:
         if self._unloads != unloads:
             raise UnavailableError(f"load failed for model '{self.name}': it was unloaded meanwhile")
 
-    async def _read(self, override: str | None, uploaded: UploadedFolder | None, unloads: int) -> Candidate:
+    async def _read(
+        self, override: Override | None, uploaded: UploadedFolder | None, unloads: int
+    ) -> Candidate:
         try:
             return await self._loader.read(self.name, override, uploaded)
         except NotFoundError:

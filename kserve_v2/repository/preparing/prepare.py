@@ -2,6 +2,7 @@
 validated.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -93,9 +94,20 @@ class Stage(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Override:
+    """A configuration that has come with a load call, in place of the file. `text`: JSON. `over`: the state of the file
+    when it was loaded first, "" for none; None if it has not been loaded. It does not outlast a change of the file.
+    """
+
+    text: str
+    over: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A model as it is on disk now: which versions to serve, and from what configuration. `uploaded`: what lies in the
-    place of its directory. `listed`: whether a repository has such a directory.
+    place of its directory. `listed`: whether a repository has such a directory. `override`: where its configuration
+    comes from, if that is not the file.
     """
 
     entry: ModelEntry
@@ -103,6 +115,7 @@ class Candidate:
     versions: Sequence[int]
     uploaded: UploadedFolder | None = None
     listed: bool = True
+    override: Override | None = None
 
     def fingerprint(self, version: int) -> str:
         """Changes whenever one version has to be loaded again: with its files, those that all versions may read, and
@@ -115,7 +128,7 @@ class Candidate:
 def read_candidate(
     name: str,
     options: RepositoryOptions,
-    config_override: str | None = None,
+    override: Override | None = None,
     uploaded: UploadedFolder | None = None,
 ) -> Candidate:
     """Look at the model's directory and configuration, or at what has come in their places. Blocks on the file system.
@@ -131,13 +144,33 @@ def read_candidate(
         )
     if entry.problem:
         raise InvalidArgumentError(entry.problem)
-    config = _read_config(entry, options, config_override)
+    override = _still_in_force(override, entry, options)
+    config = _read_config(entry, options, None if override is None else override.text)
     versions = select_versions(config, entry.versions)
     if not versions:
         raise no_version(entry, config)
     if unread := unread_version(entry.path):
         logger.warning("model '%s': not served: %s", name, unread)
-    return Candidate(entry, config, versions, uploaded, listed=on_disk is not None)
+    return Candidate(entry, config, versions, uploaded, listed=on_disk is not None, override=override)
+
+
+def _still_in_force(
+    override: Override | None, entry: ModelEntry, options: RepositoryOptions
+) -> Override | None:
+    """An override as it is to be kept; None for one whose file has changed since it was loaded."""
+    if override is None:
+        return None
+    path = config_path(entry, options.config_name or None)
+    state = ""
+    if path is not None:
+        state = f"{path.relative_to(entry.path)} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+    if override.over not in (None, state):
+        logger.info(
+            "model '%s': its configuration file has changed since a load call brought one along: the file is in force",
+            entry.name,
+        )
+        return None
+    return replace(override, over=state)
 
 
 def _scan_uploaded(uploaded: UploadedFolder) -> ModelEntry:
