@@ -9,12 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
+from kserve_v2.backend import ModelConfig
 from kserve_v2.memory import collector
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.lifecycle.control import Controls
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
 from kserve_v2.repository.models.ensembles import Ensembles
 from kserve_v2.repository.models.model import ExecutedModel, LoadedModel, Prepared
+from kserve_v2.repository.models.regrouping import regroup
 from kserve_v2.repository.preparing.prepare import (
     Candidate,
     Override,
@@ -109,6 +111,15 @@ class Loader:
             return loaded
         finally:
             prepared.source.handover.close()
+
+    async def change_instances(
+        self, model: LoadedModel, was: ModelConfig, written: ModelConfig
+    ) -> tuple[int, int]:
+        """Give a loaded version other instance groups; see `regroup` and `LoadedModel.change_instances`."""
+        config, gpu_count = await call_on_thread(
+            self._loaders, regroup, model.config, was, written, self._registry
+        )
+        return await model.change_instances(config, gpu_count)
 
     def collect_garbage(self) -> None:
         """A model has gone, or failed to load: have its memory given back, soon. Many at a time are one collection."""

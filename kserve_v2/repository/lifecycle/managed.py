@@ -19,6 +19,7 @@ from kserve_v2.errors import (
     ordinary,
 )
 from kserve_v2.messages import IndexEntry
+from kserve_v2.repository.lifecycle.keeping import keep
 from kserve_v2.repository.lifecycle.load_request import PLAIN, LoadRequest
 from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.plan import Load, Unload, fulfilled, plan
@@ -201,8 +202,10 @@ class ManagedModel:
             self._check_still_wanted(unloads)
             override = self._override if request.config is None else Override(request.config)
             candidate = await self._find(request, override, unloads)
+            kept = await keep(self.records, candidate, self._loader)
+            self._check_still_wanted(unloads)
             self.problem, self._lost = "", False
-            self._wanted = self._want(candidate)
+            self._wanted = self._want(candidate, kept)
             self._reconcile()
             await self._await_loads(self._wanted, unloads)
             # Only now: one that does not work must not stand in the way of the loads that follow. That of uploaded
@@ -245,24 +248,10 @@ class ManagedModel:
             logger.error("model '%s' cannot be loaded: %s", self.name, text)  # noqa: TRY400 - no defect
             raise InvalidArgumentError(f"load failed for model '{self.name}': {text}\n") from error
 
-    def _want(self, candidate: Candidate) -> Wanted:
-        """Give each version its generation: that which is ready, or a new one where something has changed."""
+    def _want(self, candidate: Candidate, kept: Mapping[int, int]) -> Wanted:
+        """Give each version its generation: that which stays, or a new one."""
         self._generation += 1
-        kept = [record for record in self.records if self._is_as_found(record, candidate)]
-        for record in kept:
-            if record.model is not None:
-                record.model.adopt(candidate.config)
-        generations = {record.version: record.generation for record in kept}
-        return Wanted(
-            candidate, {each: generations.get(each, self._generation) for each in candidate.versions}
-        )
-
-    @staticmethod
-    def _is_as_found(record: Record, candidate: Candidate) -> bool:
-        """Whether a load would make what is there once more."""
-        return record.state is ModelState.READY and record.fingerprint == candidate.fingerprint(
-            record.version
-        )
+        return Wanted(candidate, {each: kept.get(each, self._generation) for each in candidate.versions})
 
     async def _await_loads(self, wanted: Wanted, unloads: int) -> None:
         found = {(record.version, record.generation): record for record in self.records}
@@ -303,9 +292,7 @@ class ManagedModel:
         for record in list(self.records):
             if record.model is model and record.state is ModelState.READY:
                 self._generation += 1
-                following = Record(
-                    record.version, self._generation, record.fingerprint, record.uploaded, record.listed
-                )
+                following = record.successor(self._generation)
                 following.loaded(successor)
                 self.records.append(following)
                 wanted = self._wanted
@@ -337,13 +324,7 @@ class ManagedModel:
             match action:
                 case Load(version, generation) if self._wanted:
                     candidate = self._wanted.candidate
-                    record = Record(
-                        version,
-                        generation,
-                        candidate.fingerprint(version),
-                        candidate.uploaded,
-                        candidate.listed,
-                    )
+                    record = Record.of(candidate, version, generation)
                     self.records.append(record)
                     self._spawn(self._load(record, candidate))
                 case Unload(version, generation):
