@@ -141,6 +141,16 @@ class UnavailableError(ServingError):
     code = ErrorCode.UNAVAILABLE
 
 
+class NotLoadedError(UnavailableError):
+    """A model that is loaded when it is asked for is not. Whoever can wait has that done, and asks again."""
+
+    def __init__(self, model_name: str) -> None:
+        super().__init__(
+            f"Request for unknown model: '{model_name}' is not loaded; it is loaded when it is asked for"
+        )
+        self.model_name = model_name
+
+
 def request_prefix(request_id: str) -> str:
     """How Triton starts an error about a request that it has read."""
     return f"[request id: {request_id or '<id_unknown>'}] "

@@ -1,22 +1,25 @@
 """The service that both front ends call: everything that a client can ask for, free of any wire format."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from importlib.metadata import version as distribution_version
+from typing import TypeVar
 
 from kserve_v2.backend import ModelConfig
-from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableError
+from kserve_v2.errors import InvalidArgumentError, NotLoadedError, ServingError, UnavailableError
 from kserve_v2.logs import log
 from kserve_v2.logs.settings import LogChanges, LogSettings
 from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.messages import IndexEntry, InferRequest, InferResponse, ModelMetadata, ServerMetadata
-from kserve_v2.repository.lifecycle.control import NOT_EXPLICIT
-from kserve_v2.repository.lifecycle.load_request import PLAIN, LoadRequest, check_may_upload
+from kserve_v2.repository.lifecycle.control import not_allowed
+from kserve_v2.repository.lifecycle.load_request import PLAIN, LoadRequest
 from kserve_v2.repository.manager import ModelManager, parse_version
 from kserve_v2.repository.models.model import LoadedModel
 from kserve_v2.scheduling.replies import infer
 from kserve_v2.scheduling.sequences.table import stopping
 from kserve_v2.tracing.settings import TraceChanges
 from kserve_v2.tracing.tracer import Tracer
+
+T = TypeVar("T")
 
 EXTENSIONS = (
     "classification",
@@ -65,6 +68,7 @@ class InferenceService:
         self._explicit = explicit
         self._strict_readiness = strict_readiness
         self._exiting = False
+        self._leaving = False
 
     async def readiness(self) -> AsyncIterator[bool]:
         """Whether the server is ready: now, and again whenever that changes."""
@@ -77,20 +81,30 @@ class InferenceService:
                 yield ready
             await changed.wait()
 
+    def leave(self) -> None:
+        """The server is not ready from now on, but answers as before: until `exit`."""
+        self._leaving = True
+        self.manager.announce_change()
+
     def exit(self) -> None:
         """Stop taking inference requests: the server is not ready from now on, and finishes what is under
         way.
         """
-        self._exiting = True
-        self.manager.exiting = True
-        self.manager.announce_change()
+        self._exiting = self._leaving = True
+        self.manager.exit()
 
     # --- health and metadata
     # ------------------------------------------------------------------------------------------
 
     def ready(self) -> bool:
         """Whether the server should get requests."""
-        return not self._exiting and (not self._strict_readiness or self.manager.all_ready())
+        return not self._leaving and (not self._strict_readiness or self.manager.all_ready())
+
+    async def all_say_ready(self, names: Sequence[str]) -> bool:
+        """Whether the server should get requests to all these models, whatever the others are."""
+        if self._leaving:
+            return False
+        return all([await self.model_says_ready(name) for name in names])
 
     def model_ready(self, name: str, version: str = "") -> bool:
         """Whether a model answers. Unknown models are not ready; raises InvalidArgumentError for a malformed
@@ -102,7 +116,7 @@ class InferenceService:
             raise
         except ServingError:
             return False
-        return not self._exiting
+        return not self._leaving
 
     async def model_says_ready(self, name: str, version: str = "") -> bool:
         """As `model_ready`; a model that can say more of it is asked. Raises as that."""
@@ -151,6 +165,28 @@ class InferenceService:
         if not wanted:
             raise InvalidArgumentError(f"requested model version is not available for model '{name}'")
         return wanted
+
+    # --- models that are loaded when they are asked for
+    # ------------------------------------------------------------------------------------------------------------------
+
+    async def demand(self, name: str, size: int = 0) -> None:
+        """Have a model loaded that `acquire` has not found loaded; see `ModelManager.demand`. `size`: what the request
+        that waits for it takes of memory. Raises as that, and as `InflightBytes.take`.
+        """
+        self.inflight.take(size)
+        try:
+            await self.manager.demand(name)
+        finally:
+            self.inflight.give(size)
+
+    async def loaded(self, ask: Callable[[], T]) -> T:
+        """What `ask` returns, once the model that it asks for is loaded. Raises as `ask`, and as `demand`."""
+        try:
+            return ask()
+        except NotLoadedError as error:
+            name = error.model_name
+        await self.demand(name)
+        return ask()
 
     # --- inference
     # ----------------------------------------------------------------------------------------------------
@@ -209,25 +245,12 @@ class InferenceService:
     async def load(self, name: str, request: LoadRequest = PLAIN) -> None:
         """Load or reload a model; returns when it is ready.
 
-        Raises UnavailableError unless clients may do this, or when exiting, OverloadedError if there is no room for its
-        files, and otherwise as `ModelManager.load`.
-        """
-        self.check_may_load(request.files)
-        size = sum(map(len, request.files.values()))
-        self.inflight.take(size)
-        try:
-            await self.manager.load(name, request)
-        finally:
-            self.inflight.give(size)
-
-    def check_may_load(self, files: Iterable[str] = ()) -> None:
-        """Raise UnavailableError unless clients may load models, or when exiting, and UnsupportedError if `files`, the
-        names of their parameters, must not come with a load.
+        Raises UnavailableError unless clients may do this, or when exiting, and otherwise as `ModelManager.load`.
         """
         self._check_explicit()
         if self._exiting:
             raise UnavailableError("Server exiting")
-        check_may_upload(files, allowed=self.manager.takes_files)
+        await self.manager.load(name, request)
 
     async def unload(self, name: str, *, dependents: bool = False) -> None:
         """Unload a model; returns at once. Unknown models are unloaded already. `dependents`: see
@@ -266,4 +289,4 @@ class InferenceService:
 
     def _check_explicit(self) -> None:
         if not self._explicit:
-            raise UnavailableError(NOT_EXPLICIT)
+            raise not_allowed(polling=self.manager.polling)

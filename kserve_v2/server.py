@@ -9,7 +9,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,6 +20,8 @@ from kserve_v2.environments.models import ModelEnvironments
 from kserve_v2.errors import NotFoundError
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs import console, log
+from kserve_v2.logs.reload_report import ReloadReport
+from kserve_v2.logs.stall_watch import StallWatch
 from kserve_v2.memory import collector
 from kserve_v2.memory.allocator import keep_freed_memory
 from kserve_v2.memory.inflight import InflightBytes
@@ -36,7 +37,7 @@ from kserve_v2.repository.preparing.check import Finding, RepositoryCheck
 from kserve_v2.repository.preparing.kept import kept_root
 from kserve_v2.repository.preparing.prepare import RepositoryOptions
 from kserve_v2.repository.reading.scan import scan
-from kserve_v2.repository.uploads.store import Uploads, remove_leftovers
+from kserve_v2.repository.sources.polling import Pace, Poller
 from kserve_v2.rest.app import create_app
 from kserve_v2.rest.cors import allow_origins
 from kserve_v2.rest.fast_lane import FastLane
@@ -60,6 +61,9 @@ _FLUSH_SECONDS = 1
 _CLOSING_SECONDS = 3
 # The same when they have not: to tell those who wait, and to close the models that are idle.
 _LAST_WORDS_SECONDS = 1
+# How `--reload` looks at the repository.
+_RELOAD_EVERY_S = 1.0
+_RELOAD_SETTLE_S = 0.3
 # After that much more the process is ended from outside of its event loop.
 _HANGING_SECONDS = 1
 
@@ -77,8 +81,7 @@ class Server:
         self._settings = settings
         registry = BackendRegistry()
         self._cache = _cache(settings)
-        self._uploads = Uploads() if settings.allow_file_override else None
-        options = replace(_repository_options(settings, registry, self._cache), uploads=self._uploads)
+        options = _repository_options(settings, registry, self._cache)
         inflight = InflightBytes(_max_inflight_bytes(settings))
         limiter = None
         if settings.rate_limit == "execution_count":
@@ -90,10 +93,12 @@ class Server:
             self.manager,
             self._tracer,
             server_id=settings.id,
-            explicit=settings.model_control_mode == "explicit",
+            explicit=settings.controlled,
             strict_readiness=settings.strict_readiness,
             client_shm=settings.allow_client_shm,
         )
+        self._poller = _poller(settings, self.manager)
+        self._stall_watch = StallWatch(settings.stall_log_secs, settings.exit_on_stall_secs)
         self._http: HttpServer | None = None
         self._metrics: HttpServer | None = None
         self._grpc: GrpcServer | None = None
@@ -106,8 +111,10 @@ class Server:
             self._tracer.start()
         except (OSError, TlsError, TracingError) as error:
             raise StartupError(str(error)) from error
-        await asyncio.to_thread(remove_leftovers)
         await self._load_models()
+        self._stall_watch.start()
+        if self._poller is not None:
+            self._poller.start()
         collector.freeze()
         for server in (self._http, self._grpc, self._metrics):
             if server is not None:
@@ -145,13 +152,21 @@ class Server:
     async def _load_models(self) -> None:
         settings = self._settings
         try:
-            names = await self.manager.names()
+            snapshot = await self.manager.scan()
         except OSError as error:
             raise _unreadable(error) from error
-        if settings.model_control_mode == "explicit" and "*" not in settings.load_model:
+        for reason in snapshot.skipped:
+            logger.warning("skipped in the model repository: %s", reason)
+        names = list(snapshot.models)
+        if settings.controlled and "*" not in settings.load_model:
             names = list(dict.fromkeys(settings.load_model))
         results = await asyncio.gather(*(self.manager.load(name) for name in names), return_exceptions=True)
         failed = [name for name, result in zip(names, results, strict=True) if isinstance(result, Exception)]
+        if settings.model_control_mode != "explicit":
+            # What comes and goes later makes the server neither ready nor unready.
+            self.manager.required = frozenset(names)
+        if self._poller is not None:
+            self._poller.note_start(snapshot, failed)
         # To ask for a model that is not there is a mistake in the command line, not in a model.
         missing = [
             name for name, result in zip(names, results, strict=True) if isinstance(result, NotFoundError)
@@ -200,6 +215,8 @@ class Server:
         grace = self._settings.exit_timeout_secs
         time = asyncio.get_running_loop().time
         deadline = time() + max(grace, _IDLE_SECONDS)
+        if self._poller is not None:
+            self._poller.stop()
         self.service.exit()
         finished = await _by(deadline, self.manager.drain())
         if not finished:
@@ -217,10 +234,20 @@ class Server:
         )
         await asyncio.to_thread(self._tracer.close)
         await self.manager.stop()
-        if self._uploads is not None:
-            await asyncio.to_thread(self._uploads.close)
+        self._stall_watch.stop()
         if self._cache is not None:
             await self._cache.stop()
+
+
+def _poller(settings: Settings, manager: ModelManager) -> Poller | None:
+    """What has models loaded as the repository changes, if that is wanted."""
+    if settings.reload:
+        pace = Pace(_RELOAD_EVERY_S, _RELOAD_SETTLE_S, only_loaded=settings.controlled)
+        return Poller(manager, settings.model_repository, pace, ReloadReport())
+    if settings.model_control_mode == "poll":
+        pace = Pace(settings.repository_poll_secs, settings.repository_settle_secs)
+        return Poller(manager, settings.model_repository, pace)
+    return None
 
 
 async def _by(deadline: float, work: Coroutine[Any, Any, None]) -> bool:
@@ -259,7 +286,9 @@ def _repository_options(
         backend_settings={name: settings.backend_settings(name) for name in registry.names},
         auto_complete=not settings.disable_auto_complete_config,
         config_name=settings.model_config_name,
-        explicit=settings.model_control_mode == "explicit",
+        explicit=settings.controlled,
+        polling=settings.model_control_mode == "poll" or (settings.reload and not settings.controlled),
+        on_demand_wait_s=settings.on_demand_wait_secs if settings.model_control_mode == "on-demand" else None,
         cache=cache,
         environments=ModelEnvironments(settings.model_environments, os.environ, make=make_environments),
         kept=kept_root(settings.model_cache_dir, os.environ),
@@ -348,6 +377,10 @@ async def _serve(settings: Settings) -> int:
         raise
     console.say(await server.banner())
     await stopped
+    if settings.exit_delay_secs:
+        logger.info("stopping in %d s: not ready from now on", settings.exit_delay_secs)
+        server.service.leave()
+        await asyncio.sleep(settings.exit_delay_secs)
     logger.info("stopping: requests under way are finished first, for up to %d s", settings.exit_timeout_secs)
     _leave_after(settings.exit_timeout_secs + _CLOSING_SECONDS + _HANGING_SECONDS)
     if not await server.stop():

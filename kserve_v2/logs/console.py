@@ -136,8 +136,13 @@ def _example_input(tensor: TensorMetadata, content: str) -> dict[str, object] | 
     return {"name": tensor.name, "datatype": tensor.datatype, "shape": shape, "data": data}
 
 
+def printable(text: str) -> str:
+    """A text of a library without what would move a terminal's cursor."""
+    return _CONTROLS.sub("", text)
+
+
 def _shorten(reason: str, width: int) -> str:
-    reason = _CONTROLS.sub("", reason)
+    reason = printable(reason)
     lines = [line for paragraph in reason.splitlines() for line in textwrap.wrap(paragraph, width)]
     if len(lines) > _MAX_REASON_LINES:
         lines = [*lines[: _MAX_REASON_LINES - 1], _REASON_HINT]

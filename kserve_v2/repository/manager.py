@@ -6,23 +6,25 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from kserve_v2.errors import InvalidArgumentError, NotFoundError, ServingError, UnavailableError
+from kserve_v2.errors import (
+    InvalidArgumentError,
+    NotFoundError,
+    NotLoadedError,
+    ServingError,
+    UnavailableError,
+)
 from kserve_v2.messages import IndexEntry, InferRequest
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.lifecycle.control import Controls
-from kserve_v2.repository.lifecycle.load_request import (
-    PLAIN,
-    LoadRequest,
-    check_files,
-    check_may_upload,
-)
+from kserve_v2.repository.lifecycle.load_request import PLAIN, LoadRequest
 from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.managed import ManagedModel, index_entry
 from kserve_v2.repository.lifecycle.record import Served, answering
 from kserve_v2.repository.models.ensembles import Ensembles
 from kserve_v2.repository.models.model import LoadedModel
 from kserve_v2.repository.preparing.prepare import RepositoryOptions
-from kserve_v2.repository.reading.scan import check_model_name
+from kserve_v2.repository.reading.scan import ModelEntry, Snapshot, check_model_name
+from kserve_v2.repository.sources.on_demand import OnDemand
 from kserve_v2.scheduling.calling.caller import Callee
 from kserve_v2.scheduling.calling.calls import Calls
 from kserve_v2.scheduling.shared import Shared
@@ -48,8 +50,7 @@ class ModelManager:
         self._calls = Calls(self)
         self._ensembles = Ensembles(self, shared)
         self.explicit = options.explicit
-        self.takes_files = options.uploads is not None
-        """Whether a load may bring the model's files along."""
+        self.polling = options.polling
         self.exiting = False
         """Whether nothing is to be loaded any more because a model asks for it."""
         self._loader = Loader(
@@ -63,6 +64,10 @@ class ModelManager:
         # The same, with what cannot answer for now: ensembles hold on to that.
         self._loaded: dict[str, Served] = {}
         self._unready: set[str] = set()
+        wait_s = options.on_demand_wait_s
+        self._on_demand = OnDemand(self, wait_s) if wait_s is not None else None
+        self.required: frozenset[str] | None = None
+        """The models without which the server is not ready, as long as they are wanted; None: all that are wanted."""
         self.changed = asyncio.Event()
         """Set, and replaced by a new one, whenever something of what `index` and `all_ready` tell has
         changed.
@@ -93,6 +98,8 @@ class ModelManager:
         model = served.versions.get(str(number)) if served else None
         if model is not None:
             return model
+        if self._on_demand is not None and name not in self._loaded:
+            raise NotLoadedError(name)
         managed = self._models.get(name)
         if managed is not None and (down := managed.down(number)):
             raise UnavailableError(f"Request for unknown model: '{name}' is not at ready state: {down}")
@@ -161,7 +168,10 @@ class ModelManager:
         """Whether every model that should be served is: nothing loading, unloading or failed, unless what it is to
         succeed serves.
         """
-        return not self._unready
+        if self.required is None:
+            return not self._unready
+        missing = (self._models.get(name) for name in self._unready & self.required)
+        return not any(model is not None and model.wanted for model in missing)
 
     async def index(self) -> list[IndexEntry]:
         """Every model of the repository and every one that is or was loaded, by name and version."""
@@ -173,8 +183,33 @@ class ModelManager:
             entries += model.entries(problem) if model else [index_entry(name, problem)]
         return entries
 
+    # --- on demand
+    # ----------------------------------------------------------------------------------------------------
+
+    async def demand(self, name: str) -> None:
+        """Have a model loaded that `acquire` has not found loaded; returns when it is. See `OnDemand.demand`."""
+        if self._on_demand is None:
+            raise NotLoadedError(name)
+        await self._on_demand.demand(name)
+
+    async def find(self, name: str) -> ModelEntry | None:
+        """A model as it is on disk now; None if no repository has it, or the name is no model's."""
+        try:
+            return await self._loader.find(name)
+        except InvalidArgumentError:
+            return None
+
+    def reasons(self, name: str) -> str:
+        """Why a model does not answer, behind a colon; "" if nothing has failed."""
+        managed = self._models.get(name)
+        return managed.reasons() if managed else ""
+
     # --- loading and unloading
     # ----------------------------------------------------------------------------------------
+
+    async def scan(self) -> Snapshot:
+        """What is in the repositories now. Raises OSError if one cannot be read."""
+        return await self._loader.scan()
 
     async def names(self) -> list[str]:
         """Names of all models in the repository. What is passed over in it is logged."""
@@ -190,15 +225,10 @@ class ModelManager:
         then, and for good if this fails. A configuration of the `request` is in force until the unload, once it
         has been loaded.
 
-        Files of the `request` are served in place of the directory, until the next load or the unload; a plain load
-        then goes back to the directory.
-
         Raises NotFoundError for an unknown directory, UnavailableError if the model is unloaded meanwhile,
-        UnsupportedError for files where they are not allowed, InvalidArgumentError with the reasons otherwise.
+        InvalidArgumentError with the reasons otherwise.
         """
         check_model_name(name)
-        check_may_upload(request.files, allowed=self.takes_files)
-        check_files(name, request)
         self._asked_for.add(name)
         await self._load(name, request)
 
@@ -211,6 +241,15 @@ class ModelManager:
         if model is None:
             model = self._models[name] = ManagedModel(name, self._loader, self._update)
         await model.load(request)
+
+    def is_wanted(self, name: str) -> bool:
+        """Whether a model is loaded, or is to be."""
+        model = self._models.get(name)
+        return model is not None and model.wanted
+
+    def answers(self, name: str) -> bool:
+        """Whether a model answers, if only in an older version."""
+        return name in self._serving
 
     def managed(self, name: str) -> ManagedModel | None:
         """A model that is or was loaded."""
@@ -258,6 +297,13 @@ class ModelManager:
 
     # --- the end
     # ------------------------------------------------------------------------------------------------------
+
+    def exit(self) -> None:
+        """Nothing is to be loaded any more because a model, or a request, asks for it."""
+        self.exiting = True
+        if self._on_demand is not None:
+            self._on_demand.exit()
+        self.announce_change()
 
     async def drain(self) -> None:
         """Wait until no model has a request or a load under way."""

@@ -13,12 +13,12 @@ from starlette.types import ASGIApp
 from kserve_v2.config import config_to_dict
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnsupportedError
 from kserve_v2.inference import InferenceService
+from kserve_v2.repository.lifecycle.load_request import LoadRequest
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.endpoint import ModelEndpoint, Operation
 from kserve_v2.rest.errors import error_body, error_response, known
 from kserve_v2.rest.generate import Generate, GenerateStream
 from kserve_v2.rest.infer import Infer
-from kserve_v2.rest.load_body import load_request
 from kserve_v2.rest.members import optional
 from kserve_v2.rest.openapi import DESCRIPTION, complete, documented
 from kserve_v2.rest.settings_routes import add_settings_routes
@@ -58,7 +58,7 @@ def create_app(service: InferenceService, max_request_bytes: int) -> ASGIApp:
         "generate": Generate(service),
         "generate_stream": GenerateStream(service),
     }
-    return ModelEndpoint(app, operations, bodies, service.tracer)
+    return ModelEndpoint(app, operations, bodies, service.tracer, service.demand)
 
 
 def _add_error_handlers(app: FastAPI) -> None:
@@ -92,9 +92,12 @@ def _add_health_routes(app: FastAPI, service: InferenceService) -> None:
         return json_response({"live": True})
 
     @app.get("/v2/health/ready", **documented("ready"))
-    async def ready() -> Response:
-        """All models that should be served are: the server may get traffic."""
-        is_ready = service.ready()
+    async def ready(request: Request) -> Response:
+        """All models that should be served are: the server may get traffic. `?model=NAME`, which may be repeated, asks
+        for these models alone.
+        """
+        names = request.query_params.getlist("model")
+        is_ready = await service.all_say_ready(names) if names else service.ready()
         return json_response({"live": True, "ready": is_ready}, 200 if is_ready else 400)
 
     @app.get("/v2/models/{model_name}/ready", **documented("model_ready"))
@@ -121,13 +124,17 @@ def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
     @app.get("/v2/models/{model_name}/versions/{version}", **documented("model_metadata"))
     async def model_metadata(model_name: str, version: str = "") -> Response:
         """Inputs and outputs of a model."""
-        return json_response(model_metadata_view(service.model_metadata(model_name, _version(version))))
+        number = _version(version)
+        metadata = await service.loaded(lambda: service.model_metadata(model_name, number))
+        return json_response(model_metadata_view(metadata))
 
     @app.get("/v2/models/{model_name}/config", **documented("model_config"))
     @app.get("/v2/models/{model_name}/versions/{version}/config", **documented("model_config"))
     async def model_config(model_name: str, version: str = "") -> Response:
         """The complete configuration of a model, with everything that was filled in."""
-        return json_response(config_to_dict(service.model_config(model_name, _version(version))))
+        number = _version(version)
+        config = await service.loaded(lambda: service.model_config(model_name, number))
+        return json_response(config_to_dict(config))
 
     @app.get("/v2/models/{model_name}/stats", **documented("statistics"))
     @app.get("/v2/models/{model_name}/versions/{version}/stats", **documented("statistics"))
@@ -153,9 +160,8 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: Body
     @app.post("/v2/repository/models/{model_name}/load", **documented("repository_load"))
     async def load(model_name: str, request: Request) -> Response:
         """Load a model, or load it again if its files have changed. Answers when it is ready."""
-        # What was sent is not kept, but for what has become of it.
-        wanted = await load_request(await read_object(request), service.check_may_load)
-        await service.load(model_name, wanted)
+        parameters = _load_parameters(await read_object(request))
+        await service.load(model_name, LoadRequest(parameters.get("config")))
         return empty_response()
 
     @app.post("/v2/repository/models/{model_name}/unload", **documented("repository_unload"))
@@ -171,6 +177,22 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: Body
     @app.post("/v2/repository/{repository_name}/models/{model_name}/unload", include_in_schema=False)
     async def name_repository() -> Response:
         raise UnsupportedError("'repository_name' specification is not supported")
+
+
+def _load_parameters(document: dict[str, Any]) -> dict[str, str | None]:
+    parameters = optional(document, "parameters", {})
+    if not isinstance(parameters, dict):
+        raise InvalidArgumentError(
+            "attempt to get members for non-object: 'parameters' must be a JSON object"
+        )
+    for name, value in parameters.items():
+        if name.startswith("file:"):
+            raise UnsupportedError(f"load parameter '{name}': uploading model files is not supported")
+        if name != "config":
+            raise InvalidArgumentError(f"unrecognized load parameter '{name}'.")
+        if value is not None and not isinstance(value, str):
+            raise InvalidArgumentError(f"invalid value type for load parameter '{name}', expected a string")
+    return parameters
 
 
 def _schema(app: FastAPI) -> dict[str, Any]:

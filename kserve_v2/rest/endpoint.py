@@ -5,20 +5,22 @@ Neither routing nor validation models nor a task of its own: that would take mor
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kserve_v2.errors import RequestCancelledError, ServingError, UnavailableError
+from kserve_v2.errors import NotLoadedError, RequestCancelledError, ServingError, UnavailableError
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.errors import error_response, known, method_not_allowed
 from kserve_v2.rest.traces import begin_trace, observed
 from kserve_v2.tracing.trace import Trace
 from kserve_v2.tracing.tracer import Tracer
+
+READY_PATH = "/v2/health/ready"
 
 WAITING_TASKS = "kserve_v2.waiting_tasks"
 """Scope key of the connection's set of tasks to cancel when the client leaves. A task that is cancelled is
@@ -54,7 +56,9 @@ class Operation(Protocol):
     """
 
     async def __call__(self, call: Call, send: Send) -> None:
-        """Answer. A ServingError that is raised before `call.started` becomes the answer."""
+        """Answer. A ServingError that is raised before `call.started` becomes the answer, but for a NotLoadedError:
+        with that, nothing has happened, and it is called again when the model is loaded.
+        """
         ...
 
 
@@ -90,12 +94,14 @@ class ModelEndpoint:
         operations: Mapping[str, Operation],
         bodies: BodyReader,
         tracer: Tracer,
+        demand: Callable[[str, int], Awaitable[None]],
     ) -> None:
-        """`operations` by the last part of their path. `bodies` reads theirs."""
+        """`operations` by the last part of their path. `bodies` reads theirs. `demand`: the service's."""
         self._app = app
         self._tracer = tracer
         self._operations = operations
         self._bodies = bodies
+        self._demand = demand
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; see ASGI for the arguments."""
@@ -104,10 +110,11 @@ class ModelEndpoint:
         target = parse_target(scope["path"])
         operation = self._operations.get(target[0]) if target is not None else None
         if target is None or operation is None:
-            # FastAPI would read arguments from the query; as in Triton, only the path counts. FastAPI also does not
-            # answer HEAD where it answers GET; uvicorn leaves the body out.
+            # FastAPI would read arguments from the query; as in Triton, only the path counts, with one exception.
+            # FastAPI also does not answer HEAD where it answers GET; uvicorn leaves the body out.
             method = "GET" if scope["method"] == "HEAD" else scope["method"]
-            await self._app({**scope, "method": method, "query_string": b""}, receive, send)
+            query = scope["query_string"] if scope["path"] == READY_PATH else b""
+            await self._app({**scope, "method": method, "query_string": query}, receive, send)
         elif scope["method"] != "POST":
             await method_not_allowed("POST")(scope, receive, send)
         else:
@@ -141,7 +148,14 @@ class ModelEndpoint:
             length = call.headers.get(b"content-length")
             announced = int(length) if length is not None else None
             call.body = await self._bodies.read(receive, announced)
-            await operation(call, send)
+            missing = ""
+            try:
+                await operation(call, send)
+            except NotLoadedError as unanswered:
+                missing = unanswered.model_name
+            if missing:
+                await self._demand(missing, len(call.body))
+                await operation(call, send)
         except asyncio.CancelledError:
             task.uncancel()
             # The connection removes the task from `waiting` when the client has left: then nobody needs an answer.

@@ -5,9 +5,11 @@ and gets the same answer there; see `InferHeads.read` for what that is.
 """
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
-from kserve_v2.errors import ServingError, UnavailableError
+from kserve_v2.errors import NotLoadedError, ServingError, UnavailableError
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.memory.inflight import COUNTED_BYTES
@@ -18,6 +20,7 @@ from kserve_v2.rest.errors import error_response, known
 from kserve_v2.rest.heads import Body, InferHead, InferHeads
 from kserve_v2.rest.infer import Asked, answer, decode, encode
 from kserve_v2.rest.recurring import RecurringForms
+from kserve_v2.scheduling.demand import Demand
 from kserve_v2.scheduling.replies import Outcome
 
 
@@ -38,10 +41,14 @@ class FastLane:
     def infer(
         self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None
     ) -> Parts | Asked:
-        """The answer to a request if its model gives one at once; if not, the request that is under way."""
+        """The answer to a request if its model gives one at once; if not, the request that is under way, or waits for
+        its model to be loaded.
+        """
         try:
             asked = (head.json_bytes and self._recall(head, body, access)) or self._decode(head, body, access)
             answered = asked.model.submit(asked.request, asked)
+        except NotLoadedError as error:
+            return Demanded(self._service, error.model_name, body)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             return fail(error, keep_alive=keep_alive, access=access)
         if isinstance(answered, InferResponse):
@@ -99,6 +106,23 @@ def fail(error: Exception, *, keep_alive: bool, access: Access | None) -> Parts:
         access.status = response.status_code
     body = (bytes(response.body),)
     return any_answer(response.status_code, response.raw_headers, body, keep_alive=keep_alive)
+
+
+class Demanded(Asked):
+    """A request whose model is being loaded for it: not decoded yet, as it is the model that says how."""
+
+    __slots__ = ("_body", "_name", "_service")
+
+    def __init__(self, service: InferenceService, name: str, body: Body) -> None:
+        self._service = service
+        self._name = name
+        self._body = body
+        self.ticket = None
+
+    def begin(self, ask_again: Callable[[Body], None]) -> None:
+        """Wait. When the model is loaded, `ask_again` is called with the body; else `take` with the error."""
+        loading = self._service.demand(self._name, len(self._body))
+        self.ticket = Demand(loading, partial(ask_again, self._body), self.take)
 
 
 class Connection(Protocol):
@@ -200,6 +224,8 @@ class FastCall:
         """Answer a request that is under way when its outcome is there."""
         self._asked = asked
         asked.take = self._take
+        if isinstance(asked, Demanded):
+            asked.begin(self.answer_body)
 
     def _take(self, outcome: Outcome) -> None:
         if isinstance(outcome, ServingError):

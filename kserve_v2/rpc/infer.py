@@ -1,7 +1,11 @@
 """ModelInfer: from a message's bytes to an answer's, without a task in between."""
 
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
 from kserve_v2._generated import grpc_service_pb2 as pb
-from kserve_v2.errors import ServingError, UnsupportedError
+from kserve_v2.errors import NotLoadedError, ServingError, UnsupportedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.messages import InferResponse
@@ -12,6 +16,7 @@ from kserve_v2.rpc.codec import WHOLE, OutputForms, decode_request
 from kserve_v2.rpc.recurring import RecurringForms
 from kserve_v2.rpc.status import known, parse
 from kserve_v2.rpc.traces import begin_trace, text_metadata
+from kserve_v2.scheduling.demand import Demand
 from kserve_v2.scheduling.replies import Outcome
 from kserve_v2.tracing.trace import Trace
 from kserve_v2.tracing.tracer import Tracer
@@ -35,8 +40,12 @@ class ModelInfer:
         form = self._recurring.find(data)
         if form is None:
             return None
-        # A model with the form's signature is not decoupled: forms of decoupled models are never noted.
-        model = self._service.acquire(form.model_name, form.model_version)
+        try:
+            # A model with the form's signature is not decoupled: forms of decoupled models are never noted.
+            model = self._service.acquire(form.model_name, form.model_version)
+        except NotLoadedError:
+            # The model was loaded, and is to be loaded again.
+            return None
         request = form.request(data, model.signature)
         if request is None:
             return None
@@ -56,6 +65,17 @@ class ModelInfer:
         observer = None
         if self._tracer.on or self._log_access:
             observer = _Observer(self._tracer, message, context)
+        try:
+            return self._ask(data, message, observer)
+        except NotLoadedError as error:
+            asked = Demanded()
+            loading = self._service.demand(error.model_name, len(data))
+            asked.wait(loading, lambda: self._ask(data, message, observer))
+            return asked
+
+    def _ask(
+        self, data: Serialized, message: pb.ModelInferRequest, observer: "_Observer | None"
+    ) -> Parts | Asked:
         # From here to the scheduler nothing awaits, so the model cannot be unloaded in between.
         model = self._service.acquire(message.model_name, message.model_version)
         if model.decoupled:
@@ -72,6 +92,33 @@ class ModelInfer:
             return asked.encode(answered)
         asked.ticket = answered
         return asked
+
+
+class Demanded(Asked):
+    """A request whose model is being loaded for it."""
+
+    __slots__ = ()
+
+    def wait(self, loading: Coroutine[Any, Any, None], ask: Callable[[], Parts | Asked]) -> None:
+        """Have the request answered, by `ask`, when `loading` has returned."""
+        self.ticket = Demand(loading, partial(self._begin, ask), self._answer)
+
+    def _begin(self, ask: Callable[[], Parts | Asked]) -> None:
+        try:
+            found = ask()
+        except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
+            self._answer(known(error))
+            return
+        if isinstance(found, Asked):
+            # It answers in the place of this one, and is given up with it.
+            found.on_answer = self._answer
+            self.ticket = found
+        else:
+            self._answer(found)
+
+    def _answer(self, answer: Parts | ServingError) -> None:
+        self.ticket = None
+        self.on_answer(answer)
 
 
 class _Asked(Asked):

@@ -6,12 +6,13 @@ error is a message and never ends the stream, unless the client has asked for th
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
 from functools import partial
+from typing import Any
 
 from kserve_v2._generated import grpc_service_pb2 as pb
-from kserve_v2.errors import ServingError
+from kserve_v2.errors import NotLoadedError, ServingError
 from kserve_v2.inference import InferenceService
 from kserve_v2.memory.inflight import COUNTED_BYTES
 from kserve_v2.messages import InferRequest, InferResponse
@@ -213,8 +214,8 @@ class _Stream:
                     await self._await_place(len(data))
                 self._under_way += 1
                 try:
-                    if not self._begin_like_another(data):
-                        self._begin(data, group)
+                    if not self._begin_like_another(data) and (waiting := self._begin(data, group)):
+                        await waiting
                 except ServingError as error:
                     return error
                 # An idle stream must not keep its last request alive.
@@ -256,10 +257,37 @@ class _Stream:
         self._infer(model, request, WHOLE, None, len(data))
         return True
 
-    def _begin(self, data: Serialized, group: asyncio.TaskGroup) -> None:
-        """Begin any request. Raises the error of a message that is none."""
+    def _begin(self, data: Serialized, group: asyncio.TaskGroup) -> Coroutine[Any, Any, None] | None:
+        """Begin any request. Raises the error of a message that is none. What is returned is to be awaited before the
+        next one: its model has to be loaded first, and those behind it may belong to the same sequence.
+        """
         message = parse(data, pb.ModelInferRequest)
         trace = begin_trace(self._tracer, message, self._metadata) if self._tracer.on else None
+        try:
+            self._ask(data, message, trace, group)
+        except NotLoadedError as error:
+            return self._ask_later(error.model_name, data, message, trace, group)
+        return None
+
+    async def _ask_later(
+        self,
+        model_name: str,
+        data: Serialized,
+        message: pb.ModelInferRequest,
+        trace: Trace | None,
+        group: asyncio.TaskGroup,
+    ) -> None:
+        """As `_ask`, when the model is loaded."""
+        try:
+            await self._service.demand(model_name, len(data))
+            self._ask(data, message, trace, group)
+        except ServingError as error:
+            self._refuse(message.id, error, trace, in_order=True)
+
+    def _ask(
+        self, data: Serialized, message: pb.ModelInferRequest, trace: Trace | None, group: asyncio.TaskGroup
+    ) -> None:
+        """Begin a request. With a NotLoadedError, nothing has happened."""
         model: LoadedModel | None = None
         try:
             # From here to the scheduler nothing awaits, so the model cannot be unloaded in between. (A task begins in
@@ -270,6 +298,8 @@ class _Stream:
             if trace is not None:
                 model.begin_trace(request, trace)
             model = self._service.check(model, request)
+        except NotLoadedError:
+            raise
         except ServingError as error:
             self._refuse(message.id, error, trace, in_order=model is None or not model.decoupled)
             return

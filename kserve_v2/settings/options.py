@@ -121,11 +121,9 @@ def whole_number(low: int, high: int | None = None) -> Kind[int]:
     )
 
 
-def choice(
-    names: Sequence[str], synonyms: Mapping[str, str] = MappingProxyType({}), later: Sequence[str] = ()
-) -> Kind[str]:
-    """One of `names`. `synonyms`: Triton's spellings of them. `later`: what only Triton knows so far."""
-    expected = " or ".join(map(repr, names)) + "".join(f" ({name!r} is not supported yet)" for name in later)
+def choice(names: Sequence[str], synonyms: Mapping[str, str] = MappingProxyType({})) -> Kind[str]:
+    """One of `names`. `synonyms`: Triton's spellings of them."""
+    expected = " or ".join(map(repr, names))
     return Kind(
         metavar="|".join(names),
         expected=expected,

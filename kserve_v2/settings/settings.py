@@ -18,6 +18,9 @@ T = TypeVar("T")
 LOG_FORMATS = ("default", "ISO8601", "json")
 """The first two are Triton's names, the last is ours."""
 
+CONTROL_MODES = ("none", "explicit", "poll", "on-demand")
+"""Triton's, and one of ours."""
+
 REPOSITORY = "Model repository"
 HTTP = "REST over HTTP"
 GRPC = "gRPC"
@@ -47,15 +50,46 @@ class Settings:
     )
     model_control_mode: str = _option(
         "none",
-        options.choice(("none", "explicit"), later=("poll",)),
+        options.choice(CONTROL_MODES),
         REPOSITORY,
-        "none: load every model at start. explicit: load those of --load-model, then as the API is told.",
+        "none: load every model at start. explicit: load those of --load-model, then as the API is told. poll: load "
+        "every model, then load and unload as the repository changes. on-demand: load those of --load-model, and each "
+        "other one when it is first asked for; the API may load and unload, too.",
+    )
+    repository_poll_secs: int = _option(
+        15,
+        options.whole_number(1),
+        REPOSITORY,
+        "Seconds between looks at the repository in control mode poll; where the file system tells of changes and "
+        "watchfiles is installed (pip install 'kserve-v2[watch]'), the next look comes at once.",
+    )
+    repository_settle_secs: int = _option(
+        2,
+        options.whole_number(0),
+        REPOSITORY,
+        "Seconds that a model's directory has to stay as it is before control mode poll loads it, so that one which is "
+        "being copied is not loaded before it is whole; more than the longest pause of whatever copies it.",
+    )
+    on_demand_wait_secs: int = _option(
+        120,
+        options.whole_number(0),
+        REPOSITORY,
+        "Seconds that a request waits for its model in control mode on-demand, unless its own deadline comes first; "
+        "then, or at once with 0, it is refused with 503 (UNAVAILABLE), to be tried again. The load goes on.",
+    )
+    reload: bool = _option(
+        False,
+        options.BOOLEAN,
+        REPOSITORY,
+        "For work on models: load each again about a second after one of its files was changed, and say on the "
+        "console what came of it; what is broken does not replace what answers. As control mode poll; with explicit "
+        "and on-demand only what is loaded is loaded again.",
     )
     load_model: tuple[str, ...] = _option(
         (),
         options.NAMES,
         REPOSITORY,
-        "Model to load at start in control mode explicit; * for all of them. May be repeated.",
+        "Model to load at start in control modes explicit and on-demand; * for all of them. May be repeated.",
     )
     model_load_thread_count: int = _option(
         4, options.whole_number(1), REPOSITORY, "How many models are loaded at the same time."
@@ -86,14 +120,6 @@ class Settings:
         REPOSITORY,
         "Where models keep what is to outlive the server, each in a directory of its own (a handler's "
         "context.cache_dir); by default kserve-v2/models in the user's cache directory.",
-    )
-
-    allow_file_override: bool = _option(
-        False,
-        options.BOOLEAN,
-        REPOSITORY,
-        "Let load calls bring the model's files along (file:VERSION/PATH). These can be code, which runs as the "
-        "server's user: only where every caller may be trusted with that; see SECURITY.md.",
     )
 
     allow_http: bool = _option(True, options.BOOLEAN, HTTP, "Serve REST.")
@@ -277,6 +303,27 @@ class Settings:
         "kills a container: answers to what was given up are sent after it.",
     )
 
+    exit_delay_secs: int = _option(
+        0,
+        options.whole_number(0),
+        SERVER,
+        "Seconds after SIGTERM in which requests are answered as before while the server says that it is not ready, so "
+        "that load balancers can look elsewhere first; --exit-timeout-secs begins after it.",
+    )
+    stall_log_secs: int = _option(
+        10,
+        options.whole_number(0),
+        SERVER,
+        "Log where the event loop is when it has answered nobody for that many seconds; 0: never.",
+    )
+    exit_on_stall_secs: int = _option(
+        0,
+        options.whole_number(0),
+        SERVER,
+        "End the process, with the stacks of all threads on stderr and exit status 1, when its event loop has answered "
+        "nobody for that many seconds; 0: never. For where nothing else asks whether the server is alive.",
+    )
+
     log_verbose: int = _option(0, options.whole_number(0), LOGS, "1 or more: log in detail.")
     log_info: bool = _option(True, options.BOOLEAN, LOGS, "Log what happens in the course of things.")
     log_warning: bool = _option(True, options.BOOLEAN, LOGS, "Log warnings.")
@@ -322,8 +369,8 @@ class Settings:
                 f"--max-inflight-bytes: {self.max_inflight_bytes} is less than --http-max-input-size "
                 f"({self.http_max_input_size}): the largest request would never fit"
             )
-        if self.load_model and self.model_control_mode != "explicit":
-            raise SettingsError("--load-model: works only with --model-control-mode=explicit")
+        if self.load_model and not self.controlled:
+            raise SettingsError("--load-model: works only with --model-control-mode=explicit or on-demand")
         if problem := self.trace_config.problem():
             raise SettingsError(f"--trace-config: {problem}")
         if problem := self.cache_config.problem():
@@ -334,6 +381,11 @@ class Settings:
             )
         self.tls("http")
         self.tls("grpc")
+
+    @property
+    def controlled(self) -> bool:
+        """Whether clients and models may load and unload models."""
+        return self.model_control_mode in {"explicit", "on-demand"}
 
     def tls(self, protocol: str) -> TlsFiles | None:
         """The files for TLS on the port of `http` or `grpc`; None without TLS.

@@ -40,7 +40,6 @@ IGNORED_OPTIONS = {
     "model-load-retry-count": "a model that fails to load is not tried again",
     "pinned-memory-pool-byte-size": "the frameworks own the pinned memory",
     "repoagent-directory": "repository agents are not supported",
-    "repository-poll-secs": "the model repository is not polled yet",
     "response-cache-byte-size": "it has been replaced by --cache-config local,size=BYTES",
     "reuse-grpc-port": "ports are not shared between processes yet",
     "reuse-http-port": "ports are not shared between processes yet",

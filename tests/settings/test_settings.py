@@ -201,8 +201,8 @@ def test_every_option_shows_its_value_as_a_user_would_write_it(option: object) -
         (["--http-address="], "--http-address: expected an address or host name without a port, got ''"),
         (["--log-format=xml"], "--log-format: expected 'default' or 'ISO8601' or 'json', got 'xml'"),
         (
-            ["--model-control-mode=poll"],
-            "--model-control-mode: expected 'none' or 'explicit' ('poll' is not supported yet), got 'poll'",
+            ["--model-control-mode=polling"],
+            "--model-control-mode: expected 'none' or 'explicit' or 'poll' or 'on-demand', got 'polling'",
         ),
         (
             ["--model-repository=s3://bucket/models"],
@@ -215,7 +215,7 @@ def test_every_option_shows_its_value_as_a_user_would_write_it(option: object) -
             ["--trace-config=level=TIMESTAMPS"],
             "--trace-config: level=TIMESTAMPS needs triton,file=PATH, or mode=opentelemetry",
         ),
-        (["--load-model=a"], "--load-model: works only with --model-control-mode=explicit"),
+        (["--load-model=a"], "--load-model: works only with --model-control-mode=explicit or on-demand"),
         (
             ["--model-control-mode=explicit", "--load-model="],
             "--load-model: expected the name of a model, got ''",

@@ -11,6 +11,7 @@ from kserve_v2.errors import (
     InvalidArgumentError,
     ServingError,
     UnavailableError,
+    UnsupportedError,
 )
 from kserve_v2.repository.lifecycle.load_request import NO_FILES, PLAIN, LoadRequest
 
@@ -21,6 +22,15 @@ NOT_EXPLICIT = (
 )
 
 
+POLLING = "explicit model load / unload is not allowed if polling is enabled"
+"""Triton's text."""
+
+
+def not_allowed(*, polling: bool) -> UnavailableError:
+    """Why neither clients nor models may load and unload."""
+    return UnavailableError(POLLING if polling else NOT_EXPLICIT)
+
+
 class Repository(Protocol):
     """Whoever loads and unloads. On the event loop's thread."""
 
@@ -29,6 +39,11 @@ class Repository(Protocol):
     @property
     def explicit(self) -> bool:
         """Whether others than the operator may do it."""
+        ...
+
+    @property
+    def polling(self) -> bool:
+        """Whether it is the repository's changes that do it."""
         ...
 
     async def load(self, name: str, request: LoadRequest = PLAIN) -> None:
@@ -84,7 +99,7 @@ class Controls:
     def check_explicit(self) -> None:
         """Raise UnavailableError unless models may do this."""
         if not self.repository.explicit:
-            raise UnavailableError(NOT_EXPLICIT)
+            raise not_allowed(polling=self.repository.polling)
 
     def _reaches(self, start: str, goal: str) -> bool:
         seen: set[str] = set()
@@ -112,9 +127,11 @@ class ThreadControl:
 
     def load(self, name: str, config: str | None = None, files: Mapping[str, bytes] | None = None) -> None:
         """Load a model, or load it anew."""
-        # Copied, as the model may change its own.
-        copied = {name: bytes(content) for name, content in files.items()} if files else NO_FILES
-        request = LoadRequest(config, copied)
+        if files:
+            raise UnsupportedError(
+                f"load parameter '{next(iter(files))}': uploading model files is not supported"
+            )
+        request = LoadRequest(config, files or NO_FILES)
         self._run(self._controls.load(self._model, name, request, loading=self.loading))
 
     def unload(self, name: str, *, dependents: bool = False) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from kserve_v2.config import is_ensemble
 from kserve_v2.errors import (
     InvalidArgumentError,
     NotFoundError,
@@ -19,7 +18,6 @@ from kserve_v2.errors import (
     ordinary,
 )
 from kserve_v2.messages import IndexEntry
-from kserve_v2.repository.lifecycle.keeping import keep
 from kserve_v2.repository.lifecycle.load_request import PLAIN, LoadRequest
 from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.plan import Load, Unload, fulfilled, plan
@@ -27,8 +25,7 @@ from kserve_v2.repository.lifecycle.record import UNLOADED, Record, served
 from kserve_v2.repository.lifecycle.states import ModelState
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
 from kserve_v2.repository.models.model import LoadedModel, Prepared
-from kserve_v2.repository.preparing.prepare import Candidate, Override
-from kserve_v2.repository.uploads.store import UploadedFolder
+from kserve_v2.repository.preparing.prepare import Candidate
 from kserve_v2.scheduling.contained import log_error
 
 logger = logging.getLogger(__name__)
@@ -59,10 +56,8 @@ class ManagedModel:
         self._loader = loader
         self._changed = changed
         self._wanted: Wanted | None = None
-        # What a client sent in place of the configuration file, from the success of that load to the unload.
-        self._override: Override | None = None
-        # The folders of files that have come with loads, as long as something may read them.
-        self._uploads: set[UploadedFolder] = set()
+        # The JSON that a client sent in place of the configuration file, from the success of that load to the unload.
+        self._override: str | None = None
         self._generation = 0
         self._turn = asyncio.Lock()
         self._unloads = 0
@@ -79,6 +74,11 @@ class ManagedModel:
     @property
     def _generations(self) -> Mapping[int, int]:
         return self._wanted.generations if self._wanted else {}
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is to be served."""
+        return self._wanted is not None or bool(self.problem)
 
     @property
     def fulfilled(self) -> bool:
@@ -200,44 +200,23 @@ class ManagedModel:
     async def _load_in_turn(self, request: LoadRequest, unloads: int) -> None:
         async with self._turn:
             self._check_still_wanted(unloads)
-            override = self._override if request.config is None else Override(request.config)
-            candidate = await self._find(request, override, unloads)
-            kept = await keep(self.records, candidate, self._loader)
+            override = self._override if request.config is None else request.config
+            candidate = await self._read(override, unloads)
             self._check_still_wanted(unloads)
             self.problem, self._lost = "", False
-            self._wanted = self._want(candidate, kept)
+            self._wanted = self._want(candidate)
             self._reconcile()
             await self._await_loads(self._wanted, unloads)
-            # Only now: one that does not work must not stand in the way of the loads that follow. That of uploaded
-            # files is theirs alone: the next load goes back to the directory.
-            self._override = None if request.files else candidate.override
-
-    async def _find(self, request: LoadRequest, override: Override | None, unloads: int) -> Candidate:
-        """What is to be served now: from the directory, or from the files that were sent."""
-        if not request.files:
-            candidate = await self._read(override, None, unloads)
-            self._check_still_wanted(unloads)
-            return candidate
-        uploaded = await self._loader.upload(self.name, request.files)
-        try:
-            self._check_still_wanted(unloads)
-            candidate = await self._read(override, uploaded, unloads)
-            self._check_still_wanted(unloads)
-        except BaseException:
-            self._loader.discard(uploaded)
-            raise
-        self._uploads.add(uploaded)
-        return candidate
+            # Only now: one that does not work must not stand in the way of the loads that follow.
+            self._override = override
 
     def _check_still_wanted(self, unloads: int) -> None:
         if self._unloads != unloads:
             raise UnavailableError(f"load failed for model '{self.name}': it was unloaded meanwhile")
 
-    async def _read(
-        self, override: Override | None, uploaded: UploadedFolder | None, unloads: int
-    ) -> Candidate:
+    async def _read(self, override: str | None, unloads: int) -> Candidate:
         try:
-            return await self._loader.read(self.name, override, uploaded)
+            return await self._loader.read(self.name, override)
         except NotFoundError:
             raise
         except Exception as error:
@@ -248,10 +227,24 @@ class ManagedModel:
             logger.error("model '%s' cannot be loaded: %s", self.name, text)  # noqa: TRY400 - no defect
             raise InvalidArgumentError(f"load failed for model '{self.name}': {text}\n") from error
 
-    def _want(self, candidate: Candidate, kept: Mapping[int, int]) -> Wanted:
-        """Give each version its generation: that which stays, or a new one."""
+    def _want(self, candidate: Candidate) -> Wanted:
+        """Give each version its generation: that which is ready, or a new one where something has changed."""
         self._generation += 1
-        return Wanted(candidate, {each: kept.get(each, self._generation) for each in candidate.versions})
+        kept = [record for record in self.records if self._is_as_found(record, candidate)]
+        for record in kept:
+            if record.model is not None:
+                record.model.adopt(candidate.config)
+        generations = {record.version: record.generation for record in kept}
+        return Wanted(
+            candidate, {each: generations.get(each, self._generation) for each in candidate.versions}
+        )
+
+    @staticmethod
+    def _is_as_found(record: Record, candidate: Candidate) -> bool:
+        """Whether a load would make what is there once more."""
+        return record.state is ModelState.READY and record.fingerprint == candidate.fingerprint(
+            record.version
+        )
 
     async def _await_loads(self, wanted: Wanted, unloads: int) -> None:
         found = {(record.version, record.generation): record for record in self.records}
@@ -292,7 +285,7 @@ class ManagedModel:
         for record in list(self.records):
             if record.model is model and record.state is ModelState.READY:
                 self._generation += 1
-                following = record.successor(self._generation)
+                following = Record(record.version, self._generation, record.fingerprint)
                 following.loaded(successor)
                 self.records.append(following)
                 wanted = self._wanted
@@ -324,7 +317,7 @@ class ManagedModel:
             match action:
                 case Load(version, generation) if self._wanted:
                     candidate = self._wanted.candidate
-                    record = Record.of(candidate, version, generation)
+                    record = Record(version, generation, candidate.fingerprint(version))
                     self.records.append(record)
                     self._spawn(self._load(record, candidate))
                 case Unload(version, generation):
@@ -336,7 +329,6 @@ class ManagedModel:
 
     def _publish(self) -> None:
         self._forget_old_records()
-        self._discard_uploads()
         self.served = served(self.records)
         self._changed(self)
 
@@ -353,24 +345,6 @@ class ManagedModel:
             for record in self.records
             if record.generation == shown[record.version] or record.state is not ModelState.UNAVAILABLE
         ]
-
-        if self._wanted is None:
-            # Of a model that no repository has, nothing is left to know once it is unloaded.
-            self.records = [
-                record
-                for record in self.records
-                if record.listed or record.state is not ModelState.UNAVAILABLE or record.reason != UNLOADED
-            ]
-
-    def _discard_uploads(self) -> None:
-        """Remove the files that have come with loads, and that nothing is made from any more."""
-        used = {record.uploaded for record in self.records if record.state is not ModelState.UNAVAILABLE}
-        if self._wanted is not None and is_ensemble(self._wanted.candidate.config):
-            # It may be loaded once more, when the models of its steps are there; see `refresh`.
-            used.add(self._wanted.candidate.uploaded)
-        for folder in self._uploads - used:
-            self._loader.discard(folder)
-        self._uploads &= used
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

@@ -59,6 +59,12 @@ class Caller(Protocol):
         """
         ...
 
+    async def demand(self, name: str) -> None:
+        """Have a model loaded of which `answering` has said, by a NotLoadedError, that it is not. Raises
+        ServingError.
+        """
+        ...
+
     def holder(self, callee: Callee, request: InferRequest) -> Callee:
         """The version that holds the sequence of a request, if it says something of one; else `callee`."""
         ...

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from kserve_v2.errors import (
     InternalError,
+    NotLoadedError,
     RequestCancelledError,
     ServingError,
     UnavailableError,
@@ -17,6 +18,7 @@ from kserve_v2.errors import (
 from kserve_v2.messages import CallingModel, InferRequest, InferResponse, ParameterValue
 from kserve_v2.scheduling.calling.caller import Caller
 from kserve_v2.scheduling.calling.waits import ModelVersion
+from kserve_v2.scheduling.demand import Demand
 from kserve_v2.scheduling.target import Reply, Ticket
 from kserve_v2.tracing.trace import Trace
 
@@ -75,9 +77,14 @@ class Call:
         self._traced = next((each.trace for each in self._serving if each.trace is not None), None)
         if self._traced is not None:
             request.trace = self._trace = self._traced.child(request.model_name)
+        self._start(request, caller, streams=streams)
+
+    def _start(self, request: InferRequest, caller: ModelVersion, *, streams: bool) -> None:
         try:
             inherit(request, self._serving, caller)
             asked = self._ask(request, streams=streams)
+        except NotLoadedError as error:
+            self._wait(error.model_name, request, caller, streams=streams)
         except ServingError as error:
             self.end(error)
         except Exception as error:
@@ -89,6 +96,14 @@ class Call:
                 self.end()
             else:
                 self._ticket = asked
+
+    def _wait(self, name: str, request: InferRequest, caller: ModelVersion, *, streams: bool) -> None:
+        """Begin when the model is loaded."""
+        self._ticket = Demand(
+            self._calls.models.demand(name),
+            lambda: self._start(request, caller, streams=streams),
+            lambda error: self.end(_refused(name, error)),
+        )
 
     def _ask(self, request: InferRequest, *, streams: bool) -> InferResponse | Ticket:
         name = request.model_name
@@ -102,6 +117,8 @@ class Call:
             if request.control:
                 callee = self._calls.models.holder(callee, request)
             return callee.call(request, self)
+        except NotLoadedError:
+            raise
         except InternalError:
             # It was executed at once, and has failed.
             raise

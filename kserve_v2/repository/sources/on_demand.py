@@ -1,0 +1,139 @@
+"""Models that are loaded when they are asked for: whoever asks first has that done, and all who ask meanwhile wait for
+the same load.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, Protocol, TypeVar
+
+from kserve_v2.errors import ErrorCode, NotFoundError, ServingError, UnavailableError
+from kserve_v2.repository.reading.scan import ModelEntry
+from kserve_v2.repository.sources.retries import Failure, failed
+
+T = TypeVar("T")
+
+_NOT_NOW = (ErrorCode.UNAVAILABLE, ErrorCode.OVERLOADED)
+
+
+class Models(Protocol):
+    """Whoever loads models."""
+
+    async def find(self, name: str) -> ModelEntry | None:
+        """A model as it is on disk now; None if no repository has it."""
+        ...
+
+    async def load(self, name: str) -> None:
+        """Load a model. Raises ServingError."""
+        ...
+
+    def reasons(self, name: str) -> str:
+        """Why a model does not answer, behind a colon; "" if nothing has failed."""
+        ...
+
+
+class OnDemand:
+    """Lives on the server's event loop. What it keeps of a name that no repository has is gone with the answer: clients
+    make up names without end.
+    """
+
+    def __init__(self, models: Models, wait_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """`wait_s`: how long a request waits for its model; 0 if it does not."""
+        self._models = models
+        self._wait_s = wait_s
+        self._clock = clock
+        self._finding = SingleFlight[ModelEntry | None]()
+        self._loading = SingleFlight[None]()
+        self._failures: dict[str, Failure] = {}
+        self._exiting = asyncio.Event()
+
+    def exit(self) -> None:
+        """Nothing is loaded any more, and who waits is told so."""
+        self._exiting.set()
+
+    async def demand(self, name: str) -> None:
+        """Have a model loaded that is not; returns when it is. A caller that leaves does not end the load.
+
+        Raises NotFoundError if no repository has the model, and UnavailableError if it cannot be loaded, or is not
+        within the time that requests wait.
+        """
+        if self._exiting.is_set():
+            raise UnavailableError("Server exiting")
+        load = self._loading.under_way(name)
+        if load is None:
+            entry = await self._finding.join(name, lambda: self._models.find(name))
+            if entry is None:
+                self._failures.pop(name, None)
+                raise NotFoundError(f"Request for unknown model: '{name}' is not found")
+            failure = self._failures.get(name)
+            if failure is not None and not failure.is_due(entry.fingerprint, self._clock()):
+                raise self._refusal(name)
+            load = self._loading.begin(name, lambda: self._load(entry))
+        await self._wait(name, load)
+
+    async def _wait(self, name: str, load: "asyncio.Task[None]") -> None:
+        exiting = asyncio.ensure_future(self._exiting.wait())
+        try:
+            await asyncio.wait({load, exiting}, timeout=self._wait_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            exiting.cancel()
+        if load.done():
+            try:
+                load.result()
+            except ServingError as error:
+                if error.code in _NOT_NOW:
+                    raise
+                # Nothing is wrong with the request.
+                raise self._refusal(name) from None
+        elif self._exiting.is_set():
+            raise UnavailableError("Server exiting")
+        else:
+            raise UnavailableError(
+                f"Request for unknown model: '{name}' is not at ready state: it is being loaded"
+            )
+
+    async def _load(self, entry: ModelEntry) -> None:
+        name = entry.name
+        try:
+            await self._models.load(name)
+        except ServingError as error:
+            # If it was unloaded meanwhile, or there is no room for it, the model has not failed.
+            if error.code not in _NOT_NOW:
+                self._failures[name] = failed(self._failures.get(name), entry.fingerprint, self._clock())
+            raise
+        else:
+            self._failures.pop(name, None)
+
+    def _refusal(self, name: str) -> UnavailableError:
+        return UnavailableError(
+            f"Request for unknown model: '{name}' is not at ready state{self._models.reasons(name)}"
+        )
+
+
+class SingleFlight(Generic[T]):
+    """Work that is done once for all who ask for it at the same time, by key."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, asyncio.Task[T]] = {}
+
+    def under_way(self, key: str) -> "asyncio.Task[T] | None":
+        """The work for a key that has begun and not ended."""
+        return self._tasks.get(key)
+
+    def begin(self, key: str, work: Callable[[], Coroutine[Any, Any, T]]) -> "asyncio.Task[T]":
+        """The work that is under way for a key, or else `work`, which begins."""
+        task = self._tasks.get(key)
+        if task is None:
+            task = self._tasks[key] = asyncio.get_running_loop().create_task(work())
+            task.add_done_callback(lambda done: self._end(key, done))
+        return task
+
+    async def join(self, key: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """What comes of it. Whoever leaves does not end it for the others."""
+        return await asyncio.shield(self.begin(key, work))
+
+    def _end(self, key: str, task: "asyncio.Task[T]") -> None:
+        del self._tasks[key]
+        if not task.cancelled():
+            # Asked for in any case: an error that nobody takes is reported by asyncio.
+            task.exception()
