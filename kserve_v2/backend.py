@@ -26,6 +26,7 @@ from kserve_v2.messages import Answers, InferRequest, InferResponse, Tensors
 
 __all__ = [
     "CONTENT_TYPES",
+    "AddsInstances",
     "AnyInstance",
     "AsyncInstance",
     "AsyncStreamInstance",
@@ -55,6 +56,7 @@ __all__ = [
     "StreamInstance",
     "StreamedResponse",
     "ThreadBudget",
+    "adds_instances",
     "config_to_dict",
     "has_fresh_outputs",
     "hidden_inputs",
@@ -214,7 +216,8 @@ class ModelControl(Protocol):
 
     def load(self, name: str, config: str | None = None, files: Mapping[str, bytes] | None = None) -> None:
         """Load a model as it is on disk, or do nothing if that is served. Returns when it is ready. `config`: JSON in
-        place of its configuration file. `files`: in place of its directory, which is not supported.
+        place of its configuration file. `files`: in place of its directory, by names such as
+        "file:1/model.py"; they need a `config`, and a server that has been started with `--allow-file-override`.
 
         Raises the ServingError that a client would get; also where the two models would wait for each other.
         """
@@ -506,6 +509,22 @@ class ReportsReadiness(Protocol):
         means no.
         """
         ...
+
+
+@runtime_checkable
+class AddsInstances(Protocol):
+    """Optional: a `Model` whose `instance` may be called at any time until it is closed, while other instances execute,
+    and for any placement on a device that it was loaded for. How many there are on one may come to differ from what
+    `ModelSource.placements` says: if the operator wants more of them, or fewer, the model is not loaded again.
+    """
+
+    adds_instances: bool
+    """Whether it may."""
+
+
+def adds_instances(model: object) -> bool:
+    """Whether it is an `AddsInstances`, and may."""
+    return getattr(model, "adds_instances", False) is True
 
 
 @runtime_checkable

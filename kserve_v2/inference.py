@@ -1,6 +1,6 @@
 """The service that both front ends call: everything that a client can ask for, free of any wire format."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from importlib.metadata import version as distribution_version
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ from kserve_v2.logs.settings import LogChanges, LogSettings
 from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.messages import IndexEntry, InferRequest, InferResponse, ModelMetadata, ServerMetadata
 from kserve_v2.repository.lifecycle.control import not_allowed
-from kserve_v2.repository.lifecycle.load_request import PLAIN, LoadRequest
+from kserve_v2.repository.lifecycle.load_request import PLAIN, LoadRequest, check_may_upload
 from kserve_v2.repository.manager import ModelManager, parse_version
 from kserve_v2.repository.models.model import LoadedModel
 from kserve_v2.scheduling.replies import infer
@@ -245,12 +245,25 @@ class InferenceService:
     async def load(self, name: str, request: LoadRequest = PLAIN) -> None:
         """Load or reload a model; returns when it is ready.
 
-        Raises UnavailableError unless clients may do this, or when exiting, and otherwise as `ModelManager.load`.
+        Raises UnavailableError unless clients may do this, or when exiting, OverloadedError if there is no room for its
+        files, and otherwise as `ModelManager.load`.
+        """
+        self.check_may_load(request.files)
+        size = sum(map(len, request.files.values()))
+        self.inflight.take(size)
+        try:
+            await self.manager.load(name, request)
+        finally:
+            self.inflight.give(size)
+
+    def check_may_load(self, files: Iterable[str] = ()) -> None:
+        """Raise UnavailableError unless clients may load models, or when exiting, and UnsupportedError if `files`, the
+        names of their parameters, must not come with a load.
         """
         self._check_explicit()
         if self._exiting:
             raise UnavailableError("Server exiting")
-        await self.manager.load(name, request)
+        check_may_upload(files, allowed=self.manager.takes_files)
 
     async def unload(self, name: str, *, dependents: bool = False) -> None:
         """Unload a model; returns at once. Unknown models are unloaded already. `dependents`: see

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -38,6 +39,7 @@ from kserve_v2.repository.preparing.kept import kept_root
 from kserve_v2.repository.preparing.prepare import RepositoryOptions
 from kserve_v2.repository.reading.scan import scan
 from kserve_v2.repository.sources.polling import Pace, Poller
+from kserve_v2.repository.uploads.store import Uploads, remove_leftovers
 from kserve_v2.rest.app import create_app
 from kserve_v2.rest.cors import allow_origins
 from kserve_v2.rest.fast_lane import FastLane
@@ -81,7 +83,8 @@ class Server:
         self._settings = settings
         registry = BackendRegistry()
         self._cache = _cache(settings)
-        options = _repository_options(settings, registry, self._cache)
+        self._uploads = Uploads() if settings.allow_file_override else None
+        options = replace(_repository_options(settings, registry, self._cache), uploads=self._uploads)
         inflight = InflightBytes(_max_inflight_bytes(settings))
         limiter = None
         if settings.rate_limit == "execution_count":
@@ -111,6 +114,7 @@ class Server:
             self._tracer.start()
         except (OSError, TlsError, TracingError) as error:
             raise StartupError(str(error)) from error
+        await asyncio.to_thread(remove_leftovers)
         await self._load_models()
         self._stall_watch.start()
         if self._poller is not None:
@@ -234,6 +238,8 @@ class Server:
         )
         await asyncio.to_thread(self._tracer.close)
         await self.manager.stop()
+        if self._uploads is not None:
+            await asyncio.to_thread(self._uploads.close)
         self._stall_watch.stop()
         if self._cache is not None:
             await self._cache.stop()

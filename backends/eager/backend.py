@@ -135,6 +135,7 @@ import threading
 from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from kserve_v2.backend import AnyInstance, ModelConfig, ModelSource, Placement
 from kserve_v2.errors import InvalidArgumentError, ServingError
@@ -217,6 +218,8 @@ class EagerBackend:
 
 class EagerModel:
     """One imported handler file, and its objects if they are shared."""
+
+    adds_instances: Literal[True] = True
 
     def __init__(self, source: ModelSource, config: ModelConfig) -> None:
         """Import the handler file. Raises InvalidArgumentError where its declaration is wrong, InternalError where

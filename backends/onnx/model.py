@@ -46,6 +46,8 @@ def load_model(source: ModelSource, config: ModelConfig, file: Path) -> "OnnxMod
 class OnnxModel:
     """The sessions of one model version, by device. `output_labels`: those of outputs whose classes the file lists."""
 
+    adds_instances: Literal[True] = True
+
     def __init__(
         self, sessions: dict[str, ort.InferenceSession], config: ModelConfig, structure: OnnxStructure
     ) -> None:

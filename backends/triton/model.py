@@ -131,6 +131,8 @@ class _SpaceImporter:
 class LoadedTritonModel:
     """A model in this process."""
 
+    adds_instances: Literal[True] = True
+
     def __init__(self, model: Any) -> None:
         self._model = model
         self.separates_requests: bool = model.separates_requests

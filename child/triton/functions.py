@@ -179,9 +179,14 @@ class Repository:
 
     def load_model(self, model_name: str, config: str = "", files: Mapping[str, bytes] | None = None) -> None:
         """Load a model, or load it anew. Returns when it is ready."""
-        self._ask(
-            "Failed to load model", lambda control: control.load(model_name, config or None, files or None)
-        )
+
+        def load(control: Any) -> None:
+            for name, content in (files or {}).items():
+                if not isinstance(content, (bytes, bytearray, memoryview)):
+                    raise TypeError(f"load parameter '{name}' is not bytes, but {type(content).__name__}")
+            control.load(model_name, config or None, files or None)
+
+        self._ask("Failed to load model", load)
 
     def unload_model(self, model_name: str, unload_dependents: bool = False) -> None:
         """Unload a model."""

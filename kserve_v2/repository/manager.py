@@ -16,7 +16,12 @@ from kserve_v2.errors import (
 from kserve_v2.messages import IndexEntry, InferRequest
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.lifecycle.control import Controls
-from kserve_v2.repository.lifecycle.load_request import PLAIN, LoadRequest
+from kserve_v2.repository.lifecycle.load_request import (
+    PLAIN,
+    LoadRequest,
+    check_files,
+    check_may_upload,
+)
 from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.managed import ManagedModel, index_entry
 from kserve_v2.repository.lifecycle.record import Served, answering
@@ -50,6 +55,8 @@ class ModelManager:
         self._calls = Calls(self)
         self._ensembles = Ensembles(self, shared)
         self.explicit = options.explicit
+        self.takes_files = options.uploads is not None
+        """Whether a load may bring the model's files along."""
         self.polling = options.polling
         self.exiting = False
         """Whether nothing is to be loaded any more because a model asks for it."""
@@ -225,10 +232,15 @@ class ModelManager:
         then, and for good if this fails. A configuration of the `request` is in force until the unload, once it
         has been loaded.
 
+        Files of the `request` are served in place of the directory, until the next load or the unload; a plain load
+        then goes back to the directory.
+
         Raises NotFoundError for an unknown directory, UnavailableError if the model is unloaded meanwhile,
-        InvalidArgumentError with the reasons otherwise.
+        UnsupportedError for files where they are not allowed, InvalidArgumentError with the reasons otherwise.
         """
         check_model_name(name)
+        check_may_upload(request.files, allowed=self.takes_files)
+        check_files(name, request)
         self._asked_for.add(name)
         await self._load(name, request)
 

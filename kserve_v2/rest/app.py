@@ -13,12 +13,12 @@ from starlette.types import ASGIApp
 from kserve_v2.config import config_to_dict
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnsupportedError
 from kserve_v2.inference import InferenceService
-from kserve_v2.repository.lifecycle.load_request import LoadRequest
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.endpoint import ModelEndpoint, Operation
 from kserve_v2.rest.errors import error_body, error_response, known
 from kserve_v2.rest.generate import Generate, GenerateStream
 from kserve_v2.rest.infer import Infer
+from kserve_v2.rest.load_body import load_request
 from kserve_v2.rest.members import optional
 from kserve_v2.rest.openapi import DESCRIPTION, complete, documented
 from kserve_v2.rest.settings_routes import add_settings_routes
@@ -160,8 +160,9 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: Body
     @app.post("/v2/repository/models/{model_name}/load", **documented("repository_load"))
     async def load(model_name: str, request: Request) -> Response:
         """Load a model, or load it again if its files have changed. Answers when it is ready."""
-        parameters = _load_parameters(await read_object(request))
-        await service.load(model_name, LoadRequest(parameters.get("config")))
+        # What was sent is not kept, but for what has become of it.
+        wanted = await load_request(await read_object(request), service.check_may_load)
+        await service.load(model_name, wanted)
         return empty_response()
 
     @app.post("/v2/repository/models/{model_name}/unload", **documented("repository_unload"))
@@ -177,22 +178,6 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: Body
     @app.post("/v2/repository/{repository_name}/models/{model_name}/unload", include_in_schema=False)
     async def name_repository() -> Response:
         raise UnsupportedError("'repository_name' specification is not supported")
-
-
-def _load_parameters(document: dict[str, Any]) -> dict[str, str | None]:
-    parameters = optional(document, "parameters", {})
-    if not isinstance(parameters, dict):
-        raise InvalidArgumentError(
-            "attempt to get members for non-object: 'parameters' must be a JSON object"
-        )
-    for name, value in parameters.items():
-        if name.startswith("file:"):
-            raise UnsupportedError(f"load parameter '{name}': uploading model files is not supported")
-        if name != "config":
-            raise InvalidArgumentError(f"unrecognized load parameter '{name}'.")
-        if value is not None and not isinstance(value, str):
-            raise InvalidArgumentError(f"invalid value type for load parameter '{name}', expected a string")
-    return parameters
 
 
 def _schema(app: FastAPI) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import InvalidArgumentError, UnsupportedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.repository.lifecycle.load_request import LoadRequest
+from kserve_v2.repository.uploads.names import PREFIX, shown
 from kserve_v2.rpc.calls import Context, Direct, Rpc, Streaming, Unary
 from kserve_v2.rpc.infer import ModelInfer
 from kserve_v2.rpc.settings import SettingsServicer
@@ -96,19 +97,28 @@ class InferenceServicer:
         self, request: pb.RepositoryModelLoadRequest, context: Context
     ) -> pb.RepositoryModelLoadResponse:
         """Load a model, or load it again if its files have changed. Answers when it is ready."""
-        config: str | None = None
-        for name, parameter in request.parameters.items():
-            if name.startswith("file:"):
-                raise UnsupportedError(f"load parameter '{name}': uploading model files is not supported")
-            if name != "config":
-                raise InvalidArgumentError(f"unrecognized load parameter '{name}'.")
-            if parameter.WhichOneof("parameter_choice") != "string_param":
-                raise InvalidArgumentError(
-                    f"invalid value type for load parameter '{name}', expected string_param."
-                )
-            config = parameter.string_param
-        await self._service.load(_model_name(request), LoadRequest(config))
+        await self._service.load(_model_name(request), self._load_request(request))
         return pb.RepositoryModelLoadResponse()
+
+    def _load_request(self, request: pb.RepositoryModelLoadRequest) -> LoadRequest:
+        config: str | None = None
+        files: dict[str, bytes] = {}
+        for name, parameter in request.parameters.items():
+            is_file = name.startswith(PREFIX)
+            if is_file:
+                self._service.check_may_load([name])
+            elif name != "config":
+                raise InvalidArgumentError(f"unrecognized load parameter '{shown(name)}'.")
+            expected = "bytes_param" if is_file else "string_param"
+            if parameter.WhichOneof("parameter_choice") != expected:
+                raise InvalidArgumentError(
+                    f"invalid value type for load parameter '{shown(name)}', expected {expected}."
+                )
+            if is_file:
+                files[name] = parameter.bytes_param
+            else:
+                config = parameter.string_param
+        return LoadRequest(config, files)
 
     async def repository_model_unload(
         self, request: pb.RepositoryModelUnloadRequest, context: Context

@@ -122,6 +122,14 @@ class Settings:
         "context.cache_dir); by default kserve-v2/models in the user's cache directory.",
     )
 
+    allow_file_override: bool = _option(
+        False,
+        options.BOOLEAN,
+        REPOSITORY,
+        "Let load calls bring the model's files along (file:VERSION/PATH). These can be code, which runs as the "
+        "server's user: only where every caller may be trusted with that; see SECURITY.md.",
+    )
+
     allow_http: bool = _option(True, options.BOOLEAN, HTTP, "Serve REST.")
     http_address: str = _option(
         "127.0.0.1", options.ADDRESS, HTTP, "Address to listen on; 0.0.0.0 for all of them."

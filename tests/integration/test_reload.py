@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import RunningServer
 from tests.integration.conftest import ExplicitServer
-from tests.integration.handlers import GATED, identity, slow_to_load, versioned
+from tests.integration.handlers import GATED, slow_to_load, versioned
 from tests.integration.lifecycle_requests import ASK, BROKEN, answer_of, model_ready, post_load, ready
 from tests.integration.support import (
     Gate,
@@ -231,22 +231,6 @@ def test_one_version_that_fails_leaves_the_other(explicit: ExplicitServer) -> No
     assert answer_of(explicit.server, "mixed") == 1
     states = {entry["version"]: entry["state"] for entry in explicit.index("mixed")}
     assert states == {"1": "READY", "2": "UNAVAILABLE"}
-
-
-def test_a_configuration_override_stays_until_the_unload(explicit: ExplicitServer) -> None:
-    def batch_size() -> int:
-        config = explicit.server.get("/v2/models/overridden/config").json()
-        return int(config["max_batch_size"])
-
-    explicit.write("overridden", identity("INT32", [1], max_batch_size=8))
-    override = {"parameters": {"config": '{"maxBatchSize": 2}'}}
-    assert explicit.load("overridden", json=override).status_code == 200
-    assert batch_size() == 2
-    assert explicit.load("overridden").status_code == 200
-    assert batch_size() == 2
-    explicit.unload("overridden")
-    assert explicit.load("overridden").status_code == 200
-    assert batch_size() == 8
 
 
 @pytest.mark.slow

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kserve_v2.backend import ModelSource
+from kserve_v2.backend import ModelConfig, ModelSource
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableError
 from kserve_v2.repository.lifecycle.load_request import LoadRequest
 from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.managed import ManagedModel
 from kserve_v2.repository.lifecycle.states import ModelState
+from kserve_v2.repository.preparing.prepare import Override
 
 # What may lie in the model's directory: whether each version loads. None: the directory cannot be read.
 DISKS: tuple[Mapping[int, bool] | None, ...] = (
@@ -39,7 +40,10 @@ class FoundOnDisk:
     loads: Mapping[int, bool]
     changes: str
     began: int
-    config: None = None
+    config: ModelConfig = field(default_factory=ModelConfig)
+    uploaded: None = None
+    listed: bool = True
+    override: Override | None = None
 
     def fingerprint(self, version: int) -> str:
         return f"{self.changes}/{version}"
@@ -93,14 +97,15 @@ class Workshop:
         under_way.append(done)
         await done
 
-    async def read(self, name: str, override: str | None) -> FoundOnDisk:
+    async def read(self, name: str, override: Override | None, uploaded: None) -> FoundOnDisk:
         began = self.step
-        self.overrides.append(override)
+        text = override.text if override is not None else None
+        self.overrides.append(text)
         await self.begin(self.reads)
         if self.disk is None:
             raise InvalidArgumentError("the directory cannot be read")
-        loads = {version: good and override != "bad" for version, good in self.disk.items()}
-        return FoundOnDisk(loads, f"{self.changes}/{override}", began)
+        loads = {version: good and text != "bad" for version, good in self.disk.items()}
+        return FoundOnDisk(loads, f"{self.changes}/{text}", began, override=override)
 
     async def prepare(self, found: FoundOnDisk, version: int) -> Any:
         await self.begin(self.loads)

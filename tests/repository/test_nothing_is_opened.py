@@ -27,7 +27,7 @@ def watch(event, arguments):
             opened.append(os.path.relpath(path, top))
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.plugins import BackendRegistry
-from kserve_v2.repository.preparing.prepare import RepositoryOptions, prepare_version, read_candidate
+from kserve_v2.repository.preparing.prepare import Override, RepositoryOptions, prepare_version, read_candidate
 registry, options = BackendRegistry(), RepositoryOptions((top / "models",))
 for backend in ("python", "onnxruntime", "pytorch"):
     registry.get(backend)
@@ -36,7 +36,7 @@ answers = []
 for model, override in json.load(sys.stdin):
     opened.clear()
     try:
-        prepare_version(read_candidate(model, options, json.dumps(override)), 1, options, registry)
+        prepare_version(read_candidate(model, options, Override(json.dumps(override))), 1, options, registry)
         reason = None
     except InvalidArgumentError as error:
         reason = error.message

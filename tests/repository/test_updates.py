@@ -1,5 +1,6 @@
 """Updates: only what has changed is loaded again."""
 
+import asyncio
 import os
 import shutil
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kserve_v2.errors import UnavailableError
+from kserve_v2.errors import InvalidArgumentError, NotFoundError, UnavailableError
 from kserve_v2.repository.models.model import LoadedModel
 from tests.repository.text_models import answer, managing, run, write
 
@@ -106,5 +107,125 @@ def test_a_version_that_comes_back_is_loaded_again(tmp_path: Path) -> None:
             await manager.load("m")
             assert backend.loads[2:] == [("m", 1)]
             assert await answer(manager, "m", "1") == "1"
+
+    run(main)
+
+
+# --- instance groups ------------------------------------------------------------------------------------------
+
+
+def groups(count: int, rest: str = "") -> str:
+    return f"instance_group {{ count: {count} kind: KIND_CPU }} {rest}"
+
+
+def test_instances_are_added_and_closed_without_a_load(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+
+    async def main() -> None:
+        write(tmp_path, "m", "one", config=groups(1))
+        async with managing(tmp_path) as (manager, backend):
+            await manager.load("m")
+            assert await answer(manager, "m") == "one"
+            kept = manager.acquire("m")
+            for count, made in ((3, ["m_0_0", "m_0_1", "m_0_2"]), (1, []), (2, ["m_0_1"])):
+                configure(tmp_path, groups(count))
+                await manager.load("m")
+                assert manager.acquire("m") is kept
+                assert [group.count for group in kept.config.instance_group] == [count]
+                assert backend.instances[-len(made) :] == made if made else True
+                while backend.open != 1 + count:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+                assert await answer(manager, "m") == "one"
+            assert backend.loads == [("m", 1)]
+            assert kept.statistics.inference_count == 4
+            assert "model 'm' version 1 has other instances now: 2 more, 0 less" in caplog.text
+
+    run(main)
+
+
+def test_the_policy_and_the_instances_may_change_together(tmp_path: Path) -> None:
+    async def main() -> None:
+        for version in (1, 2):
+            write(tmp_path, "m", str(version), version, groups(1, ALL))
+        async with managing(tmp_path) as (manager, backend):
+            await manager.load("m")
+            configure(tmp_path, groups(2, "version_policy { specific { versions: [2] } }"))
+            await manager.load("m")
+            assert sorted(backend.loads) == [("m", 1), ("m", 2)]
+            (kept,) = manager.ready_versions("m")
+            assert kept.config.version_policy.specific.versions == [2]
+            assert backend.instances.count("m_0_1") == 1
+
+    run(main)
+
+
+def test_what_cannot_be_changed_in_place_is_loaded_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reason = "its backend makes them only when it loads the model"
+
+    async def main() -> None:
+        write(tmp_path, "m", "one", config=groups(1))
+        async with managing(tmp_path) as (manager, backend):
+            backend.adds_instances = False
+            await manager.load("m")
+            before = manager.acquire("m")
+            configure(tmp_path, groups(2))
+            await manager.load("m")
+            assert manager.acquire("m") is not before
+            assert backend.loads == [("m", 1)] * 2
+            logged = f"model 'm' version 1 is loaded again, for other instances: {reason}"
+            assert logged in caplog.text
+
+    run(main)
+
+
+def test_instances_that_cannot_be_made_leave_those_that_are_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        write(tmp_path, "m", "one", config=groups(1))
+        async with managing(tmp_path) as (manager, backend):
+            await manager.load("m")
+            kept = manager.acquire("m")
+            backend.refused = "m_0_1"
+            configure(tmp_path, groups(2))
+            with pytest.raises(InvalidArgumentError, match=r"UNAVAILABLE state: .*no room for m_0_1"):
+                await manager.load("m")
+            assert manager.acquire("m") is kept
+            assert await answer(manager, "m") == "one"
+            configure(tmp_path, groups(1))
+            await manager.load("m")
+            assert manager.acquire("m") is kept
+            configure(tmp_path, "instance_group { gpus: [0] kind: KIND_GPU }")
+            with pytest.raises(InvalidArgumentError, match="GPU"):
+                await manager.load("m")
+            assert await answer(manager, "m") == "one"
+
+    run(main)
+
+
+def test_an_unload_while_instances_are_made_ends_unloaded(tmp_path: Path) -> None:
+    async def main() -> None:
+        write(tmp_path, "m", "one", config=groups(1))
+        async with managing(tmp_path) as (manager, backend):
+            await manager.load("m")
+            backend.instance_gate.clear()
+            configure(tmp_path, groups(2))
+            changing = asyncio.create_task(manager.load("m"))
+            while backend.instances[-1] != "m_0_1":  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            assert await answer(manager, "m") == "one"
+            manager.unload("m")
+            with pytest.raises(NotFoundError):
+                manager.acquire("m")
+            backend.instance_gate.set()
+            with pytest.raises(UnavailableError, match="it was unloaded meanwhile"):
+                await changing
+            while (await manager.index())[0].state != "UNAVAILABLE":
+                await manager.changed.wait()
+            assert backend.open == 0
 
     run(main)

@@ -25,7 +25,16 @@ class TextModel:
         self.backend = backend
         self.text = text
 
+    @property
+    def adds_instances(self) -> bool:
+        return self.backend.adds_instances
+
     def instance(self, placement: Placement) -> Instance:
+        self.backend.instances.append(placement.name)
+        assert self.backend.instance_gate.wait(30)
+        if placement.name == self.backend.refused:
+            raise InvalidArgumentError(f"no room for {placement.name}")
+        self.backend.open += 1
         return self
 
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
@@ -45,10 +54,17 @@ class TextBackend:
 
     def __init__(self) -> None:
         self.loads: list[tuple[str, int]] = []
+        # Models and instances that are not closed.
         self.open = 0
+        self.instances: list[str] = []
+        # An instance that cannot be made.
+        self.refused = ""
+        self.adds_instances = True
         self.load_gate = threading.Event()
         self.load_gate.set()
         self.loading = threading.Event()
+        self.instance_gate = threading.Event()
+        self.instance_gate.set()
         self.execution_gate = threading.Event()
         self.execution_gate.set()
         self.entered = threading.Event()
@@ -68,8 +84,7 @@ class TextBackend:
             raise InvalidArgumentError("the file says fail")
         if text == "crash":
             raise ValueError("boom in /srv/models/m/vocabulary")
-        # One for the model, one for its only instance.
-        self.open += 2
+        self.open += 1
         return TextModel(self, text)
 
 
@@ -97,6 +112,7 @@ async def managing(root: Path, load_threads: int = 4) -> AsyncIterator[tuple[Mod
         yield manager, backend
     finally:
         backend.load_gate.set()
+        backend.instance_gate.set()
         backend.execution_gate.set()
         await manager.stop()
         assert backend.open == 0

@@ -1,11 +1,14 @@
 """Models that load, unload and ask for other models."""
 
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import RunningServer, StartServer, WriteModel
 from tests.integration.handlers import identity
+from tests.integration.support import wait_until
 from tests.triton.conftest import isolated
 from tests.triton.lab import CONFIG, LAB
 
@@ -126,11 +129,87 @@ return [answer(first)]
          "TritonModelException: Failed to load model: Failed to process the request for model 'lab_0', message: "),
         ('pb_utils.load_model("new", config="{}", files={"file:1/model.py": b""})',
          "TritonModelException: Failed to load model: Failed to process the request for model 'lab_0', message: load "
-         "parameter 'file:1/model.py': uploading model files is not supported"),
+         "parameter 'file:1/model.py': uploading model files is disabled, because they can be code that runs as the "
+         "server's user. Start the server with '--allow-file-override=true' to enable."),
     ],
 )  # fmt: skip
 def test_what_comes_of_a_call(server: RunningServer, call: str, expected: str) -> None:
     assert run(server, f"return [answer(attempt(lambda: {call}))]").startswith(expected)
+
+
+# A model that is sent by the lab. It answers with what became of the files beside it.
+SENT = """
+import zlib
+import numpy as np
+class Model:
+    inputs = {"IN": ("FP32", [1])}
+    outputs = {"TEXT": ("BYTES", [1])}
+    def load(self, context):
+        self.path = context.path
+    def __call__(self, inputs):
+        found = {path.name: zlib.crc32(path.read_bytes()) for path in self.path.iterdir() if path.is_file()}
+        return {"TEXT": np.array([repr(sorted(found.items()))], dtype=np.object_)}
+"""
+
+SENDING = """
+files = {{"file:1/model.py": {code!r}, "file:1/empty": b"", "file:1/large": bytes({mebibytes} << 20)}}
+files |= {{f"file:1/{{number}}": bytes([number]) for number in range({count})}}
+config = json.dumps({{"backend": "python"}})
+return [answer(attempt(lambda: pb_utils.load_model("sent", config=config, files=files)))]
+"""
+
+
+@pytest.fixture(scope="module")
+def taking(
+    tmp_path_factory: pytest.TempPathFactory, repository: Path, serve: StartServer
+) -> Iterator[tuple[RunningServer, Path]]:
+    """A server that takes files, and where it keeps them."""
+    folder = tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(folder))
+        flags = ("--model-control-mode=explicit", "--load-model=lab", "--allow-file-override")
+        yield serve(repository, *flags), folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mebibytes", "count"), [(0, 0), (80, 200)])
+def test_files_that_a_model_sends(taking: tuple[RunningServer, Path], mebibytes: int, count: int) -> None:
+    server, folder = taking
+    code = SENDING.format(code=SENT.encode(), mebibytes=mebibytes, count=count)
+    assert run(server, code) == "None"
+    files = {"model.py": SENT.encode(), "empty": b"", "large": bytes(mebibytes << 20)}
+    files |= {str(number): bytes([number]) for number in range(count)}
+    ask = {"inputs": [{"name": "IN", "datatype": "FP32", "shape": [1], "data": [3]}]}
+    (output,) = server.infer("sent", ask).json()["outputs"]
+    assert output["data"] == [repr(sorted((name, zlib.crc32(content)) for name, content in files.items()))]
+    assert run(server, 'pb_utils.unload_model("sent")\nreturn [answer()]') == "done"
+    wait_until(lambda: not [*folder.glob("kserve-v2-uploads-*/*")])
+
+
+@pytest.mark.parametrize(
+    ("files", "config", "expected"),
+    [
+        ({"file:1/../x": b""}, "{}", "load parameter 'file:1/../x' must not contain path traversal characters"),
+        ({"1/model.py": b""}, "{}", "unrecognized load parameter '1/model.py'."),
+        ({"file:1/model.py": b""}, "", "failed to load 'sent', failed to poll from model repository: files were sent "
+         "without the parameter 'config', the configuration that goes with them"),
+        ({"file:1/model.py": b"raise ValueError('broken')"}, "{}", "load failed for model 'sent': version 1 is at "
+         "UNAVAILABLE state: Internal: "),
+        ({"file:1/model.py": "text"}, "{}", "load parameter 'file:1/model.py' is not bytes, but str"),
+        ({"file:1/model.py": None}, "{}", "load parameter 'file:1/model.py' is not bytes, but NoneType"),
+    ],
+)  # fmt: skip
+def test_files_that_a_model_sends_and_that_are_refused(
+    taking: tuple[RunningServer, Path], files: dict[str, object], config: str, expected: str
+) -> None:
+    server, folder = taking
+    told = run(
+        server, f"return [answer(attempt(lambda: pb_utils.load_model('sent', {config!r}, {files!r})))]"
+    )
+    start = "TritonModelException: Failed to load model: Failed to process the request for model 'lab_0', message: "
+    assert told.startswith(start + expected)
+    assert run(server, 'pb_utils.unload_model("sent")\nreturn [answer()]') == "done"
+    wait_until(lambda: not [*folder.glob("kserve-v2-uploads-*/*")])
 
 
 @pytest.mark.parametrize(("model", "other"), [("alone", "alone"), ("first", "first")])

@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 class ExportedModel:
     """The programs of one model version, by device."""
 
+    adds_instances: Literal[True] = True
+
     def __init__(
         self, source: ModelSource, config: ModelConfig, archive: ExportArchive, *, allow_pickles: bool
     ) -> None:

@@ -92,6 +92,8 @@ class TorchScriptModel:
             _check_fit(config, read_schema(module))
         if self._sharing:
             self._sharing = self._may_share(source, asked=WEIGHT_SHARING in parameters)
+        # One that stays alone may share what it writes to; see `_may_share`.
+        self.adds_instances = not (self._sharing and any(map(writes_to_itself, self._modules.values())))
         logger.info(
             "model '%s': TorchScript on %s, intra-op threads %d per instance, inter-op threads %d",
             config.name,

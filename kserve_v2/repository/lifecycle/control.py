@@ -11,7 +11,6 @@ from kserve_v2.errors import (
     InvalidArgumentError,
     ServingError,
     UnavailableError,
-    UnsupportedError,
 )
 from kserve_v2.repository.lifecycle.load_request import NO_FILES, PLAIN, LoadRequest
 
@@ -127,11 +126,9 @@ class ThreadControl:
 
     def load(self, name: str, config: str | None = None, files: Mapping[str, bytes] | None = None) -> None:
         """Load a model, or load it anew."""
-        if files:
-            raise UnsupportedError(
-                f"load parameter '{next(iter(files))}': uploading model files is not supported"
-            )
-        request = LoadRequest(config, files or NO_FILES)
+        # Copied, as the model may change its own.
+        copied = {name: bytes(content) for name, content in files.items()} if files else NO_FILES
+        request = LoadRequest(config, copied)
         self._run(self._controls.load(self._model, name, request, loading=self.loading))
 
     def unload(self, name: str, *, dependents: bool = False) -> None:

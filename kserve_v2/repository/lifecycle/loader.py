@@ -4,22 +4,28 @@ waits for a load, and neither waits for a model that hangs while it is closed.
 
 import asyncio
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
+from kserve_v2.backend import ModelConfig
 from kserve_v2.memory import collector
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.lifecycle.control import Controls
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
 from kserve_v2.repository.models.ensembles import Ensembles
 from kserve_v2.repository.models.model import ExecutedModel, LoadedModel, Prepared
+from kserve_v2.repository.models.regrouping import regroup
 from kserve_v2.repository.preparing.prepare import (
     Candidate,
+    Override,
     RepositoryOptions,
     prepare_version,
     read_candidate,
 )
 from kserve_v2.repository.reading.scan import ModelEntry, Snapshot, scan, scan_model
+from kserve_v2.repository.uploads.store import UploadedFolder
 from kserve_v2.scheduling.calling.calls import Calls
 from kserve_v2.scheduling.calling.thread_caller import ThreadCaller
 from kserve_v2.scheduling.calling.waits import ModelVersion
@@ -53,6 +59,7 @@ class Loader:
         self._options = options
         self._registry = registry
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="model-directory")
+        self._uploader = ThreadPoolExecutor(1, thread_name_prefix="model-upload")
         self._loaders = ThreadPoolExecutor(load_threads, thread_name_prefix="model-load")
         self._collecting: asyncio.TimerHandle | None = None
         self._collected_s = float("-inf")
@@ -67,10 +74,26 @@ class Loader:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._reader, scan_model, self._options.roots, name)
 
-    async def read(self, name: str, config_override: str | None) -> Candidate:
+    async def read(
+        self, name: str, override: Override | None, uploaded: UploadedFolder | None = None
+    ) -> Candidate:
         """One model as it is on disk now; see `read_candidate`."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._reader, read_candidate, name, self._options, config_override)
+        return await loop.run_in_executor(
+            self._reader, read_candidate, name, self._options, override, uploaded
+        )
+
+    async def upload(self, name: str, files: Mapping[str, bytes]) -> UploadedFolder:
+        """Write the files of a load to a folder of their own; see `Uploads.write`."""
+        uploads = self._options.uploads
+        assert uploads is not None  # noqa: S101 - otherwise they are refused
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._uploader, uploads.write, name, files)
+
+    def discard(self, folder: UploadedFolder) -> None:
+        """Remove the files of a load, which nothing uses any more, in a while."""
+        with suppress(RuntimeError):  # it is shut down: all of them are removed
+            self._uploader.submit(folder.remove)
 
     async def prepare(self, candidate: Candidate, version: int) -> Prepared | PreparedEnsemble:
         """What is needed to load one version; see `prepare_version`."""
@@ -94,6 +117,15 @@ class Loader:
         finally:
             prepared.source.handover.close()
 
+    async def change_instances(
+        self, model: LoadedModel, was: ModelConfig, written: ModelConfig
+    ) -> tuple[int, int]:
+        """Give a loaded version other instance groups; see `regroup` and `LoadedModel.change_instances`."""
+        config, gpu_count = await call_on_thread(
+            self._loaders, regroup, model.config, was, written, self._registry
+        )
+        return await model.change_instances(config, gpu_count)
+
     def collect_garbage(self) -> None:
         """A model has gone, or failed to load: have its memory given back, soon. Many at a time are one collection."""
         if self._collecting is None:
@@ -111,5 +143,5 @@ class Loader:
         """Begin nothing more. What hangs on a thread is not waited for."""
         if self._collecting is not None:
             self._collecting.cancel()
-        for executor in (self._reader, self._loaders):
+        for executor in (self._reader, self._uploader, self._loaders):
             executor.shutdown(wait=False, cancel_futures=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from kserve_v2.config import is_ensemble
 from kserve_v2.errors import (
     InvalidArgumentError,
     NotFoundError,
@@ -18,6 +19,7 @@ from kserve_v2.errors import (
     ordinary,
 )
 from kserve_v2.messages import IndexEntry
+from kserve_v2.repository.lifecycle.keeping import keep
 from kserve_v2.repository.lifecycle.load_request import PLAIN, LoadRequest
 from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.plan import Load, Unload, fulfilled, plan
@@ -25,7 +27,8 @@ from kserve_v2.repository.lifecycle.record import UNLOADED, Record, served
 from kserve_v2.repository.lifecycle.states import ModelState
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
 from kserve_v2.repository.models.model import LoadedModel, Prepared
-from kserve_v2.repository.preparing.prepare import Candidate
+from kserve_v2.repository.preparing.prepare import Candidate, Override
+from kserve_v2.repository.uploads.store import UploadedFolder
 from kserve_v2.scheduling.contained import log_error
 
 logger = logging.getLogger(__name__)
@@ -56,8 +59,10 @@ class ManagedModel:
         self._loader = loader
         self._changed = changed
         self._wanted: Wanted | None = None
-        # The JSON that a client sent in place of the configuration file, from the success of that load to the unload.
-        self._override: str | None = None
+        # What a client sent in place of the configuration file, from the success of that load to the unload.
+        self._override: Override | None = None
+        # The folders of files that have come with loads, as long as something may read them.
+        self._uploads: set[UploadedFolder] = set()
         self._generation = 0
         self._turn = asyncio.Lock()
         self._unloads = 0
@@ -200,23 +205,44 @@ class ManagedModel:
     async def _load_in_turn(self, request: LoadRequest, unloads: int) -> None:
         async with self._turn:
             self._check_still_wanted(unloads)
-            override = self._override if request.config is None else request.config
-            candidate = await self._read(override, unloads)
+            override = self._override if request.config is None else Override(request.config)
+            candidate = await self._find(request, override, unloads)
+            kept = await keep(self.records, candidate, self._loader)
             self._check_still_wanted(unloads)
             self.problem, self._lost = "", False
-            self._wanted = self._want(candidate)
+            self._wanted = self._want(candidate, kept)
             self._reconcile()
             await self._await_loads(self._wanted, unloads)
-            # Only now: one that does not work must not stand in the way of the loads that follow.
-            self._override = override
+            # Only now: one that does not work must not stand in the way of the loads that follow. That of uploaded
+            # files is theirs alone: the next load goes back to the directory.
+            self._override = None if request.files else candidate.override
+
+    async def _find(self, request: LoadRequest, override: Override | None, unloads: int) -> Candidate:
+        """What is to be served now: from the directory, or from the files that were sent."""
+        if not request.files:
+            candidate = await self._read(override, None, unloads)
+            self._check_still_wanted(unloads)
+            return candidate
+        uploaded = await self._loader.upload(self.name, request.files)
+        try:
+            self._check_still_wanted(unloads)
+            candidate = await self._read(override, uploaded, unloads)
+            self._check_still_wanted(unloads)
+        except BaseException:
+            self._loader.discard(uploaded)
+            raise
+        self._uploads.add(uploaded)
+        return candidate
 
     def _check_still_wanted(self, unloads: int) -> None:
         if self._unloads != unloads:
             raise UnavailableError(f"load failed for model '{self.name}': it was unloaded meanwhile")
 
-    async def _read(self, override: str | None, unloads: int) -> Candidate:
+    async def _read(
+        self, override: Override | None, uploaded: UploadedFolder | None, unloads: int
+    ) -> Candidate:
         try:
-            return await self._loader.read(self.name, override)
+            return await self._loader.read(self.name, override, uploaded)
         except NotFoundError:
             raise
         except Exception as error:
@@ -227,24 +253,10 @@ class ManagedModel:
             logger.error("model '%s' cannot be loaded: %s", self.name, text)  # noqa: TRY400 - no defect
             raise InvalidArgumentError(f"load failed for model '{self.name}': {text}\n") from error
 
-    def _want(self, candidate: Candidate) -> Wanted:
-        """Give each version its generation: that which is ready, or a new one where something has changed."""
+    def _want(self, candidate: Candidate, kept: Mapping[int, int]) -> Wanted:
+        """Give each version its generation: that which stays, or a new one."""
         self._generation += 1
-        kept = [record for record in self.records if self._is_as_found(record, candidate)]
-        for record in kept:
-            if record.model is not None:
-                record.model.adopt(candidate.config)
-        generations = {record.version: record.generation for record in kept}
-        return Wanted(
-            candidate, {each: generations.get(each, self._generation) for each in candidate.versions}
-        )
-
-    @staticmethod
-    def _is_as_found(record: Record, candidate: Candidate) -> bool:
-        """Whether a load would make what is there once more."""
-        return record.state is ModelState.READY and record.fingerprint == candidate.fingerprint(
-            record.version
-        )
+        return Wanted(candidate, {each: kept.get(each, self._generation) for each in candidate.versions})
 
     async def _await_loads(self, wanted: Wanted, unloads: int) -> None:
         found = {(record.version, record.generation): record for record in self.records}
@@ -285,7 +297,7 @@ class ManagedModel:
         for record in list(self.records):
             if record.model is model and record.state is ModelState.READY:
                 self._generation += 1
-                following = Record(record.version, self._generation, record.fingerprint)
+                following = record.successor(self._generation)
                 following.loaded(successor)
                 self.records.append(following)
                 wanted = self._wanted
@@ -317,7 +329,7 @@ class ManagedModel:
             match action:
                 case Load(version, generation) if self._wanted:
                     candidate = self._wanted.candidate
-                    record = Record(version, generation, candidate.fingerprint(version))
+                    record = Record.of(candidate, version, generation)
                     self.records.append(record)
                     self._spawn(self._load(record, candidate))
                 case Unload(version, generation):
@@ -329,6 +341,7 @@ class ManagedModel:
 
     def _publish(self) -> None:
         self._forget_old_records()
+        self._discard_uploads()
         self.served = served(self.records)
         self._changed(self)
 
@@ -345,6 +358,24 @@ class ManagedModel:
             for record in self.records
             if record.generation == shown[record.version] or record.state is not ModelState.UNAVAILABLE
         ]
+
+        if self._wanted is None:
+            # Of a model that no repository has, nothing is left to know once it is unloaded.
+            self.records = [
+                record
+                for record in self.records
+                if record.listed or record.state is not ModelState.UNAVAILABLE or record.reason != UNLOADED
+            ]
+
+    def _discard_uploads(self) -> None:
+        """Remove the files that have come with loads, and that nothing is made from any more."""
+        used = {record.uploaded for record in self.records if record.state is not ModelState.UNAVAILABLE}
+        if self._wanted is not None and is_ensemble(self._wanted.candidate.config):
+            # It may be loaded once more, when the models of its steps are there; see `refresh`.
+            used.add(self._wanted.candidate.uploaded)
+        for folder in self._uploads - used:
+            self._loader.discard(folder)
+        self._uploads &= used
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

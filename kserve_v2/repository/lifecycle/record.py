@@ -5,9 +5,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from kserve_v2.backend import ModelConfig
 from kserve_v2.repository.lifecycle.plan import Actual
 from kserve_v2.repository.lifecycle.states import Event, ModelState, advance
 from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.preparing.prepare import Candidate
+from kserve_v2.repository.uploads.store import UploadedFolder
 
 UNLOADED = "unloaded"
 
@@ -16,19 +19,34 @@ UNLOADED = "unloaded"
 class Record:
     """One generation of one version of a model.
 
-    `fingerprint`: of the files and the configuration that it was made from. `failure`: why it did not load.
-    `model`: from the end of the load until it is closed. `gone`: the reason for its state once it is.
+    `fingerprint`: of the files and the configuration that it was made from. `written`: that configuration, as it was
+    before it was completed, with what has changed in it since that no load goes by. `uploaded`: what it was made from,
+    if that is no model's directory. `listed`: whether a repository has one. `failure`: why it did not load. `model`:
+    from the end of the load until it is closed. `gone`: the reason for its state once it is.
     """
 
     version: int
     generation: int
     fingerprint: str
+    written: ModelConfig
+    uploaded: UploadedFolder | None = None
+    listed: bool = True
     state: ModelState = ModelState.LOADING
     reason: str = ""
     failure: str = ""
     model: LoadedModel | None = None
     gone: str = UNLOADED
     settled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @classmethod
+    def of(cls, candidate: Candidate, version: int, generation: int) -> "Record":
+        """Of a version that is about to be loaded."""
+        fingerprint = candidate.fingerprint(version)
+        return cls(version, generation, fingerprint, candidate.config, candidate.uploaded, candidate.listed)
+
+    def successor(self, generation: int) -> "Record":
+        """Of a generation that is made of this one without a load."""
+        return Record(self.version, generation, self.fingerprint, self.written, self.uploaded, self.listed)
 
     def loaded(self, model: LoadedModel) -> None:
         """The load has ended well."""

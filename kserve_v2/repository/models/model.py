@@ -22,7 +22,7 @@ from kserve_v2.caching.cache import Caching
 from kserve_v2.config.hidden import with_hidden_tensors
 from kserve_v2.config.latency_budget import latency_budget_ns
 from kserve_v2.config.loaded_fields import adopt
-from kserve_v2.errors import InternalError, UnavailableError
+from kserve_v2.errors import InternalError, InvalidArgumentError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.metrics.registry import MetricsOfModel
 from kserve_v2.repository.models.batching import (
@@ -151,6 +151,13 @@ class LoadedModel:
     def adopt(self, written: ModelConfig) -> None:
         """The configuration has changed, but in nothing that a load goes by: show it as it is now."""
         self.config = adopt(self.config, written)
+
+    async def change_instances(self, config: ModelConfig, gpu_count: int) -> tuple[int, int]:
+        """Have the instances that a complete configuration says, which differs from its own in nothing else. Returns
+        how many have come, and how many go. Raises InvalidArgumentError where that takes a load, and what making one
+        raises; then nothing has changed.
+        """
+        raise InvalidArgumentError("it has no instances")
 
     # --- its life -------------------------------------------------------------------------------------------------
 
@@ -284,6 +291,15 @@ class ExecutedModel(LoadedModel):
         if isinstance(model, RevivesInstances):
             model.watch(lambda *found: _tell_loop(loop, loaded._lost_instances, *found))
         return loaded
+
+    async def change_instances(self, config: ModelConfig, gpu_count: int) -> tuple[int, int]:
+        """Have other instances."""
+        placed = placements(config, gpu_count)
+        if why := self._queue.keeps_its_instances(placed):
+            raise InvalidArgumentError(why)
+        change = await self._queue.change_instances(placed)
+        self.config = config
+        return change
 
     async def says_ready(self) -> bool:
         """As its model says."""

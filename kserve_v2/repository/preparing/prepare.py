@@ -2,6 +2,7 @@
 validated.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -49,7 +50,8 @@ from kserve_v2.repository.reading.layout import (
     unread_configuration,
     unread_version,
 )
-from kserve_v2.repository.reading.scan import ModelEntry, config_path, scan_model
+from kserve_v2.repository.reading.scan import ModelEntry, config_path, scan_folder, scan_model
+from kserve_v2.repository.uploads.store import UploadedFolder, Uploads
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +67,9 @@ class RepositoryOptions:
     where models keep what is to outlive the server; None for nowhere. `isolated`: the backends whose models run in
     processes of their own, unless their configuration says something else. `opens_files`: false if models are only
     looked at, so that no framework is needed where their files can be read without one. `gpus`: how many there are to
-    be; None for those that the backend can use on this machine. `polling`: whether models are loaded and unloaded as
-    the repository changes. `on_demand_wait_s`: how long a request waits for its model, which is loaded for it; None if
-    it is not.
+    be; None for those that the backend can use on this machine. `uploads`: where files that come with a load
+    are kept; None if such loads are refused. `polling`: whether models are loaded and unloaded as the repository
+    changes. `on_demand_wait_s`: how long a request waits for its model, which is loaded for it; None if it is not.
     """
 
     roots: tuple[Path, ...]
@@ -84,6 +86,7 @@ class RepositoryOptions:
     isolated: frozenset[str] = frozenset()
     opens_files: bool = True
     gpus: int | None = None
+    uploads: Uploads | None = None
 
 
 class Stage(Enum):
@@ -94,12 +97,28 @@ class Stage(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Override:
+    """A configuration that has come with a load call, in place of the file. `text`: JSON. `over`: the state of the file
+    when it was loaded first, "" for none; None if it has not been loaded. It does not outlast a change of the file.
+    """
+
+    text: str
+    over: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model as it is on disk now: which versions to serve, and from what configuration."""
+    """A model as it is on disk now: which versions to serve, and from what configuration. `uploaded`: what lies in the
+    place of its directory. `listed`: whether a repository has such a directory. `override`: where its configuration
+    comes from, if that is not the file.
+    """
 
     entry: ModelEntry
     config: ModelConfig
     versions: Sequence[int]
+    uploaded: UploadedFolder | None = None
+    listed: bool = True
+    override: Override | None = None
 
     def fingerprint(self, version: int) -> str:
         """Changes whenever one version has to be loaded again: with its files, those that all versions may read, and
@@ -109,26 +128,59 @@ class Candidate:
         return f"{files.versions.get(version)}/{files.shared}/{what_a_load_goes_by(self.config)}"
 
 
-def read_candidate(name: str, options: RepositoryOptions, config_override: str | None = None) -> Candidate:
-    """Look at the model's directory and configuration. Blocks on the file system.
+def read_candidate(
+    name: str,
+    options: RepositoryOptions,
+    override: Override | None = None,
+    uploaded: UploadedFolder | None = None,
+) -> Candidate:
+    """Look at the model's directory and configuration, or at what has come in their places. Blocks on the file system.
 
     Raises NotFoundError if there is no such directory, InvalidArgumentError for a configuration that cannot
     be read and where the version policy leaves nothing to serve.
     """
-    entry = scan_model(options.roots, name)
+    on_disk = scan_model(options.roots, name)
+    entry = on_disk if uploaded is None else _scan_uploaded(uploaded)
     if entry is None:
         raise NotFoundError(
             f"failed to load '{name}', failed to poll from model repository: no directory of that name"
         )
     if entry.problem:
         raise InvalidArgumentError(entry.problem)
-    config = _read_config(entry, options, config_override)
+    override = _still_in_force(override, entry, options)
+    config = _read_config(entry, options, None if override is None else override.text)
     versions = select_versions(config, entry.versions)
     if not versions:
         raise no_version(entry, config)
     if unread := unread_version(entry.path):
         logger.warning("model '%s': not served: %s", name, unread)
-    return Candidate(entry, config, versions)
+    return Candidate(entry, config, versions, uploaded, listed=on_disk is not None, override=override)
+
+
+def _still_in_force(
+    override: Override | None, entry: ModelEntry, options: RepositoryOptions
+) -> Override | None:
+    """An override as it is to be kept; None for one whose file has changed since it was loaded."""
+    if override is None:
+        return None
+    path = config_path(entry, options.config_name or None)
+    state = ""
+    if path is not None:
+        state = f"{path.relative_to(entry.path)} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+    if override.over not in (None, state):
+        logger.info(
+            "model '%s': its configuration file has changed since a load call brought one along: the file is in force",
+            entry.name,
+        )
+        return None
+    return replace(override, over=state)
+
+
+def _scan_uploaded(uploaded: UploadedFolder) -> ModelEntry:
+    """What was uploaded, which is always another model than before: files may be as old, and as large, as others."""
+    entry = scan_folder(uploaded.path)
+    shared = f"upload {uploaded.number}/{entry.fingerprints.shared}"
+    return replace(entry, fingerprints=replace(entry.fingerprints, shared=shared))
 
 
 def no_version(entry: ModelEntry, config: ModelConfig) -> InvalidArgumentError:
@@ -209,7 +261,7 @@ def prepare_version(
         model_path=entry.path,
         version_path=version_path,
         settings=options.backend_settings.get(config.backend, {}),
-        cache_path=None if options.kept is None else kept_path(options.kept, entry.path),
+        cache_path=_cache_path(candidate, options),
     )
     home = _home(backend, source, config, options, registry)
     for vain in isolation_without_effect(config, isolated=home is not None):
@@ -235,6 +287,19 @@ def prepare_version(
     source = replace(source, placements=placed, threads=divide(cpu_budget(), len(placed)))
     batching = BatchingOrigin.of(candidate.config, config, backend, source.settings)
     return Prepared(source, config, backend, batching, caching, states)
+
+
+def _cache_path(candidate: Candidate, options: RepositoryOptions) -> Path | None:
+    """Where a model keeps what is to outlive the server. One that was uploaded takes over what the directory of its
+    name has, in the first repository that has one: its own folder is there for one load.
+    """
+    if options.kept is None:
+        return None
+    path = candidate.entry.path
+    if candidate.uploaded is not None:
+        paths = [root / path.name for root in options.roots]
+        path = next((each for each in paths if each.is_dir()), paths[0])
+    return kept_path(options.kept, path)
 
 
 def _raise_without_backend(config: ModelConfig, name: str, version_path: Path) -> None:

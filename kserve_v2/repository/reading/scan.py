@@ -24,6 +24,8 @@ from kserve_v2.repository.reading.layout import CONFIG, advice_at_the_top, is_no
 # A decimal number without leading zeros that fits the 64-bit version fields of the configuration.
 _VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 _NAMED_CONFIGURATIONS = "configs"
+# What file systems take for one name.
+_MAX_NAME_BYTES = 255
 # Platforms whose file systems find a file under other spellings of its name, such as other capitals.
 _LOOSE_NAMES = {"darwin", "win32"}
 _CONFIGURATION = frozenset({CONFIG, _NAMED_CONFIGURATIONS})
@@ -129,6 +131,25 @@ def scan_model(roots: Sequence[Path], name: str) -> ModelEntry | None:
     models = [model for model in found if _reason_to_skip(model) is None] if len(found) > 1 else found
     model = models[0] if models else found[0]
     return replace(model, problem=_DUPLICATE) if len(models) > 1 else model
+
+
+def scan_folder(path: Path) -> ModelEntry:
+    """Read a model's directory that lies in no repository; it has the model's name."""
+    return _read_model(path)
+
+
+def check_new_name(name: str) -> None:
+    """Raise InvalidArgumentError unless a repository could have a model of that name, and list it."""
+    check_model_name(name)
+    if (
+        _hidden(name)
+        or is_system_directory(name)
+        or not _is_legal(name)
+        or len(name.encode()) > _MAX_NAME_BYTES
+    ):
+        raise InvalidArgumentError(
+            f"invalid model name '{ascii(name)[1:-1]}', no model repository could have a directory of that name"
+        )
 
 
 def _has_model(root: Path, name: str) -> bool:

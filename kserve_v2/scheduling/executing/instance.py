@@ -16,6 +16,7 @@ from kserve_v2.backend import (
     Instance,
     Model,
     MovableInstance,
+    Placement,
     has_fresh_outputs,
 )
 from kserve_v2.errors import describe, ordinary
@@ -46,17 +47,18 @@ class InstanceThread:
     def __init__(
         self,
         slot: int,
+        placement: Placement,
         spec: ModelSpec,
         model: Model,
         feed: Feed,
         deliver: Deliver,
-        on_interrupted: Callable[[bool], None],
+        on_interrupted: Callable[[], None],
     ) -> None:
         """The instance of number `slot`. `on_interrupted` is called on the event loop if something has ended the work
-        of the instance, with whether it goes on.
+        of the instance, whether it goes on or is `lost`.
         """
         self.slot = slot
-        self.placement = spec.placements[slot]
+        self.placement = placement
         self.feed = feed
         self.spec = spec
         self.deliver = deliver
@@ -69,8 +71,11 @@ class InstanceThread:
         self.fresh_outputs = False
         self.concurrency = 1
         self.finding: Finding | None = None
+        self.lost = False
+        """Whether it executes nothing any more, though nobody has asked it to stop."""
         self._on_interrupted = on_interrupted
-        firsts = {placement.kind: placement for placement in reversed(spec.placements)}
+        # The first on each kind of device.
+        firsts = {each.kind: each for each in reversed(spec.placements)}
         self._tries_batching = spec.tries_batching and self.placement is firsts[self.placement.kind]
         self._trying = False
         self._model = model
@@ -99,6 +104,10 @@ class InstanceThread:
                 "config.pbtxt, leaves that out",
                 self.spec.name,
             )
+
+    def on_stopped(self, callback: Callable[[], None]) -> None:
+        """Call this on the event loop once the instance is closed."""
+        self._stopped.add_done_callback(lambda _: callback())
 
     async def stopped(self) -> None:
         """Wait until the instance is closed, which happens after the feed is closed and empty."""
@@ -171,7 +180,8 @@ class InstanceThread:
                 drive.give_back(error)
                 interruptions = interruptions + 1 if drive.batches == batches else 1
                 goes_on = interruptions <= _MAX_INTERRUPTIONS
-                self._on_loop(self._on_interrupted, goes_on)
+                self.lost = not goes_on
+                self._on_loop(self._on_interrupted)
                 if not goes_on:
                     drive.lost(error)
                     logger.critical("instance %s is lost: it cannot go on", self.placement.name)

@@ -1,9 +1,10 @@
-"""The instances of one model version: their threads, made and closed together."""
+"""The instances of one model version: their threads, made and closed together, or changed while others execute."""
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from kserve_v2.backend import Model
+from kserve_v2.backend import Model, Placement
 from kserve_v2.scheduling.executing.batching_trial import Finding
 from kserve_v2.scheduling.executing.execution import Execution
 from kserve_v2.scheduling.executing.instance import InstanceThread
@@ -23,20 +24,47 @@ class InstancePool:
         instance, both on the event loop.
         """
         self._loop = asyncio.get_running_loop()
+        self._spec = spec
+        self._model = model
+        self._feed = feed
         self._deliver = deliver
         self._on_interrupted = on_interrupted
-        self._instances = [
-            InstanceThread(slot, spec, model, feed, self._deliver_from_thread, self._interrupted)
-            for slot in range(len(spec.placements))
-        ]
-        self.living = len(self._instances)
-        """How many have not been lost."""
+        self._instances: list[InstanceThread] = []
+        # Those that finish what they execute, and take nothing any more.
+        self._leaving: list[InstanceThread] = []
+        self._slots = 0
+        for placement in spec.placements:
+            self._add(placement)
 
     def __repr__(self) -> str:
         return f"<InstancePool {self._instances!r}>"
 
     def __len__(self) -> int:
         return len(self._instances)
+
+    def _add(self, placement: Placement) -> InstanceThread:
+        instance = InstanceThread(
+            self._slots,
+            placement,
+            self._spec,
+            self._model,
+            self._feed,
+            self._deliver_from_thread,
+            self._on_interrupted,
+        )
+        self._slots += 1
+        self._instances.append(instance)
+        return instance
+
+    @property
+    def living(self) -> int:
+        """How many have not been lost."""
+        return sum(not each.lost for each in self._instances)
+
+    @property
+    def placements(self) -> list[Placement]:
+        """Where its instances are."""
+        return [each.placement for each in self._instances]
 
     @property
     def first(self) -> InstanceThread:
@@ -76,11 +104,61 @@ class InstancePool:
 
     async def stopped(self) -> None:
         """Wait until all instances are closed, which happens after their feed is closed and empty."""
-        await asyncio.gather(*(instance.stopped() for instance in self._instances))
+        await asyncio.gather(*(instance.stopped() for instance in (*self._instances, *self._leaving)))
 
-    def _interrupted(self, goes_on: bool) -> None:
-        self.living -= not goes_on
-        self._on_interrupted()
+    # --- changes ------------------------------------------------------------------------------------------------
+
+    async def change(
+        self, placements: Sequence[Placement], joins: Callable[[], None], leaves: Callable[[int], None]
+    ) -> tuple[int, int]:
+        """Have instances at these placements from now on, which are on the devices that it has: those that are there
+        already stay as they are, whatever their names. Returns how many have come, and how many go, which is not waited
+        for.
+
+        `joins` is called before an instance is made, and `leaves` to have the one of that number take nothing any more.
+        Raises what making a new one raised, and then nothing has changed.
+        """
+        missing, surplus = self._difference(placements)
+        new = []
+        for placement in missing:
+            joins()
+            new.append(self._add(placement))
+        results = await asyncio.gather(*(each.start() for each in new), return_exceptions=True)
+        failures = [result for result in results if isinstance(result, BaseException)]
+        gone = new if failures else surplus
+        for each in gone:
+            self._instances.remove(each)
+            self._leaving.append(each)
+            leaves(each.slot)
+        if failures:
+            raise failures[0]
+        return len(new), len(gone)
+
+    def _difference(self, placements: Sequence[Placement]) -> tuple[list[Placement], list[InstanceThread]]:
+        """What is missing, and which are too many. Never the first one, on which others count."""
+        missing: list[Placement] = []
+        surplus: list[InstanceThread] = []
+        for device in {each.device for each in placements}:
+            wanted = [each for each in placements if each.device == device]
+            there = [each for each in self._instances if each.placement.device == device]
+            names = {each.placement.name for each in there}
+            if len(there) < len(wanted):
+                by_newness = sorted(wanted, key=lambda each: each.name in names)
+                missing += by_newness[: len(wanted) - len(there)]
+            else:
+                may_go = [each for each in reversed(there) if each is not self.first]
+                may_go.sort(key=lambda each: each.placement in wanted)
+                surplus += may_go[: len(there) - len(wanted)]
+        return missing, surplus
+
+    def when_gone(self, slot: int, callback: Callable[[], None]) -> None:
+        """Call this once an instance that leaves is closed."""
+        instance = next(each for each in self._leaving if each.slot == slot)
+        instance.on_stopped(partial(self._gone, instance, callback))
+
+    def _gone(self, instance: InstanceThread, callback: Callable[[], None]) -> None:
+        self._leaving.remove(instance)
+        callback()
 
     def _deliver_from_thread(self, executions: Sequence[Execution]) -> None:
         # The loop is closed only when the process exits.

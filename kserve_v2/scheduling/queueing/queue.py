@@ -18,6 +18,8 @@ from kserve_v2.scheduling.queueing.policy import BatchRules, Run, WaitUntil, dec
 from kserve_v2.scheduling.queueing.waiting import WaitingRequests
 from kserve_v2.scheduling.statistics import BatchReason
 
+_NOTHING: WaitingRequests[Pending] = WaitingRequests()
+
 
 class RequestQueue:
     """Requests of one model version, in the order of `WaitingRequests`: the feed of all its instances.
@@ -56,6 +58,8 @@ class RequestQueue:
         self.sleeping = 0
         # What that is when all sleep; -1 if it cannot be told any more, because one was interrupted.
         self.all_sleeping = instances
+        # The slots of instances that are to take nothing any more.
+        self._leaving: frozenset[int] = frozenset()
         self._lock = threading.Lock()
         self._wake_sleeper: SimpleQueue[None] = SimpleQueue()
         self._wake_forming: SimpleQueue[None] = SimpleQueue()
@@ -116,16 +120,37 @@ class RequestQueue:
         """How many requests wait on each level of priority."""
         return self._waiting.levels
 
+    def join(self) -> None:
+        """One more instance is about to pull from this."""
+        if self.all_sleeping >= 0:
+            self.all_sleeping += 1
+
+    def send_away(self, slot: int) -> None:
+        """Have the instance of this number take nothing any more. Once it has gone, call `gone`."""
+        with self._lock:
+            self._leaving |= {slot}
+            # One that stays, and falls asleep again, must not take the token of the one that is to go.
+            self._wake_all()
+            self._wake_sleeper = SimpleQueue()
+
+    def gone(self, slot: int) -> None:
+        """An instance that was sent away pulls no longer."""
+        with self._lock:
+            self._leaving -= {slot}
+        if self.all_sleeping >= 0:
+            self.all_sleeping -= 1
+
     def take(self, slot: int = 0) -> Batch | None:
         """Block until there is a batch to execute, and take it. None: the queue is closed, and nothing is
-        left in it. All instances are served alike, whatever their `slot`.
+        left in it, or the instance was sent away. All instances are served alike, whatever their `slot`.
         """
         batch: Batch | None = None
         gate = self.gate
         try:
             while True:
                 with self._lock:
-                    waiting = self._waiting
+                    # An instance that was sent away does not see them.
+                    waiting = _NOTHING if slot in self._leaving else self._waiting
                     decision: Run | WaitUntil | None = None
                     if waiting and self._forming is None:
                         now_ns = self._clock_ns()
@@ -138,18 +163,19 @@ class RequestQueue:
                         elif (permit := gate.ask(slot)) is not None:
                             batch = self._remove(decision, now_ns, permit)
                             break
-                    elif self._closed and not waiting:
-                        self.leave(slot)
+                    elif (self._closed or slot in self._leaving) and not waiting:
+                        self._hand_on(slot)
                         return None
                     else:
                         self.sleeping += 1
+                        wake_sleeper = self._wake_sleeper
                 if isinstance(decision, Run):
                     assert gate is not None  # noqa: S101 - it has refused
                     gate.wait(slot)
                     continue
                 self.leave(slot)
                 if decision is None:
-                    self._wake_sleeper.get()
+                    wake_sleeper.get()
                 else:
                     self._wait_for_growth((decision.at_ns - now_ns) / 1e9)
             return batch  # noqa: TRY300 - the thread may be interrupted up to here
@@ -202,6 +228,12 @@ class RequestQueue:
         """An execution is over, however it ended: what it has held is free for others."""
         if batch.permit is not None:
             batch.permit.release(again=bool(self._waiting))
+
+    def _hand_on(self, slot: int) -> None:
+        """The instance takes nothing any more. If it was woken for what waits, somebody else has to be."""
+        self.leave(slot)
+        if self._waiting and self._forming is None:
+            self._wake_one()
 
     def _wait_for_growth(self, seconds: float) -> None:
         try:

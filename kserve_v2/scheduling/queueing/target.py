@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from kserve_v2.backend import Model, RevivesInstances
+from kserve_v2.backend import Model, Placement, RevivesInstances, adds_instances
 from kserve_v2.errors import InternalError, ServingError, UnavailableError, request_prefix
 from kserve_v2.messages import InferRequest
 from kserve_v2.scheduling.executing.batching_trial import Finding
@@ -51,6 +51,9 @@ class QueueTarget:
                 self._delay = DelayControl(spec, queue)
         else:
             self._queue = self.sequences = SequenceFeed(spec.sequences, self.instances, gate)
+        self._model = model
+        self._changing = asyncio.Lock()
+        self._stopping = False
         self._revives = model if isinstance(model, RevivesInstances) else None
         self._pool = InstancePool(spec, model, self._queue, self._settle, self._interrupted)
         quickness = quickness or Quickness()
@@ -112,6 +115,40 @@ class QueueTarget:
     @rules.setter
     def rules(self, rules: BatchRules) -> None:
         self._queue.rules = rules
+
+    # --- other instances ------------------------------------------------------------------------------------------
+
+    def keeps_its_instances(self, placements: Sequence[Placement]) -> str:
+        """Why its instances cannot become these while it is loaded; "" if they can."""
+        now = self._pool.placements
+        devices = {each.device for each in placements}
+        reasons = {
+            "its backend makes them only when it loads the model": not adds_instances(self._model),
+            "sequences are kept on them": self.spec.sequences is not None,
+            "the delay of its batches was chosen for them": self._delay is not None,
+            "they share resources": self.spec.limiter is not None,
+            "they are to be on other devices": devices != {each.device for each in now},
+            "some of them are lost": self._pool.living < len(self._pool),
+        }
+        return next((reason for reason, holds in reasons.items() if holds), "")
+
+    async def change_instances(self, placements: Sequence[Placement]) -> tuple[int, int]:
+        """Have instances at these placements, for which `keeps_its_instances` has said nothing; see
+        `InstancePool.change`.
+        """
+        queue, pool = self._queue, self._pool
+        assert isinstance(queue, RequestQueue)  # noqa: S101 - see there
+
+        def leave(slot: int) -> None:
+            queue.send_away(slot)
+            pool.when_gone(slot, lambda: queue.gone(slot))
+
+        async with self._changing:
+            if self._stopping:
+                raise UnavailableError(f"model '{self.spec.name}' is being unloaded")
+            change = await pool.change(placements, queue.join, leave)
+            self.instances = len(pool)
+            return change
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
@@ -267,6 +304,11 @@ class QueueTarget:
 
     async def stop(self) -> None:
         """Take no more requests, execute what waits, and close the instances."""
+        self._stopping = True
+        async with self._changing:
+            await self._stop()
+
+    async def _stop(self) -> None:
         if self._delay is not None:
             self._delay.stop()
         self._queue.close()

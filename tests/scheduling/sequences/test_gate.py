@@ -222,7 +222,7 @@ def test_no_sequence_goes_on_without_its_instance() -> None:
         async with loaded(instances=2) as served:
             assert await outcomes(served.ask(1, 7, "+"), served.ask(2, 8, "+")) == [InferResponse] * 2
             # One of the two is lost: it held half of the sequences.
-            served.queue._pool.living -= 1
+            served.queue._pool._instances[1].lost = True
             served.queue._interrupted()
             for task in (served.ask(3, 7), served.ask(4, 8), served.ask(5, 9, "+")):
                 with pytest.raises(UnavailableError, match="load it again"):
