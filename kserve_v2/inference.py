@@ -1,5 +1,6 @@
 """The service that both front ends call: everything that a client can ask for, free of any wire format."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from importlib.metadata import version as distribution_version
 from typing import TypeVar
@@ -251,10 +252,14 @@ class InferenceService:
         self.check_may_load(request.files)
         size = sum(map(len, request.files.values()))
         self.inflight.take(size)
+        # A load goes on when its caller leaves, and so does what its files take of memory.
+        load = asyncio.ensure_future(self.manager.load(name, request))
+        load.add_done_callback(lambda _: self.inflight.give(size))
         try:
-            await self.manager.load(name, request)
-        finally:
-            self.inflight.give(size)
+            await asyncio.shield(load)
+        except asyncio.CancelledError:
+            load.add_done_callback(_forget_outcome)
+            raise
 
     def check_may_load(self, files: Iterable[str] = ()) -> None:
         """Raise UnavailableError unless clients may load models, or when exiting, and UnsupportedError if `files`, the
@@ -303,3 +308,9 @@ class InferenceService:
     def _check_explicit(self) -> None:
         if not self._explicit:
             raise not_allowed(polling=self.manager.polling)
+
+
+def _forget_outcome(load: asyncio.Future[None]) -> None:
+    """Nobody waits for a load any more: asyncio would report the error that nobody takes."""
+    if not load.cancelled():
+        load.exception()

@@ -379,6 +379,10 @@ class Settings:
             )
         if self.load_model and not self.controlled:
             raise SettingsError("--load-model: works only with --model-control-mode=explicit or on-demand")
+        if self.allow_file_override and not self.controlled:
+            raise SettingsError(
+                "--allow-file-override: works only with --model-control-mode=explicit or on-demand"
+            )
         if problem := self.trace_config.problem():
             raise SettingsError(f"--trace-config: {problem}")
         if problem := self.cache_config.problem():

@@ -61,8 +61,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def uploads_server(folder: Path, start_explicit: StartExplicit) -> ExplicitServer:
-    return start_explicit("--allow-file-override")
+def uploads_server(
+    folder: Path, start_explicit: StartExplicit, tmp_path_factory: pytest.TempPathFactory
+) -> ExplicitServer:
+    return start_explicit("--allow-file-override", f"--model-cache-dir={tmp_path_factory.mktemp('cache')}")
 
 
 @pytest.fixture
@@ -231,6 +233,59 @@ def test_a_new_upload_answers_as_soon_as_its_load_has_returned(
     wait_until(lambda: len(kept(folder)) == 1)
 
 
+def test_files_of_a_model_in_a_process_of_its_own(
+    uploads: ExplicitServer, upload: Upload, folder: Path
+) -> None:
+    config = '{"backend": "python", "parameters": {"isolation": {"string_value": "process"}}}'
+    assert upload("apart", {"1/model.py": versioned(4).encode()}, config) == ("OK", "")
+    assert answer_of(uploads.server, "apart") == 4
+    assert upload("apart", {"1/model.py": versioned(5).encode()}, config) == ("OK", "")
+    assert answer_of(uploads.server, "apart") == 5
+    wait_until(lambda: len(kept(folder)) == 1)
+
+
+def test_an_ensemble_and_its_step(uploads: ExplicitServer, upload: Upload, folder: Path) -> None:
+    tensor = {"name": "IN", "data_type": "TYPE_INT32", "dims": [1]}
+    step = {
+        "model_name": "sent_step", "model_version": -1, "input_map": {"IN": "IN"}, "output_map": {"VERSION": "OUT"},
+    }  # fmt: skip
+    config = json.dumps({
+        "platform": "ensemble", "input": [tensor], "output": [{**tensor, "name": "OUT"}],
+        "ensemble_scheduling": {"step": [step]},
+    })  # fmt: skip
+    # A folder cannot be sent, but a file in it.
+    ensemble = {"1/.empty": b""}
+    code, error = upload("sent_ensemble", ensemble, config)
+    assert (code, "sent_step" in error) == ("INVALID_ARGUMENT", True)
+    # It comes to life when its step does.
+    for number in (6, 7):
+        assert upload("sent_step", {"1/model.py": versioned(number).encode()}) == ("OK", "")
+        wait_until(lambda: uploads.server.get("/v2/models/sent_ensemble/ready").status_code == 200)
+        assert answer_of(uploads.server, "sent_ensemble") == number
+    wait_until(lambda: len(kept(folder)) == 2)
+
+
+CACHING = """
+import numpy as np
+class Model:
+    inputs = {"IN": ("INT32", [1])}
+    outputs = {"TEXT": ("BYTES", [1])}
+    def load(self, context):
+        self.path = str(context.cache_dir)
+    def __call__(self, inputs):
+        return {"TEXT": np.array([self.path], dtype=np.object_)}
+"""
+
+
+def test_what_a_model_keeps_is_found_by_the_next_upload(uploads: ExplicitServer, upload: Upload) -> None:
+    uploads.write("keeping", CACHING)
+    assert uploads.load("keeping").status_code == 200
+    before = look(uploads, "keeping")
+    for _ in range(2):
+        assert upload("keeping", {"1/model.py": CACHING.encode()}) == ("OK", "")
+        assert look(uploads, "keeping") == before
+
+
 # --- what is refused ------------------------------------------------------------------------------------------
 
 GOOD = versioned(1).encode()
@@ -397,6 +452,24 @@ def test_an_unload_while_files_are_loaded(
             "UNAVAILABLE", "load failed for model 'regretted': it was unloaded meanwhile",
         )  # fmt: skip
     wait_until(lambda: not kept(folder) and not uploads.index("regretted"))
+
+
+def test_a_load_whose_caller_leaves_goes_on(
+    uploads: ExplicitServer, folder: Path, uploads_channel: Channel
+) -> None:
+    with Gate() as gate:
+        message = pb.RepositoryModelLoadRequest(model_name="left")
+        message.parameters["file:1/model.py"].bytes_param = slow_to_load(gate.port).encode()
+        message.parameters["config"].string_param = CONFIG
+        method = uploads_channel.method("RepositoryModelLoad", pb.RepositoryModelLoadResponse)
+        call = method.future(message, timeout=60)
+        gate.await_start()
+        call.cancel()
+        assert len(kept(folder)) == 1
+        gate.open()
+        wait_until(lambda: uploads.server.get("/v2/models/left/ready").status_code == 200)
+    # A request that is refused later tells nobody: it is not reported as an error that nobody has taken.
+    assert "never retrieved" not in uploads.server.log
 
 
 def test_uploads_to_one_model_take_turns(

@@ -30,7 +30,8 @@ DISKS: tuple[Mapping[int, bool] | None, ...] = (
     None,
 )
 
-OVERRIDES = (None, None, None, "good", "bad")
+# What a load brings along: a configuration, or files with one.
+OVERRIDES = (None, None, None, "good", "bad", "files", "bad files")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class FoundOnDisk:
     changes: str
     began: int
     config: ModelConfig = field(default_factory=ModelConfig)
-    uploaded: None = None
+    uploaded: object = None
     listed: bool = True
     override: Override | None = None
 
@@ -91,21 +92,33 @@ class Workshop:
     drains: list[asyncio.Future[None]] = field(default_factory=list)
     open: list[ServedModel] = field(default_factory=list)
     overrides: list[str | None] = field(default_factory=list)
+    folders: list[object] = field(default_factory=list)
 
     async def begin(self, under_way: list[asyncio.Future[None]]) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         under_way.append(done)
         await done
 
-    async def read(self, name: str, override: Override | None, uploaded: None) -> FoundOnDisk:
+    async def upload(self, name: str, files: Mapping[str, bytes]) -> object:
+        await self.begin(self.reads)
+        folder = object()
+        self.folders.append(folder)
+        return folder
+
+    def discard(self, folder: object) -> None:
+        self.folders.remove(folder)
+
+    async def read(self, name: str, override: Override | None, uploaded: object) -> FoundOnDisk:
         began = self.step
         text = override.text if override is not None else None
         self.overrides.append(text)
         await self.begin(self.reads)
         if self.disk is None:
             raise InvalidArgumentError("the directory cannot be read")
-        loads = {version: good and text != "bad" for version, good in self.disk.items()}
-        return FoundOnDisk(loads, f"{self.changes}/{text}", began, override=override)
+        loads = {version: good and text not in ("bad", "bad files") for version, good in self.disk.items()}
+        return FoundOnDisk(
+            loads, f"{self.changes}/{text}/{id(uploaded)}", began, uploaded=uploaded, override=override
+        )
 
     async def prepare(self, found: FoundOnDisk, version: int) -> Any:
         await self.begin(self.loads)
@@ -134,6 +147,11 @@ class Call:
     @property
     def error(self) -> BaseException | None:
         return self.task.exception()
+
+
+def request_of(override: str | None) -> LoadRequest:
+    files = {"file:1/model.py": b""} if override and "files" in override else {}
+    return LoadRequest(override, files)
 
 
 class Interleaving:
@@ -167,7 +185,7 @@ class Interleaving:
                 self.workshop.disk = DISKS[number % len(DISKS)]
             case "load":
                 override = OVERRIDES[number % len(OVERRIDES)]
-                self.calls.append(Call(asyncio.create_task(self.model.load(LoadRequest(override))), override))
+                self.calls.append(Call(asyncio.create_task(self.model.load(request_of(override))), override))
             case "unload":
                 self.model.unload()
                 self.unloaded_at, self.override = self.workshop.step, None
@@ -204,7 +222,8 @@ class Interleaving:
             assert not call.overtaken
             assert self.serving, "what answers that it is loaded is served"
             if call.override is not None:
-                self.override = call.override
+                # The configuration of files goes with them.
+                self.override = None if "files" in call.override else call.override
         else:
             assert isinstance(call.error, ServingError)
             assert call.overtaken or not isinstance(call.error, UnavailableError)
@@ -220,6 +239,7 @@ class Interleaving:
             assert serving, "what served serves on, until an unload"
         for version, model in serving.items():
             assert model in self.workshop.open
+            assert model.found.uploaded is None or model.found.uploaded in self.workshop.folders
             assert model.found.began > self.unloaded_at, (
                 "a load does not outlive an unload that came after it"
             )
@@ -233,12 +253,14 @@ class Interleaving:
             for kind in ("reads", "loads", "drains"):
                 await self.take((kind, 0))
         assert all(call.task.done() for call in self.calls), "every call has an outcome"
+        used = {model.found.uploaded for model in self.workshop.open}
+        assert set(self.workshop.folders) <= used, "no file is kept that nothing is made from"
 
     async def load_now(self, disk: Mapping[int, bool], override: str | None = None) -> Call:
         self.workshop.step += 1
         self.workshop.changes += 1
         self.workshop.disk = disk
-        call = Call(asyncio.create_task(self.model.load(LoadRequest(override))), override)
+        call = Call(asyncio.create_task(self.model.load(request_of(override))), override)
         self.calls.append(call)
         await self.rest()
         await self.finish()
@@ -250,7 +272,7 @@ STEPS = st.lists(
         st.sampled_from(
             ("change", "load", "load", "unload", "leave", "reads", "reads", "loads", "loads", "drains")
         ),
-        st.integers(0, 6),
+        st.integers(0, 13),
     ),
     max_size=40,
 )
@@ -280,14 +302,17 @@ def test_commands_in_any_order(steps: list[tuple[str, int]]) -> None:
         assert list(run.serving) == [4]
         assert run.workshop.open == list(run.serving.values())
         assert run.model.fulfilled
-        for override in ("good", "bad", None):
+        for override in ("good", "bad", None, "bad files", None, "files", None, "good"):
             await run.load_now({4: True}, override)
         await run.take(("unload", 0))
         await run.load_now({4: True})
-        assert run.workshop.overrides[-4:] == ["good", "bad", "good", None]
+        assert run.workshop.overrides[-9:] == [
+            "good", "bad", "good", "bad files", "good", "files", None, "good", None,
+        ]  # fmt: skip
         await run.take(("unload", 0))
         await run.finish()
         assert not run.workshop.open
+        assert not run.workshop.folders
         assert run.model.fulfilled
         assert {(record.state, record.reason) for record in run.model.records} == {
             (ModelState.UNAVAILABLE, "unloaded")

@@ -56,6 +56,7 @@ def test_the_defaults_are_tritons_except_that_addresses_are_loopback_and_a_bad_m
         exit_on_error=False,
         strict_readiness=True,
         allow_client_shm=False,
+        allow_file_override=False,
         cache_config=CacheConfig(),
         exit_timeout_secs=25,
         log_verbose=0,
@@ -86,6 +87,7 @@ def test_the_defaults_are_tritons_except_that_addresses_are_loopback_and_a_bad_m
         (["--log-access", "1"], "log_access", True),
         (["--strict-readiness=FALSE"], "strict_readiness", False),
         (["--allow-client-shm"], "allow_client_shm", True),
+        (["--allow-file-override", "--model-control-mode=explicit"], "allow_file_override", True),
         (["--log-format=json"], "log_format", "json"),
         (["--log-format=text"], "log_format", "default"),
         (["--log-format=ISO8601"], "log_format", "ISO8601"),
@@ -216,6 +218,10 @@ def test_every_option_shows_its_value_as_a_user_would_write_it(option: object) -
             "--trace-config: level=TIMESTAMPS needs triton,file=PATH, or mode=opentelemetry",
         ),
         (["--load-model=a"], "--load-model: works only with --model-control-mode=explicit or on-demand"),
+        (
+            ["--allow-file-override"],
+            "--allow-file-override: works only with --model-control-mode=explicit or on-demand",
+        ),
         (
             ["--model-control-mode=explicit", "--load-model="],
             "--load-model: expected the name of a model, got ''",

@@ -112,9 +112,8 @@ def remove_leftovers(parent: Path | None = None) -> None:
     """Remove what servers have left that did not end by themselves. Blocks."""
     if sys.platform == "win32":
         return
-    parent = parent or Path(tempfile.gettempdir())
     try:
-        with os.scandir(parent) as entries:
+        with os.scandir(parent or tempfile.gettempdir()) as entries:
             found = [Path(entry.path) for entry in entries if entry.name.startswith(PREFIX)]
     except OSError as error:
         logger.debug("cannot look for what killed servers have left: %s", error)
