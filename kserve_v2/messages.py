@@ -237,9 +237,12 @@ class ServerMetadata:
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """One line of the repository index. A model that was never loaded has neither version nor state."""
+    """One line of the repository index. A model that was never loaded has neither version nor state. `note`: for
+    people, not for clients.
+    """
 
     name: str
     version: str = ""
     state: str = ""
     reason: str = ""
+    note: str = field(default="", compare=False)

@@ -299,6 +299,7 @@ def _repository_options(
         environments=ModelEnvironments(settings.model_environments, os.environ, make=make_environments),
         kept=kept_root(settings.model_cache_dir, os.environ),
         isolated=frozenset(settings.isolate),
+        auto_warm_up=settings.auto_warmup,
     )
 
 

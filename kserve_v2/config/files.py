@@ -12,6 +12,9 @@ from kserve_v2.config.problems import Problem
 INITIAL_STATE_FOLDER = "initial_state"
 """Of the model's directory: where the files of initial states lie."""
 
+WARM_UP_FOLDER = "warmup"
+"""Where those with the inputs of samples lie."""
+
 _OUTSIDE = "is outside of the model's directory"
 
 
@@ -43,8 +46,8 @@ def named_files(config: ModelConfig) -> Iterator[tuple[str, str]]:
 
 
 def link_problems(config: ModelConfig, model_path: Path) -> Iterator[Problem]:
-    """Yield the label files, and the initial states, that links lead out of the model's directory: clients can read
-    labels, and a model may answer with its state.
+    """Yield the label files, the initial states and the inputs for the warm-up that links lead out of the model's
+    directory: clients can read labels, a model may answer with its state, and keep what it was warmed up with.
 
     Links to model files are followed wherever they lead, since whoever can write to a repository decides what is in it.
     """
@@ -57,6 +60,12 @@ def link_problems(config: ModelConfig, model_path: Path) -> Iterator[Problem]:
             if initial.data_file and _leads_out(model_path, f"{INITIAL_STATE_FOLDER}/{initial.data_file}"):
                 path = f"sequence_batching.state[{index}].initial_state[{number}].data_file"
                 yield Problem(path, f"state '{state.input_name}': file '{initial.data_file}' {_OUTSIDE}")
+    for index, sample in enumerate(config.model_warmup):
+        for key, tensor in sample.inputs.items():
+            name = tensor.input_data_file
+            if name and _leads_out(model_path, f"{WARM_UP_FOLDER}/{name}"):
+                path = f"model_warmup[{index}].inputs['{key}'].input_data_file"
+                yield Problem(path, f"warmup sample '{sample.name}': file '{name}' {_OUTSIDE}")
 
 
 def _leads_out(model_path: Path, name: str) -> bool:

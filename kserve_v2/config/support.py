@@ -147,7 +147,10 @@ FIELDS: Mapping[str, Rule] = {
     "cc_model_filenames": _refused("one file is loaded, whatever the GPU; name it in default_model_filename"),
     "metric_tags": _SERVED,
     "parameters.string_value": _SERVED,
-    "model_warmup": _ignored("the first requests are slower"),
+    "model_warmup.name": _SERVED,
+    "model_warmup.batch_size": _SERVED,  # 0: the sample is left out, as in Triton
+    "model_warmup.inputs": _SERVED,
+    "model_warmup.count": _SERVED,
     "model_operations": _ignored("no libraries of operators are loaded"),
     "model_transaction_policy.decoupled": _refused(
         "only handlers that yield their responses are decoupled", frozenset({"python"})

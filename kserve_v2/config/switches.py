@@ -16,8 +16,11 @@ refused. Without it, that depends on who has chosen `max_batch_size`.
 COALESCE_REQUESTS = "coalesce_requests"
 """`false`: equal requests at the same time are executed each by itself, although the model has a response cache."""
 
+AUTO_WARMUP = "auto_warmup"
+"""Whether made-up inputs are executed before the first request, whatever `--auto-warmup` says."""
+
 OF_BATCHES = (TRY_BATCHING, SPLIT_LARGE_REQUESTS)
-SWITCHES = (*OF_BATCHES, COALESCE_REQUESTS)
+SWITCHES = (*OF_BATCHES, COALESCE_REQUESTS, AUTO_WARMUP)
 
 _VALUES = {"true": True, "false": False}
 

@@ -26,6 +26,7 @@ from kserve_v2.config.states import state_problems
 from kserve_v2.config.support import ignored_fields, refused_fields
 from kserve_v2.config.switches import switch_problems
 from kserve_v2.config.tensors import tensor_problems
+from kserve_v2.config.warm_up import warm_up_problems
 
 log = logging.getLogger("kserve_v2.config")
 
@@ -61,6 +62,7 @@ def validate(config: ModelConfig, *, gpu_count: int, directory_name: str | None 
         *padding_problems(config),
         *sequence_problems(config),
         *budget_problems(config),
+        *warm_up_problems(config),
         *refused_fields(config),
     ]
 

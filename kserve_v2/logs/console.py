@@ -66,11 +66,18 @@ def settings_table(settings: Settings) -> str:
 
 
 def models_table(entries: Sequence[IndexEntry], width: int = 120) -> str:
-    """Every model with version, state and reason, wrapped to lines of about `width` characters."""
-    header = ("Model", "Version", "State", "Reason")
-    rows = [(entry.name, entry.version or "-", entry.state or "-") for entry in entries]
+    """Every model with version, state and reason, and notes where there are any, wrapped to lines of about `width`
+    characters.
+    """
+    header: tuple[str, ...] = ("Model", "Version", "State", "Reason")
+    rows: list[tuple[str, ...]] = [
+        (entry.name, entry.version or "-", entry.state or "-") for entry in entries
+    ]
+    if any(entry.note for entry in entries):
+        header = (*header[:-1], "Notes", header[-1])
+        rows = [(*row, entry.note) for row, entry in zip(rows, entries, strict=True)]
     frame = 3 * len(header) + 1
-    used = sum(max(len(row[column]) for row in (header, *rows)) for column in range(3)) + frame
+    used = sum(max(len(row[column]) for row in (header, *rows)) for column in range(len(header) - 1)) + frame
     reasons = [_shorten(entry.reason, max(width - used, 40)) for entry in entries]
     return _table(header, [(*row, reason) for row, reason in zip(rows, reasons, strict=True)])
 

@@ -68,6 +68,7 @@ def families(models: Sequence[LoadedModel]) -> Iterator[Family]:
     yield _chosen_delays(models)
     yield from _padded_elements(models)
     yield from _processes(models)
+    yield from _warm_ups(models)
     yield _batch_reasons(models)
     yield _batch_sizes(models)
 
@@ -183,6 +184,21 @@ def _processes(models: Sequence[LoadedModel]) -> Iterator[Family]:
             alive.add(_labels(model), sum(living for living, _ in processes))
             deaths.add(_labels(model), sum(died for _, died in processes))
     yield from (alive, deaths)
+
+
+def _warm_ups(models: Sequence[LoadedModel]) -> Iterator[Family]:
+    """Of the models that were warmed up."""
+    executions = Family(
+        "kserve_v2_warm_up_executions",
+        "gauge",
+        "Executions before the model was ready, which nothing else counts",
+    )
+    seconds = Family("kserve_v2_warm_up_seconds", "gauge", "How long those took in all")
+    for model in models:
+        if model.warmed_up.executions:
+            executions.add(_labels(model), model.warmed_up.executions)
+            seconds.add(_labels(model), model.warmed_up.seconds)
+    yield from (executions, seconds)
 
 
 def _chosen_delays(models: Sequence[LoadedModel]) -> Family:

@@ -17,10 +17,11 @@ async def call_on_thread(
 ) -> T:
     """Call what calls a plug-in on a thread of `executor`. Raises what it raises, as an ordinary exception."""
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(executor, lambda: _contained(function, *args, **kwargs))
+    return await loop.run_in_executor(executor, lambda: contained(function, *args, **kwargs))
 
 
-def _contained(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def contained(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call what calls a plug-in. Raises what it raises, as an ordinary exception."""
     try:
         return function(*args, **kwargs)
     except BaseException as error:

@@ -24,6 +24,7 @@ class ModelSpec:
     answers leave in the order of their requests. `latency_budget_ns`: the delay of batches is chosen so that answers
     take no longer, 0 for one that the rules give. `limits`: what each instance needs of the resources that
     `limiter`, if there is one, shares out. `sequences`: how requests are kept together, of a model that does.
+    `warms_up`: whether instances execute something before the first request.
     """
 
     signature: ModelSignature
@@ -43,6 +44,7 @@ class ModelSpec:
     statistics: ModelStatistics = field(default_factory=ModelStatistics)
     caching: Caching | None = None
     changes: Changes = field(default_factory=Changes)
+    warms_up: bool = False
 
     @property
     def posts(self) -> bool:

@@ -107,6 +107,14 @@ class Settings:
         REPOSITORY,
         "Use configs/NAME.pbtxt of each model that has it in place of config.pbtxt.",
     )
+    auto_warmup: bool = _option(
+        False,
+        options.BOOLEAN,
+        REPOSITORY,
+        "Execute made-up inputs of batch size 1, the preferred sizes and the largest before a model is ready, so that "
+        "its first requests are not slow; of models without model_warmup whose shapes are known. The parameter "
+        "auto_warmup says otherwise for one model.",
+    )
     model_environments: Path | None = _option(
         None,
         options.DIRECTORY,

@@ -326,18 +326,15 @@ def test_all_problems_are_raised_at_once() -> None:
 
 
 def test_fields_without_effect_are_accepted_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    text = 'parameters { key: "coalesce_requests" value { string_value: "false" } } model_warmup { name: "w" } instance_group { profile: "1" host_policy: "p" }'
+    text = 'parameters { key: "coalesce_requests" value { string_value: "false" } } instance_group { profile: "1" host_policy: "p" }'
     config = completed(text)
     assert [ignored.path for ignored in ignored_fields(config)] == [
         *("instance_group[0].profile", "instance_group[0].host_policy"),
-        *("model_warmup", "parameters['coalesce_requests']"),
+        "parameters['coalesce_requests']",
     ]
     with caplog.at_level(logging.WARNING, logger="kserve_v2.config"):
         raise_if_invalid(config, gpu_count=0, directory_name="bat")
-    assert (
-        "model 'bat': model_warmup is set but has no effect: the first requests are slower" in caplog.messages
-    )
-    assert len(caplog.messages) == 4
+    assert len(caplog.messages) == 3
 
 
 DELAY = "dynamic_batching { max_queue_delay_microseconds: 100 }"

@@ -18,6 +18,7 @@ from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.managed import ManagedModel
 from kserve_v2.repository.lifecycle.states import ModelState
 from kserve_v2.repository.preparing.prepare import Override
+from kserve_v2.scheduling.warm_up import WarmedUp
 
 # What may lie in the model's directory: whether each version loads. None: the directory cannot be read.
 DISKS: tuple[Mapping[int, bool] | None, ...] = (
@@ -57,8 +58,9 @@ class FoundOnDisk:
 class ServedModel:
     """Stands for a `LoadedModel`, for its scheduler and for its pool."""
 
-    down = ""
+    down = note = ""
     processes = ()
+    warmed_up = WarmedUp()
 
     def __init__(self, workshop: "Workshop", found: FoundOnDisk, version: int) -> None:
         self.scheduler = self.pool = self

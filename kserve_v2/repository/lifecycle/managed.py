@@ -115,7 +115,7 @@ class ManagedModel:
                 continue
             # Why a reload has failed is no reason for what answers: whoever asked for it was told, and the log was.
             state = ModelState.UNAVAILABLE if model.down else ModelState.READY
-            entries.append(IndexEntry(self.name, str(version), state, model.down))
+            entries.append(IndexEntry(self.name, str(version), state, model.down, model.note))
         return entries
 
     def down(self, version: int | None = None) -> str:
@@ -398,7 +398,7 @@ class ManagedModel:
         else:
             model.on_down = partial(self._changed, self)
             record.loaded(model)
-            self._log_load(record, prepared, len(model.processes), started_ns)
+            self._log_load(record, prepared, model, started_ns)
         self._reconcile()
 
     def _log_failed_load(self, record: Record, error: Exception) -> None:
@@ -410,15 +410,18 @@ class ManagedModel:
             log_error(logger, message, *where, error=error)
 
     def _log_load(
-        self, record: Record, prepared: Prepared | PreparedEnsemble, processes: int, started_ns: int
+        self, record: Record, prepared: Prepared | PreparedEnsemble, model: LoadedModel, started_ns: int
     ) -> None:
-        placements = prepared.source.placements
+        placements, processes, warm_up_s = (
+            prepared.source.placements, len(model.processes), model.warmed_up.seconds,
+        )  # fmt: skip
         devices = ", ".join(sorted({placement.device for placement in placements}))
         logger.info(
-            "ready: %s version %d in %.2f s: %s%s",
+            "ready: %s version %d in %.2f s: %s%s%s",
             self.name, record.version, (time.monotonic_ns() - started_ns) / 1e9,
             f"{len(placements)} instance(s) on {devices}" if placements else "made of other models",
             f" in {processes} process(es) of their own" if processes else "",
+            f", warmed up for {warm_up_s:.2f} s of that" if model.warmed_up.executions else "",
         )  # fmt: skip
 
     async def _unload(self, record: Record) -> None:

@@ -54,6 +54,7 @@ from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.statistics import ModelStatistics
 from kserve_v2.scheduling.target import Reply, Target, Ticket
 from kserve_v2.scheduling.under_way import UnderWay
+from kserve_v2.scheduling.warm_up import WarmedUp, WarmUp
 from kserve_v2.tracing.trace import Trace
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Prepared:
     batching: BatchingOrigin = field(default_factory=BatchingOrigin)
     caching: Caching | None = None
     states: tuple[StateTensor, ...] = ()
+    warm_up: WarmUp = field(default_factory=WarmUp)
 
 
 class LoadedModel:
@@ -96,6 +98,7 @@ class LoadedModel:
         self.batching = BatchingDecision()
         self.decoupled = config.model_transaction_policy.decoupled
         self.statistics = statistics
+        self.warmed_up = WarmedUp()
         self._target = target
         self.sequences = target if isinstance(target, SequenceGate) else None
         """Of a model with sequences: those that are live."""
@@ -158,6 +161,12 @@ class LoadedModel:
         raises; then nothing has changed.
         """
         raise InvalidArgumentError("it has no instances")
+
+    @property
+    def note(self) -> str:
+        """What the table of models tells of it."""
+        warmed_up = self.warmed_up
+        return f"warmed up in {warmed_up.seconds:.2f} s" if warmed_up.executions else ""
 
     # --- its life -------------------------------------------------------------------------------------------------
 
@@ -284,10 +293,11 @@ class ExecutedModel(LoadedModel):
             labels = await call_on_thread(executor, _own_labels, model) | labels
             loaded = cls(prepared, model, labels, shared, metrics)
             await loaded._target.start()
+            loaded._settle_batching(prepared.batching)
+            await loaded._warm_up(prepared.warm_up)
         except BaseException:
             await loop.run_in_executor(executor, _close, model, prepared.source.name)
             raise
-        loaded._settle_batching(prepared.batching)
         if isinstance(model, RevivesInstances):
             model.watch(lambda *found: _tell_loop(loop, loaded._lost_instances, *found))
         return loaded
@@ -300,6 +310,16 @@ class ExecutedModel(LoadedModel):
         change = await self._queue.change_instances(placed)
         self.config = config
         return change
+
+    async def _warm_up(self, plan: WarmUp) -> None:
+        if not (plan and self.batching.batches):
+            # Without its batch dimension it is going to be another model.
+            return
+        try:
+            self.warmed_up = await self._queue.warm_up(plan)
+        except BaseException:
+            await self._target.stop()
+            raise
 
     async def says_ready(self) -> bool:
         """As its model says."""
@@ -386,6 +406,7 @@ def model_spec(prepared: Prepared, model: Model, signature: ModelSignature, shar
         inflight=shared.inflight,
         caching=prepared.caching,
         changes=shared.changes,
+        warms_up=bool(prepared.warm_up),
     )
 
 

@@ -28,6 +28,7 @@ from kserve_v2.config import (
 from kserve_v2.config.isolation import EXECUTION_ENV_PATH, isolation_without_effect, wants_isolation
 from kserve_v2.config.loaded_fields import what_a_load_goes_by
 from kserve_v2.config.platforms import OWN_BACKENDS
+from kserve_v2.config.switches import AUTO_WARMUP, switch
 from kserve_v2.environments.models import EnvironmentNotMadeError, ModelEnvironments
 from kserve_v2.environments.named import leads_outside
 from kserve_v2.errors import ContradictionError, InvalidArgumentError, NotFoundError
@@ -51,7 +52,9 @@ from kserve_v2.repository.reading.layout import (
     unread_version,
 )
 from kserve_v2.repository.reading.scan import ModelEntry, config_path, scan_folder, scan_model
+from kserve_v2.repository.reading.warm_up_samples import read_samples
 from kserve_v2.repository.uploads.store import UploadedFolder, Uploads
+from kserve_v2.scheduling.warm_up import WarmUp
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +73,7 @@ class RepositoryOptions:
     be; None for those that the backend can use on this machine. `uploads`: where files that come with a load
     are kept; None if such loads are refused. `polling`: whether models are loaded and unloaded as the repository
     changes. `on_demand_wait_s`: how long a request waits for its model, which is loaded for it; None if it is not.
+    `auto_warm_up`: whether models without samples of their own execute made-up ones before they are ready.
     """
 
     roots: tuple[Path, ...]
@@ -87,6 +91,7 @@ class RepositoryOptions:
     opens_files: bool = True
     gpus: int | None = None
     uploads: Uploads | None = None
+    auto_warm_up: bool = False
 
 
 class Stage(Enum):
@@ -280,13 +285,22 @@ def prepare_version(
         _raise_if_invalid(config, gpu_count, entry.name)
         caching = model_caching(options.cache, source, config)
         states = read_states(config, entry.path)
+        warm_up = _warm_up(config, entry, options)
     except BaseException:
         source.handover.close()
         raise
     placed = placements(config, gpu_count)
     source = replace(source, placements=placed, threads=divide(cpu_budget(), len(placed)))
     batching = BatchingOrigin.of(candidate.config, config, backend, source.settings)
-    return Prepared(source, config, backend, batching, caching, states)
+    return Prepared(source, config, backend, batching, caching, states, warm_up)
+
+
+def _warm_up(config: ModelConfig, entry: ModelEntry, options: RepositoryOptions) -> WarmUp:
+    """What its author has written goes before what can be made up."""
+    if config.model_warmup:
+        return WarmUp(read_samples(config, entry.path))
+    wanted = switch(config, AUTO_WARMUP)
+    return WarmUp(automatic=options.auto_warm_up if wanted is None else wanted)
 
 
 def _cache_path(candidate: Candidate, options: RepositoryOptions) -> Path | None:

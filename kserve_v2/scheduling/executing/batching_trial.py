@@ -221,16 +221,17 @@ def made_up_rows(signature: ModelSignature, size: int, seed: int) -> dict[str, A
     made: dict[str, Array] = {}
     for name, tensor in signature.inputs.items():
         shape = (3, *_sized(tensor.dims, size))
-        values = _values(random, tensor.datatype.dtype, shape, seed)
+        values = made_up_values(random, tensor.datatype.dtype, shape, seed)
         if (values[0] == values[1]).all():
             values[0], values[1] = _TEXTS[:2] if tensor.datatype is BYTES else (0, 1)
         made[name] = values
     return made
 
 
-def _values(
+def made_up_values(
     random: np.random.Generator, dtype: "np.dtype[np.generic]", shape: tuple[int, ...], seed: int
 ) -> Array:
+    """Values as in `made_up_rows`."""
     if dtype == BYTES.dtype:
         texts = np.empty(len(_TEXTS), dtype)
         texts[:] = _TEXTS

@@ -8,7 +8,8 @@ of a batch goes back to the event loop in one wake-up.
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
 
 from kserve_v2.backend import (
     AnyInstance,
@@ -26,11 +27,13 @@ from kserve_v2.scheduling.executing.batching_trial import Finding, Verdict, try_
 from kserve_v2.scheduling.executing.driving import runner
 from kserve_v2.scheduling.executing.padding_trial import try_padding
 from kserve_v2.scheduling.executing.post_runner import PostRunner
-from kserve_v2.scheduling.executing.runners import Deliver, Runner
+from kserve_v2.scheduling.executing.runners import Deliver, LoopRunner, Runner
+from kserve_v2.scheduling.executing.warming import Progress, warm_up
 from kserve_v2.scheduling.feed import Feed
 from kserve_v2.scheduling.merging.answers import tensors_of
 from kserve_v2.scheduling.merging.padded import PaddedMerger
 from kserve_v2.scheduling.spec import ModelSpec
+from kserve_v2.scheduling.warm_up import Sample
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +82,9 @@ class InstanceThread:
         self._tries_batching = spec.tries_batching and self.placement is firsts[self.placement.kind]
         self._trying = False
         self._model = model
+        # What is to be executed between `start` and the first batch; None: nothing more.
+        self._samples: SimpleQueue[tuple[Sequence[Sample], Progress] | None] = SimpleQueue()
+        self._warm: asyncio.Future[None] = self.loop.create_future()
         self._started: asyncio.Future[None] = self.loop.create_future()
         self._stopped: asyncio.Future[None] = self.loop.create_future()
         # A daemon thread: a model that hangs must not keep the process from exiting.
@@ -109,6 +115,15 @@ class InstanceThread:
         """Call this on the event loop once the instance is closed."""
         self._stopped.add_done_callback(lambda _: callback())
 
+    async def warm_up(self, samples: Sequence[Sample], progress: Progress) -> None:
+        """Execute samples before the first batch. Raises as `warming.warm_up`."""
+        self._samples.put((samples, progress))
+        await asyncio.shield(self._warm)
+
+    def begin(self) -> None:
+        """Take batches from now on."""
+        self._samples.put(None)
+
     async def stopped(self) -> None:
         """Wait until the instance is closed, which happens after the feed is closed and empty."""
         if self._thread.ident is not None:
@@ -123,6 +138,7 @@ class InstanceThread:
             return
         self._on_loop(self._resolve, self._started, None)
         try:
+            self._warm_up(drive)
             self._drive(drive)
         finally:
             self.feed.leave(self.slot)
@@ -154,15 +170,39 @@ class InstanceThread:
         return drive
 
     def _try_batching(self, instance: AnyInstance) -> Finding:
-        if not isinstance(self._model, HasTrialInstances):
-            return _try_batching(instance, self.spec)
         try:
-            trial = self._model.trial_instance(self.placement)
+            trial = self._trial_instance()
         except Exception as error:  # noqa: BLE001 - the model can be served, only not tried
             return Finding(Verdict.UNKNOWN, f"no instance could be made for that: {describe(error)}")
         finding = _try_batching(trial or instance, self.spec)
         self._close(trial)
         return finding
+
+    def _trial_instance(self) -> AnyInstance | None:
+        model = self._model
+        return model.trial_instance(self.placement) if isinstance(model, HasTrialInstances) else None
+
+    def _warm_up(self, drive: Runner) -> None:
+        while (told := self._samples.get()) is not None:
+            error: Exception | None = None
+            try:
+                self._execute_samples(drive, *told)
+            except BaseException as raised:  # noqa: BLE001 - whatever a plug-in raises ends this load, not the server
+                error = ordinary(raised)
+                told[1].given_up = True
+            self._on_loop(self._resolve, self._warm, error)
+            del told, error
+
+    def _execute_samples(self, drive: Runner, samples: Sequence[Sample], progress: Progress) -> None:
+        instance = self.instance
+        assert instance is not None  # noqa: S101 - it is made
+        # What is made up must not change the answers to the first requests.
+        trial = self._trial_instance() if progress.automatic else None
+        try:
+            run_first = drive.run_first if isinstance(drive, LoopRunner) else None
+            warm_up(trial or instance, self, samples, progress, run_first)
+        finally:
+            self._close(trial)
 
     def _drive(self, drive: Runner) -> None:
         """Have batches executed until the feed is closed and empty.

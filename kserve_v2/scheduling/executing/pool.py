@@ -1,8 +1,9 @@
 """The instances of one model version: their threads, made and closed together, or changed while others execute."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from typing import Any
 
 from kserve_v2.backend import Model, Placement
 from kserve_v2.scheduling.executing.batching_trial import Finding
@@ -10,8 +11,10 @@ from kserve_v2.scheduling.executing.execution import Execution
 from kserve_v2.scheduling.executing.instance import InstanceThread
 from kserve_v2.scheduling.executing.post_runner import PostRunner
 from kserve_v2.scheduling.executing.runners import Deliver
+from kserve_v2.scheduling.executing.warming import Progress, executions_of, tell_progress
 from kserve_v2.scheduling.feed import Feed
 from kserve_v2.scheduling.spec import ModelSpec
+from kserve_v2.scheduling.warm_up import Sample
 
 
 class InstancePool:
@@ -33,6 +36,8 @@ class InstancePool:
         # Those that finish what they execute, and take nothing any more.
         self._leaving: list[InstanceThread] = []
         self._slots = 0
+        # What each instance executes before its first batch, and whether that is made up.
+        self._samples: tuple[Sequence[Sample], bool] = ((), False)
         for placement in spec.placements:
             self._add(placement)
 
@@ -89,12 +94,33 @@ class InstancePool:
 
     async def start(self) -> None:
         """Make the instances. Raises what the first failing one raised; the others are closed by `stopped`."""
-        results = await asyncio.gather(
-            *(instance.start() for instance in self._instances), return_exceptions=True
-        )
-        failures = [result for result in results if isinstance(result, BaseException)]
-        if failures:
-            raise failures[0]
+        await _all([instance.start() for instance in self._instances])
+
+    async def warm_up(self, samples: Sequence[Sample], *, automatic: bool) -> int:
+        """Have all instances execute samples, at the same time, before the first batch. Returns how many executions
+        that were. Raises what the first failing one raised; the others begin nothing more.
+        """
+        # Those that come later do it, too.
+        self._samples = (samples, automatic)
+        return await self._warm_up(self._instances)
+
+    async def _warm_up(self, instances: Sequence[InstanceThread]) -> int:
+        spec, (samples, automatic) = self._spec, self._samples
+        if not samples:
+            return 0
+        of_one = executions_of(samples, decoupled=spec.decoupled)
+        progress = Progress(of_one * len(instances), automatic)
+        telling = self._loop.create_task(tell_progress(spec.name, spec.version, progress))
+        try:
+            await _all([instance.warm_up(samples, progress) for instance in instances])
+        finally:
+            telling.cancel()
+        return progress.executions
+
+    def begin(self) -> None:
+        """Take batches from now on."""
+        for each in self._instances:
+            each.begin()
 
     def end_posting(self) -> None:
         """End the threads that nobody hands anything to, because not all instances could be made."""
@@ -123,15 +149,21 @@ class InstancePool:
         for placement in missing:
             joins()
             new.append(self._add(placement))
-        results = await asyncio.gather(*(each.start() for each in new), return_exceptions=True)
-        failures = [result for result in results if isinstance(result, BaseException)]
-        gone = new if failures else surplus
+        failure: BaseException | None = None
+        try:
+            await _all([each.start() for each in new])
+            await self._warm_up(new)
+        except BaseException as error:  # noqa: BLE001 - raised below
+            failure = error
+        gone = new if failure else surplus
         for each in gone:
             self._instances.remove(each)
             self._leaving.append(each)
             leaves(each.slot)
-        if failures:
-            raise failures[0]
+        for each in new:
+            each.begin()
+        if failure:
+            raise failure
         return len(new), len(gone)
 
     def _difference(self, placements: Sequence[Placement]) -> tuple[list[Placement], list[InstanceThread]]:
@@ -164,3 +196,11 @@ class InstancePool:
         # The loop is closed only when the process exits.
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._deliver, executions)
+
+
+async def _all(work: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Do all of it at the same time. Raises what the first failing one raised, when all are over."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    failures = [result for result in results if isinstance(result, BaseException)]
+    if failures:
+        raise failures[0]

@@ -143,10 +143,13 @@ class LoopRunner(Runner):
         self.concurrency = max_concurrency
         # Batches that are taken and not delivered yet, by number. Both threads write here, one entry at a time.
         self._open: dict[int, Batch] = {}
+        # The loop, if it has run something before the first batch.
+        self._begun: asyncio.Runner | None = None
 
     def run(self) -> None:
         """Run the instance's loop until all is delivered."""
-        with asyncio.Runner() as runner:
+        begun, self._begun = self._begun, None
+        with begun or asyncio.Runner() as runner:
             loop = runner.get_loop()
             main = loop.create_task(self._main())
             while not main.done():
@@ -159,6 +162,14 @@ class LoopRunner(Runner):
                     log_error(
                         logger, "the event loop of %s goes on", self._thread.placement.name, error=error
                     )
+
+    def run_first(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something to its end before the first batch, on the loop on which those are executed: what the model
+        begins there goes on. Raises what it raises.
+        """
+        if self._begun is None:
+            self._begun = asyncio.Runner()
+        self._begun.run(work)
 
     def give_back(self, error: BaseException) -> None:
         """Fail all that is under way."""

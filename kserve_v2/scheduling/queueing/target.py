@@ -9,6 +9,7 @@ from kserve_v2.messages import InferRequest
 from kserve_v2.scheduling.executing.batching_trial import Finding
 from kserve_v2.scheduling.executing.execution import Execution, record_failure
 from kserve_v2.scheduling.executing.in_place import InPlace
+from kserve_v2.scheduling.executing.made_up_samples import made_up_samples
 from kserve_v2.scheduling.executing.pool import InstancePool
 from kserve_v2.scheduling.executing.posting import Poster
 from kserve_v2.scheduling.executing.quickness import Quickness
@@ -25,6 +26,7 @@ from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.statistics import FailureReason
 from kserve_v2.scheduling.target import Reply, Ticket
 from kserve_v2.scheduling.under_way import UnderWay
+from kserve_v2.scheduling.warm_up import WarmedUp, WarmUp
 
 
 class QueueTarget:
@@ -86,16 +88,32 @@ class QueueTarget:
             )
 
     async def start(self) -> None:
-        """Make the instances. Raises what the first failing one raised."""
+        """Make the instances. They take requests from now on, or if there are samples to be executed before, after
+        `warm_up`. Raises what the first failing one raised.
+        """
         try:
             await self._pool.start()
         except BaseException:
             await self.stop()
             raise
         self._in_place.started(self._pool.first)
+        if not self.spec.warms_up:
+            self._begin()
+
+    async def warm_up(self, plan: WarmUp) -> WarmedUp:
+        """Have each instance execute samples, then let them take requests. Raises what the first failing one raised."""
+        samples = made_up_samples(self.spec, self.rules) if plan.automatic else plan.samples
+        began, executions = self._loop.time(), 0
+        if samples:
+            executions = await self._pool.warm_up(samples, automatic=plan.automatic)
+        self._begin()
+        return WarmedUp(executions, self._loop.time() - began)
+
+    def _begin(self) -> None:
         runners = self._pool.post_runners
         if runners and isinstance(self._queue, RequestQueue):
             self._poster = Poster(self.spec, self._queue, runners, self._settle, self._clock_ns)
+        self._pool.begin()
 
     @property
     def places(self) -> int:
@@ -319,6 +337,8 @@ class QueueTarget:
             self._poster.close()
         else:
             self._pool.end_posting()
+        # Those that have not been told to take requests are to end, too.
+        self._pool.begin()
         await self._pool.stopped()
         if self._queue.gate is not None:
             self._queue.gate.close()
