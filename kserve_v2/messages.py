@@ -237,8 +237,8 @@ class ServerMetadata:
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """One line of the repository index. A model that was never loaded has neither version nor state. `note`: for
-    people, not for clients.
+    """One line of the repository index. A model that was never loaded has neither version nor state. A version that is
+    READY has a reason only if what should have taken its place has failed. `note`: for people, not for clients.
     """
 
     name: str

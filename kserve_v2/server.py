@@ -169,6 +169,7 @@ class Server:
         if settings.model_control_mode != "explicit":
             # What comes and goes later makes the server neither ready nor unready.
             self.manager.required = frozenset(names)
+        self.manager.started = True
         if self._poller is not None:
             self._poller.note_start(snapshot, failed)
         # To ask for a model that is not there is a mistake in the command line, not in a model.

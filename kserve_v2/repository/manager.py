@@ -16,6 +16,7 @@ from kserve_v2.errors import (
 from kserve_v2.messages import IndexEntry, InferRequest
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.lifecycle.control import Controls
+from kserve_v2.repository.lifecycle.index import index_entry
 from kserve_v2.repository.lifecycle.load_request import (
     PLAIN,
     LoadRequest,
@@ -23,7 +24,7 @@ from kserve_v2.repository.lifecycle.load_request import (
     check_may_upload,
 )
 from kserve_v2.repository.lifecycle.loader import Loader
-from kserve_v2.repository.lifecycle.managed import ManagedModel, index_entry
+from kserve_v2.repository.lifecycle.managed import ManagedModel
 from kserve_v2.repository.lifecycle.record import Served, answering
 from kserve_v2.repository.models.ensembles import Ensembles
 from kserve_v2.repository.models.model import LoadedModel
@@ -73,6 +74,10 @@ class ModelManager:
         self._unready: set[str] = set()
         wait_s = options.on_demand_wait_s
         self._on_demand = OnDemand(self, wait_s) if wait_s is not None else None
+        self.started = False
+        """Whether the models are loaded that the server starts with: a load that is refused later, of a model that was
+        never served, makes the server no less ready.
+        """
         self.required: frozenset[str] | None = None
         """The models without which the server is not ready, as long as they are wanted; None: all that are wanted."""
         self.changed = asyncio.Event()
@@ -251,7 +256,9 @@ class ModelManager:
     async def _load(self, name: str, request: LoadRequest) -> None:
         model = self._models.get(name)
         if model is None:
-            model = self._models[name] = ManagedModel(name, self._loader, self._update)
+            model = self._models[name] = ManagedModel(
+                name, self._loader, self._update, expected=not self.started
+            )
         await model.load(request)
 
     def is_wanted(self, name: str) -> bool:

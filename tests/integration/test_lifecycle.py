@@ -216,19 +216,24 @@ def test_an_unload_of_what_is_not_loaded(explicit: ExplicitServer, name: str) ->
     assert explicit.index(name) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "code", "config"),
-    [("fails_in_code", BROKEN, ""), ("fails_in_config", versioned(1), "max_batch_size: many")],
-)
-def test_a_model_that_fails_to_load_holds_up_readiness_until_it_is_unloaded(
-    explicit: ExplicitServer, name: str, code: str, config: str
-) -> None:
-    explicit.write(name, code, config)
+def test_a_model_that_fails_to_load_holds_up_readiness_until_it_is_unloaded(explicit: ExplicitServer) -> None:
+    explicit.write("fails_in_code", BROKEN)
     assert ready(explicit.server) == 200
-    assert explicit.load(name).status_code == 400
+    assert explicit.load("fails_in_code").status_code == 400
     assert ready(explicit.server) == 400
-    explicit.unload(name)
+    explicit.unload("fails_in_code")
     assert ready(explicit.server) == 200
+
+
+def test_a_load_that_is_refused_leaves_the_server_ready(explicit: ExplicitServer) -> None:
+    explicit.write("fails_in_config", versioned(1), "max_batch_size: many")
+    (explicit.root / "no_versions").mkdir()
+    (explicit.root / "no_versions" / "config.pbtxt").write_text("")
+    for name in ("fails_in_config", "no_versions", "nosuch", ".."):
+        assert explicit.load(name).status_code >= 400
+        assert ready(explicit.server) == 200
+    (entry,) = explicit.index("fails_in_config")
+    assert "config.pbtxt:1:17" in entry["reason"]
 
 
 def test_load_during_unloading(explicit: ExplicitServer) -> None:

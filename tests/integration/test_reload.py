@@ -83,8 +83,11 @@ def test_a_reload_that_fails_keeps_what_is_served(explicit: ExplicitServer) -> N
     assert set(answers) == {(200, 1)}
     assert text.startswith("load failed for model 'kept': version 1 is at UNAVAILABLE state: ")
     assert "broken on purpose" in text
-    # Why the reload has failed is not said of what answers.
-    assert explicit.index("kept") == [{"name": "kept", "version": "1", "state": "READY"}]
+    (entry,) = explicit.index("kept")
+    reason = entry.pop("reason")
+    assert entry == {"name": "kept", "version": "1", "state": "READY"}
+    assert reason.startswith("not updated: ")
+    assert "broken on purpose" in reason
     assert "broken on purpose" in server.log
     assert (ready(server), model_ready(server, "kept")) == (200, 200)
 
@@ -110,6 +113,11 @@ def test_a_configuration_that_turns_bad_keeps_what_is_served(
     explicit.write(name, versioned(1), config)
     text = error_of(explicit.load(name))
     assert answer_of(explicit.server, name) == 1
+    (entry,) = explicit.index(name)
+    assert (entry["state"], entry["version"]) == ("READY", "1")
+    assert entry["reason"].startswith("not updated: ")
+    (explicit.root / name / "config.pbtxt").unlink()
+    assert explicit.load(name).status_code == 200
     assert explicit.index(name) == [{"name": name, "version": "1", "state": "READY"}]
     assert text.removeprefix(f"load failed for model '{name}': ").split()[0] in explicit.server.log
     assert ready(explicit.server) == 200

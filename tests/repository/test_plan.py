@@ -48,6 +48,26 @@ LOADING, READY, UNLOADING, UNAVAILABLE = ModelState
         # Back to what was there before a load that has failed: there is nothing to load.
         ({1: 1}, [Actual(1, 1, READY), Actual(1, 2, UNAVAILABLE)], []),
         ({1: 1}, [Actual(1, 1, READY), Actual(2, 2, READY)], [Unload(2, 2)]),
+        # A changed file of version 2, a further version, and another policy leave version 1 as it is.
+        ({1: 1, 2: 2}, [Actual(1, 1, READY), Actual(2, 1, READY)], [Load(2, 2)]),
+        ({1: 1, 2: 2}, [Actual(1, 1, READY), Actual(2, 1, READY), Actual(2, 2, UNAVAILABLE)], []),
+        ({1: 1, 2: 2}, [Actual(1, 1, READY), Actual(2, 1, READY), Actual(2, 2, READY)], [Unload(2, 1)]),
+        ({1: 1, 2: 2}, [Actual(1, 1, READY)], [Load(2, 2)]),
+        ({2: 1}, [Actual(1, 1, READY), Actual(2, 1, READY)], [Unload(1, 1)]),
+        # What is over of other versions changes nothing, nor does what is leaving.
+        ({2: 3}, [Actual(1, 1, UNAVAILABLE), Actual(1, 2, UNLOADING), Actual(2, 3, READY)], []),
+        # Several changes at once, each by itself: one is new, one is changed, one goes when these are ready.
+        ({2: 2, 3: 2}, [Actual(1, 1, READY), Actual(2, 1, READY)], [Load(2, 2), Load(3, 2)]),
+        (
+            {2: 2, 3: 2},
+            [Actual(1, 1, READY), Actual(2, 1, READY), Actual(2, 2, READY), Actual(3, 2, LOADING)],
+            [Unload(2, 1)],
+        ),
+        (
+            {2: 2, 3: 2},
+            [Actual(1, 1, READY), Actual(2, 2, READY), Actual(3, 2, READY)],
+            [Unload(1, 1)],
+        ),
     ],
 )
 def test_plan(wanted: dict[int, int], actual: list[Actual], expected: list[Action]) -> None:
@@ -110,6 +130,25 @@ def test_what_holds_of_every_plan(wanted: dict[int, int], actual: list[Actual]) 
 )
 def test_fulfilled(wanted: dict[int, int], actual: list[Actual], expected: bool) -> None:
     assert fulfilled(wanted, actual) is expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "actual", "established", "expected"),
+    [
+        # A further version that is loading, or does not load, takes nothing from those that are there.
+        ({1: 1, 2: 2}, [Actual(1, 1, READY), Actual(2, 2, LOADING)], {1}, True),
+        ({1: 1, 2: 2}, [Actual(1, 1, READY), Actual(2, 2, UNAVAILABLE)], {1}, True),
+        # But one that has answered before, and does not now, does.
+        ({1: 1, 2: 2}, [Actual(1, 1, READY), Actual(2, 2, LOADING)], {1, 2}, False),
+        ({1: 1}, [Actual(1, 1, UNAVAILABLE)], {1}, False),
+        # Where nothing is wanted, nothing is established.
+        ({}, [Actual(1, 1, UNLOADING)], {1}, False),
+    ],
+)
+def test_fulfilled_as_before(
+    wanted: dict[int, int], actual: list[Actual], established: set[int], expected: bool
+) -> None:
+    assert fulfilled(wanted, actual, established) is expected
 
 
 @pytest.mark.parametrize("state", ModelState)

@@ -19,10 +19,11 @@ from kserve_v2.errors import (
     ordinary,
 )
 from kserve_v2.messages import IndexEntry
+from kserve_v2.repository.lifecycle.index import entries, reasons
 from kserve_v2.repository.lifecycle.keeping import keep
 from kserve_v2.repository.lifecycle.load_request import PLAIN, LoadRequest
 from kserve_v2.repository.lifecycle.loader import Loader
-from kserve_v2.repository.lifecycle.plan import Load, Unload, fulfilled, plan
+from kserve_v2.repository.lifecycle.plan import Actual, Load, Unload, answering_versions, fulfilled, plan
 from kserve_v2.repository.lifecycle.record import UNLOADED, Record, served
 from kserve_v2.repository.lifecycle.states import ModelState
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
@@ -47,8 +48,12 @@ class ManagedModel:
     before it, and an unload, which is done at once, ends all loads before it.
     """
 
-    def __init__(self, name: str, loader: Loader, changed: Callable[["ManagedModel"], None]) -> None:
-        """`changed` is called after everything that others can see."""
+    def __init__(
+        self, name: str, loader: Loader, changed: Callable[["ManagedModel"], None], *, expected: bool = True
+    ) -> None:
+        """`changed` is called after everything that others can see. `expected`: whether the server is not ready if the
+        first load is refused; until the first unload.
+        """
         self.name = name
         self.served = served(())
         """What answers requests; replaced as a whole."""
@@ -66,6 +71,9 @@ class ManagedModel:
         self._generation = 0
         self._turn = asyncio.Lock()
         self._unloads = 0
+        self._expected = expected
+        # The versions that answered when last all was as it should be.
+        self._established: frozenset[int] = frozenset()
         # Whether it would be served if the models that it is made of were.
         self._lost = False
         self._commands: set[asyncio.Task[None]] = set()
@@ -88,14 +96,18 @@ class ManagedModel:
     @property
     def fulfilled(self) -> bool:
         """Whether all is as it should be, so that the server may say that it is ready."""
-        if self.problem and self.served is None:
-            return False
+        if self.problem and self._wanted is None:
+            return not self._expected
         if self._lost:
             # As if it were unloaded itself.
             return True
         if any(model.down for model in self.ready):
             return False
-        return fulfilled(self._generations, [record.actual for record in self.records])
+        return fulfilled(self._generations, self._actual, self._established)
+
+    @property
+    def _actual(self) -> list[Actual]:
+        return [record.actual for record in self.records]
 
     @property
     def forgettable(self) -> bool:
@@ -104,19 +116,7 @@ class ManagedModel:
 
     def entries(self, problem: str) -> list[IndexEntry]:
         """What the repository index tells. `problem`: of the model's directory."""
-        problem = self.problem or problem
-        if not self.records or (problem and self.served is None):
-            return [index_entry(self.name, problem)]
-        entries = []
-        for version, record in sorted({record.version: record for record in self.records}.items()):
-            model = self.served.versions.get(str(version)) if self.served is not None else None
-            if model is None:
-                entries.append(IndexEntry(self.name, str(version), record.state, record.reason))
-                continue
-            # Why a reload has failed is no reason for what answers: whoever asked for it was told, and the log was.
-            state = ModelState.UNAVAILABLE if model.down else ModelState.READY
-            entries.append(IndexEntry(self.name, str(version), state, model.down, model.note))
-        return entries
+        return entries(self.name, self.records, self.served, self.problem, problem)
 
     def down(self, version: int | None = None) -> str:
         """Why a version that is loaded does not answer for now; of the highest, if none is asked for. "" if there is
@@ -129,15 +129,7 @@ class ManagedModel:
 
     def reasons(self, version: int | None = None) -> str:
         """Why nothing answers, behind a colon: of one version, or of all; "" where nothing has failed."""
-        newest = {record.version: record for record in self.records}
-        failed = [
-            f"version {record.version} is at {record.state} state: {record.failure}"
-            for number, record in sorted(newest.items())
-            if record.failure and record.reason != UNLOADED and version in (None, number)
-        ]
-        if not self.records and self.problem:
-            failed = [f"it could not be loaded: {self.problem}"]
-        return f": {'; '.join(failed)}" if failed else ""
+        return reasons(self.records, self.problem, version)
 
     @property
     def ready(self) -> list[LoadedModel]:
@@ -211,6 +203,7 @@ class ManagedModel:
             self._check_still_wanted(unloads)
             self.problem, self._lost = "", False
             self._wanted = self._want(candidate, kept)
+            self._call_unloaded()
             self._reconcile()
             await self._await_loads(self._wanted, unloads)
             # Only now: one that does not work must not stand in the way of the loads that follow. That of uploaded
@@ -244,14 +237,32 @@ class ManagedModel:
         try:
             return await self._loader.read(self.name, override, uploaded)
         except NotFoundError:
+            self._check_still_wanted(unloads)
+            self._give_up_failed()
+            self._changed(self)
             raise
         except Exception as error:
             self._check_still_wanted(unloads)
+            self._give_up_failed()
             self.problem = reason_text(error)
             self._changed(self)
             text = error.message if isinstance(error, ServingError) else describe(error)
             logger.error("model '%s' cannot be loaded: %s", self.name, text)  # noqa: TRY400 - no defect
             raise InvalidArgumentError(f"load failed for model '{self.name}': {text}\n") from error
+
+    def _give_up_failed(self) -> None:
+        """What was wanted is no longer what is on disk. What answers is wanted for all that; what has only failed is
+        not any more.
+        """
+        if self.served is None and not self._lost:
+            self._wanted = None
+            self._call_unloaded()
+
+    def _call_unloaded(self) -> None:
+        """Nobody is to be told why these are not there: they are not wanted any more."""
+        for record in self.records:
+            if record.version not in self._generations and record.state is ModelState.UNAVAILABLE:
+                record.reason = UNLOADED
 
     def _want(self, candidate: Candidate, kept: Mapping[int, int]) -> Wanted:
         """Give each version its generation: that which stays, or a new one."""
@@ -273,10 +284,9 @@ class ManagedModel:
         """Unload the model."""
         self._unloads += 1
         self._wanted = self._override = None
-        self.problem, self._lost = "", False
-        for record in self.records:
-            if record.state is ModelState.UNAVAILABLE:
-                record.reason = UNLOADED
+        self.problem, self._lost, self._expected = "", False, False
+        self._established = frozenset()
+        self._call_unloaded()
         self._reconcile()
 
     def lose(self, model: LoadedModel, failure: str) -> None:
@@ -325,7 +335,7 @@ class ManagedModel:
 
     def _reconcile(self) -> None:
         """Plan and act until there is nothing more to do now."""
-        for action in plan(self._generations, [record.actual for record in self.records]):
+        for action in plan(self._generations, self._actual):
             match action:
                 case Load(version, generation) if self._wanted:
                     candidate = self._wanted.candidate
@@ -343,6 +353,8 @@ class ManagedModel:
         self._forget_old_records()
         self._discard_uploads()
         self.served = served(self.records)
+        if fulfilled(self._generations, self._actual):
+            self._established = answering_versions(self._actual)
         self._changed(self)
 
     def _forget_old_records(self) -> None:
@@ -469,11 +481,6 @@ async def _all_done(tasks: set[asyncio.Task[None]]) -> None:
     """
     while tasks:
         await asyncio.wait(tasks)
-
-
-def index_entry(name: str, problem: str) -> IndexEntry:
-    """What the index tells of a model without versions. `problem`: why it has none, "" if it was never loaded."""
-    return IndexEntry(name, "", ModelState.UNAVAILABLE, problem) if problem else IndexEntry(name)
 
 
 def reason_text(error: Exception) -> str:

@@ -4,7 +4,7 @@ Wanted is kept apart from state, so "unload while loading" needs no state of its
 next plan drains.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from kserve_v2.repository.lifecycle.states import ModelState
@@ -63,15 +63,26 @@ def plan(wanted: Mapping[int, int], actual: Sequence[Actual]) -> list[Action]:
     return actions
 
 
-def fulfilled(wanted: Mapping[int, int], actual: Sequence[Actual]) -> bool:
+def fulfilled(
+    wanted: Mapping[int, int], actual: Sequence[Actual], established: Set[int] = frozenset()
+) -> bool:
     """Whether a model answers as it should: every version that is wanted does, or what they are to succeed.
+    `established`: the versions that did when this was so the last time. As long as all of them still do, further ones
+    that are being loaded, or do not load, take nothing from anybody.
 
     Where nothing is wanted: whether nothing is loading or unloading any more.
     """
     if not wanted:
         return all(item.state in {ModelState.READY, ModelState.UNAVAILABLE} for item in actual)
-    serving = {version for version, _ in _ready(actual)}
+    serving = answering_versions(actual)
+    if established and established <= serving:
+        return True
     return wanted.keys() <= serving or not serving <= wanted.keys()
+
+
+def answering_versions(actual: Sequence[Actual]) -> frozenset[int]:
+    """The versions that answer, in whatever generation."""
+    return frozenset(version for version, _ in _ready(actual))
 
 
 def _ready(actual: Sequence[Actual]) -> set[tuple[int, int]]:

@@ -1,0 +1,52 @@
+"""What the repository index tells of one model: the state of each version, and why it is in it."""
+
+from collections.abc import Sequence
+
+from kserve_v2.messages import IndexEntry
+from kserve_v2.repository.lifecycle.record import UNLOADED, Record, Served
+from kserve_v2.repository.lifecycle.states import ModelState
+
+NOT_UPDATED = "not updated: "
+"""In front of the reason of a version that answers: why what should have taken its place does not."""
+
+
+def index_entry(name: str, problem: str) -> IndexEntry:
+    """What the index tells of a model without versions. `problem`: why it has none, "" if it was never loaded."""
+    return IndexEntry(name, "", ModelState.UNAVAILABLE, problem) if problem else IndexEntry(name)
+
+
+def entries(
+    name: str, records: Sequence[Record], served: Served | None, problem: str, directory_problem: str
+) -> list[IndexEntry]:
+    """One entry for each version that is or was there. `records`: in the order of their generations. `served`: what
+    answers. `problem`: why the last load came to nothing before it came to versions. `directory_problem`: why the next
+    one would.
+    """
+    why = problem or directory_problem
+    if not records or (why and served is None):
+        return [index_entry(name, why)]
+    found = []
+    for version, newest in sorted({record.version: record for record in records}.items()):
+        model = served.versions.get(str(version)) if served is not None else None
+        if model is None:
+            found.append(IndexEntry(name, str(version), newest.state, newest.reason))
+        elif model.down:
+            found.append(IndexEntry(name, str(version), ModelState.UNAVAILABLE, model.down, model.note))
+        else:
+            failure = problem or (newest.failure if newest.model is not model else "")
+            reason = failure and NOT_UPDATED + failure
+            found.append(IndexEntry(name, str(version), ModelState.READY, reason, model.note))
+    return found
+
+
+def reasons(records: Sequence[Record], problem: str, version: int | None) -> str:
+    """Why nothing answers, behind a colon: of one version, or of all; "" where nothing has failed."""
+    newest = {record.version: record for record in records}
+    failed = [
+        f"version {record.version} is at {record.state} state: {record.failure}"
+        for number, record in sorted(newest.items())
+        if record.failure and record.reason != UNLOADED and version in (None, number)
+    ]
+    if not records and problem:
+        failed = [f"it could not be loaded: {problem}"]
+    return f": {'; '.join(failed)}" if failed else ""
