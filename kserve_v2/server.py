@@ -301,6 +301,7 @@ def _repository_options(
         kept=kept_root(settings.model_cache_dir, os.environ),
         isolated=frozenset(settings.isolate),
         auto_warm_up=settings.auto_warmup,
+        drain_limit_s=settings.drain_timeout_secs,
     )
 
 

@@ -176,12 +176,12 @@ class CachedTarget:
         await self.under_way.none()
         await self.target.drain()
 
-    def abandon(self) -> None:
+    def abandon(self, why: str = "") -> None:
         """Fail what has not begun."""
         self.abandoned = True
-        self.target.abandon()
+        self.target.abandon(why)
         for flight in list(self._flights.values()):
-            flight.abandon()
+            flight.abandon(why)
 
     async def stop(self) -> None:
         """Finish what is there, and drop the entries."""

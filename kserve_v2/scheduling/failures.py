@@ -27,9 +27,9 @@ def known(error: Exception, where: str) -> ServingError:
     return InternalError("internal error: the server's log has the details")
 
 
-def not_executed() -> UnavailableError:
-    """The outcome of a request that still waits when the server's time is up."""
-    return UnavailableError("Server exiting: the request was not executed")
+def not_executed(why: str = "") -> UnavailableError:
+    """The outcome of a request that still waits when the time is up: that of the server, or else `why`."""
+    return UnavailableError(why or "Server exiting: the request was not executed")
 
 
 def no_answer() -> InternalError:

@@ -280,12 +280,12 @@ class Flight:
         else:
             self._fail(error or no_answer(), FailureReason.BACKEND)
 
-    def abandon(self) -> None:
-        """The server ends: who still waits for the cache gets no answer any more."""
+    def abandon(self, why: str = "") -> None:
+        """The time is up: who still waits for the cache gets no answer any more."""
         lookup, self._lookup = self._lookup, None
         if lookup is not None:
             lookup.cancel()
-            self._fail(not_executed(), FailureReason.CANCELED)
+            self._fail(not_executed(why), FailureReason.CANCELED)
 
     def _settle(self, answer: InferResponse) -> None:
         """Give everybody the answer, under their own ids. All but the one whose request was executed get what nobody

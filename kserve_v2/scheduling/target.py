@@ -64,8 +64,10 @@ class Target(Protocol):
         """Wait until nothing is under way: no request, and nothing else that needs this model, such as a sequence."""
         ...
 
-    def abandon(self) -> None:
-        """The time to wait is up: end whatever has not begun with an error."""
+    def abandon(self, why: str = "") -> None:
+        """The time to wait is up: end whatever has not begun with an error. `why`: if the server goes on all the same;
+        then streams that have begun end with it as well.
+        """
         ...
 
     async def stop(self) -> None:

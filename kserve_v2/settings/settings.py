@@ -319,6 +319,13 @@ class Settings:
         "kills a container: answers to what was given up are sent after it.",
     )
 
+    drain_timeout_secs: int = _option(
+        600,
+        options.whole_number(0),
+        REPOSITORY,
+        "Seconds in which a version that was replaced or unloaded finishes the requests, sequences and streams that "
+        "have begun in it; then they end with an error. 0: any time.",
+    )
     exit_delay_secs: int = _option(
         0,
         options.whole_number(0),

@@ -78,7 +78,7 @@ class ServedModel:
     def adopt(self, written: object) -> None:
         """It shows nothing."""
 
-    def abandon(self) -> None:
+    def abandon(self, why: str = "") -> None:
         """There are no requests."""
 
 
@@ -87,6 +87,7 @@ class Workshop:
     """Stands for a `Loader`. What has begun ends when the test takes its future out of the list."""
 
     disk: Mapping[int, bool] | None = None
+    drain_limit_s: float = 0
     changes: int = 0
     step: int = 0
     reads: list[asyncio.Future[None]] = field(default_factory=list)

@@ -109,7 +109,7 @@ class Model:
 
     async def drain(self) -> None: ...
 
-    def abandon(self) -> None:
+    def abandon(self, why: str = "") -> None:
         self.abandoned = True
         for execution in list(self.executions):
             execution.fail(

@@ -52,6 +52,8 @@ class Loader:
         """`shared`: what all models have in common. `calls`: those that models make to each other. `ensembles`: who
         loads the models that are made of others. `controls`: who loads models for models.
         """
+        self.drain_limit_s = options.drain_limit_s
+        """How long what is under way in a version that is served no longer may take; 0 for any time."""
         self._controls = controls
         self._shared = shared
         self._calls = calls

@@ -19,6 +19,7 @@ from kserve_v2.errors import (
     ordinary,
 )
 from kserve_v2.messages import IndexEntry
+from kserve_v2.repository.lifecycle.draining import drain
 from kserve_v2.repository.lifecycle.index import entries, reasons
 from kserve_v2.repository.lifecycle.keeping import keep
 from kserve_v2.repository.lifecycle.load_request import PLAIN, LoadRequest
@@ -439,7 +440,7 @@ class ManagedModel:
     async def _unload(self, record: Record) -> None:
         model = record.model
         assert model is not None  # noqa: S101 - READY means that there is one
-        await model.drain()
+        await drain(model, self._loader.drain_limit_s, lambda: self.ready)
         await model.close()
         del model
         record.unloaded()

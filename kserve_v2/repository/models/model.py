@@ -204,9 +204,9 @@ class LoadedModel:
         await self._leases.none()
         await self._target.drain()
 
-    def abandon(self) -> None:
-        """The time to wait is up: fail what has not begun."""
-        self._target.abandon()
+    def abandon(self, why: str = "") -> None:
+        """The time to wait is up: fail what has not begun; see `Target.abandon`."""
+        self._target.abandon(why)
 
     async def close(self) -> None:
         """Close what answers the requests, and free what it holds."""

@@ -74,6 +74,7 @@ class RepositoryOptions:
     are kept; None if such loads are refused. `polling`: whether models are loaded and unloaded as the repository
     changes. `on_demand_wait_s`: how long a request waits for its model, which is loaded for it; None if it is not.
     `auto_warm_up`: whether models without samples of their own execute made-up ones before they are ready.
+    `drain_limit_s`: how long what is under way in a version that is served no longer may take; 0 for any time.
     """
 
     roots: tuple[Path, ...]
@@ -92,6 +93,7 @@ class RepositoryOptions:
     gpus: int | None = None
     uploads: Uploads | None = None
     auto_warm_up: bool = False
+    drain_limit_s: float = 0
 
 
 class Stage(Enum):

@@ -385,11 +385,10 @@ class Run:
             self._close()
             self._owner.given_up(self)
 
-    def abandon(self) -> None:
+    def abandon(self, why: str = "") -> None:
         """The time to wait for it is up."""
-        self._finish(
-            UnavailableError(f"Server exiting: the request to ensemble '{self._owner.name}' was not finished")
-        )
+        exiting = f"Server exiting: the request to ensemble '{self._owner.name}' was not finished"
+        self._finish(UnavailableError(why or exiting))
 
     def _close(self) -> None:
         self.over = True

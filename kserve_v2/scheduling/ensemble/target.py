@@ -63,10 +63,10 @@ class EnsembleTarget:
         """Wait until no request is under way."""
         await self._under_way.none()
 
-    def abandon(self) -> None:
+    def abandon(self, why: str = "") -> None:
         """End the requests that are under way with an error."""
         for run in list(self._runs):
-            run.abandon()
+            run.abandon(why)
 
     async def stop(self) -> None:
         """Take no more requests, and finish those that are there."""

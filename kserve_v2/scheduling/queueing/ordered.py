@@ -52,9 +52,9 @@ class OrderedTarget:
         """Wait until nothing is under way."""
         await self._inner.drain()
 
-    def abandon(self) -> None:
+    def abandon(self, why: str = "") -> None:
         """End whatever has not begun with an error."""
-        self._inner.abandon()
+        self._inner.abandon(why)
 
     async def stop(self) -> None:
         """Finish what is there, and stop what executes it."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from kserve_v2.backend import Model, Placement, RevivesInstances, adds_instances
 from kserve_v2.errors import InternalError, ServingError, UnavailableError, request_prefix
@@ -66,6 +67,8 @@ class QueueTarget:
         self.submit = self._in_place.submit
         self._poster: Poster | None = None
         self._under_way = UnderWay()
+        # Of a decoupled model, the requests that are under way.
+        self._streams: set[Pending] = set()
         # What becomes of a request of more rows than a batch may have, if the signature lets it pass: otherwise it is
         # executed as it is.
         self.splits_large_requests = False
@@ -202,6 +205,8 @@ class QueueTarget:
         """A request is under way: `drain` waits until it is over."""
         pending.owner = self
         self._under_way.begin()
+        if self.spec.decoupled:
+            self._streams.add(pending)
 
     def _enqueue(self, pending: Pending) -> None:
         """Queue a request that is counted already. It fails if there is no room for it."""
@@ -247,6 +252,8 @@ class QueueTarget:
         if pending.held_bytes:
             self._give_back(pending)
         self._under_way.end()
+        if self._streams:
+            self._streams.discard(pending)
 
     def given_up(self, pending: Pending) -> None:
         """Nobody waits for a request any more: if it still waits itself, it never runs."""
@@ -316,9 +323,12 @@ class QueueTarget:
         """Wait until no request is under way."""
         await self._under_way.none()
 
-    def abandon(self) -> None:
-        """Fail what still waits, for a shutdown whose time is up."""
-        self._end_waiting(FailureReason.CANCELED, not_executed)
+    def abandon(self, why: str = "") -> None:
+        """Fail what still waits when the time is up. `why`: if that is not the server's; streams end with it, too."""
+        self._end_waiting(FailureReason.CANCELED, partial(not_executed, why))
+        for pending in list(self._streams) if why else ():
+            pending.request.cancel()
+            pending.end(not_executed(why))
 
     async def stop(self) -> None:
         """Take no more requests, execute what waits, and close the instances."""

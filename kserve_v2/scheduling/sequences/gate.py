@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from kserve_v2.errors import (
     InvalidArgumentError,
@@ -112,7 +112,9 @@ class SequenceGate:
         self._timer_ns = 0
         # How many requests of an iterative model have got their ids here.
         self._numbered = 0
-        self._abandoned = False
+        self._abandoned, self._why = False, ""
+        # Why sequences have ended in the version before this one, by their ids.
+        self._told: Mapping[int | str, str] = {}
 
     def __repr__(self) -> str:
         return f"<SequenceGate {self._table!r} {self._behind!r}>"
@@ -132,6 +134,15 @@ class SequenceGate:
     def live(self) -> int:
         """How many sequences are live."""
         return len(self._table)
+
+    @property
+    def ids(self) -> list[int | str]:
+        """Those of the live sequences."""
+        return self._table.ids
+
+    def tell(self, ids: Iterable[int | str], why: str) -> None:
+        """Sequences of these ids have ended elsewhere: who tries to go on with one is told why."""
+        self._told = dict.fromkeys(ids, why)
 
     def finish(self, sequence_id: int | str) -> None:
         """The sequence takes no more requests: its id begins anew in another version."""
@@ -174,8 +185,10 @@ class SequenceGate:
             if self._rules.iterative:
                 # It goes on for as long as the model asks for that: no other request belongs to it.
                 effects += table.finish(step.id, now_ns)
-        except ServingError:
+        except ServingError as error:
             self._give_back(one)
+            if not step.start and (why := self._told.get(step.id)):
+                raise InvalidArgumentError(f"{error.message}: {why}") from None
             raise
         if conflict:
             logger.warning(
@@ -289,7 +302,7 @@ class SequenceGate:
         """The model has asked for another round. Returns the error of a request that cannot have it."""
         try:
             if self._abandoned:
-                raise not_executed()
+                raise not_executed(self._why)
             one.request = next_round(one.request, self._spec.signature)
         except ServingError as error:
             self._spec.statistics.record_failure(FailureReason.BACKEND, self._clock_ns() - one.arrived_ns)
@@ -354,11 +367,11 @@ class SequenceGate:
         await self.over()
         await self._behind.drain()
 
-    def abandon(self) -> None:
+    def abandon(self, why: str = "") -> None:
         """End whatever has not begun with an error."""
-        self._abandoned = True
-        self._apply(self._table.abandon(not_executed()), FailureReason.CANCELED)
-        self._behind.abandon()
+        self._abandoned, self._why = True, why
+        self._apply(self._table.abandon(not_executed(why)), FailureReason.CANCELED)
+        self._behind.abandon(why)
 
     async def stop(self) -> None:
         """Take no more requests, and finish those that are there."""

@@ -129,6 +129,11 @@ class SequenceTable(Generic[T]):
         """Requests that wait for their turn."""
         return sum(len(live.waiting) for live in (*self._holders, *self._backlog))
 
+    @property
+    def ids(self) -> list[int | str]:
+        """Those of the sequences that take further requests."""
+        return list(self._open)
+
     def find(self, sequence_id: int | str) -> Live[T] | None:
         """The sequence that takes further requests under this id."""
         return self._open.get(sequence_id)
