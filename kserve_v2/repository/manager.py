@@ -106,12 +106,13 @@ class ModelManager:
         return self._acquire_unusual(name, version, served)
 
     def _acquire_unusual(self, name: str, version: str, served: Served | None) -> LoadedModel:
+        if self._on_demand is not None and name not in self._loaded:
+            # Which versions it has is known when it is loaded.
+            raise NotLoadedError(name)
         number = parse_version(version) if version else None
         model = served.versions.get(str(number)) if served else None
         if model is not None:
             return model
-        if self._on_demand is not None and name not in self._loaded:
-            raise NotLoadedError(name)
         managed = self._models.get(name)
         if managed is not None and (down := managed.down(number)):
             raise UnavailableError(f"Request for unknown model: '{name}' is not at ready state: {down}")
