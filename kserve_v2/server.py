@@ -37,6 +37,7 @@ from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.preparing.check import Finding, RepositoryCheck
 from kserve_v2.repository.preparing.kept import kept_root
 from kserve_v2.repository.preparing.prepare import RepositoryOptions
+from kserve_v2.repository.reading.namespaces import scan_namespaces
 from kserve_v2.repository.reading.scan import scan
 from kserve_v2.repository.sources.polling import Pace, Poller
 from kserve_v2.repository.uploads.store import Uploads, remove_leftovers
@@ -290,6 +291,7 @@ def _repository_options(
         )
     return RepositoryOptions(
         roots=settings.model_repository,
+        namespaces=settings.namespaces,
         backend_settings={name: settings.backend_settings(name) for name in registry.names},
         auto_complete=not settings.disable_auto_complete_config,
         config_name=settings.model_config_name,
@@ -315,7 +317,8 @@ def check(settings: Settings) -> list[Finding]:
     names = dict.fromkeys(settings.load_model)
     if not names or "*" in names:
         try:
-            snapshot = scan(settings.model_repository)
+            found = settings.namespaces
+            snapshot = scan_namespaces(found) if found else scan(settings.model_repository)
         except OSError as error:
             raise _unreadable(error) from error
         for reason in snapshot.skipped:

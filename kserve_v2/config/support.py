@@ -132,7 +132,7 @@ FIELDS: Mapping[str, Rule] = {
     "ensemble_scheduling.step.model_version": _SERVED,
     "ensemble_scheduling.step.input_map": _SERVED,
     "ensemble_scheduling.step.output_map": _SERVED,
-    "ensemble_scheduling.step.model_namespace": _refused("models have no name spaces"),
+    "ensemble_scheduling.step.model_namespace": _refused("it needs a server with --model-namespacing"),
     "ensemble_scheduling.max_inflight_requests": _SERVED,
     "instance_group.name": _SERVED,
     "instance_group.kind": _SERVED,

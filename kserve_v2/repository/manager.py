@@ -25,11 +25,13 @@ from kserve_v2.repository.lifecycle.load_request import (
 )
 from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.managed import ManagedModel
+from kserve_v2.repository.lifecycle.names import KeysByName, short_names
 from kserve_v2.repository.lifecycle.record import Served, answering
 from kserve_v2.repository.models.ensembles import Ensembles
 from kserve_v2.repository.models.model import LoadedModel
 from kserve_v2.repository.preparing.prepare import RepositoryOptions
-from kserve_v2.repository.reading.scan import ModelEntry, Snapshot, check_model_name
+from kserve_v2.repository.reading.namespaces import ambiguous, check_key, name_in
+from kserve_v2.repository.reading.scan import ModelEntry, Snapshot
 from kserve_v2.repository.sources.on_demand import OnDemand
 from kserve_v2.scheduling.calling.caller import Callee
 from kserve_v2.scheduling.calling.calls import Calls
@@ -64,7 +66,11 @@ class ModelManager:
         self._loader = Loader(
             options, registry, load_threads, shared, self._calls, self._ensembles, Controls(self)
         )
+        self._namespaces = options.namespaces
+        # By name; by key if the repositories tell models apart: see `reading.namespaces`.
         self._models: dict[str, ManagedModel] = {}
+        self._keys = KeysByName()
+        self._rebinding: set[asyncio.Task[None]] = set()
         # Those that were not loaded only because they are part of an ensemble.
         self._asked_for: set[str] = set()
         # An entry is replaced as a whole, on the event loop's thread, where all that look one up live, too.
@@ -106,6 +112,8 @@ class ModelManager:
         return self._acquire_unusual(name, version, served)
 
     def _acquire_unusual(self, name: str, version: str, served: Served | None) -> LoadedModel:
+        if self._namespaces and len(keys := self._meant(name)) > 1:
+            raise ambiguous(name, len(keys))
         if self._on_demand is not None and name not in self._loaded:
             # Which versions it has is known when it is loaded.
             raise NotLoadedError(name)
@@ -113,7 +121,7 @@ class ModelManager:
         model = served.versions.get(str(number)) if served else None
         if model is not None:
             return model
-        managed = self._models.get(name)
+        managed = self._named(name)
         if managed is not None and (down := managed.down(number)):
             raise UnavailableError(f"Request for unknown model: '{name}' is not at ready state: {down}")
         why = managed.reasons(number) if managed else ""
@@ -129,7 +137,7 @@ class ModelManager:
 
     def finishing(self, name: str, version: str) -> LoadedModel | None:
         """A version that takes no new requests, but has sequences to finish: for requests that nobody else answers."""
-        managed = self._models.get(name)
+        managed = self._named(name)
         return managed.finishing(version) if managed else None
 
     def for_sequence(self, model: LoadedModel, request: InferRequest) -> LoadedModel:
@@ -170,7 +178,7 @@ class ModelManager:
         """The versions of a model that are loaded, ascending, also those that cannot answer for now; empty if there is
         none.
         """
-        managed = self._models.get(name)
+        managed = self._named(name)
         return sorted(managed.ready, key=lambda model: model.version) if managed else []
 
     def ready_models(self) -> list[LoadedModel]:
@@ -183,7 +191,7 @@ class ModelManager:
         """
         if self.required is None:
             return not self._unready
-        missing = (self._models.get(name) for name in self._unready & self.required)
+        missing = (self._models.get(name) for name in self._unready if self.required & {name, name_in(name)})
         return not any(model is not None and model.wanted for model in missing)
 
     async def index(self) -> list[IndexEntry]:
@@ -194,7 +202,7 @@ class ModelManager:
             found, model = snapshot.models.get(name), self._models.get(name)
             problem = (found.problem if found else None) or ""
             entries += model.entries(problem) if model else [index_entry(name, problem)]
-        return entries
+        return short_names(entries) if self._namespaces else entries
 
     # --- on demand
     # ----------------------------------------------------------------------------------------------------
@@ -208,13 +216,16 @@ class ModelManager:
     async def find(self, name: str) -> ModelEntry | None:
         """A model as it is on disk now; None if no repository has it, or the name is no model's."""
         try:
-            return await self._loader.find(name)
+            found = await self._loader.find(name)
         except InvalidArgumentError:
             return None
+        if len(found) > 1:
+            raise ambiguous(name, len(found))
+        return found[0] if found else None
 
     def reasons(self, name: str) -> str:
         """Why a model does not answer, behind a colon; "" if nothing has failed."""
-        managed = self._models.get(name)
+        managed = self._named(name)
         return managed.reasons() if managed else ""
 
     # --- loading and unloading
@@ -244,9 +255,12 @@ class ModelManager:
         Raises NotFoundError for an unknown directory, UnavailableError if the model is unloaded meanwhile,
         UnsupportedError for files where they are not allowed, InvalidArgumentError with the reasons otherwise.
         """
-        check_model_name(name)
+        check_key(self._namespaces, name)
         check_may_upload(request.files, allowed=self.takes_files)
-        check_files(name, request)
+        check_files(name_in(name), request)
+        if self._namespaces:
+            await self._load_all(name, request)
+            return
         self._asked_for.add(name)
         await self._load(name, request)
 
@@ -260,6 +274,7 @@ class ModelManager:
             model = self._models[name] = ManagedModel(
                 name, self._loader, self._update, expected=not self.started
             )
+            self._keys.add(name)
         await model.load(request)
 
     def is_wanted(self, name: str) -> bool:
@@ -281,13 +296,21 @@ class ModelManager:
         `dependents`: of an ensemble, the models of its steps as well, but for those that were asked for themselves, and
         those that are part of another ensemble.
         """
+        for key in self._meant(name) if self._namespaces else (name,):
+            self._unload(key, dependents=dependents)
+        if self._namespaces:
+            task = asyncio.get_running_loop().create_task(self._find_steps_again(name_in(name)))
+            self._rebinding.add(task)
+            task.add_done_callback(self._rebinding.discard)
+
+    def _unload(self, name: str, *, dependents: bool) -> None:
         self._asked_for.discard(name)
         steps = self._ensembles.forget(name)
         if name in self._models:
             self._models[name].unload()
         for step in sorted(steps) if dependents else ():
             if step not in self._asked_for and not self._ensembles.needed(step):
-                self.unload(step, dependents=True)
+                self._unload(step, dependents=True)
 
     def _update(self, model: ManagedModel) -> None:
         """Take over what has changed of one model."""
@@ -304,11 +327,60 @@ class ModelManager:
             self._unready.add(name)
         if model.forgettable:
             self._models.pop(name, None)
+            self._keys.remove(name)
             self._asked_for.discard(name)
+        if self._namespaces:
+            self._publish_name(name_in(name))
         self.announce_change()
         if (before and before.versions) != (model.served and model.served.versions):
             self._changes.count += 1
             self._ensembles.changed(name)
+
+    # --- models of one name
+    # -------------------------------------------------------------------------------------------
+
+    def _meant(self, name: str) -> list[str]:
+        """The keys of the models that a name may mean, or that key, as far as they are loaded or are to be."""
+        return [key for key in self._keys.of(name) if self._models[key].wanted or self._models[key].busy]
+
+    def _named(self, name: str) -> ManagedModel | None:
+        """A model that is or was loaded, by its name, if that means one alone, or its key."""
+        if self._namespaces and name not in self._models:
+            keys = self._keys.of(name)
+            return self._models[keys[0]] if len(keys) == 1 else None
+        return self._models.get(name)
+
+    def _publish_name(self, name: str) -> None:
+        """Have a name answered by the one model that it means."""
+        keys = self._meant(name)
+        for published in (self._serving, self._loaded):
+            if len(keys) == 1 and keys[0] in published:
+                published[name] = published[keys[0]]
+            elif keys != [name]:
+                published.pop(name, None)
+
+    async def _load_all(self, name: str, request: LoadRequest) -> None:
+        """Load all models of a name, or that of a key, and what steps of that name mean now."""
+        keys = [entry.name for entry in await self._loader.find(name)] or [name]
+        if len(keys) > 1 and request != PLAIN:
+            raise ambiguous(name, len(keys))
+        self._asked_for.update(keys)
+        outcomes = await asyncio.gather(*(self._load(key, request) for key in keys), return_exceptions=True)
+        await self._find_steps_again(name_in(name))
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _find_steps_again(self, name: str) -> None:
+        """Load the ensembles again whose steps of that name mean another model than before."""
+        for ensemble, steps in self._ensembles.with_steps_named(name):
+            try:
+                candidate = await self._loader.read(ensemble, None)
+                meant = {step.model_name for step in candidate.config.ensemble_scheduling.step}
+                if meant != steps and self.is_wanted(ensemble):
+                    await self._load(ensemble, PLAIN)
+            except ServingError as error:
+                logger.warning("ensemble '%s' stays as it is: %s", ensemble, error)
 
     def announce_change(self) -> None:
         """Wake those who wait for `changed`."""

@@ -11,7 +11,7 @@ from typing import Any
 from kserve_v2.settings import options
 from kserve_v2.settings.options import ENVIRONMENT_PREFIX, SettingsError
 from kserve_v2.settings.settings import OPTIONS, Settings
-from kserve_v2.settings.triton_options import BACKEND_SETTINGS, IGNORED_OPTIONS, REFUSED_OPTIONS, SWITCHES
+from kserve_v2.settings.triton_options import BACKEND_SETTINGS, IGNORED_OPTIONS, REFUSED_OPTIONS
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -84,8 +84,7 @@ def _raise_if_refused(flags: Mapping[str, Sequence[str | None]], environ: Mappin
         given = [(f"--{name}", text) for text in flags.get(option, [])]
         if not given and environ.get(variable):
             given = [(variable, environ[variable])]
-        # Of a switch the last one counts, and may turn off what is refused.
-        if given and not (name in SWITCHES and (given[-1][1] or "").lower() in {"false", "0"}):
+        if given:
             raise SettingsError(f"{given[0][0]} is not supported: {reason}")
 
 

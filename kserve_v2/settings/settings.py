@@ -130,6 +130,13 @@ class Settings:
         "context.cache_dir); by default kserve-v2/models in the user's cache directory.",
     )
 
+    model_namespacing: bool = _option(
+        False,
+        options.BOOLEAN,
+        REPOSITORY,
+        "Tell models of the same name in several repositories apart by the names of these; steps of an ensemble mean "
+        "the model beside it first. Otherwise a name must be unique.",
+    )
     allow_file_override: bool = _option(
         False,
         options.BOOLEAN,
@@ -398,6 +405,11 @@ class Settings:
             raise SettingsError(
                 "--allow-file-override: works only with --model-control-mode=explicit or on-demand"
             )
+        if self.model_namespacing and len(self.namespaces) < len(self.model_repository):
+            raise SettingsError(
+                "--model-namespacing: the model repositories are told apart by the names of their directories, and two "
+                f"have the same: {', '.join(str(root) for root in self.model_repository)}"
+            )
         if problem := self.trace_config.problem():
             raise SettingsError(f"--trace-config: {problem}")
         if problem := self.cache_config.problem():
@@ -413,6 +425,13 @@ class Settings:
     def controlled(self) -> bool:
         """Whether clients and models may load and unload models."""
         return self.model_control_mode in {"explicit", "on-demand"}
+
+    @property
+    def namespaces(self) -> dict[str, Path]:
+        """The model repositories by name, if they tell models apart."""
+        return (
+            {root.absolute().name: root for root in self.model_repository} if self.model_namespacing else {}
+        )
 
     def tls(self, protocol: str) -> TlsFiles | None:
         """The files for TLS on the port of `http` or `grpc`; None without TLS.

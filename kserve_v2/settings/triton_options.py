@@ -10,12 +10,8 @@ REFUSED_OPTIONS = {
     "http-header-forward-pattern": "headers are not forwarded to models yet, so models would answer without them",
     "http-restricted-api": "access cannot be restricted yet: every caller may use every route",
     "model-load-gpu-limit": "GPU memory is not limited at load",
-    "model-namespacing": "a model's name must be unique over all repositories",
 }
 """Name of the option, without dashes, to why the server does not start with it."""
-
-SWITCHES = {"model-namespacing"}
-"""Those of them that a value turns off: then nothing is asked for."""
 
 IGNORED_OPTIONS = {
     "allow-cpu-metrics": "CPU metrics are not exported yet",

@@ -11,7 +11,7 @@ from kserve_v2.net.tls import TlsFiles
 from kserve_v2.settings.flags import add_flags, did_you_mean, known_flags, resolve
 from kserve_v2.settings.options import SettingsError
 from kserve_v2.settings.settings import OPTIONS, Settings
-from kserve_v2.settings.triton_options import IGNORED_OPTIONS, REFUSED_OPTIONS, SWITCHES
+from kserve_v2.settings.triton_options import IGNORED_OPTIONS, REFUSED_OPTIONS
 from kserve_v2.tracing.config import TraceConfig
 
 REPOSITORY = ("--model-repository", "models")
@@ -87,6 +87,8 @@ def test_the_defaults_are_tritons_except_that_addresses_are_loopback_and_a_bad_m
         (["--log-access", "1"], "log_access", True),
         (["--strict-readiness=FALSE"], "strict_readiness", False),
         (["--allow-client-shm"], "allow_client_shm", True),
+        (["--model-namespacing=true"], "model_namespacing", True),
+        (["--model-namespacing", "--model-namespacing=0"], "model_namespacing", False),
         (["--allow-file-override", "--model-control-mode=explicit"], "allow_file_override", True),
         (["--log-format=json"], "log_format", "json"),
         (["--log-format=text"], "log_format", "default"),
@@ -350,15 +352,6 @@ def test_what_promises_protection_or_changes_answers_ends_the_start(name: str) -
         assert str(caught.value) == f"{source} is not supported: {REFUSED_OPTIONS[name]}"
 
 
-def test_a_switch_that_is_off_asks_for_nothing() -> None:
-    assert settings("--model-namespacing=false") == settings()
-    assert settings("--model-namespacing=true", "--model-namespacing=0") == settings()
-    assert settings(KSERVE_V2_MODEL_NAMESPACING="False") == settings()
-    assert settings("--model-namespacing=false", KSERVE_V2_MODEL_NAMESPACING="true") == settings()
-    with pytest.raises(SettingsError):
-        settings("--model-namespacing=false", "--model-namespacing")
-
-
 # Every option of `tritonserver --help`, 2.51 to 2.63, whose name says that it protects or limits something.
 @pytest.mark.parametrize("name", ["http-restricted-api", "grpc-restricted-protocol", "model-load-gpu-limit"])
 def test_options_that_protect_are_not_ignored(name: str) -> None:
@@ -373,7 +366,6 @@ def test_an_option_is_known_ignored_or_refused() -> None:
         set(known_flags()),
     ]
     assert sum(map(len, kinds)) == len(set().union(*kinds))
-    assert set(REFUSED_OPTIONS) >= SWITCHES
 
 
 def test_tritons_older_name_for_taking_configurations_as_they_are() -> None:

@@ -24,6 +24,7 @@ from kserve_v2.repository.preparing.prepare import (
     prepare_version,
     read_candidate,
 )
+from kserve_v2.repository.reading.namespaces import find_models, name_in, scan_namespaces
 from kserve_v2.repository.reading.scan import ModelEntry, Snapshot, scan, scan_model
 from kserve_v2.repository.uploads.store import UploadedFolder
 from kserve_v2.scheduling.calling.calls import Calls
@@ -67,14 +68,19 @@ class Loader:
         self._collected_s = float("-inf")
 
     async def scan(self) -> Snapshot:
-        """All models of all repositories; see `scan.scan`."""
+        """All models of all repositories; see `scan.scan` and `scan_namespaces`."""
         loop = asyncio.get_running_loop()
+        if self._options.namespaces:
+            return await loop.run_in_executor(self._reader, scan_namespaces, self._options.namespaces)
         return await loop.run_in_executor(self._reader, scan, self._options.roots)
 
-    async def find(self, name: str) -> ModelEntry | None:
-        """One model as it is on disk now; see `scan.scan_model`."""
+    async def find(self, name: str) -> list[ModelEntry]:
+        """The models of a name as they are on disk now; see `scan.scan_model` and `find_models`."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._reader, scan_model, self._options.roots, name)
+        if self._options.namespaces:
+            return await loop.run_in_executor(self._reader, find_models, self._options.namespaces, name)
+        entry = await loop.run_in_executor(self._reader, scan_model, self._options.roots, name)
+        return [] if entry is None else [entry]
 
     async def read(
         self, name: str, override: Override | None, uploaded: UploadedFolder | None = None
@@ -90,7 +96,7 @@ class Loader:
         uploads = self._options.uploads
         assert uploads is not None  # noqa: S101 - otherwise they are refused
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._uploader, uploads.write, name, files)
+        return await loop.run_in_executor(self._uploader, uploads.write, name_in(name), files)
 
     def discard(self, folder: UploadedFolder) -> None:
         """Remove the files of a load, which nothing uses any more, in a while."""

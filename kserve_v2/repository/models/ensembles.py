@@ -13,6 +13,7 @@ from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.messages import InferRequest
 from kserve_v2.repository.models.ensemble_model import EnsembleModel, PreparedEnsemble
 from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.reading.namespaces import name_in
 from kserve_v2.scheduling.calling.caller import Callee
 from kserve_v2.scheduling.ensemble.binding import Binding
 from kserve_v2.scheduling.ensemble.check import (
@@ -190,6 +191,14 @@ class Ensembles:
     def forget(self, name: str) -> frozenset[str]:
         """A model is to be served no longer. Returns the models of its steps, none if it is no ensemble."""
         return self._steps.pop(name, frozenset())
+
+    def with_steps_named(self, name: str) -> list[tuple[str, frozenset[str]]]:
+        """The ensembles that have a step whose model has that name, in whatever repository, each with its steps."""
+        return [
+            (ensemble, steps)
+            for ensemble, steps in self._steps.items()
+            if any(name_in(step) == name for step in steps)
+        ]
 
     def needed(self, name: str) -> bool:
         """Whether a model is part of an ensemble that answers."""

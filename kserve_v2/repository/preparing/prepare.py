@@ -51,6 +51,12 @@ from kserve_v2.repository.reading.layout import (
     unread_configuration,
     unread_version,
 )
+from kserve_v2.repository.reading.namespaces import (
+    Namespaces,
+    ambiguous,
+    find_models,
+    step_key,
+)
 from kserve_v2.repository.reading.scan import ModelEntry, config_path, scan_folder, scan_model
 from kserve_v2.repository.reading.warm_up_samples import read_samples
 from kserve_v2.repository.uploads.store import UploadedFolder, Uploads
@@ -71,7 +77,8 @@ class RepositoryOptions:
     processes of their own, unless their configuration says something else. `opens_files`: false if models are only
     looked at, so that no framework is needed where their files can be read without one. `gpus`: how many there are to
     be; None for those that the backend can use on this machine. `uploads`: where files that come with a load
-    are kept; None if such loads are refused. `polling`: whether models are loaded and unloaded as the repository
+    are kept; None if such loads are refused. `namespaces`: the repositories by name, if they tell models apart.
+    `polling`: whether models are loaded and unloaded as the repository
     changes. `on_demand_wait_s`: how long a request waits for its model, which is loaded for it; None if it is not.
     `auto_warm_up`: whether models without samples of their own execute made-up ones before they are ready.
     `drain_limit_s`: how long what is under way in a version that is served no longer may take; 0 for any time.
@@ -92,6 +99,7 @@ class RepositoryOptions:
     opens_files: bool = True
     gpus: int | None = None
     uploads: Uploads | None = None
+    namespaces: Namespaces = field(default_factory=dict)
     auto_warm_up: bool = False
     drain_limit_s: float = 0
 
@@ -146,8 +154,8 @@ def read_candidate(
     Raises NotFoundError if there is no such directory, InvalidArgumentError for a configuration that cannot
     be read and where the version policy leaves nothing to serve.
     """
-    on_disk = scan_model(options.roots, name)
-    entry = on_disk if uploaded is None else _scan_uploaded(uploaded)
+    on_disk = _find(name, options)
+    entry = on_disk if uploaded is None else _scan_uploaded(uploaded, name)
     if entry is None:
         raise NotFoundError(
             f"failed to load '{name}', failed to poll from model repository: no directory of that name"
@@ -156,6 +164,8 @@ def read_candidate(
         raise InvalidArgumentError(entry.problem)
     override = _still_in_force(override, entry, options)
     config = _read_config(entry, options, None if override is None else override.text)
+    if options.namespaces and is_ensemble(config):
+        _find_steps(config, entry.name, options.namespaces)
     versions = select_versions(config, entry.versions)
     if not versions:
         raise no_version(entry, config)
@@ -183,11 +193,32 @@ def _still_in_force(
     return replace(override, over=state)
 
 
-def _scan_uploaded(uploaded: UploadedFolder) -> ModelEntry:
+def _find(name: str, options: RepositoryOptions) -> ModelEntry | None:
+    """A model's directory, by its name or key; None if no repository has it."""
+    if not options.namespaces:
+        return scan_model(options.roots, name)
+    found = find_models(options.namespaces, name)
+    if len(found) > 1:
+        raise ambiguous(name, len(found))
+    return found[0] if found else None
+
+
+def _find_steps(config: ModelConfig, ensemble: str, namespaces: Namespaces) -> None:
+    """Write the keys of the models that the steps of an ensemble mean into its configuration."""
+    for step in config.ensemble_scheduling.step:
+        if "/" in step.model_name or not step.model_name.strip():
+            # It is a key already, or no name, which the validation tells of.
+            continue
+        listed = [entry.name for entry in find_models(namespaces, step.model_name)]
+        step.model_name = step_key(namespaces, ensemble, step.model_name, step.model_namespace, listed)
+        step.model_namespace = ""
+
+
+def _scan_uploaded(uploaded: UploadedFolder, name: str) -> ModelEntry:
     """What was uploaded, which is always another model than before: files may be as old, and as large, as others."""
     entry = scan_folder(uploaded.path)
     shared = f"upload {uploaded.number}/{entry.fingerprints.shared}"
-    return replace(entry, fingerprints=replace(entry.fingerprints, shared=shared))
+    return replace(entry, name=name, fingerprints=replace(entry.fingerprints, shared=shared))
 
 
 def no_version(entry: ModelEntry, config: ModelConfig) -> InvalidArgumentError:
@@ -249,11 +280,12 @@ def prepare_version(
     config.CopyFrom(candidate.config)
     entry = candidate.entry
     version_path = entry.path / str(version)
-    infer_backend(config, entry.name, [path.name for path in version_path.iterdir()])
+    infer_backend(config, entry.path.name, [path.name for path in version_path.iterdir()])
     if is_ensemble(config):
-        return prepare_ensemble(config, entry.path, version_path, options.cache)
+        prepared = prepare_ensemble(config, entry.path, version_path, options.cache)
+        return replace(prepared, source=replace(prepared.source, name=entry.name))
     if not config.backend:
-        _raise_without_backend(config, entry.name, version_path)
+        _raise_without_backend(config, entry.path.name, version_path)
     backend = _find_backend(registry, config, version_path)
     config.platform = config.platform or backend.platform
     config.default_model_filename = config.default_model_filename or backend.default_filename
@@ -261,7 +293,7 @@ def prepare_version(
     gpu_count = backend.gpu_count() if options.gpus is None else options.gpus
     _raise_if_written_wrong(config, gpu_count, entry)
     if config.backend in OWN_BACKENDS:
-        _check_model_file(config, entry.name, version_path)
+        _check_model_file(config, entry.path.name, version_path)
     source = ModelSource(
         name=entry.name,
         version=version,
@@ -284,7 +316,7 @@ def prepare_version(
                 _complete(complete or backend.complete, source, config, gpu_count)
             watch(Stage.COMPLETED, config)
         fill_defaults(config, gpu_count=gpu_count)
-        _raise_if_invalid(config, gpu_count, entry.name)
+        _raise_if_invalid(config, gpu_count, entry.path.name)
         caching = model_caching(options.cache, source, config)
         states = read_states(config, entry.path)
         warm_up = _warm_up(config, entry, options)
@@ -381,7 +413,7 @@ def _check_model_file(config: ModelConfig, name: str, version_path: Path) -> Non
 
 def _raise_if_written_wrong(config: ModelConfig, gpu_count: int, entry: ModelEntry) -> None:
     """Raise ConfigError for what is wrong before the backend opens the model's file: to open a handler is to run it."""
-    problems = written_problems(config, gpu_count=gpu_count, directory_name=entry.name)
+    problems = written_problems(config, gpu_count=gpu_count, directory_name=entry.path.name)
     problems += link_problems(config, entry.path)
     if problems:
         raise config_error(problems)
@@ -433,7 +465,7 @@ def _complete(
             complete(source, config)
     except ContradictionError as error:
         fill_defaults(config, gpu_count=gpu_count)
-        problems = validate(config, gpu_count=gpu_count, directory_name=source.name)
+        problems = validate(config, gpu_count=gpu_count, directory_name=source.model_path.name)
         if not problems:
             raise
         texts = [str(problem) for problem in problems]

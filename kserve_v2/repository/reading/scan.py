@@ -106,9 +106,14 @@ def scan(roots: Sequence[Path]) -> Snapshot:
     return Snapshot(MappingProxyType(dict(sorted(models.items()))), tuple(skipped))
 
 
+def is_skipped(model: ModelEntry) -> bool:
+    """Whether `scan` passes a directory over."""
+    return _reason_to_skip(model) is not None
+
+
 def _reason_to_skip(model: ModelEntry) -> str | None:
     """Why a directory is no model, or None if it is one, or was meant to be one."""
-    if is_system_directory(model.name):
+    if is_system_directory(model.path.name):
         return "belongs to the file system or to another program"
     if model.versions or model.problem:
         return None
