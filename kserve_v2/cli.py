@@ -1,7 +1,7 @@
-"""The command line: `kserve-v2 serve …`, `kserve-v2 check …`.
+"""The command line: `kserve-v2 serve …`, `kserve-v2 check …`, `kserve-v2 release …`.
 
-Exit status: 0 after a clean end, 1 if the server could not start or a check has found something, 2 for a wrong command
-line or environment.
+Exit status: 0 after a clean end, 1 if the server could not start, a check has found something or a release was
+refused, 2 for a wrong command line or environment.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
+from kserve_v2 import release_command
 from kserve_v2.settings import flags
 from kserve_v2.settings.options import SettingsError
 from kserve_v2.settings.settings import Settings
@@ -74,7 +75,10 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
     """Run the command and return the exit status. Defaults: the process's own arguments and environment."""
     _open_standard_streams()
     try:
-        command, arguments = _read_command(sys.argv[1:] if argv is None else argv)
+        namespace = _read_command(sys.argv[1:] if argv is None else argv)
+        if namespace.command == "release":
+            return _release(namespace)
+        arguments = {name: texts for name, texts in vars(namespace).items() if name != "command"}
         effective, warnings = flags.resolve(arguments, os.environ if environ is None else environ)
     except SettingsError as error:
         return _fail(str(error), USAGE)
@@ -82,7 +86,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
         if not directory.is_dir():
             problem = "is not a directory" if directory.exists() else "does not exist"
             return _fail(f"model repository {str(directory)!r} {problem}", START_UP_FAILURE)
-    return _check(effective, warnings) if command == "check" else _serve(effective, warnings)
+    return _check(effective, warnings) if namespace.command == "check" else _serve(effective, warnings)
 
 
 def _open_standard_streams() -> None:
@@ -102,8 +106,8 @@ def _open_standard_streams() -> None:
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - as above
 
 
-def _read_command(argv: Sequence[str]) -> tuple[str, dict[str, list[str]]]:
-    """The command and its options, name to texts. Ends the process for --help and --version, as argparse does."""
+def _read_command(argv: Sequence[str]) -> argparse.Namespace:
+    """The command and its options. Ends the process for --help and --version, as argparse does."""
     parser = _make_parser()
     namespace, unknown = parser.parse_known_args(argv)
     if namespace.command is None:
@@ -111,9 +115,10 @@ def _read_command(argv: Sequence[str]) -> tuple[str, dict[str, list[str]]]:
     for argument in unknown:
         if argument.startswith("-"):
             name = argument.partition("=")[0]
-            parser.error(f"unknown option {name}{flags.did_you_mean(name, flags.known_flags())}")
+            known = [] if namespace.command == "release" else flags.known_flags()
+            parser.error(f"unknown option {name}{flags.did_you_mean(name, known)}")
         parser.error(f"unexpected argument {argument!r}, expected options only")
-    return namespace.command, {name: texts for name, texts in vars(namespace).items() if name != "command"}
+    return namespace
 
 
 def _make_parser() -> argparse.ArgumentParser:
@@ -143,7 +148,28 @@ def _make_parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         flags.add_flags(command)
+    release_command.add_arguments(
+        commands.add_parser(
+            "release",
+            help="say which versions of a model answer: labels, canaries, shadows",
+            usage="kserve-v2 release MODEL [options]",
+            description=release_command.DESCRIPTION,
+            epilog=release_command.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+    )
     return parser
+
+
+def _release(namespace: argparse.Namespace) -> int:
+    try:
+        print(release_command.run(namespace))
+    except release_command.ReleaseUsageError as error:
+        return _fail(str(error), USAGE)
+    except release_command.ReleaseError as error:
+        return _fail(str(error), START_UP_FAILURE)
+    return OK
 
 
 def _check(effective: Settings, warnings: Sequence[str]) -> int:

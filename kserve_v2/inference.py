@@ -13,8 +13,11 @@ from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.messages import IndexEntry, InferRequest, InferResponse, ModelMetadata, ServerMetadata
 from kserve_v2.repository.lifecycle.control import not_allowed
 from kserve_v2.repository.lifecycle.load_request import PLAIN, LoadRequest, check_may_upload
-from kserve_v2.repository.manager import ModelManager, parse_version
+from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.routing.choose import Headers
+from kserve_v2.repository.routing.releases import ReleaseView
+from kserve_v2.repository.routing.split_model import SplitModel
 from kserve_v2.scheduling.replies import infer
 from kserve_v2.scheduling.sequences.table import stopping
 from kserve_v2.tracing.settings import TraceChanges
@@ -43,6 +46,12 @@ SYSTEM_SHARED_MEMORY = "system_shared_memory"
 
 CUDA_SHARED_MEMORY = "cuda_shared_memory"
 """Advertised as well where clients may use it and there is a CUDA device."""
+
+
+FIXED_RELEASES = (
+    "releases are not changed by clients: start the server with --model-control-mode=explicit, or edit release.json "
+    "and start it again"
+)
 
 
 class InferenceService:
@@ -137,12 +146,15 @@ class InferenceService:
         model = self.manager.acquire(name, version)
         versions = [model] if version else self.manager.ready_versions(name)
         signature = model.signature
+        shown = tuple(str(each.version) for each in versions)
+        labels = self.manager.labels(name)
         return ModelMetadata(
             name,
-            tuple(str(each.version) for each in versions),
+            shown,
             signature.platform,
             signature.input_metadata(),
             signature.output_metadata(),
+            {label: str(number) for label, number in labels.items() if str(number) in shown},
         )
 
     def model_config(self, name: str, version: str = "") -> ModelConfig:
@@ -161,7 +173,7 @@ class InferenceService:
             raise InvalidArgumentError(f"requested model '{name}' is not available")
         if not version:
             return ready
-        number = parse_version(version)
+        number = self.manager.version_number(name, version)
         wanted = [model for model in ready if model.version == number]
         if not wanted:
             raise InvalidArgumentError(f"requested model version is not available for model '{name}'")
@@ -230,9 +242,20 @@ class InferenceService:
         if control.get("sequence_start"):
             raise UnavailableError("Server exiting") if self._exiting else stopping()
 
+    def route(self, model: LoadedModel, request: InferRequest | None, headers: Headers) -> LoadedModel:
+        """The version that answers a request to an acquired model that `splits`. `request`: None if it is not decoded
+        yet; then the model is returned as it is, if more than the headers matters. It counts as a request for that
+        version.
+        """
+        assert isinstance(model, SplitModel)  # noqa: S101 - no other splits
+        return model if request is None and model.reads_requests else model.choose(request, headers)
+
     async def infer(self, request: InferRequest) -> InferResponse:
         """Answer one request. Raises the error that is its outcome instead."""
-        model = self.check(self.acquire(request.model_name, request.model_version), request)
+        model = self.acquire(request.model_name, request.model_version)
+        if model.splits:
+            model = self.route(model, request, ())
+        model = self.check(model, request)
         return await infer(model, request)
 
     # --- the repository
@@ -304,6 +327,23 @@ class InferenceService:
         self.trace_settings(model)
         self.tracer.update(model, changes)
         return self.tracer.describe(model)
+
+    # --- releases
+    # -----------------------------------------------------------------------------------------------------
+
+    def release(self, name: str) -> ReleaseView:
+        """The release of a model. Raises NotFoundError for one that is not loaded."""
+        return self.manager.releases.show(name)
+
+    async def change_release(self, name: str, document: object, who: str) -> ReleaseView:
+        """Change the release of a model; see `Releases.change`. Raises UnavailableError unless clients may do this, or
+        when exiting, and otherwise as that.
+        """
+        if not self._explicit:
+            raise UnavailableError(FIXED_RELEASES)
+        if self._exiting:
+            raise UnavailableError("Server exiting")
+        return await self.manager.releases.change(name, document, who)
 
     def _check_explicit(self) -> None:
         if not self._explicit:

@@ -217,13 +217,14 @@ class TensorMetadata:
 
 @dataclass(frozen=True, slots=True)
 class ModelMetadata:
-    """Answer of the model metadata call."""
+    """Answer of the model metadata call. `labels`: those that stand for one of the versions, and for which."""
 
     name: str
     versions: tuple[str, ...]
     platform: str
     inputs: tuple[TensorMetadata, ...]
     outputs: tuple[TensorMetadata, ...]
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +240,7 @@ class ServerMetadata:
 class IndexEntry:
     """One line of the repository index. A model that was never loaded has neither version nor state. A version that is
     READY has a reason only if what should have taken its place has failed. `note`: for people, not for clients.
+    `labels`: those that stand for the version.
     """
 
     name: str
@@ -246,3 +248,4 @@ class IndexEntry:
     state: str = ""
     reason: str = ""
     note: str = field(default="", compare=False)
+    labels: tuple[str, ...] = ()

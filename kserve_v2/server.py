@@ -304,6 +304,7 @@ def _repository_options(
         isolated=frozenset(settings.isolate),
         auto_warm_up=settings.auto_warmup,
         drain_limit_s=settings.drain_timeout_secs,
+        release_directory=settings.release_directory,
     )
 
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     "__main__",
     "cli",
-    "server",
+    "server | release_command",
     "rest | rpc",
     "inference",
     "repository",

@@ -21,6 +21,7 @@ from kserve_v2.config.padding import PAD_VARIABLE_DIMS
 from kserve_v2.config.platforms import OWN_BACKENDS
 from kserve_v2.config.problems import Problem
 from kserve_v2.config.queueing import queueing_without_effect
+from kserve_v2.config.release import RELEASE
 from kserve_v2.config.sequences import sequences_without_effect
 from kserve_v2.config.switches import COALESCE_REQUESTS, SWITCHES
 
@@ -171,7 +172,7 @@ PARAMETERS: Mapping[str, Rule] = {
     "FORCE_CPU_ONLY_INPUT_TENSORS": _ignored("models get their tensors in the CPU's memory"),
 }
 
-OWN_PARAMETERS = frozenset({*SWITCHES, *OF_ISOLATION, PAD_VARIABLE_DIMS, LATENCY_BUDGET_MS})
+OWN_PARAMETERS = frozenset({*SWITCHES, *OF_ISOLATION, PAD_VARIABLE_DIMS, LATENCY_BUDGET_MS, RELEASE})
 """Parameters that are the server's own, whatever the backend."""
 
 # What else is read of `parameters`, by backend. A handler gets all of them, and so does a plug-in of a third party.
@@ -241,7 +242,7 @@ def _children(value: Any) -> Iterator[tuple[str, Message]]:
 def _parameters(config: ModelConfig) -> Iterator[tuple[Rule, str]]:
     read, own = READ_PARAMETERS.get(config.backend), OWN_PARAMETERS
     if is_ensemble(config):
-        read, own = frozenset(), frozenset({COALESCE_REQUESTS})
+        read, own = frozenset(), frozenset({COALESCE_REQUESTS, RELEASE})
     for name in config.parameters:
         if name in PARAMETERS:
             yield PARAMETERS[name], f"parameters['{name}']"

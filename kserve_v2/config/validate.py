@@ -20,6 +20,7 @@ from kserve_v2.config.platforms import BACKEND_OF_PLATFORM, BACKENDS
 from kserve_v2.config.problems import Problem, config_error
 from kserve_v2.config.queueing import queueing_problems
 from kserve_v2.config.ragged import ragged_problems
+from kserve_v2.config.release import release_problems
 from kserve_v2.config.response_cache import cache_problems
 from kserve_v2.config.sequences import sequence_problems
 from kserve_v2.config.states import state_problems
@@ -56,6 +57,7 @@ def validate(config: ModelConfig, *, gpu_count: int, directory_name: str | None 
         *file_problems(config),
         *limit_problems(config),
         *switch_problems(config),
+        *release_problems(config),
         *isolation_problems(config),
         *cache_problems(config),
         *ragged_problems(config),

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from kserve_v2._generated.model_config_pb2 import ModelConfig
 
 
-def select_versions(config: ModelConfig, available: Sequence[int]) -> tuple[int, ...]:
+def select_versions(
+    config: ModelConfig, available: Sequence[int], released: Sequence[int] = ()
+) -> tuple[int, ...]:
     """Return the versions to serve, ascending: the latest n (1 if the policy is unset), all, or those named.
 
-    A named version that is not available is left out. The result may be empty, which is
-    for the caller to refuse.
+    `released`: those that a release names, which are served beside the latest ones, but not where the policy names
+    versions itself. A named version that is not available is left out. The result may be empty, which is for the
+    caller to refuse.
     """
     versions = sorted(set(available))
     match config.version_policy.WhichOneof("policy_choice"):
@@ -20,6 +23,7 @@ def select_versions(config: ModelConfig, available: Sequence[int]) -> tuple[int,
             return tuple(version for version in versions if version in named)
         case "latest":
             count = config.version_policy.latest.num_versions
-            return tuple(versions[len(versions) - min(count, len(versions)) :])
+            latest = versions[len(versions) - min(count, len(versions)) :]
         case _:
-            return tuple(versions[-1:])
+            latest = versions[-1:]
+    return tuple(version for version in versions if version in latest or version in released)

@@ -4,8 +4,9 @@ models up in.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from kserve_v2.config.release import Release
 from kserve_v2.errors import (
     InvalidArgumentError,
     NotFoundError,
@@ -26,12 +27,16 @@ from kserve_v2.repository.lifecycle.load_request import (
 from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.managed import ManagedModel
 from kserve_v2.repository.lifecycle.names import KeysByName, short_names
-from kserve_v2.repository.lifecycle.record import Served, answering
 from kserve_v2.repository.models.ensembles import Ensembles
 from kserve_v2.repository.models.model import LoadedModel
 from kserve_v2.repository.preparing.prepare import RepositoryOptions
 from kserve_v2.repository.reading.namespaces import ambiguous, check_key, name_in
 from kserve_v2.repository.reading.scan import ModelEntry, Snapshot
+from kserve_v2.repository.routing.naming import labelled, named_version
+from kserve_v2.repository.routing.releases import Releases
+from kserve_v2.repository.routing.routes import RouteCounts, Routes, missing_text
+from kserve_v2.repository.routing.served import Served, answering
+from kserve_v2.repository.routing.split_model import SplitModel
 from kserve_v2.repository.sources.on_demand import OnDemand
 from kserve_v2.scheduling.calling.caller import Callee
 from kserve_v2.scheduling.calling.calls import Calls
@@ -71,6 +76,8 @@ class ModelManager:
         self._models: dict[str, ManagedModel] = {}
         self._keys = KeysByName()
         self._rebinding: set[asyncio.Task[None]] = set()
+        self.routes = Routes(self.inflight)
+        self.releases = Releases(options.release_directory, self._named, self._release_changed)
         # Those that were not loaded only because they are part of an ensemble.
         self._asked_for: set[str] = set()
         # An entry is replaced as a whole, on the event loop's thread, where all that look one up live, too.
@@ -98,7 +105,8 @@ class ModelManager:
     # -------------------------------------------------------------------------------------------
 
     def acquire(self, name: str, version: str = "") -> LoadedModel:
-        """The model version that answers; "" asks for the highest that is ready.
+        """The model version that answers. `version`: its number, or a label; "" asks for the highest that is ready, or
+        for what the model's release says: if versions share such requests, this is a `SplitModel`.
 
         Valid until the caller gives way to the event loop: a request that reaches the scheduler before that
         is always answered. Raises NotFoundError, UnavailableError, or InvalidArgumentError for a malformed
@@ -115,9 +123,9 @@ class ModelManager:
         if self._namespaces and len(keys := self._meant(name)) > 1:
             raise ambiguous(name, len(keys))
         if self._on_demand is not None and name not in self._loaded:
-            # Which versions it has is known when it is loaded.
+            # Which versions it has, and which labels, is known when it is loaded.
             raise NotLoadedError(name)
-        number = parse_version(version) if version else None
+        number, label = named_version(name, version, self.labels(name))
         model = served.versions.get(str(number)) if served else None
         if model is not None:
             return model
@@ -127,6 +135,11 @@ class ModelManager:
         why = managed.reasons(number) if managed else ""
         if managed is None or not (managed.records or managed.problem):
             raise NotFoundError(f"Request for unknown model: '{name}' is not found")
+        if label:
+            why += missing_text(name, managed.released.release, label)
+        if number is None and managed.ready:
+            why = missing_text(name, managed.released.release, "")
+            raise UnavailableError(f"Request for unknown model: '{name}' is not at ready state{why}")
         if number is None:
             raise NotFoundError(f"Request for unknown model: '{name}' has no available versions{why}")
         if all(record.version != number for record in managed.records):
@@ -135,10 +148,31 @@ class ModelManager:
             f"Request for unknown model: '{name}' version {number} is not at ready state{why}"
         )
 
+    def labels(self, name: str) -> Mapping[str, int]:
+        """The labels of a model, and the version that each stands for, whether it is there or not."""
+        managed = self._named(name)
+        return dict(sorted(managed.released.release.labels.items())) if managed else {}
+
+    def released(self) -> Iterator[tuple[str, Release, RouteCounts]]:
+        """The models that have a release, or had one while they were loaded, and what has been counted of them."""
+        for name in sorted(self._models):
+            release, counts = self._models[name].released.release, self.routes.counts(name)
+            if release or counts is not None:
+                yield name, release, counts or RouteCounts()
+
+    def version_number(self, name: str, version: str) -> int:
+        """The number of a version that is given by number or label. Raises as `acquire` for what is neither."""
+        number, _ = named_version(name, version, self.labels(name))
+        assert number is not None  # noqa: S101 - there is a text
+        return number
+
     def finishing(self, name: str, version: str) -> LoadedModel | None:
         """A version that takes no new requests, but has sequences to finish: for requests that nobody else answers."""
         managed = self._named(name)
-        return managed.finishing(version) if managed else None
+        if managed is None:
+            return None
+        labelled = managed.released.release.labels.get(version)
+        return managed.finishing(version if labelled is None else str(labelled))
 
     def for_sequence(self, model: LoadedModel, request: InferRequest) -> LoadedModel:
         """What answers a decoded request that says something of a sequence: the version that holds it, whatever a
@@ -167,12 +201,13 @@ class ModelManager:
         """The version that answers a request, or that has sequences to finish before it goes."""
         name, version = request.model_name, request.model_version
         try:
-            return self.acquire(name, version)
+            model = self.acquire(name, version)
+            return model.choose(request) if isinstance(model, SplitModel) else model
         except ServingError:
-            model = self.finishing(name, version)
-            if model is None:
+            finishing = self.finishing(name, version)
+            if finishing is None:
                 raise
-            return model
+            return finishing
 
     def ready_versions(self, name: str) -> Sequence[LoadedModel]:
         """The versions of a model that are loaded, ascending, also those that cannot answer for now; empty if there is
@@ -201,7 +236,9 @@ class ModelManager:
         for name in sorted({*snapshot.models, *self._models}):
             found, model = snapshot.models.get(name), self._models.get(name)
             problem = (found.problem if found else None) or ""
-            entries += model.entries(problem) if model else [index_entry(name, problem)]
+            shown = model.entries(problem) if model else [index_entry(name, problem)]
+            labels = self.labels(name)
+            entries += [labelled(entry, labels) for entry in shown] if labels else shown
         return short_names(entries) if self._namespaces else entries
 
     # --- on demand
@@ -315,7 +352,8 @@ class ModelManager:
     def _update(self, model: ManagedModel) -> None:
         """Take over what has changed of one model."""
         name, before = model.name, self._loaded.get(model.name)
-        answers = answering(model.served)
+        release = model.released.release
+        answers = self.routes.publish(name, answering(model.served), release, settled=not model.busy)
         if model.served is None or answers is None:
             self._serving.pop(name, None)
             self._loaded.pop(name, None)
@@ -329,10 +367,19 @@ class ModelManager:
             self._models.pop(name, None)
             self._keys.remove(name)
             self._asked_for.discard(name)
+            self.routes.forget(name)
         if self._namespaces:
             self._publish_name(name_in(name))
         self.announce_change()
         if (before and before.versions) != (model.served and model.served.versions):
+            self._changes.count += 1
+            self._ensembles.changed(name)
+
+    def _release_changed(self, name: str) -> None:
+        """Have the release of a model that is in force now be that by which requests are answered."""
+        model = self._models.get(name)
+        if model is not None:
+            self._update(model)
             self._changes.count += 1
             self._ensembles.changed(name)
 
@@ -412,23 +459,3 @@ class ModelManager:
         self.abandon()
         await asyncio.gather(*[model.stop() for model in list(self._models.values())])
         self._loader.shutdown()
-
-
-def parse_version(version: str) -> int:
-    """The number of a version as clients write it. Raises InvalidArgumentError, with Triton's texts, where it is
-    none.
-    """
-    try:
-        number = int(version)
-    except ValueError:
-        number = 2**63
-    if number < 0:
-        raise InvalidArgumentError(
-            f"invalid model version specified '{version}' , version should be an integral value > 0"
-        )
-    if number >= 2**63 or not version.isascii():
-        raise InvalidArgumentError(
-            f"failed to get model version from specified version string '{version}' (details: stol), "
-            "version should be an integral value > 0"
-        )
-    return number

@@ -14,13 +14,14 @@ from kserve_v2.config import config_to_dict
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnsupportedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.rest.body import BodyReader
-from kserve_v2.rest.endpoint import ModelEndpoint, Operation
+from kserve_v2.rest.endpoint import ModelEndpoint, Operation, names_version
 from kserve_v2.rest.errors import error_body, error_response, known
 from kserve_v2.rest.generate import Generate, GenerateStream
 from kserve_v2.rest.infer import Infer
 from kserve_v2.rest.load_body import load_request
 from kserve_v2.rest.members import optional
 from kserve_v2.rest.openapi import DESCRIPTION, complete, documented
+from kserve_v2.rest.release_routes import add_release_routes
 from kserve_v2.rest.settings_routes import add_settings_routes
 from kserve_v2.rest.shared_memory_routes import add_shared_memory_routes
 from kserve_v2.rest.views import (
@@ -50,6 +51,7 @@ def create_app(service: InferenceService, max_request_bytes: int) -> ASGIApp:
     _add_health_routes(app, service)
     _add_model_routes(app, service)
     _add_repository_routes(app, service, bodies)
+    add_release_routes(app, service, bodies)
     add_settings_routes(app, service, bodies)
     add_shared_memory_routes(app, service, bodies)
     app.openapi = lambda: _schema(app)  # type: ignore[method-assign]
@@ -79,8 +81,8 @@ def _add_error_handlers(app: FastAPI) -> None:
 
 
 def _version(text: str) -> str:
-    """A version of a path, or "" where it has none. Anything but digits makes no route, as in Triton."""
-    if text and not (text.isascii() and text.isdigit()):
+    """A version of a path, or a label, or "" where it has none. Anything else makes no route, as in Triton."""
+    if text and not names_version(text):
         raise HTTPException(404)
     return text
 

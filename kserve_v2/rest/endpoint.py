@@ -5,13 +5,14 @@ Neither routing nor validation models nor a task of its own: that would take mor
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from kserve_v2.config.release import is_label
 from kserve_v2.errors import NotLoadedError, RequestCancelledError, ServingError, UnavailableError
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.rest.body import BodyReader
@@ -21,6 +22,8 @@ from kserve_v2.tracing.trace import Trace
 from kserve_v2.tracing.tracer import Tracer
 
 READY_PATH = "/v2/health/ready"
+
+Headers = Sequence[tuple[bytes, bytes]]
 
 WAITING_TASKS = "kserve_v2.waiting_tasks"
 """Scope key of the connection's set of tasks to cancel when the client leaves. A task that is cancelled is
@@ -32,13 +35,14 @@ taken out of it.
 class Call:
     """One request to a model, its body read. `version` is "" where the path names none.
 
-    `headers`: those of `WANTED_HEADERS` that it has. `started`: the answer's status has been sent, so an
-    error can change it no more.
+    `headers`: those of `WANTED_HEADERS` that it has; `all_headers`: all of them. `started`: the answer's status has
+    been sent, so an error can change it no more.
     """
 
     model_name: str
     version: str
     headers: Mapping[bytes, bytes]
+    all_headers: Headers
     body: bytes | bytearray
     access: Access | None
     started: bool = False
@@ -74,15 +78,20 @@ def decode_path(raw: bytes) -> str:
 
 
 def parse_target(path: str) -> tuple[str, str, str] | None:
-    """Operation, model name and version ("" if not given) of a path; None for a path of another form."""
+    """Operation, model name and version or label ("" if not given) of a path; None for a path of another form."""
     if not path.startswith("/v2/models/"):
         return None
     parts = path.split("/")
     if len(parts) == 5:
         return (parts[4], parts[3], "") if parts[3] else None
-    if len(parts) == 7 and parts[4] == "versions" and parts[5].isdigit() and parts[5].isascii():
+    if len(parts) == 7 and parts[4] == "versions" and names_version(parts[5]):
         return (parts[6], parts[3], parts[5]) if parts[3] else None
     return None
+
+
+def names_version(text: str) -> bool:
+    """Whether a part of a path may be a version, or a label that stands for one."""
+    return (text.isdigit() and text.isascii()) or is_label(text)
 
 
 class ModelEndpoint:
@@ -119,7 +128,7 @@ class ModelEndpoint:
             await method_not_allowed("POST")(scope, receive, send)
         else:
             access = Access("rest", *target[1:], status=200) if access_log_enabled() else None
-            call = Call(*target[1:], _wanted_headers(scope), b"", access)
+            call = Call(*target[1:], _wanted_headers(scope), scope["headers"], b"", access)
             answer = self._trace if self._tracer.on else self._answer
             await answer(operation, call, scope, receive, send)
             if access is not None:

@@ -71,7 +71,13 @@ class FastLane:
 
     def _decode(self, head: InferHead, body: Body, access: Access | None) -> Asked:
         asked = decode(
-            self._service, head.model_name, head.version, head.headers, body, self._max_request_bytes
+            self._service,
+            head.model_name,
+            head.version,
+            head.headers,
+            head.all_headers,
+            body,
+            self._max_request_bytes,
         )
         model, request = asked.model, asked.request
         if access is not None:

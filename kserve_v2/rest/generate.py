@@ -21,7 +21,13 @@ def _responses(service: InferenceService, call: Call) -> AsyncGenerator[InferRes
     if call.headers.get(b"content-encoding", b"identity") != b"identity":
         raise InvalidArgumentError("Unsupported content-encoding, only 'identity' is supported.")
     model = service.acquire(call.model_name, call.version)
+    if model.splits:
+        model = service.route(model, None, call.all_headers)
     request = decode_generate(call.body, model.signature, call.model_name, call.version)
+    if model.splits:
+        # What the body says decides. It is read again as the version that answers has it.
+        model = service.route(model, request, call.all_headers)
+        request = decode_generate(call.body, model.signature, call.model_name, call.version)
     call.body = b""
     if call.access is not None:
         call.access.request_id = request.id

@@ -4,14 +4,14 @@ A client sends the same head again and again. To find out that the parser has re
 fraction of the time that reading them takes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import httptools
 
 from kserve_v2.memory.remembered import Remembered
 from kserve_v2.net.read_in_place import LARGE_BYTES
-from kserve_v2.rest.endpoint import WANTED_HEADERS, decode_path, parse_target
+from kserve_v2.rest.endpoint import WANTED_HEADERS, Headers, decode_path, parse_target
 
 # The fast lane does not take requests with one of these.
 _UNUSUAL_HEADERS = frozenset({b"transfer-encoding", b"expect"})
@@ -20,30 +20,31 @@ _UNUSUAL_HEADERS = frozenset({b"transfer-encoding", b"expect"})
 MAX_HEAD_BYTES = 2048
 MAX_REMEMBERED_BYTES = 2 * 1024 * 1024
 
-# Roughly what a remembered head takes on top of its bytes.
-_OVERHEAD_BYTES = 1024
+# Roughly what a remembered head takes on top of its bytes; its headers are among that, each an object or two.
+_OVERHEAD_BYTES = 4096
 
 # More digits than any size has.
 _MAX_DIGITS = 20
 
 _END = b"\r\n\r\n"
 
-Headers = Sequence[tuple[bytes, bytes]]
 Body = bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
 class InferHead:
-    """What the head of `POST /v2/models/M[/versions/N]/infer` says. `version` is "" where the path names none.
+    """What the head of `POST /v2/models/M[/versions/N]/infer` says. `version` may be a label, and is "" where the path
+    names none.
 
-    `headers`: those of WANTED_HEADERS that the request has. `body_bytes`: the size of its body. `json_bytes`: how much
-    of that is JSON, according to its header; 0 if that says nothing that can be. `keep_alive`: whether the client wants
-    to go on with the connection.
+    `headers`: those of WANTED_HEADERS that the request has; `all_headers`: all of them. `body_bytes`: the size of its
+    body. `json_bytes`: how much of that is JSON, according to its header; 0 if that says nothing that can be.
+    `keep_alive`: whether the client wants to go on with the connection.
     """
 
     model_name: str
     version: str
     headers: Mapping[bytes, bytes]
+    all_headers: Headers
     body_bytes: int
     json_bytes: int
     keep_alive: bool
@@ -75,7 +76,7 @@ class InferHeads:
             return None
         json_length = wanted.get(b"inference-header-content-length", b"")
         json_bytes = int(json_length) if json_length.isdigit() and len(json_length) < _MAX_DIGITS else 0
-        return InferHead(*target, wanted, int(length), json_bytes, keep_alive)
+        return InferHead(*target, wanted, headers, int(length), json_bytes, keep_alive)
 
     def note(self, data: bytes, head: InferHead) -> None:
         """Remember a head that has come for the second time. `data`: all that the parser was given since the request

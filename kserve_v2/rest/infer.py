@@ -12,7 +12,7 @@ from kserve_v2.repository.models.model import LoadedModel
 from kserve_v2.rest.answer_text import JOIN_BYTES, Parts
 from kserve_v2.rest.codec import EncodedResponse, ResponseFormat, decode_request, encode_response
 from kserve_v2.rest.compression import choose_encoding, compress, decompress
-from kserve_v2.rest.endpoint import Call
+from kserve_v2.rest.endpoint import Call, Headers
 from kserve_v2.scheduling.replies import OneOutcome, Outcome, infer
 
 _JSON = (b"content-type", b"application/json")
@@ -54,26 +54,32 @@ def decode(
     model_name: str,
     version: str,
     headers: Mapping[bytes, bytes],
+    all_headers: Headers,
     body: bytes | bytearray | memoryview,
     max_request_bytes: int,
 ) -> Asked:
-    """Decode a request. `max_request_bytes`: the most that a compressed body may become.
+    """Decode a request. `headers`: those that say how. `max_request_bytes`: the most that a compressed body may become.
 
     From here to the scheduler nothing may give way to the loop: the model cannot be unloaded in between.
     Raises the ServingError that is the request's outcome.
     """
     model = service.acquire(model_name, version)
+    if model.splits:
+        model = service.route(model, None, all_headers)
     if model.decoupled:
         raise UnsupportedError("HTTP end point doesn't support models with decoupled transaction policy")
     if b"content-encoding" in headers:
         body = decompress(body, headers[b"content-encoding"], max_request_bytes)
+    header_length = headers.get(b"inference-header-content-length")
     request, response_format = decode_request(
-        body,
-        headers.get(b"inference-header-content-length"),
-        model.signature,
-        version,
-        service.shared_memory,
+        body, header_length, model.signature, version, service.shared_memory
     )
+    if model.splits:
+        # What the body says decides. It is read again as the version that answers has it.
+        model = service.route(model, request, all_headers)
+        request, response_format = decode_request(
+            body, header_length, model.signature, version, service.shared_memory
+        )
     return Asked(model, request, response_format, headers.get(b"accept-encoding"))
 
 
@@ -111,7 +117,13 @@ class Infer:
     async def __call__(self, call: Call, send: Send) -> None:
         """Send the outputs, in the form that the request asks for."""
         asked = decode(
-            self._service, call.model_name, call.version, call.headers, call.body, self._max_request_bytes
+            self._service,
+            call.model_name,
+            call.version,
+            call.headers,
+            call.all_headers,
+            call.body,
+            self._max_request_bytes,
         )
         call.body = b""
         if call.access is not None:

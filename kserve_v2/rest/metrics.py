@@ -2,7 +2,7 @@
 those that models make themselves.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from starlette.types import Receive, Scope, Send
 
@@ -13,6 +13,7 @@ from kserve_v2.metrics.registry import MetricsRegistry
 from kserve_v2.metrics.text import Family, Labels
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.rest.release_metrics import Released, release_families
 from kserve_v2.scheduling.statistics import ModelStatistics
 
 _CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -23,10 +24,14 @@ def metrics_text(
     inflight: InflightBytes,
     own: MetricsRegistry,
     cache: ResponseCache | None = None,
+    released: Iterable[Released] = (),
 ) -> str:
-    """All metrics of the given models, those of the server, and behind them those that models make themselves."""
+    """All metrics of the given models, those of the server, and behind them those that models make themselves.
+    `released`: the models that have a release.
+    """
     of_cache = () if cache is None else cache_families(cache.figures())
-    shown = (*families(models), *_inflight(inflight), *of_cache, *own.families())
+    of_releases = release_families(released)
+    shown = (*families(models), *of_releases, *_inflight(inflight), *of_cache, *own.families())
     return "".join(family.text() for family in shown)
 
 
@@ -285,7 +290,7 @@ class MetricsApp:
         else:
             manager = self._manager
             body = metrics_text(
-                manager.ready_models(), manager.inflight, manager.metrics, self._cache
+                manager.ready_models(), manager.inflight, manager.metrics, self._cache, manager.released()
             ).encode()
         headers = [(b"content-type", _CONTENT_TYPE), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})

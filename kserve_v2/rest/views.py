@@ -5,8 +5,10 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
+from kserve_v2.config.release import release_json
 from kserve_v2.messages import IndexEntry, ModelMetadata, ServerMetadata, TensorMetadata
 from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.routing.releases import ReleaseView
 from kserve_v2.scheduling.statistics import Duration
 
 Json = dict[str, Any]
@@ -28,10 +30,12 @@ def server_metadata_view(metadata: ServerMetadata) -> Json:
 
 
 def model_metadata_view(metadata: ModelMetadata) -> Json:
-    """`GET /v2/models/M`."""
+    """`GET /v2/models/M`; `labels` where there are any."""
+    labels = {"labels": metadata.labels} if metadata.labels else {}
     return {
         "name": metadata.name,
         "versions": metadata.versions,
+        **labels,
         "platform": metadata.platform,
         "inputs": [_tensor_view(tensor) for tensor in metadata.inputs],
         "outputs": [_tensor_view(tensor) for tensor in metadata.outputs],
@@ -44,8 +48,24 @@ def _tensor_view(tensor: TensorMetadata) -> Json:
 
 def index_view(entry: IndexEntry) -> Json:
     """One element of `POST /v2/repository/index`; empty members are left out."""
-    members = {"name": entry.name, "version": entry.version, "state": entry.state, "reason": entry.reason}
+    members = {
+        "name": entry.name,
+        "version": entry.version,
+        "state": entry.state,
+        "reason": entry.reason,
+        "labels": entry.labels,
+    }
     return {name: value for name, value in members.items() if value}
+
+
+def release_view(view: ReleaseView) -> Json:
+    """`GET /v2/repository/models/M/release`. `source`: where the release is from; "" if there is none."""
+    return {
+        "name": view.name,
+        "source": view.found.source,
+        "ready_versions": [str(version) for version in view.ready],
+        **release_json(view.found.release),
+    }
 
 
 def statistics_view(model: LoadedModel) -> Json:

@@ -66,21 +66,27 @@ class ModelInfer:
         if self._tracer.on or self._log_access:
             observer = _Observer(self._tracer, message, context)
         try:
-            return self._ask(data, message, observer)
+            return self._ask(data, message, context, observer)
         except NotLoadedError as error:
             asked = Demanded()
             loading = self._service.demand(error.model_name, len(data))
-            asked.wait(loading, lambda: self._ask(data, message, observer))
+            asked.wait(loading, lambda: self._ask(data, message, context, observer))
             return asked
 
     def _ask(
-        self, data: Serialized, message: pb.ModelInferRequest, observer: "_Observer | None"
+        self,
+        data: Serialized,
+        message: pb.ModelInferRequest,
+        context: Context,
+        observer: "_Observer | None",
     ) -> Parts | Asked:
         # From here to the scheduler nothing awaits, so the model cannot be unloaded in between.
         model = self._service.acquire(message.model_name, message.model_version)
         if model.decoupled:
             raise UnsupportedError("ModelInfer RPC doesn't support models with decoupled transaction policy")
         request, forms = decode_request(message, self._service.shared_memory)
+        if model.splits:
+            model = self._service.route(model, request, context.metadata)
         if observer is not None and observer.trace is not None:
             model.begin_trace(request, observer.trace)
         model = self._service.check(model, request)

@@ -102,6 +102,7 @@ class _Stream:
         self._rpc = rpc
         self._service = rpc.service
         self._tracer = rpc.service.tracer
+        self._headers = context.metadata
         self._metadata = text_metadata(context)
         self._errors_end_stream = self._metadata.get(ERRORS_END_STREAM) == "true"
         # What is to be sent (None: the end of the stream), and what to call when it is sent.
@@ -294,6 +295,8 @@ class _Stream:
             # the next turn of the loop, and an unload takes several turns.)
             model = self._service.acquire(message.model_name, message.model_version)
             request, forms = decode_request(message, self._service.shared_memory)
+            if model.splits:
+                model = self._service.route(model, request, self._headers)
             wants_final = _wants_empty_final(message)
             if trace is not None:
                 model.begin_trace(request, trace)

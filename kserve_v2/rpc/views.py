@@ -23,6 +23,7 @@ def model_metadata_view(metadata: ModelMetadata) -> pb.ModelMetadataResponse:
         platform=metadata.platform,
         inputs=[_tensor_view(tensor) for tensor in metadata.inputs],
         outputs=[_tensor_view(tensor) for tensor in metadata.outputs],
+        properties={f"label:{label}": version for label, version in metadata.labels.items()},
     )
 
 

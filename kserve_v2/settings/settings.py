@@ -115,6 +115,13 @@ class Settings:
         "its first requests are not slow; of models without model_warmup whose shapes are known. The parameter "
         "auto_warmup says otherwise for one model.",
     )
+    release_directory: Path | None = _option(
+        None,
+        options.DIRECTORY,
+        REPOSITORY,
+        "Keep releases that are changed while the server runs (labels of versions, splits, shadows) in "
+        "DIR/MODEL/release.json, for repositories that cannot be written to; by default in the model's directory.",
+    )
     model_environments: Path | None = _option(
         None,
         options.DIRECTORY,

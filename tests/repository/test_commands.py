@@ -18,6 +18,7 @@ from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.managed import ManagedModel
 from kserve_v2.repository.lifecycle.states import ModelState
 from kserve_v2.repository.preparing.prepare import Override
+from kserve_v2.repository.routing.store import NOTHING_FOUND, Found
 from kserve_v2.scheduling.warm_up import WarmedUp
 
 # What may lie in the model's directory: whether each version loads. None: the directory cannot be read.
@@ -46,6 +47,7 @@ class FoundOnDisk:
     uploaded: object = None
     listed: bool = True
     override: Override | None = None
+    found: Found = NOTHING_FOUND
 
     def fingerprint(self, version: int) -> str:
         return f"{self.changes}/{version}"

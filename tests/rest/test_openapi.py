@@ -35,6 +35,8 @@ ROUTES = [
     "POST /v2/repository/index",
     "POST /v2/repository/models/{model_name}/load",
     "POST /v2/repository/models/{model_name}/unload",
+    "GET /v2/repository/models/{model_name}/release",
+    "POST /v2/repository/models/{model_name}/release",
     "GET /v2/logging",
     "POST /v2/logging",
     "GET /v2/trace/setting",
@@ -63,13 +65,14 @@ NOT_OK = {
 
 
 @pytest.fixture(scope="module")
-def server(start_server: StartServer) -> RunningServer:
+def server(start_server: StartServer, tmp_path_factory: pytest.TempPathFactory) -> RunningServer:
     """A server with the models of the examples."""
     flags = (
         "--model-control-mode=explicit",
         "--load-model=add_sub",
         "--load-model=intent",
         "--allow-client-shm=true",
+        f"--release-directory={tmp_path_factory.mktemp('releases')}",
     )
     return start_server(MODELS, *flags)
 

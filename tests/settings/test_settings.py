@@ -41,6 +41,7 @@ def test_the_defaults_are_tritons_except_that_addresses_are_loopback_and_a_bad_m
         model_config_name="",
         model_environments=None,
         model_cache_dir=None,
+        release_directory=None,
         allow_http=True,
         http_address="127.0.0.1",
         http_port=8000,

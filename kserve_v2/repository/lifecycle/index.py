@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from kserve_v2.messages import IndexEntry
-from kserve_v2.repository.lifecycle.record import UNLOADED, Record, Served
+from kserve_v2.repository.lifecycle.record import UNLOADED, Record
 from kserve_v2.repository.lifecycle.states import ModelState
+from kserve_v2.repository.routing.served import Served
 
 NOT_UPDATED = "not updated: "
 """In front of the reason of a version that answers: why what should have taken its place does not."""

@@ -30,6 +30,7 @@ from kserve_v2.repository.lifecycle.states import ModelState
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
 from kserve_v2.repository.models.model import LoadedModel, Prepared
 from kserve_v2.repository.preparing.prepare import Candidate, Override
+from kserve_v2.repository.routing.state import ReleaseState
 from kserve_v2.repository.uploads.store import UploadedFolder
 from kserve_v2.scheduling.contained import log_error
 
@@ -60,6 +61,8 @@ class ManagedModel:
         """What answers requests; replaced as a whole."""
         self.problem = ""
         """Why the last load failed before it came to single versions."""
+        self.released = ReleaseState()
+        """Which versions requests are for that name none, or a label."""
         self.records: list[Record] = []
         """In the order of their generations."""
         self._loader = loader
@@ -199,14 +202,17 @@ class ManagedModel:
         async with self._turn:
             self._check_still_wanted(unloads)
             override = self._override if request.config is None else Override(request.config)
+            moment = self.released.moment
             candidate = await self._find(request, override, unloads)
             kept = await keep(self.records, candidate, self._loader)
             self._check_still_wanted(unloads)
+            self.released.offer(candidate.found, moment, at_once=self.served is None)
             self.problem, self._lost = "", False
             self._wanted = self._want(candidate, kept)
             self._call_unloaded()
             self._reconcile()
             await self._await_loads(self._wanted, unloads)
+            self.released.loaded()
             # Only now: one that does not work must not stand in the way of the loads that follow. That of uploaded
             # files is theirs alone: the next load goes back to the directory.
             self._override = None if request.files else candidate.override

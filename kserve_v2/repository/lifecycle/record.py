@@ -1,7 +1,7 @@
 """One generation of one version of a model: its state, why it is in it, and what was loaded."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -10,6 +10,7 @@ from kserve_v2.repository.lifecycle.plan import Actual
 from kserve_v2.repository.lifecycle.states import Event, ModelState, advance
 from kserve_v2.repository.models.model import LoadedModel
 from kserve_v2.repository.preparing.prepare import Candidate
+from kserve_v2.repository.routing.served import Served
 from kserve_v2.repository.uploads.store import UploadedFolder
 
 UNLOADED = "unloaded"
@@ -81,16 +82,6 @@ class Record:
         return Actual(self.version, self.generation, self.state)
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """The versions of one model that are there for requests, by version text, and the highest of them. `latest`: None
-    if that cannot answer for now: no other one answers in its place.
-    """
-
-    versions: Mapping[str, LoadedModel]
-    latest: LoadedModel | None
-
-
 def served(records: Iterable[Record]) -> Served | None:
     """What answers requests, from records in the order of their generations: the last one of a version does."""
     ready = {
@@ -102,12 +93,3 @@ def served(records: Iterable[Record]) -> Served | None:
         return None
     versions = {str(version): model for version, model in ready.items()}
     return Served(MappingProxyType(versions), ready[max(ready)])
-
-
-def answering(loaded: Served | None) -> Served | None:
-    """Without those that cannot answer for now."""
-    if loaded is None or not any(model.down for model in loaded.versions.values()):
-        return loaded
-    up = {version: model for version, model in loaded.versions.items() if not model.down}
-    latest = loaded.latest
-    return Served(MappingProxyType(up), None if latest is None or latest.down else latest)

@@ -140,7 +140,8 @@ class Ensembles:
     def _find(self, name: str, step: Step) -> LoadedModel | str | None:
         """What answers for a step of that ensemble; see `step_callees`."""
         try:
-            return self._models.acquire(step.model, step.version)
+            # A step keeps to one version: of those that share requests, to the one that gets most.
+            return self._models.acquire(step.model, step.version).like
         except ServingError:
             managed = self._models.managed(step.model)
             if managed is None:

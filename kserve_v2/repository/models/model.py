@@ -78,6 +78,9 @@ class Prepared:
 class LoadedModel:
     """One loaded version. Lives on the server's event loop."""
 
+    splits = False
+    """Whether it stands for several versions, and each request has to be routed to one of them first."""
+
     def __init__(
         self,
         source: ModelSource,
@@ -109,7 +112,7 @@ class LoadedModel:
         self.leaving = False
         """Whether it is to answer what is under way, and no more."""
         self._leases = UnderWay()
-        # For checked requests; see `Target`.
+        # For checked requests of clients; see `Target`. A release may put something before the target.
         self.submit = target.submit
 
     def __repr__(self) -> str:
@@ -135,7 +138,7 @@ class LoadedModel:
         """Check a request of another model, and have it answered; see `Target.submit`."""
         self._raise_if_down()
         self._begin_call(request)
-        return self.submit(request, reply)
+        return self._target.submit(request, reply)
 
     def _raise_if_down(self) -> None:
         """Other models hold it, whether it answers or not. Raises UnavailableError."""
@@ -169,6 +172,16 @@ class LoadedModel:
         return f"warmed up in {warmed_up.seconds:.2f} s" if warmed_up.executions else ""
 
     # --- its life -------------------------------------------------------------------------------------------------
+
+    @property
+    def like(self) -> "LoadedModel":
+        """Itself; of one that stands for several versions, that which gets most requests."""
+        return self
+
+    @property
+    def target(self) -> Target:
+        """What checked requests end up at."""
+        return self._target
 
     @property
     def depth(self) -> int:
@@ -366,7 +379,7 @@ class ExecutedModel(LoadedModel):
         refuse_circle(request, this)
         self._queue.refuse_vain_wait(request)
         self._begin_call(request)
-        return self._waits.submit(request, reply, this, self._queue.places, self.submit)
+        return self._waits.submit(request, reply, this, self._queue.places, self._target.submit)
 
     @property
     def depths(self) -> list[int]:

@@ -59,6 +59,7 @@ from kserve_v2.repository.reading.namespaces import (
 )
 from kserve_v2.repository.reading.scan import ModelEntry, config_path, scan_folder, scan_model
 from kserve_v2.repository.reading.warm_up_samples import read_samples
+from kserve_v2.repository.routing.store import NOTHING_FOUND, Found, find_release
 from kserve_v2.repository.uploads.store import UploadedFolder, Uploads
 from kserve_v2.scheduling.warm_up import WarmUp
 
@@ -82,6 +83,7 @@ class RepositoryOptions:
     changes. `on_demand_wait_s`: how long a request waits for its model, which is loaded for it; None if it is not.
     `auto_warm_up`: whether models without samples of their own execute made-up ones before they are ready.
     `drain_limit_s`: how long what is under way in a version that is served no longer may take; 0 for any time.
+    `release_directory`: where releases are kept that are changed while the server runs; None for the models' own.
     """
 
     roots: tuple[Path, ...]
@@ -102,6 +104,7 @@ class RepositoryOptions:
     namespaces: Namespaces = field(default_factory=dict)
     auto_warm_up: bool = False
     drain_limit_s: float = 0
+    release_directory: Path | None = None
 
 
 class Stage(Enum):
@@ -125,7 +128,7 @@ class Override:
 class Candidate:
     """A model as it is on disk now: which versions to serve, and from what configuration. `uploaded`: what lies in the
     place of its directory. `listed`: whether a repository has such a directory. `override`: where its configuration
-    comes from, if that is not the file.
+    comes from, if that is not the file. `found`: its release.
     """
 
     entry: ModelEntry
@@ -134,6 +137,7 @@ class Candidate:
     uploaded: UploadedFolder | None = None
     listed: bool = True
     override: Override | None = None
+    found: Found = NOTHING_FOUND
 
     def fingerprint(self, version: int) -> str:
         """Changes whenever one version has to be loaded again: with its files, those that all versions may read, and
@@ -166,12 +170,15 @@ def read_candidate(
     config = _read_config(entry, options, None if override is None else override.text)
     if options.namespaces and is_ensemble(config):
         _find_steps(config, entry.name, options.namespaces)
-    versions = select_versions(config, entry.versions)
+    found = find_release(entry.name, entry.path, config, options.release_directory)
+    versions = select_versions(config, entry.versions, found.release.versions)
     if not versions:
         raise no_version(entry, config)
     if unread := unread_version(entry.path):
         logger.warning("model '%s': not served: %s", name, unread)
-    return Candidate(entry, config, versions, uploaded, listed=on_disk is not None, override=override)
+    return Candidate(
+        entry, config, versions, uploaded, listed=on_disk is not None, override=override, found=found
+    )
 
 
 def _still_in_force(

@@ -31,6 +31,9 @@ _LOOSE_NAMES = {"darwin", "win32"}
 _CONFIGURATION = frozenset({CONFIG, _NAMED_CONFIGURATIONS})
 _DUPLICATE = "model appears in two or more repositories"
 
+RELEASE_FILE = "release.json"
+"""What a model's release is kept in. The server writes it, and no model reads it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fingerprints:
@@ -284,7 +287,7 @@ def _records(child: os.DirEntry[str], is_version: bool) -> Iterator[bytes]:
     states = child.name == INITIAL_STATE_FOLDER and child.is_dir()
     if is_version or states or child.name == _NAMED_CONFIGURATIONS:
         yield from _tree_records(Path(child.path))
-    elif child.is_file():
+    elif child.name != RELEASE_FILE and child.is_file():
         yield _record(child.name, Path(child.path))
 
 

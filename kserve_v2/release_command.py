@@ -1,0 +1,207 @@
+"""`kserve-v2 release`: shows and changes the release of a model, as a client of a server that runs."""
+
+import argparse
+import http.client
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+DESCRIPTION = """\
+Say which versions of a model answer requests that name a label, or no version: of a server that runs with
+--model-control-mode explicit. Without a change, what holds is shown. A change is in force when the command
+returns, is kept across restarts in release.json beside the model's versions (or in the server's
+--release-directory), and is written to the server's log.
+"""
+
+EXAMPLES = """\
+examples:
+  Register version 3: copy it to its place, and have it loaded:
+    cp -r new models/digits/3 && curl -X POST http://127.0.0.1:8000/v2/repository/models/digits/load
+  Release it, as what PROD stands for (/v2/models/digits/versions/PROD/infer), and as the only one for requests
+  that name no version; and roll back:
+    kserve-v2 release digits --label PROD --version 3 --split 3=100
+    kserve-v2 release digits --label PROD --version 2 --split 2=100
+  Give a tenth of the requests that name no version to version 3, always the same users:
+    kserve-v2 release digits --split 2=90,3=10 --sticky-header x-user-id
+  Have version 3 answer copies of requests, and count how its answers differ (see /metrics):
+    kserve-v2 release digits --shadow 3
+  Go back to the highest version for all requests that name none:
+    kserve-v2 release digits --clear split --clear shadow
+"""
+
+_TIMEOUT_S = 60
+_PARTS = ("split", "shadow", "labels", "all")
+
+Json = dict[str, Any]
+
+
+class ReleaseError(Exception):
+    """What was asked for was not done; the text is for the person who did."""
+
+
+class ReleaseUsageError(ReleaseError):
+    """The command line makes no sense."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("model", metavar="MODEL", help="the model's name")
+    change = parser.add_argument_group("what to change")
+    change.add_argument("--label", metavar="NAME", help="have a label stand for the version of --version")
+    change.add_argument("--version", metavar="N", help="the version of --label")
+    change.add_argument(
+        "--split",
+        metavar="N=P,...",
+        help="share requests that name no version: per cent by version, as in 2=90,3=10",
+    )
+    change.add_argument(
+        "--sticky-header",
+        metavar="NAME",
+        help="with --split: requests with the same value of this header go together",
+    )
+    change.add_argument("--sticky-parameter", metavar="NAME", help="the same by a parameter of requests")
+    change.add_argument("--shadow", metavar="N", help="have a version answer copies of requests, and compare")
+    change.add_argument("--shadow-percent", metavar="P", help="with --shadow: how many of them (default 100)")
+    change.add_argument(
+        "--clear", metavar="WHAT", action="append", default=[],
+        help="take away: split, shadow, labels, all, or label:NAME; may be repeated",
+    )  # fmt: skip
+    change.add_argument("--show", action="store_true", help="only show what holds")
+    parser.add_argument(
+        "--url",
+        metavar="URL",
+        default="http://127.0.0.1:8000",
+        help="the server's REST port (default %(default)s)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> str:
+    """Do what the command line says; returns what is to be printed. Raises ReleaseError."""
+    document = change_of(arguments)
+    if arguments.show and document:
+        raise ReleaseUsageError("--show changes nothing: give it alone, or leave it out")
+    base = arguments.url.rstrip("/")
+    if urlsplit(base).scheme not in ("http", "https"):
+        raise ReleaseUsageError(
+            f"--url: expected http://HOST:PORT or https://HOST:PORT, got {arguments.url!r}"
+        )
+    url = f"{base}/v2/repository/models/{quote(arguments.model, safe='')}/release"
+    return shown(_ask(url, base, document or None))
+
+
+def change_of(arguments: argparse.Namespace) -> Json:
+    """The change that a command line asks for, as the server takes it. Raises ReleaseUsageError."""
+    document: Json = {}
+    for what in arguments.clear:
+        if what.startswith("label:"):
+            document.setdefault("labels", {})[what.removeprefix("label:")] = None
+        elif what not in _PARTS:
+            raise ReleaseUsageError(f"--clear: expected {', '.join(_PARTS)} or label:NAME, got {what!r}")
+        else:
+            document |= dict.fromkeys(("labels", "split", "shadow") if what == "all" else (what,))
+    if (arguments.label is None) != (arguments.version is None):
+        missing = "--version" if arguments.version is None else "--label"
+        raise ReleaseUsageError(f"--label and --version belong together: {missing} is missing")
+    if arguments.label is not None:
+        labels = document.get("labels", {})
+        if labels is None:
+            raise ReleaseUsageError("--label: the labels are to be cleared in the same command")
+        document["labels"] = labels | {arguments.label: _version(arguments.version, "--version")}
+    sticky = [
+        {kind: name}
+        for kind, name in (("header", arguments.sticky_header), ("parameter", arguments.sticky_parameter))
+        if name is not None
+    ]
+    if len(sticky) > 1 or (sticky and arguments.split is None):
+        raise ReleaseUsageError(
+            "--sticky-header or --sticky-parameter goes with --split, one of them at most"
+        )
+    if arguments.split is not None:
+        document["split"] = {"shares": _shares(arguments.split)} | ({"sticky": sticky[0]} if sticky else {})
+    if arguments.shadow_percent is not None and arguments.shadow is None:
+        raise ReleaseUsageError("--shadow-percent goes with --shadow")
+    if arguments.shadow is not None:
+        document["shadow"] = {"version": _version(arguments.shadow, "--shadow")}
+        if arguments.shadow_percent is not None:
+            document["shadow"]["percent"] = _number(arguments.shadow_percent, "--shadow-percent")
+    return document
+
+
+def _shares(text: str) -> Json:
+    shares: Json = {}
+    for part in text.split(","):
+        version, equals, share = part.strip().partition("=")
+        if not equals:
+            raise ReleaseUsageError(f"--split: expected VERSION=PERCENT, as in 2=90,3=10, got {part!r}")
+        number = str(_version(version.strip(), "--split"))
+        if number in shares:
+            raise ReleaseUsageError(f"--split: version {number} is there twice")
+        shares[number] = _number(share.strip().removesuffix("%"), "--split")
+    return shares
+
+
+def _version(text: str, flag: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise ReleaseUsageError(f"{flag}: expected a version, which is a whole number from 1, got {text!r}")
+    return int(text)
+
+
+def _number(text: str, flag: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise ReleaseUsageError(f"{flag}: expected per cent, got {text!r}") from None
+    if not 0 <= number <= 100:
+        raise ReleaseUsageError(f"{flag}: expected per cent from 0 to 100, got {text!r}")
+    return number
+
+
+def _ask(url: str, base: str, document: Json | None) -> Json:
+    """Ask the server. `document`: the change, None for none. Raises ReleaseError."""
+    data = None if document is None else json.dumps(document).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310 - see `run`
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310 - as above
+            answer: Json = json.load(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            raise ReleaseError(_reason(error.read(), error)) from None
+    except (OSError, http.client.HTTPException) as error:
+        why = getattr(error, "reason", error)
+        raise ReleaseError(
+            f"no server answers at {base}: {getattr(why, 'strerror', None) or why}; start one with kserve-v2 serve, or "
+            "name another with --url"
+        ) from None
+    except ValueError:
+        raise ReleaseError(f"what answers at {base} is no kserve-v2 server: its answer is no JSON") from None
+    return answer
+
+
+def _reason(body: bytes, error: urllib.error.HTTPError) -> str:
+    """Why a server has refused; it says so in JSON, whoever else answers may not."""
+    try:
+        return str(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"the answer of {error.url} is {error.code} {error.reason}"
+
+
+def shown(view: Json) -> str:
+    """What a server has answered, for people."""
+    lines = [f"{view['name']}: ready are {', '.join(view['ready_versions']) or 'no versions'}"]
+    lines += [
+        f"  label {label} stands for version {version}" for label, version in view.get("labels", {}).items()
+    ]
+    if split := view.get("split"):
+        shares = ", ".join(f"version {version} {share:g} %" for version, share in split["shares"].items())
+        sticky = "".join(f", sticky by {kind} {name}" for kind, name in split.get("sticky", {}).items())
+        lines.append(f"  requests without a version: {shares}{sticky}")
+    else:
+        lines.append("  requests without a version: the highest")
+    if shadow := view.get("shadow"):
+        percent = shadow.get("percent", 100)
+        lines.append(f"  shadow: version {shadow['version']} gets copies of {percent:g} % of them")
+    if view["source"]:
+        lines.append(f"  kept in {view['source']}")
+    return "\n".join(lines)

@@ -1,0 +1,49 @@
+"""How clients name versions: by number, or by a label that stands for one."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from kserve_v2.config.release import is_label
+from kserve_v2.errors import InvalidArgumentError, NotFoundError
+from kserve_v2.messages import IndexEntry
+
+
+def named_version(model: str, version: str, labels: Mapping[str, int]) -> tuple[int | None, str]:
+    """The number of a version as clients write it, None for "", and the label, if it is one of `labels`. Raises
+    NotFoundError for another label of a model that has some, InvalidArgumentError for what is neither.
+    """
+    if not version:
+        return None, ""
+    if version in labels:
+        return labels[version], version
+    if labels and is_label(version):
+        raise NotFoundError(
+            f"Request for unknown model: '{model}' has no version label '{version}', it has {', '.join(sorted(labels))}"
+        )
+    return parse_version(version), ""
+
+
+def parse_version(version: str) -> int:
+    """The number of a version as clients write it. Raises InvalidArgumentError, with Triton's texts, where it is
+    none.
+    """
+    try:
+        number = int(version)
+    except ValueError:
+        number = 2**63
+    if number < 0:
+        raise InvalidArgumentError(
+            f"invalid model version specified '{version}' , version should be an integral value > 0"
+        )
+    if number >= 2**63 or not version.isascii():
+        raise InvalidArgumentError(
+            f"failed to get model version from specified version string '{version}' (details: stol), "
+            "version should be an integral value > 0"
+        )
+    return number
+
+
+def labelled(entry: IndexEntry, labels: Mapping[str, int]) -> IndexEntry:
+    """A line of the index with the labels that stand for its version."""
+    names = tuple(label for label, version in labels.items() if str(version) == entry.version)
+    return replace(entry, labels=names)

@@ -1,0 +1,108 @@
+"""Changing releases while the server runs: one change of a model after the other, each kept in its file first."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from kserve_v2.config.release import Release, changed_release, release_json
+from kserve_v2.errors import NotFoundError
+from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.reading.scan import RELEASE_FILE
+from kserve_v2.repository.routing.routes import check_release
+from kserve_v2.repository.routing.state import ReleaseState
+from kserve_v2.repository.routing.store import Found, write_release
+
+logger = logging.getLogger(__name__)
+
+
+class Released(Protocol):
+    """One model, and its release."""
+
+    name: str
+    released: ReleaseState
+
+    @property
+    def ready(self) -> list[LoadedModel]:
+        """Its versions that are loaded."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseView:
+    """What a client is told. `source`: see `Found`. `ready`: the versions that are loaded, ascending."""
+
+    name: str
+    found: Found
+    ready: Sequence[int]
+
+
+class Releases:
+    """Lives on the event loop."""
+
+    def __init__(
+        self,
+        directory: Path | None,
+        find: Callable[[str], Released | None],
+        changed: Callable[[str], None],
+    ) -> None:
+        """`directory`: where releases are kept, None for the models' own. `find`: a model by its name. `changed` is
+        called when another release is in force; from then on no request is answered by the one before.
+        """
+        self._directory = directory
+        self._find = find
+        self._changed = changed
+        self._turn = asyncio.Lock()
+        self._changes: set[asyncio.Task[ReleaseView]] = set()
+
+    def show(self, name: str) -> ReleaseView:
+        """What is in force for a model. Raises NotFoundError for one that is not loaded."""
+        model = self._loaded(name)
+        return ReleaseView(name, model.released.found, sorted(each.version for each in model.ready))
+
+    async def change(self, name: str, document: object, who: str) -> ReleaseView:
+        """Change the release of a model, as `changed_release` does; what it says is in force when this returns, and
+        kept. `who`: for the log.
+
+        Raises NotFoundError for a model or a version that is not loaded, InvalidArgumentError for a release that cannot
+        be, UnavailableError if it cannot be kept: then all is as it was.
+        """
+        # Whoever leaves meanwhile must not leave a file that says something else than what is in force.
+        change = asyncio.get_running_loop().create_task(self._change(name, document, who))
+        self._changes.add(change)
+        change.add_done_callback(self._done)
+        return await asyncio.shield(change)
+
+    def _done(self, change: "asyncio.Task[ReleaseView]") -> None:
+        self._changes.discard(change)
+        if not change.cancelled():
+            # Asked for in any case: an error that nobody takes is reported by asyncio.
+            change.exception()
+
+    async def _change(self, name: str, document: object, who: str) -> ReleaseView:
+        async with self._turn:
+            model = self._loaded(name)
+            before = model.released.release
+            after = changed_release(before, document)
+            ready = {each.version: each for each in model.ready}
+            check_release(name, after, before, ready)
+            text = json.dumps(release_json(after), indent=2) + "\n"
+            path = next(iter(ready.values())).path
+            await asyncio.to_thread(write_release, model.name, path, self._directory, text)
+            model.released.change(Found(after, RELEASE_FILE))
+            self._changed(model.name)
+            logger.info("release: model '%s' changed by %s: %s -> %s", name, who, _text(before), _text(after))
+            return ReleaseView(name, model.released.found, sorted(each.version for each in model.ready))
+
+    def _loaded(self, name: str) -> Released:
+        model = self._find(name)
+        if model is None or not model.ready:
+            raise NotFoundError(f"Request for unknown model: '{name}' has no version that is ready")
+        return model
+
+
+def _text(release: Release) -> str:
+    return json.dumps(release_json(release)) if release else "nothing"

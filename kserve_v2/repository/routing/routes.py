@@ -1,0 +1,173 @@
+"""Releases put to work: requests are looked up in a map that has labels beside versions, and what splits the others."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from kserve_v2.config.release import Release
+from kserve_v2.errors import InvalidArgumentError, NotFoundError
+from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.routing.served import Served
+from kserve_v2.repository.routing.shadowing import ShadowCounts, Shadowing
+from kserve_v2.repository.routing.split_model import SplitCounts, SplitModel
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class RouteCounts:
+    """What has been counted of one model. `shadows`: by the version that answered, and the one that got copies."""
+
+    split: SplitCounts = field(default_factory=SplitCounts)
+    shadows: dict[tuple[int, int], ShadowCounts] = field(default_factory=dict)
+
+
+class Routes:
+    """For all models. Lives on the event loop."""
+
+    def __init__(self, inflight: InflightBytes) -> None:
+        self._inflight = inflight
+        self._counts: dict[str, RouteCounts] = {}
+        self._shadowed: dict[str, list[LoadedModel]] = {}
+        self._warned: dict[str, str] = {}
+
+    def counts(self, name: str) -> RouteCounts | None:
+        """What has been counted of a model; None if it never had a release."""
+        return self._counts.get(name)
+
+    def forget(self, name: str) -> None:
+        """A model is not known any more."""
+        self._counts.pop(name, None)
+        self._warned.pop(name, None)
+
+    def publish(self, name: str, served: Served | None, release: Release, *, settled: bool) -> Served | None:
+        """What requests to a model are looked up in. `served`: its versions that can answer. `settled`: no load is
+        under way, so what is missing now is not about to come.
+        """
+        self._end_shadows(name)
+        if served is None or not release:
+            self._warned.pop(name, None)
+            return served
+        counts = self._counts.setdefault(name, RouteCounts())
+        self._shadow(name, served, release, counts)
+        if settled:
+            self._warn(name, served, release)
+        versions = dict(served.versions)
+        for label, version in release.labels.items():
+            if (model := served.versions.get(str(version))) is not None:
+                versions[label] = model
+        latest: LoadedModel | None = served.latest
+        if release.split is not None:
+            sharing = {
+                version: served.versions[str(version)]
+                for version, share in release.split.shares.items()
+                if share > 0 and str(version) in served.versions
+            }
+            latest = SplitModel(release.split, sharing, counts.split) if sharing else None
+        return Served(MappingProxyType(versions), latest)
+
+    def _end_shadows(self, name: str) -> None:
+        for model in self._shadowed.pop(name, ()):
+            model.submit = model.target.submit
+
+    def _shadow(self, name: str, served: Served, release: Release, counts: RouteCounts) -> None:
+        if release.shadow is None:
+            return
+        shadow = served.versions.get(str(release.shadow.version))
+        if shadow is None or why_no_shadow(shadow):
+            return
+        shadowed = [
+            model for model in served.versions.values() if model is not shadow and not why_no_shadow(model)
+        ]
+        for model in shadowed:
+            these = counts.shadows.setdefault((model.version, shadow.version), ShadowCounts())
+            model.submit = Shadowing(model, shadow, release.shadow, these, self._inflight).submit
+        self._shadowed[name] = shadowed
+
+    def _warn(self, name: str, served: Served, release: Release) -> None:
+        """Say what does not do what the release says, once."""
+        text = "; ".join(_without_effect(served, release))
+        if text != self._warned.get(name, ""):
+            self._warned[name] = text
+            if text:
+                logger.warning("model '%s': %s", name, text)
+            else:
+                logger.info("model '%s': all versions that its release names are ready", name)
+
+
+def _without_effect(served: Served, release: Release) -> Iterator[str]:
+    for label, version in sorted(release.labels.items()):
+        if str(version) not in served.versions:
+            yield f"label '{label}' stands for version {version}, which is not ready: requests to it are refused"
+    if release.split is not None:
+        shares = {version: share for version, share in release.split.shares.items() if share > 0}
+        missing = [version for version in sorted(shares) if str(version) not in served.versions]
+        for version in missing:
+            what = "go to the other versions of the split" if len(missing) < len(shares) else "are refused"
+            yield f"version {version} is not ready: the {shares[version]:g} % of requests that are its share {what}"
+    if release.shadow is not None:
+        shadow = served.versions.get(str(release.shadow.version))
+        if shadow is None:
+            yield f"version {release.shadow.version} is not ready, and gets no copies of requests"
+        elif why := why_no_shadow(shadow):
+            yield f"version {shadow.version} gets no copies of requests: {why}"
+
+
+def why_no_shadow(model: LoadedModel) -> str:
+    """Why answers of a version cannot be compared; "" if they can."""
+    if model.decoupled:
+        return (
+            f"version {model.version} is decoupled: only versions that answer a request once can be compared"
+        )
+    if model.sequences is not None:
+        return f"version {model.version} takes sequences: a copy that is dropped would change later answers"
+    return ""
+
+
+def check_release(name: str, release: Release, before: Release, ready: Mapping[int, LoadedModel]) -> None:
+    """Raise NotFoundError if what a release says otherwise than the one `before` names a version that is not there,
+    InvalidArgumentError if one cannot do what it asks for. `ready`: the versions that are loaded.
+    """
+    places = {
+        f"labels['{label}']": version
+        for label, version in release.labels.items()
+        if before.labels.get(label) != version
+    }
+    if release.split is not None and release.split != before.split:
+        places |= {f"split.shares['{version}']": version for version in release.split.shares}
+    if release.shadow is not None and release.shadow != before.shadow:
+        places["shadow.version"] = release.shadow.version
+    there = ", ".join(map(str, sorted(ready))) or "none"
+    for place, version in places.items():
+        if version not in ready:
+            raise NotFoundError(
+                f"{place}: version {version} of model '{name}' is not ready, expected one that is ({there})"
+            )
+    if release.split is not None and release.split != before.split:
+        sharing = [ready[version] for version in release.split.shares]
+        if len({model.decoupled for model in sharing}) > 1:
+            raise InvalidArgumentError(
+                f"split.shares: expected versions that all answer in the same way, got some of model '{name}' that are "
+                "decoupled and some that are not"
+            )
+    if release.shadow is not None and release.shadow != before.shadow:
+        shadow = ready[release.shadow.version]
+        reasons = [why_no_shadow(model) for model in (shadow, *ready.values())]
+        if reasons[0] or all(reasons[1:]):
+            raise InvalidArgumentError(f"shadow.version: {next(filter(None, reasons))}")
+        if all(model is shadow for model in ready.values()):
+            raise InvalidArgumentError(
+                f"shadow.version: expected another version than those that answer, got {shadow.version}, the only one "
+                f"of model '{name}' that is ready"
+            )
+
+
+def missing_text(name: str, release: Release, label: str) -> str:
+    """Goes behind what is said of a request to a label whose version does not answer, or to a split without any."""
+    if label:
+        return f"; label '{label}' of model '{name}' stands for version {release.labels[label]}"
+    shares = release.split.shares if release.split is not None else {}
+    versions = ", ".join(str(version) for version in sorted(shares) if shares[version] > 0)
+    return f": requests without a version are split over {versions}, and none of these is ready"

@@ -1,0 +1,283 @@
+"""Shadows: copies of requests to another version, whose answers are compared with those that clients got, and dropped.
+
+Nothing of it comes before the answer but a copy of what a model may write to. It is executed in a later turn of the
+event loop, is bounded in number and memory, and dropped where there is no room.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from random import random
+
+from kserve_v2.config.release import Shadow
+from kserve_v2.errors import ErrorCode, ServingError, describe
+from kserve_v2.memory.inflight import InflightBytes, is_mapped, tensor_bytes
+from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.routing.compare import Difference, differences
+from kserve_v2.scheduling.target import Reply, Ticket
+from kserve_v2.tensors.datatypes import Array
+
+logger = logging.getLogger(__name__)
+
+OUTCOMES = ("equal", "different", "failed", "dropped", "skipped")
+"""What becomes of a copy. `dropped`: there was no room for it, or the version could not answer. `skipped`: of requests
+with tensors in the client's memory, which it may change.
+"""
+
+# Answers up to this size are compared on the event loop.
+_SMALL_BYTES = 64 * 1024
+
+# What is wrong with copies is logged that often at most.
+_LOG_EVERY_S = 60.0
+
+
+@dataclass(slots=True)
+class ShadowCounts:
+    """What has become of the copies for one version. `differing` and `largest`: by output."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    differing: Counter[str] = field(default_factory=Counter)
+    largest: dict[str, float] = field(default_factory=dict)
+    under_way: int = 0
+    logged_s: float = float("-inf")
+    unlogged: int = 0
+
+
+class Shadowing:
+    """Stands before what one version answers. Lives on the event loop."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        shadow: LoadedModel,
+        rules: Shadow,
+        counts: ShadowCounts,
+        inflight: InflightBytes,
+        draw: Callable[[], float] = random,
+    ) -> None:
+        """`shadow`: the version that gets copies of what `model` answers. `draw`: a random number from 0 up to 1."""
+        self.model, self.shadow, self.rules, self.counts = model, shadow, rules, counts
+        self._answer = model.target.submit
+        self._inflight = inflight
+        self._draw = draw
+        self._loop = asyncio.get_running_loop()
+
+    def submit(self, request: InferRequest, reply: Reply) -> InferResponse | Ticket:
+        """As `Target.submit`. Requests that name a version by its number are nobody's concern."""
+        copy = self._copy(request)
+        if copy is None:
+            return self._answer(request, reply)
+        try:
+            answered = self._answer(request, copy.watch(reply))
+        except BaseException:
+            copy.drop()
+            raise
+        if isinstance(answered, InferResponse):
+            copy.answered(answered)
+            return answered
+        return _WatchedTicket(answered, copy)
+
+    def _copy(self, request: InferRequest) -> "_Copy | None":
+        """A copy to execute later; None if there is to be none."""
+        rules, counts = self.rules, self.counts
+        if request.model_version and request.model_version not in rules.labels:
+            return None
+        if rules.percent < 100 and self._draw() * 100 >= rules.percent:
+            return None
+        if counts.under_way >= rules.max_requests or self.shadow.down or self.shadow.leaving:
+            counts.outcomes["dropped"] += 1
+            return None
+        if any(is_mapped(array) for array in request.inputs.values()):
+            counts.outcomes["skipped"] += 1
+            return None
+        size = tensor_bytes(request.inputs)
+        if not self._inflight.has_room(size):
+            counts.outcomes["dropped"] += 1
+            return None
+        self._inflight.hold(size)
+        counts.under_way += 1
+        copied = InferRequest(
+            request.model_name,
+            _kept(request.inputs),
+            str(self.shadow.version),
+            request.id,
+            dict(request.parameters),
+            request.requested_outputs,
+        )
+        return _Copy(self, copied, size)
+
+    def run(self, copy: "_Copy") -> None:
+        """Have a copy answered."""
+        shadow = self.shadow
+        if shadow.down or shadow.leaving:
+            copy.over("dropped")
+            return
+        try:
+            shadow.check(copy.request)
+            answered = shadow.submit(copy.request, copy)
+        except Exception as error:  # noqa: BLE001 - nobody waits for it
+            self.failed(copy, error)
+            return
+        if isinstance(answered, InferResponse):
+            copy.respond(answered)
+            copy.end()
+
+    def failed(self, copy: "_Copy", error: Exception) -> None:
+        """A copy got no answer."""
+        if isinstance(error, ServingError) and error.code is ErrorCode.UNAVAILABLE:
+            copy.over("dropped")
+            return
+        copy.over("failed")
+        self._log("failed: %s", error.message if isinstance(error, ServingError) else describe(error))
+
+    def compare(self, copy: "_Copy", given: InferResponse, shadowed: InferResponse) -> None:
+        """Both answers are there."""
+        if tensor_bytes(given.outputs) <= _SMALL_BYTES:
+            self._compared(copy, differences(given.outputs, shadowed.outputs, self.rules))
+            return
+        compared = self._loop.run_in_executor(None, differences, given.outputs, shadowed.outputs, self.rules)
+        compared.add_done_callback(lambda done: self._compared_elsewhere(copy, done))
+
+    def _compared_elsewhere(
+        self, copy: "_Copy", done: "asyncio.Future[tuple[list[Difference], dict[str, float]]]"
+    ) -> None:
+        if done.cancelled():
+            copy.over("dropped")
+        elif error := done.exception():
+            copy.over("failed")
+            self._log("could not be compared: %s", describe(error))
+        else:
+            self._compared(copy, done.result())
+
+    def _compared(self, copy: "_Copy", found: tuple[list[Difference], dict[str, float]]) -> None:
+        different, largest = found
+        counts = self.counts
+        for name, apart in largest.items():
+            counts.largest[name] = max(apart, counts.largest.get(name, 0.0))
+        for each in different:
+            counts.differing[each.output] += 1
+        copy.over("different" if different else "equal")
+        if different:
+            self._log("differs: %s", "; ".join(f"output '{each.output}': {each.why}" for each in different))
+
+    def _log(self, what: str, why: str) -> None:
+        """Say what is wrong with a copy, unless something was said a short while ago."""
+        counts, now_s = self.counts, self._loop.time()
+        if now_s - counts.logged_s < _LOG_EVERY_S:
+            counts.unlogged += 1
+            return
+        more = f" ({counts.unlogged} more since the last such line)" if counts.unlogged else ""
+        counts.logged_s, counts.unlogged = now_s, 0
+        logger.warning(
+            "model '%s': the shadow of version %d, version %d, " + what + "%s",
+            self.model.name, self.model.version, self.shadow.version, why, more,
+        )  # fmt: skip
+
+
+class _Copy:
+    """A request that is executed once more; the reply to that, when the first answer is there."""
+
+    __slots__ = ("_given", "_over", "_shadowed", "_shadowing", "_size", "request")
+
+    def __init__(self, shadowing: Shadowing, request: InferRequest, size: int) -> None:
+        self.request = request
+        self._shadowing = shadowing
+        self._size = size
+        self._given: InferResponse | None = None
+        self._shadowed: InferResponse | None = None
+        self._over = False
+
+    def watch(self, reply: Reply) -> "_WatchedReply":
+        """The reply to the client's request."""
+        return _WatchedReply(reply, self)
+
+    def answered(self, response: InferResponse) -> None:
+        """The client's answer is there; it is sent within this turn of the loop."""
+        self._given = response
+        self._shadowing._loop.call_soon(self._shadowing.run, self)
+
+    def drop(self) -> None:
+        """The client's request has failed, or was given up: there is nothing to compare with."""
+        self.over("")
+
+    def left(self) -> None:
+        """The client waits no longer; an answer that it has got is compared all the same."""
+        if self._given is None:
+            self.drop()
+
+    def respond(self, response: InferResponse) -> None:
+        """Take the answer of the shadow."""
+        self._shadowed = response
+
+    def end(self, error: ServingError | None = None) -> None:
+        """The shadow has answered, or failed."""
+        given, shadowed = self._given, self._shadowed
+        if error is not None:
+            self._shadowing.failed(self, error)
+        elif given is None or shadowed is None:
+            self.over("failed")
+        else:
+            self._shadowing.compare(self, given, shadowed)
+
+    def over(self, outcome: str) -> None:
+        """Count it, and let go of what it holds. `outcome`: "" for none."""
+        if self._over:
+            return
+        self._over = True
+        counts = self._shadowing.counts
+        counts.under_way -= 1
+        if outcome:
+            counts.outcomes[outcome] += 1
+        self._shadowing._inflight.give(self._size)
+        self._given = self._shadowed = None
+        self.request.inputs.clear()
+
+
+class _WatchedReply:
+    """The reply to a client's request; what it gets is seen on its way."""
+
+    __slots__ = ("_copy", "_reply", "_response")
+
+    def __init__(self, reply: Reply, copy: _Copy) -> None:
+        self._reply = reply
+        self._copy = copy
+        self._response: InferResponse | None = None
+
+    def respond(self, response: InferResponse) -> asyncio.Future[bool] | None:
+        """Pass a response on."""
+        self._response = response
+        return self._reply.respond(response)
+
+    def end(self, error: ServingError | None = None) -> None:
+        """Pass the end on, and then begin the copy."""
+        self._reply.end(error)
+        if error is None and self._response is not None:
+            self._copy.answered(self._response)
+        else:
+            self._copy.drop()
+        self._response = None
+
+
+class _WatchedTicket:
+    """The ticket of a client's request that has a copy."""
+
+    __slots__ = ("_copy", "_ticket")
+
+    def __init__(self, ticket: Ticket, copy: _Copy) -> None:
+        self._ticket: Ticket | None = ticket
+        self._copy = copy
+
+    def give_up(self) -> None:
+        """The client has left: if there is no answer yet, there will be none to compare with."""
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            ticket.give_up()
+            self._copy.left()
+
+
+def _kept(inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Tensors that nobody writes to: of those that a model may write to, copies."""
+    return {name: array.copy() if array.flags.writeable else array for name, array in inputs.items()}

@@ -1,0 +1,111 @@
+"""Where releases are kept: a file for each model, which is replaced as a whole, so that a server which is killed at any
+moment finds the release before a change or the one after it.
+"""
+
+import os
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from kserve_v2.backend import ModelConfig
+from kserve_v2.config.release import NO_RELEASE, RELEASE, Release, configured_release, parse_release
+from kserve_v2.errors import InvalidArgumentError, UnavailableError
+from kserve_v2.repository.reading.scan import RELEASE_FILE
+
+CONFIGURATION = "configuration"
+
+# More than the largest release takes.
+_MAX_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A release and where it is from: the release file, the `configuration`, or nowhere ("")."""
+
+    release: Release = NO_RELEASE
+    source: str = ""
+
+
+NOTHING_FOUND = Found()
+
+
+def find_release(name: str, model_path: Path, config: ModelConfig, directory: Path | None) -> Found:
+    """The release of a model: that of its file, or of its configuration if there is no file. `directory`: where files
+    are kept beside the repository; the model's own directory counts as well, until there is one. Blocks. Raises
+    InvalidArgumentError for a file, or a parameter, that is wrong.
+    """
+    for path in dict.fromkeys((_path(name, model_path, directory), model_path / RELEASE_FILE)):
+        text = _read(path)
+        if text is not None:
+            try:
+                return Found(parse_release(text), RELEASE_FILE)
+            except InvalidArgumentError as error:
+                raise InvalidArgumentError(f"{RELEASE_FILE}: {error.message}") from None
+    try:
+        release = configured_release(config)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"parameters['{RELEASE}']: {error.message}") from None
+    return Found(release, CONFIGURATION) if release else NOTHING_FOUND
+
+
+def write_release(name: str, model_path: Path, directory: Path | None, text: str) -> None:
+    """Keep a release, for good when this returns. Blocks. Raises UnavailableError if that cannot be done; then the file
+    is as it was.
+    """
+    path = _path(name, model_path, directory)
+    try:
+        if directory is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, text)
+    except OSError as error:
+        raise UnavailableError(
+            f"the release of model '{name}' cannot be kept, so it stays as it is: {error.strerror or error}"
+            "; --release-directory names a directory for releases that can be written to"
+        ) from error
+
+
+def _path(name: str, model_path: Path, directory: Path | None) -> Path:
+    return (model_path if directory is None else directory / name) / RELEASE_FILE
+
+
+def _read(path: Path) -> bytes | None:
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InvalidArgumentError(f"{RELEASE_FILE} cannot be read: {error.strerror}") from None
+    if len(data) > _MAX_BYTES:
+        raise InvalidArgumentError(f"{RELEASE_FILE}: expected up to {_MAX_BYTES} bytes, got more")
+    return data
+
+
+def _replace(path: Path, text: str) -> None:
+    # Hidden, so that nobody takes it for a file of the model.
+    number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    """Have the new name outlive a power failure, where directories can be opened."""
+    with suppress(OSError):
+        number = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
