@@ -339,7 +339,7 @@ class InferenceService:
         """Change the release of a model; see `Releases.change`. Raises UnavailableError unless clients may do this, or
         when exiting, and otherwise as that.
         """
-        if not self._explicit:
+        if not self._explicit and not self.manager.polling:
             raise UnavailableError(FIXED_RELEASES)
         if self._exiting:
             raise UnavailableError("Server exiting")
