@@ -20,7 +20,7 @@ _PLAIN: Sequence[Json] = ({},)
 # Marks the end of a stream.
 _END: Any = object()
 
-KINDS = ("execute", "execute_async", "stream", "stream_async")
+KINDS = ("execute", "execute_async", "stream", "stream_async", "streams_async")
 """In which ways an instance may be asked."""
 
 
@@ -30,6 +30,7 @@ def describe(instance: Any) -> Json:
     return {
         "type": type(instance).__name__,
         "kinds": [kind for kind in KINDS if hasattr(instance, kind)],
+        "paced": hasattr(instance, "when_free"),
         "max_concurrency": most if most is None or type(most) is int else repr(most),
     }
 
@@ -66,7 +67,11 @@ class Conversation:
         if len(requests) == len(groups):
             for request, inputs in zip(requests, groups):
                 request.inputs = inputs
-        self._executing.begin(message.number, requests)
+        if "streams" in message.fields:
+            for number, request in zip(message.fields["streams"], requests):
+                self._executing.begin(number, [request])
+        else:
+            self._executing.begin(message.number, requests)
         log_for(requests)
         traced = [each["trace"] for each in message.fields.get("requests", ()) if "trace" in each]
         if traced:
@@ -79,6 +84,10 @@ class Conversation:
         self._executing.end(number)
         if self._attached:
             detach(self._attached.pop(number, None))
+
+    def end_stream(self, number: int) -> None:
+        """One of several streams that were begun together is over."""
+        self._executing.end(number)
 
     def respond(self, message: Message, answers: list[Any], requests: Sequence[Any]) -> None:
         """Send what an execution has given: the one element of `answers`, which is taken out. Nobody here keeps the
@@ -133,6 +142,15 @@ class Conversation:
         """There are no more responses, or what was asked for is done."""
         self.work.send(Kind.RESPOND, number, {"end": True})
 
+    def begun(self, number: int) -> None:
+        """The instance would begin what comes next at once."""
+        self.work.send(Kind.BEGUN, number)
+
+    def fail_unread(self, error: MessageError) -> None:
+        """Something was asked for that could not be read."""
+        for number in error.fields.get("streams", (error.number,)):
+            self.fail(number, error)
+
     def fail(self, number: int, error: BaseException) -> None:
         """Tell the server that an execution has failed."""
         self.work.send(Kind.ERROR, number, self._host.failure(error))
@@ -154,7 +172,7 @@ def serve(conversation: Conversation) -> None:
         try:
             message = conversation.work.receive()
         except MessageError as error:
-            conversation.fail(error.number, error)
+            conversation.fail_unread(error)
             continue
         if message.kind is Kind.STOP:
             conversation.close(message.number)

@@ -7,11 +7,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from .channel.messages import ChannelClosed, Kind, Message, MessageError
+from .outcomes import MistakeError
 from .serving import Conversation
 from .undisturbed import undisturbed
 
@@ -47,6 +49,9 @@ class _AsyncServing:
         self._tasks: set[asyncio.Task[None]] = set()
         # For each stream, what the server asks of it: True for the next response, False to close it.
         self._asked: dict[int, asyncio.Queue[bool]] = {}
+        self._when_free = getattr(conversation.instance, "when_free", None)
+        # Executions that the server has no answer to, and does not know either whether they have begun.
+        self._unbegun: set[int] = set()
         self._stop = 0
 
     async def run(self) -> None:
@@ -62,7 +67,7 @@ class _AsyncServing:
                     try:
                         message = work.receive()
                     except MessageError as error:
-                        self._conversation.fail(error.number, error)
+                        self._conversation.fail_unread(error)
                         continue
                     if message.kind is Kind.STOP:
                         self._stop = message.number
@@ -84,8 +89,7 @@ class _AsyncServing:
     def _take(self, message: Message) -> None:
         """Begin what the server asks for."""
         if message.kind is Kind.EXECUTE:
-            streams = "stream" in message.fields
-            self._begin(message, self._stream(message) if streams else self._execute(message))
+            self._begin(message, self._work(message))
         elif message.number in self._asked:
             self._asked[message.number].put_nowait(message.kind is Kind.NEXT)
         else:
@@ -102,35 +106,100 @@ class _AsyncServing:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _work(self, message: Message) -> Coroutine[Any, Any, None]:
+        if "streams" in message.fields:
+            return self._streams(message)
+        return self._stream(message) if "stream" in message.fields else self._execute(message)
+
+    def _tell_when_begun(self, number: int) -> None:
+        """Tell the server when the instance has begun all that it was given, unless it knows by the answer."""
+        if self._when_free is None or number not in self._unbegun:
+            return
+        loop = asyncio.get_running_loop()
+
+        def tell() -> None:
+            if number in self._unbegun:
+                self._unbegun.discard(number)
+                with suppress(ChannelClosed):
+                    self._conversation.begun(number)
+
+        def begun() -> None:
+            # The loop may be gone, and the server with it. An answer that is there already goes first.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(loop.call_soon, tell)
+
+        self._when_free(begun)
+
     async def _execute(self, message: Message) -> None:
         conversation, number = self._conversation, message.number
         try:
             requests = conversation.begin(message)
             execute = conversation.instance.execute_async
+            if self._when_free is not None:
+                # When it waits for the first time, the instance has it.
+                self._unbegun.add(number)
+                asyncio.get_running_loop().call_soon(self._tell_when_begun, number)
             answers = [
                 await execute(message.groups if conversation.separate else message.groups[0], requests)
             ]
+            self._unbegun.discard(number)
             conversation.respond(message, answers, requests)
         except ChannelClosed:
             pass
         except BaseException as error:  # noqa: BLE001 - even SystemExit in a model is this execution's failure
             conversation.fail(number, error)
         finally:
+            self._unbegun.discard(number)
             conversation.end(number)
+
+    async def _streams(self, message: Message) -> None:
+        """Answer several requests of a batch; each is a stream of its own from now on."""
+        conversation, numbers = self._conversation, message.fields["streams"]
+        for number in numbers:
+            self._asked[number] = asyncio.Queue()
+        try:
+            requests = conversation.begin(message)
+            streams = _one_each(conversation.instance.streams_async(message.groups, requests), numbers)
+            message.groups = []
+        except BaseException as error:  # noqa: BLE001 - as in `_execute`
+            for number in numbers:
+                del self._asked[number]
+                conversation.end_stream(number)
+                with suppress(ChannelClosed):
+                    conversation.fail(number, error)
+        else:
+            self._unbegun.add(message.number)
+            self._tell_when_begun(message.number)
+            each = zip(streams, numbers, requests)
+            await asyncio.gather(
+                *[self._answer(stream, number, [request]) for stream, number, request in each]
+            )
+        finally:
+            conversation.end(message.number)
+
+    async def _answer(self, responses: Any, number: int, requests: Any) -> None:
+        conversation = self._conversation
+        try:
+            await self._pass_on_and_close(responses, number, requests)
+            conversation.finish(number)
+        except ChannelClosed:
+            pass
+        except BaseException as error:  # noqa: BLE001 - as in `_execute`
+            conversation.fail(number, error)
+        finally:
+            del self._asked[number]
+            conversation.end_stream(number)
 
     async def _stream(self, message: Message) -> None:
         conversation, number = self._conversation, message.number
         self._asked[number] = asyncio.Queue()
         try:
             requests = conversation.begin(message)
+            if self._when_free is not None:
+                self._unbegun.add(number)
+                asyncio.get_running_loop().call_soon(self._tell_when_begun, number)
             responses = conversation.instance.stream_async(message.groups[0], requests[0])
-            try:
-                await self._pass_on(responses, number, requests)
-            finally:
-                # Only async generators have `aclose`.
-                close = getattr(responses, "aclose", None)
-                if close is not None:
-                    await close()
+            await self._pass_on_and_close(responses, number, requests)
             conversation.finish(number)
         except ChannelClosed:
             pass
@@ -139,6 +208,15 @@ class _AsyncServing:
         finally:
             del self._asked[number]
             conversation.end(number)
+
+    async def _pass_on_and_close(self, responses: Any, number: int, requests: Any) -> None:
+        try:
+            await self._pass_on(responses, number, requests)
+        finally:
+            # Only async generators have `aclose`.
+            close = getattr(responses, "aclose", None)
+            if close is not None:
+                await close()
 
     async def _pass_on(self, responses: Any, number: int, requests: Any) -> None:
         asked = True
@@ -150,3 +228,9 @@ class _AsyncServing:
             self._conversation.respond_in_stream(number, outputs, requests)
             del outputs
             asked = await self._asked[number].get()
+
+
+def _one_each(streams: Sequence[Any], numbers: Sequence[int]) -> Sequence[Any]:
+    if len(streams) != len(numbers):
+        raise MistakeError(f"the instance began {len(streams)} streams for {len(numbers)} requests")
+    return streams

@@ -343,6 +343,40 @@ class AsyncStreamInstance(Protocol):
 
 
 @runtime_checkable
+class AsyncStreamsInstance(Protocol):
+    """Optional: what the instances of a decoupled `SeparatesRequests` model are, with up to `max_concurrency` batches
+    at once on an event loop of its own.
+    """
+
+    max_concurrency: int
+
+    def streams_async(
+        self, tensors: Sequence[Tensors], requests: Sequence[InferRequest]
+    ) -> Sequence[AsyncIterator[Tensors | StreamedResponse]]:
+        """Begin to execute one batch. Returns at once, for each request its responses as those of `stream_async`, which
+        are closed by `aclose` whether they have been asked for or not.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back what the instance holds. Called once, after the last stream has ended."""
+        ...
+
+
+@runtime_checkable
+class PacedInstance(Protocol):
+    """Optional: an asynchronous instance that begins what it is given one after the other, whatever it has under way.
+    It gets nothing before it would begin it at once: what waits in the queue can still be overtaken, expire and grow.
+    """
+
+    def when_free(self, callback: Callable[[], None]) -> None:
+        """Call `callback`, now or on whatever thread, as soon as it has begun all that it was given; also if it never
+        will, because it is lost.
+        """
+        ...
+
+
+@runtime_checkable
 class MovableInstance(Protocol):
     """Optional: an `Instance` that another thread may execute while its own one sleeps.
 
@@ -458,14 +492,18 @@ class SeparateInstance(Protocol):
         ...
 
 
-AnyInstance = Instance | AsyncInstance | SeparateInstance | StreamInstance | AsyncStreamInstance
+AnyInstance = (
+    Instance | AsyncInstance | SeparateInstance | StreamInstance | AsyncStreamInstance | AsyncStreamsInstance
+)
 
 
 class Model(Protocol):
     """One loaded version: what its instances share."""
 
     def instance(self, placement: Placement) -> AnyInstance:
-        """Make one instance, on the thread that will use it. A decoupled model's are stream instances."""
+        """Make one instance, on the thread that will use it. A decoupled model's are stream instances, or of one that
+        `SeparatesRequests`, `AsyncStreamsInstance`s.
+        """
         ...
 
     def close(self) -> None:

@@ -2,8 +2,7 @@
 
 import sys
 import types
-from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -144,7 +143,7 @@ class LoadedTritonModel:
             made = self._model.instance(placement)
         except ModelError as error:
             raise serving_error(error) from error
-        if hasattr(made, "stream_async"):
+        if hasattr(made, "streams_async"):
             return _Streams(made)
         return _Batches(made) if hasattr(made, "execute") else _AsyncBatches(made)
 
@@ -174,11 +173,18 @@ class _Batches:
         self._instance.close()
 
 
-class _AsyncBatches:
+class _Paced:
     def __init__(self, instance: Any) -> None:
         self._instance = instance
         self.max_concurrency: int = instance.max_concurrency
+        self.when_free: Callable[[Callable[[], None]], None] = instance.when_free
 
+    def close(self) -> None:
+        """Finalize it."""
+        self._instance.close()
+
+
+class _AsyncBatches(_Paced):
     async def execute_async(self, tensors: Any, requests: Sequence[InferRequest]) -> Any:
         """The outcome of each request."""
         try:
@@ -186,32 +192,36 @@ class _AsyncBatches:
         except ModelError as error:
             raise serving_error(error) from error
 
-    def close(self) -> None:
-        """Finalize it."""
-        self._instance.close()
 
-
-class _Streams:
+class _Streams(_Paced):
     fresh_outputs: Literal[True] = True
 
-    def __init__(self, instance: Any) -> None:
-        self._instance = instance
-        self.max_concurrency: int = instance.max_concurrency
+    def streams_async(
+        self, tensors: Sequence[Tensors], requests: Sequence[InferRequest]
+    ) -> Sequence["_Responses"]:
+        """The responses to each request."""
+        return [_Responses(each) for each in self._instance.streams_async(tensors, requests)]
 
-    async def stream_async(self, tensors: Tensors, request: InferRequest) -> AsyncIterator[StreamedResponse]:
-        """The responses to a request."""
+
+class _Responses:
+    def __init__(self, responses: Any) -> None:
+        self._responses = responses
+
+    def __aiter__(self) -> "_Responses":
+        return self
+
+    async def __anext__(self) -> StreamedResponse:
         try:
-            async with aclosing(self._instance.stream_async(tensors, request)) as responses:
-                async for response in responses:
-                    if isinstance(response.error, ModelError):
-                        response = replace(response, error=serving_error(response.error))  # noqa: PLW2901
-                    yield response
+            response: StreamedResponse = await anext(self._responses)
         except ModelError as error:
             raise serving_error(error) from error
+        if isinstance(response.error, ModelError):
+            return replace(response, error=serving_error(response.error))
+        return response
 
-    def close(self) -> None:
-        """Finalize it."""
-        self._instance.close()
+    async def aclose(self) -> None:
+        """Nobody takes more of them."""
+        await self._responses.aclose()
 
 
 def _told(outcomes: list[Any]) -> list[Any]:

@@ -35,6 +35,7 @@ class Kind(IntEnum):
     CONTROL = 18
     REPLY = 19
     HEALTH = 20
+    BEGUN = 21
 
 
 @dataclass

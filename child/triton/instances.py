@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Callable, Literal
 
 from ..answers import ModelError, StreamedResponse
-from .exchange import OneAnswer, Outcome
+from .exchange import ManyAnswers, OneAnswer, Outcome
 from .stub import Stub
 from .threads import Worker
 
-# How many batches, or streams, an instance works at that has an answer to come from elsewhere.
+# How many batches an instance works at that have answers to come from elsewhere.
 _MAX_CONCURRENCY = 256
 
 Tensors = Mapping[str, Any]
@@ -71,6 +71,12 @@ class _OnWorker(_Instance):
         except BaseException:
             self._worker.stop()
             raise
+
+    def when_free(self, callback: Callable[[], None]) -> None:
+        """Call `callback` as soon as `execute` has returned, now or on whatever thread: until then the next batch would
+        only wait here.
+        """
+        self._worker.when_free(callback)
 
     def close(self) -> None:
         """Finalize it, on its thread."""
@@ -133,19 +139,32 @@ async def _awaited(answer: OneAnswer, loop: asyncio.AbstractEventLoop) -> Outcom
 
 
 class StreamInstance(_OnWorker):
-    """Answers requests of a decoupled model, several at a time."""
+    """Answers the requests of a decoupled model, several batches of them at a time."""
 
     fresh_outputs: Literal[True] = True
 
-    async def stream_async(self, tensors: Tensors, request: Any) -> AsyncIterator[StreamedResponse]:
-        """Yield what the model sends. Raises what it fails with."""
-        answers = self._stub.exchange_of(request)
+    def streams_async(self, tensors: Sequence[Tensors], requests: Sequence[Any]) -> list[Responses]:
+        """Begin to execute a batch: what the model sends to each request."""
+        answers = [self._stub.exchange_of(request) for request in requests]
         self._worker.do(partial(self._stub.stream, tensors, answers))
-        try:
-            while True:
-                response = await answers.next()
-                if response is None:
-                    return
-                yield response
-        finally:
-            answers.leave()
+        return [Responses(each) for each in answers]
+
+
+class Responses:
+    """An asynchronous iterator of the responses to one request. Raises what the model fails with."""
+
+    def __init__(self, answers: ManyAnswers) -> None:
+        self._answers = answers
+
+    def __aiter__(self) -> Responses:
+        return self
+
+    async def __anext__(self) -> StreamedResponse:
+        response = await self._answers.next()
+        if response is None:
+            raise StopAsyncIteration
+        return response
+
+    async def aclose(self) -> None:
+        """Nobody takes more of them."""
+        self._answers.leave()

@@ -126,25 +126,33 @@ class Stub:
 
     # --- any number of answers ----------------------------------------------------------------------------------------
 
-    def stream(self, tensors: Tensors, answers: ManyAnswers) -> None:
-        """Begin to execute a request of a decoupled model."""
-        if answers.cancelled:
-            answers.fail(ModelError("the request was cancelled", "CANCELLED"))
+    def stream(self, tensors: Sequence[Tensors], answers: Sequence[ManyAnswers]) -> None:
+        """Begin to execute a batch of requests of a decoupled model, without those that nobody waits for any more."""
+        wanted = []
+        for inputs, each in zip(tensors, answers):
+            if each.cancelled:
+                each.fail(ModelError("the request was cancelled", "CANCELLED"))
+            else:
+                wanted.append((inputs, each))
+        if not wanted:
             return
+        open_ones = [each for _, each in wanted]
         try:
-            given = [self._request_class.given(answers.incoming, tensors, answers)]
-            requests = (answers.incoming,)
-            returned = self._call(given, requests, partial(self._stream_async, answers=answers))
+            given = [self._request_class.given(each.incoming, inputs, each) for inputs, each in wanted]
+            requests = [each.incoming for each in open_ones]
+            returned = self._call(given, requests, partial(self._stream_async, answers=open_ones))
             if not isinstance(returned, concurrent.futures.Future):
                 self._check_none(returned)
-        except BaseException as error:  # noqa: BLE001 - it is this request's failure alone
-            answers.fail(error)
+        except BaseException as error:  # noqa: BLE001 - it is the failure of these requests alone
+            for each in open_ones:
+                each.fail(error)
 
-    async def _stream_async(self, work: Coroutine[Any, Any, Any], answers: ManyAnswers) -> None:
+    async def _stream_async(self, work: Coroutine[Any, Any, Any], answers: Sequence[ManyAnswers]) -> None:
         try:
             self._check_none(await work)
         except BaseException as error:
-            answers.fail(error)
+            for each in answers:
+                each.fail(error)
             if isinstance(error, asyncio.CancelledError):
                 raise
 

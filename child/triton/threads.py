@@ -18,12 +18,26 @@ class Worker:
     def __init__(self, name: str, importer: Importer) -> None:
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._importer = importer
+        self._lock = threading.Lock()
+        # How much it has not done yet, and who is to be told when it has.
+        self._undone = 0
+        self._told: list[Callable[[], None]] = []
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def do(self, work: Callable[[], None]) -> None:
         """Do it when its turn comes. It must not raise."""
+        with self._lock:
+            self._undone += 1
         self._work.put(work)
+
+    def when_free(self, callback: Callable[[], None]) -> None:
+        """Call `callback` as soon as it has done all that it was given: now, or on its thread."""
+        with self._lock:
+            if self._undone:
+                self._told.append(callback)
+                return
+        callback()
 
     def call(self, work: Callable[[], Any]) -> Any:
         """Do it there, and wait for it."""
@@ -37,7 +51,7 @@ class Worker:
             else:
                 done.set_result(result)
 
-        self._work.put(run)
+        self.do(run)
         return done.result()
 
     def stop(self) -> None:
@@ -54,6 +68,13 @@ class Worker:
             work()
             # What waits must not keep alive what is done.
             del work
+            told: list[Callable[[], None]] = []
+            with self._lock:
+                self._undone -= 1
+                if not self._undone:
+                    told, self._told = self._told, told
+            for callback in told:
+                callback()
 
 
 class LoopThread:

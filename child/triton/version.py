@@ -151,8 +151,8 @@ class TritonModel:
 
     @property
     def separates_requests(self) -> bool:
-        """A decoupled one takes them one by one anyway."""
-        return not self._streams
+        """Each has tensors of its own."""
+        return True
 
     def instance(self, placement: Any) -> Instance:
         """Make and initialize one. `placement`: its `name`, `kind` and `device_id`. Raises ModelError."""

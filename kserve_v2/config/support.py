@@ -261,17 +261,22 @@ def _is_session_entry(config: ModelConfig, name: str) -> bool:
     return config.backend == "onnxruntime" and name.startswith("session.")
 
 
-def _without_batching(config: ModelConfig) -> Iterator[tuple[str, str]]:
-    """Yield what is said about batches of a model that has none."""
+def batching_of_streams(config: ModelConfig) -> list[Problem]:
+    """What is said about batches of a decoupled model that works on one request at a time: for a warning."""
     batching, most = config.dynamic_batching, config.max_batch_size
-    if most and not config.model_transaction_policy.decoupled:
-        return
-    reason = "max_batch_size is 0" if most == 0 else "the model is decoupled"
+    found = []
     # What completion writes there is not the operator's.
     if most and list(batching.preferred_batch_size) not in ([], [most]):
-        yield "dynamic_batching.preferred_batch_size", reason
-    if batching.max_queue_delay_microseconds:
-        yield "dynamic_batching.max_queue_delay_microseconds", reason
+        found.append("dynamic_batching.preferred_batch_size")
+    if most and batching.max_queue_delay_microseconds:
+        found.append("dynamic_batching.max_queue_delay_microseconds")
+    return [Problem(path, f"{Support.IGNORED.value}: the model is decoupled") for path in found]
+
+
+def _without_batching(config: ModelConfig) -> Iterator[tuple[str, str]]:
+    """Yield what is said about batches of a model that has none."""
+    if config.max_batch_size == 0 and config.dynamic_batching.max_queue_delay_microseconds:
+        yield "dynamic_batching.max_queue_delay_microseconds", "max_batch_size is 0"
 
 
 def _of_an_ensemble(config: ModelConfig) -> Iterator[tuple[str, str]]:

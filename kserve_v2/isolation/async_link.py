@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,6 +12,7 @@ from kserve_v2_child.channel.messages import ChannelClosed, Kind, Message, Messa
 
 from kserve_v2.errors import InternalError
 from kserve_v2.isolation.link import Link, NotSentError
+from kserve_v2.isolation.pace import Pace
 from kserve_v2.isolation.process import ModelProcess
 from kserve_v2.isolation.remote import remote_error
 from kserve_v2.messages import Tensors
@@ -23,10 +24,14 @@ Waiting = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Message]", float]
 class AsyncLink(Link):
     """To an instance that does several things at a time."""
 
-    def __init__(self, process: ModelProcess, work: Channel, timeout_s: float | None) -> None:
+    def __init__(
+        self, process: ModelProcess, work: Channel, timeout_s: float | None, *, paced: bool = False
+    ) -> None:
+        """`paced`: the instance says when it has begun what it was given."""
         super().__init__(process, work, timeout_s)
         self._lock = threading.Lock()
         self._waiting: dict[int, Waiting] = {}
+        self._pace = Pace() if paced else None
         self._closing = False
         self._closed: Message | None = None
         name = f"{process.model}-replies"
@@ -37,25 +42,44 @@ class AsyncLink(Link):
         self, kind: Kind, number: int, fields: Json | None = None, groups: Sequence[Tensors] = ()
     ) -> Message:
         """As `ask`, on an event loop."""
+        (reply,) = self.begin(kind, (number,), fields, groups)
+        return checked(await reply)
+
+    def begin(
+        self, kind: Kind, numbers: Sequence[int], fields: Json | None = None, groups: Sequence[Tensors] = ()
+    ) -> "Sequence[asyncio.Future[Message]]":
+        """Say something, on an event loop: what will be the reply under each number. Raises NotSentError."""
         loop = asyncio.get_running_loop()
-        reply: asyncio.Future[Message] = loop.create_future()
+        replies: list[asyncio.Future[Message]] = [loop.create_future() for _ in numbers]
+        pace = self._pace if kind is Kind.EXECUTE else None
         with self._lock:
-            self._waiting[number] = (loop, reply, time.monotonic())
+            now_s = time.monotonic()
+            for number, reply in zip(numbers, replies, strict=True):
+                self._waiting[number] = (loop, reply, now_s)
+        if pace is not None:
+            pace.given(numbers, streams=fields is not None and ("stream" in fields or "streams" in fields))
         try:
-            self._work.send(kind, number, fields, groups)
+            self._work.send(kind, numbers[0], fields, groups)
         except BaseException as error:
             with self._lock:
-                self._waiting.pop(number, None)
+                for number in numbers:
+                    self._waiting.pop(number, None)
+            if pace is not None:
+                pace.begun(numbers[0])
             if isinstance(error, ChannelClosed):
                 raise NotSentError from None
             raise
         if not self._reader.is_alive():
             # It may have ended between the two.
             self._fail_all()
-        message = await reply
-        if message.kind is Kind.ERROR:
-            raise remote_error(message.fields)
-        return message
+        return replies
+
+    def when_free(self, callback: Callable[[], None]) -> None:
+        """See `PacedInstance`."""
+        if self._pace is None:
+            callback()
+        else:
+            self._pace.when_free(callback)
 
     def close(self) -> None:
         """As that of any link. Nobody waits for another reply any more."""
@@ -80,10 +104,15 @@ class AsyncLink(Link):
                 except MessageError as error:
                     self._give(error.number, InternalError(str(error)))
                 else:
+                    if self._pace is not None:
+                        self._pace.heard(message)
                     if self._closing and message.number not in self._waiting:
+                        if message.kind is Kind.BEGUN:
+                            continue
                         self._closed = message
                         return
-                    self._give(message.number, message)
+                    if message.kind is not Kind.BEGUN:
+                        self._give(message.number, message)
                     # Otherwise its tensors would stay alive until another one comes.
                     del message
                     self._check_times()
@@ -95,10 +124,14 @@ class AsyncLink(Link):
             return
         with self._lock:
             oldest_s = min((since_s for _, _, since_s in self._waiting.values()), default=None)
+        if oldest_s is None and self._pace is not None:
+            oldest_s = self._pace.stuck_since_s()
         if oldest_s is not None and time.monotonic() - oldest_s >= self.timeout_s:
             self.end_late()
 
     def _fail_all(self) -> None:
+        if self._pace is not None:
+            self._pace.lost()
         if not self._waiting:
             return
         error = self.process.error()
@@ -123,3 +156,10 @@ class AsyncLink(Link):
         # The model's code does not run on that loop, but its thread may have been interrupted.
         with suppress(RuntimeError):  # it is closed
             loop.call_soon_threadsafe(settle)
+
+
+def checked(message: Message) -> Message:
+    """A reply. Raises what the model has raised."""
+    if message.kind is Kind.ERROR:
+        raise remote_error(message.fields)
+    return message

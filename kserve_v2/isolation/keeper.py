@@ -107,7 +107,9 @@ class Keeper:
         work, made = process.instance(seat.told)
         kinds = [kind for kind in seat.told["order"] if kind in made.get("kinds", ())]
         concurrent = bool(kinds) and kinds[0].endswith("_async")
-        return (AsyncLink if concurrent else Link)(process, work, self._timeout_s), made
+        if concurrent:
+            return AsyncLink(process, work, self._timeout_s, paced=made.get("paced", False)), made
+        return Link(process, work, self._timeout_s), made
 
     # --- those who need the process -----------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from kserve_v2.config.isolation import Isolation
 from kserve_v2.isolation.async_instances import (
     IsolatedAsyncInstance,
     IsolatedAsyncStreamInstance,
+    IsolatedAsyncStreamsInstance,
     IsolatedSeparateAsyncInstance,
 )
 from kserve_v2.isolation.devices import devices_of, inside
@@ -62,7 +63,7 @@ class IsolatedModel:
         """
         self._source = source
         # In the order in which the server looks for them.
-        self._order = ("stream_async", "stream") if streams else ("execute_async", "execute")
+        self._order = ("streams_async", "stream_async", "stream") if streams else ("execute_async", "execute")
         self._told = told
         self._home = home
         self._suspects = Suspects()
@@ -151,6 +152,8 @@ class IsolatedModel:
             kind = IsolatedSeparateInstance if separates else IsolatedInstance
             return kind(keeper, seat, self._suspects)
         most = made["max_concurrency"]
+        if how == "streams_async":
+            return IsolatedAsyncStreamsInstance(keeper, seat, self._suspects, most)
         if how == "stream_async":
             return IsolatedAsyncStreamInstance(keeper, seat, self._suspects, most)
         if how == "execute_async":

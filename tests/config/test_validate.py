@@ -17,6 +17,7 @@ from kserve_v2.config import (
     validate,
     written_problems,
 )
+from kserve_v2.config.support import batching_of_streams
 
 
 def completed(text: str, gpu_count: int = 0) -> ModelConfig:
@@ -340,19 +341,9 @@ def test_fields_without_effect_are_accepted_with_a_warning(caplog: pytest.LogCap
 DELAY = "dynamic_batching { max_queue_delay_microseconds: 100 }"
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        (DELAY, "max_batch_size is 0"),
-        (
-            f"max_batch_size: 4 model_transaction_policy {{ decoupled: true }} {DELAY}",
-            "the model is decoupled",
-        ),
-    ],
-)
-def test_a_delay_for_batches_that_are_never_formed_is_a_warning(text: str, reason: str) -> None:
-    assert [str(found) for found in ignored_fields(completed(text))] == [
-        f"dynamic_batching.max_queue_delay_microseconds: is set but has no effect: {reason}"
+def test_a_delay_for_batches_that_are_never_formed_is_a_warning() -> None:
+    assert [str(found) for found in ignored_fields(completed(DELAY))] == [
+        "dynamic_batching.max_queue_delay_microseconds: is set but has no effect: max_batch_size is 0"
     ]
     assert ignored_fields(completed(f"max_batch_size: 4 {DELAY}")) == []
 
@@ -383,14 +374,23 @@ QUEUEING_WITHOUT_EFFECT = [
 ]
 
 
-def test_sizes_of_batches_that_are_never_formed_are_a_warning() -> None:
-    text = "max_batch_size: 4 model_transaction_policy { decoupled: true } dynamic_batching { %s }"
-    [found] = ignored_fields(completed(text % "preferred_batch_size: 2"))
-    assert (
-        str(found)
-        == "dynamic_batching.preferred_batch_size: is set but has no effect: the model is decoupled"
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ("preferred_batch_size: 2", ["preferred_batch_size"]),
+        ("max_queue_delay_microseconds: 100", ["max_queue_delay_microseconds"]),
+        ("", []),
+    ],
+)
+def test_batches_of_a_decoupled_model_that_takes_one_request_at_a_time(text: str, fields: list[str]) -> None:
+    """Whether it does, only the loaded model says."""
+    config = completed(
+        f"max_batch_size: 4 model_transaction_policy {{ decoupled: true }} dynamic_batching {{ {text} }}"
     )
-    assert ignored_fields(completed(text % "")) == []
+    assert ignored_fields(config) == []
+    assert [str(found) for found in batching_of_streams(config)] == [
+        f"dynamic_batching.{field}: is set but has no effect: the model is decoupled" for field in fields
+    ]
 
 
 _START = (

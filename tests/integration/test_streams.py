@@ -15,6 +15,7 @@ import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
 from tests.conftest import RunningServer, StartServer, WriteModel
+from tests.integration.conftest import ExplicitServer
 from tests.integration.support import error_of, statistics, wait_until
 
 # Yields 0 … n-1. A negative n fails after -n responses; the second step of a `gate` waits for a connection.
@@ -404,3 +405,19 @@ def test_response_statistics(server: RunningServer) -> None:
     with closing(client):
         (same,) = client.get_inference_statistics("adec").model_stats
     assert same.response_stats["0"].success.count == entry["response_stats"]["0"]["success"]["count"]
+
+
+def test_a_delay_for_batches_of_a_generator_is_a_warning(explicit: ExplicitServer) -> None:
+    code = """
+class Model:
+    inputs, outputs, max_batch_size = {"x": ("INT32", [1])}, {"x": ("INT32", [1])}, 4
+    def __call__(self, inputs):
+        yield inputs
+"""
+    explicit.write("streams", code, "dynamic_batching { max_queue_delay_microseconds: 100 }")
+    assert explicit.load("streams").status_code == 200
+    assert (
+        "model 'streams': dynamic_batching.max_queue_delay_microseconds: is set but has no effect: the model is decoupled"
+        in explicit.server.log
+    )
+    explicit.unload("streams")

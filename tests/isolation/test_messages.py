@@ -125,6 +125,26 @@ class TritonPythonModel:
         return True
 """
 
+TRITON_STREAM = """
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self.kept = []
+
+    def execute(self, requests):
+        for request in requests:
+            sender, n = request.get_response_sender(), request.inputs()[0].as_numpy()
+            self.kept.append(sender)
+            if n[0] == 0:
+                sender.send(pb_utils.InferenceResponse([pb_utils.Tensor("m", n)]), flags=1)
+"""
+
+TRITON_CONFIG = """
+input { name: "n" data_type: TYPE_INT32 dims: [ 1 ] }
+output { name: "m" data_type: TYPE_INT32 dims: [ 1 ] }
+"""
+
 IDENTITY = """
 class Model:
     inputs = {"n": ("INT32", [1])}
@@ -141,10 +161,11 @@ AT_REQUEST = {
 IN_STREAM = {Kind.NEXT, Kind.CLOSE}
 ELSEWHERE = {Kind.CANCEL, Kind.STOP}
 OF_TRITON = {Kind.CONTROL, Kind.HEALTH}
+OF_PACED = {Kind.BEGUN}
 
 
 def test_every_kind_of_message_has_its_case() -> None:
-    assert set(Kind) == AT_LOAD | set(AT_REQUEST) | IN_STREAM | ELSEWHERE | OF_TRITON
+    assert set(Kind) == AT_LOAD | set(AT_REQUEST) | IN_STREAM | ELSEWHERE | OF_TRITON | OF_PACED
 
 
 def write(server: ExplicitServer, model: str = BATCH, config: str = "# nothing") -> Path:
@@ -225,11 +246,7 @@ def test_in_a_stream(isolated: ExplicitServer, kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", sorted(OF_TRITON), ids=lambda kind: kind.name)
 def test_of_a_triton_model(isolated: ExplicitServer, kind: Kind) -> None:
-    tensors = ("n", "input"), ("m", "output")
-    config = "".join(
-        f'{put} {{ name: "{name}" data_type: TYPE_INT32 dims: [ 1 ] }}\n' for name, put in tensors
-    )
-    path = write(isolated, TRITON, config)
+    path = write(isolated, TRITON, TRITON_CONFIG)
     load(isolated)
     (path / "kill").write_text(kind.name)
     ready = isolated.server.get("/v2/models/killed/ready").status_code == 200
@@ -238,6 +255,17 @@ def test_of_a_triton_model(isolated: ExplicitServer, kind: Kind) -> None:
     assert (ready, answer.status_code) == (kind is Kind.CONTROL, 503)
     await_answer(isolated, lambda: ask(isolated, 0))
     wait_until(lambda: isolated.server.get("/v2/models/killed/ready").status_code == 200)
+
+
+def test_of_a_decoupled_triton_model(isolated: ExplicitServer) -> None:
+    """It says that it has begun, before there is an answer."""
+    path = write(isolated, TRITON_STREAM, TRITON_CONFIG + "model_transaction_policy { decoupled: true }")
+    load(isolated)
+    (path / "kill").write_text(Kind.BEGUN.name)
+    url = "/v2/models/killed/generate_stream"
+    assert "was killed by signal 9" in isolated.server.post(url, json={"n": 1}).text
+    assert not (path / "kill").exists()
+    wait_until(lambda: '"m":0' in isolated.server.post(url, json={"n": 0}).text)
 
 
 def test_at_a_cancellation(isolated: ExplicitServer) -> None:

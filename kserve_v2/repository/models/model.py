@@ -17,11 +17,13 @@ from kserve_v2.backend import (
     ModelSource,
     Placement,
     RevivesInstances,
+    separates_requests,
 )
 from kserve_v2.caching.cache import Caching
 from kserve_v2.config.hidden import with_hidden_tensors
 from kserve_v2.config.latency_budget import latency_budget_ns
 from kserve_v2.config.loaded_fields import adopt
+from kserve_v2.config.support import batching_of_streams
 from kserve_v2.errors import InternalError, InvalidArgumentError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.metrics.registry import MetricsOfModel
@@ -400,13 +402,16 @@ def model_spec(prepared: Prepared, model: Model, signature: ModelSignature, shar
     config, placements = prepared.config, prepared.source.placements
     sequences = sequence_rules(config, prepared.states)
     yields = config.model_transaction_policy.decoupled and not (sequences is not None and sequences.iterative)
+    if yields and not separates_requests(model):
+        for problem in batching_of_streams(config):
+            logger.warning("model '%s': %s", config.name, problem)
     return ModelSpec(
         signature,
         str(prepared.source.version),
         placements,
         make_merger(config, signature, model, sequences),
-        # The responses to one request of a decoupled model have nothing in common with those to another.
-        ONE_AT_A_TIME if yields else batch_rules(config),
+        # What yields its responses works on one request, unless it takes the tensors of each by themselves.
+        batch_rules(config) if separates_requests(model) or not yields else ONE_AT_A_TIME,
         priority_levels(config),
         decoupled=yields,
         tries_batching=prepared.batching.tried,

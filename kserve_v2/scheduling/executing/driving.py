@@ -7,13 +7,20 @@ from kserve_v2.backend import (
     AnyInstance,
     AsyncInstance,
     AsyncStreamInstance,
+    AsyncStreamsInstance,
     Instance,
     PostingInstance,
     StreamInstance,
 )
 from kserve_v2.errors import InternalError
 from kserve_v2.scheduling.executing.execution import BatchExecution, Execution, StreamExecution
-from kserve_v2.scheduling.executing.performing import execute_batch, execute_batch_async, stream, stream_async
+from kserve_v2.scheduling.executing.performing import (
+    execute_batch,
+    execute_batch_async,
+    stream,
+    stream_async,
+    streams_async,
+)
 from kserve_v2.scheduling.executing.post_runner import PostRunner
 from kserve_v2.scheduling.executing.runners import (
     LoopRunner,
@@ -30,7 +37,10 @@ from kserve_v2.scheduling.sequences.rounds import RoundExecution
 def runner(instance: AnyInstance, thread: Surroundings) -> Runner:
     """The way to drive `instance`. Raises InternalError for one that cannot be driven."""
     spec, placement = thread.spec, thread.placement
-    if spec.decoupled:
+    if spec.decoupled and spec.merger.separate:
+        if isinstance(instance, AsyncStreamsInstance):
+            return LoopRunner(_streamed_together(instance, thread), instance, thread)
+    elif spec.decoupled:
         if isinstance(instance, AsyncStreamInstance):
             return LoopRunner(_streamed_async(instance, thread), instance, thread)
         if isinstance(instance, StreamInstance):
@@ -46,10 +56,13 @@ def runner(instance: AnyInstance, thread: Surroundings) -> Runner:
             if spec.posts and isinstance(instance, PostingInstance):
                 return PostRunner(instance, work, thread)
             return ThreadRunner(work, instance, thread)
-    needs = "decoupled model, which needs 'stream'" if spec.decoupled else "model, which needs 'execute'"
+    if spec.decoupled and spec.merger.separate:
+        needs = "decoupled model that separates requests, which needs 'streams_async' and 'max_concurrency'"
+    else:
+        needs = "decoupled model, which needs 'stream'" if spec.decoupled else "model, which needs 'execute'"
+        needs += ", or that with '_async' and 'max_concurrency'"
     raise InternalError(
-        f"the backend made an instance of type {type(instance).__name__} for a {needs}, or that with '_async' and "
-        "'max_concurrency', and 'close'"
+        f"the backend made an instance of type {type(instance).__name__} for a {needs}, and 'close'"
     )
 
 
@@ -58,6 +71,16 @@ def _streamed(instance: StreamInstance, thread: Surroundings) -> Perform:
         execution = StreamExecution(batch, thread.spec, thread.placement, thread.loop)
         stream(instance, execution)
         return [execution]
+
+    return perform
+
+
+def _streamed_together(instance: AsyncStreamsInstance, thread: Surroundings) -> PerformAsync:
+    async def perform(batch: Batch) -> Sequence[Execution]:
+        executions = StreamExecution.each(batch, thread.spec, thread.placement, thread.loop)
+        # One that is over does not wait for the others.
+        await streams_async(instance, executions, thread.deliver)
+        return ()
 
     return perform
 

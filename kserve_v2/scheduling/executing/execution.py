@@ -8,8 +8,9 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from kserve_v2.backend import MovableInstance, Placement, StreamedResponse
 from kserve_v2.errors import RequestCancelledError, ServingError
@@ -26,6 +27,7 @@ from kserve_v2.scheduling.room import is_room
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.statistics import (
     BatchReason,
+    ComputeTimes,
     ExecutionTimes,
     FailureReason,
     ResponseFate,
@@ -289,6 +291,17 @@ def execute_alone(
     return outputs, (taken_ns, input_end_ns, infer_end_ns, clock_ns())
 
 
+@dataclass(slots=True)
+class Together:
+    """Requests of a decoupled model that are executed together: how many rows they have, why there are no more, and
+    whether that is counted already, with the first of them that has ended well.
+    """
+
+    rows: int
+    reason: BatchReason = BatchReason.NOT_BATCHABLE
+    counted: bool = False
+
+
 class StreamExecution(Execution):
     """The execution of one request of a decoupled model: a step for each response.
 
@@ -297,11 +310,17 @@ class StreamExecution(Execution):
     """
 
     def __init__(
-        self, batch: Batch, spec: ModelSpec, placement: Placement, loop: asyncio.AbstractEventLoop
+        self,
+        batch: Batch,
+        spec: ModelSpec,
+        placement: Placement,
+        loop: asyncio.AbstractEventLoop,
+        together: Together | None = None,
     ) -> None:
-        """`loop`: the server's."""
+        """`loop`: the server's. `together`: with which others it is executed; none by default."""
         super().__init__(batch, spec, placement)
         (self.pending,) = batch.members
+        self._together = together or Together(self.rows)
         self.steps: list[ResponseTimes] = []
         self._loop = loop
         self._step_ns = batch.taken_ns
@@ -309,6 +328,23 @@ class StreamExecution(Execution):
         # What is said of the response that is passed on next: its error, and whether it is the last.
         self._error: ServingError | None = None
         self._final = False
+
+    @classmethod
+    def each(
+        cls, batch: Batch, spec: ModelSpec, placement: Placement, loop: asyncio.AbstractEventLoop
+    ) -> list[Self]:
+        """Those of all requests of a batch."""
+        together = Together(sum([pending.rows for pending in batch.members]), batch.reason)
+        return [
+            cls(Batch([pending], batch.reason, batch.taken_ns), spec, placement, loop, together)
+            for pending in batch.members
+        ]
+
+    def inputs(self) -> dict[str, Array]:
+        """As those of any execution."""
+        merged: Any = super().inputs()
+        inputs: dict[str, Array] = merged[0] if self.spec.merger.separate else merged
+        return inputs
 
     @property
     def request(self) -> InferRequest:
@@ -413,11 +449,7 @@ class StreamExecution(Execution):
         for index, step in enumerate(self.steps):
             statistics.record_response(index, step)
         if self.times is not None:
-            now_ms = time.time_ns() // 1_000_000
-            statistics.record_success(
-                self.rows, 1, pending.enqueued_ns, self.times, BatchReason.NOT_BATCHABLE, now_ms
-            )
-            statistics.record_waits(self.times.taken_ns, (pending.enqueued_ns,))
+            self._count(self.times)
             if trace is not None:
                 trace_execution(trace, pending, self.times, self.spec.signature)
                 trace.stamp("REQUEST_END")
@@ -431,6 +463,21 @@ class StreamExecution(Execution):
                 trace_failure(trace, pending, self.taken_ns)
             record_failure(self.spec, pending, _reason(self.error))
             pending.end(self.error)
+
+    def _count(self, times: ExecutionTimes) -> None:
+        """It has ended well. Those that are executed together are one execution."""
+        statistics, together, enqueued_ns = self.spec.statistics, self._together, self.pending.enqueued_ns
+        if together.counted:
+            compute = ComputeTimes().and_of(times)
+            statistics.inference_count += self.rows
+            statistics.record_joined(enqueued_ns, times.taken_ns, times.output_end_ns, compute)
+            return
+        together.counted = True
+        now_ms, others = time.time_ns() // 1_000_000, together.rows - self.rows
+        statistics.record_success(
+            together.rows, 1, enqueued_ns, times, together.reason, now_ms, null_rows=others
+        )
+        statistics.record_waits(times.taken_ns, (enqueued_ns,))
 
 
 def _pass_room(taken: Future[bool], room: "asyncio.Future[bool]") -> None:

@@ -3,18 +3,21 @@ raises.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 from kserve_v2.backend import (
     AsyncInstance,
     AsyncStreamInstance,
+    AsyncStreamsInstance,
     Instance,
     Placement,
     StreamInstance,
     has_fresh_outputs,
 )
+from kserve_v2.errors import InternalError
 from kserve_v2.memory.own import copy_shared
+from kserve_v2.messages import Tensors
 from kserve_v2.scheduling.executing.execution import BatchExecution, StreamExecution
 from kserve_v2.scheduling.feed import Batch
 from kserve_v2.scheduling.spec import ModelSpec
@@ -120,16 +123,82 @@ async def stream_async(instance: AsyncStreamInstance, execution: StreamExecution
     try:
         with computing(execution.traces, execution.taken_ns):
             responses = instance.stream_async(execution.inputs(), execution.request)
-            try:
-                await _pass_on_async(responses, execution, fresh=has_fresh_outputs(instance))
-            finally:
-                # Only async generators have `aclose`.
-                close = getattr(responses, "aclose", None)
-                if close is not None:
-                    await close()
+            await _pass_on_and_close(responses, execution, instance)
     except BaseException as error:  # noqa: BLE001 - as in `_execute`
         execution.fail(error)
     execution.closed()
+
+
+async def streams_async(
+    instance: AsyncStreamsInstance,
+    executions: Sequence[StreamExecution],
+    deliver: Callable[[Sequence[StreamExecution]], None],
+) -> None:
+    """Answer the requests of a batch, each as often as its model does, and deliver each when it is over."""
+    begun, inputs, over = _inputs_of_each(executions)
+    deliver(over)
+    if not begun:
+        return
+    try:
+        with computing([trace for each in begun for trace in each.traces], begun[0].taken_ns):
+            streams = _one_each(instance.streams_async(inputs, [each.request for each in begun]), begun)
+    except BaseException as error:  # noqa: BLE001 - as in `_execute`
+        for execution in begun:
+            execution.fail(error)
+        deliver(begun)
+        return
+    del inputs
+
+    async def answer(responses: AsyncIterator[Any], execution: StreamExecution) -> None:
+        try:
+            await _pass_on_and_close(responses, execution, instance)
+        except BaseException as error:  # noqa: BLE001 - as in `_execute`
+            execution.fail(error)
+        execution.closed()
+        deliver([execution])
+
+    await asyncio.gather(*map(answer, streams, begun))
+
+
+def _one_each(
+    streams: Sequence[AsyncIterator[Any]], executions: Sequence[StreamExecution]
+) -> Sequence[AsyncIterator[Any]]:
+    if len(streams) != len(executions):
+        raise InternalError(f"the instance began {len(streams)} streams for {len(executions)} requests")
+    return streams
+
+
+def _inputs_of_each(
+    executions: Sequence[StreamExecution],
+) -> tuple[list[StreamExecution], list[Tensors], list[StreamExecution]]:
+    """The executions that can be begun, the inputs of each, and those that are over before."""
+    begun: list[StreamExecution] = []
+    inputs: list[Tensors] = []
+    over: list[StreamExecution] = []
+    for execution in executions:
+        try:
+            if not execution.request.cancelled:
+                inputs.append(execution.inputs())
+                begun.append(execution)
+                continue
+            execution.stop()
+        except BaseException as error:  # noqa: BLE001 - as in `_execute`
+            execution.fail(error)
+        execution.closed()
+        over.append(execution)
+    return begun, inputs, over
+
+
+async def _pass_on_and_close(
+    responses: AsyncIterator[Any], execution: StreamExecution, instance: object
+) -> None:
+    try:
+        await _pass_on_async(responses, execution, fresh=has_fresh_outputs(instance))
+    finally:
+        # Only async generators have `aclose`.
+        close = getattr(responses, "aclose", None)
+        if close is not None:
+            await close()
 
 
 async def _pass_on_async(responses: AsyncIterator[Any], execution: StreamExecution, *, fresh: bool) -> None:

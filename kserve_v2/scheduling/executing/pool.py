@@ -108,7 +108,7 @@ class InstancePool:
         spec, (samples, automatic) = self._spec, self._samples
         if not samples:
             return 0
-        of_one = executions_of(samples, decoupled=spec.decoupled)
+        of_one = executions_of(samples, spec)
         progress = Progress(of_one * len(instances), automatic)
         telling = self._loop.create_task(tell_progress(spec.name, spec.version, progress))
         try:

@@ -11,7 +11,15 @@ from typing import Any, Protocol
 
 from kserve_v2_child.undisturbed import undisturbed
 
-from kserve_v2.backend import AnyInstance, AsyncInstance, AsyncStreamInstance, Placement, RevivedInstance
+from kserve_v2.backend import (
+    AnyInstance,
+    AsyncInstance,
+    AsyncStreamInstance,
+    AsyncStreamsInstance,
+    PacedInstance,
+    Placement,
+    RevivedInstance,
+)
 from kserve_v2.errors import InternalError
 from kserve_v2.scheduling.contained import log_error
 from kserve_v2.scheduling.executing.execution import BatchExecution, Execution, StreamExecution
@@ -19,6 +27,9 @@ from kserve_v2.scheduling.feed import Batch, Feed
 from kserve_v2.scheduling.spec import ModelSpec
 
 logger = logging.getLogger(__name__)
+
+# Who waits for an instance looks so often for whether its event loop is still there.
+_LOOK_S = 1.0
 
 Deliver = Callable[[Sequence[Execution]], None]
 """Hands finished executions to whoever settles them."""
@@ -85,7 +96,12 @@ class Runner(ABC):
         thread = self._thread
         executions: list[BatchExecution] | list[StreamExecution]
         if thread.spec.decoupled:
-            executions = [StreamExecution(batch, thread.spec, thread.placement, thread.loop)]
+            # Of several that were begun together some may be over.
+            executions = [
+                each
+                for each in StreamExecution.each(batch, thread.spec, thread.placement, thread.loop)
+                if not each.pending.done
+            ]
         else:
             executions = BatchExecution(batch, thread.spec, thread.placement).alone()
         for execution in executions:
@@ -131,7 +147,10 @@ class LoopRunner(Runner):
     """
 
     def __init__(
-        self, perform: PerformAsync, instance: AsyncInstance | AsyncStreamInstance, thread: Surroundings
+        self,
+        perform: PerformAsync,
+        instance: AsyncInstance | AsyncStreamInstance | AsyncStreamsInstance,
+        thread: Surroundings,
     ) -> None:
         super().__init__(thread, instance)
         max_concurrency: object = instance.max_concurrency
@@ -140,6 +159,7 @@ class LoopRunner(Runner):
                 f"the backend made an instance with max_concurrency {max_concurrency!r}, expected an integer >= 1"
             )
         self._perform = perform
+        self._paced = instance if isinstance(instance, PacedInstance) else None
         self.concurrency = max_concurrency
         # Batches that are taken and not delivered yet, by number. Both threads write here, one entry at a time.
         self._open: dict[int, Batch] = {}
@@ -193,6 +213,7 @@ class LoopRunner(Runner):
         loop = asyncio.get_running_loop()
         exhausted = asyncio.Event()
         free = threading.Semaphore(self.concurrency)
+        pace = _Pace(self._paced, loop)
         running: set[asyncio.Task[None]] = set()
 
         def start(number: int) -> None:
@@ -203,9 +224,12 @@ class LoopRunner(Runner):
                 work.close()
                 self._end(number, error)
                 free.release()
+                pace.given()
                 return
             running.add(task)
             task.add_done_callback(partial(ended, number))
+            # When the task waits for the first time, the instance has the batch.
+            loop.call_soon(pace.given)
 
         def ended(number: int, task: asyncio.Task[None]) -> None:
             running.discard(task)
@@ -216,17 +240,21 @@ class LoopRunner(Runner):
             while free.acquire():
                 number = 0
                 try:
+                    if not pace.wait():
+                        return
                     batch = self._take()
                     if batch is None:
                         break
                     number = self.batches
                     self._open[number] = batch
                     del batch
+                    pace.taken()
                     loop.call_soon_threadsafe(start, number)
                 except BaseException as error:  # noqa: BLE001 - of a loop that was closed, above all
                     if not loop.is_closed():
                         self._end(number, error)
                         free.release()
+                        pace.given()
                         continue
                     # A new loop may have started in its place, and execute the batch.
                     batch = self._open.pop(number, None)
@@ -239,3 +267,41 @@ class LoopRunner(Runner):
         await undisturbed(exhausted.wait)
         while running:
             await undisturbed(partial(asyncio.wait, running))
+
+
+class _Pace:
+    """When a paced instance gets its next batch; any other one gets it at once. `wait` and `taken`: on the thread that
+    takes it; `given`: on the loop that begins it.
+    """
+
+    def __init__(self, instance: PacedInstance | None, loop: asyncio.AbstractEventLoop) -> None:
+        self._instance = instance
+        self._loop = loop
+        self._given = threading.Event()
+        self._given.set()
+
+    def taken(self) -> None:
+        """There is a batch for the instance."""
+        if self._instance is not None:
+            self._given.clear()
+
+    def given(self) -> None:
+        """The instance has it, or never will."""
+        if self._instance is not None:
+            self._given.set()
+
+    def wait(self) -> bool:
+        """Wait until the instance would begin another one at once. False: its event loop was closed."""
+        if self._instance is None:
+            return True
+        if not self._came(self._given):
+            return False
+        free = threading.Event()
+        self._instance.when_free(free.set)
+        return self._came(free)
+
+    def _came(self, event: threading.Event) -> bool:
+        while not event.wait(_LOOK_S):
+            if self._loop.is_closed():
+                return False
+        return True

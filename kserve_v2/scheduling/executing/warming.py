@@ -14,7 +14,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from kserve_v2.backend import AnyInstance, AsyncInstance, AsyncStreamInstance, Placement, StreamedResponse
+from kserve_v2.backend import (
+    AnyInstance,
+    AsyncInstance,
+    AsyncStreamInstance,
+    AsyncStreamsInstance,
+    Placement,
+    StreamedResponse,
+)
 from kserve_v2.errors import (
     InvalidArgumentError,
     ServingError,
@@ -25,7 +32,7 @@ from kserve_v2.errors import (
 from kserve_v2.messages import InferRequest, SequenceStep, Tensors
 from kserve_v2.scheduling.contained import contained
 from kserve_v2.scheduling.executing.execution import BatchExecution, StreamExecution
-from kserve_v2.scheduling.executing.performing import stream, stream_async
+from kserve_v2.scheduling.executing.performing import stream, stream_async, streams_async
 from kserve_v2.scheduling.feed import Batch
 from kserve_v2.scheduling.merging.padded import PaddedMerger
 from kserve_v2.scheduling.merging.rows import Merger
@@ -67,9 +74,10 @@ class Progress:
     given_up: bool = False
 
 
-def executions_of(samples: Sequence[Sample], *, decoupled: bool) -> int:
+def executions_of(samples: Sequence[Sample], spec: ModelSpec) -> int:
     """How many executions the samples are, on each instance."""
-    return sum(sample.count * (sample.requests if decoupled else 1) for sample in samples)
+    alone = one_at_a_time(spec)
+    return sum(sample.count * (sample.requests if alone else 1) for sample in samples)
 
 
 def warm_up(
@@ -109,9 +117,14 @@ def _failure(sample: Sample, error: Exception) -> ServingError:
 
 
 def _batches(sample: Sample, spec: ModelSpec) -> list[list[Pending]]:
-    """The requests of one round, as they are executed. A decoupled model answers one at a time."""
+    """The requests of one round, as they are executed."""
     members = [Pending(_request(sample, spec, number), NOBODY) for number in range(sample.requests)]
-    return [[each] for each in members] if spec.decoupled else [members]
+    return [[each] for each in members] if one_at_a_time(spec) else [members]
+
+
+def one_at_a_time(spec: ModelSpec) -> bool:
+    """Whether it is a decoupled model that answers one request at a time."""
+    return spec.decoupled and not spec.merger.separate
 
 
 def _request(sample: Sample, spec: ModelSpec, number: int) -> InferRequest:
@@ -133,13 +146,16 @@ def _execute(
     spec = replace(spec, merger=_SampleMerger(inner, sample, batches=bool(spec.signature.max_batch_size)))
     batch = Batch(members, BatchReason.NOT_BATCHABLE, time.monotonic_ns())
     if spec.decoupled:
-        streamed = _Stream(batch, spec, where.placement, where.loop)
-        if isinstance(instance, AsyncStreamInstance):
-            _run(run_first, stream_async(instance, streamed))
+        streams = _Stream.each(batch, spec, where.placement, where.loop)
+        if isinstance(instance, AsyncStreamsInstance):
+            _run(run_first, streams_async(instance, streams, lambda _: None))
+        elif isinstance(instance, AsyncStreamInstance):
+            _run(run_first, stream_async(instance, streams[0]))
         else:
-            stream(instance, streamed)  # type: ignore[arg-type]  # as its runner has found
-        if streamed.raised is not None:
-            raise streamed.raised
+            stream(instance, streams[0])  # type: ignore[arg-type]  # as its runner has found
+        for each in streams:
+            if each.raised is not None:
+                raise each.raised
         return
     rounds = spec.sequences is not None and spec.sequences.iterative
     execution = (RoundExecution if rounds else BatchExecution)(batch, spec, where.placement)
