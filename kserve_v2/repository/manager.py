@@ -5,6 +5,7 @@ models up in.
 import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from kserve_v2.config.release import Release
 from kserve_v2.errors import (
@@ -26,11 +27,11 @@ from kserve_v2.repository.lifecycle.load_request import (
 )
 from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.managed import ManagedModel
-from kserve_v2.repository.lifecycle.names import KeysByName, short_names
+from kserve_v2.repository.lifecycle.names import Names, all_done
 from kserve_v2.repository.models.ensembles import Ensembles
 from kserve_v2.repository.models.model import LoadedModel
 from kserve_v2.repository.preparing.prepare import RepositoryOptions
-from kserve_v2.repository.reading.namespaces import ambiguous, check_key, name_in
+from kserve_v2.repository.reading.namespaces import check_key, name_in
 from kserve_v2.repository.reading.scan import ModelEntry, Snapshot
 from kserve_v2.repository.routing.naming import labelled, named_version
 from kserve_v2.repository.routing.releases import Releases
@@ -71,13 +72,9 @@ class ModelManager:
         self._loader = Loader(
             options, registry, load_threads, shared, self._calls, self._ensembles, Controls(self)
         )
-        self._namespaces = options.namespaces
         # By name; by key if the repositories tell models apart: see `reading.namespaces`.
         self._models: dict[str, ManagedModel] = {}
-        self._keys = KeysByName()
-        self._rebinding: set[asyncio.Task[None]] = set()
         self.routes = Routes(self.inflight)
-        self.releases = Releases(options.release_directory, self._named, self._release_changed)
         # Those that were not loaded only because they are part of an ensemble.
         self._asked_for: set[str] = set()
         # An entry is replaced as a whole, on the event loop's thread, where all that look one up live, too.
@@ -85,6 +82,10 @@ class ModelManager:
         # The same, with what cannot answer for now: ensembles hold on to that.
         self._loaded: dict[str, Served] = {}
         self._unready: set[str] = set()
+        published = (self._serving, self._loaded)
+        self._names = Names(options.namespaces, self._models, published, self._loader, self._ensembles)
+        self._searches: set[asyncio.Task[None]] = set()
+        self.releases = Releases(options.release_directory, self._names.model, self._release_changed)
         wait_s = options.on_demand_wait_s
         self._on_demand = OnDemand(self, wait_s) if wait_s is not None else None
         self.started = False
@@ -120,8 +121,7 @@ class ModelManager:
         return self._acquire_unusual(name, version, served)
 
     def _acquire_unusual(self, name: str, version: str, served: Served | None) -> LoadedModel:
-        if self._namespaces and len(keys := self._meant(name)) > 1:
-            raise ambiguous(name, len(keys))
+        self._names.raise_if_ambiguous(name)
         if self._on_demand is not None and name not in self._loaded:
             # Which versions it has, and which labels, is known when it is loaded.
             raise NotLoadedError(name)
@@ -129,7 +129,7 @@ class ModelManager:
         model = served.versions.get(str(number)) if served else None
         if model is not None:
             return model
-        managed = self._named(name)
+        managed = self._names.model(name)
         if managed is not None and (down := managed.down(number)):
             raise UnavailableError(f"Request for unknown model: '{name}' is not at ready state: {down}")
         why = managed.reasons(number) if managed else ""
@@ -150,7 +150,7 @@ class ModelManager:
 
     def labels(self, name: str) -> Mapping[str, int]:
         """The labels of a model, and the version that each stands for, whether it is there or not."""
-        managed = self._named(name)
+        managed = self._names.model(name)
         return dict(sorted(managed.released.release.labels.items())) if managed else {}
 
     def released(self) -> Iterator[tuple[str, Release, RouteCounts]]:
@@ -168,7 +168,7 @@ class ModelManager:
 
     def finishing(self, name: str, version: str) -> LoadedModel | None:
         """A version that takes no new requests, but has sequences to finish: for requests that nobody else answers."""
-        managed = self._named(name)
+        managed = self._names.model(name)
         if managed is None:
             return None
         labelled = managed.released.release.labels.get(version)
@@ -213,7 +213,7 @@ class ModelManager:
         """The versions of a model that are loaded, ascending, also those that cannot answer for now; empty if there is
         none.
         """
-        managed = self._named(name)
+        managed = self._names.model(name)
         return sorted(managed.ready, key=lambda model: model.version) if managed else []
 
     def ready_models(self) -> list[LoadedModel]:
@@ -239,7 +239,7 @@ class ModelManager:
             shown = model.entries(problem) if model else [index_entry(name, problem)]
             labels = self.labels(name)
             entries += [labelled(entry, labels) for entry in shown] if labels else shown
-        return short_names(entries) if self._namespaces else entries
+        return self._names.shortened(entries)
 
     # --- on demand
     # ----------------------------------------------------------------------------------------------------
@@ -256,13 +256,11 @@ class ModelManager:
             found = await self._loader.find(name)
         except InvalidArgumentError:
             return None
-        if len(found) > 1:
-            raise ambiguous(name, len(found))
-        return found[0] if found else None
+        return self._names.only(name, found)
 
     def reasons(self, name: str) -> str:
         """Why a model does not answer, behind a colon; "" if nothing has failed."""
-        managed = self._named(name)
+        managed = self._names.model(name)
         return managed.reasons() if managed else ""
 
     # --- loading and unloading
@@ -292,14 +290,19 @@ class ModelManager:
         Raises NotFoundError for an unknown directory, UnavailableError if the model is unloaded meanwhile,
         UnsupportedError for files where they are not allowed, InvalidArgumentError with the reasons otherwise.
         """
-        check_key(self._namespaces, name)
+        check_key(self._names.spaces, name)
         check_may_upload(request.files, allowed=self.takes_files)
         check_files(name_in(name), request)
-        if self._namespaces:
-            await self._load_all(name, request)
+        if not self._names.spaces:
+            self._asked_for.add(name)
+            await self._load(name, request)
             return
-        self._asked_for.add(name)
-        await self._load(name, request)
+        keys = await self._names.on_disk(name, alone=request != PLAIN)
+        self._asked_for.update(keys)
+        try:
+            await all_done(self._load(key, request) for key in keys)
+        finally:
+            await self._find_steps_again(name)
 
     async def load_step(self, name: str) -> None:
         """Load a model because an ensemble needs it."""
@@ -311,7 +314,7 @@ class ModelManager:
             model = self._models[name] = ManagedModel(
                 name, self._loader, self._update, expected=not self.started
             )
-            self._keys.add(name)
+            self._names.add(name)
         await model.load(request)
 
     def is_wanted(self, name: str) -> bool:
@@ -333,12 +336,19 @@ class ModelManager:
         `dependents`: of an ensemble, the models of its steps as well, but for those that were asked for themselves, and
         those that are part of another ensemble.
         """
-        for key in self._meant(name) if self._namespaces else (name,):
+        for key in self._names.unloaded(name):
             self._unload(key, dependents=dependents)
-        if self._namespaces:
-            task = asyncio.get_running_loop().create_task(self._find_steps_again(name_in(name)))
-            self._rebinding.add(task)
-            task.add_done_callback(self._rebinding.discard)
+        if self._names.spaces:
+            task = asyncio.get_running_loop().create_task(self._find_steps_again(name))
+            self._searches.add(task)
+            task.add_done_callback(self._searches.discard)
+
+    async def _find_steps_again(self, name: str) -> None:
+        """Load the ensembles again whose steps of that name mean another model than before."""
+        for ensemble in await self._names.with_other_steps(name):
+            if self.is_wanted(ensemble):
+                with suppress(ServingError):  # the log has been told
+                    await self._load(ensemble, PLAIN)
 
     def _unload(self, name: str, *, dependents: bool) -> None:
         self._asked_for.discard(name)
@@ -365,11 +375,10 @@ class ModelManager:
             self._unready.add(name)
         if model.forgettable:
             self._models.pop(name, None)
-            self._keys.remove(name)
+            self._names.remove(name)
             self._asked_for.discard(name)
             self.routes.forget(name)
-        if self._namespaces:
-            self._publish_name(name_in(name))
+        self._names.publish(name)
         self.announce_change()
         if (before and before.versions) != (model.served and model.served.versions):
             self._changes.count += 1
@@ -382,52 +391,6 @@ class ModelManager:
             self._update(model)
             self._changes.count += 1
             self._ensembles.changed(name)
-
-    # --- models of one name
-    # -------------------------------------------------------------------------------------------
-
-    def _meant(self, name: str) -> list[str]:
-        """The keys of the models that a name may mean, or that key, as far as they are loaded or are to be."""
-        return [key for key in self._keys.of(name) if self._models[key].wanted or self._models[key].busy]
-
-    def _named(self, name: str) -> ManagedModel | None:
-        """A model that is or was loaded, by its name, if that means one alone, or its key."""
-        if self._namespaces and name not in self._models:
-            keys = self._keys.of(name)
-            return self._models[keys[0]] if len(keys) == 1 else None
-        return self._models.get(name)
-
-    def _publish_name(self, name: str) -> None:
-        """Have a name answered by the one model that it means."""
-        keys = self._meant(name)
-        for published in (self._serving, self._loaded):
-            if len(keys) == 1 and keys[0] in published:
-                published[name] = published[keys[0]]
-            elif keys != [name]:
-                published.pop(name, None)
-
-    async def _load_all(self, name: str, request: LoadRequest) -> None:
-        """Load all models of a name, or that of a key, and what steps of that name mean now."""
-        keys = [entry.name for entry in await self._loader.find(name)] or [name]
-        if len(keys) > 1 and request != PLAIN:
-            raise ambiguous(name, len(keys))
-        self._asked_for.update(keys)
-        outcomes = await asyncio.gather(*(self._load(key, request) for key in keys), return_exceptions=True)
-        await self._find_steps_again(name_in(name))
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
-
-    async def _find_steps_again(self, name: str) -> None:
-        """Load the ensembles again whose steps of that name mean another model than before."""
-        for ensemble, steps in self._ensembles.with_steps_named(name):
-            try:
-                candidate = await self._loader.read(ensemble, None)
-                meant = {step.model_name for step in candidate.config.ensemble_scheduling.step}
-                if meant != steps and self.is_wanted(ensemble):
-                    await self._load(ensemble, PLAIN)
-            except ServingError as error:
-                logger.warning("ensemble '%s' stays as it is: %s", ensemble, error)
 
     def announce_change(self) -> None:
         """Wake those who wait for `changed`."""

@@ -1,5 +1,6 @@
 """Models of the same name in several repositories, which --model-namespacing tells apart."""
 
+import base64
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -192,6 +193,44 @@ def test_steps_are_found_again_when_models_come_and_go(explicit: tuple[RunningSe
     shutil.move(repositories.first.parent / "aside", repositories.first / "step")
     assert load(server, "step").status_code == 200
     wait_until(lambda: (value(server, "of_first", 5), value(server, "of_second", 5)) == (6, 15))
+
+
+@pytest.mark.slow
+def test_files_that_are_sent(repositories: Repositories, start: Start) -> None:
+    server = start(
+        "--model-repository", str(repositories.first), *repositories.flags, "--model-control-mode=explicit",
+        "--allow-file-override",
+    )  # fmt: skip
+
+    def send(name: str, number: int) -> httpx.Response:
+        content = base64.b64encode(add(number).encode()).decode()
+        config = '{"backend": "python"}'
+        return load(server, name, json={"parameters": {"config": config, "file:1/model.py": content}})
+
+    # They replace the one model of a name, wherever that lies, or make one that lies nowhere.
+    for name in ("lone", "new"):
+        assert send(name, 1000).status_code == 200
+        assert value(server, name, 5, "x") == 1005
+    assert load(server, "lone").status_code == 200
+    assert value(server, "lone", 5, "x") == 105
+    answer = send("step", 1000)
+    assert (answer.status_code, error_of(answer)) == (400, ARE_TWO)
+    unload(server, "new")
+    wait_until(lambda: "new" not in index(server))
+
+
+@pytest.mark.slow
+def test_on_demand(repositories: Repositories, start: Start) -> None:
+    server = start(
+        "--model-repository", str(repositories.first), *repositories.flags, "--model-control-mode=on-demand"
+    )
+    answer = ask(server, "step", 5)
+    assert (answer.status_code, error_of(answer)) == (400, ARE_TWO)
+    assert value(server, "lone", 5, "x") == 105
+    assert (value(server, "of_first", 5), value(server, "of_second", 5)) == (6, 15)
+    answer = ask(server, "step", 5)
+    assert (answer.status_code, error_of(answer)) == (400, ARE_TWO)
+    assert ask(server, "nosuch", 5).status_code == 404
 
 
 # --- polled --------------------------------------------------------------------------------------------------
