@@ -74,7 +74,7 @@ def read_declaration(module: object, file: str) -> Declaration:
         annotations = read_annotations(handler, problems)
         problems += _annotation_problems(handler, annotations)
     if problems:
-        raise InvalidArgumentError(f"{file}: " + "; ".join(problems))
+        raise InvalidArgumentError(f"{file}: {'; '.join(problems)}", [f"{file}: {each}" for each in problems])
     call = handler.__call__
     inputs, outputs = (_attribute(handler, name) for name in ("inputs", "outputs"))
     typed = annotations.inputs is not None

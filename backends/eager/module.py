@@ -39,7 +39,8 @@ class HandlerModule:
             raise InvalidArgumentError(
                 f"default_model_filename: expected a Python module such as model.py, got '{path.name}'"
             )
-        self._directory = path.parent
+        # As tracebacks have it.
+        self._directory = path.parent.absolute()
         self._name = path.name
         package = f"{PREFIX}{next(_serial)}_{re.sub(r'[^0-9A-Za-z]', '_', model)}_{version}"
         self._space = ModuleSpace(package, path, beside=beside, given=given)
