@@ -88,7 +88,7 @@ def _without_mistake(
     mistakes.append(described + _hint(error, text))
     places = find_places(text)
     field = places.around(line, column)
-    if field is None or not places.balanced:
+    if field is None or not places.balanced or "missing ending quote" in described:
         return None
     left = blank(text, field.start, field.end)
     return left if left != text else None
@@ -191,6 +191,9 @@ def _hint(error: text_format.ParseError, text: str) -> str:
         and column is not None
         and not "\n".join(text.split("\n")[line - 1 :])[column - 1 :].strip()
     ):
+        unclosed = find_places(text).unclosed
+        if unclosed is not None:
+            return f" The text ends here, and the bracket at {unclosed.line}:{unclosed.column} is not closed."
         return " The text ends here: is a closing bracket or a value missing?"
     return ""
 

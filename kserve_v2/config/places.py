@@ -41,18 +41,19 @@ class Span:
 @dataclass(slots=True)
 class Places:
     """The fields of one text. `spans`: in the order in which they end. `balanced`: whether every bracket has its other
-    half, without which nothing behind it is certain.
+    half, without which nothing behind it is certain. `unclosed`: the innermost bracket that has not.
     """
 
     spans: list[Span] = field(default_factory=list)
     balanced: bool = True
+    unclosed: Place | None = None
     _offsets: dict[str, int] = field(default_factory=dict)
     _line_starts: list[int] = field(default_factory=lambda: [0])
 
     def of(self, path: str) -> Place | None:
         """Where a field is written; None where it is not."""
         offset = self._offsets.get(path)
-        return None if offset is None else self._place(offset)
+        return None if offset is None else self.place(offset)
 
     def nearest(self, path: str) -> Place | None:
         """Where a field is written or, if it is not, the one that it would stand in."""
@@ -72,7 +73,8 @@ class Places:
         inside = [span for span in self.spans if span.start <= offset < span.end]
         return min(inside, key=lambda span: span.end - span.start, default=None)
 
-    def _place(self, offset: int) -> Place:
+    def place(self, offset: int) -> Place:
+        """Of a character."""
         line = bisect_right(self._line_starts, offset)
         return Place(line, offset - self._line_starts[line - 1] + 1)
 
@@ -96,9 +98,10 @@ class _Reader:
         self.places = Places(
             _line_starts=[0, *(found.end() for found in re.finditer("\n", text))],
         )
+        self._whole = self.places
         self._fields(ModelConfig.DESCRIPTOR, "")
         if self._peek():
-            self.places.balanced = False
+            self._whole.balanced = False
 
     def _peek(self) -> str:
         """The next character that is no gap; "" at the end."""
@@ -131,13 +134,14 @@ class _Reader:
         if self._peek() != "[" or not (_repeated(known) or _is_map(known)):
             self._element(known, path, start, counts)
             return
+        opening = self._position
         self._position += 1
         while (character := self._peek()) and character not in CLOSING:
             if character == ",":
                 self._position += 1
             else:
                 self._element(known, path, self._position, counts)
-        self._close(character)
+        self._close(opening)
 
     def _element(self, known: FieldDescriptor, path: str, start: int, counts: Counter[str]) -> None:
         """One value: of a list, one of many."""
@@ -163,7 +167,6 @@ class _Reader:
         outer, self.places = self.places, Places()
         self._block(entry, "")
         inner, self.places = self.places, outer
-        outer.balanced = outer.balanced and inner.balanced
         outer.spans += inner.spans
         key = next((self._key(span) for span in inner.spans if span.path == "key"), "")
         path = f"{path}['{key}']"
@@ -187,13 +190,17 @@ class _Reader:
         if self._peek() not in tuple(OPENING):
             self._position = scalar_end(self._text, self._position)
             return
+        opening = self._position
         self._position += 1
         self._fields(message, prefix)
-        self._close(self._peek())
+        self._close(opening)
 
-    def _close(self, character: str) -> None:
+    def _close(self, opening: int) -> None:
+        """Pass over the other half of the bracket at `opening`."""
+        character = self._peek()
         if not character:
-            self.places.balanced = False
+            self._whole.balanced = False
+            self._whole.unclosed = self._whole.unclosed or self._whole.place(opening)
         self._position += len(character)
 
     def _note(self, path: str, offset: int) -> None:

@@ -31,6 +31,8 @@ from kserve_v2.config.warm_up import warm_up_problems
 
 log = logging.getLogger("kserve_v2.config")
 
+NO_GPUS = "no GPUs are available"
+
 # Prometheus' rule for the names of labels; those that begin with two underscores are its own.
 _LABEL_NAME = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 # Labels that the server sets itself, on some metric or other.
@@ -151,7 +153,7 @@ def _group_problems(config: ModelConfig, gpu_count: int) -> Iterator[Problem]:
 
 def _gpu_problems(group: ModelInstanceGroup, path: str, subject: str, gpu_count: int) -> Iterator[Problem]:
     if gpu_count == 0:
-        yield Problem(f"{path}.kind", f"{subject} has kind KIND_GPU but no GPUs are available")
+        yield Problem(f"{path}.kind", f"{subject} has kind KIND_GPU but {NO_GPUS}")
         return
     if not group.gpus:
         yield Problem(f"{path}.gpus", f"{subject} has kind KIND_GPU but specifies no GPUs")

@@ -89,7 +89,7 @@ def test_a_syntax_error_has_its_position(text: str, position: str, part: str) ->
             '{"max_batch_size": 4}',
             " This looks like JSON: write protobuf text format, as in max_batch_size: 8",
         ),
-        ('input [ { name: "x" }\n', " The text ends here: is a closing bracket or a value missing?"),
+        ('input [ { name: "x" }\n', " The text ends here, and the bracket at 1:7 is not closed."),
         ("max_batch_size: \n", " The text ends here: is a closing bracket or a value missing?"),
         ('input [ { name: "x" } }', 'Expected ",".'),
     ],
