@@ -1,4 +1,4 @@
-"""The command line: `kserve-v2 serve …`, `kserve-v2 check …`, `kserve-v2 release …`.
+"""The command line: `kserve-v2 serve …`, `check …`, `config …`, `release …`.
 
 Exit status: 0 after a clean end, 1 if the server could not start, a check has found something or a release was
 refused, 2 for a wrong command line or environment.
@@ -9,10 +9,12 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from kserve_v2 import release_command
+from kserve_v2.commands.arguments import CHECK, CONFIG
 from kserve_v2.settings import flags
 from kserve_v2.settings.options import SettingsError
 from kserve_v2.settings.settings import Settings
@@ -44,22 +46,8 @@ examples:
 """
 
 
-_CHECK_DESCRIPTION = """\
-Say what is wrong with the models of a repository, without serving them: configurations are read, completed from the
-models' files and validated as by `serve` with the same options, ensembles and their steps included. Weights are not
-loaded and no port is opened; but handlers are imported, which runs the code of their files. Environments of models
-are used where they are there, and not made.
-Exit status: 0 if nothing is wrong, 1 otherwise.
-"""
-
-_CHECK_EXAMPLES = """\
-examples:
-  Look at every model below ./models:
-    kserve-v2 check --model-repository models
-  Look at one of them:
-    kserve-v2 check --model-repository models --model-control-mode explicit --load-model digits_onnx
-"""
-
+# Those that look at models and serve none.
+_COMMANDS = {"check": CHECK, "config": CONFIG}
 
 _log = logging.getLogger(__name__)
 
@@ -74,19 +62,22 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
     """Run the command and return the exit status. Defaults: the process's own arguments and environment."""
     _open_standard_streams()
+    environ = os.environ if environ is None else environ
     try:
-        namespace = _read_command(sys.argv[1:] if argv is None else argv)
+        namespace, unknown = _parse(sys.argv[1:] if argv is None else argv)
         if namespace.command == "release":
+            _refuse(unknown, [])
             return _release(namespace)
-        arguments = {name: texts for name, texts in vars(namespace).items() if name != "command"}
-        effective, warnings = flags.resolve(arguments, os.environ if environ is None else environ)
+        given = _take_apart(namespace, unknown)
+        effective, warnings = flags.resolve(given.flags, environ)
     except SettingsError as error:
         return _fail(str(error), USAGE)
     for directory in effective.model_repository:
         if not directory.is_dir():
             problem = "is not a directory" if directory.exists() else "does not exist"
-            return _fail(f"model repository {str(directory)!r} {problem}", START_UP_FAILURE)
-    return _check(effective, warnings) if namespace.command == "check" else _serve(effective, warnings)
+            status = START_UP_FAILURE if given.command == "serve" else USAGE
+            return _fail(f"model repository {str(directory)!r} {problem}", status)
+    return _serve(effective, warnings) if given.command == "serve" else _look(given, effective, warnings)
 
 
 def _open_standard_streams() -> None:
@@ -106,47 +97,86 @@ def _open_standard_streams() -> None:
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - as above
 
 
-def _read_command(argv: Sequence[str]) -> argparse.Namespace:
-    """The command and its options. Ends the process for --help and --version, as argparse does."""
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A command line, taken apart. `flags`: those of `serve`, name to texts. `own`: other options of the command.
+    `operands`: models.
+    """
+
+    command: str
+    flags: dict[str, list[str]]
+    own: dict[str, object]
+    operands: list[str]
+
+
+def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The command and its options, and what is none. Ends the process for --help and --version, as argparse does.
+    Raises SettingsError.
+    """
     parser = _make_parser()
     namespace, unknown = parser.parse_known_args(argv)
     if namespace.command is None:
-        parser.error("no command given, expected: kserve-v2 serve or kserve-v2 check (see kserve-v2 --help)")
+        *others, last = (f"kserve-v2 {name}" for name in ("serve", *_COMMANDS, "release"))
+        parser.error(f"no command given, expected: {', '.join(others)} or {last} (see kserve-v2 --help)")
+    return namespace, unknown
+
+
+def _refuse(unknown: Sequence[str], known: Sequence[str]) -> None:
+    """Raises SettingsError for the first argument that no command has. `known`: flags that may be meant."""
     for argument in unknown:
         if argument.startswith("-"):
             name = argument.partition("=")[0]
-            known = [] if namespace.command == "release" else flags.known_flags()
-            parser.error(f"unknown option {name}{flags.did_you_mean(name, known)}")
-        parser.error(f"unexpected argument {argument!r}, expected options only")
-    return namespace
+            raise SettingsError(f"unknown option {name}{flags.did_you_mean(name, known)}")
+        raise SettingsError(f"unexpected argument {argument!r}, expected options only")
+
+
+def _take_apart(namespace: argparse.Namespace, unknown: Sequence[str]) -> _Given:
+    """Raises SettingsError for what does not belong there."""
+    command: str = namespace.command
+    texts = {name: value for name, value in vars(namespace).items() if name != "command"}
+    names = _COMMANDS[command].names if command in _COMMANDS else ()
+    own = {name: texts.pop(name) for name in names}
+    operands: list[str] = texts.pop("operands", [])
+    if command in _COMMANDS:
+        # Behind an option, argparse does not see that they belong to the others.
+        operands += [argument for argument in unknown if not argument.startswith("-")]
+        unknown = [argument for argument in unknown if argument.startswith("-")]
+    _refuse(unknown, [*flags.known_flags(), *(f"--{each.replace('_', '-')}" for each in names)])
+    least = 2 if command == "config" else 1
+    if len(operands) >= least and "model_repository" not in texts:
+        texts["model_repository"] = [operands.pop(0)]
+    if command == "config" and len(operands) != 1:
+        raise SettingsError("expected one model: kserve-v2 config REPO MODEL (see kserve-v2 config --help)")
+    return _Given(command, texts, own, operands)
 
 
 def _make_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="kserve-v2",
         description="A model server for PyTorch and ONNX models.",
-        epilog="kserve-v2 serve --help and kserve-v2 check --help list the options, with examples.",
+        epilog="kserve-v2 serve --help lists the options, with examples, as for the other commands.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"kserve-v2 {version('kserve-v2')}")
     commands = parser.add_subparsers(dest="command", metavar="command", parser_class=_Parser)
-    serve_does, check_does = (
+    serve = _add_command(
+        commands,
+        "serve",
         "serve the models of a repository",
-        "say what is wrong with the models of a repository",
+        "--model-repository DIR [options]",
+        (_SERVE_DESCRIPTION, _SERVE_EXAMPLES),
     )
-    for name, does, options, description, examples in (
-        ("serve", serve_does, "[options]", _SERVE_DESCRIPTION, _SERVE_EXAMPLES),
-        ("check", check_does, "[options of serve]", _CHECK_DESCRIPTION, _CHECK_EXAMPLES),
-    ):
-        command = commands.add_parser(
+    flags.add_flags(serve)
+    for name, arguments in _COMMANDS.items():
+        command = _add_command(
+            commands,
             name,
-            help=does,
-            usage=f"kserve-v2 {name} --model-repository DIR {options}",
-            description=description,
-            epilog=examples,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
+            arguments.does,
+            f"{arguments.operands} [options] [options of serve]",
+            (arguments.description, arguments.examples),
         )
+        command.add_argument("operands", nargs="*", help=argparse.SUPPRESS)
+        arguments.add(command)
         flags.add_flags(command)
     release_command.add_arguments(
         commands.add_parser(
@@ -172,34 +202,44 @@ def _release(namespace: argparse.Namespace) -> int:
     return OK
 
 
-def _check(effective: Settings, warnings: Sequence[str]) -> int:
-    # Imported here, as in `_serve`.
-    from kserve_v2 import server  # noqa: PLC0415
-    from kserve_v2.logs import log  # noqa: PLC0415
+def _add_command(
+    commands: Any, name: str, does: str, usage: str, texts: tuple[str, str]
+) -> argparse.ArgumentParser:
+    """`texts`: what its help says in front of the options, and behind them."""
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=does,
+        usage=f"kserve-v2 {name} {usage}",
+        description=texts[0],
+        epilog=texts[1],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    return command
 
-    log.configure(effective)
+
+def _look(given: _Given, effective: Settings, warnings: Sequence[str]) -> int:
+    """One of the commands that look at models and serve none."""
+    # Imported here, as in `_serve`.
+    from kserve_v2.commands import check, config  # noqa: PLC0415
+    from kserve_v2.startup import StartupError  # noqa: PLC0415
+
     for warning in warnings:
-        _log.warning(warning)
+        print(f"warning: {warning}", file=sys.stderr)
+    run = check.run if given.command == "check" else config.run
     try:
-        findings = server.check(effective)
-    except server.StartupError as error:
+        return run(effective, given.operands, given.own)
+    except SettingsError as error:
+        return _fail(str(error), USAGE)
+    except StartupError as error:
         return _fail(str(error), START_UP_FAILURE)
-    finally:
-        log.shutdown()
-    for finding in findings:
-        what = f"{finding.model} version {finding.version}" if finding.version else finding.model
-        print(f"{'wrong' if finding.problem else 'ok':<5}  {what}")
-        for line in (finding.problem or finding.note).splitlines():
-            print(f"       {line}")
-    wrong = sum(bool(finding.problem) for finding in findings)
-    print(f"{len(findings)} looked at, {wrong} wrong")
-    return START_UP_FAILURE if wrong else OK
 
 
 def _serve(effective: Settings, warnings: Sequence[str]) -> int:
     # Imported here: --help and a mistyped flag do not wait for numpy and the web frameworks.
     from kserve_v2 import server  # noqa: PLC0415
     from kserve_v2.logs import console, log  # noqa: PLC0415
+    from kserve_v2.startup import StartupError  # noqa: PLC0415
 
     print(console.settings_table(effective), flush=True)
     log.configure(effective)
@@ -207,7 +247,7 @@ def _serve(effective: Settings, warnings: Sequence[str]) -> int:
         for warning in warnings:
             _log.warning(warning)
         status = server.run(effective)
-    except server.StartupError as error:
+    except StartupError as error:
         problem = str(error)
     else:
         log.shutdown()

@@ -14,10 +14,8 @@ from functools import partial
 from typing import Any
 
 from kserve_v2.caching.cache import ResponseCache
-from kserve_v2.caching.config import CacheConfig
 from kserve_v2.caching.make import MissingPackageError, make_cache
 from kserve_v2.config.content_types import input_contents
-from kserve_v2.environments.models import ModelEnvironments
 from kserve_v2.errors import NotFoundError
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs import console, log
@@ -34,11 +32,6 @@ from kserve_v2.net.sockets import bind, end_stalled_connections
 from kserve_v2.net.tls import TlsError, server_context
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.manager import ModelManager
-from kserve_v2.repository.preparing.check import Finding, RepositoryCheck
-from kserve_v2.repository.preparing.kept import kept_root
-from kserve_v2.repository.preparing.prepare import RepositoryOptions
-from kserve_v2.repository.reading.namespaces import scan_namespaces
-from kserve_v2.repository.reading.scan import scan
 from kserve_v2.repository.sources.polling import Pace, Poller
 from kserve_v2.repository.uploads.store import Uploads, remove_leftovers
 from kserve_v2.rest.app import create_app
@@ -52,6 +45,7 @@ from kserve_v2.scheduling.limiting.rate_limiter import RateLimiter
 from kserve_v2.scheduling.limiting.resources import Capacity
 from kserve_v2.scheduling.shared import Shared
 from kserve_v2.settings.settings import Settings
+from kserve_v2.startup import StartupError, repository_options, unreadable
 from kserve_v2.tracing.tracer import Tracer, TracingError
 
 logger = logging.getLogger(__name__)
@@ -73,10 +67,6 @@ _HANGING_SECONDS = 1
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
-class StartupError(Exception):
-    """The server cannot start; the text is for the person who started it."""
-
-
 class Server:
     """One server process. Made, started and stopped on one event loop."""
 
@@ -85,7 +75,7 @@ class Server:
         registry = BackendRegistry()
         self._cache = _cache(settings)
         self._uploads = Uploads() if settings.allow_file_override else None
-        options = replace(_repository_options(settings, registry, self._cache), uploads=self._uploads)
+        options = replace(repository_options(settings, registry, self._cache), uploads=self._uploads)
         inflight = InflightBytes(_max_inflight_bytes(settings))
         limiter = None
         if settings.rate_limit == "execution_count":
@@ -159,7 +149,7 @@ class Server:
         try:
             snapshot = await self.manager.scan()
         except OSError as error:
-            raise _unreadable(error) from error
+            raise unreadable(error) from error
         for reason in snapshot.skipped:
             logger.warning("skipped in the model repository: %s", reason)
         names = list(snapshot.models)
@@ -274,62 +264,6 @@ def _cache(settings: Settings) -> ResponseCache | None:
         return make_cache(settings.cache_config)
     except MissingPackageError as error:
         raise StartupError(str(error)) from None
-
-
-def _repository_options(
-    settings: Settings,
-    registry: BackendRegistry,
-    cache: ResponseCache | None,
-    *,
-    make_environments: bool = True,
-) -> RepositoryOptions:
-    """Raises StartupError."""
-    unknown = [name for name in settings.isolate if name not in registry.names]
-    if unknown:
-        raise StartupError(
-            f"--isolate: there is no backend '{unknown[0]}'. Installed backends: {', '.join(registry.names)}"
-        )
-    return RepositoryOptions(
-        roots=settings.model_repository,
-        namespaces=settings.namespaces,
-        backend_settings={name: settings.backend_settings(name) for name in registry.names},
-        auto_complete=not settings.disable_auto_complete_config,
-        config_name=settings.model_config_name,
-        explicit=settings.controlled,
-        polling=settings.model_control_mode == "poll" or (settings.reload and not settings.controlled),
-        on_demand_wait_s=settings.on_demand_wait_secs if settings.model_control_mode == "on-demand" else None,
-        cache=cache,
-        environments=ModelEnvironments(settings.model_environments, os.environ, make=make_environments),
-        kept=kept_root(settings.model_cache_dir, os.environ),
-        isolated=frozenset(settings.isolate),
-        auto_warm_up=settings.auto_warmup,
-        drain_limit_s=settings.drain_timeout_secs,
-        release_directory=settings.release_directory,
-    )
-
-
-def check(settings: Settings) -> list[Finding]:
-    """What is wrong with the models that would be loaded, each version a finding. Raises StartupError."""
-    registry = BackendRegistry()
-    # Nothing is kept, but models may ask for a cache if the server would have one.
-    cache = make_cache(CacheConfig(size=1)) if settings.cache_config.text else None
-    options = _repository_options(settings, registry, cache, make_environments=False)
-    repository = RepositoryCheck(options, registry)
-    names = dict.fromkeys(settings.load_model)
-    if not names or "*" in names:
-        try:
-            found = settings.namespaces
-            snapshot = scan_namespaces(found) if found else scan(settings.model_repository)
-        except OSError as error:
-            raise _unreadable(error) from error
-        for reason in snapshot.skipped:
-            logger.warning("skipped in the model repository: %s", reason)
-        names = dict.fromkeys(snapshot.models)
-    return [finding for name in names for finding in repository.check(name)]
-
-
-def _unreadable(error: OSError) -> StartupError:
-    return StartupError(f"cannot read the model repository: {error.filename}: {error.strerror}")
 
 
 def _max_inflight_bytes(settings: Settings) -> int:

@@ -17,9 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     "__main__",
     "cli",
-    "server | release_command",
+    "server | commands | release_command",
+    "startup",
     "rest | rpc",
-    "inference",
+    "inference | checking",
     "repository",
     "scheduling | plugins | handlers",
     "isolation",
@@ -33,7 +34,14 @@ LAYERS = (
 
 # These are further restricted, to the importers named here.
 ONLY_IMPORTED_BY = {
-    "kserve_v2.settings": {"settings", "cli", "server", "logs"},  # everything else is handed what it needs
+    "kserve_v2.settings": {
+        "settings",
+        "cli",
+        "commands",
+        "server",
+        "startup",
+        "logs",
+    },  # everything else is handed what it needs
     "kserve_v2._generated.grpc_service_pb2": {"rpc"},  # protocol objects stop at the codec
     "fastapi": {"rest"},
     "starlette": {"rest", "net"},

@@ -1,12 +1,18 @@
-"""`kserve-v2 check` says of a repository what a server would say, without one."""
+"""`kserve-v2 check` says of a repository what a server would say, without one; `kserve-v2 config` what it serves."""
 
+import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from kserve_v2.checking.formats import FORMATS
 from kserve_v2.cli import main
+from kserve_v2.commands import arguments
+from tests.checking.broken import onnx
 from tests.conftest import StartServer, WriteModel
 
 pytestmark = pytest.mark.slow
@@ -63,49 +69,355 @@ def repository(tmp_path_factory: pytest.TempPathFactory, write_model: WriteModel
     return root
 
 
-def said_of(printed: str) -> dict[str, str]:
-    """What is said of each version, "" of those that are right."""
-    found: dict[str, str] = {}
-    name = ""
-    for line in printed.splitlines()[:-1]:
-        if not line.startswith("       "):
-            name = line.split()[1]
-            found[name] = ""
-        else:
-            found[name] += line.removeprefix("       ") + "\n"
+def reported(capsys: pytest.CaptureFixture[str]) -> dict[str, list[str]]:
+    """The errors that are reported of each model, word for word, as they stand in the JSON."""
+    found: dict[str, list[str]] = {}
+    for each in json.loads(capsys.readouterr().out)["findings"]:
+        if each["level"] == "error":
+            text = f"{each['field']}: {each['message']}" if each["field"] else each["message"]
+            found.setdefault(each["model"], []).append(text)
     return found
 
 
 def test_a_check_says_what_the_server_says(
     repository: Path, start_server: StartServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["check", "--model-repository", str(repository)], {}) == 1
-    said = said_of(capsys.readouterr().out)
+    assert main(["check", str(repository), "--format", "json"], {}) == 1
+    said = reported(capsys)
     server = start_server(repository)
     index = {entry["name"]: entry for entry in server.post("/v2/repository/index").json()}
-    assert said.keys() == index.keys()
     circle = {"left", "right"}
     for name, entry in index.items():
-        assert (said[name] == "") == (entry["state"] == "READY"), name
+        assert (name not in said) == (entry["state"] == "READY"), name
         # The index has the kind of the error in front, here and in what is said of the models of steps.
         reason = entry.get("reason", "").partition(": ")[2].strip()
         reason = reason.replace("version 1 is at UNAVAILABLE state: Internal: ", "")
         if name not in circle:
-            assert said[name].strip() == reason
-    assert {name for name, text in said.items() if not text} == {"double", "whole", "around"}
-    assert "circular dependency between ensembles" in said["right"] + said["left"]
+            # A place in a handler is not in the text.
+            reason = re.sub(r"^model.py, line \d+: ", "", reason)
+            # Each piece is said in the same words; those of labels and files are said behind their field.
+            left = reason
+            for text in said.get(name, []):
+                short = (
+                    text.partition(": ")[2]
+                    if text.startswith(("output[", "sequence_batching.state["))
+                    else text
+                )
+                assert text in reason or short in reason, (name, text)
+                left = left.replace(text, "").replace(short, "")
+            assert not left.strip(" ;\n"), (name, left)
+    assert set(index) - set(said) == {"double", "whole", "around"}
+    assert "circular dependency between ensembles" in str(said["right"] + said["left"])
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
 
 
 def test_nothing_wrong_is_status_0(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["check", "--model-repository", str(repository)]
-    arguments += ["--model-control-mode", "explicit", "--load-model", "around"]
-    assert main(arguments, {}) == 0
-    assert capsys.readouterr().out == "ok     around version 1\n1 looked at, 0 wrong\n"
+    assert main(["check", str(repository), "around"], {}) == 0
+    assert capsys.readouterr().out == "1 model checked: 0 errors, 0 warnings\n"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["REPO", "double", "whole"],
+        ["REPO", "--format", "text", "double", "whole"],
+        ["--model-repository", "REPO", "double", "whole"],
+        ["double", "whole", "--model-repository=REPO"],
+        [
+            "--model-repository=REPO",
+            "--model-control-mode=explicit",
+            "--load-model=double",
+            "--load-model=whole",
+        ],
+    ],
+)
+def test_models_are_chosen(argv: list[str], repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", *(each.replace("REPO", str(repository)) for each in argv)], {}) == 0
+    assert capsys.readouterr().out == "2 models checked: 0 errors, 0 warnings\n"
+
+
+def test_the_environment_names_the_repository(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check"], {"KSERVE_V2_MODEL_REPOSITORY": str(repository)}) == 1
+    assert capsys.readouterr().out.endswith("15 models checked: 16 errors, 0 warnings\n")
+    # What is written counts, as a flag does.
+    assert main(["check", str(repository), "double"], {"KSERVE_V2_MODEL_REPOSITORY": "/no/such"}) == 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "error"),
+    [
+        (["check"], "no model repository: give --model-repository DIR (or KSERVE_V2_MODEL_REPOSITORY)"),
+        (["check", "/no/such"], "model repository '/no/such' does not exist"),
+        (
+            ["check", "REPO", "dubble"],
+            "no model repository has a directory of the name 'dubble', did you mean double?",
+        ),
+        (
+            ["check", "REPO", "../x"],
+            "invalid model name '../x', model name must not contain path traversal characters",
+        ),
+        (["check", "REPO", "--format", "xml"], "argument --format: invalid choice: 'xml'"),
+        (["check", "REPO", "--cpus", "-1"], "argument --cpus: expected a whole number from 1, got '-1'"),
+        (["check", "REPO", "--cpus=0"], "argument --cpus: expected a whole number from 1, got '0'"),
+        (["check", "REPO", "--gpus=many"], "argument --gpus: expected a whole number, got 'many'"),
+        (["check", "REPO", "--stict"], "unknown option --stict, did you mean --strict?"),
+        (["config", "REPO"], "no model repository: give --model-repository DIR"),
+        (["config", "--model-repository=REPO"], "expected one model: kserve-v2 config REPO MODEL"),
+        (["config", "REPO", "a", "b"], "expected one model: kserve-v2 config REPO MODEL"),
+        (
+            ["config", "REPO", "dubble"],
+            "no model repository has a directory of the name 'dubble', did you mean double?",
+        ),
+        (
+            ["config", "REPO", "double", "--model-version=7"],
+            "--model-version: version 7 of 'double' is not served, but 1",
+        ),
+    ],
+)
+def test_a_wrong_command_line_is_status_2(
+    argv: list[str], error: str, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([each.replace("REPO", str(repository)) for each in argv], {}) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"error: {error}")
+
+
+@pytest.mark.parametrize(("flags", "status"), [([], 0), (["--strict"], 1)])
+def test_warnings_alone(flags: list[str], status: int, tmp_path: Path, write_model: WriteModel) -> None:
+    write_model(
+        tmp_path, "m", DOUBLE, 'parameters { key: "isolation_processes" value { string_value: "2" } }'
+    )
+    assert main(["check", str(tmp_path), *flags], {}) == status
+
+
+def test_what_a_handler_prints_is_not_in_the_report(tmp_path: Path, write_model: WriteModel) -> None:
+    write_model(
+        tmp_path, "m", "import os\nprint('one')\nos.write(1, b'two\\n')\nos.system('echo three')\n" + DOUBLE
+    )
+    command = [sys.executable, "-m", "kserve_v2", "check", str(tmp_path), "--format", "json"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, json.loads(ended.stdout)["findings"]) == (0, [])
+    assert {"one", "two", "three"} <= set(ended.stderr.splitlines())
+
+
+def test_a_gpu_that_is_not_there_is_a_warning_unless_the_machine_is_known(
+    tmp_path: Path, write_model: WriteModel
+) -> None:
+    write_model(tmp_path, "m", DOUBLE, "instance_group { kind: KIND_GPU gpus: [ 3 ] }\nmax_batch_size: -2\n")
+    write_model(tmp_path, "n", DOUBLE, "instance_group { kind: KIND_GPU gpus: [ 3 ] }\n")
+    said = {}
+    for flags in ((), ("--gpus=0",), ("--gpus=2",), ("--gpus=4",)):
+        command = [sys.executable, "-m", "kserve_v2", "check", str(tmp_path), "--format", "json", *flags]
+        environ = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environ)
+        findings = json.loads(ended.stdout)["findings"]
+        said[flags] = sorted((each["model"], each["level"], each["field"]) for each in findings)
+    kind, number, size = (
+        "instance_group[0].kind",
+        "instance_group[0].gpus[0]",
+        ("m", "error", "max_batch_size"),
+    )
+    assert said[()] == [("m", "error", "max_batch_size"), ("m", "warning", kind), ("n", "warning", kind)]
+    assert said["--gpus=0",] == [("m", "error", kind), size, ("n", "error", kind)]
+    assert said["--gpus=2",] == [("m", "error", number), size, ("n", "error", number)]
+    assert said["--gpus=4",] == [size]
+
+
+def test_frameworks_are_imported_where_a_file_needs_them(tmp_path: Path, write_model: WriteModel) -> None:
+    for name in ("clean", "wrong"):
+        (tmp_path / name / "1").mkdir(parents=True)
+        (tmp_path / name / "1" / "model.onnx").write_bytes(onnx())
+    (tmp_path / "wrong" / "config.pbtxt").write_text("max_batch_size: 8\ninstance_group { count: -2 }\n")
+    write_model(tmp_path, "handler", DOUBLE)
+    (tmp_path / "e" / "1").mkdir(parents=True)
+    (tmp_path / "e" / "config.pbtxt").write_text(ensemble("handler"))
+    code = """
+import sys
+from kserve_v2.cli import main
+status = main(["check", *sys.argv[1:]], {})
+print(status, [name for name in ("torch", "onnxruntime", "fastapi", "grpc") if name in sys.modules])
+"""
+    lines = []
+    for flags in ([], ["--thorough"]):
+        command = [sys.executable, "-c", code, str(tmp_path), *flags]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        lines.append(ended.stdout.splitlines()[-1])
+    assert lines == ["1 []", "1 ['onnxruntime']"]
+
+
+def test_a_thorough_check_finds_what_only_the_framework_knows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "m" / "1").mkdir(parents=True)
+    (tmp_path / "m" / "1" / "model.onnx").write_bytes(onnx().replace(b"Identity", b"Idantity"))
+    assert main(["check", str(tmp_path)], {}) == 0
+    assert main(["check", str(tmp_path), "--thorough"], {}) == 1
+    assert "Idantity" in capsys.readouterr().out
 
 
 def test_the_examples_are_right() -> None:
     models = Path(__file__).parent.parent / "model_repository"
-    command = [sys.executable, "-m", "kserve_v2", "check", "--model-repository", str(models)]
+    command = [sys.executable, "-m", "kserve_v2", "check", str(models), "--cpus", "4", "--gpus", "0"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (ended.returncode, ended.stdout.splitlines()[-1]) == (0, "9 looked at, 0 wrong")
-    assert "WARNING" not in ended.stderr
+    assert (ended.returncode, ended.stdout) == (0, "9 models checked: 0 errors, 0 warnings\n")
+    assert ended.stderr == ""
+
+
+@pytest.mark.parametrize("command", ["check", "config"])
+def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"], {})
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    assert printed.count(f"kserve-v2 {command} ") >= 3
+    assert "Exit status: 0" in printed
+    assert "--model-repository" in printed
+
+
+def test_the_formats_of_the_command_line_are_those_that_there_are() -> None:
+    assert tuple(FORMATS) == arguments.FORMATS
+
+
+# --- kserve-v2 config -------------------------------------------------------------------------------------------------
+
+COMMENTED = """\
+# Model 'm', version 2, as it is served.
+name: "m"                         # by the name of m/
+platform: "onnxruntime_onnx"      # by the name of net.onnx
+backend: "onnxruntime"            # by the name of net.onnx
+version_policy {                  # config.pbtxt:4
+  all { }                         # config.pbtxt:4
+}
+max_batch_size: 6                 # --backend-config default-max-batch-size
+input {                           # config.pbtxt:2
+  name: "x"                       # config.pbtxt:2
+  data_type: TYPE_FP32            # net.onnx
+  dims: [ 4 ]                     # net.onnx
+  optional: false                 # config.pbtxt:2
+}
+output {                          # net.onnx
+  name: "y"                       # net.onnx
+  data_type: TYPE_FP32            # net.onnx
+  dims: [ 4 ]                     # net.onnx
+}
+optimization {                    # default of the server
+  input_pinned_memory {           # default of the server
+    enable: true                  # default of the server
+  }
+  output_pinned_memory {          # default of the server
+    enable: true                  # default of the server
+  }
+}
+dynamic_batching {                # net.onnx
+  preferred_batch_size: [ 6 ]     # default of the server
+}
+instance_group {                  # default of the server
+  name: "m"                       # default of the server
+  kind: KIND_CPU                  # default of the server
+  count: 2                        # default of the server
+}
+default_model_filename: "net.onnx"  # by the name of net.onnx
+metric_tags {                     # config.pbtxt:5
+  key: "team"
+  value: "a \\"b\\""
+}
+parameters {                      # config.pbtxt:3
+  key: "intra_op_thread_count"
+  value {
+    string_value: "1"             # config.pbtxt:3
+  }
+}
+"""
+
+
+@pytest.fixture
+def graph_model(tmp_path: Path) -> Path:
+    for version in ("1", "2"):
+        (tmp_path / "m" / version).mkdir(parents=True)
+        (tmp_path / "m" / version / "net.onnx").write_bytes(onnx())
+    (tmp_path / "m" / "config.pbtxt").write_text(
+        '# a comment\ninput { name: "x" optional: false }\n'
+        'parameters { key: "intra_op_thread_count" value { string_value: "1" } }\nversion_policy { all { } }\n'
+        "metric_tags { key: 'team' value: 'a \"b\"' }\n"
+    )
+    return tmp_path
+
+
+def printed_config(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    assert main(["config", *argv, "--backend-config", "onnxruntime,default-max-batch-size=6"], {}) == 0
+    return capsys.readouterr().out
+
+
+def test_a_configuration_is_printed_with_its_origins(
+    graph_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    printed = printed_config(capsys, str(graph_model), "m")
+    assert [line.split() for line in printed.splitlines()] == [
+        line.split() for line in COMMENTED.splitlines()
+    ]
+    assert printed == printed_config(capsys, "m", "--model-repository", str(graph_model))
+    first = printed_config(capsys, str(graph_model), "m", "--model-version", "1")
+    assert first == printed.replace("version 2", "version 1")
+
+
+def test_what_is_printed_is_a_configuration(graph_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Written down, it says the same, and all of it comes from the file then."""
+    printed = printed_config(capsys, str(graph_model), "m")
+    whole = json.loads(printed_config(capsys, str(graph_model), "m", "--format", "json"))
+    (graph_model / "m" / "config.pbtxt").write_text(printed)
+    again = json.loads(printed_config(capsys, str(graph_model), "m", "--format", "json"))
+    assert again["config"] == whole["config"]
+    assert {origin["from"] for origin in again["origins"].values()} == {"file"}
+
+
+def test_origins_in_json(graph_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = json.loads(printed_config(capsys, str(graph_model), "m", "--format", "json"))
+    assert (told["name"], told["version"], told["config"]["max_batch_size"]) == ("m", 2, 6)
+    origins = told["origins"]
+    assert origins["max_batch_size"] == {"from": "flag", "where": "--backend-config default-max-batch-size"}
+    assert origins["input[0].name"] == {"from": "file", "where": "config.pbtxt", "line": 2, "column": 9}
+    assert origins["input[0].dims"] == {"from": "model", "where": "net.onnx"}
+    assert origins["backend"] == {"from": "name", "where": "net.onnx"}
+    assert origins["instance_group[0].count"] == {"from": "default"}
+    parameter = origins["parameters['intra_op_thread_count'].string_value"]
+    assert (parameter["line"], parameter["from"]) == (3, "file")
+
+
+def test_a_wrong_configuration_is_not_printed(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", str(repository), "levels"], {}) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "levels/config.pbtxt:1:" in printed.err
+    assert "default priority level must be in range [1, 2]" in printed.err
+
+
+@pytest.mark.parametrize("name", ["double", "whole"])
+def test_it_is_what_the_server_answers(
+    name: str, repository: Path, start_server: StartServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["config", str(repository), name, "--format", "json"], {}) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["config"] == start_server(repository).get(f"/v2/models/{name}/config").json()
+
+
+def test_models_of_the_same_name_in_two_repositories(
+    tmp_path: Path, write_model: WriteModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_model(tmp_path / "one", "m", DOUBLE, "max_batch_size: -1\n")
+    write_model(tmp_path / "two", "m", DOUBLE)
+    (tmp_path / "two" / "e" / "1").mkdir(parents=True)
+    (tmp_path / "two" / "e" / "config.pbtxt").write_text(ensemble("m"))
+    both = [f"--model-repository={tmp_path / name}" for name in ("one", "two")]
+    assert main(["check", *both, "--model-namespacing", "--format", "json"], {}) == 1
+    [wrong] = json.loads(capsys.readouterr().out)["findings"]
+    assert (wrong["model"], wrong["line"], wrong["field"]) == ("one/m", 1, "max_batch_size")
+    assert main(["check", *both, "--model-namespacing", "two/e"], {}) == 0
+    assert main(["check", *both, "--model-namespacing", "m"], {}) == 2
+    assert "There are 2 identifiers of model 'm'" in capsys.readouterr().err
+    # Without it, nobody knows which one is meant.
+    assert main(["check", *both], {}) == 1
+    assert "model appears in two or more repositories" in capsys.readouterr().out

@@ -25,7 +25,8 @@ FRAMEWORKS = ("torch", "onnxruntime", "fastapi", "starlette", "uvicorn", "grpc",
             [],
             {},
             2,
-            "error: no command given, expected: kserve-v2 serve or kserve-v2 check (see kserve-v2 --help)",
+            "error: no command given, expected: kserve-v2 serve, kserve-v2 check, kserve-v2 config or kserve-v2 release "
+            "(see kserve-v2 --help)",
         ),
         (["serv"], {}, 2, "error: argument command: invalid choice: 'serv'"),
         (

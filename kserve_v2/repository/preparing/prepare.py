@@ -158,7 +158,7 @@ def read_candidate(
     Raises NotFoundError if there is no such directory, InvalidArgumentError for a configuration that cannot
     be read and where the version policy leaves nothing to serve.
     """
-    on_disk = _find(name, options)
+    on_disk = find_entry(name, options)
     entry = on_disk if uploaded is None else _scan_uploaded(uploaded, name)
     if entry is None:
         raise NotFoundError(
@@ -200,8 +200,10 @@ def _still_in_force(
     return replace(override, over=state)
 
 
-def _find(name: str, options: RepositoryOptions) -> ModelEntry | None:
-    """A model's directory, by its name or key; None if no repository has it."""
+def find_entry(name: str, options: RepositoryOptions) -> ModelEntry | None:
+    """A model's directory, by its name or key; None if no repository has it. Raises InvalidArgumentError for what is no
+    name, and for one of several models.
+    """
     if not options.namespaces:
         return scan_model(options.roots, name)
     found = find_models(options.namespaces, name)
@@ -300,7 +302,7 @@ def prepare_version(
     gpu_count = backend.gpu_count() if options.gpus is None else options.gpus
     _raise_if_written_wrong(config, gpu_count, entry)
     if config.backend in OWN_BACKENDS:
-        _check_model_file(config, entry.path.name, version_path)
+        check_model_file(config, entry.path.name, version_path)
     source = ModelSource(
         name=entry.name,
         version=version,
@@ -409,7 +411,7 @@ def _home(
     return home if interpreter is None else home.within(interpreter, f"backend '{config.backend}'")
 
 
-def _check_model_file(config: ModelConfig, name: str, version_path: Path) -> None:
+def check_model_file(config: ModelConfig, name: str, version_path: Path) -> None:
     """Raise InvalidArgumentError if the model's file is not there."""
     if not (version_path / config.default_model_filename).exists():
         raise InvalidArgumentError(

@@ -54,6 +54,11 @@ def is_no_model(path: Path) -> bool:
     return not any(_is_model_directory(path / name) for name in names)
 
 
+def is_empty(path: Path) -> bool:
+    """Whether there is nothing in a directory, but for what is hidden."""
+    return not _names(path)
+
+
 def advice_without_versions(path: Path) -> str:
     """What to do about a model's directory that has no version."""
     model, names = path.name, _names(path)

@@ -1,0 +1,160 @@
+"""Looking at a repository as a server does before it loads models: what is wrong with each of them.
+
+Configurations are read, completed from the models' files and validated by the very functions of a load, and ensembles
+are put together from what came of that. Where a load would end at the first thing that is wrong, whatever can be judged
+all the same is judged as well. Weights are not loaded, and nothing is executed; but to read what a handler declares is
+to import it.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from kserve_v2.backend import ModelConfig
+from kserve_v2.checking.findings import Finding, Level, Rule, merged
+from kserve_v2.checking.listening import listening
+from kserve_v2.checking.report import Report, problems_of, reason_of
+from kserve_v2.checking.step import StepVersion
+from kserve_v2.checking.texts import ConfigText
+from kserve_v2.checking.unwise import Machine, hidden_versions
+from kserve_v2.checking.version_check import VersionCheck
+from kserve_v2.config import ConfigError, is_ensemble
+from kserve_v2.environments.models import EnvironmentNotMadeError
+from kserve_v2.errors import InvalidArgumentError, NotFoundError
+from kserve_v2.plugins import BackendRegistry
+from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
+from kserve_v2.repository.models.ensembles import bound, circular, step_callees
+from kserve_v2.repository.preparing.prepare import (
+    Candidate,
+    RepositoryOptions,
+    find_entry,
+    no_version,
+    read_candidate,
+)
+from kserve_v2.repository.reading.layout import is_empty
+from kserve_v2.repository.reading.namespaces import scan_namespaces
+from kserve_v2.repository.reading.scan import ModelEntry, Snapshot, config_path, scan
+from kserve_v2.scheduling.ensemble.check import no_loaded_version, required_version
+from kserve_v2.scheduling.ensemble.graph import Step
+
+# The name at the beginning of what is said of something that is passed over.
+_PASSED_OVER = re.compile(
+    r"'(?P<quoted>.+?)' (?P<reason>.*)|(?P<name>.+?) lies in the repository itself", re.DOTALL
+)
+
+
+class RepositoryCheck:
+    """Looks at each model once, also where several ensembles need it."""
+
+    def __init__(self, options: RepositoryOptions, registry: BackendRegistry, machine: Machine) -> None:
+        self._options = replace(options, gpus=machine.gpus)
+        self._registry = registry
+        self._machine = machine
+        # By model: what was found, what could be loaded, by version, and why not. One that is being looked at has no
+        # entry in the first yet.
+        self._findings: dict[str, list[Finding]] = {}
+        self._steps: dict[str, dict[int, StepVersion]] = {}
+        self._reasons: dict[str, list[str]] = {}
+
+    def check_all(self) -> tuple[list[str], list[Finding]]:
+        """The names of all models, and what is to be said of them and of what lies beside them. Blocks on the file
+        system. Raises OSError for a repository that cannot be listed.
+        """
+        snapshot = all_models(self._options)
+        found = [self._passed_over(text) for text in snapshot.skipped]
+        for name in snapshot.models:
+            found += self.check(name)
+        return list(snapshot.models), merged(found)
+
+    def check(self, name: str) -> Sequence[Finding]:
+        """What is to be said of a model. Blocks on the file system. Raises NotFoundError if there is none,
+        InvalidArgumentError for what is no name.
+        """
+        if name not in self._findings:
+            entry = find_entry(name, self._options)
+            if entry is None:
+                raise NotFoundError(f"no model repository has a directory of the name '{name}'")
+            self._steps[name] = {}
+            report = Report(name, config_text(entry, self._options))
+            with listening() as said:
+                self._look(entry, report, said)
+            for each in dict.fromkeys(said):
+                report.said(each, entry.path)
+            self._findings[name] = merged(report.findings)
+            self._reasons[name] = report.reasons
+        return self._findings[name]
+
+    def _look(self, entry: ModelEntry, report: Report, said: Sequence[str]) -> None:
+        try:
+            candidate = read_candidate(entry.name, self._options)
+        except Exception as error:  # noqa: BLE001 - one model's failure, whatever it is, is its finding
+            report.reasons.append(reason_of(error))
+            report.wrong(error, problems_of(error), Rule.LAYOUT, entry.path)
+            if isinstance(error, ConfigError) and not entry.versions:
+                nothing = no_version(entry, ModelConfig())
+                report.wrong(nothing, nothing.problems, Rule.LAYOUT, entry.path)
+            return
+        report.text.config = candidate.config
+        for version in candidate.versions:
+            look = VersionCheck(candidate, version, report, self._options, self._registry, said)
+            step = look.look(self._put_together, self._machine)
+            if step is not None:
+                self._steps[entry.name][version] = step
+        _look_at_versions(candidate, report)
+
+    def _passed_over(self, text: str) -> Finding:
+        """What lies in a repository and is no model."""
+        about = _PASSED_OVER.match(text)
+        name = (about["quoted"] or about["name"]) if about else ""
+        paths = [root / name for root in self._options.roots if (root / name).exists()]
+        path = paths[0] if paths else self._options.roots[0]
+        foreign = "belongs to the file system" in text
+        return Finding(Level.NOTE if foreign else Level.WARNING, Rule.LAYOUT, "", path, text)
+
+    # --- ensembles ----------------------------------------------------------------------------------------------------
+
+    def _put_together(self, prepared: PreparedEnsemble) -> StepVersion:
+        """An ensemble, of what could be loaded for its steps. Raises InvalidArgumentError."""
+        name = prepared.source.name
+        binding = bound(prepared, step_callees(prepared, lambda step: self._find(name, step)))
+        return StepVersion(name, prepared.signature, binding.decoupled, prepared.labels)
+
+    def _find(self, name: str, step: Step) -> StepVersion | str | None:
+        """What could be loaded for a step of that ensemble; see `step_callees`. Raises InvalidArgumentError."""
+        if step.model in self._steps and step.model not in self._findings:
+            raise circular(name, step.model)
+        try:
+            findings = self.check(step.model)
+        except (InvalidArgumentError, NotFoundError):
+            return None
+        versions = self._steps[step.model]
+        notes = [each.message for each in findings if each.rule is Rule.ENVIRONMENT]
+        if not versions and notes:
+            raise EnvironmentNotMadeError(f"model '{step.model}': {notes[0]}")
+        wanted = max(versions, default=0) if not step.version else int(step.version)
+        if wanted in versions:
+            return versions[wanted]
+        if versions:
+            return required_version(name, step.model, step.version)
+        return no_loaded_version(name, step.model, "; ".join(self._reasons[step.model]))
+
+
+def all_models(options: RepositoryOptions) -> Snapshot:
+    """Of all repositories. Raises OSError for one that cannot be listed."""
+    return scan_namespaces(options.namespaces) if options.namespaces else scan(options.roots)
+
+
+def config_text(entry: ModelEntry, options: RepositoryOptions) -> ConfigText:
+    """A model's configuration as it is written."""
+    path = config_path(entry, options.config_name or None)
+    return ConfigText.of(path, f"{entry.name}/{path.relative_to(entry.path).as_posix()}" if path else "")
+
+
+def _look_at_versions(candidate: Candidate, report: Report) -> None:
+    """Whether the version that is served is one in which somebody has forgotten something."""
+    entry = candidate.entry
+    if is_ensemble(candidate.config):
+        return
+    empty = [version for version in entry.versions if is_empty(entry.path / str(version))]
+    for advice in hidden_versions(candidate.versions, empty, entry.versions):
+        report.advise(advice, entry.path / str(max(candidate.versions)), candidate.versions)

@@ -1,0 +1,1 @@
+"""Commands beside `serve`: each looks at a repository and says something about it."""

@@ -1,0 +1,50 @@
+"""`kserve-v2 check`: what is wrong with the models of a repository, and where."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from kserve_v2.caching.config import CacheConfig
+from kserve_v2.caching.make import make_cache
+from kserve_v2.checking.check import RepositoryCheck
+from kserve_v2.checking.findings import Finding, Level, merged
+from kserve_v2.checking.formats import FORMATS, counts
+from kserve_v2.checking.unwise import Machine
+from kserve_v2.commands.models import known_model
+from kserve_v2.commands.output import own_output
+from kserve_v2.plugins import BackendRegistry
+from kserve_v2.repository.preparing.threads import cpu_budget
+from kserve_v2.settings.settings import Settings
+from kserve_v2.startup import repository_options, unreadable
+
+
+def run(settings: Settings, operands: Sequence[str], own: Mapping[str, object]) -> int:
+    """Print the report and return the exit status. `operands`: the models, none for all of them; `own`: the command's
+    own options. Raises SettingsError, StartupError.
+    """
+    registry = BackendRegistry()
+    # Nothing is kept, but models may ask for a cache if the server would have one.
+    cache = make_cache(CacheConfig(size=1)) if settings.cache_config.text else None
+    options = repository_options(settings, registry, cache, make_environments=False)
+    cpus, gpus = own["cpus"], own["gpus"]
+    machine = Machine(
+        cpus if isinstance(cpus, int) else cpu_budget(), gpus if isinstance(gpus, int) else None
+    )
+    check = RepositoryCheck(replace(options, opens_files=bool(own["thorough"])), registry, machine)
+    named = operands or settings.load_model
+    names = [] if "*" in named else [known_model(name, options) for name in dict.fromkeys(named)]
+    with own_output():
+        try:
+            models, findings = _look(check, names)
+        except OSError as error:
+            raise unreadable(error) from error
+    print(FORMATS[str(own["format"])](findings, models))
+    number = counts(findings)
+    return int(number[Level.ERROR] > 0 or (bool(own["strict"]) and number[Level.WARNING] > 0))
+
+
+def _look(check: RepositoryCheck, names: Sequence[str]) -> tuple[int, list[Finding]]:
+    """How many models were looked at, and what was found."""
+    if names:
+        return len(names), merged(finding for name in names for finding in check.check(name))
+    models, findings = check.check_all()
+    return len(models), findings

@@ -1,0 +1,25 @@
+"""Keeping standard output for what a command has to say."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+
+
+@contextmanager
+def own_output() -> Iterator[None]:
+    """What models print goes to standard error meanwhile, from this process and from others: standard output is for the
+    report alone.
+    """
+    sys.stdout.flush()
+    saved = None
+    with suppress(OSError):
+        saved = os.dup(1)
+        os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if saved is not None:
+            os.dup2(saved, 1)
+            os.close(saved)

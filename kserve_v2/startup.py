@@ -1,0 +1,51 @@
+"""From the settings to what everything that looks at models needs, whether it serves them or not."""
+
+import os
+
+from kserve_v2.caching.cache import ResponseCache
+from kserve_v2.environments.models import ModelEnvironments
+from kserve_v2.plugins import BackendRegistry
+from kserve_v2.repository.preparing.kept import kept_root
+from kserve_v2.repository.preparing.prepare import RepositoryOptions
+from kserve_v2.settings.settings import Settings
+
+
+class StartupError(Exception):
+    """The server, or another command, cannot start; the text is for the person who started it."""
+
+
+def unreadable(error: OSError) -> StartupError:
+    """A repository cannot be listed."""
+    return StartupError(f"cannot read the model repository: {error.filename}: {error.strerror}")
+
+
+def repository_options(
+    settings: Settings,
+    registry: BackendRegistry,
+    cache: ResponseCache | None,
+    *,
+    make_environments: bool = True,
+) -> RepositoryOptions:
+    """What the settings say of models in general. Raises StartupError."""
+    unknown = [name for name in settings.isolate if name not in registry.names]
+    if unknown:
+        raise StartupError(
+            f"--isolate: there is no backend '{unknown[0]}'. Installed backends: {', '.join(registry.names)}"
+        )
+    return RepositoryOptions(
+        roots=settings.model_repository,
+        namespaces=settings.namespaces,
+        backend_settings={name: settings.backend_settings(name) for name in registry.names},
+        auto_complete=not settings.disable_auto_complete_config,
+        config_name=settings.model_config_name,
+        explicit=settings.controlled,
+        polling=settings.model_control_mode == "poll" or (settings.reload and not settings.controlled),
+        on_demand_wait_s=settings.on_demand_wait_secs if settings.model_control_mode == "on-demand" else None,
+        cache=cache,
+        environments=ModelEnvironments(settings.model_environments, os.environ, make=make_environments),
+        kept=kept_root(settings.model_cache_dir, os.environ),
+        isolated=frozenset(settings.isolate),
+        auto_warm_up=settings.auto_warmup,
+        drain_limit_s=settings.drain_timeout_secs,
+        release_directory=settings.release_directory,
+    )
