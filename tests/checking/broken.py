@@ -445,6 +445,24 @@ CASES: dict[str, Case] = {
     "an empty version in front of a model": files(**{"m/1/model.onnx": onnx(), "m/2": None}),
     "an empty directory": files(**{"m": None, "m/config.pbtxt": None}),
     "a directory that should be the repository": files(**{"1/model.onnx": onnx()}),
+    "warm-up": handler(
+        'max_batch_size: 8\nmodel_warmup [\n  { name: "a" batch_size: 9 },\n'
+        '  { name: "b" batch_size: 1\n'
+        '    inputs { key: "x" value { dims: [ -1 ] } }\n'
+        '    inputs { key: "q" value { data_type: TYPE_FP32 dims: [ 4 ] zero_data: true } } },\n'
+        f'  {{ name: "c" inputs {{ key: "x" value {{ data_type: TYPE_FP32 dims: [ {", ".join(["1"] * 40)} ] zero_data: true }} }} }},\n'
+        '  { name: "d" batch_size: 8 inputs { key: "x" value { data_type: TYPE_FP64 dims: [ 100000000 ] zero_data: true } } },\n'
+        '  { name: "e" batch_size: 1 inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 4 ] input_data_file: "out" } } }\n'
+        "]\n",
+        **{"out": "0", "m/warmup/out": Link("../../out")},
+    ),
+    "files of the warm-up that are missing": handler(
+        'model_warmup {\n  name: "a" batch_size: 1\n'
+        '  inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 4 ] input_data_file: "gone" } } }\n'
+        'model_warmup {\n  name: "b" batch_size: 1\n'
+        '  inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 4 ] input_data_file: "short" } } }\n',
+        **{"m/warmup/short": "0000"},
+    ),
     "a link to nowhere": files(**{"m/1/model.onnx": Link("../../gone")}),
     "two levels too deep": files(**{"m/deep/config.pbtxt": "", "m/deep/1/model.onnx": onnx()}),
     "capital letters": files(**{"m/1/Model.ONNX": onnx()}),

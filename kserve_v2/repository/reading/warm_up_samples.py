@@ -31,17 +31,18 @@ def read_samples(config: ModelConfig, model_path: Path) -> tuple[Sample, ...]:
     signature = ModelSignature(config)
     hidden = {tensor.name: (tensor.data_type, tuple(tensor.dims)) for tensor in hidden_inputs(config)}
     samples: list[Sample] = []
-    problems: list[str] = []
-    for each in config.model_warmup:
+    wrong: dict[int, str] = {}
+    for index, each in enumerate(config.model_warmup):
         if each.batch_size == 0:
             continue
         try:
             samples.append(_sample(each, signature, hidden, model_path))
         except InvalidArgumentError as error:
             text = error.message.removeprefix(request_prefix(""))
-            problems.append(f"failed to run warmup sample '{each.name}': {text}")
-    if problems:
-        raise InvalidArgumentError("; ".join(problems))
+            wrong[index] = f"failed to run warmup sample '{each.name}': {text}"
+    if wrong:
+        problems = [f"model_warmup[{index}]: {text}" for index, text in wrong.items()]
+        raise InvalidArgumentError("; ".join(wrong.values()), problems)
     return tuple(samples)
 
 
