@@ -415,8 +415,8 @@ def test_models_of_the_same_name_in_two_repositories(
     assert main(["check", *both, "--model-namespacing", "--format", "json"], {}) == 1
     [wrong] = json.loads(capsys.readouterr().out)["findings"]
     assert (wrong["model"], wrong["line"], wrong["field"]) == ("one/m", 1, "max_batch_size")
-    assert main(["check", *both, "--model-namespacing", "two/e"], {}) == 0
-    assert main(["check", *both, "--model-namespacing", "m"], {}) == 2
+    assert main(["check", "two/e", *both, "--model-namespacing"], {}) == 0
+    assert main(["check", "m", *both, "--model-namespacing"], {}) == 2
     assert "There are 2 identifiers of model 'm'" in capsys.readouterr().err
     # Without it, nobody knows which one is meant.
     assert main(["check", *both], {}) == 1
