@@ -445,6 +445,13 @@ CASES: dict[str, Case] = {
     "an empty version in front of a model": files(**{"m/1/model.onnx": onnx(), "m/2": None}),
     "an empty directory": files(**{"m": None, "m/config.pbtxt": None}),
     "a directory that should be the repository": files(**{"1/model.onnx": onnx()}),
+    "a release": handler(
+        'parameters {\n  key: "release"\n  value { string_value: \'{"split": {"1": 90, "2": 30}, "labels": {"PROD": 1}}\' }\n}\n'
+    ),
+    "a release that is no JSON": handler('parameters { key: "release" value { string_value: "PROD=1" } }\n'),
+    "a release of a version that is not there": handler(
+        'parameters { key: "release" value { string_value: \'{"labels": {"PROD": 7}}\' } }\n'
+    ),
     "warm-up": handler(
         'max_batch_size: 8\nmodel_warmup [\n  { name: "a" batch_size: 9 },\n'
         '  { name: "b" batch_size: 1\n'
