@@ -186,7 +186,8 @@ class InferenceService:
         """Have a model loaded that `acquire` has not found loaded; see `ModelManager.demand`. `size`: what the request
         that waits for it takes of memory. Raises as that, and as `InflightBytes.take`.
         """
-        self.inflight.take(size)
+        if size:
+            self.inflight.take(size)
         try:
             await self.manager.demand(name)
         finally:
@@ -194,12 +195,13 @@ class InferenceService:
 
     async def loaded(self, ask: Callable[[], T]) -> T:
         """What `ask` returns, once the model that it asks for is loaded. Raises as `ask`, and as `demand`."""
-        try:
-            return ask()
-        except NotLoadedError as error:
-            name = error.model_name
-        await self.demand(name)
-        return ask()
+        while True:
+            try:
+                return ask()
+            except NotLoadedError as error:
+                name = error.model_name
+            # It may be unloaded again before it is asked: then it is loaded again, too.
+            await self.demand(name)
 
     # --- inference
     # ----------------------------------------------------------------------------------------------------

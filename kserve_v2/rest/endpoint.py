@@ -157,14 +157,14 @@ class ModelEndpoint:
             length = call.headers.get(b"content-length")
             announced = int(length) if length is not None else None
             call.body = await self._bodies.read(receive, announced)
-            missing = ""
-            try:
-                await operation(call, send)
-            except NotLoadedError as unanswered:
-                missing = unanswered.model_name
-            if missing:
+            while True:
+                try:
+                    await operation(call, send)
+                except NotLoadedError as unanswered:
+                    missing = unanswered.model_name
+                else:
+                    break
                 await self._demand(missing, len(call.body))
-                await operation(call, send)
         except asyncio.CancelledError:
             task.uncancel()
             # The connection removes the task from `waiting` when the client has left: then nobody needs an answer.

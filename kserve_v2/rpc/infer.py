@@ -68,10 +68,8 @@ class ModelInfer:
         try:
             return self._ask(data, message, context, observer)
         except NotLoadedError as error:
-            asked = Demanded()
-            loading = self._service.demand(error.model_name, len(data))
-            asked.wait(loading, lambda: self._ask(data, message, context, observer))
-            return asked
+            demand = partial(self._service.demand, size=len(data))
+            return Demanded(demand, error.model_name, lambda: self._ask(data, message, context, observer))
 
     def _ask(
         self,
@@ -103,15 +101,29 @@ class ModelInfer:
 class Demanded(Asked):
     """A request whose model is being loaded for it."""
 
-    __slots__ = ()
+    __slots__ = ("_ask", "_demand")
 
-    def wait(self, loading: Coroutine[Any, Any, None], ask: Callable[[], Parts | Asked]) -> None:
-        """Have the request answered, by `ask`, when `loading` has returned."""
-        self.ticket = Demand(loading, partial(self._begin, ask), self._answer)
+    def __init__(
+        self,
+        demand: Callable[[str], Coroutine[Any, Any, None]],
+        name: str,
+        ask: Callable[[], Parts | Asked],
+    ) -> None:
+        """Have the request answered, by `ask`, when `demand` has loaded the model of that name."""
+        self._demand = demand
+        self._ask = ask
+        self._wait(name)
 
-    def _begin(self, ask: Callable[[], Parts | Asked]) -> None:
+    def _wait(self, name: str) -> None:
+        self.ticket = Demand(self._demand(name), self._begin, self._answer)
+
+    def _begin(self) -> None:
         try:
-            found = ask()
+            found = self._ask()
+        except NotLoadedError as error:
+            # It was unloaded again.
+            self._wait(error.model_name)
+            return
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             self._answer(known(error))
             return

@@ -281,7 +281,7 @@ class _Stream:
         """As `_ask`, when the model is loaded."""
         try:
             await self._service.demand(model_name, len(data))
-            self._ask(data, message, trace, group)
+            await self._service.loaded(lambda: self._ask(data, message, trace, group))
         except ServingError as error:
             self._refuse(message.id, error, trace, in_order=True)
 

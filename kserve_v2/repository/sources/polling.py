@@ -18,8 +18,11 @@ from kserve_v2.repository.sources.watching import Watcher
 
 logger = logging.getLogger(__name__)
 
-# The least time between looks, however many events there are.
+# The least time between looks, however many events there are; more where looks take long, or find nothing: somebody
+# writes a log into the repository, for example.
 _SOONEST_S = 0.05
+_SOONEST_AFTER_NOTHING_S = 1.0
+_TIMES_A_LOOK = 5
 # How often a model that keeps changing is mentioned in the log.
 _MENTION_EVERY_S = 30.0
 
@@ -112,6 +115,7 @@ class Poller:
         self._watcher: Watcher | None = None
         self._task: asyncio.Task[None] | None = None
         self._load_ended = asyncio.Event()
+        self._soonest_s = _SOONEST_S
 
     def note_start(self, snapshot: Snapshot, problems: Iterable[str]) -> None:
         """What the models were loaded from at the start, and which of them could not be loaded."""
@@ -139,20 +143,26 @@ class Poller:
         next_s: float | None = None
         while True:
             await self._rest(watcher, next_s)
+            began_s, before = self._clock(), self._seen
             try:
                 next_s = await self.look()
             except Exception:
                 # A defect of ours must not end the polling.
                 logger.exception("the look at the model repository has failed")
+            least_s = (
+                _SOONEST_S if self._seen != before else min(2 * self._soonest_s, _SOONEST_AFTER_NOTHING_S)
+            )
+            self._soonest_s = max(least_s, _TIMES_A_LOOK * (self._clock() - began_s))
 
     async def _rest(self, watcher: Watcher, next_s: float | None) -> None:
         """Wait for the next look. `next_s`: when there is something to do."""
         pause_s = self._pace.every_s
         if next_s is not None:
             pause_s = min(pause_s, max(next_s - self._clock(), 0))
-        await asyncio.sleep(min(_SOONEST_S, pause_s))
+        soonest_s = min(self._soonest_s, pause_s)
+        await asyncio.sleep(soonest_s)
         events = [asyncio.ensure_future(each.wait()) for each in (watcher.changed, self._load_ended)]
-        await asyncio.wait(events, timeout=max(pause_s - _SOONEST_S, 0), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(events, timeout=pause_s - soonest_s, return_when=asyncio.FIRST_COMPLETED)
         for event in events:
             event.cancel()
         watcher.changed.clear()
@@ -235,6 +245,8 @@ class Poller:
                 logger.warning("cannot read the model repository, all models stay as they are: %s", trouble)
             else:
                 logger.info("the model repository can be read again")
+                if self._watcher is not None:
+                    self._watcher.start_again()
             self._trouble = trouble
 
     def _mention_waiting(self, names: Sequence[str]) -> None:

@@ -34,13 +34,21 @@ class Watcher:
     def start(self) -> None:
         """Watch, if that is possible, on a thread."""
         if self.available():
-            threading.Thread(target=self._watch, name="repository-events", daemon=True).start()
+            threading.Thread(
+                target=self._watch, args=(self._stop,), name="repository-events", daemon=True
+            ).start()
 
     def stop(self) -> None:
         """Watch no longer. Returns at once."""
         self._stop.set()
 
-    def _watch(self) -> None:
+    def start_again(self) -> None:
+        """The directories may be others than before, of the same name."""
+        self.stop()
+        self._stop = threading.Event()
+        self.start()
+
+    def _watch(self, stop: threading.Event) -> None:
         # Imported here: it is not always there.
         from watchfiles import watch  # noqa: PLC0415
 
@@ -52,7 +60,7 @@ class Watcher:
                 watch_filter=None,
                 debounce=_TOGETHER_MS,
                 step=_TOGETHER_MS,
-                stop_event=self._stop,
+                stop_event=stop,
                 raise_interrupt=False,
             ):
                 self._loop.call_soon_threadsafe(self.changed.set)
