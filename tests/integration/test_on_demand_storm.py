@@ -18,7 +18,7 @@ from tests.integration.support import metric
 pytestmark = pytest.mark.slow
 
 MODELS = 6
-REQUESTS = 400
+REQUESTS = 240
 CLIENTS = 8
 
 

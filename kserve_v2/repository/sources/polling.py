@@ -18,8 +18,8 @@ from kserve_v2.repository.sources.watching import Watcher
 
 logger = logging.getLogger(__name__)
 
-# The least time between looks, however many events there are; more where looks take long, or find nothing: somebody
-# writes a log into the repository, for example.
+# The least time between looks, however many events there are; more where looks take long, or events mean nothing:
+# somebody writes a log into the repository, for example.
 _SOONEST_S = 0.05
 _SOONEST_AFTER_NOTHING_S = 1.0
 _TIMES_A_LOOK = 5
@@ -142,20 +142,19 @@ class Poller:
     async def _run(self, watcher: Watcher) -> None:
         next_s: float | None = None
         while True:
-            await self._rest(watcher, next_s)
+            by_event = await self._rest(watcher, next_s)
             began_s, before = self._clock(), self._seen
             try:
                 next_s = await self.look()
             except Exception:
                 # A defect of ours must not end the polling.
                 logger.exception("the look at the model repository has failed")
-            least_s = (
-                _SOONEST_S if self._seen != before else min(2 * self._soonest_s, _SOONEST_AFTER_NOTHING_S)
-            )
+            idle = by_event and self._seen == before
+            least_s = min(2 * self._soonest_s, _SOONEST_AFTER_NOTHING_S) if idle else _SOONEST_S
             self._soonest_s = max(least_s, _TIMES_A_LOOK * (self._clock() - began_s))
 
-    async def _rest(self, watcher: Watcher, next_s: float | None) -> None:
-        """Wait for the next look. `next_s`: when there is something to do."""
+    async def _rest(self, watcher: Watcher, next_s: float | None) -> bool:
+        """Wait for the next look. `next_s`: when there is something to do. Returns whether an event makes it come."""
         pause_s = self._pace.every_s
         if next_s is not None:
             pause_s = min(pause_s, max(next_s - self._clock(), 0))
@@ -165,8 +164,10 @@ class Poller:
         await asyncio.wait(events, timeout=pause_s - soonest_s, return_when=asyncio.FIRST_COMPLETED)
         for event in events:
             event.cancel()
+        by_event = watcher.changed.is_set()
         watcher.changed.clear()
         self._load_ended.clear()
+        return by_event
 
     async def look(self) -> float | None:
         """Look at the repository, and begin what is to be done. Returns when there is more to do."""
