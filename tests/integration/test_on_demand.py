@@ -224,6 +224,19 @@ def test_the_api_loads_and_unloads(on_demand: ExplicitServer) -> None:
     wait_until(lambda: on_demand.index("by_hand")[0]["state"] == "UNAVAILABLE")
 
 
+def test_labels_are_known_once_the_model_is_loaded(on_demand: ExplicitServer, channel: Channel) -> None:
+    for number in (1, 2):
+        on_demand.write("labelled", versioned(number), "version_policy { all { } }", number)
+    (on_demand.root / "labelled" / "release.json").write_text('{"labels": {"PROD": 1, "STG": 2}}')
+    answer = channel.infer(grpc_request("labelled", model_version="STG"))
+    assert (answer.model_version, number_of(answer)) == ("2", 2)
+    on_demand.unload("labelled")
+    assert answer_of(on_demand.server, "labelled", "PROD") == 1
+    on_demand.unload("labelled")
+    status, text = channel.infer_fails(grpc_request("labelled", model_version="NONE"))
+    assert (status, "has no version label 'NONE'" in text) == (STATUS.NOT_FOUND, True)
+
+
 # --- one load for all -----------------------------------------------------------------------------------------------
 
 
@@ -445,4 +458,28 @@ def test_what_is_broken_at_the_start_leaves_the_server_unready_until_it_is_repai
     write_model(tmp_path, "needed", versioned(1))
     assert answer_of(server, "needed") == 1
     assert server.get("/v2/health/ready").status_code == 200
+    assert server.stop() == 0
+
+
+def test_models_of_the_same_name_in_two_repositories(
+    start: Start, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, write_model: Any
+) -> None:
+    """A name that two models have loads neither; one that is broken is not loaded by every request here, either."""
+    other = tmp_path_factory.mktemp("other")
+    for root in (tmp_path, other):
+        write_model(root, "twice", versioned(1))
+    write_model(other, "once", versioned(2))
+    write_model(tmp_path, "broken", counted(tmp_path, "broken", load="raise RuntimeError('no luck')"))
+    server = start(ON_DEMAND, f"--model-repository={other}", "--model-namespacing")
+    assert answer_of(server, "once") == 2
+    response = server.infer("twice", ASK)
+    assert (response.status_code, error_of(response)[:47]) == (
+        400,
+        "There are 2 identifiers of model 'twice' in glo",
+    )
+    for _ in range(3):
+        response = server.infer("broken", ASK)
+        assert response.status_code == 503
+        assert "no luck" in error_of(response)
+    assert len((tmp_path / "broken.loads").read_text().splitlines()) == 1
     assert server.stop() == 0

@@ -68,7 +68,7 @@ class OnDemand:
             failure = self._failures.get(name)
             if failure is not None and not failure.is_due(entry.fingerprint, self._clock()):
                 raise self._refusal(name)
-            load = self._loading.begin(name, lambda: self._load(entry))
+            load = self._loading.begin(name, lambda: self._load(name, entry.fingerprint))
         await self._wait(name, load)
 
     async def _wait(self, name: str, load: "asyncio.Task[None]") -> None:
@@ -92,14 +92,13 @@ class OnDemand:
                 f"Request for unknown model: '{name}' is not at ready state: it is being loaded"
             )
 
-    async def _load(self, entry: ModelEntry) -> None:
-        name = entry.name
+    async def _load(self, name: str, fingerprint: str) -> None:
         try:
             await self._models.load(name)
         except ServingError as error:
             # If it was unloaded meanwhile, or there is no room for it, the model has not failed.
             if error.code not in _NOT_NOW:
-                self._failures[name] = failed(self._failures.get(name), entry.fingerprint, self._clock())
+                self._failures[name] = failed(self._failures.get(name), fingerprint, self._clock())
             raise
         else:
             self._failures.pop(name, None)
