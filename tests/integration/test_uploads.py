@@ -286,6 +286,25 @@ def test_what_a_model_keeps_is_found_by_the_next_upload(uploads: ExplicitServer,
         assert look(uploads, "keeping") == before
 
 
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_triton_s_clients(uploads: ExplicitServer, folder: Path, protocol: str) -> None:
+    package = pytest.importorskip(f"tritonclient.{protocol}")
+    url = uploads.server.grpc if protocol == "grpc" else uploads.server.rest.removeprefix("http://")
+    with package.InferenceServerClient(url) as client:
+        client.load_model("by_client", config=CONFIG, files={"file:3/model.py": versioned(30).encode()})
+        assert client.is_model_ready("by_client", "3")
+        assert answer_of(uploads.server, "by_client") == 30
+        with pytest.raises(package_error(), match="must not contain path traversal characters"):
+            client.load_model("by_client", config=CONFIG, files={"file:../model.py": b"x"})
+        client.unload_model("by_client")
+    wait_until(lambda: not kept(folder))
+
+
+def package_error() -> type[Exception]:
+    error: type[Exception] = pytest.importorskip("tritonclient.utils").InferenceServerException
+    return error
+
+
 # --- what is refused ------------------------------------------------------------------------------------------
 
 GOOD = versioned(1).encode()

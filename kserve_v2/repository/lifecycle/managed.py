@@ -203,9 +203,7 @@ class ManagedModel:
             self._check_still_wanted(unloads)
             override = self._override if request.config is None else Override(request.config)
             moment = self.released.moment
-            candidate = await self._find(request, override, unloads)
-            kept = await keep(self.records, candidate, self._loader)
-            self._check_still_wanted(unloads)
+            candidate, kept = await self._find(request, override, unloads)
             self.released.offer(candidate.found, moment, at_once=self.served is None)
             self.problem, self._lost = "", False
             self._wanted = self._want(candidate, kept)
@@ -217,22 +215,26 @@ class ManagedModel:
             # files is theirs alone: the next load goes back to the directory.
             self._override = None if request.files else candidate.override
 
-    async def _find(self, request: LoadRequest, override: Override | None, unloads: int) -> Candidate:
-        """What is to be served now: from the directory, or from the files that were sent."""
-        if not request.files:
-            candidate = await self._read(override, None, unloads)
-            self._check_still_wanted(unloads)
-            return candidate
-        uploaded = await self._loader.upload(self.name, request.files)
+    async def _find(
+        self, request: LoadRequest, override: Override | None, unloads: int
+    ) -> tuple[Candidate, Mapping[int, int]]:
+        """What is to be served now, from the directory or from the files that were sent, and what is kept of what is
+        served; see `keep`.
+        """
+        uploaded = await self._loader.upload(self.name, request.files) if request.files else None
         try:
             self._check_still_wanted(unloads)
             candidate = await self._read(override, uploaded, unloads)
             self._check_still_wanted(unloads)
+            kept = await keep(self.records, candidate, self._loader)
+            self._check_still_wanted(unloads)
         except BaseException:
-            self._loader.discard(uploaded)
+            if uploaded is not None:
+                self._loader.discard(uploaded)
             raise
-        self._uploads.add(uploaded)
-        return candidate
+        if uploaded is not None:
+            self._uploads.add(uploaded)
+        return candidate, kept
 
     def _check_still_wanted(self, unloads: int) -> None:
         if self._unloads != unloads:
@@ -264,6 +266,7 @@ class ManagedModel:
         if self.served is None and not self._lost:
             self._wanted = None
             self._call_unloaded()
+            self._discard_uploads()
 
     def _call_unloaded(self) -> None:
         """Nobody is to be told why these are not there: they are not wanted any more."""
