@@ -184,6 +184,13 @@ def test_a_name_that_looks_like_a_path(explicit_channel: Channel, name: str) -> 
     assert text.endswith("', model name must not contain path traversal characters")
 
 
+@pytest.mark.parametrize("name", ["", "..", "../a", "a/b", "nosuch"])
+def test_names_of_unloads_are_not_looked_at(explicit_channel: Channel, name: str) -> None:
+    unload = explicit_channel.method("RepositoryModelUnload", pb.RepositoryModelUnloadResponse)
+    message = pb.RepositoryModelUnloadRequest(model_name=name)
+    assert unload(message, timeout=30) == pb.RepositoryModelUnloadResponse()
+
+
 # --- named configurations --------------------------------------------------------------------------------------
 
 

@@ -1,8 +1,10 @@
 """Names of uploaded files, and the folders that they are written to."""
 
 import os
+import resource
 import stat
 import string
+import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -134,6 +136,22 @@ def test_what_cannot_be_written_leaves_nothing_behind(uploads: Uploads, tmp_path
     assert "File name too long" in caught.value.message
     assert str(tmp_path) not in caught.value.message
     assert not [*tmp_path.glob("*/*")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such limits")
+def test_a_disk_without_room(uploads: Uploads, tmp_path: Path) -> None:
+    uploads.write("m", {"file:1/x": b"x" * 4096})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(InternalError) as caught:
+            uploads.write("m", {"file:1/small": b"x", "file:1/large": b"x" * 4097})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.message == (
+        "the files of model 'm' cannot be kept in the server's directory for temporary files: File too large"
+    )
+    assert len([*tmp_path.glob("*/*")]) == 1
 
 
 def test_nothing_is_written_once_it_is_closed(tmp_path: Path) -> None:
