@@ -12,7 +12,7 @@ import pytest
 from kserve_v2.checking.formats import FORMATS
 from kserve_v2.cli import main
 from kserve_v2.commands import arguments
-from tests.checking.broken import onnx
+from tests.checking.broken import TENSORS, onnx
 from tests.conftest import StartServer, WriteModel
 
 pytestmark = pytest.mark.slow
@@ -232,6 +232,9 @@ def test_frameworks_are_imported_where_a_file_needs_them(tmp_path: Path, write_m
         (tmp_path / name / "1" / "model.onnx").write_bytes(onnx())
     (tmp_path / "wrong" / "config.pbtxt").write_text("max_batch_size: 8\ninstance_group { count: -2 }\n")
     write_model(tmp_path, "handler", DOUBLE)
+    (tmp_path / "script" / "1").mkdir(parents=True)
+    (tmp_path / "script" / "1" / "model.pt").write_bytes(b"PK")
+    (tmp_path / "script" / "config.pbtxt").write_text(TENSORS)
     (tmp_path / "e" / "1").mkdir(parents=True)
     (tmp_path / "e" / "config.pbtxt").write_text(ensemble("handler"))
     code = """
@@ -245,7 +248,7 @@ print(status, [name for name in ("torch", "onnxruntime", "fastapi", "grpc") if n
         command = [sys.executable, "-c", code, str(tmp_path), *flags]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
         lines.append(ended.stdout.splitlines()[-1])
-    assert lines == ["1 []", "1 ['onnxruntime']"]
+    assert lines == ["1 []", "1 ['torch', 'onnxruntime']"]
 
 
 def test_a_thorough_check_finds_what_only_the_framework_knows(

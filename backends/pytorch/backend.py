@@ -1,35 +1,55 @@
 """The `pytorch` backend: files of torch's export, `model.pt2`, and TorchScript archives, `model.pt`."""
 
 import logging
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 from kserve_v2.backend import Backend, Model, ModelConfig, ModelSource
 
-from .exported.backend import ExportedBackend
-from .torchscript.backend import TorchScriptBackend
+from ..gpus import visible_gpus
+from .parameters import check_script_parameters
 
 logger = logging.getLogger(__name__)
 
+_EXPORTED_FILENAME, _EXPORTED_PLATFORM = "model.pt2", "torch_aoti"
+
 
 class PytorchBackend:
-    """Serves whichever of the two a model is, by its platform or its file's name."""
+    """Serves whichever of the two a model is, by its platform or its file's name. torch is not imported before a file
+    needs it.
+    """
 
-    default_filename = TorchScriptBackend.default_filename
-    platform = TorchScriptBackend.platform
+    default_filename = "model.pt"
+    platform = "pytorch_libtorch"
     guesses_batching: Literal[True] = True
 
     def __init__(self) -> None:
-        self._exported = ExportedBackend()
-        self._torchscript = TorchScriptBackend()
+        """Raises ModuleNotFoundError where torch is not installed."""
+        if find_spec("torch") is None:
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
     def gpu_count(self) -> int:
         """The GPUs that torch sees."""
-        return self._torchscript.gpu_count()
+        if not visible_gpus() and not _is_for_other_gpus():
+            return 0
+        import torch  # noqa: PLC0415 - only where there may be a GPU to ask about
+
+        return torch.cuda.device_count()
 
     def complete(self, source: ModelSource, config: ModelConfig) -> None:
         """Fill the configuration from the file, as far as that says something."""
-        self._backend(source, config).complete(source, config)
+        _backend(source, config).complete(source, config)
+
+    def complete_unopened(self, source: ModelSource, config: ModelConfig) -> None:
+        """The same. Of a TorchScript archive whose inputs and outputs are written, nothing more is to be known; a
+        program of torch.export is understood by torch's own operators.
+        """
+        if config.input and config.output and not _is_exported(source, config):
+            check_script_parameters(config)
+        else:
+            self.complete(source, config)
 
     def load(self, source: ModelSource, config: ModelConfig) -> Model:
         """Load the model once for each device that has instances."""
@@ -40,15 +60,33 @@ class PytorchBackend:
                 source.name,
                 other.name,
             )
-        return self._backend(source, config).load(source, config)
+        return _backend(source, config).load(source, config)
 
-    def _backend(self, source: ModelSource, config: ModelConfig) -> Backend:
-        file = source.model_file(config)
-        exported = config.platform == ExportedBackend.platform or file.suffix == ".pt2"
-        return self._exported if exported else self._torchscript
+
+def _backend(source: ModelSource, config: ModelConfig) -> Backend:
+    # Imported here: see the class.
+    if _is_exported(source, config):
+        from .exported.backend import ExportedBackend  # noqa: PLC0415
+
+        return ExportedBackend()
+    from .torchscript.backend import TorchScriptBackend  # noqa: PLC0415
+
+    return TorchScriptBackend()
+
+
+def _is_exported(source: ModelSource, config: ModelConfig) -> bool:
+    return config.platform == _EXPORTED_PLATFORM or source.model_file(config).suffix == ".pt2"
+
+
+def _is_for_other_gpus() -> bool:
+    """Whether this torch is built for GPUs that the CUDA driver does not know."""
+    try:
+        return "rocm" in version("torch")
+    except PackageNotFoundError:
+        return True
 
 
 def _exported_beside(file: Path) -> Path | None:
     """The exported program that lies beside a TorchScript file under its usual name."""
-    other = file.with_name(ExportedBackend.default_filename)
-    return other if file.name == TorchScriptBackend.default_filename and other.is_file() else None
+    other = file.with_name(_EXPORTED_FILENAME)
+    return other if file.name == PytorchBackend.default_filename and other.is_file() else None

@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 
 from kserve_v2.errors import InvalidArgumentError, describe
 
-from .options import AUTOCAST, COMPILE, MEMORY_FORMAT, TorchOptions
+from .options import AUTOCAST, COMPILE, MEMORY_FORMAT, NO_SCRIPT, TorchOptions
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +34,6 @@ _GRAPH_MODES = ("reduce-overhead", "max-autotune")
 # torch's own limit is there for programs that change without end. Here, code is compiled for sizes that were chosen,
 # and one piece of code may be that of many models.
 _RECOMPILE_LIMIT = 256
-
-NO_SCRIPT = (
-    f"parameters['{COMPILE}']: torch.compile does not take TorchScript; remove the parameter, or export the model with "
-    "torch.export.export, as model.pt2"
-)
 
 # Of a thread, as `_ran.times`: how many pieces of compiled code it has run.
 _ran = threading.local()

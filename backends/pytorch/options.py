@@ -23,6 +23,11 @@ AUTOCAST = "autocast"
 MEMORY_FORMAT = "memory_format"
 INFERENCE_MODE = "INFERENCE_MODE"
 
+NO_SCRIPT = (
+    f"parameters['{COMPILE}']: torch.compile does not take TorchScript; remove the parameter, or export the model with "
+    "torch.export.export, as model.pt2"
+)
+
 NAMES = (COMPILE, BATCH_SIZES, AUTOCAST, MEMORY_FORMAT, INFERENCE_MODE)
 
 _FALSE = "false"

@@ -64,6 +64,11 @@ def graph(config: str, content: bytes | None = None, machine: tuple[int, int] = 
     return Case({"m/config.pbtxt": config, "m/1/model.onnx": onnx() if content is None else content}, machine)
 
 
+def script(config: str) -> Case:
+    """The same for a TorchScript file, which is not opened."""
+    return Case({"m/config.pbtxt": config, "m/1/model.pt": b"PK"})
+
+
 def files(**given: str | bytes | None) -> Case:
     """`a__b_c` stands for the path `a/b.c`."""
     return Case(given)
@@ -383,6 +388,19 @@ CASES: dict[str, Case] = {
         '    \'{"inputs": {"i": 300, "b": 1, "s": 0, "h": 1e9}, "masks": {"m": "h", "i": "i"},\'\n'
         '    \' "lengths": {"l": {"input": "i", "data_type": "INT8"}, "n": {"input": "i", "dims": [2], "size": 1}},\'\n'
         '    \' "outputs": {"y": {"0": "x", "1": "i"}}}\' }\n}\n'
+    ),
+    "a TorchScript file with a dimension of 0": script(
+        "max_batch_size: 8\n" + TENSORS.replace("[ 4 ]", "[ 0 ]")
+    ),
+    "a TorchScript file that is to be compiled": script(
+        TENSORS + 'parameters { key: "compile" value { string_value: "default" } }\n'
+    ),
+    "parameters of torch": script(
+        TENSORS + 'parameters { key: "INTRA_OP_THREAD_COUNT" value { string_value: "two" } }\n'
+    ),
+    "threads of torch": script(
+        TENSORS
+        + 'instance_group { count: 3 }\nparameters { key: "INTRA_OP_THREAD_COUNT" value { string_value: "2" } }\n'
     ),
     # --- labels -------------------------------------------------------------------------------------------------------
     "labels that are missing": handler(

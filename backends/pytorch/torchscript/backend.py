@@ -22,9 +22,9 @@ from kserve_v2.messages import InferRequest, Tensors
 from ...parameters import boolean, parameter_texts
 from ..devices import check_device
 from ..errors import torch_reason
-from ..optimize import NO_SCRIPT, optimize
+from ..optimize import optimize
 from ..options import read_options
-from ..parameters import WEIGHT_SHARING, check_parameters, inference_mode, thread_budget
+from ..parameters import WEIGHT_SHARING, check_script_parameters, inference_mode, thread_budget
 from ..tensors import memory_is_alone, to_torch
 from ..threads import enter_instance_thread, release_gpu_memory
 from .inputs import InputBinder, fill_inputs
@@ -53,7 +53,7 @@ class TorchScriptBackend:
     def complete(self, source: ModelSource, config: ModelConfig) -> None:
         """Name inputs and outputs where the configuration names none; the file does not know more about
         them."""
-        _check_parameters(config)
+        check_script_parameters(config)
         if not config.input or not config.output:
             schema = read_schema(_load(_model_file(source, config), "cpu"))
             if not config.input:
@@ -77,7 +77,7 @@ class TorchScriptModel:
 
     def __init__(self, source: ModelSource, config: ModelConfig) -> None:
         """Raises InvalidArgumentError where the file, the configuration or a device does not fit."""
-        _check_parameters(config)
+        check_script_parameters(config)
         parameters = parameter_texts(config)
         self._config = config
         self._file = _model_file(source, config)
@@ -187,13 +187,6 @@ def _check_fit(config: ModelConfig, schema: ForwardSchema) -> None:
     """Raise InvalidArgumentError where the configuration's inputs and outputs cannot be those of `forward`."""
     InputBinder(config, schema, torch.from_numpy)
     OutputPicker(config, schema)
-
-
-def _check_parameters(config: ModelConfig) -> None:
-    """Raise InvalidArgumentError for parameters that are wrong, which is found out before any file is opened."""
-    check_parameters(config)
-    if read_options(parameter_texts(config), config.max_batch_size).compile:
-        raise InvalidArgumentError(NO_SCRIPT)
 
 
 def _model_file(source: ModelSource, config: ModelConfig) -> Path:
