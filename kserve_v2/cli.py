@@ -40,6 +40,10 @@ examples:
   Serve two repositories to the network, with 512 MB for a request and logs as JSON:
     kserve-v2 serve --model-repository models --model-repository more --http-address 0.0.0.0 \\
       --grpc-address 0.0.0.0 --http-max-input-size 536870912 --log-format json
+  Work on models: each is loaded again when a file of it is saved, and what is broken is said here:
+    kserve-v2 serve --model-repository models --reload
+  Load each model when it is first asked for:
+    kserve-v2 serve --model-repository models --model-control-mode on-demand
   Load one model now and others through the API, configured by the environment:
     KSERVE_V2_MODEL_REPOSITORY=models KSERVE_V2_HTTP_PORT=9000 \\
       kserve-v2 serve --model-control-mode explicit --load-model digits_onnx

@@ -13,6 +13,8 @@ from kserve_v2.settings.options import ENVIRONMENT_PREFIX, SettingsError
 from kserve_v2.settings.settings import OPTIONS, Settings
 from kserve_v2.settings.triton_options import BACKEND_SETTINGS, IGNORED_OPTIONS, REFUSED_OPTIONS
 
+_DEFAULTS = {option.name: option.default for option in OPTIONS}
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add every option to `parser`, in groups, and Triton's other options unseen. All values stay texts."""
@@ -61,6 +63,7 @@ def resolve(
         *_unread_backend_settings(settings),
         *_unused_files(settings),
         *_unused_resources(settings),
+        *_unused_control(settings),
     )
     return settings, warnings
 
@@ -150,3 +153,20 @@ def _unused_resources(settings: Settings) -> list[str]:
             "--rate-limit-resource is ignored: no execution waits for it without --rate-limit execution_count"
         ]
     return []
+
+
+def _unused_control(settings: Settings) -> list[str]:
+    """What belongs to a control mode that is not chosen."""
+    mode, warnings = settings.model_control_mode, []
+    for name in ("repository_poll_secs", "repository_settle_secs"):
+        flag = f"--{name.replace('_', '-')}"
+        if getattr(settings, name) != _DEFAULTS[name]:
+            if settings.reload:
+                warnings.append(f"{flag} is ignored: --reload looks at the repository every second")
+            elif mode != "poll":
+                warnings.append(f"{flag} is ignored: nobody polls without --model-control-mode poll")
+    if settings.on_demand_wait_secs != _DEFAULTS["on_demand_wait_secs"] and mode != "on-demand":
+        warnings.append(
+            "--on-demand-wait-secs is ignored: no request waits without --model-control-mode on-demand"
+        )
+    return warnings

@@ -1,5 +1,6 @@
 """What Kubernetes asks of a server: probes that tell the truth, an orderly end, and no process that is only there."""
 
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,49 @@ def test_readiness_holds_whatever_comes_and_goes_on_demand(
         assert answer_of(server, "initial") == 1
         assert server.get(f"{READY}?model=initial").status_code == 200
     assert server.stop() == 0
+
+
+@pytest.mark.parametrize("mode", ["poll", "on-demand"])
+def test_nobody_who_watches_is_told_of_what_comes_and_goes(
+    start: Start, tmp_path: Path, write_model: Any, mode: str
+) -> None:
+    """`Watch` tells of every change: there is the first answer, and then none but that of the end."""
+    write_model(tmp_path, "initial", versioned(1))
+    modes = {
+        "poll": ("--model-control-mode=poll", "--repository-poll-secs=1", "--repository-settle-secs=0"),
+        "on-demand": ("--model-control-mode=on-demand", "--load-model=initial"),
+    }
+    server = start(*modes[mode])
+    with grpc.insecure_channel(server.grpc) as channel:
+        watch = channel.unary_stream(
+            "/grpc.health.v1.Health/Watch", response_deserializer=health_pb2.HealthCheckResponse.FromString
+        )(b"", timeout=120)
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+
+        def answered_by(name: str, number: int) -> bool:
+            response = server.infer(name, ASK)
+            return response.status_code == 200 and response.json()["outputs"][0]["data"] == [number]
+
+        write_model(tmp_path, "another", versioned(2))
+        wait_until(lambda: answered_by("another", 2))
+        write_model(tmp_path, "broken", BROKEN)
+        wait_until(lambda: "broken on purpose" in server.infer("broken", ASK).text)
+        write_model(tmp_path, "initial", BROKEN)
+        if mode == "poll":
+            wait_until(lambda: "failed to load: initial" in server.log)
+            assert answered_by("initial", 1)
+            shutil.rmtree(tmp_path / "initial")
+            wait_until(lambda: server.infer("initial", ASK).status_code == 404)
+        else:
+            assert server.post("/v2/repository/models/initial/load").status_code == 400
+            assert answered_by("initial", 1)
+            assert server.post("/v2/repository/models/initial/unload").status_code == 200
+            wait_until(lambda: "unloaded: initial" in server.log)
+            write_model(tmp_path, "initial", versioned(3))
+            wait_until(lambda: answered_by("initial", 3))
+        server.process.send_signal(signal.SIGTERM)
+        assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert server.process.wait(20) == 0
 
 
 # --- the end --------------------------------------------------------------------------------------------------------

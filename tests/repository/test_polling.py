@@ -130,15 +130,35 @@ def test_a_model_that_fails_is_tried_again_later_and_later(tmp_path: Path) -> No
     run(main)
 
 
-def test_one_that_was_unloaded_meanwhile_has_not_failed(tmp_path: Path) -> None:
+def test_one_that_has_no_room_is_tried_again_and_not_called_broken(tmp_path: Path) -> None:
     async def main() -> None:
         bench = Bench(tmp_path)
         bench.write("m", "one")
-        bench.models.errors["m"] = UnavailableError("it was unloaded meanwhile")
+        bench.models.errors["m"] = UnavailableError("no room")
         await bench.settle()
         assert bench.taken() == ["load m"]
+        assert await bench.look() == bench.now_s + FIRST_DELAY_S
+        await bench.look(FIRST_DELAY_S)
+        assert bench.taken() == ["load m"]
+        assert bench.told.lines == []
+
+    run(main)
+
+
+def test_one_that_is_taken_away_while_it_is_loaded_is_forgotten(tmp_path: Path) -> None:
+    async def main() -> None:
+        bench = Bench(tmp_path)
+        bench.write("m", "one")
+        bench.models.gate.clear()
+        bench.models.errors["m"] = UnavailableError("it was unloaded meanwhile")
+        await bench.settle()
+        shutil.rmtree(tmp_path / "m")
+        await bench.settle()
+        assert bench.taken() == ["load m", "unload m"]
+        bench.models.gate.set()
         assert await bench.look(10_000) is None
-        assert bench.taken() == bench.told.lines == []
+        assert bench.taken() == []
+        assert bench.told.lines == ["unloaded m"]
 
     run(main)
 

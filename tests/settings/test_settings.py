@@ -477,3 +477,20 @@ def test_a_password_is_not_repeated_in_an_error(key: str) -> None:
     assert "secret" not in str(caught.value)
     assert f"{key}=***" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["--repository-poll-secs=3"], ["--repository-poll-secs is ignored: nobody polls without --model-control-mode poll"]),
+        (["--repository-poll-secs=15"], []),
+        (["--repository-poll-secs=3", "--repository-settle-secs=0", "--model-control-mode=poll"], []),
+        (["--repository-settle-secs=9", "--reload"],
+         ["--repository-settle-secs is ignored: --reload looks at the repository every second"]),
+        (["--on-demand-wait-secs=0"],
+         ["--on-demand-wait-secs is ignored: no request waits without --model-control-mode on-demand"]),
+        (["--on-demand-wait-secs=0", "--model-control-mode=on-demand"], []),
+    ],
+)  # fmt: skip
+def test_what_belongs_to_another_control_mode_is_named(argv: list[str], expected: list[str]) -> None:
+    assert list(read(*REPOSITORY, *argv)[1]) == expected

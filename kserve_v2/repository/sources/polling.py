@@ -216,12 +216,13 @@ class Poller:
         try:
             await self._models.load(name)
         except ServingError as error:
-            if error.code is not ErrorCode.UNAVAILABLE:
-                # If it was unloaded meanwhile, it has not failed.
-                self._reporter.failed(name, error, answers=self._models.answers(name))
-                before = self._seen.get(name)
-                if before is not None and before.acted is not None:
-                    failure = failed(before.failure, before.acted, self._clock())
+            before = self._seen.get(name)
+            # Otherwise it was taken away meanwhile.
+            if before is not None and before.acted is not None:
+                failure = failed(before.failure, before.acted, self._clock())
+                if error.code is not ErrorCode.UNAVAILABLE:
+                    # If there is no room for it, or somebody has unloaded it, it is not broken.
+                    self._reporter.failed(name, error, answers=self._models.answers(name))
         except Exception:
             logger.exception("model '%s' could not be loaded", name)
         else:
