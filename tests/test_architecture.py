@@ -28,7 +28,7 @@ LAYERS = (
     "backend | logs",
     "messages | settings",
     "caching | config | http2 | memory | metrics | tracing",
-    "net | tensors",
+    "net | tensors | unpacking",
     "errors | _generated",
 )
 
@@ -50,6 +50,7 @@ ONLY_IMPORTED_BY = {
     "hpack": {"http2"},
     "opentelemetry": {"tracing"},
     "redis": {"caching"},
+    "fsspec": {"repository"},
 }
 
 # What a backend may know of the server; a third party's plug-in gets no more than ours.

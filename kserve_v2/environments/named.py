@@ -17,13 +17,15 @@ from typing import BinaryIO
 
 from kserve_v2.config.isolation import EXECUTION_ENV_PATH
 from kserve_v2.environments.activation import activated, is_venv
-from kserve_v2.environments.archive import unpack
 from kserve_v2.environments.commands import run
 from kserve_v2.environments.requirements import file_digest
 from kserve_v2.environments.store import Store
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.unpacking import unpack
 
 logger = logging.getLogger(__name__)
+
+_ADVICE = "Pack environments with conda-pack, or unpack it yourself and name the directory"
 
 MODEL_DIRECTORY = "$$TRITON_MODEL_DIRECTORY"
 
@@ -87,7 +89,7 @@ class NamedEnvironment:
     def _unpack(self, environ: Mapping[str, str], into: Path, lock: BinaryIO) -> None:
         logger.info("model '%s': unpacking its environment, %s", self.model, self.shown)
         started_s = time.monotonic()
-        unpack(self.path, into, self.origin)
+        unpack(self.path, into, self.origin, advice=_ADVICE)
         check_directory(into, self.shown)
         fix = into / "bin" / "conda-unpack"
         if fix.is_file():

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from kserve_v2.environments.archive import unpack
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.unpacking import unpack
 
 Write = Callable[[tarfile.TarFile], None]
 

@@ -1,0 +1,188 @@
+"""Unpacking archives without trusting them: tar, compressed in any way that Python reads, and zip."""
+
+import shutil
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from gzip import BadGzipFile
+from pathlib import Path, PurePosixPath
+
+from kserve_v2.errors import InvalidArgumentError, describe, without_directories
+
+_CHUNK = 1024 * 1024
+_ENCRYPTED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What an archive may become, and how its members may be called.
+
+    `size`: bytes of all files together; `members`: how many there may be; None for any number. `check_name` raises
+    InvalidArgumentError for a name that is not wanted, beyond those that would leave the directory.
+    """
+
+    size: int | None = None
+    members: int | None = None
+    check_name: Callable[[str], None] | None = None
+
+
+def unpack(archive: Path, into: Path, shown: str, bounds: Bounds = Bounds(), advice: str = "") -> None:
+    """Unpack an archive into a directory that is made for it. `shown`: what errors call the archive. `advice`: what to
+    do about one that is refused.
+
+    Members that would leave the directory, by their names or by links, and devices are refused. Raises
+    InvalidArgumentError, OSError where there is no room; what has been unpacked by then is there.
+    """
+    into.mkdir()
+    tally = _Tally(shown, bounds)
+    try:
+        if zipfile.is_zipfile(archive) and not tarfile.is_tarfile(archive):
+            _unpack_zip(archive, into, tally)
+        else:
+            _unpack_tar(archive, into, tally)
+    except tarfile.FilterError as error:
+        reason = without_directories(str(error))
+        raise InvalidArgumentError(
+            f"{shown} is not unpacked: {reason}{f'. {advice}' if advice else ''}"
+        ) from error
+    except (OSError, InvalidArgumentError) as error:
+        if not isinstance(error, BadGzipFile):
+            raise
+        raise _damaged(shown, error) from error
+    except Exception as error:  # whatever a decompressor raises
+        raise _damaged(shown, error) from error
+
+
+class _Tally:
+    """Counts what is unpacked, and refuses what goes beyond the bounds."""
+
+    def __init__(self, shown: str, bounds: Bounds) -> None:
+        self.shown = shown
+        self._bounds = bounds
+        self._size = self._members = 0
+
+    def refused(self, why: str) -> InvalidArgumentError:
+        """The error for an archive that is not unpacked."""
+        return InvalidArgumentError(f"{self.shown} is not unpacked: {why}")
+
+    def add(self, name: str, size: int) -> None:
+        """One more member. Raises InvalidArgumentError."""
+        self._members += 1
+        self._size += size
+        limit, most = self._bounds.size, self._bounds.members
+        if limit is not None and self._size > limit:
+            raise self.refused(
+                f"its files are larger than {limit} bytes together, which is what there is room for"
+            )
+        if most is not None and self._members > most:
+            raise self.refused(f"it has more than {most} members")
+        if self._bounds.check_name is not None:
+            try:
+                self._bounds.check_name(name)
+            except InvalidArgumentError as error:
+                raise self.refused(error.message) from error
+
+
+def _damaged(shown: str, error: Exception) -> InvalidArgumentError:
+    return InvalidArgumentError(f"{shown} cannot be unpacked: {describe(error)}")
+
+
+# --- zip ------------------------------------------------------------------------------------------------------------
+
+
+def _unpack_zip(archive: Path, into: Path, tally: _Tally) -> None:
+    with zipfile.ZipFile(archive) as packed:
+        members = packed.infolist()
+        names = set[PurePosixPath]()
+        # All are looked at before anything is written.
+        for member in members:
+            name = _zip_name(member, tally)
+            if name in names:
+                raise tally.refused(f"it has two members called '{member.filename}'")
+            names.add(name)
+            tally.add(member.orig_filename, member.file_size)
+        for member in members:
+            place = into.joinpath(*PurePosixPath(member.filename).parts)
+            if member.is_dir():
+                place.mkdir(parents=True, exist_ok=True)
+                continue
+            place.parent.mkdir(parents=True, exist_ok=True)
+            # Python reads no more than the size that was announced, and compares the checksum.
+            with packed.open(member) as source, place.open("xb") as target:
+                shutil.copyfileobj(source, target, _CHUNK)
+            if member.external_attr >> 16 & stat.S_IXUSR:
+                place.chmod(place.stat().st_mode | stat.S_IXUSR)
+
+
+def _zip_name(member: zipfile.ZipInfo, tally: _Tally) -> PurePosixPath:
+    """The name of a member that may be unpacked. Raises InvalidArgumentError for any other."""
+    # Python cuts names at NUL, and takes a backslash for a slash on Windows.
+    name = member.orig_filename
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\0" in name or "\\" in name or not path.parts:
+        shown = name.replace("\0", "\\0")
+        raise tally.refused(f"its member '{shown}' would lie outside of it")
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        what = "a link" if kind == stat.S_IFLNK else "a device or pipe"
+        raise tally.refused(f"its member '{name}' is {what}")
+    if member.flag_bits & _ENCRYPTED:
+        raise tally.refused(f"its member '{name}' is encrypted")
+    return path
+
+
+# --- tar ------------------------------------------------------------------------------------------------------------
+
+
+def _unpack_tar(archive: Path, into: Path, tally: _Tally) -> None:
+    if not hasattr(tarfile, "data_filter"):
+        raise tally.refused("that is safe from Python 3.11.4 on; name a directory instead")
+    members = _Members(tally)
+    with tarfile.open(archive, tarinfo=_Member) as tar:
+        tar.extractall(into, filter=members.accept)  # noqa: S202 - it is filtered
+        # The checksum of what is compressed stands at its end.
+        while tar.fileobj is not None and tar.fileobj.read(_CHUNK):
+            pass
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose header has to be in order. Python takes one that is not for the end of the archive, and an
+    archive without the rest for whole.
+    """
+
+    @classmethod
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> "_Member":
+        """Read the next header. Raises ReadError, and EOFHeaderError at the end."""
+        try:
+            return super().fromtarfile(tarfile_)
+        except tarfile.HeaderError as error:
+            if type(error).__name__ == "EOFHeaderError":
+                raise
+            raise tarfile.ReadError(f"the archive is damaged, or not whole: {error}") from error
+
+
+class _Members:
+    """What Python's filter is asked, and what it leaves open: nothing is written through a link of the archive's own.
+    Programs that pack do not do that, and by it some versions of the filter can be deceived.
+    """
+
+    def __init__(self, tally: _Tally) -> None:
+        self._tally = tally
+        self._links: set[PurePosixPath] = set()
+
+    def accept(self, member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
+        """The member as it is unpacked. Raises FilterError or InvalidArgumentError."""
+        self._tally.add(member.name, member.size)
+        checked = tarfile.data_filter(member, path)
+        name = PurePosixPath(checked.name)
+        used = [name, *name.parents]
+        if checked.islnk():
+            target = PurePosixPath(checked.linkname)
+            used += target.parents
+        if not self._links.isdisjoint(used) or ".." in name.parts:
+            raise self._tally.refused(f"its member '{member.name}' goes through a link of the archive's own")
+        if checked.issym():
+            self._links.add(name)
+        return checked
