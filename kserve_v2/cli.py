@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from kserve_v2 import release_command
 from kserve_v2.commands.arguments import CHECK, CONFIG
+from kserve_v2.net.repository_url import RepositoryUrl, is_archive
 from kserve_v2.settings import flags
 from kserve_v2.settings.options import SettingsError
 from kserve_v2.settings.settings import Settings
@@ -77,6 +78,8 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
     except SettingsError as error:
         return _fail(str(error), USAGE)
     for directory in effective.model_repository:
+        if isinstance(directory, RepositoryUrl) or (directory.is_file() and is_archive(directory.name)):
+            continue
         if not directory.is_dir():
             problem = "is not a directory" if directory.exists() else "does not exist"
             status = START_UP_FAILURE if given.command == "serve" else USAGE

@@ -11,12 +11,13 @@ import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from kserve_v2.caching.cache import ResponseCache
 from kserve_v2.caching.make import MissingPackageError, make_cache
 from kserve_v2.config.content_types import input_contents
-from kserve_v2.errors import NotFoundError
+from kserve_v2.errors import NotFoundError, ServingError
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs import console, log
 from kserve_v2.logs.reload_report import ReloadReport
@@ -147,9 +148,14 @@ class Server:
     async def _load_models(self) -> None:
         settings = self._settings
         try:
-            snapshot = await self.manager.scan()
+            if settings.model_control_mode == "poll":
+                # So that the first look knows what it sees.
+                await self.manager.refresh()
+            snapshot = await self.manager.scan(strict=True)
         except OSError as error:
             raise unreadable(error) from error
+        except ServingError as error:
+            raise StartupError(f"cannot read the model repository: {error.message}") from error
         for reason in snapshot.skipped:
             logger.warning("skipped in the model repository: %s", reason)
         names = list(snapshot.models)
@@ -241,11 +247,16 @@ def _poller(settings: Settings, manager: ModelManager) -> Poller | None:
     """What has models loaded as the repository changes, if that is wanted."""
     if settings.reload:
         pace = Pace(_RELOAD_EVERY_S, _RELOAD_SETTLE_S, only_loaded=settings.controlled)
-        return Poller(manager, settings.model_repository, pace, ReloadReport())
+        return Poller(manager, _folders(settings), pace, ReloadReport())
     if settings.model_control_mode == "poll":
         pace = Pace(settings.repository_poll_secs, settings.repository_settle_secs)
-        return Poller(manager, settings.model_repository, pace)
+        return Poller(manager, _folders(settings), pace)
     return None
+
+
+def _folders(settings: Settings) -> list[Path]:
+    """The folders of this machine that models come from."""
+    return [each for each in settings.model_repository if isinstance(each, Path) and each.is_dir()]
 
 
 async def _by(deadline: float, work: Coroutine[Any, Any, None]) -> bool:

@@ -4,7 +4,9 @@ import os
 
 from kserve_v2.caching.cache import ResponseCache
 from kserve_v2.environments.models import ModelEnvironments
+from kserve_v2.errors import ServingError
 from kserve_v2.plugins import BackendRegistry
+from kserve_v2.repository.locations.locations import Locations, Where
 from kserve_v2.repository.preparing.kept import kept_root
 from kserve_v2.repository.preparing.prepare import RepositoryOptions
 from kserve_v2.settings.settings import Settings
@@ -33,8 +35,9 @@ def repository_options(
             f"--isolate: there is no backend '{unknown[0]}'. Installed backends: {', '.join(registry.names)}"
         )
     return RepositoryOptions(
-        roots=settings.model_repository,
+        roots=tuple(settings.namespaces.values()),
         namespaces=settings.namespaces,
+        locations=None if settings.namespaces else _locations(settings),
         backend_settings={name: settings.backend_settings(name) for name in registry.names},
         auto_complete=not settings.disable_auto_complete_config,
         config_name=settings.model_config_name,
@@ -49,3 +52,18 @@ def repository_options(
         drain_limit_s=settings.drain_timeout_secs,
         release_directory=settings.release_directory,
     )
+
+
+def _locations(settings: Settings) -> Locations:
+    """Where models come from. Raises StartupError."""
+    where = Where(
+        settings.model_repository, settings.model_name, settings.staging_dir, settings.staging_size_limit
+    )
+    try:
+        locations = Locations(where, os.environ)
+        locations.prepare()
+    except ServingError as error:
+        raise StartupError(error.message) from error
+    except OSError as error:
+        raise unreadable(error) from error
+    return locations

@@ -9,6 +9,7 @@ to import it.
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from kserve_v2.backend import ModelConfig
 from kserve_v2.checking.findings import Finding, Level, Rule, merged
@@ -20,7 +21,7 @@ from kserve_v2.checking.unwise import Machine, hidden_versions
 from kserve_v2.checking.version_check import VersionCheck
 from kserve_v2.config import ConfigError, is_ensemble
 from kserve_v2.environments.models import EnvironmentNotMadeError
-from kserve_v2.errors import InvalidArgumentError, NotFoundError
+from kserve_v2.errors import InvalidArgumentError, NotFoundError, ServingError
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
 from kserve_v2.repository.models.ensembles import bound, circular, step_callees
@@ -33,7 +34,7 @@ from kserve_v2.repository.preparing.prepare import (
 )
 from kserve_v2.repository.reading.layout import is_empty
 from kserve_v2.repository.reading.namespaces import scan_namespaces
-from kserve_v2.repository.reading.scan import ModelEntry, Snapshot, config_path, scan
+from kserve_v2.repository.reading.scan import ModelEntry, Snapshot, config_path, scan, with_absent
 from kserve_v2.scheduling.ensemble.check import no_loaded_version, required_version
 from kserve_v2.scheduling.ensemble.graph import Step
 
@@ -71,6 +72,10 @@ class RepositoryCheck:
         InvalidArgumentError for what is no name.
         """
         if name not in self._findings:
+            if problem := self._bring(name):
+                self._steps[name], self._reasons[name] = {}, [problem]
+                self._findings[name] = [Finding(Level.ERROR, Rule.LAYOUT, name, Path(name), problem)]
+                return self._findings[name]
             entry = find_entry(name, self._options)
             if entry is None:
                 raise NotFoundError(f"no model repository has a directory of the name '{name}'")
@@ -83,6 +88,15 @@ class RepositoryCheck:
             self._findings[name] = merged(report.findings)
             self._reasons[name] = report.reasons
         return self._findings[name]
+
+    def _bring(self, name: str) -> str:
+        """Have a model here that comes from elsewhere. Returns why that cannot be done."""
+        try:
+            if self._options.locations is not None:
+                self._options.locations.materialize(name)
+        except ServingError as error:
+            return error.message
+        return ""
 
     def _look(self, entry: ModelEntry, report: Report, said: Sequence[str]) -> None:
         try:
@@ -106,8 +120,8 @@ class RepositoryCheck:
         """What lies in a repository and is no model."""
         about = _PASSED_OVER.match(text)
         name = (about["quoted"] or about["name"]) if about else ""
-        paths = [root / name for root in self._options.roots if (root / name).exists()]
-        path = paths[0] if paths else self._options.roots[0]
+        paths = [root / name for root in self._options.folders if (root / name).exists()]
+        path = paths[0] if paths else self._options.folders[0]
         foreign = "belongs to the file system" in text
         return Finding(Level.NOTE if foreign else Level.WARNING, Rule.LAYOUT, "", path, text)
 
@@ -140,8 +154,12 @@ class RepositoryCheck:
 
 
 def all_models(options: RepositoryOptions) -> Snapshot:
-    """Of all repositories. Raises OSError for one that cannot be listed."""
-    return scan_namespaces(options.namespaces) if options.namespaces else scan(options.roots)
+    """Of all repositories. Raises OSError for one that cannot be listed, and ServingError for one elsewhere."""
+    if options.namespaces:
+        return scan_namespaces(options.namespaces)
+    locations = options.locations
+    names = locations.names() if locations is not None else []
+    return with_absent(scan(options.folders), dict.fromkeys(names))
 
 
 def config_text(entry: ModelEntry, options: RepositoryOptions) -> ConfigText:

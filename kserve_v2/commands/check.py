@@ -11,10 +11,11 @@ from kserve_v2.checking.formats import FORMATS, counts
 from kserve_v2.checking.unwise import Machine
 from kserve_v2.commands.models import known_model
 from kserve_v2.commands.output import own_output
+from kserve_v2.errors import ServingError
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.preparing.threads import cpu_budget
 from kserve_v2.settings.settings import Settings
-from kserve_v2.startup import repository_options, unreadable
+from kserve_v2.startup import StartupError, repository_options, unreadable
 
 
 def run(settings: Settings, operands: Sequence[str], own: Mapping[str, object]) -> int:
@@ -37,6 +38,8 @@ def run(settings: Settings, operands: Sequence[str], own: Mapping[str, object]) 
             models, findings = _look(check, names)
         except OSError as error:
             raise unreadable(error) from error
+        except ServingError as error:
+            raise StartupError(f"cannot read the model repository: {error.message}") from error
     print(FORMATS[str(own["format"])](findings, models))
     number = counts(findings)
     return int(number[Level.ERROR] > 0 or (bool(own["strict"]) and number[Level.WARNING] > 0))

@@ -3,18 +3,23 @@
 import difflib
 
 from kserve_v2.checking.check import all_models
-from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.repository.preparing.prepare import RepositoryOptions, find_entry
 from kserve_v2.settings.options import SettingsError
+from kserve_v2.startup import StartupError
 
 
 def known_model(name: str, options: RepositoryOptions) -> str:
     """The name, if a repository has such a model. Raises SettingsError."""
     try:
+        if options.locations is not None:
+            options.locations.materialize(name)
         if find_entry(name, options) is not None:
             return name
     except InvalidArgumentError as error:
         raise SettingsError(error.message) from None
+    except ServingError as error:
+        raise StartupError(f"model '{name}': {error.message}") from None
     alike = difflib.get_close_matches(name, all_models(options).models, n=1)
     hint = f", did you mean {alike[0]}?" if alike else ""
     raise SettingsError(f"no model repository has a directory of the name '{name}'{hint}")

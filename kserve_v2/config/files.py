@@ -70,11 +70,14 @@ def link_problems(config: ModelConfig, model_path: Path) -> Iterator[Problem]:
 
 def _leads_out(model_path: Path, name: str) -> bool:
     """Whether a name that stays inside leads out all the same; other names are reported already."""
-    return (
-        name != ""
-        and _stays_inside(name)
-        and not (model_path / name).resolve().is_relative_to(model_path.resolve())
-    )
+    return name != "" and _stays_inside(name) and not is_within((model_path / name).resolve(), model_path)
+
+
+def is_within(path: Path, model_path: Path) -> bool:
+    """Whether a file, by its resolved path, is one of a model's: in its directory, or in that of version 1, which may
+    be a link to a folder with all of the model's files.
+    """
+    return any(path.is_relative_to(each.resolve()) for each in (model_path, model_path / "1"))
 
 
 def _stays_inside(name: str) -> bool:

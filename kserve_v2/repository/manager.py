@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from kserve_v2.config.release import Release
 from kserve_v2.errors import (
@@ -72,6 +73,7 @@ class ModelManager:
         self._loader = Loader(
             options, registry, load_threads, shared, self._calls, self._ensembles, Controls(self)
         )
+        self._loader.in_use = self._directories
         # By name; by key if the repositories tell models apart: see `reading.namespaces`.
         self._models: dict[str, ManagedModel] = {}
         self.routes = Routes(self.inflight)
@@ -266,16 +268,17 @@ class ModelManager:
     # --- loading and unloading
     # ----------------------------------------------------------------------------------------
 
-    async def scan(self) -> Snapshot:
-        """What is in the repositories now. Raises OSError if one cannot be read."""
-        return await self._loader.scan()
+    async def scan(self, *, strict: bool = False) -> Snapshot:
+        """What is in the repositories now. Models that come from elsewhere, and are not here yet, have no versions.
+        Raises OSError if a folder cannot be read and, with `strict`, ServingError if it cannot be said what there is
+        elsewhere.
+        """
+        return await self._loader.scan(strict=strict)
 
-    async def names(self) -> list[str]:
-        """Names of all models in the repository. What is passed over in it is logged."""
-        snapshot = await self._loader.scan()
-        for reason in snapshot.skipped:
-            logger.warning("skipped in the model repository: %s", reason)
-        return list(snapshot.models)
+    async def refresh(self, *, only_loaded: bool = False) -> None:
+        """Bring models to this machine as they are now, from wherever they come: all, or those that are loaded."""
+        names = [name for name in self._models if self.is_wanted(name)] if only_loaded else None
+        await self._loader.refresh(names)
 
     async def load(self, name: str, request: LoadRequest = PLAIN) -> None:
         """Load a model as it is on disk now, or do nothing if that is what is served.
@@ -384,6 +387,10 @@ class ModelManager:
             self._changes.count += 1
             self._ensembles.changed(name)
 
+    def _directories(self) -> frozenset[Path]:
+        """Those of models that are loaded, or about to be."""
+        return frozenset(path for model in self._models.values() for path in model.directories)
+
     def _release_changed(self, name: str) -> None:
         """Have the release of a model that is in force now be that by which requests are answered."""
         model = self._models.get(name)
@@ -414,6 +421,7 @@ class ModelManager:
     def abandon(self) -> None:
         """The time to wait is up: fail what still waits, models that wait for each other's answers among it."""
         self._calls.abandon()
+        self._loader.abandon()
         for model in self._models.values():
             model.abandon()
 

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from kserve_v2.caching import config as caching
 from kserve_v2.caching.config import CacheConfig, parse_cache_config
+from kserve_v2.net.repository_url import SCHEMES, RepositoryUrl
 from kserve_v2.tracing.config import EXPECTED, TraceConfig, parse_trace_config
 
 T = TypeVar("T")
@@ -146,6 +147,10 @@ def _read_path(text: str) -> Path:
     return Path(text)
 
 
+def _read_repository(text: str) -> Path | RepositoryUrl:
+    return RepositoryUrl.parse(text) if "://" in text else _read_path(text)
+
+
 def _read_backend_config(texts: Sequence[str]) -> BackendConfig:
     """Read `NAME,key=value`. More names and pairs may follow; a pair without a name is for every backend."""
     settings: dict[str, dict[str, str]] = {}
@@ -211,11 +216,11 @@ DIRECTORY: Kind[Path | None] = Kind(
     lambda value: value is None or isinstance(value, Path),
     lambda value: str(value or ""),
 )
-PATHS: Kind[tuple[Path, ...]] = Kind(
-    "DIR",
-    "a local directory (remote repositories are not supported yet)",
-    lambda texts: tuple(_read_path(text.strip()) for text in texts),
-    lambda value: isinstance(value, tuple) and all(isinstance(path, Path) for path in value),
+REPOSITORIES: Kind[tuple[Path | RepositoryUrl, ...]] = Kind(
+    "DIR|URL",
+    f"a local directory, or a URL with one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}",
+    lambda texts: tuple(_read_repository(text.strip()) for text in texts),
+    lambda value: isinstance(value, tuple) and all(isinstance(each, Path | RepositoryUrl) for each in value),
     lambda value: " ".join(map(str, value)),
     comma_separated=True,
 )

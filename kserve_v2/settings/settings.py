@@ -3,17 +3,22 @@
 Names and meanings are Triton's, where Triton has the option.
 """
 
+import re
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from kserve_v2.caching.config import CacheConfig
+from kserve_v2.net.repository_url import RepositoryUrl, is_archive
 from kserve_v2.net.tls import TlsFiles
 from kserve_v2.settings import options
 from kserve_v2.settings.options import BackendConfig, Kind, Option, SettingsError
 from kserve_v2.tracing.config import TraceConfig
 
 T = TypeVar("T")
+
+# Of one that is not hidden, and leads nowhere else.
+_FOLDER_NAME = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*")
 
 LOG_FORMATS = ("default", "ISO8601", "json")
 """The first two are Triton's names, the last is ours."""
@@ -41,12 +46,36 @@ def _option(default: T, kind: Kind[T], group: str, text: str, aliases: tuple[str
 class Settings:
     """The effective options of one server process. Raises SettingsError if one does not fit."""
 
-    model_repository: tuple[Path, ...] = _option(
+    model_repository: tuple[Path | RepositoryUrl, ...] = _option(
         (),
-        options.PATHS,
+        options.REPOSITORIES,
         REPOSITORY,
-        "Directory with one sub-directory per model. May be repeated.",
+        "Directory with one sub-directory, or .zip or .tar.gz archive, per model; or where that lies elsewhere: "
+        "s3://BUCKET/PATH, s3://https://HOST:PORT/BUCKET/PATH, gs://, az://, as://ACCOUNT/CONTAINER/PATH, "
+        "hf://ORG/REPOSITORY, or an archive at https:// (pip install 'kserve-v2[remote]' and s3fs, gcsfs, adlfs or "
+        "huggingface_hub). May be repeated.",
         ("--model-store",),
+    )
+    model_name: str = _option(
+        "",
+        options.TEXT,
+        REPOSITORY,
+        "The repository is one model, which is served under this name: its files lie directly in it, as KServe mounts "
+        "them at /mnt/models. Without folders for versions they are version 1.",
+    )
+    staging_dir: Path | None = _option(
+        None,
+        options.DIRECTORY,
+        REPOSITORY,
+        "Where models that come from elsewhere, or out of archives, are kept; of one server at a time. Kept between "
+        "starts, so that only what has changed is fetched. By default kserve-v2/staging in the user's cache directory, "
+        "or a temporary one if that is in use.",
+    )
+    staging_size_limit: int = _option(
+        0,
+        options.whole_number(0),
+        REPOSITORY,
+        "Bytes that may be kept there; 0: as many as there is room for on the disk.",
     )
     model_control_mode: str = _option(
         "none",
@@ -401,6 +430,18 @@ class Settings:
             raise SettingsError(
                 "no model repository: give --model-repository DIR (or KSERVE_V2_MODEL_REPOSITORY)"
             )
+        if self.model_name and len(self.model_repository) > 1:
+            raise SettingsError(
+                f"--model-name: works with one --model-repository, of that model; got {len(self.model_repository)}"
+            )
+        if self.model_namespacing and (self.model_name or not all(map(_is_folder, self.model_repository))):
+            raise SettingsError(
+                "--model-namespacing: works with local directories of models, not with URLs, archives or --model-name"
+            )
+        if self.model_name and not _FOLDER_NAME.fullmatch(self.model_name):
+            raise SettingsError(
+                f"--model-name: expected a name that a folder could have, got {self.model_name!r}"
+            )
         if 0 < self.max_inflight_bytes < self.http_max_input_size:
             raise SettingsError(
                 f"--max-inflight-bytes: {self.max_inflight_bytes} is less than --http-max-input-size "
@@ -436,9 +477,9 @@ class Settings:
     @property
     def namespaces(self) -> dict[str, Path]:
         """The model repositories by name, if they tell models apart."""
-        return (
-            {root.absolute().name: root for root in self.model_repository} if self.model_namespacing else {}
-        )
+        if not self.model_namespacing:
+            return {}
+        return {root.absolute().name: root for root in self.model_repository if isinstance(root, Path)}
 
     def tls(self, protocol: str) -> TlsFiles | None:
         """The files for TLS on the port of `http` or `grpc`; None without TLS.
@@ -462,3 +503,7 @@ class Settings:
 
 OPTIONS: tuple[Option[Any], ...] = tuple(replace(f.metadata["option"], name=f.name) for f in fields(Settings))
 """The table of options, in the order of the help text."""
+
+
+def _is_folder(repository: Path | RepositoryUrl) -> bool:
+    return isinstance(repository, Path) and not is_archive(repository.name)

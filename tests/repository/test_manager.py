@@ -162,7 +162,7 @@ def test_one_model_that_fails_takes_no_other_down(tmp_path: Path) -> None:
         (tmp_path / "versionless" / "config.pbtxt").write_text("")
         async with managing(tmp_path) as (manager, _):
             results = await asyncio.gather(
-                *(manager.load(name) for name in await manager.names()), return_exceptions=True
+                *(manager.load(name) for name in (await manager.scan()).models), return_exceptions=True
             )
             assert [type(result) for result in results] == [
                 InvalidArgumentError,
@@ -448,7 +448,7 @@ def test_the_index_and_the_directories_of_others_do_not_wait_for_a_load(tmp_path
                 ("n", ""),
                 ("slow", "LOADING"),
             ]
-            assert await manager.names() == ["n", "slow"]
+            assert list((await manager.scan()).models) == ["n", "slow"]
             with pytest.raises(InvalidArgumentError):
                 await manager.load("n")
             assert not loading.done()

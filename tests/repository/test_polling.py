@@ -29,6 +29,10 @@ class Models:
         self.gate = asyncio.Event()
         self.gate.set()
         self.wanted: set[str] = set()
+        self.refreshed: list[str] = []
+
+    async def refresh(self, *, only_loaded: bool = False) -> None:
+        self.refreshed.append("loaded" if only_loaded else "all")
 
     async def scan(self) -> Snapshot:
         if self.trouble is not None:
@@ -265,6 +269,19 @@ def test_where_others_decide_what_is_loaded_only_that_is_loaded_again(tmp_path: 
         bench.write("loaded", "third text, longer")
         await bench.settle()
         assert bench.taken() == []
+
+    run(main)
+
+
+@pytest.mark.parametrize("only_loaded", [False, True])
+def test_other_places_are_asked_at_the_pace_and_not_at_every_event(
+    tmp_path: Path, *, only_loaded: bool
+) -> None:
+    async def main() -> None:
+        bench = Bench(tmp_path, only_loaded=only_loaded)
+        for after_s in (0, 0.1, 5, 9.8, 0.1, 0.1, 15):
+            await bench.look(after_s)
+        assert bench.models.refreshed == ["loaded" if only_loaded else "all"] * 3
 
     run(main)
 

@@ -210,9 +210,19 @@ def test_every_option_shows_its_value_as_a_user_would_write_it(option: object) -
             "--model-control-mode: expected 'none' or 'explicit' or 'poll' or 'on-demand', got 'polling'",
         ),
         (
-            ["--model-repository=s3://bucket/models"],
-            "--model-repository: expected a local directory (remote repositories are not supported yet), "
-            "got 'models', 's3://bucket/models'",
+            ["--model-repository=hdfs://host/models"],
+            "--model-repository: expected a local directory, or a URL with one of s3://, gs://, az://, as://, https://, "
+            "http://, hf://, got 'models', 'hdfs://host/models'",
+        ),
+        (
+            ["--model-repository=other", "--model-name=a"],
+            "--model-name: works with one --model-repository, of that model; got 2",
+        ),
+        (["--model-name=a/b"], "--model-name: expected a name that a folder could have, got 'a/b'"),
+        (["--model-name=.."], "--model-name: expected a name that a folder could have, got '..'"),
+        (
+            ["--staging-size-limit=-1"],
+            "--staging-size-limit: expected a whole number of at least 0, got '-1'",
         ),
         (["--backend-config=onnxruntime"], "--backend-config: expected NAME,key=value, got 'onnxruntime'"),
         (["--backend-config=a,=1"], "--backend-config: expected NAME,key=value, got 'a,=1'"),

@@ -4,10 +4,11 @@ waits for a load, and neither waits for a model that hangs while it is closed.
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from kserve_v2.backend import ModelConfig
 from kserve_v2.memory import collector
@@ -25,7 +26,14 @@ from kserve_v2.repository.preparing.prepare import (
     read_candidate,
 )
 from kserve_v2.repository.reading.namespaces import find_models, name_in, scan_namespaces
-from kserve_v2.repository.reading.scan import ModelEntry, Snapshot, scan, scan_model
+from kserve_v2.repository.reading.scan import (
+    ModelEntry,
+    Snapshot,
+    absent_entry,
+    scan,
+    scan_model,
+    with_absent,
+)
 from kserve_v2.repository.uploads.store import UploadedFolder
 from kserve_v2.scheduling.calling.calls import Calls
 from kserve_v2.scheduling.calling.thread_caller import ThreadCaller
@@ -64,29 +72,60 @@ class Loader:
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="model-directory")
         self._uploader = ThreadPoolExecutor(1, thread_name_prefix="model-upload")
         self._loaders = ThreadPoolExecutor(load_threads, thread_name_prefix="model-load")
+        self._bringers = ThreadPoolExecutor(load_threads, thread_name_prefix="model-location")
+        self.in_use: Callable[[], Collection[Path]] = tuple
+        """The directories of models that are loaded, or about to be: they stay where they are."""
         self._collecting: asyncio.TimerHandle | None = None
         self._collected_s = float("-inf")
 
-    async def scan(self) -> Snapshot:
-        """All models of all repositories; see `scan.scan` and `scan_namespaces`."""
+    async def scan(self, *, strict: bool = False) -> Snapshot:
+        """All models of all repositories; see `scan.scan` and `scan_namespaces`. Those that could be brought to this
+        machine, and were not yet, are in it without versions. `strict`: raise ServingError if it cannot be
+        said which they are.
+        """
         loop = asyncio.get_running_loop()
         if self._options.namespaces:
             return await loop.run_in_executor(self._reader, scan_namespaces, self._options.namespaces)
-        return await loop.run_in_executor(self._reader, scan, self._options.roots)
+        locations = self._options.locations
+        names: list[str] = []
+        if locations is not None:
+            look = locations.names if strict else locations.names_seen
+            names = await loop.run_in_executor(self._bringers, look)
+        snapshot = await loop.run_in_executor(self._reader, scan, self._options.folders)
+        problems = {name: locations.problem(name) for name in names} if locations is not None else {}
+        return with_absent(snapshot, problems)
+
+    async def refresh(self, names: Collection[str] | None) -> None:
+        """Bring models to this machine as they are now, from wherever they come: all of them, or some. What cannot be
+        reached is as before, and the log says so. To be done before a scan that is to see what has changed.
+        """
+        if self._options.locations is not None:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._bringers, self._options.locations.refresh, self.in_use(), names)
 
     async def find(self, name: str) -> list[ModelEntry]:
-        """The models of a name as they are on disk now; see `scan.scan_model` and `find_models`."""
+        """The models of a name as they are on disk now; see `scan.scan_model` and `find_models`. One that was not
+        brought here yet has no versions.
+        """
         loop = asyncio.get_running_loop()
         if self._options.namespaces:
             return await loop.run_in_executor(self._reader, find_models, self._options.namespaces, name)
-        entry = await loop.run_in_executor(self._reader, scan_model, self._options.roots, name)
+        entry = await loop.run_in_executor(self._reader, scan_model, self._options.folders, name)
+        locations = self._options.locations
+        if entry is None and locations is not None:
+            names = await loop.run_in_executor(self._bringers, locations.names_seen)
+            entry = absent_entry(name, locations.problem(name)) if name in names else None
         return [] if entry is None else [entry]
 
     async def read(
         self, name: str, override: Override | None, uploaded: UploadedFolder | None = None
     ) -> Candidate:
-        """One model as it is on disk now; see `read_candidate`."""
+        """One model as it is now, brought to this machine if it comes from elsewhere; see `read_candidate`."""
         loop = asyncio.get_running_loop()
+        if self._options.locations is not None and uploaded is None:
+            await loop.run_in_executor(
+                self._bringers, self._options.locations.materialize, name, self.in_use()
+            )
         return await loop.run_in_executor(
             self._reader, read_candidate, name, self._options, override, uploaded
         )
@@ -147,9 +186,16 @@ class Loader:
         # On a thread, because a model's finalizers may take long too.
         threading.Thread(target=collector.collect, name="model-collect", daemon=True).start()
 
+    def abandon(self) -> None:
+        """The time is up: bring nothing more to this machine."""
+        if self._options.locations is not None:
+            self._options.locations.stop()
+
     def shutdown(self) -> None:
         """Begin nothing more. What hangs on a thread is not waited for."""
         if self._collecting is not None:
             self._collecting.cancel()
-        for executor in (self._reader, self._uploader, self._loaders):
+        for executor in (self._reader, self._uploader, self._loaders, self._bringers):
             executor.shutdown(wait=False, cancel_futures=True)
+        if self._options.locations is not None:
+            self._options.locations.close()

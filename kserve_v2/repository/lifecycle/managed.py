@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from kserve_v2.config import is_ensemble
@@ -139,6 +140,12 @@ class ManagedModel:
     def ready(self) -> list[LoadedModel]:
         """The versions that answer."""
         return list(self.served.versions.values()) if self.served else []
+
+    @property
+    def directories(self) -> list[Path]:
+        """Where its versions lie that are loaded, and those that are wanted."""
+        wanted = [self._wanted.candidate.entry.path] if self._wanted is not None else []
+        return wanted + [record.model.path for record in self.records if record.model is not None]
 
     @property
     def busy(self) -> bool:

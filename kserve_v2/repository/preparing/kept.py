@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from kserve_v2.repository.locations.area import is_staged, lasting_path
+
 # What stays readable of a model's name; what tells models apart is behind it.
 _MAX_NAME = 60
 _DIGITS = 16
@@ -30,6 +32,8 @@ def kept_path(root: Path, model_path: Path) -> Path:
     """The directory of one model, all its versions together. Those of the same name in other repositories have others,
     and no name leads out of `root`.
     """
-    where = str(model_path.resolve()).encode(errors="surrogateescape")
+    # One that is staged has another directory for each of its contents.
+    lasting = lasting_path(model_path).absolute() if is_staged(model_path) else model_path.resolve()
+    where = str(lasting).encode(errors="surrogateescape")
     name = re.sub(r"[^A-Za-z0-9._-]", "_", model_path.name)[:_MAX_NAME]
     return root / f"{name}-{hashlib.sha256(where).hexdigest()[:_DIGITS]}"

@@ -34,6 +34,8 @@ from kserve_v2.environments.named import leads_outside
 from kserve_v2.errors import ContradictionError, InvalidArgumentError, NotFoundError
 from kserve_v2.isolation.backend import Home, IsolatedBackend
 from kserve_v2.plugins import BackendRegistry
+from kserve_v2.repository.locations.area import tree_of
+from kserve_v2.repository.locations.locations import Locations
 from kserve_v2.repository.models.batching import BatchingOrigin
 from kserve_v2.repository.models.caching import model_caching
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble, prepare_ensemble
@@ -84,9 +86,10 @@ class RepositoryOptions:
     `auto_warm_up`: whether models without samples of their own execute made-up ones before they are ready.
     `drain_limit_s`: how long what is under way in a version that is served no longer may take; 0 for any time.
     `release_directory`: where releases are kept that are changed while the server runs; None for the models' own.
+    `locations`: what brings models to this machine, into folders beside `roots`.
     """
 
-    roots: tuple[Path, ...]
+    roots: tuple[Path, ...] = ()
     backend_settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     auto_complete: bool = True
     config_name: str = ""
@@ -105,6 +108,12 @@ class RepositoryOptions:
     auto_warm_up: bool = False
     drain_limit_s: float = 0
     release_directory: Path | None = None
+    locations: Locations | None = None
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders of models that there are now."""
+        return self.roots if self.locations is None else (*self.roots, *self.locations.roots)
 
 
 class Stage(Enum):
@@ -205,7 +214,7 @@ def find_entry(name: str, options: RepositoryOptions) -> ModelEntry | None:
     name, and for one of several models.
     """
     if not options.namespaces:
-        return scan_model(options.roots, name)
+        return scan_model(options.folders, name)
     found = find_models(options.namespaces, name)
     if len(found) > 1:
         raise ambiguous(name, len(found))
@@ -354,8 +363,8 @@ def _cache_path(candidate: Candidate, options: RepositoryOptions) -> Path | None
         return None
     path = candidate.entry.path
     if candidate.uploaded is not None:
-        paths = [root / path.name for root in options.roots]
-        path = next((each for each in paths if each.is_dir()), paths[0])
+        paths = [tree_of(root / path.name) for root in options.folders]
+        path = next((each for each in paths if each.is_dir()), paths[0] if paths else Path(path.name))
     return kept_path(options.kept, path)
 
 

@@ -4,6 +4,7 @@ import glob
 from pathlib import Path
 
 from kserve_v2.backend import ModelConfig
+from kserve_v2.config.files import is_within
 from kserve_v2.config.text_files import read_lines
 from kserve_v2.errors import InvalidArgumentError
 
@@ -28,7 +29,7 @@ def read_labels(config: ModelConfig, model_path: Path) -> dict[str, tuple[str, .
 
 def _read_label_file(model_path: Path, filename: str, output: str) -> tuple[str, ...]:
     path = (model_path / filename).resolve()
-    if not path.is_relative_to(model_path.resolve()):
+    if not is_within(path, model_path):
         raise InvalidArgumentError(
             f"output '{output}': label file '{filename}' is outside of the model's directory"
         )

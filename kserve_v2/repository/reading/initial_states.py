@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelSequenceBatching
-from kserve_v2.config.files import INITIAL_STATE_FOLDER
+from kserve_v2.config.files import INITIAL_STATE_FOLDER, is_within
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.scheduling.sequences.states import StateTensor, zeros
 from kserve_v2.scheduling.signature import TensorSignature
@@ -51,7 +51,7 @@ def _read(filename: str, model_path: Path, announced: AnnouncedInput) -> Array:
     """The tensor's bytes, of which the file may hold more; texts fill the whole file, each with its length in front."""
     shown = f"state '{announced.name}': file '{INITIAL_STATE_FOLDER}/{filename}'"
     path = (model_path / INITIAL_STATE_FOLDER / filename).resolve()
-    if not path.is_relative_to(model_path.resolve()):
+    if not is_within(path, model_path):
         raise InvalidArgumentError(f"{shown} is outside of the model's directory")
     try:
         data = path.read_bytes()

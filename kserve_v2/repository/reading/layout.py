@@ -51,7 +51,7 @@ def is_no_model(path: Path) -> bool:
     names = _names(path)
     if CONFIG in names or _near_config(names) or any(map(_is_model, names)):
         return False
-    return not any(_is_model_directory(path / name) for name in names)
+    return not any(is_model_directory(path / name) for name in names)
 
 
 def is_empty(path: Path) -> bool:
@@ -141,7 +141,7 @@ def _nearly_version(path: Path, names: Sequence[str]) -> str | None:
 def _too_deep(path: Path, names: Sequence[str], place: str) -> str | None:
     """Say where to move a model that lies one level too deep in `path`."""
     for name in names:
-        if _is_model_directory(path / name):
+        if is_model_directory(path / name):
             inner = _names(path / name)
             served = [file for file in inner if _is_served(file)]
             if CONFIG in inner or not served:
@@ -178,7 +178,7 @@ def _is_model(name: str) -> bool:
     return _is_served(name.lower()) or (name.startswith("model.") and is_foreign_model(name))
 
 
-def _is_model_directory(path: Path) -> bool:
+def is_model_directory(path: Path) -> bool:
     """Whether a directory has a model in it, or a version of one."""
     names = _names(path)
     return (

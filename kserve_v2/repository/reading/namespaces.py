@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.net.repository_url import is_archive
 from kserve_v2.repository.reading.scan import (
     ModelEntry,
     Snapshot,
@@ -50,6 +51,10 @@ def scan_namespaces(namespaces: Namespaces) -> Snapshot:
     for namespace, root in namespaces.items():
         snapshot = scan([root])
         skipped += snapshot.skipped
+        skipped += [
+            f"{name} is an archive, which is not unpacked with --model-namespacing"
+            for name in _archives(root)
+        ]
         models |= {entry.name: entry for entry in _keyed(namespace, snapshot.models.values())}
     return Snapshot(MappingProxyType(dict(sorted(models.items()))), tuple(skipped))
 
@@ -66,6 +71,10 @@ def find_models(namespaces: Namespaces, name: str) -> list[ModelEntry]:
         if entry is not None:
             found += _keyed(each, [entry])
     return [entry for entry in found if not is_skipped(entry)] or found[:1]
+
+
+def _archives(root: Path) -> list[str]:
+    return sorted(child.name for child in root.iterdir() if is_archive(child.name) and child.is_file())
 
 
 def _keyed(namespace: str, entries: Iterable[ModelEntry]) -> list[ModelEntry]:

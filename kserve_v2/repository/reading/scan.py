@@ -19,6 +19,7 @@ from types import MappingProxyType
 
 from kserve_v2.config.files import INITIAL_STATE_FOLDER
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.repository.locations.area import tree_of
 from kserve_v2.repository.reading.layout import CONFIG, advice_at_the_top, is_no_model, is_system_directory
 
 # A decimal number without leading zeros that fits the 64-bit version fields of the configuration.
@@ -100,7 +101,7 @@ def scan(roots: Sequence[Path]) -> Snapshot:
                 if advice := advice_at_the_top(entry.name):
                     skipped.append(advice)
                 continue
-            model = _read_model(Path(entry.path))
+            model = _read_model(tree_of(Path(entry.path)))
             if reason := _reason_to_skip(model):
                 skipped.append(f"'{entry.name}' {reason}")
                 continue
@@ -112,6 +113,21 @@ def scan(roots: Sequence[Path]) -> Snapshot:
 def is_skipped(model: ModelEntry) -> bool:
     """Whether `scan` passes a directory over."""
     return _reason_to_skip(model) is not None
+
+
+def with_absent(snapshot: Snapshot, problems: Mapping[str, str | None]) -> Snapshot:
+    """A snapshot with models as well that are not here. `problems`: why they could not be brought here, by name."""
+    absent = {
+        name: absent_entry(name, problem) for name, problem in problems.items() if name not in snapshot.models
+    }
+    if not absent:
+        return snapshot
+    return replace(snapshot, models=MappingProxyType(dict(sorted({**snapshot.models, **absent}.items()))))
+
+
+def absent_entry(name: str, problem: str | None) -> ModelEntry:
+    """A model that is somewhere else, and could be brought here. `problem`: why that has failed."""
+    return ModelEntry(name, Path(name), (), problem=problem)
 
 
 def _reason_to_skip(model: ModelEntry) -> str | None:
@@ -133,7 +149,7 @@ def scan_model(roots: Sequence[Path], name: str) -> ModelEntry | None:
     paths = [root / name for root in roots if _has_model(root, name)]
     if not paths:
         return None
-    found = [_read_model(path) for path in paths]
+    found = [_read_model(tree_of(path)) for path in paths]
     # A directory that `scan` skips is read if a client asks for it by name, so that the error can say why. It hides no
     # model of the same name in another repository.
     models = [model for model in found if _reason_to_skip(model) is None] if len(found) > 1 else found
@@ -293,12 +309,31 @@ def _records(child: os.DirEntry[str], is_version: bool) -> Iterator[bytes]:
 
 def _tree_records(top: Path) -> Iterator[bytes]:
     yield f"{top.name}/\0".encode("utf-8", "surrogateescape")
-    for directory, subdirectories, files in os.walk(top, onerror=_raise):
-        subdirectories[:] = sorted(name for name in subdirectories if not _hidden(name))
+    seen = {_identity(top)}
+    for directory, subdirectories, files in os.walk(top, onerror=_raise, followlinks=True):
+        # Those behind links as well, such as a ConfigMap's; but a link that leads up has no end.
+        subdirectories[:] = [
+            name
+            for name in sorted(subdirectories)
+            if not _hidden(name) and _is_new(Path(directory, name), seen)
+        ]
         for name in sorted(files):
             path = Path(directory, name)
             if not _hidden(name):
                 yield _record(str(path.relative_to(top.parent)), path)
+
+
+def _is_new(directory: Path, seen: set[tuple[int, int]]) -> bool:
+    """Whether a directory was not seen before, by whatever name."""
+    identity = _identity(directory)
+    new = identity not in seen
+    seen.add(identity)
+    return new
+
+
+def _identity(directory: Path) -> tuple[int, int]:
+    status = directory.stat()
+    return status.st_dev, status.st_ino
 
 
 def _record(name: str, path: Path) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelWarmup
-from kserve_v2.config.files import WARM_UP_FOLDER
+from kserve_v2.config.files import WARM_UP_FOLDER, is_within
 from kserve_v2.config.hidden import hidden_inputs
 from kserve_v2.errors import InvalidArgumentError, request_prefix
 from kserve_v2.messages import InferRequest
@@ -94,7 +94,7 @@ def _read(filename: str, model_path: Path, announced: AnnouncedInput) -> Array:
     """The tensor's bytes, of which the file may hold more; texts fill the whole file, each with its length in front."""
     shown = f"input '{announced.name}': file '{WARM_UP_FOLDER}/{filename}'"
     path = (model_path / WARM_UP_FOLDER / filename).resolve()
-    if not path.is_relative_to(model_path.resolve()):
+    if not is_within(path, model_path):
         raise InvalidArgumentError(f"{shown} is outside of the model's directory")
     if path.exists() and not path.is_file():
         raise InvalidArgumentError(f"{shown} is no file")

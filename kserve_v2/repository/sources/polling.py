@@ -30,6 +30,10 @@ _MENTION_EVERY_S = 30.0
 class Models(Protocol):
     """Whoever loads and unloads models."""
 
+    async def refresh(self, *, only_loaded: bool = False) -> None:
+        """Have the models that come from elsewhere here as they are there now: all, or those that are loaded."""
+        ...
+
     async def scan(self) -> Snapshot:
         """What is in the repositories now. Raises OSError if one cannot be read."""
         ...
@@ -112,6 +116,7 @@ class Poller:
         self._loads: dict[str, asyncio.Task[None]] = {}
         self._mentioned: dict[str, float] = {}
         self._trouble = ""
+        self._refresh_s = float("-inf")
         self._watcher: Watcher | None = None
         self._task: asyncio.Task[None] | None = None
         self._load_ended = asyncio.Event()
@@ -172,6 +177,7 @@ class Poller:
     async def look(self) -> float | None:
         """Look at the repository, and begin what is to be done. Returns when there is more to do."""
         try:
+            await self._refresh()
             snapshot = await self._models.scan()
             # Not here: a mount that hangs would stop the server.
             self._check_mounts(snapshot, await asyncio.to_thread(_devices, self._roots))
@@ -191,6 +197,13 @@ class Poller:
             self._begin_load(name)
         self._mention_waiting(step.waiting)
         return step.next_s
+
+    async def _refresh(self) -> None:
+        """Events of the file system tell nothing of what comes from elsewhere: that is asked for at the pace."""
+        now_s = self._clock()
+        if now_s >= self._refresh_s:
+            self._refresh_s = now_s + self._pace.every_s
+            await self._models.refresh(only_loaded=self._pace.only_loaded)
 
     def _check_mounts(self, snapshot: Snapshot, devices: Mapping[Path, int | None]) -> None:
         """Raise OSError if a repository looks empty because what was mounted there is gone."""

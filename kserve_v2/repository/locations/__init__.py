@@ -1,0 +1,1 @@
+"""Where models come from: what is not a local folder of models is staged as one."""

@@ -1,0 +1,234 @@
+"""What is staged of one location. A model's files are put together where nobody looks, and shown by a rename when they
+are whole; another content of it is another tree, shown by replacing a link.
+
+    models/<name>                       link to the tree that is to be served: the folder of models that the server sees
+    trees/<name>/<fingerprint>/<name>   a model's files, whole; beside them a note of what they are
+    partial/<name>/                     files under way, continued if the server is started again
+    making/                             what is put together or taken apart
+"""
+
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+_NOTE = "manifest.json"
+_TREES, _MODELS = "trees", "models"
+# How long what has been replaced is kept, at the least: whoever has just found it may be about to read it.
+_KEPT_S = 60.0
+
+
+class Area:
+    """One location's part of the staging folder."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        """Make what is missing of it, and take away what a killed server was making. Raises OSError."""
+        self.path = path
+        self.models = path / _MODELS
+        self._trees, self._partial, self._making = path / _TREES, path / "partial", path / "making"
+        self._clock = clock
+        # Tree → when it was replaced.
+        self._replaced: dict[Path, float] = {}
+        self._checked: set[Path] = set()
+        # Trees that were found or made, and are about to be shown.
+        self._held: set[Path] = set()
+        self._lock = RLock()
+        if self._making.exists():
+            remove(self._making)
+        for each in (self.models, self._trees, self._partial, self._making):
+            each.mkdir(parents=True, exist_ok=True)
+
+    def find(self, name: str, fingerprint: str) -> Path | None:
+        """A tree that is whole, and stays until it was shown; None if there is none."""
+        with self._lock:
+            content = self._find(name, fingerprint)
+            if content is not None:
+                self._held.add(content.parent)
+            return content
+
+    def _find(self, name: str, fingerprint: str) -> Path | None:
+        tree = self._trees / name / fingerprint
+        noted = self._note(tree)
+        if noted is None:
+            return None
+        content = tree / name
+        if tree not in self._checked:
+            # Others may have been at it while no server ran.
+            for path, size in noted["files"].items():
+                try:
+                    if (content / path).lstat().st_size != size:
+                        return None
+                except OSError:
+                    return None
+            self._checked.add(tree)
+        return content
+
+    def make(
+        self, name: str, fingerprint: str, note: Mapping[str, Any], fill: Callable[[Path], None]
+    ) -> Path:
+        """Put a tree together: `fill` gets the path of its directory, which is not there yet, and may raise."""
+        work = self._making / secrets.token_hex(8)
+        work.mkdir()
+        tree = self._trees / name / fingerprint
+        try:
+            content = work / name
+            fill(content)
+            # Of a link, nothing: what it leads to changes as it likes.
+            found = [] if content.is_symlink() else _files(content)
+            files = {str(path.relative_to(content)): path.lstat().st_size for path in found}
+            (work / _NOTE).write_text(json.dumps({**note, "files": files}, indent=1))
+            with self._lock:
+                tree.parent.mkdir(parents=True, exist_ok=True)
+                if tree.exists():
+                    self._take_away(tree)
+                work.rename(tree)
+                self._checked.add(tree)
+                self._held.add(tree)
+        except BaseException:
+            remove(work)
+            raise
+        return tree / name
+
+    def show(self, name: str, content: Path) -> bool:
+        """Serve this tree as the model from now on. Says whether that is news."""
+        target = f"../{content.relative_to(self.path)}"
+        with self._lock:
+            before = self.shown(name)
+            if before != content:
+                link = self._making / secrets.token_hex(8)
+                link.symlink_to(target)
+                link.replace(self.models / name)
+                self._replace(before)
+            self._held.discard(content.parent)
+        return before != content
+
+    def hide(self, name: str) -> bool:
+        """Show a model no longer. Says whether it was shown."""
+        with self._lock:
+            before = self.shown(name)
+            if before is not None:
+                (self.models / name).unlink()
+                self._replace(before)
+        return before is not None
+
+    def shown(self, name: str) -> Path | None:
+        """The tree that is served as a model."""
+        link = self.models / name
+        return tree_of(link) if link.is_symlink() else None
+
+    @property
+    def names(self) -> list[str]:
+        """The models that are shown."""
+        return sorted(path.name for path in self.models.iterdir())
+
+    def noted(self, name: str) -> tuple[Path, dict[str, Any]] | None:
+        """The tree that is shown for a model, with what was noted when it was made."""
+        content = self.shown(name)
+        found = self._note(content.parent) if content is not None else None
+        return (content, found) if content is not None and found is not None else None
+
+    def partial(self, name: str) -> Path:
+        """The directory for files of a model that are under way."""
+        directory = self._partial / name
+        directory.mkdir(exist_ok=True)
+        return directory
+
+    def partial_bytes(self, name: str) -> int:
+        """What they have."""
+        return bytes_below([self._partial / name])
+
+    def forget_partial_of(self, name: str) -> None:
+        """They have become a tree."""
+        remove(self._partial / name)
+
+    def forget_partial(self, but: Collection[str]) -> None:
+        """Give up files that are not under way any more, but for those of some models."""
+        for directory in self._partial.iterdir():
+            if directory.name not in but:
+                remove(directory)
+
+    def prune(self, in_use: Collection[Path], *, at_once: bool = False) -> None:
+        """Remove the trees that are neither shown nor in use and, unless `at_once`, were not replaced just now."""
+        with self._lock:
+            kept = {
+                *in_use,
+                *(self.shown(name) for name in self.names),
+                *(tree / tree.parent.name for tree in self._held),
+            }
+            for tree in [each for model in self._trees.iterdir() for each in model.iterdir()]:
+                young = self._clock() - self._replaced.get(tree, float("-inf")) < _KEPT_S
+                if tree / tree.parent.name not in kept and (at_once or not young):
+                    self._take_away(tree)
+
+    def _replace(self, content: Path | None) -> None:
+        if content is not None:
+            self._replaced[content.parent] = self._clock()
+
+    def _take_away(self, tree: Path) -> None:
+        """Remove a tree. What is half removed is no tree."""
+        self._replaced.pop(tree, None)
+        self._checked.discard(tree)
+        going = self._making / secrets.token_hex(8)
+        tree.rename(going)
+        remove(going)
+
+    def _note(self, tree: Path) -> dict[str, Any] | None:
+        try:
+            noted = json.loads((tree / _NOTE).read_bytes())
+        except (OSError, ValueError):
+            return None
+        return noted if isinstance(noted, dict) and "files" in noted and "items" in noted else None
+
+
+def tree_of(path: Path) -> Path:
+    """A model's directory; for a staged one that of its tree, which stays as it is when another one is shown, so that a
+    load never sees files of both.
+    """
+    try:
+        target = os.readlink(path)  # noqa: PTH115 - Path's would normalize it
+    except OSError:
+        return path
+    if not target.startswith(f"../{_TREES}/") or path.parent.name != _MODELS:
+        return path
+    return path.parent.parent.joinpath(*target.split("/")[1:])
+
+
+def is_staged(path: Path) -> bool:
+    """Whether a model's directory is a tree: what is written there is lost when another one is shown."""
+    return path.parent.parent.parent.name == _TREES and (path.parent / _NOTE).is_file()
+
+
+def lasting_path(path: Path) -> Path:
+    """A model's directory by a name that does not change with its content: the reverse of `tree_of`."""
+    return path.parent.parent.parent.parent / _MODELS / path.name if is_staged(path) else path
+
+
+def bytes_below(tops: Iterable[Path]) -> int:
+    """Bytes of all files, those with several names once."""
+    sizes: dict[tuple[int, int], int] = {}
+    for top in tops:
+        for path in _files(top):
+            try:
+                status = path.lstat()
+            except OSError:
+                continue
+            sizes[status.st_dev, status.st_ino] = status.st_size
+    return sum(sizes.values())
+
+
+def remove(path: Path) -> None:
+    """Remove a directory and all that is in it, as far as that is possible; of links only themselves."""
+    if path.is_symlink() or path.is_file():
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _files(top: Path) -> list[Path]:
+    """What lies below a directory and is no directory."""
+    return [Path(directory, name) for directory, _, names in os.walk(top) for name in names]

@@ -1,0 +1,68 @@
+"""One model whose files lie in a folder themselves, as KServe mounts it at /mnt/models: made to look like a model of a
+repository.
+"""
+
+import hashlib
+import re
+from pathlib import Path
+
+from kserve_v2.repository.reading.layout import is_model_directory
+
+_VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+
+
+def has_versions(folder: Path) -> bool:
+    """Whether a model's folder has folders for its versions."""
+    return any(_VERSION.fullmatch(child.name) and child.is_dir() for child in folder.iterdir())
+
+
+def models_in(folder: Path) -> list[str]:
+    """Names of the folders in it that look like models, and not like versions of one."""
+    return [
+        child.name
+        for child in sorted(folder.iterdir())
+        if not child.name.startswith(".")
+        and child.is_dir()
+        and not _VERSION.fullmatch(child.name)
+        and is_model_directory(child)
+    ]
+
+
+def is_one_model(folder: Path) -> bool:
+    """Whether a folder looks like one model instead of many."""
+    return is_model_directory(folder) and not models_in(folder)
+
+
+def give_version(folder: Path) -> None:
+    """Move the files of a model without versions to version 1, and let links stand where they were: configuration and
+    labels belong beside the versions.
+    """
+    names = [child.name for child in folder.iterdir()]
+    version = folder / "1"
+    version.mkdir()
+    for name in names:
+        (folder / name).rename(version / name)
+        (folder / name).symlink_to(f"1/{name}")
+
+
+def link_as_model(folder: Path, model: Path) -> None:
+    """Make the directory of a model of links to a local folder that has the model's files in it, with or without
+    versions.
+    """
+    if has_versions(folder):
+        model.symlink_to(folder)
+        return
+    model.mkdir()
+    (model / "1").symlink_to(folder)
+    for name in _visible(folder):
+        (model / name).symlink_to(folder / name)
+
+
+def fingerprint(folder: Path) -> str:
+    """Changes when `link_as_model` would make something else. What the links lead to is for the server to look at."""
+    text = "\0".join([str(folder), str(has_versions(folder)), *_visible(folder)])
+    return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).hexdigest()
+
+
+def _visible(folder: Path) -> list[str]:
+    return sorted(child.name for child in folder.iterdir() if not child.name.startswith("."))

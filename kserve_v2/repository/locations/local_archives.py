@@ -1,0 +1,81 @@
+"""Archives of models in a local folder, or one archive of many models."""
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.repository.locations.manifest import Item, Manifest
+from kserve_v2.repository.locations.names import name_problem
+from kserve_v2.repository.locations.store import Found, archive_name
+
+
+class LocalArchives:
+    """The archives that lie in a folder of models. Used on several threads."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.shown = str(folder)
+
+    def found(self) -> Collection[Found]:
+        """See `Store`. Raises OSError if the folder cannot be listed."""
+        found: dict[str, Found] = {}
+        with os.scandir(self._folder) as entries:
+            names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+        for name in names:
+            model = archive_name(name)
+            if model and not name_problem(name) and (self._folder / name).is_file():
+                each = Found(model, name)
+                if model in found:
+                    raise InvalidArgumentError(
+                        f"model '{model}' is there twice, as {found[model]} and as {each}"
+                    )
+                found[model] = each
+        return list(found.values())
+
+    def manifest(self, found: Found) -> Manifest | None:
+        """See `Store`."""
+        return _manifest(self._folder / found.archive)
+
+    def read(self, item: Item, start: int, end: int) -> bytes:
+        """See `Store`."""
+        return _read(Path(item.key), start, end)
+
+    def counts(self, item: Item) -> bool:
+        """See `Store`."""
+        return True
+
+
+class LocalArchive:
+    """One archive as a whole."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.shown = str(path)
+
+    def whole(self) -> Manifest | None:
+        """The archive as it is now; None if it is not there."""
+        return _manifest(self._path)
+
+    def read(self, item: Item, start: int, end: int) -> bytes:
+        """See `Store`."""
+        return _read(Path(item.key), start, end)
+
+    def counts(self, item: Item) -> bool:
+        """See `Store`."""
+        return True
+
+
+def _manifest(path: Path) -> Manifest | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    tag = f"{status.st_mtime_ns}-{status.st_ino}"
+    return Manifest((Item(path.name, str(path), status.st_size, tag, None, status.st_mtime),), archive=True)
+
+
+def _read(path: Path, start: int, end: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(start)
+        return file.read(end - start)

@@ -1,0 +1,309 @@
+"""Locations: each has a local folder of models, which is brought up to date from wherever the models come from."""
+
+import logging
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Lock, RLock
+from typing import Protocol
+
+from kserve_v2.errors import InvalidArgumentError, ServingError, as_serving_error
+from kserve_v2.repository.locations import flat
+from kserve_v2.repository.locations.area import Area
+from kserve_v2.repository.locations.names import name_problem
+from kserve_v2.repository.locations.stager import Stager
+from kserve_v2.repository.locations.store import Found, Store, UnreachableError, Whole
+
+logger = logging.getLogger(__name__)
+
+_MODELS_AT_A_TIME = 4
+# The tree of an archive that has a whole repository in it.
+_REPOSITORY = "repository"
+
+
+class Location(Protocol):
+    """Where models come from. Used on several threads; everything blocks. Raises ServingError."""
+
+    shown: str
+    """What the log calls it: without passwords."""
+
+    @property
+    def root(self) -> Path | None:
+        """The folder in which its models lie, as they were found last; None if there is none yet."""
+
+    def names(self) -> Collection[str]:
+        """Models that can be had, beside those that lie in the folder."""
+
+    def materialize(self, name: str) -> None:
+        """Have one model in the folder as it is now; or not at all, if it is not there any more."""
+
+    def materialize_all(self, names: Collection[str] | None = None) -> Mapping[str, ServingError]:
+        """The same for all models, or those of some names. Returns those for which that failed: they are as before."""
+
+
+class LocalFolder:
+    """A folder of models on this machine. It is what it is."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root: Path | None = folder
+        self.shown = str(folder)
+
+    def names(self) -> Collection[str]:
+        """See `Location`."""
+        return ()
+
+    def materialize(self, name: str) -> None:
+        """See `Location`."""
+
+    def materialize_all(self, names: Collection[str] | None = None) -> Mapping[str, ServingError]:
+        """See `Location`."""
+        return {}
+
+
+class StoredModels:
+    """Models in a store, each fetched by itself."""
+
+    def __init__(self, store: Store, stager: Stager, location: str) -> None:
+        """`location`: what tells it from others."""
+        self._store, self._stager, self._location = store, stager, location
+        self.shown = store.shown
+        self._locks: dict[str, Lock] = {}
+        self._skipped: set[str] = set()
+        self._area: Area | None = None
+
+    @property
+    def root(self) -> Path | None:
+        """See `Location`."""
+        return self._area.models if self._area is not None else None
+
+    def names(self) -> Collection[str]:
+        """See `Location`."""
+        return self._found().keys()
+
+    def materialize(self, name: str) -> None:
+        """See `Location`."""
+        found = self._found().get(name)
+        if found is None:
+            self._hide(name)
+        else:
+            self._have(found)
+
+    def materialize_all(self, names: Collection[str] | None = None) -> Mapping[str, ServingError]:
+        """See `Location`."""
+        found = self._found()
+        for name in set(self._area.names if self._area is not None else ()) - found.keys():
+            self._hide(name)
+        if names is not None:
+            found = {name: each for name, each in found.items() if name in names}
+        problems: dict[str, ServingError] = {}
+        with ThreadPoolExecutor(_MODELS_AT_A_TIME, thread_name_prefix="model-location") as threads:
+            jobs = {name: threads.submit(self._have, each) for name, each in found.items()}
+        for name, job in jobs.items():
+            if (error := job.exception()) is not None:
+                problems[name] = serving_error(error)
+        return problems
+
+    def _found(self) -> dict[str, Found]:
+        found = {}
+        for each in self._store.found():
+            problem = name_problem(each.name)
+            if each.name.startswith(".") or each.name == "__pycache__":
+                continue
+            if problem is None:
+                found[each.name] = each
+            elif each.name not in self._skipped:
+                self._skipped.add(each.name)
+                logger.warning("skipped in %s: the name %a %s", self._store.shown, each.name, problem)
+        if found and self._area is None:
+            self._area = self._stager.staging.area(self._location)
+        return found
+
+    def _have(self, found: Found) -> None:
+        area = self._area
+        assert area is not None  # noqa: S101 - something was found
+        with self._locks.setdefault(found.name, Lock()):
+            tree = self._stager.stage(self._store, lambda: self._store.manifest(found), area, found.name)
+            if tree is None:
+                self._hide(found.name)
+            elif area.show(found.name, tree):
+                logger.info("staged: %s", found.name)
+        self._stager.staging.prune(area)
+
+    def _hide(self, name: str) -> None:
+        if self._area is not None and self._area.hide(name):
+            logger.info("model '%s' is gone from %s", name, self._store.shown)
+            self._stager.staging.prune(self._area)
+
+
+class ArchivedModels:
+    """An archive of a whole repository."""
+
+    def __init__(self, archive: Whole, stager: Stager, location: str) -> None:
+        self._archive, self._stager, self._location = archive, stager, location
+        self.shown = archive.shown
+        self._lock = RLock()
+        self._area: Area | None = None
+
+    @property
+    def root(self) -> Path | None:
+        """See `Location`."""
+        return self._area.shown(_REPOSITORY) if self._area is not None else None
+
+    def names(self) -> Collection[str]:
+        """See `Location`. They are not known before it is unpacked."""
+        self._have()
+        return ()
+
+    def materialize(self, name: str) -> None:
+        """See `Location`."""
+        self._have()
+
+    def materialize_all(self, names: Collection[str] | None = None) -> Mapping[str, ServingError]:
+        """See `Location`."""
+        self._have()
+        return {}
+
+    def _have(self) -> None:
+        with self._lock:
+            if self._area is None:
+                self._area = self._stager.staging.area(self._location)
+            area = self._area
+            tree = self._stager.stage(self._archive, self._archive.whole, area, _REPOSITORY, _no_single_model)
+            if tree is None:
+                # That it is gone is no wish to unload everything.
+                raise UnreachableError("nothing is there")
+            area.show(_REPOSITORY, tree)
+            self._stager.staging.prune(area)
+
+
+class OneModel:
+    """One model, whose files are all that there is, under the name that the operator gives it."""
+
+    def __init__(self, name: str, origin: Whole, stager: Stager, location: str) -> None:
+        self._name, self._origin, self._stager, self._location = name, origin, stager, location
+        self.shown = origin.shown
+        self._lock = RLock()
+        self._area: Area | None = None
+
+    @property
+    def root(self) -> Path | None:
+        """See `Location`."""
+        return self._area.models if self._area is not None else None
+
+    def names(self) -> Collection[str]:
+        """See `Location`."""
+        return (self._name,)
+
+    def materialize(self, name: str) -> None:
+        """See `Location`."""
+        if name == self._name:
+            self._have()
+
+    def materialize_all(self, names: Collection[str] | None = None) -> Mapping[str, ServingError]:
+        """See `Location`."""
+        try:
+            self._have()
+        except ServingError as error:
+            return {self._name: error}
+        return {}
+
+    def _have(self) -> None:
+        with self._lock:
+            if self._area is None:
+                self._area = self._stager.staging.area(self._location)
+            area = self._area
+            tree = self._stager.stage(self._origin, self._origin.whole, area, self._name, _as_model)
+            if tree is None:
+                raise UnreachableError("nothing is there")
+            if area.show(self._name, tree):
+                logger.info("staged: %s", self._name)
+            self._stager.staging.prune(area)
+
+
+class OneLocalModel:
+    """A local folder that is one model. Nothing of it is copied: links show it as a model of a repository."""
+
+    def __init__(self, name: str, folder: Path, stager: Stager, location: str) -> None:
+        self._name, self.folder, self._stager, self._location = name, folder.absolute(), stager, location
+        self.shown = str(folder)
+        self._lock = RLock()
+        self._area: Area | None = None
+
+    @property
+    def root(self) -> Path | None:
+        """See `Location`."""
+        return self._area.models if self._area is not None else None
+
+    def names(self) -> Collection[str]:
+        """See `Location`."""
+        return (self._name,)
+
+    def materialize(self, name: str) -> None:
+        """See `Location`."""
+        if name == self._name:
+            self._have()
+
+    def materialize_all(self, names: Collection[str] | None = None) -> Mapping[str, ServingError]:
+        """See `Location`."""
+        try:
+            self._have()
+        except ServingError as error:
+            return {self._name: error}
+        return {}
+
+    def _have(self) -> None:
+        with self._lock:
+            if self._area is None:
+                self._area = self._stager.staging.area(self._location)
+            area = self._area
+            try:
+                raise_if_many(self.folder)
+                fingerprint = flat.fingerprint(self.folder)
+                tree = area.find(self._name, fingerprint)
+                if tree is None:
+                    note = {"items": {}, "archive": False}
+                    tree = area.make(
+                        self._name, fingerprint, note, lambda model: flat.link_as_model(self.folder, model)
+                    )
+            except OSError as error:
+                raise InvalidArgumentError(f"its folder cannot be read: {error.strerror}") from error
+            area.show(self._name, tree)
+            self._stager.staging.prune(area)
+
+
+def serving_error(error: BaseException) -> ServingError:
+    """What a thread has raised, for a log and for whoever asks for the model."""
+    if isinstance(error, Exception):
+        return as_serving_error(error) or InvalidArgumentError(f"it cannot be staged: {error}")
+    raise error
+
+
+def raise_if_one(folder: Path) -> None:
+    """Raise InvalidArgumentError for a folder that is one model, and has none in it."""
+    if flat.is_one_model(folder):
+        raise InvalidArgumentError(
+            f"--model-repository {folder} is one model, not a folder of models: give --model-name NAME to serve "
+            "it under that name"
+        )
+
+
+def raise_if_many(folder: Path) -> None:
+    """Raise InvalidArgumentError for a folder that has models in it, and is not one."""
+    if models := flat.models_in(folder):
+        raise InvalidArgumentError(
+            f"--model-name is for a folder that is one model, but in this one there are the models "
+            f"{', '.join(models[:3])}: leave --model-name out"
+        )
+
+
+def _as_model(directory: Path) -> None:
+    raise_if_many(directory)
+    if not flat.has_versions(directory):
+        flat.give_version(directory)
+
+
+def _no_single_model(directory: Path) -> None:
+    if flat.is_one_model(directory):
+        raise InvalidArgumentError(
+            "the archive is one model, not a repository of models: give --model-name NAME"
+        )

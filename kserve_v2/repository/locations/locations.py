@@ -1,0 +1,199 @@
+"""All places that models come from, as the operator has named them. The rest of the server sees local folders."""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Lock
+
+from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableError
+from kserve_v2.net.repository_url import RepositoryUrl
+from kserve_v2.repository.locations.filesystems import open_filesystem, place
+from kserve_v2.repository.locations.local_archives import LocalArchive, LocalArchives
+from kserve_v2.repository.locations.location import (
+    ArchivedModels,
+    LocalFolder,
+    Location,
+    OneLocalModel,
+    OneModel,
+    StoredModels,
+    raise_if_many,
+    raise_if_one,
+)
+from kserve_v2.repository.locations.object_store import ObjectArchive, ObjectStore
+from kserve_v2.repository.locations.stager import Stager
+from kserve_v2.repository.locations.staging import Staging
+from kserve_v2.repository.locations.store import UnreachableError, Whole, archive_name
+from kserve_v2.repository.locations.web_archive import WebArchive
+
+logger = logging.getLogger(__name__)
+
+# How long names are remembered for whoever only wants to look.
+_NAMES_KEPT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What the operator has said about it; see `Settings`."""
+
+    repositories: Sequence[Path | RepositoryUrl]
+    model_name: str = ""
+    staging_dir: Path | None = None
+    staging_size_limit: int = 0
+
+
+class Locations:
+    """Brings models here. Used on several threads; everything blocks, but for `roots` and what closes it."""
+
+    def __init__(self, where: Where, environ: Mapping[str, str], clock: Callable[[], float] = time.monotonic):
+        """Raises InvalidArgumentError for a place that cannot be used, such as one whose library is not installed."""
+        self._where = where
+        self._stopping = Event()
+        self._staging = Staging(where.staging_dir, where.staging_size_limit, environ)
+        self._clock = clock
+        stager = Stager(self._staging, self._stopping)
+        self._locations: list[Location] = []
+        self._keys: list[str] = []
+        for each in where.repositories:
+            self._locations += self._open(each, where.model_name, stager, environ)
+        self._staging.name_all(self._keys)
+        self._problems: dict[str, str] = {}
+        self._unreachable: dict[int, str] = {}
+        self._names: tuple[float, list[str]] | None = None
+        self._lock = Lock()
+
+    def _open(
+        self, where: Path | RepositoryUrl, model_name: str, stager: Stager, environ: Mapping[str, str]
+    ) -> list[Location]:
+        text = where.full if isinstance(where, RepositoryUrl) else str(where.absolute())
+        key = f"{text}#{model_name}" if model_name else text
+        self._keys.append(key)
+        whole, archive = _whole(where, environ, self._stopping.wait)
+        if model_name:
+            if whole is None:
+                assert isinstance(where, Path)  # noqa: S101 - all URLs have a `whole`
+                return [OneLocalModel(model_name, where, stager, key)]
+            return [OneModel(model_name, whole, stager, key)]
+        if whole is None:
+            assert isinstance(where, Path)  # noqa: S101 - as above
+            return [LocalFolder(where), StoredModels(LocalArchives(where), stager, key)]
+        if archive:
+            return [ArchivedModels(whole, stager, key)]
+        assert isinstance(whole, ObjectStore)  # noqa: S101 - what else has a folder
+        return [StoredModels(whole, stager, key)]
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """The local folders with models."""
+        return tuple(root for each in self._locations if (root := each.root) is not None)
+
+    def names(self) -> list[str]:
+        """Models that can be had, beside those that lie in the folders. Raises ServingError, for the operator, if that
+        cannot be said.
+        """
+        names: list[str] = []
+        for each in self._locations:
+            try:
+                names += each.names()
+            except ServingError as error:
+                raise type(error)(f"{each.shown}: {error.message}") from error
+        names = sorted(set(names))
+        self._names = self._clock(), names
+        return names
+
+    def names_seen(self) -> list[str]:
+        """The same for whoever only looks: as it was found a moment ago, or last if nobody can say now."""
+        with self._lock:
+            if self._names is None or self._clock() - self._names[0] > _NAMES_KEPT_S:
+                try:
+                    self.names()
+                except (ServingError, OSError):
+                    self._names = self._clock(), self._names[1] if self._names else []
+            return self._names[1] if self._names else []
+
+    def problem(self, name: str) -> str | None:
+        """Why a model could not be brought here when that was tried last."""
+        return self._problems.get(name)
+
+    def prepare(self) -> None:
+        """Find out at the start what would be found out later. Raises InvalidArgumentError for a local folder that is
+        one model where many are expected or the reverse, and for a staging folder that cannot be used; OSError for a
+        folder that cannot be read.
+        """
+        for each in self._locations:
+            if isinstance(each, LocalFolder) and each.root is not None:
+                raise_if_one(each.root)
+            if isinstance(each, OneLocalModel):
+                raise_if_many(each.folder)
+        if self._where.staging_dir is not None:
+            self._staging.open()
+
+    def materialize(self, name: str, in_use: Collection[Path] = ()) -> None:
+        """Bring one model up to date, or take it away if it is gone. `in_use`: directories that must stay. Raises
+        ServingError.
+        """
+        self._staging.in_use = frozenset(in_use)
+        try:
+            for each in self._locations:
+                each.materialize(name)
+        except ServingError as error:
+            if isinstance(error, UnreachableError):
+                error = UnavailableError(f"it cannot be fetched: {error.message}")
+            self._problems[name] = error.message
+            raise error from None
+        self._problems.pop(name, None)
+
+    def refresh(self, in_use: Collection[Path] = (), names: Collection[str] | None = None) -> None:
+        """Bring everything up to date, or the models of these names. What cannot be reached is as before, and the log
+        says so once.
+        """
+        self._staging.in_use = frozenset(in_use)
+        problems: dict[str, str] = {}
+        for number, each in enumerate(self._locations):
+            try:
+                failed = each.materialize_all(names)
+            except ServingError as error:
+                if self._unreachable.get(number) != error.message:
+                    logger.error("cannot read the model repository %s: %s", each.shown, error.message)  # noqa: TRY400 - no defect
+                self._unreachable[number] = error.message
+                continue
+            self._unreachable.pop(number, None)
+            problems |= {name: error.message for name, error in failed.items()}
+        for name, problem in problems.items():
+            if self._problems.get(name) != problem:
+                logger.error("model '%s' cannot be fetched: %s", name, problem)
+        others = (
+            {}
+            if names is None
+            else {name: each for name, each in self._problems.items() if name not in names}
+        )
+        self._problems = others | problems
+
+    def stop(self) -> None:
+        """Fetch nothing more."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Let another server have the staging folder."""
+        self.stop()
+        self._staging.close()
+
+
+def _whole(
+    where: Path | RepositoryUrl, environ: Mapping[str, str], pause: Callable[[float], object]
+) -> tuple[Whole | None, bool]:
+    """What holds all of it, None for a local folder; and whether that is an archive."""
+    if isinstance(where, Path):
+        return (LocalArchive(where), True) if archive_name(where.name) and where.is_file() else (None, False)
+    if where.scheme in ("http", "https"):
+        if archive_name(where.file_name) is None:
+            raise InvalidArgumentError(
+                f"--model-repository {where}: expected an archive (.zip, .tar.gz) that has models in it"
+            )
+        return WebArchive(where.full, where.file_name), True
+    wanted = place(where.scheme, where.full, environ)
+    filesystem = open_filesystem(where.scheme, wanted)
+    if archive_name(where.file_name):
+        return ObjectArchive(filesystem, wanted.path, str(where), pause), True
+    return ObjectStore(filesystem, wanted.path, str(where), pause), False

@@ -1,0 +1,336 @@
+"""Local folders of one model, ConfigMaps, archives, and what cannot be used."""
+
+import io
+import os
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelOutput
+from kserve_v2.config.files import is_within
+from kserve_v2.errors import InvalidArgumentError, ServingError
+from kserve_v2.repository.locations.locations import Locations
+from kserve_v2.repository.reading.class_labels import read_labels
+from kserve_v2.repository.reading.scan import ModelEntry, scan
+from tests.repository.locations.conftest import MakeLocations, Pack
+
+
+def entry_of(locations: Locations, name: str) -> ModelEntry:
+    return scan(locations.roots).models[name]
+
+
+def write(top: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_text(text)
+    return top
+
+
+FLAT = {"model.py": "code", "config.pbtxt": "", "labels.txt": "a\nb", "deep/weights": "w"}
+
+
+def test_a_flat_folder_is_version_1(tmp_path: Path, make_locations: MakeLocations) -> None:
+    folder = write(tmp_path / "mounted", FLAT)
+    locations = make_locations(folder, model_name="flowers")
+    assert locations.names() == ["flowers"]
+    locations.materialize("flowers")
+    entry = entry_of(locations, "flowers")
+    assert (entry.name, entry.path.name, entry.versions, entry.problem) == ("flowers", "flowers", (1,), None)
+    for name, text in FLAT.items():
+        assert (entry.path / "1" / name).read_text() == text
+    assert (entry.path / "config.pbtxt").exists()
+    # Labels lie beside the versions, and are within the model.
+    assert is_within((entry.path / "labels.txt").resolve(), entry.path)
+    assert not is_within(folder.parent.resolve() / "secret", entry.path)
+
+
+def test_a_flat_folder_with_versions_is_the_model_itself(
+    tmp_path: Path, make_locations: MakeLocations
+) -> None:
+    folder = write(tmp_path / "mounted", {"1/model.py": "one", "3/model.py": "three", "config.pbtxt": ""})
+    locations = make_locations(folder, model_name="flowers")
+    locations.materialize("flowers")
+    assert entry_of(locations, "flowers").versions == (1, 3)
+    # Nothing has to be made anew for a version that comes.
+    write(folder, {"4/model.py": "four"})
+    locations.refresh()
+    assert entry_of(locations, "flowers").versions == (1, 3, 4)
+
+
+def test_changes_of_a_flat_folder_are_seen(tmp_path: Path, make_locations: MakeLocations) -> None:
+    folder = write(tmp_path / "mounted", FLAT)
+    locations = make_locations(folder, model_name="m")
+    locations.materialize("m")
+    first = entry_of(locations, "m").fingerprint
+    (folder / "deep" / "weights").write_text("heavier")
+    second = entry_of(locations, "m").fingerprint
+    write(folder, {"more.txt": ""})
+    locations.refresh()
+    third = entry_of(locations, "m")
+    assert len({first, second, third.fingerprint}) == 3
+    assert (third.path / "more.txt").exists()
+
+
+def config_map(folder: Path, generation: str, files: dict[str, str]) -> None:
+    """What the kubelet does with a ConfigMap: a new hidden folder, and a link that is replaced. Files of the same text
+    have the same time here, so that those of another one have to be seen.
+    """
+    write(folder / generation, files)
+    for name, text in files.items():
+        os.utime(folder / generation / name, (len(text), len(text)))
+    link = folder / "..data_tmp"
+    link.symlink_to(generation)
+    link.replace(folder / "..data")
+    for name in files:
+        top = name.partition("/")[0]
+        if not (folder / top).is_symlink():
+            (folder / top).symlink_to(f"..data/{top}")
+
+
+@pytest.mark.parametrize("files", [["config.pbtxt", "1/model.py"], ["config.pbtxt", "1/deep/model.py"]])
+def test_a_config_map_as_a_model_of_a_repository(
+    tmp_path: Path, make_locations: MakeLocations, files: list[str]
+) -> None:
+    model = tmp_path / "models" / "m"
+    config_map(model, "..2026_11_28", dict.fromkeys(files, "old"))
+    locations = make_locations(tmp_path / "models")
+    before = entry_of(locations, "m")
+    assert before.versions == (1,)
+    config_map(model, "..2026_11_29", dict.fromkeys(files, "newer"))
+    after = entry_of(locations, "m")
+    assert after.versions == (1,)
+    assert after.fingerprints.versions[1] != before.fingerprints.versions[1]
+    assert after.fingerprints.configuration != before.fingerprints.configuration
+
+
+def test_a_config_map_as_a_version_and_as_a_repository(tmp_path: Path, make_locations: MakeLocations) -> None:
+    version = tmp_path / "models" / "m" / "1"
+    config_map(version, "..2026_11_28", {"model.py": "old", "deep/weights": "old"})
+    whole = tmp_path / "whole"
+    config_map(whole, "..2026_11_28", {"n/1/model.py": "old"})
+    for folder, name in ((tmp_path / "models", "m"), (whole, "n")):
+        assert [*scan([folder]).models] == [name]
+    before = {name: scan([tmp_path / "models", whole]).models[name].fingerprint for name in ("m", "n")}
+    # Only what lies behind a link to a directory changes.
+    config_map(version, "..2026_11_29", {"model.py": "old", "deep/weights": "newer"})
+    config_map(whole, "..2026_11_29", {"n/1/model.py": "newer"})
+    after = {name: scan([tmp_path / "models", whole]).models[name].fingerprint for name in ("m", "n")}
+    assert before["m"] != after["m"]
+    assert before["n"] != after["n"]
+
+
+def test_a_flat_config_map(tmp_path: Path, make_locations: MakeLocations) -> None:
+    folder = tmp_path / "mounted"
+    config_map(folder, "..2026_11_28", {"model.py": "old"})
+    locations = make_locations(folder, model_name="m")
+    locations.materialize("m")
+    before = entry_of(locations, "m")
+    assert sorted(path.name for path in before.path.iterdir()) == ["1", "model.py"]
+    config_map(folder, "..2026_11_29", {"model.py": "newer"})
+    locations.refresh()
+    assert entry_of(locations, "m").fingerprints.versions[1] != before.fingerprints.versions[1]
+
+
+def test_links_in_a_circle_are_no_end_of_the_world(tmp_path: Path) -> None:
+    write(tmp_path / "models", {"m/1/deep/weights": ""})
+    (tmp_path / "models" / "m" / "1" / "deep" / "up").symlink_to("..")
+    assert scan([tmp_path / "models"]).models["m"].versions == (1,)
+
+
+# --- archives -----------------------------------------------------------------------------------------------------
+
+
+def test_archives_come_change_and_go(tmp_path: Path, make_locations: MakeLocations, pack: Pack) -> None:
+    models = write(tmp_path / "models", {"plain/1/model.py": ""})
+    (models / "z.zip").write_bytes(pack.zip({"1/model.py": "1", "2/model.py": "2"}))
+    locations = make_locations(models)
+    assert locations.names() == ["z"]
+    locations.refresh()
+    before = entry_of(locations, "z")
+    assert set(scan(locations.roots).models) == {"plain", "z"}
+    # All times in it are the same, and so are all sizes.
+    (models / "z.zip").write_bytes(pack.zip({"1/model.py": "1", "2/model.py": "3"}))
+    locations.refresh()
+    after = entry_of(locations, "z")
+    assert (after.path / "2" / "model.py").read_text() == "3"
+    assert after.fingerprints.versions[1] == before.fingerprints.versions[1]
+    assert after.fingerprints.versions[2] != before.fingerprints.versions[2]
+    (models / "z.zip").unlink()
+    locations.refresh()
+    assert set(scan(locations.roots).models) == {"plain"}
+
+
+def test_a_folder_without_archives_needs_no_staging_folder(
+    tmp_path: Path, make_locations: MakeLocations
+) -> None:
+    locations = make_locations(write(tmp_path / "models", {"plain/1/model.py": ""}))
+    locations.refresh()
+    locations.materialize("plain")
+    assert not (tmp_path / "staging").exists()
+
+
+def test_a_folder_and_an_archive_of_one_name_are_a_problem(
+    tmp_path: Path, make_locations: MakeLocations, pack: Pack
+) -> None:
+    models = write(tmp_path / "models", {"z/1/model.py": ""})
+    (models / "z.zip").write_bytes(pack.zip({"1/model.py": ""}))
+    locations = make_locations(models)
+    locations.refresh()
+    assert entry_of(locations, "z").problem == "model appears in two or more repositories"
+    (models / "z.tar").write_bytes(pack.tar({"1/model.py": ""}))
+    with pytest.raises(InvalidArgumentError, match=r"'z' is there twice, as z\.tar and as z\.zip"):
+        locations.names()
+
+
+def test_a_flat_archive_under_a_name(tmp_path: Path, make_locations: MakeLocations, pack: Pack) -> None:
+    archive = tmp_path / "model.zip"
+    archive.write_bytes(pack.zip({"model.py": "code", "labels.txt": "a"}))
+    nameless = make_locations(archive)
+    with pytest.raises(
+        InvalidArgumentError, match="is one model, not a repository of models: give --model-name"
+    ):
+        nameless.names()
+    nameless.close()
+    locations = make_locations(archive, model_name="m")
+    locations.materialize("m")
+    entry = entry_of(locations, "m")
+    assert entry.versions == (1,)
+    assert (entry.path / "1" / "model.py").read_text() == "code"
+    assert (entry.path / "labels.txt").read_text() == "a"
+
+
+def hostile_zip(name: str, mode: int = 0, content: bytes = b"x") -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        member = zipfile.ZipInfo("x" * len(name))
+        member.external_attr = mode << 16
+        archive.writestr(member, content)
+    # As no writer would have it.
+    return buffer.getvalue().replace(b"x" * len(name), name.encode())
+
+
+def hostile_tar(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        member = tarfile.TarInfo(name)
+        member.type, member.linkname = kind, link
+        archive.addfile(member)
+    return buffer.getvalue()
+
+
+def bomb() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("1/model.py", bytes(50_000_000))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("ending", "content", "message"),
+    [
+        ("zip", hostile_zip("../outside"), "would lie outside of it"),
+        ("zip", hostile_zip("/etc/outside"), "would lie outside of it"),
+        ("zip", hostile_zip("..\\outside"), "would lie outside of it"),
+        ("zip", hostile_zip("1/mod\0el.py"), "would lie outside of it"),
+        ("zip", hostile_zip("1/mod\x01el.py"), "has control characters"),
+        ("zip", hostile_zip("1/link", 0o120777, b"/etc/passwd"), "is a link"),
+        ("zip", hostile_zip("1/null", 0o020666), "is a device or pipe"),
+        ("zip", bomb(), "its files are larger than"),
+        ("zip", b"PK but not much more", "cannot be unpacked"),
+        ("tar", hostile_tar("/etc/outside"), "is absolute"),
+        ("tar", hostile_tar("1/../../outside"), "leads up with"),
+        ("tar", hostile_tar("1/link", tarfile.SYMTYPE, "/etc/passwd"), "is not unpacked"),
+        ("tar", hostile_tar("1/null", tarfile.CHRTYPE), "is not unpacked"),
+        ("tar.gz", b"no archive at all", "cannot be unpacked"),
+    ],
+)
+def test_hostile_archives_are_refused(
+    tmp_path: Path, make_locations: MakeLocations, ending: str, content: bytes, message: str
+) -> None:
+    models = tmp_path / "in" / "models"
+    models.mkdir(parents=True)
+    (models / f"m.{ending}").write_bytes(content)
+    locations = make_locations(models, limit=10_000_000)
+    with pytest.raises(InvalidArgumentError, match=message):
+        locations.materialize("m")
+    assert dict(scan(locations.roots).models) == {}
+    left = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    assert left == ["kserve-v2-staging", f"m.{ending}"]
+
+
+def test_an_archive_that_is_repaired_is_served(
+    tmp_path: Path, make_locations: MakeLocations, pack: Pack
+) -> None:
+    archive = tmp_path / "models" / "m.zip"
+    archive.parent.mkdir()
+    whole = pack.zip({"1/model.py": "code"})
+    archive.write_bytes(whole[:-10])
+    locations = make_locations(archive.parent)
+    with pytest.raises(ServingError):
+        locations.materialize("m")
+    archive.write_bytes(whole)
+    locations.materialize("m")
+    assert entry_of(locations, "m").versions == (1,)
+
+
+# --- what cannot be used ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("hf://org/model", r"^hf:// needs the package huggingface_hub, which is not installed: pip install"),
+        ("gs://bucket/models", r"^gs:// needs the package gcsfs, which is not installed: pip install"),
+        ("as://account/container/models", r"^as:// needs the package adlfs, which is not installed"),
+        ("as://account", r"expected as://ACCOUNT/CONTAINER/PATH"),
+        ("https://127.0.0.1:9/models", r"expected an archive \(\.zip, \.tar\.gz\) that has models in it"),
+    ],
+)
+def test_places_that_cannot_be_used(
+    make_locations: MakeLocations, monkeypatch: pytest.MonkeyPatch, where: str, message: str
+) -> None:
+    for module in ("huggingface_hub", "gcsfs", "adlfs"):
+        # Also where it is installed.
+        monkeypatch.setitem(__import__("sys").modules, module, None)
+    with pytest.raises(InvalidArgumentError, match=message):
+        make_locations(where)
+
+
+@pytest.mark.parametrize(
+    ("files", "name", "message"),
+    [
+        ({"model.onnx": ""}, "", "is one model, not a folder of models: give --model-name NAME"),
+        ({"1/model.onnx": "", "2/model.onnx": ""}, "", "is one model, not a folder of models"),
+        ({"config.pbtxt": "", "resnet.onnx": ""}, "", "is one model, not a folder of models"),
+        (
+            {"m/1/model.onnx": ""},
+            "n",
+            "--model-name is for a folder that is one model, but in this one there are the models m",
+        ),
+    ],
+)
+def test_folders_of_one_and_of_many(
+    tmp_path: Path, make_locations: MakeLocations, files: dict[str, str], name: str, message: str
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        make_locations(write(tmp_path / "folder", files), model_name=name).prepare()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [{}, {"README.md": ""}, {"m/1/model.py": ""}, {"m/1/model.py": "", "stray.onnx": ""}, {"m/model.py": ""}],
+)
+def test_folders_of_many_need_no_name(
+    tmp_path: Path, make_locations: MakeLocations, files: dict[str, str]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    make_locations(write(tmp_path / "folder", files)).prepare()
+
+
+def test_labels_of_a_flat_folder_are_read(tmp_path: Path, make_locations: MakeLocations) -> None:
+    locations = make_locations(write(tmp_path / "mounted", FLAT), model_name="m")
+    locations.materialize("m")
+    config = ModelConfig(output=[ModelOutput(name="y", label_filename="labels.txt")])
+    assert read_labels(config, entry_of(locations, "m").path) == {"y": ("a", "b")}

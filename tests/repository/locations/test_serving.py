@@ -1,0 +1,130 @@
+"""Servers whose models come from elsewhere, over real sockets."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import RunningServer, StartServer, launch
+from tests.integration.support import wait_until
+from tests.repository.locations.conftest import Pack
+from tests.repository.locations.s3_server import Bucket, Proxy, corrupted
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+CODE = """
+class Model:
+    inputs = {{"x": ("INT32", [1])}}
+    outputs = {{"y": ("INT32", [1])}}
+    max_batch_size = 4
+
+    def __call__(self, inputs):
+        return {{"y": inputs["x"] * {factor}}}
+"""
+
+
+def answer(server: RunningServer, model: str) -> int:
+    body = {"inputs": [{"name": "x", "datatype": "INT32", "shape": [1, 1], "data": [1]}]}
+    response = server.infer(model, body)
+    assert response.status_code == 200, response.text
+    return int(response.json()["outputs"][0]["data"][0])
+
+
+def test_models_are_loaded_from_s3_and_loaded_again(
+    bucket: Bucket, proxy: Proxy, start_server: StartServer, tmp_path: Path
+) -> None:
+    bucket.put("models/double/1/model.py", CODE.format(factor=2))
+    bucket.put("models/unused/1/model.py", CODE.format(factor=0))
+    server = start_server(
+        f"{bucket.url}/models", "--model-control-mode", "explicit", "--load-model", "double", "--staging-dir",
+        str(tmp_path / "staging"),
+    )  # fmt: skip
+    assert answer(server, "double") == 2
+    assert not [path for path in proxy.read if "unused" in path]
+    index = {each["name"]: each.get("state") for each in server.post("/v2/repository/index").json()}
+    assert index == {"double": "READY", "unused": None}
+    # A new version, which comes with the load, beside the old one, which stays.
+    bucket.put("models/double/2/model.py", CODE.format(factor=3))
+    assert server.post("/v2/repository/models/double/load").status_code == 200
+    assert answer(server, "double") == 3
+    # What cannot be fetched is no reason to serve nothing.
+    bucket.put("models/double/3/model.py", CODE.format(factor=4))
+    proxy.faults["3/model.py"] = [corrupted] * 100
+    response = server.post("/v2/repository/models/double/load")
+    assert response.status_code == 400
+    assert "'3/model.py' comes with another checksum" in response.json()["error"]
+    assert answer(server, "double") == 3
+    proxy.reset()
+    assert server.post("/v2/repository/models/double/load").status_code == 200
+    assert answer(server, "double") == 4
+    # One that is not there any more cannot be loaded; that it is loaded is for the client to end.
+    bucket.delete("models/unused/1/model.py")
+    assert server.post("/v2/repository/models/unused/load").status_code >= 400
+
+
+def test_polling_sees_what_changes_elsewhere(
+    bucket: Bucket, start_server: StartServer, tmp_path: Path
+) -> None:
+    bucket.put("models/double/1/model.py", CODE.format(factor=2))
+    server = start_server(
+        f"{bucket.url}/models", "--model-control-mode", "poll", "--repository-poll-secs", "1",
+        "--repository-settle-secs", "0", "--staging-dir", str(tmp_path / "staging"),
+    )  # fmt: skip
+    assert answer(server, "double") == 2
+    bucket.put("models/double/1/model.py", CODE.format(factor=5))
+    bucket.put("models/added/1/model.py", CODE.format(factor=6))
+    wait_until(lambda: answer(server, "double") == 5)
+    wait_until(lambda: server.get("/v2/models/added/ready").status_code == 200)
+    assert answer(server, "added") == 6
+    bucket.delete("models/added/1/model.py")
+    wait_until(lambda: server.get("/v2/models/added/ready").status_code != 200)
+    assert answer(server, "double") == 5
+
+
+def test_a_flat_folder_is_served_under_its_name(start_server: StartServer, tmp_path: Path) -> None:
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    (mounted / "model.py").write_text(CODE.format(factor=7))
+    (mounted / "config.pbtxt").write_text("max_batch_size: 4")
+    server = start_server(mounted, "--model-name", "flowers", "--staging-dir", str(tmp_path / "staging"))
+    assert answer(server, "flowers") == 7
+    assert server.get("/v2/models/flowers").json()["versions"] == ["1"]
+    assert server.get("/v2/models/flowers/config").json()["max_batch_size"] == 4
+
+
+def test_archives_beside_models_and_a_new_one(start_server: StartServer, tmp_path: Path, pack: Pack) -> None:
+    models = tmp_path / "models"
+    (models / "plain" / "1").mkdir(parents=True)
+    (models / "plain" / "1" / "model.py").write_text(CODE.format(factor=2))
+    (models / "zipped.zip").write_bytes(pack.zip({"1/model.py": CODE.format(factor=8)}))
+    server = start_server(
+        models,
+        "--model-control-mode",
+        "explicit",
+        "--load-model=*",
+        "--staging-dir",
+        str(tmp_path / "staging"),
+    )
+    assert (answer(server, "plain"), answer(server, "zipped")) == (2, 8)
+    (models / "zipped.zip").write_bytes(pack.zip({"1/model.py": CODE.format(factor=9)}))
+    (models / "packed.tar.gz").write_bytes(pack.tar({"1/model.py": CODE.format(factor=10)}))
+    for name in ("zipped", "packed"):
+        assert server.post(f"/v2/repository/models/{name}/load").status_code == 200
+    assert (answer(server, "zipped"), answer(server, "packed")) == (9, 10)
+
+
+def test_a_flat_folder_without_its_name_ends_the_start(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"")
+    with pytest.raises(AssertionError, match="is one model, not a folder of models: give --model-name NAME"):
+        launch(tmp_path, tmp_path)
+
+
+def test_a_second_server_with_the_same_folder_does_not_start(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    mounted, staging = tmp_path / "mounted", str(tmp_path / "staging")
+    mounted.mkdir()
+    (mounted / "model.py").write_text(CODE.format(factor=7))
+    first = start_server(mounted, "--model-name", "m", "--staging-dir", staging)
+    with pytest.raises(AssertionError, match=f"used by another server \\(process {first.process.pid}\\)"):
+        launch(tmp_path, mounted, "--model-name", "m", "--staging-dir", staging)
+    assert answer(first, "m") == 7
