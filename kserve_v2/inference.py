@@ -168,12 +168,12 @@ class InferenceService:
         """
         if not name:
             return self.manager.ready_models()
+        number = self.manager.version_number(name, version) if version else None
         ready = self.manager.ready_versions(name)
         if not ready:
             raise InvalidArgumentError(f"requested model '{name}' is not available")
-        if not version:
+        if number is None:
             return ready
-        number = self.manager.version_number(name, version)
         wanted = [model for model in ready if model.version == number]
         if not wanted:
             raise InvalidArgumentError(f"requested model version is not available for model '{name}'")
@@ -220,6 +220,10 @@ class InferenceService:
             if model is None:
                 raise
             return model
+
+    def may_be_version(self, name: str, version: str) -> bool:
+        """Whether a text can be a version of a model, there or not: a number, or of a model with labels, any text."""
+        return not version or version.isdigit() or bool(self.manager.labels(name))
 
     def check(self, model: LoadedModel, request: InferRequest) -> LoadedModel:
         """Check a decoded request to an acquired model; see `LoadedModel.check`. Returns the version that answers it,

@@ -87,7 +87,9 @@ class ModelManager:
         published = (self._serving, self._loaded)
         self._names = Names(options.namespaces, self._models, published, self._loader, self._ensembles)
         self._searches: set[asyncio.Task[None]] = set()
-        self.releases = Releases(options.release_directory, self._names.model, self._release_changed)
+        self.releases = Releases(
+            options.release_directory, self._names.model, self.find, self._release_changed
+        )
         wait_s = options.on_demand_wait_s
         self._on_demand = OnDemand(self, wait_s) if wait_s is not None else None
         self.started = False

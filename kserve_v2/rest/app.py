@@ -60,7 +60,7 @@ def create_app(service: InferenceService, max_request_bytes: int) -> ASGIApp:
         "generate": Generate(service),
         "generate_stream": GenerateStream(service),
     }
-    return ModelEndpoint(app, operations, bodies, service.tracer, service.demand)
+    return ModelEndpoint(app, operations, bodies, service.tracer, service.demand, service.may_be_version)
 
 
 def _add_error_handlers(app: FastAPI) -> None:

@@ -21,7 +21,7 @@ MAX_HEAD_BYTES = 2048
 MAX_REMEMBERED_BYTES = 2 * 1024 * 1024
 
 # Roughly what a remembered head takes on top of its bytes; its headers are among that, each an object or two.
-_OVERHEAD_BYTES = 4096
+_OVERHEAD_BYTES = 2560
 
 # More digits than any size has.
 _MAX_DIGITS = 20

@@ -2,6 +2,7 @@
 change, those included that the server recognises.
 """
 
+import base64
 import json
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import tritonclient.grpc
@@ -618,6 +620,30 @@ def test_a_directory_of_its_own(start_server: StartServer, write_model: WriteMod
     kept_in.write_text("no directory")
     assert "--release-directory" in refused(server, 503, labels={"PROD": 2})
     assert answered_by(server, "PROD") == 1
+
+
+def test_of_uploaded_files_it_is_kept_in_the_repository(start_explicit: StartExplicit) -> None:
+    explicit = start_explicit("--allow-file-override")
+
+    def upload(name: str) -> httpx.Response:
+        files = {
+            f"file:{version}/model.py": base64.b64encode(versioned(version).encode()).decode()
+            for version in (5, 6)
+        }
+        config = json.dumps({"backend": "python", "version_policy": {"all": {}}})
+        return explicit.load(name, json={"parameters": {"config": config, **files}})
+
+    model = explicit.write("m", versioned(5), ALL, 5)
+    assert upload("m").status_code == 200
+    change(explicit.server, labels={"PROD": 5})
+    assert json.loads((model / "release.json").read_text()) == {"labels": {"PROD": 5}}
+    # The next load goes back to the directory, and so does the release.
+    assert explicit.load("m").status_code == 200
+    assert answered_by(explicit.server, "PROD") == 5
+    assert upload("sent").status_code == 200
+    why = refused(explicit.server, 503, "sent", labels={"PROD": 5})
+    assert "no model repository has a directory of that name; --release-directory" in why
+    explicit.unload_all()
 
 
 def test_a_configuration_may_say_it(explicit: ExplicitServer) -> None:

@@ -179,7 +179,8 @@ def read_candidate(
     config = _read_config(entry, options, None if override is None else override.text)
     if options.namespaces and is_ensemble(config):
         _find_steps(config, entry.name, options.namespaces)
-    found = find_release(entry.name, entry.path, config, options.release_directory)
+    path = None if on_disk is None else on_disk.path
+    found = find_release(entry.name, path, config, options.release_directory)
     versions = select_versions(config, entry.versions, found.release.versions)
     if not versions:
         raise no_version(entry, config)

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from kserve_v2.config.release import is_label
-from kserve_v2.errors import InvalidArgumentError, NotFoundError
+from kserve_v2.errors import InvalidArgumentError, NotFoundError, NoVersionError
 from kserve_v2.messages import IndexEntry
 
 
 def named_version(model: str, version: str, labels: Mapping[str, int]) -> tuple[int | None, str]:
     """The number of a version as clients write it, None for "", and the label, if it is one of `labels`. Raises
-    NotFoundError for another label of a model that has some, InvalidArgumentError for what is neither.
+    NotFoundError for another label of a model that has some, InvalidArgumentError, with Triton's texts, for what is
+    neither: NoVersionError where it could be a label.
     """
     if not version:
         return None, ""
@@ -20,7 +21,10 @@ def named_version(model: str, version: str, labels: Mapping[str, int]) -> tuple[
         raise NotFoundError(
             f"Request for unknown model: '{model}' has no version label '{version}', it has {', '.join(sorted(labels))}"
         )
-    return parse_version(version), ""
+    try:
+        return parse_version(version), ""
+    except InvalidArgumentError as error:
+        raise (NoVersionError(error.message) if is_label(version) else error) from None
 
 
 def parse_version(version: str) -> int:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +11,7 @@ from typing import Protocol
 from kserve_v2.config.release import Release, changed_release, release_json
 from kserve_v2.errors import NotFoundError
 from kserve_v2.repository.models.model import LoadedModel
-from kserve_v2.repository.reading.scan import RELEASE_FILE
+from kserve_v2.repository.reading.scan import RELEASE_FILE, ModelEntry
 from kserve_v2.repository.routing.routes import check_release
 from kserve_v2.repository.routing.state import ReleaseState
 from kserve_v2.repository.routing.store import Found, write_release
@@ -47,13 +47,16 @@ class Releases:
         self,
         directory: Path | None,
         find: Callable[[str], Released | None],
+        on_disk: Callable[[str], Awaitable[ModelEntry | None]],
         changed: Callable[[str], None],
     ) -> None:
-        """`directory`: where releases are kept, None for the models' own. `find`: a model by its name. `changed` is
-        called when another release is in force; from then on no request is answered by the one before.
+        """`directory`: where releases are kept, None for the models' own. `find`: a model by its name; `on_disk`: the
+        same as the repositories have it now. `changed` is called when another release is in force; from then on no
+        request is answered by the one before.
         """
         self._directory = directory
         self._find = find
+        self._on_disk = on_disk
         self._changed = changed
         self._turn = asyncio.Lock()
         self._changes: set[asyncio.Task[ReleaseView]] = set()
@@ -90,7 +93,8 @@ class Releases:
             ready = {each.version: each for each in model.ready}
             check_release(name, after, before, ready)
             text = json.dumps(release_json(after), indent=2) + "\n"
-            path = next(iter(ready.values())).path
+            entry = await self._on_disk(model.name)
+            path = entry.path if entry is not None else None
             await asyncio.to_thread(write_release, model.name, path, self._directory, text)
             model.released.change(Found(after, RELEASE_FILE))
             self._changed(model.name)

@@ -1,6 +1,7 @@
 """What stands for a model whose versions share the requests that name none."""
 
 import random
+import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -108,14 +109,17 @@ class _Chosen:
     depth = 0
 
     def __init__(self, split: SplitModel) -> None:
-        self._split = split
+        # Not held: each would keep the other, and the versions, until cycles are looked for.
+        self._split = weakref.ref(split)
 
     async def start(self) -> None:
         """There is nothing to make."""
 
     def submit(self, request: InferRequest, reply: Reply) -> InferResponse | Ticket:
         """Have a request answered by the version that is chosen for it."""
-        model = self._split.choose(request)
+        split = self._split()
+        assert split is not None  # noqa: S101 - whoever asks holds it
+        model = split.choose(request)
         request.checked = False
         model.check(request)
         return model.submit(request, reply)

@@ -30,13 +30,14 @@ class Found:
 NOTHING_FOUND = Found()
 
 
-def find_release(name: str, model_path: Path, config: ModelConfig, directory: Path | None) -> Found:
-    """The release of a model: that of its file, or of its configuration if there is no file. `directory`: where files
-    are kept beside the repository; the model's own directory counts as well, until there is one. Blocks. Raises
-    InvalidArgumentError for a file, or a parameter, that is wrong.
+def find_release(name: str, model_path: Path | None, config: ModelConfig, directory: Path | None) -> Found:
+    """The release of a model: that of its file, or of its configuration if there is no file. `model_path`: its
+    directory in a repository, None if it has none. `directory`: where files are kept beside the repositories; the
+    model's own directory counts as well, until there is one. Blocks. Raises InvalidArgumentError for a file, or a
+    parameter, that is wrong.
     """
-    for path in dict.fromkeys((_path(name, model_path, directory), model_path / RELEASE_FILE)):
-        text = _read(path)
+    for path in (directory and directory / name, model_path):
+        text = _read(path / RELEASE_FILE) if path is not None else None
         if text is not None:
             try:
                 return Found(parse_release(text), RELEASE_FILE)
@@ -49,24 +50,26 @@ def find_release(name: str, model_path: Path, config: ModelConfig, directory: Pa
     return Found(release, CONFIGURATION) if release else NOTHING_FOUND
 
 
-def write_release(name: str, model_path: Path, directory: Path | None, text: str) -> None:
+def write_release(name: str, model_path: Path | None, directory: Path | None, text: str) -> None:
     """Keep a release, for good when this returns. Blocks. Raises UnavailableError if that cannot be done; then the file
     is as it was.
     """
-    path = _path(name, model_path, directory)
+    path = model_path if directory is None else directory / name
+    if path is None:
+        raise _not_kept(name, "no model repository has a directory of that name")
     try:
         if directory is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, text)
+            path.mkdir(parents=True, exist_ok=True)
+        _replace(path / RELEASE_FILE, text)
     except OSError as error:
-        raise UnavailableError(
-            f"the release of model '{name}' cannot be kept, so it stays as it is: {error.strerror or error}"
-            "; --release-directory names a directory for releases that can be written to"
-        ) from error
+        raise _not_kept(name, error.strerror or str(error)) from error
 
 
-def _path(name: str, model_path: Path, directory: Path | None) -> Path:
-    return (model_path if directory is None else directory / name) / RELEASE_FILE
+def _not_kept(name: str, why: str) -> UnavailableError:
+    return UnavailableError(
+        f"the release of model '{name}' cannot be kept, so it stays as it is: {why}; --release-directory names a "
+        "directory for releases that can be written to"
+    )
 
 
 def _read(path: Path) -> bytes | None:
