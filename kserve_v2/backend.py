@@ -35,9 +35,11 @@ __all__ = [
     "FreshOutputs",
     "GuessesBatching",
     "Handover",
+    "HasProcesses",
     "HasTrialInstances",
     "Instance",
     "IsolatesModels",
+    "KnowsMemory",
     "LabelledModel",
     "Model",
     "ModelCaller",
@@ -546,6 +548,25 @@ class ReportsReadiness(Protocol):
         """Whether it is ready. May block, but who asks waits for a few seconds at most. What it raises is logged, and
         means no.
         """
+        ...
+
+
+@runtime_checkable
+class KnowsMemory(Protocol):
+    """Optional: a `Model` that knows how much memory its weights take."""
+
+    def memory(self) -> Mapping[str, int]:
+        """Bytes by device, in PyTorch's spelling: `cpu` or `cuda:N`. Called on any thread while it is loaded."""
+        ...
+
+
+@runtime_checkable
+class HasProcesses(Protocol):
+    """Optional: a `Model` that runs in processes of its own."""
+
+    @property
+    def pids(self) -> Sequence[int]:
+        """Those that are there now."""
         ...
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from kserve_v2.caching.cache import ResponseCache
 from kserve_v2.caching.make import MissingPackageError, make_cache
 from kserve_v2.config.content_types import input_contents
-from kserve_v2.errors import NotFoundError, ServingError
+from kserve_v2.errors import NotFoundError, OverloadedError, ServingError
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs import console, log
 from kserve_v2.logs.reload_report import ReloadReport
@@ -162,7 +162,12 @@ class Server:
         if settings.controlled and "*" not in settings.load_model:
             names = list(dict.fromkeys(settings.load_model))
         results = await asyncio.gather(*(self.manager.load(name) for name in names), return_exceptions=True)
-        failed = [name for name, result in zip(names, results, strict=True) if isinstance(result, Exception)]
+        # For what there is no room in the memory budget, there may be when it is asked for.
+        failed = [
+            name
+            for name, result in zip(names, results, strict=True)
+            if isinstance(result, Exception) and not isinstance(result, OverloadedError)
+        ]
         if settings.model_control_mode != "explicit":
             # What comes and goes later makes the server neither ready nor unready.
             self.manager.required = frozenset(names)

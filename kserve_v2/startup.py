@@ -9,6 +9,7 @@ from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.locations.locations import Locations, Where
 from kserve_v2.repository.preparing.kept import kept_root
 from kserve_v2.repository.preparing.prepare import RepositoryOptions
+from kserve_v2.repository.residency.residency import Budget
 from kserve_v2.settings.settings import Settings
 
 
@@ -51,6 +52,7 @@ def repository_options(
         auto_warm_up=settings.auto_warmup,
         drain_limit_s=settings.drain_timeout_secs,
         release_directory=settings.release_directory,
+        memory=Budget(dict(settings.memory_budget), settings.memory_min_idle_secs),
     )
 
 

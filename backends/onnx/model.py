@@ -40,7 +40,8 @@ def load_model(source: ModelSource, config: ModelConfig, file: Path) -> "OnnxMod
     for session in sessions.values():
         graph = read_graph(session, structure)
         raise_contradictions(source.name, contradictions(config, graph, file.name))
-    return OnnxModel(sessions, config, structure)
+    files = [file, *(elsewhere.get(name, file.parent / name) for name in structure.external_locations)]
+    return OnnxModel(sessions, config, structure, sum(each.stat().st_size for each in files))
 
 
 class OnnxModel:
@@ -49,8 +50,14 @@ class OnnxModel:
     adds_instances: Literal[True] = True
 
     def __init__(
-        self, sessions: dict[str, ort.InferenceSession], config: ModelConfig, structure: OnnxStructure
+        self,
+        sessions: dict[str, ort.InferenceSession],
+        config: ModelConfig,
+        structure: OnnxStructure,
+        file_bytes: int = 0,
     ) -> None:
+        """`file_bytes`: of the file and its external data, which are almost all weights."""
+        self._file_bytes = file_bytes
         self._sessions = sessions
         self._config = config
         self._structure = structure
@@ -66,6 +73,10 @@ class OnnxModel:
         stays = placement.kind == "GPU" or structure.has_control_flow or structure.sized_by_values
         kind = OnnxInstance if stays else OnnxCpuInstance
         return kind(self._sessions[placement.device], self._config, structure)
+
+    def memory(self) -> Mapping[str, int]:
+        """Its weights, once in each session."""
+        return dict.fromkeys(tuple(self._sessions), self._file_bytes)
 
     def close(self) -> None:
         """Drop the sessions, and with them weights, arenas and threads."""

@@ -19,8 +19,11 @@ COALESCE_REQUESTS = "coalesce_requests"
 AUTO_WARMUP = "auto_warmup"
 """Whether made-up inputs are executed before the first request, whatever `--auto-warmup` says."""
 
+PIN = "pin"
+"""`true`: the model stays loaded, whatever others need of the memory budget."""
+
 OF_BATCHES = (TRY_BATCHING, SPLIT_LARGE_REQUESTS)
-SWITCHES = (*OF_BATCHES, COALESCE_REQUESTS, AUTO_WARMUP)
+SWITCHES = (*OF_BATCHES, COALESCE_REQUESTS, AUTO_WARMUP, PIN)
 
 _VALUES = {"true": True, "false": False}
 

@@ -195,6 +195,12 @@ class IsolatedModel:
         """Of each process: whether it is alive, and how many have died in its place."""
         return [(keeper.alive, keeper.deaths) for keeper in self._keepers]
 
+    @property
+    def pids(self) -> Sequence[int]:
+        """Of its processes."""
+        processes = [keeper.process for keeper in self._keepers]
+        return [process.pid for process in processes if process is not None and process.alive]
+
     def leave(self) -> None:
         """It is about to be closed: start nothing again."""
         self._leaving = True

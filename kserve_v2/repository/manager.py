@@ -13,6 +13,7 @@ from kserve_v2.errors import (
     InvalidArgumentError,
     NotFoundError,
     NotLoadedError,
+    OverloadedError,
     ServingError,
     UnavailableError,
 )
@@ -34,6 +35,7 @@ from kserve_v2.repository.models.model import LoadedModel
 from kserve_v2.repository.preparing.prepare import RepositoryOptions
 from kserve_v2.repository.reading.namespaces import check_key, name_in
 from kserve_v2.repository.reading.scan import ModelEntry, Snapshot
+from kserve_v2.repository.residency.residency import Residency
 from kserve_v2.repository.routing.naming import labelled, named_version
 from kserve_v2.repository.routing.releases import Releases
 from kserve_v2.repository.routing.routes import RouteCounts, Routes, missing_text
@@ -70,8 +72,16 @@ class ModelManager:
         self.polling = options.polling
         self.exiting = False
         """Whether nothing is to be loaded any more because a model asks for it."""
+        self.residency = Residency(self, options.memory)
         self._loader = Loader(
-            options, registry, load_threads, shared, self._calls, self._ensembles, Controls(self)
+            options,
+            registry,
+            load_threads,
+            shared,
+            self._calls,
+            self._ensembles,
+            Controls(self),
+            self.residency,
         )
         self._loader.in_use = self._directories
         # By name; by key if the repositories tell models apart: see `reading.namespaces`.
@@ -90,7 +100,13 @@ class ModelManager:
         self.releases = Releases(
             options.release_directory, self._names.model, self.find, self._release_changed
         )
+        # Those that have made room for others, or found none, and are loaded when they are asked for.
+        self._evicted: set[str] = set()
         wait_s = options.on_demand_wait_s
+        self._all_on_demand = wait_s is not None
+        if wait_s is None and self.residency.limited:
+            # Only those are; and who asks for one is told to come back.
+            wait_s = 0
         self._on_demand = OnDemand(self, wait_s) if wait_s is not None else None
         self.started = False
         """Whether the models are loaded that the server starts with: a load that is refused later, of a model that was
@@ -126,7 +142,7 @@ class ModelManager:
 
     def _acquire_unusual(self, name: str, version: str, served: Served | None) -> LoadedModel:
         self._names.raise_if_ambiguous(name)
-        if self._on_demand is not None and name not in self._loaded:
+        if (self._all_on_demand or self._is_evicted(name)) and name not in self._loaded:
             # Which versions it has, and which labels, is known when it is loaded.
             raise NotLoadedError(name)
         number, label = named_version(name, version, self.labels(name))
@@ -267,6 +283,26 @@ class ModelManager:
         managed = self._names.model(name)
         return managed.reasons() if managed else ""
 
+    # --- memory
+    # ---------------------------------------------------------------------------------------------------------------
+
+    def residents(self) -> Mapping[str, bool]:
+        """The models that are loaded, and whether each must stay; see `residency.Models`."""
+        return {
+            name: not model.evictable or self._ensembles.needed(name)
+            for name, model in self._models.items()
+            if model.ready
+        }
+
+    def _is_evicted(self, name: str) -> bool:
+        managed = self._names.model(name)
+        return managed is not None and managed.name in self._evicted
+
+    def evict(self, name: str) -> None:
+        """Unload a model, to be loaded again when it is asked for."""
+        self._evicted.add(name)
+        self._models[name].evict()
+
     # --- loading and unloading
     # ----------------------------------------------------------------------------------------
 
@@ -320,12 +356,17 @@ class ModelManager:
                 name, self._loader, self._update, expected=not self.started
             )
             self._names.add(name)
-        await model.load(request)
+        try:
+            await model.load(request)
+        except OverloadedError:
+            if self._on_demand is not None and name not in self._loaded:
+                self._evicted.add(name)
+            raise
 
     def is_wanted(self, name: str) -> bool:
         """Whether a model is loaded, or is to be."""
         model = self._models.get(name)
-        return model is not None and model.wanted
+        return name in self._evicted or (model is not None and model.wanted)
 
     def answers(self, name: str) -> bool:
         """Whether a model answers, if only in an older version."""
@@ -357,6 +398,7 @@ class ModelManager:
 
     def _unload(self, name: str, *, dependents: bool) -> None:
         self._asked_for.discard(name)
+        self._evicted.discard(name)
         steps = self._ensembles.forget(name)
         if name in self._models:
             self._models[name].unload()
@@ -374,6 +416,7 @@ class ModelManager:
             self._loaded.pop(name, None)
         else:
             self._serving[name], self._loaded[name] = answers, model.served
+            self._evicted.discard(name)
         if model.fulfilled:
             self._unready.discard(name)
         else:

@@ -13,6 +13,7 @@ from kserve_v2.metrics.registry import MetricsRegistry
 from kserve_v2.metrics.text import Family, Labels
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.residency.residency import Residency
 from kserve_v2.rest.release_metrics import Released, release_families
 from kserve_v2.scheduling.statistics import ModelStatistics
 
@@ -25,14 +26,50 @@ def metrics_text(
     own: MetricsRegistry,
     cache: ResponseCache | None = None,
     released: Iterable[Released] = (),
+    residency: Residency | None = None,
 ) -> str:
     """All metrics of the given models, those of the server, and behind them those that models make themselves.
     `released`: the models that have a release.
     """
     of_cache = () if cache is None else cache_families(cache.figures())
     of_releases = release_families(released)
-    shown = (*families(models), *of_releases, *_inflight(inflight), *of_cache, *own.families())
+    of_memory = () if residency is None else _memory(models, residency)
+    shown = (
+        *families(models),
+        *of_releases,
+        *_inflight(inflight),
+        *of_cache,
+        *of_memory,
+        *own.families(),
+    )
     return "".join(family.text() for family in shown)
+
+
+def _memory(models: Sequence[LoadedModel], residency: Residency) -> Iterator[Family]:
+    used = Family(
+        "kserve_v2_model_memory_bytes",
+        "gauge",
+        "Memory that a model uses; estimated: by files or the process's growth",
+    )
+    for model in models:
+        if (memory := model.memory) is not None:
+            for device, size in memory.bytes.items():
+                used.add(
+                    {**_labels(model), "device": device, "estimated": str(memory.estimated).lower()}, size
+                )
+    yield used
+    limits = Family("kserve_v2_memory_budget_bytes", "gauge", "Memory that models may use together")
+    taken = Family("kserve_v2_memory_used_bytes", "gauge", "Memory that they use, or are about to")
+    for device, limit in residency.budget.limits.items():
+        limits.add({"device": device}, limit)
+        taken.add({"device": device}, residency.used.get(device, 0))
+    yield from (limits, taken)
+    evictions = Family(
+        "kserve_v2_model_evictions", "counter", "How often a model was unloaded to make room for others"
+    )
+    for name, count in residency.evictions.items():
+        evictions.add({"model": name}, count)
+    yield evictions
 
 
 def _inflight(inflight: InflightBytes) -> Iterator[Family]:
@@ -290,7 +327,12 @@ class MetricsApp:
         else:
             manager = self._manager
             body = metrics_text(
-                manager.ready_models(), manager.inflight, manager.metrics, self._cache, manager.released()
+                manager.ready_models(),
+                manager.inflight,
+                manager.metrics,
+                self._cache,
+                manager.released(),
+                manager.residency,
             ).encode()
         headers = [(b"content-type", _CONTENT_TYPE), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -202,6 +202,11 @@ class ModelStatistics:
     waited: WaitingTimes = field(default_factory=WaitingTimes)
     failures: dict[FailureReason, int] = field(default_factory=lambda: dict.fromkeys(FailureReason, 0))
 
+    @property
+    def activity(self) -> int:
+        """Grows with whatever becomes of requests."""
+        return self.success_count + self.execution_count + self.fail.count + sum(self.failures.values())
+
     def durations(self) -> dict[str, Duration]:
         """The durations of the statistics extension by name, in its order."""
         count = self.success_count

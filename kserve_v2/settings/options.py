@@ -30,6 +30,10 @@ Resource = tuple[str, int, int | None]
 """What executions share: its name, how many units there are, and the device that has them, None for each of them."""
 
 
+Sizes = tuple[tuple[str, int], ...]
+"""Bytes by device."""
+
+
 class SettingsError(ValueError):
     """An option is wrong. The message is one line that names the option, its value and what was expected."""
 
@@ -278,6 +282,36 @@ RESOURCES: Kind[tuple[Resource, ...]] = Kind(
     _read_resources,
     lambda value: isinstance(value, tuple) and all(map(_is_resource, value)),
     _show_resources,
+    comma_separated=True,
+)
+_SIZE = re.compile(r"(cpu|gpu\d+)=(\d+)([KMGT]?)(?:i?B)?", re.IGNORECASE)
+
+
+def _read_sizes(texts: Sequence[str]) -> Sizes:
+    """Read `DEVICE=SIZE[,DEVICE=SIZE]`."""
+    sizes: dict[str, int] = {}
+    for part in (piece.strip() for text in texts for piece in text.split(",")):
+        match = _SIZE.fullmatch(part)
+        if match is None or match[1].lower() in sizes:
+            raise ValueError(part)
+        sizes[match[1].lower()] = int(match[2]) << (10 * " KMGT".index(match[3].upper() or " "))
+    return tuple(sizes.items())
+
+
+def _show_size(size: int) -> str:
+    power = next((n for n in (4, 3, 2, 1) if size and size % (1 << 10 * n) == 0), 0)
+    return f"{size >> 10 * power}{' KMGT'[power].strip()}"
+
+
+SIZES: Kind[Sizes] = Kind(
+    "DEVICE=SIZE[,DEVICE=SIZE]",
+    "sizes by device, each of them once, such as cpu=8G,gpu0=40G",
+    _read_sizes,
+    lambda value: (
+        isinstance(value, tuple)
+        and all(isinstance(device, str) and type(size) is int and size >= 0 for device, size in value)
+    ),
+    lambda value: ",".join(f"{device}={_show_size(size)}" for device, size in value),
     comma_separated=True,
 )
 BACKEND_CONFIG: Kind[BackendConfig] = Kind(

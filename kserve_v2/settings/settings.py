@@ -120,6 +120,20 @@ class Settings:
         REPOSITORY,
         "Model to load at start in control modes explicit and on-demand; * for all of them. May be repeated.",
     )
+    memory_budget: options.Sizes = _option(
+        (),
+        options.SIZES,
+        REPOSITORY,
+        "What models may use of each device, such as cpu=8G,gpu0=40G (K, M, G, T: powers of 1024). Before a load would "
+        "go over, idle models that were not asked for longest go, but for those with the parameter pin; they are "
+        "loaded again when they are asked for. What has no budget may be used freely.",
+    )
+    memory_min_idle_secs: int = _option(
+        10,
+        options.whole_number(0),
+        REPOSITORY,
+        "Seconds that a model has not been asked before it may make room for another one.",
+    )
     model_load_thread_count: int = _option(
         4, options.whole_number(1), REPOSITORY, "How many models are loaded at the same time."
     )

@@ -136,6 +136,14 @@ class Workshop:
             raise InvalidArgumentError("this version is broken")
         return ServedModel(self, prepared.found, prepared.version)
 
+    @property
+    def residency(self) -> "Workshop":
+        """Of memory it knows nothing."""
+        return self
+
+    def closed(self, model: ServedModel) -> None:
+        """It used nothing."""
+
     def collect_garbage(self) -> None:
         """There is none."""
 

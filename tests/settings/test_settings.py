@@ -504,3 +504,26 @@ def test_a_password_is_not_repeated_in_an_error(key: str) -> None:
 )  # fmt: skip
 def test_what_belongs_to_another_control_mode_is_named(argv: list[str], expected: list[str]) -> None:
     assert list(read(*REPOSITORY, *argv)[1]) == expected
+
+
+def test_budgets_of_memory_have_units_and_devices() -> None:
+    sizes = (("cpu", 8 << 30), ("gpu0", 40 << 30), ("gpu11", 1536))
+    for given in ("cpu=8G,gpu0=40G,gpu11=1536", "CPU=8192MiB, gpu0=40g ,gpu11=1536B"):
+        effective = settings(f"--memory-budget={given}")
+        assert effective.memory_budget == sizes
+        option = next(option for option in OPTIONS if option.name == "memory_budget")
+        assert option.kind.show(effective.memory_budget) == "cpu=8G,gpu0=40G,gpu11=1536"
+    assert settings("--memory-budget=cpu=8G", "--memory-budget", "gpu0=1T").memory_budget == (
+        ("cpu", 8 << 30),
+        ("gpu0", 1 << 40),
+    )
+    assert settings(KSERVE_V2_MEMORY_BUDGET="cpu=0").memory_budget == (("cpu", 0),)
+    assert settings().memory_budget == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "8G", "cpu", "cpu=", "cpu=8X", "cpu=-1", "tpu=8G", "cpu=1.5G", "cpu=1G,CPU=2G"]
+)
+def test_budgets_of_another_form_end_the_start(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"^--memory-budget: expected sizes by device"):
+        settings(f"--memory-budget={text}")

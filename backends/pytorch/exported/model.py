@@ -1,7 +1,8 @@
 """Programs of `torch.export` as models: one program per device, whose weights its instances share."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -48,6 +49,7 @@ class ExportedModel:
         self._sharing = boolean(parameters, WEIGHT_SHARING, True)
         self._options = read_options(parameters, config.max_batch_size)
         self._threads = thread_budget(config, source)
+        self._copies = Counter(placement.device for placement in source.placements)
         self._programs: dict[str, Program] = {}
         self._bindings: dict[str, _Binding] = {}
         for device in dict.fromkeys(placement.device for placement in source.placements):
@@ -106,6 +108,17 @@ class ExportedModel:
     def _instance(self, device: str) -> Instance:
         runner = self._shared.get(device) or self._runner(device)
         return ExportedInstance(runner, self._bindings[device], self._config)
+
+    def memory(self) -> Mapping[str, int]:
+        """Weights, also those that instances have of their own, and what is compiled not at all."""
+        sizes: dict[str, int] = {}
+        for device, program in dict(self._programs).items():
+            whole = sum(tensor.nbytes for tensor in program.state if isinstance(tensor, torch.Tensor))
+            own = (
+                whole if not self._sharing else sum(program.state[place].nbytes for place in program.written)
+            )
+            sizes[device] = whole + own * self._copies[device]
+        return sizes
 
     def close(self) -> None:
         """Drop the programs."""

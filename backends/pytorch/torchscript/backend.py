@@ -5,7 +5,7 @@ import logging
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -82,6 +82,7 @@ class TorchScriptModel:
         self._config = config
         self._file = _model_file(source, config)
         self._sharing = boolean(parameters, WEIGHT_SHARING, True)
+        self._copies = Counter(placement.device for placement in source.placements)
         self._threads = thread_budget(config, source)
         self._options = read_options(parameters, config.max_batch_size)
         self._modules = {
@@ -140,6 +141,15 @@ class TorchScriptModel:
             called: Callable[..., Any] = module
             return called
         return optimize(module, self._options, device=device, model=self._config.name)
+
+    def memory(self) -> Mapping[str, int]:
+        """Parameters and buffers, also of the modules that instances have of their own."""
+        copies = dict.fromkeys(self._modules, 1) if self._sharing else self._copies
+        return {
+            device: sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
+            * (copies.get(device, 0) + (not self._sharing))
+            for device, module in dict(self._modules).items()
+        }
 
     def close(self) -> None:
         """Drop the modules."""

@@ -34,6 +34,7 @@ from kserve_v2.repository.reading.scan import (
     scan_model,
     with_absent,
 )
+from kserve_v2.repository.residency.residency import Residency
 from kserve_v2.repository.uploads.store import UploadedFolder
 from kserve_v2.scheduling.calling.calls import Calls
 from kserve_v2.scheduling.calling.thread_caller import ThreadCaller
@@ -57,13 +58,16 @@ class Loader:
         calls: Calls,
         ensembles: Ensembles,
         controls: Controls,
+        residency: Residency,
     ) -> None:
         """`shared`: what all models have in common. `calls`: those that models make to each other. `ensembles`: who
-        loads the models that are made of others. `controls`: who loads models for models.
+        loads the models that are made of others. `controls`: who loads models for models. `residency`: what is in
+        memory.
         """
         self.drain_limit_s = options.drain_limit_s
         """How long what is under way in a version that is served no longer may take; 0 for any time."""
         self._controls = controls
+        self.residency = residency
         self._shared = shared
         self._calls = calls
         self._ensembles = ensembles
@@ -158,11 +162,31 @@ class Loader:
         control = self._controls.of(source.name)
         prepared = replace(prepared, source=replace(source, caller=caller, control=control))
         try:
-            loaded = await ExecutedModel.load(prepared, self._loaders, self._shared)
+            loaded = await self._load(prepared)
             control.loading = False
             return loaded
         finally:
             prepared.source.handover.close()
+
+    async def _load(self, prepared: Prepared) -> LoadedModel:
+        """Load what there is room for."""
+        residency = self.residency
+        claim = await residency.admit(prepared.source)
+        try:
+            watch = residency.watch()
+            try:
+                loaded = await ExecutedModel.load(prepared, self._loaders, self._shared)
+            finally:
+                growth = watch.end()
+            try:
+                await residency.settle(claim, loaded, growth)
+            except BaseException:
+                await loaded.close()
+                raise
+        except BaseException:
+            residency.release(claim)
+            raise
+        return loaded
 
     async def change_instances(
         self, model: LoadedModel, was: ModelConfig, written: ModelConfig
@@ -193,6 +217,7 @@ class Loader:
 
     def shutdown(self) -> None:
         """Begin nothing more. What hangs on a thread is not waited for."""
+        self.residency.stop()
         if self._collecting is not None:
             self._collecting.cancel()
         for executor in (self._reader, self._uploader, self._loaders, self._bringers):

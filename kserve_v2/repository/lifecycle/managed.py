@@ -13,6 +13,7 @@ from kserve_v2.config import is_ensemble
 from kserve_v2.errors import (
     InvalidArgumentError,
     NotFoundError,
+    OverloadedError,
     ServingError,
     UnavailableError,
     as_serving_error,
@@ -26,7 +27,7 @@ from kserve_v2.repository.lifecycle.keeping import keep
 from kserve_v2.repository.lifecycle.load_request import PLAIN, LoadRequest
 from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.plan import Actual, Load, Unload, answering_versions, fulfilled, plan
-from kserve_v2.repository.lifecycle.record import UNLOADED, Record, served
+from kserve_v2.repository.lifecycle.record import EVICTED, UNLOADED, Record, served
 from kserve_v2.repository.lifecycle.states import ModelState
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
 from kserve_v2.repository.models.model import LoadedModel, Prepared
@@ -292,9 +293,18 @@ class ManagedModel:
         for record in [found[item] for item in wanted.generations.items()]:
             await record.settled.wait()
             if record.failure:
-                failed.append(f"version {record.version} is at UNAVAILABLE state: {record.failure};\n")
+                failed.append(record)
         if failed:
-            raise InvalidArgumentError(f"load failed for model '{self.name}': {''.join(failed)}")
+            reasons = [
+                f"version {record.version} is at UNAVAILABLE state: {record.failure};\n" for record in failed
+            ]
+            text = f"load failed for model '{self.name}': {''.join(reasons)}"
+            if not all(record.no_room for record in failed):
+                raise InvalidArgumentError(text)
+            if self.served is None and self._unloads == unloads:
+                # Nothing is wrong with it: there may be room when it is asked for.
+                self.evict()
+            raise OverloadedError(text)
         self._check_still_wanted(unloads)
 
     def unload(self) -> None:
@@ -304,6 +314,27 @@ class ManagedModel:
         self.problem, self._lost, self._expected = "", False, False
         self._established = frozenset()
         self._call_unloaded()
+        self._reconcile()
+
+    @property
+    def evictable(self) -> bool:
+        """Whether it may make room for others, and be loaded again when it is asked for: it is not pinned, nobody needs
+        it now, and a load would make the same of it.
+        """
+        return (
+            not (self.busy or self._uploads)
+            and all(record.state is not ModelState.LOADING for record in self.records)
+            and all(model.idle and not model.pinned for model in self.ready)
+        )
+
+    def evict(self) -> None:
+        """Unload the model, until it is asked for again. What a client has sent in place of the configuration file
+        stays in force.
+        """
+        self._wanted = None
+        self._established = frozenset()
+        for record in self.records:
+            record.gone = EVICTED
         self._reconcile()
 
     def lose(self, model: LoadedModel, failure: str) -> None:
@@ -419,6 +450,7 @@ class ManagedModel:
             prepared = await self._loader.prepare(candidate, record.version)
             model = await self._loader.load(prepared)
         except Exception as error:  # noqa: BLE001 - one model's failure, whatever it is, ends in its record
+            record.no_room = isinstance(error, OverloadedError)
             record.failed(reason_text(error))
             self._log_failed_load(record, error)
             self._loader.collect_garbage()
@@ -458,6 +490,7 @@ class ManagedModel:
         assert model is not None  # noqa: S101 - READY means that there is one
         await drain(model, self._loader.drain_limit_s, lambda: self.ready)
         await model.close()
+        self._loader.residency.closed(model)
         del model
         record.unloaded()
         logger.info("unloaded: %s version %d", self.name, record.version)

@@ -14,6 +14,7 @@ from kserve_v2.repository.routing.served import Served
 from kserve_v2.repository.uploads.store import UploadedFolder
 
 UNLOADED = "unloaded"
+EVICTED = "evicted: nobody had asked for it for a while, and others needed its memory"
 
 
 @dataclass(slots=True, eq=False)
@@ -22,8 +23,9 @@ class Record:
 
     `fingerprint`: of the files and the configuration that it was made from. `written`: that configuration, as it was
     before it was completed, with what has changed in it since that no load goes by. `uploaded`: what it was made from,
-    if that is no model's directory. `listed`: whether a repository has one. `failure`: why it did not load. `model`:
-    from the end of the load until it is closed. `gone`: the reason for its state once it is.
+    if that is no model's directory. `listed`: whether a repository has one. `failure`: why it did not load. `no_room`:
+    whether that was for want of memory alone. `model`: from the end of the load until it is closed. `gone`: the reason
+    for its state once it is.
     """
 
     version: int
@@ -35,6 +37,7 @@ class Record:
     state: ModelState = ModelState.LOADING
     reason: str = ""
     failure: str = ""
+    no_room: bool = False
     model: LoadedModel | None = None
     gone: str = UNLOADED
     settled: asyncio.Event = field(default_factory=asyncio.Event)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,6 +11,8 @@ from typing import ParamSpec
 
 from kserve_v2.backend import (
     Backend,
+    HasProcesses,
+    KnowsMemory,
     LabelledModel,
     Model,
     ModelConfig,
@@ -24,6 +26,7 @@ from kserve_v2.config.hidden import with_hidden_tensors
 from kserve_v2.config.latency_budget import latency_budget_ns
 from kserve_v2.config.loaded_fields import adopt
 from kserve_v2.config.support import batching_of_streams
+from kserve_v2.config.switches import PIN, switch
 from kserve_v2.errors import InternalError, InvalidArgumentError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.metrics.registry import MetricsOfModel
@@ -38,6 +41,7 @@ from kserve_v2.repository.models.batching import (
 from kserve_v2.repository.models.readiness import Readiness, says_readiness
 from kserve_v2.repository.reading.class_labels import read_labels
 from kserve_v2.repository.reading.file_content import explained
+from kserve_v2.repository.residency.measuring import MemoryUse
 from kserve_v2.scheduling.calling.waits import ModelVersion, refuse_circle
 from kserve_v2.scheduling.chain import make_target
 from kserve_v2.scheduling.contained import call_on_thread, log_error
@@ -104,6 +108,8 @@ class LoadedModel:
         self.decoupled = config.model_transaction_policy.decoupled
         self.statistics = statistics
         self.warmed_up = WarmedUp()
+        self.memory: MemoryUse | None = None
+        """What it uses; None while that is not known, and of what is made of other models."""
         self._target = target
         self.sequences = target if isinstance(target, SequenceGate) else None
         """Of a model with sequences: those that are live."""
@@ -170,8 +176,39 @@ class LoadedModel:
     @property
     def note(self) -> str:
         """What the table of models tells of it."""
-        warmed_up = self.warmed_up
-        return f"warmed up in {warmed_up.seconds:.2f} s" if warmed_up.executions else ""
+        notes = [str(self.memory)] if self.memory is not None and self.memory.bytes else []
+        if self.warmed_up.executions:
+            notes.append(f"warmed up in {self.warmed_up.seconds:.2f} s")
+        return ", ".join(notes)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody needs it now: no request waits, no sequence is live, and nobody has a lease."""
+        return not (self._leases.count or self.live or self._target.depth)
+
+    @property
+    def activity(self) -> int:
+        """Another number when it was asked."""
+        return self.statistics.activity
+
+    @property
+    def executed_ms(self) -> int:
+        """When its last execution has ended, in milliseconds of the system's clock; 0 if there was none."""
+        return self.statistics.last_inference_ms
+
+    @property
+    def pinned(self) -> bool:
+        """Whether it is to stay loaded."""
+        return switch(self.config, PIN) is True
+
+    @property
+    def pids(self) -> Sequence[int]:
+        """Of the processes that it runs in, if these are its own."""
+        return ()
+
+    def known_memory(self) -> Mapping[str, int] | None:
+        """Its weights in bytes by device, in PyTorch's spelling; None if nobody knows. May block."""
+        return None
 
     # --- its life -------------------------------------------------------------------------------------------------
 
@@ -345,6 +382,20 @@ class ExecutedModel(LoadedModel):
         """Of each process of its own: whether it is alive, and how many have died in its place."""
         return self._model.processes if isinstance(self._model, RevivesInstances) else ()
 
+    @property
+    def idle(self) -> bool:
+        """Nor is anything executed."""
+        return super().idle and self._queue.idle
+
+    @property
+    def pids(self) -> Sequence[int]:
+        """As its model says."""
+        return self._model.pids if isinstance(self._model, HasProcesses) else ()
+
+    def known_memory(self) -> Mapping[str, int] | None:
+        """As its model says."""
+        return _memory_of(self._model) if isinstance(self._model, KnowsMemory) else None
+
     def _lost_instances(self, lost: Sequence[int], why: str, reason: str, hopeless: bool) -> None:
         """Some instances are lost; all of them, if there is a `reason`. What waits goes on waiting while they are
         started again. Once that has failed, it is told: the next attempt comes later.
@@ -448,6 +499,15 @@ def _own_labels(model: Model) -> dict[str, tuple[str, ...]]:
         if {str} != {type(name), *map(type, texts)}:
             raise InternalError(f"the model's labels of output '{name}' are no texts")
     return labels
+
+
+def _memory_of(model: KnowsMemory) -> Mapping[str, int] | None:
+    """What a model says of its weights. What it raises is logged, and means that it does not know."""
+    try:
+        return dict(model.memory())
+    except BaseException as error:  # noqa: BLE001 - whatever a plug-in raises
+        log_error(logger, "a model cannot say what memory it takes", error=error)
+        return None
 
 
 def _tell_loop(

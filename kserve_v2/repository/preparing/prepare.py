@@ -61,6 +61,7 @@ from kserve_v2.repository.reading.namespaces import (
 )
 from kserve_v2.repository.reading.scan import ModelEntry, config_path, scan_folder, scan_model
 from kserve_v2.repository.reading.warm_up_samples import read_samples
+from kserve_v2.repository.residency.residency import Budget
 from kserve_v2.repository.routing.store import NOTHING_FOUND, Found, find_release
 from kserve_v2.repository.uploads.store import UploadedFolder, Uploads
 from kserve_v2.scheduling.warm_up import WarmUp
@@ -86,7 +87,8 @@ class RepositoryOptions:
     `auto_warm_up`: whether models without samples of their own execute made-up ones before they are ready.
     `drain_limit_s`: how long what is under way in a version that is served no longer may take; 0 for any time.
     `release_directory`: where releases are kept that are changed while the server runs; None for the models' own.
-    `locations`: what brings models to this machine, into folders beside `roots`.
+    `locations`: what brings models to this machine, into folders beside `roots`. `memory`: what models may use
+    together.
     """
 
     roots: tuple[Path, ...] = ()
@@ -108,6 +110,7 @@ class RepositoryOptions:
     auto_warm_up: bool = False
     drain_limit_s: float = 0
     release_directory: Path | None = None
+    memory: Budget = field(default_factory=Budget)
     locations: Locations | None = None
 
     @property

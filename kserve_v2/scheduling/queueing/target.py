@@ -310,6 +310,11 @@ class QueueTarget:
     # --- the end ----------------------------------------------------------------------------------------------------
 
     @property
+    def idle(self) -> bool:
+        """Whether no request is under way."""
+        return not self._under_way.count
+
+    @property
     def depth(self) -> int:
         """Requests that wait for an instance."""
         return len(self._queue)

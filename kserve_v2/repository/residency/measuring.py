@@ -1,0 +1,97 @@
+"""What models use of memory, as well as that can be known.
+
+Of a model in processes of its own it is what those take up (their proportional share of pages). In the server's process
+it is the weights, where the backend knows them, or else what the process has grown by during the load, which is only
+known to be the model's if nothing else was loaded meanwhile. Before a load it is what it was the last time, or the size
+of the files. All but the first two are estimates, and are shown as such.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kserve_v2.backend import Placement
+from kserve_v2.repository.residency.eviction import Use
+
+CPU = "cpu"
+
+_PSS = re.compile(rb"^Pss:\s+(\d+) kB", re.MULTILINE)
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUse:
+    """Bytes by device, and whether they are an estimate."""
+
+    bytes: Use = field(default_factory=dict)
+    estimated: bool = False
+
+    def __str__(self) -> str:
+        about = "~" if self.estimated else ""
+        return ", ".join(
+            f"{about}{shown(size)}" + ("" if device == CPU else f" on {device}")
+            for device, size in sorted(self.bytes.items())
+        )
+
+
+def shown(size: int) -> str:
+    """A size for people."""
+    number, units = float(size), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while number >= 1024 and len(units) > 1:
+        number, units = number / 1024, units[1:]
+    return f"{number:.0f} {units[0]}" if units[0] == "B" else f"{number:.1f} {units[0]}"
+
+
+def device_name(device: str) -> str:
+    """`cuda:1` as budgets have it: `gpu1`."""
+    return f"gpu{device.partition(':')[2] or 0}" if device.startswith("cuda") else CPU
+
+
+def resident_bytes() -> int:
+    """What this process takes up; 0 where that cannot be told."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def processes_bytes(pids: Iterable[int]) -> int:
+    """What processes take up, of shared pages their part. Blocks for some milliseconds for each GiB. One that has ended
+    takes up nothing.
+    """
+    sizes = 0
+    for pid in pids:
+        try:
+            found = _PSS.search(Path(f"/proc/{pid}/smaps_rollup").read_bytes())
+        except OSError:
+            continue
+        sizes += int(found[1]) * 1024 if found else 0
+    return sizes
+
+
+def size_of_files(folder: Path, placements: Iterable[Placement]) -> MemoryUse:
+    """What a version is going to use, by its files: once on each of its devices. Blocks on the file system."""
+    size = 0
+    for path in folder.rglob("*"):
+        try:
+            size += path.stat().st_size if path.is_file() else 0
+        except OSError:
+            continue
+    return MemoryUse({device_name(each.device): size for each in placements}, estimated=True)
+
+
+def use_in_process(known: Mapping[str, int] | None, files: MemoryUse, growth: int | None) -> MemoryUse:
+    """What a model in this process uses. `known`: its weights by device, in the backends' spelling. `files`: by their
+    size. `growth`: of the process during the load; None if that was not the model's alone.
+    """
+    if known:
+        sizes: dict[str, int] = {}
+        for device, size in known.items():
+            sizes[device_name(device)] = sizes.get(device_name(device), 0) + size
+        return MemoryUse(sizes)
+    on_cpu = files.bytes.get(CPU, 0)
+    if growth is not None:
+        on_cpu = max(on_cpu, growth)
+    return MemoryUse({**files.bytes, CPU: on_cpu}, estimated=True)

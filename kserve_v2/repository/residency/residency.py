@@ -1,0 +1,301 @@
+"""What is in memory: every load asks for room before it begins, and is measured when it has ended."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from kserve_v2.backend import ModelSource
+from kserve_v2.errors import OverloadedError
+from kserve_v2.repository.residency.eviction import Resident, Use, evict, excess, total
+from kserve_v2.repository.residency.measuring import (
+    CPU,
+    MemoryUse,
+    processes_bytes,
+    resident_bytes,
+    shown,
+    size_of_files,
+    use_in_process,
+)
+
+logger = logging.getLogger(__name__)
+
+# How often it is looked who was asked, and what processes use by now.
+LOOK_S = 1.0
+# How long a load waits for models that go: one that hangs while it is closed must not hold up all others for ever.
+_PATIENCE_S = 30.0
+# How many models' uses are remembered for their next load.
+_MAX_REMEMBERED = 10_000
+
+
+class Models(Protocol):
+    """Whoever has the models. On the event loop."""
+
+    def residents(self) -> Mapping[str, bool]:
+        """The names of the models that are loaded, and whether each must stay: it is pinned, being loaded, asked or
+        held by anybody now, or could not be loaded as it is once more.
+        """
+        ...
+
+    def evict(self, name: str) -> None:
+        """Unload a model, to be loaded again when it is asked for."""
+        ...
+
+
+class Held(Protocol):
+    """A version that is loaded. `memory`: what it uses, for all to see. `leaving`: whether it is about to be closed.
+    `activity`: another number when it was asked. `pids`: of the processes that it runs in, if these are its own.
+    """
+
+    memory: MemoryUse | None
+    leaving: bool
+
+    @property
+    def activity(self) -> int: ...
+
+    @property
+    def executed_ms(self) -> int:
+        """When the last execution has ended, in milliseconds of the system's clock; 0 if there was none."""
+        ...
+
+    @property
+    def pids(self) -> Sequence[int]: ...
+
+    def known_memory(self) -> Mapping[str, int] | None:
+        """Its weights by device, if its backend knows them. May block."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Claim:
+    """What one version takes, or is going to take, until it is closed. `files`: by their size."""
+
+    name: str
+    version: int
+    files: MemoryUse
+    use: MemoryUse
+    model: Held | None = None
+    activity: int = -1
+    executed_ms: int = 0
+    used_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """`limits`: bytes by device; what has none may be used freely. `min_idle_s`: how long a model has not been asked
+    before it may go.
+    """
+
+    limits: Use = field(default_factory=dict)
+    min_idle_s: float = 0.0
+
+
+class Residency:
+    """Lives on the event loop; what blocks runs on threads."""
+
+    def __init__(self, models: Models, budget: Budget, clock: Callable[[], float] = time.monotonic) -> None:
+        self._models = models
+        self.budget = budget
+        self.evictions: dict[str, int] = {}
+        """How often each model had to make room."""
+        self._clock = clock
+        # In the order in which they came; a dict, because a load must not take longer the more models there are.
+        self._claims: dict[Claim, None] = {}
+        self._of_models: dict[Held, Claim] = {}
+        self._remembered: dict[tuple[str, int], MemoryUse] = {}
+        self._deciding = asyncio.Lock()
+        self._freed = asyncio.Event()
+        self._looked_s = clock()
+        self._looking: asyncio.Task[None] | None = None
+        self._loading = 0
+        # Counts the loads that have begun, so that one can tell whether it was alone.
+        self._begun = 0
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a budget at all."""
+        return bool(self.budget.limits)
+
+    @property
+    def used(self) -> dict[str, int]:
+        """What all models use, and those that are being loaded are going to."""
+        return total([claim.use.bytes for claim in self._claims])
+
+    # --- loads ----------------------------------------------------------------------------------------------------
+
+    async def admit(self, source: ModelSource) -> Claim:
+        """Make room for a version that is about to be loaded. Raises OverloadedError if there is none."""
+        files = await asyncio.to_thread(size_of_files, source.version_path, source.placements)
+        expected = self._remembered.get((source.name, source.version), files)
+        claim = Claim(source.name, source.version, files, expected, used_s=self._clock())
+        async with self._deciding:
+            if self.limited:
+                await self._make_room(claim)
+            self._claims[claim] = None
+        return claim
+
+    async def _make_room(self, claim: Claim) -> None:
+        """Have models go until there is room beside them for what a claim needs that is not counted yet."""
+        deadline = self._clock() + _PATIENCE_S
+        while True:
+            taken = total([each.use.bytes for each in self._claims if each is not claim])
+            going = self._going()
+            leaving = total([each.use.bytes for each in going])
+            # As if what goes were gone: it is waited for below.
+            staying = {device: size - leaving.get(device, 0) for device, size in taken.items()}
+            names = self._choose(claim.name, staying, claim.use.bytes)
+            if names is None:
+                raise self._no_room(claim, staying)
+            for name in names:
+                logger.info("evicting: %s, to make room for %s", name, claim.name)
+                self.evictions[name] = self.evictions.get(name, 0) + 1
+                self._models.evict(name)
+            if not names and not excess(self.budget.limits, total((taken, claim.use.bytes))):
+                return
+            await self._await_freed(deadline, claim)
+
+    def _choose(self, name: str, taken: Use, needed: Use) -> list[str] | None:
+        now_s = self._look()
+        found = [each for each in self._residents() if each.name != name]
+        return evict(found, self.budget.limits, taken, needed, now_s - self.budget.min_idle_s)
+
+    async def _await_freed(self, deadline: float, claim: Claim) -> None:
+        self._freed.clear()
+        try:
+            await asyncio.wait_for(self._freed.wait(), max(0.0, deadline - self._clock()))
+        except TimeoutError:
+            raise self._no_room(claim, self.used) from None
+
+    def _no_room(self, claim: Claim, taken: Use) -> OverloadedError:
+        short = excess(self.budget.limits, total((taken, claim.use.bytes)))
+        parts = [
+            f"on {device} it needs {shown(claim.use.bytes.get(device, 0))}, and others keep "
+            f"{shown(taken.get(device, 0))} of {shown(self.budget.limits[device])}"
+            for device in short
+        ]
+        why = "; ".join(parts) or "what goes is still there"
+        return OverloadedError(f"no room for model '{claim.name}' in the memory budget: {why}")
+
+    def watch(self) -> "LoadWatch":
+        """A load begins: what the process grows by until its end."""
+        self._loading += 1
+        self._begun += 1
+        return LoadWatch(self, self._loading == 1, self._begun, resident_bytes())
+
+    async def settle(self, claim: Claim, model: Held, growth: int | None) -> None:
+        """A version is loaded, and not yet served: count what it really uses. Raises OverloadedError if it is too much,
+        and nobody makes room.
+        """
+        claim.use = await asyncio.to_thread(_measure, model, claim.files, growth)
+        async with self._deciding:
+            if self.limited:
+                await self._make_room(claim)
+        claim.model, model.memory = model, claim.use
+        self._of_models[model] = claim
+        claim.used_s = self._clock()
+        claim.activity, claim.executed_ms = model.activity, model.executed_ms
+        if len(self._remembered) >= _MAX_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[claim.name, claim.version] = claim.use
+        if self._looking is None and (self.limited or model.pids):
+            self._looking = asyncio.get_running_loop().create_task(self._keep_looking())
+
+    def release(self, claim: Claim) -> None:
+        """A version was not loaded, or is closed."""
+        self._claims.pop(claim, None)
+        if claim.model is not None:
+            self._of_models.pop(claim.model, None)
+        self._freed.set()
+
+    def closed(self, model: Held) -> None:
+        """A loaded version is closed."""
+        claim = self._of_models.get(model)
+        if claim is not None:
+            self.release(claim)
+
+    # --- looks ----------------------------------------------------------------------------------------------------
+
+    def _residents(self) -> Iterator[Resident]:
+        for name, held in self._models.residents().items():
+            claims = [claim for claim in self._claims if claim.name == name]
+            if claims:
+                used_s = max(claim.used_s for claim in claims)
+                yield Resident(name, total([claim.use.bytes for claim in claims]), used_s, held)
+
+    def _going(self) -> list[Claim]:
+        """Those that are closed as soon as what is under way is over."""
+        return [claim for claim in self._claims if claim.model is not None and claim.model.leaving]
+
+    def _look(self) -> float:
+        """See who was asked since the last time, by what was counted. Returns the time."""
+        now_s, now_ms, before_s = self._clock(), time.time_ns() // 1_000_000, self._looked_s
+        for claim in self._claims:
+            model = claim.model
+            if model is None or claim.activity == model.activity:
+                continue
+            claim.activity, claim.used_s = model.activity, now_s
+            if model.executed_ms != claim.executed_ms:
+                # Between two looks the order counts. The system's clock may jump, but not out of that time.
+                claim.executed_ms = model.executed_ms
+                claim.used_s = min(now_s, max(before_s, now_s - (now_ms - model.executed_ms) / 1000))
+        self._looked_s = now_s
+        return now_s
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self._look()
+            await self._measure_processes()
+            self._trim()
+
+    async def _measure_processes(self) -> None:
+        for claim in list(self._claims):
+            model = claim.model
+            if model is not None and not model.leaving and (pids := model.pids):
+                size = await asyncio.to_thread(processes_bytes, pids)
+                claim.use = model.memory = MemoryUse({**claim.use.bytes, CPU: size}, claim.use.estimated)
+
+    def _trim(self) -> None:
+        """What has grown while it ran must not stay above the budget, as far as others can go."""
+        if self._deciding.locked() or not excess(self.budget.limits, self.used):
+            return
+        leaving = total([each.use.bytes for each in self._going()])
+        staying = {device: size - leaving.get(device, 0) for device, size in self.used.items()}
+        for name in self._choose("", staying, {}) or ():
+            logger.info("evicting: %s, because others have grown", name)
+            self.evictions[name] = self.evictions.get(name, 0) + 1
+            self._models.evict(name)
+
+    def stop(self) -> None:
+        """Look at nothing any more."""
+        if self._looking is not None:
+            self._looking.cancel()
+
+
+class LoadWatch:
+    """One load: whether it was alone, and what the process has grown by."""
+
+    def __init__(self, residency: Residency, alone: bool, begun: int, before: int) -> None:
+        self._residency = residency
+        self._alone = alone
+        self._number = begun
+        self._before = before
+
+    def end(self) -> int | None:
+        """What the process has grown by; None if something else was loaded meanwhile, or that cannot be told."""
+        residency = self._residency
+        residency._loading -= 1
+        alone = self._alone and residency._begun == self._number
+        return max(0, resident_bytes() - self._before) if alone and self._before else None
+
+
+def _measure(model: Held, files: MemoryUse, growth: int | None) -> MemoryUse:
+    """Blocks."""
+    pids = model.pids
+    if pids:
+        # What is on other devices only its own process could tell.
+        others = {device: size for device, size in files.bytes.items() if device != CPU}
+        return MemoryUse({**others, CPU: processes_bytes(pids)}, bool(others))
+    return use_in_process(model.known_memory(), files, growth)
