@@ -41,6 +41,10 @@ class ErrorCode(Enum):
     OVERLOADED = Status(503, 8)
 
 
+def _sendable(text: str) -> str:
+    return text.encode(errors="replace").decode()
+
+
 class ServingError(Exception):
     """Base of all errors meant for the client. `message` is sent as it is: no traceback, path or internal
     name in it. What has no form in UTF-8, as may be in the names of files, becomes question marks.
@@ -49,7 +53,7 @@ class ServingError(Exception):
     code: ClassVar[ErrorCode] = ErrorCode.INTERNAL
 
     def __init__(self, message: str) -> None:
-        self.message = message.encode(errors="replace").decode()
+        self.message = _sendable(message)
         super().__init__(self.message)
 
 
@@ -64,7 +68,7 @@ class InvalidArgumentError(ServingError):
 
     def __init__(self, message: str, problems: Iterable[str] = ()) -> None:
         super().__init__(message)
-        self.problems = tuple(problems) or (self.message,)
+        self.problems = tuple(map(_sendable, problems)) or (self.message,)
 
 
 class NoVersionError(InvalidArgumentError):

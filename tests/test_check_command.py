@@ -203,6 +203,23 @@ def test_what_a_handler_prints_is_not_in_the_report(tmp_path: Path, write_model:
     assert {"one", "two", "three"} <= set(ended.stderr.splitlines())
 
 
+def test_a_handler_that_goes_elsewhere(tmp_path: Path, write_model: WriteModel) -> None:
+    for name in ("a", "b"):
+        write_model(tmp_path / "models", name, f"import os\nos.chdir('/')\nraise RuntimeError('{name}')\n")
+    (tmp_path / "models" / "b" / "1" / os.fsdecode(b"\xff.onnx")).write_bytes(b"")
+    (tmp_path / "models" / "c" / "1").mkdir(parents=True)
+    for name in (b"\xff.onnx", b"\xfe.onnx"):
+        (tmp_path / "models" / "c" / "1" / os.fsdecode(name)).write_bytes(b"")
+    command = [sys.executable, "-m", "kserve_v2", "check", "models"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert [line.partition(": ")[0] for line in ended.stdout.splitlines()[:-1]] == [
+        "models/a/1/model.py:3:1",
+        "models/b/1/model.py:3:1",
+        "models/c/1",
+    ]
+    assert "m/1/ has ?.onnx and ?.onnx".replace("m", "c") in ended.stdout
+
+
 def test_a_gpu_that_is_not_there_is_a_warning_unless_the_machine_is_known(
     tmp_path: Path, write_model: WriteModel
 ) -> None:

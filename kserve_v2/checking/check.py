@@ -8,6 +8,7 @@ to import it.
 
 import re
 from collections.abc import Sequence
+from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from kserve_v2.checking.texts import ConfigText
 from kserve_v2.checking.unwise import Machine, hidden_versions
 from kserve_v2.checking.version_check import VersionCheck
 from kserve_v2.config import ConfigError, is_ensemble
+from kserve_v2.config.release import RELEASE
 from kserve_v2.environments.models import EnvironmentNotMadeError
 from kserve_v2.errors import InvalidArgumentError, NotFoundError, ServingError
 from kserve_v2.plugins import BackendRegistry
@@ -34,7 +36,14 @@ from kserve_v2.repository.preparing.prepare import (
 )
 from kserve_v2.repository.reading.layout import is_empty
 from kserve_v2.repository.reading.namespaces import scan_namespaces
-from kserve_v2.repository.reading.scan import ModelEntry, Snapshot, config_path, scan, with_absent
+from kserve_v2.repository.reading.scan import (
+    RELEASE_FILE,
+    ModelEntry,
+    Snapshot,
+    config_path,
+    scan,
+    with_absent,
+)
 from kserve_v2.scheduling.ensemble.check import no_loaded_version, required_version
 from kserve_v2.scheduling.ensemble.graph import Step
 
@@ -81,7 +90,8 @@ class RepositoryCheck:
                 raise NotFoundError(f"no model repository has a directory of the name '{name}'")
             self._steps[name] = {}
             report = Report(name, config_text(entry, self._options))
-            with listening() as said:
+            # A handler may go to another directory when it is imported.
+            with chdir(Path.cwd()), listening() as said:
                 self._look(entry, report, said)
             for each in dict.fromkeys(said):
                 report.said(each, entry.path)
@@ -169,8 +179,14 @@ def config_text(entry: ModelEntry, options: RepositoryOptions) -> ConfigText:
 
 
 def _look_at_versions(candidate: Candidate, report: Report) -> None:
-    """Whether the version that is served is one in which somebody has forgotten something."""
+    """Whether the versions that are served are those that are meant."""
     entry = candidate.entry
+    missing = [version for version in candidate.found.release.versions if version not in candidate.versions]
+    if missing:
+        where = RELEASE_FILE if candidate.found.source == RELEASE_FILE else f"parameters['{RELEASE}']"
+        shown, served = ", ".join(map(str, missing)), ", ".join(map(str, candidate.versions))
+        text = f"{where}: names version {shown}, which is not there: served is {served}"
+        report.add(Level.WARNING, Rule.VERSIONS, text, entry.path)
     if is_ensemble(candidate.config):
         return
     empty = [version for version in entry.versions if is_empty(entry.path / str(version))]

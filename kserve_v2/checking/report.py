@@ -85,6 +85,8 @@ class Report:
             message, line, column = placed["message"], int(placed["line"]), 1
         if said.malformed and level is Level.ERROR:
             rule = Rule.SYNTAX
+        elif path.is_dir() and (path / message.partition(": ")[0]).is_file():
+            path /= message.partition(": ")[0]
         message = message.removeprefix(f"{path.name}: ")
         instead = instead_of(said.field, message, self._model)
         self.findings.append(

@@ -10,7 +10,7 @@ from kserve_v2.checking.findings import Finding, Level, merged
 from kserve_v2.checking.formats import FORMATS, counts
 from kserve_v2.checking.unwise import Machine
 from kserve_v2.commands.models import known_model
-from kserve_v2.commands.output import own_output
+from kserve_v2.commands.output import own_output, say
 from kserve_v2.errors import ServingError
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.preparing.threads import cpu_budget
@@ -40,7 +40,7 @@ def run(settings: Settings, operands: Sequence[str], own: Mapping[str, object]) 
             raise unreadable(error) from error
         except ServingError as error:
             raise StartupError(f"cannot read the model repository: {error.message}") from error
-    print(FORMATS[str(own["format"])](findings, models))
+    say(FORMATS[str(own["format"])](findings, models))
     number = counts(findings)
     return int(number[Level.ERROR] > 0 or (bool(own["strict"]) and number[Level.WARNING] > 0))
 

@@ -3,6 +3,8 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import chdir
+from pathlib import Path
 from typing import Any
 
 from kserve_v2.backend import ModelConfig
@@ -16,7 +18,7 @@ from kserve_v2.checking.listening import listening
 from kserve_v2.checking.origins import Origin, Origins, leaves
 from kserve_v2.checking.unwise import Machine
 from kserve_v2.commands.models import known_model
-from kserve_v2.commands.output import own_output
+from kserve_v2.commands.output import own_output, say
 from kserve_v2.config import config_to_dict
 from kserve_v2.errors import ServingError
 from kserve_v2.plugins import BackendRegistry
@@ -37,7 +39,7 @@ def run(settings: Settings, operands: Sequence[str], own: Mapping[str, object]) 
     options = repository_options(settings, registry, cache, make_environments=False)
     name = known_model(operands[0], options)
     wanted = own["model_version"]
-    with own_output(), listening():
+    with own_output(), listening(), chdir(Path.cwd()):
         try:
             text = _config(
                 name, wanted if isinstance(wanted, int) else 0, str(own["format"]), options, registry
@@ -47,7 +49,7 @@ def run(settings: Settings, operands: Sequence[str], own: Mapping[str, object]) 
             wrong = [each for each in check.check(name) if each.level is not Level.WARNING]
             print(as_text(wrong, 1), file=sys.stderr)
             return 1
-    print(text)
+    say(text)
     return 0
 
 
@@ -60,6 +62,7 @@ def _config(name: str, wanted: int, form: str, options: RepositoryOptions, regis
     if version not in candidate.versions:
         shown = ", ".join(map(str, candidate.versions))
         raise SettingsError(f"--model-version: version {version} of '{name}' is not served, but {shown}")
+    written = config_text(candidate.entry, options)
     stages: dict[Stage, ModelConfig] = {}
 
     def watch(stage: Stage, config: ModelConfig) -> None:
@@ -71,7 +74,7 @@ def _config(name: str, wanted: int, form: str, options: RepositoryOptions, regis
         prepared.source.handover.close()
     config = prepared.config
     settings = options.backend_settings.get(config.backend, {})
-    origins = Origins(config_text(candidate.entry, options), stages, config, settings)
+    origins = Origins(written, stages, config, settings)
     if form == "json":
         return json.dumps(_json(version, config, origins), indent=2, ensure_ascii=False)
     return f"# Model '{name}', version {version}, as it is served.\n{annotated(config, origins)}"

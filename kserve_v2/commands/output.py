@@ -23,3 +23,8 @@ def own_output() -> Iterator[None]:
         if saved is not None:
             os.dup2(saved, 1)
             os.close(saved)
+
+
+def say(text: str) -> None:
+    """Print a report. What has no form in UTF-8, as may be in the names of files, becomes question marks."""
+    print(text.encode(errors="replace").decode())

@@ -470,6 +470,13 @@ CASES: dict[str, Case] = {
     "a release of a version that is not there": handler(
         'parameters { key: "release" value { string_value: \'{"labels": {"PROD": 7}}\' } }\n'
     ),
+    "a file of a release of versions that are not there": files(
+        **{
+            "m/1/model.py": HANDLER,
+            "m/release.json": '{"labels": {"PROD": 1, "STG": 3}, "shadow": {"version": 2}}',
+        }
+    ),
+    "a file of a release that is no JSON": files(**{"m/1/model.py": HANDLER, "m/release.json": "PROD=1"}),
     "warm-up": handler(
         'max_batch_size: 8\nmodel_warmup [\n  { name: "a" batch_size: 9 },\n'
         '  { name: "b" batch_size: 1\n'
