@@ -8,7 +8,6 @@ to import it.
 
 import re
 from collections.abc import Sequence
-from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,8 +89,7 @@ class RepositoryCheck:
                 raise NotFoundError(f"no model repository has a directory of the name '{name}'")
             self._steps[name] = {}
             report = Report(name, config_text(entry, self._options))
-            # A handler may go to another directory when it is imported.
-            with chdir(Path.cwd()), listening() as said:
+            with listening() as said:
                 self._look(entry, report, said)
             for each in dict.fromkeys(said):
                 report.said(each, entry.path)

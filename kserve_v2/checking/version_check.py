@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import chdir, suppress
 from dataclasses import replace
+from pathlib import Path
 
 from kserve_v2.backend import CompletesUnopened, ModelConfig, ModelSource
 from kserve_v2.checking.findings import Level, Rule
@@ -103,7 +104,9 @@ class VersionCheck:
 
     def _prepare_whole(self, options: RepositoryOptions, put_together: PutTogether) -> StepVersion:
         candidate = self._candidate
-        prepared = prepare_version(candidate, self._version, options, self._registry, self._watch)
+        # A handler may go to another directory when it is imported.
+        with chdir(Path.cwd()):
+            prepared = prepare_version(candidate, self._version, options, self._registry, self._watch)
         self._complete = prepared.config
         if isinstance(prepared, PreparedEnsemble):
             return put_together(prepared)
