@@ -99,6 +99,7 @@ check: .venv/dev.stamp ## format, lint, types, layers, generated code
 	$(BIN)/mypy
 	cd conformance && ../$(BIN)/mypy
 	$(BIN)/python tools/generate_protos.py --check
+	$(BIN)/python tools/generate_states.py --check
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
 format: .venv/dev.stamp ## format the code and fix what lint can fix

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from kserve_v2.backend import ModelConfig
 from kserve_v2.repository.lifecycle.plan import Actual
-from kserve_v2.repository.lifecycle.states import Event, ModelState, advance
+from kserve_v2.repository.lifecycle.states import FIRST, Event, ModelState, advance
 from kserve_v2.repository.models.model import LoadedModel
 from kserve_v2.repository.preparing.prepare import Candidate
 from kserve_v2.repository.routing.served import Served
@@ -34,7 +34,7 @@ class Record:
     written: ModelConfig
     uploaded: UploadedFolder | None = None
     listed: bool = True
-    state: ModelState = ModelState.LOADING
+    state: ModelState = FIRST
     reason: str = ""
     failure: str = ""
     no_room: bool = False

@@ -1,6 +1,6 @@
 """The states of one loaded version, as a table: one lookup applies it, and no other module sets a state.
 
-States are Triton's, as the repository index shows them.
+States are Triton's, as the repository index shows them. `tools/generate_states.py` draws the table into ARCHITECTURE.md.
 """
 
 from enum import StrEnum
@@ -29,6 +29,16 @@ TRANSITIONS: dict[tuple[ModelState, Event], ModelState] = {
     (ModelState.LOADING, Event.FAILED): ModelState.UNAVAILABLE,
     (ModelState.READY, Event.UNLOAD): ModelState.UNLOADING,
     (ModelState.UNLOADING, Event.UNLOADED): ModelState.UNAVAILABLE,
+}
+
+FIRST = ModelState.LOADING
+"""The state in which a version begins."""
+
+WHEN: dict[Event, str] = {
+    Event.LOADED: "the version and its instances are there, and warm",
+    Event.FAILED: "something was raised on the way: the reason in the index",
+    Event.UNLOAD: "it is not wanted any more, or what succeeds it is READY",
+    Event.UNLOADED: "what was under way is over, and the version is closed",
 }
 
 
