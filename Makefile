@@ -4,7 +4,7 @@
 #   ARGS="..."          more arguments for `make serve` and `make test`
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test test-served test-other test-pythons test-clients test-services interop-programs test-interop soak soak-isolated test-against-triton conformance conformance-peers check format protos clean
+.PHONY: help install serve test test-served test-other test-pythons test-clients test-services interop-programs test-interop soak soak-isolated soak-updates test-against-triton conformance conformance-peers check format protos clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -81,6 +81,9 @@ soak: .venv/dev.stamp ## send a million mixed requests to a server, and check th
 
 soak-isolated: .venv/dev.stamp ## send 10,000 mixed requests to models in processes of their own, which are killed meanwhile
 	$(BIN)/python -m tests.soak.isolated $(ARGS)
+
+soak-updates: .venv/dev.stamp ## ask models 200 times a second while they are reloaded 500 times, upgraded and broken
+	$(BIN)/python -m tests.soak.updates $(ARGS)
 
 test-against-triton: .venv/dev.stamp ## send the cases of tests/wire, and the clients of tests/triton_models, to the real tritonserver (Linux on x86-64)
 	$(BIN)/python tools/tritonserver.py install

@@ -195,8 +195,7 @@ class Soak:
 
     def _change(self, model: str) -> None:
         """What has not changed is not loaded again."""
-        with Path(self._repository, model, "config.pbtxt").open("a") as file:
-            file.write(f"# load {self.loads}\n")
+        Path(self._repository, model, "1", "load.txt").write_text(str(self.loads))
 
     async def _await_answer(self, model: str) -> None:
         """Ready, and so far from being forgotten that it answers."""

@@ -1,6 +1,7 @@
 """The states of one loaded version, as a table: one lookup applies it, and no other module sets a state.
 
-States are Triton's, as the repository index shows them. `tools/generate_states.py` draws the table into ARCHITECTURE.md.
+States are Triton's, as the repository index shows them. `tools/generate_states.py` draws the table into
+ARCHITECTURE.md.
 """
 
 from enum import StrEnum
