@@ -95,7 +95,9 @@ class ModelManager:
         self._loaded: dict[str, Served] = {}
         self._unready: set[str] = set()
         published = (self._serving, self._loaded)
-        self._names = Names(options.namespaces, self._models, published, self._loader, self._ensembles)
+        self._names = Names(
+            options.namespaces, self._models, self.is_wanted, published, self._loader, self._ensembles
+        )
         self._searches: set[asyncio.Task[None]] = set()
         self.releases = Releases(
             options.release_directory, self._names.model, self.find, self._release_changed

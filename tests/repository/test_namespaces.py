@@ -1,10 +1,11 @@
 """Keys of models that their repositories tell apart."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.errors import InvalidArgumentError, NotFoundError, UnavailableError
 from kserve_v2.messages import IndexEntry
 from kserve_v2.repository.lifecycle.names import KeysByName, short_names
 from kserve_v2.repository.reading.namespaces import (
@@ -13,6 +14,7 @@ from kserve_v2.repository.reading.namespaces import (
     scan_namespaces,
     step_key,
 )
+from tests.repository.text_models import answer, managing, run, write
 
 NAMESPACES = {"a": Path("/models/a"), "b": Path("/models/b")}
 
@@ -117,3 +119,33 @@ def test_the_index_shows_names_that_mean_one_model() -> None:
     assert [(entry.name, entry.version) for entry in short_names(entries)] == [
         ("a/m", "2"), ("b/m", ""), ("n", "9"), ("n", "10"), ("o", ""),
     ]  # fmt: skip
+
+
+def test_what_a_name_means_as_models_come_and_go(tmp_path: Path) -> None:
+    async def main() -> None:
+        spaces = {"a": tmp_path / "a", "b": tmp_path / "b"}
+        for space, root in spaces.items():
+            write(root, "m", f"of {space}")
+        async with managing(tmp_path, namespaces=spaces) as (manager, _):
+            await manager.load("a/m")
+            assert await answer(manager, "m") == await answer(manager, "a/m") == "of a"
+            await manager.load("b/m")
+            with pytest.raises(InvalidArgumentError, match="There are 2 identifiers of model 'm'"):
+                manager.acquire("m")
+            # One that had to make room is loaded again when it is asked for: no other one answers for it meanwhile.
+            manager.evict("a/m")
+            with pytest.raises(InvalidArgumentError, match="There are 2 identifiers of model 'm'"):
+                manager.acquire("m")
+            await manager.load("a/m")
+            manager.unload("a/m")
+            assert await answer(manager, "m") == "of b"
+            # A load that still looks for its models is overtaken by an unload.
+            load = asyncio.create_task(manager.load("m"))
+            await asyncio.sleep(0)
+            manager.unload("m")
+            with pytest.raises(UnavailableError, match="it was unloaded meanwhile"):
+                await load
+            with pytest.raises(NotFoundError):
+                manager.acquire("m")
+
+    run(main)

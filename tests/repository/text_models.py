@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -105,9 +106,12 @@ def write(root: Path, name: str, text: str, version: int = 1, config: str = "") 
 
 
 @asynccontextmanager
-async def managing(root: Path, load_threads: int = 4) -> AsyncIterator[tuple[ModelManager, TextBackend]]:
+async def managing(
+    root: Path, load_threads: int = 4, **options: Any
+) -> AsyncIterator[tuple[ModelManager, TextBackend]]:
+    """`options`: further ones of RepositoryOptions."""
     backend = TextBackend()
-    manager = ModelManager(RepositoryOptions((root,)), OneBackend(backend), load_threads)
+    manager = ModelManager(RepositoryOptions((root,), **options), OneBackend(backend), load_threads)
     try:
         yield manager, backend
     finally:

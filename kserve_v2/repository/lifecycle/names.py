@@ -5,7 +5,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,13 +28,17 @@ class Names:
         self,
         spaces: Namespaces,
         models: Mapping[str, ManagedModel],
+        is_wanted: Callable[[str], bool],
         published: Sequence[MutableMapping[str, Served]],
         loader: Loader,
         ensembles: Ensembles,
     ) -> None:
-        """`models`: by key. `published`: where requests, and others, look models up."""
+        """`models`: by key. `is_wanted`: whether one is loaded, or is to be when it is asked for. `published`: where
+        requests, and others, look models up.
+        """
         self.spaces = spaces
         self._models = models
+        self._is_wanted = is_wanted
         self._published = published
         self._loader = loader
         self._ensembles = ensembles
@@ -60,7 +64,7 @@ class Names:
 
     def _meant(self, name: str) -> list[str]:
         """The keys of the models that a name may mean, or that key, as far as they are loaded or are to be."""
-        return [key for key in self._keys.of(name) if self._models[key].wanted or self._models[key].busy]
+        return [key for key in self._keys.of(name) if self._is_wanted(key) or self._models[key].busy]
 
     def unloaded(self, name: str) -> Sequence[str]:
         """A name, or key, is to be served no longer. Returns the keys of the models that it means."""
