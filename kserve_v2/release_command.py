@@ -88,7 +88,12 @@ def run(arguments: argparse.Namespace) -> str:
             f"--url: expected http://HOST:PORT or https://HOST:PORT, got {arguments.url!r}"
         )
     url = f"{base}/v2/repository/models/{quote(arguments.model, safe='')}/release"
-    return shown(_ask(url, base, document or None))
+    try:
+        return shown(_ask(url, base, document or None))
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise ReleaseError(
+            f"what answers at {base} is no kserve-v2 server: its answer is no release"
+        ) from None
 
 
 def change_of(arguments: argparse.Namespace) -> Json:

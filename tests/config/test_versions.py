@@ -23,3 +23,21 @@ from kserve_v2.config import parse_config, select_versions
 )
 def test_select_versions(policy: str, available: list[int], expected: tuple[int, ...]) -> None:
     assert select_versions(parse_config(policy, "c"), available) == expected
+
+
+@pytest.mark.parametrize(
+    ("policy", "released", "expected"),
+    [
+        ("", (2,), (2, 10)),
+        ("", (10,), (10,)),
+        ("", (7,), (10,)),
+        ("version_policy { latest { num_versions: 2 } }", (1,), (1, 3, 10)),
+        ("version_policy { all {} }", (1,), (1, 2, 3, 10)),
+        # Who names versions means these, and no others.
+        ("version_policy { specific { versions: [3] } }", (1, 2), (3,)),
+    ],
+)
+def test_what_a_release_names_is_served_beside_the_latest(
+    policy: str, released: tuple[int, ...], expected: tuple[int, ...]
+) -> None:
+    assert select_versions(parse_config(policy, "c"), [1, 2, 3, 10], released) == expected

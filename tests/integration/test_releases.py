@@ -20,8 +20,10 @@ import tritonclient.grpc
 import tritonclient.http
 
 from kserve_v2._generated import grpc_service_pb2 as pb
+from kserve_v2.repository.routing.choose import choose
 from tests.conftest import RunningServer, StartServer, WriteModel, launch
 from tests.integration.conftest import ExplicitServer, StartExplicit
+from tests.integration.ensemble_models import INT, ONE_INT, add, ensemble, write_ensemble
 from tests.integration.grpc_requests import STATUS, Channel, request_of, tensor
 from tests.integration.rest_requests import HEADER_LENGTH
 from tests.integration.sequence_models import accumulator, batching
@@ -546,6 +548,66 @@ def test_a_split_without_any_version_is_refused_with_its_versions(
         assert answered_by(server, "3") == 3
     finally:
         (explicit.root / "away").rename(moved)
+
+
+def test_an_ensemble_keeps_to_the_version_that_gets_most(explicit: ExplicitServer) -> None:
+    for version in (1, 2, 3):
+        explicit.write("step", add(version), ALL, version)
+    config = ensemble(
+        "around", [("step", {"x": "X"}, {"y": "Y"})], ONE_INT, {"Y": INT}, more="max_batch_size: 4"
+    )
+    write_ensemble(explicit.root, config)
+    server = explicit.server
+    assert explicit.load("around").status_code == 200
+
+    def sums() -> int:
+        answer = server.infer("around", {"inputs": [json_tensor("X", "INT32", [1, 1], [10])]})
+        assert answer.status_code == 200, answer.text
+        return int(answer.json()["outputs"][0]["data"][0])
+
+    assert sums() == 13
+    change(server, "step", split={"shares": {"1": 90, "2": 10}})
+    assert {sums() for _ in range(20)} == {11}
+    change(server, "step", split={"shares": {"1": 50, "2": 50}})
+    assert sums() == 12
+    change(server, "step", split=None)
+    assert sums() == 13
+    explicit.unload_all()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--grpc-transport=grpcio", "--http-fast-lane=false"),
+        ("--trace-config=level=TIMESTAMPS", "--trace-config=rate=1", "--log-info=true"),
+    ],
+)
+def test_every_other_way_is_routed_alike(
+    start_server: StartServer, write_model: WriteModel, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    for version in (1, 2):
+        write_model(tmp_path, "m", versioned(version), ALL, version)
+    release = {
+        "labels": {"PROD": 1},
+        "split": {"shares": {"1": 50, "2": 50}, "sticky": {"header": "x-user-id"}},
+    }
+    (tmp_path / "m" / "release.json").write_text(json.dumps(release))
+    if "--grpc-transport=grpcio" not in flags:
+        flags = (*flags, f"--trace-config=triton,file={tmp_path / 'traces'}")
+    server = start_server(tmp_path, *flags)
+    with Channel(server) as channel, Wire(server) as wire:
+        for user, version in AS_HASHED.items():
+            assert answered_by(server, headers={"X-User-Id": user}) == version
+            assert channel.infer(grpc_request(), metadata=[("x-user-id", user)]).model_version == str(version)
+            for _ in range(4):
+                wire.send(binary_bytes("", f"x-user-id: {user}"))
+                assert wire.response().json()["model_version"] == str(version)
+        assert channel.infer(grpc_request("PROD")).model_version == "1"
+        assert answered_by(server, "PROD") == 1
+
+
+# Two servers agree without knowing of each other.
+AS_HASHED = {user: choose("m", {1: 50, 2: 50}, user.encode()) for user in ("alice", "bob", "carol", "dave")}
 
 
 def test_a_sequence_stays_with_its_version(explicit: ExplicitServer) -> None:

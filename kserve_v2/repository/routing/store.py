@@ -11,6 +11,7 @@ from pathlib import Path
 from kserve_v2.backend import ModelConfig
 from kserve_v2.config.release import NO_RELEASE, RELEASE, Release, configured_release, parse_release
 from kserve_v2.errors import InvalidArgumentError, UnavailableError
+from kserve_v2.repository.locations.area import is_staged, tree_of
 from kserve_v2.repository.reading.scan import RELEASE_FILE
 
 CONFIGURATION = "configuration"
@@ -57,6 +58,8 @@ def write_release(name: str, model_path: Path | None, directory: Path | None, te
     path = model_path if directory is None else directory / name
     if path is None:
         raise _not_kept(name, "no model repository has a directory of that name")
+    if directory is None and is_staged(tree_of(path)):
+        raise _not_kept(name, "it comes from elsewhere, and what is written to its copy here is lost")
     try:
         if directory is not None:
             path.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import pytest
 from kserve_v2.config import parse_config
 from kserve_v2.config.release import NO_RELEASE, Release
 from kserve_v2.errors import InvalidArgumentError, UnavailableError
+from kserve_v2.repository.locations import area
 from kserve_v2.repository.reading.scan import scan_model
 from kserve_v2.repository.routing.store import NOTHING_FOUND, Found, find_release, write_release
 
@@ -81,6 +82,18 @@ def test_what_cannot_be_written_is_told_and_changes_nothing(tmp_path: Path) -> N
     with pytest.raises(UnavailableError, match="--release-directory"):
         write_release("m", tmp_path, blocked, text("A"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m"]
+
+
+def test_what_would_be_lost_is_not_written(tmp_path: Path) -> None:
+    copy = tmp_path / area._TREES / "m" / "1" / "m"
+    copy.mkdir(parents=True)
+    (copy.parent / area._NOTE).write_text("{}")
+    assert area.is_staged(copy)
+    with pytest.raises(UnavailableError, match="it comes from elsewhere"):
+        write_release("m", copy, None, text("A"))
+    assert list(copy.iterdir()) == []
+    write_release("m", copy, tmp_path / "kept", text("A"))
+    assert labels(find_release("m", copy, PLAIN, tmp_path / "kept")) == ["A"]
 
 
 def test_nothing_is_left_behind_and_no_model_changes(tmp_path: Path) -> None:
