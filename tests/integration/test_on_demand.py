@@ -483,3 +483,27 @@ def test_models_of_the_same_name_in_two_repositories(
         assert "no luck" in error_of(response)
     assert len((tmp_path / "broken.loads").read_text().splitlines()) == 1
     assert server.stop() == 0
+
+
+def test_a_repository_that_cannot_be_read(start: Start, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is loaded answers; what is not is asked for later, and no name is taken for unknown."""
+    root = tmp_path_factory.mktemp("repository") / "models"
+    for name in ("loaded", "other"):
+        (root / name / "1").mkdir(parents=True)
+        (root / name / "1" / "model.py").write_text(versioned(1))
+    server = start(f"--model-repository={root}", ON_DEMAND)
+    assert answer_of(server, "loaded") == 1
+    elsewhere = root.rename(root.with_name("elsewhere"))
+    for name in ("other", "made_up"):
+        response = server.infer(name, ASK)
+        assert (response.status_code, error_of(response)) == (
+            503,
+            f"Request for unknown model: '{name}' is not at ready state: the model repository cannot be read",
+        )
+    assert answer_of(server, "loaded") == 1
+    assert server.log.count("cannot read the model repository, nothing new is loaded") == 1
+    elsewhere.rename(root)
+    assert answer_of(server, "other") == 1
+    assert server.infer("made_up", ASK).status_code == 404
+    assert server.stop() == 0
+    assert "Traceback" not in server.log

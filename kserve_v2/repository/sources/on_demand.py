@@ -3,6 +3,7 @@ the same load.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, Protocol, TypeVar
@@ -10,6 +11,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from kserve_v2.errors import ErrorCode, NotFoundError, ServingError, UnavailableError
 from kserve_v2.repository.reading.scan import ModelEntry
 from kserve_v2.repository.sources.retries import Failure, failed
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -46,6 +49,8 @@ class OnDemand:
         self._loading = SingleFlight[None]()
         self._failures: dict[str, Failure] = {}
         self._exiting = asyncio.Event()
+        # Why the repository could not be read, if it could not.
+        self._trouble = ""
 
     def exit(self) -> None:
         """Nothing is loaded any more, and who waits is told so."""
@@ -61,7 +66,7 @@ class OnDemand:
             raise UnavailableError("Server exiting")
         load = self._loading.under_way(name)
         if load is None:
-            entry = await self._finding.join(name, lambda: self._models.find(name))
+            entry = await self._find(name)
             if entry is None:
                 self._failures.pop(name, None)
                 raise NotFoundError(f"Request for unknown model: '{name}' is not found")
@@ -70,6 +75,20 @@ class OnDemand:
                 raise self._refusal(name)
             load = self._loading.begin(name, lambda: self._load(name, entry.fingerprint))
         await self._wait(name, load)
+
+    async def _find(self, name: str) -> ModelEntry | None:
+        try:
+            entry = await self._finding.join(name, lambda: self._models.find(name))
+        except OSError as error:
+            trouble = f"{error.filename}: {error.strerror}"
+            if trouble != self._trouble:
+                logger.warning("cannot read the model repository, nothing new is loaded: %s", trouble)
+            self._trouble = trouble
+            raise UnavailableError(
+                f"Request for unknown model: '{name}' is not at ready state: the model repository cannot be read"
+            ) from None
+        self._trouble = ""
+        return entry
 
     async def _wait(self, name: str, load: "asyncio.Task[None]") -> None:
         exiting = asyncio.ensure_future(self._exiting.wait())

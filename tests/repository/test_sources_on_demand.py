@@ -1,0 +1,186 @@
+"""Loads that requests ask for, with a clock of the test's; `tests/integration/test_on_demand.py` has them for real."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kserve_v2.errors import (
+    InvalidArgumentError,
+    NotFoundError,
+    OverloadedError,
+    ServingError,
+    UnavailableError,
+)
+from kserve_v2.repository.reading.scan import ModelEntry, scan_model
+from kserve_v2.repository.sources.on_demand import OnDemand
+from kserve_v2.repository.sources.retries import FIRST_DELAY_S
+
+
+class Models:
+    """Real directories, and loads that are noted. `error`: what they end with; `gate`: what they wait for."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.finds: list[str] = []
+        self.loads: list[str] = []
+        self.error: ServingError | None = None
+        self.began, self.gate = asyncio.Event(), asyncio.Event()
+        self.gate.set()
+
+    async def find(self, name: str) -> ModelEntry | None:
+        self.finds.append(name)
+        await asyncio.sleep(0)
+        return scan_model([self.root], name)
+
+    async def load(self, name: str) -> None:
+        self.loads.append(name)
+        self.began.set()
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+
+    def reasons(self, name: str) -> str:
+        return ": because"
+
+
+class Bench:
+    def __init__(self, root: Path, wait_s: float = 60.0) -> None:
+        self.root = root
+        self.now_s = 100.0
+        self.models = Models(root)
+        self.on_demand = OnDemand(self.models, wait_s, lambda: self.now_s)
+
+    def write(self, name: str, text: str) -> None:
+        (self.root / name / "1").mkdir(parents=True, exist_ok=True)
+        (self.root / name / "1" / "model.py").write_text(text)
+
+    async def outcome(self, name: str) -> str:
+        try:
+            await self.on_demand.demand(name)
+        except ServingError as error:
+            return f"{type(error).__name__}: {error.message.rpartition(chr(39))[2].strip()}"
+        return "loaded"
+
+
+def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(main())
+
+
+def test_all_who_ask_at_the_same_time_share_a_look_and_a_load(tmp_path: Path) -> None:
+    async def main() -> None:
+        bench = Bench(tmp_path)
+        bench.write("m", "one")
+        asked = [asyncio.create_task(bench.outcome("m")) for _ in range(20)]
+        assert await asyncio.gather(*asked) == ["loaded"] * 20
+        assert (bench.models.finds, bench.models.loads) == (["m"], ["m"])
+        # It was unloaded since.
+        assert await bench.outcome("m") == "loaded"
+        assert bench.models.loads == ["m", "m"]
+
+    run(main)
+
+
+def test_names_that_nobody_knows_leave_nothing_behind(tmp_path: Path) -> None:
+    async def main() -> None:
+        bench = Bench(tmp_path)
+        bench.write("m", "one")
+        await bench.outcome("m")
+        size = {
+            name: len(value) for name, value in vars(bench.on_demand).items() if hasattr(value, "__len__")
+        }
+        for number in range(50):
+            with pytest.raises(NotFoundError, match=f"'made_up_{number}' is not found"):
+                await bench.on_demand.demand(f"made_up_{number}")
+        assert {name: len(value) for name, value in vars(bench.on_demand).items() if name in size} == size
+        for flight in (bench.on_demand._finding, bench.on_demand._loading):
+            assert flight.under_way("made_up_0") is None
+            assert flight._tasks == {}
+        assert bench.models.loads == ["m"]
+
+    run(main)
+
+
+def test_a_broken_model_is_tried_again_later_and_later_or_when_it_has_changed(tmp_path: Path) -> None:
+    async def main() -> None:
+        bench = Bench(tmp_path)
+        bench.write("m", "one")
+        bench.models.error = InvalidArgumentError("no")
+        refused = "UnavailableError: is not at ready state: because"
+        for delay_s in (FIRST_DELAY_S, 2 * FIRST_DELAY_S, 4 * FIRST_DELAY_S):
+            before = len(bench.models.loads)
+            assert [await bench.outcome("m") for _ in range(3)] == [refused] * 3
+            assert len(bench.models.loads) == before + 1
+            bench.now_s += delay_s - 0.1
+            assert await bench.outcome("m") == refused
+            assert len(bench.models.loads) == before + 1
+            bench.now_s += 0.1
+        bench.now_s -= 0.1
+        bench.write("m", "other text")
+        bench.models.error = None
+        assert await bench.outcome("m") == "loaded"
+
+    run(main)
+
+
+@pytest.mark.parametrize("error", [UnavailableError("it was unloaded meanwhile"), OverloadedError("no room")])
+def test_what_is_no_fault_of_the_model_is_told_as_it_is_and_tried_again_at_once(
+    tmp_path: Path, error: ServingError
+) -> None:
+    async def main() -> None:
+        bench = Bench(tmp_path)
+        bench.write("m", "one")
+        bench.models.error = error
+        for _ in range(2):
+            with pytest.raises(type(error), match=error.message):
+                await bench.on_demand.demand("m")
+        assert bench.models.loads == ["m", "m"]
+
+    run(main)
+
+
+def test_whoever_leaves_leaves_the_load_to_the_others(tmp_path: Path) -> None:
+    async def main() -> None:
+        bench = Bench(tmp_path)
+        bench.write("m", "one")
+        bench.models.gate.clear()
+        leaving, staying = (asyncio.create_task(bench.outcome("m")) for _ in range(2))
+        await bench.models.began.wait()
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        bench.models.gate.set()
+        assert await staying == "loaded"
+        assert bench.models.loads == ["m"]
+
+    run(main)
+
+
+def test_without_time_to_wait_the_load_goes_on(tmp_path: Path) -> None:
+    async def main() -> None:
+        bench = Bench(tmp_path, wait_s=0)
+        bench.write("m", "one")
+        bench.models.gate.clear()
+        told = "UnavailableError: is not at ready state: it is being loaded"
+        assert [await bench.outcome("m") for _ in range(3)] == [told] * 3
+        assert bench.models.loads == ["m"]
+        bench.models.gate.set()
+
+    run(main)
+
+
+def test_who_waits_is_told_that_the_server_exits(tmp_path: Path) -> None:
+    async def main() -> None:
+        bench = Bench(tmp_path)
+        bench.write("m", "one")
+        bench.models.gate.clear()
+        waiting = asyncio.create_task(bench.outcome("m"))
+        await bench.models.began.wait()
+        bench.on_demand.exit()
+        assert await waiting == await bench.outcome("m") == "UnavailableError: Server exiting"
+        assert bench.models.loads == ["m"]
+        bench.models.gate.set()
+
+    run(main)
