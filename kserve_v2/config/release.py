@@ -165,6 +165,11 @@ def release_json(release: Release) -> Json:
     return document
 
 
+def release_text(release: Release) -> str:
+    """A release in one line."""
+    return json.dumps(release_json(release)) if release else "nothing"
+
+
 def _shadow_json(shadow: Shadow) -> Json:
     plain = Shadow(shadow.version)
     document: Json = {"version": shadow.version}

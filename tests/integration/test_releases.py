@@ -658,9 +658,16 @@ def test_it_is_there_after_a_restart_and_keeps_its_versions(write_model: WriteMo
     assert (answered_by(server), answered_by(server, "PROD"), answered_by(server, "3")) == (2, 2, 3)
     change(server, labels={"PROD": 3}, split=None)
     assert (answered_by(server), answered_by(server, "PROD")) == (3, 3)
+    # Back, and here again: the one before is still there.
+    change(server, labels={"PROD": 2})
+    change(server, labels={"PROD": 3})
     # What nobody names any more goes with the next load.
     assert server.post("/v2/repository/models/m/load").status_code == 200
     wait_until(lambda: server.get("/v2/models/m/versions/2/ready").status_code == 400)
+    assert refused(server, 404, labels={"PROD": 2}) == (
+        "labels['PROD']: version 2 of model 'm' is not ready, expected one that is (3); it lies in the repository: have it "
+        "loaded, by version_policy"
+    )
     assert server.stop() == 0
 
 
@@ -760,6 +767,8 @@ def test_a_file_that_is_edited_holds_from_the_next_load_and_loads_nothing(
     assert explicit.load("m").status_code == 200
     assert answered_by(server, "PROD") == 2
     assert server.log.count("ready: m version") == loads
+    line = 'release: model \'m\' changed by release.json: {"labels": {"PROD": 1}} -> {"labels": {"PROD": 2}}'
+    assert line in server.log
 
 
 def test_each_change_is_in_the_log(server: RunningServer) -> None:

@@ -63,7 +63,7 @@ class ManagedModel:
         """What answers requests; replaced as a whole."""
         self.problem = ""
         """Why the last load failed before it came to single versions."""
-        self.released = ReleaseState()
+        self.released = ReleaseState(name)
         """Which versions requests are for that name none, or a label."""
         self.records: list[Record] = []
         """In the order of their generations."""

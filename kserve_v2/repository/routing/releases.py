@@ -2,21 +2,18 @@
 
 import asyncio
 import json
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from kserve_v2.config.release import Release, changed_release, release_json
+from kserve_v2.config.release import changed_release, release_json
 from kserve_v2.errors import NotFoundError
 from kserve_v2.repository.models.model import LoadedModel
 from kserve_v2.repository.reading.scan import RELEASE_FILE, ModelEntry
 from kserve_v2.repository.routing.routes import check_release
 from kserve_v2.repository.routing.state import ReleaseState
 from kserve_v2.repository.routing.store import Found, write_release
-
-logger = logging.getLogger(__name__)
 
 
 class Released(Protocol):
@@ -88,17 +85,16 @@ class Releases:
     async def _change(self, name: str, document: object, who: str) -> ReleaseView:
         async with self._turn:
             model = self._loaded(name)
+            entry = await self._on_disk(model.name)
             before = model.released.release
             after = changed_release(before, document)
             ready = {each.version: each for each in model.ready}
-            check_release(name, after, before, ready)
+            check_release(name, after, before, ready, entry.versions if entry is not None else ())
             text = json.dumps(release_json(after), indent=2) + "\n"
-            entry = await self._on_disk(model.name)
             path = entry.path if entry is not None else None
             await asyncio.to_thread(write_release, model.name, path, self._directory, text)
-            model.released.change(Found(after, RELEASE_FILE))
+            model.released.change(Found(after, RELEASE_FILE), who)
             self._changed(model.name)
-            logger.info("release: model '%s' changed by %s: %s -> %s", name, who, _text(before), _text(after))
             return ReleaseView(name, model.released.found, sorted(each.version for each in model.ready))
 
     def _loaded(self, name: str) -> Released:
@@ -106,7 +102,3 @@ class Releases:
         if model is None or not model.ready:
             raise NotFoundError(f"Request for unknown model: '{name}' has no version that is ready")
         return model
-
-
-def _text(release: Release) -> str:
-    return json.dumps(release_json(release)) if release else "nothing"

@@ -1,7 +1,7 @@
 """Releases put to work: requests are looked up in a map that has labels beside versions, and what splits the others."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -126,9 +126,16 @@ def why_no_shadow(model: LoadedModel) -> str:
     return ""
 
 
-def check_release(name: str, release: Release, before: Release, ready: Mapping[int, LoadedModel]) -> None:
+def check_release(
+    name: str,
+    release: Release,
+    before: Release,
+    ready: Mapping[int, LoadedModel],
+    on_disk: Sequence[int] = (),
+) -> None:
     """Raise NotFoundError if what a release says otherwise than the one `before` names a version that is not there,
-    InvalidArgumentError if one cannot do what it asks for. `ready`: the versions that are loaded.
+    InvalidArgumentError if one cannot do what it asks for. `ready`: the versions that are loaded; `on_disk`: those
+    that could be.
     """
     places = {
         f"labels['{label}']": version
@@ -142,8 +149,11 @@ def check_release(name: str, release: Release, before: Release, ready: Mapping[i
     there = ", ".join(map(str, sorted(ready))) or "none"
     for place, version in places.items():
         if version not in ready:
+            advice = (
+                "; it lies in the repository: have it loaded, by version_policy" if version in on_disk else ""
+            )
             raise NotFoundError(
-                f"{place}: version {version} of model '{name}' is not ready, expected one that is ({there})"
+                f"{place}: version {version} of model '{name}' is not ready, expected one that is ({there}){advice}"
             )
     if release.split is not None and release.split != before.split:
         sharing = [ready[version] for version in release.split.shares]

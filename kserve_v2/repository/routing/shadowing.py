@@ -135,11 +135,21 @@ class Shadowing:
 
     def compare(self, copy: "_Copy", given: InferResponse, shadowed: InferResponse) -> None:
         """Both answers are there."""
-        if tensor_bytes(given.outputs) <= _SMALL_BYTES:
-            self._compared(copy, differences(given.outputs, shadowed.outputs, self.rules))
-            return
-        compared = self._loop.run_in_executor(None, differences, given.outputs, shadowed.outputs, self.rules)
-        compared.add_done_callback(lambda done: self._compared_elsewhere(copy, done))
+        try:
+            if tensor_bytes(given.outputs) <= _SMALL_BYTES:
+                self._compared(copy, differences(given.outputs, shadowed.outputs, self.rules))
+                return
+            compared = self._loop.run_in_executor(
+                None, differences, given.outputs, shadowed.outputs, self.rules
+            )
+        except Exception as error:  # noqa: BLE001 - whoever has answered must not suffer from it
+            self._not_compared(copy, error)
+        else:
+            compared.add_done_callback(lambda done: self._compared_elsewhere(copy, done))
+
+    def _not_compared(self, copy: "_Copy", error: BaseException) -> None:
+        copy.over("failed")
+        self._log("could not be compared: %s", describe(error))
 
     def _compared_elsewhere(
         self, copy: "_Copy", done: "asyncio.Future[tuple[list[Difference], dict[str, float]]]"
@@ -147,8 +157,7 @@ class Shadowing:
         if done.cancelled():
             copy.over("dropped")
         elif error := done.exception():
-            copy.over("failed")
-            self._log("could not be compared: %s", describe(error))
+            self._not_compared(copy, error)
         else:
             self._compared(copy, done.result())
 

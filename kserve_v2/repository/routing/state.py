@@ -1,7 +1,11 @@
 """The release of one model, from load to load."""
 
-from kserve_v2.config.release import Release
+import logging
+
+from kserve_v2.config.release import Release, release_text
 from kserve_v2.repository.routing.store import NOTHING_FOUND, Found
+
+logger = logging.getLogger(__name__)
 
 
 class ReleaseState:
@@ -11,9 +15,11 @@ class ReleaseState:
     before.
     """
 
-    __slots__ = ("_calls", "_waiting", "found")
+    __slots__ = ("_calls", "_name", "_waiting", "found")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        """`name`: of the model, for the log."""
+        self._name = name
         self.found = NOTHING_FOUND
         self._waiting: Found | None = None
         self._calls = 0
@@ -36,16 +42,26 @@ class ReleaseState:
         self._waiting = None
         if moment == self._calls:
             if at_once:
-                self.found = found
+                self._take(found)
             else:
                 self._waiting = found
 
     def loaded(self) -> None:
         """The versions of the load are there."""
         if self._waiting is not None:
-            self.found, self._waiting = self._waiting, None
+            found, self._waiting = self._waiting, None
+            self._take(found)
 
-    def change(self, found: Found) -> None:
-        """A call has changed the release, and the file with it."""
+    def change(self, found: Found, who: str) -> None:
+        """A call has changed the release, and the file with it. `who` has done it, for the log."""
         self._calls += 1
-        self.found, self._waiting = found, None
+        self._waiting = None
+        self._take(found, who)
+
+    def _take(self, found: Found, who: str = "") -> None:
+        """Have something in force, and say so."""
+        before, self.found = self.release, found
+        if who or before != found.release:
+            by = who or found.source or "its file, which is gone"
+            texts = release_text(before), release_text(found.release)
+            logger.info("release: model '%s' changed by %s: %s -> %s", self._name, by, *texts)

@@ -33,7 +33,7 @@ def found(version: int) -> Found:
     ],
 )
 def test_what_holds(steps: list[str], holds: int) -> None:
-    state, moment = ReleaseState(), 0
+    state, moment = ReleaseState("m"), 0
     for step in steps:
         kind, *rest = step.split()
         match kind:
@@ -42,7 +42,7 @@ def test_what_holds(steps: list[str], holds: int) -> None:
             case "offer":
                 state.offer(found(int(rest[0])), moment, at_once=len(rest) > 1)
             case "call":
-                state.change(found(int(rest[0])))
+                state.change(found(int(rest[0])), "a client")
             case "loaded":
                 state.loaded()
     assert state.release.labels == {"PROD": holds}
