@@ -159,8 +159,8 @@ class InferenceRequest:
         request._parameters = incoming.parameters
         request._exchange = exchange
         request._trace, request._model_name, request._model_version = None, "", -1
-        if isinstance(incoming.trace, Mapping) and incoming.trace:
-            request._trace = InferenceTrace(json.dumps(dict(incoming.trace)))
+        if incoming.trace is not None:
+            request._trace = InferenceTrace(_context_of(incoming.trace))
         request.released = RELEASE_ALL
         request._sender = InferenceResponseSender(exchange) if exchange.decoupled else None
         return request
@@ -220,6 +220,17 @@ class InferenceRequest:
                 sequence_end=bool(self._flags & SEQUENCE_END),
             )
         return call
+
+
+def _context_of(trace: Any) -> str | None:
+    """The headers that tell of the span that the model works in. In a process of the model's own they are all that is
+    there; in the server's, the trace itself has spans, if it is one of OpenTelemetry.
+    """
+    headers = trace
+    if not isinstance(trace, Mapping):
+        spans = getattr(trace, "spans", None)
+        headers = {} if spans is None else spans.headers()
+    return json.dumps(dict(headers)) if headers else None
 
 
 def _read_only(array: Any) -> Any:
