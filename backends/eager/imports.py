@@ -48,25 +48,30 @@ class ModuleSpace:
     ) -> None:
         """`beside`: directories whose modules it can import as well. `given`: modules that are made for it, by name."""
         self.package = package
+        self.file = file
         self.handler = f"{package}.{file.stem}"
         self.directories = (file.parent, *beside)
         self.builtins: Mapping[str, object] = {**vars(builtins), "__import__": _importer(self)}
-        self._given = given or {}
+        self.given = given or {}
         neighbours = [_neighbours(directory) for directory in self.directories]
-        self._modules = frozenset(self._given).union(*(modules for modules, _ in neighbours))
+        self._modules = frozenset(self.given).union(*(modules for modules, _ in neighbours))
         self._folders = frozenset[str]().union(*(folders for _, folders in neighbours)) - self._modules
         self._folders_meant: dict[tuple[str, tuple[str, ...]], bool] = {}
 
     def enter(self) -> types.ModuleType:
         """Have the modules found; returns the handler file's. Raises what that raises."""
+        self.open()
+        return _import_module(self.handler)
+
+    def open(self) -> None:
+        """Have the modules found."""
         package = types.ModuleType(self.package)
         package.__path__ = [str(directory) for directory in self.directories]
         SPACES[self.package] = self
         _FINDER.install()
         sys.modules[self.package] = package
-        for name, module in self._given.items():
+        for name, module in self.given.items():
             sys.modules[f"{self.package}.{name}"] = module
-        return _import_module(self.handler)
 
     def leave(self) -> None:
         """Forget the modules."""

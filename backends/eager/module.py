@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kserve_v2.errors import InternalError, InvalidArgumentError, describe
 
-from . import lookup
+from . import lookup, processes
 from .imports import PREFIX, ModuleSpace
 
 _serial = itertools.count(1)
@@ -45,6 +45,7 @@ class HandlerModule:
         package = f"{PREFIX}{next(_serial)}_{re.sub(r'[^0-9A-Za-z]', '_', model)}_{version}"
         self._space = ModuleSpace(package, path, beside=beside, given=given)
         lookup.install()
+        processes.install()
         try:
             self.module: types.ModuleType = self._space.enter()
         except BaseException as error:

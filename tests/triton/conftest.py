@@ -70,7 +70,7 @@ def examples(isolation: str, copy_models: CopyModels, serve: StartServer) -> Ite
     """A server of all example models."""
     names = {path.name for path in MODELS.iterdir() if path.is_dir()} - {"rate_limited"}
     # What they need that is not there.
-    for module, model in (("PIL", "preprocessing"), ("torch", "instance_kind")):
+    for module, model in (("PIL", "preprocessing"), ("torch", "instance_kind"), ("jax", "jax_add_sub")):
         if TARGET_IS_TRITON or find_spec(module) is None:
             names.discard(model)
     yield serve(copy_models(isolation, *sorted(names)))

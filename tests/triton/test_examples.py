@@ -272,6 +272,15 @@ def test_a_network_of_torch(client: Any) -> None:
 
 
 @unlike_triton
+def test_jax(client: Any) -> None:
+    pytest.importorskip("jax", reason="JAX is not installed: it is no dependency, not even of the tests")
+    outputs = infer(client, "jax_add_sub", INPUT0=RAMP, INPUT1=ONES)
+    assert outputs["OUTPUT0"].tolist() == [1, 2, 3, 4]
+    assert outputs["OUTPUT1"].tolist() == [-1, 0, 1, 2]
+    assert outputs["OUTPUT0"].dtype == np.float32
+
+
+@unlike_triton
 def test_pictures(client: Any) -> None:
     image = pytest.importorskip("PIL.Image")
     pictures = []
