@@ -9,7 +9,7 @@ from kserve_v2.checking.check import RepositoryCheck
 from kserve_v2.checking.findings import Finding, Level, merged
 from kserve_v2.checking.formats import FORMATS, counts
 from kserve_v2.checking.unwise import Machine
-from kserve_v2.commands.models import known_model
+from kserve_v2.commands.models import at_hand, known_model
 from kserve_v2.commands.output import own_output, say
 from kserve_v2.errors import ServingError
 from kserve_v2.plugins import BackendRegistry
@@ -32,8 +32,8 @@ def run(settings: Settings, operands: Sequence[str], own: Mapping[str, object]) 
     )
     check = RepositoryCheck(replace(options, opens_files=bool(own["thorough"])), registry, machine)
     named = operands or settings.load_model
-    names = [] if "*" in named else [known_model(name, options) for name in dict.fromkeys(named)]
-    with own_output():
+    with at_hand(options), own_output():
+        names = [] if "*" in named else [known_model(name, options) for name in dict.fromkeys(named)]
         try:
             models, findings = _look(check, names)
         except OSError as error:

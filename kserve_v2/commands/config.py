@@ -17,7 +17,7 @@ from kserve_v2.checking.formats import as_text
 from kserve_v2.checking.listening import listening
 from kserve_v2.checking.origins import Origin, Origins, leaves
 from kserve_v2.checking.unwise import Machine
-from kserve_v2.commands.models import known_model
+from kserve_v2.commands.models import at_hand, known_model
 from kserve_v2.commands.output import own_output, say
 from kserve_v2.config import config_to_dict
 from kserve_v2.errors import ServingError
@@ -37,9 +37,9 @@ def run(settings: Settings, operands: Sequence[str], own: Mapping[str, object]) 
     registry = BackendRegistry()
     cache = make_cache(CacheConfig(size=1)) if settings.cache_config.text else None
     options = repository_options(settings, registry, cache, make_environments=False)
-    name = known_model(operands[0], options)
     wanted = own["model_version"]
-    with own_output(), listening(), chdir(Path.cwd()):
+    with at_hand(options), own_output(), listening(), chdir(Path.cwd()):
+        name = known_model(operands[0], options)
         try:
             text = _config(
                 name, wanted if isinstance(wanted, int) else 0, str(own["format"]), options, registry

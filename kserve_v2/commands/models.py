@@ -1,12 +1,24 @@
 """Models that are named on the command line."""
 
 import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from kserve_v2.checking.check import all_models
 from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.repository.preparing.prepare import RepositoryOptions, find_entry
 from kserve_v2.settings.options import SettingsError
 from kserve_v2.startup import StartupError
+
+
+@contextmanager
+def at_hand(options: RepositoryOptions) -> Iterator[None]:
+    """Let go of what brings models to this machine when the command ends."""
+    try:
+        yield
+    finally:
+        if options.locations is not None:
+            options.locations.close()
 
 
 def known_model(name: str, options: RepositoryOptions) -> str:

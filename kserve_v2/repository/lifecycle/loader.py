@@ -77,6 +77,8 @@ class Loader:
         self._uploader = ThreadPoolExecutor(1, thread_name_prefix="model-upload")
         self._loaders = ThreadPoolExecutor(load_threads, thread_name_prefix="model-load")
         self._bringers = ThreadPoolExecutor(load_threads, thread_name_prefix="model-location")
+        # Who only looks waits for nothing that is being brought.
+        self._lookers = ThreadPoolExecutor(2, thread_name_prefix="model-names")
         self.in_use: Callable[[], Collection[Path]] = tuple
         """The directories of models that are loaded, or about to be: they stay where they are."""
         self._collecting: asyncio.TimerHandle | None = None
@@ -94,7 +96,7 @@ class Loader:
         names: list[str] = []
         if locations is not None:
             look = locations.names if strict else locations.names_seen
-            names = await loop.run_in_executor(self._bringers, look)
+            names = await loop.run_in_executor(self._lookers, look)
         snapshot = await loop.run_in_executor(self._reader, scan, self._options.folders)
         problems = {name: locations.problem(name) for name in names} if locations is not None else {}
         return with_absent(snapshot, problems)
@@ -117,7 +119,7 @@ class Loader:
         entry = await loop.run_in_executor(self._reader, scan_model, self._options.folders, name)
         locations = self._options.locations
         if entry is None and locations is not None:
-            names = await loop.run_in_executor(self._bringers, locations.names_seen)
+            names = await loop.run_in_executor(self._lookers, locations.names_seen)
             entry = absent_entry(name, locations.problem(name)) if name in names else None
         return [] if entry is None else [entry]
 
@@ -220,7 +222,7 @@ class Loader:
         self.residency.stop()
         if self._collecting is not None:
             self._collecting.cancel()
-        for executor in (self._reader, self._uploader, self._loaders, self._bringers):
+        for executor in (self._reader, self._uploader, self._loaders, self._bringers, self._lookers):
             executor.shutdown(wait=False, cancel_futures=True)
         if self._options.locations is not None:
             self._options.locations.close()

@@ -42,6 +42,10 @@ class Area:
             remove(self._making)
         for each in (self.models, self._trees, self._partial, self._making):
             each.mkdir(parents=True, exist_ok=True)
+        # What an earlier server has shown may be gone where it came from: it is shown when that is known.
+        self._former = {name: tree_of(self.models / name) for name in self.names}
+        for name in self._former:
+            (self.models / name).unlink()
 
     def find(self, name: str, fingerprint: str) -> Path | None:
         """A tree that is whole, and stays until it was shown; None if there is none."""
@@ -83,9 +87,9 @@ class Area:
             files = {str(path.relative_to(content)): path.lstat().st_size for path in found}
             (work / _NOTE).write_text(json.dumps({**note, "files": files}, indent=1))
             with self._lock:
-                tree.parent.mkdir(parents=True, exist_ok=True)
                 if tree.exists():
                     self._take_away(tree)
+                tree.parent.mkdir(exist_ok=True)
                 work.rename(tree)
                 self._checked.add(tree)
                 self._held.add(tree)
@@ -103,8 +107,9 @@ class Area:
                 link = self._making / secrets.token_hex(8)
                 link.symlink_to(target)
                 link.replace(self.models / name)
-                self._replace(before)
-            self._held.discard(content.parent)
+                self._replace(name)
+            self._replaced.pop(content.parent, None)
+            self._held = {tree for tree in self._held if tree.parent.name != name}
         return before != content
 
     def hide(self, name: str) -> bool:
@@ -113,7 +118,7 @@ class Area:
             before = self.shown(name)
             if before is not None:
                 (self.models / name).unlink()
-                self._replace(before)
+            self._replace(name)
         return before is not None
 
     def shown(self, name: str) -> Path | None:
@@ -126,11 +131,21 @@ class Area:
         """The models that are shown."""
         return sorted(path.name for path in self.models.iterdir())
 
+    @property
+    def kept(self) -> list[str]:
+        """The models of which there is a tree, shown or not."""
+        return sorted(path.name for path in self._trees.iterdir())
+
     def noted(self, name: str) -> tuple[Path, dict[str, Any]] | None:
-        """The tree that is shown for a model, with what was noted when it was made."""
-        content = self.shown(name)
-        found = self._note(content.parent) if content is not None else None
-        return (content, found) if content is not None and found is not None else None
+        """The tree that is shown for a model, or was when there was a server last, with what was noted of it."""
+        content = self.shown(name) or self._former.get(name)
+        if content is None:
+            return None
+        with self._lock:
+            # Its files may become those of the next one.
+            self._held.add(content.parent)
+        found = self._note(content.parent)
+        return (content, found) if found is not None else None
 
     def partial(self, name: str) -> Path:
         """The directory for files of a model that are under way."""
@@ -152,22 +167,29 @@ class Area:
             if directory.name not in but:
                 remove(directory)
 
+    @property
+    def has_replaced(self) -> bool:
+        """Whether there are trees that have been replaced."""
+        return bool(self._replaced)
+
     def prune(self, in_use: Collection[Path], *, at_once: bool = False) -> None:
-        """Remove the trees that are neither shown nor in use and, unless `at_once`, were not replaced just now."""
+        """Remove the trees that have been replaced and are not in use; `at_once`, also those that were replaced just
+        now, and those of an earlier server.
+        """
         with self._lock:
-            kept = {
-                *in_use,
-                *(self.shown(name) for name in self.names),
-                *(tree / tree.parent.name for tree in self._held),
-            }
-            for tree in [each for model in self._trees.iterdir() for each in model.iterdir()]:
+            every = [each for model in self._trees.iterdir() for each in model.iterdir()] if at_once else []
+            for tree in [*self._replaced, *every]:
+                content = tree / tree.parent.name
                 young = self._clock() - self._replaced.get(tree, float("-inf")) < _KEPT_S
-                if tree / tree.parent.name not in kept and (at_once or not young):
+                used = content in in_use or tree in self._held or self.shown(content.name) == content
+                if tree.exists() and not used and (at_once or not young):
                     self._take_away(tree)
 
-    def _replace(self, content: Path | None) -> None:
-        if content is not None:
-            self._replaced[content.parent] = self._clock()
+    def _replace(self, name: str) -> None:
+        """All trees of a model are, but for that which may be shown now."""
+        model = self._trees / name
+        for tree in model.iterdir() if model.is_dir() else ():
+            self._replaced.setdefault(tree, self._clock())
 
     def _take_away(self, tree: Path) -> None:
         """Remove a tree. What is half removed is no tree."""
@@ -176,6 +198,8 @@ class Area:
         going = self._making / secrets.token_hex(8)
         tree.rename(going)
         remove(going)
+        if not any(tree.parent.iterdir()):
+            tree.parent.rmdir()
 
     def _note(self, tree: Path) -> dict[str, Any] | None:
         try:

@@ -4,11 +4,22 @@ repository.
 
 import hashlib
 import re
+from collections.abc import Collection
 from pathlib import Path
 
-from kserve_v2.repository.reading.layout import is_model_directory
+from kserve_v2.repository.reading.layout import CONFIG, is_model_directory, is_model_file
 
 _VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+
+
+def is_version(name: str) -> bool:
+    """Whether a directory's name is a version."""
+    return _VERSION.fullmatch(name) is not None
+
+
+def has_model_file(names: Collection[str]) -> bool:
+    """Whether some files are those of a model, by their names."""
+    return CONFIG in names or any(map(is_model_file, names))
 
 
 def has_versions(folder: Path) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.net.repository_url import ARCHIVES
 from kserve_v2.repository.locations.manifest import Item, Manifest
 from kserve_v2.repository.locations.names import name_problem
 from kserve_v2.repository.locations.store import Found, archive_name
@@ -27,11 +28,22 @@ class LocalArchives:
             if model and not name_problem(name) and (self._folder / name).is_file():
                 each = Found(model, name)
                 if model in found:
-                    raise InvalidArgumentError(
-                        f"model '{model}' is there twice, as {found[model]} and as {each}"
-                    )
+                    raise _twice(found[model], each)
                 found[model] = each
         return list(found.values())
+
+    def find(self, name: str) -> Found | None:
+        """See `Store`. How many others there are makes no difference."""
+        if name_problem(name) or name.startswith("."):
+            return None
+        found = [
+            Found(name, f"{name}{ending}")
+            for ending in ARCHIVES
+            if (self._folder / f"{name}{ending}").is_file()
+        ]
+        if len(found) > 1:
+            raise _twice(found[0], found[1])
+        return found[0] if found else None
 
     def manifest(self, found: Found) -> Manifest | None:
         """See `Store`."""
@@ -64,6 +76,10 @@ class LocalArchive:
     def counts(self, item: Item) -> bool:
         """See `Store`."""
         return True
+
+
+def _twice(one: Found, other: Found) -> InvalidArgumentError:
+    return InvalidArgumentError(f"model '{one.name}' is there twice, as {one} and as {other}")
 
 
 def _manifest(path: Path) -> Manifest | None:

@@ -69,6 +69,7 @@ class StoredModels:
         self.shown = store.shown
         self._locks: dict[str, Lock] = {}
         self._skipped: set[str] = set()
+        self._opening = Lock()
         self._area: Area | None = None
 
     @property
@@ -82,16 +83,18 @@ class StoredModels:
 
     def materialize(self, name: str) -> None:
         """See `Location`."""
-        found = self._found().get(name)
+        found = None if _skipped(name) else self._store.find(name)
         if found is None:
             self._hide(name)
         else:
             self._have(found)
+            self._prune()
 
     def materialize_all(self, names: Collection[str] | None = None) -> Mapping[str, ServingError]:
         """See `Location`."""
         found = self._found()
-        for name in set(self._area.names if self._area is not None else ()) - found.keys():
+        area = self._open() if found else self._area
+        for name in set(area.kept if area is not None else ()) - found.keys():
             self._hide(name)
         if names is not None:
             found = {name: each for name, each in found.items() if name in names}
@@ -101,38 +104,43 @@ class StoredModels:
         for name, job in jobs.items():
             if (error := job.exception()) is not None:
                 problems[name] = serving_error(error)
+        self._prune()
         return problems
 
     def _found(self) -> dict[str, Found]:
         found = {}
         for each in self._store.found():
             problem = name_problem(each.name)
-            if each.name.startswith(".") or each.name == "__pycache__":
-                continue
-            if problem is None:
+            if not _skipped(each.name):
                 found[each.name] = each
-            elif each.name not in self._skipped:
+            elif problem is not None and each.name not in self._skipped:
                 self._skipped.add(each.name)
                 logger.warning("skipped in %s: the name %a %s", self._store.shown, each.name, problem)
-        if found and self._area is None:
-            self._area = self._stager.staging.area(self._location)
         return found
 
+    def _open(self) -> Area:
+        with self._opening:
+            if self._area is None:
+                self._area = self._stager.staging.area(self._location)
+            return self._area
+
     def _have(self, found: Found) -> None:
-        area = self._area
-        assert area is not None  # noqa: S101 - something was found
+        area = self._open()
         with self._locks.setdefault(found.name, Lock()):
             tree = self._stager.stage(self._store, lambda: self._store.manifest(found), area, found.name)
             if tree is None:
                 self._hide(found.name)
             elif area.show(found.name, tree):
                 logger.info("staged: %s", found.name)
-        self._stager.staging.prune(area)
+
+    def _prune(self) -> None:
+        if self._area is not None and self._area.has_replaced:
+            self._stager.staging.prune(self._area)
 
     def _hide(self, name: str) -> None:
         if self._area is not None and self._area.hide(name):
             logger.info("model '%s' is gone from %s", name, self._store.shown)
-            self._stager.staging.prune(self._area)
+            self._prune()
 
 
 class ArchivedModels:
@@ -269,6 +277,11 @@ class OneLocalModel:
                 raise InvalidArgumentError(f"its folder cannot be read: {error.strerror}") from error
             area.show(self._name, tree)
             self._stager.staging.prune(area)
+
+
+def _skipped(name: str) -> bool:
+    """Whether a name is that of no model: as `scan` has it, or because it would lead elsewhere."""
+    return name.startswith(".") or name == "__pycache__" or name_problem(name) is not None
 
 
 def serving_error(error: BaseException) -> ServingError:

@@ -3,11 +3,12 @@
 import base64
 import binascii
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.repository.locations.flat import has_model_file, is_version
 from kserve_v2.repository.locations.manifest import Digest, Item, Manifest
 from kserve_v2.repository.locations.store import (
     Found,
@@ -87,7 +88,9 @@ class ObjectStore(_Objects):
     def found(self) -> Collection[Found]:
         """See `Store`."""
         found: dict[str, Found] = {}
-        for name, is_directory in self.top():
+        top = self.top()
+        self._raise_if_one(top)
+        for name, is_directory in top:
             model = name if is_directory else archive_name(name)
             if model:
                 each = Found(model, "" if is_directory else name)
@@ -97,6 +100,10 @@ class ObjectStore(_Objects):
                     )
                 found[model] = each
         return list(found.values())
+
+    def find(self, name: str) -> Found | None:
+        """See `Store`."""
+        return next((each for each in self.found() if each.name == name), None)
 
     def top(self) -> list[tuple[str, bool]]:
         """Names of what lies at the top, and whether each is a directory. Raises UnreachableError: there is no
@@ -114,6 +121,20 @@ class ObjectStore(_Objects):
         if not entries:
             raise UnreachableError("nothing is there")
         return sorted(entries)
+
+    def _raise_if_one(self, top: Sequence[tuple[str, bool]]) -> None:
+        """Raise InvalidArgumentError for what is one model, and not a folder of models."""
+        directories = [name for name, is_directory in top if is_directory]
+        files = [name for name, is_directory in top if not is_directory]
+        versions = [name for name in directories if is_version(name)]
+        if len(versions) < len(directories):
+            return
+        if versions and not has_model_file(files):
+            # Models may be called like versions.
+            inside = self._ask(lambda: self._filesystem.ls(f"{self._path}/{versions[0]}", detail=True))
+            files = [info["name"].rpartition("/")[2] for info in inside if info["type"] != "directory"]
+        if has_model_file(files):
+            raise InvalidArgumentError("it is one model, not a folder of models: give --model-name NAME")
 
     def manifest(self, found: Found) -> Manifest | None:
         """See `Store`."""

@@ -68,6 +68,9 @@ class Store(Readable, Protocol):
     def found(self) -> Collection[Found]:
         """All models. Raises UnreachableError, InvalidArgumentError where two have one name."""
 
+    def find(self, name: str) -> Found | None:
+        """One model. Raises as `found`."""
+
     def manifest(self, found: Found) -> Manifest | None:
         """What a model consists of now; None if it is not there any more. Raises UnreachableError."""
 

@@ -91,7 +91,7 @@ class WebArchive:
                 raise FileNotFoundError(self.shown) from None
             if error.code in _FORBIDDEN:
                 raise PermissionError(f"HTTP {error.code}") from None
-            raise OSError(f"HTTP {error.code} {error.reason}") from None
+            raise OSError(f"HTTP {error.code}") from None
         return response
 
 

@@ -49,7 +49,7 @@ def advice_at_the_top(name: str) -> str | None:
 def is_no_model(path: Path) -> bool:
     """Whether a directory without versions has nothing of a model in it, not even in the wrong place."""
     names = _names(path)
-    if CONFIG in names or _near_config(names) or any(map(_is_model, names)):
+    if CONFIG in names or _near_config(names) or any(map(is_model_file, names)):
         return False
     return not any(is_model_directory(path / name) for name in names)
 
@@ -124,7 +124,7 @@ def unread_configuration(path: Path, versions: Sequence[int]) -> str | None:
 
 def unread_version(path: Path) -> str | None:
     """What to say of a directory beside a model's versions that was perhaps meant to be one, too."""
-    found = [name for name in _names(path) if any(map(_is_model, _names(path / name)))]
+    found = [name for name in _names(path) if any(map(is_model_file, _names(path / name)))]
     return _nearly_version(path, [name for name in found if not _VERSION.fullmatch(name)])
 
 
@@ -173,7 +173,7 @@ def _is_served(name: str) -> bool:
     return name == HANDLER or name.endswith(_SUFFIXES)
 
 
-def _is_model(name: str) -> bool:
+def is_model_file(name: str) -> bool:
     """Whether a name is that of a model's file, served or not. Files of other kinds lie in any directory."""
     return _is_served(name.lower()) or (name.startswith("model.") and is_foreign_model(name))
 
@@ -183,8 +183,10 @@ def is_model_directory(path: Path) -> bool:
     names = _names(path)
     return (
         CONFIG in names
-        or any(map(_is_model, names))
-        or any(_NEARLY_VERSION.fullmatch(name) and any(map(_is_model, _names(path / name))) for name in names)
+        or any(map(is_model_file, names))
+        or any(
+            _NEARLY_VERSION.fullmatch(name) and any(map(is_model_file, _names(path / name))) for name in names
+        )
     )
 
 

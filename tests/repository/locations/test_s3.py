@@ -118,6 +118,57 @@ def test_what_was_fetched_is_there_at_the_next_start(
     assert entry_of(second) == before
 
 
+def test_what_is_gone_at_the_next_start_is_not_served(bucket: Bucket, make_locations: MakeLocations) -> None:
+    put_model(bucket, "m")
+    put_model(bucket, "other")
+    first = make_locations(f"{bucket.url}/models")
+    first.refresh()
+    first.close()
+    for key in ("config.pbtxt", "1/model.py", "1/deep/weights.bin"):
+        bucket.delete(f"models/other/{key}")
+    second = make_locations(f"{bucket.url}/models")
+    second.materialize("m")
+    assert set(scan(second.roots).models) == {"m"}
+    second.refresh()
+    assert set(scan(second.roots).models) == {"m"}
+
+
+def test_what_a_killed_server_was_doing_is_no_model(
+    bucket: Bucket, proxy: Proxy, make_locations: MakeLocations, tmp_path: Path
+) -> None:
+    put_model(bucket)
+    first = make_locations(f"{bucket.url}/models")
+    first.materialize("m")
+    [area] = [path for path in (tmp_path / "staging").iterdir() if path.is_dir()]
+    first.close()
+    # Half put together, half taken apart, half noted; and a tree that nothing shows.
+    write = {"making/1234/m/1/model.py": "half", "trees/m/0123/m/1/model.py": "half", "partial/m/abc": "half"}
+    for name, text in write.items():
+        (area / name).parent.mkdir(parents=True, exist_ok=True)
+        (area / name).write_text(text)
+    (tmp_path / "staging" / "other_place-0123456789abcdef" / "trees").mkdir(parents=True)
+    proxy.requests.clear()
+    second = make_locations(f"{bucket.url}/models")
+    second.refresh()
+    assert content(second) == WHOLE
+    assert proxy.read == []
+    assert list((area / "making").iterdir()) == []
+    # What no location names any more is gone, too.
+    assert [path.name for path in (tmp_path / "staging").iterdir() if path.is_dir()] == [area.name]
+
+
+def test_one_model_without_its_name_is_an_error(bucket: Bucket, make_locations: MakeLocations) -> None:
+    bucket.put("flat/model.onnx")
+    bucket.put("versions/1/model.py")
+    for name in ("flat", "versions"):
+        locations = make_locations(f"{bucket.url}/{name}")
+        with pytest.raises(
+            InvalidArgumentError, match="it is one model, not a folder of models: give --model-name"
+        ):
+            locations.names()
+        locations.close()
+
+
 def test_what_somebody_has_shortened_meanwhile_is_fetched_again(
     bucket: Bucket, make_locations: MakeLocations
 ) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from kserve_v2.cli import main
 from tests.conftest import RunningServer, StartServer, launch
 from tests.integration.support import wait_until
 from tests.repository.locations.conftest import Pack
@@ -59,6 +60,40 @@ def test_models_are_loaded_from_s3_and_loaded_again(
     # One that is not there any more cannot be loaded; that it is loaded is for the client to end.
     bucket.delete("models/unused/1/model.py")
     assert server.post("/v2/repository/models/unused/load").status_code >= 400
+
+
+def test_the_first_request_has_a_model_fetched(
+    bucket: Bucket, start_server: StartServer, tmp_path: Path
+) -> None:
+    bucket.put("models/double/1/model.py", CODE.format(factor=2))
+    server = start_server(
+        f"{bucket.url}/models",
+        "--model-control-mode",
+        "on-demand",
+        "--staging-dir",
+        str(tmp_path / "staging"),
+    )
+    assert server.post("/v2/repository/index").json() == [{"name": "double"}]
+    assert answer(server, "double") == 2
+    # One that is put there later, after what is remembered for a moment.
+    bucket.put("models/later/1/model.py", CODE.format(factor=3))
+    wait_until(lambda: len(server.post("/v2/repository/index").json()) == 2)
+    assert answer(server, "later") == 3
+    body = {"inputs": [{"name": "x", "datatype": "INT32", "shape": [1, 1], "data": [1]}]}
+    assert server.infer("nobody", body).status_code == 404
+
+
+def test_models_elsewhere_are_checked(
+    bucket: Bucket, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bucket.put("models/double/1/model.py", CODE.format(factor=2))
+    bucket.put("models/wrong/1/model.py", CODE.format(factor=2))
+    bucket.put("models/wrong/config.pbtxt", "max_batch_size: many")
+    flags = ["--model-repository", f"{bucket.url}/models", "--staging-dir", str(tmp_path / "staging")]
+    assert main(["check", *flags]) == 1
+    said = capsys.readouterr().out
+    assert "wrong/config.pbtxt" in said
+    assert "double" not in said or "error" not in said.split("double")[1].splitlines()[0]
 
 
 def test_polling_sees_what_changes_elsewhere(
