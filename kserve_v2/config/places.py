@@ -187,8 +187,11 @@ class _Reader:
 
     def _block(self, message: Descriptor, prefix: str) -> None:
         """A message in its brackets."""
-        if self._peek() not in tuple(OPENING):
-            self._position = scalar_end(self._text, self._position)
+        character = self._peek()
+        if character not in tuple(OPENING):
+            # Whatever stands there is passed over, so that the next thing is another one.
+            step = 1 if character and character not in CLOSING else 0
+            self._position = max(scalar_end(self._text, self._position), self._position + step)
             return
         opening = self._position
         self._position += 1

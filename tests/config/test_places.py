@@ -1,8 +1,15 @@
 """Where fields stand in the text of a configuration."""
 
-import pytest
+from contextlib import suppress
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kserve_v2.checking.origins import leaves
+from kserve_v2.config import ConfigError, parse_config
 from kserve_v2.config.places import Place, find_places
+from tests.checking.broken import CASES
 
 TEXT = """\
 # a comment { with brackets [
@@ -89,6 +96,9 @@ def test_what_is_nowhere_near() -> None:
         ("=", True),
         ("input", True),
         ("input:", True),
+        ('input [ "', False),
+        ('parameters [ "', False),
+        ('input [ : ] name: "a"', True),
         ("parameters { key: value }", True),
     ],
 )
@@ -102,3 +112,60 @@ def test_the_innermost_field_is_around_a_place() -> None:
     assert (found.path, TEXT[found.start : found.end]) == ("input[0].dims", "dims: [ 1,\n      -1 ]")
     assert find_places(TEXT).around(1, 3) is None
     assert find_places(TEXT).around(99, 1) is None
+
+
+# --- any text ---------------------------------------------------------------------------------------------------------
+
+PIECES = [
+    "{",
+    "}",
+    "[",
+    "]",
+    "<",
+    ">",
+    ":",
+    ",",
+    ";",
+    '"',
+    "'",
+    "#",
+    "\n",
+    " ",
+    "-",
+    "\\",
+    "input",
+    "dims",
+    "key",
+    "é",
+]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, len(TEXT)), st.integers(0, 9), st.sampled_from(PIECES)), max_size=6))
+def test_no_text_is_too_broken(edits: list[tuple[int, int, str]]) -> None:
+    """Places are found, or not; and a configuration is read, or refused with one line for each mistake."""
+    text = TEXT
+    for start, length, piece in edits:
+        text = text[:start] + piece + text[start + length :]
+    places = find_places(text)
+    lines = text.split("\n")
+    for path in places.paths():
+        place = places.of(path)
+        assert place is not None
+        assert 1 <= place.column <= len(lines[place.line - 1])
+    try:
+        config = parse_config(text, "c")
+    except ConfigError as error:
+        assert error.message == "\n".join(error.problems)
+        assert len(error.problems) == len(set(error.problems)) < 40
+    else:
+        assert [path for path in leaves(config) if places.of(path) is None] == []
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if "m/config.pbtxt" in case.files])
+def test_whatever_can_be_read_has_its_places(name: str) -> None:
+    text = CASES[name].files["m/config.pbtxt"]
+    if isinstance(text, str):
+        with suppress(ConfigError):
+            config = parse_config(text, "c")
+            assert [path for path in leaves(config) if find_places(text).of(path) is None] == []
