@@ -10,6 +10,7 @@ import pytest
 
 from kserve_v2.errors import InvalidArgumentError, NotFoundError, UnavailableError
 from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.residency.residency import Budget
 from tests.repository.text_models import answer, managing, run, write
 
 pytestmark = pytest.mark.timeout(60)
@@ -178,6 +179,24 @@ def test_what_cannot_be_changed_in_place_is_loaded_again(
             assert backend.loads == [("m", 1)] * 2
             logged = f"model 'm' version 1 is loaded again, for other instances: {reason}"
             assert logged in caplog.text
+
+    run(main)
+
+
+def test_with_a_memory_budget_more_instances_ask_for_room_first(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        write(tmp_path, "m", "one", config=groups(1))
+        async with managing(tmp_path, memory=Budget({"cpu": 2**50})) as (manager, backend):
+            await manager.load("m")
+            configure(tmp_path, groups(2))
+            await manager.load("m")
+            assert backend.loads == [("m", 1)] * 2
+            assert "other instances: more of them take more memory, which has a budget" in caplog.text
+            configure(tmp_path, groups(1))
+            await manager.load("m")
+            assert backend.loads == [("m", 1)] * 2
 
     run(main)
 

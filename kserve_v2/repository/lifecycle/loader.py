@@ -11,12 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from kserve_v2.backend import ModelConfig
+from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.memory import collector
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.lifecycle.control import Controls
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
 from kserve_v2.repository.models.ensembles import Ensembles
-from kserve_v2.repository.models.model import ExecutedModel, LoadedModel, Prepared
+from kserve_v2.repository.models.model import ExecutedModel, LoadedModel, Prepared, placements
 from kserve_v2.repository.models.regrouping import regroup
 from kserve_v2.repository.preparing.prepare import (
     Candidate,
@@ -193,11 +194,23 @@ class Loader:
     async def change_instances(
         self, model: LoadedModel, was: ModelConfig, written: ModelConfig
     ) -> tuple[int, int]:
-        """Give a loaded version other instance groups; see `regroup` and `LoadedModel.change_instances`."""
+        """Give a loaded version other instance groups; see `regroup` and `LoadedModel.change_instances`. What more of
+        them take can only be told by making them, so with a budget that is a load, which asks for room first.
+        """
         config, gpu_count = await call_on_thread(
             self._loaders, regroup, model.config, was, written, self._registry
         )
-        return await model.change_instances(config, gpu_count)
+        more = len(placements(config, gpu_count)) > len(placements(model.config, gpu_count))
+        if more and self.residency.limited:
+            raise InvalidArgumentError("more of them take more memory, which has a budget")
+        watch = self.residency.watch()
+        try:
+            change = await model.change_instances(config, gpu_count)
+        finally:
+            growth = watch.end()
+        if more:
+            self.residency.grew(model, growth or 0)
+        return change
 
     def collect_garbage(self) -> None:
         """A model has gone, or failed to load: have its memory given back, soon. Many at a time are one collection."""

@@ -202,6 +202,13 @@ class Residency:
         if self._looking is None and (self.limited or model.pids):
             self._looking = asyncio.get_running_loop().create_task(self._keep_looking())
 
+    def grew(self, model: Held, growth: int) -> None:
+        """A loaded version has got more instances, and the process has grown by that."""
+        claim = self._of_models.get(model)
+        if claim is not None and growth:
+            size = claim.use.bytes.get(CPU, 0) + growth
+            claim.use = model.memory = MemoryUse({**claim.use.bytes, CPU: size}, claim.use.estimated)
+
     def release(self, claim: Claim) -> None:
         """A version was not loaded, or is closed."""
         self._claims.pop(claim, None)
