@@ -8,6 +8,8 @@ import hashlib
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.config.defaults import fill_defaults, fill_version_policy
+from kserve_v2.config.release import RELEASE
+from kserve_v2.config.switches import PIN, switch_or_none
 
 
 def what_a_load_goes_by(config: ModelConfig) -> str:
@@ -18,7 +20,17 @@ def what_a_load_goes_by(config: ModelConfig) -> str:
     relevant.ClearField("version_policy")
     # How many instances there are is changed while the version is loaded. Where that cannot be, it is loaded again.
     relevant.ClearField("instance_group")
+    for name in _of_the_server(config):
+        del relevant.parameters[name]
     return hashlib.blake2b(relevant.SerializeToString(deterministic=True), digest_size=16).hexdigest()
+
+
+def _of_the_server(config: ModelConfig) -> list[str]:
+    """The parameters that no model makes anything of, and no part of a load: which version answers, and whether it may
+    be unloaded. A value that means nothing is for the load to refuse.
+    """
+    pins = switch_or_none(config, PIN) is not None
+    return [name for name in config.parameters if name == RELEASE or (name == PIN and pins)]
 
 
 def regrouped(
@@ -51,4 +63,9 @@ def adopt(shown: ModelConfig, written: ModelConfig) -> ModelConfig:
     adopted.CopyFrom(shown)
     adopted.version_policy.CopyFrom(written.version_policy)
     fill_version_policy(adopted)
+    for name in (RELEASE, PIN):
+        if name in written.parameters:
+            adopted.parameters[name].CopyFrom(written.parameters[name])
+        elif name in adopted.parameters:
+            del adopted.parameters[name]
     return adopted

@@ -33,6 +33,11 @@ def switch(config: ModelConfig, name: str) -> bool | None:
     return _VALUES[config.parameters[name].string_value] if name in config.parameters else None
 
 
+def switch_or_none(config: ModelConfig, name: str) -> bool | None:
+    """What any configuration says; None if it says nothing, or nothing that means anything."""
+    return _VALUES.get(config.parameters[name].string_value) if name in config.parameters else None
+
+
 def switch_problems(config: ModelConfig) -> Iterator[Problem]:
     """Yield values that mean nothing, and what is asked of a model that cannot do it."""
     for name in SWITCHES:

@@ -33,3 +33,24 @@ def test_what_is_shown_follows_the_policy_and_nothing_else() -> None:
     assert shown.version_policy.latest.num_versions == 1
     # As it is filled in where nothing is written.
     assert adopt(adopted, ModelConfig()) == shown
+
+
+def test_parameters_of_the_server_alone_are_no_reason_to_load_again() -> None:
+    def parameters(**values: str) -> ModelConfig:
+        config = ModelConfig()
+        for key, value in values.items():
+            config.parameters[key].string_value = value
+        return config
+
+    same = what_a_load_goes_by(parameters(mine="1"))
+    assert what_a_load_goes_by(parameters(mine="1", release='{"labels": {}}', pin="true")) == same
+    # Whatever is wrong with it is for the load to say.
+    assert what_a_load_goes_by(parameters(mine="1", pin="maybe")) != same
+    assert what_a_load_goes_by(parameters(mine="2")) != same
+    shown = parameters(mine="1", release="old", pin="true")
+    shown.version_policy.latest.num_versions = 1
+    adopted = adopt(shown, parameters(mine="9", release="new"))
+    assert {key: value.string_value for key, value in adopted.parameters.items()} == {
+        "mine": "1",
+        "release": "new",
+    }

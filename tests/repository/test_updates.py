@@ -48,6 +48,20 @@ CHANGES: dict[str, tuple[Callable[[Path], object], list[int]]] = {
         lambda root: [(root / "m/configs").mkdir(), (root / "m/configs/small.pbtxt").write_text("")],
         [],
     ),
+    "a label": (
+        lambda root: configure(
+            root, ALL + ' parameters { key: "release" value { string_value: \'{"labels": {"PROD": 1}}\' } }'
+        ),
+        [],
+    ),
+    "a pin": (
+        lambda root: configure(root, ALL + ' parameters { key: "pin" value { string_value: "true" } }'),
+        [],
+    ),
+    "a parameter of the model's": (
+        lambda root: configure(root, ALL + ' parameters { key: "beams" value { string_value: "4" } }'),
+        [1, 2],
+    ),
     "the configuration goes": (lambda root: (root / "m/config.pbtxt").unlink(), []),
 }
 
@@ -246,5 +260,21 @@ def test_an_unload_while_instances_are_made_ends_unloaded(tmp_path: Path) -> Non
             while (await manager.index())[0].state != "UNAVAILABLE":
                 await manager.changed.wait()
             assert backend.open == 0
+
+    run(main)
+
+
+def test_a_pin_that_means_nothing_is_refused(tmp_path: Path) -> None:
+    async def main() -> None:
+        write(tmp_path, "m", "one")
+        async with managing(tmp_path) as (manager, _):
+            await manager.load("m")
+            configure(tmp_path, 'parameters { key: "pin" value { string_value: "maybe" } }')
+            with pytest.raises(InvalidArgumentError, match="pin"):
+                await manager.load("m")
+            assert not manager.acquire("m").pinned
+            configure(tmp_path, 'parameters { key: "pin" value { string_value: "true" } }')
+            await manager.load("m")
+            assert manager.acquire("m").pinned
 
     run(main)
