@@ -771,6 +771,26 @@ def test_a_file_that_is_edited_holds_from_the_next_load_and_loads_nothing(
     assert line in server.log
 
 
+@pytest.mark.slow
+def test_who_polls_takes_an_edited_file_over(start_explicit: StartExplicit) -> None:
+    polling = start_explicit(
+        "--model-control-mode=poll", "--repository-poll-secs=1", "--repository-settle-secs=1"
+    )
+    for version in (1, 2):
+        model = polling.write("m", versioned(version), ALL, version)
+    server = polling.server
+    wait_until(lambda: server.get("/v2/models/m/ready").status_code == 200)
+    change(server, labels={"PROD": 1})
+    assert answered_by(server, "PROD") == 1
+    (model / "release.json").write_text('{"labels": {"PROD": 2}, "split": {"shares": {"1": 100}}}')
+    wait_until(lambda: server.get("/v2/models/m/versions/PROD").json()["versions"] == ["2"])
+    assert answered_by(server) == 1
+    (model / "release.json").unlink()
+    wait_until(lambda: server.get("/v2/models/m/versions/PROD").status_code == 404)
+    assert answered_by(server) == 2
+    assert server.log.count("ready: m version") == 2
+
+
 def test_each_change_is_in_the_log(server: RunningServer) -> None:
     change(server, labels={"PROD": 1})
     change(server, labels={"PROD": 2})

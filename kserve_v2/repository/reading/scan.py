@@ -42,16 +42,19 @@ class Fingerprints:
 
     `configuration`: of config.pbtxt and the named configurations, whose contents count and not their times. `shared`:
     of what else lies beside the versions, which each of them may read. `versions`: of the files of each version.
+    `release`: of the release file, for which nothing is loaded again.
     """
 
     configuration: str = ""
     shared: str = ""
     versions: Mapping[int, str] = field(default_factory=dict)
+    release: str = ""
 
     @property
     def all(self) -> str:
-        """Changes when any file does that the model may read."""
-        digest = hashlib.blake2b(f"{self.configuration}/{self.shared}".encode(), digest_size=16)
+        """Changes when any file does that the model may read, or its release."""
+        texts = f"{self.configuration}/{self.shared}/{self.release}"
+        digest = hashlib.blake2b(texts.encode(), digest_size=16)
         for version, fingerprint in sorted(self.versions.items()):
             digest.update(f"/{version}:{fingerprint}".encode())
         return digest.hexdigest()
@@ -248,12 +251,13 @@ def _read_model(path: Path) -> ModelEntry:
         reason = _link_to_nowhere(path) or error.strerror
         problem = f"model directory cannot be read: {reason}"
         return ModelEntry(path.name, path, (), problem=problem)
-    configuration, shared = _digest(), _digest()
+    configuration, shared, release = _digest(), _digest(), _digest()
     versions: dict[int, str] = {}
     problems: list[str] = []
     for child in children:
         is_version = _VERSION.fullmatch(child.name) is not None and _is_directory_or_broken(child)
         beside = configuration if child.name in _CONFIGURATION else shared
+        beside = release if child.name == RELEASE_FILE else beside
         digest = _digest() if is_version else beside
         try:
             for record in _records(child, is_version):
@@ -264,7 +268,7 @@ def _read_model(path: Path) -> ModelEntry:
             continue
         if is_version:
             versions[int(child.name)] = digest.hexdigest()
-    fingerprints = Fingerprints(configuration.hexdigest(), shared.hexdigest(), versions)
+    fingerprints = Fingerprints(configuration.hexdigest(), shared.hexdigest(), versions, release.hexdigest())
     return ModelEntry(
         path.name, path, tuple(sorted(versions)), fingerprints, problem="; ".join(problems) or None
     )
@@ -303,7 +307,7 @@ def _records(child: os.DirEntry[str], is_version: bool) -> Iterator[bytes]:
     states = child.name == INITIAL_STATE_FOLDER and child.is_dir()
     if is_version or states or child.name == _NAMED_CONFIGURATIONS:
         yield from _tree_records(Path(child.path))
-    elif child.name != RELEASE_FILE and child.is_file():
+    elif child.is_file():
         yield _record(child.name, Path(child.path))
 
 
