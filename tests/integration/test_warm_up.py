@@ -377,6 +377,28 @@ def test_a_control_of_another_type_is_refused(explicit: ExplicitServer, tmp_path
     )
 
 
+def test_a_batch_that_was_none_is_warmed_up_as_what_it_is(explicit: ExplicitServer) -> None:
+    """The first dimension of this model is not the batch, which is found out by trying: it is loaded once more."""
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Concat", ["x", "x"], ["y"], axis=0)],
+        "twice",
+        [info("x", TensorProto.FLOAT, [None, 2])],
+        [info("y", TensorProto.FLOAT, [None, 2])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=8)
+    (explicit.root / "no_rows" / "1").mkdir(parents=True)
+    onnx.save(model, explicit.root / "no_rows" / "1" / "model.onnx")
+    (explicit.root / "no_rows" / "config.pbtxt").write_text(
+        sample("w", tensor("x", "FP32", [2], ZERO), batch_size=3)
+    )
+    loaded(explicit, "no_rows")
+    assert "model 'no_rows': served without a batch dimension" in explicit.server.log
+    assert explicit.server.get("/v2/models/no_rows/config").json()["max_batch_size"] == 0
+    text = explicit.server.client.get(explicit.server.metrics).text
+    assert 'kserve_v2_warm_up_executions{model="no_rows",version="1"}' in text
+
+
 STATEFUL_CONFIG = """
 sequence_batching {
   state { input_name: "BEFORE" output_name: "AFTER" data_type: TYPE_FP32 dims: [ 1 ] }
@@ -624,4 +646,4 @@ def test_the_table_tells_of_it(start_server: StartServer, write_model: WriteMode
     server = start_server(tmp_path)
     table = "".join(server.output)
     assert "| Notes" in table
-    assert "| warmed up in " in next(line for line in table.splitlines() if line.startswith("| warm "))
+    assert "warmed up in " in next(line for line in table.splitlines() if line.startswith("| warm "))

@@ -225,3 +225,19 @@ def test_sizes(tmp_path: Path) -> None:
 def test_processes_are_measured_and_those_that_have_ended_are_nothing() -> None:
     assert processes_bytes([os.getpid()]) > 1_000_000
     assert processes_bytes([2**30]) == 0
+
+
+def test_what_has_grown_while_it_ran_makes_others_go(tmp_path: Path) -> None:
+    async def main() -> None:
+        house = House(tmp_path, 10)
+        house.models["old"] = await house.load("old", 4)
+        house.now_s += 1
+        house.models["grown"] = await house.load("grown", 4)
+        house.residency._of_models[house.models["grown"]].use = MemoryUse({"cpu": 7})
+        house.residency._trim()
+        assert house.evicted == ["old"]
+        # It is still about to go: nobody else has to.
+        house.residency._trim()
+        assert house.evicted == ["old"]
+
+    run(main)

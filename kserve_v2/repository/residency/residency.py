@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Protocol
 
 from kserve_v2.backend import ModelSource
@@ -22,8 +23,10 @@ from kserve_v2.repository.residency.measuring import (
 
 logger = logging.getLogger(__name__)
 
-# How often it is looked who was asked, and what processes use by now.
+# How often it is looked who was asked; and every how many times what processes use by now, for which the kernel keeps
+# them from getting memory for a moment.
 LOOK_S = 1.0
+_LOOKS_PER_MEASURE = 10
 # How long a load waits for models that go: one that hangs while it is closed must not hold up all others for ever.
 _PATIENCE_S = 30.0
 # How many models' uses are remembered for their next load.
@@ -225,11 +228,13 @@ class Residency:
     # --- looks ----------------------------------------------------------------------------------------------------
 
     def _residents(self) -> Iterator[Resident]:
+        claims: dict[str, list[Claim]] = {}
+        for claim in self._claims:
+            claims.setdefault(claim.name, []).append(claim)
         for name, held in self._models.residents().items():
-            claims = [claim for claim in self._claims if claim.name == name]
-            if claims:
-                used_s = max(claim.used_s for claim in claims)
-                yield Resident(name, total([claim.use.bytes for claim in claims]), used_s, held)
+            if own := claims.get(name):
+                used_s = max(claim.used_s for claim in own)
+                yield Resident(name, total([claim.use.bytes for claim in own]), used_s, held)
 
     def _going(self) -> list[Claim]:
         """Those that are closed as soon as what is under way is over."""
@@ -251,11 +256,12 @@ class Residency:
         return now_s
 
     async def _keep_looking(self) -> None:
-        while True:
+        for number in count(1):
             await asyncio.sleep(LOOK_S)
             self._look()
-            await self._measure_processes()
-            self._trim()
+            if number % _LOOKS_PER_MEASURE == 0:
+                await self._measure_processes()
+                self._trim()
 
     async def _measure_processes(self) -> None:
         for claim in list(self._claims):

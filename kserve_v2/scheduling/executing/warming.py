@@ -6,10 +6,11 @@ neither the queue nor the cache, the rate limiter or the statistics knows of the
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -63,8 +64,8 @@ class Where(Protocol):
 
 @dataclass(slots=True)
 class Progress:
-    """How far all instances of a version are. Numbers are only added up by several threads, for the log and the
-    metrics. `automatic`: whether the samples are made up. `given_up`: nothing more is to be begun.
+    """How far all instances of a version are, which several threads add up. `automatic`: whether the samples are made
+    up. `given_up`: nothing more is to be begun.
     """
 
     total: int = 0
@@ -72,6 +73,12 @@ class Progress:
     executions: int = 0
     sample: str = ""
     given_up: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def executed(self) -> None:
+        """One more execution is over."""
+        with self._lock:
+            self.executions += 1
 
 
 def executions_of(samples: Sequence[Sample], spec: ModelSpec) -> int:
@@ -100,7 +107,7 @@ def warm_up(
                 progress.sample = sample.name
                 for members in _batches(sample, where.spec):
                     contained(_execute, instance, members, sample, where, run_first)
-                    progress.executions += 1
+                    progress.executed()
         except Exception as error:
             told = _failure(sample, error)
             if not progress.automatic:
