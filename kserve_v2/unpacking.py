@@ -1,5 +1,7 @@
 """Unpacking archives without trusting them: tar, compressed in any way that Python reads, and zip."""
 
+import calendar
+import os
 import shutil
 import stat
 import tarfile
@@ -112,8 +114,18 @@ def _unpack_zip(archive: Path, into: Path, tally: _Tally) -> None:
             # Python reads no more than the size that was announced, and compares the checksum.
             with packed.open(member) as source, place.open("xb") as target:
                 shutil.copyfileobj(source, target, _CHUNK)
+            written_s = _time_of(member)
+            os.utime(place, (written_s, written_s))
             if member.external_attr >> 16 & stat.S_IXUSR:
                 place.chmod(place.stat().st_mode | stat.S_IXUSR)
+
+
+def _time_of(member: zipfile.ZipInfo) -> int:
+    """When a member was written, as if the clock had been UTC's: a zip does not say which it was."""
+    try:
+        return calendar.timegm((*member.date_time, 0, 0, 0))
+    except ValueError:  # a month 0, for example
+        return 0
 
 
 def _zip_name(member: zipfile.ZipInfo, tally: _Tally) -> PurePosixPath:

@@ -4,7 +4,9 @@ import gzip
 import io
 import os
 import tarfile
+import zipfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -129,3 +131,20 @@ def test_a_damaged_archive_is_an_error(tmp_path: Path, damage: str) -> None:
     archive.write_bytes(content)
     with pytest.raises(InvalidArgumentError, match=r"^env\.tar\.gz cannot be unpacked: \w+"):
         unpack(archive, tmp_path / "env", "env.tar.gz")
+
+
+def test_times_and_modes_of_a_zip_are_kept(tmp_path: Path) -> None:
+    archive = tmp_path / "model.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for name, when, mode in (
+            ("1/model.py", (2020, 2, 3, 4, 5, 6), 0o644),
+            ("1/tool", (1980, 0, 0, 0, 0, 0), 0o755),
+        ):
+            member = zipfile.ZipInfo(name, when)
+            member.external_attr = mode << 16
+            packed.writestr(member, name)
+    unpack(archive, tmp_path / "model", "model.zip")
+    model, tool = (tmp_path / "model" / "1" / name for name in ("model.py", "tool"))
+    assert model.stat().st_mtime == datetime(2020, 2, 3, 4, 5, 6, tzinfo=UTC).timestamp()
+    assert tool.stat().st_mtime == 0
+    assert (model.stat().st_mode & 0o100, tool.stat().st_mode & 0o100) == (0, 0o100)

@@ -100,7 +100,7 @@ class StoredModels:
             found = {name: each for name, each in found.items() if name in names}
         problems: dict[str, ServingError] = {}
         with ThreadPoolExecutor(_MODELS_AT_A_TIME, thread_name_prefix="model-location") as threads:
-            jobs = {name: threads.submit(self._have, each) for name, each in found.items()}
+            jobs = {name: threads.submit(self._have, each, patient=True) for name, each in found.items()}
         for name, job in jobs.items():
             if (error := job.exception()) is not None:
                 problems[name] = serving_error(error)
@@ -124,10 +124,12 @@ class StoredModels:
                 self._area = self._stager.staging.area(self._location)
             return self._area
 
-    def _have(self, found: Found) -> None:
+    def _have(self, found: Found, *, patient: bool = False) -> None:
         area = self._open()
         with self._locks.setdefault(found.name, Lock()):
-            tree = self._stager.stage(self._store, lambda: self._store.manifest(found), area, found.name)
+            tree = self._stager.stage(
+                self._store, lambda: self._store.manifest(found), area, found.name, patient=patient
+            )
             if tree is None:
                 self._hide(found.name)
             elif area.show(found.name, tree):
@@ -168,15 +170,17 @@ class ArchivedModels:
 
     def materialize_all(self, names: Collection[str] | None = None) -> Mapping[str, ServingError]:
         """See `Location`."""
-        self._have()
+        self._have(patient=True)
         return {}
 
-    def _have(self) -> None:
+    def _have(self, *, patient: bool = False) -> None:
         with self._lock:
             if self._area is None:
                 self._area = self._stager.staging.area(self._location)
             area = self._area
-            tree = self._stager.stage(self._archive, self._archive.whole, area, _REPOSITORY, _no_single_model)
+            tree = self._stager.stage(
+                self._archive, self._archive.whole, area, _REPOSITORY, _no_single_model, patient=patient
+            )
             if tree is None:
                 # That it is gone is no wish to unload everything.
                 raise UnreachableError("nothing is there")
@@ -210,17 +214,19 @@ class OneModel:
     def materialize_all(self, names: Collection[str] | None = None) -> Mapping[str, ServingError]:
         """See `Location`."""
         try:
-            self._have()
+            self._have(patient=True)
         except ServingError as error:
             return {self._name: error}
         return {}
 
-    def _have(self) -> None:
+    def _have(self, *, patient: bool = False) -> None:
         with self._lock:
             if self._area is None:
                 self._area = self._stager.staging.area(self._location)
             area = self._area
-            tree = self._stager.stage(self._origin, self._origin.whole, area, self._name, _as_model)
+            tree = self._stager.stage(
+                self._origin, self._origin.whole, area, self._name, _as_model, patient=patient
+            )
             if tree is None:
                 raise UnreachableError("nothing is there")
             if area.show(self._name, tree):

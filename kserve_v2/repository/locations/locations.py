@@ -24,7 +24,7 @@ from kserve_v2.repository.locations.location import (
 from kserve_v2.repository.locations.object_store import ObjectArchive, ObjectStore
 from kserve_v2.repository.locations.stager import Stager
 from kserve_v2.repository.locations.staging import Staging
-from kserve_v2.repository.locations.store import UnreachableError, Whole, archive_name
+from kserve_v2.repository.locations.store import UnreachableError, Whole, archive_name, unreachable
 from kserve_v2.repository.locations.web_archive import WebArchive
 
 logger = logging.getLogger(__name__)
@@ -153,7 +153,8 @@ class Locations:
         for number, each in enumerate(self._locations):
             try:
                 failed = each.materialize_all(names)
-            except ServingError as error:
+            except (ServingError, OSError) as failure:
+                error = failure if isinstance(failure, ServingError) else unreachable(failure, each.shown)
                 if self._unreachable.get(number) != error.message:
                     logger.error("cannot read the model repository %s: %s", each.shown, error.message)  # noqa: TRY400 - no defect
                 self._unreachable[number] = error.message

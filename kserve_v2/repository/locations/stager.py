@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Event
 from typing import Protocol
 
-from kserve_v2.errors import InvalidArgumentError, UnavailableError
+from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableError
 from kserve_v2.repository.locations.area import Area
 from kserve_v2.repository.locations.manifest import Item, Manifest, identities, stamped
 from kserve_v2.repository.locations.names import check_name, check_names
@@ -28,6 +28,8 @@ _FILES_AT_A_TIME = 4
 _MAX_MEMBERS = 100_000
 # How often a model may change while it is fetched.
 _LOOKS = 3
+# Gigabytes that end in an error are not fetched at every look.
+_AGAIN_AFTER_S = 300.0
 
 
 class Shape(Protocol):
@@ -40,6 +42,15 @@ def as_it_is(directory: Path) -> None:
     """The shape of a model that is laid out as a repository's."""
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Some content of a model could not be had."""
+
+    fingerprint: str
+    error: ServingError
+    at_s: float
+
+
 @dataclass(frozen=True)
 class Stager:
     """Puts models into the staging folder. Used on several threads, but on one for each model."""
@@ -47,6 +58,8 @@ class Stager:
     staging: Staging
     stopping: Event = field(default_factory=Event)
     clock: Callable[[], float] = time.monotonic
+    failures: dict[tuple[Path, str], "Failure"] = field(default_factory=dict)
+    """By area and model: what was in vain the last time."""
 
     def stage(
         self,
@@ -55,9 +68,12 @@ class Stager:
         area: Area,
         name: str,
         shape: Shape = as_it_is,
+        *,
+        patient: bool = False,
     ) -> Path | None:
         """The directory of a model as it is where it comes from; None if it is not there. `look`: what it consists of
-        now. Nothing is fetched that has been, and has not changed.
+        now. Nothing is fetched that has been, and has not changed. `patient`: what was fetched in vain, and has not
+        changed, is not fetched again before some minutes have passed.
 
         Raises UnavailableError and ResourceExhaustedError for what may pass, InvalidArgumentError for what has to be
         repaired where the model comes from.
@@ -71,6 +87,8 @@ class Stager:
             found = area.find(name, manifest.fingerprint)
             if found is not None:
                 return found
+            if patient:
+                self._raise_again(manifest, area, name)
             kept = _unchanged(manifest, area, name)
             missing = [item for item in manifest.items if item not in kept]
             with self.staging.room(area, name, sum(item.size for item in missing)):
@@ -85,11 +103,24 @@ class Stager:
                 # Files of two states of a model are no model; and what does not fit may be of another state, too.
                 again = look()
                 if again is not None and again.fingerprint == manifest.fingerprint:
-                    if failure is not None:
-                        raise failure
-                    return self._put_together(manifest, fetched, area, name, shape)
+                    try:
+                        if failure is not None:
+                            raise failure
+                        tree = self._put_together(manifest, fetched, area, name, shape)
+                    except ServingError as error:
+                        self.failures[area.path, name] = Failure(manifest.fingerprint, error, self.clock())
+                        raise
+                    self.failures.pop((area.path, name), None)
+                    return tree
             logger.info("model '%s' has changed while it was fetched: looking again", name)
         raise UnavailableError(f"it was changed while it was fetched, {_LOOKS} times")
+
+    def _raise_again(self, manifest: Manifest, area: Area, name: str) -> None:
+        failure = self.failures.get((area.path, name))
+        if failure is None or failure.fingerprint != manifest.fingerprint:
+            return
+        if self.clock() - failure.at_s < _AGAIN_AFTER_S:
+            raise type(failure.error)(failure.error.message)
 
     def _fetch(
         self, store: Readable, missing: Sequence[Item], area: Area, name: str, unchanged: int

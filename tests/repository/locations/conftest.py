@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import os
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -101,3 +102,27 @@ class Pack:
 @pytest.fixture(scope="session")
 def pack() -> Pack:
     return Pack()
+
+
+def write(top: Path, files: dict[str, str]) -> Path:
+    """Write texts below a folder, by their names."""
+    for name, text in files.items():
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_text(text)
+    return top
+
+
+def config_map(folder: Path, generation: str, files: dict[str, str]) -> None:
+    """What the kubelet does with a ConfigMap: a new hidden folder, and a link that is replaced. Files of the same text
+    have the same time here, so that those of another one have to be seen.
+    """
+    write(folder / generation, files)
+    for name, text in files.items():
+        os.utime(folder / generation / name, (len(text), len(text)))
+    link = folder / "..data_tmp"
+    link.symlink_to(generation)
+    link.replace(folder / "..data")
+    for name in files:
+        top = name.partition("/")[0]
+        if not (folder / top).is_symlink():
+            (folder / top).symlink_to(f"..data/{top}")

@@ -1,7 +1,6 @@
 """Local folders of one model, ConfigMaps, archives, and what cannot be used."""
 
 import io
-import os
 import tarfile
 import zipfile
 from pathlib import Path
@@ -14,18 +13,11 @@ from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.repository.locations.locations import Locations
 from kserve_v2.repository.reading.class_labels import read_labels
 from kserve_v2.repository.reading.scan import ModelEntry, scan
-from tests.repository.locations.conftest import MakeLocations, Pack
+from tests.repository.locations.conftest import MakeLocations, Pack, config_map, write
 
 
 def entry_of(locations: Locations, name: str) -> ModelEntry:
     return scan(locations.roots).models[name]
-
-
-def write(top: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (top / name).parent.mkdir(parents=True, exist_ok=True)
-        (top / name).write_text(text)
-    return top
 
 
 FLAT = {"model.py": "code", "config.pbtxt": "", "labels.txt": "a\nb", "deep/weights": "w"}
@@ -71,22 +63,6 @@ def test_changes_of_a_flat_folder_are_seen(tmp_path: Path, make_locations: MakeL
     third = entry_of(locations, "m")
     assert len({first, second, third.fingerprint}) == 3
     assert (third.path / "more.txt").exists()
-
-
-def config_map(folder: Path, generation: str, files: dict[str, str]) -> None:
-    """What the kubelet does with a ConfigMap: a new hidden folder, and a link that is replaced. Files of the same text
-    have the same time here, so that those of another one have to be seen.
-    """
-    write(folder / generation, files)
-    for name, text in files.items():
-        os.utime(folder / generation / name, (len(text), len(text)))
-    link = folder / "..data_tmp"
-    link.symlink_to(generation)
-    link.replace(folder / "..data")
-    for name in files:
-        top = name.partition("/")[0]
-        if not (folder / top).is_symlink():
-            (folder / top).symlink_to(f"..data/{top}")
 
 
 @pytest.mark.parametrize("files", [["config.pbtxt", "1/model.py"], ["config.pbtxt", "1/deep/model.py"]])

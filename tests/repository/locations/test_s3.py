@@ -267,8 +267,12 @@ def test_a_broken_update_leaves_what_was_there(
     assert "checksum" in (locations.problem("m") or "")
     # One model's trouble is not another's.
     assert content(locations, "new") == WHOLE
+    # What was in vain is not fetched at every look, but when somebody asks for it.
     proxy.reset()
     locations.refresh()
+    assert proxy.read == []
+    assert "checksum" in (locations.problem("m") or "")
+    locations.materialize("m")
     assert content(locations)["1/deep/weights.bin"] == "heavier"
     assert locations.problem("m") is None
 

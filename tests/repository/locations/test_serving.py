@@ -7,7 +7,7 @@ import pytest
 from kserve_v2.cli import main
 from tests.conftest import RunningServer, StartServer, launch
 from tests.integration.support import wait_until
-from tests.repository.locations.conftest import Pack
+from tests.repository.locations.conftest import Pack, config_map
 from tests.repository.locations.s3_server import Bucket, Proxy, corrupted
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -115,15 +115,19 @@ def test_polling_sees_what_changes_elsewhere(
     assert answer(server, "double") == 5
 
 
-def test_a_flat_folder_is_served_under_its_name(start_server: StartServer, tmp_path: Path) -> None:
+def test_a_flat_folder_is_served_under_its_name_and_polled(start_server: StartServer, tmp_path: Path) -> None:
     mounted = tmp_path / "mounted"
-    mounted.mkdir()
-    (mounted / "model.py").write_text(CODE.format(factor=7))
-    (mounted / "config.pbtxt").write_text("max_batch_size: 4")
-    server = start_server(mounted, "--model-name", "flowers", "--staging-dir", str(tmp_path / "staging"))
+    files = {"model.py": CODE.format(factor=7), "config.pbtxt": "max_batch_size: 4"}
+    config_map(mounted, "..2026_11_28", files)
+    server = start_server(
+        mounted, "--model-name", "flowers", "--staging-dir", str(tmp_path / "staging"), "--model-control-mode", "poll",
+        "--repository-poll-secs", "1", "--repository-settle-secs", "0",
+    )  # fmt: skip
     assert answer(server, "flowers") == 7
     assert server.get("/v2/models/flowers").json()["versions"] == ["1"]
     assert server.get("/v2/models/flowers/config").json()["max_batch_size"] == 4
+    config_map(mounted, "..2026_11_29", {**files, "model.py": CODE.format(factor=11)})
+    wait_until(lambda: answer(server, "flowers") == 11)
 
 
 def test_archives_beside_models_and_a_new_one(start_server: StartServer, tmp_path: Path, pack: Pack) -> None:
