@@ -248,6 +248,7 @@ def test_what_is_wrong_is_named_and_changes_nothing(explicit: ExplicitServer, se
     assert answered_by(server, "PROD") == 2
 
 
+@pytest.mark.slow
 def test_clients_change_nothing_where_they_control_nothing(
     start_server: StartServer, write_model: WriteModel, tmp_path: Path
 ) -> None:
@@ -339,6 +340,7 @@ def kept(server: RunningServer) -> Iterator[Callable[[str], Kept]]:
         each.close()
 
 
+@pytest.mark.slow
 def test_a_label_is_followed_at_once_by_requests_that_are_recognised(
     server: RunningServer, kept: Callable[[str], Kept]
 ) -> None:
@@ -351,6 +353,7 @@ def test_a_label_is_followed_at_once_by_requests_that_are_recognised(
             assert asked.ask() == {str(version)}
 
 
+@pytest.mark.slow
 def test_a_split_is_followed_at_once_by_requests_that_are_recognised(
     server: RunningServer, kept: Callable[[str], Kept]
 ) -> None:
@@ -446,6 +449,7 @@ def test_requests_without_a_version_are_split(server: RunningServer) -> None:
     assert metric(server, "kserve_v2_split_percent", model="m", version="1") == 50
 
 
+@pytest.mark.slow
 def test_shares_are_those_that_were_asked_for(server: RunningServer) -> None:
     change(server, split={"shares": {"2": 90, "3": 10}, "sticky": {"header": "X-User-Id"}})
     by_user = {user: answered_by(server, headers={"x-user-id": f"user {user}"}) for user in range(300)}
@@ -550,6 +554,7 @@ def test_a_split_without_any_version_is_refused_with_its_versions(
         (explicit.root / "away").rename(moved)
 
 
+@pytest.mark.slow
 def test_an_ensemble_keeps_to_the_version_that_gets_most(explicit: ExplicitServer) -> None:
     for version in (1, 2, 3):
         explicit.write("step", add(version), ALL, version)
@@ -575,6 +580,7 @@ def test_an_ensemble_keeps_to_the_version_that_gets_most(explicit: ExplicitServe
     explicit.unload_all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
     [
@@ -610,6 +616,7 @@ def test_every_other_way_is_routed_alike(
 AS_HASHED = {user: choose("m", {1: 50, 2: 50}, user.encode()) for user in ("alice", "bob", "carol", "dave")}
 
 
+@pytest.mark.slow
 def test_a_sequence_stays_with_its_version(explicit: ExplicitServer) -> None:
     config = batching("oldest { max_candidate_sequences: 32 }", extra="") + ALL
     for version in (1, 2):
@@ -640,6 +647,7 @@ def test_a_sequence_stays_with_its_version(explicit: ExplicitServer) -> None:
 # --- kept -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_is_there_after_a_restart_and_keeps_its_versions(write_model: WriteModel, tmp_path: Path) -> None:
     """Under the default policy, which serves the highest version alone."""
     root = tmp_path / "models"
@@ -671,6 +679,7 @@ def test_it_is_there_after_a_restart_and_keeps_its_versions(write_model: WriteMo
     assert server.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_directory_of_its_own(start_server: StartServer, write_model: WriteModel, tmp_path: Path) -> None:
     root, kept_in = tmp_path / "models", tmp_path / "releases"
     for version in (1, 2):
@@ -691,6 +700,7 @@ def test_a_directory_of_its_own(start_server: StartServer, write_model: WriteMod
     assert answered_by(server, "PROD") == 1
 
 
+@pytest.mark.slow
 def test_of_uploaded_files_it_is_kept_in_the_repository(start_explicit: StartExplicit) -> None:
     explicit = start_explicit("--allow-file-override")
 
