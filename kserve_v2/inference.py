@@ -14,7 +14,7 @@ from kserve_v2.messages import IndexEntry, InferRequest, InferResponse, ModelMet
 from kserve_v2.repository.lifecycle.control import not_allowed
 from kserve_v2.repository.lifecycle.load_request import PLAIN, LoadRequest, check_may_upload
 from kserve_v2.repository.manager import ModelManager
-from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.routing.choose import Headers
 from kserve_v2.repository.routing.releases import ReleaseView
 from kserve_v2.repository.routing.split_model import SplitModel

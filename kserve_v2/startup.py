@@ -8,7 +8,7 @@ from kserve_v2.errors import ServingError
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.locations.locations import Locations, Where
 from kserve_v2.repository.preparing.kept import kept_root
-from kserve_v2.repository.preparing.prepare import RepositoryOptions
+from kserve_v2.repository.preparing.options import RepositoryOptions
 from kserve_v2.repository.residency.residency import Budget
 from kserve_v2.settings.settings import Settings
 

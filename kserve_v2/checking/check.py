@@ -26,13 +26,8 @@ from kserve_v2.errors import InvalidArgumentError, NotFoundError, ServingError
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
 from kserve_v2.repository.models.ensembles import bound, circular, step_callees
-from kserve_v2.repository.preparing.prepare import (
-    Candidate,
-    RepositoryOptions,
-    find_entry,
-    no_version,
-    read_candidate,
-)
+from kserve_v2.repository.preparing.candidate import Candidate, find_entry, no_version, read_candidate
+from kserve_v2.repository.preparing.options import RepositoryOptions
 from kserve_v2.repository.reading.layout import is_empty
 from kserve_v2.repository.reading.namespaces import scan_namespaces
 from kserve_v2.repository.reading.scan import (

@@ -19,13 +19,9 @@ from kserve_v2.environments.models import EnvironmentNotMadeError
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
-from kserve_v2.repository.preparing.prepare import (
-    Candidate,
-    RepositoryOptions,
-    Stage,
-    check_model_file,
-    prepare_version,
-)
+from kserve_v2.repository.preparing.candidate import Candidate
+from kserve_v2.repository.preparing.options import RepositoryOptions
+from kserve_v2.repository.preparing.prepare import Stage, check_model_file, prepare_version
 from kserve_v2.repository.reading.class_labels import read_labels
 from kserve_v2.repository.reading.initial_states import read_states
 from kserve_v2.scheduling.signature import ModelSignature

@@ -23,7 +23,9 @@ from kserve_v2.config import config_to_dict
 from kserve_v2.errors import ServingError
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
-from kserve_v2.repository.preparing.prepare import RepositoryOptions, Stage, prepare_version, read_candidate
+from kserve_v2.repository.preparing.candidate import read_candidate
+from kserve_v2.repository.preparing.options import RepositoryOptions
+from kserve_v2.repository.preparing.prepare import Stage, prepare_version
 from kserve_v2.repository.preparing.threads import cpu_budget
 from kserve_v2.settings.options import SettingsError
 from kserve_v2.settings.settings import Settings

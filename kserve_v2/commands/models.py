@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 from kserve_v2.checking.check import all_models
 from kserve_v2.errors import InvalidArgumentError, ServingError
-from kserve_v2.repository.preparing.prepare import RepositoryOptions, find_entry
+from kserve_v2.repository.preparing.candidate import find_entry
+from kserve_v2.repository.preparing.options import RepositoryOptions
 from kserve_v2.settings.options import SettingsError
 from kserve_v2.startup import StartupError
 

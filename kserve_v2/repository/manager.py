@@ -31,8 +31,8 @@ from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.managed import ManagedModel
 from kserve_v2.repository.lifecycle.names import Names, all_done
 from kserve_v2.repository.models.ensembles import Ensembles
-from kserve_v2.repository.models.model import LoadedModel
-from kserve_v2.repository.preparing.prepare import RepositoryOptions
+from kserve_v2.repository.models.loaded import LoadedModel
+from kserve_v2.repository.preparing.options import RepositoryOptions
 from kserve_v2.repository.reading.namespaces import check_key, name_in
 from kserve_v2.repository.reading.scan import ModelEntry, Snapshot
 from kserve_v2.repository.residency.residency import Residency

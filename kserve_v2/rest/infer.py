@@ -8,7 +8,7 @@ from starlette.types import Send
 from kserve_v2.errors import UnsupportedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.answer_text import JOIN_BYTES, Parts
 from kserve_v2.rest.codec import EncodedResponse, ResponseFormat, decode_request, encode_response
 from kserve_v2.rest.compression import choose_encoding, compress, decompress

@@ -12,7 +12,7 @@ from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.metrics.registry import MetricsRegistry
 from kserve_v2.metrics.text import Family, Labels
 from kserve_v2.repository.manager import ModelManager
-from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.residency.residency import Residency
 from kserve_v2.rest.release_metrics import Released, release_families
 from kserve_v2.scheduling.statistics import ModelStatistics

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from kserve_v2.config.release import release_json
 from kserve_v2.messages import IndexEntry, ModelMetadata, ServerMetadata, TensorMetadata
-from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.routing.releases import ReleaseView
 from kserve_v2.scheduling.statistics import Duration
 

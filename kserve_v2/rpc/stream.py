@@ -16,7 +16,7 @@ from kserve_v2.errors import NotLoadedError, ServingError
 from kserve_v2.inference import InferenceService
 from kserve_v2.memory.inflight import COUNTED_BYTES
 from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.answer import AnswerEncoder
 from kserve_v2.rpc.calls import Context, Parts, Serialized

@@ -4,7 +4,7 @@ from typing import Any
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.messages import IndexEntry, ModelMetadata, ServerMetadata, TensorMetadata
-from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.scheduling.statistics import Duration
 
 

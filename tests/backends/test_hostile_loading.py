@@ -17,7 +17,7 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, Tensors
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.manager import ModelManager
-from kserve_v2.repository.preparing.prepare import RepositoryOptions
+from kserve_v2.repository.preparing.options import RepositoryOptions
 from kserve_v2.scheduling.replies import infer
 from tests.backends.hostile import MOST_TEXT, RAISED, Act, Unasked, check_text, fine, raised, raising, run
 

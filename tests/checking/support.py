@@ -7,7 +7,7 @@ from kserve_v2.checking.check import RepositoryCheck
 from kserve_v2.checking.findings import Finding
 from kserve_v2.checking.unwise import Machine
 from kserve_v2.plugins import BackendRegistry
-from kserve_v2.repository.preparing.prepare import RepositoryOptions
+from kserve_v2.repository.preparing.options import RepositoryOptions
 from tests.checking.broken import Case, Files, Link
 
 REGISTRY = BackendRegistry()

@@ -17,7 +17,7 @@ from kserve_v2.repository.lifecycle.load_request import LoadRequest
 from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.managed import ManagedModel
 from kserve_v2.repository.lifecycle.states import ModelState
-from kserve_v2.repository.preparing.prepare import Override
+from kserve_v2.repository.preparing.candidate import Override
 from kserve_v2.repository.routing.store import NOTHING_FOUND, Found
 from kserve_v2.scheduling.warm_up import WarmedUp
 

@@ -19,8 +19,8 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.manager import ModelManager
-from kserve_v2.repository.models.model import LoadedModel
-from kserve_v2.repository.preparing.prepare import RepositoryOptions
+from kserve_v2.repository.models.loaded import LoadedModel
+from kserve_v2.repository.preparing.options import RepositoryOptions
 from kserve_v2.repository.residency.residency import Claim
 from kserve_v2.scheduling.executing.instance import InstanceThread
 from kserve_v2.scheduling.replies import infer

@@ -14,8 +14,10 @@ import torch
 from kserve_v2.backend import ModelConfig
 from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.plugins import BackendRegistry
-from kserve_v2.repository.models.model import _load_weights
-from kserve_v2.repository.preparing.prepare import RepositoryOptions, prepare_version, read_candidate
+from kserve_v2.repository.models.executed import _load_weights
+from kserve_v2.repository.preparing.candidate import read_candidate
+from kserve_v2.repository.preparing.options import RepositoryOptions
+from kserve_v2.repository.preparing.prepare import prepare_version
 from kserve_v2.repository.reading.class_labels import read_labels
 from kserve_v2.repository.reading.file_content import content_problem
 from kserve_v2.repository.reading.scan import scan, scan_model

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 
 from kserve_v2.errors import InvalidArgumentError, NotFoundError, ServingError, UnavailableError
 from kserve_v2.repository.manager import ModelManager
-from kserve_v2.repository.preparing.prepare import RepositoryOptions
+from kserve_v2.repository.preparing.options import RepositoryOptions
 from tests.repository.text_models import OneBackend, TextBackend, answer
 
 T = TypeVar("T")

@@ -8,7 +8,9 @@ import pytest
 from kserve_v2.config import ConfigError
 from kserve_v2.errors import ContradictionError
 from kserve_v2.plugins import BackendRegistry
-from kserve_v2.repository.preparing.prepare import RepositoryOptions, prepare_version, read_candidate
+from kserve_v2.repository.preparing.candidate import read_candidate
+from kserve_v2.repository.preparing.options import RepositoryOptions
+from kserve_v2.repository.preparing.prepare import prepare_version
 
 MODEL = Path(__file__).parent.parent.parent / "model_repository" / "add_sub" / "1" / "model.onnx"
 

@@ -16,7 +16,9 @@ from kserve_v2.backend import ModelConfig
 from kserve_v2.errors import InternalError, InvalidArgumentError
 from kserve_v2.messages import InferRequest
 from kserve_v2.plugins import BackendRegistry
-from kserve_v2.repository.preparing.prepare import RepositoryOptions, prepare_version, read_candidate
+from kserve_v2.repository.preparing.candidate import read_candidate
+from kserve_v2.repository.preparing.options import RepositoryOptions
+from kserve_v2.repository.preparing.prepare import prepare_version
 from kserve_v2.scheduling.merging.rows import RowMerger, concatenate, split_rows
 from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.signature import ModelSignature

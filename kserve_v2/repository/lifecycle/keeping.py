@@ -7,8 +7,8 @@ from kserve_v2.errors import as_serving_error, describe
 from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.record import Record
 from kserve_v2.repository.lifecycle.states import ModelState
-from kserve_v2.repository.models.model import LoadedModel
-from kserve_v2.repository.preparing.prepare import Candidate
+from kserve_v2.repository.models.loaded import LoadedModel
+from kserve_v2.repository.preparing.candidate import Candidate
 
 logger = logging.getLogger(__name__)
 

@@ -17,15 +17,13 @@ from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.lifecycle.control import Controls
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
 from kserve_v2.repository.models.ensembles import Ensembles
-from kserve_v2.repository.models.model import ExecutedModel, LoadedModel, Prepared, placements
+from kserve_v2.repository.models.executed import ExecutedModel
+from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.models.regrouping import regroup
-from kserve_v2.repository.preparing.prepare import (
-    Candidate,
-    Override,
-    RepositoryOptions,
-    prepare_version,
-    read_candidate,
-)
+from kserve_v2.repository.models.spec import Prepared, placements
+from kserve_v2.repository.preparing.candidate import Candidate, Override, read_candidate
+from kserve_v2.repository.preparing.options import RepositoryOptions
+from kserve_v2.repository.preparing.prepare import prepare_version
 from kserve_v2.repository.reading.namespaces import find_models, name_in, scan_namespaces
 from kserve_v2.repository.reading.scan import (
     ModelEntry,

@@ -30,8 +30,9 @@ from kserve_v2.repository.lifecycle.plan import Actual, Load, Unload, answering_
 from kserve_v2.repository.lifecycle.record import EVICTED, UNLOADED, Record, served
 from kserve_v2.repository.lifecycle.states import ModelState
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
-from kserve_v2.repository.models.model import LoadedModel, Prepared
-from kserve_v2.repository.preparing.prepare import Candidate, Override
+from kserve_v2.repository.models.loaded import LoadedModel
+from kserve_v2.repository.models.spec import Prepared
+from kserve_v2.repository.preparing.candidate import Candidate, Override
 from kserve_v2.repository.routing.state import ReleaseState
 from kserve_v2.repository.uploads.store import UploadedFolder
 from kserve_v2.scheduling.contained import log_error

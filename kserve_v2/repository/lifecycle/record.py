@@ -8,8 +8,8 @@ from types import MappingProxyType
 from kserve_v2.backend import ModelConfig
 from kserve_v2.repository.lifecycle.plan import Actual
 from kserve_v2.repository.lifecycle.states import FIRST, Event, ModelState, advance
-from kserve_v2.repository.models.model import LoadedModel
-from kserve_v2.repository.preparing.prepare import Candidate
+from kserve_v2.repository.models.loaded import LoadedModel
+from kserve_v2.repository.preparing.candidate import Candidate
 from kserve_v2.repository.routing.served import Served
 from kserve_v2.repository.uploads.store import UploadedFolder
 

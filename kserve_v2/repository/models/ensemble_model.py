@@ -11,7 +11,7 @@ from kserve_v2.config import fill_defaults, raise_if_invalid
 from kserve_v2.config.loaded_fields import adopt
 from kserve_v2.messages import InferRequest
 from kserve_v2.repository.models.caching import model_caching
-from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.reading.class_labels import read_labels
 from kserve_v2.scheduling.cached import CachedTarget
 from kserve_v2.scheduling.calling.caller import Callee

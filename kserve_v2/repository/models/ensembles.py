@@ -12,7 +12,7 @@ from kserve_v2.config.response_cache import DECOUPLED, no_cache
 from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.messages import InferRequest
 from kserve_v2.repository.models.ensemble_model import EnsembleModel, PreparedEnsemble
-from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.reading.namespaces import name_in
 from kserve_v2.scheduling.calling.caller import Callee
 from kserve_v2.scheduling.ensemble.binding import Binding

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from kserve_v2.config.release import changed_release, release_json
 from kserve_v2.errors import NotFoundError
-from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.reading.scan import RELEASE_FILE, ModelEntry
 from kserve_v2.repository.routing.routes import check_release
 from kserve_v2.repository.routing.state import ReleaseState

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from kserve_v2.config.release import Release
 from kserve_v2.errors import InvalidArgumentError, NotFoundError
 from kserve_v2.memory.inflight import InflightBytes
-from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.routing.served import Served
 from kserve_v2.repository.routing.shadowing import ShadowCounts, Shadowing
 from kserve_v2.repository.routing.split_model import SplitCounts, SplitModel

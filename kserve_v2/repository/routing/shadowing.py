@@ -15,7 +15,7 @@ from kserve_v2.config.release import Shadow
 from kserve_v2.errors import ErrorCode, ServingError, describe
 from kserve_v2.memory.inflight import InflightBytes, is_mapped, tensor_bytes
 from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.routing.compare import Difference, differences
 from kserve_v2.scheduling.target import Reply, Ticket
 from kserve_v2.tensors.datatypes import Array

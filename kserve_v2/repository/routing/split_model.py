@@ -11,7 +11,7 @@ from kserve_v2.backend import ModelSource
 from kserve_v2.config.release import Split
 from kserve_v2.errors import UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.routing.choose import Headers, choose, key_of, pick
 from kserve_v2.scheduling.statistics import ModelStatistics
 from kserve_v2.scheduling.target import Reply, Ticket

@@ -12,7 +12,7 @@ from kserve_v2.config.release import Shadow
 from kserve_v2.errors import InternalError, OverloadedError, ServingError, UnavailableError
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.routing.shadowing import ShadowCounts, Shadowing
 
 

@@ -11,7 +11,7 @@ import pytest
 from kserve_v2.config.release import Split, Sticky
 from kserve_v2.errors import UnavailableError
 from kserve_v2.messages import InferRequest
-from kserve_v2.repository.models.model import LoadedModel
+from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.routing.choose import choose
 from kserve_v2.repository.routing.split_model import SplitCounts, SplitModel
 
