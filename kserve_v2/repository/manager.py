@@ -1,23 +1,18 @@
-"""The one owner of what is loaded: gives commands to the models that it manages, and keeps the map that requests look
-models up in.
-"""
+"""The one owner of what is loaded: gives commands to the models that it manages, and publishes what has come of it."""
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from kserve_v2.config.release import Release
 from kserve_v2.errors import (
     InvalidArgumentError,
-    NotFoundError,
     NotLoadedError,
     OverloadedError,
     ServingError,
-    UnavailableError,
 )
-from kserve_v2.messages import IndexEntry, InferRequest
+from kserve_v2.messages import IndexEntry
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.lifecycle.control import Controls
 from kserve_v2.repository.lifecycle.index import index_entry
@@ -30,26 +25,23 @@ from kserve_v2.repository.lifecycle.load_request import (
 from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.managed import ManagedModel
 from kserve_v2.repository.lifecycle.names import Names, all_done
+from kserve_v2.repository.model_map import ModelMap
 from kserve_v2.repository.models.ensembles import Ensembles
-from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.preparing.options import RepositoryOptions
 from kserve_v2.repository.reading.namespaces import check_key, name_in
 from kserve_v2.repository.reading.scan import ModelEntry, Snapshot
 from kserve_v2.repository.residency.residency import Residency
-from kserve_v2.repository.routing.naming import labelled, named_version
+from kserve_v2.repository.routing.naming import labelled
 from kserve_v2.repository.routing.releases import Releases
-from kserve_v2.repository.routing.routes import RouteCounts, Routes, missing_text
-from kserve_v2.repository.routing.served import Served, answering
-from kserve_v2.repository.routing.split_model import SplitModel
+from kserve_v2.repository.routing.served import answering
 from kserve_v2.repository.sources.on_demand import OnDemand
-from kserve_v2.scheduling.calling.caller import Callee
 from kserve_v2.scheduling.calling.calls import Calls
 from kserve_v2.scheduling.shared import Shared
 
 logger = logging.getLogger(__name__)
 
 
-class ModelManager:
+class ModelManager(ModelMap):
     """Loads and unloads models. Lives on the server's event loop; whatever blocks runs on threads of its `Loader`."""
 
     def __init__(
@@ -61,6 +53,8 @@ class ModelManager:
     ) -> None:
         """`shared`: what the models have in common; nothing by default."""
         shared = shared or Shared()
+        wait_s = options.on_demand_wait_s
+        super().__init__(shared.inflight, on_demand=wait_s is not None)
         self.inflight = shared.inflight
         self.metrics = shared.metrics
         self._changes = shared.changes
@@ -84,15 +78,8 @@ class ModelManager:
             self.residency,
         )
         self._loader.in_use = self._directories
-        # By name; by key if the repositories tell models apart: see `reading.namespaces`.
-        self._models: dict[str, ManagedModel] = {}
-        self.routes = Routes(self.inflight)
         # Those that were not loaded only because they are part of an ensemble.
         self._asked_for: set[str] = set()
-        # An entry is replaced as a whole, on the event loop's thread, where all that look one up live, too.
-        self._serving: dict[str, Served] = {}
-        # The same, with what cannot answer for now: ensembles hold on to that.
-        self._loaded: dict[str, Served] = {}
         self._unready: set[str] = set()
         published = (self._serving, self._loaded)
         self._names = Names(
@@ -102,10 +89,6 @@ class ModelManager:
         self.releases = Releases(
             options.release_directory, self._names.model, self.find, self._release_changed
         )
-        # Those that have made room for others, or found none, and are loaded when they are asked for.
-        self._evicted: set[str] = set()
-        wait_s = options.on_demand_wait_s
-        self._all_on_demand = wait_s is not None
         if wait_s is None and self.residency.limited:
             # Only those are; and who asks for one is told to come back.
             wait_s = 0
@@ -123,124 +106,6 @@ class ModelManager:
 
     def __repr__(self) -> str:
         return f"<ModelManager {list(self._models.values())}>"
-
-    # --- what requests need
-    # -------------------------------------------------------------------------------------------
-
-    def acquire(self, name: str, version: str = "") -> LoadedModel:
-        """The model version that answers. `version`: its number, or a label; "" asks for the highest that is ready, or
-        for what the model's release says: if versions share such requests, this is a `SplitModel`.
-
-        Valid until the caller gives way to the event loop: a request that reaches the scheduler before that
-        is always answered. Raises NotFoundError, UnavailableError, or InvalidArgumentError for a malformed
-        version.
-        """
-        served = self._serving.get(name)
-        if served is not None:
-            model = served.latest if not version else served.versions.get(version)
-            if model is not None:
-                return model
-        return self._acquire_unusual(name, version, served)
-
-    def _acquire_unusual(self, name: str, version: str, served: Served | None) -> LoadedModel:
-        self._names.raise_if_ambiguous(name)
-        if (self._all_on_demand or self._is_evicted(name)) and name not in self._loaded:
-            # Which versions it has, and which labels, is known when it is loaded.
-            raise NotLoadedError(name)
-        number, label = named_version(name, version, self.labels(name))
-        model = served.versions.get(str(number)) if served else None
-        if model is not None:
-            return model
-        managed = self._names.model(name)
-        if managed is not None and (down := managed.down(number)):
-            raise UnavailableError(f"Request for unknown model: '{name}' is not at ready state: {down}")
-        why = managed.reasons(number) if managed else ""
-        if managed is None or not (managed.records or managed.problem):
-            raise NotFoundError(f"Request for unknown model: '{name}' is not found")
-        if label:
-            why += missing_text(name, managed.released.release, label)
-        if number is None and managed.ready:
-            why = missing_text(name, managed.released.release, "")
-            raise UnavailableError(f"Request for unknown model: '{name}' is not at ready state{why}")
-        if number is None:
-            raise NotFoundError(f"Request for unknown model: '{name}' has no available versions{why}")
-        if all(record.version != number for record in managed.records):
-            raise NotFoundError(f"Request for unknown model: '{name}' version {number} is not found{why}")
-        raise UnavailableError(
-            f"Request for unknown model: '{name}' version {number} is not at ready state{why}"
-        )
-
-    def labels(self, name: str) -> Mapping[str, int]:
-        """The labels of a model, and the version that each stands for, whether it is there or not."""
-        managed = self._names.model(name)
-        return dict(sorted(managed.released.release.labels.items())) if managed else {}
-
-    def released(self) -> Iterator[tuple[str, Release, RouteCounts]]:
-        """The models that have a release, or had one while they were loaded, and what has been counted of them."""
-        for name in sorted(self._models):
-            release, counts = self._models[name].released.release, self.routes.counts(name)
-            if release or counts is not None:
-                yield name, release, counts or RouteCounts()
-
-    def version_number(self, name: str, version: str) -> int:
-        """The number of a version that is given by number or label. Raises as `acquire` for what is neither."""
-        number, _ = named_version(name, version, self.labels(name))
-        assert number is not None  # noqa: S101 - there is a text
-        return number
-
-    def finishing(self, name: str, version: str) -> LoadedModel | None:
-        """A version that takes no new requests, but has sequences to finish: for requests that nobody else answers."""
-        managed = self._names.model(name)
-        if managed is None:
-            return None
-        labelled = managed.released.release.labels.get(version)
-        return managed.finishing(version if labelled is None else str(labelled))
-
-    def for_sequence(self, model: LoadedModel, request: InferRequest) -> LoadedModel:
-        """What answers a decoded request that says something of a sequence: the version that holds it, whatever a
-        reload has put in its place; else `model`, which was acquired for it. A sequence that begins anew ends
-        elsewhere. Raises InvalidArgumentError for a request that would begin one, and does not fit.
-        """
-        managed, sequence_id = self._models.get(model.name), request.control.get("sequence_id")
-        if managed is None or len(managed.records) == 1 or not isinstance(sequence_id, int | str):
-            return model
-        holder = managed.holder(sequence_id, request.model_version)
-        if holder is None or holder is model or holder.decoupled is not model.decoupled:
-            return model
-        if request.control.get("sequence_start"):
-            if holder.sequences is not None:
-                # What is refused ends nothing.
-                model.check(request)
-                holder.sequences.finish(sequence_id)
-            return model
-        return holder
-
-    def holder(self, callee: Callee, request: InferRequest) -> Callee:
-        """The version that holds the sequence of a request, or else the callee itself."""
-        return self.for_sequence(callee, request) if isinstance(callee, LoadedModel) else callee
-
-    def answering(self, request: InferRequest) -> LoadedModel:
-        """The version that answers a request, or that has sequences to finish before it goes."""
-        name, version = request.model_name, request.model_version
-        try:
-            model = self.acquire(name, version)
-            return model.choose(request) if isinstance(model, SplitModel) else model
-        except ServingError:
-            finishing = self.finishing(name, version)
-            if finishing is None:
-                raise
-            return finishing
-
-    def ready_versions(self, name: str) -> Sequence[LoadedModel]:
-        """The versions of a model that are loaded, ascending, also those that cannot answer for now; empty if there is
-        none.
-        """
-        managed = self._names.model(name)
-        return sorted(managed.ready, key=lambda model: model.version) if managed else []
-
-    def ready_models(self) -> list[LoadedModel]:
-        """All versions that are loaded, by name and version."""
-        return [model for name in sorted(self._models) for model in self.ready_versions(name)]
 
     def all_ready(self) -> bool:
         """Whether every model that should be served is: nothing loading, unloading or failed, unless what it is to
@@ -280,11 +145,6 @@ class ModelManager:
             return None
         return self._names.only(name, found)
 
-    def reasons(self, name: str) -> str:
-        """Why a model does not answer, behind a colon; "" if nothing has failed."""
-        managed = self._names.model(name)
-        return managed.reasons() if managed else ""
-
     # --- memory
     # ---------------------------------------------------------------------------------------------------------------
 
@@ -295,10 +155,6 @@ class ModelManager:
             for name, model in self._models.items()
             if model.ready
         }
-
-    def _is_evicted(self, name: str) -> bool:
-        managed = self._names.model(name)
-        return managed is not None and managed.name in self._evicted
 
     def evict(self, name: str) -> None:
         """Unload a model, to be loaded again when it is asked for."""
@@ -369,14 +225,6 @@ class ModelManager:
         """Whether a model is loaded, or is to be."""
         model = self._models.get(name)
         return name in self._evicted or (model is not None and model.wanted)
-
-    def answers(self, name: str) -> bool:
-        """Whether a model answers, if only in an older version."""
-        return name in self._serving
-
-    def managed(self, name: str) -> ManagedModel | None:
-        """A model that is or was loaded."""
-        return self._models.get(name)
 
     def unload(self, name: str, *, dependents: bool = False) -> None:
         """Serve a model no longer. Returns at once; requests that are under way are finished first.

@@ -9,12 +9,8 @@ from pathlib import Path
 import pytest
 
 from kserve_v2.errors import InvalidArgumentError, NotFoundError, UnavailableError
-<<<<<<< HEAD
-from kserve_v2.repository.models.model import LoadedModel
-from kserve_v2.repository.residency.residency import Budget
-=======
 from kserve_v2.repository.models.loaded import LoadedModel
->>>>>>> bc31a9c (Repository: what is prepared, loaded and executed are modules of their own)
+from kserve_v2.repository.residency.residency import Budget
 from tests.repository.text_models import answer, managing, run, write
 
 pytestmark = pytest.mark.timeout(60)

@@ -16,26 +16,22 @@ from kserve_v2.errors import (
     OverloadedError,
     ServingError,
     UnavailableError,
-    as_serving_error,
     describe,
-    ordinary,
 )
 from kserve_v2.messages import IndexEntry
 from kserve_v2.repository.lifecycle.draining import drain
 from kserve_v2.repository.lifecycle.index import entries, reasons
 from kserve_v2.repository.lifecycle.keeping import keep
+from kserve_v2.repository.lifecycle.load_log import log_failed_load, log_load, reason_text
 from kserve_v2.repository.lifecycle.load_request import PLAIN, LoadRequest
 from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.plan import Actual, Load, Unload, answering_versions, fulfilled, plan
-from kserve_v2.repository.lifecycle.record import EVICTED, UNLOADED, Record, served
+from kserve_v2.repository.lifecycle.record import EVICTED, UNLOADED, Record, served, still_shown
 from kserve_v2.repository.lifecycle.states import ModelState
-from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
 from kserve_v2.repository.models.loaded import LoadedModel
-from kserve_v2.repository.models.spec import Prepared
 from kserve_v2.repository.preparing.candidate import Candidate, Override
 from kserve_v2.repository.routing.state import ReleaseState
 from kserve_v2.repository.uploads.store import UploadedFolder
-from kserve_v2.scheduling.contained import log_error
 
 logger = logging.getLogger(__name__)
 
@@ -157,30 +153,6 @@ class ManagedModel:
     async def settled(self) -> None:
         """Wait until it is not busy."""
         await _all_done(self._commands)
-
-    # --- sequences ------------------------------------------------------------------------------------------------
-
-    def holder(self, sequence_id: int | str, asked: str) -> LoadedModel | None:
-        """The version that holds a live sequence, whether it answers other requests or is about to go. `asked`: the
-        version that the request asks for.
-        """
-        for record in reversed(self.records):
-            model = record.model
-            if (
-                model is not None
-                and model.sequences is not None
-                and model.sequences.holds(sequence_id, asked)
-            ):
-                return model
-        return None
-
-    def finishing(self, asked: str) -> LoadedModel | None:
-        """The newest version that is about to go, but has sequences to finish. `asked`: its number, or "" for any."""
-        for record in reversed(self.records):
-            model = record.model
-            if model is not None and model.live and asked in ("", str(model.version)):
-                return model
-        return None
 
     # --- commands -----------------------------------------------------------------------------------------------
 
@@ -399,34 +371,12 @@ class ManagedModel:
         self._publish()
 
     def _publish(self) -> None:
-        self._forget_old_records()
+        self.records = still_shown(self.records, self._generations, wanted=self._wanted is not None)
         self._discard_uploads()
         self.served = served(self.records)
         if fulfilled(self._generations, self._actual):
             self._established = answering_versions(self._actual)
         self._changed(self)
-
-    def _forget_old_records(self) -> None:
-        """Drop what is over and has a successor: the index shows the newest record of each version, and no failure
-        after what was there before is wanted again.
-        """
-        newest = {record.version: record.generation for record in self.records}
-        shown = newest | {
-            each: generation for each, generation in self._generations.items() if each in newest
-        }
-        self.records = [
-            record
-            for record in self.records
-            if record.generation == shown[record.version] or record.state is not ModelState.UNAVAILABLE
-        ]
-
-        if self._wanted is None:
-            # Of a model that no repository has, nothing is left to know once it is unloaded.
-            self.records = [
-                record
-                for record in self.records
-                if record.listed or record.state is not ModelState.UNAVAILABLE or record.reason != UNLOADED
-            ]
 
     def _discard_uploads(self) -> None:
         """Remove the files that have come with loads, and that nothing is made from any more."""
@@ -453,38 +403,15 @@ class ManagedModel:
         except Exception as error:  # noqa: BLE001 - one model's failure, whatever it is, ends in its record
             record.no_room = isinstance(error, OverloadedError)
             record.failed(reason_text(error))
-            self._log_failed_load(record, error)
+            log_failed_load(self.name, record, error)
             self._loader.collect_garbage()
             if self._wanted is None:
                 record.reason = UNLOADED
         else:
             model.on_down = partial(self._changed, self)
             record.loaded(model)
-            self._log_load(record, prepared, model, started_ns)
+            log_load(prepared, model, time.monotonic_ns() - started_ns)
         self._reconcile()
-
-    def _log_failed_load(self, record: Record, error: Exception) -> None:
-        message, *where = "failed to load: %s version %d: %s", self.name, record.version, record.failure
-        cause = error.__cause__
-        if isinstance(error, ServingError) and (cause is None or cause is ordinary(cause)):
-            logger.error(message, *where)
-        else:
-            log_error(logger, message, *where, error=error)
-
-    def _log_load(
-        self, record: Record, prepared: Prepared | PreparedEnsemble, model: LoadedModel, started_ns: int
-    ) -> None:
-        placements, processes, warm_up_s = (
-            prepared.source.placements, len(model.processes), model.warmed_up.seconds,
-        )  # fmt: skip
-        devices = ", ".join(sorted({placement.device for placement in placements}))
-        logger.info(
-            "ready: %s version %d in %.2f s: %s%s%s",
-            self.name, record.version, (time.monotonic_ns() - started_ns) / 1e9,
-            f"{len(placements)} instance(s) on {devices}" if placements else "made of other models",
-            f" in {processes} process(es) of their own" if processes else "",
-            f", warmed up for {warm_up_s:.2f} s of that" if model.warmed_up.executions else "",
-        )  # fmt: skip
 
     async def _unload(self, record: Record) -> None:
         model = record.model
@@ -532,11 +459,3 @@ async def _all_done(tasks: set[asyncio.Task[None]]) -> None:
     """
     while tasks:
         await asyncio.wait(tasks)
-
-
-def reason_text(error: Exception) -> str:
-    """Why a load failed, as the index shows it: Triton's `<Code>: <text>`."""
-    known = as_serving_error(error)
-    if known is not None:
-        return f"{known.code.name.replace('_', ' ').capitalize()}: {known.message}"
-    return f"Internal: {describe(error)}"

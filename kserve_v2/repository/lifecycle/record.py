@@ -1,7 +1,7 @@
 """One generation of one version of a model: its state, why it is in it, and what was loaded."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -96,3 +96,41 @@ def served(records: Iterable[Record]) -> Served | None:
         return None
     versions = {str(version): model for version, model in ready.items()}
     return Served(MappingProxyType(versions), ready[max(ready)])
+
+
+def still_shown(records: Sequence[Record], generations: Mapping[int, int], *, wanted: bool) -> list[Record]:
+    """Without those that are over and have a successor: the index shows the newest record of each version, and no
+    failure after what was there before is wanted again. `generations`: those that are wanted, by version.
+    """
+    newest = {record.version: record.generation for record in records}
+    shown = newest | {version: generation for version, generation in generations.items() if version in newest}
+    return [
+        record
+        for record in records
+        if record.state is not ModelState.UNAVAILABLE
+        or (
+            record.generation == shown[record.version]
+            # Of a model that no repository has, nothing is left to know once it is unloaded.
+            and (wanted or record.listed or record.reason != UNLOADED)
+        )
+    ]
+
+
+def holding_sequence(records: Sequence[Record], sequence_id: int | str, asked: str) -> LoadedModel | None:
+    """The version that holds a live sequence, whether it answers other requests or is about to go. `asked`: the version
+    that the request asks for.
+    """
+    for record in reversed(records):
+        model = record.model
+        if model is not None and model.sequences is not None and model.sequences.holds(sequence_id, asked):
+            return model
+    return None
+
+
+def with_sequences_to_finish(records: Sequence[Record], asked: str) -> LoadedModel | None:
+    """The newest version that is about to go, but has sequences to finish. `asked`: its number, or "" for any."""
+    for record in reversed(records):
+        model = record.model
+        if model is not None and model.live and asked in ("", str(model.version)):
+            return model
+    return None

@@ -1,0 +1,44 @@
+"""What is told of loads: why one has failed, and what has come of one that has not."""
+
+import logging
+
+from kserve_v2.errors import ServingError, as_serving_error, describe, ordinary
+from kserve_v2.repository.lifecycle.record import Record
+from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
+from kserve_v2.repository.models.loaded import LoadedModel
+from kserve_v2.repository.models.spec import Prepared
+from kserve_v2.scheduling.contained import log_error
+
+logger = logging.getLogger(__name__)
+
+
+def reason_text(error: Exception) -> str:
+    """Why a load failed, as the index shows it: Triton's `<Code>: <text>`."""
+    known = as_serving_error(error)
+    if known is not None:
+        return f"{known.code.name.replace('_', ' ').capitalize()}: {known.message}"
+    return f"Internal: {describe(error)}"
+
+
+def log_failed_load(model: str, record: Record, error: Exception) -> None:
+    """Say why a version has not been loaded, with the traceback of what nobody has foreseen."""
+    message, *where = "failed to load: %s version %d: %s", model, record.version, record.failure
+    cause = error.__cause__
+    if isinstance(error, ServingError) and (cause is None or cause is ordinary(cause)):
+        logger.error(message, *where)
+    else:
+        log_error(logger, message, *where, error=error)
+
+
+def log_load(prepared: Prepared | PreparedEnsemble, model: LoadedModel, took_ns: int) -> None:
+    """Say what has been loaded, and how long it took."""
+    placements, processes = prepared.source.placements, len(model.processes)
+    devices = ", ".join(sorted({placement.device for placement in placements}))
+    warm_up_s = model.warmed_up.seconds
+    logger.info(
+        "ready: %s version %d in %.2f s: %s%s%s",
+        model.name, model.version, took_ns / 1e9,
+        f"{len(placements)} instance(s) on {devices}" if placements else "made of other models",
+        f" in {processes} process(es) of their own" if processes else "",
+        f", warmed up for {warm_up_s:.2f} s of that" if model.warmed_up.executions else "",
+    )  # fmt: skip
