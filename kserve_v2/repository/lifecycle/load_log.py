@@ -5,7 +5,6 @@ import logging
 from kserve_v2.errors import ServingError, as_serving_error, describe, ordinary
 from kserve_v2.repository.lifecycle.record import Record
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
-from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.models.spec import Prepared
 from kserve_v2.scheduling.contained import log_error
 
@@ -30,15 +29,15 @@ def log_failed_load(model: str, record: Record, error: Exception) -> None:
         log_error(logger, message, *where, error=error)
 
 
-def log_load(prepared: Prepared | PreparedEnsemble, model: LoadedModel, took_ns: int) -> None:
+def log_load(model: str, record: Record, prepared: Prepared | PreparedEnsemble, took_ns: int) -> None:
     """Say what has been loaded, and how long it took."""
-    placements, processes = prepared.source.placements, len(model.processes)
-    devices = ", ".join(sorted({placement.device for placement in placements}))
-    warm_up_s = model.warmed_up.seconds
+    loaded, placements = record.model, prepared.source.placements
+    assert loaded is not None  # noqa: S101 - it has just been loaded
+    devices, processes = ", ".join(sorted({each.device for each in placements})), len(loaded.processes)
     logger.info(
         "ready: %s version %d in %.2f s: %s%s%s",
-        model.name, model.version, took_ns / 1e9,
+        model, record.version, took_ns / 1e9,
         f"{len(placements)} instance(s) on {devices}" if placements else "made of other models",
         f" in {processes} process(es) of their own" if processes else "",
-        f", warmed up for {warm_up_s:.2f} s of that" if model.warmed_up.executions else "",
+        f", warmed up for {loaded.warmed_up.seconds:.2f} s of that" if loaded.warmed_up.executions else "",
     )  # fmt: skip

@@ -410,7 +410,7 @@ class ManagedModel:
         else:
             model.on_down = partial(self._changed, self)
             record.loaded(model)
-            log_load(prepared, model, time.monotonic_ns() - started_ns)
+            log_load(self.name, record, prepared, time.monotonic_ns() - started_ns)
         self._reconcile()
 
     async def _unload(self, record: Record) -> None:
