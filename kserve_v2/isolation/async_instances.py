@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from kserve_v2_child.answers import StreamedResponse
@@ -19,20 +20,27 @@ from kserve_v2.isolation.suspects import Suspects
 from kserve_v2.messages import InferRequest, Tensors
 
 
+def _when_free(seat: Seat, callback: Callable[[], None]) -> None:
+    link = seat.link
+    if isinstance(link, AsyncLink):
+        link.when_free(callback)
+    else:
+        callback()
+
+
 class _AsyncIsolated(Isolated):
     """What both kinds have in common."""
 
-    def __init__(self, keeper: Keeper, seat: Seat, suspects: Suspects, max_concurrency: Any) -> None:
+    when_free: Callable[[Callable[[], None]], None]
+    """See `PacedInstance`: only where the model's own is one."""
+
+    def __init__(
+        self, keeper: Keeper, seat: Seat, suspects: Suspects, max_concurrency: Any, *, paced: bool = False
+    ) -> None:
         super().__init__(keeper, seat, suspects)
         self.max_concurrency: int = max_concurrency
-
-    def when_free(self, callback: Callable[[], None]) -> None:
-        """See `PacedInstance`; that of an instance that is none is always free."""
-        link = self._seat.link
-        if isinstance(link, AsyncLink):
-            link.when_free(callback)
-        else:
-            callback()
+        if paced:
+            self.when_free = partial(_when_free, seat)
 
     def _async_link(self) -> AsyncLink:
         """The way to it. Raises UnavailableError if there is none: what died together is not tried again together."""

@@ -151,14 +151,14 @@ class IsolatedModel:
         if how == "execute":
             kind = IsolatedSeparateInstance if separates else IsolatedInstance
             return kind(keeper, seat, self._suspects)
-        most = made["max_concurrency"]
+        most, paced = made["max_concurrency"], made["paced"]
         if how == "streams_async":
-            return IsolatedAsyncStreamsInstance(keeper, seat, self._suspects, most)
+            return IsolatedAsyncStreamsInstance(keeper, seat, self._suspects, most, paced=paced)
         if how == "stream_async":
-            return IsolatedAsyncStreamInstance(keeper, seat, self._suspects, most)
+            return IsolatedAsyncStreamInstance(keeper, seat, self._suspects, most, paced=paced)
         if how == "execute_async":
             concurrent = IsolatedSeparateAsyncInstance if separates else IsolatedAsyncInstance
-            return concurrent(keeper, seat, self._suspects, most)
+            return concurrent(keeper, seat, self._suspects, most, paced=paced)
         # Nobody can drive it. What says so names its type.
         useless: Any = type(made["type"], (Isolated,), {})
         instance: AnyInstance = useless(keeper, seat, self._suspects)

@@ -1,10 +1,18 @@
 """When an instance in another process gets its next batch."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from kserve_v2_child.channel.messages import Kind, Message
+from kserve_v2_child.serving import describe
 
+from kserve_v2.backend import PacedInstance
+from kserve_v2.isolation.async_instances import (
+    IsolatedAsyncInstance,
+    IsolatedAsyncStreamInstance,
+    IsolatedAsyncStreamsInstance,
+)
 from kserve_v2.isolation.pace import Pace
 
 SENT = Message(Kind.RESPOND, 1)
@@ -85,3 +93,26 @@ def test_one_that_works_for_nobody_and_is_silent_is_stuck() -> None:
     assert pace.stuck_since_s() == 30.0
     pace.heard(BEGUN)
     assert pace.stuck_since_s() is None
+
+
+class Instance:
+    """One as a model may have it, with nothing but what it tells of itself."""
+
+    max_concurrency = 2
+
+    async def execute_async(self) -> None:
+        pass
+
+
+class PacedOne(Instance):
+    def when_free(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("kind", [Instance, PacedOne])
+def test_only_the_instances_of_paced_ones_are_paced(kind: type[Instance]) -> None:
+    """Any other one gets batch after batch without a word of it."""
+    paced = describe(kind())["paced"]
+    nobody: Any = None
+    for made in (IsolatedAsyncInstance, IsolatedAsyncStreamInstance, IsolatedAsyncStreamsInstance):
+        assert isinstance(made(nobody, nobody, nobody, 2, paced=paced), PacedInstance) is (kind is PacedOne)
