@@ -176,6 +176,8 @@ class _Responses:
         # To what was asked last; None if nothing is asked now.
         self.reply: asyncio.Future[Message] | None = None
         self._over = False
+        # Whether the last response was marked as that: whatever becomes of the process now, all has been said.
+        self._final = False
 
     def begin(self) -> list[Any]:
         """What the process is told of it. Raises ServingError if it is not to be executed."""
@@ -193,7 +195,7 @@ class _Responses:
     async def __anext__(self) -> Tensors | StreamedResponse:
         if self.failure is not None:
             raise self.failure
-        if self._over:
+        if self._over or self._final:
             raise StopAsyncIteration
         try:
             message = await self._next()
@@ -205,7 +207,9 @@ class _Responses:
         if message.fields.get("end"):
             self.end()
             raise StopAsyncIteration
-        return response_of(message.fields, message.groups, self._request)
+        response = response_of(message.fields, message.groups, self._request)
+        self._final = isinstance(response, StreamedResponse) and response.final
+        return response
 
     async def _next(self) -> Message:
         reply, self.reply = self.reply, None

@@ -5,6 +5,7 @@ import itertools
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ from kserve_v2_child.executing import Executing
 
 from kserve_v2.backend import ExecutionLostError
 from kserve_v2.errors import UnavailableError
+from kserve_v2.isolation.async_instances import IsolatedAsyncStreamsInstance
 from kserve_v2.isolation.async_link import AsyncLink
 from kserve_v2.isolation.instances import IsolatedInstance, IsolatedStreamInstance
 from kserve_v2.isolation.keeper import Keeper, Seat
@@ -207,6 +209,28 @@ def test_a_stream_is_left_though_its_process_is_gone() -> None:
         assert next(responses)["y"] == 1
         there.close()
         responses.close()
+
+
+def test_nothing_comes_behind_a_last_response_though_the_process_is_gone() -> None:
+    async def main() -> None:
+        with channel_ends() as (ours, there):
+            process: Any = Process()
+            link = AsyncLink(process, ours, None, paced=True)
+            instance = instance_on(link, partial(IsolatedAsyncStreamsInstance, max_concurrency=2, paced=True))
+            (responses,) = instance.streams_async([given(1)[0]], REQUESTS)
+            asked = await asyncio.to_thread(there.receive)
+            last = {"parameters": [{}], "marked": {"final": True}}
+            there.send(Kind.RESPOND, asked.number, last, given(1))
+            assert (await anext(responses)).outputs["y"] == 1
+            there.close()
+            await asyncio.to_thread(link._reader.join, 10)
+            with pytest.raises(StopAsyncIteration):
+                await anext(responses)
+            await responses.aclose()
+            assert process.executing == {}
+            link.close()
+
+    asyncio.run(main())
 
 
 def test_what_cannot_be_sent_is_waited_for_by_nobody() -> None:
