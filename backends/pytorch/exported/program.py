@@ -5,10 +5,12 @@ a tuple. That is quicker than `ExportedProgram.module()`, which takes containers
 needs none of the classes of those containers.
 """
 
+import linecache
 import operator
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,11 +94,28 @@ def _deserialized(document: Mapping[str, Any], weights: Tensors, constants: Tens
         with _READING, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = private._dict_to_dataclass(schema.ExportedProgram, document)
-            return private.ExportedProgramDeserializer().deserialize(program, weights, constants, None)
+            with _forgetting_sources():
+                return private.ExportedProgramDeserializer().deserialize(program, weights, constants, None)
     except Exception as error:
         raise InvalidArgumentError(
             f"{file}: torch {torch.__version__} cannot load the program: {_reason(error)}"
         ) from error
+
+
+@contextmanager
+def _forgetting_sources() -> Iterator[None]:
+    """Let go of the texts of the functions that are made meanwhile: torch.fx keeps each for ever, with all the globals
+    of its function, for the sake of tracebacks.
+    """
+    loader: Any = getattr(torch.fx.graph_module, "_loader", None)
+    before = getattr(loader, "next_id", 0)
+    try:
+        yield
+    finally:
+        for number in range(before, getattr(loader, "next_id", 0)):
+            key = f"<eval_with_key>.{number}"
+            loader.eval_cache.pop(key, None)
+            linecache.cache.pop(key, None)
 
 
 def _reason(error: Exception) -> str:
