@@ -13,7 +13,7 @@ from kserve_v2.backend import (
     StreamInstance,
 )
 from kserve_v2.errors import InternalError
-from kserve_v2.scheduling.executing.execution import BatchExecution, Execution, StreamExecution
+from kserve_v2.scheduling.executing.execution import BatchExecution, Execution
 from kserve_v2.scheduling.executing.performing import (
     execute_batch,
     execute_batch_async,
@@ -30,6 +30,7 @@ from kserve_v2.scheduling.executing.runners import (
     Surroundings,
     ThreadRunner,
 )
+from kserve_v2.scheduling.executing.stream_execution import StreamExecution
 from kserve_v2.scheduling.feed import Batch
 from kserve_v2.scheduling.sequences.rounds import RoundExecution
 

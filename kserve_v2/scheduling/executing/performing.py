@@ -18,7 +18,8 @@ from kserve_v2.backend import (
 from kserve_v2.errors import InternalError
 from kserve_v2.memory.own import copy_shared
 from kserve_v2.messages import Tensors
-from kserve_v2.scheduling.executing.execution import BatchExecution, StreamExecution
+from kserve_v2.scheduling.executing.execution import BatchExecution
+from kserve_v2.scheduling.executing.stream_execution import StreamExecution
 from kserve_v2.scheduling.feed import Batch
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.tracing.trace import computing

@@ -22,7 +22,8 @@ from kserve_v2.backend import (
 )
 from kserve_v2.errors import InternalError
 from kserve_v2.scheduling.contained import log_error
-from kserve_v2.scheduling.executing.execution import BatchExecution, Execution, StreamExecution
+from kserve_v2.scheduling.executing.execution import BatchExecution, Execution
+from kserve_v2.scheduling.executing.stream_execution import StreamExecution
 from kserve_v2.scheduling.feed import Batch, Feed
 from kserve_v2.scheduling.spec import ModelSpec
 

@@ -32,8 +32,9 @@ from kserve_v2.errors import (
 )
 from kserve_v2.messages import InferRequest, SequenceStep, Tensors
 from kserve_v2.scheduling.contained import contained
-from kserve_v2.scheduling.executing.execution import BatchExecution, StreamExecution
+from kserve_v2.scheduling.executing.execution import BatchExecution
 from kserve_v2.scheduling.executing.performing import stream, stream_async, streams_async
+from kserve_v2.scheduling.executing.stream_execution import StreamExecution
 from kserve_v2.scheduling.feed import Batch
 from kserve_v2.scheduling.merging.padded import PaddedMerger
 from kserve_v2.scheduling.merging.rows import Merger
