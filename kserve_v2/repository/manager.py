@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from kserve_v2.config.release import NO_RELEASE, Release
 from kserve_v2.errors import (
     InvalidArgumentError,
     NotLoadedError,
@@ -81,6 +82,8 @@ class ModelManager(ModelMap):
         # Those that were not loaded only because they are part of an ensemble.
         self._asked_for: set[str] = set()
         self._unready: set[str] = set()
+        # The releases by which models have answered last.
+        self._in_force: dict[str, Release] = {}
         published = (self._serving, self._loaded)
         self._names = Names(
             options.namespaces, self._models, self.is_wanted, published, self._loader, self._ensembles
@@ -260,6 +263,8 @@ class ModelManager(ModelMap):
         """Take over what has changed of one model."""
         name, before = model.name, self._loaded.get(model.name)
         release = model.released.release
+        other_rule = self._in_force.get(name, NO_RELEASE) != release
+        self._in_force[name] = release
         answers = self.routes.publish(name, answering(model.served), release, settled=not model.busy)
         if model.served is None or answers is None:
             self._serving.pop(name, None)
@@ -276,9 +281,11 @@ class ModelManager(ModelMap):
             self._names.remove(name)
             self._asked_for.discard(name)
             self.routes.forget(name)
+            self._in_force.pop(name, None)
         self._names.publish(name)
         self.announce_change()
-        if (before and before.versions) != (model.served and model.served.versions):
+        # Whether by a call or by a file that a load has read: a label or a split may mean another version now.
+        if other_rule or (before and before.versions) != (model.served and model.served.versions):
             self._changes.count += 1
             self._ensembles.changed(name)
 
@@ -291,8 +298,6 @@ class ModelManager(ModelMap):
         model = self._models.get(name)
         if model is not None:
             self._update(model)
-            self._changes.count += 1
-            self._ensembles.changed(name)
 
     def announce_change(self) -> None:
         """Wake those who wait for `changed`."""

@@ -577,6 +577,10 @@ def test_an_ensemble_keeps_to_the_version_that_gets_most(explicit: ExplicitServe
     assert sums() == 12
     change(server, "step", split=None)
     assert sums() == 13
+    # By its file as by a call.
+    (explicit.root / "step" / "release.json").write_text('{"split": {"shares": {"1": 100}}}')
+    assert explicit.load("step").status_code == 200
+    assert sums() == 11
     explicit.unload_all()
 
 

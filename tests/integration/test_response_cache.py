@@ -530,6 +530,24 @@ def test_a_model_that_a_step_calls_takes_the_answers_of_ensembles_along(chains: 
         assert counts(chains.server, "around_again")["cache_hit"] == add
 
 
+def test_a_release_that_a_load_has_read_takes_the_answers_of_callers_and_ensembles_along(
+    chains: Chains,
+) -> None:
+    chains.write_model(chains.root, "released", counted(1))
+    model = chains.write_model(chains.root, "released", counted(2), "version_policy { all { } }", 2)
+    code = CALLING.replace('call("called", ', 'call("released", ')
+    assert code != CALLING
+    chains.write_model(chains.root, "calls_released", code, CACHED)
+    assert chains.load("released").status_code == chains.load("calls_released").status_code == 200
+    chains.wire("around_released", ["released"])
+    for version in (1, 2, 1):
+        (model / "release.json").write_text(f'{{"split": {{"shares": {{"{version}": 100}}}}}}')
+        assert chains.load("released").status_code == 200
+        for name in ("released", "calls_released", "around_released"):
+            for _ in range(2):
+                assert ask(chains.server, [[1]], name)["Y"] == [[1 + version]], name
+
+
 def test_a_model_that_is_called_for_parts_of_a_request_takes_the_whole_answer_along(chains: Chains) -> None:
     chains.write("called", 1, "")
     code = CALLING.replace("[-1, -1]", "[1]")
