@@ -342,14 +342,25 @@ class InferenceService:
         return self.manager.releases.show(name)
 
     async def change_release(self, name: str, document: object, who: str) -> ReleaseView:
-        """Change the release of a model; see `Releases.change`. Raises UnavailableError unless clients may do this, or
-        when exiting, and otherwise as that.
+        """Change the release of a model; see `Releases.change`. One that is loaded when it is asked for is asked for.
+        Raises UnavailableError unless clients may do this, or when exiting, and otherwise as that, and as `demand`.
         """
         if not self._explicit and not self.manager.polling:
             raise UnavailableError(FIXED_RELEASES)
         if self._exiting:
             raise UnavailableError("Server exiting")
+        await self.loaded(lambda: self._ask_for(name))
         return await self.manager.releases.change(name, document, who)
+
+    def _ask_for(self, name: str) -> None:
+        """Raise NotLoadedError for a model that is not loaded, and is when it is asked for."""
+        try:
+            self.manager.acquire(name)
+        except NotLoadedError:
+            raise
+        except ServingError:
+            # Whether it can answer is another matter.
+            pass
 
     def _check_explicit(self) -> None:
         if not self._explicit:

@@ -265,12 +265,13 @@ class ModelManager(ModelMap):
         release = model.released.release
         other_rule = self._in_force.get(name, NO_RELEASE) != release
         self._in_force[name] = release
-        answers = self.routes.publish(name, answering(model.served), release, settled=not model.busy)
-        if model.served is None or answers is None:
+        served = None if self._is_held_back(model) else model.served
+        answers = self.routes.publish(name, answering(served), release, settled=not model.busy)
+        if served is None or answers is None:
             self._serving.pop(name, None)
             self._loaded.pop(name, None)
         else:
-            self._serving[name], self._loaded[name] = answers, model.served
+            self._serving[name], self._loaded[name] = answers, served
             self._evicted.discard(name)
         if model.fulfilled:
             self._unready.discard(name)
@@ -285,9 +286,16 @@ class ModelManager(ModelMap):
         self._names.publish(name)
         self.announce_change()
         # Whether by a call or by a file that a load has read: a label or a split may mean another version now.
-        if other_rule or (before and before.versions) != (model.served and model.served.versions):
+        if other_rule or (before and before.versions) != (served and served.versions):
             self._changes.count += 1
             self._ensembles.changed(name)
+
+    def _is_held_back(self, model: ManagedModel) -> bool:
+        """Whether the versions of a model that is loaded because it was asked for are not all there yet. Otherwise an
+        older one, which loads faster, would answer requests that were for the newest one before, and are afterwards.
+        """
+        name = model.name
+        return model.busy and name not in self._loaded and (self._all_on_demand or name in self._evicted)
 
     def _directories(self) -> frozenset[Path]:
         """Those of models that are loaded, or about to be."""

@@ -27,7 +27,9 @@ ASK = {"inputs": [json_tensor("x", "FP32", [1], [1])]}
 ALWAYS = "--memory-min-idle-secs=0"
 
 
-def write_onnx(root: Path, name: str, number: float, megabytes: float = 1, config: str = "") -> None:
+def write_onnx(
+    root: Path, name: str, number: float, megabytes: float = 1, config: str = "", version: str = "1"
+) -> None:
     """y = x + number, with so much of weights."""
     weights = np.zeros(int(megabytes * MEGABYTE / 4), np.float32)
     weights[0] = number
@@ -45,9 +47,9 @@ def write_onnx(root: Path, name: str, number: float, megabytes: float = 1, confi
             numpy_helper.from_array(np.array([1], np.int64), "one"),
         ],
     )
-    (root / name / "1").mkdir(parents=True)
+    (root / name / version).mkdir(parents=True)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, root / name / "1" / "model.onnx")
+    onnx.save(model, root / name / version / "model.onnx")
     if config:
         (root / name / "config.pbtxt").write_text(config)
 
@@ -186,6 +188,18 @@ def test_where_models_are_not_loaded_on_demand_who_asks_is_told_to_come_back(
     server.post("/v2/repository/models/m0/unload")
     wait_until(lambda: states(server)["m0"] == "UNAVAILABLE")
     assert server.infer("m0", ASK).status_code == 404
+
+
+def test_a_version_that_has_room_does_not_answer_for_one_that_has_none(
+    tmp_path: Path, start: Callable[..., RunningServer]
+) -> None:
+    write_onnx(tmp_path, "two", 1, 2, version="1")
+    write_onnx(tmp_path, "two", 2, 2, "version_policy { all { } }", version="2")
+    server = start("--model-control-mode=on-demand", "--memory-budget=cpu=3500K")
+    for _ in range(3):
+        response = server.infer("two", ASK)
+        assert (response.status_code, "no room for model 'two'" in response.text) == (503, True)
+    wait_until(lambda: used(server) == 0)
 
 
 def test_more_models_than_memory_at_the_start(tmp_path: Path, start: Callable[..., RunningServer]) -> None:

@@ -30,6 +30,7 @@ from tests.integration.support import Gate, Wire, error_of, infer_bytes, json_te
 pytestmark = pytest.mark.slow
 
 ON_DEMAND = "--model-control-mode=on-demand"
+ALL = "version_policy { all { } }"
 Later = Callable[..., Future[Any]]
 
 
@@ -226,7 +227,7 @@ def test_the_api_loads_and_unloads(on_demand: ExplicitServer) -> None:
 
 def test_labels_are_known_once_the_model_is_loaded(on_demand: ExplicitServer, channel: Channel) -> None:
     for number in (1, 2):
-        on_demand.write("labelled", versioned(number), "version_policy { all { } }", number)
+        on_demand.write("labelled", versioned(number), ALL, number)
     (on_demand.root / "labelled" / "release.json").write_text('{"labels": {"PROD": 1, "STG": 2}}')
     answer = channel.infer(grpc_request("labelled", model_version="STG"))
     assert (answer.model_version, number_of(answer)) == ("2", 2)
@@ -263,6 +264,40 @@ def test_all_who_ask_meanwhile_wait_for_one_load(
     assert [call.result(30) for call in (*calls, asked)] == [1, 1, 1]
     assert called.result(30).status_code == 200
     assert loads(on_demand, "shared") == 1
+
+
+def test_no_version_answers_before_all_are_there(on_demand: ExplicitServer, gate: Gate, later: Later) -> None:
+    # An older one that loads faster would answer what is for the newest.
+    on_demand.write("two", counted(on_demand.root, "two", 1), ALL, 1)
+    on_demand.write("two", counted(on_demand.root, "two", 2, waits_at(gate)), ALL, 2)
+    (on_demand.root / "two" / "release.json").write_text('{"labels": {"STG": 2}}')
+    first = later(answer_of, on_demand.server, "two")
+    gate.await_start()
+    wait_until(lambda: [entry["state"] for entry in on_demand.index("two")] == ["READY", "LOADING"])
+    with Wire(on_demand.server) as wire:
+        wire.send_infer("two", ASK)
+        labelled = later(answer_of, on_demand.server, "two", "STG")
+        for _ in range(5):
+            assert on_demand.server.get("/v2/models/two/ready").status_code != 200
+        gate.open()
+        assert wire.response().json()["outputs"][0]["data"] == [2]
+    assert (first.result(30), labelled.result(30)) == (2, 2)
+    assert answer_of(on_demand.server, "two", "1") == 1
+
+
+def test_a_release_of_what_is_not_loaded_is_changed(on_demand: ExplicitServer) -> None:
+    for number in (1, 2):
+        on_demand.write("rolled_back", versioned(number), ALL, number)
+    for number in (2, 1):
+        change = {"labels": {"PROD": number}, "split": {"shares": {str(number): 100}}}
+        path = "/v2/repository/models/rolled_back/release"
+        response = on_demand.server.post(path, json=change)
+        assert (response.status_code, response.json()["labels"]) == (200, {"PROD": number})
+        assert answer_of(on_demand.server, "rolled_back") == number
+        assert answer_of(on_demand.server, "rolled_back", "PROD") == number
+        on_demand.unload("rolled_back")
+    response = on_demand.server.post("/v2/repository/models/made_up/release", json={"labels": {"PROD": 1}})
+    assert response.status_code == 404
 
 
 def test_answers_of_a_stream_stay_in_order(on_demand: ExplicitServer, gate: Gate) -> None:

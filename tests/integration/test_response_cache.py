@@ -528,6 +528,9 @@ def test_a_model_that_a_step_calls_takes_the_answers_of_ensembles_along(chains: 
         for model in ("calling", "around", "around_again", "around_again"):
             assert ask(chains.server, [[1]], model)["Y"] == [[1 + add]]
         assert counts(chains.server, "around_again")["cache_hit"] == add
+    # What has not changed would not be loaded again, and go on counting.
+    for name in ("around_again", "around"):
+        assert chains.server.post(f"/v2/repository/models/{name}/unload").status_code == 200
 
 
 def test_a_release_that_a_load_has_read_takes_the_answers_of_callers_and_ensembles_along(

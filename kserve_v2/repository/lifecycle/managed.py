@@ -185,12 +185,13 @@ class ManagedModel:
             override = self._override if request.config is None else Override(request.config)
             moment = self.released.moment
             candidate, kept = await self._find(request, override, unloads)
-            self.released.offer(candidate.found, moment, at_once=self.served is None)
+            anew = self.served is None
+            self.released.offer(candidate.found, moment, at_once=anew)
             self.problem, self._lost = "", False
             self._wanted = self._want(candidate, kept)
             self._call_unloaded()
             self._reconcile()
-            await self._await_loads(self._wanted, unloads)
+            await self._await_loads(self._wanted, unloads, anew=anew)
             self.released.loaded()
             # Only now: one that does not work must not stand in the way of the loads that follow. That of uploaded
             # files is theirs alone: the next load goes back to the directory.
@@ -260,7 +261,7 @@ class ManagedModel:
         self._generation += 1
         return Wanted(candidate, {each: kept.get(each, self._generation) for each in candidate.versions})
 
-    async def _await_loads(self, wanted: Wanted, unloads: int) -> None:
+    async def _await_loads(self, wanted: Wanted, unloads: int, *, anew: bool) -> None:
         found = {(record.version, record.generation): record for record in self.records}
         failed = []
         for record in [found[item] for item in wanted.generations.items()]:
@@ -274,8 +275,9 @@ class ManagedModel:
             text = f"load failed for model '{self.name}': {''.join(reasons)}"
             if not all(record.no_room for record in failed):
                 raise InvalidArgumentError(text)
-            if self.served is None and self._unloads == unloads:
-                # Nothing is wrong with it: there may be room when it is asked for.
+            if anew and self._unloads == unloads:
+                # Nothing is wrong with it: there may be room when it is asked for. Those of its versions that had some
+                # do not answer for the others.
                 self.evict()
             raise OverloadedError(text)
         self._check_still_wanted(unloads)

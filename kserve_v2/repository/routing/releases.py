@@ -4,12 +4,13 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from kserve_v2.config.release import changed_release, release_json
 from kserve_v2.errors import NotFoundError
-from kserve_v2.repository.models.loaded import LoadedModel
+from kserve_v2.repository.models.loaded import Lease, LoadedModel
 from kserve_v2.repository.reading.scan import RELEASE_FILE, ModelEntry
 from kserve_v2.repository.routing.routes import check_release
 from kserve_v2.repository.routing.state import ReleaseState
@@ -70,14 +71,18 @@ class Releases:
         Raises NotFoundError for a model or a version that is not loaded, InvalidArgumentError for a release that cannot
         be, UnavailableError if it cannot be kept: then all is as it was.
         """
+        # It makes no room for others meanwhile.
+        leases = [each.lease() for each in self._loaded(name).ready]
         # Whoever leaves meanwhile must not leave a file that says something else than what is in force.
         change = asyncio.get_running_loop().create_task(self._change(name, document, who))
         self._changes.add(change)
-        change.add_done_callback(self._done)
+        change.add_done_callback(partial(self._done, leases))
         return await asyncio.shield(change)
 
-    def _done(self, change: "asyncio.Task[ReleaseView]") -> None:
+    def _done(self, leases: Sequence[Lease], change: "asyncio.Task[ReleaseView]") -> None:
         self._changes.discard(change)
+        for lease in leases:
+            lease.release()
         if not change.cancelled():
             # Asked for in any case: an error that nobody takes is reported by asyncio.
             change.exception()
