@@ -244,7 +244,8 @@ class ModelSource:
     instances; None where there is no server. `metrics`: of the model's own; `control`: loads and unloads other models;
     None there, too. `cache_path`: a directory of the model's own, for what is to outlive the server; made by whoever
     needs it, and used by all versions, also by those of other servers at the same time. None where there is no place
-    for it.
+    for it. `outdated`: says why the files are not those that the version was to be loaded from any more, "" if they
+    are; it blocks.
     """
 
     name: str
@@ -259,6 +260,7 @@ class ModelSource:
     metrics: ModelMetrics | None = field(default=None, compare=False, repr=False)
     control: ModelControl | None = field(default=None, compare=False, repr=False)
     cache_path: Path | None = None
+    outdated: Callable[[], str] = field(default=lambda: "", compare=False, repr=False)
 
     def model_file(self, config: ModelConfig) -> Path:
         """The file to load: `default_model_filename` inside the version's directory."""

@@ -17,6 +17,12 @@ logger = logging.getLogger(__name__)
 Json = dict[str, Any]
 
 
+class OutdatedError(Exception):
+    """What a process would be started from is not what the model was loaded from. The text says what is different, and
+    what to do.
+    """
+
+
 class Seat:
     """The place of one instance in a process, whichever process is there. `told`: what the instance is made from.
     `deaths`: how many processes in a row have died of what it has executed.
@@ -53,11 +59,13 @@ class Keeper:
         start: Callable[[], ModelProcess],
         changed: Callable[[], None],
         timeout_s: float | None,
+        outdated: Callable[[], str] = lambda: "",
         delays: RestartDelays | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`start`: starts a process and loads the model there. `changed` is called on any thread, when the process has
-        died, and when it is known what came of its restart. `timeout_s`: how long an execution may take.
+        died, and when it is known what came of its restart. `timeout_s`: how long an execution may take. `outdated`:
+        why another process would be another model, "" if it would not; it may block.
         """
         self.deaths = 0
         """How many of its processes have died."""
@@ -67,6 +75,7 @@ class Keeper:
         self._start = start
         self._changed_call = changed
         self._timeout_s = timeout_s
+        self._outdated = outdated
         self._delays = delays or RestartDelays()
         self._clock = clock
         self._since_s = clock()
@@ -74,6 +83,8 @@ class Keeper:
         self._changed = threading.Condition()
         self._leaving = False
         self._cause = ""
+        # Why the last restart was not tried, or what came of it was not taken.
+        self._refusal = ""
 
     @property
     def alive(self) -> bool:
@@ -141,7 +152,9 @@ class Keeper:
         """Why there is no process; "" if there is one."""
         if self.alive:
             return ""
-        return self._cause if self._leaving else f"{self._cause}; it is being started again"
+        if self._leaving:
+            return self._cause
+        return f"{self._cause}; {self._refusal or 'it is being started again'}"
 
     # --- its end --------------------------------------------------------------------------------------------------
 
@@ -165,9 +178,16 @@ class Keeper:
         lived_s = self._clock() - self._since_s
         self.deaths += 1
         self._cause = f"the process of model '{dead.model}' {dead.cause}"
+        self._refusal = ""
+        told = ""
         while not self._leaving:
             delay_s = self._delays.after(lived_s)
-            logger.error("%s; it is started again in %g s", self._cause, delay_s)
+            if not self._refusal:
+                logger.error("%s; it is started again in %g s", self._cause, delay_s)
+            elif self._refusal != told:
+                # Once. Files that are put back are noticed at one of the next attempts.
+                logger.error("%s; %s", self._cause, self._refusal)
+            told = self._refusal
             self._changed_call()
             if self._wait(delay_s) or self._restarted():
                 return
@@ -183,20 +203,18 @@ class Keeper:
         process: ModelProcess | None = None
         ways: list[tuple[Seat, Link]] = []
         try:
+            self._raise_if_outdated()
             process = self._start()
             for seat in list(self._seats):
                 ways.append((seat, self._way(seat, process)[0]))  # noqa: PERF401 - those before one that fails
+            # They may have changed before they were read.
+            self._raise_if_outdated()
         except Exception as error:  # noqa: BLE001 - whatever the model raises
             if process is not None:
                 process.kill("has not made its instances again")
             for _, link in ways:
                 link.forget()
-            known = as_serving_error(error)
-            text = known.message if isinstance(known, ServingError) else describe(error)
-            with self._changed:
-                self.failed = True
-                self._cause = text
-                self._changed.notify_all()
+            self._note_failure(error)
             return False
         with self._changed:
             self.failed = False
@@ -211,3 +229,21 @@ class Keeper:
             process.kill("is not needed")
         logger.info("the process of model '%s' is there again", process.model)
         return True
+
+    def _raise_if_outdated(self) -> None:
+        """Raise OutdatedError if what was or would be started is not the model that was loaded."""
+        if why := self._outdated():
+            raise OutdatedError(why)
+
+    def _note_failure(self, error: Exception) -> None:
+        """A restart has come to nothing."""
+        known = as_serving_error(error)
+        text = known.message if isinstance(known, ServingError) else describe(error)
+        with self._changed:
+            self.failed = True
+            if isinstance(error, OutdatedError):
+                # Why the process is gone is still to be told.
+                self._refusal = str(error)
+            else:
+                self._cause, self._refusal = text, ""
+            self._changed.notify_all()

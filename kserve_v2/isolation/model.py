@@ -72,7 +72,12 @@ class IsolatedModel:
         # Of each process, the instances that it has.
         self._placements = [source.placements[number::processes] for number in range(processes)]
         self._keepers = [
-            Keeper(partial(self._start, number), partial(self._tell, number), isolation.timeout_s)
+            Keeper(
+                partial(self._start, number),
+                partial(self._tell, number),
+                isolation.timeout_s,
+                source.outdated,
+            )
             for number in range(processes)
         ]
         self._starting = [threading.Lock() for _ in self._keepers]

@@ -1,4 +1,6 @@
-"""A handler that dies as it is told, in each row of `command`: what its name says."""
+"""A handler that dies as it is told, in each row of `command`: what its name says. What it finds in the file `.load` is
+hidden, so that it is none of its files.
+"""
 
 HANDLER = """
 import ctypes, os, signal, subprocess, sys, threading, time
@@ -17,8 +19,8 @@ class Model:
 
     def load(self, context):
         self.path = context.model_path
-        if (self.path / "load").exists():
-            os._exit(int((self.path / "load").read_text()))
+        if (self.path / ".load").exists():
+            os._exit(int((self.path / ".load").read_text()))
 
     def __call__(self, inputs):
         for command in inputs["command"].ravel():

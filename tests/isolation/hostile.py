@@ -19,8 +19,8 @@ class Model:
     def load(self, context):
         self.context = context
         self.path = context.model_path
-        if (self.path / "hang_in_load").exists():
-            (self.path / "hangs").write_text(str(os.getpid()))
+        if (self.path / ".hang_in_load").exists():
+            (self.path / ".hangs").write_text(str(os.getpid()))
             hold()
         self.hangs_in_close = False
 

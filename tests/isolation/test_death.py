@@ -45,7 +45,7 @@ def dying(isolated: ExplicitServer) -> ExplicitServer:
 
 def loaded(isolated: ExplicitServer, config: str = "", **texts: str) -> ExplicitServer:
     path = isolated.write("dying", HANDLER, config + parameters(**texts) or "# nothing")
-    (path / "load").unlink(missing_ok=True)
+    (path / ".load").unlink(missing_ok=True)
     answer = isolated.load("dying")
     assert answer.status_code == 200, answer.text
     return isolated
@@ -126,7 +126,7 @@ def kill_idle(server: ExplicitServer) -> int:
 @pytest.mark.slow
 def test_while_no_process_lives_the_model_is_not_ready_and_says_why(dying: ExplicitServer) -> None:
     server = dying.server
-    path = dying.root / "dying" / "load"
+    path = dying.root / "dying" / ".load"
     path.write_text("7")
     kill_idle(dying)
     wait_until(lambda: server.get("/v2/models/dying/ready").status_code != 200)
@@ -150,7 +150,7 @@ def test_while_no_process_lives_the_model_is_not_ready_and_says_why(dying: Expli
 
 @pytest.mark.slow
 def test_a_model_whose_process_does_not_come_back_is_unloaded_and_loaded_again(dying: ExplicitServer) -> None:
-    path = dying.root / "dying" / "load"
+    path = dying.root / "dying" / ".load"
     path.write_text("7")
     kill_idle(dying)
     wait_until(lambda: "exited with status 7" in dying.index("dying")[0].get("reason", ""))
@@ -175,7 +175,7 @@ def test_siblings_go_on(isolated: ExplicitServer, later: Later, tmp_path: Path) 
     assert not held.done()
     gate.touch()
     survivor = pid_of(held.result())
-    (isolated.root / "dying" / "load").write_text("7")
+    (isolated.root / "dying" / ".load").write_text("7")
     # With the other one dead, this one answers all.
     wait_until(lambda: children(isolated.server.process.pid) == [survivor])
     assert isolated.index("dying")[0]["state"] == "READY"
@@ -207,7 +207,7 @@ def test_requests_that_wait_fail_if_the_next_process_fails(
     wait_until(Path(f"{gate}.begun").exists)
     waiting = later(infer, dying, "fine")
     wait_until(lambda: metric(dying.server, "nv_inference_pending_request_count", model="dying") == 1)
-    (dying.root / "dying" / "load").write_text("9")
+    (dying.root / "dying" / ".load").write_text("9")
     os.kill(first, signal.SIGKILL)
     assert error_of(held.result()) == "the process of model 'dying' was killed by signal 9, out of memory?"
     assert waiting.result().status_code == 503

@@ -58,7 +58,7 @@ def await_answer(server: ExplicitServer) -> int:
 def hostile(isolated: ExplicitServer) -> Iterator[ExplicitServer]:
     isolated.write("other", OTHER)
     path = isolated.write("hostile", HANDLER, "# nothing")
-    for mark in ("hang_in_load", "hangs"):
+    for mark in (".hang_in_load", ".hangs"):
         (path / mark).unlink(missing_ok=True)
     for name in ("other", "hostile"):
         answer = isolated.load(name)
@@ -139,10 +139,10 @@ def test_an_unload_does_not_wait_for_a_process_that_hangs_where_it_is_loaded_aga
 ) -> None:
     pid = await_answer(hostile)
     path = hostile.root / "hostile"
-    (path / "hang_in_load").touch()
+    (path / ".hang_in_load").touch()
     os.kill(pid, 9)
-    wait_until(lambda: (path / "hangs").exists() and (path / "hangs").read_text() != "")
-    hangs = int((path / "hangs").read_text())
+    wait_until(lambda: (path / ".hangs").exists() and (path / ".hangs").read_text() != "")
+    hangs = int((path / ".hangs").read_text())
     assert exists(hangs)
     assert hostile.unload("hostile").status_code == 200
     wait_until(lambda: not exists(hangs))

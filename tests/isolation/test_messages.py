@@ -16,7 +16,8 @@ from tests.isolation.conftest import children
 
 pytestmark = pytest.mark.slow
 
-# Kills its process the first time that a message of the kind that stands in the file `kill` is sent, or received.
+# Kills its process the first time that a message of the kind that stands in the file `.kill` is sent, or received. That
+# is hidden, and so none of the model's.
 MODEL = """
 import os, signal, time
 from pathlib import Path
@@ -25,7 +26,7 @@ from kserve_v2_child import runtime
 from kserve_v2_child.channel.channel import Channel
 from kserve_v2_child.channel.messages import Kind
 
-MARK = Path({path!r}) / "kill"
+MARK = Path({path!r}) / ".kill"
 
 def reached(kind):
     if MARK.exists() and MARK.read_text() == Kind(kind).name:
@@ -91,7 +92,7 @@ BATCH = (
         if n == 2:
             self.context.call("identity", {"n": inputs["n"]})
         if n == 3:
-            (self.path / "begun").touch()
+            (self.path / ".begun").touch()
             while not requests[0].cancelled:
                 time.sleep(0.005)
         if n == 4:
@@ -171,7 +172,7 @@ def test_every_kind_of_message_has_its_case() -> None:
 def write(server: ExplicitServer, model: str = BATCH, config: str = "# nothing") -> Path:
     path = server.root / "killed"
     server.write("killed", MODEL.format(path=str(path), model=model), config)
-    for name in ("kill", "begun"):
+    for name in (".kill", ".begun"):
         (path / name).unlink(missing_ok=True)
     return path
 
@@ -197,9 +198,9 @@ def await_answer(server: ExplicitServer, ask: Callable[[], httpx.Response]) -> N
 @pytest.mark.parametrize("kind", sorted(AT_LOAD), ids=lambda kind: kind.name)
 def test_in_a_load(isolated: ExplicitServer, kind: Kind) -> None:
     path = write(isolated)
-    (path / "kill").write_text(kind.name)
+    (path / ".kill").write_text(kind.name)
     answer = isolated.load("killed")
-    assert not (path / "kill").exists(), answer.text
+    assert not (path / ".kill").exists(), answer.text
     assert answer.status_code == 400
     assert "the process of model 'killed' was killed by signal 9, out of memory?" in answer.text
     load(isolated)
@@ -212,9 +213,9 @@ def test_in_an_execution(isolated: ExplicitServer, kind: Kind) -> None:
     isolated.write("identity", IDENTITY)
     assert isolated.load("identity").status_code == 200
     load(isolated)
-    (path / "kill").write_text(kind.name)
+    (path / ".kill").write_text(kind.name)
     answer = ask(isolated, AT_REQUEST[kind])
-    assert not (path / "kill").exists()
+    assert not (path / ".kill").exists()
     assert (answer.status_code, answer.json()) == (
         503, {"error": "the process of model 'killed' was killed by signal 9, out of memory?"},
     )  # fmt: skip
@@ -226,7 +227,7 @@ def test_in_an_execution(isolated: ExplicitServer, kind: Kind) -> None:
 def test_in_a_stream(isolated: ExplicitServer, kind: Kind) -> None:
     path = write(isolated, STREAM, "model_transaction_policy { decoupled: true }")
     load(isolated)
-    (path / "kill").write_text(kind.name)
+    (path / ".kill").write_text(kind.name)
     url = f"{isolated.server.rest}/v2/models/killed/generate_stream"
     with httpx.stream("POST", url, json={"n": 0}, timeout=30) as response:
         for line in response.iter_lines():
@@ -234,7 +235,7 @@ def test_in_a_stream(isolated: ExplicitServer, kind: Kind) -> None:
                 break
             if "error" in line:
                 assert "was killed by signal 9" in line
-    wait_until(lambda: not (path / "kill").exists())
+    wait_until(lambda: not (path / ".kill").exists())
     wait_until(lambda: isolated.server.get("/v2/models/killed/ready").status_code == 200)
     wait_until(
         lambda: (
@@ -248,10 +249,10 @@ def test_in_a_stream(isolated: ExplicitServer, kind: Kind) -> None:
 def test_of_a_triton_model(isolated: ExplicitServer, kind: Kind) -> None:
     path = write(isolated, TRITON, TRITON_CONFIG)
     load(isolated)
-    (path / "kill").write_text(kind.name)
+    (path / ".kill").write_text(kind.name)
     ready = isolated.server.get("/v2/models/killed/ready").status_code == 200
     answer = ask(isolated, 0)
-    wait_until(lambda: not (path / "kill").exists())
+    wait_until(lambda: not (path / ".kill").exists())
     assert (ready, answer.status_code) == (kind is Kind.CONTROL, 503)
     await_answer(isolated, lambda: ask(isolated, 0))
     wait_until(lambda: isolated.server.get("/v2/models/killed/ready").status_code == 200)
@@ -261,10 +262,10 @@ def test_of_a_decoupled_triton_model(isolated: ExplicitServer) -> None:
     """It says that it has begun, before there is an answer."""
     path = write(isolated, TRITON_STREAM, TRITON_CONFIG + "model_transaction_policy { decoupled: true }")
     load(isolated)
-    (path / "kill").write_text(Kind.BEGUN.name)
+    (path / ".kill").write_text(Kind.BEGUN.name)
     url = "/v2/models/killed/generate_stream"
     assert "was killed by signal 9" in isolated.server.post(url, json={"n": 1}).text
-    assert not (path / "kill").exists()
+    assert not (path / ".kill").exists()
     wait_until(lambda: '"m":0' in isolated.server.post(url, json={"n": 0}).text)
 
 
@@ -273,18 +274,18 @@ def test_at_a_cancellation(isolated: ExplicitServer) -> None:
     load(isolated)
     with Wire(isolated.server) as wire:
         wire.send_infer("killed", body(3))
-        wait_until((path / "begun").exists)
-        (path / "kill").write_text(Kind.CANCEL.name)
-    wait_until(lambda: not (path / "kill").exists())
+        wait_until((path / ".begun").exists)
+        (path / ".kill").write_text(Kind.CANCEL.name)
+    wait_until(lambda: not (path / ".kill").exists())
     await_answer(isolated, lambda: ask(isolated, 0))
 
 
 def test_at_its_end(isolated: ExplicitServer) -> None:
     path = write(isolated)
     load(isolated)
-    (path / "kill").write_text(Kind.STOP.name)
+    (path / ".kill").write_text(Kind.STOP.name)
     assert isolated.unload("killed").status_code == 200
     wait_until(lambda: isolated.index("killed")[0].get("reason") == "unloaded")
-    assert not (path / "kill").exists()
+    assert not (path / ".kill").exists()
     load(isolated)
     assert ask(isolated, 0).status_code == 200

@@ -8,7 +8,7 @@ from kserve_v2.repository.lifecycle.states import ModelState
 from kserve_v2.repository.routing.served import Served
 
 NOT_UPDATED = "not updated: "
-"""In front of the reason of a version that answers: why what should have taken its place does not."""
+"""Of a version that answers, or did: in front of why what should have taken its place does not."""
 
 
 def index_entry(name: str, problem: str) -> IndexEntry:
@@ -31,12 +31,13 @@ def entries(
         model = served.versions.get(str(version)) if served is not None else None
         if model is None:
             found.append(IndexEntry(name, str(version), newest.state, newest.reason))
-        elif model.down:
-            found.append(IndexEntry(name, str(version), ModelState.UNAVAILABLE, model.down, model.note))
-        else:
-            failure = problem or (newest.failure if newest.model is not model else "")
-            reason = failure and NOT_UPDATED + failure
-            found.append(IndexEntry(name, str(version), ModelState.READY, reason, model.note))
+            continue
+        failure = problem or (newest.failure if newest.model is not model else "")
+        reason = failure and NOT_UPDATED + failure
+        state = ModelState.READY
+        if model.down:
+            state, reason = ModelState.UNAVAILABLE, "; ".join(filter(None, (model.down, reason)))
+        found.append(IndexEntry(name, str(version), state, reason, model.note))
     return found
 
 

@@ -30,9 +30,12 @@ async def keep(records: Iterable[Record], candidate: Candidate, loader: Loader) 
 
 
 def _is_as_found(record: Record, candidate: Candidate) -> bool:
-    """Whether a load would make what is there once more. Files that were sent are always new."""
+    """Whether a load would make what is there once more. Files that were sent are always new, and a version that does
+    not answer for now is not waited for.
+    """
     return (
         record.state is ModelState.READY
+        and not (record.model is not None and record.model.down)
         and record.uploaded is candidate.uploaded
         and record.fingerprint == candidate.fingerprint(record.version)
     )

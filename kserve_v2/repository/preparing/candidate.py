@@ -71,6 +71,22 @@ class Candidate:
         return f"{files.versions.get(version)}/{files.shared}/{what_a_load_goes_by(self.config)}"
 
 
+def outdated(candidate: Candidate, version: int) -> str:
+    """Why the files of a version, or those that all versions may read, are not those of the candidate any more; "" if
+    they are. Of the configuration nothing is said: what is made of it does not go by the file again. Blocks.
+    """
+    if candidate.uploaded is not None:
+        now = _scan_uploaded(candidate.uploaded, candidate.entry.name)
+    else:
+        now = scan_folder(candidate.entry.path)
+    were, are = candidate.entry.fingerprints, now.fingerprints
+    if (were.versions.get(version), were.shared) == (are.versions.get(version), are.shared):
+        return ""
+    if now.problem:
+        return f"its files are not as they were when it was loaded: {now.problem}"
+    return "its files have changed since it was loaded: load it again"
+
+
 def read_candidate(
     name: str,
     options: RepositoryOptions,

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 
 from kserve_v2.backend import Backend, CompletesUnopened, IsolatesModels, ModelConfig, ModelSource
@@ -30,7 +31,7 @@ from kserve_v2.repository.models.batching import BatchingOrigin
 from kserve_v2.repository.models.caching import model_caching
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble, prepare_ensemble
 from kserve_v2.repository.models.spec import Prepared, placements
-from kserve_v2.repository.preparing.candidate import Candidate
+from kserve_v2.repository.preparing.candidate import Candidate, outdated
 from kserve_v2.repository.preparing.kept import kept_path
 from kserve_v2.repository.preparing.missing_modules import advising
 from kserve_v2.repository.preparing.options import RepositoryOptions
@@ -93,6 +94,7 @@ def prepare_version(
         version_path=version_path,
         settings=options.backend_settings.get(config.backend, {}),
         cache_path=_cache_path(candidate, options),
+        outdated=partial(outdated, candidate, version),
     )
     home = _home(backend, source, config, options, registry)
     for vain in isolation_without_effect(config, isolated=home is not None):

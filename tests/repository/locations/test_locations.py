@@ -11,6 +11,8 @@ from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelOutput
 from kserve_v2.config.files import is_within
 from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.repository.locations.locations import Locations
+from kserve_v2.repository.preparing.candidate import outdated, read_candidate
+from kserve_v2.repository.preparing.options import RepositoryOptions
 from kserve_v2.repository.reading.class_labels import read_labels
 from kserve_v2.repository.reading.scan import ModelEntry, scan
 from tests.repository.locations.conftest import MakeLocations, Pack, config_map, write
@@ -97,6 +99,15 @@ def test_a_config_map_as_a_version_and_as_a_repository(tmp_path: Path, make_loca
     assert before["n"] != after["n"]
 
 
+def test_the_next_generation_of_a_config_map_is_not_what_was_loaded(tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "m"
+    config_map(folder, "..2026_11_28", {"1/model.py": "old"})
+    candidate = read_candidate("m", RepositoryOptions((tmp_path / "models",)))
+    assert outdated(candidate, 1) == ""
+    config_map(folder, "..2026_11_29", {"1/model.py": "newer"})
+    assert outdated(candidate, 1) != ""
+
+
 def test_a_flat_config_map(tmp_path: Path, make_locations: MakeLocations) -> None:
     folder = tmp_path / "mounted"
     config_map(folder, "..2026_11_28", {"model.py": "old"})
@@ -116,6 +127,23 @@ def test_links_in_a_circle_are_no_end_of_the_world(tmp_path: Path) -> None:
 
 
 # --- archives -----------------------------------------------------------------------------------------------------
+
+
+def test_a_staged_model_keeps_its_files_when_another_one_comes(
+    tmp_path: Path, make_locations: MakeLocations, pack: Pack
+) -> None:
+    models = write(tmp_path / "archives", {"plain/1/model.py": ""})
+    (models / "m.zip").write_bytes(pack.zip({"1/model.py": "1"}))
+    locations = make_locations(models)
+    locations.materialize("m")
+    options = RepositoryOptions((models,), locations)
+    candidate = read_candidate("m", options)
+    (models / "m.zip").write_bytes(pack.zip({"1/model.py": "2"}))
+    # As long as it is in use, its directory stays where it is.
+    locations.refresh([candidate.entry.path])
+    following = read_candidate("m", options)
+    assert following.entry.path != candidate.entry.path
+    assert outdated(candidate, 1) == outdated(following, 1) == ""
 
 
 def test_archives_come_change_and_go(tmp_path: Path, make_locations: MakeLocations, pack: Pack) -> None:
