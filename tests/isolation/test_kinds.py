@@ -33,10 +33,10 @@ class Model:
         pid = np.full((len(inputs["n"]), 1), os.getpid())
         if inputs["n"][0, 0] == -1:
             # Until the client has left.
-            (self.path / "begun").touch()
+            (self.path / ".begun").touch()
             while not requests[0].cancelled:
                 time.sleep(0.005)
-            (self.path / "cancelled").touch()
+            (self.path / ".cancelled").touch()
         self.context.logger.warning("one of %d", len(requests))
         return {"m": inputs["n"] + 1, "pid": pid}
 """
@@ -80,7 +80,7 @@ class Model:
         try:
             for m in range(n if n >= 0 else 1_000_000):
                 request.response_parameters["number"] = m
-                with (self.path / "yielded").open("a") as file:
+                with (self.path / ".yielded").open("a") as file:
                     file.write("x")
                 yield {"m": np.array([m], np.int32)}
                 if n == -2:
@@ -88,7 +88,7 @@ class Model:
                 if n == -3:
                     os._exit(3)
         finally:
-            (self.path / "closed").touch()
+            (self.path / ".closed").touch()
 """
 
 ASYNC_STREAM = STREAM.replace("    def __call__", "    max_concurrency = 3\n    async def __call__")
@@ -150,7 +150,7 @@ def events(server: ExplicitServer, model: str, n: int) -> Iterator[dict[str, Any
 
 def load(server: ExplicitServer, name: str, code: str, config: str = "") -> Path:
     path = server.write(name, code, config or "# nothing")
-    for mark in ("begun", "cancelled", "closed", "yielded"):
+    for mark in (".begun", ".cancelled", ".closed", ".yielded"):
         (path / mark).unlink(missing_ok=True)
     answer = server.load(name)
     assert answer.status_code == 200, answer.text
@@ -162,9 +162,9 @@ def test_a_cancelled_request_is_cancelled_in_its_process(isolated: ExplicitServe
     path = load(isolated, "sync", SYNC)
     with Wire(isolated.server) as wire:
         wire.send_infer("sync", {"inputs": [json_tensor("n", "INT32", [1, 1], [-1])]})
-        wait_until((path / "begun").exists)
-        assert not (path / "cancelled").exists()
-    wait_until((path / "cancelled").exists)
+        wait_until((path / ".begun").exists)
+        assert not (path / ".cancelled").exists()
+    wait_until((path / ".cancelled").exists)
     assert outputs(ask(isolated, "sync", 1))["m"] == [2]
 
 
@@ -207,14 +207,14 @@ def test_streams(isolated: ExplicitServer, code: str) -> None:
     wait_until(lambda: metric(isolated.server, "kserve_v2_model_process_deaths", model="stream") == 1)
     wait_until(lambda: metric(isolated.server, "kserve_v2_model_processes", model="stream") == 1)
     wait_until(lambda: isolated.server.get("/v2/models/stream/ready").status_code == 200)
-    (path / "closed").unlink()
-    (path / "yielded").unlink()
+    (path / ".closed").unlink()
+    (path / ".yielded").unlink()
     endless = events(isolated, "stream", -1)
     next(endless)
     endless.close()
     # Closed when the client leaves, and not a million steps ahead of it.
-    wait_until((path / "closed").exists)
-    assert len((path / "yielded").read_text()) < 100_000
+    wait_until((path / ".closed").exists)
+    assert len((path / ".yielded").read_text()) < 100_000
     assert len(list(events(isolated, "stream", 2))) == 2
 
 
