@@ -223,6 +223,8 @@ class ModelManager(ModelMap):
             if self._on_demand is not None and name not in self._loaded:
                 self._evicted.add(name)
             raise
+        if self._on_demand is not None:
+            self._on_demand.loaded({name, name_in(name)})
 
     def is_wanted(self, name: str) -> bool:
         """Whether a model is loaded, or is to be."""

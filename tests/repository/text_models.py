@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,54 @@ class TextBackend:
             raise ValueError("boom in /srv/models/m/vocabulary")
         self.open += 1
         return TextModel(self, text)
+
+
+class SizedModel(TextModel):
+    """Takes as much memory as its text is long, until it and its instances are closed."""
+
+    backend: "SizedBackend"
+
+    def __init__(self, backend: "SizedBackend", text: str) -> None:
+        super().__init__(backend, text)
+        self.users = 1
+        backend.take(len(text))
+
+    def memory(self) -> Mapping[str, int]:
+        return {"cpu": len(self.text) + self.backend.extra}
+
+    def instance(self, placement: Placement) -> Instance:
+        self.users += 1
+        return super().instance(placement)
+
+    def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
+        gate = self.backend.gates.get(self.text)
+        self.backend.entered.set()
+        assert gate is None or gate.wait(30)
+        return super().execute(tensors, requests)
+
+    def close(self) -> None:
+        super().close()
+        self.users -= 1
+        if not self.users:
+            self.backend.take(-len(self.text))
+
+
+class SizedBackend(TextBackend):
+    """`extra`: what each model says that it takes more. `gates`: what executions wait for, by the texts of models. `most`: what all models have taken at most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gates: dict[str, threading.Event] = {}
+        self.bytes = self.most = self.extra = 0
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> None:
+        with self._lock:
+            self.bytes += size
+            self.most = max(self.most, self.bytes)
+
+    def load(self, source: ModelSource, config: ModelConfig) -> TextModel:
+        return SizedModel(self, super().load(source, config).text)
 
 
 class OneBackend(BackendRegistry):

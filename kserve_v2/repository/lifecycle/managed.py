@@ -275,7 +275,9 @@ class ManagedModel:
             text = f"load failed for model '{self.name}': {''.join(reasons)}"
             if not all(record.no_room for record in failed):
                 raise InvalidArgumentError(text)
-            if anew and self._unloads == unloads:
+            # One that is to go must not come back because there may be room later.
+            self._check_still_wanted(unloads)
+            if anew:
                 # Nothing is wrong with it: there may be room when it is asked for. Those of its versions that had some
                 # do not answer for the others.
                 self.evict()

@@ -2,8 +2,9 @@
 
 Of a model in processes of its own it is what those take up (their proportional share of pages). In the server's process
 it is the weights, where the backend knows them, or else what the process has grown by during the load, which is only
-known to be the model's if nothing else was loaded meanwhile. Before a load it is what it was the last time, or the size
-of the files. All but the first two are estimates, and are shown as such.
+known to be the model's if nothing else was loaded meanwhile. Before a load it is what it was the last time, and
+what the files have grown by since, or else the size of the files. All but the first two are estimates, and are shown as
+such.
 """
 
 import os
@@ -80,6 +81,19 @@ def size_of_files(folder: Path, placements: Iterable[Placement]) -> MemoryUse:
         except OSError:
             continue
     return MemoryUse({device_name(each.device): size for each in placements}, estimated=True)
+
+
+def expected_use(used: MemoryUse, then: MemoryUse, files: MemoryUse) -> MemoryUse:
+    """What a version is going to use that `used` so much when it was loaded the last time. `then`: its files, by their
+    size, at that time; `files`: now. What other files are larger by, it takes more.
+    """
+    if files.bytes == then.bytes:
+        return used
+    sizes = {
+        device: max(0, used.bytes.get(device, 0) + files.bytes.get(device, 0) - then.bytes.get(device, 0))
+        for device in {**used.bytes, **files.bytes}
+    }
+    return MemoryUse(sizes, estimated=True)
 
 
 def use_in_process(known: Mapping[str, int] | None, files: MemoryUse, growth: int | None) -> MemoryUse:

@@ -14,6 +14,7 @@ from kserve_v2.repository.residency.eviction import Resident, Use, evict, excess
 from kserve_v2.repository.residency.measuring import (
     CPU,
     MemoryUse,
+    expected_use,
     processes_bytes,
     resident_bytes,
     shown,
@@ -107,7 +108,8 @@ class Residency:
         # In the order in which they came; a dict, because a load must not take longer the more models there are.
         self._claims: dict[Claim, None] = {}
         self._of_models: dict[Held, Claim] = {}
-        self._remembered: dict[tuple[str, int], MemoryUse] = {}
+        # By version, what it used, and its files then.
+        self._remembered: dict[tuple[str, int], tuple[MemoryUse, MemoryUse]] = {}
         self._deciding = asyncio.Lock()
         self._freed = asyncio.Event()
         self._looked_s = clock()
@@ -131,7 +133,8 @@ class Residency:
     async def admit(self, source: ModelSource) -> Claim:
         """Make room for a version that is about to be loaded. Raises OverloadedError if there is none."""
         files = await asyncio.to_thread(size_of_files, source.version_path, source.placements)
-        expected = self._remembered.get((source.name, source.version), files)
+        before = self._remembered.get((source.name, source.version))
+        expected = files if before is None else expected_use(*before, files)
         claim = Claim(source.name, source.version, files, expected, used_s=self._clock())
         async with self._deciding:
             if self.limited:
@@ -201,7 +204,7 @@ class Residency:
         claim.activity, claim.executed_ms = model.activity, model.executed_ms
         if len(self._remembered) >= _MAX_REMEMBERED:
             self._remembered.clear()
-        self._remembered[claim.name, claim.version] = claim.use
+        self._remembered[claim.name, claim.version] = (claim.use, claim.files)
         if self._looking is None and (self.limited or model.pids):
             self._looking = asyncio.get_running_loop().create_task(self._keep_looking())
 

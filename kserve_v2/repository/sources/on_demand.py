@@ -5,7 +5,7 @@ the same load.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
 from kserve_v2.errors import ErrorCode, NotFoundError, ServingError, UnavailableError
@@ -55,6 +55,13 @@ class OnDemand:
     def exit(self) -> None:
         """Nothing is loaded any more, and who waits is told so."""
         self._exiting.set()
+
+    def loaded(self, names: Iterable[str]) -> None:
+        """A model was loaded, whoever has asked for it: what has failed before says nothing any more of the next load,
+        although its files may be the same. `names`: those by which it may be asked for.
+        """
+        for name in names:
+            self._failures.pop(name, None)
 
     async def demand(self, name: str) -> None:
         """Have a model loaded that is not; returns when it is. A caller that leaves does not end the load.
