@@ -1,6 +1,5 @@
 """`kserve-v2 check` tells of environments, and makes none."""
 
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -56,15 +55,17 @@ def test_what_is_not_made_is_said_and_not_made(
     arguments = ["check", "--model-repository", str(root), "--model-environments", str(kept)]
     assert main(arguments, {}) == 1
     printed = capsys.readouterr().out.splitlines()
-    said = {line.split()[1]: (line.split()[0], after) for line, after in pairwise(printed)}
-    assert said["bare"] == said["written"] == ("ok", f"       {NOT_MADE}")
-    assert said["over_bare"] == (
-        "ok",
-        f"       model 'bare': {NOT_MADE}",
-    )
-    assert said["crooked"][0] == said["alone"][0] == "wrong"
-    assert said["over_written"] == ("ok", "ok     written version 1")
-    assert printed[-1] == "6 looked at, 2 wrong"
+    said = [line.removeprefix(f"{root}/") for line in printed]
+    for model, note in (
+        ("bare", NOT_MADE),
+        ("written", NOT_MADE),
+        ("over_bare", f"model 'bare': {NOT_MADE}"),
+    ):
+        assert f"{model}/1: note: {note}" in said
+    errors = [line.split("/")[0] for line in said if ": error: " in line]
+    assert errors == ["alone", "crooked"]
+    assert not any("over_written" in line for line in printed)
+    assert printed[-1] == "6 models checked: 2 errors, 0 warnings, 3 notes"
     assert not kept.exists()
 
 
@@ -77,4 +78,4 @@ def test_one_that_is_there_is_used(
     assert ModelEnvironments(kept, offline(wheels)).interpreter_for(source, ModelConfig(backend="python"))
     arguments = ["check", "--model-repository", str(tmp_path / "models"), "--model-environments", str(kept)]
     assert main(arguments, {}) == 0
-    assert capsys.readouterr().out == "ok     red version 1\n1 looked at, 0 wrong\n"
+    assert capsys.readouterr().out == "1 model checked: 0 errors, 0 warnings\n"

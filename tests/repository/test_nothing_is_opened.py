@@ -27,7 +27,9 @@ def watch(event, arguments):
             opened.append(os.path.relpath(path, top))
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.plugins import BackendRegistry
-from kserve_v2.repository.preparing.prepare import Override, RepositoryOptions, prepare_version, read_candidate
+from kserve_v2.repository.preparing.candidate import Override, read_candidate
+from kserve_v2.repository.preparing.options import RepositoryOptions
+from kserve_v2.repository.preparing.prepare import prepare_version
 registry, options = BackendRegistry(), RepositoryOptions((top / "models",))
 for backend in ("python", "onnxruntime", "pytorch"):
     registry.get(backend)
