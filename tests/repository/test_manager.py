@@ -485,11 +485,41 @@ def test_a_load_that_fails_after_an_unload_holds_up_nothing(tmp_path: Path) -> N
             loading = asyncio.create_task(manager.load("m"))
             await is_set(backend.loading)
             manager.unload("m")
-            backend.load_gate.set()
-            with pytest.raises(InvalidArgumentError, match="the file says fail"):
+            with pytest.raises(UnavailableError, match="it was unloaded meanwhile"):
                 await loading
-            assert manager.all_ready()
+            backend.load_gate.set()
+            while not manager.all_ready():
+                await manager.changed.wait()
             assert await manager.index() == [IndexEntry("m", "1", "UNAVAILABLE", "unloaded")]
+
+    run(main)
+
+
+def test_a_load_that_hangs_holds_up_nothing_after_an_unload(tmp_path: Path) -> None:
+    async def main() -> None:
+        write(tmp_path, "m", "one")
+        async with managing(tmp_path) as (manager, backend):
+            hanging, following = backend.load_gate, threading.Event()
+            hanging.clear()
+            loading = asyncio.create_task(manager.load("m"))
+            await is_set(backend.loading)
+            manager.unload("m")
+            with pytest.raises(UnavailableError, match="it was unloaded meanwhile"):
+                await loading
+            backend.loading.clear()
+            backend.load_gate = following
+            write(tmp_path, "m", "repaired")
+            loading = asyncio.create_task(manager.load("m"))
+            await is_set(backend.loading)
+            # What was unloaded does not answer, now that it could.
+            hanging.set()
+            managed = manager.managed("m")
+            while managed is not None and len(managed.records) > 1:
+                await manager.changed.wait()
+                assert not manager.answers("m")
+            following.set()
+            await loading
+            assert await answer(manager, "m") == "repaired"
 
     run(main)
 

@@ -291,6 +291,8 @@ class ManagedModel:
         self.problem, self._lost, self._expected = "", False, False
         self._established = frozenset()
         self._call_unloaded()
+        for record in self.records:
+            record.give_up()
         self._reconcile()
 
     @property
@@ -414,6 +416,10 @@ class ManagedModel:
         else:
             model.on_down = partial(self._changed, self)
             record.loaded(model)
+            if record.given_up:
+                # It must not answer while what has been asked for since is being loaded.
+                record.unload()
+                self._spawn(self._unload(record))
             log_load(self.name, record, prepared, time.monotonic_ns() - started_ns)
         self._reconcile()
 

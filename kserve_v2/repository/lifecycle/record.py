@@ -24,8 +24,8 @@ class Record:
     `fingerprint`: of the files and the configuration that it was made from. `written`: that configuration, as it was
     before it was completed, with what has changed in it since that no load goes by. `uploaded`: what it was made from,
     if that is no model's directory. `listed`: whether a repository has one. `failure`: why it did not load. `no_room`:
-    whether that was for want of memory alone. `model`: from the end of the load until it is closed. `gone`: the reason
-    for its state once it is.
+    whether that was for want of memory alone. `given_up`: whether it was unloaded while it was being loaded. `model`:
+    from the end of the load until it is closed. `gone`: the reason for its state once it is.
     """
 
     version: int
@@ -40,6 +40,7 @@ class Record:
     no_room: bool = False
     model: LoadedModel | None = None
     gone: str = UNLOADED
+    given_up: bool = False
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
@@ -56,6 +57,12 @@ class Record:
         """The load has ended well."""
         self.model = model
         self._apply(Event.LOADED)
+
+    def give_up(self) -> None:
+        """Nobody wants what is being loaded any more, or waits for it: the load may never end."""
+        if self.state is ModelState.LOADING:
+            self.given_up = True
+            self.settled.set()
 
     def failed(self, reason: str) -> None:
         """The load has ended badly."""
