@@ -249,6 +249,25 @@ def test_the_fingerprint_changes_with_every_file(tmp_path: Path, change: Callabl
     assert fingerprint(tmp_path) != before
 
 
+@pytest.mark.parametrize("link", ["m", "m/1", "m/1/weights", "m/1/model.py"])
+def test_a_link_that_leads_elsewhere_is_a_change_though_times_and_sizes_are_the_same(
+    tmp_path: Path, link: str
+) -> None:
+    root, releases = tmp_path / "models", tmp_path / "releases"
+    for release in ("a", "b"):
+        for path in make_files(releases / release).rglob("*"):
+            os.utime(path, (0, 0))
+    shutil.copytree(releases / "a", root)
+    path = root / link
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    found = []
+    for release in ("a", "a", "b"):
+        path.unlink(missing_ok=True)
+        path.symlink_to(releases / release / link)
+        found.append(fingerprint(root))
+    assert found[0] == found[1] != found[2]
+
+
 def make_files(root: Path) -> Path:
     model = make_model(root, "m", "1", "3")
     (model / "configs").mkdir()

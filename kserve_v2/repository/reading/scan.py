@@ -254,6 +254,8 @@ def _read_model(path: Path) -> ModelEntry:
     configuration, shared, release = _digest(), _digest(), _digest()
     versions: dict[int, str] = {}
     problems: list[str] = []
+    if path.is_symlink():
+        shared.update(_name_record("", path))
     for child in children:
         is_version = _VERSION.fullmatch(child.name) is not None and _is_directory_or_broken(child)
         beside = configuration if child.name in _CONFIGURATION else shared
@@ -312,7 +314,7 @@ def _records(child: os.DirEntry[str], is_version: bool) -> Iterator[bytes]:
 
 
 def _tree_records(top: Path) -> Iterator[bytes]:
-    yield f"{top.name}/\0".encode("utf-8", "surrogateescape")
+    yield _name_record(f"{top.name}/", top)
     seen = {_identity(top)}
     for directory, subdirectories, files in os.walk(top, onerror=_raise, followlinks=True):
         # Those behind links as well, such as a ConfigMap's; but a link that leads up has no end.
@@ -321,6 +323,9 @@ def _tree_records(top: Path) -> Iterator[bytes]:
             for name in sorted(subdirectories)
             if not _hidden(name) and _is_new(Path(directory, name), seen)
         ]
+        for name in subdirectories:
+            if (path := Path(directory, name)).is_symlink():
+                yield _name_record(f"{path.relative_to(top.parent)}/", path)
         for name in sorted(files):
             path = Path(directory, name)
             if not _hidden(name):
@@ -342,7 +347,15 @@ def _identity(directory: Path) -> tuple[int, int]:
 
 def _record(name: str, path: Path) -> bytes:
     status = path.stat()
-    return f"{name}\0{status.st_mtime_ns}\0{status.st_size}\0".encode("utf-8", "surrogateescape")
+    return _name_record(f"{name}\0{status.st_mtime_ns}\0{status.st_size}", path)
+
+
+def _name_record(text: str, path: Path) -> bytes:
+    """With where a link leads: what it is swapped for may be as old, to the nanosecond, and as large. Archives, images
+    and stores of packages often give all files the same time, and weights of one architecture are of one size.
+    """
+    target = path.readlink() if path.is_symlink() else ""
+    return f"{text}\0{target}\0".encode("utf-8", "surrogateescape")
 
 
 def _raise(error: OSError) -> None:
