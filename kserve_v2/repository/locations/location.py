@@ -1,6 +1,7 @@
 """Locations: each has a local folder of models, which is brought up to date from wherever the models come from."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -188,12 +189,12 @@ class ArchivedModels:
             self._stager.staging.prune(area)
 
 
-class OneModel:
-    """One model, whose files are all that there is, under the name that the operator gives it."""
+class OneModel(ABC):
+    """A place that is one model, and has no name of its own for it."""
 
-    def __init__(self, name: str, origin: Whole, stager: Stager, location: str) -> None:
-        self._name, self._origin, self._stager, self._location = name, origin, stager, location
-        self.shown = origin.shown
+    def __init__(self, name: str, shown: str, stager: Stager, location: str) -> None:
+        self._name, self._stager, self._location = name, stager, location
+        self.shown = shown
         self._lock = RLock()
         self._area: Area | None = None
 
@@ -209,7 +210,7 @@ class OneModel:
     def materialize(self, name: str) -> None:
         """See `Location`."""
         if name == self._name:
-            self._have()
+            self._have(patient=False)
 
     def materialize_all(self, names: Collection[str] | None = None) -> Mapping[str, ServingError]:
         """See `Location`."""
@@ -219,70 +220,55 @@ class OneModel:
             return {self._name: error}
         return {}
 
-    def _have(self, *, patient: bool = False) -> None:
+    def _have(self, *, patient: bool) -> None:
         with self._lock:
             if self._area is None:
                 self._area = self._stager.staging.area(self._location)
-            area = self._area
-            tree = self._stager.stage(
-                self._origin, self._origin.whole, area, self._name, _as_model, patient=patient
-            )
-            if tree is None:
-                raise UnreachableError("nothing is there")
-            if area.show(self._name, tree):
+            if self._area.show(self._name, self._tree(self._area, patient=patient)):
                 logger.info("staged: %s", self._name)
-            self._stager.staging.prune(area)
+            self._stager.staging.prune(self._area)
+
+    @abstractmethod
+    def _tree(self, area: Area, *, patient: bool) -> Path:
+        """The model as it is now, in the area. Raises ServingError."""
 
 
-class OneLocalModel:
-    """A local folder that is one model. Nothing of it is copied: links show it as a model of a repository."""
+class OneRemoteModel(OneModel):
+    """One whose files are all that there is."""
+
+    def __init__(self, name: str, origin: Whole, stager: Stager, location: str) -> None:
+        super().__init__(name, origin.shown, stager, location)
+        self._origin = origin
+
+    def _tree(self, area: Area, *, patient: bool) -> Path:
+        tree = self._stager.stage(
+            self._origin, self._origin.whole, area, self._name, _as_model, patient=patient
+        )
+        if tree is None:
+            raise UnreachableError("nothing is there")
+        return tree
+
+
+class OneLocalModel(OneModel):
+    """One that is a local folder. Nothing of it is copied: links show it as a model of a repository."""
 
     def __init__(self, name: str, folder: Path, stager: Stager, location: str) -> None:
-        self._name, self.folder, self._stager, self._location = name, folder.absolute(), stager, location
-        self.shown = str(folder)
-        self._lock = RLock()
-        self._area: Area | None = None
+        super().__init__(name, str(folder), stager, location)
+        self.folder = folder.absolute()
 
-    @property
-    def root(self) -> Path | None:
-        """See `Location`."""
-        return self._area.models if self._area is not None else None
-
-    def names(self) -> Collection[str]:
-        """See `Location`."""
-        return (self._name,)
-
-    def materialize(self, name: str) -> None:
-        """See `Location`."""
-        if name == self._name:
-            self._have()
-
-    def materialize_all(self, names: Collection[str] | None = None) -> Mapping[str, ServingError]:
-        """See `Location`."""
+    def _tree(self, area: Area, *, patient: bool) -> Path:
         try:
-            self._have()
-        except ServingError as error:
-            return {self._name: error}
-        return {}
-
-    def _have(self) -> None:
-        with self._lock:
-            if self._area is None:
-                self._area = self._stager.staging.area(self._location)
-            area = self._area
-            try:
-                raise_if_many(self.folder)
-                fingerprint = flat.fingerprint(self.folder)
-                tree = area.find(self._name, fingerprint)
-                if tree is None:
-                    note = {"items": {}, "archive": False}
-                    tree = area.make(
-                        self._name, fingerprint, note, lambda model: flat.link_as_model(self.folder, model)
-                    )
-            except OSError as error:
-                raise InvalidArgumentError(f"its folder cannot be read: {error.strerror}") from error
-            area.show(self._name, tree)
-            self._stager.staging.prune(area)
+            raise_if_many(self.folder)
+            fingerprint = flat.fingerprint(self.folder)
+            tree = area.find(self._name, fingerprint)
+            if tree is not None:
+                return tree
+            note = {"items": {}, "archive": False}
+            return area.make(
+                self._name, fingerprint, note, lambda model: flat.link_as_model(self.folder, model)
+            )
+        except OSError as error:
+            raise InvalidArgumentError(f"its folder cannot be read: {error.strerror}") from error
 
 
 def _skipped(name: str) -> bool:

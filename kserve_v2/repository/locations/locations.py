@@ -16,7 +16,7 @@ from kserve_v2.repository.locations.location import (
     LocalFolder,
     Location,
     OneLocalModel,
-    OneModel,
+    OneRemoteModel,
     StoredModels,
     raise_if_many,
     raise_if_one,
@@ -74,7 +74,7 @@ class Locations:
             if whole is None:
                 assert isinstance(where, Path)  # noqa: S101 - all URLs have a `whole`
                 return [OneLocalModel(model_name, where, stager, key)]
-            return [OneModel(model_name, whole, stager, key)]
+            return [OneRemoteModel(model_name, whole, stager, key)]
         if whole is None:
             assert isinstance(where, Path)  # noqa: S101 - as above
             return [LocalFolder(where), StoredModels(LocalArchives(where), stager, key)]
