@@ -5,6 +5,7 @@ import http.client
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -83,7 +84,7 @@ def run(arguments: argparse.Namespace) -> str:
     if arguments.show and document:
         raise ReleaseUsageError("--show changes nothing: give it alone, or leave it out")
     base = arguments.url.rstrip("/")
-    if urlsplit(base).scheme not in ("http", "https"):
+    if not _is_url(base):
         raise ReleaseUsageError(
             f"--url: expected http://HOST:PORT or https://HOST:PORT, got {arguments.url!r}"
         )
@@ -96,16 +97,19 @@ def run(arguments: argparse.Namespace) -> str:
         ) from None
 
 
+def _is_url(text: str) -> bool:
+    """Whether a text is an address that can be asked."""
+    try:
+        parts = urlsplit(text)
+        # A port that cannot be is found when it is asked for.
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def change_of(arguments: argparse.Namespace) -> Json:
     """The change that a command line asks for, as the server takes it. Raises ReleaseUsageError."""
-    document: Json = {}
-    for what in arguments.clear:
-        if what.startswith("label:"):
-            document.setdefault("labels", {})[what.removeprefix("label:")] = None
-        elif what not in _PARTS:
-            raise ReleaseUsageError(f"--clear: expected {', '.join(_PARTS)} or label:NAME, got {what!r}")
-        else:
-            document |= dict.fromkeys(("labels", "split", "shadow") if what == "all" else (what,))
+    document = _cleared(arguments.clear)
     if (arguments.label is None) != (arguments.version is None):
         missing = "--version" if arguments.version is None else "--label"
         raise ReleaseUsageError(f"--label and --version belong together: {missing} is missing")
@@ -131,6 +135,21 @@ def change_of(arguments: argparse.Namespace) -> Json:
         document["shadow"] = {"version": _version(arguments.shadow, "--shadow")}
         if arguments.shadow_percent is not None:
             document["shadow"]["percent"] = _number(arguments.shadow_percent, "--shadow-percent")
+    return document
+
+
+def _cleared(whats: Sequence[str]) -> Json:
+    document: Json = {}
+    for what in whats:
+        if what.startswith("label:"):
+            labels = document.setdefault("labels", {})
+            if labels is not None:
+                # Otherwise it goes with all of them.
+                labels[what.removeprefix("label:")] = None
+        elif what not in _PARTS:
+            raise ReleaseUsageError(f"--clear: expected {', '.join(_PARTS)} or label:NAME, got {what!r}")
+        else:
+            document |= dict.fromkeys(("labels", "split", "shadow") if what == "all" else (what,))
     return document
 
 

@@ -86,6 +86,7 @@ def server(running: Server) -> Server:
         ("--clear label:PROD --label STG --version 2", {"labels": {"PROD": None, "STG": 2}}),
         ("--clear labels", {"labels": None}),
         ("--clear all", {"labels": None, "split": None, "shadow": None}),
+        ("--clear labels --clear label:PROD", {"labels": None}),
         ("--clear all --split 2=100", {"labels": None, "split": {"shares": {"2": 100.0}}, "shadow": None}),
         (
             "--label PROD --version 3 --split 3=100 --clear shadow",
@@ -136,6 +137,10 @@ def test_what_is_asked_for(
         (
             "--url file:///etc/passwd",
             "--url: expected http://HOST:PORT or https://HOST:PORT, got 'file:///etc/passwd'",
+        ),
+        *(
+            (f"--url {url}", f"--url: expected http://HOST:PORT or https://HOST:PORT, got '{url}'")
+            for url in ("http://[::1", "http://", "http://127.0.0.1:99999", "http://127.0.0.1:x")
         ),
         ("--splitt 2=100", "unknown option --splitt"),
     ],

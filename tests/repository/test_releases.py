@@ -311,3 +311,19 @@ def test_what_is_kept_is_what_holds(tmp_path: Path) -> None:
             assert manager.releases.show("m").found.release == expected
 
     run(test)
+
+
+def test_where_the_repository_cannot_be_read_a_release_stays(tmp_path: Path) -> None:
+    async def test() -> None:
+        root = tmp_path / "models"
+        for version in (1, 2):
+            write(root, "m", str(version), version, ALL)
+        async with managing(root) as (manager, _):
+            await manager.load("m")
+            root.rename(tmp_path / "away")
+            with pytest.raises(UnavailableError, match="the model repository cannot be read"):
+                await manager.releases.change("m", {"split": {"shares": {"1": 100}}}, "test")
+            assert answering(manager) == 2
+            assert manager.releases.show("m").found.release == NO_RELEASE
+
+    run(test)

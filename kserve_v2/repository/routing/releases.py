@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kserve_v2.config.release import changed_release, release_json
-from kserve_v2.errors import NotFoundError
+from kserve_v2.errors import NotFoundError, UnavailableError
 from kserve_v2.repository.models.loaded import Lease, LoadedModel
 from kserve_v2.repository.reading.scan import RELEASE_FILE, ModelEntry
 from kserve_v2.repository.routing.routes import check_release
@@ -90,7 +90,13 @@ class Releases:
     async def _change(self, name: str, document: object, who: str) -> ReleaseView:
         async with self._turn:
             model = self._loaded(name)
-            entry = await self._on_disk(model.name)
+            try:
+                entry = await self._on_disk(model.name)
+            except OSError as error:
+                raise UnavailableError(
+                    f"the release of model '{name}' stays as it is: the model repository cannot be read: "
+                    f"{error.strerror}"
+                ) from error
             before = model.released.release
             after = changed_release(before, document)
             ready = {each.version: each for each in model.ready}
