@@ -40,10 +40,22 @@ IN_PROCESS = [name for name in MODELS if "isolated" not in name]
 
 
 class Census:
-    """What there is of what loads make. `more`: what there was too much of at the last look."""
+    """What there is of what loads make, beside what other tests in this process have left. `more`: what there was too
+    much of at the last look.
+    """
 
     def __init__(self) -> None:
         self.more: Counter[str] = Counter()
+        gc.collect()
+        # Held, so that nothing that comes later has the identity of one of these.
+        self._before = [each for each in gc.get_objects() if self._is_counted(each)]
+        self._before_ids = {id(each) for each in self._before}
+        self._threads_before = set(threading.enumerate())
+        self._sources_before = set(linecache.cache)
+
+    @staticmethod
+    def _is_counted(each: object) -> bool:
+        return issubclass(type(each), KINDS) or (type(each).__name__ == "Model" and hasattr(each, "itself"))
 
     async def shrinks_to(self, most: Counter[str]) -> None:
         """Wait until there is no more than this. A thread outlives its last callback for a moment."""
@@ -55,18 +67,15 @@ class Census:
         """What there is now."""
         gc.collect()
         found = Counter(
-            next(kind.__name__ for kind in KINDS if isinstance(each, kind))
+            next((kind.__name__ for kind in KINDS if isinstance(each, kind)), "of the model's class")
             for each in gc.get_objects()
-            if issubclass(type(each), KINDS)
-        )
-        found["of the model's class"] = sum(
-            type(each).__name__ == "Model" and hasattr(each, "itself") for each in gc.get_objects()
+            if self._is_counted(each) and id(each) not in self._before_ids
         )
         # torch keeps the texts of generated functions, unless it is told not to.
-        found["sources"] = sum("eval_with_key" in key for key in linecache.cache)
-        found["threads"] = sum(
-            "good" in thread.name or "broken" in thread.name for thread in threading.enumerate()
-        )
+        sources = linecache.cache.keys() - self._sources_before
+        found["sources"] = sum("eval_with_key" in key for key in sources)
+        new = set(threading.enumerate()) - self._threads_before
+        found["threads"] = sum("good" in thread.name or "broken" in thread.name for thread in new)
         return found
 
 
