@@ -1,12 +1,13 @@
 """A configuration with many mistakes: what was written is judged before the model's file is opened, then the two together."""
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from kserve_v2.config import ConfigError
-from kserve_v2.errors import ContradictionError
+from kserve_v2.errors import ContradictionError, InvalidArgumentError
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.preparing.candidate import read_candidate
 from kserve_v2.repository.preparing.options import RepositoryOptions
@@ -53,3 +54,14 @@ def test_all_contradictions_at_once_with_what_is_missing(tmp_path: Path) -> None
         prepare(tmp_path, WRONG_BESIDE_THE_FILE)
     for mistake in ("input[0].name", "output[0].name", "output[0].data_type"):
         assert mistake in caught.value.message, caught.value.message
+
+
+def test_a_pipe_is_no_model_s_file(tmp_path: Path) -> None:
+    version = tmp_path / "piped" / "1"
+    version.mkdir(parents=True)
+    os.mkfifo(version / "model.py")
+    options = RepositoryOptions(roots=(tmp_path,))
+    with pytest.raises(
+        InvalidArgumentError, match=r"model\.py of version 1 is neither a file nor a directory"
+    ):
+        prepare_version(read_candidate("piped", options), 1, options, BackendRegistry())

@@ -327,3 +327,24 @@ def test_where_the_repository_cannot_be_read_a_release_stays(tmp_path: Path) -> 
             assert manager.releases.show("m").found.release == NO_RELEASE
 
     run(test)
+
+
+def test_versions_that_cannot_share_requests_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A call that asks for it is refused; but a version may become decoupled later."""
+
+    async def test() -> None:
+        for version in (1, 2):
+            write(tmp_path, "m", str(version), version, ALL)
+        async with managing(tmp_path) as (manager, _):
+            await manager.load("m")
+            await manager.releases.change("m", {"split": {"shares": {"1": 50, "2": 50}}}, "test")
+            model = manager.managed("m")
+            assert model is not None
+            assert model.served is not None
+            model.served.versions["2"].decoupled = True
+            manager.routes.publish("m", model.served, model.released.release, settled=True)
+
+    run(test)
+    assert "of the versions that share requests, 2 is decoupled and others are not" in caplog.text

@@ -10,6 +10,9 @@ import pytest
 
 from kserve_v2.backend import ModelSource, Placement
 from kserve_v2.errors import OverloadedError
+from kserve_v2.plugins import BackendRegistry
+from kserve_v2.repository.manager import ModelManager
+from kserve_v2.repository.preparing.options import RepositoryOptions
 from kserve_v2.repository.residency.measuring import (
     MemoryUse,
     device_name,
@@ -241,3 +244,36 @@ def test_what_has_grown_while_it_ran_makes_others_go(tmp_path: Path) -> None:
         assert house.evicted == ["old"]
 
     run(main)
+
+
+HEAVY = """
+import numpy as np
+class Model:
+    inputs = {"x": ("FP32", [1])}
+    outputs = {"x": ("FP32", [1])}
+    def load(self, context):
+        self.weights = np.ones(16 << 20, np.float32)
+    def __call__(self, inputs):
+        return inputs
+"""
+
+
+@pytest.mark.slow
+def test_versions_that_are_loaded_together_share_what_the_process_has_grown_by(tmp_path: Path) -> None:
+    """Of handlers, nobody knows the weights, and the files say nothing."""
+    for version in (1, 2):
+        folder = tmp_path / "heavy" / str(version)
+        folder.mkdir(parents=True)
+        (folder / "model.py").write_text(HEAVY)
+    (tmp_path / "heavy" / "config.pbtxt").write_text("version_policy { all { } }")
+
+    async def main() -> int:
+        manager = ModelManager(RepositoryOptions((tmp_path,), explicit=True), BackendRegistry())
+        try:
+            await manager.load("heavy")
+            return manager.residency.used["cpu"]
+        finally:
+            await manager.stop()
+
+    # Half of the 64 MiB that one has grown by, at least, and as much of the other.
+    assert asyncio.run(main()) >= 64 << 20

@@ -197,8 +197,14 @@ def _home(
 
 
 def check_model_file(config: ModelConfig, name: str, version_path: Path) -> None:
-    """Raise InvalidArgumentError if the model's file is not there."""
-    if not (version_path / config.default_model_filename).exists():
+    """Raise InvalidArgumentError if the model's file is not there, or cannot be read to its end."""
+    path = version_path / config.default_model_filename
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InvalidArgumentError(
+            f"model '{name}': {config.default_model_filename} of version {version_path.name} is neither a file nor a "
+            "directory"
+        )
+    if not path.exists():
         raise InvalidArgumentError(
             f"model '{name}': version {version_path.name} has no file {config.default_model_filename}: "
             f"{advice_without_model(version_path)}"

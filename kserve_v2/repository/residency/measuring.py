@@ -1,8 +1,8 @@
 """What models use of memory, as well as that can be known.
 
 Of a model in processes of its own it is what those take up (their proportional share of pages). In the server's process
-it is the weights, where the backend knows them, or else what the process has grown by during the load, which is only
-known to be the model's if nothing else was loaded meanwhile. Before a load it is what it was the last time, and
+it is the weights, where the backend knows them, or else what the process has grown by during the load: a share of that,
+if others were loaded meanwhile. Before a load it is what it was the last time, and
 what the files have grown by since, or else the size of the files. All but the first two are estimates, and are shown as
 such.
 """
@@ -98,7 +98,7 @@ def expected_use(used: MemoryUse, then: MemoryUse, files: MemoryUse) -> MemoryUs
 
 def use_in_process(known: Mapping[str, int] | None, files: MemoryUse, growth: int | None) -> MemoryUse:
     """What a model in this process uses. `known`: its weights by device, in the backends' spelling. `files`: by their
-    size. `growth`: of the process during the load; None if that was not the model's alone.
+    size. `growth`: of the process during the load, as far as it may be the model's; None if that cannot be told.
     """
     if known:
         sizes: dict[str, int] = {}

@@ -114,9 +114,8 @@ class Residency:
         self._freed = asyncio.Event()
         self._looked_s = clock()
         self._looking: asyncio.Task[None] | None = None
-        self._loading = 0
-        # Counts the loads that have begun, so that one can tell whether it was alone.
-        self._begun = 0
+        # The loads that are under way.
+        self._watches: set[LoadWatch] = set()
 
     @property
     def limited(self) -> bool:
@@ -186,9 +185,11 @@ class Residency:
 
     def watch(self) -> "LoadWatch":
         """A load begins: what the process grows by until its end."""
-        self._loading += 1
-        self._begun += 1
-        return LoadWatch(self, self._loading == 1, self._begun, resident_bytes())
+        watch = LoadWatch(self._watches, resident_bytes())
+        self._watches.add(watch)
+        for each in self._watches:
+            each.most = max(each.most, len(self._watches))
+        return watch
 
     async def settle(self, claim: Claim, model: Held, growth: int | None) -> None:
         """A version is loaded, and not yet served: count what it really uses. Raises OverloadedError if it is too much,
@@ -291,20 +292,21 @@ class Residency:
 
 
 class LoadWatch:
-    """One load: whether it was alone, and what the process has grown by."""
+    """One load: what the process has grown by, and how many loads that may come from. `most`: how many there were at a
+    time.
+    """
 
-    def __init__(self, residency: Residency, alone: bool, begun: int, before: int) -> None:
-        self._residency = residency
-        self._alone = alone
-        self._number = begun
+    def __init__(self, watches: "set[LoadWatch]", before: int) -> None:
+        self.most = 0
+        self._watches = watches
         self._before = before
 
     def end(self) -> int | None:
-        """What the process has grown by; None if something else was loaded meanwhile, or that cannot be told."""
-        residency = self._residency
-        residency._loading -= 1
-        alone = self._alone and residency._begun == self._number
-        return max(0, resident_bytes() - self._before) if alone and self._before else None
+        """What the process has grown by; an equal share of it, if other models were loaded meanwhile. None if that
+        cannot be told.
+        """
+        self._watches.discard(self)
+        return max(0, resident_bytes() - self._before) // self.most if self._before else None
 
 
 def _measure(model: Held, files: MemoryUse, growth: int | None) -> MemoryUse:

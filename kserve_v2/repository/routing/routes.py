@@ -107,6 +107,13 @@ def _without_effect(served: Served, release: Release) -> Iterator[str]:
         for version in missing:
             what = "go to the other versions of the split" if len(missing) < len(shares) else "are refused"
             yield f"version {version} is not ready: the {shares[version]:g} % of requests that are its share {what}"
+        sharing = [served.versions[str(version)] for version in sorted(shares) if version not in missing]
+        if len({model.decoupled for model in sharing}) > 1:
+            decoupled = ", ".join(str(model.version) for model in sharing if model.decoupled)
+            yield (
+                f"of the versions that share requests, {decoupled} is decoupled and others are not: they cannot share "
+                "them, so that not all get what the split says"
+            )
     if release.shadow is not None:
         shadow = served.versions.get(str(release.shadow.version))
         if shadow is None:
