@@ -11,9 +11,9 @@ from urllib.parse import quote, urlsplit
 
 DESCRIPTION = """\
 Say which versions of a model answer requests that name a label, or no version: of a server that runs with
---model-control-mode explicit, poll or on-demand. Without a change, what holds is shown. A change is in force when the command
-returns, is kept across restarts in release.json beside the model's versions (or in the server's
---release-directory), and is written to the server's log.
+--model-control-mode explicit, poll or on-demand. Without a change, what holds is shown. A change is in force
+when the command returns, is kept across restarts in release.json beside the model's versions (or in the
+server's --release-directory), and is written to the server's log.
 """
 
 EXAMPLES = """\

@@ -245,7 +245,11 @@ class Interleaving:
 
     def check(self) -> None:
         assert len(self.workshop.reads) <= 1, "one load at a time"
-        loading = [record for record in self.model.records if record.state is ModelState.LOADING]
+        loading = [
+            record
+            for record in self.model.records
+            if record.state is ModelState.LOADING and not record.given_up
+        ]
         assert len({record.generation for record in loading}) <= 1, "one load at a time"
         serving = self.serving
         if self.was_serving and self.unloaded_at != self.workshop.step:

@@ -22,7 +22,7 @@ from kserve_v2.messages import IndexEntry
 from kserve_v2.repository.lifecycle.draining import drain
 from kserve_v2.repository.lifecycle.index import entries, reasons
 from kserve_v2.repository.lifecycle.keeping import keep
-from kserve_v2.repository.lifecycle.load_log import log_failed_load, log_load, reason_text
+from kserve_v2.repository.lifecycle.load_log import NoRoomLog, log_failed_load, log_load, reason_text
 from kserve_v2.repository.lifecycle.load_request import PLAIN, LoadRequest
 from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.plan import Actual, Load, Unload, answering_versions, fulfilled, plan
@@ -75,6 +75,7 @@ class ManagedModel:
         self._turn = asyncio.Lock()
         self._unloads = 0
         self._expected = expected
+        self._no_room = NoRoomLog()
         # The versions that answered when last all was as it should be.
         self._established: frozenset[int] = frozenset()
         # Whether it would be served if the models that it is made of were.
@@ -409,7 +410,10 @@ class ManagedModel:
         except Exception as error:  # noqa: BLE001 - one model's failure, whatever it is, ends in its record
             record.no_room = isinstance(error, OverloadedError)
             record.failed(reason_text(error))
-            log_failed_load(self.name, record, error)
+            if record.no_room:
+                self._no_room.failed(self.name, record)
+            else:
+                log_failed_load(self.name, record, error)
             self._loader.collect_garbage()
             if self._wanted is None:
                 record.reason = UNLOADED
