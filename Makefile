@@ -28,12 +28,12 @@ install: .venv/dev.stamp ## make .venv with the server, all backends and the too
 serve: .venv/serve.stamp $(EXAMPLE_MODELS) ## serve model_repository/ on ports 8000 (HTTP), 8001 (gRPC) and 8002 (metrics)
 	@exec $(BIN)/kserve-v2 serve --model-repository model_repository $(ARGS)
 
-# All tests run in two processes, which take about as long as each other: those of whole servers, and the others.
-SERVED_TESTS := tests/cuda tests/integration tests/interop tests/soak tests/wire
+# All tests run in two processes, which take about as long as each other: most of those of whole servers, and the others.
+SERVED_TESTS := tests/cuda tests/environments tests/integration tests/interop tests/soak tests/triton tests/wire
 
 test: .venv/dev.stamp $(EXAMPLE_MODELS) ## run all tests
 ifeq ($(strip $(ARGS)),)
-	@echo "Running the tests in two processes. Each reports when it is done, after some 6 minutes on two idle CPUs."
+	@echo "Running the tests in two processes. Each reports when it is done, after some 12 minutes on two idle CPUs."
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-served test-other
 else
 	$(BIN)/python -m pytest $(ARGS)
