@@ -441,3 +441,19 @@ def test_models_of_the_same_name_in_two_repositories(
     # Without it, nobody knows which one is meant.
     assert main(["check", *both], {}) == 1
     assert "model appears in two or more repositories" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_whoever_reads_may_stop(repository: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "kserve_v2", "check", str(repository)]
+    try:
+        ended = subprocess.run(
+            command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    finally:
+        os.close(writing)
+    assert ended.returncode == 1
+    assert "BrokenPipe" not in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -26,5 +26,11 @@ def own_output() -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """Print a report. What has no form in UTF-8, as may be in the names of files, becomes question marks."""
-    print(text.encode(errors="replace").decode())
+    """Print a report. What has no form in UTF-8, as may be in the names of files, becomes question marks. Whoever reads
+    may stop in the midst, as `head` does.
+    """
+    try:
+        print(text.encode(errors="replace").decode(), flush=True)
+    except BrokenPipeError:
+        # What is still to be written is thrown away at the exit, without another error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -222,6 +222,7 @@ def test_sizes(tmp_path: Path) -> None:
     # What is known goes before what is seen, and that before what is guessed.
     assert use_in_process({"cpu": 5, "cuda:0": 7}, files, 9000) == MemoryUse({"cpu": 5, "gpu0": 7})
     assert use_in_process(None, files, 9000) == MemoryUse({"gpu1": 1536, "cpu": 9000}, estimated=True)
+    assert use_in_process({"cpu": 0}, files, 9000) == use_in_process(None, files, 9000)
     assert use_in_process({}, files, None) == MemoryUse({"gpu1": 1536, "cpu": 1536}, estimated=True)
 
 

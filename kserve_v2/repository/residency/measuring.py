@@ -100,7 +100,8 @@ def use_in_process(known: Mapping[str, int] | None, files: MemoryUse, growth: in
     """What a model in this process uses. `known`: its weights by device, in the backends' spelling. `files`: by their
     size. `growth`: of the process during the load, as far as it may be the model's; None if that cannot be told.
     """
-    if known:
+    # Of a frozen TorchScript module, the weights are constants, and none are known.
+    if known and any(known.values()):
         sizes: dict[str, int] = {}
         for device, size in known.items():
             sizes[device_name(device)] = sizes.get(device_name(device), 0) + size
