@@ -205,6 +205,12 @@ def as_serving_error(error: BaseException | None) -> ServingError | None:
     return None if kind is None else kind(_message_of(error) or describe(error))
 
 
+def reason_of(error: BaseException) -> str:
+    """What any exception says: the text of one that is meant for the client, type and text of any other."""
+    known = as_serving_error(error)
+    return known.message if known is not None else describe(error)
+
+
 def _message_of(error: BaseException) -> str:
     try:
         message = vars(error)["message"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from kserve_v2.backend import ModelConfig
 from kserve_v2.checking.findings import Finding, Level, Rule, merged
 from kserve_v2.checking.listening import listening
-from kserve_v2.checking.report import Report, problems_of, reason_of
+from kserve_v2.checking.report import Report, problems_of
 from kserve_v2.checking.step import StepVersion
 from kserve_v2.checking.texts import ConfigText
 from kserve_v2.checking.unwise import Machine, hidden_versions
@@ -22,7 +22,7 @@ from kserve_v2.checking.version_check import VersionCheck
 from kserve_v2.config import ConfigError, is_ensemble
 from kserve_v2.config.release import RELEASE
 from kserve_v2.environments.models import EnvironmentNotMadeError
-from kserve_v2.errors import InvalidArgumentError, NotFoundError, ServingError
+from kserve_v2.errors import InvalidArgumentError, NotFoundError, ServingError, reason_of
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
 from kserve_v2.repository.models.ensembles import bound, circular, step_callees

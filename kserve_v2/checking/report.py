@@ -12,8 +12,7 @@ from kserve_v2.errors import (
     ConfigurationError,
     ContradictionError,
     InvalidArgumentError,
-    as_serving_error,
-    describe,
+    reason_of,
 )
 
 # How an error in the code of a handler begins.
@@ -110,9 +109,3 @@ def problems_of(error: Exception) -> tuple[str, ...]:
     if isinstance(error, InvalidArgumentError):
         return error.problems
     return (reason_of(error),)
-
-
-def reason_of(error: Exception) -> str:
-    """What an exception says in one piece."""
-    known = as_serving_error(error)
-    return known.message if known is not None else describe(error)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kserve_v2.backend import CompletesUnopened, ModelConfig, ModelSource
 from kserve_v2.checking.findings import Level, Rule
-from kserve_v2.checking.report import Report, problems_of, reason_of
+from kserve_v2.checking.report import Report, problems_of
 from kserve_v2.checking.step import StepVersion
 from kserve_v2.checking.unwise import Machine, unwise
 from kserve_v2.config import ConfigError, is_ensemble, link_problems
@@ -16,7 +16,7 @@ from kserve_v2.config.files import file_problems
 from kserve_v2.config.platforms import OWN_BACKENDS
 from kserve_v2.config.validate import NO_GPUS
 from kserve_v2.environments.models import EnvironmentNotMadeError
-from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.errors import InvalidArgumentError, reason_of
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
 from kserve_v2.repository.preparing.candidate import Candidate

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from kserve_v2.errors import ServingError, UnavailableError, as_serving_error, describe
+from kserve_v2.errors import UnavailableError, reason_of
 from kserve_v2.isolation.async_link import AsyncLink
 from kserve_v2.isolation.delays import RestartDelays
 from kserve_v2.isolation.link import Link
@@ -237,13 +237,11 @@ class Keeper:
 
     def _note_failure(self, error: Exception) -> None:
         """A restart has come to nothing."""
-        known = as_serving_error(error)
-        text = known.message if isinstance(known, ServingError) else describe(error)
         with self._changed:
             self.failed = True
             if isinstance(error, OutdatedError):
                 # Why the process is gone is still to be told.
                 self._refusal = str(error)
             else:
-                self._cause, self._refusal = text, ""
+                self._cause, self._refusal = reason_of(error), ""
             self._changed.notify_all()

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable
 
-from kserve_v2.errors import as_serving_error, describe
+from kserve_v2.errors import reason_of
 from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.record import Record
 from kserve_v2.repository.lifecycle.states import ModelState
@@ -52,9 +52,7 @@ async def _has_its_instances(
     try:
         come, go = await loader.change_instances(model, was, written)
     except Exception as error:  # noqa: BLE001 - a load will tell what there is to tell
-        known = as_serving_error(error)
-        reason = known.message if known is not None else describe(error)
-        logger.warning("model %s is loaded again, for other instances: %s", shown, reason)
+        logger.warning("model %s is loaded again, for other instances: %s", shown, reason_of(error))
         return False
     if come or go:
         logger.info("model %s has other instances now: %d more, %d less", shown, come, go)

@@ -1,18 +1,15 @@
 """What is told of loads: why one has failed, and what has come of one that has not."""
 
 import logging
-import time
-from collections.abc import Callable
 
 from kserve_v2.errors import ServingError, as_serving_error, describe, ordinary
+from kserve_v2.logs.sparing import Sparing
 from kserve_v2.repository.lifecycle.record import Record
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
 from kserve_v2.repository.models.spec import Prepared
 from kserve_v2.scheduling.contained import log_error
 
 logger = logging.getLogger(__name__)
-
-_SAY_EVERY_S = 60.0
 
 
 def reason_text(error: Exception) -> str:
@@ -33,23 +30,11 @@ def log_failed_load(model: str, record: Record, error: Exception) -> None:
         log_error(logger, message, *where, error=error)
 
 
-class NoRoomLog:
-    """Says that there is no room for a model: once in a while, as every request may try again."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._said_s = float("-inf")
-        self._unsaid = 0
-
-    def failed(self, model: str, record: Record) -> None:
-        """A load was refused."""
-        now_s = self._clock()
-        if now_s - self._said_s < _SAY_EVERY_S:
-            self._unsaid += 1
-            return
-        more = f" (as {self._unsaid} times before)" if self._unsaid else ""
+def log_no_room(model: str, record: Record, told: Sparing) -> None:
+    """Say that there is no room for a version: once in a while, as every request may try again."""
+    if (left_out := told.left_out()) is not None:
+        more = f" (as {left_out} times before)" if left_out else ""
         logger.warning("not loaded: %s version %d: %s%s", model, record.version, record.failure, more)
-        self._said_s, self._unsaid = now_s, 0
 
 
 def log_load(model: str, record: Record, prepared: Prepared | PreparedEnsemble, took_ns: int) -> None:

@@ -14,15 +14,15 @@ from kserve_v2.errors import (
     InvalidArgumentError,
     NotFoundError,
     OverloadedError,
-    ServingError,
     UnavailableError,
-    describe,
+    reason_of,
 )
+from kserve_v2.logs.sparing import Sparing
 from kserve_v2.messages import IndexEntry
 from kserve_v2.repository.lifecycle.draining import drain
 from kserve_v2.repository.lifecycle.index import entries, reasons
 from kserve_v2.repository.lifecycle.keeping import keep
-from kserve_v2.repository.lifecycle.load_log import NoRoomLog, log_failed_load, log_load, reason_text
+from kserve_v2.repository.lifecycle.load_log import log_failed_load, log_load, log_no_room, reason_text
 from kserve_v2.repository.lifecycle.load_request import PLAIN, LoadRequest
 from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.plan import Actual, Load, Unload, answering_versions, fulfilled, plan
@@ -75,7 +75,7 @@ class ManagedModel:
         self._turn = asyncio.Lock()
         self._unloads = 0
         self._expected = expected
-        self._no_room = NoRoomLog()
+        self._told_of_no_room = Sparing()
         # The versions that answered when last all was as it should be.
         self._established: frozenset[int] = frozenset()
         # Whether it would be served if the models that it is made of were.
@@ -238,7 +238,7 @@ class ManagedModel:
             self._give_up_failed()
             self.problem = reason_text(error)
             self._changed(self)
-            text = error.message if isinstance(error, ServingError) else describe(error)
+            text = reason_of(error)
             logger.error("model '%s' cannot be loaded: %s", self.name, text)  # noqa: TRY400 - no defect
             raise InvalidArgumentError(f"load failed for model '{self.name}': {text}\n") from error
 
@@ -411,7 +411,7 @@ class ManagedModel:
             record.no_room = isinstance(error, OverloadedError)
             record.failed(reason_text(error))
             if record.no_room:
-                self._no_room.failed(self.name, record)
+                log_no_room(self.name, record, self._told_of_no_room)
             else:
                 log_failed_load(self.name, record, error)
             self._loader.collect_garbage()

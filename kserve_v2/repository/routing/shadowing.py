@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from random import random
 
 from kserve_v2.config.release import Shadow
-from kserve_v2.errors import ErrorCode, ServingError, describe
+from kserve_v2.errors import ErrorCode, ServingError, describe, reason_of
+from kserve_v2.logs.sparing import Sparing
 from kserve_v2.memory.inflight import InflightBytes, is_mapped, tensor_bytes
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
@@ -30,9 +31,6 @@ with tensors in the client's memory, which it may change.
 # Answers up to this size are compared on the event loop.
 _SMALL_BYTES = 64 * 1024
 
-# What is wrong with copies is logged that often at most.
-_LOG_EVERY_S = 60.0
-
 
 @dataclass(slots=True)
 class ShadowCounts:
@@ -42,8 +40,7 @@ class ShadowCounts:
     differing: Counter[str] = field(default_factory=Counter)
     largest: dict[str, float] = field(default_factory=dict)
     under_way: int = 0
-    logged_s: float = float("-inf")
-    unlogged: int = 0
+    told: Sparing = field(default_factory=Sparing)
 
 
 class Shadowing:
@@ -131,7 +128,7 @@ class Shadowing:
             copy.over("dropped")
             return
         copy.over("failed")
-        self._log("failed: %s", error.message if isinstance(error, ServingError) else describe(error))
+        self._log("failed: %s", reason_of(error))
 
     def compare(self, copy: "_Copy", given: InferResponse, shadowed: InferResponse) -> None:
         """Both answers are there."""
@@ -174,12 +171,9 @@ class Shadowing:
 
     def _log(self, what: str, why: str) -> None:
         """Say what is wrong with a copy, unless something was said a short while ago."""
-        counts, now_s = self.counts, self._loop.time()
-        if now_s - counts.logged_s < _LOG_EVERY_S:
-            counts.unlogged += 1
+        if (left_out := self.counts.told.left_out()) is None:
             return
-        more = f" ({counts.unlogged} more since the last such line)" if counts.unlogged else ""
-        counts.logged_s, counts.unlogged = now_s, 0
+        more = f" ({left_out} more since the last such line)" if left_out else ""
         logger.warning(
             "model '%s': the shadow of version %d, version %d, " + what + "%s",
             self.model.name, self.model.version, self.shadow.version, why, more,

@@ -28,7 +28,7 @@ from kserve_v2.errors import (
     ServingError,
     UnavailableError,
     as_serving_error,
-    describe,
+    reason_of,
 )
 from kserve_v2.messages import InferRequest, SequenceStep, Tensors
 from kserve_v2.scheduling.contained import contained
@@ -119,9 +119,8 @@ def warm_up(
 
 def _failure(sample: Sample, error: Exception) -> ServingError:
     known = as_serving_error(error)
-    text = known.message if known is not None else describe(error)
     kind = UnavailableError if isinstance(known, UnavailableError) else InvalidArgumentError
-    return kind(f"failed to run warmup sample '{sample.name}': {text}")
+    return kind(f"failed to run warmup sample '{sample.name}': {reason_of(error)}")
 
 
 def _batches(sample: Sample, spec: ModelSpec) -> list[list[Pending]]:
