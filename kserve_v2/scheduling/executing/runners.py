@@ -229,8 +229,7 @@ class LoopRunner(Runner):
                 return
             running.add(task)
             task.add_done_callback(partial(ended, number))
-            # When the task waits for the first time, the instance has the batch.
-            loop.call_soon(pace.given)
+            pace.begins()
 
         def ended(number: int, task: asyncio.Task[None]) -> None:
             running.discard(task)
@@ -272,7 +271,7 @@ class LoopRunner(Runner):
 
 class _Pace:
     """When a paced instance gets its next batch; any other one gets it at once. `wait` and `taken`: on the thread that
-    takes it; `given`: on the loop that begins it.
+    takes it; `begins` and `given`: on the loop that begins it.
     """
 
     def __init__(self, instance: PacedInstance | None, loop: asyncio.AbstractEventLoop) -> None:
@@ -285,6 +284,11 @@ class _Pace:
         """There is a batch for the instance."""
         if self._instance is not None:
             self._given.clear()
+
+    def begins(self) -> None:
+        """The task that gives it to the instance is there: when that waits for the first time, the instance has it."""
+        if self._instance is not None:
+            self._loop.call_soon(self.given)
 
     def given(self) -> None:
         """The instance has it, or never will."""
