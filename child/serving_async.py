@@ -49,7 +49,7 @@ class _AsyncServing:
         self._tasks: set[asyncio.Task[None]] = set()
         # For each stream, what the server asks of it: True for the next response, False to close it.
         self._asked: dict[int, asyncio.Queue[bool]] = {}
-        self._when_free = getattr(conversation.instance, "when_free", None)
+        self._when_free: Any = getattr(conversation.instance, "when_free", None)
         # Executions that the server has no answer to, and does not know either whether they have begun.
         self._unbegun: set[int] = set()
         self._stop = 0
@@ -111,9 +111,15 @@ class _AsyncServing:
             return self._streams(message)
         return self._stream(message) if "stream" in message.fields else self._execute(message)
 
+    def _begins(self, number: int) -> None:
+        """Tell the server when a paced instance has begun all that it was given, unless it knows by the answer."""
+        if self._when_free is not None:
+            self._unbegun.add(number)
+            # When the execution waits for the first time, the instance has it.
+            asyncio.get_running_loop().call_soon(self._tell_when_begun, number)
+
     def _tell_when_begun(self, number: int) -> None:
-        """Tell the server when the instance has begun all that it was given, unless it knows by the answer."""
-        if self._when_free is None or number not in self._unbegun:
+        if number not in self._unbegun:
             return
         loop = asyncio.get_running_loop()
 
@@ -135,14 +141,10 @@ class _AsyncServing:
         try:
             requests = conversation.begin(message)
             execute = conversation.instance.execute_async
-            if self._when_free is not None:
-                # When it waits for the first time, the instance has it.
-                self._unbegun.add(number)
-                asyncio.get_running_loop().call_soon(self._tell_when_begun, number)
+            self._begins(number)
             answers = [
                 await execute(message.groups if conversation.separate else message.groups[0], requests)
             ]
-            self._unbegun.discard(number)
             conversation.respond(message, answers, requests)
         except ChannelClosed:
             pass
@@ -168,8 +170,7 @@ class _AsyncServing:
                 with suppress(ChannelClosed):
                     conversation.fail(number, error)
         else:
-            self._unbegun.add(message.number)
-            self._tell_when_begun(message.number)
+            self._begins(message.number)
             each = zip(streams, numbers, requests)
             await asyncio.gather(
                 *[self._answer(stream, number, [request]) for stream, number, request in each]
@@ -195,9 +196,7 @@ class _AsyncServing:
         self._asked[number] = asyncio.Queue()
         try:
             requests = conversation.begin(message)
-            if self._when_free is not None:
-                self._unbegun.add(number)
-                asyncio.get_running_loop().call_soon(self._tell_when_begun, number)
+            self._begins(number)
             responses = conversation.instance.stream_async(message.groups[0], requests[0])
             await self._pass_on_and_close(responses, number, requests)
             conversation.finish(number)
