@@ -37,9 +37,10 @@ class Pace:
             self._heard_s = self._clock()
             if kind is Kind.ERROR or message.fields.get("end"):
                 self._open.discard(number)
-            has_begun = kind in (Kind.BEGUN, Kind.ERROR) or self._unbegun.get(number) is False
-        if has_begun:
-            self.begun(number)
+            if kind in (Kind.BEGUN, Kind.ERROR) or self._unbegun.get(number) is False:
+                self._unbegun.pop(number, None)
+            told = self._free()
+        _call(told)
 
     def begun(self, number: int) -> None:
         """It has begun this, or never will."""
