@@ -8,6 +8,7 @@ a dynamic first dimension, too. So the model is given made-up rows, both ways, a
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from math import prod
 from time import monotonic
 from typing import Any
 
@@ -199,12 +200,10 @@ def _outputs(
     return {name: outputs[name] for name in signature.outputs}
 
 
-def elements_of(signature: ModelSignature, size: int) -> int:
+def elements_of(signature: ModelSignature, size: int, rows: int = 2) -> int:
+    """How many the largest input has in so many rows. `size`: of the dimensions that vary."""
     return max(
-        (
-            int(np.prod([2, *_sized(tensor.dims, size)], dtype=np.float64))
-            for tensor in signature.inputs.values()
-        ),
+        (prod([rows, *_sized(tensor.dims, size)]) for tensor in signature.inputs.values()),
         default=0,
     )
 

@@ -1,10 +1,8 @@
 """Samples for models whose configuration has none: of every size of batch that matters, where all shapes are known."""
 
-from math import prod
-
 import numpy as np
 
-from kserve_v2.scheduling.executing.batching_trial import MAX_ELEMENTS, made_up_values
+from kserve_v2.scheduling.executing.batching_trial import MAX_ELEMENTS, elements_of, made_up_values
 from kserve_v2.scheduling.queueing.policy import BatchRules
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.spec import ModelSpec
@@ -24,7 +22,7 @@ def made_up_samples(spec: ModelSpec, rules: BatchRules) -> tuple[Sample, ...]:
     return tuple(
         _sample(size, spec, merged=bool(rules.max_rows) or spec.sequences is not None)
         for size in _sizes(signature, spec, rules)
-        if _largest(signature) * size <= MAX_ELEMENTS
+        if elements_of(signature, 1, size) <= MAX_ELEMENTS
     )
 
 
@@ -45,7 +43,3 @@ def _sample(size: int, spec: ModelSpec, *, merged: bool) -> Sample:
         for name, tensor in spec.signature.inputs.items()
     }
     return Sample(f"batch of {size}", inputs, requests, rows, COUNT)
-
-
-def _largest(signature: ModelSignature) -> int:
-    return max(prod(tensor.dims) for tensor in signature.inputs.values())
