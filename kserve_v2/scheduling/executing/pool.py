@@ -135,14 +135,18 @@ class InstancePool:
     # --- changes ------------------------------------------------------------------------------------------------
 
     async def change(
-        self, placements: Sequence[Placement], joins: Callable[[], None], leaves: Callable[[int], None]
+        self,
+        placements: Sequence[Placement],
+        joins: Callable[[], None],
+        leaves: Callable[[int], None],
+        left: Callable[[int], None],
     ) -> tuple[int, int]:
         """Have instances at these placements from now on, which are on the devices that it has: those that are there
         already stay as they are, whatever their names. Returns how many have come, and how many go, which is not waited
         for.
 
-        `joins` is called before an instance is made, and `leaves` to have the one of that number take nothing any more.
-        Raises what making a new one raised, and then nothing has changed.
+        `joins` is called before an instance is made, `leaves` to have the one of that number take nothing any more, and
+        `left` once that one is closed. Raises what making a new one raised, and then nothing has changed.
         """
         missing, surplus = self._difference(placements)
         new = []
@@ -160,6 +164,7 @@ class InstancePool:
             self._instances.remove(each)
             self._leaving.append(each)
             leaves(each.slot)
+            each.on_stopped(partial(self._gone, each, left))
         for each in new:
             each.begin()
         if failure:
@@ -183,14 +188,9 @@ class InstancePool:
                 surplus += may_go[: len(there) - len(wanted)]
         return missing, surplus
 
-    def when_gone(self, slot: int, callback: Callable[[], None]) -> None:
-        """Call this once an instance that leaves is closed."""
-        instance = next(each for each in self._leaving if each.slot == slot)
-        instance.on_stopped(partial(self._gone, instance, callback))
-
-    def _gone(self, instance: InstanceThread, callback: Callable[[], None]) -> None:
+    def _gone(self, instance: InstanceThread, left: Callable[[int], None]) -> None:
         self._leaving.remove(instance)
-        callback()
+        left(instance.slot)
 
     def _deliver_from_thread(self, executions: Sequence[Execution]) -> None:
         # The loop is closed only when the process exits.

@@ -157,18 +157,14 @@ class QueueTarget:
         """Have instances at these placements, for which `keeps_its_instances` has said nothing; see
         `InstancePool.change`.
         """
-        queue, pool = self._queue, self._pool
+        queue = self._queue
         assert isinstance(queue, RequestQueue)  # noqa: S101 - see there
-
-        def leave(slot: int) -> None:
-            queue.send_away(slot)
-            pool.when_gone(slot, lambda: queue.gone(slot))
 
         async with self._changing:
             if self._stopping:
                 raise UnavailableError(f"model '{self.spec.name}' is being unloaded")
-            change = await pool.change(placements, queue.join, leave)
-            self.instances = len(pool)
+            change = await self._pool.change(placements, queue.join, queue.send_away, queue.gone)
+            self.instances = len(self._pool)
             return change
 
     # --- requests ---------------------------------------------------------------------------------------------------
