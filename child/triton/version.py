@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Literal, Union
 
 from ..answers import ModelError
 from .context import ModelContext
@@ -136,6 +136,8 @@ Instance = Union[BatchInstance, SenderInstance, StreamInstance]
 class TritonModel:
     """A loaded version."""
 
+    separates_requests: Literal[True] = True
+
     def __init__(self, owner: TritonVersion, model_class: Any, config: Mapping[str, Any]) -> None:
         self._owner = owner
         self._class = model_class
@@ -148,11 +150,6 @@ class TritonModel:
         self._stubs: weakref.WeakSet[Stub] = weakref.WeakSet()
         self.reports_readiness = hasattr(model_class, "is_ready")
         self._streams = bool(policy.get("decoupled")) and not self._rounds
-
-    @property
-    def separates_requests(self) -> bool:
-        """Each has tensors of its own."""
-        return True
 
     def instance(self, placement: Any) -> Instance:
         """Make and initialize one. `placement`: its `name`, `kind` and `device_id`. Raises ModelError."""
