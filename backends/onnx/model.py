@@ -18,7 +18,7 @@ from .bound import BoundRuns
 from .classifiers import maps_to_array
 from .external_data import find_external_data
 from .metadata import contradictions, read_graph
-from .options import ACCEPT_EMPTY_INPUTS, accepts_empty_inputs
+from .options import ACCEPT_EMPTY_INPUTS, read_options
 from .session import inference_session, run_options, warn_of_unused_accelerators
 from .structure import OnnxStructure, read_structure
 from .tensors import decode_strings, encode_strings, from_ort_value, to_ort_value
@@ -91,7 +91,7 @@ class OnnxInstance:
 
     def __init__(self, session: ort.InferenceSession, config: ModelConfig, structure: OnnxStructure) -> None:
         self._session = session
-        self._refuses_empty = structure.recurrent and not accepts_empty_inputs(config)
+        self._refuses_empty = structure.recurrent and not read_options(config).accepts_empty_inputs
         self._run_options = run_options(config)
         self._outputs = [output.name for output in config.output]
         scalars = _scalars(session, config)

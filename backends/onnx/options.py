@@ -55,7 +55,7 @@ def read_options(config: ModelConfig) -> OnnxOptions:
         memory_arena=boolean(parameters, "enable_mem_arena", True),
         memory_pattern=boolean(parameters, "enable_mem_pattern", True),
         cpu_fallback=boolean(parameters, "allow_cpu_fallback", False),
-        accepts_empty_inputs=accepts_empty_inputs(config),
+        accepts_empty_inputs=boolean(parameters, ACCEPT_EMPTY_INPUTS, False),
         entries={key: _entry(key, value) for key, value in parameters.items() if key.startswith("session.")},
     )
 
@@ -82,11 +82,6 @@ def check_options(config: ModelConfig) -> None:
     read_options(config)
     accelerators(config, "cpu")
     accelerators(config, "gpu")
-
-
-def accepts_empty_inputs(config: ModelConfig) -> bool:
-    """Whether inputs without elements go to a model with recurrent layers, too. Raises ConfigurationError."""
-    return boolean(parameter_texts(config), ACCEPT_EMPTY_INPUTS, False)
 
 
 def _entry(key: str, value: str) -> str:
