@@ -144,10 +144,9 @@ class TorchScriptModel:
 
     def memory(self) -> Mapping[str, int]:
         """Parameters and buffers, also of the modules that instances have of their own."""
-        copies = dict.fromkeys(self._modules, 1) if self._sharing else self._copies
         return {
             device: sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
-            * (copies.get(device, 0) + (not self._sharing))
+            * (1 if self._sharing else 1 + self._copies[device])
             for device, module in dict(self._modules).items()
         }
 
