@@ -23,6 +23,7 @@ from tests.soak.grpc_traffic import GrpcTraffic
 from tests.soak.ledger import Ledger
 from tests.soak.models import write_models
 from tests.soak.observe import State, counted, settled
+from tests.soak.outcome import verdict
 from tests.soak.rest_traffic import RestTraffic, infer_object
 
 Send = Callable[[int], Awaitable[None]]
@@ -134,7 +135,7 @@ def report(
     """The figures of a run."""
     total = sum(ledger.kinds.values())
     print(f"{total:,} requests in {seconds:.0f} s ({total / seconds:,.0f}/s)")
-    print("  " + ", ".join(f"{name} {number:,}" for name, number in sorted(ledger.kinds.items())))
+    print(f"  {ledger.sent}")
     for name, account in sorted(ledger.accounts.items()):
         success, fail = numbers[name]
         print(f"  {account}, model {name}: the server counts {success:,} success, {fail:,} fail")
@@ -176,8 +177,7 @@ def main() -> int:
             problems.append(f"the server ended with {status}")
         if "Traceback" in server.log:
             problems.append(f"the server's log: {server.log[:2000]}")
-    print("\n".join(f"PROBLEM: {each}" for each in problems) or "no problem found")
-    return 1 if problems else 0
+    return verdict(problems)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from tests.soak.http1 import Connection
 from tests.soak.isolated_models import ISOLATED, UNARY, write_isolated
 from tests.soak.isolated_traffic import IsolatedTraffic, rest_request, tensors, values
 from tests.soak.ledger import Ledger
+from tests.soak.outcome import State, carried_out, report
 
 _WEIGHTS = {
     "rest": 30, "grpc": 30, "free": 6, "deadline": 6, "cancel": 4, "leave": 5, "disconnect": 2, "stream": 8,
@@ -39,46 +39,6 @@ _WEIGHTS = {
 
 # With each death of a young process its successor waits longer; a load begins anew.
 _KILLS_BEFORE_A_LOAD = 3
-
-_MAX_GROWTH_BYTES = 48 * 1024 * 1024
-
-
-class State:
-    """What a server holds when nobody asks it for anything."""
-
-    def __init__(self, server: RunningServer) -> None:
-        process = Path(f"/proc/{server.process.pid}")
-        self.descriptors = self.segments = 0
-        self.names: Counter[str] = Counter()
-        unix = {line.split()[6] for line in Path("/proc/net/unix").read_text().splitlines()}
-        for link in (process / "fd").iterdir():
-            with suppress(FileNotFoundError):
-                name = str(link.readlink())
-                kind = "unix " if name.startswith("socket:[") and name[8:-1] in unix else ""
-                self.names[kind + name.partition(":")[0]] += 1
-                is_segment = "memfd:" in name
-                self.segments += is_segment
-                self.descriptors += not is_segment
-        self.threads = len(list((process / "task").iterdir()))
-        self.processes = len(children(server.process.pid))
-        self.mappings = (process / "maps").read_text().count("memfd:")
-        self.resident = int((process / "statm").read_text().split()[1]) * 4096
-
-    def __str__(self) -> str:
-        return str(vars(self))
-
-    def left_over(self, before: "State") -> list[str]:
-        """What there is more than `before`."""
-        found = [
-            f"{getattr(self, name)} {name}, {getattr(before, name)} before"
-            for name in ("descriptors", "segments", "threads", "mappings")
-            if getattr(self, name) > getattr(before, name)
-        ]
-        if self.processes != before.processes:
-            found.append(f"{self.processes} processes, {before.processes} before")
-        if self.resident - before.resident > _MAX_GROWTH_BYTES:
-            found.append(f"{(self.resident - before.resident) / 2**20:.1f} MiB more memory")
-        return found
 
 
 class Soak:
@@ -285,29 +245,16 @@ def main() -> int:
         )
         server = launch(Path(folder), repository, *flags)
         soak = Soak(server, repository, ledger, options)
-        started = time.monotonic()
-        try:
-            before, after = uvloop.run(soak.run())
-        finally:
-            if sys.exc_info()[0] is not None:
-                print(server.log[-8000:])
-            status = server.stop()
-        seconds = time.monotonic() - started
-        problems = [*ledger.wrong[:20], *after.left_over(before)]
-        if status:
-            problems.append(f"the server ended with {status}")
+        outcome = carried_out(server, ledger, lambda: uvloop.run(soak.run()))
         for word in ("Traceback", "has sent what it must not", "Exception in callback"):
             if word in server.log:
                 at = server.log.index(word)
-                problems.append(f"the server's log: {server.log[max(0, at - 500) : at + 2000]}")
+                outcome.problems.append(f"the server's log: {server.log[max(0, at - 500) : at + 2000]}")
     # Others may use this machine, too.
     if left := {each for each in shared_names() - names if not each.startswith("triton_")}:
-        problems.append(f"left in /dev/shm: {left}")
-    print(f"{soak.sent:,} requests in {seconds:.0f} s; {soak.kills} kills, {soak.loads} loads")
-    print("  " + ", ".join(f"{name} {number:,}" for name, number in sorted(ledger.kinds.items())))
-    print(f"  after the warm-up {before}\n  at the end        {after}")
-    print("\n".join(f"PROBLEM: {each}" for each in problems) or "no problem found")
-    return 1 if problems else 0
+        outcome.problems.append(f"left in /dev/shm: {left}")
+    happened = f"{soak.kills} kills, {soak.loads} loads"
+    return report(outcome, ledger, sent=soak.sent, happened=happened, since="the warm-up")
 
 
 if __name__ == "__main__":

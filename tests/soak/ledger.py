@@ -39,6 +39,11 @@ class Ledger:
     kinds: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
+    @property
+    def sent(self) -> str:
+        """How many requests of each kind, in one line."""
+        return ", ".join(f"{name} {number:,}" for name, number in sorted(self.kinds.items()))
+
     def account(self, model: str) -> Account:
         """The account of a model."""
         return self.accounts.setdefault(model, Account())

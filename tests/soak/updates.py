@@ -29,8 +29,8 @@ from kserve_v2._generated import grpc_service_pb2 as pb
 from tests.conftest import RunningServer, launch
 from tests.integration.support import wait_until
 from tests.soak.http1 import Connection, post
-from tests.soak.isolated import State
 from tests.soak.ledger import Ledger
+from tests.soak.outcome import State, carried_out, report
 
 _HANDLER = """
 from pathlib import Path
@@ -297,23 +297,9 @@ def main() -> int:
         repository.mkdir()
         server = launch(Path(folder), repository, "--model-control-mode=explicit", *options.flags)
         soak = Soak(server, repository, ledger, options)
-        started = time.monotonic()
-        try:
-            before, after = asyncio.run(soak.run())
-        finally:
-            if sys.exc_info()[0] is not None:
-                print(server.log[-8000:])
-            status = server.stop()
-        seconds = time.monotonic() - started
-        problems = [*ledger.wrong[:20], *after.left_over(before)]
-        if status:
-            problems.append(f"the server ended with {status}")
-    steps = ", ".join(f"{count} {name}" for name, count in soak.steps.items())
-    print(f"{soak.sent:,} requests in {seconds:.0f} s; {steps}")
-    print("  " + ", ".join(f"{name} {number:,}" for name, number in sorted(ledger.kinds.items())))
-    print(f"  after a tenth {before}\n  at the end    {after}")
-    print("\n".join(f"PROBLEM: {each}" for each in problems) or "no problem found")
-    return 1 if problems else 0
+        outcome = carried_out(server, ledger, lambda: asyncio.run(soak.run()))
+    happened = ", ".join(f"{count} {name}" for name, count in soak.steps.items())
+    return report(outcome, ledger, sent=soak.sent, happened=happened, since="a tenth")
 
 
 if __name__ == "__main__":

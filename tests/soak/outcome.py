@@ -1,0 +1,94 @@
+"""How a soak ends whose server is changed or killed meanwhile: what the server holds then, and what is said of it."""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.conftest import RunningServer
+from tests.isolation.conftest import children
+from tests.soak.ledger import Ledger
+
+_MAX_GROWTH_BYTES = 48 * 1024 * 1024
+
+
+class State:
+    """What a server holds when nobody asks it for anything."""
+
+    def __init__(self, server: RunningServer) -> None:
+        process = Path(f"/proc/{server.process.pid}")
+        self.descriptors = self.segments = 0
+        self.names: Counter[str] = Counter()
+        unix = {line.split()[6] for line in Path("/proc/net/unix").read_text().splitlines()}
+        for link in (process / "fd").iterdir():
+            with suppress(FileNotFoundError):
+                name = str(link.readlink())
+                kind = "unix " if name.startswith("socket:[") and name[8:-1] in unix else ""
+                self.names[kind + name.partition(":")[0]] += 1
+                is_segment = "memfd:" in name
+                self.segments += is_segment
+                self.descriptors += not is_segment
+        self.threads = len(list((process / "task").iterdir()))
+        self.processes = len(children(server.process.pid))
+        self.mappings = (process / "maps").read_text().count("memfd:")
+        self.resident = int((process / "statm").read_text().split()[1]) * 4096
+
+    def __str__(self) -> str:
+        return str(vars(self))
+
+    def left_over(self, before: "State") -> list[str]:
+        """What there is more than `before`."""
+        found = [
+            f"{getattr(self, name)} {name}, {getattr(before, name)} before"
+            for name in ("descriptors", "segments", "threads", "mappings")
+            if getattr(self, name) > getattr(before, name)
+        ]
+        if self.processes != before.processes:
+            found.append(f"{self.processes} processes, {before.processes} before")
+        if self.resident - before.resident > _MAX_GROWTH_BYTES:
+            found.append(f"{(self.resident - before.resident) / 2**20:.1f} MiB more memory")
+        return found
+
+
+@dataclass
+class Outcome:
+    """The server's states when it was warm and at the end, how long it took, and what was wrong."""
+
+    before: State
+    after: State
+    seconds: float
+    problems: list[str]
+
+
+def carried_out(server: RunningServer, ledger: Ledger, run: Callable[[], tuple[State, State]]) -> Outcome:
+    """Run a soak to its end, and stop its server, whose log is printed if the soak itself fails."""
+    started = time.monotonic()
+    try:
+        before, after = run()
+    finally:
+        if sys.exc_info()[0] is not None:
+            print(server.log[-8000:])
+        status = server.stop()
+    seconds = time.monotonic() - started
+    problems = [*ledger.wrong[:20], *after.left_over(before)]
+    if status:
+        problems.append(f"the server ended with {status}")
+    return Outcome(before, after, seconds, problems)
+
+
+def report(outcome: Outcome, ledger: Ledger, *, sent: int, happened: str, since: str) -> int:
+    """Print the figures and the problems; returns the exit status. `since`: after what the server was warm."""
+    warm = f"after {since}"
+    print(f"{sent:,} requests in {outcome.seconds:.0f} s; {happened}")
+    print(f"  {ledger.sent}")
+    print(f"  {warm} {outcome.before}\n  {'at the end':{len(warm)}} {outcome.after}")
+    return verdict(outcome.problems)
+
+
+def verdict(problems: list[str]) -> int:
+    """Print them; returns the exit status."""
+    print("\n".join(f"PROBLEM: {each}" for each in problems) or "no problem found")
+    return 1 if problems else 0
