@@ -5,6 +5,7 @@ the queue, where priorities and time-outs reach it. In the server's process, and
 import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,14 @@ class Client:
         text: str = answer.infer_response.raw_output_contents[0][4:].decode()
         return text
 
+    @contextmanager
+    def executing(self, tag: int) -> Iterator[tuple[Asked, Gate]]:
+        """Asked, and kept in `execute` until the gate is opened."""
+        with Gate() as gate:
+            asked = self.ask(tag, gate.port)
+            gate.await_start()
+            yield asked, gate
+
     def queued(self, tag: int, **parameters: int) -> Asked:
         """Asked, and waiting in the queue."""
         before = pending(self.server, self.model)
@@ -165,9 +174,7 @@ def test_what_waits_while_execute_runs_is_one_batch(
 ) -> None:
     client = Client(server, model, pool)
     executions, inferences = client.count("nv_inference_exec_count"), client.count("nv_inference_count")
-    with Gate() as gate:
-        first = client.ask(1, gate.port)
-        gate.await_start()
+    with client.executing(1) as (first, gate):
         others = [client.queued(tag) for tag in (2, 3, 4)]
         assert pending(server, model) == 3
         gate.open()
@@ -182,9 +189,7 @@ def test_what_waits_while_execute_runs_can_be_overtaken_and_expires(
     server: RunningServer, model: str, pool: ThreadPoolExecutor
 ) -> None:
     client = Client(server, model, pool)
-    with Gate() as gate:
-        first = client.ask(1, gate.port)
-        gate.await_start()
+    with client.executing(1) as (first, gate):
         others = [client.queued(tag) for tag in (2, 3, 4, 5)]
         urgent = client.queued(6, priority=1)
         assert client.ask(7, timeout=1).result(30) == "Request timeout expired"
@@ -199,9 +204,7 @@ def test_the_next_batch_is_executed_though_the_last_one_has_no_answer(
     server: RunningServer, model: str, pool: ThreadPoolExecutor
 ) -> None:
     client = Client(server, model, pool)
-    with Gate() as gate:
-        kept = client.ask(101, gate.port)
-        gate.await_start()
+    with client.executing(101) as (kept, gate):
         gate.open()
         assert told(client.ask(8)) == [8, [8]]
         assert told(kept) == [101, [8]]
@@ -213,9 +216,7 @@ def test_an_exception_fails_the_batch_and_no_other(
 ) -> None:
     """A request to a decoupled model is not executed again: there may have been responses."""
     client = Client(server, model, pool)
-    with Gate() as gate:
-        first = client.ask(1, gate.port)
-        gate.await_start()
+    with client.executing(1) as (first, gate):
         bad, beside = client.queued(-1), client.queued(2)
         gate.open()
         assert told(first) == [1, [1]]
@@ -237,9 +238,7 @@ def test_of_a_batch_whose_process_dies_everybody_is_told(
     if isolation == "none":
         pytest.skip("there is no process that could die")
     client = Client(server, "decoupled", pool)
-    with Gate() as gate:
-        first = client.ask(1, gate.port)
-        gate.await_start()
+    with client.executing(1) as (first, gate):
         batch = [client.queued(tag) for tag in (2, DIES, 3)]
         gate.open()
         assert told(first) == [1, [1]]
