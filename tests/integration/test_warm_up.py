@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper
+from onnx import NodeProto, TensorProto, helper
 
 from tests.conftest import StartServer, WriteModel
 from tests.integration.conftest import ExplicitServer, StartExplicit
@@ -36,17 +36,16 @@ class Model:
         }
         with open(PATH, "a") as file:
             file.write(json.dumps(told) + "\\n")
-        THEN {"OUT": inputs["IN"]}
+        return {"OUT": inputs["IN"]}
 """
 
-KINDS = {"plain": ("def", "return"), "async": ("async def", "return")}
+KINDS = {"plain": "def", "async": "async def"}
 
 ZERO = "zero_data: true"
 
 
 def seen_code(path: Path, kind: str = "plain") -> str:
-    before, then = KINDS[kind]
-    return SEEN.replace("PATH", repr(str(path))).replace("BEFORE", before).replace("THEN", then)
+    return SEEN.replace("PATH", repr(str(path))).replace("BEFORE", KINDS[kind])
 
 
 def sample(name: str, *inputs: str, batch_size: int = 1, count: int = 1) -> str:
@@ -55,6 +54,30 @@ def sample(name: str, *inputs: str, batch_size: int = 1, count: int = 1) -> str:
 
 def tensor(name: str, data_type: str, dims: list[int], data: str) -> str:
     return f'inputs {{ key: "{name}" value {{ data_type: TYPE_{data_type} dims: {dims} {data} }} }}'
+
+
+def isolation(kind: str) -> str:
+    return f'parameters {{ key: "isolation" value {{ string_value: "{kind}" }} }}\n'
+
+
+def write_onnx(
+    explicit: ExplicitServer,
+    name: str,
+    nodes: list[NodeProto],
+    tensors: tuple[list[str], list[str]],
+    dims: list[int | str | None],
+    opset: int = 17,
+) -> Path:
+    """An ONNX model of FP32 tensors, inputs and outputs, without a configuration. Returns its directory."""
+    inputs, outputs = (
+        [helper.make_tensor_value_info(each, TensorProto.FLOAT, dims) for each in names] for names in tensors
+    )
+    graph = helper.make_graph(nodes, name, inputs, outputs)
+    directory = explicit.root / name
+    (directory / "1").mkdir(parents=True)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    onnx.save(model, directory / "1" / "model.onnx")
+    return directory
 
 
 IN = tensor("IN", "FP32", [3], ZERO)
@@ -92,7 +115,8 @@ def test_every_instance_executes_every_sample(
         "TEXT", "STRING", [1], 'input_data_file: "deep/text.raw"'
     )
     config = (
-        f'parameters {{ key: "isolation" value {{ string_value: "{isolate}" }} }} instance_group {{ count: 2 }}\n'
+        isolation(isolate)
+        + "instance_group { count: 2 }\n"
         + sample("zeros", IN, TEXT, batch_size=3, count=2)
         + sample("left_out", IN, TEXT, batch_size=0, count=9)
         + sample("random", tensor("IN", "FP32", [3], "random_data: true"), TEXT, count=0)
@@ -229,33 +253,34 @@ class Model:
         THEN
 """
 
-FAILURES = {
-    "plain": ("def", 'return {"OUT": inputs["IN"]}', "none"),
-    "async": ("async def", 'return {"OUT": inputs["IN"]}', "none"),
-    "isolated": ("def", 'return {"OUT": inputs["IN"]}', "process"),
-}
+FAILURES = {"plain": ("def", "none"), "async": ("async def", "none"), "isolated": ("def", "process")}
+
+
+def failing_code(then: str = 'return {"OUT": inputs["IN"]}', before: str = "def") -> str:
+    """Fails where several requests come together, and answers to one with `then`."""
+    return FAILING.replace("BEFORE", before).replace("THEN", then)
 
 
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_sample_that_fails_fails_the_load(explicit: ExplicitServer, kind: str) -> None:
     """Also where only several requests together fail: they are not tried one by one."""
-    before, then, isolate = FAILURES[kind]
-    code = FAILING.replace("BEFORE", before).replace("THEN", then)
-    isolation = f'parameters {{ key: "isolation" value {{ string_value: "{isolate}" }} }} instance_group {{ count: 2 }}\n'
+    before, isolate = FAILURES[kind]
+    code = failing_code(before=before)
+    config = isolation(isolate) + "instance_group { count: 2 }\n"
     value = tensor("IN", "FP32", [1], ZERO)
-    explicit.write("failing", code, isolation + sample("one", value) + sample("two", value, batch_size=2))
+    explicit.write("failing", code, config + sample("one", value) + sample("two", value, batch_size=2))
     told = refused(explicit, "failing")
     assert "Invalid argument: failed to run warmup sample 'two': " in told
     assert "ValueError: boom" in told
     # The same model without that sample, and a request to it.
-    explicit.write("failing", code, isolation + sample("one", value))
+    explicit.write("failing", code, config + sample("one", value))
     loaded(explicit, "failing")
     answer = explicit.server.infer("failing", {"inputs": [json_tensor("IN", "FP32", [1, 1], [5])]})
     assert answer.json()["outputs"][0]["data"] == [5]
 
 
 def test_outputs_that_do_not_fit_are_found_before_the_first_request(explicit: ExplicitServer) -> None:
-    code = FAILING.replace("BEFORE", "def").replace("THEN", 'return {"OUT": inputs["IN"].sum()}')
+    code = failing_code('return {"OUT": inputs["IN"].sum()}')
     explicit.write("scalar", code, sample("w", tensor("IN", "FP32", [1], ZERO)))
     assert "failed to run warmup sample 'w': output 'OUT' of model 'scalar'" in refused(explicit, "scalar")
 
@@ -273,8 +298,7 @@ class Model:
 
 
 def test_a_process_that_dies_in_its_warm_up_fails_the_load(explicit: ExplicitServer) -> None:
-    isolation = 'parameters { key: "isolation" value { string_value: "process" } }'
-    explicit.write("dying", DYING, isolation + sample("w", tensor("IN", "FP32", [1], ZERO)))
+    explicit.write("dying", DYING, isolation("process") + sample("w", tensor("IN", "FP32", [1], ZERO)))
     told = refused(explicit, "dying")
     assert "failed to run warmup sample 'w': " in told
     assert explicit.index("dying")[0]["state"] == "UNAVAILABLE"
@@ -305,13 +329,12 @@ def test_streams_are_read_to_their_end(
 ) -> None:
     path = tmp_path / "seen"
     code = STREAMS.replace("BEFORE", before).replace("PATH", repr(str(path)))
-    isolation = f'parameters {{ key: "isolation" value {{ string_value: "{isolate}" }} }}'
     value = tensor("IN", "FP32", [1], ZERO)
-    explicit.write("streams", code, isolation + sample("w", value, count=2))
+    explicit.write("streams", code, isolation(isolate) + sample("w", value, count=2))
     loaded(explicit, "streams")
     assert lines(path) == [1] * 6
     bad = tensor("IN", "FP32", [1], 'input_data_file: "quarter"')
-    directory = explicit.write("streams", code, isolation + sample("bad", bad))
+    directory = explicit.write("streams", code, isolation(isolate) + sample("bad", bad))
     (directory / "warmup").mkdir(exist_ok=True)
     (directory / "warmup" / "quarter").write_bytes(np.float32(0.25).tobytes())
     told = refused(explicit, "streams")
@@ -379,19 +402,9 @@ def test_a_control_of_another_type_is_refused(explicit: ExplicitServer, tmp_path
 
 def test_a_batch_that_was_none_is_warmed_up_as_what_it_is(explicit: ExplicitServer) -> None:
     """The first dimension of this model is not the batch, which is found out by trying: it is loaded once more."""
-    info = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        [helper.make_node("Concat", ["x", "x"], ["y"], axis=0)],
-        "twice",
-        [info("x", TensorProto.FLOAT, [None, 2])],
-        [info("y", TensorProto.FLOAT, [None, 2])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=8)
-    (explicit.root / "no_rows" / "1").mkdir(parents=True)
-    onnx.save(model, explicit.root / "no_rows" / "1" / "model.onnx")
-    (explicit.root / "no_rows" / "config.pbtxt").write_text(
-        sample("w", tensor("x", "FP32", [2], ZERO), batch_size=3)
-    )
+    twice = [helper.make_node("Concat", ["x", "x"], ["y"], axis=0)]
+    directory = write_onnx(explicit, "no_rows", twice, (["x"], ["y"]), [None, 2], opset=11)
+    (directory / "config.pbtxt").write_text(sample("w", tensor("x", "FP32", [2], ZERO), batch_size=3))
     loaded(explicit, "no_rows")
     assert "model 'no_rows': served without a batch dimension" in explicit.server.log
     assert explicit.server.get("/v2/models/no_rows/config").json()["max_batch_size"] == 0
@@ -407,20 +420,11 @@ sequence_batching {
 
 
 def test_states_are_given_to_an_onnx_model_and_kept_from_sequences(explicit: ExplicitServer) -> None:
-    info = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        [
-            helper.make_node("Add", ["IN", "BEFORE"], ["AFTER"]),
-            helper.make_node("Identity", ["AFTER"], ["OUT"]),
-        ],
-        "sum",
-        [info(name, TensorProto.FLOAT, [None, 1]) for name in ("IN", "BEFORE")],
-        [info(name, TensorProto.FLOAT, [None, 1]) for name in ("AFTER", "OUT")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    directory = explicit.root / "stateful"
-    (directory / "1").mkdir(parents=True)
-    onnx.save(model, directory / "1" / "model.onnx")
+    nodes = [
+        helper.make_node("Add", ["IN", "BEFORE"], ["AFTER"]),
+        helper.make_node("Identity", ["AFTER"], ["OUT"]),
+    ]
+    directory = write_onnx(explicit, "stateful", nodes, (["IN", "BEFORE"], ["AFTER", "OUT"]), [None, 1])
     value, state = (
         tensor("IN", "FP32", [1], "random_data: true"),
         tensor("BEFORE", "FP32", [1], "random_data: true"),
@@ -473,11 +477,9 @@ class Model:
 
 def test_a_model_is_not_ready_before_it_is_warm(explicit: ExplicitServer, tmp_path: Path) -> None:
     """It waits in its warm-up for a file; the generation before answers meanwhile."""
-    path, code = tmp_path / "go", FAILING.replace("BEFORE", "def")
+    path = tmp_path / "go"
     value = tensor("IN", "FP32", [1], ZERO)
-    explicit.write(
-        "gated_warmup", code.replace("THEN", 'return {"OUT": inputs["IN"] + 1}'), sample("w", value)
-    )
+    explicit.write("gated_warmup", failing_code('return {"OUT": inputs["IN"] + 1}'), sample("w", value))
     loaded(explicit, "gated_warmup")
     waiting = (
         "\n        import os, time\n"
@@ -485,7 +487,7 @@ def test_a_model_is_not_ready_before_it_is_warm(explicit: ExplicitServer, tmp_pa
         f"        while not os.path.exists({str(path)!r}): time.sleep(0.005)\n"
         '        return {"OUT": inputs["IN"] + 2}'
     )
-    explicit.write("gated_warmup", code.replace("THEN", waiting), sample("w", value))
+    explicit.write("gated_warmup", failing_code(waiting), sample("w", value))
     ask = {"inputs": [json_tensor("IN", "FP32", [1, 1], [0])]}
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(post_load, explicit.server, "gated_warmup")
@@ -558,7 +560,7 @@ def test_made_up_samples_have_the_sizes_that_matter(automatic: ExplicitServer, t
 
 
 def test_a_made_up_sample_that_fails_is_a_warning(automatic: ExplicitServer) -> None:
-    code = FAILING.replace("BEFORE", "def").replace("THEN", 'return {"OUT": inputs["IN"]}')
+    code = failing_code()
     automatic.write("picky", code)
     loaded(automatic, "picky")
     assert "model 'picky': automatic warm-up: failed to run warmup sample 'batch of 8': ValueError: boom" in (
@@ -609,17 +611,9 @@ class Doubling(torch.nn.Module):
 @pytest.mark.slow
 def test_models_of_the_other_backends(automatic: ExplicitServer) -> None:
     """A model that changes with what it executes is not changed by what was made up."""
-    info = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        [helper.make_node("Add", ["x", "x"], ["y"])],
-        "double",
-        [info("x", TensorProto.FLOAT, ["N", 2])],
-        [info("y", TensorProto.FLOAT, ["N", 2])],
-    )
-    for name in ("onnx", "script", "exported", "counting"):
+    write_onnx(automatic, "onnx", [helper.make_node("Add", ["x", "x"], ["y"])], (["x"], ["y"]), ["N", 2])
+    for name in ("script", "exported", "counting"):
         (automatic.root / name / "1").mkdir(parents=True)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, automatic.root / "onnx" / "1" / "model.onnx")
     tensors = 'input { name: "x" data_type: TYPE_FP32 dims: [ 2 ] } output { name: "y" data_type: TYPE_FP32 dims: [ 2 ] }'
     with pytest.warns(DeprecationWarning, match="torch.jit"):
         for name, module in (("script", Doubling()), ("counting", Counting())):
@@ -640,7 +634,7 @@ def test_models_of_the_other_backends(automatic: ExplicitServer) -> None:
 
 
 def test_the_table_tells_of_it(start_server: StartServer, write_model: WriteModel, tmp_path: Path) -> None:
-    handler = FAILING.replace("BEFORE", "def").replace("THEN", 'return {"OUT": inputs["IN"]}')
+    handler = failing_code()
     write_model(tmp_path, "warm", handler, sample("w", tensor("IN", "FP32", [1], ZERO)))
     write_model(tmp_path, "cold", handler)
     server = start_server(tmp_path)
