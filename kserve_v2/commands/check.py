@@ -3,19 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from kserve_v2.caching.config import CacheConfig
-from kserve_v2.caching.make import make_cache
 from kserve_v2.checking.check import RepositoryCheck
 from kserve_v2.checking.findings import Finding, Level, merged
 from kserve_v2.checking.formats import FORMATS, counts
 from kserve_v2.checking.unwise import Machine
-from kserve_v2.commands.models import at_hand, known_model
+from kserve_v2.commands.models import at_hand, known_model, looking_options
 from kserve_v2.commands.output import own_output, say
 from kserve_v2.errors import ServingError
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.preparing.threads import cpu_budget
 from kserve_v2.settings.settings import Settings
-from kserve_v2.startup import StartupError, repository_options, unreadable
+from kserve_v2.startup import StartupError, unreadable
 
 
 def run(settings: Settings, operands: Sequence[str], own: Mapping[str, object]) -> int:
@@ -23,9 +21,7 @@ def run(settings: Settings, operands: Sequence[str], own: Mapping[str, object]) 
     own options. Raises SettingsError, StartupError.
     """
     registry = BackendRegistry()
-    # Nothing is kept, but models may ask for a cache if the server would have one.
-    cache = make_cache(CacheConfig(size=1)) if settings.cache_config.text else None
-    options = repository_options(settings, registry, cache, make_environments=False)
+    options = looking_options(settings, registry)
     cpus, gpus = own["cpus"], own["gpus"]
     machine = Machine(
         cpus if isinstance(cpus, int) else cpu_budget(), gpus if isinstance(gpus, int) else None

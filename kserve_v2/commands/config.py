@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from kserve_v2.backend import ModelConfig
-from kserve_v2.caching.config import CacheConfig
-from kserve_v2.caching.make import make_cache
 from kserve_v2.checking.annotated import annotated
 from kserve_v2.checking.check import RepositoryCheck, config_text
 from kserve_v2.checking.findings import Level
@@ -17,7 +15,7 @@ from kserve_v2.checking.formats import as_text
 from kserve_v2.checking.listening import listening
 from kserve_v2.checking.origins import Origin, Origins, leaves
 from kserve_v2.checking.unwise import Machine
-from kserve_v2.commands.models import at_hand, known_model
+from kserve_v2.commands.models import at_hand, known_model, looking_options
 from kserve_v2.commands.output import own_output, say
 from kserve_v2.config import config_to_dict
 from kserve_v2.errors import ServingError
@@ -29,7 +27,6 @@ from kserve_v2.repository.preparing.prepare import Stage, prepare_version
 from kserve_v2.repository.preparing.threads import cpu_budget
 from kserve_v2.settings.options import SettingsError
 from kserve_v2.settings.settings import Settings
-from kserve_v2.startup import repository_options
 
 
 def run(settings: Settings, operands: Sequence[str], own: Mapping[str, object]) -> int:
@@ -37,8 +34,7 @@ def run(settings: Settings, operands: Sequence[str], own: Mapping[str, object]) 
     SettingsError, StartupError.
     """
     registry = BackendRegistry()
-    cache = make_cache(CacheConfig(size=1)) if settings.cache_config.text else None
-    options = repository_options(settings, registry, cache, make_environments=False)
+    options = looking_options(settings, registry)
     wanted = own["model_version"]
     with at_hand(options), own_output(), listening(), chdir(Path.cwd()):
         name = known_model(operands[0], options)

@@ -1,15 +1,26 @@
-"""Models that are named on the command line."""
+"""Models that are named on the command line, and the options of the server that would serve them."""
 
 import difflib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from kserve_v2.caching.config import CacheConfig
+from kserve_v2.caching.make import make_cache
 from kserve_v2.checking.check import all_models
 from kserve_v2.errors import InvalidArgumentError, ServingError
+from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.preparing.candidate import find_entry
 from kserve_v2.repository.preparing.options import RepositoryOptions
 from kserve_v2.settings.options import SettingsError
-from kserve_v2.startup import StartupError
+from kserve_v2.settings.settings import Settings
+from kserve_v2.startup import StartupError, repository_options
+
+
+def looking_options(settings: Settings, registry: BackendRegistry) -> RepositoryOptions:
+    """Those of a server with these settings, for looking at its models. Raises StartupError."""
+    # Nothing is kept, but models may ask for a cache if the server would have one.
+    cache = make_cache(CacheConfig(size=1)) if settings.cache_config.text else None
+    return repository_options(settings, registry, cache, make_environments=False)
 
 
 @contextmanager
