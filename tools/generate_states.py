@@ -17,7 +17,7 @@ END = "<!-- The end of the states. -->\n"
 def drawn() -> str:
     """The states as a diagram, and as a table that says when each event is."""
     arrows = [f"    {state} --> {following}: {event}" for (state, event), following in TRANSITIONS.items()]
-    ends = sorted({following for _, following in TRANSITIONS.items()} - {state for state, _ in TRANSITIONS})
+    ends = sorted(set(TRANSITIONS.values()) - {state for state, _ in TRANSITIONS})
     diagram = [
         "```mermaid",
         "stateDiagram-v2",
