@@ -54,8 +54,8 @@ class Origins:
     ) -> None:
         """`stages`: the configuration on its way. `model`: as it is in the end. `settings`: of its backend."""
         self._text = text
-        self._inferred = set(_paths(stages[Stage.INFERRED])) if Stage.INFERRED in stages else set()
-        self._completed = set(_paths(stages[Stage.COMPLETED])) if Stage.COMPLETED in stages else set()
+        self._inferred = set(_paths(stages.get(Stage.INFERRED, ModelConfig())))
+        self._completed = set(_paths(stages.get(Stage.COMPLETED, ModelConfig())))
         self._file = model.default_model_filename
         self._model = model.name
         self._settings = settings
@@ -93,7 +93,7 @@ def _paths(config: ModelConfig) -> Iterator[str]:
 def _walk(message: Message, prefix: str) -> Iterator[tuple[str, bool]]:
     for field, value in message.ListFields():
         path = prefix + field.name
-        children = list(children_of(path, value))
+        children = list(_children_of(path, value))
         yield path, not children and not isinstance(value, Message)
         for inner, child in children:
             if isinstance(child, Message):
@@ -103,7 +103,7 @@ def _walk(message: Message, prefix: str) -> Iterator[tuple[str, bool]]:
                 yield inner, True
 
 
-def children_of(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+def _children_of(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     """What a field consists of, with the paths: messages, of lists and maps each, and values of maps."""
     if isinstance(value, Message):
         yield path, value

@@ -47,10 +47,10 @@ class Report:
         """What was logged. `path`: the model's directory."""
         text = text.removeprefix(f"model '{self._model}': ")
         if _OF_FILES.search(text) is None:
-            path = self.text.path or path
-        elif (path / text.split(" ", 1)[0]).exists():
-            path /= text.split(" ", 1)[0]
-        self.add(Level.WARNING, Rule.LAYOUT if _OF_FILES.search(text) else Rule.SAID, text, path)
+            self.add(Level.WARNING, Rule.SAID, text, self.text.path or path)
+            return
+        file = path / text.split(" ", 1)[0]
+        self.add(Level.WARNING, Rule.LAYOUT, text, file if file.exists() else path)
 
     def advise(self, advice: Advice, path: Path, versions: Sequence[int] = ()) -> None:
         """What is unwise. `path`: the place of what is no field."""
@@ -60,7 +60,7 @@ class Report:
                 Level.WARNING,
                 advice.rule,
                 self._model,
-                path if self.text.path is None else self.text.path,
+                self.text.path or path,
                 advice.message,
                 place.line if place else 0,
                 place.column if place else 0,
