@@ -7,7 +7,6 @@ is the CPU time of the server, by the kernel's account (so on Linux only). The e
 """
 
 import argparse
-import http.client
 import json
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.processes import Child, serve
+from benchmarks.processes import Child, post, serve
 
 HANDLER = """
 class Model:
@@ -92,21 +91,16 @@ def _cpu_seconds(server: Child) -> float:
 
 
 def _load_one_by_one(server: Child, names: Sequence[str]) -> None:
-    connection = http.client.HTTPConnection(server.urls["REST"].removeprefix("http://"))
+    connection = server.connect()
     for name in names:
-        connection.request("POST", f"/v2/repository/models/{name}/load")
-        response = connection.getresponse()
-        response.read()
-        if response.status != 200:
-            raise RuntimeError(f"{name} was not loaded: {response.status}")
+        post(connection, f"/v2/repository/models/{name}/load")
     connection.close()
 
 
 def _index(server: Child, models: int) -> float:
-    connection = http.client.HTTPConnection(server.urls["REST"].removeprefix("http://"))
+    connection = server.connect()
     began_s = time.perf_counter()
-    connection.request("POST", "/v2/repository/index")
-    entries = json.load(connection.getresponse())
+    entries = json.loads(post(connection, "/v2/repository/index"))
     took_s = time.perf_counter() - began_s
     connection.close()
     if sum(entry.get("state") == "READY" for entry in entries) != models:

@@ -1,5 +1,7 @@
 """Child processes: the server and the yardsticks, started on free ports, and always ended."""
 
+import http.client
+import json
 import os
 import re
 import signal
@@ -41,6 +43,22 @@ class Child:
         while below := {pid for pid, (parent, _) in seen.items() if parent in family} - family:
             family |= below
         return sum(seen[pid][1] for pid in family) / os.sysconf("SC_CLK_TCK")
+
+    def connect(self, timeout_s: float | None = None) -> http.client.HTTPConnection:
+        """A connection for requests over REST."""
+        return http.client.HTTPConnection(self.urls["REST"].removeprefix("http://"), timeout=timeout_s)
+
+
+def post(
+    connection: http.client.HTTPConnection, path: str, body: object = None, expected: int = 200
+) -> bytes:
+    """What is answered. `body`: becomes JSON. Raises RuntimeError for another status."""
+    connection.request("POST", path, None if body is None else json.dumps(body))
+    response = connection.getresponse()
+    content = response.read()
+    if response.status != expected:
+        raise RuntimeError(f"{path}: {response.status}: {content.decode(errors='replace')}")
+    return content
 
 
 def _process_times() -> dict[int, tuple[int, int]]:

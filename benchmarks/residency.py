@@ -141,7 +141,7 @@ def _ask(server: Child, models: Sequence[int], clients: int) -> tuple[list[float
 
     def run() -> None:
         nonlocal failures
-        connection = http.client.HTTPConnection(server.urls["REST"].removeprefix("http://"), timeout=120)
+        connection = server.connect(timeout_s=120)
         while True:
             with lock:
                 number = next(turns, None)

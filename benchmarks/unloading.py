@@ -8,13 +8,11 @@ are flat.
 """
 
 import argparse
-import http.client
-import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +23,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.lines import Series, svg
-from benchmarks.processes import Child, serve
+from benchmarks.processes import Child, post, serve
 
 MOST_GROWTH = 0.05
 _ELEMENTS = 4 * 1024 * 1024
@@ -160,7 +158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if all(each.flat for each in found) else 1
 
 
-def picture(charts: dict[str, Series] | dict[str, dict[str, list[tuple[float, float]]]]) -> str:
+def picture(charts: Mapping[str, Series]) -> str:
     """All series of one kind together."""
     titles = {
         "cycles": "Resident memory, loading and unloading a model of 16 MiB",
@@ -191,34 +189,36 @@ def _measure(name: str, cycles: int, reloads: int) -> dict[str, list[tuple[float
         repository = Path(directory, "models")
         file = write_models(repository, name, _ELEMENTS)
         with serve(repository, ["good"], Path(directory, "server.log")) as server:
-            asked = _Asked(server)
+            connection = server.connect()
 
-            def cycle() -> None:
-                asked.post("/v2/repository/models/good/unload")
-                asked.post("/v2/repository/models/good/load")
-                asked.post("/v2/models/good/infer", _ASK)
+            def load_and_ask() -> None:
+                post(connection, "/v2/repository/models/good/load")
+                post(connection, "/v2/models/good/infer", _ASK)
 
-            def reload(number: list[int] = [0]) -> None:  # noqa: B006 - it counts
-                number[0] += 1
-                os.utime(file, ns=(number[0] * 10**9, number[0] * 10**9))
-                asked.post("/v2/repository/models/good/load")
-                asked.post("/v2/models/good/infer", _ASK)
+            def cycle(_: int) -> None:
+                post(connection, "/v2/repository/models/good/unload")
+                load_and_ask()
+
+            def reload(number: int) -> None:
+                os.utime(file, (number, number))
+                load_and_ask()
+
+            def fail(_: int) -> None:
+                post(connection, "/v2/repository/models/broken/load", expected=400)
 
             return {
                 "cycles": _series(cycle, cycles, server),
                 "reloads": _series(reload, reloads, server),
-                "failures": _series(
-                    lambda: asked.post("/v2/repository/models/broken/load", expected=400), cycles, server
-                ),
+                "failures": _series(fail, cycles, server),
             }
 
 
-def _series(step: Callable[[], None], count: int, server: Child) -> list[tuple[float, float]]:
-    """Memory after every fiftieth of so many steps."""
+def _series(step: Callable[[int], None], count: int, server: Child) -> list[tuple[float, float]]:
+    """Memory after every fiftieth of so many steps, which are told their number."""
     every = max(1, count // 50)
     points = []
     for number in range(1, count + 1):
-        step()
+        step(number)
         if number % every == 0:
             time.sleep(_COLLECTED_S)
             points.append((float(number), _megabytes(server)))
@@ -228,21 +228,6 @@ def _series(step: Callable[[], None], count: int, server: Child) -> list[tuple[f
 def _megabytes(server: Child) -> float:
     pages = int(Path(f"/proc/{server.pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-class _Asked:
-    """One connection to a server."""
-
-    def __init__(self, server: Child) -> None:
-        self._connection = http.client.HTTPConnection(server.urls["REST"].removeprefix("http://"))
-
-    def post(self, path: str, body: object = None, expected: int = 200) -> None:
-        """Raises RuntimeError for another answer."""
-        self._connection.request("POST", path, None if body is None else json.dumps(body))
-        response = self._connection.getresponse()
-        text = response.read()
-        if response.status != expected:
-            raise RuntimeError(f"{path}: {response.status}: {text.decode(errors='replace')}")
 
 
 if __name__ == "__main__":
