@@ -1,9 +1,9 @@
 """What is wrong with a configuration: single problems, and the error that carries all of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from kserve_v2.errors import ConfigurationError
+from kserve_v2.errors import ConfigurationError, InvalidArgumentError
 
 
 class ConfigError(ConfigurationError):
@@ -29,3 +29,10 @@ def config_error(problems: Iterable[Problem]) -> ConfigError:
     """Make the one error that reports every problem."""
     texts = [str(problem) for problem in problems]
     return ConfigError("\n".join(texts), texts)
+
+
+def files_error(problems: Sequence[Problem]) -> InvalidArgumentError:
+    """Make the one error for files that a valid configuration names: its text speaks of them, and of no fields."""
+    return InvalidArgumentError(
+        "; ".join(each.message for each in problems), [str(each) for each in problems]
+    )

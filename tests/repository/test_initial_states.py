@@ -1,6 +1,8 @@
 """The first states of sequences, read from files and made of nothing."""
 
+import os
 import struct
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,11 @@ def test_a_link_that_leads_out(tmp_path: Path) -> None:
         InvalidArgumentError, match="file 'initial_state/link' is outside of the model's directory"
     ):
         read(model, state("A", "INT32", "[ 1 ]", 'dims: 1 data_file: "link"'))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes")
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "initial_state").mkdir()
+    os.mkfifo(tmp_path / "initial_state" / "pipe")
+    with pytest.raises(InvalidArgumentError, match="state 'A': file 'initial_state/pipe' is no file"):
+        read(tmp_path, state("A", "INT32", "[ 1 ]", 'dims: 1 data_file: "pipe"'))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from kserve_v2.backend import ModelConfig
 from kserve_v2.config.files import is_within
+from kserve_v2.config.problems import Problem, files_error
 from kserve_v2.config.text_files import read_lines
 from kserve_v2.errors import InvalidArgumentError
 
@@ -14,16 +15,15 @@ def read_labels(config: ModelConfig, model_path: Path) -> dict[str, tuple[str, .
     outside of the model.
     """
     labels: dict[str, tuple[str, ...]] = {}
-    wrong: dict[int, str] = {}
+    wrong: list[Problem] = []
     for index, output in enumerate(config.output):
         if output.label_filename:
             try:
                 labels[output.name] = _read_label_file(model_path, output.label_filename, output.name)
             except InvalidArgumentError as error:
-                wrong[index] = error.message
+                wrong.append(Problem(f"output[{index}].label_filename", error.message))
     if wrong:
-        problems = [f"output[{index}].label_filename: {text}" for index, text in wrong.items()]
-        raise InvalidArgumentError("; ".join(wrong.values()), problems)
+        raise files_error(wrong)
     return labels
 
 
