@@ -21,6 +21,7 @@ from typing import BinaryIO
 
 from kserve_v2.errors import InvalidArgumentError, ResourceExhaustedError
 from kserve_v2.repository.locations.area import Area, bytes_below, remove
+from kserve_v2.repository.user_cache import user_cache
 
 if sys.platform != "win32":
     import fcntl
@@ -137,10 +138,10 @@ class Staging:
             return self._directory
 
     def _take_default(self) -> Path:
-        default = _cache_directory(self._environ)
-        if default is not None:
+        cache = user_cache(self._environ)
+        if cache is not None:
             try:
-                return self._take(default)
+                return self._take(cache / "staging")
             except InvalidArgumentError as error:
                 logger.info("%s: models are staged in a folder that goes with the server", error.message)
         self._temporary = True
@@ -193,14 +194,3 @@ def area_key(location: str) -> str:
     """The name of a location's part of the folder."""
     readable = _UNKNOWN_CHARACTERS.sub("_", location)[:40]
     return f"{readable}-{blake2b(location.encode(errors='surrogateescape'), digest_size=8).hexdigest()}"
-
-
-def _cache_directory(environ: Mapping[str, str]) -> Path | None:
-    cache = Path(environ.get("XDG_CACHE_HOME", ""))
-    if not cache.is_absolute():
-        # As the specification has it: a relative path counts for none.
-        try:
-            cache = Path.home() / ".cache"
-        except RuntimeError:
-            return None
-    return cache / "kserve-v2" / "staging"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kserve_v2.repository.locations.area import is_staged, lasting_path
+from kserve_v2.repository.user_cache import user_cache
 
 # What stays readable of a model's name; what tells models apart is behind it.
 _MAX_NAME = 60
@@ -18,14 +19,8 @@ def kept_root(given: Path | None, environ: Mapping[str, str]) -> Path | None:
     """
     if given is not None:
         return given.absolute()
-    cache = Path(environ.get("XDG_CACHE_HOME", ""))
-    if not cache.is_absolute():
-        # As the specification has it: a relative path counts for none.
-        try:
-            cache = Path.home() / ".cache"
-        except RuntimeError:
-            return None
-    return cache / "kserve-v2" / "models"
+    cache = user_cache(environ)
+    return None if cache is None else cache / "models"
 
 
 def kept_path(root: Path, model_path: Path) -> Path:
