@@ -3,18 +3,10 @@ repository.
 """
 
 import hashlib
-import re
 from collections.abc import Collection
 from pathlib import Path
 
-from kserve_v2.repository.reading.layout import CONFIG, is_model_directory, is_model_file
-
-_VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
-
-
-def is_version(name: str) -> bool:
-    """Whether a directory's name is a version."""
-    return _VERSION.fullmatch(name) is not None
+from kserve_v2.repository.reading.layout import CONFIG, is_model_directory, is_model_file, is_version
 
 
 def has_model_file(names: Collection[str]) -> bool:
@@ -24,7 +16,7 @@ def has_model_file(names: Collection[str]) -> bool:
 
 def has_versions(folder: Path) -> bool:
     """Whether a model's folder has folders for its versions."""
-    return any(_VERSION.fullmatch(child.name) and child.is_dir() for child in folder.iterdir())
+    return any(is_version(child.name) and child.is_dir() for child in folder.iterdir())
 
 
 def models_in(folder: Path) -> list[str]:
@@ -34,7 +26,7 @@ def models_in(folder: Path) -> list[str]:
         for child in sorted(folder.iterdir())
         if not child.name.startswith(".")
         and child.is_dir()
-        and not _VERSION.fullmatch(child.name)
+        and not is_version(child.name)
         and is_model_directory(child)
     ]
 

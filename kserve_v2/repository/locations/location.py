@@ -14,6 +14,7 @@ from kserve_v2.repository.locations.area import Area
 from kserve_v2.repository.locations.names import name_problem
 from kserve_v2.repository.locations.stager import Stager
 from kserve_v2.repository.locations.store import Found, Store, UnreachableError, Whole
+from kserve_v2.repository.reading.layout import is_hidden
 
 logger = logging.getLogger(__name__)
 
@@ -273,7 +274,7 @@ class OneLocalModel(OneModel):
 
 def _skipped(name: str) -> bool:
     """Whether a name is that of no model: as `scan` has it, or because it would lead elsewhere."""
-    return name.startswith(".") or name == "__pycache__" or name_problem(name) is not None
+    return is_hidden(name) or name_problem(name) is not None
 
 
 def serving_error(error: BaseException) -> ServingError:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.repository.locations.flat import has_model_file, is_version
+from kserve_v2.repository.locations.flat import has_model_file
 from kserve_v2.repository.locations.manifest import Digest, Item, Manifest
 from kserve_v2.repository.locations.store import (
     Found,
@@ -17,6 +17,7 @@ from kserve_v2.repository.locations.store import (
     archive_name,
     unreachable,
 )
+from kserve_v2.repository.reading.layout import is_version
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 # How the stores call what changes with the content.

@@ -10,6 +10,7 @@ from pathlib import Path
 from kserve_v2.backend import ModelConfig, ModelSource
 from kserve_v2.caching.cache import Caching, ResponseCache
 from kserve_v2.config.switches import COALESCE_REQUESTS, switch
+from kserve_v2.repository.reading.layout import is_hidden
 
 logger = logging.getLogger(__name__)
 
@@ -52,12 +53,8 @@ def fingerprint(source: ModelSource, config: ModelConfig) -> str:
 def _files(source: ModelSource) -> Iterator[Path]:
     """The files beside the versions, such as labels, and those of this version; hidden ones are not the model's."""
     yield from sorted(
-        path for path in source.model_path.iterdir() if path.is_file() and not _hidden(path.name)
+        path for path in source.model_path.iterdir() if path.is_file() and not is_hidden(path.name)
     )
     for directory, subdirectories, files in os.walk(source.version_path):
-        subdirectories[:] = sorted(name for name in subdirectories if not _hidden(name))
-        yield from (Path(directory, name) for name in sorted(files) if not _hidden(name))
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__pycache__"
+        subdirectories[:] = sorted(name for name in subdirectories if not is_hidden(name))
+        yield from (Path(directory, name) for name in sorted(files) if not is_hidden(name))

@@ -22,13 +22,24 @@ _SYSTEM_NAMES = frozenset(
     {"lost+found", "__MACOSX", "@eaDir", "@tmp", "@Recycle", "#recycle", "#snapshot", "$RECYCLE.BIN",
      "System Volume Information"}
 )  # fmt: skip
-_VERSION = re.compile(r"[1-9][0-9]*")
+# A decimal number without leading zeros that fits the 64-bit version fields of the configuration.
+_VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 _NEARLY_VERSION = re.compile(r"[vV]?(?P<number>[0-9]{1,18})(?:[._][0-9.]*)?")
 # Suffixes of models that are served, except .py: a handler is known by its whole name, as any directory may have Python
 # files.
 _SUFFIXES = tuple({form.suffix for form in FORMATS if form.backend in OWN_BACKENDS} - {".py"})
 _NEAR = 0.8
 _MOST_SHOWN = 8
+
+
+def is_version(name: str) -> bool:
+    """Whether a directory of a model that is called so is one of its versions."""
+    return _VERSION.fullmatch(name) is not None
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or directory is passed over wherever it lies."""
+    return name.startswith(".") or name == "__pycache__"
 
 
 def is_system_directory(name: str) -> bool:
@@ -125,7 +136,7 @@ def unread_configuration(path: Path, versions: Sequence[int]) -> str | None:
 def unread_version(path: Path) -> str | None:
     """What to say of a directory beside a model's versions that was perhaps meant to be one, too."""
     found = [name for name in _names(path) if any(map(is_model_file, _names(path / name)))]
-    return _nearly_version(path, [name for name in found if not _VERSION.fullmatch(name)])
+    return _nearly_version(path, [name for name in found if not is_version(name)])
 
 
 def _nearly_version(path: Path, names: Sequence[str]) -> str | None:
@@ -202,7 +213,7 @@ def _names(path: Path) -> list[str]:
         names = [child.name for child in path.iterdir()]
     except OSError:
         return []
-    return sorted(name for name in names if not name.startswith(".") and name != "__pycache__")
+    return sorted(name for name in names if not is_hidden(name))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -8,7 +8,6 @@ lead anywhere else.
 
 import hashlib
 import os
-import re
 import stat
 import sys
 import unicodedata
@@ -20,10 +19,15 @@ from types import MappingProxyType
 from kserve_v2.config.files import INITIAL_STATE_FOLDER
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.repository.locations.area import tree_of
-from kserve_v2.repository.reading.layout import CONFIG, advice_at_the_top, is_no_model, is_system_directory
+from kserve_v2.repository.reading.layout import (
+    CONFIG,
+    advice_at_the_top,
+    is_hidden,
+    is_no_model,
+    is_system_directory,
+    is_version,
+)
 
-# A decimal number without leading zeros that fits the 64-bit version fields of the configuration.
-_VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 _NAMED_CONFIGURATIONS = "configs"
 # What file systems take for one name.
 _MAX_NAME_BYTES = 255
@@ -169,7 +173,7 @@ def check_new_name(name: str) -> None:
     """Raise InvalidArgumentError unless a repository could have a model of that name, and list it."""
     check_model_name(name)
     if (
-        _hidden(name)
+        is_hidden(name)
         or is_system_directory(name)
         or not _is_legal(name)
         or len(name.encode()) > _MAX_NAME_BYTES
@@ -184,7 +188,7 @@ def _has_model(root: Path, name: str) -> bool:
     with os.scandir(root) as entries:
         if sys.platform in _LOOSE_NAMES and all(entry.name != name for entry in entries):
             return False
-    if _hidden(name) or not _is_legal(name):
+    if is_hidden(name) or not _is_legal(name):
         return False
     try:
         return stat.S_ISDIR((root / name).stat().st_mode)
@@ -219,12 +223,8 @@ def config_path(entry: ModelEntry, config_name: str | None = None) -> Path | Non
 def _listing(directory: Path) -> list[os.DirEntry[str]]:
     """Return the entries of a directory that are not hidden, by name."""
     with os.scandir(directory) as entries:
-        visible = [entry for entry in entries if not _hidden(entry.name)]
+        visible = [entry for entry in entries if not is_hidden(entry.name)]
     return sorted(visible, key=lambda entry: entry.name)
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__pycache__"
 
 
 def _is_model_directory(entry: os.DirEntry[str]) -> bool:
@@ -257,18 +257,18 @@ def _read_model(path: Path) -> ModelEntry:
     if path.is_symlink():
         shared.update(_name_record("", path))
     for child in children:
-        is_version = _VERSION.fullmatch(child.name) is not None and _is_directory_or_broken(child)
+        versioned = is_version(child.name) and _is_directory_or_broken(child)
         beside = configuration if child.name in _CONFIGURATION else shared
         beside = release if child.name == RELEASE_FILE else beside
-        digest = _digest() if is_version else beside
+        digest = _digest() if versioned else beside
         try:
-            for record in _records(child, is_version):
+            for record in _records(child, versioned):
                 digest.update(record)
         except OSError as error:
-            subject = f"version {child.name}" if is_version else child.name
+            subject = f"version {child.name}" if versioned else child.name
             problems.append(f"{subject} cannot be read: {_reason(error, path)}")
             continue
-        if is_version:
+        if versioned:
             versions[int(child.name)] = digest.hexdigest()
     fingerprints = Fingerprints(configuration.hexdigest(), shared.hexdigest(), versions, release.hexdigest())
     return ModelEntry(
@@ -300,14 +300,14 @@ def _link_to_nowhere(path: Path) -> str | None:
     return None
 
 
-def _records(child: os.DirEntry[str], is_version: bool) -> Iterator[bytes]:
+def _records(child: os.DirEntry[str], versioned: bool) -> Iterator[bytes]:
     """Yield one record for each file of the model that `child` is or contains.
 
     Those are the files beside the versions (configuration, labels), the named configurations, the initial states of
     sequences, and the versions.
     """
     states = child.name == INITIAL_STATE_FOLDER and child.is_dir()
-    if is_version or states or child.name == _NAMED_CONFIGURATIONS:
+    if versioned or states or child.name == _NAMED_CONFIGURATIONS:
         yield from _tree_records(Path(child.path))
     elif child.is_file():
         yield _record(child.name, Path(child.path))
@@ -321,14 +321,14 @@ def _tree_records(top: Path) -> Iterator[bytes]:
         subdirectories[:] = [
             name
             for name in sorted(subdirectories)
-            if not _hidden(name) and _is_new(Path(directory, name), seen)
+            if not is_hidden(name) and _is_new(Path(directory, name), seen)
         ]
         for name in subdirectories:
             if (path := Path(directory, name)).is_symlink():
                 yield _name_record(f"{path.relative_to(top.parent)}/", path)
         for name in sorted(files):
             path = Path(directory, name)
-            if not _hidden(name):
+            if not is_hidden(name):
                 yield _record(str(path.relative_to(top.parent)), path)
 
 
