@@ -2,16 +2,14 @@
 file for two names, is refused. Pure.
 """
 
-import unicodedata
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.repository.file_names import folded, is_text
 
 _MAX_COMPONENT_BYTES = 255
 _MAX_NAME_BYTES = 1024
-# Control characters, and halves of characters, which stand for bytes that are not UTF-8.
-_BAD_CATEGORIES = {"Cc", "Cs"}
 
 
 def check_name(name: str) -> None:
@@ -24,7 +22,7 @@ def check_name(name: str) -> None:
 
 def name_problem(name: str) -> str | None:
     """What is wrong with a relative name with slashes; None for nothing."""
-    if any(unicodedata.category(each) in _BAD_CATEGORIES for each in name):
+    if not is_text(name):
         return "has control characters, or is not UTF-8"
     parts = name.removesuffix("/").removeprefix("./").split("/")
     longest = max(len(part.encode()) for part in parts)
@@ -51,7 +49,7 @@ def check_names(files: Iterable[str], directories: Iterable[str] = ()) -> None:
         check_name(name)
         path = PurePosixPath(name)
         for each in (path, *path.parents[:-1]):
-            text, key = str(each), _key(str(each))
+            text, key = str(each), folded(str(each))
             if spelt.setdefault(key, text) != text:
                 raise InvalidArgumentError(
                     f"the names {_shown(spelt[key])} and {_shown(text)} differ in their spelling alone"
@@ -61,10 +59,6 @@ def check_names(files: Iterable[str], directories: Iterable[str] = ()) -> None:
     if both := used_as_file.keys() & used_as_directory.keys():
         name = used_as_file[min(both)]
         raise InvalidArgumentError(f"the name {_shown(name)} is that of a file and of a directory")
-
-
-def _key(name: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _shown(name: str) -> str:

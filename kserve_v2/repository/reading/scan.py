@@ -10,7 +10,6 @@ import hashlib
 import os
 import stat
 import sys
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from types import MappingProxyType
 
 from kserve_v2.config.files import INITIAL_STATE_FOLDER
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.repository.file_names import is_text
 from kserve_v2.repository.locations.area import tree_of
 from kserve_v2.repository.reading.layout import (
     CONFIG,
@@ -233,8 +233,7 @@ def _is_model_directory(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_legal(name: str) -> bool:
-    # Control characters break logs; surrogates stand for bytes that are not UTF-8 and cannot be sent.
-    return "\\" not in name and all(unicodedata.category(each) not in {"Cc", "Cs"} for each in name)
+    return "\\" not in name and is_text(name)
 
 
 def _is_directory_or_broken(entry: os.DirEntry[str]) -> bool:

@@ -4,11 +4,11 @@ A name is that of a load call's parameter, `file:<version>/<path>`. It comes fro
 folder that nobody else writes to: it must not lead anywhere else, on no file system, and no two may be the same file.
 """
 
-import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.repository.file_names import folded, is_text
 
 PREFIX = "file:"
 
@@ -53,7 +53,7 @@ def _path(name: str) -> PurePosixPath:
     if not name.startswith(PREFIX):
         raise InvalidArgumentError(f"unrecognized load parameter '{shown(name)}'.")
     text = name.removeprefix(PREFIX)
-    if any(unicodedata.category(each) in {"Cc", "Cs"} for each in text):
+    if not is_text(text):
         raise _invalid(name, "has control characters, or some that are not Unicode")
     windows = PureWindowsPath(text)
     if text.startswith("/") or windows.drive or windows.root:
@@ -81,8 +81,7 @@ def _path(name: str) -> PurePosixPath:
 
 def _spellings(path: PurePosixPath) -> list[str]:
     """The folders that a path has, and itself, as a file system has them that ignores case and composition."""
-    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(path)).casefold())
-    parts = folded.split("/")
+    parts = folded(str(path)).split("/")
     return ["/".join(parts[: length + 1]) for length in range(len(parts))]
 
 
