@@ -54,34 +54,17 @@ class Locations:
         self._clock = clock
         stager = Stager(self._staging, self._stopping)
         self._locations: list[Location] = []
-        self._keys: list[str] = []
+        keys: list[str] = []
         for each in where.repositories:
-            self._locations += self._open(each, where.model_name, stager, environ)
-        self._staging.name_all(self._keys)
+            key = _key(each, where.model_name)
+            keys.append(key)
+            origin = _origin(each, environ, self._stopping.wait)
+            self._locations += _locations(origin, where.model_name, stager, key)
+        self._staging.name_all(keys)
         self._problems: dict[str, str] = {}
         self._unreachable: dict[int, str] = {}
         self._names: tuple[float, list[str]] | None = None
         self._lock = Lock()
-
-    def _open(
-        self, where: Path | RepositoryUrl, model_name: str, stager: Stager, environ: Mapping[str, str]
-    ) -> list[Location]:
-        text = where.full if isinstance(where, RepositoryUrl) else str(where.absolute())
-        key = f"{text}#{model_name}" if model_name else text
-        self._keys.append(key)
-        whole, archive = _whole(where, environ, self._stopping.wait)
-        if model_name:
-            if whole is None:
-                assert isinstance(where, Path)  # noqa: S101 - all URLs have a `whole`
-                return [OneLocalModel(model_name, where, stager, key)]
-            return [OneRemoteModel(model_name, whole, stager, key)]
-        if whole is None:
-            assert isinstance(where, Path)  # noqa: S101 - as above
-            return [LocalFolder(where), StoredModels(LocalArchives(where), stager, key)]
-        if archive:
-            return [ArchivedModels(whole, stager, key)]
-        assert isinstance(whole, ObjectStore)  # noqa: S101 - what else has a folder
-        return [StoredModels(whole, stager, key)]
 
     @property
     def roots(self) -> tuple[Path, ...]:
@@ -181,20 +164,38 @@ class Locations:
         self._staging.close()
 
 
-def _whole(
+def _key(where: Path | RepositoryUrl, model_name: str) -> str:
+    """What tells one location from others."""
+    text = where.full if isinstance(where, RepositoryUrl) else str(where.absolute())
+    return f"{text}#{model_name}" if model_name else text
+
+
+def _origin(
     where: Path | RepositoryUrl, environ: Mapping[str, str], pause: Callable[[float], object]
-) -> tuple[Whole | None, bool]:
-    """What holds all of it, None for a local folder; and whether that is an archive."""
+) -> Path | Whole:
+    """A local folder, or what holds all of it: an `ObjectStore`, or an archive."""
     if isinstance(where, Path):
-        return (LocalArchive(where), True) if archive_name(where.name) and where.is_file() else (None, False)
+        return LocalArchive(where) if archive_name(where.name) and where.is_file() else where
     if where.scheme in ("http", "https"):
         if archive_name(where.file_name) is None:
             raise InvalidArgumentError(
                 f"--model-repository {where}: expected an archive (.zip, .tar.gz) that has models in it"
             )
-        return WebArchive(where.full, where.file_name), True
+        return WebArchive(where.full, where.file_name)
     wanted = place(where.scheme, where.full, environ)
     filesystem = open_filesystem(where.scheme, wanted)
-    if archive_name(where.file_name):
-        return ObjectArchive(filesystem, wanted.path, str(where), pause), True
-    return ObjectStore(filesystem, wanted.path, str(where), pause), False
+    kind = ObjectArchive if archive_name(where.file_name) else ObjectStore
+    return kind(filesystem, wanted.path, str(where), pause)
+
+
+def _locations(origin: Path | Whole, model_name: str, stager: Stager, key: str) -> list[Location]:
+    """Those that bring the models of one place here."""
+    if isinstance(origin, Path):
+        if model_name:
+            return [OneLocalModel(model_name, origin, stager, key)]
+        return [LocalFolder(origin), StoredModels(LocalArchives(origin), stager, key)]
+    if model_name:
+        return [OneRemoteModel(model_name, origin, stager, key)]
+    if isinstance(origin, ObjectStore):
+        return [StoredModels(origin, stager, key)]
+    return [ArchivedModels(origin, stager, key)]
