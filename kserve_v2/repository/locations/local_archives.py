@@ -4,14 +4,27 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.net.repository_url import ARCHIVES
 from kserve_v2.repository.locations.manifest import Item, Manifest
 from kserve_v2.repository.locations.names import name_problem
-from kserve_v2.repository.locations.store import Found, archive_name
+from kserve_v2.repository.locations.store import Found, archive_name, without_doubles
 
 
-class LocalArchives:
+class _LocalFiles:
+    """Files whose keys are their paths."""
+
+    def read(self, item: Item, start: int, end: int) -> bytes:
+        """See `Readable`."""
+        with Path(item.key).open("rb") as file:
+            file.seek(start)
+            return file.read(end - start)
+
+    def counts(self, item: Item) -> bool:
+        """See `Readable`."""
+        return True
+
+
+class LocalArchives(_LocalFiles):
     """The archives that lie in a folder of models. Used on several threads."""
 
     def __init__(self, folder: Path) -> None:
@@ -20,45 +33,31 @@ class LocalArchives:
 
     def found(self) -> Collection[Found]:
         """See `Store`. Raises OSError if the folder cannot be listed."""
-        found: dict[str, Found] = {}
         with os.scandir(self._folder) as entries:
             names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
-        for name in names:
-            model = archive_name(name)
-            if model and not name_problem(name) and (self._folder / name).is_file():
-                each = Found(model, name)
-                if model in found:
-                    raise _twice(found[model], each)
-                found[model] = each
-        return list(found.values())
+        return without_doubles(
+            Found(model, name)
+            for name in names
+            if (model := archive_name(name)) and not name_problem(name) and (self._folder / name).is_file()
+        )
 
     def find(self, name: str) -> Found | None:
         """See `Store`. How many others there are makes no difference."""
         if name_problem(name) or name.startswith("."):
             return None
-        found = [
+        found = without_doubles(
             Found(name, f"{name}{ending}")
             for ending in ARCHIVES
             if (self._folder / f"{name}{ending}").is_file()
-        ]
-        if len(found) > 1:
-            raise _twice(found[0], found[1])
+        )
         return found[0] if found else None
 
     def manifest(self, found: Found) -> Manifest | None:
         """See `Store`."""
         return _manifest(self._folder / found.archive)
 
-    def read(self, item: Item, start: int, end: int) -> bytes:
-        """See `Store`."""
-        return _read(Path(item.key), start, end)
 
-    def counts(self, item: Item) -> bool:
-        """See `Store`."""
-        return True
-
-
-class LocalArchive:
+class LocalArchive(_LocalFiles):
     """One archive as a whole."""
 
     def __init__(self, path: Path) -> None:
@@ -69,18 +68,6 @@ class LocalArchive:
         """The archive as it is now; None if it is not there."""
         return _manifest(self._path)
 
-    def read(self, item: Item, start: int, end: int) -> bytes:
-        """See `Store`."""
-        return _read(Path(item.key), start, end)
-
-    def counts(self, item: Item) -> bool:
-        """See `Store`."""
-        return True
-
-
-def _twice(one: Found, other: Found) -> InvalidArgumentError:
-    return InvalidArgumentError(f"model '{one.name}' is there twice, as {one} and as {other}")
-
 
 def _manifest(path: Path) -> Manifest | None:
     try:
@@ -89,9 +76,3 @@ def _manifest(path: Path) -> Manifest | None:
         return None
     tag = f"{status.st_mtime_ns}-{status.st_ino}"
     return Manifest((Item(path.name, str(path), status.st_size, tag, None, status.st_mtime),), archive=True)
-
-
-def _read(path: Path, start: int, end: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(start)
-        return file.read(end - start)

@@ -16,6 +16,7 @@ from kserve_v2.repository.locations.store import (
     UnreachableError,
     archive_name,
     unreachable,
+    without_doubles,
 )
 from kserve_v2.repository.reading.layout import is_version
 
@@ -88,19 +89,13 @@ class ObjectStore(_Objects):
 
     def found(self) -> Collection[Found]:
         """See `Store`."""
-        found: dict[str, Found] = {}
         top = self.top()
         self._raise_if_one(top)
-        for name, is_directory in top:
-            model = name if is_directory else archive_name(name)
-            if model:
-                each = Found(model, "" if is_directory else name)
-                if model in found:
-                    raise InvalidArgumentError(
-                        f"model '{model}' is there twice, as {found[model]} and as {each}"
-                    )
-                found[model] = each
-        return list(found.values())
+        named = [
+            Found(name) if is_directory else Found(archive_name(name) or "", name)
+            for name, is_directory in top
+        ]
+        return without_doubles(each for each in named if each.name)
 
     def find(self, name: str) -> Found | None:
         """See `Store`."""

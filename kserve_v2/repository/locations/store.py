@@ -2,11 +2,11 @@
 
 import logging
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from kserve_v2.errors import UnavailableError, describe
+from kserve_v2.errors import InvalidArgumentError, UnavailableError, describe
 from kserve_v2.net.repository_url import ARCHIVES
 from kserve_v2.repository.locations.manifest import Item, Manifest
 
@@ -45,6 +45,16 @@ class Found:
 
     def __str__(self) -> str:
         return self.archive or f"{self.name}/"
+
+
+def without_doubles(found: Iterable[Found]) -> list[Found]:
+    """What was found. Raises InvalidArgumentError where two have one name."""
+    models: dict[str, Found] = {}
+    for each in found:
+        other = models.setdefault(each.name, each)
+        if other is not each:
+            raise InvalidArgumentError(f"model '{each.name}' is there twice, as {other} and as {each}")
+    return list(models.values())
 
 
 class Readable(Protocol):
