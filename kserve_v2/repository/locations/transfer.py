@@ -62,7 +62,6 @@ class Progress:
 
     def __post_init__(self) -> None:
         self.started_s = self._reported_s = self.clock()
-        self._from = self.done
 
     def add(self, size: int) -> None:
         """So many bytes more."""
