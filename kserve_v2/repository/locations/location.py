@@ -62,22 +62,36 @@ class LocalFolder:
         return {}
 
 
-class StoredModels:
-    """Models in a store, each fetched by itself."""
+class _Staged:
+    """Models that are put into a part of the staging folder, which is there when it is needed first."""
 
-    def __init__(self, store: Store, stager: Stager, location: str) -> None:
+    def __init__(self, shown: str, stager: Stager, location: str) -> None:
         """`location`: what tells it from others."""
-        self._store, self._stager, self._location = store, stager, location
-        self.shown = store.shown
-        self._locks: dict[str, Lock] = {}
-        self._skipped: set[str] = set()
-        self._opening = Lock()
+        self.shown = shown
+        self._stager, self._location = stager, location
         self._area: Area | None = None
 
     @property
     def root(self) -> Path | None:
         """See `Location`."""
         return self._area.models if self._area is not None else None
+
+    def _open(self) -> Area:
+        if self._area is None:
+            # The same one for all threads that come at a time.
+            self._area = self._stager.staging.area(self._location)
+        return self._area
+
+
+class StoredModels(_Staged):
+    """Models in a store, each fetched by itself."""
+
+    def __init__(self, store: Store, stager: Stager, location: str) -> None:
+        """`location`: what tells it from others."""
+        super().__init__(store.shown, stager, location)
+        self._store = store
+        self._locks: dict[str, Lock] = {}
+        self._skipped: set[str] = set()
 
     def names(self) -> Collection[str]:
         """See `Location`."""
@@ -120,12 +134,6 @@ class StoredModels:
                 logger.warning("skipped in %s: the name %a %s", self._store.shown, each.name, problem)
         return found
 
-    def _open(self) -> Area:
-        with self._opening:
-            if self._area is None:
-                self._area = self._stager.staging.area(self._location)
-            return self._area
-
     def _have(self, found: Found, *, patient: bool = False) -> None:
         area = self._open()
         with self._locks.setdefault(found.name, Lock()):
@@ -147,14 +155,13 @@ class StoredModels:
             self._prune()
 
 
-class ArchivedModels:
+class ArchivedModels(_Staged):
     """An archive of a whole repository."""
 
     def __init__(self, archive: Whole, stager: Stager, location: str) -> None:
-        self._archive, self._stager, self._location = archive, stager, location
-        self.shown = archive.shown
+        super().__init__(archive.shown, stager, location)
+        self._archive = archive
         self._lock = RLock()
-        self._area: Area | None = None
 
     @property
     def root(self) -> Path | None:
@@ -177,9 +184,7 @@ class ArchivedModels:
 
     def _have(self, *, patient: bool = False) -> None:
         with self._lock:
-            if self._area is None:
-                self._area = self._stager.staging.area(self._location)
-            area = self._area
+            area = self._open()
             tree = self._stager.stage(
                 self._archive, self._archive.whole, area, _REPOSITORY, _no_single_model, patient=patient
             )
@@ -190,19 +195,13 @@ class ArchivedModels:
             self._stager.staging.prune(area)
 
 
-class OneModel(ABC):
+class OneModel(_Staged, ABC):
     """A place that is one model, and has no name of its own for it."""
 
     def __init__(self, name: str, shown: str, stager: Stager, location: str) -> None:
-        self._name, self._stager, self._location = name, stager, location
-        self.shown = shown
+        super().__init__(shown, stager, location)
+        self._name = name
         self._lock = RLock()
-        self._area: Area | None = None
-
-    @property
-    def root(self) -> Path | None:
-        """See `Location`."""
-        return self._area.models if self._area is not None else None
 
     def names(self) -> Collection[str]:
         """See `Location`."""
@@ -223,11 +222,10 @@ class OneModel(ABC):
 
     def _have(self, *, patient: bool) -> None:
         with self._lock:
-            if self._area is None:
-                self._area = self._stager.staging.area(self._location)
-            if self._area.show(self._name, self._tree(self._area, patient=patient)):
+            area = self._open()
+            if area.show(self._name, self._tree(area, patient=patient)):
                 logger.info("staged: %s", self._name)
-            self._stager.staging.prune(self._area)
+            self._stager.staging.prune(area)
 
     @abstractmethod
     def _tree(self, area: Area, *, patient: bool) -> Path:
