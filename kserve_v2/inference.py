@@ -18,6 +18,7 @@ from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.routing.choose import Headers
 from kserve_v2.repository.routing.releases import ReleaseView
 from kserve_v2.repository.routing.split_model import SplitModel
+from kserve_v2.scheduling.failures import unheard
 from kserve_v2.scheduling.replies import infer
 from kserve_v2.scheduling.sequences.table import stopping
 from kserve_v2.tracing.settings import TraceChanges
@@ -287,7 +288,7 @@ class InferenceService:
         try:
             await asyncio.shield(load)
         except asyncio.CancelledError:
-            load.add_done_callback(_forget_outcome)
+            load.add_done_callback(unheard)
             raise
 
     def check_may_load(self, files: Iterable[str] = ()) -> None:
@@ -365,9 +366,3 @@ class InferenceService:
     def _check_explicit(self) -> None:
         if not self._explicit:
             raise not_allowed(polling=self.manager.polling)
-
-
-def _forget_outcome(load: asyncio.Future[None]) -> None:
-    """Nobody waits for a load any more: asyncio would report the error that nobody takes."""
-    if not load.cancelled():
-        load.exception()

@@ -1,7 +1,9 @@
 """What becomes of a request that has failed: a line in the log, and the error that the client gets."""
 
+import asyncio
 import logging
 import secrets
+from typing import Any
 
 from kserve_v2.backend import Placement
 from kserve_v2.errors import (
@@ -25,6 +27,14 @@ def known(error: Exception, where: str) -> ServingError:
         return error
     logger.error("unexpected error in the %s", where, exc_info=error)
     return InternalError("internal error: the server's log has the details")
+
+
+def unheard(work: "asyncio.Future[Any]") -> None:
+    """The outcome of work that may have ended without anybody who waits for it: an error that nobody takes is reported
+    by asyncio.
+    """
+    if not work.cancelled():
+        work.exception()
 
 
 def not_executed(why: str = "") -> UnavailableError:

@@ -15,6 +15,7 @@ from kserve_v2.repository.reading.scan import RELEASE_FILE, ModelEntry
 from kserve_v2.repository.routing.routes import check_release
 from kserve_v2.repository.routing.state import ReleaseState
 from kserve_v2.repository.routing.store import Found, write_release
+from kserve_v2.scheduling.failures import unheard
 
 
 class Released(Protocol):
@@ -83,9 +84,7 @@ class Releases:
         self._changes.discard(change)
         for lease in leases:
             lease.release()
-        if not change.cancelled():
-            # Asked for in any case: an error that nobody takes is reported by asyncio.
-            change.exception()
+        unheard(change)
 
     async def _change(self, name: str, document: object, who: str) -> ReleaseView:
         async with self._turn:

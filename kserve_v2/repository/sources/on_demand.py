@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from kserve_v2.errors import ErrorCode, NotFoundError, ServingError, UnavailableError
 from kserve_v2.repository.reading.scan import ModelEntry
 from kserve_v2.repository.sources.retries import Failure, failed
+from kserve_v2.scheduling.failures import unheard
 
 logger = logging.getLogger(__name__)
 
@@ -159,6 +160,4 @@ class SingleFlight(Generic[T]):
 
     def _end(self, key: str, task: "asyncio.Task[T]") -> None:
         del self._tasks[key]
-        if not task.cancelled():
-            # Asked for in any case: an error that nobody takes is reported by asyncio.
-            task.exception()
+        unheard(task)
