@@ -62,8 +62,7 @@ class Releases:
 
     def show(self, name: str) -> ReleaseView:
         """What is in force for a model. Raises NotFoundError for one that is not loaded."""
-        model = self._loaded(name)
-        return ReleaseView(name, model.released.found, sorted(each.version for each in model.ready))
+        return _view(name, self._loaded(name))
 
     async def change(self, name: str, document: object, who: str) -> ReleaseView:
         """Change the release of a model, as `changed_release` does; what it says is in force when this returns, and
@@ -105,10 +104,14 @@ class Releases:
             await asyncio.to_thread(write_release, model.name, path, self._directory, text)
             model.released.change(Found(after, RELEASE_FILE), who)
             self._changed(model.name)
-            return ReleaseView(name, model.released.found, sorted(each.version for each in model.ready))
+            return _view(name, model)
 
     def _loaded(self, name: str) -> Released:
         model = self._find(name)
         if model is None or not model.ready:
             raise NotFoundError(f"Request for unknown model: '{name}' has no version that is ready")
         return model
+
+
+def _view(name: str, model: Released) -> ReleaseView:
+    return ReleaseView(name, model.released.found, sorted(each.version for each in model.ready))
