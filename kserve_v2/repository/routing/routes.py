@@ -9,6 +9,7 @@ from kserve_v2.config.release import Release
 from kserve_v2.errors import InvalidArgumentError, NotFoundError
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.repository.models.loaded import LoadedModel
+from kserve_v2.repository.routing.choose import present
 from kserve_v2.repository.routing.served import Served
 from kserve_v2.repository.routing.shadowing import ShadowCounts, Shadowing
 from kserve_v2.repository.routing.split_model import SplitCounts, SplitModel
@@ -60,11 +61,9 @@ class Routes:
                 versions[label] = model
         latest: LoadedModel | None = served.latest
         if release.split is not None:
-            sharing = {
-                version: served.versions[str(version)]
-                for version, share in release.split.shares.items()
-                if share > 0 and str(version) in served.versions
-            }
+            there = [model.version for model in served.versions.values()]
+            shares = present(release.split.shares, there)
+            sharing = {version: served.versions[str(version)] for version in shares}
             latest = SplitModel(release.split, sharing, counts.split) if sharing else None
         return Served(MappingProxyType(versions), latest)
 

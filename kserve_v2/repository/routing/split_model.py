@@ -12,7 +12,7 @@ from kserve_v2.config.release import Split
 from kserve_v2.errors import UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
-from kserve_v2.repository.routing.choose import Headers, choose, key_of, pick
+from kserve_v2.repository.routing.choose import Headers, choose, key_of, pick, present
 from kserve_v2.scheduling.statistics import ModelStatistics
 from kserve_v2.scheduling.target import Reply, Ticket
 
@@ -88,7 +88,7 @@ class SplitModel(LoadedModel):
 
     def _shares_up(self) -> Mapping[int, float]:
         """The shares of the versions that can answer now."""
-        up = {each: self._split.shares[each] for each, model in self._models.items() if not model.down}
+        up = present(self._split.shares, [each for each, model in self._models.items() if not model.down])
         if not up:
             raise UnavailableError(
                 f"Request for unknown model: '{self.name}' is not at ready state: {self.like.down}"
