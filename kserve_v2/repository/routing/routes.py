@@ -143,15 +143,17 @@ def check_release(
     InvalidArgumentError if one cannot do what it asks for. `ready`: the versions that are loaded; `on_disk`: those
     that could be.
     """
+    split = release.split if release.split != before.split else None
+    shadow = release.shadow if release.shadow != before.shadow else None
     places = {
         f"labels['{label}']": version
         for label, version in release.labels.items()
         if before.labels.get(label) != version
     }
-    if release.split is not None and release.split != before.split:
-        places |= {f"split.shares['{version}']": version for version in release.split.shares}
-    if release.shadow is not None and release.shadow != before.shadow:
-        places["shadow.version"] = release.shadow.version
+    if split is not None:
+        places |= {f"split.shares['{version}']": version for version in split.shares}
+    if shadow is not None:
+        places["shadow.version"] = shadow.version
     there = ", ".join(map(str, sorted(ready))) or "none"
     for place, version in places.items():
         if version not in ready:
@@ -161,19 +163,19 @@ def check_release(
             raise NotFoundError(
                 f"{place}: version {version} of model '{name}' is not ready, expected one that is ({there}){advice}"
             )
-    if release.split is not None and release.split != before.split:
-        sharing = [ready[version] for version in release.split.shares]
+    if split is not None:
+        sharing = [ready[version] for version in split.shares]
         if len({model.decoupled for model in sharing}) > 1:
             raise InvalidArgumentError(
                 f"split.shares: expected versions that all answer in the same way, got some of model '{name}' that are "
                 "decoupled and some that are not"
             )
-    if release.shadow is not None and release.shadow != before.shadow:
-        shadow = ready[release.shadow.version]
-        reasons = [why_no_shadow(model) for model in (shadow, *ready.values())]
+    if shadow is not None:
+        shadowing = ready[shadow.version]
+        reasons = [why_no_shadow(model) for model in (shadowing, *ready.values())]
         if reasons[0] or all(reasons[1:]):
             raise InvalidArgumentError(f"shadow.version: {next(filter(None, reasons))}")
-        if all(model is shadow for model in ready.values()):
+        if all(model is shadowing for model in ready.values()):
             raise InvalidArgumentError(
                 f"shadow.version: expected another version than those that answer, got {shadow.version}, the only one "
                 f"of model '{name}' that is ready"
