@@ -60,9 +60,10 @@ def _memory(models: Sequence[LoadedModel], residency: Residency) -> Iterator[Fam
     yield used
     limits = Family("kserve_v2_memory_budget_bytes", "gauge", "Memory that models may use together")
     taken = Family("kserve_v2_memory_used_bytes", "gauge", "Memory that they use, or are about to")
+    in_use = residency.used
     for device, limit in residency.budget.limits.items():
         limits.add({"device": device}, limit)
-        taken.add({"device": device}, residency.used.get(device, 0))
+        taken.add({"device": device}, in_use.get(device, 0))
     yield from (limits, taken)
     evictions = Family(
         "kserve_v2_model_evictions", "counter", "How often a model was unloaded to make room for others"
