@@ -28,6 +28,11 @@ def total(uses: Collection[Use]) -> dict[str, int]:
     return sums
 
 
+def less(use: Use, gone: Use) -> dict[str, int]:
+    """What is left of a use without another one."""
+    return {device: size - gone.get(device, 0) for device, size in use.items()}
+
+
 def excess(budget: Use, use: Use) -> dict[str, int]:
     """By how much a use is over a budget, on each device where it is. What has no budget may be used freely."""
     over = {device: use.get(device, 0) - limit for device, limit in budget.items()}
@@ -43,7 +48,8 @@ def evict(
     Those go that were not asked for longest, and have not been asked since `idle_since_s`; and of those, none whose
     memory is not needed after all.
     """
-    short = excess(budget, total((taken, needed)))
+    wanted = total((taken, needed))
+    short = excess(budget, wanted)
     if not short:
         return []
     chosen: list[Resident] = []
@@ -51,7 +57,7 @@ def evict(
         if resident.held or resident.used_s > idle_since_s or not _helps(resident, short):
             continue
         chosen.append(resident)
-        short = _less(short, resident)
+        short = {device: size for device, size in less(short, resident.use).items() if size > 0}
         if not short:
             break
     else:
@@ -60,17 +66,10 @@ def evict(
     going = list(chosen)
     for resident in reversed(chosen):
         others = [each for each in going if each is not resident]
-        freed = total([each.use for each in others])
-        left = {device: size - freed.get(device, 0) for device, size in total((taken, needed)).items()}
-        if not excess(budget, left):
+        if not excess(budget, less(wanted, total([each.use for each in others]))):
             going = others
     return [each.name for each in going]
 
 
 def _helps(resident: Resident, short: Use) -> bool:
     return any(resident.use.get(device, 0) > 0 for device in short)
-
-
-def _less(short: Use, resident: Resident) -> dict[str, int]:
-    left = {device: size - resident.use.get(device, 0) for device, size in short.items()}
-    return {device: size for device, size in left.items() if size > 0}

@@ -2,8 +2,8 @@
 
 Of a model in processes of its own it is what those take up (their proportional share of pages). In the server's process
 it is the weights, where the backend knows them, or else what the process has grown by during the load: a share of that,
-if others were loaded meanwhile. Before a load it is what it was the last time, and
-what the files have grown by since, or else the size of the files. All but the first two are estimates, and are shown as
+if others were loaded meanwhile. Before a load it is what it was the last time, and what the files have grown by since,
+or else the size of the files. All but the first two are estimates, and are shown as
 such.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kserve_v2.backend import Placement
-from kserve_v2.repository.residency.eviction import Use
+from kserve_v2.repository.residency.eviction import Use, total
 
 CPU = "cpu"
 
@@ -102,10 +102,7 @@ def use_in_process(known: Mapping[str, int] | None, files: MemoryUse, growth: in
     """
     # Of a frozen TorchScript module, the weights are constants, and none are known.
     if known and any(known.values()):
-        sizes: dict[str, int] = {}
-        for device, size in known.items():
-            sizes[device_name(device)] = sizes.get(device_name(device), 0) + size
-        return MemoryUse(sizes)
+        return MemoryUse(total([{device_name(device): size} for device, size in known.items()]))
     on_cpu = files.bytes.get(CPU, 0)
     if growth is not None:
         on_cpu = max(on_cpu, growth)

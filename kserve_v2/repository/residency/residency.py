@@ -10,7 +10,7 @@ from typing import Protocol
 
 from kserve_v2.backend import ModelSource
 from kserve_v2.errors import OverloadedError
-from kserve_v2.repository.residency.eviction import Resident, Use, evict, excess, total
+from kserve_v2.repository.residency.eviction import Resident, Use, evict, excess, less, total
 from kserve_v2.repository.residency.measuring import (
     CPU,
     MemoryUse,
@@ -146,17 +146,12 @@ class Residency:
         deadline = self._clock() + _PATIENCE_S
         while True:
             taken = total([each.use.bytes for each in self._claims if each is not claim])
-            going = self._going()
-            leaving = total([each.use.bytes for each in going])
             # As if what goes were gone: it is waited for below.
-            staying = {device: size - leaving.get(device, 0) for device, size in taken.items()}
+            staying = less(taken, self._leaving())
             names = self._choose(claim.name, staying, claim.use.bytes)
             if names is None:
                 raise self._no_room(claim, staying)
-            for name in names:
-                logger.info("evicting: %s, to make room for %s", name, claim.name)
-                self.evictions[name] = self.evictions.get(name, 0) + 1
-                self._models.evict(name)
+            self._evict(names, f"to make room for {claim.name}")
             if not names and not excess(self.budget.limits, total((taken, claim.use.bytes))):
                 return
             await self._await_freed(deadline, claim)
@@ -165,6 +160,12 @@ class Residency:
         now_s = self._look()
         found = [each for each in self._residents() if each.name != name]
         return evict(found, self.budget.limits, taken, needed, now_s - self.budget.min_idle_s)
+
+    def _evict(self, names: Sequence[str], why: str) -> None:
+        for name in names:
+            logger.info("evicting: %s, %s", name, why)
+            self.evictions[name] = self.evictions.get(name, 0) + 1
+            self._models.evict(name)
 
     async def _await_freed(self, deadline: float, claim: Claim) -> None:
         self._freed.clear()
@@ -240,9 +241,10 @@ class Residency:
                 used_s = max(claim.used_s for claim in own)
                 yield Resident(name, total([claim.use.bytes for claim in own]), used_s, held)
 
-    def _going(self) -> list[Claim]:
-        """Those that are closed as soon as what is under way is over."""
-        return [claim for claim in self._claims if claim.model is not None and claim.model.leaving]
+    def _leaving(self) -> Use:
+        """What those use that are closed as soon as what is under way is over."""
+        going = [claim for claim in self._claims if claim.model is not None and claim.model.leaving]
+        return total([claim.use.bytes for claim in going])
 
     def _look(self) -> float:
         """See who was asked since the last time, by what was counted. Returns the time."""
@@ -276,14 +278,11 @@ class Residency:
 
     def _trim(self) -> None:
         """What has grown while it ran must not stay above the budget, as far as others can go."""
-        if self._deciding.locked() or not excess(self.budget.limits, self.used):
+        used = self.used
+        if self._deciding.locked() or not excess(self.budget.limits, used):
             return
-        leaving = total([each.use.bytes for each in self._going()])
-        staying = {device: size - leaving.get(device, 0) for device, size in self.used.items()}
-        for name in self._choose("", staying, {}) or ():
-            logger.info("evicting: %s, because others have grown", name)
-            self.evictions[name] = self.evictions.get(name, 0) + 1
-            self._models.evict(name)
+        names = self._choose("", less(used, self._leaving()), {})
+        self._evict(names or (), "because others have grown")
 
     def stop(self) -> None:
         """Look at nothing any more."""
