@@ -13,7 +13,7 @@ from kserve_v2.settings.options import ENVIRONMENT_PREFIX, SettingsError
 from kserve_v2.settings.settings import OPTIONS, Settings
 from kserve_v2.settings.triton_options import BACKEND_SETTINGS, IGNORED_OPTIONS, REFUSED_OPTIONS
 
-_DEFAULTS = {option.name: option.default for option in OPTIONS}
+_BY_NAME = {option.name: option for option in OPTIONS}
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +100,7 @@ def _ignored_flags(flags: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    # Refused ones that have come this far are turned off.
+    # Refused ones that have come this far are empty.
     refused = {ENVIRONMENT_PREFIX + name.replace("-", "_").upper() for name in REFUSED_OPTIONS}
     known = {option.variable for option in OPTIONS} | refused
     return [
@@ -158,14 +158,13 @@ def _unused_resources(settings: Settings) -> list[str]:
 def _unused_control(settings: Settings) -> list[str]:
     """What belongs to a control mode that is not chosen."""
     mode, warnings = settings.model_control_mode, []
-    for name in ("repository_poll_secs", "repository_settle_secs"):
-        flag = f"--{name.replace('_', '-')}"
-        if getattr(settings, name) != _DEFAULTS[name]:
+    for option in (_BY_NAME["repository_poll_secs"], _BY_NAME["repository_settle_secs"]):
+        if getattr(settings, option.name) != option.default:
             if settings.reload:
-                warnings.append(f"{flag} is ignored: --reload looks at the repository every second")
+                warnings.append(f"{option.flag} is ignored: --reload looks at the repository every second")
             elif mode != "poll":
-                warnings.append(f"{flag} is ignored: nobody polls without --model-control-mode poll")
-    if settings.on_demand_wait_secs != _DEFAULTS["on_demand_wait_secs"] and mode != "on-demand":
+                warnings.append(f"{option.flag} is ignored: nobody polls without --model-control-mode poll")
+    if settings.on_demand_wait_secs != _BY_NAME["on_demand_wait_secs"].default and mode != "on-demand":
         warnings.append(
             "--on-demand-wait-secs is ignored: no request waits without --model-control-mode on-demand"
         )
