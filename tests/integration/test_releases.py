@@ -793,7 +793,8 @@ def test_who_polls_takes_an_edited_file_over(start_explicit: StartExplicit) -> N
     for version in (1, 2):
         model = polling.write("m", versioned(version), ALL, version)
     server = polling.server
-    wait_until(lambda: server.get("/v2/models/m/ready").status_code == 200)
+    # Either of them may be there first.
+    wait_until(lambda: all(server.get(f"{path(each)}/ready").status_code == 200 for each in ("1", "2")))
     change(server, labels={"PROD": 1})
     assert answered_by(server, "PROD") == 1
     (model / "release.json").write_text('{"labels": {"PROD": 2}, "split": {"shares": {"1": 100}}}')
