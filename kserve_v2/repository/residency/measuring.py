@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISREG
 
 from kserve_v2.backend import Placement
 from kserve_v2.repository.residency.eviction import Use, total
@@ -77,9 +78,10 @@ def size_of_files(folder: Path, placements: Iterable[Placement]) -> MemoryUse:
     size = 0
     for path in folder.rglob("*"):
         try:
-            size += path.stat().st_size if path.is_file() else 0
+            found = path.stat()
         except OSError:
             continue
+        size += found.st_size if S_ISREG(found.st_mode) else 0
     return MemoryUse({device_name(each.device): size for each in placements}, estimated=True)
 
 
