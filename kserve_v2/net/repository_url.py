@@ -12,8 +12,9 @@ ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tar.xz")
 """Endings of archives that are unpacked."""
 
 _SYNONYMS = {"gcs": "gs", "abfs": "az", "abfss": "az"}
-# A password in a URL, or what stands behind its path: often a signature.
-_SECRETS = re.compile(r"(?<=//)[^/\s@]*:[^/\s@]*@|\?.*")
+# A password in a URL, who asks a web server, which may be a token, or what stands behind the path: often a signature.
+# In az://CONTAINER@ACCOUNT it is no secret.
+_SECRETS = re.compile(r"(?<=//)[^/\s@]*:[^/\s@]*@|(?:(?<=^https://)|(?<=^http://))[^/\s@]*@|\?.*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,6 +213,7 @@ def test_the_longest_beginning_counts() -> None:
     ("text", "shown"),
     [
         ("https://user:secret@host/a.zip", "https://host/a.zip"),
+        ("https://secret@host/a.zip", "https://host/a.zip"),
         ("https://host/a.zip?X-Amz-Signature=secret&x=1", "https://host/a.zip?…"),
         ("GET https://host/a.zip?sig=secret failed", "GET https://host/a.zip?… failed"),
         ("s3://bucket/models", "s3://bucket/models"),
