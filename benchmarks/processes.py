@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,10 +39,14 @@ class Child:
         seen = _process_times()
         if self.pid not in seen:
             return None
-        family = {self.pid}
-        while below := {pid for pid, (parent, _) in seen.items() if parent in family} - family:
-            family |= below
-        return sum(seen[pid][1] for pid in family) / os.sysconf("SC_CLK_TCK")
+        return sum(seen[pid][1] for pid in _family(self.pid, seen)) / os.sysconf("SC_CLK_TCK")
+
+    def memory_bytes(self) -> int:
+        """Resident memory of the process and those below it, by the kernel's account: what they share counts once,
+        files that they map count in each. Of mapped files the proportional share would change with every other program
+        on the machine that starts or ends.
+        """
+        return sum(_memory_bytes(pid) for pid in _family(self.pid, _process_times()))
 
     def connect(self, timeout_s: float | None = None) -> http.client.HTTPConnection:
         """A connection for requests over REST."""
@@ -59,6 +63,26 @@ def post(
     if response.status != expected:
         raise RuntimeError(f"{path}: {response.status}: {content.decode(errors='replace')}")
     return content
+
+
+def _family(pid: int, seen: Mapping[int, tuple[int, int]]) -> set[int]:
+    """A process and those below it."""
+    family = {pid}
+    while below := {pid for pid, (parent, _) in seen.items() if parent in family} - family:
+        family |= below
+    return family
+
+
+def _memory_bytes(pid: int) -> int:
+    """Of one process; 0 if it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        shares = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    sizes = re.findall(r"^RssFile:\s+(\d+) kB", status, re.MULTILINE)
+    sizes += re.findall(r"^Pss_(?:Anon|Shmem):\s+(\d+) kB", shares, re.MULTILINE)
+    return sum(map(int, sizes)) * 1024
 
 
 def _process_times() -> dict[int, tuple[int, int]]:

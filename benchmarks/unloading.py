@@ -1,10 +1,10 @@
 """The command `python -m benchmarks.unloading`: whether unloading a model gives its memory back.
 
 For each backend a server loads and unloads a model of 16 MiB of weights 200 times, then loads it 1,000 times again
-without an unload, as when its file has changed, and then tries 200 times to load one that is broken. Its resident
-memory is written down on the way (by the kernel's account, so on Linux only). It is flat if the last tenth of a
-series is within 5 % of what there was after the first tenth. `--write` writes memory.svg. The exit status is 0 if all
-are flat.
+without an unload, as when its file has changed, and then tries 200 times to load one that is broken. The resident
+memory of the server and of its models' processes is written down on the way (by the kernel's account, so on Linux
+only). It is flat if the last tenth of a series is within 5 % of what there was after the first tenth. `--write` draws
+all series. The exit status is 0 if all are flat.
 """
 
 import argparse
@@ -139,7 +139,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--cycles", type=int, default=200, help="loads and unloads, and failing loads (default: 200)"
     )
     parser.add_argument("--reloads", type=int, default=1000, help="loads without an unload (default: 1000)")
-    parser.add_argument("--write", action="store_true", help=f"write {_PICTURE.name}")
+    parser.add_argument(
+        "--write",
+        nargs="?",
+        type=Path,
+        const=_PICTURE,
+        metavar="FILE",
+        help=f"draw it (default: {_PICTURE.name})",
+    )
     options = parser.parse_args(argv)
     charts: dict[str, dict[str, list[tuple[float, float]]]] = {"cycles": {}, "reloads": {}, "failures": {}}
     found: list[Flatness] = []
@@ -154,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 flush=True,
             )
     if options.write:
-        _PICTURE.write_text(picture(charts))
+        options.write.write_text(picture(charts))
     return 0 if all(each.flat for each in found) else 1
 
 
@@ -221,13 +228,8 @@ def _series(step: Callable[[int], None], count: int, server: Child) -> list[tupl
         step(number)
         if number % every == 0:
             time.sleep(_COLLECTED_S)
-            points.append((float(number), _megabytes(server)))
+            points.append((float(number), server.memory_bytes() / 2**20))
     return points
-
-
-def _megabytes(server: Child) -> float:
-    pages = int(Path(f"/proc/{server.pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
 """What the benchmarks of memory make of what they measure."""
 
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from benchmarks import residency, unloading
+from benchmarks.processes import Child
 from benchmarks.residency import Found
 from benchmarks.unloading import Flatness
 
@@ -50,3 +54,29 @@ def test_the_pictures_show_every_series() -> None:
         texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
         assert set(names) <= set(texts)
         assert len([*root.iter("{http://www.w3.org/2000/svg}polyline")]) == len(names)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="the kernel gives no account")
+def test_memory_of_a_server_is_that_of_the_processes_below_it_too() -> None:
+    size = 64 * 2**20
+    # The parent holds nothing, its child 64 MiB; and both hold 64 MiB that they share.
+    code = (
+        "import mmap, os, sys\n"
+        f"shared = mmap.mmap(-1, {size}); shared.write(bytes({size}))\n"
+        "if os.fork():\n"
+        "    os.wait()\n"
+        "else:\n"
+        f"    own = bytearray(b'1') * {size}; shared.seek(0); shared.read()\n"
+        "    print('ready', flush=True); sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        used = Child(process.pid, {}).memory_bytes()
+        process.stdin.close()
+    assert 2 * size < used < 2.9 * size
+    assert Child(process.pid, {}).memory_bytes() == 0
