@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     "__main__",
     "cli",
-    "server | commands | release_command",
+    "commands",
+    "server",
     "startup",
     "rest | rpc",
     "inference | checking",

@@ -11,7 +11,7 @@ import pytest
 
 from kserve_v2.checking.formats import FORMATS
 from kserve_v2.cli import main
-from kserve_v2.commands import arguments
+from kserve_v2.commands import check
 from tests.checking.broken import TENSORS, onnx
 from tests.conftest import StartServer, WriteModel
 
@@ -298,7 +298,7 @@ def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_formats_of_the_command_line_are_those_that_there_are() -> None:
-    assert tuple(FORMATS) == arguments.FORMATS
+    assert tuple(FORMATS) == check.FORMATS
 
 
 # --- kserve-v2 config -------------------------------------------------------------------------------------------------

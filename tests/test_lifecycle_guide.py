@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from kserve_v2.cli import main
-from kserve_v2.settings.flags import known_flags
+from kserve_v2.settings.settings import OPTIONS
 from tests.conftest import RunningServer, StartServer
 
 GUIDE = (Path(__file__).parent.parent / "LIFECYCLE.md").read_text()
@@ -100,4 +100,4 @@ def test_every_flag_is_one() -> None:
         "--thorough",
     }  # fmt: skip
     named = set(re.findall(r"--[a-z][a-z-]+", GUIDE))
-    assert named - of_commands <= set(known_flags())
+    assert named - of_commands <= {flag for option in OPTIONS for flag in (option.flag, *option.aliases)}

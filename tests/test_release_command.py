@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kserve_v2.cli import main
-from kserve_v2.release_command import shown
+from kserve_v2.commands.release import shown
 
 Answer = Callable[[str, str, bytes], tuple[int, bytes]]
 VIEW = {"name": "m", "source": "release.json", "ready_versions": ["2", "3"], "labels": {"PROD": 2}}
@@ -142,7 +142,7 @@ def test_what_is_asked_for(
             (f"--url {url}", f"--url: expected http://HOST:PORT or https://HOST:PORT, got '{url}'")
             for url in ("http://[::1", "http://", "http://127.0.0.1:99999", "http://127.0.0.1:x")
         ),
-        ("--splitt 2=100", "unknown option --splitt"),
+        ("--splitt 2=100", "unknown option --splitt, did you mean --split?"),
     ],
 )
 def test_what_makes_no_sense(capsys: pytest.CaptureFixture[str], arguments: str, problem: str) -> None:

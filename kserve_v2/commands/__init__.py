@@ -1,1 +1,1 @@
-"""Commands beside `serve`: each looks at a repository and says something about it."""
+"""The commands of `kserve-v2`, one module for each."""

@@ -1,96 +1,70 @@
 """`kserve-v2 config`: what a model is served with, and where each field comes from."""
 
-import json
-import sys
-from collections.abc import Mapping, Sequence
-from contextlib import chdir
-from pathlib import Path
-from typing import Any
+import argparse
+from collections.abc import Mapping
 
-from kserve_v2.backend import ModelConfig
-from kserve_v2.checking.annotated import annotated
-from kserve_v2.checking.check import RepositoryCheck, config_text
-from kserve_v2.checking.findings import Level
-from kserve_v2.checking.formats import as_text
-from kserve_v2.checking.listening import listening
-from kserve_v2.checking.origins import Origin, Origins, leaves
-from kserve_v2.checking.unwise import Machine
-from kserve_v2.commands.models import at_hand, known_model, looking_options
-from kserve_v2.commands.output import own_output, say
-from kserve_v2.config import config_to_dict
-from kserve_v2.errors import ServingError
-from kserve_v2.plugins import BackendRegistry
-from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
-from kserve_v2.repository.preparing.candidate import read_candidate
-from kserve_v2.repository.preparing.options import RepositoryOptions
-from kserve_v2.repository.preparing.prepare import Stage, prepare_version
-from kserve_v2.repository.preparing.threads import cpu_budget
-from kserve_v2.settings.options import SettingsError
+from kserve_v2.commands.command import Command, UsageError
+from kserve_v2.commands.looking_options import look, take_repository
+from kserve_v2.commands.numbers import positive_number
+from kserve_v2.settings import flags
 from kserve_v2.settings.settings import Settings
 
+_DESCRIPTION = """\
+Print the configuration that a model is served with, as `serve` with the same options would complete it, and for each
+field where it comes from: the line of the file that says it, the model's own file, the name of a file or directory, or
+a default of the server. REPO may be given as --model-repository, too.
 
-def run(settings: Settings, operands: Sequence[str], own: Mapping[str, object]) -> int:
-    """Print the configuration of the one operand and return the exit status. `own`: the command's own options. Raises
-    SettingsError, StartupError.
-    """
-    registry = BackendRegistry()
-    options = looking_options(settings, registry)
-    wanted = own["model_version"]
-    with at_hand(options), own_output(), listening(), chdir(Path.cwd()):
-        name = known_model(operands[0], options)
-        try:
-            text = _config(
-                name, wanted if isinstance(wanted, int) else 0, str(own["format"]), options, registry
-            )
-        except ServingError:
-            check = RepositoryCheck(options, registry, Machine(cpu_budget()))
-            wrong = [each for each in check.check(name) if each.level is not Level.WARNING]
-            print(as_text(wrong, 1), file=sys.stderr)
-            return 1
-    say(text)
-    return 0
+Exit status: 0 if there is one, 1 if something is wrong with it, which is said then, 2 for a wrong command line.
+"""
+
+_EXAMPLES = """\
+examples:
+  What the server makes of a model without config.pbtxt:
+    kserve-v2 config models digits_onnx
+  Write that down, to change it:
+    kserve-v2 config models digits_onnx > models/digits_onnx/config.pbtxt
+  Where the batch size comes from:
+    kserve-v2 config models digits_onnx --format json | jq .origins.max_batch_size
+"""
 
 
-def _config(name: str, wanted: int, form: str, options: RepositoryOptions, registry: BackendRegistry) -> str:
-    """What is to be printed. Raises ServingError for a model that cannot be served, SettingsError for a version that is
-    not.
-    """
-    candidate = read_candidate(name, options)
-    version = wanted or max(candidate.versions)
-    if version not in candidate.versions:
-        shown = ", ".join(map(str, candidate.versions))
-        raise SettingsError(f"--model-version: version {version} of '{name}' is not served, but {shown}")
-    written = config_text(candidate.entry, options)
-    stages: dict[Stage, ModelConfig] = {}
-
-    def watch(stage: Stage, config: ModelConfig) -> None:
-        stages[stage] = ModelConfig()
-        stages[stage].CopyFrom(config)
-
-    prepared = prepare_version(candidate, version, options, registry, watch)
-    if not isinstance(prepared, PreparedEnsemble):
-        prepared.source.handover.close()
-    config = prepared.config
-    settings = options.backend_settings.get(config.backend, {})
-    origins = Origins(written, stages, config, settings)
-    if form == "json":
-        return json.dumps(_json(version, config, origins), indent=2, ensure_ascii=False)
-    return f"# Model '{name}', version {version}, as it is served.\n{annotated(config, origins)}"
+def _add(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("Config")
+    group.add_argument(
+        "--format",
+        choices=("pbtxt", "json"),
+        default="pbtxt",
+        help="pbtxt: as in a file, with comments. json: the configuration and the origins. [default pbtxt]",
+    )
+    group.add_argument(
+        "--model-version",
+        type=positive_number,
+        metavar="N",
+        help="Version of the model. [default: the highest that is served]",
+    )
+    flags.add_flags(parser)
 
 
-def _json(version: int, config: ModelConfig, origins: Origins) -> dict[str, Any]:
-    return {
-        "name": config.name,
-        "version": version,
-        "config": config_to_dict(config),
-        "origins": {path: _origin(origins.of(path)) for path in leaves(config)},
-    }
+def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    take_repository(namespace, least=2)
+    if len(namespace.operands) != 1:
+        raise UsageError("expected one model: kserve-v2 config REPO MODEL (see kserve-v2 config --help)")
+
+    def show(settings: Settings) -> int:
+        from kserve_v2.commands.looking.config import run  # noqa: PLC0415 - large
+
+        return run(settings, namespace)
+
+    return look(namespace, environ, show)
 
 
-def _origin(origin: Origin) -> dict[str, Any]:
-    shown: dict[str, Any] = {"from": origin.source.value}
-    if origin.where:
-        shown["where"] = origin.where
-    if origin.line:
-        shown |= {"line": origin.line, "column": origin.column}
-    return shown
+COMMAND = Command(
+    "config",
+    "print a model's configuration, and where each field comes from",
+    "REPO MODEL [options] [options of serve]",
+    _DESCRIPTION,
+    _EXAMPLES,
+    _add,
+    _run,
+    operands=True,
+)

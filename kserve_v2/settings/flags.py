@@ -41,12 +41,18 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         )
 
 
+def given(namespace: argparse.Namespace) -> dict[str, list[str]]:
+    """What a command line that was parsed with `add_flags` says of the options, name to texts."""
+    hidden = (name.replace("-", "_") for name in (*IGNORED_OPTIONS, *REFUSED_OPTIONS))
+    return {name: getattr(namespace, name) for name in (*_BY_NAME, *hidden) if name in namespace}
+
+
 def resolve(
     flags: Mapping[str, Sequence[str]], environ: Mapping[str, str]
 ) -> tuple[Settings, tuple[str, ...]]:
     """The effective settings, and a line of warning for everything that was given and ignored.
 
-    `flags`: what a parser with `add_flags` collected, option name to texts. An empty variable is not set.
+    `flags`: as `given` has them. An empty variable is not set.
     Raises SettingsError, also for what must not be ignored.
     """
     _raise_if_refused(flags, environ)
@@ -72,11 +78,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`, did you mean X?` if something in `known` is close to `word`, otherwise nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f", did you mean {close[0]}?" if close else ""
-
-
-def known_flags() -> list[str]:
-    """Every flag that is understood, aliases included."""
-    return [flag for option in OPTIONS for flag in (option.flag, *option.aliases)]
 
 
 def _raise_if_refused(flags: Mapping[str, Sequence[str | None]], environ: Mapping[str, str]) -> None:

@@ -5,18 +5,20 @@ import http.client
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-DESCRIPTION = """\
+from kserve_v2.commands.command import Command, CommandError, UsageError
+
+_DESCRIPTION = """\
 Say which versions of a model answer requests that name a label, or no version: of a server that runs with
 --model-control-mode explicit, poll or on-demand. Without a change, what holds is shown. A change is in force
 when the command returns, is kept across restarts in release.json beside the model's versions (or in the
 server's --release-directory), and is written to the server's log.
 """
 
-EXAMPLES = """\
+_EXAMPLES = """\
 examples:
   Register version 3: copy it to its place, and have it loaded:
     cp -r new models/digits/3 && curl -X POST http://127.0.0.1:8000/v2/repository/models/digits/load
@@ -38,16 +40,7 @@ _PARTS = ("split", "shadow", "labels", "all")
 Json = dict[str, Any]
 
 
-class ReleaseError(Exception):
-    """What was asked for was not done; the text is for the person who did."""
-
-
-class ReleaseUsageError(ReleaseError):
-    """The command line makes no sense."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
+def _add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="the model's name")
     change = parser.add_argument_group("what to change")
     change.add_argument("--label", metavar="NAME", help="have a label stand for the version of --version")
@@ -78,23 +71,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace) -> str:
-    """Do what the command line says; returns what is to be printed. Raises ReleaseError."""
+def _run(arguments: argparse.Namespace, _: Mapping[str, str]) -> int:
     document = change_of(arguments)
     if arguments.show and document:
-        raise ReleaseUsageError("--show changes nothing: give it alone, or leave it out")
+        raise UsageError("--show changes nothing: give it alone, or leave it out")
     base = arguments.url.rstrip("/")
     if not _is_url(base):
-        raise ReleaseUsageError(
-            f"--url: expected http://HOST:PORT or https://HOST:PORT, got {arguments.url!r}"
-        )
+        raise UsageError(f"--url: expected http://HOST:PORT or https://HOST:PORT, got {arguments.url!r}")
     url = f"{base}/v2/repository/models/{quote(arguments.model, safe='')}/release"
     try:
-        return shown(_ask(url, base, document or None))
+        print(shown(_ask(url, base, document or None)))
     except (KeyError, TypeError, AttributeError, ValueError):
-        raise ReleaseError(
+        raise CommandError(
             f"what answers at {base} is no kserve-v2 server: its answer is no release"
         ) from None
+    return 0
 
 
 def _is_url(text: str) -> bool:
@@ -108,15 +99,15 @@ def _is_url(text: str) -> bool:
 
 
 def change_of(arguments: argparse.Namespace) -> Json:
-    """The change that a command line asks for, as the server takes it. Raises ReleaseUsageError."""
+    """The change that a command line asks for, as the server takes it. Raises UsageError."""
     document = _cleared(arguments.clear)
     if (arguments.label is None) != (arguments.version is None):
         missing = "--version" if arguments.version is None else "--label"
-        raise ReleaseUsageError(f"--label and --version belong together: {missing} is missing")
+        raise UsageError(f"--label and --version belong together: {missing} is missing")
     if arguments.label is not None:
         labels = document.get("labels", {})
         if labels is None:
-            raise ReleaseUsageError("--label: the labels are to be cleared in the same command")
+            raise UsageError("--label: the labels are to be cleared in the same command")
         document["labels"] = labels | {arguments.label: _version(arguments.version, "--version")}
     sticky = [
         {kind: name}
@@ -124,13 +115,11 @@ def change_of(arguments: argparse.Namespace) -> Json:
         if name is not None
     ]
     if len(sticky) > 1 or (sticky and arguments.split is None):
-        raise ReleaseUsageError(
-            "--sticky-header or --sticky-parameter goes with --split, one of them at most"
-        )
+        raise UsageError("--sticky-header or --sticky-parameter goes with --split, one of them at most")
     if arguments.split is not None:
         document["split"] = {"shares": _shares(arguments.split)} | ({"sticky": sticky[0]} if sticky else {})
     if arguments.shadow_percent is not None and arguments.shadow is None:
-        raise ReleaseUsageError("--shadow-percent goes with --shadow")
+        raise UsageError("--shadow-percent goes with --shadow")
     if arguments.shadow is not None:
         document["shadow"] = {"version": _version(arguments.shadow, "--shadow")}
         if arguments.shadow_percent is not None:
@@ -147,7 +136,7 @@ def _cleared(whats: Sequence[str]) -> Json:
                 # Otherwise it goes with all of them.
                 labels[what.removeprefix("label:")] = None
         elif what not in _PARTS:
-            raise ReleaseUsageError(f"--clear: expected {', '.join(_PARTS)} or label:NAME, got {what!r}")
+            raise UsageError(f"--clear: expected {', '.join(_PARTS)} or label:NAME, got {what!r}")
         else:
             document |= dict.fromkeys(("labels", "split", "shadow") if what == "all" else (what,))
     return document
@@ -158,17 +147,17 @@ def _shares(text: str) -> Json:
     for part in text.split(","):
         version, equals, share = part.strip().partition("=")
         if not equals:
-            raise ReleaseUsageError(f"--split: expected VERSION=PERCENT, as in 2=90,3=10, got {part!r}")
+            raise UsageError(f"--split: expected VERSION=PERCENT, as in 2=90,3=10, got {part!r}")
         number = str(_version(version.strip(), "--split"))
         if number in shares:
-            raise ReleaseUsageError(f"--split: version {number} is there twice")
+            raise UsageError(f"--split: version {number} is there twice")
         shares[number] = _number(share.strip().removesuffix("%"), "--split")
     return shares
 
 
 def _version(text: str, flag: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise ReleaseUsageError(f"{flag}: expected a version, which is a whole number from 1, got {text!r}")
+        raise UsageError(f"{flag}: expected a version, which is a whole number from 1, got {text!r}")
     return int(text)
 
 
@@ -176,30 +165,30 @@ def _number(text: str, flag: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        raise ReleaseUsageError(f"{flag}: expected per cent, got {text!r}") from None
+        raise UsageError(f"{flag}: expected per cent, got {text!r}") from None
     if not 0 <= number <= 100:
-        raise ReleaseUsageError(f"{flag}: expected per cent from 0 to 100, got {text!r}")
+        raise UsageError(f"{flag}: expected per cent from 0 to 100, got {text!r}")
     return number
 
 
 def _ask(url: str, base: str, document: Json | None) -> Json:
-    """Ask the server. `document`: the change, None for none. Raises ReleaseError."""
+    """Ask the server. `document`: the change, None for none. Raises CommandError."""
     data = None if document is None else json.dumps(document).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310 - see `run`
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310 - see `_run`
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310 - as above
             answer: Json = json.load(response)
     except urllib.error.HTTPError as error:
         with error:
-            raise ReleaseError(_reason(error.read(), error)) from None
+            raise CommandError(_reason(error.read(), error)) from None
     except (OSError, http.client.HTTPException) as error:
         why = getattr(error, "reason", error)
-        raise ReleaseError(
+        raise CommandError(
             f"no server answers at {base}: {getattr(why, 'strerror', None) or why}; start one with kserve-v2 serve, or "
             "name another with --url"
         ) from None
     except ValueError:
-        raise ReleaseError(f"what answers at {base} is no kserve-v2 server: its answer is no JSON") from None
+        raise CommandError(f"what answers at {base} is no kserve-v2 server: its answer is no JSON") from None
     return answer
 
 
@@ -229,3 +218,14 @@ def shown(view: Json) -> str:
     if view["source"]:
         lines.append(f"  kept in {view['source']}")
     return "\n".join(lines)
+
+
+COMMAND = Command(
+    "release",
+    "say which versions of a model answer: labels, canaries, shadows",
+    "MODEL [options]",
+    _DESCRIPTION,
+    _EXAMPLES,
+    _add,
+    _run,
+)

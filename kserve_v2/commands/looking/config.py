@@ -1,0 +1,91 @@
+"""`kserve-v2 config`: what a model is served with, and where each field comes from."""
+
+import argparse
+import json
+import sys
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+from kserve_v2.backend import ModelConfig
+from kserve_v2.checking.annotated import annotated
+from kserve_v2.checking.check import RepositoryCheck, config_text
+from kserve_v2.checking.findings import Level
+from kserve_v2.checking.formats import as_text
+from kserve_v2.checking.listening import listening
+from kserve_v2.checking.origins import Origin, Origins, leaves
+from kserve_v2.checking.unwise import Machine
+from kserve_v2.commands.looking.models import at_hand, known_model, looking_options
+from kserve_v2.commands.output import own_output, say
+from kserve_v2.config import config_to_dict
+from kserve_v2.errors import ServingError
+from kserve_v2.plugins import BackendRegistry
+from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
+from kserve_v2.repository.preparing.candidate import read_candidate
+from kserve_v2.repository.preparing.options import RepositoryOptions
+from kserve_v2.repository.preparing.prepare import Stage, prepare_version
+from kserve_v2.repository.preparing.threads import cpu_budget
+from kserve_v2.settings.options import SettingsError
+from kserve_v2.settings.settings import Settings
+
+
+def run(settings: Settings, namespace: argparse.Namespace) -> int:
+    """Print the configuration of the one operand and return the exit status. Raises SettingsError, StartupError."""
+    registry = BackendRegistry()
+    options = looking_options(settings, registry)
+    with at_hand(options), own_output(), listening(), chdir(Path.cwd()):
+        name = known_model(namespace.operands[0], options)
+        try:
+            text = _config(name, namespace.model_version or 0, namespace.format, options, registry)
+        except ServingError:
+            check = RepositoryCheck(options, registry, Machine(cpu_budget()))
+            wrong = [each for each in check.check(name) if each.level is not Level.WARNING]
+            print(as_text(wrong, 1), file=sys.stderr)
+            return 1
+    say(text)
+    return 0
+
+
+def _config(name: str, wanted: int, form: str, options: RepositoryOptions, registry: BackendRegistry) -> str:
+    """What is to be printed. Raises ServingError for a model that cannot be served, SettingsError for a version that is
+    not.
+    """
+    candidate = read_candidate(name, options)
+    version = wanted or max(candidate.versions)
+    if version not in candidate.versions:
+        shown = ", ".join(map(str, candidate.versions))
+        raise SettingsError(f"--model-version: version {version} of '{name}' is not served, but {shown}")
+    written = config_text(candidate.entry, options)
+    stages: dict[Stage, ModelConfig] = {}
+
+    def watch(stage: Stage, config: ModelConfig) -> None:
+        stages[stage] = ModelConfig()
+        stages[stage].CopyFrom(config)
+
+    prepared = prepare_version(candidate, version, options, registry, watch)
+    if not isinstance(prepared, PreparedEnsemble):
+        prepared.source.handover.close()
+    config = prepared.config
+    settings = options.backend_settings.get(config.backend, {})
+    origins = Origins(written, stages, config, settings)
+    if form == "json":
+        return json.dumps(_json(version, config, origins), indent=2, ensure_ascii=False)
+    return f"# Model '{name}', version {version}, as it is served.\n{annotated(config, origins)}"
+
+
+def _json(version: int, config: ModelConfig, origins: Origins) -> dict[str, Any]:
+    return {
+        "name": config.name,
+        "version": version,
+        "config": config_to_dict(config),
+        "origins": {path: _origin(origins.of(path)) for path in leaves(config)},
+    }
+
+
+def _origin(origin: Origin) -> dict[str, Any]:
+    shown: dict[str, Any] = {"from": origin.source.value}
+    if origin.where:
+        shown["where"] = origin.where
+    if origin.line:
+        shown |= {"line": origin.line, "column": origin.column}
+    return shown

@@ -1,0 +1,30 @@
+"""What the commands that look at models and serve none have in common on their command lines."""
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+
+from kserve_v2.commands.command import CommandError, UsageError
+from kserve_v2.commands.serving_options import effective_settings
+from kserve_v2.settings.settings import Settings
+
+
+def take_repository(namespace: argparse.Namespace, least: int) -> None:
+    """The first operand is the repository if there are at least so many, and no option names one."""
+    if len(namespace.operands) >= least and "model_repository" not in namespace:
+        namespace.model_repository = [namespace.operands.pop(0)]
+
+
+def look(namespace: argparse.Namespace, environ: Mapping[str, str], work: Callable[[Settings], int]) -> int:
+    """Do the command's work with the settings of a server that has these options. Raises SettingsError, UsageError,
+    CommandError.
+    """
+    settings, warnings = effective_settings(namespace, environ, UsageError)
+    from kserve_v2.startup import StartupError  # noqa: PLC0415 - large
+
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    try:
+        return work(settings)
+    except StartupError as error:
+        raise CommandError(str(error)) from None
