@@ -4,7 +4,7 @@
 #   ARGS="..."          more arguments for `make serve` and `make test`
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test test-served test-other test-pythons test-clients test-services interop-programs test-interop soak soak-isolated soak-updates test-against-triton conformance conformance-peers check format protos clean
+.PHONY: docs help install serve test test-served test-other test-pythons test-clients test-services interop-programs test-interop soak soak-isolated soak-updates test-against-triton conformance conformance-peers check format protos clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -103,7 +103,11 @@ check: .venv/dev.stamp ## format, lint, types, layers, generated code
 	cd conformance && ../$(BIN)/mypy
 	$(BIN)/python tools/generate_protos.py --check
 	$(BIN)/python tools/generate_states.py --check
+	$(BIN)/python tools/generate_reference.py --check
 	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+docs: .venv-docs/requirements.stamp ## build the documentation's site into build/docs, and check its links
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
 
 format: .venv/dev.stamp ## format the code and fix what lint can fix
 	$(BIN)/ruff check --fix .
@@ -113,7 +117,7 @@ protos: .venv/dev.stamp ## generate kserve_v2/_generated from protos/
 	$(BIN)/python tools/generate_protos.py
 
 clean: ## remove the environments and everything that was built
-	rm -rf .venv .venv-protos .venv-pythons .venv-kserve .venv-perf tests/interop/npm/node_modules .venv-triton conformance/peers/.venv-* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-docs .venv-protos .venv-pythons .venv-kserve .venv-perf tests/interop/npm/node_modules .venv-triton conformance/peers/.venv-* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is as old as the installation that it stands for: nothing is installed again until a requirement changes.
@@ -135,6 +139,11 @@ clean: ## remove the environments and everything that was built
 .venv-kserve/requirements.stamp: tests/clients/requirements.txt | $(BIN)/python
 	$(BIN)/python -m venv --clear .venv-kserve
 	.venv-kserve/bin/python -m pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+	@touch $@
+
+.venv-docs/requirements.stamp: docs/requirements.txt | $(BIN)/python
+	$(BIN)/python -m venv --clear .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt
 	@touch $@
 
 tests/interop/npm/node_modules/.stamp: tests/interop/npm/package.json

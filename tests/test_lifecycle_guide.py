@@ -1,4 +1,4 @@
-"""What LIFECYCLE.md shows works as it stands there."""
+"""What docs/guides/lifecycle.md shows works as it stands there."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from kserve_v2.cli import main
 from kserve_v2.settings.settings import OPTIONS
 from tests.conftest import RunningServer, StartServer
 
-GUIDE = (Path(__file__).parent.parent / "LIFECYCLE.md").read_text()
+GUIDE = (Path(__file__).parent.parent / "docs/guides/lifecycle.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
 
 HANDLER = """

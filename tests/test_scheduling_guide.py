@@ -1,4 +1,4 @@
-"""What SCHEDULING.md shows is served as it stands there."""
+"""What docs/guides/scheduling.md shows is served as it stands there."""
 
 import re
 import urllib.request
@@ -9,7 +9,7 @@ import pytest
 import tritonclient.http as triton
 
 ROOT = Path(__file__).parent.parent
-GUIDE = (ROOT / "SCHEDULING.md").read_text()
+GUIDE = (ROOT / "docs/guides/scheduling.md").read_text()
 BLOCKS = re.findall(r"^ *```(\w*)\n(.*?)^ *```", GUIDE, re.DOTALL | re.MULTILINE)
 
 pytestmark = pytest.mark.slow
