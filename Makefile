@@ -66,8 +66,8 @@ test-clients: .venv/dev.stamp .venv-kserve/requirements.stamp ## test with clien
 	$(BIN)/python -m pytest tests/clients $(ARGS)
 
 # Programs that the tests start. Where they are missing and cannot be installed, the tests that need them are skipped.
-test-services: ## install the services that tests start: redis-server, from Debian
-	-@command -v redis-server >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server; }
+test-services: ## install the programs that tests start: redis-server and chromium, from Debian
+	-@{ command -v redis-server && command -v chromium; } >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server chromium; }
 
 # What cannot be installed here is skipped by its tests.
 interop-programs: .venv/dev.stamp ## install the programs for tests/interop that pip and npm can give

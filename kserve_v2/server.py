@@ -48,6 +48,7 @@ from kserve_v2.scheduling.shared import Shared
 from kserve_v2.settings.settings import Settings
 from kserve_v2.startup import StartupError, repository_options, unreadable
 from kserve_v2.tracing.tracer import Tracer, TracingError
+from kserve_v2.ui.routes import add_ui_routes
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +124,14 @@ class Server:
         if settings.allow_http:
             files = settings.tls("http")
             tls = server_context(files, ["http/1.1"]) if files else None
-            app = create_app(self.service, settings.http_max_input_size)
+            ui = partial(
+                add_ui_routes,
+                service=self.service,
+                max_request_bytes=settings.http_max_input_size,
+                urls=self.urls,
+                grpc_tls=settings.tls("grpc") is not None,
+            )
+            app = create_app(self.service, settings.http_max_input_size, ui if settings.allow_ui else None)
             lane = FastLane(self.service, settings.http_max_input_size) if settings.http_fast_lane else None
             if settings.http_cors_allow_origin:
                 app, lane = allow_origins(app, settings.http_cors_allow_origin), None

@@ -20,6 +20,7 @@ LAYERS = (
     "commands",
     "server",
     "startup",
+    "ui",
     "rest | rpc",
     "inference | checking",
     "repository",
@@ -44,8 +45,8 @@ ONLY_IMPORTED_BY = {
         "logs",
     },  # everything else is handed what it needs
     "kserve_v2._generated.grpc_service_pb2": {"rpc"},  # protocol objects stop at the codec
-    "fastapi": {"rest"},
-    "starlette": {"rest", "net"},
+    "fastapi": {"rest", "ui"},
+    "starlette": {"rest", "net", "ui"},
     "uvicorn": {"rest", "net"},
     "grpc": {"rpc"},
     "hpack": {"http2"},

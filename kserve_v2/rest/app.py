@@ -2,6 +2,7 @@
 them.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -34,8 +35,11 @@ from kserve_v2.rest.views import (
 )
 
 
-def create_app(service: InferenceService, max_request_bytes: int) -> ASGIApp:
+def create_app(
+    service: InferenceService, max_request_bytes: int, add_more: Callable[[FastAPI], None] | None = None
+) -> ASGIApp:
     """The REST front end of `service`. `max_request_bytes`: the largest inference request that is accepted.
+    `add_more`: adds the routes that are not of the protocol.
 
     The inference endpoint stands in front of FastAPI, which would cost it more time than most models take.
     """
@@ -54,6 +58,8 @@ def create_app(service: InferenceService, max_request_bytes: int) -> ASGIApp:
     add_release_routes(app, service, bodies)
     add_settings_routes(app, service, bodies)
     add_shared_memory_routes(app, service, bodies)
+    if add_more is not None:
+        add_more(app)
     app.openapi = lambda: _schema(app)  # type: ignore[method-assign]
     operations: dict[str, Operation] = {
         "infer": Infer(service, max_request_bytes),

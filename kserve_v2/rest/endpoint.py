@@ -17,9 +17,8 @@ from kserve_v2.errors import NotLoadedError, RequestCancelledError, ServingError
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.errors import error_response, known, method_not_allowed, not_found
-from kserve_v2.rest.traces import begin_trace, observed
+from kserve_v2.rest.traces import RequestTracer, begin_trace, observed
 from kserve_v2.tracing.trace import Trace
-from kserve_v2.tracing.tracer import Tracer
 
 READY_PATH = "/v2/health/ready"
 
@@ -102,7 +101,7 @@ class ModelEndpoint:
         app: ASGIApp,
         operations: Mapping[str, Operation],
         bodies: BodyReader,
-        tracer: Tracer,
+        tracer: RequestTracer,
         demand: Callable[[str, int], Awaitable[None]],
         may_be_version: Callable[[str, str], bool],
     ) -> None:

@@ -1,14 +1,32 @@
 """Traces of requests that come over REST."""
 
 import time
+from collections.abc import Mapping
+from typing import Protocol
 
 from starlette.types import Message, Receive, Scope, Send
 
 from kserve_v2.tracing.trace import Trace
-from kserve_v2.tracing.tracer import Tracer
 
 
-def begin_trace(tracer: Tracer, model: str, scope: Scope) -> Trace | None:
+class RequestTracer(Protocol):
+    """Who has requests traced; see `Tracer`."""
+
+    @property
+    def on(self) -> bool:
+        """Whether any request may be traced."""
+        ...
+
+    def begin(self, model: str, headers: Mapping[str, str], start: str, start_ns: int) -> Trace | None:
+        """The trace of a request, None if it is not to be traced."""
+        ...
+
+    def finish(self, trace: Trace) -> None:
+        """The request is answered, or nobody waits for it any more."""
+        ...
+
+
+def begin_trace(tracer: RequestTracer, model: str, scope: Scope) -> Trace | None:
     """The trace of a request whose body is about to be read, None if it is not to be traced."""
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     return tracer.begin(model, headers, "HTTP_RECV_START", time.monotonic_ns())

@@ -196,6 +196,13 @@ class Settings:
     )
 
     allow_http: bool = _option(True, options.BOOLEAN, HTTP, "Serve REST.")
+    allow_ui: bool = _option(
+        True,
+        options.BOOLEAN,
+        HTTP,
+        "Answer / with a page that shows the models and tries them, in a browser. It can do what any client of this "
+        "port can, and no more; false: / is as any path that does not exist.",
+    )
     http_address: str = _option(
         "127.0.0.1", options.ADDRESS, HTTP, "Address to listen on; 0.0.0.0 for all of them."
     )

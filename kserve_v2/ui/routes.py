@@ -1,0 +1,105 @@
+"""The routes of the page: `/`, its files, and what it asks beside the protocol."""
+
+import asyncio
+from collections.abc import Mapping
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from kserve_v2.inference import InferenceService
+from kserve_v2.rest.endpoint import names_version
+from kserve_v2.rest.views import json_response, server_metadata_view
+from kserve_v2.ui.assets import Assets
+from kserve_v2.ui.sample import read_sample
+from kserve_v2.ui.timed import TimedRequests
+from kserve_v2.ui.views import form_view, models_view, server_view
+
+_NOT_KEPT = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+
+
+def add_ui_routes(
+    app: FastAPI,
+    service: InferenceService,
+    max_request_bytes: int,
+    urls: Mapping[str, str],
+    *,
+    grpc_tls: bool = False,
+) -> None:
+    """Add the page to the REST front end. `urls`: of the server's ports, by name; known when the server listens."""
+    assets = Assets()
+    _add_page(app, service, assets)
+
+    @app.get("/ui/server", include_in_schema=False)
+    async def server() -> Response:
+        return _answer(server_view(service, urls, grpc_tls=grpc_tls))
+
+    @app.get("/ui/models", include_in_schema=False)
+    async def models() -> Response:
+        return _answer(await models_view(service))
+
+    _add_model_routes(app, service)
+    timed = TimedRequests(service, max_request_bytes)
+
+    @app.post("/ui/models/{model_name}/infer", include_in_schema=False)
+    @app.post("/ui/models/{model_name}/versions/{version}/infer", include_in_schema=False)
+    async def infer(model_name: str, version: str = "") -> Response:
+        return timed.infer(model_name, _version(version))
+
+
+def _add_page(app: FastAPI, service: InferenceService, assets: Assets) -> None:
+    @app.get("/", include_in_schema=False)
+    async def page(request: Request) -> Response:
+        """The page for browsers, which say that they read HTML; for all others what the server is."""
+        if wants_html(request.headers.get("accept", "")):
+            return await _asset("index.html", request)
+        answer = json_response(server_metadata_view(service.server_metadata()))
+        answer.headers["vary"] = "Accept"
+        return answer
+
+    @app.get("/ui/static/{name:path}", include_in_schema=False)
+    async def file(name: str, request: Request) -> Response:
+        return await _asset(name, request)
+
+    async def _asset(name: str, request: Request) -> Response:
+        asset = await assets.get(name)
+        if asset is None:
+            raise HTTPException(404)
+        return asset.answer(request.headers)
+
+
+def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
+    @app.get("/ui/models/{model_name}", include_in_schema=False)
+    @app.get("/ui/models/{model_name}/versions/{version}", include_in_schema=False)
+    async def form(model_name: str, version: str = "") -> Response:
+        number = _version(version)
+        return _answer(await service.loaded(lambda: form_view(service, model_name, number)))
+
+    @app.get("/ui/models/{model_name}/sample", include_in_schema=False)
+    async def sample(model_name: str) -> Response:
+        model = await service.loaded(lambda: service.acquire(model_name))
+        return _answer(await asyncio.to_thread(read_sample, model.like.path, model_name))
+
+
+def _answer(value: object) -> Response:
+    answer = json_response(value)
+    answer.headers.update(_NOT_KEPT)
+    return answer
+
+
+def _version(text: str) -> str:
+    if text and not names_version(text):
+        raise HTTPException(404)
+    return text
+
+
+def wants_html(accept: str) -> bool:
+    """Whether an Accept header asks for HTML by name, with a weight above 0. `*/*` does not: that is what curl and
+    the clients of the protocol send.
+    """
+    for item in accept.lower().split(","):
+        kind, *parameters = (part.strip() for part in item.split(";"))
+        if kind in ("text/html", "application/xhtml+xml"):
+            weights = [part[2:] for part in parameters if part.startswith("q=")]
+            return not weights or weights[0].strip("0.") != ""
+    return False

@@ -1,0 +1,5 @@
+import { html } from "./dom.js";
+
+export default function TryIt() {
+  return html`<p class="muted">…</p>`;
+}
