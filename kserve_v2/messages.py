@@ -239,7 +239,8 @@ class ServerMetadata:
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
     """One line of the repository index. A model that was never loaded has neither version nor state. A version that is
-    READY has a reason only if what should have taken its place has failed. `note`: for people, not for clients.
+    READY has a reason only if what should have taken its place has failed. `note`, `loaded_in_s`: for people, not for
+    clients.
     `labels`: those that stand for the version.
     """
 
@@ -248,4 +249,5 @@ class IndexEntry:
     state: str = ""
     reason: str = ""
     note: str = field(default="", compare=False)
+    loaded_in_s: float | None = field(default=None, compare=False)
     labels: tuple[str, ...] = ()

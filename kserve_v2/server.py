@@ -19,9 +19,12 @@ from kserve_v2.caching.make import MissingPackageError, make_cache
 from kserve_v2.config.content_types import input_contents
 from kserve_v2.errors import NotFoundError, OverloadedError, ServingError
 from kserve_v2.inference import InferenceService
-from kserve_v2.logs import console, log
+from kserve_v2.logs import console, log, start_report
+from kserve_v2.logs.example_request import example_curl
+from kserve_v2.logs.load_progress import LoadProgress
 from kserve_v2.logs.reload_report import ReloadReport
 from kserve_v2.logs.stall_watch import StallWatch
+from kserve_v2.logs.terminal import terminal
 from kserve_v2.memory import collector
 from kserve_v2.memory.allocator import keep_freed_memory
 from kserve_v2.memory.inflight import InflightBytes
@@ -95,6 +98,8 @@ class Server:
         )
         self._poller = _poller(settings, self.manager)
         self._stall_watch = StallWatch(settings.stall_log_secs, settings.exit_on_stall_secs)
+        self.terminal = terminal(sys.stdout, os.environ)
+        self.progress = LoadProgress(self.terminal, animated=settings.log_format != "json")
         self._http: HttpServer | None = None
         self._metrics: HttpServer | None = None
         self._grpc: GrpcServer | None = None
@@ -169,7 +174,10 @@ class Server:
         names = list(snapshot.models)
         if settings.controlled and "*" not in settings.load_model:
             names = list(dict.fromkeys(settings.load_model))
-        results = await asyncio.gather(*(self.manager.load(name) for name in names), return_exceptions=True)
+        self.progress.start(names)
+        results = await asyncio.gather(*map(self._load_model, names), return_exceptions=True)
+        # The bar may wait for whoever reads; the event loop does not.
+        await asyncio.to_thread(self.progress.stop)
         # For what there is no room in the memory budget, there may be when it is asked for.
         failed = [
             name
@@ -187,18 +195,28 @@ class Server:
             name for name, result in zip(names, results, strict=True) if isinstance(result, NotFoundError)
         ]
         if failed and (missing or settings.exit_on_error):
-            print(console.models_table(await self.manager.index()), flush=True)
+            entries = await self.manager.index()
+            problems = start_report.failures(entries, settings, self.terminal)
+            console.say(f"{start_report.models_table(entries, self.terminal)}\n\n{problems}")
             raise StartupError(
                 f"failed to load {', '.join(missing)}; --load-model: no model repository has a directory of that name"
                 if missing
                 else f"failed to load {', '.join(failed)}; without --exit-on-error the other models are served"
             )
 
+    async def _load_model(self, name: str) -> None:
+        well = False
+        try:
+            await self.manager.load(name)
+            well = True
+        finally:
+            self.progress.done(name, well=well)
+
     async def banner(self) -> str:
         """What the person who started the server is told when it answers."""
         entries = await self.manager.index()
         urls = {**self.urls, "API docs": f"{self.urls['REST']}/docs"} if "REST" in self.urls else self.urls
-        return console.ready_banner(entries, urls, self._example(entries))
+        return start_report.ready_report(entries, self._settings, urls, self._example(entries), self.terminal)
 
     def _example(self, entries: list[IndexEntry]) -> str | None:
         """A request to paste: rather for a model with a sample of its own, and one that answers with labels."""
@@ -212,7 +230,7 @@ class Server:
             if model.config.model_transaction_policy.decoupled:
                 # It answers streams.
                 continue
-            line = console.example_curl(
+            line = example_curl(
                 self.urls["REST"],
                 self.service.model_metadata(model.name),
                 model.path,
@@ -339,7 +357,8 @@ async def _serve(settings: Settings) -> int:
     stopped = asyncio.create_task(stopping.wait())
     await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
-        _leave("stopped while models were loading", 1)
+        server.progress.stop()
+        _leave(f"stopped while models were loading ({server.progress.text})", 1)
     try:
         starting.result()
     except StartupError:

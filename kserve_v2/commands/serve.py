@@ -3,11 +3,12 @@
 import argparse
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from kserve_v2.commands.command import Command, CommandError
 from kserve_v2.commands.serving_options import effective_settings
 from kserve_v2.settings import flags
+from kserve_v2.settings.settings import Settings
 
 _DESCRIPTION = """\
 Serve the models of one or more model repositories over REST and gRPC (KServe v2 / Open Inference Protocol).
@@ -40,13 +41,21 @@ _log = logging.getLogger(__name__)
 
 def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
     settings, warnings = effective_settings(namespace, environ, CommandError)
+    try:
+        return _serve(settings, warnings)
+    except KeyboardInterrupt:
+        # Before there is an event loop, which takes signals in its own way.
+        raise CommandError("interrupted before any model was loaded") from None
+
+
+def _serve(settings: Settings, warnings: Sequence[str]) -> int:
     # Imported here: --help and a mistyped flag do not wait for numpy and the web frameworks.
     from kserve_v2 import server  # noqa: PLC0415
     from kserve_v2.logs import console, log  # noqa: PLC0415
     from kserve_v2.startup import StartupError  # noqa: PLC0415
 
-    print(console.settings_table(settings), flush=True)
     log.configure(settings)
+    _log.debug("options: %s", flags.command_line(settings))
     try:
         for warning in warnings:
             _log.warning(warning)

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TextIO
 
 from kserve_v2.logs.output import LogOutput
 from kserve_v2.logs.settings import MAX_VERBOSE_LEVEL, LogSettings
+from kserve_v2.logs.terminal import ERASE_LINE
 from kserve_v2.messages import InferResponse
 from kserve_v2.settings.settings import Settings
 
@@ -158,7 +159,7 @@ class _OutputHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._output.write(self.format(record))
+            self._output.write(_state.line_start + self.format(record))
         except Exception:  # noqa: BLE001 - as in every handler: what is logged must not break who logs it
             self.handleError(record)
 
@@ -187,6 +188,7 @@ class _State:
     """What `configure` has set up and `shutdown` takes down."""
 
     settings = LogSettings()
+    line_start = ""
     output: _OutputHandler | None = None
     access: tuple[_AccessHandler, QueueListener] | None = None
 
@@ -234,6 +236,11 @@ def apply(settings: LogSettings) -> None:
         _state.output.setFormatter(_FORMATTERS[settings.log_format]())
     _server_log.setLevel(logging.DEBUG if settings.log_verbose_level else logging.INFO)
     _uvicorn_log.setLevel(logging.INFO if settings.log_verbose_level else logging.WARNING)
+
+
+def draw_over(wanted: bool) -> None:
+    """Have every line erase what stands where it is written: something is drawn on the same terminal."""
+    _state.line_start = ERASE_LINE if wanted else ""
 
 
 def shutdown() -> None:

@@ -1,6 +1,7 @@
 """What `serve --reload` says on the console: one line for each model that has changed, in colour on a terminal."""
 
 import asyncio
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from kserve_v2.errors import ServingError
 from kserve_v2.logs import console
+from kserve_v2.logs.terminal import terminal
 
 _GREEN, _RED, _YELLOW, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
 
@@ -19,8 +21,8 @@ class ReloadReport:
     """A `polling.Reporter`. Lines are printed in order, on a thread: nobody waits for whoever reads them."""
 
     def __init__(self, *, coloured: bool | None = None, say: Callable[[str], object] = console.say) -> None:
-        """`coloured`: by default, if stdout is a terminal."""
-        self._coloured = sys.stdout.isatty() if coloured is None else coloured
+        """`coloured`: by default, if stdout is a terminal that has colours."""
+        self._coloured = terminal(sys.stdout, os.environ).coloured if coloured is None else coloured
         self._say = say
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reload-report")
 

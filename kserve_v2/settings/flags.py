@@ -74,6 +74,11 @@ def resolve(
     return settings, warnings
 
 
+def command_line(settings: Settings) -> str:
+    """Every option with its value, in one line."""
+    return " ".join(f"{option.flag}={option.kind.show(getattr(settings, option.name))}" for option in OPTIONS)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`, did you mean X?` if something in `known` is close to `word`, otherwise nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)

@@ -82,7 +82,7 @@ def test_what_is_loaded_at_start(
     server = start(*flags)
     assert states(server) == expected
     told = "".join(server.output)
-    assert ("Not loaded, for the reasons above: broken." in told) == (expected["broken"] == "UNAVAILABLE")
+    assert ("Not loaded:\n  broken version 1\n" in told) == (expected["broken"] == "UNAVAILABLE")
     assert server.get("/v2/health/ready").status_code == ready
     assert server.get("/v2/health/live").status_code == 200
     assert server.stop() == 0
@@ -99,7 +99,9 @@ def test_a_model_that_fails_at_start_ends_the_server(tmp_path: Path, flags: list
     line = ended.stderr.splitlines()[-1]
     assert line.startswith("error: failed to load broken; ")
     assert "without --exit-on-error" in line
-    assert re.search(r"^\| broken +\| 1 +\| UNAVAILABLE \| .*broken on purpose", ended.stdout, re.MULTILINE)
+    assert re.search(r"^\| broken +\| 1 +\| UNAVAILABLE \|", ended.stdout, re.MULTILINE)
+    assert re.search(r"^  broken version 1\n    .*broken on purpose$", ended.stdout, re.MULTILINE)
+    assert "The other models are served" not in ended.stdout
     assert "Traceback" not in ended.stderr
 
 

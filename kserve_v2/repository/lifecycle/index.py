@@ -37,7 +37,7 @@ def entries(
         state = ModelState.READY
         if model.down:
             state, reason = ModelState.UNAVAILABLE, "; ".join(filter(None, (model.down, reason)))
-        found.append(IndexEntry(name, str(version), state, reason, model.note))
+        found.append(IndexEntry(name, str(version), state, reason, model.note, model.loaded_in_s))
     return found
 
 

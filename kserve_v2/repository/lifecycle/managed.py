@@ -419,12 +419,14 @@ class ManagedModel:
                 record.reason = UNLOADED
         else:
             model.on_down = partial(self._changed, self)
+            took_ns = time.monotonic_ns() - started_ns
+            model.loaded_in_s = took_ns / 1e9
             record.loaded(model)
             if record.given_up:
                 # It must not answer while what has been asked for since is being loaded.
                 record.unload()
                 self._spawn(self._unload(record))
-            log_load(self.name, record, prepared, time.monotonic_ns() - started_ns)
+            log_load(self.name, record, prepared, took_ns)
         self._reconcile()
 
     async def _unload(self, record: Record) -> None:

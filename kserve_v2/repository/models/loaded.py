@@ -51,6 +51,8 @@ class LoadedModel:
         self.decoupled = config.model_transaction_policy.decoupled
         self.statistics = statistics
         self.warmed_up = WarmedUp()
+        self.loaded_in_s: float | None = None
+        """How long that took; None until it is over."""
         self.memory: MemoryUse | None = None
         """What it uses; None while that is not known, and of what is made of other models."""
         self._target = target
