@@ -154,8 +154,8 @@ def test_a_server_says_what_it_was_told_and_logs_requests_if_asked(
     assert server.stop() == 0
 
     printed = "".join(server.output)
-    assert re.search(r"^\| id +\| east +\|$", printed, re.MULTILINE)
-    assert re.search(r"^\| double \| 1 +\| READY +\|( [^|]+\|)? +\|$", printed, re.MULTILINE)
+    assert re.search(r"^  --id +east \(default kserve-v2\)$", printed, re.MULTILINE)
+    assert re.search(r"^\| double \| 1 +\| READY +\| \d+\.\d\d s +\|( [^|]+\|)?$", printed, re.MULTILINE)
     records = [json.loads(line) for line in server.log.splitlines()]
     assert "--trace-count is ignored: it has been replaced by --trace-config count=N" in [
         record["message"] for record in records
