@@ -48,6 +48,7 @@ ONLY_IMPORTED_BY = {
     "fastapi": {"rest", "ui"},
     "starlette": {"rest", "net", "ui"},
     "uvicorn": {"rest", "net"},
+    "python_multipart": {"rest"},
     "grpc": {"rpc"},
     "hpack": {"http2"},
     "opentelemetry": {"tracing"},

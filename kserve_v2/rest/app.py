@@ -63,8 +63,8 @@ def create_app(
     app.openapi = lambda: _schema(app)  # type: ignore[method-assign]
     operations: dict[str, Operation] = {
         "infer": Infer(service, max_request_bytes),
-        "generate": Generate(service),
-        "generate_stream": GenerateStream(service),
+        "generate": Generate(service, max_request_bytes),
+        "generate_stream": GenerateStream(service, max_request_bytes),
     }
     return ModelEndpoint(app, operations, bodies, service.tracer, service.demand, service.may_be_version)
 

@@ -31,10 +31,11 @@ def decode_base64_data(announced: AnnouncedInput, data: Any) -> Array:
         raise InvalidArgumentError(
             f"input '{name}': expected a list of texts in 'data', because parameter '{CONTENT_TYPE}' is '{BASE64}'"
         )
-    return bytes_array(announced, [_decoded(text, name, number) for number, text in enumerate(flat)])
+    return bytes_array(announced, [decode_base64(text, name, number) for number, text in enumerate(flat)])
 
 
-def _decoded(text: str, name: str, number: int) -> bytes:
+def decode_base64(text: str, name: str, number: int) -> bytes:
+    """The bytes of element `number` of input `name`. Raises InvalidArgumentError if it is no base64."""
     try:
         try:
             return base64.b64decode(text, validate=True)

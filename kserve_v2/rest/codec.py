@@ -21,6 +21,7 @@ from kserve_v2.rest.base64_tensor import (
     encode_base64_data,
     raw_base64,
 )
+from kserve_v2.rest.file_kinds import kind_of_file
 from kserve_v2.rest.json_tensor import (
     decode_json_data,
     decode_plain_numbers,
@@ -155,6 +156,13 @@ def _explained(error: InvalidArgumentError, body: Body, header_length: bytes | N
     if header_length is not None:
         hint = f"Inference-Header-Content-Length says that {int(header_length)} of the body's {size} bytes are JSON"
         return InvalidArgumentError(f"{error.message} ({hint})") if int(header_length) < size else error
+    kind = kind_of_file(body)
+    if kind:
+        # Most likely somebody wants to send it as it is.
+        return InvalidArgumentError(
+            f"{error.message} (the body looks like {kind}; infer takes JSON: /v2/models/MODEL/generate takes files "
+            "with their Content-Type, and forms)"
+        )
     text = bytes(body)
     end = leading_object_bytes(text)
     if not end or not text[end:].strip():

@@ -34,7 +34,8 @@ taken out of it.
 class Call:
     """One request to a model, its body read. `version` is "" where the path names none.
 
-    `headers`: those of `WANTED_HEADERS` that it has; `all_headers`: all of them. `started`: the answer's status has
+    `headers`: those of `WANTED_HEADERS` that it has; `all_headers`: all of them; `query`: what its URL says behind the
+    path, which matters to few. `started`: the answer's status has
     been sent, so an error can change it no more.
     """
 
@@ -46,6 +47,7 @@ class Call:
     access: Access | None
     started: bool = False
     trace: Trace | None = None
+    query: bytes = b""
 
 
 WANTED_HEADERS = frozenset(
@@ -132,7 +134,14 @@ class ModelEndpoint:
             await allowed(scope, receive, send)
         else:
             access = Access("rest", *target[1:], status=200) if access_log_enabled() else None
-            call = Call(*target[1:], _wanted_headers(scope), scope["headers"], b"", access)
+            call = Call(
+                *target[1:],
+                _wanted_headers(scope),
+                scope["headers"],
+                b"",
+                access,
+                query=scope["query_string"],
+            )
             answer = self._trace if self._tracer.on else self._answer
             await answer(operation, call, scope, receive, send)
             if access is not None:

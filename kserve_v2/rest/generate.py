@@ -1,4 +1,6 @@
-"""`generate` and `generate_stream`: flat JSON in, one object or server-sent events out, for models of every kind."""
+"""`generate` and `generate_stream`: values by name, or files, in; one object or server-sent events out, for models of
+every kind.
+"""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -8,45 +10,65 @@ from starlette.types import Send
 from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.inference import InferenceService
 from kserve_v2.messages import InferResponse
+from kserve_v2.rest.compression import decompress
 from kserve_v2.rest.endpoint import Call
 from kserve_v2.rest.errors import error_body, known
-from kserve_v2.rest.generate_codec import decode_generate, encode_generate
+from kserve_v2.rest.generate_answer import AnswerForm, answer_form
+from kserve_v2.rest.generate_codec import request_of
+from kserve_v2.rest.generate_files import is_file, read_body
 from kserve_v2.scheduling.replies import stream
 
 _EVENTS = b"text/event-stream; charset=utf-8"
 
 
-def _responses(service: InferenceService, call: Call) -> AsyncGenerator[InferResponse, None]:
-    """The checked request's responses. Raises what is wrong with it at once."""
-    if call.headers.get(b"content-encoding", b"identity") != b"identity":
-        raise InvalidArgumentError("Unsupported content-encoding, only 'identity' is supported.")
-    model = service.acquire(call.model_name, call.version)
-    if model.splits:
-        model = service.route(model, None, call.all_headers)
-    request = decode_generate(call.body, model.signature, call.model_name, call.version)
-    if model.splits:
-        # What the body says decides. It is read again as the version that answers has it.
-        model = service.route(model, request, call.all_headers)
-        request = decode_generate(call.body, model.signature, call.model_name, call.version)
-    call.body = b""
-    if call.access is not None:
-        call.access.request_id = request.id
-    if call.trace is not None:
-        model.begin_trace(request, call.trace)
-    model.check(request)
-    return stream(model, request)
+class _Asking:
+    """What both operations do before they differ."""
+
+    def __init__(self, service: InferenceService, max_request_bytes: int) -> None:
+        """`max_request_bytes`: the most that a compressed body may become."""
+        self._service = service
+        self._max_request_bytes = max_request_bytes
+
+    def ask(self, call: Call) -> tuple[AsyncGenerator[InferResponse, None], AnswerForm]:
+        """The responses to a request, which is checked, and how they are written. Raises what is wrong with it."""
+        service, headers = self._service, dict(call.all_headers)
+        content_type = headers.get(b"content-type", b"")
+        encoding = headers.get(b"content-encoding", b"identity")
+        if encoding != b"identity" and not is_file(content_type):
+            raise InvalidArgumentError("Unsupported content-encoding, only 'identity' is supported.")
+        model = service.acquire(call.model_name, call.version)
+        if model.splits:
+            model = service.route(model, None, call.all_headers)
+        body = decompress(call.body, encoding, self._max_request_bytes)
+        said = read_body(body, content_type, model.signature)
+        request = request_of(said, model.signature, call.model_name, call.version)
+        if model.splits:
+            # What the body says decides. It is read again as the version that answers has it.
+            model = service.route(model, request, call.all_headers)
+            said = read_body(body, content_type, model.signature)
+            request = request_of(said, model.signature, call.model_name, call.version)
+        form = answer_form(model, said.layout, call.query)
+        call.body = b""
+        if call.access is not None:
+            call.access.request_id = request.id
+        if call.trace is not None:
+            model.begin_trace(request, call.trace)
+        model.check(request)
+        return stream(model, request), form
 
 
 class Generate:
     """The operation of `POST /v2/models/M[/versions/N]/generate`: exactly one response."""
 
-    def __init__(self, service: InferenceService) -> None:
-        self._service = service
+    def __init__(self, service: InferenceService, max_request_bytes: int) -> None:
+        """`max_request_bytes`: the most that a compressed body may become."""
+        self._asking = _Asking(service, max_request_bytes)
 
     async def __call__(self, call: Call, send: Send) -> None:
-        """Send the outputs as one flat object."""
-        async with aclosing(_responses(self._service, call)) as responses:
-            body = encode_generate(await self._only(responses))
+        """Send the outputs as one object."""
+        asked, form = self._asking.ask(call)
+        async with aclosing(asked) as responses:
+            body = form.encode(await self._only(responses))
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         call.started = True
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -71,18 +93,20 @@ class GenerateStream:
     A model's error is an event, too. If it comes first, it is also the answer's status.
     """
 
-    def __init__(self, service: InferenceService) -> None:
-        self._service = service
+    def __init__(self, service: InferenceService, max_request_bytes: int) -> None:
+        """`max_request_bytes`: the most that a compressed body may become."""
+        self._asking = _Asking(service, max_request_bytes)
 
     async def __call__(self, call: Call, send: Send) -> None:
         """Send each response as soon as it is there."""
-        async with aclosing(_responses(self._service, call)) as responses:
+        asked, form = self._asking.ask(call)
+        async with aclosing(asked) as responses:
             try:
                 async for response in responses:
                     if response.error is not None:
                         await _send_error(response.error, call, send)
                     else:
-                        await _send_event(encode_generate(response), 200, call, send)
+                        await _send_event(form.encode(response), 200, call, send)
             except Exception as error:  # noqa: BLE001 - the client is told in the form that it expects
                 await _send_error(known(error), call, send)
         if not call.started:

@@ -50,7 +50,7 @@ def _model_paths(name: str) -> Json:
         described = [
             {"name": each, "in": "path", "required": True, "schema": {"type": "string"}, "example": examples[each]}
             for each in parameters
-        ]  # fmt: skip
+        ] + _TEXTS["operations"][name].get("parameters", [])  # fmt: skip
         paths[f"/v2/models/{{model_name}}{version}/{name}"] = {
             "post": {**operation, "operationId": "_".join((name, *parameters)), "parameters": described}
         }

@@ -363,7 +363,7 @@ def test_the_batch_takes_what_fixed_dimensions_leave(
         ("vec", {"vec": [1, 2]}, 400, "The schema can not convert input 'vec' to tensor with proper shape"),
         (
             "vec",
-            {"vec": [[1, 2, 3]]},
+            {"vec": [[1, 2], [3, 4]]},
             400,
             "The schema can not convert input 'vec' to tensor with proper shape",
         ),

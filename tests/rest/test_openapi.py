@@ -103,7 +103,8 @@ def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def call(server: RunningServer, route: str, operation: dict[str, Any]) -> httpx.Response:
     """Do what the example of an operation says."""
     method, path = route.split()
-    examples = {parameter["name"]: parameter["example"] for parameter in operation.get("parameters", [])}
+    parameters = [each for each in operation.get("parameters", []) if each["in"] == "path"]
+    examples = {parameter["name"]: parameter["example"] for parameter in parameters}
     body = operation.get("requestBody", {"content": {}})["content"].get("application/json", {})
     options = {"json": body["example"]} if body else {}
     return server.client.request(method, server.rest + path.format(**examples), **options)
@@ -170,6 +171,13 @@ def test_the_answer_to_the_example_of_generate_has_the_described_members(
     described = operation["responses"]["200"]["content"]["application/json"]["example"]
     answer = call(server, route, operation).json()
     assert {**answer, "score": 0} == {**described, "score": 0}
+
+
+def test_the_form_of_generate_works(server: RunningServer, document: dict[str, Any]) -> None:
+    content = operations(document)["POST /v2/models/{model_name}/generate"]["requestBody"]["content"]
+    fields = {name: (None, text) for name, text in content["multipart/form-data"]["example"].items()}
+    answer = server.post("/v2/models/intent/generate", files=fields)
+    assert answer.json()["intent"] == "alarm"
 
 
 def test_the_documentation_page(server: RunningServer) -> None:

@@ -1,0 +1,139 @@
+"""Answers by name: one object, in which each output of the model is a member."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+import numpy as np
+import orjson
+
+from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.messages import InferResponse
+from kserve_v2.repository.models.loaded import LoadedModel
+from kserve_v2.rest.generate_values import B64, Layout
+from kserve_v2.rest.json_tensor import JSON_DTYPES, with_literals
+from kserve_v2.tensors.classification import highest
+from kserve_v2.tensors.datatypes import BOOL, BYTES, Array
+
+CLASSES = "classes"
+"""The member of the query that asks for the highest values of an output, with their labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerForm:
+    """How the responses to one request are written. `classes`: how many of each output in `classified`."""
+
+    model: LoadedModel
+    layout: Layout
+    classes: int
+    classified: Sequence[str]
+
+    def encode(self, response: InferResponse) -> bytes:
+        """A response as an object, its members in alphabetical order. Raises InvalidArgumentError for an output that
+        cannot be written as it was asked for.
+        """
+        document: dict[str, Any] = {
+            "model_name": response.model_name,
+            "model_version": response.model_version,
+        }
+        if response.id:
+            document["id"] = response.id
+        document.update(response.parameters)
+        for name, array in response.outputs.items():
+            document[name] = (
+                self._classes(name, array) if name in self.classified else self._value(name, array)
+            )
+        text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SORT_KEYS)
+        # orjson writes null for NaN and the infinities; see `codec`.
+        if b"null" in text:
+            literal = {name: with_literals(value) for name, value in document.items()}
+            text = orjson.dumps(literal, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SORT_KEYS)
+        return text
+
+    def _value(self, name: str, array: Array) -> Any:
+        written = _writable(array)
+        if not self.layout.by_shape:
+            # As Triton: a tensor of one element is that element.
+            flat = written.reshape(-1)
+            return flat[0] if flat.size == 1 else _lists(flat)
+        if self._hides_rows(written):
+            written = written[0]
+        declared = self.model.signature.outputs.get(name)
+        single = declared is not None and written.size == 1 and set(declared.dims) <= {1}
+        return written.reshape(-1)[0] if single and not self.layout.rows else _lists(written)
+
+    def _hides_rows(self, array: Array) -> bool:
+        """Whether an output is written without its batch dimension."""
+        return self.model.batched and not self.layout.rows and array.ndim > 0 and len(array) == 1
+
+    def _classes(self, name: str, array: Array) -> Any:
+        labels = self.model.labels.get(name, ())
+        rows = [
+            [
+                # What has no label says so by having none.
+                {"index": position, **({"label": label} if label else {}), "value": with_literals(value)}
+                for value, position, label in row
+            ]
+            for row in highest(array, self.classes, labels, batched=self.model.batched)
+        ]
+        return rows[0] if len(rows) == 1 and not self.layout.rows else rows
+
+
+def answer_form(model: LoadedModel, layout: Layout, query: bytes) -> AnswerForm:
+    """The form of the answers to a request of which `query` stands behind the path. Raises InvalidArgumentError for
+    classes that cannot be given.
+    """
+    classes = _classes_asked(query) if query else 0
+    return AnswerForm(model, layout, classes, _classified(model) if classes else ())
+
+
+def _classes_asked(query: bytes) -> int:
+    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(CLASSES)
+    if not values:
+        return 0
+    text = values[-1]
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text)):
+        raise InvalidArgumentError(
+            f"{CLASSES}: expected how many classes to give, 1 or more, got '{text[:32]}'"
+        )
+    return int(text)
+
+
+def _classified(model: LoadedModel) -> Sequence[str]:
+    """The outputs that are classes: those with labels, or else the only one that has numbers."""
+    outputs = model.signature.outputs
+    if labelled := [name for name in outputs if model.labels.get(name)]:
+        return labelled
+    numbers = [name for name, output in outputs.items() if output.datatype not in (BOOL, BYTES)]
+    if len(numbers) != 1:
+        raise InvalidArgumentError(
+            f"{CLASSES}: no output of model '{model.name}' has labels, and {len(numbers)} of them have numbers; "
+            "label_filename in the model's configuration names labels for an output"
+        )
+    return numbers
+
+
+def _writable(array: Array) -> Array:
+    """An array of what orjson can write."""
+    if array.dtype in JSON_DTYPES:
+        return array
+    if array.dtype != BYTES.dtype:
+        # FP16 and BF16: each of their values is one of FP32.
+        return array.astype(np.float32)
+    written = np.empty(array.size, dtype=np.object_)
+    written[:] = [_text(element) for element in array.reshape(-1)]
+    return written.reshape(array.shape)
+
+
+def _text(element: bytes) -> str | Mapping[str, str]:
+    try:
+        return element.decode()
+    except UnicodeDecodeError:
+        return {B64: base64.b64encode(element).decode()}
+
+
+def _lists(array: Array) -> Any:
+    """What orjson is given: it writes arrays itself, but for those of objects."""
+    return array.tolist() if array.dtype == BYTES.dtype else np.ascontiguousarray(array)
