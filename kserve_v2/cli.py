@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
+from kserve_v2.commands.apart import run_apart
 from kserve_v2.commands.command import Command, CommandError, UsageError
 from kserve_v2.commands.registry import COMMANDS
 from kserve_v2.settings.flags import did_you_mean
@@ -29,10 +30,14 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
-    """Run the command and return the exit status. Defaults: the process's own arguments and environment."""
+    """Run the command and return the exit status. Defaults: the process's own arguments and environment. With its own
+    arguments, this is the program, which runs models' code in another process.
+    """
     _open_standard_streams()
     try:
         command, namespace = _parse(sys.argv[1:] if argv is None else argv)
+        if argv is None and command.runs_models:
+            return run_apart(sys.argv[1:])
         return command.run(namespace, os.environ if environ is None else environ)
     except (UsageError, SettingsError) as error:
         return _fail(str(error), USAGE)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -457,3 +458,53 @@ def test_whoever_reads_may_stop(repository: Path) -> None:
     assert ended.returncode == 1
     assert "BrokenPipe" not in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+ENDS = {
+    "leaves": ("import os; os._exit(0)", "exit status 0"),
+    "crashes": ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "signal SIGSEGV"),
+}
+
+
+@pytest.mark.slow
+def test_a_model_that_ends_the_process_is_an_error_of_that_model(
+    tmp_path: Path, write_model: WriteModel
+) -> None:
+    for name, (code, _) in ENDS.items():
+        write_model(tmp_path, name, code)
+    # What the program says does not depend on what becomes of its interpreter behind that, either.
+    write_model(tmp_path, "last", f"import atexit, os; atexit.register(lambda: os._exit(0))\n{DOUBLE}")
+    write_model(tmp_path, "wrong", DOUBLE, "max_batch_size: -1")
+    (tmp_path / "around" / "1").mkdir(parents=True)
+    (tmp_path / "around" / "config.pbtxt").write_text(ensemble("leaves"))
+    command = [sys.executable, "-m", "kserve_v2", "check", str(tmp_path), "--format", "json"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    report = json.loads(ended.stdout)
+    assert report["models"] == 5
+    said = {each["model"]: each["message"] for each in report["findings"] if each["level"] == "error"}
+    for name, (_, how) in ENDS.items():
+        assert said.pop(name) == f"its code has ended the process in which it was looked at, with {how}"
+    assert "has ended the process" in said.pop("around")
+    assert set(said) == {"wrong"}
+    command[3:] = ["config", str(tmp_path), "leaves"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "leaves: error: its code has ended the process" in ended.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_check_that_is_ended_leaves_no_process(
+    number: int, status: int, tmp_path: Path, write_model: WriteModel
+) -> None:
+    code = "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(1000)"
+    write_model(tmp_path, "waits", code)
+    command = [sys.executable, "-m", "kserve_v2", "check", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        within = int(process.stderr.readline())
+        process.send_signal(number)
+        assert process.wait(60) == status
+    with pytest.raises(ProcessLookupError):
+        os.kill(within, 0)

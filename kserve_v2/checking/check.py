@@ -19,6 +19,7 @@ from kserve_v2.checking.step import StepVersion
 from kserve_v2.checking.texts import ConfigText
 from kserve_v2.checking.unwise import Machine, hidden_versions
 from kserve_v2.checking.version_check import VersionCheck
+from kserve_v2.checking.watch import Watch
 from kserve_v2.config import ConfigError, is_ensemble
 from kserve_v2.config.release import RELEASE
 from kserve_v2.environments.models import EnvironmentNotMadeError
@@ -50,10 +51,18 @@ _PASSED_OVER = re.compile(
 class RepositoryCheck:
     """Looks at each model once, also where several ensembles need it."""
 
-    def __init__(self, options: RepositoryOptions, registry: BackendRegistry, machine: Machine) -> None:
+    def __init__(
+        self,
+        options: RepositoryOptions,
+        registry: BackendRegistry,
+        machine: Machine,
+        watch: Watch | None = None,
+    ) -> None:
+        """`watch`: who is told which model is looked at."""
         self._options = replace(options, gpus=machine.gpus)
         self._registry = registry
         self._machine = machine
+        self._watch = watch or Watch()
         # By model: what was found, what could be loaded, by version, and why not. One that is being looked at has no
         # entry in the first yet.
         self._findings: dict[str, list[Finding]] = {}
@@ -84,10 +93,14 @@ class RepositoryCheck:
                 raise NotFoundError(f"no model repository has a directory of the name '{name}'")
             self._steps[name] = {}
             report = Report(name, config_text(entry, self._options))
-            with listening() as said:
-                self._look(entry, report, said)
-            for each in dict.fromkeys(said):
-                report.said(each, entry.path)
+            if end := self._watch.ended.get(name):
+                report.add(Level.ERROR, Rule.FILE, end, entry.path)
+                report.reasons.append(end)
+            else:
+                with listening() as said, self._watch.looking(name):
+                    self._look(entry, report, said)
+                for each in dict.fromkeys(said):
+                    report.said(each, entry.path)
             self._findings[name] = merged(report.findings)
             self._reasons[name] = report.reasons
         return self._findings[name]

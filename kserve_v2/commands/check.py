@@ -94,4 +94,5 @@ COMMAND = Command(
     _add,
     _run,
     operands=True,
+    runs_models=True,
 )

@@ -20,7 +20,8 @@ class Command:
     `does`: one line for the list of all commands. `usage`: what stands behind its name. `description` and `examples`:
     in front of its options and behind them. `add`: adds its options. `run`: does it, and returns the exit status; it
     gets the command line and the environment, and raises UsageError or CommandError. `operands`: it takes arguments
-    that are no options, in any place; they are the list `operands` of the command line.
+    that are no options, in any place; they are the list `operands` of the command line. `runs_models`: it runs models'
+    code, and so the program does it in a process of its own.
     """
 
     name: str
@@ -31,3 +32,4 @@ class Command:
     add: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace, Mapping[str, str]], int]
     operands: bool = False
+    runs_models: bool = False

@@ -67,4 +67,5 @@ COMMAND = Command(
     _add,
     _run,
     operands=True,
+    runs_models=True,
 )

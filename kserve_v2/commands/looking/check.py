@@ -8,6 +8,7 @@ from kserve_v2.checking.check import RepositoryCheck
 from kserve_v2.checking.findings import Finding, Level, merged
 from kserve_v2.checking.formats import FORMATS, counts
 from kserve_v2.checking.unwise import Machine
+from kserve_v2.commands.apart import Process
 from kserve_v2.commands.looking.models import at_hand, known_model, looking_options
 from kserve_v2.commands.output import own_output, say
 from kserve_v2.errors import ServingError
@@ -24,7 +25,9 @@ def run(settings: Settings, namespace: argparse.Namespace) -> int:
     registry = BackendRegistry()
     options = looking_options(settings, registry)
     machine = Machine(namespace.cpus or cpu_budget(), namespace.gpus)
-    check = RepositoryCheck(replace(options, opens_files=namespace.thorough), registry, machine)
+    check = RepositoryCheck(
+        replace(options, opens_files=namespace.thorough), registry, machine, Process.watch
+    )
     named = namespace.operands or settings.load_model
     with at_hand(options), own_output():
         names = [] if "*" in named else [known_model(name, options) for name in dict.fromkeys(named)]

@@ -15,10 +15,11 @@ from kserve_v2.checking.formats import as_text
 from kserve_v2.checking.listening import listening
 from kserve_v2.checking.origins import Origin, Origins, leaves
 from kserve_v2.checking.unwise import Machine
+from kserve_v2.commands.apart import Process
 from kserve_v2.commands.looking.models import at_hand, known_model, looking_options
 from kserve_v2.commands.output import own_output, say
 from kserve_v2.config import config_to_dict
-from kserve_v2.errors import ServingError
+from kserve_v2.errors import InternalError, ServingError
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
 from kserve_v2.repository.preparing.candidate import read_candidate
@@ -34,11 +35,14 @@ def run(settings: Settings, namespace: argparse.Namespace) -> int:
     registry = BackendRegistry()
     options = looking_options(settings, registry)
     with at_hand(options), own_output(), listening(), chdir(Path.cwd()):
-        name = known_model(namespace.operands[0], options)
+        name, watch = known_model(namespace.operands[0], options), Process.watch
         try:
-            text = _config(name, namespace.model_version or 0, namespace.format, options, registry)
+            if name in watch.ended:
+                raise InternalError(watch.ended[name])
+            with watch.looking(name):
+                text = _config(name, namespace.model_version or 0, namespace.format, options, registry)
         except ServingError:
-            check = RepositoryCheck(options, registry, Machine(cpu_budget()))
+            check = RepositoryCheck(options, registry, Machine(cpu_budget()), watch)
             wrong = [each for each in check.check(name) if each.level is not Level.WARNING]
             print(as_text(wrong, 1), file=sys.stderr)
             return 1

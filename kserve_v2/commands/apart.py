@@ -1,0 +1,89 @@
+"""Commands that run models' code, in a process of their own: that code may end its process, by intent or by a crash,
+and nobody would say so. The model that is looked at when that happens has an error, and the others are looked at again.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FrameType
+from typing import NoReturn
+
+from kserve_v2.checking.watch import Watch, looked_at
+from kserve_v2.commands.command import CommandError
+
+# Modules are looked for where this process looks for them.
+_CODE = """\
+import json, sys
+given = json.loads(sys.argv.pop(1))
+sys.path[:] = given["path"]
+from kserve_v2.cli import main
+from kserve_v2.commands import apart
+raise SystemExit(apart.work(given, main))
+"""
+_TERMINATED = 143  # as a shell has it for a program that SIGTERM has ended
+
+
+class Process:
+    """What this process is part of. `watch`: who is told what it does."""
+
+    watch = Watch()
+
+
+def run_apart(argv: Sequence[str]) -> int:
+    """Run a command line and return its exit status. Raises CommandError if the process ends without one, but for a
+    model that it was looking at.
+    """
+    with suppress(ValueError):  # of a thread that is not the main one
+        signal.signal(signal.SIGTERM, _leave)
+    ended: dict[str, str] = {}
+    with TemporaryDirectory(prefix="kserve-v2-") as folder:
+        looking, result = Path(folder, "looking"), Path(folder, "result")
+        while True:
+            status = _run(argv, {"looking": str(looking), "result": str(result), "ended": ended})
+            with suppress(OSError, ValueError):
+                # What happens at the end of the interpreter is the model's, too.
+                return int(result.read_text())
+            name, how = looked_at(looking), _how(status)
+            if not name or name in ended:
+                raise CommandError(f"the process in which models are looked at has ended, with {how}")
+            ended[name] = f"its code has ended the process in which it was looked at, with {how}"
+
+
+def work(given: dict[str, object], main: Callable[[Sequence[str]], int]) -> int:
+    """Run the command line of this process, for the one that waits for it."""
+    ended = given["ended"]
+    Process.watch = Watch(Path(str(given["looking"])), ended if isinstance(ended, dict) else {})
+    status = main(sys.argv[1:])
+    Path(str(given["result"])).write_text(str(status))
+    return status
+
+
+def _run(argv: Sequence[str], given: dict[str, object]) -> int:
+    """The exit status of one process."""
+    options = [f"-W{option}" for option in sys.warnoptions]
+    told = json.dumps({**given, "path": sys.path})
+    process = subprocess.Popen([sys.executable, "-P", *options, "-c", _CODE, told, *argv])  # noqa: S603 - ourselves
+    try:
+        return process.wait()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _how(status: int) -> str:
+    """The end of a process, for people."""
+    if status >= 0:
+        return f"exit status {status}"
+    with suppress(ValueError):
+        name = signal.Signals(-status).name
+        return f"signal {name}{', as if memory has run out' if name == 'SIGKILL' else ''}"
+    return f"signal {-status}"
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(_TERMINATED)
