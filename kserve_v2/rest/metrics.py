@@ -112,6 +112,7 @@ def families(models: Sequence[LoadedModel]) -> Iterator[Family]:
     yield from _padded_elements(models)
     yield from _processes(models)
     yield from _warm_ups(models)
+    yield from _occupancy(models)
     yield _batch_reasons(models)
     yield _batch_sizes(models)
 
@@ -254,6 +255,21 @@ def _chosen_delays(models: Sequence[LoadedModel]) -> Family:
         if LATENCY_BUDGET_MS in model.config.parameters:
             family.add(_labels(model), model.statistics.chosen_delay_ns // 1000)
     return family
+
+
+def _occupancy(models: Sequence[LoadedModel]) -> Iterator[Family]:
+    """Of the models with instances of their own: the rate of the one, divided by the other, is their busy share."""
+    busy = Family(
+        "kserve_v2_instance_busy_seconds",
+        "counter",
+        "Time that instances spent on the executions that have ended well",
+    )
+    places = Family("kserve_v2_execution_places", "gauge", "Executions that instances can do at a time")
+    for model in models:
+        if model.places:
+            busy.add(_labels(model), model.statistics.busy_ns / 1e9)
+            places.add(_labels(model), model.places)
+    yield from (busy, places)
 
 
 def _batch_reasons(models: Sequence[LoadedModel]) -> Family:

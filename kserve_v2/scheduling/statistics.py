@@ -5,6 +5,7 @@ those of Triton's statistics extension; durations are in nanoseconds.
 """
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -75,12 +76,18 @@ class WaitingTimes:
 
 @dataclass(slots=True)
 class BatchStatistics:
-    """Executions of one batch size, and how long they took in all."""
+    """Executions of one batch size, how long they took in all, and why they ran when they did."""
 
     count: int = 0
     compute_input_ns: int = 0
     compute_infer_ns: int = 0
     compute_output_ns: int = 0
+    reasons: dict[BatchReason, int] = field(default_factory=lambda: dict.fromkeys(BatchReason, 0))
+
+    @property
+    def busy_ns(self) -> int:
+        """How long instances were busy with them."""
+        return self.compute_input_ns + self.compute_infer_ns + self.compute_output_ns
 
     def durations(self) -> dict[str, Duration]:
         """The durations by name, in the order of the statistics extension."""
@@ -198,14 +205,27 @@ class ModelStatistics:
     chosen_delay_ns: int = 0
     batches: dict[int, BatchStatistics] = field(default_factory=dict)
     responses: dict[int, ResponseStatistics] = field(default_factory=dict)
-    batch_reasons: dict[BatchReason, int] = field(default_factory=lambda: dict.fromkeys(BatchReason, 0))
     waited: WaitingTimes = field(default_factory=WaitingTimes)
     failures: dict[FailureReason, int] = field(default_factory=lambda: dict.fromkeys(FailureReason, 0))
+    latencies: deque[int] | None = None
+    """While somebody watches: how long each answered request took from its arrival to its result, in nanoseconds."""
 
     @property
     def activity(self) -> int:
         """Grows with whatever becomes of requests."""
         return self.success_count + self.execution_count + self.fail.count + sum(self.failures.values())
+
+    @property
+    def batch_reasons(self) -> dict[BatchReason, int]:
+        """How many batches ran for each of the reasons."""
+        return {
+            reason: sum(batch.reasons[reason] for batch in self.batches.values()) for reason in BatchReason
+        }
+
+    @property
+    def busy_ns(self) -> int:
+        """How long instances were busy with all batches that are counted."""
+        return sum(batch.busy_ns for batch in self.batches.values())
 
     def durations(self) -> dict[str, Duration]:
         """The durations of the statistics extension by name, in its order."""
@@ -245,7 +265,6 @@ class ModelStatistics:
         self.last_inference_ms = now_ms
         self.inference_count += rows - null_rows
         self.execution_count += 1
-        self.batch_reasons[reason] += 1
         # Every request that was answered was also queued and computed, so all counts are the same.
         self.success_count += requests
         self.success_ns += requests * output_end_ns - enqueued_ns
@@ -260,6 +279,7 @@ class ModelStatistics:
         batch.compute_input_ns += input_ns
         batch.compute_infer_ns += infer_ns
         batch.compute_output_ns += output_ns
+        batch.reasons[reason] += 1
 
     def record_earlier_wait(self, waited_ns: int) -> None:
         """One of the requests that `record_success` counts had waited so long before it was enqueued."""
@@ -271,6 +291,7 @@ class ModelStatistics:
         `taken_ns` and `end_ns`: when the first part began and the last one ended; `compute`: of all parts together.
         """
         self.waited.add(taken_ns - enqueued_ns)
+        self._watch(end_ns - enqueued_ns)
         self.success_count += 1
         self.success_ns += end_ns - enqueued_ns
         self.queue_ns += taken_ns - enqueued_ns
@@ -284,6 +305,7 @@ class ModelStatistics:
         """Count one request that was answered by other models. `queue_ns` and `compute_ns`: how long it has waited for
         each of them, and they have computed, in all.
         """
+        self._watch(end_ns - began_ns)
         self.last_inference_ms = now_ms
         self.inference_count += rows
         self.execution_count += 1
@@ -296,6 +318,7 @@ class ModelStatistics:
         """Count one request that was answered by the response cache, or together with an equal one, `duration_ns` after
         it came: it was not executed. `lookup_ns`: how long it took to find that out.
         """
+        self._watch(duration_ns)
         self.success_count += 1
         self.success_ns += duration_ns
         self.queue_ns += duration_ns - lookup_ns
@@ -309,6 +332,15 @@ class ModelStatistics:
         """Count how long the requests of one execution, which `record_success` has counted, had to wait for it."""
         for each_ns in enqueued_ns:
             self.waited.add(taken_ns - each_ns)
+
+    def record_answers(self, end_ns: int, enqueued_ns: Iterable[int]) -> None:
+        """Note how long those requests took that an execution has answered, while somebody watches."""
+        if self.latencies is not None:
+            self.latencies.extend([end_ns - each_ns for each_ns in enqueued_ns])
+
+    def _watch(self, duration_ns: int) -> None:
+        if self.latencies is not None:
+            self.latencies.append(duration_ns)
 
     def record_response(self, index: int, times: ResponseTimes) -> None:
         """Count the response at position `index` of a stream; from `MAX_RESPONSE_POSITIONS` on, those count as one."""

@@ -1,9 +1,13 @@
 """Counters that clients could make grow."""
 
+from collections import deque
+
 import pytest
 
 from kserve_v2.scheduling.statistics import (
     MAX_RESPONSE_POSITIONS,
+    BatchReason,
+    ComputeTimes,
     Duration,
     ModelStatistics,
     ResponseFate,
@@ -50,3 +54,34 @@ def test_every_request_of_an_execution_has_its_own_waiting_time() -> None:
     statistics.record_waits(5_000_000, [0, 4_950_000])
     assert statistics.waited.up_to()[0] == 1
     assert (statistics.waited.up_to()[-1], statistics.waited.ns) == (2, 5_050_000)
+
+
+def test_a_batch_is_counted_by_its_size_and_its_reason() -> None:
+    statistics = ModelStatistics()
+    for rows, reason in ((2, BatchReason.FULL), (2, BatchReason.NO_DELAY), (1, BatchReason.NO_DELAY)):
+        statistics.record_success(rows, 1, 0, (0, 1, 3, 6), reason, 1)
+    found = {
+        size: {reason.value: count for reason, count in batch.reasons.items() if count}
+        for size, batch in statistics.batches.items()
+    }
+    assert found == {2: {"full": 1, "no_delay": 1}, 1: {"no_delay": 1}}
+    assert {reason: count for reason, count in statistics.batch_reasons.items() if count} == {
+        BatchReason.FULL: 1,
+        BatchReason.NO_DELAY: 2,
+    }
+    assert statistics.busy_ns == 3 * 6
+
+
+def test_how_long_requests_took_is_noted_while_somebody_watches() -> None:
+    statistics = ModelStatistics()
+
+    def answer_one_of_each_kind() -> None:
+        statistics.record_answers(100, [0, 90])
+        statistics.record_joined(10, 20, 40, ComputeTimes())
+        statistics.record_composed(1, 5, 55, 1, 1, 1)
+        statistics.record_cached(7, 3)
+
+    answer_one_of_each_kind()
+    statistics.latencies = deque()
+    answer_one_of_each_kind()
+    assert list(statistics.latencies) == [100, 10, 30, 50, 7]

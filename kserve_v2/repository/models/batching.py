@@ -81,12 +81,14 @@ class BatchingOrigin:
 @dataclass(frozen=True, slots=True)
 class BatchingDecision:
     """`rows_independent`: proved by a trial on each kind of device. `merges`: whether requests are merged.
-    `batches`: whether the first dimension is a batch at all.
+    `batches`: whether the first dimension is a batch at all. `reason`: what the trials have shown against either; ""
+    if nothing.
     """
 
     rows_independent: bool = False
     merges: bool = True
     batches: bool = True
+    reason: str = ""
 
 
 def decide_batching(model: str, origin: BatchingOrigin, findings: Sequence[Finding]) -> BatchingDecision:
@@ -108,15 +110,16 @@ def decide_batching(model: str, origin: BatchingOrigin, findings: Sequence[Findi
                 "model '%s': dynamic_batching merges requests that then change each other's answers: %s. %s", model,
                 worst.reason, _remedy(worst.verdict),
             )  # fmt: skip
+            return BatchingDecision(reason=worst.reason)
         return BatchingDecision()
     if not (origin.merging_guessed or origin.rows_guessed):
         return BatchingDecision()
     if worst.verdict is Verdict.NOT_ROWS and origin.rows_guessed:
         logger.warning("model '%s': served without a batch dimension: %s", model, worst.reason)
-        return BatchingDecision(merges=False, batches=False)
+        return BatchingDecision(merges=False, batches=False, reason=worst.reason)
     if origin.merging_guessed:
         logger.warning("model '%s': requests are not merged: %s; %s", model, worst.reason, _HINT)
-    return BatchingDecision(merges=not origin.merging_guessed)
+    return BatchingDecision(merges=not origin.merging_guessed, reason=worst.reason)
 
 
 class LargeRequests(Enum):

@@ -86,7 +86,9 @@ class ExecutedModel(LoadedModel):
         # The batch dimension was a guess, and a wrong one.
         await loaded.close()
         unbatched = replace(prepared, config=without_batch(prepared.config), batching=BatchingOrigin())
-        return await cls._load(unbatched, executor, shared)
+        served = await cls._load(unbatched, executor, shared)
+        served.batching = replace(served.batching, reason=loaded.batching.reason)
+        return served
 
     @classmethod
     async def _load(cls, prepared: Prepared, executor: Executor, shared: Shared) -> "ExecutedModel":
@@ -142,6 +144,21 @@ class ExecutedModel(LoadedModel):
     async def says_ready(self) -> bool:
         """As its model says."""
         return self._readiness is None or await self._readiness.ask()
+
+    @property
+    def places(self) -> int:
+        """Those of its instances."""
+        return self._queue.places
+
+    @property
+    def under_way_since(self) -> Sequence[int]:
+        """What its instances do."""
+        return self._queue.under_way_since
+
+    @property
+    def in_place(self) -> bool:
+        """As has been measured."""
+        return self._queue.in_place
 
     @property
     def processes(self) -> Sequence[tuple[bool, int]]:

@@ -173,6 +173,21 @@ class LoadedModel:
         return self._target.depth
 
     @property
+    def places(self) -> int:
+        """How many batches its instances can execute at a time; 0 for what has none."""
+        return 0
+
+    @property
+    def under_way_since(self) -> Sequence[int]:
+        """When each execution has begun that an instance does now, in nanoseconds of the monotonic clock."""
+        return ()
+
+    @property
+    def in_place(self) -> bool:
+        """Whether requests are executed on the event loop at present, as the model has shown to be quick."""
+        return False
+
+    @property
     def processes(self) -> Sequence[tuple[bool, int]]:
         """Of each process of its own: whether it is alive, and how many have died in its place."""
         return ()

@@ -218,7 +218,9 @@ class BatchExecution(Execution):
             )
             now_ms = time.time_ns() // 1_000_000
             spec.statistics.record_success(rows, requests, enqueued_ns, times, self.reason, now_ms, null_rows)
-            spec.statistics.record_waits(times.taken_ns, [each.enqueued_ns for each in counted])
+            came_ns = [each.enqueued_ns for each in counted]
+            spec.statistics.record_waits(times.taken_ns, came_ns)
+            spec.statistics.record_answers(times.output_end_ns, came_ns)
         execution = (rows, times.taken_ns, times.output_end_ns - times.taken_ns)
         for pending, outputs in zip(members, self.outputs, strict=True):
             if failures and pending in failures:

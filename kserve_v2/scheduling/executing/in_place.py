@@ -77,6 +77,11 @@ class InPlace:
         ):
             self._instance, self._fresh = first.movable, first.fresh_outputs
 
+    @property
+    def expected(self) -> bool:
+        """Whether the next request alone would be executed here, if the instances sleep."""
+        return self._instance is not None and self._quickness.quick
+
     # --- a request alone --------------------------------------------------------------------------------------------
 
     def submit(self, request: InferRequest, reply: Reply) -> InferResponse | Ticket:
@@ -106,9 +111,12 @@ class InPlace:
         end_ns = times[3]
         took_ns = end_ns - taken_ns
         quickness.executed_here(took_ns, end_ns, rows)
-        spec.statistics.record_success(rows, 1, taken_ns, times, BatchReason.NO_DELAY, time_ns() // 1_000_000)
-        # It has not waited at all: `record_waits`, without the call.
-        spec.statistics.waited.counts[0] += 1
+        statistics = spec.statistics
+        statistics.record_success(rows, 1, taken_ns, times, BatchReason.NO_DELAY, time_ns() // 1_000_000)
+        # It has not waited at all: `record_waits` and `record_answers`, without the calls.
+        statistics.waited.counts[0] += 1
+        if statistics.latencies is not None:
+            statistics.latencies.append(took_ns)
         return response(request, outputs, spec, (rows, taken_ns, took_ns))
 
     def _fail(self, error: BaseException, request: InferRequest, taken_ns: int) -> NoReturn:

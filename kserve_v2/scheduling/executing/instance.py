@@ -29,7 +29,7 @@ from kserve_v2.scheduling.executing.padding_trial import try_padding
 from kserve_v2.scheduling.executing.post_runner import PostRunner
 from kserve_v2.scheduling.executing.runners import Deliver, LoopRunner, Runner
 from kserve_v2.scheduling.executing.warming import Progress, warm_up
-from kserve_v2.scheduling.feed import Feed
+from kserve_v2.scheduling.feed import Batch, Feed
 from kserve_v2.scheduling.merging.answers import tensors_of
 from kserve_v2.scheduling.merging.padded import PaddedMerger
 from kserve_v2.scheduling.spec import ModelSpec
@@ -71,6 +71,7 @@ class InstanceThread:
         # `post_runner`: what drives it, if the event loop may hand executions over itself.
         self.movable: MovableInstance | None = None
         self.post_runner: PostRunner | None = None
+        self._runner: Runner | None = None
         self.fresh_outputs = False
         self.concurrency = 1
         self.finding: Finding | None = None
@@ -129,6 +130,12 @@ class InstanceThread:
         if self._thread.ident is not None:
             await asyncio.shield(self._stopped)
 
+    @property
+    def under_way(self) -> Sequence[Batch]:
+        """What it executes now, but for what the event loop has handed over itself."""
+        runner = self._runner
+        return runner.under_way if runner is not None else ()
+
     def _main(self) -> None:
         try:
             drive = self._make()
@@ -143,6 +150,7 @@ class InstanceThread:
         finally:
             self.feed.leave(self.slot)
             instance, self.instance, self.movable, self.post_runner = self.instance, None, None, None
+            self._runner = None
             self._close(instance)
             # The thread outlives its last callback for a moment, and must not keep the model alive meanwhile.
             del drive, instance, self._model
@@ -166,7 +174,7 @@ class InstanceThread:
         except BaseException:
             self._close(instance)
             raise
-        self.instance = instance
+        self.instance, self._runner = instance, drive
         return drive
 
     def _try_batching(self, instance: AnyInstance) -> Finding:

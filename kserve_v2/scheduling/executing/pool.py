@@ -12,7 +12,7 @@ from kserve_v2.scheduling.executing.instance import InstanceThread
 from kserve_v2.scheduling.executing.post_runner import PostRunner
 from kserve_v2.scheduling.executing.runners import Deliver
 from kserve_v2.scheduling.executing.warming import Progress, executions_of, tell_progress
-from kserve_v2.scheduling.feed import Feed
+from kserve_v2.scheduling.feed import Batch, Feed
 from kserve_v2.scheduling.spec import ModelSpec
 from kserve_v2.scheduling.warm_up import Sample
 
@@ -86,6 +86,11 @@ class InstancePool:
     def places(self) -> int:
         """How many batches can be executed at a time."""
         return sum([each.concurrency for each in self._instances])
+
+    @property
+    def under_way(self) -> list[Batch]:
+        """What is executed now, but for what the event loop has handed over itself."""
+        return [batch for each in (*self._instances, *self._leaving) for batch in each.under_way]
 
     @property
     def findings(self) -> list[Finding]:

@@ -108,6 +108,11 @@ class Poster:
     def __repr__(self) -> str:
         return f"<Poster free={len(self._free)} of {len(self._places)}>"
 
+    @property
+    def under_way_since(self) -> list[int]:
+        """When each execution has begun that an instance does now, in nanoseconds of the clock."""
+        return [place.since_ns for place in self._places if place.posted]
+
     def queued(self) -> None:
         """A request was queued: it is begun at the end of this turn of the loop, with those that come until then."""
         if not self._beginning:

@@ -69,6 +69,11 @@ class Runner(ABC):
     def run(self) -> None:
         """Execute batches until the feed is closed and empty. If this raises, it can be called again."""
 
+    @property
+    @abstractmethod
+    def under_way(self) -> Sequence[Batch]:
+        """What it performs now. May be asked from any thread."""
+
     @abstractmethod
     def give_back(self, error: BaseException) -> None:
         """Fail what was taken and is not delivered, because of what `run` has raised."""
@@ -133,6 +138,12 @@ class ThreadRunner(Runner):
             del batch, executions
             self._batch = None
 
+    @property
+    def under_way(self) -> Sequence[Batch]:
+        """One batch, or none."""
+        batch = self._batch
+        return () if batch is None else (batch,)
+
     def give_back(self, error: BaseException) -> None:
         """Fail the batch that was being performed."""
         batch, self._batch = self._batch, None
@@ -191,6 +202,11 @@ class LoopRunner(Runner):
         if self._begun is None:
             self._begun = asyncio.Runner()
         self._begun.run(work)
+
+    @property
+    def under_way(self) -> Sequence[Batch]:
+        """All that was taken, and is not delivered yet."""
+        return list(self._open.values())
 
     def give_back(self, error: BaseException) -> None:
         """Fail all that is under way."""

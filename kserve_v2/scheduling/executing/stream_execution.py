@@ -217,6 +217,7 @@ class StreamExecution(Execution):
             together.rows, 1, enqueued_ns, times, together.reason, now_ms, null_rows=others
         )
         statistics.record_waits(times.taken_ns, (enqueued_ns,))
+        statistics.record_answers(times.output_end_ns, (enqueued_ns,))
 
 
 def _pass_room(taken: Future[bool], room: "asyncio.Future[bool]") -> None:

@@ -124,6 +124,17 @@ class QueueTarget:
         return self._pool.places
 
     @property
+    def in_place(self) -> bool:
+        """Whether requests are executed on the event loop at present, as the model has shown to be quick."""
+        return self._in_place.expected
+
+    @property
+    def under_way_since(self) -> list[int]:
+        """When each execution has begun that an instance does now, in nanoseconds of the monotonic clock."""
+        posted = self._poster.under_way_since if self._poster is not None else []
+        return [*posted, *(batch.taken_ns for batch in self._pool.under_way)]
+
+    @property
     def findings(self) -> list[Finding]:
         """What trials of batching have shown; see `InstancePool.findings`."""
         return self._pool.findings

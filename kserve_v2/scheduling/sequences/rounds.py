@@ -115,6 +115,7 @@ class RoundExecution(BatchExecution):
                 time.time_ns() // 1_000_000,
                 len(self.members) - len(real),
             )
+            self.spec.statistics.record_answers(times.output_end_ns, [each.enqueued_ns for each in ending])
         self.spec.statistics.record_waits(times.taken_ns, [pending.enqueued_ns for pending in real])
         streams = rules is not None and rules.streams
         for pending, outputs in zip(self.members, self.outputs, strict=True):
