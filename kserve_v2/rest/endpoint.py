@@ -22,6 +22,12 @@ from kserve_v2.tracing.trace import Trace
 
 READY_PATH = "/v2/health/ready"
 
+UI_PATH = "/ui/"
+"""Where what is not of the protocol begins: the page's own routes."""
+
+HEAD_REQUEST = "kserve_v2.head_request"
+"""Scope key of a request for the head of an answer alone, which is otherwise as one with GET."""
+
 Headers = Sequence[tuple[bytes, bytes]]
 
 WAITING_TASKS = "kserve_v2.waiting_tasks"
@@ -124,11 +130,13 @@ class ModelEndpoint:
         target = parse_target(scope["path"])
         operation = self._operations.get(target[0]) if target is not None else None
         if target is None or operation is None:
-            # FastAPI would read arguments from the query; as in Triton, only the path counts, with one exception.
+            # FastAPI would read arguments from the query; as in Triton, only the path counts, with few exceptions.
             # FastAPI also does not answer HEAD where it answers GET; uvicorn leaves the body out.
-            method = "GET" if scope["method"] == "HEAD" else scope["method"]
-            query = scope["query_string"] if scope["path"] == READY_PATH else b""
-            await self._app({**scope, "method": method, "query_string": query}, receive, send)
+            head, path = scope["method"] == "HEAD", scope["path"]
+            method = "GET" if head else scope["method"]
+            query = scope["query_string"] if path == READY_PATH or path.startswith(UI_PATH) else b""
+            asked = {**scope, "method": method, "query_string": query, HEAD_REQUEST: head}
+            await self._app(asked, receive, send)
         elif scope["method"] != "POST":
             allowed = method_not_allowed("POST") if self._may_be_version(*target[1:]) else not_found()
             await allowed(scope, receive, send)

@@ -11,9 +11,11 @@ from kserve_v2.inference import InferenceService
 from kserve_v2.rest.endpoint import names_version
 from kserve_v2.rest.views import json_response, server_metadata_view
 from kserve_v2.ui.assets import Assets
+from kserve_v2.ui.live import LiveAnswer
 from kserve_v2.ui.sample import read_sample
 from kserve_v2.ui.timed import TimedRequests
 from kserve_v2.ui.views import form_view, models_view, server_view
+from kserve_v2.ui.watching import Watching
 
 _NOT_KEPT = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
@@ -39,6 +41,7 @@ def add_ui_routes(
         return _answer(await models_view(service))
 
     _add_model_routes(app, service)
+    _add_watching(app, service)
     timed = TimedRequests(service, max_request_bytes)
 
     @app.post("/ui/models/{model_name}/infer", include_in_schema=False)
@@ -79,6 +82,14 @@ def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
     async def sample(model_name: str) -> Response:
         model = await service.loaded(lambda: service.acquire(model_name))
         return _answer(await asyncio.to_thread(read_sample, model.like.path, model_name))
+
+
+def _add_watching(app: FastAPI, service: InferenceService) -> None:
+    watching = Watching(service)
+
+    @app.get("/ui/live", include_in_schema=False)
+    async def live() -> Response:
+        return LiveAnswer(watching)
 
 
 def _answer(value: object) -> Response:
