@@ -30,7 +30,7 @@ LAYERS = (
     "backend | logs",
     "messages | settings",
     "caching | config | http2 | memory | metrics | tracing",
-    "net | tensors | unpacking",
+    "net | tensors | regular_files | unpacking",
     "errors | _generated",
 )
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.regular_files import read_regular
 
 _BYTE_ORDER_MARK = "\ufeff"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -23,7 +24,7 @@ def read_text(path: Path, shown: str, *, comments: bool = False) -> str:
     `shown`, never the path.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except OSError as error:
         raise InvalidArgumentError(f"{shown}: cannot be read: {error.strerror}") from None
     if content.startswith(_UTF_16):

@@ -11,6 +11,10 @@ class Link(str):
     """Leads there."""
 
 
+class Pipe(str):
+    """Has no end for whoever reads from it."""
+
+
 Files = Mapping[str, str | bytes | None]
 """By path; None for a directory."""
 
@@ -510,6 +514,12 @@ CASES: dict[str, Case] = {
     "a SavedModel": files(**{"m/1/saved_model.pb": "x", "m/config.pbtxt": "max_batch_size: 8\n"}),
     "a model in the repository itself": files(**{"model.onnx": onnx(), "m/1/model.py": HANDLER}),
     "a directory that is no model": files(**{"notes/readme.txt": "x", "m/1/model.py": HANDLER}),
+    "a configuration that is a device": files(
+        **{"m/1/model.py": HANDLER, "m/config.pbtxt": Link("/dev/zero")}
+    ),
+    "a configuration that leads nowhere": files(**{"m/1/model.py": HANDLER, "m/config.pbtxt": Link("gone")}),
+    "a release that is a directory": files(**{"m/1/model.py": HANDLER, "m/release.json": None}),
+    "labels that are a pipe": handler('output { name: "y" label_filename: "l" }\n', **{"m/l": Pipe()}),
     "a directory of the file system": files(**{"lost+found": None, "m/1/model.py": HANDLER}),
     "a misspelt configuration": files(**{"m/1/model.py": HANDLER, "m/config.pbtx": "max_batch_size: 8\n"}),
     "a configuration in the version": files(

@@ -8,7 +8,7 @@ from kserve_v2.checking.findings import Finding
 from kserve_v2.checking.unwise import Machine
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.preparing.options import RepositoryOptions
-from tests.checking.broken import Case, Files, Link
+from tests.checking.broken import Case, Files, Link, Pipe
 
 REGISTRY = BackendRegistry()
 
@@ -21,6 +21,8 @@ def write(root: Path, files: Files) -> None:
             path.mkdir(exist_ok=True)
         elif isinstance(content, Link):
             path.symlink_to(content)
+        elif isinstance(content, Pipe):
+            os.mkfifo(path)
         elif isinstance(content, bytes):
             path.write_bytes(content)
         else:

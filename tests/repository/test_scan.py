@@ -323,3 +323,17 @@ def test_the_configuration_file(tmp_path: Path) -> None:
     (model / "config.pbtxt").unlink()
     assert config_path(entry) is None
     assert config_path(entry, "other") is None
+
+
+@pytest.mark.parametrize("name", ["config.pbtxt", "release.json"])
+def test_what_is_no_file_is_there_all_the_same(tmp_path: Path, name: str) -> None:
+    """Nothing reads it, but it is not as though it were not there."""
+    model = make_model(tmp_path, "m")
+    (model / name).unlink(missing_ok=True)
+    seen = [fingerprint(tmp_path)]
+    for make in (os.mkfifo, Path.mkdir, lambda path: path.symlink_to("gone")):
+        make(model / name)
+        seen.append(fingerprint(tmp_path))
+        (model / name).rmdir() if (model / name).is_dir() else (model / name).unlink()
+    assert len(set(seen)) == 4
+    assert fingerprint(tmp_path) == seen[0]

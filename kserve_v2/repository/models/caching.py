@@ -57,4 +57,5 @@ def _files(source: ModelSource) -> Iterator[Path]:
     )
     for directory, subdirectories, files in os.walk(source.version_path):
         subdirectories[:] = sorted(name for name in subdirectories if not is_hidden(name))
-        yield from (Path(directory, name) for name in sorted(files) if not is_hidden(name))
+        paths = [Path(directory, name) for name in sorted(files) if not is_hidden(name)]
+        yield from (path for path in paths if path.is_file())

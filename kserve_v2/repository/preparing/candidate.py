@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from kserve_v2.backend import ModelConfig
 from kserve_v2.config import (
@@ -18,6 +19,7 @@ from kserve_v2.config.isolation import EXECUTION_ENV_PATH
 from kserve_v2.config.loaded_fields import what_a_load_goes_by
 from kserve_v2.environments.named import leads_outside
 from kserve_v2.errors import InvalidArgumentError, NotFoundError
+from kserve_v2.regular_files import read_regular
 from kserve_v2.repository.preparing.options import RepositoryOptions
 from kserve_v2.repository.reading.layout import (
     CONFIG,
@@ -131,7 +133,7 @@ def _still_in_force(
     path = config_path(entry, options.config_name or None)
     state = ""
     if path is not None:
-        state = f"{path.relative_to(entry.path)} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+        state = f"{path.relative_to(entry.path)} {_hash(path)}"
     if override.over not in (None, state):
         logger.info(
             "model '%s': its configuration file has changed since a load call brought one along: the file is in force",
@@ -139,6 +141,14 @@ def _still_in_force(
         )
         return None
     return replace(override, over=state)
+
+
+def _hash(path: Path) -> str:
+    """Of a file that can be read; otherwise why it cannot."""
+    try:
+        return hashlib.sha256(read_regular(path)).hexdigest()
+    except OSError as error:
+        return str(error.strerror)
 
 
 def find_entry(name: str, options: RepositoryOptions) -> ModelEntry | None:

@@ -217,7 +217,8 @@ def config_path(entry: ModelEntry, config_name: str | None = None) -> Path | Non
     candidates = [entry.path / CONFIG]
     if config_name:
         candidates.insert(0, entry.path / _NAMED_CONFIGURATIONS / f"{config_name}.pbtxt")
-    return next((path for path in candidates if path.is_file()), None)
+    # What has the name and is no file, such as a link that leads nowhere, is there to be reported.
+    return next((path for path in candidates if os.path.lexists(path)), None)
 
 
 def _listing(directory: Path) -> list[os.DirEntry[str]]:
@@ -310,6 +311,9 @@ def _records(child: os.DirEntry[str], versioned: bool) -> Iterator[bytes]:
         yield from _tree_records(Path(child.path))
     elif child.is_file():
         yield _record(child.name, Path(child.path))
+    elif child.name in {CONFIG, RELEASE_FILE}:
+        kind = stat.S_IFMT(child.stat(follow_symlinks=False).st_mode)
+        yield _name_record(f"{child.name}\0{kind}", Path(child.path))
 
 
 def _tree_records(top: Path) -> Iterator[bytes]:

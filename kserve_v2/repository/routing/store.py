@@ -11,6 +11,7 @@ from pathlib import Path
 from kserve_v2.backend import ModelConfig
 from kserve_v2.config.release import NO_RELEASE, RELEASE, Release, configured_release, parse_release
 from kserve_v2.errors import InvalidArgumentError, UnavailableError
+from kserve_v2.regular_files import read_regular
 from kserve_v2.repository.locations.area import is_staged, tree_of
 from kserve_v2.repository.reading.scan import RELEASE_FILE
 
@@ -76,14 +77,11 @@ def _not_kept(name: str, why: str) -> UnavailableError:
 
 
 def _read(path: Path) -> bytes | None:
-    if not path.is_file():
-        return None
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except FileNotFoundError:
-        return None
+        data = read_regular(path, _MAX_BYTES + 1)
     except OSError as error:
+        if isinstance(error, FileNotFoundError | NotADirectoryError) and not path.is_symlink():
+            return None
         raise InvalidArgumentError(f"{RELEASE_FILE} cannot be read: {error.strerror}") from None
     if len(data) > _MAX_BYTES:
         raise InvalidArgumentError(f"{RELEASE_FILE}: expected up to {_MAX_BYTES} bytes, got more")

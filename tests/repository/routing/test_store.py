@@ -69,10 +69,15 @@ def test_a_parameter_that_is_wrong_is_named(tmp_path: Path) -> None:
         find_release("m", tmp_path, config, None)
 
 
-def test_what_is_no_file_is_no_release(tmp_path: Path) -> None:
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "release.json")
     # To open it would wait for a writer for ever.
-    assert find_release("m", tmp_path, PLAIN, None) == NOTHING_FOUND
+    with pytest.raises(InvalidArgumentError, match="it is a pipe"):
+        find_release("m", tmp_path, PLAIN, None)
+    (tmp_path / "release.json").unlink()
+    (tmp_path / "release.json").symlink_to("gone")
+    with pytest.raises(InvalidArgumentError, match="a link to something that does not exist"):
+        find_release("m", tmp_path, PLAIN, None)
 
 
 def test_what_cannot_be_written_is_told_and_changes_nothing(tmp_path: Path) -> None:
