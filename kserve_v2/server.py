@@ -32,8 +32,9 @@ from kserve_v2.memory.limit import memory_limit
 from kserve_v2.messages import IndexEntry
 from kserve_v2.net.http_server import HttpServer
 from kserve_v2.net.limits import HttpLimits
-from kserve_v2.net.sockets import bind, end_stalled_connections
+from kserve_v2.net.listening import reachable, take_place
 from kserve_v2.net.tls import TlsError, server_context
+from kserve_v2.net.unix_socket import unix_path
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.sources.polling import Pace, Poller
@@ -68,8 +69,6 @@ _RELOAD_EVERY_S = 1.0
 _RELOAD_SETTLE_S = 0.3
 # After that much more the process is ended from outside of its event loop.
 _HANGING_SECONDS = 1
-
-_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class Server:
@@ -140,23 +139,19 @@ class Server:
             lane = FastLane(self.service, settings.http_max_input_size) if settings.http_fast_lane else None
             if settings.http_cors_allow_origin:
                 app, lane = allow_origins(app, settings.http_cors_allow_origin), None
-            bound = bind(settings.http_address, settings.http_port)
-            end_stalled_connections(bound, settings.http_read_timeout_secs)
-            self._http = HttpServer(app, bound, partial(connection, lane=lane), tls)
-            scheme = "https" if tls else "http"
-            self.urls["REST"] = f"{scheme}://{_reachable(settings.http_address)}:{self._http.port}"
+            place = take_place(settings.http_address, settings.http_port, settings.http_read_timeout_secs)
+            self._http = HttpServer(app, place, partial(connection, lane=lane), tls)
+            self.urls["REST"] = _url("https" if tls else "http", settings.http_address, place.port)
         if settings.allow_grpc:
             self._grpc = grpc_server(
                 self.service, _grpc_options(settings), settings.grpc_transport, settings.tls("grpc")
             )
             port = self._grpc.bind(settings.grpc_address, settings.grpc_port)
-            self.urls["gRPC"] = f"{_reachable(settings.grpc_address)}:{port}"
+            self.urls["gRPC"] = reachable(settings.grpc_address, port)
         if settings.allow_metrics:
-            bound = bind(settings.metrics_address, settings.metrics_port)
-            self._metrics = HttpServer(MetricsApp(self.manager, self._cache), bound, connection)
-            self.urls["Metrics"] = (
-                f"http://{_reachable(settings.metrics_address)}:{self._metrics.port}/metrics"
-            )
+            place = take_place(settings.metrics_address, settings.metrics_port)
+            self._metrics = HttpServer(MetricsApp(self.manager, self._cache), place, connection)
+            self.urls["Metrics"] = _url("http", settings.metrics_address, place.port, "/metrics")
 
     async def _load_models(self) -> None:
         settings = self._settings
@@ -215,7 +210,10 @@ class Server:
     async def banner(self) -> str:
         """What the person who started the server is told when it answers."""
         entries = await self.manager.index()
-        urls = {**self.urls, "API docs": f"{self.urls['REST']}/docs"} if "REST" in self.urls else self.urls
+        urls = self.urls
+        # A browser cannot open a Unix socket.
+        if "REST" in urls and unix_path(urls["REST"]) is None:
+            urls = {**urls, "API docs": f"{urls['REST']}/docs"}
         return start_report.ready_report(entries, self._settings, urls, self._example(entries), self.terminal)
 
     def _example(self, entries: list[IndexEntry]) -> str | None:
@@ -329,10 +327,10 @@ def _grpc_options(settings: Settings) -> GrpcOptions:
     )
 
 
-def _reachable(address: str) -> str:
-    """An address that a client on this machine can use."""
-    host = _LOOPBACK.get(address, address)
-    return f"[{host}]" if ":" in host else host
+def _url(scheme: str, address: str, port: int, path: str = "") -> str:
+    """What a client on this machine can use: a URL, or the name of a Unix socket, which stands in none."""
+    place = reachable(address, port)
+    return place if unix_path(place) is not None else f"{scheme}://{place}{path}"
 
 
 def run(settings: Settings) -> int:

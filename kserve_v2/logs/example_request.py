@@ -9,6 +9,7 @@ from types import MappingProxyType
 from urllib.parse import quote
 
 from kserve_v2.messages import ModelMetadata, TensorMetadata
+from kserve_v2.net.unix_socket import unix_path
 
 _MAX_EXAMPLE_ELEMENTS = 64
 
@@ -24,7 +25,7 @@ _EXAMPLE_CONTENTS = {"text": "text", "json": "{}"}
 
 
 def example_curl(
-    http_url: str,
+    server: str,
     metadata: ModelMetadata,
     directory: Path,
     *,
@@ -34,9 +35,9 @@ def example_curl(
     """A command to paste into a shell that sends one request to a model, or None where it would get too long, or need
     an image.
 
-    `directory`: the model's own; a `sample_request.json` in it is sent. Otherwise the request is all zeros, and if the
-    model's requests belong to sequences, which is `in_sequence`, it is a whole one. `contents`: what is in BYTES
-    inputs, by name: `image`, `text` or `json`.
+    `server`: the URL of REST without a path, or `unix:PATH`. `directory`: the model's own; a `sample_request.json` in
+    it is sent. Otherwise the request is all zeros, and if the model's requests belong to sequences, which is
+    `in_sequence`, it is a whole one. `contents`: what is in BYTES inputs, by name: `image`, `text` or `json`.
     """
     sample = directory / "sample_request.json"
     if sample.is_file():
@@ -48,8 +49,12 @@ def example_curl(
         step = {"sequence_id": 1, "sequence_start": True, "sequence_end": True}
         request = {"parameters": step, "inputs": inputs} if in_sequence else {"inputs": inputs}
         body = json.dumps(request, separators=(",", ":"))
-    url = f"{http_url}/v2/models/{quote(metadata.name, safe='')}/infer"
-    return f"curl -s {shlex.quote(url)} -d {shlex.quote(body)}"
+    path, option = unix_path(server), ""
+    if path is not None:
+        # Curl wants a host in any case, and sends its name.
+        server, option = "http://localhost", f"--unix-socket {shlex.quote(path)} "
+    url = f"{server}/v2/models/{quote(metadata.name, safe='')}/infer"
+    return f"curl -s {option}{shlex.quote(url)} -d {shlex.quote(body)}"
 
 
 def _path_from_here(path: Path) -> str:

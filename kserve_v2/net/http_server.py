@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import uvicorn
 from starlette.types import ASGIApp
 
+from kserve_v2.net.listening import Place
 from kserve_v2.net.sockets import BACKLOG, listeners
 
 # Clients keep connections in pools; one that the server closes under them costs a failed request.
@@ -34,14 +35,14 @@ class HttpServer:
     def __init__(
         self,
         app: ASGIApp,
-        bound: socket.socket,
+        place: Place,
         protocol: Callable[..., Connection],
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`bound`: from `sockets.bind`. `protocol` makes a connection, from the arguments that uvicorn gives. `tls`:
+        """`protocol` makes a connection, from the arguments that uvicorn gives. `tls`:
         for encrypted connections only.
         """
-        self._socket = bound
+        self._place = place
         self._listeners: list[socket.socket] = []
         config = uvicorn.Config(
             app,
@@ -65,14 +66,13 @@ class HttpServer:
 
     @property
     def port(self) -> int:
-        """The port that the server listens on."""
-        port: int = self._socket.getsockname()[1]
-        return port
+        """The port that the server listens on; 0 for a Unix socket."""
+        return self._place.port
 
     async def start(self) -> None:
         """Listen."""
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-        self._listeners = listeners(self._socket)
+        self._listeners = listeners(self._place.socket)
         await self._server.startup(sockets=self._listeners)
 
     async def stop(self, grace_seconds: float) -> None:
@@ -88,7 +88,7 @@ class HttpServer:
             self._config.timeout_graceful_shutdown = max(_LEAST_GRACE_S, grace_seconds)  # type: ignore[assignment]
             await self._server.shutdown(sockets=self._listeners)
             self._abandon()
-        self._socket.close()
+        self._place.close()
 
     def _abandon(self) -> None:
         """uvicorn cancels tasks; what is under way without one has to be told."""

@@ -1,7 +1,6 @@
 """The gRPC server on asyncio."""
 
 import asyncio
-import socket
 import ssl
 import sys
 from collections.abc import Sequence
@@ -11,7 +10,8 @@ from kserve_v2.http2.frames import DEFAULT_WINDOW_BYTES
 from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.protocol import ALPN
 from kserve_v2.memory.inflight import InflightBytes
-from kserve_v2.net.sockets import BACKLOG, bind, end_stalled_connections, listeners
+from kserve_v2.net.listening import Place, take_place
+from kserve_v2.net.sockets import BACKLOG, listeners
 from kserve_v2.rpc.calls import Rpc
 from kserve_v2.rpc.options import MAX_CONCURRENT_STREAMS, MAX_METADATA_BYTES, GrpcOptions
 from kserve_v2.rpc.transport.connection import GrpcConnection
@@ -53,26 +53,23 @@ class AsyncioServer:
         self._tls = tls
         if tls is not None:
             tls.set_alpn_protocols([ALPN])
-        self._socket: socket.socket | None = None
+        self._place: Place | None = None
         self._servers: list[asyncio.Server] = []
         self._connections: set[GrpcConnection] = set()
         self._closed = asyncio.Event()
 
     def bind(self, address: str, port: int) -> int:
-        bound = bind(address, port)
-        end_stalled_connections(bound, self.options.max_stall_s)
-        self._socket = bound
-        number: int = bound.getsockname()[1]
-        return number
+        self._place = take_place(address, port, self.options.max_stall_s)
+        return self._place.port
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
-        assert self._socket is not None  # noqa: S101 - after `bind`
+        assert self._place is not None  # noqa: S101 - after `bind`
 
         def connection() -> GrpcConnection:
             return GrpcConnection(self, loop)
 
-        for each in listeners(self._socket):
+        for each in listeners(self._place.socket):
             server = await loop.create_server(connection, sock=each, backlog=BACKLOG, ssl=self._tls)
             self._servers.append(server)
 
@@ -86,8 +83,8 @@ class AsyncioServer:
     async def stop(self, grace_seconds: float) -> None:
         for server in self._servers:
             server.close()
-        if not self._servers and self._socket is not None:
-            self._socket.close()
+        if self._place is not None:
+            self._place.close()
         for connection in list(self._connections):
             connection.drain()
         if not await self._all_closed(grace_seconds):

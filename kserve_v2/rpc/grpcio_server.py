@@ -9,6 +9,7 @@ import grpc
 
 from kserve_v2.errors import ServingError
 from kserve_v2.net.tls import PemFiles
+from kserve_v2.net.unix_socket import PREFIX, UnixPath, unix_path
 from kserve_v2.rpc.calls import Asked, Context, Direct, Metadata, Parts, Rpc, ServerStreaming, Unary
 from kserve_v2.rpc.options import (
     COMPRESSION_LEVELS,
@@ -72,6 +73,7 @@ class GrpcioServer:
         self._options = options
         self._server = self._make_server()
         self._address = ""
+        self._path: UnixPath | None = None
         self._guard: asyncio.Task[None] | None = None
 
     def _make_server(self) -> grpc.aio.Server:
@@ -80,6 +82,14 @@ class GrpcioServer:
         return server
 
     def bind(self, address: str, port: int) -> int:
+        path = unix_path(address)
+        if path is not None:
+            # Grpc would take it away from a server that lives.
+            self._path = UnixPath(path)
+            self._address = f"{PREFIX}{path}"
+            _bind(self._server, self._address, self._credentials)
+            self._path.note()
+            return 0
         host = f"[{address}]" if ":" in address else address
         bound = _bind(self._server, f"{host}:{port}", self._credentials)
         self._address = f"{host}:{bound}"
@@ -107,6 +117,8 @@ class GrpcioServer:
         if self._guard is not None:
             self._guard.cancel()
         await self._server.stop(grace_seconds)
+        if self._path is not None:
+            self._path.release()
 
 
 def _credentials(tls: PemFiles) -> grpc.ServerCredentials:

@@ -13,8 +13,8 @@ class GrpcServer(Protocol):
     """A server of all RPCs."""
 
     def bind(self, address: str, port: int) -> int:
-        """Bind before `start`; returns the port, which is chosen for 0. Raises OSError where that is not
-        possible.
+        """Bind before `start`; returns the port, which is chosen for 0, or 0 for a Unix socket. Raises OSError where
+        that is not possible.
         """
         ...
 

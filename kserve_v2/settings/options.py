@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from kserve_v2.caching import config as caching
 from kserve_v2.caching.config import CacheConfig, parse_cache_config
 from kserve_v2.net.repository_url import SCHEMES, RepositoryUrl
+from kserve_v2.net.unix_socket import unix_path
 from kserve_v2.tracing.config import EXPECTED, TraceConfig, parse_trace_config
 
 T = TypeVar("T")
@@ -192,11 +193,20 @@ def _show_backend_config(value: BackendConfig) -> str:
 
 
 TEXT: Kind[str] = Kind("TEXT", "text", lambda texts: texts[-1], lambda value: isinstance(value, str))
+
+
+def _is_address(value: object) -> bool:
+    if not isinstance(value, str) or value.startswith("unix-abstract:") or any(c.isspace() for c in value):
+        return False
+    path = unix_path(value)
+    return bool(value) and "/" not in value if path is None else bool(path)
+
+
 ADDRESS: Kind[str] = Kind(
     "HOST",
-    "an address or host name without a port",
+    "an address or host name without a port, or unix:PATH",
     lambda texts: texts[-1],
-    lambda value: isinstance(value, str) and value != "" and not any(c.isspace() or c == "/" for c in value),
+    _is_address,
 )
 PORT = whole_number(0, 65535)
 BOOLEAN: Kind[bool] = Kind(

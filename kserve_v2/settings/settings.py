@@ -204,7 +204,11 @@ class Settings:
         "port can, and no more; false: / is as any path that does not exist.",
     )
     http_address: str = _option(
-        "127.0.0.1", options.ADDRESS, HTTP, "Address to listen on; 0.0.0.0 for all of them."
+        "127.0.0.1",
+        options.ADDRESS,
+        HTTP,
+        "Address to listen on; 0.0.0.0 for all of them. unix:PATH for a Unix socket, to which those connect who may "
+        "write to it: the server's user, and others as the umask has it (curl --unix-socket PATH http://localhost/v2).",
     )
     http_port: int = _option(8000, options.PORT, HTTP, "Port to listen on; 0 for any free one.")
     http_max_input_size: int = _option(
@@ -252,7 +256,10 @@ class Settings:
 
     allow_grpc: bool = _option(True, options.BOOLEAN, GRPC, "Serve gRPC.")
     grpc_address: str = _option(
-        "127.0.0.1", options.ADDRESS, GRPC, "Address to listen on; 0.0.0.0 for all of them."
+        "127.0.0.1",
+        options.ADDRESS,
+        GRPC,
+        "Address to listen on; 0.0.0.0 for all of them. unix:PATH for a Unix socket, as clients of gRPC name it, too.",
     )
     grpc_port: int = _option(8001, options.PORT, GRPC, "Port to listen on; 0 for any free one.")
     grpc_transport: str = _option(
@@ -322,7 +329,10 @@ class Settings:
 
     allow_metrics: bool = _option(True, options.BOOLEAN, METRICS, "Serve Prometheus metrics at /metrics.")
     metrics_address: str = _option(
-        "127.0.0.1", options.ADDRESS, METRICS, "Address to listen on; 0.0.0.0 for all of them."
+        "127.0.0.1",
+        options.ADDRESS,
+        METRICS,
+        "Address to listen on; 0.0.0.0 for all of them. unix:PATH for a Unix socket.",
     )
     metrics_port: int = _option(8002, options.PORT, METRICS, "Port to listen on; 0 for any free one.")
 

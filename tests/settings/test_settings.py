@@ -206,7 +206,18 @@ def test_every_option_shows_its_value_as_a_user_would_write_it(option: object) -
             "http://localhost:3000, without a path, got 'a.example'",
         ),
         (["--allow-http=yes"], "--allow-http: expected true, false, 1 or 0, got 'yes'"),
-        (["--http-address="], "--http-address: expected an address or host name without a port, got ''"),
+        (
+            ["--http-address="],
+            "--http-address: expected an address or host name without a port, or unix:PATH, got ''",
+        ),
+        (
+            ["--http-address=unix:"],
+            "--http-address: expected an address or host name without a port, or unix:PATH, got 'unix:'",
+        ),
+        (
+            ["--grpc-address=unix-abstract:a"],
+            "--grpc-address: expected an address or host name without a port, or unix:PATH, got 'unix-abstract:a'",
+        ),
         (["--log-format=xml"], "--log-format: expected 'default' or 'ISO8601' or 'json', got 'xml'"),
         (
             ["--model-control-mode=polling"],
