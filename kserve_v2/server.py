@@ -134,6 +134,7 @@ class Server:
                 max_request_bytes=settings.http_max_input_size,
                 urls=self.urls,
                 grpc_tls=settings.tls("grpc") is not None,
+                caches=self._cache is not None,
             )
             app = create_app(self.service, settings.http_max_input_size, ui if settings.allow_ui else None)
             lane = FastLane(self.service, settings.http_max_input_size) if settings.http_fast_lane else None

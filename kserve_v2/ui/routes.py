@@ -11,6 +11,7 @@ from kserve_v2.inference import InferenceService
 from kserve_v2.rest.endpoint import names_version
 from kserve_v2.rest.views import json_response, server_metadata_view
 from kserve_v2.ui.assets import Assets
+from kserve_v2.ui.explaining import ExplainAnswer
 from kserve_v2.ui.live import LiveAnswer
 from kserve_v2.ui.sample import read_sample
 from kserve_v2.ui.timed import TimedRequests
@@ -27,8 +28,11 @@ def add_ui_routes(
     urls: Mapping[str, str],
     *,
     grpc_tls: bool = False,
+    caches: bool = False,
 ) -> None:
-    """Add the page to the REST front end. `urls`: of the server's ports, by name; known when the server listens."""
+    """Add the page to the REST front end. `urls`: of the server's ports, by name; known when the server listens.
+    `caches`: whether it has a response cache.
+    """
     assets = Assets()
     _add_page(app, service, assets)
 
@@ -41,7 +45,7 @@ def add_ui_routes(
         return _answer(await models_view(service))
 
     _add_model_routes(app, service)
-    _add_watching(app, service)
+    _add_watching(app, service, caches=caches)
     timed = TimedRequests(service, max_request_bytes)
 
     @app.post("/ui/models/{model_name}/infer", include_in_schema=False)
@@ -84,12 +88,17 @@ def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
         return _answer(await asyncio.to_thread(read_sample, model.like.path, model_name))
 
 
-def _add_watching(app: FastAPI, service: InferenceService) -> None:
+def _add_watching(app: FastAPI, service: InferenceService, *, caches: bool) -> None:
     watching = Watching(service)
 
     @app.get("/ui/live", include_in_schema=False)
     async def live() -> Response:
         return LiveAnswer(watching)
+
+    @app.get("/ui/models/{model_name}/explain", include_in_schema=False)
+    @app.get("/ui/models/{model_name}/versions/{version}/explain", include_in_schema=False)
+    async def explain(model_name: str, version: str = "") -> Response:
+        return ExplainAnswer(service, watching, model_name, _version(version), caches=caches)
 
 
 def _answer(value: object) -> Response:
