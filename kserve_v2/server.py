@@ -136,7 +136,12 @@ class Server:
                 grpc_tls=settings.tls("grpc") is not None,
                 caches=self._cache is not None,
             )
-            app = create_app(self.service, settings.http_max_input_size, ui if settings.allow_ui else None)
+            app = create_app(
+                self.service,
+                settings.http_max_input_size,
+                ui if settings.allow_ui else None,
+                settings.http_cors_allow_origin,
+            )
             lane = FastLane(self.service, settings.http_max_input_size) if settings.http_fast_lane else None
             if settings.http_cors_allow_origin:
                 app, lane = allow_origins(app, settings.http_cors_allow_origin), None

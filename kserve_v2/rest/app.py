@@ -2,7 +2,7 @@
 them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -15,6 +15,7 @@ from kserve_v2.config import config_to_dict
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnsupportedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.rest.body import BodyReader
+from kserve_v2.rest.cross_site import OwnPagesOnly
 from kserve_v2.rest.endpoint import ModelEndpoint, Operation, names_version
 from kserve_v2.rest.errors import error_body, error_response, known
 from kserve_v2.rest.generate import Generate, GenerateStream
@@ -36,10 +37,13 @@ from kserve_v2.rest.views import (
 
 
 def create_app(
-    service: InferenceService, max_request_bytes: int, add_more: Callable[[FastAPI], None] | None = None
+    service: InferenceService,
+    max_request_bytes: int,
+    add_more: Callable[[FastAPI], None] | None = None,
+    origins: Collection[str] = (),
 ) -> ASGIApp:
     """The REST front end of `service`. `max_request_bytes`: the largest inference request that is accepted.
-    `add_more`: adds the routes that are not of the protocol.
+    `add_more`: adds the routes that are not of the protocol. `origins`: whose pages may change something.
 
     The inference endpoint stands in front of FastAPI, which would cost it more time than most models take.
     """
@@ -66,7 +70,8 @@ def create_app(
         "generate": Generate(service, max_request_bytes),
         "generate_stream": GenerateStream(service, max_request_bytes),
     }
-    return ModelEndpoint(app, operations, bodies, service.tracer, service.demand, service.may_be_version)
+    control = OwnPagesOnly(app, origins)
+    return ModelEndpoint(control, operations, bodies, service.tracer, service.demand, service.may_be_version)
 
 
 def _add_error_handlers(app: FastAPI) -> None:
