@@ -2,6 +2,7 @@
 those that models make themselves.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from starlette.types import Receive, Scope, Send
@@ -40,6 +41,7 @@ def metrics_text(
         *_inflight(inflight),
         *of_cache,
         *of_memory,
+        _cpu(),
         *own.families(),
     )
     return "".join(family.text() for family in shown)
@@ -71,6 +73,13 @@ def _memory(models: Sequence[LoadedModel], residency: Residency) -> Iterator[Fam
     for name, count in residency.evictions.items():
         evictions.add({"model": name}, count)
     yield evictions
+
+
+def _cpu() -> Family:
+    """Under the name that exporters of processes give it. Models in processes of their own are not in it."""
+    used = Family("process_cpu_seconds_total", "counter", "CPU time of the server's process, user and system")
+    used.add({}, time.process_time())
+    return used
 
 
 def _inflight(inflight: InflightBytes) -> Iterator[Family]:
