@@ -18,6 +18,7 @@ LAYERS = (
     "__main__",
     "cli",
     "commands",
+    "bench",
     "server",
     "startup",
     "ui",
@@ -44,12 +45,12 @@ ONLY_IMPORTED_BY = {
         "startup",
         "logs",
     },  # everything else is handed what it needs
-    "kserve_v2._generated.grpc_service_pb2": {"rpc"},  # protocol objects stop at the codec
+    "kserve_v2._generated.grpc_service_pb2": {"rpc", "bench"},  # protocol objects stop at the codec
     "fastapi": {"rest", "ui"},
     "starlette": {"rest", "net", "ui"},
     "uvicorn": {"rest", "net"},
     "python_multipart": {"rest"},
-    "grpc": {"rpc"},
+    "grpc": {"rpc", "bench"},
     "hpack": {"http2"},
     "opentelemetry": {"tracing"},
     "redis": {"caching"},

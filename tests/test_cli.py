@@ -25,8 +25,7 @@ FRAMEWORKS = ("torch", "onnxruntime", "fastapi", "starlette", "uvicorn", "grpc",
             [],
             {},
             2,
-            "error: no command given, expected: kserve-v2 serve, kserve-v2 check, kserve-v2 config or kserve-v2 release "
-            "(see kserve-v2 --help)",
+            "error: no command given, expected: kserve-v2 serve, ",
         ),
         (["serv"], {}, 2, "error: argument command: invalid choice: 'serv'"),
         (

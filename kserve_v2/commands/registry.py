@@ -1,6 +1,6 @@
 """All commands, in the order of `kserve-v2 --help`."""
 
-from kserve_v2.commands import check, config, release, serve
+from kserve_v2.commands import bench, check, config, release, serve
 from kserve_v2.commands.command import Command
 
 COMMANDS: tuple[Command, ...] = (
@@ -8,4 +8,5 @@ COMMANDS: tuple[Command, ...] = (
     check.COMMAND,
     config.COMMAND,
     release.COMMAND,
+    bench.COMMAND,
 )

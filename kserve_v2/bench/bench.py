@@ -1,0 +1,222 @@
+"""A run of `kserve-v2 bench`: from its options to its report."""
+
+import argparse
+import asyncio
+import csv
+import json
+import selectors
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from kserve_v2.bench import table
+from kserve_v2.bench.arrivals import Arrivals
+from kserve_v2.bench.connect import control_of
+from kserve_v2.bench.cpu_meter import CpuMeter, meter_of
+from kserve_v2.bench.document import Document
+from kserve_v2.bench.encoding import Form
+from kserve_v2.bench.errors import BenchError, BenchUsageError
+from kserve_v2.bench.load import ClosedLoop, Load, OpenLoop
+from kserve_v2.bench.made_up import Wishes
+from kserve_v2.bench.measure import Plan, Subject, measure
+from kserve_v2.bench.model_view import ModelView
+from kserve_v2.bench.page import page_of
+from kserve_v2.bench.pictures import charts_of
+from kserve_v2.bench.plot import check_plot, draw
+from kserve_v2.bench.requests import Source, Vary, documents_of, prepare_all
+from kserve_v2.bench.results import CSV_COLUMNS, Report, as_json, csv_rows, results_of
+from kserve_v2.bench.target import DEFAULT_URLS, Protocol, Target, parse_target
+
+_MOST_SELECTED = 900
+"""select(2) takes 1,024 files."""
+
+_ResultT = TypeVar("_ResultT")
+
+_NO_CPU = (
+    "the server's CPU time is not known: name its --metrics-url, or its --pid if it runs on this machine"
+)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The command. Raises BenchError."""
+    plan = plan_of(arguments)
+    if arguments.plot:
+        check_plot(arguments.plot)
+    targets = targets_of(arguments)
+    subjects, request = _subjects(arguments, targets)
+    tell = _silent if arguments.quiet else _say
+    points = run_measurement(measure(subjects, plan, tell), plan.loads)
+    notes = [] if all(point.cpu_us is not None for row in points for point in row) else [_NO_CPU]
+    report = Report(
+        arguments.model,
+        {subject.name: subject.target.url for subject in subjects},
+        request,
+        plan,
+        results_of(points, plan),
+        datetime.now().astimezone().isoformat(" ", "seconds"),
+        notes,
+    )
+    _write(report, arguments)
+    return 0 if all(result.answers for result in report.results) else 1
+
+
+def plan_of(arguments: argparse.Namespace) -> Plan:
+    """Raises BenchUsageError."""
+    if arguments.rate is not None and arguments.concurrency is not None:
+        raise BenchUsageError("--concurrency is for a closed loop, --rate for an open one: give one of them")
+    return Plan(
+        loads_of(arguments),
+        arguments.warm_up,
+        arguments.duration,
+        arguments.max_rounds,
+        tolerance=arguments.stability / 100,
+        timeout_s=arguments.timeout,
+        vary=Vary(arguments.vary),
+    )
+
+
+def loads_of(arguments: argparse.Namespace) -> list[Load]:
+    """Raises BenchUsageError."""
+    if arguments.rate is None:
+        numbers = _numbers("--concurrency", arguments.concurrency or "1,4,16")
+        if any(number != int(number) for number in numbers):
+            raise BenchUsageError(f"--concurrency: expected whole numbers, got {arguments.concurrency!r}")
+        return [ClosedLoop(int(number)) for number in numbers]
+    arrivals = Arrivals(arguments.arrivals)
+    return [OpenLoop(rate, arrivals, arguments.connections) for rate in _numbers("--rate", arguments.rate)]
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(0 < number < 1e7 for number in numbers):
+        raise BenchUsageError(f"{option}: expected numbers above 0, separated by commas, got {text!r}")
+    return numbers
+
+
+def targets_of(arguments: argparse.Namespace) -> list[Target]:
+    """The servers, the first one first. Raises BenchUsageError."""
+    protocol = Protocol(arguments.protocol) if arguments.protocol else None
+    first = parse_target(arguments.url or DEFAULT_URLS[protocol or Protocol.REST], protocol)
+    return [first, *(parse_target(url) for url in arguments.compare)]
+
+
+def wishes_of(arguments: argparse.Namespace) -> Wishes:
+    """Raises BenchUsageError."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for text in arguments.shape:
+        name, colon, sizes = text.rpartition(":")
+        try:
+            shape = tuple(int(size) for size in sizes.split(",") if size)
+        except ValueError:
+            colon, shape = "", ()
+        if not colon or not name or any(size < 0 for size in shape):
+            raise BenchUsageError(f"--shape: expected NAME:N,N as in --shape tokens:128, got {text!r}")
+        shapes[name] = shape
+    values: dict[str, str] = {}
+    for text in arguments.input:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise BenchUsageError(
+                f"--input: expected NAME=VALUE as in --input image=@image.npy, got {text!r}"
+            )
+        values[name] = value
+    return Wishes(arguments.batch, shapes, values)
+
+
+def _subjects(arguments: argparse.Namespace, targets: Sequence[Target]) -> tuple[list[Subject], str]:
+    """What is measured, and what is sent, in words."""
+    source = Source(wishes_of(arguments), arguments.request, Vary(arguments.vary))
+    model, version = arguments.model, arguments.model_version
+    controls = [control_of(target, model, version) for target in targets]
+    views = [control.view() for control in controls]
+    documents = documents_of(views[0], source)
+    names = _names(targets)
+    subjects = []
+    for number, (target, control, view) in enumerate(zip(targets, controls, views, strict=True)):
+        form = Form(
+            target,
+            model,
+            version,
+            binary=view.binary and source.file is None and not arguments.json_tensors,
+            sequences=view.sequences,
+            batches=view.batches,
+        )
+        # Of the others only what is usual is known.
+        options = (arguments.pid, arguments.metrics_url) if number == 0 else (None, None)
+        meter: CpuMeter = meter_of(target, *options)
+        subjects.append(Subject(names[number], target, control, meter, prepare_all(documents, form)))
+    return subjects, _described(views[0], documents, source, subjects[0])
+
+
+def _names(targets: Sequence[Target]) -> list[str]:
+    """Each server's, by what tells them apart."""
+    shown = [target.authority for target in targets]
+    if len(set(shown)) == len(targets):
+        return shown
+    return [f"{number} {target.url}" for number, target in enumerate(targets, 1)]
+
+
+def _described(view: ModelView, documents: Sequence[Document], source: Source, subject: Subject) -> str:
+    first = subject.requests[0]
+    inputs = ", ".join(
+        f"{each.name} {each.datatype} {list(each.array.shape)}" for each in documents[0].inputs
+    )
+    origin = f"from {source.file}" if source.file else "made up from the metadata"
+    several = f"{len(documents)} different requests" if len(documents) > 1 else "one request"
+    varies = {Vary.VALUES: "ids vary", Vary.IDS: "ids vary", Vary.NOTHING: "always the same bytes"}[
+        source.vary
+    ]
+    sequences = ", each a sequence of its own" if view.sequences else ""
+    return f"{several}, {origin}{sequences}; {varies}: {inputs}; {first.size:,} bytes"
+
+
+def run_measurement(work: Coroutine[object, object, _ResultT], loads: Sequence[Load]) -> _ResultT:
+    """Run it on the event loop that suits the loads: uvloop and epoll keep time in milliseconds, so an open loop gets
+    select(2), which keeps it in microseconds, as long as that takes so many connections.
+    """
+    rates = [load for load in loads if isinstance(load, OpenLoop)]
+    precise = bool(rates) and max(load.connections for load in rates) <= _MOST_SELECTED
+    with asyncio.Runner(loop_factory=_select_loop if precise else _fast_loop()) as runner:
+        return runner.run(work)
+
+
+def _select_loop() -> asyncio.AbstractEventLoop:
+    return asyncio.SelectorEventLoop(selectors.SelectSelector())
+
+
+def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop  # noqa: PLC0415 - Windows has none
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _silent(_: str) -> None:
+    """--quiet"""
+
+
+def _write(report: Report, arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        print(json.dumps(as_json(report), indent=2), flush=True)
+    elif arguments.csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(CSV_COLUMNS)
+        writer.writerows(csv_rows(report))
+    else:
+        table.show(report)
+    try:
+        if arguments.html:
+            arguments.html.write_text(page_of(report), encoding="utf-8")
+        if arguments.plot:
+            draw(charts_of(report), arguments.plot)
+    except OSError as error:
+        raise BenchError(f"cannot write the report: {error}") from None

@@ -1,0 +1,9 @@
+"""Why a measurement ends without a result."""
+
+
+class BenchError(Exception):
+    """Something cannot be measured; the text is for the person who asked."""
+
+
+class BenchUsageError(BenchError):
+    """It was asked for in a way that makes no sense."""
