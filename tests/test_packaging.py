@@ -96,9 +96,19 @@ def test_frameworks_are_extras(metadata: Message) -> None:
     assert "grpcio" in core
     for framework in ("torch", "onnx", "pillow", "tritonclient", "scikit"):
         assert framework not in core
-    assert {"torch", "onnx", "images", "all", "otel", "redis", "watch", "remote", "test", "dev"} == set(
-        metadata.get_all("Provides-Extra") or []
-    )
+    assert {
+        "torch",
+        "onnx",
+        "images",
+        "bench",
+        "all",
+        "otel",
+        "redis",
+        "watch",
+        "remote",
+        "test",
+        "dev",
+    } == set(metadata.get_all("Provides-Extra") or [])
     assert metadata["License-Expression"] == "Apache-2.0"
 
 
