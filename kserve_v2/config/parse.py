@@ -4,6 +4,8 @@ import difflib
 import logging
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import orjson
@@ -29,6 +31,11 @@ _SECOND_CHOICE = re.compile(r'should not have multiple "(?P<oneof>\w+)" oneof fi
 _POSITION = re.compile(r"^\d+:\d+ : ")
 # A name this alike to a known one is taken for a slip of the pen.
 _ALIKE = 0.75
+# A text is parsed again for each mistake, but for the unknown fields: so many characters in all, and so many times.
+_MOST_CHARACTERS = 2**21
+_LEAST_TRIES = 10
+# Behind all that has a line.
+_NOWHERE = (2**63, 0)
 
 
 def read_config(path: Path, source: str) -> ModelConfig:
@@ -52,23 +59,37 @@ def parse_config(text: str, source: str) -> ModelConfig:
     Raises ConfigError with `source:line:column: message` lines: unknown fields and values that none can have all at
     once; where brackets are not closed, nothing behind that.
     """
-    mistakes: list[str] = []
-    left: str | None = text
-    while left is not None:
+    mistakes: list[_Mistake] = []
+    left = text
+    for _ in range(max(_LEAST_TRIES, _MOST_CHARACTERS // (len(text) + 1))):
         config = ModelConfig()
         try:
             text_format.Parse(left, config, descriptor_pool=POOL)
         except text_format.ParseError as error:
-            left = _without_mistake(error, text, left, source, mistakes)
+            without = _without_mistake(error, text, left, source, mistakes)
+            if without is None:
+                break
+            left = without
         else:
             if not mistakes:
                 return config
             break
-    raise ConfigError("\n".join(mistakes), mistakes)
+    else:
+        mistakes.append(_Mistake(_NOWHERE, f"{source}: there may be more mistakes than these"))
+    texts = [mistake.text for mistake in sorted(mistakes, key=lambda each: each.place)]
+    raise ConfigError("\n".join(texts), texts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mistake:
+    """`place`: line and column."""
+
+    place: tuple[int, int]
+    text: str
 
 
 def _without_mistake(
-    error: text_format.ParseError, whole: str, text: str, source: str, mistakes: list[str]
+    error: text_format.ParseError, whole: str, text: str, source: str, mistakes: list[_Mistake]
 ) -> str | None:
     """Note one mistake, and return the text with spaces in the place of the field; None where nothing can be told of
     what comes behind it. `whole`: the text as it was.
@@ -76,22 +97,50 @@ def _without_mistake(
     unknown = _UNKNOWN_FIELD.search(str(error))
     line, column = error.GetLine(), error.GetColumn()
     if unknown is not None and line is not None and column is not None:
-        _note_unknown_field(unknown, f"{source}:{line}:{column}", mistakes)
+        if left := _without_unknown_fields(text, (line, column), source, mistakes):
+            return left
+        _note_unknown_field(unknown["message"], unknown["field"], (line, column), source, mistakes)
         return blank_field(text, line, column)
     described = _describe(error, source)
     if line is None or column is None:
-        mistakes.append(described)
+        mistakes.append(_Mistake(_NOWHERE, described))
         return None
     # The parser quotes the line, from which other mistakes may be gone.
     quoted, written = text.split("\n")[line - 1], whole.split("\n")[line - 1]
     described = described.replace(f"'{quoted}'", f"'{written}'")
-    mistakes.append(described + _hint(error, text))
+    mistakes.append(_Mistake((line, column), described + _hint(error, text)))
     places = find_places(text)
     field = places.around(line, column)
     if field is None or not places.balanced or "missing ending quote" in described:
         return None
-    left = blank(text, field.start, field.end)
+    left = blank(text, (field.start, field.end))
     return left if left != text else None
+
+
+def _without_unknown_fields(
+    text: str, first: tuple[int, int], source: str, mistakes: list[_Mistake]
+) -> str | None:
+    """Note the unknown fields from the first one, at that line and column, up to the next other mistake, and return the
+    text with spaces in their places: the parser, which ends at each of them, reads it twice for all. None where they
+    are not seen as the parser sees them.
+    """
+    places = find_places(text)
+    place = {field: places.place(field.start) for field in places.unknown}
+    fields = [field for field in places.unknown if (place[field].line, place[field].column) >= first]
+    if not places.balanced or not fields or (place[fields[0]].line, place[fields[0]].column) != first:
+        return None
+    try:
+        text_format.Parse(
+            blank(text, *((field.start, field.end) for field in fields)), ModelConfig(), descriptor_pool=POOL
+        )
+    except text_format.ParseError as error:
+        # What is behind that may be no field at all.
+        end = (error.GetLine() or 0, error.GetColumn() or 0)
+        fields = [field for field in fields if (place[field].line, place[field].column) < end]
+    for field in fields:
+        where = (place[field].line, place[field].column)
+        _note_unknown_field(field.message, field.name, where, source, mistakes)
+    return blank(text, *((field.start, field.end) for field in fields)) if fields else None
 
 
 def parse_config_json(text: str, source: str = "config override") -> ModelConfig:
@@ -116,22 +165,26 @@ def parse_config_json(text: str, source: str = "config override") -> ModelConfig
     return config
 
 
-def _note_unknown_field(unknown: re.Match[str], where: str, mistakes: list[str]) -> None:
-    """Sort one unknown field: a likely mistake goes to `mistakes`, another one to the log."""
-    field, message = unknown["field"], unknown["message"].removeprefix("inference.")
-    guess = _similar_field(unknown["message"], field)
-    entry = _entry_form(_descriptor(unknown["message"]), field)
-    if guess:
-        mistakes.append(f"{where}: unknown field '{field}' in {message}; did you mean '{guess}'?")
+def _note_unknown_field(
+    full_name: str, field: str, place: tuple[int, int], source: str, mistakes: list[_Mistake]
+) -> None:
+    """Sort one unknown field of a message: a likely mistake goes to `mistakes`, another one to the log."""
+    message, where = full_name.removeprefix("inference."), f"{source}:{place[0]}:{place[1]}"
+    guess = _similar_field(full_name, field)
+    entry = _entry_form(_descriptor(full_name), field)
+    if not field.isidentifier():
+        text = f"{where}: expected the name of a field, got '{field}'"
+    elif guess:
+        text = f"{where}: unknown field '{field}' in {message}; did you mean '{guess}'?"
     elif entry:
-        mistakes.append(
-            f"{where}: unknown field '{field}' in an entry of a map; an entry is written: {entry}"
-        )
-    elif unknown["message"] in _VALUES_OF_MAPS:
+        text = f"{where}: unknown field '{field}' in an entry of a map; an entry is written: {entry}"
+    elif full_name in _VALUES_OF_MAPS:
         # Skipped, it would leave an entry that says something else.
-        mistakes.append(f"{where}: unknown field '{field}' in {message}, which is the value of a map")
+        text = f"{where}: unknown field '{field}' in {message}, which is the value of a map"
     else:
         log.warning("%s: unknown field '%s' in %s is ignored", where, field, message)
+        return
+    mistakes.append(_Mistake(place, text))
 
 
 def _descriptor(message: str) -> Descriptor:
@@ -161,6 +214,7 @@ def _values_of_maps(messages: Iterable[Descriptor]) -> Iterator[str]:
 _VALUES_OF_MAPS = frozenset(_values_of_maps(model_config_pb2.DESCRIPTOR.message_types_by_name.values()))
 
 
+@lru_cache(1024)
 def _similar_field(message: str, field: str) -> str | None:
     """Return the field of `message` that `field` was probably meant to be."""
     names = [known.name for known in _descriptor(message).fields]

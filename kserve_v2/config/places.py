@@ -15,9 +15,12 @@ from google.protobuf.message_factory import GetMessageClass
 
 from kserve_v2._generated._pool import POOL
 from kserve_v2._generated.model_config_pb2 import ModelConfig
-from kserve_v2.config.skip import CLOSING, OPENING, STRING, after_gap, field_end, scalar_end
+from kserve_v2.config.skip import CLOSING, OPENING, STRING, after_gap, block_ends, field_end, scalar_end
 
 _NAME = re.compile(r"[\w.]+")
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+# What may come behind a field's name.
+_MORE = re.compile(r"(?:\s|#[^\n]*)*[:{<]")
 _LAST_PART = re.compile(r"(?:\.?[^.\[]+|\[\d+\]|\['[^']*'\])$")
 
 
@@ -38,15 +41,27 @@ class Span:
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class UnknownField:
+    """A field that its message does not have. `message`: by its full name."""
+
+    message: str
+    name: str
+    start: int
+    end: int
+
+
 @dataclass(slots=True)
 class Places:
     """The fields of one text. `spans`: in the order in which they end. `balanced`: whether every bracket has its other
-    half, without which nothing behind it is certain. `unclosed`: the innermost bracket that has not.
+    half, without which nothing behind it is certain. `unclosed`: the innermost bracket that has not. `unknown`: what
+    looks like a field and is none, in the order of the text; not what lies within others of these.
     """
 
     spans: list[Span] = field(default_factory=list)
     balanced: bool = True
     unclosed: Place | None = None
+    unknown: list[UnknownField] = field(default_factory=list)
     _offsets: dict[str, int] = field(default_factory=dict)
     _line_starts: list[int] = field(default_factory=lambda: [0])
 
@@ -95,6 +110,7 @@ class _Reader:
     def __init__(self, text: str) -> None:
         self._text = text
         self._position = 0
+        self._blocks = block_ends(text)
         self.places = Places(
             _line_starts=[0, *(found.end() for found in re.finditer("\n", text))],
         )
@@ -119,7 +135,10 @@ class _Reader:
                 continue
             known = message.fields_by_name.get(name[0])
             if known is None:
-                self._position = max(field_end(self._text, start), name.end())
+                self._position = max(field_end(self._text, start, self._blocks), name.end())
+                if _IDENTIFIER.fullmatch(name[0]) and _MORE.match(self._text, name.end()):
+                    unknown = UnknownField(message.full_name, name[0], start, self._position)
+                    self._whole.unknown.append(unknown)
             else:
                 self._position = name.end()
                 self._value(known, prefix, start, counts)

@@ -1,6 +1,7 @@
 """Where a field of protobuf text format ends: needed to skip one that cannot be read."""
 
 import re
+from collections.abc import Mapping
 
 _GAP = re.compile(r"(?:\s|#[^\n]*)*")
 STRING = re.compile(r"""(?:"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')""")
@@ -14,12 +15,18 @@ def blank_field(text: str, line: int, column: int) -> str:
     and reports what is malformed.
     """
     start = _offset(text, line, column)
-    return blank(text, start, field_end(text, start))
+    return blank(text, (start, field_end(text, start, block_ends(text))))
 
 
-def blank(text: str, start: int, end: int) -> str:
-    """Replace a part of a text by spaces. Line breaks stay, so later positions stay true."""
-    return text[:start] + re.sub(r"[^\n]", " ", text[start:end]) + text[end:]
+def blank(text: str, *parts: tuple[int, int]) -> str:
+    """Replace parts of a text, from start to end, in their order, by spaces. Line breaks stay, so later positions stay
+    true.
+    """
+    pieces, position = [], 0
+    for start, end in parts:
+        pieces += [text[position:start], re.sub(r"[^\n]", " ", text[start:end])]
+        position = end
+    return "".join([*pieces, text[position:]])
 
 
 def _offset(text: str, line: int, column: int) -> int:
@@ -28,14 +35,17 @@ def _offset(text: str, line: int, column: int) -> int:
     return sum(len(row) + 1 for row in before) + column - 1
 
 
-def field_end(text: str, start: int) -> int:
-    """Return the offset after the field at `start`: its name, `:` if any, and a bracketed block or a scalar."""
+def field_end(text: str, start: int, blocks: Mapping[int, int]) -> int:
+    """Return the offset after the field at `start`: its name, `:` if any, and a bracketed block or a scalar. `blocks`:
+    see `block_ends`. A bracket that nothing closes is an end: the parser then refuses it, and nothing behind it is lost
+    unseen.
+    """
     name = re.compile(r"[\w.+-]+").match(text, start)
     position = after_gap(text, name.end() if name else start + 1)
     if text[position : position + 1] == ":":
         position = after_gap(text, position + 1)
     if text[position : position + 1] in tuple(OPENING):
-        return _block_end(text, position)
+        return blocks.get(position, position)
     return scalar_end(text, position)
 
 
@@ -59,21 +69,20 @@ def scalar_end(text: str, position: int) -> int:
     return position
 
 
-def _block_end(text: str, start: int) -> int:
-    """Return the offset after the bracket that closes the one at `start`.
-
-    If none does, return `start`: the parser then refuses that bracket, and nothing behind it is lost unseen.
+def block_ends(text: str) -> dict[int, int]:
+    """Return the offset after the bracket that closes it for each that is closed, by its own offset. One pass for all
+    of them: whoever looked for each end by itself would read deep nests again for every level.
     """
-    depth, position = 0, start
+    ends: dict[int, int] = {}
+    openings: list[int] = []
+    position = 0
     while position < len(text):
         character = text[position]
-        if character in OPENING:
-            depth += 1
-        elif character in CLOSING:
-            depth -= 1
         token = STRING.match(text, position) or _WORD.match(text, position)
-        position = token.end() if token else position + 1
-        if depth == 0:
-            return position
-        position = after_gap(text, position)
-    return start
+        end = token.end() if token else position + 1
+        if character in OPENING:
+            openings.append(position)
+        elif character in CLOSING and openings:
+            ends[openings.pop()] = end
+        position = after_gap(text, end)
+    return ends

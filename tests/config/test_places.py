@@ -1,5 +1,7 @@
 """Where fields stand in the text of a configuration."""
 
+import sys
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -169,3 +171,61 @@ def test_whatever_can_be_read_has_its_places(name: str) -> None:
         with suppress(ConfigError):
             config = parse_config(text, "c")
             assert [path for path in leaves(config) if find_places(text).of(path) is None] == []
+
+
+def _calls(work: Callable[[], object]) -> int:
+    """How many functions are called, which is as good a measure as time and the same on every machine."""
+    number = 0
+
+    def count(*_: object) -> None:
+        nonlocal number
+        number += 1
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return number
+
+
+def _parse(text: str) -> None:
+    with suppress(ConfigError):
+        parse_config(text, "c")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("read", [find_places, _parse])
+@pytest.mark.parametrize(
+    "text",
+    [
+        lambda n: 'parameters { key: "a" value { ' * n,
+        lambda n: "zzz { " * n + "}" * n,
+        lambda n: "zzz: [" * n,
+        lambda n: "dims: " + "[" * n,
+        lambda n: "{" * n,
+        lambda n: "zzz: 1 yyy { }\n" * n,
+        lambda n: "inputt { }\n" * n,
+        lambda n: 'input { name: "a" dims: [ 1 ] }\n' * n,
+        lambda n: "".join(f'parameters {{ key: "{i}" value {{ string_value: "v" }} }}\n' for i in range(n)),
+    ],
+)
+def test_twice_the_text_is_twice_the_work(text: Callable[[int], str], read: Callable[[str], object]) -> None:
+    read(text(10))
+    assert _calls(lambda: read(text(600))) < 2.5 * _calls(lambda: read(text(300))) + 1000
+
+
+def test_many_mistakes_of_a_long_text_end() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config("max_batch_size: x\n" * 5000, "c")
+    *found, last = caught.value.problems
+    assert last == "c: there may be more mistakes than these"
+    assert found[1].startswith("c:2:17: 'max_batch_size: x'")
+
+
+def test_what_only_looks_like_an_unknown_field_hides_no_mistake() -> None:
+    text = "zzz: 1\nmax_batch_size: 8 9 yyy: 2\nmax_batch_size: { xxx: 1 }\nwww: 3\n"
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, "c")
+    assert [problem.partition(": ")[0] for problem in caught.value.problems[:2]] == ["c:2:19", "c:2:24"]
