@@ -14,6 +14,7 @@ from typing import NoReturn
 from kserve_v2.commands.apart import run_apart
 from kserve_v2.commands.command import Command, CommandError, UsageError
 from kserve_v2.commands.registry import COMMANDS
+from kserve_v2.plain_text import visible
 from kserve_v2.settings.flags import did_you_mean
 from kserve_v2.settings.options import SettingsError
 
@@ -130,5 +131,5 @@ def _make_parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.Argum
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {visible(message)}", file=sys.stderr)
     return status

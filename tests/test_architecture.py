@@ -31,7 +31,7 @@ LAYERS = (
     "backend | logs",
     "messages | settings",
     "caching | config | http2 | memory | metrics | tracing",
-    "net | tensors | regular_files | unpacking",
+    "net | tensors | plain_text | regular_files | unpacking",
     "errors | _generated",
 )
 

@@ -508,3 +508,21 @@ def test_a_check_that_is_ended_leaves_no_process(
         assert process.wait(60) == status
     with pytest.raises(ProcessLookupError):
         os.kill(within, 0)
+
+
+@pytest.mark.slow
+def test_names_of_files_do_nothing_to_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "m\u202e" / "1").mkdir(parents=True)
+    (tmp_path / "m\u202e" / "1" / "x\x1b[2J\n1 model checked: 0 errors\x9b.onnx").write_bytes(b"")
+    for command in (["check"], ["check", "--format", "json"], ["config"]):
+        operands = [str(tmp_path), *(["m\u202e"] if command == ["config"] else [])]
+        assert main([command[0], *operands, *command[1:]], {}) == 1
+        printed = capsys.readouterr()
+        text = printed.out + printed.err
+        assert "\\x1b[2J" in text or "\\u001b[2J" in text
+        assert not {"\x1b", "\x9b", "\u202e"} & set(text)
+        assert "\n1 model checked: 0 errors\\" not in text
+    assert main(["check", str(tmp_path), "n\x1b[2J"], {}) == 2
+    assert "\x1b" not in capsys.readouterr().err

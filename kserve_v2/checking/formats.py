@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from kserve_v2.checking.findings import Finding, Level, Rule
+from kserve_v2.plain_text import in_a_line
 
 Format = Callable[[Sequence[Finding], int], str]
 """Of all findings, and the number of models that were looked at. Ends without a line break."""
@@ -27,7 +28,7 @@ def as_text(findings: Sequence[Finding], models: int) -> str:
     for finding in findings:
         place = f":{finding.line}:{finding.column}" if finding.line else ""
         first, *others = f"{finding.level.value}: {finding.text}".splitlines()
-        lines.append(f"{_path(finding.path)}{place}: {first}")
+        lines.append(f"{in_a_line(_path(finding.path))}{place}: {first}")
         lines += [f"    {line}" for line in others]
         if finding.instead:
             lines.append(f"    write instead: {finding.instead}")

@@ -1,10 +1,10 @@
 """What the commands that look at models and serve none have in common on their command lines."""
 
 import argparse
-import sys
 from collections.abc import Callable, Mapping
 
 from kserve_v2.commands.command import CommandError, UsageError
+from kserve_v2.commands.output import tell
 from kserve_v2.commands.serving_options import effective_settings
 from kserve_v2.settings.settings import Settings
 
@@ -23,7 +23,7 @@ def look(namespace: argparse.Namespace, environ: Mapping[str, str], work: Callab
     from kserve_v2.startup import StartupError  # noqa: PLC0415 - large
 
     for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        tell(f"warning: {warning}")
     try:
         return work(settings)
     except StartupError as error:

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 
+from kserve_v2.plain_text import visible
+
 
 @contextmanager
 def own_output() -> Iterator[None]:
@@ -26,11 +28,16 @@ def own_output() -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """Print a report. What has no form in UTF-8, as may be in the names of files, becomes question marks. Whoever reads
-    may stop in the midst, as `head` does.
+    """Print a report. What has no form in UTF-8, as may be in the names of files, becomes question marks, and what a
+    terminal would act upon is escaped. Whoever reads may stop in the midst, as `head` does.
     """
     try:
-        print(text.encode(errors="replace").decode(), flush=True)
+        print(visible(text).encode(errors="replace").decode(), flush=True)
     except BrokenPipeError:
         # What is still to be written is thrown away at the exit, without another error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def tell(text: str) -> None:
+    """Print on standard error what is no report, in the same form."""
+    print(visible(text), file=sys.stderr)

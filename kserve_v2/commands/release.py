@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from kserve_v2.commands.command import Command, CommandError, UsageError
+from kserve_v2.commands.output import say
 
 _DESCRIPTION = """\
 Say which versions of a model answer requests that name a label, or no version: of a server that runs with
@@ -80,7 +81,7 @@ def _run(arguments: argparse.Namespace, _: Mapping[str, str]) -> int:
         raise UsageError(f"--url: expected http://HOST:PORT or https://HOST:PORT, got {arguments.url!r}")
     url = f"{base}/v2/repository/models/{quote(arguments.model, safe='')}/release"
     try:
-        print(shown(_ask(url, base, document or None)))
+        say(shown(_ask(url, base, document or None)))
     except (KeyError, TypeError, AttributeError, ValueError):
         raise CommandError(
             f"what answers at {base} is no kserve-v2 server: its answer is no release"

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from kserve_v2.checking.origins import Origin, Origins, leaves
 from kserve_v2.checking.unwise import Machine
 from kserve_v2.commands.apart import Process
 from kserve_v2.commands.looking.models import at_hand, known_model, looking_options
-from kserve_v2.commands.output import own_output, say
+from kserve_v2.commands.output import own_output, say, tell
 from kserve_v2.config import config_to_dict
 from kserve_v2.errors import InternalError, ServingError
 from kserve_v2.plugins import BackendRegistry
@@ -44,7 +43,7 @@ def run(settings: Settings, namespace: argparse.Namespace) -> int:
         except ServingError:
             check = RepositoryCheck(options, registry, Machine(cpu_budget()), watch)
             wrong = [each for each in check.check(name) if each.level is not Level.WARNING]
-            print(as_text(wrong, 1), file=sys.stderr)
+            tell(as_text(wrong, 1))
             return 1
     say(text)
     return 0
