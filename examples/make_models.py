@@ -42,6 +42,7 @@ RECIPES = (
     Recipe("digits_onnx", ("1/model.onnx", SAMPLE), "examples.digits:make_onnx", "digits_eager"),
     Recipe("digits_export", ("1/model.pt2", SAMPLE), "examples.digits:make_exported", "digits_eager"),
     Recipe("digits_torchscript", ("1/model.pt", SAMPLE), "examples.digits:make_torchscript", "digits_eager"),
+    Recipe("digits_photo", ("seven.png", SAMPLE), "examples.digit_drawings:make"),
     Recipe(
         "intent",
         ("1/vocab.json", "1/weights.safetensors", "1/manifest.json", SAMPLE),

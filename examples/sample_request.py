@@ -1,5 +1,6 @@
 """The `sample_request.json` of a model: a body that can be posted to its infer route as it is."""
 
+import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -26,6 +27,13 @@ def input_tensor(name: str, datatype: str, shape: Sequence[int], data: npt.Array
     lines = ",\n    ".join(", ".join(json.dumps(value) for value in row) for row in rows)
     head = json.dumps({"name": name, "datatype": datatype, "shape": list(shape)})
     return f'{head[:-1]}, "data": [\n    {lines}]}}'
+
+
+def image_tensor(name: str, file: bytes) -> str:
+    """One input as JSON text: a file, in base64."""
+    data = base64.b64encode(file).decode()
+    head = {"name": name, "datatype": "BYTES", "shape": [1, 1], "parameters": {"content_type": "base64"}}
+    return json.dumps({**head, "data": [data]})
 
 
 def classified_output(name: str, count: int) -> str:

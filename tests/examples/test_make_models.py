@@ -58,7 +58,8 @@ def test_what_is_missing_is_made(tmp_path: Path, removed: str, made: list[str]) 
 
 def test_an_empty_repository_gets_all_models(tmp_path: Path) -> None:
     everything = [
-        "add_sub", "digits_eager", "digits_onnx", "digits_export", "digits_torchscript", "intent", "typeahead",
+        "add_sub", "digits_eager", "digits_onnx", "digits_export", "digits_torchscript", "digits_photo",
+        "intent", "typeahead",
     ]  # fmt: skip
     assert chosen(tmp_path) == everything
     touch_products(tmp_path)
@@ -125,7 +126,7 @@ def test_nothing_to_do_takes_no_training_packages() -> None:
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=MODEL_REPOSITORY.parent, capture_output=True, text=True, check=True
     )
-    assert result.stdout.splitlines() == ["all 7 example models are there", "0 []"]
+    assert result.stdout.splitlines() == ["all 8 example models are there", "0 []"]
 
 
 def test_a_directory_that_cannot_be_written_is_one_clear_line(

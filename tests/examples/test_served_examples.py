@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from examples import typeahead_client
+from examples.digit_drawings import Hand, draw, png
 from examples.digits import Digits, load_data
 from examples.intent import Phrase, load_phrases
 from examples.source import MODEL_REPOSITORY
@@ -22,6 +23,7 @@ MODELS = (
     "digits_eager",
     "digits_export",
     "digits_onnx",
+    "digits_photo",
     "digits_prepare",
     "digits_scan",
     "digits_torchscript",
@@ -147,6 +149,41 @@ def test_scans_of_any_size_are_read_by_an_ensemble(
     assert (np.array(read) == digits.held_out_labels).mean() >= 0.97
 
 
+def test_a_drawing_is_read_as_it_is(server: Server) -> None:
+    """As the README has it."""
+    file = (MODEL_REPOSITORY / "digits_photo" / "seven.png").read_bytes()
+    url = "/v2/models/digits_photo/generate"
+    answer = server.post(url, content=file, headers={"Content-Type": "image/png"}).json()
+    assert (answer["digit"], len(answer["probabilities"])) == (7, 10)
+    form = server.post(f"{url}?classes=2", files={"image": file}).json()
+    assert [each["label"] for each in form["probabilities"]][:1] == ["seven"]
+    assert form["probabilities"][0]["value"] > 0.9
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_drawings_of_all_digits_are_read(server: Server, seed: int) -> None:
+    """Thin and thick lines, light on dark, leaning, and not in the middle."""
+    hands = {
+        "thin": Hand(pen=5, seed=seed),
+        "thick": Hand(pen=16, slant=0, offset=(60, 15), seed=seed),
+        "light": Hand(pen=9, slant=0.2, width=0.75, offset=(-70, -20), seed=seed, ink=230, paper=60),
+    }
+    read: dict[str, list[int]] = {}
+    for name, hand in hands.items():
+        files = [("image", png(draw(digit, hand))) for digit in range(10)]
+        rows = server.post("/v2/models/digits_photo/generate", files=files).json()["digit"]
+        read[name] = [row[0] for row in rows]
+    assert sum(found == digit for row in read.values() for digit, found in enumerate(row)) >= 27, read
+
+
+def test_a_page_without_a_digit_is_the_clients_mistake(server: Server) -> None:
+    blank = png(np.full((50, 80), 200, np.uint8))
+    response = server.post("/v2/models/digits_photo/generate", files={"image": blank})
+    assert response.status_code == 400
+    expected = "input 'image': there is no digit to be seen: its greatest contrast is 0 of 255"
+    assert expected in response.json()["error"]
+
+
 def test_a_scan_that_is_too_small_is_the_clients_mistake(server: Server) -> None:
     tensor = {"name": "scan", "datatype": "UINT8", "shape": [1, 7, 9], "data": [0] * 63}
     response = server.infer("digits_scan", {"inputs": [tensor]})
@@ -238,7 +275,7 @@ def test_the_sample_request_is_answered(server: Server, model: str) -> None:
     outputs = {output["name"]: output["data"] for output in response.json()["outputs"]}
     if model == "digits_prepare":
         assert len(outputs["image"]) == 64
-    elif model in (*DIGITS, "digits_scan"):
+    elif model in (*DIGITS, "digits_photo", "digits_scan"):
         best = outputs["probabilities"][0].split(":")
         assert best[1:] == (["7"] if model == "digits_export" else ["7", "seven"])
         assert len(outputs["probabilities"]) == 3
