@@ -218,7 +218,7 @@ class Server:
         entries = await self.manager.index()
         urls = self.urls
         # A browser cannot open a Unix socket.
-        if "REST" in urls and unix_path(urls["REST"]) is None:
+        if self._settings.allow_ui and "REST" in urls and unix_path(urls["REST"]) is None:
             urls = {**urls, "API docs": f"{urls['REST']}/docs"}
         return start_report.ready_report(entries, self._settings, urls, self._example(entries), self.terminal)
 

@@ -43,11 +43,9 @@ def example_curl(
     if sample.is_file():
         body = "@" + _path_from_here(sample.resolve())
     else:
-        inputs = [_example_input(tensor, contents.get(tensor.name, "text")) for tensor in metadata.inputs]
-        if not inputs or None in inputs:
+        request = example_request(metadata, in_sequence=in_sequence, contents=contents)
+        if request is None:
             return None
-        step = {"sequence_id": 1, "sequence_start": True, "sequence_end": True}
-        request = {"parameters": step, "inputs": inputs} if in_sequence else {"inputs": inputs}
         body = json.dumps(request, separators=(",", ":"))
     path, option = unix_path(server), ""
     if path is not None:
@@ -55,6 +53,19 @@ def example_curl(
         server, option = "http://localhost", f"--unix-socket {shlex.quote(path)} "
     url = f"{server}/v2/models/{quote(metadata.name, safe='')}/infer"
     return f"curl -s {option}{shlex.quote(url)} -d {shlex.quote(body)}"
+
+
+def example_request(
+    metadata: ModelMetadata, *, in_sequence: bool = False, contents: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, object] | None:
+    """A request to a model that is all zeros; None where it would get too long, or need an image. For the rest see
+    `example_curl`.
+    """
+    inputs = [_example_input(tensor, contents.get(tensor.name, "text")) for tensor in metadata.inputs]
+    if not inputs or None in inputs:
+        return None
+    step = {"sequence_id": 1, "sequence_start": True, "sequence_end": True}
+    return {"parameters": step, "inputs": inputs} if in_sequence else {"inputs": inputs}
 
 
 def _path_from_here(path: Path) -> str:

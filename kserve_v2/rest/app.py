@@ -2,6 +2,7 @@
 them.
 """
 
+import asyncio
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -22,6 +23,7 @@ from kserve_v2.rest.generate import Generate, GenerateStream
 from kserve_v2.rest.infer import Infer
 from kserve_v2.rest.load_body import load_request
 from kserve_v2.rest.members import optional
+from kserve_v2.rest.model_descriptions import described_models, with_models
 from kserve_v2.rest.openapi import DESCRIPTION, complete, documented
 from kserve_v2.rest.release_routes import add_release_routes
 from kserve_v2.rest.settings_routes import add_settings_routes
@@ -50,8 +52,8 @@ def create_app(
     app = FastAPI(
         title="kserve-v2",
         description=DESCRIPTION,
-        docs_url="/docs",
-        redoc_url=None,
+        # Its page asks another host for its files; see `ui`. And the description is of what is loaded now.
+        openapi_url=None,
         redirect_slashes=False,  # paths are exact
     )
     bodies = BodyReader(max_request_bytes, service.inflight)
@@ -64,7 +66,7 @@ def create_app(
     add_shared_memory_routes(app, service, bodies)
     if add_more is not None:
         add_more(app)
-    app.openapi = lambda: _schema(app)  # type: ignore[method-assign]
+    _add_description(app, service)
     operations: dict[str, Operation] = {
         "infer": Infer(service, max_request_bytes),
         "generate": Generate(service, max_request_bytes),
@@ -191,6 +193,14 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: Body
     @app.post("/v2/repository/{repository_name}/models/{model_name}/unload", include_in_schema=False)
     async def name_repository() -> Response:
         raise UnsupportedError("'repository_name' specification is not supported")
+
+
+def _add_description(app: FastAPI, service: InferenceService) -> None:
+    @app.get("/openapi.json", include_in_schema=False)
+    async def description() -> Response:
+        """The description of all routes, and of the models that are loaded now."""
+        loaded = described_models(service)
+        return json_response(await asyncio.to_thread(with_models, _schema(app), loaded))
 
 
 def _schema(app: FastAPI) -> dict[str, Any]:

@@ -200,8 +200,9 @@ class Settings:
         True,
         options.BOOLEAN,
         HTTP,
-        "Answer / with a page that shows the models and tries them, in a browser. It can do what any client of this "
-        "port can, and no more; false: / is as any path that does not exist.",
+        "Answer / with a page that shows the models and tries them, in a browser, and what the server does, and /docs "
+        "with the description of the API. It can do what any client of this port can, and no more; false: neither "
+        "they nor what lies under /ui exist. /openapi.json does in any case.",
     )
     http_address: str = _option(
         "127.0.0.1",

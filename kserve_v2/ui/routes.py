@@ -9,11 +9,11 @@ from starlette.exceptions import HTTPException
 
 from kserve_v2.inference import InferenceService
 from kserve_v2.rest.endpoint import names_version
+from kserve_v2.rest.sample_request import read_sample
 from kserve_v2.rest.views import json_response, server_metadata_view
 from kserve_v2.ui.assets import Assets
 from kserve_v2.ui.explaining import ExplainAnswer
 from kserve_v2.ui.live import LiveAnswer
-from kserve_v2.ui.sample import read_sample
 from kserve_v2.ui.timed import TimedRequests
 from kserve_v2.ui.views import form_view, models_view, server_view
 from kserve_v2.ui.watching import Watching
@@ -63,6 +63,11 @@ def _add_page(app: FastAPI, service: InferenceService, assets: Assets) -> None:
         answer = json_response(server_metadata_view(service.server_metadata()))
         answer.headers["vary"] = "Accept"
         return answer
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs(request: Request) -> Response:
+        """The description of the API, for people."""
+        return await _asset("docs.html", request)
 
     @app.get("/ui/static/{name:path}", include_in_schema=False)
     async def file(name: str, request: Request) -> Response:

@@ -122,7 +122,8 @@ def test_no_file_of_the_page_names_another_host() -> None:
     named = {
         f"{file.name}: {url}"
         for file in STATIC.rglob("*")
-        if file.suffix in {".js", ".css", ".html"}
+        # Swagger UI has the addresses of standards in its texts; tests/ui/test_docs.py sees that it asks none.
+        if file.suffix in {".js", ".css", ".html"} and file.name != "swagger-ui.js"
         for url in re.findall(r"""["'(](?:https?:)?//[\w.-]+""", file.read_text())
     }
     # Namespaces, which nobody asks for.

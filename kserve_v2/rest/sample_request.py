@@ -1,4 +1,6 @@
-"""The request that lies beside a model, `sample_request.json`: what the page shows first."""
+"""The request that lies beside a model, `sample_request.json`: what the page, and the description of the API, show
+first.
+"""
 
 import os
 import stat
