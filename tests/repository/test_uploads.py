@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kserve_v2.errors import InternalError, InvalidArgumentError, UnavailableError
+from kserve_v2.repository.temporary_folder import remove_leftovers
 from kserve_v2.repository.uploads import names as names_of_files
 from kserve_v2.repository.uploads.names import upload_paths
-from kserve_v2.repository.uploads.store import Uploads, remove_leftovers
+from kserve_v2.repository.uploads.store import Uploads
 
 
 @pytest.mark.parametrize(
