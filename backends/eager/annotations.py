@@ -261,8 +261,12 @@ def _text(error: BaseException) -> str:
 Returned = Callable[[Any], Any]
 
 
-def reader_of(annotations: Annotations) -> Returned | None:
-    """What makes a dict of what the handler has returned; None where that is one anyway."""
+def reader_of(annotations: Annotations, returns: tuple[str, ...] = ()) -> Returned | None:
+    """What makes a dict of what the handler has returned; None where that is one anyway. `returns`: the outputs that it
+    may return without their names.
+    """
+    if returns:
+        return lambda returned: _with_names(returned, returns)
     if annotations.single:
         return lambda returned: {SINGLE_OUTPUT: returned}
     structure = annotations.returned
@@ -276,3 +280,13 @@ def reader_of(annotations: Annotations) -> Returned | None:
         return {name: getattr(returned, name) for name in names}
 
     return read
+
+
+def _with_names(returned: Any, names: tuple[str, ...]) -> Any:
+    if isinstance(returned, Mapping):
+        return returned
+    if len(names) == 1:
+        return {names[0]: returned}
+    if isinstance(returned, tuple) and len(returned) == len(names):
+        return dict(zip(names, returned, strict=True))
+    return returned

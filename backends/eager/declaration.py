@@ -8,11 +8,11 @@ from typing import Any, Literal
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.handlers import declared as types
 from kserve_v2.handlers.declared import ContentType, TensorType
-from kserve_v2.handlers.model import Model
 from kserve_v2.tensors.datatypes import BY_NAME
 
 from .advice import advice_on, likely_call, methods_problems, single_class
 from .annotations import Annotations, Declared, declaration_of, read_annotations
+from .found import find_handler, is_function_like
 
 _DEFAULT_MAX_CONCURRENCY = 64
 
@@ -27,6 +27,7 @@ class Declaration:
     called with the requests as well as with their tensors. `ragged`: whether it takes the tensors of each request by
     themselves. `annotations`: what those of `__call__` say; `parameters`: its parameters for inputs, None where it
     takes all inputs as one dict. `advice`: what is not wrong, but may have been meant otherwise.
+    `returns`: of a function, the outputs in the order in which it may return them without their names.
     """
 
     handler: type[Any]
@@ -42,6 +43,7 @@ class Declaration:
     max_concurrency: int
     annotations: Annotations
     advice: tuple[str, ...]
+    returns: tuple[str, ...] = ()
 
     @property
     def parameters(self) -> tuple[str, ...] | None:
@@ -58,22 +60,20 @@ class Declaration:
         return {each.name: each for each in self.outputs or () if isinstance(each.what, ContentType)}
 
 
-def read_declaration(module: object, file: str) -> Declaration:
-    """The declaration of the class `Model` in a handler module.
+def read_declaration(module: object, file: str, member: str = "") -> Declaration:
+    """The declaration of the handler in a module: of its class `Model`, or what `find_handler` takes for it. `member`:
+    how it is called, if that is said.
 
     Raises InvalidArgumentError with all that is wrong with it.
     """
-    handler = getattr(module, "Model", None)
-    if not isinstance(handler, type) or handler is Model:
-        raise InvalidArgumentError(
-            f"{file}: expected a class named Model, or TritonPythonModel{_other_class(module)}"
-        )
+    handler = find_handler(module, file, member)
     problems = [*single_class(module), *_problems(handler)]
     annotations = Annotations()
     if not problems:
         annotations = read_annotations(handler, problems)
         problems += _annotation_problems(handler, annotations)
     if problems:
+        problems = [_named_after(handler, each) for each in problems]
         raise InvalidArgumentError(f"{file}: {'; '.join(problems)}", [f"{file}: {each}" for each in problems])
     call = handler.__call__
     inputs, outputs = (_attribute(handler, name) for name in ("inputs", "outputs"))
@@ -92,20 +92,19 @@ def read_declaration(module: object, file: str) -> Declaration:
         ragged=getattr(handler, "ragged", False),
         max_concurrency=getattr(handler, "max_concurrency", _DEFAULT_MAX_CONCURRENCY),
         annotations=annotations,
-        advice=(*annotations.unknown, *advice_on(handler)),
+        advice=tuple(_named_after(handler, each) for each in (*annotations.unknown, *advice_on(handler))),
+        returns=tuple(each.name for each in outputs)
+        if is_function_like(handler) and outputs and not annotations.outputs
+        else (),
     )
 
 
-def _other_class(module: object) -> str:
-    """What may have been meant to be the class."""
-    names = [
-        name
-        for name, value in vars(module).items()
-        if isinstance(value, type)
-        and value.__module__ == getattr(module, "__name__", "")
-        and (issubclass(value, Model) or "__call__" in vars(value))
-    ]
-    return f", got {', '.join(names)}" if names else ""
+def _named_after(handler: type[Any], text: str) -> str:
+    """A text about the class `Model`, with the name of what it is about."""
+    name = handler.__name__
+    if is_function_like(handler):
+        return text.replace("Model.__call__", name).replace("Model.", f"{name}: ")
+    return text.replace("Model.", f"{name}.").replace("Model has", f"{name} has")
 
 
 def _annotation_problems(handler: type[Any], annotations: Annotations) -> Iterator[str]:

@@ -39,8 +39,8 @@ class Handler:
         self._ragged = declaration.ragged
         self._by_name = declaration.parameters is not None
         # What it returns, if that is no dict of arrays already.
-        self._reader = reader_of(declaration.annotations)
-        self._returns_lists = declaration.annotations.single
+        self._reader = reader_of(declaration.annotations, declaration.returns)
+        self._returns_lists = declaration.annotations.single or len(declaration.returns) == 1
         self._contents: Contents | None = contents_of(declaration, config)
         # Of a model whose requests may be rescheduled: what the next rounds may be given.
         self._round_inputs: dict[str, Datatype] = {}

@@ -43,14 +43,17 @@ class ModuleSpace:
         package: str,
         file: Path,
         *,
+        module: str = "",
         beside: Sequence[Path] = (),
         given: Mapping[str, types.ModuleType] | None = None,
     ) -> None:
-        """`beside`: directories whose modules it can import as well. `given`: modules that are made for it, by name."""
+        """`module`: the handler's, by its whole name, if the file lies in a package. `beside`: directories whose
+        modules it can import as well. `given`: modules that are made for it, by name.
+        """
         self.package = package
         self.file = file
-        self.handler = f"{package}.{file.stem}"
-        self.directories = (file.parent, *beside)
+        self.handler = f"{package}.{module or file.stem}"
+        self.directories = (file.parents[module.count(".") + (file.name == "__init__.py")], *beside)
         self.builtins: Mapping[str, object] = {**vars(builtins), "__import__": _importer(self)}
         self.given = given or {}
         neighbours = [_neighbours(directory) for directory in self.directories]

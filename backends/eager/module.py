@@ -25,10 +25,11 @@ class HandlerModule:
         model: str,
         version: int,
         *,
+        module: str = "",
         beside: Sequence[Path] = (),
         given: Mapping[str, types.ModuleType] | None = None,
     ) -> None:
-        """Import `path`. `beside`, `given`: see `ModuleSpace`.
+        """Import `path`. `module`, `beside`, `given`: see `ModuleSpace`.
 
         Raises InvalidArgumentError where the file is missing, InternalError with file name and line where its
         code fails.
@@ -40,10 +41,10 @@ class HandlerModule:
                 f"default_model_filename: expected a Python module such as model.py, got '{path.name}'"
             )
         # As tracebacks have it.
-        self._directory = path.parent.absolute()
+        self._directory = path.parents[module.count(".")].absolute()
         self._name = path.name
         package = f"{PREFIX}{next(_serial)}_{re.sub(r'[^0-9A-Za-z]', '_', model)}_{version}"
-        self._space = ModuleSpace(package, path, beside=beside, given=given)
+        self._space = ModuleSpace(package, path, module=module, beside=beside, given=given)
         lookup.install()
         processes.install()
         try:
