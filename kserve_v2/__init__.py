@@ -1,8 +1,8 @@
 """A model server that speaks the KServe v2 / Open Inference Protocol.
 
-What a handler or another program needs of the package itself is here; `kserve_v2.backend` is the contract for
-backends. Every handler imports this, and so it imports next to nothing: the types for annotations come when they are
-asked for.
+What a handler or another program needs of the package itself is here: `serve` is a server inside of a program;
+`kserve_v2.backend` is the contract for backends. Every handler imports this, and so it imports next to nothing: the
+types for annotations come when they are asked for.
 """
 
 import importlib
@@ -22,6 +22,8 @@ from kserve_v2.errors import (
 )
 
 if TYPE_CHECKING:
+    from kserve_v2.embedded.serve import serve
+    from kserve_v2.embedded.server import Server
     from kserve_v2.handlers.context import Answer, Context, Request
     from kserve_v2.handlers.declared import (
         BF16,
@@ -42,7 +44,11 @@ if TYPE_CHECKING:
         Json,
         Text,
     )
+    from kserve_v2.handlers.described import model
     from kserve_v2.handlers.model import Model
+    from kserve_v2.settings.options import SettingsError
+    from kserve_v2.settings.settings import Settings
+    from kserve_v2.startup import StartupError
 
 __all__ = [
     "BF16",
@@ -71,21 +77,39 @@ __all__ = [
     "Request",
     "RequestCancelledError",
     "ResourceExhaustedError",
+    "Server",
     "ServingError",
+    "Settings",
+    "SettingsError",
+    "StartupError",
     "Text",
     "UnauthenticatedError",
     "UnavailableError",
     "UnsupportedError",
+    "model",
+    "serve",
 ]
 
-_CONTEXT = ("Answer", "Context", "Request")
+# Where the names are that are not imported at once, and not in `handlers.declared`.
+_HOMES = {
+    "Answer": "handlers.context",
+    "Context": "handlers.context",
+    "Request": "handlers.context",
+    "Model": "handlers.model",
+    "Server": "embedded.server",
+    "Settings": "settings.settings",
+    "SettingsError": "settings.options",
+    "StartupError": "startup",
+    "model": "handlers.described",
+    "serve": "embedded.serve",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "context" if name in _CONTEXT else "model" if name == "Model" else "declared"
-    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.handlers.{home}"), name)
+    home = _HOMES.get(name, "handlers.declared")
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{home}"), name)
     return value
 
 

@@ -1,0 +1,1 @@
+"""A server inside of a program: `kserve_v2.serve`."""
