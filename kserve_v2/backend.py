@@ -241,14 +241,14 @@ class ModelControl(Protocol):
 class ModelSource:
     """What a backend is told about the files of the version that it loads.
 
-    `model_path`: the model's directory, with label and other files. `version_path`: the version's directory
-    inside it. `settings`: the operator's `--backend-config` for this backend. `placements`: every instance
-    that will be made. `handover`: the same for `complete` and `load`. `caller`: asks other models for the model's
-    instances; None where there is no server. `metrics`: of the model's own; `control`: loads and unloads other models;
-    None there, too. `cache_path`: a directory of the model's own, for what is to outlive the server; made by whoever
-    needs it, and used by all versions, also by those of other servers at the same time. None where there is no place
-    for it. `outdated`: says why the files are not those that the version was to be loaded from any more, "" if they
-    are; it blocks.
+    `model_path`: the model's directory, with label and other files. `version_path`: the version's directory inside it,
+    or where its files lie if that has only links to them. `settings`: the operator's `--backend-config` for this
+    backend. `placements`: every instance that will be made. `handover`: the same for `complete` and `load`. `caller`:
+    asks other models for the model's instances; None where there is no server. `metrics`: of the model's own;
+    `control`: loads and unloads other models; None there, too. `cache_path`: a directory of the model's own, for what
+    is to outlive the server; made by whoever needs it, and used by all versions, also by those of other servers at the
+    same time. None where there is no place for it. `outdated`: says why the files are not those that the version was to
+    be loaded from any more, "" if they are; it blocks.
     """
 
     name: str
@@ -264,6 +264,11 @@ class ModelSource:
     control: ModelControl | None = field(default=None, compare=False, repr=False)
     cache_path: Path | None = None
     outdated: Callable[[], str] = field(default=lambda: "", compare=False, repr=False)
+
+    @property
+    def files_path(self) -> Path:
+        """The version's directory, with nothing in it but what is the model's; there may be links."""
+        return self.model_path / str(self.version)
 
     def model_file(self, config: ModelConfig) -> Path:
         """The file to load: `default_model_filename` inside the version's directory."""
@@ -695,6 +700,40 @@ class CompletesUnopened(Protocol):
     def complete_unopened(self, source: ModelSource, config: ModelConfig) -> None:
         """As `complete`, for who only looks at the model. What the file does not declare, and only the framework would
         find out, may stay unsaid; but nothing is called wrong that a load would not call wrong.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LiveModel:
+    """What is served of an object that lives in this process. `handler`: a class, function or object that is called;
+    None if the files are the model. `files`: those of version 1, by name. `config`: as in a config.pbtxt.
+    """
+
+    handler: object | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    config: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a person says of an object that is to be served, beyond itself. `example`: what it would be called with: a
+    value for its only argument, a tuple, or a dict by name. `max_batch_size`: None if nothing is said.
+    """
+
+    example: object | None = None
+    max_batch_size: int | None = None
+
+
+@runtime_checkable
+class WrapsObjects(Protocol):
+    """Optional: a `Backend` that can serve objects of its framework which live in this process. It imports the
+    framework only if the program has.
+    """
+
+    def wrap(self, thing: object, described: Described) -> LiveModel | None:
+        """What is served of an object; None if it is none of the framework's. Raises InvalidArgumentError for one that
+        cannot be served, or not without being told more.
         """
         ...
 

@@ -38,7 +38,8 @@ from kserve_v2.net.unix_socket import unix_path
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.sources.polling import Pace, Poller
-from kserve_v2.repository.uploads.store import Uploads, remove_leftovers
+from kserve_v2.repository.temporary_folder import remove_leftovers
+from kserve_v2.repository.uploads.store import Uploads
 from kserve_v2.rest.app import create_app
 from kserve_v2.rest.cors import allow_origins
 from kserve_v2.rest.fast_lane import FastLane
@@ -74,8 +75,10 @@ _HANGING_SECONDS = 1
 class Server:
     """One server process. Made, started and stopped on one event loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, owns_process: bool = True) -> None:
+        """`owns_process`: whether nobody else minds what is done to the process as a whole."""
         self._settings = settings
+        self._owns_process = owns_process
         registry = BackendRegistry()
         self._cache = _cache(settings)
         self._uploads = Uploads() if settings.allow_file_override else None
@@ -116,7 +119,8 @@ class Server:
         self._stall_watch.start()
         if self._poller is not None:
             self._poller.start()
-        collector.freeze()
+        if self._owns_process:
+            collector.freeze()
         for server in (self._http, self._grpc, self._metrics):
             if server is not None:
                 await server.start()
@@ -162,7 +166,7 @@ class Server:
     async def _load_models(self) -> None:
         settings = self._settings
         try:
-            if settings.model_control_mode == "poll":
+            if self._poller is not None:
                 # So that the first look knows what it sees.
                 await self.manager.refresh()
             snapshot = await self.manager.scan(strict=True)
@@ -342,11 +346,12 @@ def _url(scheme: str, address: str, port: int, path: str = "") -> str:
 def run(settings: Settings) -> int:
     """Serve until a signal comes. Returns the exit status of the process. Raises StartupError."""
     keep_freed_memory()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(_serve(settings))
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the event loop of a server; None for Python's own."""
     if sys.platform == "win32":
         return None
     import uvloop  # noqa: PLC0415 - there is none for Windows

@@ -4,9 +4,10 @@ import os
 
 from kserve_v2.caching.cache import ResponseCache
 from kserve_v2.environments.models import ModelEnvironments
-from kserve_v2.errors import ServingError
+from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.locations.locations import Locations, Where
+from kserve_v2.repository.locations.operands import Kind, Operand, read_operands
 from kserve_v2.repository.preparing.kept import kept_root
 from kserve_v2.repository.preparing.options import RepositoryOptions
 from kserve_v2.repository.residency.residency import Budget
@@ -58,10 +59,15 @@ def repository_options(
 
 def _locations(settings: Settings) -> Locations:
     """Where models come from. Raises StartupError."""
-    where = Where(
-        settings.model_repository, settings.model_name, settings.staging_dir, settings.staging_size_limit
-    )
     try:
+        where = Where(
+            settings.model_repository,
+            settings.model_name,
+            _single_models(settings),
+            (settings.input, settings.output),
+            settings.staging_dir,
+            settings.staging_size_limit,
+        )
         locations = Locations(where, os.environ)
         locations.prepare()
     except ServingError as error:
@@ -69,3 +75,14 @@ def _locations(settings: Settings) -> Locations:
     except OSError as error:
         raise unreadable(error) from error
     return locations
+
+
+def _single_models(settings: Settings) -> list[Operand]:
+    """Raises InvalidArgumentError for what is none."""
+    models = read_operands(settings.model)
+    for text, model in zip(settings.model, models, strict=True):
+        if model.kind is Kind.REPOSITORY:
+            raise InvalidArgumentError(
+                f"--model {text} is {model.kind.value}: give --model-repository {text}"
+            )
+    return models

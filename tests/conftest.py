@@ -92,17 +92,18 @@ class RunningServer:
 StartServer = Callable[..., RunningServer]
 
 
-def launch(tmp_path: Path, repository: Path, *flags: str) -> RunningServer:
-    """Start a server on `repository` and return it once it answers. Raises AssertionError with its log if it
-    ends instead.
+def launch(tmp_path: Path, repository: Path | None, *flags: str, cwd: Path | None = None) -> RunningServer:
+    """Start a server on `repository`, or on what the flags name, and return it once it answers. Raises AssertionError
+    with its log if it ends instead.
     """
     log_path = tmp_path / "server.log"
     command = [
-        sys.executable, "-m", "kserve_v2", "serve", "--model-repository", str(repository),
+        sys.executable, "-m", "kserve_v2", "serve",
+        *(() if repository is None else ("--model-repository", str(repository))),
         "--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", *flags,
     ]  # fmt: skip
     with log_path.open("w") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=cwd)
     assert process.stdout is not None
     output: list[str] = []
     urls: dict[str, str] = {}

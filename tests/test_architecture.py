@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # Top to bottom. A module, or package, imports from rows below its own, never from its own row or above.
 LAYERS = (
     "__main__",
-    "cli",
+    "cli | testing",
+    "embedded",
     "commands",
     "bench",
     "server",
@@ -39,6 +40,8 @@ LAYERS = (
 ONLY_IMPORTED_BY = {
     "kserve_v2.settings": {
         "settings",
+        "__init__",
+        "embedded",
         "cli",
         "commands",
         "server",
@@ -83,6 +86,7 @@ PUBLIC_NAMES = {
     "UINT64",
     "Image", "Json", "Text",
     "Answer", "Context", "Model", "Request",
+    "model", "serve", "Server", "Settings", "SettingsError", "StartupError",
     "InternalError", "InvalidArgumentError", "NotFoundError", "PermissionDeniedError", "RequestCancelledError",
     "ResourceExhaustedError", "ServingError", "UnauthenticatedError", "UnavailableError", "UnsupportedError",
 }  # fmt: skip

@@ -149,8 +149,11 @@ def test_the_environment_names_the_repository(repository: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("argv", "error"),
     [
-        (["check"], "no model repository: give --model-repository DIR (or KSERVE_V2_MODEL_REPOSITORY)"),
-        (["check", "/no/such"], "model repository '/no/such' does not exist"),
+        (
+            ["check"],
+            "nothing to serve: name a model or a repository, as in kserve-v2 serve model.onnx",
+        ),
+        (["check", "/no/such"], "/no/such does not exist; expected a repository, a model's folder, a file"),
         (
             ["check", "REPO", "dubble"],
             "no model repository has a directory of the name 'dubble', did you mean double?",
@@ -164,7 +167,10 @@ def test_the_environment_names_the_repository(repository: Path, capsys: pytest.C
         (["check", "REPO", "--cpus=0"], "argument --cpus: expected a whole number from 1, got '0'"),
         (["check", "REPO", "--gpus=many"], "argument --gpus: expected a whole number, got 'many'"),
         (["check", "REPO", "--stict"], "unknown option --stict, did you mean --strict?"),
-        (["config", "REPO"], "no model repository: give --model-repository DIR"),
+        (
+            ["config", "REPO"],
+            "expected one model: kserve-v2 config REPO MODEL, or kserve-v2 config FILE",
+        ),
         (["config", "--model-repository=REPO"], "expected one model: kserve-v2 config REPO MODEL"),
         (["config", "REPO", "a", "b"], "expected one model: kserve-v2 config REPO MODEL"),
         (

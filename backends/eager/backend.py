@@ -154,6 +154,8 @@ from .handler import Handler
 from .instances import make_instance
 from .metrics import Metrics
 from .module import HandlerModule
+from .named import named_handler
+from .objects import wrap
 from .prepare import Preparing
 
 logger = logging.getLogger(__name__)
@@ -167,6 +169,8 @@ class EagerBackend:
 
     default_filename = "model.py"
     platform = ""
+
+    wrap = staticmethod(wrap)
 
     def gpu_count(self) -> int:
         """GPUs that torch can use; without torch, those that the driver shows."""
@@ -194,9 +198,10 @@ class EagerBackend:
         if is_triton_model(file):
             triton_model.complete(source, config)
             return
-        module = HandlerModule(file, source.name, source.version)
+        named = named_handler(config)
+        module = HandlerModule(file, source.name, source.version, module=named.module)
         source.handover.put(module)
-        declaration = read_declaration(module.module, file.name)
+        declaration = read_declaration(module.module, file.name, named.member)
         raise_contradictions(source.name, complete_config(config, declaration, file.name))
         if declaration.advice and not (config.input and config.output):
             raise InvalidArgumentError(f"{file.name}: " + "; ".join(declaration.advice))
@@ -232,9 +237,12 @@ class EagerModel:
         self._sharing = threading.Lock()
         file = source.model_file(config)
         # Usually its class was needed before, to complete the configuration.
-        self._module = source.handover.take() or HandlerModule(file, source.name, source.version)
+        named = named_handler(config)
+        self._module = source.handover.take() or HandlerModule(
+            file, source.name, source.version, module=named.module
+        )
         try:
-            self._declaration = read_declaration(self._module.module, file.name)
+            self._declaration = read_declaration(self._module.module, file.name, named.member)
             raise_contradictions(source.name, load_contradictions(config, self._declaration, file.name))
         except BaseException:
             self._module.close()

@@ -14,6 +14,7 @@ from .declared import declared_tensors
 from .external_data import find_external_data
 from .header import Header, read_header
 from .metadata import OnnxGraph, complete_config, read_graph
+from .objects import wrap
 from .options import check_options
 from .structure import ORT_FORMAT, read_structure
 
@@ -31,6 +32,8 @@ class OnnxBackend:
         """Raises ModuleNotFoundError where ONNX Runtime is not installed."""
         if find_spec("onnxruntime") is None:
             raise ModuleNotFoundError("No module named 'onnxruntime'", name="onnxruntime")
+
+    wrap = staticmethod(wrap)
 
     def gpu_count(self) -> int:
         """The GPUs of this machine if ONNX Runtime is built for CUDA."""

@@ -9,6 +9,7 @@ from typing import Literal
 from kserve_v2.backend import Backend, Model, ModelConfig, ModelSource
 
 from ..gpus import visible_gpus
+from .objects import wrap
 from .parameters import check_script_parameters
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ class PytorchBackend:
         """Raises ModuleNotFoundError where torch is not installed."""
         if find_spec("torch") is None:
             raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    wrap = staticmethod(wrap)
 
     def gpu_count(self) -> int:
         """The GPUs that torch sees."""

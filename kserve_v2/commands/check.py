@@ -4,8 +4,9 @@ import argparse
 from collections.abc import Mapping
 
 from kserve_v2.commands.command import Command
-from kserve_v2.commands.looking_options import look, take_repository
+from kserve_v2.commands.looking_options import look
 from kserve_v2.commands.numbers import positive_number, whole_number
+from kserve_v2.commands.operands import take_repository
 from kserve_v2.settings import flags
 from kserve_v2.settings.settings import Settings
 
@@ -15,7 +16,8 @@ FORMATS = ("text", "json", "github", "sarif")
 _DESCRIPTION = """\
 Find everything that is wrong with the models of a repository, without serving them, and say for each thing the file,
 the line and the column, what was found, and what to write instead. REPO is the repository, and may be given as
---model-repository, too; MODEL: only these models, and what they are made of.
+--model-repository, too; MODEL: only these models, and what they are made of. In their place may stand whatever `serve`
+takes: a model's file or folder, or package.module:Class, or several of them.
 
 Configurations are read, completed from the models' files and validated as by `serve` with the same options, ensembles
 and their steps included. No port is opened and no weights are loaded. ONNX files are read without onnxruntime, unless
@@ -36,6 +38,8 @@ examples:
     kserve-v2 check models
   Look at two of them, as a server with the same options would:
     kserve-v2 check models digits_onnx intent --backend-config onnxruntime,default-max-batch-size=8
+  Look at a handler that is in no repository:
+    kserve-v2 check handler.py
   In a GitHub workflow, with annotations at the lines of a pull request; warnings fail it, too:
     kserve-v2 check models --format github --strict
   For code scanning:
@@ -75,7 +79,7 @@ def _add(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    take_repository(namespace, least=1)
+    take_repository(namespace)
 
     def check(settings: Settings) -> int:
         from kserve_v2.commands.looking.check import run  # noqa: PLC0415 - large
@@ -88,7 +92,7 @@ def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
 COMMAND = Command(
     "check",
     "say what is wrong with the models of a repository",
-    "REPO [MODEL ...] [options] [options of serve]",
+    "REPO [MODEL ...] | FILE [FILE ...] [options] [options of serve]",
     _DESCRIPTION,
     _EXAMPLES,
     _add,

@@ -4,15 +4,17 @@ import argparse
 from collections.abc import Mapping
 
 from kserve_v2.commands.command import Command, UsageError
-from kserve_v2.commands.looking_options import look, take_repository
+from kserve_v2.commands.looking_options import look
 from kserve_v2.commands.numbers import positive_number
+from kserve_v2.commands.operands import take_repository
 from kserve_v2.settings import flags
 from kserve_v2.settings.settings import Settings
 
 _DESCRIPTION = """\
 Print the configuration that a model is served with, as `serve` with the same options would complete it, and for each
 field where it comes from: the line of the file that says it, the model's own file, the name of a file or directory, or
-a default of the server. REPO may be given as --model-repository, too.
+a default of the server. REPO may be given as --model-repository, too. In the place of both may stand whatever `serve`
+takes as one model: its file or folder, or package.module:Class.
 
 Exit status: 0 if there is one, 1 if something is wrong with it, which is said then, 2 for a wrong command line.
 """
@@ -23,6 +25,8 @@ examples:
     kserve-v2 config models digits_onnx
   Write that down, to change it:
     kserve-v2 config models digits_onnx > models/digits_onnx/config.pbtxt
+  What a file would be served with:
+    kserve-v2 config model.onnx
   Where the batch size comes from:
     kserve-v2 config models digits_onnx --format json | jq .origins.max_batch_size
 """
@@ -46,9 +50,13 @@ def _add(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    take_repository(namespace, least=2)
-    if len(namespace.operands) != 1:
-        raise UsageError("expected one model: kserve-v2 config REPO MODEL (see kserve-v2 config --help)")
+    take_repository(namespace)
+    # A single model need not be named.
+    named = len(namespace.operands) + len(getattr(namespace, "model", []))
+    if named != 1:
+        raise UsageError(
+            "expected one model: kserve-v2 config REPO MODEL, or kserve-v2 config FILE (see kserve-v2 config --help)"
+        )
 
     def show(settings: Settings) -> int:
         from kserve_v2.commands.looking.config import run  # noqa: PLC0415 - large
@@ -61,7 +69,7 @@ def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
 COMMAND = Command(
     "config",
     "print a model's configuration, and where each field comes from",
-    "REPO MODEL [options] [options of serve]",
+    "REPO MODEL | FILE [options] [options of serve]",
     _DESCRIPTION,
     _EXAMPLES,
     _add,

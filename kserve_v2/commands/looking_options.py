@@ -9,12 +9,6 @@ from kserve_v2.commands.serving_options import effective_settings
 from kserve_v2.settings.settings import Settings
 
 
-def take_repository(namespace: argparse.Namespace, least: int) -> None:
-    """The first operand is the repository if there are at least so many, and no option names one."""
-    if len(namespace.operands) >= least and "model_repository" not in namespace:
-        namespace.model_repository = [namespace.operands.pop(0)]
-
-
 def look(namespace: argparse.Namespace, environ: Mapping[str, str], work: Callable[[Settings], int]) -> int:
     """Do the command's work with the settings of a server that has these options. Raises SettingsError, UsageError,
     CommandError.

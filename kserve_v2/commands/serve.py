@@ -6,12 +6,15 @@ import os
 from collections.abc import Mapping, Sequence
 
 from kserve_v2.commands.command import Command, CommandError
+from kserve_v2.commands.operands import take_operands
 from kserve_v2.commands.serving_options import effective_settings
 from kserve_v2.settings import flags
 from kserve_v2.settings.settings import Settings
 
 _DESCRIPTION = """\
-Serve the models of one or more model repositories over REST and gRPC (KServe v2 / Open Inference Protocol).
+Serve models over REST and gRPC (KServe v2 / Open Inference Protocol): a repository of them, or single ones, any number
+of each. A model is its file (.onnx, .pt2 or .pt), a Python file with its class (a handler, or Triton's model.py),
+package.module:Class, or its folder. It is called as the file is, or NAME=… in front of it says how.
 
 Every option has an environment variable, shown in brackets behind it; a flag outweighs its variable. Where an
 option may be repeated, its variable takes several values, separated by commas. Booleans take true, false, 1
@@ -22,6 +25,12 @@ change answers, such as --http-restricted-api: with them the server does not sta
 
 _EXAMPLES = """\
 examples:
+  Serve one model, and another one under a name of its own:
+    kserve-v2 serve model.onnx cats=handlers/cats.py
+  Serve a TorchScript file, which does not say what its tensors are; N stands for the rows of a batch:
+    kserve-v2 serve net.pt --input x:FP32[N,4] --output y:FP32[N,3]
+  Serve a class of a package in the current directory, and load it again whenever its code is saved:
+    kserve-v2 serve shop.models:Recommender --reload
   Serve every model below ./models on this machine only:
     kserve-v2 serve --model-repository models
   Serve two repositories to the network, with 512 MB for a request and logs as JSON:
@@ -40,6 +49,7 @@ _log = logging.getLogger(__name__)
 
 
 def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    take_operands(namespace)
     settings, warnings = effective_settings(namespace, environ, CommandError)
     try:
         return _serve(settings, warnings)
@@ -76,10 +86,11 @@ def _serve(settings: Settings, warnings: Sequence[str]) -> int:
 
 COMMAND = Command(
     "serve",
-    "serve the models of a repository",
-    "--model-repository DIR [options]",
+    "serve models: a repository, files, folders, classes",
+    "[NAME=]FILE|DIR|MODULE:CLASS ... [options]",
     _DESCRIPTION,
     _EXAMPLES,
     flags.add_flags,
     _run,
+    operands=True,
 )

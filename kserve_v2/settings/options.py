@@ -15,6 +15,8 @@ from kserve_v2.caching import config as caching
 from kserve_v2.caching.config import CacheConfig, parse_cache_config
 from kserve_v2.net.repository_url import SCHEMES, RepositoryUrl
 from kserve_v2.net.unix_socket import unix_path
+from kserve_v2.tensors import written
+from kserve_v2.tensors.written import WrittenTensor, read_tensor, split_tensors
 from kserve_v2.tracing.config import EXPECTED, TraceConfig, parse_trace_config
 
 T = TypeVar("T")
@@ -245,6 +247,21 @@ NAMES: Kind[tuple[str, ...]] = Kind(
     lambda value: isinstance(value, tuple) and all(isinstance(name, str) and name != "" for name in value),
     " ".join,
     comma_separated=True,
+)
+MODELS: Kind[tuple[str, ...]] = Kind(
+    "[NAME=]PATH",
+    "a model's file or folder, or package.module:Class, with NAME= in front or not",
+    lambda texts: tuple(text.strip() for text in texts),
+    lambda value: isinstance(value, tuple) and all(isinstance(each, str) and each != "" for each in value),
+    " ".join,
+    comma_separated=True,
+)
+TENSORS: Kind[tuple[WrittenTensor, ...]] = Kind(
+    "NAME:DATATYPE[DIM,…]",
+    written.EXPECTED,
+    lambda texts: tuple(read_tensor(text) for text in split_tensors(list(texts))),
+    lambda value: isinstance(value, tuple) and all(isinstance(each, WrittenTensor) for each in value),
+    lambda value: " ".join(map(str, value)),
 )
 BACKENDS: Kind[tuple[str, ...]] = Kind(
     "NAME[,NAME]",

@@ -13,6 +13,7 @@ from kserve_v2.net.repository_url import RepositoryUrl, is_archive
 from kserve_v2.net.tls import TlsFiles
 from kserve_v2.settings import options
 from kserve_v2.settings.options import BackendConfig, Kind, Option, SettingsError
+from kserve_v2.tensors.written import WrittenTensor
 from kserve_v2.tracing.config import TraceConfig
 
 T = TypeVar("T")
@@ -62,6 +63,25 @@ class Settings:
         REPOSITORY,
         "The repository is one model, which is served under this name: its files lie directly in it, as KServe mounts "
         "them at /mnt/models. Without folders for versions they are version 1.",
+    )
+    model: tuple[str, ...] = _option(
+        (),
+        options.MODELS,
+        REPOSITORY,
+        "One model, wherever it lies, beside those of the repositories: its file (.onnx, .pt2, .pt, or .py with its "
+        "class), its folder, or package.module:Class from the current directory. Its name is the file's, or NAME. May "
+        "be repeated; what stands on the command line without a flag is one, or a repository.",
+    )
+    input: tuple[WrittenTensor, ...] = _option(
+        (),
+        options.TENSORS,
+        REPOSITORY,
+        "An input of the one model that is given as a file, where the file does not say it, as of TorchScript: such as "
+        "x:FP32[-1,4], with -1 where a dimension varies, or x:FP32[N,4], with N for the rows of a batch, so that "
+        "requests are merged. May be repeated, in the order of the model's arguments.",
+    )
+    output: tuple[WrittenTensor, ...] = _option(
+        (), options.TENSORS, REPOSITORY, "An output of that model, in the order in which it returns them."
     )
     staging_dir: Path | None = _option(
         None,
@@ -458,22 +478,7 @@ class Settings:
     def __post_init__(self) -> None:
         for option in OPTIONS:
             option.check(getattr(self, option.name))
-        if not self.model_repository:
-            raise SettingsError(
-                "no model repository: give --model-repository DIR (or KSERVE_V2_MODEL_REPOSITORY)"
-            )
-        if self.model_name and len(self.model_repository) > 1:
-            raise SettingsError(
-                f"--model-name: works with one --model-repository, of that model; got {len(self.model_repository)}"
-            )
-        if self.model_namespacing and (self.model_name or not all(map(_is_folder, self.model_repository))):
-            raise SettingsError(
-                "--model-namespacing: works with local directories of models, not with URLs, archives or --model-name"
-            )
-        if self.model_name and not _FOLDER_NAME.fullmatch(self.model_name):
-            raise SettingsError(
-                f"--model-name: expected a name that a folder could have, got {self.model_name!r}"
-            )
+        self._check_models()
         if 0 < self.max_inflight_bytes < self.http_max_input_size:
             raise SettingsError(
                 f"--max-inflight-bytes: {self.max_inflight_bytes} is less than --http-max-input-size "
@@ -500,6 +505,33 @@ class Settings:
             )
         self.tls("http")
         self.tls("grpc")
+
+    def _check_models(self) -> None:
+        """Raise SettingsError if what is to be served does not go together."""
+        if not self.model_repository and not self.model:
+            raise SettingsError(
+                "nothing to serve: name a model or a repository, as in kserve-v2 serve model.onnx, or give "
+                "--model-repository DIR (or KSERVE_V2_MODEL_REPOSITORY)"
+            )
+        if (self.input or self.output) and len(self.model) != 1:
+            raise SettingsError(
+                f"--input and --output: work with one model that is given as a file, got {len(self.model)}; write a "
+                "config.pbtxt for each of several (kserve-v2 init)"
+            )
+        if self.model_namespacing and self.model:
+            raise SettingsError("--model-namespacing: works with repositories only, not with single models")
+        if self.model_name and len(self.model_repository) > 1:
+            raise SettingsError(
+                f"--model-name: works with one --model-repository, of that model; got {len(self.model_repository)}"
+            )
+        if self.model_namespacing and (self.model_name or not all(map(_is_folder, self.model_repository))):
+            raise SettingsError(
+                "--model-namespacing: works with local directories of models, not with URLs, archives or --model-name"
+            )
+        if self.model_name and not _FOLDER_NAME.fullmatch(self.model_name):
+            raise SettingsError(
+                f"--model-name: expected a name that a folder could have, got {self.model_name!r}"
+            )
 
     @property
     def controlled(self) -> bool:

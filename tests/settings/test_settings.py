@@ -314,7 +314,10 @@ def test_a_wrong_variable_is_named() -> None:
 
 
 def test_a_repository_is_needed() -> None:
-    with pytest.raises(SettingsError, match="no model repository: give --model-repository DIR"):
+    with pytest.raises(
+        SettingsError,
+        match="nothing to serve: name a model or a repository",
+    ):
         read()
 
 

@@ -9,7 +9,7 @@ from kserve_v2.checking.findings import Finding, Level, merged
 from kserve_v2.checking.formats import FORMATS, counts
 from kserve_v2.checking.unwise import Machine
 from kserve_v2.commands.apart import Process
-from kserve_v2.commands.looking.models import at_hand, known_model, looking_options
+from kserve_v2.commands.looking.models import at_hand, known_model, looking_options, where_they_lie
 from kserve_v2.commands.output import own_output, say
 from kserve_v2.errors import ServingError
 from kserve_v2.plugins import BackendRegistry
@@ -33,6 +33,7 @@ def run(settings: Settings, namespace: argparse.Namespace) -> int:
         names = [] if "*" in named else [known_model(name, options) for name in dict.fromkeys(named)]
         try:
             models, findings = _look(check, names)
+            findings = where_they_lie(findings)
         except OSError as error:
             raise unreadable(error) from error
         except ServingError as error:

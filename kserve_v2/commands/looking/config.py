@@ -15,7 +15,13 @@ from kserve_v2.checking.listening import listening
 from kserve_v2.checking.origins import Origin, Origins, leaves
 from kserve_v2.checking.unwise import Machine
 from kserve_v2.commands.apart import Process
-from kserve_v2.commands.looking.models import at_hand, known_model, looking_options
+from kserve_v2.commands.looking.models import (
+    at_hand,
+    known_model,
+    looking_options,
+    single_models,
+    where_they_lie,
+)
 from kserve_v2.commands.output import own_output, say, tell
 from kserve_v2.config import config_to_dict
 from kserve_v2.errors import InternalError, ServingError
@@ -34,7 +40,8 @@ def run(settings: Settings, namespace: argparse.Namespace) -> int:
     registry = BackendRegistry()
     options = looking_options(settings, registry)
     with at_hand(options), own_output(), listening(), chdir(Path.cwd()):
-        name, watch = known_model(namespace.operands[0], options), Process.watch
+        name = known_model((namespace.operands or single_models(options))[0], options)
+        watch = Process.watch
         try:
             if name in watch.ended:
                 raise InternalError(watch.ended[name])
@@ -42,7 +49,7 @@ def run(settings: Settings, namespace: argparse.Namespace) -> int:
                 text = _config(name, namespace.model_version or 0, namespace.format, options, registry)
         except ServingError:
             check = RepositoryCheck(options, registry, Machine(cpu_budget()), watch)
-            wrong = [each for each in check.check(name) if each.level is not Level.WARNING]
+            wrong = where_they_lie(each for each in check.check(name) if each.level is not Level.WARNING)
             tell(as_text(wrong, 1))
             return 1
     say(text)

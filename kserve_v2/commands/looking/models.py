@@ -1,14 +1,17 @@
 """Models that are named on the command line, and the options of the server that would serve them."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from kserve_v2.caching.config import CacheConfig
 from kserve_v2.caching.make import make_cache
 from kserve_v2.checking.check import all_models
+from kserve_v2.checking.findings import Finding
 from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.plugins import BackendRegistry
+from kserve_v2.repository.locations.linked import lies_at
 from kserve_v2.repository.preparing.candidate import find_entry
 from kserve_v2.repository.preparing.options import RepositoryOptions
 from kserve_v2.settings.options import SettingsError
@@ -47,3 +50,20 @@ def known_model(name: str, options: RepositoryOptions) -> str:
     alike = difflib.get_close_matches(name, all_models(options).models, n=1)
     hint = f", did you mean {alike[0]}?" if alike else ""
     raise SettingsError(f"no model repository has a directory of the name '{name}'{hint}")
+
+
+def single_models(options: RepositoryOptions) -> list[str]:
+    """The names of models that lie in no repository."""
+    return [] if options.locations is None else options.locations.single
+
+
+def where_they_lie(findings: Iterable[Finding]) -> list[Finding]:
+    """What was found of models that lie in no repository, with the paths of the person who has named them."""
+    shown = []
+    for finding in findings:
+        path = lies_at(finding.path)
+        # What the server has written for them has no lines that anybody could look at.
+        known = path.name == finding.path.name
+        line, column = (finding.line, finding.column) if known else (0, 0)
+        shown.append(replace(finding, path=path, line=line, column=column))
+    return shown

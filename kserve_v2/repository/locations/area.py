@@ -18,7 +18,7 @@ from threading import RLock
 from typing import Any
 
 _NOTE = "manifest.json"
-_TREES, _MODELS = "trees", "models"
+TREES, _MODELS = "trees", "models"
 # How long what has been replaced is kept, at the least: whoever has just found it may be about to read it.
 _KEPT_S = 60.0
 
@@ -30,7 +30,7 @@ class Area:
         """Make what is missing of it, and take away what a killed server was making. Raises OSError."""
         self.path = path
         self.models = path / _MODELS
-        self._trees, self._partial, self._making = path / _TREES, path / "partial", path / "making"
+        self._trees, self._partial, self._making = path / TREES, path / "partial", path / "making"
         self._clock = clock
         # Tree → when it was replaced.
         self._replaced: dict[Path, float] = {}
@@ -57,7 +57,7 @@ class Area:
 
     def _find(self, name: str, fingerprint: str) -> Path | None:
         tree = self._trees / name / fingerprint
-        noted = self._note(tree)
+        noted = note_of(tree / name)
         if noted is None:
             return None
         content = tree / name
@@ -144,7 +144,7 @@ class Area:
         with self._lock:
             # Its files may become those of the next one.
             self._held.add(content.parent)
-        found = self._note(content.parent)
+        found = note_of(content)
         return (content, found) if found is not None else None
 
     def partial(self, name: str) -> Path:
@@ -201,12 +201,14 @@ class Area:
         if not any(tree.parent.iterdir()):
             tree.parent.rmdir()
 
-    def _note(self, tree: Path) -> dict[str, Any] | None:
-        try:
-            noted = json.loads((tree / _NOTE).read_bytes())
-        except (OSError, ValueError):
-            return None
-        return noted if isinstance(noted, dict) and "files" in noted and "items" in noted else None
+
+def note_of(content: Path) -> dict[str, Any] | None:
+    """What was noted of a model's directory when it was put together; None for one that is no tree."""
+    try:
+        noted = json.loads((content.parent / _NOTE).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return noted if isinstance(noted, dict) and "files" in noted and "items" in noted else None
 
 
 def tree_of(path: Path) -> Path:
@@ -217,14 +219,17 @@ def tree_of(path: Path) -> Path:
         target = os.readlink(path)  # noqa: PTH115 - Path's would normalize it
     except OSError:
         return path
-    if not target.startswith(f"../{_TREES}/") or path.parent.name != _MODELS:
+    if not target.startswith(f"../{TREES}/") or path.parent.name != _MODELS:
         return path
     return path.parent.parent.joinpath(*target.split("/")[1:])
 
 
 def is_staged(path: Path) -> bool:
-    """Whether a model's directory is a tree: what is written there is lost when another one is shown."""
-    return path.parent.parent.parent.name == _TREES and (path.parent / _NOTE).is_file()
+    """Whether a model's directory is a tree: what is written there is lost when another one is shown. A link to a
+    folder is none.
+    """
+    in_tree = path.parent.parent.parent.name == TREES and (path.parent / _NOTE).is_file()
+    return in_tree and not path.is_symlink()
 
 
 def lasting_path(path: Path) -> Path:

@@ -2,10 +2,10 @@
 repository.
 """
 
-import hashlib
 from collections.abc import Collection
 from pathlib import Path
 
+from kserve_v2.repository.locations.linked import ModelLinks
 from kserve_v2.repository.reading.layout import CONFIG, is_model_directory, is_model_file, is_version
 
 
@@ -48,23 +48,14 @@ def give_version(folder: Path) -> None:
         (folder / name).symlink_to(f"1/{name}")
 
 
-def link_as_model(folder: Path, model: Path) -> None:
-    """Make the directory of a model of links to a local folder that has the model's files in it, with or without
-    versions.
+def links_of(folder: Path) -> ModelLinks:
+    """What shows a local folder with a model's files, with or without versions, as a model of a repository. Raises
+    OSError.
     """
     if has_versions(folder):
-        model.symlink_to(folder)
-        return
-    model.mkdir()
-    (model / "1").symlink_to(folder)
-    for name in _visible(folder):
-        (model / name).symlink_to(folder / name)
-
-
-def fingerprint(folder: Path) -> str:
-    """Changes when `link_as_model` would make something else. What the links lead to is for the server to look at."""
-    text = "\0".join([str(folder), str(has_versions(folder)), *_visible(folder)])
-    return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).hexdigest()
+        return ModelLinks(whole=folder)
+    links = {name: folder / name for name in _visible(folder)}
+    return ModelLinks(links={"1": folder, **links}, home=folder)
 
 
 def _visible(folder: Path) -> list[str]:

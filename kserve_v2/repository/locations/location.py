@@ -1,7 +1,6 @@
 """Locations: each has a local folder of models, which is brought up to date from wherever the models come from."""
 
 import logging
-from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -195,12 +194,13 @@ class ArchivedModels(_Staged):
             self._stager.staging.prune(area)
 
 
-class OneModel(_Staged, ABC):
+class OneRemoteModel(_Staged):
     """A place that is one model, and has no name of its own for it."""
 
-    def __init__(self, name: str, shown: str, stager: Stager, location: str) -> None:
-        super().__init__(shown, stager, location)
+    def __init__(self, name: str, origin: Whole, stager: Stager, location: str) -> None:
+        super().__init__(origin.shown, stager, location)
         self._name = name
+        self._origin = origin
         self._lock = RLock()
 
     def names(self) -> Collection[str]:
@@ -223,51 +223,14 @@ class OneModel(_Staged, ABC):
     def _have(self, *, patient: bool) -> None:
         with self._lock:
             area = self._open()
-            if area.show(self._name, self._tree(area, patient=patient)):
+            tree = self._stager.stage(
+                self._origin, self._origin.whole, area, self._name, _as_model, patient=patient
+            )
+            if tree is None:
+                raise UnreachableError("nothing is there")
+            if area.show(self._name, tree):
                 logger.info("staged: %s", self._name)
             self._stager.staging.prune(area)
-
-    @abstractmethod
-    def _tree(self, area: Area, *, patient: bool) -> Path:
-        """The model as it is now, in the area. Raises ServingError."""
-
-
-class OneRemoteModel(OneModel):
-    """One whose files are all that there is."""
-
-    def __init__(self, name: str, origin: Whole, stager: Stager, location: str) -> None:
-        super().__init__(name, origin.shown, stager, location)
-        self._origin = origin
-
-    def _tree(self, area: Area, *, patient: bool) -> Path:
-        tree = self._stager.stage(
-            self._origin, self._origin.whole, area, self._name, _as_model, patient=patient
-        )
-        if tree is None:
-            raise UnreachableError("nothing is there")
-        return tree
-
-
-class OneLocalModel(OneModel):
-    """One that is a local folder. Nothing of it is copied: links show it as a model of a repository."""
-
-    def __init__(self, name: str, folder: Path, stager: Stager, location: str) -> None:
-        super().__init__(name, str(folder), stager, location)
-        self.folder = folder.absolute()
-
-    def _tree(self, area: Area, *, patient: bool) -> Path:
-        try:
-            raise_if_many(self.folder)
-            fingerprint = flat.fingerprint(self.folder)
-            tree = area.find(self._name, fingerprint)
-            if tree is not None:
-                return tree
-            note = {"items": {}, "archive": False}
-            return area.make(
-                self._name, fingerprint, note, lambda model: flat.link_as_model(self.folder, model)
-            )
-        except OSError as error:
-            raise InvalidArgumentError(f"its folder cannot be read: {error.strerror}") from error
 
 
 def _skipped(name: str) -> bool:
@@ -287,7 +250,7 @@ def raise_if_one(folder: Path) -> None:
     if flat.is_one_model(folder):
         raise InvalidArgumentError(
             f"--model-repository {folder} is one model, not a folder of models: give --model-name NAME to serve "
-            "it under that name"
+            f"it under that name, or `kserve-v2 serve {folder}`"
         )
 
 

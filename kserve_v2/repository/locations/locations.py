@@ -9,19 +9,22 @@ from threading import Event, Lock
 
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableError
 from kserve_v2.net.repository_url import RepositoryUrl
+from kserve_v2.repository.locations import flat
 from kserve_v2.repository.locations.filesystems import open_filesystem, place
+from kserve_v2.repository.locations.linked import LinkArea, LinkedModel, ModelLinks
 from kserve_v2.repository.locations.local_archives import LocalArchive, LocalArchives
 from kserve_v2.repository.locations.location import (
     ArchivedModels,
     LocalFolder,
     Location,
-    OneLocalModel,
     OneRemoteModel,
     StoredModels,
     raise_if_many,
     raise_if_one,
 )
 from kserve_v2.repository.locations.object_store import ObjectArchive, ObjectStore
+from kserve_v2.repository.locations.operand_links import Tensors, links_of
+from kserve_v2.repository.locations.operands import Operand, shown
 from kserve_v2.repository.locations.stager import Stager
 from kserve_v2.repository.locations.staging import Staging
 from kserve_v2.repository.locations.store import UnreachableError, Whole, archive_name, unreachable
@@ -39,6 +42,10 @@ class Where:
 
     repositories: Sequence[Path | RepositoryUrl]
     model_name: str = ""
+    models: Sequence[Operand] = ()
+    """Single models, by their names."""
+    tensors: Tensors = ((), ())
+    """What is said of the inputs and outputs of the only one."""
     staging_dir: Path | None = None
     staging_size_limit: int = 0
 
@@ -52,6 +59,7 @@ class Locations:
         self._stopping = Event()
         self._staging = Staging(where.staging_dir, where.staging_size_limit, environ)
         self._clock = clock
+        self._links = LinkArea()
         stager = Stager(self._staging, self._stopping)
         self._locations: list[Location] = []
         keys: list[str] = []
@@ -59,7 +67,13 @@ class Locations:
             key = _key(each, where.model_name)
             keys.append(key)
             origin = _origin(each, environ, self._stopping.wait)
-            self._locations += _locations(origin, where.model_name, stager, key)
+            if isinstance(origin, Path) and where.model_name:
+                self._locations.append(_flat_model(origin, where.model_name, self._links))
+            else:
+                self._locations += _locations(origin, where.model_name, stager, key)
+        for model in where.models:
+            links = links_of(model, where.tensors)
+            self._locations.append(LinkedModel(model.name, shown(model), links, self._links))
         self._staging.name_all(keys)
         self._problems: dict[str, str] = {}
         self._unreachable: dict[int, str] = {}
@@ -69,7 +83,13 @@ class Locations:
     @property
     def roots(self) -> tuple[Path, ...]:
         """The local folders with models."""
-        return tuple(root for each in self._locations if (root := each.root) is not None)
+        roots = (each.root for each in self._locations)
+        return tuple(dict.fromkeys(root for root in roots if root is not None))
+
+    @property
+    def single(self) -> list[str]:
+        """The names of the models that were given one by one."""
+        return [each.name for each in self._where.models]
 
     def names(self) -> list[str]:
         """Models that can be had, beside those that lie in the folders. Raises ServingError, for the operator, if that
@@ -107,8 +127,8 @@ class Locations:
         for each in self._locations:
             if isinstance(each, LocalFolder) and each.root is not None:
                 raise_if_one(each.root)
-            if isinstance(each, OneLocalModel):
-                raise_if_many(each.folder)
+            if isinstance(each, LinkedModel):
+                each.check()
         if self._where.staging_dir is not None:
             self._staging.open()
 
@@ -116,7 +136,7 @@ class Locations:
         """Bring one model up to date, or take it away if it is gone. `in_use`: directories that must stay. Raises
         ServingError.
         """
-        self._staging.in_use = frozenset(in_use)
+        self._staging.in_use = self._links.in_use = frozenset(in_use)
         try:
             for each in self._locations:
                 each.materialize(name)
@@ -131,7 +151,7 @@ class Locations:
         """Bring everything up to date, or the models of these names. What cannot be reached is as before, and the log
         says so once.
         """
-        self._staging.in_use = frozenset(in_use)
+        self._staging.in_use = self._links.in_use = frozenset(in_use)
         problems: dict[str, str] = {}
         for number, each in enumerate(self._locations):
             try:
@@ -159,9 +179,10 @@ class Locations:
         self._stopping.set()
 
     def close(self) -> None:
-        """Let another server have the staging folder."""
+        """Let another server have the staging folder, and remove what was made."""
         self.stop()
         self._staging.close()
+        self._links.close()
 
 
 def _key(where: Path | RepositoryUrl, model_name: str) -> str:
@@ -188,11 +209,19 @@ def _origin(
     return kind(filesystem, wanted.path, str(where), pause)
 
 
+def _flat_model(folder: Path, name: str, area: LinkArea) -> LinkedModel:
+    """A local folder that is one model."""
+
+    def links() -> ModelLinks:
+        raise_if_many(folder)
+        return flat.links_of(folder.absolute())
+
+    return LinkedModel(name, str(folder), links, area)
+
+
 def _locations(origin: Path | Whole, model_name: str, stager: Stager, key: str) -> list[Location]:
     """Those that bring the models of one place here."""
     if isinstance(origin, Path):
-        if model_name:
-            return [OneLocalModel(model_name, origin, stager, key)]
         return [LocalFolder(origin), StoredModels(LocalArchives(origin), stager, key)]
     if model_name:
         return [OneRemoteModel(model_name, origin, stager, key)]

@@ -55,7 +55,7 @@ def _files(source: ModelSource) -> Iterator[Path]:
     yield from sorted(
         path for path in source.model_path.iterdir() if path.is_file() and not is_hidden(path.name)
     )
-    for directory, subdirectories, files in os.walk(source.version_path):
+    for directory, subdirectories, files in os.walk(source.files_path):
         subdirectories[:] = sorted(name for name in subdirectories if not is_hidden(name))
         paths = [Path(directory, name) for name in sorted(files) if not is_hidden(name)]
         yield from (path for path in paths if path.is_file())

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kserve_v2.repository.locations.area import is_staged, lasting_path
+from kserve_v2.repository.locations.linked import home_of
 from kserve_v2.repository.user_cache import user_cache
 
 # What stays readable of a model's name; what tells models apart is behind it.
@@ -27,8 +28,11 @@ def kept_path(root: Path, model_path: Path) -> Path:
     """The directory of one model, all its versions together. Those of the same name in other repositories have others,
     and no name leads out of `root`.
     """
-    # One that is staged has another directory for each of its contents.
-    lasting = lasting_path(model_path).absolute() if is_staged(model_path) else model_path.resolve()
+    if (home := home_of(model_path)) is not None:
+        lasting = home / model_path.name
+    else:
+        # One that is staged has another directory for each of its contents.
+        lasting = lasting_path(model_path).absolute() if is_staged(model_path) else model_path.resolve()
     where = str(lasting).encode(errors="surrogateescape")
     name = re.sub(r"[^A-Za-z0-9._-]", "_", model_path.name)[:_MAX_NAME]
     return root / f"{name}-{hashlib.sha256(where).hexdigest()[:_DIGITS]}"

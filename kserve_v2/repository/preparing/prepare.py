@@ -27,6 +27,7 @@ from kserve_v2.errors import ContradictionError, InvalidArgumentError
 from kserve_v2.isolation.backend import Home, IsolatedBackend
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.locations.area import tree_of
+from kserve_v2.repository.locations.linked import home_of
 from kserve_v2.repository.models.batching import BatchingOrigin
 from kserve_v2.repository.models.caching import model_caching
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble, prepare_ensemble
@@ -91,7 +92,8 @@ def prepare_version(
         name=entry.name,
         version=version,
         model_path=entry.path,
-        version_path=version_path,
+        # It was looked for among the links, which are those files that may be loaded.
+        version_path=home_of(entry.path) or version_path,
         settings=options.backend_settings.get(config.backend, {}),
         cache_path=_cache_path(candidate, options),
         outdated=partial(outdated, candidate, version),

@@ -131,7 +131,7 @@ class Residency:
 
     async def admit(self, source: ModelSource) -> Claim:
         """Make room for a version that is about to be loaded. Raises OverloadedError if there is none."""
-        files = await asyncio.to_thread(size_of_files, source.version_path, source.placements)
+        files = await asyncio.to_thread(size_of_files, source.files_path, source.placements)
         before = self._remembered.get((source.name, source.version))
         expected = files if before is None else expected_use(*before, files)
         claim = Claim(source.name, source.version, files, expected, used_s=self._clock())

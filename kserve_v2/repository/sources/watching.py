@@ -33,7 +33,8 @@ class Watcher:
 
     def start(self) -> None:
         """Watch, if that is possible, on a thread."""
-        if self.available():
+        # Where there is none, nothing would ever happen.
+        if self._roots and self.available():
             threading.Thread(
                 target=self._watch, args=(self._stop,), name="repository-events", daemon=True
             ).start()

@@ -68,7 +68,10 @@ def make_locations(tmp_path: Path) -> Iterator[MakeLocations]:
             where: str | Path, model_name: str = "", limit: int = 0, environ: dict[str, str] | None = None
         ) -> Locations:
             place = RepositoryUrl.parse(where) if isinstance(where, str) else where
-            locations = Locations(Where([place], model_name, tmp_path / "staging", limit), environ or {})
+            locations = Locations(
+                Where([place], model_name, staging_dir=tmp_path / "staging", staging_size_limit=limit),
+                environ or {},
+            )
             stack.callback(locations.close)
             return locations
 

@@ -91,7 +91,7 @@ def test_what_cannot_be_written_is_told_and_changes_nothing(tmp_path: Path) -> N
 
 
 def test_what_would_be_lost_is_not_written(tmp_path: Path) -> None:
-    copy = tmp_path / area._TREES / "m" / "1" / "m"
+    copy = tmp_path / area.TREES / "m" / "1" / "m"
     copy.mkdir(parents=True)
     (copy.parent / area._NOTE).write_text("{}")
     assert area.is_staged(copy)
