@@ -1,4 +1,4 @@
-"""Files by the bytes that they begin with: for the words of errors alone, nothing is decided by it."""
+"""Files by the bytes that they begin with: what an answer is called, and words for errors. No input is read by it."""
 
 import re
 

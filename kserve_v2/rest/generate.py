@@ -13,12 +13,18 @@ from kserve_v2.messages import InferResponse
 from kserve_v2.rest.compression import decompress
 from kserve_v2.rest.endpoint import Call
 from kserve_v2.rest.errors import error_body, known
+from kserve_v2.rest.generate_accept import file_wanted
 from kserve_v2.rest.generate_answer import AnswerForm, answer_form
 from kserve_v2.rest.generate_codec import request_of
 from kserve_v2.rest.generate_files import is_file, read_body
 from kserve_v2.scheduling.replies import stream
 
 _EVENTS = b"text/event-stream; charset=utf-8"
+
+
+def _header(call: Call, name: bytes, default: bytes = b"") -> bytes:
+    """The value of a header, `default` if there is none."""
+    return next((value for found, value in call.all_headers if found == name), default)
 
 
 class _Asking:
@@ -31,9 +37,9 @@ class _Asking:
 
     def ask(self, call: Call) -> tuple[AsyncGenerator[InferResponse, None], AnswerForm]:
         """The responses to a request, which is checked, and how they are written. Raises what is wrong with it."""
-        service, headers = self._service, dict(call.all_headers)
-        content_type = headers.get(b"content-type", b"")
-        encoding = headers.get(b"content-encoding", b"identity")
+        service = self._service
+        content_type = _header(call, b"content-type")
+        encoding = _header(call, b"content-encoding", b"identity")
         if encoding != b"identity" and not is_file(content_type):
             raise InvalidArgumentError("Unsupported content-encoding, only 'identity' is supported.")
         model = service.acquire(call.model_name, call.version)
@@ -65,11 +71,14 @@ class Generate:
         self._asking = _Asking(service, max_request_bytes)
 
     async def __call__(self, call: Call, send: Send) -> None:
-        """Send the outputs as one object."""
+        """Send the outputs as one object, or the file that the client asks for."""
+        wanted = file_wanted(_header(call, b"accept"))
         asked, form = self._asking.ask(call)
         async with aclosing(asked) as responses:
-            body = form.encode(await self._only(responses))
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+            only = await self._only(responses)
+            file = wanted.found(only) if wanted is not None else None
+            kind, body = file or ("application/json", form.encode(only))
+        headers = [(b"content-type", kind.encode()), (b"content-length", b"%d" % len(body))]
         call.started = True
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})

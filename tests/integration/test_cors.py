@@ -31,7 +31,9 @@ def open_to_origin(one_model: Path, start_server: StartServer) -> RunningServer:
     )
 
 
-@pytest.mark.parametrize("path", ["/v2/models/m/infer", "/v2/models/m/generate", "/v2/models/m", "/v2/repository/index"])
+@pytest.mark.parametrize(
+    "path", ["/v2/models/m/infer", "/v2/models/m/generate", "/v2/models/m", "/v2/repository/index"]
+)
 def test_a_preflight_request_is_answered(open_to_origin: RunningServer, path: str) -> None:
     answer = open_to_origin.client.options(open_to_origin.rest + path, headers=PREFLIGHT)
     assert answer.status_code == 200

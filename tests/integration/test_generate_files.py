@@ -227,6 +227,66 @@ def test_an_image_comes_back_as_base64(people: RunningServer) -> None:
     assert rows["output"] == [[again["output"]]]
 
 
+def sent(server: RunningServer, model: str, accept: str, **options: Any) -> Any:
+    options = options or {"files": {"image": picture(6, 4)}}
+    return server.post(f"/v2/models/{model}/generate", headers={"accept": accept}, **options)
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "image/png",
+        "image/*",
+        "audio/wav;q=0.5, IMAGE/PNG",
+        "image/jpeg, image/*;q=0.9, application/json;q=0.8",
+    ],
+)
+def test_an_image_comes_back_as_it_is_if_that_is_asked_for(people: RunningServer, accept: str) -> None:
+    answer = sent(people, "shrink", accept)
+    assert answer.headers["content-type"] == "image/png"
+    assert PIL.Image.open(BytesIO(answer.content)).size == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("model", "accept"),
+    [
+        ("shrink", "*/*"),
+        ("shrink", ""),
+        ("shrink", "application/json"),
+        ("shrink", "application/octet-stream"),
+        ("shrink", "image/png;q=0.5, application/json"),
+        ("shrink", "image/png;q=0, */*"),
+        ("shrink", "image/png;q=x"),
+        # What there is is not what would be liked best.
+        ("shrink", "image/jpeg, */*;q=0.1"),
+        ("describe", "image/png, application/json"),
+    ],
+)
+def test_the_answer_is_json_unless_asked_otherwise(people: RunningServer, model: str, accept: str) -> None:
+    answer = sent(people, model, accept)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+
+
+@pytest.mark.parametrize(
+    ("model", "accept", "options", "text"),
+    [
+        ("shrink", "image/jpeg", {}, "output 'output' is image/png, and image/jpeg was asked for; with 'Accept: "
+         "application/json' the answer is JSON"),
+        ("shrink", "audio/*, video/mp4", {}, "output 'output' is image/png, and audio/*, video/mp4 was asked for"),
+        ("shrink", "image/png", {"files": [("image", picture()), ("image", picture())]}, "output 'output' is 2 elements"),
+        ("describe", "image/png", {}, "output 'caption' is of no known kind, and image/png was asked for"),
+        ("seconds", "audio/wav", {"files": {"sound": sound(0.25)}}, "there is no output of BYTES that could be audio/wav"),
+        ("shrink", "image/png", {"files": {"image": b"x"}}, "input 'image': it is neither JPEG nor PNG"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_given(
+    people: RunningServer, model: str, accept: str, options: dict[str, Any], text: str
+) -> None:
+    answer = sent(people, model, accept, **options)
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/json")
+    assert text in error_of(answer)
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "identity"])
 def test_a_compressed_file(people: RunningServer, encoding: str) -> None:
     body = gzip.compress(picture()) if encoding == "gzip" else picture()

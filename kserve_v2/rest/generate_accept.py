@@ -1,0 +1,77 @@
+"""Answers that are a file, for clients whose Accept header prefers one to JSON: the bytes of an output, as they are."""
+
+from dataclasses import dataclass
+
+from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.messages import InferResponse
+from kserve_v2.rest.file_kinds import kind_of_file
+from kserve_v2.tensors.datatypes import BYTES
+
+# Others are answered in JSON, as they are by Triton, which does not look at the header.
+_FILES = ("image/", "audio/", "video/")
+_JSON = ("application/json", "application/*", "*/*")
+
+# What some programs call them.
+_SYNONYMS = {
+    "image/jpg": "image/jpeg",
+    "audio/x-wav": "audio/wav",
+    "audio/wave": "audio/wav",
+    "audio/vnd.wave": "audio/wav",
+    "audio/mp3": "audio/mpeg",
+    "audio/x-flac": "audio/flac",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FileWanted:
+    """What a client takes. `types`: those of files, `image/*` among them. `or_json`: what else JSON is, if need be."""
+
+    types: tuple[str, ...]
+    or_json: bool
+
+    def found(self, response: InferResponse) -> tuple[str, bytes] | None:
+        """Type and bytes of the file in an answer; None where it has to be JSON. Raises InvalidArgumentError if the
+        client takes neither what there is nor JSON.
+        """
+        files = {name: array for name, array in response.outputs.items() if array.dtype == BYTES.dtype}
+        wanted = ", ".join(self.types)
+        problem = f"there is no output of BYTES that could be {wanted}"
+        if len(files) > 1:
+            problem = f"there are several outputs of BYTES ({', '.join(files)}), and which one is {wanted} is not said"
+        elif files:
+            ((name, array),) = files.items()
+            kind = kind_of_file(array.reshape(-1)[0]) if array.size == 1 else ""
+            if kind and (kind in self.types or f"{kind.partition('/')[0]}/*" in self.types):
+                return kind, array.reshape(-1)[0]
+            what = kind or "of no known kind" if array.size == 1 else f"{array.size} elements"
+            problem = f"output '{name}' is {what}, and {wanted} was asked for"
+        if self.or_json:
+            return None
+        raise InvalidArgumentError(f"{problem}; with 'Accept: application/json' the answer is JSON")
+
+
+def file_wanted(accept: bytes) -> FileWanted | None:
+    """What an Accept header asks for; None if that is JSON, or what is answered as such."""
+    ranges = sorted(_ranges(accept), key=lambda each: -each[1])
+    if not ranges or not ranges[0][0].startswith(_FILES):
+        return None
+    types = tuple(kind for kind, _ in ranges if kind.startswith(_FILES))
+    return FileWanted(types, any(kind in _JSON for kind, _ in ranges))
+
+
+def _ranges(accept: bytes) -> list[tuple[str, float]]:
+    """The types that an Accept header names, with their weights; those that are refused, or malformed, are left out."""
+    found = []
+    for item in accept.decode("latin-1").lower().split(","):
+        kind, *parameters = (part.strip() for part in item.split(";"))
+        weight = 1.0
+        for parameter in parameters:
+            name, _, value = parameter.partition("=")
+            if name.strip() == "q":
+                try:
+                    weight = float(value)
+                except ValueError:
+                    weight = 0.0
+        if 0 < weight <= 1:
+            found.append((_SYNONYMS.get(kind, kind), weight))
+    return found
