@@ -6,7 +6,7 @@ all the same is judged as well. Weights are not loaded, and nothing is executed;
 to import it.
 """
 
-import re
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from kserve_v2.repository.reading.namespaces import scan_namespaces
 from kserve_v2.repository.reading.scan import (
     RELEASE_FILE,
     ModelEntry,
+    Skipped,
     Snapshot,
     config_path,
     scan,
@@ -41,11 +42,6 @@ from kserve_v2.repository.reading.scan import (
 )
 from kserve_v2.scheduling.ensemble.check import no_loaded_version, required_version
 from kserve_v2.scheduling.ensemble.graph import Step
-
-# The name at the beginning of what is said of something that is passed over.
-_PASSED_OVER = re.compile(
-    r"'(?P<quoted>.+?)' (?P<reason>.*)|(?P<name>.+?) lies in the repository itself", re.DOTALL
-)
 
 
 class RepositoryCheck:
@@ -74,7 +70,7 @@ class RepositoryCheck:
         system. Raises OSError for a repository that cannot be listed.
         """
         snapshot = all_models(self._options)
-        found = [self._passed_over(text) for text in snapshot.skipped]
+        found = [self._passed_over(each) for each in snapshot.skipped]
         for name in snapshot.models:
             found += self.check(name)
         return list(snapshot.models), merged(found)
@@ -132,14 +128,12 @@ class RepositoryCheck:
                 self._steps[entry.name][version] = step
         _look_at_versions(candidate, report)
 
-    def _passed_over(self, text: str) -> Finding:
+    def _passed_over(self, skipped: Skipped) -> Finding:
         """What lies in a repository and is no model."""
-        about = _PASSED_OVER.match(text)
-        name = (about["quoted"] or about["name"]) if about else ""
-        paths = [root / name for root in self._options.folders if (root / name).exists()]
-        path = paths[0] if paths else self._options.folders[0]
-        foreign = "belongs to the file system" in text
-        return Finding(Level.NOTE if foreign else Level.WARNING, Rule.LAYOUT, "", path, text)
+        roots = [*self._options.namespaces.values(), *self._options.folders]
+        paths = [path for root in roots if os.path.lexists(path := root / skipped.name)]
+        level = Level.NOTE if skipped.foreign else Level.WARNING
+        return Finding(level, Rule.LAYOUT, "", (paths or roots)[0], str(skipped))
 
     # --- ensembles ----------------------------------------------------------------------------------------------------
 

@@ -222,10 +222,10 @@ def test_what_is_no_model_is_skipped_with_its_reason(tmp_path: Path) -> None:
         "has neither a version nor a config.pbtxt",
         "belongs to the file system or to another program",
     )
-    assert set(snapshot.skipped) == {
+    assert set(map(str, snapshot.skipped)) == {
         f"'lost+found' {foreign}", f"'__MACOSX' {foreign}", f"'@eaDir' {foreign}", f"'docs' {nothing}",
         f"'empty' {nothing}", f"'notebooks' {nothing}",
-        "stray.onnx lies in the repository itself: move it to stray/1/model.onnx",
+        "'stray.onnx' lies in the repository itself: move it to stray/1/model.onnx",
     }  # fmt: skip
     load(tmp_path, "good")
     # Asked for by name, it says why it cannot be loaded.

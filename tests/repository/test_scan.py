@@ -200,7 +200,24 @@ def test_names_that_cannot_be_shown_are_left_out(tmp_path: Path) -> None:
     make_model(tmp_path, "line\nbreak")
     make_model(tmp_path, os.fsdecode(b"not-utf8-\xff"))
     make_model(tmp_path, "größe")
-    assert list(scan([tmp_path]).models) == ["größe"]
+    make_model(tmp_path, "back\\slash")
+    make_model(tmp_path, "  ")
+    (tmp_path / "file\nbreak").touch()
+    found = scan([tmp_path])
+    assert list(found.models) == ["größe"]
+    # But not in silence.
+    assert [str(each).partition(" has ")[0] for each in found.skipped] == [
+        "'  '",
+        r"'back\slash'",
+        r"'line\nbreak'",
+        r"'not-utf8-\udcff'",
+    ]
+    assert [each.name for each in found.skipped if "rename it" in each.reason] == [
+        "  ",
+        "back\\slash",
+        "line\nbreak",
+        os.fsdecode(b"not-utf8-\xff"),
+    ]
 
 
 def test_a_missing_repository_is_an_error(tmp_path: Path) -> None:

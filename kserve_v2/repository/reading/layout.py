@@ -48,13 +48,15 @@ def is_system_directory(name: str) -> bool:
 
 
 def advice_at_the_top(name: str) -> str | None:
-    """What to do about a file that lies in the repository itself; None for one that has no business with it."""
+    """What to do about a file that lies in the repository itself, to be read behind its name; None for one that has no
+    business with it.
+    """
     lower = name.lower()
     if not _is_served(lower):
         return None
     suffix = PurePosixPath(lower).suffix
     model = name[: -len(suffix)] if lower not in _USUAL else "NAME"
-    return f"{name} lies in the repository itself: move it to {model}/1/model{suffix}"
+    return f"lies in the repository itself: move it to {model}/1/model{suffix}"
 
 
 def is_no_model(path: Path) -> bool:

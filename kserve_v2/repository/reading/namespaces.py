@@ -14,6 +14,7 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.net.repository_url import is_archive
 from kserve_v2.repository.reading.scan import (
     ModelEntry,
+    Skipped,
     Snapshot,
     check_model_name,
     is_skipped,
@@ -47,12 +48,12 @@ def check_key(namespaces: Namespaces, name: str) -> None:
 def scan_namespaces(namespaces: Namespaces) -> Snapshot:
     """All models of all repositories, by key. Raises as `scan`."""
     models: dict[str, ModelEntry] = {}
-    skipped: list[str] = []
+    skipped: list[Skipped] = []
     for namespace, root in namespaces.items():
         snapshot = scan([root])
         skipped += snapshot.skipped
         skipped += [
-            f"{name} is an archive, which is not unpacked with --model-namespacing"
+            Skipped(name, "is an archive, which is not unpacked with --model-namespacing")
             for name in _archives(root)
         ]
         models |= {entry.name: entry for entry in _keyed(namespace, snapshot.models.values())}

@@ -84,6 +84,21 @@ class ModelEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something in a repository that is passed over. `name`: of the file or directory. `reason`: what is wrong with it,
+    to be read behind its name. `foreign`: it is there for another program, and nothing is wrong.
+    """
+
+    name: str
+    reason: str
+    foreign: bool = False
+
+    def __str__(self) -> str:
+        shown = f"'{self.name}'" if is_text(self.name) else ascii(self.name)
+        return f"{shown} {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All models of all repositories at one moment, by name, in the order of names.
 
@@ -91,7 +106,7 @@ class Snapshot:
     """
 
     models: Mapping[str, ModelEntry]
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
 
 def scan(roots: Sequence[Path]) -> Snapshot:
@@ -101,16 +116,19 @@ def scan(roots: Sequence[Path]) -> Snapshot:
     that it looks empty must not be taken for the wish to unload everything.
     """
     models: dict[str, ModelEntry] = {}
-    skipped: list[str] = []
+    skipped: list[Skipped] = []
     for root in roots:
         for entry in _listing(root):
-            if not _is_model_directory(entry):
+            if not _is_directory_or_broken(entry):
                 if advice := advice_at_the_top(entry.name):
-                    skipped.append(advice)
+                    skipped.append(Skipped(entry.name, advice))
+                continue
+            if problem := _name_problem(entry.name):
+                skipped.append(Skipped(entry.name, problem))
                 continue
             model = _read_model(tree_of(Path(entry.path)))
             if reason := _reason_to_skip(model):
-                skipped.append(f"'{entry.name}' {reason}")
+                skipped.append(Skipped(entry.name, reason, is_system_directory(entry.name)))
                 continue
             found = models.get(entry.name)
             models[entry.name] = replace(found, problem=_DUPLICATE) if found else model
@@ -175,7 +193,7 @@ def check_new_name(name: str) -> None:
     if (
         is_hidden(name)
         or is_system_directory(name)
-        or not _is_legal(name)
+        or not is_text(name)
         or len(name.encode()) > _MAX_NAME_BYTES
     ):
         raise InvalidArgumentError(
@@ -188,7 +206,7 @@ def _has_model(root: Path, name: str) -> bool:
     with os.scandir(root) as entries:
         if sys.platform in _LOOSE_NAMES and all(entry.name != name for entry in entries):
             return False
-    if is_hidden(name) or not _is_legal(name):
+    if is_hidden(name) or not is_text(name):
         return False
     try:
         return stat.S_ISDIR((root / name).stat().st_mode)
@@ -228,16 +246,19 @@ def _listing(directory: Path) -> list[os.DirEntry[str]]:
     return sorted(visible, key=lambda entry: entry.name)
 
 
-def _is_model_directory(entry: os.DirEntry[str]) -> bool:
-    """Tell whether a repository's entry is a model; a link that leads nowhere is one, to be reported."""
-    return _is_legal(entry.name) and _is_directory_or_broken(entry)
-
-
-def _is_legal(name: str) -> bool:
-    return "\\" not in name and is_text(name)
+def _name_problem(name: str) -> str | None:
+    """Why no client could ask for a model of that name; None if any can."""
+    if not is_text(name):
+        return "has control characters in its name, or is not UTF-8, and cannot be a model: rename it"
+    try:
+        check_model_name(name)
+    except InvalidArgumentError:
+        return "has a name that no model can have: rename it, without a backslash, and not to dots or spaces alone"
+    return None
 
 
 def _is_directory_or_broken(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry is a directory; a link that leads nowhere is one, to be reported."""
     try:
         return entry.is_dir() or (entry.is_symlink() and not Path(entry.path).exists())
     except OSError:
