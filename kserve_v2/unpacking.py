@@ -39,11 +39,18 @@ def unpack(archive: Path, into: Path, shown: str, bounds: Bounds = Bounds(), adv
     """
     into.mkdir()
     tally = _Tally(shown, bounds)
+    if not archive.stat().st_size:
+        raise InvalidArgumentError(f"{shown} cannot be unpacked: it is empty")
+    is_tar = tarfile.is_tarfile(archive)
+    if not is_tar and not zipfile.is_zipfile(archive):
+        raise InvalidArgumentError(
+            f"{shown} cannot be unpacked: it is neither a zip nor a tar file, or not whole"
+        )
     try:
-        if zipfile.is_zipfile(archive) and not tarfile.is_tarfile(archive):
-            _unpack_zip(archive, into, tally)
-        else:
+        if is_tar:
             _unpack_tar(archive, into, tally)
+        else:
+            _unpack_zip(archive, into, tally)
     except tarfile.FilterError as error:
         reason = without_directories(str(error))
         raise InvalidArgumentError(
@@ -79,7 +86,7 @@ class _Tally:
                 f"its files are larger than {limit} bytes together, which is what there is room for"
             )
         if most is not None and self._members > most:
-            raise self.refused(f"it has more than {most} members")
+            raise self.refused(f"it has more than {most} members, and that many are too many for one archive")
         if self._bounds.check_name is not None:
             try:
                 self._bounds.check_name(name)

@@ -38,7 +38,7 @@ class LocalArchives(_LocalFiles):
         return without_doubles(
             Found(model, name)
             for name in names
-            if (model := archive_name(name)) and not name_problem(name) and (self._folder / name).is_file()
+            if (model := archive_name(name)) and (self._folder / name).is_file()
         )
 
     def find(self, name: str) -> Found | None:
@@ -47,7 +47,7 @@ class LocalArchives(_LocalFiles):
             return None
         found = without_doubles(
             Found(name, f"{name}{ending}")
-            for ending in ARCHIVES
+            for ending in sorted(ARCHIVES)
             if (self._folder / f"{name}{ending}").is_file()
         )
         return found[0] if found else None

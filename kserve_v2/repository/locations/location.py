@@ -134,6 +134,8 @@ class StoredModels(_Staged):
         return found
 
     def _have(self, found: Found, *, patient: bool = False) -> None:
+        if found.problem:
+            raise InvalidArgumentError(found.problem)
         area = self._open()
         with self._locks.setdefault(found.name, Lock()):
             tree = self._stager.stage(

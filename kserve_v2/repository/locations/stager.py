@@ -25,7 +25,8 @@ from kserve_v2.unpacking import Bounds, unpack
 logger = logging.getLogger(__name__)
 
 _FILES_AT_A_TIME = 4
-_MAX_MEMBERS = 100_000
+# Each costs time, though it is empty: this many take some seconds.
+_MAX_MEMBERS = 20_000
 # How often a model may change while it is fetched.
 _LOOKS = 3
 # Gigabytes that end in an error are not fetched at every look.

@@ -3,10 +3,10 @@
 import logging
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from kserve_v2.errors import InvalidArgumentError, UnavailableError, describe
+from kserve_v2.errors import UnavailableError, describe
 from kserve_v2.net.repository_url import ARCHIVES
 from kserve_v2.repository.locations.manifest import Item, Manifest
 
@@ -38,22 +38,26 @@ class MissingError(UnreachableError):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A model that a store has: a directory or, with `archive`, a file of that name."""
+    """A model that a store has: a directory or, with `archive`, a file of that name. `problem`: why it cannot be had;
+    "" for nothing.
+    """
 
     name: str
     archive: str = ""
+    problem: str = ""
 
     def __str__(self) -> str:
         return self.archive or f"{self.name}/"
 
 
 def without_doubles(found: Iterable[Found]) -> list[Found]:
-    """What was found. Raises InvalidArgumentError where two have one name."""
+    """What was found. Two that have one name are one model with a problem: others have nothing to do with that."""
     models: dict[str, Found] = {}
     for each in found:
         other = models.setdefault(each.name, each)
-        if other is not each:
-            raise InvalidArgumentError(f"model '{each.name}' is there twice, as {other} and as {each}")
+        if other is not each and not other.problem:
+            problem = f"it is there twice, as {other} and as {each}: take one of them away"
+            models[each.name] = replace(other, problem=problem)
     return list(models.values())
 
 
@@ -76,7 +80,7 @@ class Store(Readable, Protocol):
     """Holds models."""
 
     def found(self) -> Collection[Found]:
-        """All models. Raises UnreachableError, InvalidArgumentError where two have one name."""
+        """All models. Raises UnreachableError, InvalidArgumentError for what is no place for several models."""
 
     def find(self, name: str) -> Found | None:
         """One model. Raises as `found`."""

@@ -184,8 +184,14 @@ def test_a_folder_and_an_archive_of_one_name_are_a_problem(
     locations.refresh()
     assert entry_of(locations, "z").problem == "model appears in two or more repositories"
     (models / "z.tar").write_bytes(pack.tar({"1/model.py": ""}))
-    with pytest.raises(InvalidArgumentError, match=r"'z' is there twice, as z\.tar and as z\.zip"):
-        locations.names()
+    # Others have nothing to do with that.
+    (models / "other.zip").write_bytes(pack.zip({"1/model.py": ""}))
+    assert list(locations.names()) == ["other", "z"]
+    with pytest.raises(InvalidArgumentError, match=r"it is there twice, as z\.tar and as z\.zip"):
+        locations.materialize("z")
+    locations.refresh()
+    assert "as z.tar and as z.zip" in (locations.problem("z") or "")
+    assert entry_of(locations, "other").problem is None
 
 
 def test_a_flat_archive_under_a_name(tmp_path: Path, make_locations: MakeLocations, pack: Pack) -> None:
@@ -231,6 +237,15 @@ def bomb() -> bytes:
     return buffer.getvalue()
 
 
+def crowd(number: int) -> bytes:
+    """A zip with so many empty files."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for each in range(number):
+            archive.writestr(str(each), b"")
+    return packed.getvalue()
+
+
 @pytest.mark.parametrize(
     ("ending", "content", "message"),
     [
@@ -242,12 +257,23 @@ def bomb() -> bytes:
         ("zip", hostile_zip("1/link", 0o120777, b"/etc/passwd"), "is a link"),
         ("zip", hostile_zip("1/null", 0o020666), "is a device or pipe"),
         ("zip", bomb(), "its files are larger than"),
-        ("zip", b"PK but not much more", "cannot be unpacked"),
+        (
+            "zip",
+            b"PK but not much more",
+            "m.zip cannot be unpacked: it is neither a zip nor a tar file, or not whole$",
+        ),
+        ("zip", b"", "m.zip cannot be unpacked: it is empty$"),
+        ("tar.gz", b"", "m.tar.gz cannot be unpacked: it is empty$"),
+        ("zip", crowd(20_001), "it has more than 20000 members"),
         ("tar", hostile_tar("/etc/outside"), "is absolute"),
         ("tar", hostile_tar("1/../../outside"), "leads up with"),
         ("tar", hostile_tar("1/link", tarfile.SYMTYPE, "/etc/passwd"), "is not unpacked"),
         ("tar", hostile_tar("1/null", tarfile.CHRTYPE), "is not unpacked"),
-        ("tar.gz", b"no archive at all", "cannot be unpacked"),
+        (
+            "tar.gz",
+            b"no archive at all",
+            "m.tar.gz cannot be unpacked: it is neither a zip nor a tar file, or not whole$",
+        ),
     ],
 )
 def test_hostile_archives_are_refused(
