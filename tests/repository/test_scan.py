@@ -235,12 +235,24 @@ def test_the_fingerprint_is_the_same_until_a_file_changes(tmp_path: Path) -> Non
     (model / "1" / "__pycache__" / "model.pyc").write_text("x")
     (model / "notes").mkdir()
     (model / "notes" / "todo.txt").write_text("x")
+    # By what backups and administrators do to files, nothing of a model changes.
+    (model / "1" / "model.py").chmod(0o600)
+    (tmp_path / "backup").mkdir()
+    (tmp_path / "backup" / "model.py").hardlink_to(model / "1" / "model.py")
     assert fingerprint(tmp_path) == before
 
 
 def touch_later(path: Path) -> None:
     status = path.stat()
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+
+
+def replace_alike(path: Path) -> None:
+    """Another content, but what a directory tells of it."""
+    other = path.with_name("other")
+    other.write_bytes(path.read_bytes()[::-1])
+    os.utime(other, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    other.replace(path)
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {
@@ -252,6 +264,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "model file": lambda model: touch_later(model / "1" / "model.py"),
     "nested file": lambda model: touch_later(model / "1" / "weights" / "a.bin"),
     "new file": lambda model: (model / "1" / "vocab.txt").write_text(""),
+    "a file as old and as large": lambda model: replace_alike(model / "1" / "model.py"),
     "renamed file": lambda model: (model / "1" / "model.py").rename(model / "1" / "model.pt"),
     "new version": lambda model: (model / "2").mkdir(),
     "removed version": lambda model: shutil.rmtree(model / "3"),
@@ -298,6 +311,7 @@ def make_files(root: Path) -> Path:
 
 # Whom the changes above concern.
 CONCERNED: dict[str, set[str | int]] = {
+    "a file as old and as large": {1},
     "config": {"configuration"},
     "config removed": {"configuration"},
     "labels": {"shared"},

@@ -18,7 +18,8 @@ from types import MappingProxyType
 from kserve_v2.config.files import INITIAL_STATE_FOLDER
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.repository.file_names import is_text
-from kserve_v2.repository.locations.area import tree_of
+from kserve_v2.repository.locations.area import is_staged, tree_of
+from kserve_v2.repository.reading.inodes import inodes_stay
 from kserve_v2.repository.reading.layout import (
     CONFIG,
     advice_at_the_top,
@@ -275,6 +276,8 @@ def _read_model(path: Path) -> ModelEntry:
     configuration, shared, release = _digest(), _digest(), _digest()
     versions: dict[int, str] = {}
     problems: list[str] = []
+    # In a staged tree times tell contents, and the same file may be another one.
+    numbered = not is_staged(path)
     if path.is_symlink():
         shared.update(_name_record("", path))
     for child in children:
@@ -283,7 +286,7 @@ def _read_model(path: Path) -> ModelEntry:
         beside = release if child.name == RELEASE_FILE else beside
         digest = _digest() if versioned else beside
         try:
-            for record in _records(child, versioned):
+            for record in _records(child, versioned=versioned, numbered=numbered):
                 digest.update(record)
         except OSError as error:
             subject = f"version {child.name}" if versioned else child.name
@@ -321,7 +324,7 @@ def _link_to_nowhere(path: Path) -> str | None:
     return None
 
 
-def _records(child: os.DirEntry[str], versioned: bool) -> Iterator[bytes]:
+def _records(child: os.DirEntry[str], *, versioned: bool, numbered: bool) -> Iterator[bytes]:
     """Yield one record for each file of the model that `child` is or contains.
 
     Those are the files beside the versions (configuration, labels), the named configurations, the initial states of
@@ -329,15 +332,15 @@ def _records(child: os.DirEntry[str], versioned: bool) -> Iterator[bytes]:
     """
     states = child.name == INITIAL_STATE_FOLDER and child.is_dir()
     if versioned or states or child.name == _NAMED_CONFIGURATIONS:
-        yield from _tree_records(Path(child.path))
+        yield from _tree_records(Path(child.path), numbered=numbered)
     elif child.is_file():
-        yield _record(child.name, Path(child.path))
+        yield _record(child.name, Path(child.path), numbered=numbered)
     elif child.name in {CONFIG, RELEASE_FILE}:
         kind = stat.S_IFMT(child.stat(follow_symlinks=False).st_mode)
         yield _name_record(f"{child.name}\0{kind}", Path(child.path))
 
 
-def _tree_records(top: Path) -> Iterator[bytes]:
+def _tree_records(top: Path, *, numbered: bool) -> Iterator[bytes]:
     yield _name_record(f"{top.name}/", top)
     seen = {_identity(top)}
     for directory, subdirectories, files in os.walk(top, onerror=_raise, followlinks=True):
@@ -353,7 +356,7 @@ def _tree_records(top: Path) -> Iterator[bytes]:
         for name in sorted(files):
             path = Path(directory, name)
             if not is_hidden(name):
-                yield _record(str(path.relative_to(top.parent)), path)
+                yield _record(str(path.relative_to(top.parent)), path, numbered=numbered)
 
 
 def _is_new(directory: Path, seen: set[tuple[int, int]]) -> bool:
@@ -369,9 +372,11 @@ def _identity(directory: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _record(name: str, path: Path) -> bytes:
+def _record(name: str, path: Path, *, numbered: bool) -> bytes:
+    """`numbered`: another file is another one, though it is as old and as large."""
     status = path.stat()
-    return _name_record(f"{name}\0{status.st_mtime_ns}\0{status.st_size}", path)
+    inode = status.st_ino if numbered and inodes_stay(status.st_dev) else ""
+    return _name_record(f"{name}\0{status.st_mtime_ns}\0{status.st_size}\0{inode}", path)
 
 
 def _name_record(text: str, path: Path) -> bytes:
