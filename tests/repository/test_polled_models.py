@@ -84,7 +84,7 @@ class Bench:
             return None
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(EDITS, max_size=14))
 def test_what_answers_is_what_the_rules_say(edits: list[tuple[str, str, int]]) -> None:
     async def main() -> None:

@@ -76,6 +76,7 @@ class ManagedModel:
         self._unloads = 0
         self._expected = expected
         self._told_of_no_room = Sparing()
+        self._no_room = False
         # The versions that answered when last all was as it should be.
         self._established: frozenset[int] = frozenset()
         # Whether it would be served if the models that it is made of were.
@@ -403,12 +404,14 @@ class ManagedModel:
 
     async def _load(self, record: Record, candidate: Candidate) -> None:
         started_ns = time.monotonic_ns()
-        logger.info("loading: %s version %d", self.name, record.version)
+        # Where there is no room, every request may try again: that is told of sparingly.
+        level = logging.DEBUG if self._no_room else logging.INFO
+        logger.log(level, "loading: %s version %d", self.name, record.version)
         try:
             prepared = await self._loader.prepare(candidate, record.version)
             model = await self._loader.load(prepared)
         except Exception as error:  # noqa: BLE001 - one model's failure, whatever it is, ends in its record
-            record.no_room = isinstance(error, OverloadedError)
+            record.no_room = self._no_room = isinstance(error, OverloadedError)
             record.failed(reason_text(error))
             if record.no_room:
                 log_no_room(self.name, record, self._told_of_no_room)
@@ -419,6 +422,7 @@ class ManagedModel:
                 record.reason = UNLOADED
         else:
             model.on_down = partial(self._changed, self)
+            self._no_room = False
             took_ns = time.monotonic_ns() - started_ns
             model.loaded_in_s = took_ns / 1e9
             record.loaded(model)
