@@ -88,6 +88,8 @@ class ModelManager(ModelMap):
         self._names = Names(
             options.namespaces, self._models, self.is_wanted, published, self._loader, self._ensembles
         )
+        self.release_calls: dict[str, int] = {}
+        """How often calls have changed the release of each model, if they have."""
         self._searches: set[asyncio.Task[None]] = set()
         self.releases = Releases(
             options.release_directory, self._names.model, self.find, self._release_changed
@@ -305,6 +307,7 @@ class ModelManager(ModelMap):
 
     def _release_changed(self, name: str) -> None:
         """Have the release of a model that is in force now be that by which requests are answered."""
+        self.release_calls[name] = self.release_calls.get(name, 0) + 1
         model = self._models.get(name)
         if model is not None:
             self._update(model)

@@ -30,6 +30,7 @@ class Models:
         self.gate.set()
         self.wanted: set[str] = set()
         self.refreshed: list[str] = []
+        self.release_calls: dict[str, int] = {}
 
     async def refresh(self, *, only_loaded: bool = False) -> None:
         self.refreshed.append("loaded" if only_loaded else "all")
@@ -130,6 +131,22 @@ def test_a_model_that_fails_is_tried_again_later_and_later(tmp_path: Path) -> No
         assert await bench.look(10_000) is None
         assert bench.taken() == []
         assert bench.told.lines == ["failed m: no (does not answer)"] * 4 + ["loaded m"]
+
+    run(main)
+
+
+def test_what_a_call_has_written_may_be_taken_away_unseen(tmp_path: Path) -> None:
+    async def main() -> None:
+        bench = Bench(tmp_path)
+        bench.write("m", "one")
+        await bench.settle()
+        assert bench.taken() == ["load m"]
+        # Its file was there between two looks only; a load sees that it is not.
+        bench.models.release_calls["m"] = 1
+        await bench.settle()
+        assert bench.taken() == ["load m"]
+        await bench.settle()
+        assert bench.taken() == []
 
     run(main)
 

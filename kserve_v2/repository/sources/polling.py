@@ -54,6 +54,11 @@ class Models(Protocol):
         """Whether a model answers, if only in an older version."""
         ...
 
+    @property
+    def release_calls(self) -> Mapping[str, int]:
+        """How often calls have changed the release of each model, if they have."""
+        ...
+
 
 class Reporter(Protocol):
     """Who is told what has come of it. Called on the event loop's thread."""
@@ -127,7 +132,7 @@ class Poller:
         now_s, failures = self._clock(), set(problems)
         self._seen = {
             name: Seen(found, now_s, found, failed(None, found, now_s) if name in failures else None)
-            for name, found in _fingerprints(snapshot.models).items()
+            for name, found in _fingerprints(snapshot.models, {}).items()
         }
         self._devices = _devices(self._roots)
 
@@ -178,6 +183,8 @@ class Poller:
         """Look at the repository, and begin what is to be done. Returns when there is more to do."""
         try:
             await self._refresh()
+            # Before it is looked what there is: what a call has written may be taken away before anybody sees it.
+            calls = dict(self._models.release_calls)
             snapshot = await self._models.scan()
             # Not here: a mount that hangs would stop the server.
             self._check_mounts(snapshot, await asyncio.to_thread(_devices, self._roots))
@@ -185,7 +192,7 @@ class Poller:
             self._mention_trouble(f"{error.filename}: {error.strerror}")
             return None
         self._mention_trouble("")
-        before, found = self._seen, _fingerprints(snapshot.models)
+        before, found = self._seen, _fingerprints(snapshot.models, calls)
         if self._pace.only_loaded:
             before = {name: each for name, each in before.items() if self._models.is_wanted(name)}
             found = {name: each for name, each in found.items() if self._models.is_wanted(name)}
@@ -277,8 +284,11 @@ class Poller:
                 )  # fmt: skip
 
 
-def _fingerprints(models: Mapping[str, ModelEntry]) -> dict[str, str]:
-    return {name: f"{entry.fingerprint}/{entry.problem or ''}" for name, entry in models.items()}
+def _fingerprints(models: Mapping[str, ModelEntry], calls: Mapping[str, int]) -> dict[str, str]:
+    return {
+        name: f"{entry.fingerprint}/{calls.get(name, 0)}/{entry.problem or ''}"
+        for name, entry in models.items()
+    }
 
 
 def _devices(roots: Sequence[Path]) -> dict[Path, int | None]:
