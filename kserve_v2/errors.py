@@ -39,6 +39,7 @@ class ErrorCode(Enum):
     UNSUPPORTED = Status(501, 12)
     UNAVAILABLE = Status(503, 14)
     OVERLOADED = Status(503, 8)
+    DEADLINE_EXCEEDED = Status(504, 4)
 
 
 def _sendable(text: str) -> str:
@@ -143,10 +144,22 @@ class UnsupportedError(ServingError):
     code = ErrorCode.UNSUPPORTED
 
 
+class DeadlineExceededError(ServingError, TimeoutError):
+    """There was no answer in the time that the caller has given. The request may have been executed. Only clients tell
+    it.
+    """
+
+    code = ErrorCode.DEADLINE_EXCEEDED
+
+
 class UnavailableError(ServingError):
     """Not now: not ready, draining, queue full, queue time-out, instance lost. Worth another try."""
 
     code = ErrorCode.UNAVAILABLE
+
+
+class UnfinishedError(UnavailableError):
+    """As above, but of a request that had begun: whoever sends it again may have it executed twice."""
 
 
 class NotLoadedError(UnavailableError):
@@ -157,6 +170,17 @@ class NotLoadedError(UnavailableError):
             f"Request for unknown model: '{model_name}' is not loaded; it is loaded when it is asked for"
         )
         self.model_name = model_name
+
+
+RETRY_AFTER_S = 1
+"""How long a client should wait before it tries again what `may_try_again` says it may, in seconds."""
+
+
+def may_try_again(error: ServingError) -> bool:
+    """Whether a request that is refused now can be had later, and nothing of it was executed."""
+    return error.code in (ErrorCode.UNAVAILABLE, ErrorCode.OVERLOADED) and not isinstance(
+        error, UnfinishedError
+    )
 
 
 def request_prefix(request_id: str) -> str:
@@ -230,4 +254,8 @@ def ordinary(error: BaseException) -> Exception:
 
 
 _OURS: dict[type, type[ServingError]] = {each: each for each in ServingError.__subclasses__()}
-_OURS |= {ServingError: ServingError, ContradictionError: ContradictionError}
+_OURS |= {
+    ServingError: ServingError,
+    ContradictionError: ContradictionError,
+    UnfinishedError: UnfinishedError,
+}

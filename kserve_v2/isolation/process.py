@@ -17,7 +17,7 @@ from kserve_v2_child.channel.channel import Channel
 from kserve_v2_child.channel.messages import ChannelClosed, Kind, Message, MessageError
 
 from kserve_v2.backend import ModelSource
-from kserve_v2.errors import InternalError, UnavailableError
+from kserve_v2.errors import InternalError, UnavailableError, UnfinishedError
 from kserve_v2.isolation.death import cause_of_death
 from kserve_v2.isolation.logs import log_record
 from kserve_v2.isolation.remote import remote_error
@@ -144,12 +144,12 @@ class ModelProcess:
 
     # --- its end ----------------------------------------------------------------------------------------------------
 
-    def error(self) -> UnavailableError:
+    def error(self) -> UnfinishedError:
         """Why something that it was doing is not done: it is gone, or about to be. Waits until that is so."""
         if not self._gone.wait(_LAST_MOMENTS_S):
             self.kill("has closed its connection to the server, and was killed")
             self._gone.wait()
-        return UnavailableError(f"the process of model '{self.model}' {self._cause}")
+        return UnfinishedError(f"the process of model '{self.model}' {self._cause}")
 
     @property
     def cause(self) -> str:

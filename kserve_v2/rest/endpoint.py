@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kserve_v2.config.release import is_label
-from kserve_v2.errors import NotLoadedError, RequestCancelledError, ServingError, UnavailableError
+from kserve_v2.errors import NotLoadedError, RequestCancelledError, ServingError, UnfinishedError
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.errors import error_response, known, method_not_allowed, not_found
@@ -192,7 +192,7 @@ class ModelEndpoint:
             if task not in waiting:
                 _note(RequestCancelledError("the client left"), call)
             else:
-                error = UnavailableError("Server exiting: the request was not finished in time")
+                error = UnfinishedError("Server exiting: the request was not finished in time")
                 await _fail(error, call, scope, receive, send)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             await _fail(known(error), call, scope, receive, send)

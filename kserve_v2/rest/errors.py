@@ -3,12 +3,12 @@
 import orjson
 from starlette.responses import Response
 
-from kserve_v2.errors import ErrorCode, NoVersionError, ServingError
+from kserve_v2.errors import RETRY_AFTER_S, NoVersionError, ServingError, may_try_again
 from kserve_v2.rest.compression import ENCODINGS, UnsupportedEncodingError
 from kserve_v2.scheduling import failures
 
-RETRY_AFTER = "1"
-"""How long a client should wait before it tries again, in seconds."""
+RETRY_AFTER = str(RETRY_AFTER_S)
+"""The header of this name."""
 
 
 def error_body(message: str) -> bytes:
@@ -21,7 +21,7 @@ def error_response(error: ServingError) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, NoVersionError):
         return not_found()
-    if error.code in (ErrorCode.UNAVAILABLE, ErrorCode.OVERLOADED):
+    if may_try_again(error):
         headers["retry-after"] = RETRY_AFTER
     elif isinstance(error, UnsupportedEncodingError):
         headers["accept-encoding"] = ENCODINGS

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from kserve_v2.errors import NotLoadedError, ServingError, UnavailableError
+from kserve_v2.errors import NotLoadedError, ServingError, UnfinishedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.memory.inflight import COUNTED_BYTES
@@ -274,7 +274,7 @@ class FastCall:
         """The server's time to exit is up: fail if there is no answer yet."""
         if not self.response_complete:
             self._give_up_asked()
-            self._take(UnavailableError("Server exiting: the request was not finished in time"))
+            self._take(UnfinishedError("Server exiting: the request was not finished in time"))
 
     def _give_up_asked(self) -> None:
         if self._asked is not None:

@@ -17,7 +17,7 @@ from kserve_v2.rpc.options import (
     MAX_METADATA_BYTES,
     GrpcOptions,
 )
-from kserve_v2.rpc.status import StatusCode, parse, status_of
+from kserve_v2.rpc.status import StatusCode, parse, retry_pushback, status_of
 from kserve_v2.rpc.typed import in_bytes
 
 logger = logging.getLogger(__name__)
@@ -196,7 +196,7 @@ class _Context:
 
 async def _abort(context: _ServicerContext, error: Exception) -> None:
     code, details = status_of(error)
-    await context.abort(_CODES[code], details)
+    await context.abort(_CODES[code], details, retry_pushback(error))
 
 
 def _direct(rpc: Direct) -> Any:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from google.protobuf.message import DecodeError, Message
 
-from kserve_v2.errors import InvalidArgumentError, ServingError
+from kserve_v2.errors import RETRY_AFTER_S, InvalidArgumentError, ServingError, may_try_again
 from kserve_v2.rpc.calls import Serialized
 from kserve_v2.scheduling import failures
 
@@ -29,6 +29,15 @@ def status_of(error: Exception) -> tuple[int, str]:
     """Code and details. What is no ServingError is a defect of ours, and logged."""
     told = known(error)
     return told.code.value.grpc, _details(told.message)
+
+
+def retry_pushback(error: Exception) -> tuple[tuple[str, str], ...]:
+    """The trailing metadata with which gRPC has clients try again, if they may: those whose channel is configured for
+    retries wait so long before the next one.
+    """
+    if isinstance(error, ServingError) and may_try_again(error):
+        return (("grpc-retry-pushback-ms", str(RETRY_AFTER_S * 1000)),)
+    return ()
 
 
 def parse(message: Serialized, request_type: type[Request]) -> Request:

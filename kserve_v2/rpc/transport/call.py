@@ -8,18 +8,19 @@ from kserve_v2.errors import (
     InvalidArgumentError,
     RequestCancelledError,
     ServingError,
-    UnavailableError,
+    UnfinishedError,
     UnsupportedError,
 )
 from kserve_v2.http2.connection import Connection
 from kserve_v2.http2.errors import ErrorCode
+from kserve_v2.http2.headers import Field
 from kserve_v2.http2.stream import STALLED_CHECKS, Stream
 from kserve_v2.http2.stream_state import Bytes, State
 from kserve_v2.memory.inflight import COUNTED_BYTES
 from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.rpc.calls import Metadata, Parts, Serialized
 from kserve_v2.rpc.options import GrpcOptions
-from kserve_v2.rpc.status import StatusCode, status_of
+from kserve_v2.rpc.status import StatusCode, retry_pushback, status_of
 from kserve_v2.rpc.transport.head import RequestHead
 from kserve_v2.rpc.transport.messages import JOINED_BYTES, PREFIX, MessageReader, framed, in_frames, too_large
 from kserve_v2.rpc.transport.metadata import OK_TRAILERS, trailers, trailers_only
@@ -125,14 +126,15 @@ class Call(Stream):
 
     def fail(self, error: Exception) -> None:
         """Send the status of an error."""
-        self.close(*status_of(error))
+        fields = [(name.encode(), value.encode()) for name, value in retry_pushback(error)]
+        self.close(*status_of(error), *fields)
 
-    def close(self, code: int, details: str) -> None:
+    def close(self, code: int, details: str, *more: Field) -> None:
         """Send a status that is not OK. What the client still sends is of no interest."""
         if self.state is State.CLOSED:
             return
         make = trailers if self._headers_sent else trailers_only
-        self._close_with(make(code, details))
+        self._close_with(make(code, details, *more))
         self._end(code, details)
 
     def _close_with(self, block: bytes) -> None:
@@ -248,7 +250,7 @@ class Call(Stream):
         """The server exits, or the connection has reached its maximum age: fail what is still in flight."""
         self.give_up()
         self.output.forget(self)
-        self.fail(UnavailableError("Server exiting: the request was not finished in time"))
+        self.fail(UnfinishedError("Server exiting: the request was not finished in time"))
 
     def lost(self) -> None:
         self.give_up()

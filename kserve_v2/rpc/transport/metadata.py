@@ -28,9 +28,9 @@ def headers(encoding: bytes) -> bytes:
     return encode([_STATUS_200, CONTENT_TYPE, (b"grpc-encoding", encoding)]) if encoding else HEADERS
 
 
-def trailers(code: int, details: str) -> bytes:
-    """The trailers of an answer that ends with a status."""
-    return encode(_status_fields(code, details))
+def trailers(code: int, details: str, *more: Field) -> bytes:
+    """The trailers of an answer that ends with a status, and the fields `more`."""
+    return encode([*_status_fields(code, details), *more])
 
 
 def trailers_only(code: int, details: str, *more: Field) -> bytes:

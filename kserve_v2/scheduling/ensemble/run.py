@@ -7,7 +7,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from kserve_v2.errors import InternalError, ServingError, UnavailableError, as_serving_error, describe
+from kserve_v2.errors import (
+    InternalError,
+    ServingError,
+    UnavailableError,
+    UnfinishedError,
+    as_serving_error,
+    describe,
+)
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.scheduling.calling.caller import Callee, Lease, request_for
 from kserve_v2.scheduling.ensemble.binding import Binding, BoundStep, Route
@@ -374,6 +381,9 @@ class Run:
 
     def _finish(self, error: ServingError | None) -> None:
         if not self.over:
+            if isinstance(error, UnavailableError) and self.compute_ns:
+                # What a step refuses has begun with the steps before it.
+                error = UnfinishedError(error.message)
             self._close()
             self._owner.ended(self, error)
             self._reply.end(error)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableError
+from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableError, UnfinishedError
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
 from kserve_v2.scheduling.executing.execution import record_failure, response
 from kserve_v2.scheduling.executing.traces import trace_execution, trace_failure, trace_response
@@ -165,6 +165,9 @@ class LargeRequest(Pending):
         self._compute = self._compute.and_of(times)
 
     def _fail(self, error: ServingError) -> None:
+        if isinstance(error, UnavailableError) and (self._joined_rows or self._under_way):
+            # Other parts have been executed, or may be just now.
+            error = UnfinishedError(error.message)
         self._give_up_parts()
         if self.request.trace is not None:
             trace_failure(self.request.trace, self, self._taken_ns or time.monotonic_ns())
