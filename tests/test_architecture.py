@@ -31,8 +31,8 @@ LAYERS = (
     "environments",
     "backend | logs",
     "messages | settings",
-    "caching | config | http2 | memory | metrics | tracing",
-    "net | tensors | plain_text | regular_files | unpacking",
+    "caching | client | config | http2 | memory | metrics | tracing",
+    "net | protobuf_json | tensors | plain_text | regular_files | unpacking",
     "errors | _generated",
 )
 
@@ -48,12 +48,13 @@ ONLY_IMPORTED_BY = {
         "startup",
         "logs",
     },  # everything else is handed what it needs
-    "kserve_v2._generated.grpc_service_pb2": {"rpc", "bench"},  # protocol objects stop at the codec
+    "kserve_v2._generated.grpc_service_pb2": {"client", "rpc", "bench"},  # protocol objects stop at the codec
     "fastapi": {"rest", "ui"},
     "starlette": {"rest", "net", "ui"},
     "uvicorn": {"rest", "net"},
     "python_multipart": {"rest"},
-    "grpc": {"rpc", "bench"},
+    "grpc": {"client", "rpc", "bench"},
+    "httpx": {"client"},
     "hpack": {"http2"},
     "opentelemetry": {"tracing"},
     "redis": {"caching"},
