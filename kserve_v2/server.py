@@ -251,7 +251,7 @@ class Server:
 
     async def stop(self) -> bool:
         """Not ready at once; finish what is under way within the exit time-out; unload. False: the time was
-        not enough.
+        not enough. Sequences may go on until then; that one has not is no fault of ours.
         """
         grace = self._settings.exit_timeout_secs
         time = asyncio.get_running_loop().time
@@ -261,7 +261,17 @@ class Server:
         self.service.exit()
         finished = await _by(deadline, self.manager.drain())
         if not finished:
-            logger.warning("the exit time-out of %d s has passed: giving up what is still under way", grace)
+            silent = self.manager.silent_sequences
+            if silent:
+                logger.info(
+                    "the exit time-out of %d s has passed: ending %d sequence(s) that no request has gone on with",
+                    grace, silent,
+                )  # fmt: skip
+                finished = True
+            else:
+                logger.warning(
+                    "the exit time-out of %d s has passed: giving up what is still under way", grace
+                )
             self.manager.abandon()
         # What is under way without a client counts, too: an execution whose client has left, a model that is closing.
         least = _CLOSING_SECONDS if finished else _LAST_WORDS_SECONDS

@@ -331,6 +331,12 @@ class ModelManager(ModelMap):
         """Wait until no model has a request or a load under way."""
         await asyncio.gather(*(model.drain() for model in self._models.values()))
 
+    @property
+    def silent_sequences(self) -> int | None:
+        """How many sequences are all that `drain` waits for, which nobody has asked anything; None if it is more."""
+        counts = [model.silent_sequences for model in self._models.values()]
+        return None if None in counts else sum(count or 0 for count in counts)
+
     def abandon(self) -> None:
         """The time to wait is up: fail what still waits, models that wait for each other's answers among it."""
         self._calls.abandon()

@@ -287,6 +287,21 @@ def test_an_exit_does_not_wait_for_a_silent_sequence(
 
 
 @pytest.mark.slow
+def test_a_sequence_that_nobody_goes_on_with_fails_no_exit(
+    start: Start, tmp_path: Path, write_model: WriteModel
+) -> None:
+    write_model(tmp_path, "m", accumulator(), CONFIG)
+    write_around(tmp_path, "around", "m")
+    server = start("--exit-timeout-secs=1")
+    client = Client(server)
+    client.ask(1, 10, "+")
+    assert server.infer("around", rest_step(2, 5, "+")).status_code == 200
+    assert server.stop() == 0
+    assert "ending 2 sequence(s) that no request has gone on with" in server.log
+    client.close()
+
+
+@pytest.mark.slow
 def test_a_sequence_outlives_no_exit_time_out(start: Start, tmp_path: Path, write_model: WriteModel) -> None:
     write_model(tmp_path, "m", accumulator(), ONE_SLOT)
     server = start("--exit-timeout-secs=1")

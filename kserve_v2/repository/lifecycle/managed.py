@@ -454,6 +454,14 @@ class ManagedModel:
             _all_done(self._commands),
         )
 
+    @property
+    def silent_sequences(self) -> int | None:
+        """How many sequences are all that `drain` waits for, which nobody has asked anything; None if it is more."""
+        models = [record.model for record in self.records if record.model is not None]
+        if self._commands or not all(model.quiet for model in models):
+            return None
+        return sum(model.sequences.live for model in models if model.sequences is not None)
+
     def abandon(self) -> None:
         """The time is up: what waits fails, and who waits for a load is told."""
         for record in self.records:

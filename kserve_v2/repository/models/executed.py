@@ -171,6 +171,11 @@ class ExecutedModel(LoadedModel):
         return super().idle and self._queue.idle
 
     @property
+    def quiet(self) -> bool:
+        """Nor is anything executed."""
+        return super().quiet and self._queue.idle
+
+    @property
     def pids(self) -> Sequence[int]:
         """As its model says."""
         return self._model.pids if isinstance(self._model, HasProcesses) else ()

@@ -132,6 +132,11 @@ class LoadedModel:
         return not (self._leases.count or self.live or self._target.depth)
 
     @property
+    def quiet(self) -> bool:
+        """Whether it has nothing to do: whatever sequences are live, nobody has asked them anything."""
+        return not self._target.depth and (self.sequences is None or self.sequences.silent)
+
+    @property
     def activity(self) -> int:
         """Another number when it was asked."""
         return self.statistics.activity

@@ -136,6 +136,11 @@ class SequenceGate:
         return len(self._table)
 
     @property
+    def silent(self) -> bool:
+        """Whether no live sequence has a request, neither one that waits nor one that has begun."""
+        return self._table.silent == len(self._table)
+
+    @property
     def ids(self) -> list[int | str]:
         """Those of the live sequences."""
         return self._table.ids

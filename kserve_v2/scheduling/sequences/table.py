@@ -125,6 +125,11 @@ class SequenceTable(Generic[T]):
         )
 
     @property
+    def silent(self) -> int:
+        """How many sequences have no request, neither one that waits nor one that has begun."""
+        return len(self._idle)
+
+    @property
     def waiting(self) -> int:
         """Requests that wait for their turn."""
         return sum(len(live.waiting) for live in (*self._holders, *self._backlog))
