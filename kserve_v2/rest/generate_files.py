@@ -55,8 +55,9 @@ def _read_json(body: bytes | bytearray | memoryview, content_type: bytes, signat
     except InvalidArgumentError as error:
         kind = _kind(content_type)
         found = kind_of_file(body)
-        if found:
-            hint = f"the body looks like {found}, and Content-Type is {kind or 'missing'}"
+        if found == FORM or found.startswith(_FILES):
+            said = kind[:80] or "missing"
+            hint = f"the body looks like {found}, and Content-Type is {said}: it is taken as '{found}'"
         elif kind in _MAY_BE_JSON or kind.endswith("json"):
             raise
         else:

@@ -331,12 +331,13 @@ def test_a_body_that_is_too_large(people: RunningServer) -> None:
          "(FP32)"),
         ("describe", b"x", "multipart/mixed; boundary=a", "Content-Type is 'multipart/mixed', expected JSON, a form"),
         ("describe", b"--a\r\n", "multipart/form-data", "the form's Content-Type needs a boundary"),
-        ("describe", b"%PDF-1.7", "application/pdf", "(the body looks like application/pdf, and Content-Type is "
-         "application/pdf; generate takes JSON, a form (multipart/form-data), or a file with a Content-Type of image/…, "
+        ("describe", b"%PDF-1.7", "application/pdf", "(Content-Type is application/pdf; generate takes JSON, a form (multipart/form-data), or a file with a Content-Type of image/…, "
          "audio/… or video/…)"),
         ("describe", b"a,b", "text/csv", "(Content-Type is text/csv; generate takes JSON, a form"),
         ("describe", picture(), "application/x-www-form-urlencoded", "(the body looks like image/png, and Content-Type is "
-         "application/x-www-form-urlencoded; generate takes"),
+         "application/x-www-form-urlencoded: it is taken as 'image/png'; generate takes"),
+        ("describe", b"--a\r\nContent-Disposition: form-data; name=a\r\n\r\n\r\n--a--", "application/json", "(the body "
+         "looks like multipart/form-data, and Content-Type is application/json: it is taken as 'multipart/form-data';"),
         ("describe", b"", "application/json", "failed to parse the request JSON buffer: The document is empty. at 0"),
     ],
 )  # fmt: skip
