@@ -1,5 +1,6 @@
 """What the page shows of models, as JSON objects: what the protocol's routes do not tell, or only one by one."""
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from kserve_v2.inference import InferenceService
 from kserve_v2.messages import IndexEntry
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.views import index_view, model_metadata_view, server_metadata_view
+from kserve_v2.ui.sample import SAMPLE_REQUEST
 
 Json = dict[str, Any]
 
@@ -98,6 +100,7 @@ def form_view(service: InferenceService, name: str, version: str) -> Json:
         "decoupled": model.decoupled,
         "sequence": model.config.HasField("sequence_batching"),
         "optional_inputs": optional,
+        "has_sample": os.path.lexists(model.like.path / SAMPLE_REQUEST),
         "output_labels": _labels(model.labels.items()),
         CONTENT_TYPES: parameters.get(CONTENT_TYPES, {}).get("string_value", ""),
         "description": parameters.get("description", {}).get("string_value", ""),
