@@ -93,9 +93,15 @@ def form_view(service: InferenceService, name: str, version: str) -> Json:
     config = config_to_dict(service.model_config(name, version))
     optional = [tensor["name"] for tensor in config.get("input", []) if tensor.get("optional")]
     parameters = config.get("parameters", {})
+    # All of them, whichever is asked for.
+    versions = [str(each.version) for each in service.statistics(name)]
     return {
         **model_metadata_view(service.model_metadata(name, version)),
         "version": str(model.version),
+        "versions": versions,
+        "labels": {
+            label: str(number) for label, number in service.manager.labels(name).items() if str(number) in versions
+        },
         "max_batch_size": model.config.max_batch_size,
         "decoupled": model.decoupled,
         "sequence": model.config.HasField("sequence_batching"),

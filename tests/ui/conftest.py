@@ -11,14 +11,16 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route, expect, sync_playwright
 
 from tests.conftest import RunningServer, StartServer
 
 MODELS = Path(__file__).parent.parent.parent / "model_repository"
 
-# On a busy machine a page takes its time.
-PATIENCE_MS = 60_000
+# On a busy machine a page takes its time. While tests are written, less of it.
+PATIENCE_MS = int(os.environ.get("UI_PATIENCE_MS", "60000"))
+
+expect.set_options(timeout=PATIENCE_MS)
 
 CHROMIUM = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

@@ -4,12 +4,12 @@
 import { html, useEffect, useId, useState } from "../dom.js";
 import { count } from "../format.js";
 import { writeJson } from "../json.js";
-import { filled, fitShape, FLOATS, parseValues, product, rowDims, shapeText, toNested } from "./tensors.js";
+import { filled, fitShape, FLOATS, parseValues, rowDims, shapeText, toNested } from "./tensors.js";
 
 const MAX_SHOWN_ELEMENTS = 5000;
 
 // The shape that a fill has before anybody chooses one.
-export const usualShape = (shape) => shape.map((size, index) => (size >= 0 ? size : index === 0 ? 1 : 8));
+export const usualShape = (shape) => shape.map((size, index) => (size >= 0 ? size : index === 0 && shape.length > 1 ? 1 : 8));
 
 const valuesText = ({ data, shape }) => writeJson(toNested(data, shape));
 
@@ -19,7 +19,7 @@ function firstTensor(input, sample) {
   return filled(input.datatype, shape, FLOATS.has(input.datatype) ? "random" : "zeros");
 }
 
-export function ValuesEditor({ input, sample, onTensor }) {
+export function ValuesEditor({ input, form, sample, onTensor }) {
   const id = useId();
   const [made, setMade] = useState(() => firstTensor(input, sample));
   const [text, setText] = useState("");
@@ -48,7 +48,7 @@ export function ValuesEditor({ input, sample, onTensor }) {
       setNote({ text: error.message, bad: true });
     }
   };
-  const single = product(usualShape(input.shape)) === 1 && input.shape.every((size, index) => size === 1 || (size < 0 && index === 0));
+  const single = rowDims(input.shape, form.max_batch_size > 0).every((size) => size === 1);
   return html`
     <label class="hidden" for=${id}>${input.name}: values in JSON or CSV</label>
     ${single && input.datatype === "BOOL"
@@ -142,5 +142,3 @@ export function FileEditor({ input, onTensor }) {
   };
   return html`<input type="file" multiple aria-label=${`${input.name}: file`} onChange=${(event) => choose(event.target.files)} /><p class="note">${note}</p>`;
 }
-
-export const sizesThatVary = (input, batched) => rowDims(input.shape, batched).some((size) => size < 0);

@@ -3,22 +3,31 @@
 
 import { parseJson, writeJson } from "../json.js";
 import { bytesToHalves, halvesToBytes } from "./halves.js";
-import { HALVES, product } from "./tensors.js";
+import { HALVES, product, toNested } from "./tensors.js";
 
-// The request in JSON, as `infer` takes it. `tensors`: {shape, data, base64} by the name of the input.
-export function inferRequest(form, tensors, parameters) {
+// The request in JSON, as `infer` takes it. `tensors`: {shape, data, base64} by the name of the input. `contents`: what is in
+// outputs of BYTES, by name.
+export function inferRequest(form, tensors, parameters, contents = {}) {
   const inputs = form.inputs
     .filter(({ name }) => tensors[name])
     .map(({ name, datatype }) => {
       const { shape, data, base64 } = tensors[name];
       return { name, datatype, shape, ...(base64 ? { parameters: { content_type: "base64" } } : {}), data };
     });
-  return { ...(Object.keys(parameters).length ? { parameters } : {}), inputs };
+  // Pictures are no texts: they come as base64, which has to be asked for.
+  const pictures = form.outputs.some(({ name }) => contents[name] === "image");
+  const outputs = form.outputs.map(({ name }) => (contents[name] === "image" ? { name, parameters: { content_type: "base64" } } : { name }));
+  return { ...(Object.keys(parameters).length ? { parameters } : {}), inputs, ...(pictures ? { outputs } : {}) };
 }
 
-// Flat, as `generate` takes it.
+// By name, as `generate` takes it: flat, but where only lists in lists say the shape.
 export function generateRequest(form, tensors, parameters) {
-  const members = Object.entries(tensors).map(([name, { data }]) => [name, data.length === 1 ? data[0] : data]);
+  const members = Object.entries(tensors).map(([name, { shape, data, base64 }]) => {
+    const wanted = form.inputs.find((input) => input.name === name).shape;
+    const elements = base64 ? data.map((text) => ({ b64: text })) : data;
+    if (wanted.filter((size) => size < 0).length > 1 && shape.length > 2) return [name, toNested(elements, shape)];
+    return [name, elements.length === 1 ? elements[0] : elements];
+  });
   return { ...Object.fromEntries(members), ...(Object.keys(parameters).length ? { parameters } : {}) };
 }
 
@@ -35,7 +44,10 @@ export function encode(form, request) {
     parts.push(bytes);
     return { ...others, parameters: { binary_data_size: bytes.length } };
   });
-  const outputs = form.outputs.map(({ name, datatype }) => ({ name, parameters: { binary_data: HALVES.has(datatype) } }));
+  const outputs = form.outputs.map(({ name, datatype }) => {
+    const asked = request.outputs?.find((output) => output.name === name)?.parameters;
+    return { name, parameters: asked ?? { binary_data: HALVES.has(datatype) } };
+  });
   const head = new TextEncoder().encode(writeJson({ ...request, inputs, outputs }));
   return {
     body: new Blob([head, ...parts]),

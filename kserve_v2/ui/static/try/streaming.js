@@ -36,7 +36,11 @@ export function useStream(form, version) {
   return { ...state, start, stop };
 }
 
-const valueText = (value) => (Array.isArray(value) ? `${value.slice(0, 16).map(figure).join(", ")}${value.length > 16 ? ", …" : ""}` : typeof value === "string" ? value : figure(value));
+function valueText(value) {
+  if (!Array.isArray(value)) return typeof value === "string" ? value : figure(value);
+  const flat = value.flat(Infinity);
+  return `${flat.slice(0, 16).map(figure).join(", ")}${flat.length > 16 ? ", …" : ""}`;
+}
 
 export function StreamAnswer({ stream, form }) {
   const { responses, running, stopped, error, ended } = stream;
@@ -49,7 +53,7 @@ export function StreamAnswer({ stream, form }) {
     ${responses.length > 0 && html`<p role="status">${plural(responses.length, "response")}, ${state}; the first after ${milliseconds(responses[0].at)}</p>`}
     ${form.outputs.map(({ name, datatype }) => html`<section class="output" key=${name}><h3>${name} <span class="muted small">${datatype}</span></h3>
       ${datatype === "BYTES"
-        ? html`<pre class="text">${good.map(({ response }) => (Array.isArray(response[name]) ? response[name].join("") : (response[name] ?? ""))).join("")}</pre>`
+        ? html`<pre class="text">${good.map(({ response }) => (Array.isArray(response[name]) ? response[name].flat(Infinity).join("") : (response[name] ?? ""))).join("")}</pre>`
         : html`<ol class="responses">${good.slice(-MAX_RESPONSES).map(({ response, at }, index) => html`<li key=${index}>${valueText(response[name] ?? "")} <span class="muted small">${milliseconds(at)}</span></li>`)}</ol>`}</section>`)}
     <details><summary>Raw responses</summary><pre class="code" tabindex="0" aria-label="Raw responses">${responses.slice(-200).map(({ response }) => writeJson(response)).join("\n")}</pre></details>`;
 }

@@ -124,7 +124,7 @@ export function Workbench({ form, sample, version, server }) {
     try {
       const parameters = parseParameters(parametersText);
       const given = Object.fromEntries(Object.entries(tensors).filter(([, tensor]) => tensor));
-      return { request: inferRequest(form, given, parameters), given, parameters };
+      return { request: inferRequest(form, given, parameters, contents.outputs), given, parameters };
     } catch (error) {
       return { problem: `parameters: ${error.message}` };
     }
