@@ -100,7 +100,9 @@ def form_view(service: InferenceService, name: str, version: str) -> Json:
         "version": str(model.version),
         "versions": versions,
         "labels": {
-            label: str(number) for label, number in service.manager.labels(name).items() if str(number) in versions
+            label: str(number)
+            for label, number in service.manager.labels(name).items()
+            if str(number) in versions
         },
         "max_batch_size": model.config.max_batch_size,
         "decoupled": model.decoupled,
