@@ -11,7 +11,7 @@ const INLINE_CHARACTERS = 6000;
 
 const NUMPY = {
   BOOL: "np.bool_", UINT8: "np.uint8", UINT16: "np.uint16", UINT32: "np.uint32", UINT64: "np.uint64", INT8: "np.int8", INT16: "np.int16",
-  INT32: "np.int32", INT64: "np.int64", FP16: "np.float16", BF16: "np.float32", FP32: "np.float32", FP64: "np.float64", BYTES: "np.object_",
+  INT32: "np.int32", INT64: "np.int64", FP16: "np.float16", BF16: "ml_dtypes.bfloat16", FP32: "np.float32", FP64: "np.float64", BYTES: "np.object_",
 };
 const CONTENTS = {
   BOOL: "bool", INT8: "int", INT16: "int", INT32: "int", INT64: "int64", UINT8: "uint", UINT16: "uint", UINT32: "uint", UINT64: "uint64",
@@ -92,7 +92,7 @@ const hasBase64 = (of) => of.request.inputs.some((input) => input.parameters?.co
 
 // An array of numpy for each input: [lines, names].
 function arrays(of) {
-  const used = new Set(["np", "json", "base64", "client", "answer", "triton", "request", "inputs", "name", "queue"]);
+  const used = new Set(["np", "json", "base64", "ml_dtypes", "Client", "answers", "client", "answer", "triton", "request", "inputs", "name", "queue"]);
   const lines = [];
   const names = of.request.inputs.map((input, index) => {
     let name = isName(input.name) ? input.name : `input_${index}`;
@@ -112,7 +112,9 @@ function arrays(of) {
   return [of.long ? fromFile(lines) : lines, names];
 }
 
-const imports = (of, ...more) => [...(hasBase64(of) ? ["import base64"] : []), ...(of.long ? ["import json"] : []), ...more];
+const hasBrainFloats = (of) => of.request.inputs.some(({ datatype }) => datatype === "BF16");
+
+const imports = (of, ...more) => [...(hasBase64(of) ? ["import base64"] : []), ...(of.long ? ["import json"] : []), ...(hasBrainFloats(of) ? ["import ml_dtypes"] : []), ...more];
 
 const longFile = (of) => (of.long ? { name: REQUEST_FILE, text: of.body } : null);
 
@@ -176,7 +178,7 @@ function tritonGrpc(of) {
   const call = of.form.decoupled
     ? [
         "answers = queue.Queue()",
-        "client.start_stream(lambda answer, error: answers.put(error or answer))",
+        "client.start_stream(lambda result, error: answers.put(error or result))",
         `client.async_stream_infer(${tritonArguments(of)}, enable_empty_final_response=True)`,
         "while True:",
         "    answer = answers.get()",
@@ -217,7 +219,7 @@ function javascript(of) {
       // As a text: numbers of JavaScript do not hold all integers of 64 bits.
       `  body: ${JSON.stringify(of.body)},`,
       "});",
-      "console.log(await answer.json());",
+      "console.log(JSON.stringify(await answer.json(), null, 2));",
     ].join("\n"),
     file: null,
   };

@@ -1,0 +1,192 @@
+"""The same request from elsewhere: what the page shows is copied, and run as a person would run it."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.conftest import RunningServer, StartServer, WriteModel
+from tests.ui.conftest import OpenPage
+from tests.ui.models import write_models
+from tests.ui.test_try import STROKES, answer, draw, raw, send
+
+Run = Callable[[str, Path], str]
+
+
+def _command(*command: str) -> Run:
+    def run(text: str, folder: Path) -> str:
+        done = subprocess.run(
+            [*command, text], cwd=folder, capture_output=True, text=True, timeout=100, check=False
+        )
+        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    return run
+
+
+SHELL = _command("bash", "-ec")
+PYTHON = _command(sys.executable, "-W", "error", "-c")
+NODE = _command("node", "--input-type=module", "-e")
+
+HAS_CLIENT = (Path(__file__).parent.parent.parent / "kserve_v2" / "client").is_dir()
+
+
+@pytest.fixture(scope="module")
+def kinds(
+    tmp_path_factory: pytest.TempPathFactory, write_model: WriteModel, start_server: StartServer
+) -> RunningServer:
+    root = tmp_path_factory.mktemp("models")
+    write_models(root, write_model)
+    return start_server(root, "--strict-readiness=false")
+
+
+def snippet(page: Page, title: str, folder: Path) -> str:
+    """What is copied of a tab, and beside it the file that it needs, if it needs one."""
+    page.get_by_role("tab", name=title, exact=True).click()
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    link = page.locator("#snippet a[download]")
+    if link.count():
+        with page.expect_download() as waiting:
+            link.click()
+        waiting.value.save_as(folder / waiting.value.suggested_filename)
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == page.locator("#snippet pre").inner_text()
+    return str(copied)
+
+
+def opened(server: RunningServer, open_page: OpenPage, where: str, **options: object) -> Page:
+    return open_page(server, where, permissions=["clipboard-read", "clipboard-write"], **options)
+
+
+def figures(text: str) -> list[float]:
+    return [float(found) for found in re.findall(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?", text)]
+
+
+LANGUAGES = {
+    "curl": SHELL,
+    **({"Python": PYTHON} if HAS_CLIENT else {}),
+    "tritonclient HTTP": PYTHON,
+    "tritonclient gRPC": PYTHON,
+    **({"JavaScript": NODE} if shutil.which("node") else {}),
+    **({"grpcurl": SHELL} if shutil.which("grpcurl") else {}),
+}
+
+
+def test_a_drawn_digit_is_sent_by_each_language(
+    examples: RunningServer, open_page: OpenPage, tmp_path: Path
+) -> None:
+    page = opened(examples, open_page, "#/try/digits_onnx")
+    draw(page, STROKES["zero"])
+    expect(answer(page).locator(".bars .best .bar-name")).to_have_text("zero")
+    shown = raw(page)["outputs"][0]["data"]
+    for title, run in LANGUAGES.items():
+        printed = run(snippet(page, title, tmp_path), tmp_path)
+        if title == "curl":
+            assert json.loads(printed)["outputs"][0]["data"] == shown
+        elif title != "grpcurl":
+            numbers = figures(printed[printed.find("[") :])
+            assert any(abs(number - max(shown)) < 1e-3 for number in numbers), printed
+
+
+TEXT = "it's \"quoted\" $HOME `id` \\n 🙂 %s 'x' !"
+
+
+def test_texts_of_any_characters_survive_every_quoting(
+    kinds: RunningServer, open_page: OpenPage, tmp_path: Path
+) -> None:
+    page = opened(kinds, open_page, "#/try/shout")
+    page.get_by_role("textbox", name="text").fill(f"{TEXT}\nsecond line")
+    send(page)
+    expected = f"{TEXT}\nsecond line".upper()
+    expect(answer(page).locator("pre.text")).to_have_text(expected)
+    for title, run in LANGUAGES.items():
+        printed = run(snippet(page, title, tmp_path), tmp_path)
+        if title == "curl":
+            assert json.loads(printed)["outputs"][0]["data"] == [expected]
+        elif title in ("Python", "tritonclient HTTP", "tritonclient gRPC"):
+            # An array of bytes, as Python shows it.
+            assert repr(expected.encode()) in printed
+        elif title == "JavaScript":
+            assert "$HOME `ID` " in printed
+
+
+def test_what_is_too_long_for_a_command_is_in_a_file(
+    kinds: RunningServer, open_page: OpenPage, tmp_path: Path
+) -> None:
+    page = opened(kinds, open_page, "#/try/same_int64")
+    page.get_by_label("IN: shape to fill").fill("40000")
+    page.get_by_role("button", name="Random").click()
+    send(page)
+    expect(answer(page).get_by_role("img", name=re.compile("40,000 values"))).to_be_visible()
+    for title, run in LANGUAGES.items():
+        if title == "JavaScript":
+            # Node's command line has the limit, too; a browser has none.
+            continue
+        printed = run(snippet(page, title, tmp_path), tmp_path)
+        sent = json.loads((tmp_path / "request.json").read_text())["inputs"][0]["data"]
+        assert len(sent) == 40000
+        if title == "curl":
+            assert json.loads(printed)["outputs"][0]["data"] == sent
+        elif title != "grpcurl":
+            assert [int(number) for number in figures(printed)[:3]] == sent[:3]
+
+
+@pytest.mark.parametrize("datatype", ["FP16", "BF16"])
+def test_half_precision_is_sent_by_those_that_can(
+    kinds: RunningServer, open_page: OpenPage, tmp_path: Path, datatype: str
+) -> None:
+    page = opened(kinds, open_page, f"#/try/same_{datatype.lower()}")
+    page.get_by_role("textbox", name="IN: values").fill("1.5, -2, 0.25")
+    expect(page.get_by_text("shape [3], 3 elements")).to_be_visible()
+    SHELL(snippet(page, "curl", tmp_path), tmp_path)
+    assert b'"OUT"' in (tmp_path / "answer.bin").read_bytes()
+    for title in ("Python", "tritonclient HTTP", "tritonclient gRPC"):
+        if title in LANGUAGES:
+            assert figures(PYTHON(snippet(page, title, tmp_path), tmp_path)) == [1.5, -2, 0.25]
+
+
+def test_a_stream_is_asked_for_by_those_that_can(
+    kinds: RunningServer, open_page: OpenPage, tmp_path: Path
+) -> None:
+    page = opened(kinds, open_page, "#/try/count")
+    page.get_by_role("textbox", name="prompt").fill("one two 'three'")
+    for title, run in LANGUAGES.items():
+        if title == "tritonclient HTTP":
+            page.get_by_role("tab", name=title).click()
+            expect(page.get_by_text("has no streams over HTTP")).to_be_visible()
+            continue
+        printed = run(snippet(page, title, tmp_path), tmp_path)
+        if title != "grpcurl":
+            assert printed.index("one") < printed.index("two") < printed.index("three")
+
+
+def test_files_and_sequences_and_odd_names(
+    kinds: RunningServer, examples: RunningServer, open_page: OpenPage, tmp_path: Path
+) -> None:
+    """Base64, the parameters of a sequence, a version, and a name that has to be quoted."""
+    page = opened(kinds, open_page, "#/try/same_bytes")
+    (tmp_path / "a.bin").write_bytes("é\0".encode())
+    page.get_by_label("IN: how to give it").select_option("file")
+    page.get_by_label("IN: file").set_input_files(tmp_path / "a.bin")
+    expect(page.get_by_text("a.bin, 3 bytes")).to_be_visible()
+    for title, run in LANGUAGES.items():
+        printed = run(snippet(page, title, tmp_path), tmp_path)
+        if run is PYTHON:
+            assert repr("é\0".encode()) in printed
+    page = opened(examples, open_page, "#/try/typeahead/1")
+    for title, run in LANGUAGES.items():
+        run(snippet(page, title, tmp_path), tmp_path)
+    page = opened(kinds, open_page, "#/try/odd name-1 é?".replace("?", "%3F"))
+    page.get_by_role("textbox", name="IN: values").fill("1.5, 2.5")
+    expect(page.get_by_text("shape [2], 2 elements")).to_be_visible()
+    for title, run in LANGUAGES.items():
+        printed = run(snippet(page, title, tmp_path), tmp_path)
+        if run is PYTHON:
+            assert figures(printed) == [1.5, 2.5]
