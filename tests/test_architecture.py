@@ -19,6 +19,7 @@ LAYERS = (
     "cli | testing",
     "embedded",
     "commands",
+    "tuning",
     "bench",
     "server",
     "startup",

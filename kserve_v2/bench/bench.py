@@ -1,37 +1,28 @@
 """A run of `kserve-v2 bench`: from its options to its report."""
 
 import argparse
-import asyncio
 import csv
 import json
-import selectors
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TypeVar
 
 from kserve_v2.bench import table
 from kserve_v2.bench.arrivals import Arrivals
 from kserve_v2.bench.connect import control_of
 from kserve_v2.bench.cpu_meter import CpuMeter, meter_of
-from kserve_v2.bench.document import Document
 from kserve_v2.bench.encoding import Form
 from kserve_v2.bench.errors import BenchError, BenchUsageError
+from kserve_v2.bench.event_loop import run_measurement
 from kserve_v2.bench.load import ClosedLoop, Load, OpenLoop
 from kserve_v2.bench.made_up import Wishes
 from kserve_v2.bench.measure import Plan, Subject, measure
-from kserve_v2.bench.model_view import ModelView
 from kserve_v2.bench.page import page_of
 from kserve_v2.bench.pictures import charts_of
 from kserve_v2.bench.plot import check_plot, draw
-from kserve_v2.bench.requests import Source, Vary, documents_of, prepare_all
+from kserve_v2.bench.requests import Source, Vary, described, documents_of, prepare_all
 from kserve_v2.bench.results import CSV_COLUMNS, Report, as_json, csv_rows, results_of
 from kserve_v2.bench.target import DEFAULT_URLS, Protocol, Target, parse_target
-
-_MOST_SELECTED = 900
-"""select(2) takes 1,024 files."""
-
-_ResultT = TypeVar("_ResultT")
 
 _NO_CPU = (
     "the server's CPU time is not known: name its --metrics-url, or its --pid if it runs on this machine"
@@ -46,7 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
     targets = targets_of(arguments)
     subjects, request = _subjects(arguments, targets)
     tell = _silent if arguments.quiet else _say
-    points = run_measurement(measure(subjects, plan, tell), plan.loads)
+    timed = max((load.connections for load in plan.loads if isinstance(load, OpenLoop)), default=0)
+    points = run_measurement(measure(subjects, plan, tell), timed)
     notes = [] if all(point.cpu_us is not None for row in points for point in row) else [_NO_CPU]
     report = Report(
         arguments.model,
@@ -117,11 +109,11 @@ def wishes_of(arguments: argparse.Namespace) -> Wishes:
             raise BenchUsageError(f"--shape: expected NAME:N,N as in --shape tokens:128, got {text!r}")
         shapes[name] = shape
     values: dict[str, str] = {}
-    for text in arguments.input:
+    for text in arguments.values:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise BenchUsageError(
-                f"--input: expected NAME=VALUE as in --input image=@image.npy, got {text!r}"
+                f"value of an input: expected NAME=VALUE as in image=@image.npy, got {text!r}"
             )
         values[name] = value
     return Wishes(arguments.batch, shapes, values)
@@ -149,7 +141,7 @@ def _subjects(arguments: argparse.Namespace, targets: Sequence[Target]) -> tuple
         options = (arguments.pid, arguments.metrics_url) if number == 0 else (None, None)
         meter: CpuMeter = meter_of(target, *options)
         subjects.append(Subject(names[number], target, control, meter, prepare_all(documents, form)))
-    return subjects, _described(views[0], documents, source, subjects[0])
+    return subjects, described(views[0], documents, source, subjects[0].requests[0].size)
 
 
 def _names(targets: Sequence[Target]) -> list[str]:
@@ -158,42 +150,6 @@ def _names(targets: Sequence[Target]) -> list[str]:
     if len(set(shown)) == len(targets):
         return shown
     return [f"{number} {target.url}" for number, target in enumerate(targets, 1)]
-
-
-def _described(view: ModelView, documents: Sequence[Document], source: Source, subject: Subject) -> str:
-    first = subject.requests[0]
-    inputs = ", ".join(
-        f"{each.name} {each.datatype} {list(each.array.shape)}" for each in documents[0].inputs
-    )
-    origin = f"from {source.file}" if source.file else "made up from the metadata"
-    several = f"{len(documents)} different requests" if len(documents) > 1 else "one request"
-    varies = {Vary.VALUES: "ids vary", Vary.IDS: "ids vary", Vary.NOTHING: "always the same bytes"}[
-        source.vary
-    ]
-    sequences = ", each a sequence of its own" if view.sequences else ""
-    return f"{several}, {origin}{sequences}; {varies}: {inputs}; {first.size:,} bytes"
-
-
-def run_measurement(work: Coroutine[object, object, _ResultT], loads: Sequence[Load]) -> _ResultT:
-    """Run it on the event loop that suits the loads: uvloop and epoll keep time in milliseconds, so an open loop gets
-    select(2), which keeps it in microseconds, as long as that takes so many connections.
-    """
-    rates = [load for load in loads if isinstance(load, OpenLoop)]
-    precise = bool(rates) and max(load.connections for load in rates) <= _MOST_SELECTED
-    with asyncio.Runner(loop_factory=_select_loop if precise else _fast_loop()) as runner:
-        return runner.run(work)
-
-
-def _select_loop() -> asyncio.AbstractEventLoop:
-    return asyncio.SelectorEventLoop(selectors.SelectSelector())
-
-
-def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop]:
-    try:
-        import uvloop  # noqa: PLC0415 - Windows has none
-    except ImportError:
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop
 
 
 def _say(text: str) -> None:

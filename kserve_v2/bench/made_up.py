@@ -37,7 +37,7 @@ class Wishes:
 def check_wishes(view: ModelView, wishes: Wishes) -> None:
     """Raises BenchUsageError for what this model does not have."""
     names = [each.name for each in view.inputs]
-    for option, given in (("--shape", wishes.shapes), ("--input", wishes.values)):
+    for option, given in (("--shape", wishes.shapes), ("value of an input", wishes.values)):
         unknown = next((name for name in given if name not in names), None)
         if unknown is not None:
             raise BenchUsageError(
@@ -64,8 +64,7 @@ def _tensor(view: ModelView, wanted: TensorView, wishes: Wishes, random: Random)
     if wanted.datatype is BYTES and kind not in (None, "text", "image"):
         raise BenchUsageError(
             f"input '{wanted.name}' of model '{view.name}' takes {kind}, which cannot be made up: give --request FILE, "
-            f"or "
-            f"--input {wanted.name}=VALUE"
+            f"or a value, {wanted.name}=..."
         )
     if wanted.datatype is BYTES:
         make = _image if kind == "image" else _text
@@ -102,7 +101,7 @@ def given_values(view: ModelView, wanted: TensorView, wishes: Wishes) -> Array:
     element). Raises BenchUsageError.
     """
     text = wishes.values[wanted.name]
-    where = f"--input {wanted.name}={text[:60]}"
+    where = f"value of an input: {wanted.name}={text[:60]}"
     try:
         array = _read(Path(text[1:]), wanted) if text.startswith("@") else _written(text, wanted)
     except OSError as error:

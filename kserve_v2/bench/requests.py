@@ -44,7 +44,9 @@ def documents_of(view: ModelView, source: Source) -> list[Document]:
     if source.file is not None:
         wishes = source.wishes
         if wishes.shapes or wishes.values or wishes.batch != 1:
-            raise BenchUsageError("--request says what is sent: leave --input, --shape and --batch out")
+            raise BenchUsageError(
+                "--request says what is sent: leave values of inputs, --shape and --batch out"
+            )
         found = read_documents(source.file)
         return found[:1] if source.vary is Vary.NOTHING else found
     check_wishes(view, source.wishes)
@@ -77,3 +79,17 @@ def stream(prepared: Sequence[Prepared], vary: Vary) -> Iterator[tuple[Prepared,
     for number in count():
         request = prepared[number % several]
         yield request, request.bytes(f"{run}{number:0{width}x}".encode())
+
+
+def described(view: ModelView, documents: Sequence[Document], source: Source, size: int) -> str:
+    """What is sent, in words. `size`: of one request, in bytes."""
+    inputs = ", ".join(
+        f"{each.name} {each.datatype} {list(each.array.shape)}" for each in documents[0].inputs
+    )
+    origin = f"from {source.file}" if source.file else "made up from the metadata"
+    several = f"{len(documents)} different requests" if len(documents) > 1 else "one request"
+    varies = {Vary.VALUES: "ids vary", Vary.IDS: "ids vary", Vary.NOTHING: "always the same bytes"}[
+        source.vary
+    ]
+    sequences = ", each a sequence of its own" if view.sequences else ""
+    return f"{several}, {origin}{sequences}; {varies}: {inputs}; {size:,} bytes"

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kserve_v2.commands.command import Command, CommandError, UsageError
-from kserve_v2.commands.numbers import positive_number
+from kserve_v2.commands.numbers import number_above_zero, number_or_zero, positive_number
+from kserve_v2.commands.request_options import add_request
 
 _DESCRIPTION = """\
 Load a model on a running server (ours, or any other one of the v2 protocol), and report throughput, latencies from p50
@@ -44,7 +45,7 @@ def _add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="The model's name.")
     _add_server(parser.add_argument_group("Server"))
     _add_load(parser.add_argument_group("Load"))
-    _add_request(parser.add_argument_group("Requests"))
+    add_request(parser, "--input")
     _add_measuring(parser.add_argument_group("Measuring"))
     _add_output(parser.add_argument_group("Output"))
 
@@ -111,56 +112,13 @@ def _add_load(group: "argparse._ArgumentGroup") -> None:
     )
 
 
-def _add_request(group: "argparse._ArgumentGroup") -> None:
-    group.add_argument(
-        "--request",
-        type=Path,
-        metavar="FILE",
-        help="What is sent: a request in JSON as /v2/models/M/infer takes it, such as a model's sample_request.json; "
-        "or "
-        "several, as a list or one a line, which are sent in turn.",
-    )
-    group.add_argument(
-        "--input",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="Value of an input: JSON, a text, or @FILE (.npy is an array; any other file is the bytes of one "
-        "element); the "
-        "other inputs are made up. May be repeated.",
-    )
-    group.add_argument(
-        "--shape",
-        metavar="NAME:N,...",
-        action="append",
-        default=[],
-        help="Shape of a made up input where it varies, without the batch dimension. May be repeated.",
-    )
-    group.add_argument(
-        "--batch", type=positive_number, default=1, metavar="N", help="Rows of a made up request. [default 1]"
-    )
-    group.add_argument(
-        "--vary",
-        choices=("values", "ids", "nothing"),
-        default="values",
-        help="What differs between requests: made up values and ids; ids alone; or nothing, which tells how fast a "
-        "server is "
-        "that is asked the same thing again and again. [default values]",
-    )
-    group.add_argument(
-        "--json-tensors",
-        action="store_true",
-        help="Over REST, send made up tensors as JSON, as requests of --request are, not as binary data.",
-    )
-
-
 def _add_measuring(group: "argparse._ArgumentGroup") -> None:
     group.add_argument(
-        "--duration", type=_seconds, default=2.0, metavar="S", help="Seconds of a round. [default 2]"
+        "--duration", type=number_above_zero, default=2.0, metavar="S", help="Seconds of a round. [default 2]"
     )
     group.add_argument(
         "--warm-up",
-        type=_seconds_or_none,
+        type=number_or_zero,
         default=1.0,
         metavar="S",
         help="Seconds of load before the first round. [default 1]",
@@ -174,14 +132,14 @@ def _add_measuring(group: "argparse._ArgumentGroup") -> None:
     )
     group.add_argument(
         "--stability",
-        type=_seconds,
+        type=number_above_zero,
         default=10.0,
         metavar="PERCENT",
         help="How close the last three rounds have to be. [default 10]",
     )
     group.add_argument(
         "--timeout",
-        type=_seconds,
+        type=number_above_zero,
         default=60.0,
         metavar="S",
         help="Seconds after which a request counts as failed. [default 60]",
@@ -205,23 +163,6 @@ def _add_output(group: "argparse._ArgumentGroup") -> None:
         help="Write the charts as .png, .svg or .pdf. Needs pip install 'kserve-v2[bench]'.",
     )
     group.add_argument("--quiet", action="store_true", help="Say nothing while it is measured.")
-
-
-def _seconds(text: str) -> float:
-    value = _seconds_or_none(text)
-    if not value:
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return value
-
-
-def _seconds_or_none(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1e9:
-        raise argparse.ArgumentTypeError(f"expected a number from 0, got {text!r}")
-    return value
 
 
 def _run(arguments: argparse.Namespace, _: Mapping[str, str]) -> int:

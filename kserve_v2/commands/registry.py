@@ -1,6 +1,6 @@
 """All commands, in the order of `kserve-v2 --help`."""
 
-from kserve_v2.commands import bench, check, config, release, serve
+from kserve_v2.commands import analyze, bench, check, config, release, serve
 from kserve_v2.commands.command import Command
 
 COMMANDS: tuple[Command, ...] = (
@@ -9,4 +9,5 @@ COMMANDS: tuple[Command, ...] = (
     config.COMMAND,
     release.COMMAND,
     bench.COMMAND,
+    analyze.COMMAND,
 )

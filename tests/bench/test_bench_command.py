@@ -197,7 +197,7 @@ def test_a_server_that_ends_meanwhile_has_results_up_to_then(
         ("m --protocol grpc --url http://h", 2, "--protocol grpc, but the server is 'http://h'"),
         ("m --plot x.gif", 2, "--plot x.gif: expected a name that ends in .png"),
         ("m --shape x", 2, "--shape: expected NAME:N,N"),
-        ("m --input x", 2, "--input: expected NAME=VALUE"),
+        ("m --input x", 2, "value of an input: expected NAME=VALUE"),
         ("m --duration 0", 2, "argument --duration: expected a number above 0"),
         ("m --json --csv", 2, "argument --csv: not allowed with argument --json"),
         ("m --url http://127.0.0.1:1", 1, "no server answers at http://127.0.0.1:1: "),

@@ -59,13 +59,16 @@ def test_a_dimension_that_varies_has_to_be_said_unless_the_model_is_warmed_up_wi
     ("wishes", "text"),
     [
         (Wishes(shapes={"nix": (1,)}), "--shape: model 'm' has no input 'nix', but x, ids, text"),
-        (Wishes(values={"nix": "1"}), "--input: model 'm' has no input 'nix'"),
+        (Wishes(values={"nix": "1"}), "value of an input: model 'm' has no input 'nix'"),
         (Wishes(shapes={"ids": (1,), "x": (5,)}), r"--shape x:5: expected one like \[4\]"),
         (Wishes(shapes={"ids": (1, 2)}), r"--shape ids:1,2: expected one like \[-1\]"),
-        (Wishes(values={"ids": "[[1.5]]"}), "--input ids=.*: no INT64"),
-        (Wishes(values={"ids": "[[1]]", "x": "[1, 2]"}), r"--input x=.*: expected the shape \[-1, 4\], got"),
-        (Wishes(values={"ids": "@/no/such.npy"}), "--input ids=@/no/such.npy: No such file"),
-        (Wishes(values={"ids": "abc"}), "--input ids=abc: no INT64"),
+        (Wishes(values={"ids": "[[1.5]]"}), "value of an input: ids=.*: no INT64"),
+        (
+            Wishes(values={"ids": "[[1]]", "x": "[1, 2]"}),
+            r"value of an input: x=.*: expected the shape \[-1, 4\], got",
+        ),
+        (Wishes(values={"ids": "@/no/such.npy"}), "value of an input: ids=@/no/such.npy: No such file"),
+        (Wishes(values={"ids": "abc"}), "value of an input: ids=abc: no INT64"),
     ],
 )
 def test_what_does_not_fit_names_the_option_and_what_was_expected(wishes: Wishes, text: str) -> None:
@@ -81,7 +84,7 @@ def test_images_are_made_up_and_json_is_not() -> None:
 
     assert image.open(BytesIO(tensor.array[0])).size == (64, 64)
     view = ModelView("m", (TensorView("x", BYTES, (1,)),), contents={"x": "json"})
-    with pytest.raises(BenchUsageError, match=r"takes json.*--input x=VALUE"):
+    with pytest.raises(BenchUsageError, match=r"takes json.*or a value, x="):
         made_up(view, Wishes(), np.random.default_rng(0))
 
 

@@ -1,0 +1,202 @@
+"""Measures candidates: loads each, and finds the most that it does within the budget."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+
+from kserve_v2._generated.model_config_pb2 import ModelConfig
+from kserve_v2.bench.cpu_meter import CpuMeter
+from kserve_v2.bench.encoding import Prepared
+from kserve_v2.bench.errors import BenchError
+from kserve_v2.bench.load import ClosedLoop
+from kserve_v2.bench.measure import Plan, Subject, measure
+from kserve_v2.bench.requests import Vary
+from kserve_v2.bench.target import Target
+from kserve_v2.tuning.candidate import Candidate
+from kserve_v2.tuning.frontier import Measured
+from kserve_v2.tuning.search import (
+    FAILED,
+    Score,
+    Search,
+    clearly_better,
+    enough_rounds,
+    next_concurrency,
+    score_of,
+)
+from kserve_v2.tuning.trial_server import TrialServer, refused
+
+Configured = Callable[[Candidate], ModelConfig]
+Told = Callable[[str], None]
+
+_WARM_UP_S, _WARM_UP_AFTER_LOAD_S = 0.2, 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is asked for. `budget_ms`: of latency, None for none. `minutes`: for the search. `round_s`: of one
+    measurement. `margin`: what is no difference during the search; `least_gain`: what a change has to bring in the end.
+    `concurrency`: the most connections.
+    """
+
+    budget_ms: float | None
+    minutes: float
+    round_s: float = 0.5
+    margin: float = 0.05
+    least_gain: float = 0.03
+    concurrency: int = 64
+    vary: Vary = Vary.VALUES
+
+
+@dataclass(slots=True)
+class Findings:
+    """What came of it. `refused`: why candidates could not be loaded. `rounds`: of the last comparison. `out_of_time`:
+    the search was not at its end. `loads`: by candidate, the connections with which it did best.
+    """
+
+    start: Candidate
+    best: Candidate
+    scores: dict[Candidate, Score] = field(default_factory=dict)
+    measured: list[Measured] = field(default_factory=list)
+    refused: dict[Candidate, str] = field(default_factory=dict)
+    rounds: list[tuple[Score, Score]] = field(default_factory=list)
+    out_of_time: bool = False
+    loads: dict[Candidate, int] = field(default_factory=dict)
+
+    @property
+    def winner(self) -> Candidate:
+        """The current configuration, unless another one is clearly better."""
+        return self.best if self.decided else self.start
+
+    decided: bool = False
+
+
+class Trials:
+    """Of one model. `target`: where load goes to."""
+
+    def __init__(
+        self,
+        server: TrialServer,
+        target: Target,
+        requests: Sequence[Prepared],
+        configured: Configured,
+        terms: Terms,
+        tell: Told,
+    ) -> None:
+        self._server, self._configured, self._terms, self._tell = server, configured, terms, tell
+        self._subject = Subject("trial", target, server.control, CpuMeter(), requests)
+        self._loaded: Candidate | None = None
+        self._new = False
+
+    async def run(self, search: Search, start: Candidate) -> Findings:
+        """Search, then compare the best one with the current one. Raises BenchError if the current one cannot be
+        measured.
+        """
+        until = monotonic() + self._terms.minutes * 60
+        found = Findings(start, start)
+        steps = search.candidates()
+        candidate = next(steps)
+        while True:
+            score = await self._score(candidate, search.best, found)
+            if candidate == start and candidate in found.refused:
+                raise BenchError(f"the current configuration: {found.refused[start]}")
+            try:
+                candidate = steps.send(score)
+            except StopIteration:
+                break
+            if monotonic() > until:
+                found.out_of_time = True
+                break
+        found.scores, found.best = search.scores, search.best
+        if found.best != start:
+            await self._compare(found)
+        return found
+
+    async def _score(self, candidate: Candidate, best: Candidate, found: Findings) -> Score:
+        """How good a candidate is. `best`: the best one so far, whose number of connections is the first one for
+        others.
+        """
+        try:
+            self._load(candidate)
+        except BenchError as error:
+            if not refused(error):
+                raise
+            found.refused[candidate] = str(error).partition(": ")[2].strip()
+            self._tell(f"{candidate}: cannot be loaded: {found.refused[candidate]}")
+            return FAILED
+        seen: dict[int, tuple[float, float]] = {}
+        first = found.loads.get(best, 1)
+        while (
+            number := next_concurrency(seen, self._terms.budget_ms, first, self._terms.concurrency)
+        ) is not None:
+            measured = await self._measure(candidate, number, found)
+            if not self._within(measured):
+                # What else happens on a machine makes latencies longer, never shorter.
+                again = await self._measure(candidate, number, found)
+                measured = min(measured, again, key=lambda each: each.p99_ms)
+            seen[number] = (measured.per_second, measured.p99_ms)
+        score, found.loads[candidate] = score_of(seen, self._terms.budget_ms)
+        self._tell(f"{candidate}: {_said(score)} with {ClosedLoop(found.loads[candidate])}")
+        return score
+
+    def _load(self, candidate: Candidate) -> None:
+        if candidate != self._loaded:
+            self._loaded = None
+            self._server.load(self._configured(candidate))
+            self._loaded, self._new = candidate, True
+
+    def _within(self, measured: Measured) -> bool:
+        return self._terms.budget_ms is None or measured.p99_ms <= self._terms.budget_ms
+
+    async def _measure(
+        self, candidate: Candidate, number: int, found: Findings, round_s: float | None = None
+    ) -> Measured:
+        """One measurement, which is noted. `round_s`: in place of the usual time."""
+        warm_up_s = _WARM_UP_AFTER_LOAD_S if self._new else _WARM_UP_S
+        self._new = False
+        plan = Plan(
+            [ClosedLoop(number)], warm_up_s, round_s or self._terms.round_s, 1, 1, vary=self._terms.vary
+        )
+        [[point]] = await measure([self._subject], plan, lambda _: None)
+        whole, counters = point.whole, point.counters
+        failed = whole.errors.total()
+        # A candidate that fails requests is not faster for it.
+        rate = 0.0 if failed else whole.rows / whole.seconds
+        measured = Measured(
+            candidate,
+            number,
+            rate,
+            whole.latency.quantile(0.99) / 1e6 if whole.answers else float("inf"),
+            whole.latency.quantile(0.5) / 1e6,
+            None if counters is None else counters.mean_batch,
+            failed,
+        )
+        found.measured.append(measured)
+        return measured
+
+    async def _compare(self, found: Findings) -> None:
+        """The best one and the current one, in turn, each with the connections with which it did best."""
+        longer = 2 * self._terms.round_s
+        self._tell(f"compares in turn: {found.start} (current); {found.best}")
+        was_within = found.scores[found.start].within
+        while not enough_rounds(found.rounds, was_within=was_within):
+            scores = []
+            for candidate in (found.start, found.best):
+                self._load(candidate)
+                measured = await self._measure(candidate, found.loads[candidate], found, longer)
+                seen = {measured.concurrency: (measured.per_second, measured.p99_ms)}
+                scores.append(score_of(seen, self._terms.budget_ms)[0])
+            found.rounds.append((scores[0], scores[1]))
+            self._tell(f"round {len(found.rounds)}: current {_said(scores[0])}; other {_said(scores[1])}")
+        found.decided = clearly_better(
+            found.rounds,
+            self._terms.budget_ms,
+            self._terms.least_gain,
+            was_within=was_within,
+        )
+
+
+def _said(score: Score) -> str:
+    if score == FAILED:
+        return "no right answers"
+    over = "" if score.within else ", over the budget"
+    return f"{score.per_second:,.0f} rows/s, p99 {score.p99_ms:.2f} ms{over}"
