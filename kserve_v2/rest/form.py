@@ -17,6 +17,8 @@ MAX_PART_HEADER_BYTES = 1024
 
 # RFC 2046, section 5.1.1.
 _MAX_BOUNDARY_BYTES = 70
+# Empty lines before the first part, which some programs write.
+_PREAMBLE_BYTES = 16
 
 # It logs what is wrong with a form; here the client is told.
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
@@ -53,7 +55,7 @@ def read_form(body: bytes, boundary: str) -> list[Part]:
         )
     delimiter = b"--" + boundary.encode()
     found = body.count(delimiter)
-    if not body.lstrip(b"\r\n").startswith(delimiter):
+    if not body[: len(delimiter) + _PREAMBLE_BYTES].lstrip(b"\r\n").startswith(delimiter):
         raise InvalidArgumentError(
             f"the form does not begin with the boundary that its Content-Type names, {boundary!r}"
         )

@@ -111,6 +111,8 @@ class GrpcioServer:
         await self._server.stop(None)
         self._server = self._make_server()
         _bind(self._server, self._address, self._credentials)
+        if self._path is not None:
+            self._path.note()
         await self.start()
 
     async def stop(self, grace_seconds: float) -> None:

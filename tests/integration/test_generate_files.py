@@ -465,6 +465,11 @@ def test_classes(people: RunningServer, model: str, body: Any, query: str, expec
     assert answer.json()["scores"] == expected
 
 
+def test_classes_of_a_stream(people: RunningServer) -> None:
+    answer = people.post("/v2/models/classes/generate_stream?classes=1", json={"x": [0, 0.75, 0.25]})
+    assert '"scores":[{"index":1,"label":"dog","value":0.75}]' in answer.text
+
+
 @pytest.mark.parametrize(
     ("model", "query", "text"),
     [
