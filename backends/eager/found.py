@@ -14,7 +14,7 @@ from kserve_v2.handlers.declared import TensorType
 from kserve_v2.handlers.described import description_of
 from kserve_v2.handlers.model import Model
 
-from .annotations import declaration_of
+from .annotations import REQUESTS, declaration_of
 
 USUAL_FILE = "model.py"
 ATTRIBUTES = ("inputs", "outputs", "max_batch_size", "tensors", "thread_safe", "max_concurrency", "ragged")
@@ -153,25 +153,28 @@ def _method_like(function: Any, inputs: Mapping[str, Any] | None) -> Callable[..
         raise InvalidArgumentError(
             f"{_name(function)}: its parameters are not known ({error}): write a function around it"
         ) from None
-    names = getattr(inner, "__globals__", {})
-    method = types.FunctionType(kind.__code__, names, _name(function))
+    method = types.FunctionType(kind.__code__, getattr(inner, "__globals__", {}), _name(function))
     own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
     parameters = list(signature.parameters.values())
     method.__annotations__ = dict(getattr(inner, "__annotations__", {}))
-    if inputs and {each.name for each in parameters} - {"requests"} == set(inputs):
+    names = {each.name for each in parameters}
+    if inputs and set(inputs) <= names:
+        # What is no input and may be left out is left out.
+        wanted = {*inputs, REQUESTS}
+        parameters = [each for each in parameters if each.name in wanted or not _may_be_left_out(each)]
         hints = _hints(inner)
         for name, what in inputs.items():
             if declaration_of(name, hints.get(name)) is None:
                 method.__annotations__[name] = _annotation(what)
-    # What cannot stand behind it is another one's problem.
-    parameters = [
-        each.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        if each.kind is inspect.Parameter.POSITIONAL_ONLY
-        else each
-        for each in parameters
-    ]
     method.__signature__ = inspect.Signature([own, *parameters])  # type: ignore[attr-defined]
     return method
+
+
+def _may_be_left_out(parameter: inspect.Parameter) -> bool:
+    return parameter.default is not parameter.empty or parameter.kind in (
+        parameter.VAR_POSITIONAL,
+        parameter.VAR_KEYWORD,
+    )
 
 
 def _hints(function: Any) -> dict[str, Any]:

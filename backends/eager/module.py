@@ -14,6 +14,8 @@ from . import lookup, processes
 from .imports import PREFIX, ModuleSpace
 
 _serial = itertools.count(1)
+# The backends.
+_OURS = Path(__file__).parent.parent
 
 
 class HandlerModule:
@@ -89,6 +91,10 @@ class HandlerModule:
             return f"{self._relative(error.filename)}, line {error.lineno}"
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if Path(frame.filename).is_relative_to(self._directory)]
+        if not own:
+            # An object of the program is of a file somewhere else: of that which we have called.
+            called = [frame for frame in frames if not Path(frame.filename).is_relative_to(_OURS)]
+            own = [frame for frame in called if frame.filename == called[0].filename]
         return f"{self._relative(own[-1].filename)}, line {own[-1].lineno}" if own else self._name
 
     def _relative(self, filename: str) -> str:

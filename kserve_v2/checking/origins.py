@@ -42,6 +42,15 @@ class Origin:
         return f"{self.where}:{self.line}" if self.line else self.where
 
 
+# Which flag says what of a model that is named by itself.
+_FLAGS = {
+    "input": "--input",
+    "output": "--output",
+    "max_batch_size": "--input",
+    "dynamic_batching": "--input",
+}
+
+
 class Origins:
     """Of one version's configuration."""
 
@@ -51,9 +60,14 @@ class Origins:
         stages: Mapping[Stage, ModelConfig],
         model: ModelConfig,
         settings: Mapping[str, str],
+        *,
+        made: bool = False,
     ) -> None:
-        """`stages`: the configuration on its way. `model`: as it is in the end. `settings`: of its backend."""
+        """`stages`: the configuration on its way. `model`: as it is in the end. `settings`: of its backend. `made`: the
+        text is the server's, of a model that a person has named by itself.
+        """
         self._text = text
+        self._made = made
         self._inferred = set(_paths(stages.get(Stage.INFERRED, ModelConfig())))
         self._completed = set(_paths(stages.get(Stage.COMPLETED, ModelConfig())))
         self._file = model.default_model_filename
@@ -63,10 +77,12 @@ class Origins:
     def of(self, path: str) -> Origin:
         """Where a field comes from."""
         place = self._text.places.of(path)
+        if place is not None and self._made:
+            return Origin(Source.FLAG, _FLAGS.get(path.partition("[")[0].partition(".")[0], "--model"))
         if place is not None:
             return Origin(Source.FILE, self._shown(), place.line, place.column)
         if path in self._inferred:
-            return Origin(Source.NAME, f"{self._model}/" if path == "name" else self._file)
+            return Origin(Source.NAME, f"{self._model}/" if path == "name" and not self._made else self._file)
         if path in self._completed:
             if path == "max_batch_size" and _MAX_BATCH_SETTING in self._settings:
                 return Origin(Source.FLAG, f"--backend-config {_MAX_BATCH_SETTING}")

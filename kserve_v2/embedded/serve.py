@@ -81,7 +81,10 @@ def serve(
     try:
         keep_freed_memory()
         with _ended_by_signals():
-            server = Server(effective, served, owns_process=True)
+            try:
+                server = Server(effective, served, owns_process=True)
+            except _TerminatedError:
+                raise SystemExit(1) from None
             try:
                 console.say(server.banner)
                 server.wait()

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 from kserve_v2 import server as composition
 from kserve_v2.embedded.models import Served
 from kserve_v2.embedded.tensors import answer_of, make_request
-from kserve_v2.errors import InternalError, NotLoadedError, UnavailableError
+from kserve_v2.errors import InternalError, NotLoadedError, UnavailableError, UnsupportedError
 from kserve_v2.handlers.context import Answer
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue, TensorMetadata
 from kserve_v2.scheduling.replies import stream
@@ -198,13 +198,16 @@ class Server:
         return {each.name: each for each in metadata.inputs}
 
     async def _answer(self, request: InferRequest) -> InferResponse:
-        service = self._running_server().service
+        service, name = self._running_server().service, request.model_name
+        model = await service.loaded(lambda: service.acquire(name, request.model_version))
+        if model.decoupled:
+            raise UnsupportedError(f"model '{name}' gives any number of answers: ask it by Server.stream")
+        # It may be unloaded again before it is asked: then it is loaded again, too.
         while True:
             try:
                 return await service.infer(request)
-            except NotLoadedError as error:
-                name = error.model_name
-            await service.demand(name)
+            except NotLoadedError:
+                await service.demand(name)
 
     async def _answers(self, request: InferRequest) -> Any:
         service = self._running_server().service

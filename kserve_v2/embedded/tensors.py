@@ -37,7 +37,11 @@ def _array(name: str, value: Any, declared: TensorMetadata | None) -> Array:
     if hasattr(value, "detach"):
         # A torch tensor, on any device.
         value = value.detach().cpu()
-        value = value.float().numpy() if str(value.dtype) == "torch.bfloat16" else value.numpy()
+        if str(value.dtype) == "torch.bfloat16":
+            # numpy has no such type of its own; by 32 bits nothing is lost.
+            value = value.float().numpy().astype(BY_NAME["BF16"].dtype)
+        else:
+            value = value.numpy()
     has_datatype = isinstance(value, np.ndarray | np.generic)
     try:
         array = np.array(value, order="C") if has_datatype or not datatype else _converted(value, datatype)

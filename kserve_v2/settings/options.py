@@ -253,7 +253,8 @@ MODELS: Kind[tuple[str, ...]] = Kind(
     "a model's file or folder, or package.module:Class, with NAME= in front or not",
     lambda texts: tuple(text.strip() for text in texts),
     lambda value: isinstance(value, tuple) and all(isinstance(each, str) and each != "" for each in value),
-    " ".join,
+    # Of an object of this process, the key says nothing to anybody.
+    lambda value: " ".join(re.sub(r"=object://\w+$", "", each) for each in value),
     comma_separated=True,
 )
 TENSORS: Kind[tuple[WrittenTensor, ...]] = Kind(

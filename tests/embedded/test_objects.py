@@ -31,6 +31,11 @@ async def waiting(x: Floats) -> Floats:
     return x + 1
 
 
+@kserve_v2.model(inputs={"x": ("FP32", [2])}, outputs={"y": ("FP32", [2])})
+def with_options(x: Any, factor: float = 3, **others: Any) -> Any:
+    return x * factor
+
+
 def streaming(x: Floats) -> Iterator[Floats]:
     for factor in (1, 2, 3):
         yield x * factor
@@ -80,6 +85,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kserve_v2.Serve
         "waiting": waiting,
         "streaming": streaming,
         "decorated": decorated,
+        "with_options": with_options,
         "counting": COUNTING,
         "loaded": Loaded,
         "digits": EXAMPLES / "digits_onnx" / "1" / "model.onnx",
@@ -102,6 +108,9 @@ def test_functions(server: kserve_v2.Server) -> None:
     assert server.infer("annotated", x=X)["words"].tolist() == [b"NONE"]
     assert server.infer("waiting", x=X)["output"].tolist() == [2, 3]
     assert server.infer("decorated", x=[[1, 2], [3, 4]])["y"].tolist() == [[10, 20], [30, 40]]
+    assert server.infer("with_options", x=X)["y"].tolist() == [3, 6]
+    with pytest.raises(kserve_v2.UnsupportedError, match="gives any number of answers: ask it by Server"):
+        server.infer("streaming", x=X)
     assert [each["output"].tolist() for each in server.stream("streaming", x=X)] == [[1, 2], [2, 4], [3, 6]]
 
 

@@ -186,7 +186,8 @@ def test_a_model_that_fails_is_raised_with_its_reason() -> None:
 
     before = threads()
     with pytest.raises(
-        kserve_v2.StartupError, match=r"model 'Broken' cannot be loaded: .*ValueError: no weights"
+        kserve_v2.StartupError,
+        match=r"model 'Broken' cannot be loaded: .*test_server.py, line \d+: ValueError: no weights",
     ):
         kserve_v2.serve({"good": double, "Broken": Broken}, port=0, block=False)
     wait_until(lambda: threads() <= before)

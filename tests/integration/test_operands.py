@@ -309,7 +309,11 @@ def test_check_and_config_take_what_serve_takes(
     assert main(["check", "code/scaler.py", "shop.models:Adder", "flat", "exported.pt2"], {}) == 0
     assert capsys.readouterr().out == "4 models checked: 0 errors, 0 warnings\n"
     assert main(["config", "shop.models:Adder", "--format", "json"], {}) == 0
-    assert '"default_model_filename": "shop/models.py"' in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert '"default_model_filename": "shop/models.py"' in printed
+    # There is no config.pbtxt that somebody could look for.
+    assert '"where": "--model"' in printed
+    assert "config.pbtxt" not in printed
     # A repository goes with the names of models in it, as before.
     assert main(["check", "repository", "listed"], {}) == 0
     (tmp_path / "code" / "scaler.py").write_text("class Nothing: pass\n")

@@ -26,6 +26,7 @@ from kserve_v2.commands.output import own_output, say, tell
 from kserve_v2.config import config_to_dict
 from kserve_v2.errors import InternalError, ServingError
 from kserve_v2.plugins import BackendRegistry
+from kserve_v2.repository.locations.linked import is_made
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
 from kserve_v2.repository.preparing.candidate import read_candidate
 from kserve_v2.repository.preparing.options import RepositoryOptions
@@ -77,7 +78,8 @@ def _config(name: str, wanted: int, form: str, options: RepositoryOptions, regis
         prepared.source.handover.close()
     config = prepared.config
     settings = options.backend_settings.get(config.backend, {})
-    origins = Origins(written, stages, config, settings)
+    made = is_made(candidate.entry.path)
+    origins = Origins(written, stages, config, settings, made=made)
     if form == "json":
         return json.dumps(_json(version, config, origins), indent=2, ensure_ascii=False)
     return f"# Model '{name}', version {version}, as it is served.\n{annotated(config, origins)}"

@@ -15,6 +15,7 @@ from threading import RLock
 
 from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.repository.locations.area import TREES, Area, note_of
+from kserve_v2.repository.reading.layout import CONFIG
 from kserve_v2.repository.temporary_folder import MODELS, TemporaryFolder
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,11 @@ def home_of(model_path: Path) -> Path | None:
         return None
     home = (note_of(model_path) or {}).get(_HOME)
     return Path(home) if isinstance(home, str) else None
+
+
+def is_made(model_path: Path) -> bool:
+    """Whether the configuration in a model's directory was written for it, of a model that has none."""
+    return home_of(model_path) is not None and not (model_path / CONFIG).is_symlink()
 
 
 def lies_at(path: Path) -> Path:

@@ -3,6 +3,7 @@ is, and what it is called, is decided by pure functions of what lies there.
 """
 
 import difflib
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -113,7 +114,12 @@ def read_operand(text: str) -> Operand:
     if kind is Kind.REPOSITORY:
         _raise_if_named(name, where)
         return Operand(kind, where)
-    return Operand(kind, where, name or name_of(Path(where).absolute(), found.what == "file"), member)
+    return Operand(kind, where, name or name_of(_without_dots(where), found.what == "file"), member)
+
+
+def _without_dots(where: str) -> PurePath:
+    """The whole path, with names in the place of `.` and `..`; links in it stay."""
+    return PurePath(os.path.abspath(where))  # noqa: PTH100 - Path's keeps the dots, or follows links
 
 
 def shown(operand: Operand) -> str:

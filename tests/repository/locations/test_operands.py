@@ -100,6 +100,7 @@ def test_a_version_s_folder_can_be_served_under_a_name() -> None:
         ({"cats/model.onnx": ""}, "cats", (Kind.FLAT, "cats", "")),
         ({"cats/model.onnx": ""}, ".", (Kind.REPOSITORY, "", "")),
         ({"model.onnx": ""}, "x=.", (Kind.FLAT, "x", "")),
+        ({"deep/model.onnx": "", "deep/er/x": ""}, "deep/er/..", (Kind.FLAT, "deep", "")),
         ({}, "s3://bucket/models", (Kind.REPOSITORY, "", "")),
         ({}, "object://123", (Kind.OBJECT, "", "")),
     ],
