@@ -11,6 +11,7 @@ internal error. Optional abilities are protocols of their own, found when the mo
 does not grow.
 """
 
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,14 +108,37 @@ class Closeable(Protocol):
 class Handover:
     """From a backend's `complete` to its `load`: what both of them need, and what is to be read, or run, once. If there
     is no `load`, because of an error, or if that does not take it, it is closed.
+
+    Whoever asked for the load may give it up before it has ended. From any thread.
     """
 
     def __init__(self) -> None:
         self._held: Closeable | None = None
+        self._lock = threading.Lock()
+        self._given_up = self._over = False
+        self._ends: list[Callable[[], None]] = []
+
+    def if_given_up(self, end: Callable[[], None]) -> None:
+        """Have this called, on a thread of its own, if the load is given up: what hangs in a process can be ended."""
+        with self._lock:
+            if self._over:
+                return
+            self._ends.append(end)
+            given_up = self._given_up
+        if given_up:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Nobody wants the load any more. Does not block."""
+        with self._lock:
+            self._given_up = True
+            ends, self._ends = self._ends, []
+        for end in ends:
+            threading.Thread(target=end, name="load-given-up", daemon=True).start()
 
     def put(self, held: Closeable) -> None:
         """Leave something for `load`."""
-        self.close()
+        self._drop()
         self._held = held
 
     def take(self) -> Any:
@@ -123,7 +147,12 @@ class Handover:
         return held
 
     def close(self) -> None:
-        """Close what has not been taken."""
+        """The load has ended: close what has not been taken."""
+        with self._lock:
+            self._over, self._ends = True, []
+        self._drop()
+
+    def _drop(self) -> None:
         held = self.take()
         if held is not None:
             held.close()

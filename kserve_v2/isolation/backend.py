@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from kserve_v2.config.printing import config_to_dict
 from kserve_v2.environments.interpreter import Interpreter
 from kserve_v2.isolation.devices import devices_of, environment_of, gpu_count
 from kserve_v2.isolation.model import IsolatedModel, told_placement
-from kserve_v2.isolation.process import ModelProcess
+from kserve_v2.isolation.process import GIVEN_UP, ModelProcess
 
 Json = dict[str, Any]
 
@@ -80,6 +81,7 @@ class IsolatedBackend:
         devices = self._first_devices(config)
         process = self._home.start(source.name, devices)
         source.handover.put(_Held(process, devices))
+        source.handover.if_given_up(partial(process.kill, GIVEN_UP))
         told = {**self._home.told(), "source": told_source(source), "config": config_to_dict(config)}
         completed = process.ask(Kind.COMPLETE, told).fields["config"]
         config.CopyFrom(json_format.ParseDict(completed, ModelConfig()))
@@ -93,7 +95,11 @@ class IsolatedBackend:
             # It was not known what the instances would need.
             held.close()
             held = None
-        process = self._home.start(source.name, devices) if held is None else held.process
+        if held is None:
+            process = self._home.start(source.name, devices)
+            source.handover.if_given_up(partial(process.kill, GIVEN_UP))
+        else:
+            process = held.process
         told = {**self._home.told(), "source": told_source(source), "config": config_to_dict(config)}
         rounds = config.sequence_batching.iterative_sequence
         streams = config.model_transaction_policy.decoupled and not rounds

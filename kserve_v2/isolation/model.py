@@ -23,7 +23,7 @@ from kserve_v2.isolation.instances import (
     IsolatedStreamInstance,
 )
 from kserve_v2.isolation.keeper import Keeper, Seat
-from kserve_v2.isolation.process import ModelProcess
+from kserve_v2.isolation.process import GIVEN_UP, ModelProcess
 from kserve_v2.isolation.suspects import Suspects
 
 Json = dict[str, Any]
@@ -108,6 +108,7 @@ class IsolatedModel:
     def _start(self, number: int) -> ModelProcess:
         process = self._home.start(self._source.name, devices_of(self._placements[number]))
         self._loading[number] = process
+        self._source.handover.if_given_up(partial(process.kill, GIVEN_UP))
         if self._leaving:
             process.kill("is not needed")
         self._load(process, number)

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 # A process whose channel is closed is about to be gone; if it is not, the model has closed its descriptors.
 _LAST_MOMENTS_S = 2.0
+GIVEN_UP = "was ended, because the model was unloaded while it was being loaded"
 
 Json = dict[str, Any]
 

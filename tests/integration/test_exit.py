@@ -201,6 +201,55 @@ def test_a_load(
     assert "Traceback" not in server.log
 
 
+# Each says which process it is, and then does not go on.
+HANGING = """
+import os, pathlib, time
+
+def hang():
+    pathlib.Path({file!r}).write_text(str(os.getpid()))
+    time.sleep(1000)
+{first}
+class Model:
+    inputs = {{"x": ("FP32", [1])}}
+    outputs = {{"y": ("FP32", [1])}}
+    max_batch_size = 1
+
+    def load(self, context):
+        {load}
+
+    def __call__(self, inputs):
+        hang()
+"""
+SAMPLE = """
+model_warmup { name: "w" batch_size: 1 inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 1 ] zero_data: true } } }
+parameters { key: "isolation" value { string_value: "process" } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "load"), [("hang()", "pass"), ("", "hang()"), ("", "pass")], ids=["import", "load", "warm-up"]
+)
+def test_what_hangs_apart_while_it_is_loaded_goes_with_the_unload(
+    start: Start,
+    write_model: WriteModel,
+    tmp_path: Path,
+    later: Callable[..., Future[Any]],
+    first: str,
+    load: str,
+) -> None:
+    server = start(*SHORT)
+    told = tmp_path / "process"
+    write_model(tmp_path, "stuck", HANGING.format(file=str(told), first=first, load=load), SAMPLE)
+    call = later(post_load, server, "stuck")
+    wait_until(lambda: told.exists() and told.read_text() != "")
+    process = int(told.read_text())
+    assert server.post("/v2/repository/models/stuck/unload").status_code == 200
+    assert "it was unloaded meanwhile" in error_of(call.result())
+    wait_until(lambda: not Path(f"/proc/{process}").exists())
+    assert server.stop() == 0
+    assert "Traceback" not in server.log
+
+
 @pytest.mark.parametrize("unloading", [False, True])
 def test_a_model_that_hangs_while_it_is_closed(
     start: Start, write_model: WriteModel, tmp_path: Path, unloading: bool

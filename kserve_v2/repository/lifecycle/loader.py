@@ -8,9 +8,10 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from kserve_v2.backend import ModelConfig
+from kserve_v2.backend import Handover, ModelConfig
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.memory import collector
 from kserve_v2.plugins import BackendRegistry
@@ -147,11 +148,12 @@ class Loader:
         with suppress(RuntimeError):  # it is shut down: all of them are removed
             self._uploader.submit(folder.remove)
 
-    async def prepare(self, candidate: Candidate, version: int) -> Prepared | PreparedEnsemble:
+    async def prepare(
+        self, candidate: Candidate, version: int, handover: Handover
+    ) -> Prepared | PreparedEnsemble:
         """What is needed to load one version; see `prepare_version`."""
-        return await call_on_thread(
-            self._loaders, prepare_version, candidate, version, self._options, self._registry
-        )
+        work = partial(prepare_version, handover=handover)
+        return await call_on_thread(self._loaders, work, candidate, version, self._options, self._registry)
 
     async def load(self, prepared: Prepared | PreparedEnsemble) -> LoadedModel:
         """Load one version; see `ExecutedModel.load` and `Ensembles.load`."""

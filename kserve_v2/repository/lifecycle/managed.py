@@ -408,7 +408,7 @@ class ManagedModel:
         level = logging.DEBUG if self._no_room else logging.INFO
         logger.log(level, "loading: %s version %d", self.name, record.version)
         try:
-            prepared = await self._loader.prepare(candidate, record.version)
+            prepared = await self._loader.prepare(candidate, record.version, record.handover)
             model = await self._loader.load(prepared)
         except Exception as error:  # noqa: BLE001 - one model's failure, whatever it is, ends in its record
             record.no_room = self._no_room = isinstance(error, OverloadedError)

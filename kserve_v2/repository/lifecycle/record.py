@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from kserve_v2.backend import ModelConfig
+from kserve_v2.backend import Handover, ModelConfig
 from kserve_v2.repository.lifecycle.plan import Actual
 from kserve_v2.repository.lifecycle.states import FIRST, Event, ModelState, advance
 from kserve_v2.repository.models.loaded import LoadedModel
@@ -25,7 +25,7 @@ class Record:
     before it was completed, with what has changed in it since that no load goes by. `uploaded`: what it was made from,
     if that is no model's directory. `listed`: whether a repository has one. `failure`: why it did not load. `no_room`:
     whether that was for want of memory alone. `given_up`: whether it was unloaded while it was being loaded. `model`:
-    from the end of the load until it is closed. `gone`: the reason for its state once it is.
+    from the end of the load until it is closed. `gone`: the reason for its state once it is. `handover`: of its load.
     """
 
     version: int
@@ -41,6 +41,7 @@ class Record:
     model: LoadedModel | None = None
     gone: str = UNLOADED
     given_up: bool = False
+    handover: Handover = field(default_factory=Handover)
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
     @classmethod
@@ -62,6 +63,7 @@ class Record:
         """Nobody wants what is being loaded any more, or waits for it: the load may never end."""
         if self.state is ModelState.LOADING:
             self.given_up = True
+            self.handover.give_up()
             self.settled.set()
 
     def failed(self, reason: str) -> None:

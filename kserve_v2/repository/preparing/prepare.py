@@ -7,7 +7,7 @@ from enum import Enum
 from functools import partial
 from pathlib import Path
 
-from kserve_v2.backend import Backend, CompletesUnopened, IsolatesModels, ModelConfig, ModelSource
+from kserve_v2.backend import Backend, CompletesUnopened, Handover, IsolatesModels, ModelConfig, ModelSource
 from kserve_v2.config import (
     ConfigError,
     config_error,
@@ -64,9 +64,11 @@ def prepare_version(
     options: RepositoryOptions,
     registry: BackendRegistry,
     watch: Callable[[Stage, ModelConfig], None] = lambda *_: None,
+    handover: Handover | None = None,
 ) -> Prepared | PreparedEnsemble:
     """Complete and validate the configuration for one version. Blocks: a backend may read the model file for
     it, which it does only when nothing that was written is wrong. `watch` is shown the configuration on its way.
+    `handover`: of the load that is to follow.
 
     Raises InvalidArgumentError with all problems of the configuration at once.
     """
@@ -97,6 +99,7 @@ def prepare_version(
         settings=options.backend_settings.get(config.backend, {}),
         cache_path=_cache_path(candidate, options),
         outdated=partial(outdated, candidate, version),
+        handover=handover or Handover(),
     )
     home = _home(backend, source, config, options, registry)
     for vain in isolation_without_effect(config, isolated=home is not None):
