@@ -6,4 +6,6 @@
 export const panels = [
   { id: "models", title: "Models", load: () => import("./models.js") },
   { id: "try", title: "Try it", load: () => import("./try.js") },
+  { id: "live", title: "Live", load: () => import("./live.js") },
+  { id: "explain", title: "Explain", load: () => import("./explain.js") },
 ];
