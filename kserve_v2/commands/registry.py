@@ -1,12 +1,17 @@
 """All commands, in the order of `kserve-v2 --help`."""
 
-from kserve_v2.commands import analyze, bench, check, config, release, serve
+from kserve_v2.commands import analyze, bench, check, config, infer, models, release, serve, stats
 from kserve_v2.commands.command import Command
 
 COMMANDS: tuple[Command, ...] = (
     serve.COMMAND,
     check.COMMAND,
     config.COMMAND,
+    infer.COMMAND,
+    models.MODELS,
+    models.LOAD,
+    models.UNLOAD,
+    stats.COMMAND,
     release.COMMAND,
     bench.COMMAND,
     analyze.COMMAND,

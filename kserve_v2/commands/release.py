@@ -1,16 +1,12 @@
 """`kserve-v2 release`: shows and changes the release of a model, as a client of a server that runs."""
 
 import argparse
-import http.client
-import json
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
+from kserve_v2.commands.client_options import URL_VARIABLE, add_server, asking
 from kserve_v2.commands.command import Command, CommandError, UsageError
-from kserve_v2.commands.output import say
 
 _DESCRIPTION = """\
 Say which versions of a model answer requests that name a label, or no version: of a server that runs with
@@ -35,7 +31,6 @@ examples:
     kserve-v2 release digits --clear split --clear shadow
 """
 
-_TIMEOUT_S = 60
 _PARTS = ("split", "shadow", "labels", "all")
 
 Json = dict[str, Any]
@@ -64,28 +59,30 @@ def _add(parser: argparse.ArgumentParser) -> None:
         help="take away: split, shadow, labels, all, or label:NAME; may be repeated",
     )  # fmt: skip
     change.add_argument("--show", action="store_true", help="only show what holds")
-    parser.add_argument(
-        "--url",
-        metavar="URL",
-        default="http://127.0.0.1:8000",
-        help="the server's REST port (default %(default)s)",
-    )
+    add_server(parser)
 
 
-def _run(arguments: argparse.Namespace, _: Mapping[str, str]) -> int:
+def _run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     document = change_of(arguments)
     if arguments.show and document:
         raise UsageError("--show changes nothing: give it alone, or leave it out")
-    base = arguments.url.rstrip("/")
-    if not _is_url(base):
-        raise UsageError(f"--url: expected http://HOST:PORT or https://HOST:PORT, got {arguments.url!r}")
-    url = f"{base}/v2/repository/models/{quote(arguments.model, safe='')}/release"
-    try:
-        say(shown(_ask(url, base, document or None)))
-    except (KeyError, TypeError, AttributeError, ValueError):
-        raise CommandError(
-            f"what answers at {base} is no kserve-v2 server: its answer is no release"
-        ) from None
+    url = arguments.url or environ.get(URL_VARIABLE)
+    if url and not _is_url(url):
+        raise UsageError(f"--url: expected http://HOST:PORT or https://HOST:PORT, got {url!r}")
+    with asking(arguments, environ) as client:
+        from kserve_v2.client import NoServerError  # noqa: PLC0415 - large
+
+        try:
+            print(shown(client.release(arguments.model, document or None)))
+        except (KeyError, TypeError, AttributeError, ValueError):
+            raise CommandError(
+                f"what answers at {client.url} is no kserve-v2 server: its answer is no release"
+            ) from None
+        except NoServerError as error:
+            what = "JSON" if "no JSON" in error.message else "release"
+            raise CommandError(
+                f"what answers at {client.url} is no kserve-v2 server: its answer is no {what}"
+            ) from None
     return 0
 
 
@@ -170,35 +167,6 @@ def _number(text: str, flag: str) -> float:
     if not 0 <= number <= 100:
         raise UsageError(f"{flag}: expected per cent from 0 to 100, got {text!r}")
     return number
-
-
-def _ask(url: str, base: str, document: Json | None) -> Json:
-    """Ask the server. `document`: the change, None for none. Raises CommandError."""
-    data = None if document is None else json.dumps(document).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310 - see `_run`
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310 - as above
-            answer: Json = json.load(response)
-    except urllib.error.HTTPError as error:
-        with error:
-            raise CommandError(_reason(error.read(), error)) from None
-    except (OSError, http.client.HTTPException) as error:
-        why = getattr(error, "reason", error)
-        raise CommandError(
-            f"no server answers at {base}: {getattr(why, 'strerror', None) or why}; start one with kserve-v2 serve, or "
-            "name another with --url"
-        ) from None
-    except ValueError:
-        raise CommandError(f"what answers at {base} is no kserve-v2 server: its answer is no JSON") from None
-    return answer
-
-
-def _reason(body: bytes, error: urllib.error.HTTPError) -> str:
-    """Why a server has refused; it says so in JSON, whoever else answers may not."""
-    try:
-        return str(json.loads(body)["error"])
-    except (ValueError, KeyError, TypeError):
-        return f"the answer of {error.url} is {error.code} {error.reason}"
 
 
 def shown(view: Json) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kserve_v2.settings import options
-from kserve_v2.settings.options import ENVIRONMENT_PREFIX, SettingsError
+from kserve_v2.settings.options import CLIENT_VARIABLES, ENVIRONMENT_PREFIX, SettingsError
 from kserve_v2.settings.settings import OPTIONS, Settings
 from kserve_v2.settings.triton_options import BACKEND_SETTINGS, IGNORED_OPTIONS, REFUSED_OPTIONS
 
@@ -108,7 +108,7 @@ def _ignored_flags(flags: Mapping[str, Sequence[str]]) -> list[str]:
 def _unknown_variables(environ: Mapping[str, str]) -> list[str]:
     # Refused ones that have come this far are empty.
     refused = {ENVIRONMENT_PREFIX + name.replace("-", "_").upper() for name in REFUSED_OPTIONS}
-    known = {option.variable for option in OPTIONS} | refused
+    known = {option.variable for option in OPTIONS} | refused | CLIENT_VARIABLES
     return [
         f"environment variable {name} is ignored: no option has this name{did_you_mean(name, known)}"
         for name in sorted(environ)

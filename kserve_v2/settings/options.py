@@ -25,6 +25,9 @@ T = TypeVar("T")
 _PASSWORD = re.compile(r"((?:pass?|pw)\w*=)[^,']*")
 
 ENVIRONMENT_PREFIX = "KSERVE_V2_"
+CLIENT_VARIABLES = frozenset({"KSERVE_V2_URL", "KSERVE_V2_TOKEN"})
+"""Those of the commands that ask a running server."""
+
 
 BackendConfig = Mapping[str, Mapping[str, str]]
 """Backend name to its settings; the name "" stands for every backend."""
