@@ -34,7 +34,7 @@ LAYERS = (
     "messages | settings",
     "caching | client | config | http2 | memory | metrics | tracing",
     "net | protobuf_json | tensors | plain_text | regular_files | unpacking",
-    "errors | _generated",
+    "errors | _generated | templates",
 )
 
 # These are further restricted, to the importers named here.

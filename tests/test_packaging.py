@@ -71,7 +71,9 @@ def test_the_wheel_installs_two_packages_and_nothing_else(names: set[str]) -> No
 
 @pytest.mark.parametrize(("package", "folder"), SOURCES.items())
 def test_every_source_file_is_in_the_wheel(package: str, folder: str, names: set[str]) -> None:
-    files = [path for path in (ROOT / folder).rglob("*") if path.suffix in {".py", ".pyi", ".typed", ".json"}]
+    files = [
+        path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    ]
     expected = {f"{package}/{path.relative_to(ROOT / folder).as_posix()}" for path in files}
     assert {name for name in names if name.startswith(f"{package}/")} == expected
     assert f"{package}/py.typed" in names
