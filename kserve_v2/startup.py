@@ -15,7 +15,9 @@ from kserve_v2.settings.settings import Settings
 
 
 class StartupError(Exception):
-    """The server, or another command, cannot start; the text is for the person who started it."""
+    """A server, or another command, cannot start; the text is for the person who started it. From `kserve_v2.serve`, it
+    has the reasons of models that cannot be loaded.
+    """
 
 
 def unreadable(error: OSError) -> StartupError:

@@ -15,7 +15,7 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.handlers import live
 from kserve_v2.handlers.described import MARK, description_of
 from kserve_v2.plugins import BackendRegistry
-from kserve_v2.repository.locations.operands import OBJECT, Kind, read_operand
+from kserve_v2.repository.locations.operands import OBJECT, Kind, check_name, read_operand
 from kserve_v2.tensors.written import WrittenTensor
 
 _NO_PART_OF_NAMES = re.compile(r"[^\w.-]+")
@@ -61,6 +61,8 @@ def read_models(models: object, given: Given) -> Served:
     """What is to be served. Raises TypeError for what is nothing of that, InvalidArgumentError for what is wrong."""
     served = Served()
     registry = BackendRegistry()
+    if given.name:
+        check_name(given.name)
     each: list[tuple[object, Given]] = [] if models is None else [(models, given)]
     if isinstance(models, Mapping):
         if given != Given():
@@ -68,7 +70,7 @@ def read_models(models: object, given: Given) -> Served:
                 "name=, example=, inputs=, outputs= and max_batch_size= are for one model: describe each of several "
                 "with @kserve_v2.model"
             )
-        each = [(model, Given(str(name))) for name, model in models.items()]
+        each = [(model, Given(_checked(str(name)))) for name, model in models.items()]
     try:
         for model, its in each:
             _add(served, registry, model, its)
@@ -76,6 +78,11 @@ def read_models(models: object, given: Given) -> Served:
         served.drop()
         raise
     return served
+
+
+def _checked(name: str) -> str:
+    check_name(name)
+    return name
 
 
 def _add(served: Served, registry: BackendRegistry, model: object, given: Given) -> None:

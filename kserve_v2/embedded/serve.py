@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -64,6 +65,7 @@ def serve(
     `model_control_mode` other than "none", it may be mended later), SettingsError for an option's value,
     InvalidArgumentError for what cannot be served, TypeError for what is no model.
     """
+    _raise_if_loading()
     given = Given(name, example, inputs, outputs, max_batch_size)
     served = read_models(models, given)
     waits = block and not _in_event_loop()
@@ -95,6 +97,15 @@ def serve(
         return server
     finally:
         log.shutdown()
+
+
+def _raise_if_loading() -> None:
+    """Raise RuntimeError if it is the file of a model that calls, while a server loads it."""
+    if str(sys._getframe(2).f_globals.get("__name__", "")).startswith("_handler_"):
+        raise RuntimeError(
+            "kserve_v2.serve was called by a file that a server loads as a model: write it below "
+            '`if __name__ == "__main__":`, which is for the file as a script'
+        )
 
 
 class _TerminatedError(BaseException):

@@ -43,7 +43,8 @@ def model(handler: Any = None, /, **attributes: Any) -> Any:
     A function whose parameters are called as the inputs gets each by itself; one with another single parameter gets all
     of them as a dict. With the parameter `requests` it also gets the requests. It returns a dict of outputs by name, or
     one output alone, or a tuple of them in the order of `outputs`. It may be async, or a generator, which answers with
-    a stream. The other arguments are the attributes of handler classes; see `kserve_v2.Model`.
+    a stream. It is called by one thread for each instance of the model. The other arguments are the attributes of
+    handler classes; see `kserve_v2.Model`.
     """
     unknown = attributes.keys() - _ATTRIBUTES
     if unknown:

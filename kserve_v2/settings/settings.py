@@ -45,7 +45,13 @@ def _option(default: T, kind: Kind[T], group: str, text: str, aliases: tuple[str
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The effective options of one server process. Raises SettingsError if one does not fit."""
+    """The effective options of one server. Raises SettingsError if one does not fit. Each is a keyword argument, with
+    the name and meaning of the flag of `kserve-v2 serve`; `kserve_v2.serve` takes them, too, and has them as
+    `Server.settings`.
+
+        settings = kserve_v2.Settings(model_repository=(Path("models"),), http_port=9000)
+        settings.grpc_port  # 8001
+    """
 
     model_repository: tuple[Path | RepositoryUrl, ...] = _option(
         (),
@@ -520,9 +526,10 @@ class Settings:
             )
         if self.model_namespacing and self.model:
             raise SettingsError("--model-namespacing: works with repositories only, not with single models")
-        if self.model_name and len(self.model_repository) > 1:
+        if self.model_name and len(self.model_repository) != 1:
             raise SettingsError(
                 f"--model-name: works with one --model-repository, of that model; got {len(self.model_repository)}"
+                + ("; a single model is named as in NAME=PATH" if self.model else "")
             )
         if self.model_namespacing and (self.model_name or not all(map(_is_folder, self.model_repository))):
             raise SettingsError(

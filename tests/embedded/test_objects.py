@@ -246,6 +246,9 @@ def test_modules() -> None:
         ((lambda x: x,), {}, kserve_v2.StartupError, "neither model.py nor config.pbtxt says what the model takes"),
         ((lambda x: x,), {"inputs": {"x": ("FP99", [1])}}, kserve_v2.StartupError, "expected a datatype out of BOOL"),
         ((), {}, kserve_v2.SettingsError, "nothing to serve"),
+        (({"a/b": decorated},), {}, kserve_v2.InvalidArgumentError, "expected a model's name that a folder could have"),
+        ((decorated,), {"name": "a=b"}, kserve_v2.InvalidArgumentError, "without '/', '=' or a dot in front, got 'a=b'"),
+        ((decorated,), {"model_name": "m"}, kserve_v2.SettingsError, "a single model is named as in NAME=PATH"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_served(

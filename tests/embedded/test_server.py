@@ -248,6 +248,35 @@ def mine(x):
         wait_until(lambda: server.infer("mine", x=X)["y"].tolist() == [101, 102])
 
 
+@pytest.mark.parametrize("options", [{"isolate": "python"}, {"model_control_mode": "on-demand"}])
+def test_a_file_in_a_process_of_its_own_and_on_demand(tmp_path: Path, options: dict[str, str]) -> None:
+    (tmp_path / "helper.py").write_text("FACTOR = 3\n")
+    (tmp_path / "mine.py").write_text(
+        """
+import helper
+class Mine:
+    inputs = outputs = {"x": ("FP32", [2])}
+    def __call__(self, inputs):
+        return {"x": inputs["x"] * helper.FACTOR}
+"""
+    )
+    with kserve_v2.serve(tmp_path / "mine.py", port=0, block=False, **options) as server:
+        assert server.infer("mine", x=X)["x"].tolist() == [3, 6]
+        assert server.infer("mine", {"x": [3, 4]}, outputs=["x"])["x"].tolist() == [9, 12]
+
+
+def test_a_script_that_serves_itself_is_a_model_s_file_too(tmp_path: Path) -> None:
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT)
+    with pytest.raises(kserve_v2.StartupError, match="was called by a file that a server loads as a model"):
+        kserve_v2.serve(path, port=0, block=False)
+    mark = '@kserve_v2.model(inputs={"x": ("FP32", [2])}, outputs={"y": ("FP32", [2])})'
+    code = SCRIPT.replace("def double", f"{mark}\ndef double")
+    path.write_text(code.replace("kserve_v2.serve(", 'if __name__ == "__main__": kserve_v2.serve('))
+    with kserve_v2.serve(path, port=0, block=False) as server:
+        assert server.infer("script", x=X)["y"].tolist() == [2, 4]
+
+
 def test_live_objects_are_of_this_process_alone(tmp_path: Path) -> None:
     with pytest.raises(kserve_v2.StartupError, match="is served by that program alone"):
         kserve_v2.serve(double, port=0, block=False, isolate="python")

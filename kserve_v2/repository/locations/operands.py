@@ -95,6 +95,8 @@ def read_operand(text: str) -> Operand:
     """What one operand is. Raises InvalidArgumentError."""
     name, where = _split_name(text)
     if where.startswith(OBJECT):
+        if not name:
+            raise InvalidArgumentError(f"{where}: an object has no name of its own: NAME={where}")
         return Operand(Kind.OBJECT, where, name)
     if "://" in where:
         _raise_if_named(name, where)
@@ -134,11 +136,17 @@ def _split_name(text: str) -> tuple[str, str]:
         name, equals, where = "", "", text
     if not where:
         raise InvalidArgumentError(f"{text!r}: expected {_SERVED}")
-    if equals and _NAME.fullmatch(name) is None:
-        raise InvalidArgumentError(
-            f"{text}: expected a name that a folder could have before '=', got {name!r}"
-        )
+    if equals:
+        check_name(name)
     return name, where
+
+
+def check_name(name: str) -> None:
+    """Raise InvalidArgumentError for what cannot be the name of a model that is given one."""
+    if _NAME.fullmatch(name) is None:
+        raise InvalidArgumentError(
+            f"expected a model's name that a folder could have, without '/', '=' or a dot in front, got {name!r}"
+        )
 
 
 def _raise_if_named(name: str, where: str) -> None:

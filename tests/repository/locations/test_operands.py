@@ -102,7 +102,7 @@ def test_a_version_s_folder_can_be_served_under_a_name() -> None:
         ({"model.onnx": ""}, "x=.", (Kind.FLAT, "x", "")),
         ({"deep/model.onnx": "", "deep/er/x": ""}, "deep/er/..", (Kind.FLAT, "deep", "")),
         ({}, "s3://bucket/models", (Kind.REPOSITORY, "", "")),
-        ({}, "object://123", (Kind.OBJECT, "", "")),
+        ({}, "o=object://123", (Kind.OBJECT, "o", "")),
     ],
 )
 def test_names(
@@ -124,8 +124,16 @@ def test_names(
         ({"cats.onnx": ""}, ["cat.onnx"], "cat.onnx does not exist; did you mean cats.onnx?"),
         ({}, ["nosuch.py:Model"], "nosuch.py does not exist"),
         ({}, ["a-b:Model"], "a-b:Model: 'a-b' is no name of a module"),
-        ({"a.onnx": ""}, ["=a.onnx"], "expected a name that a folder could have before '=', got ''"),
-        ({"a.onnx": ""}, ["..=a.onnx"], "expected a name that a folder could have before '=', got '..'"),
+        (
+            {"a.onnx": ""},
+            ["=a.onnx"],
+            "expected a model's name that a folder could have, without '/', '=' or a dot in front, got ''",
+        ),
+        (
+            {"a.onnx": ""},
+            ["..=a.onnx"],
+            "expected a model's name that a folder could have, without '/', '=' or a dot in front, got '..'",
+        ),
         ({"a.onnx": ""}, ["name="], "'name=': expected a repository"),
         ({"m/a/1/model.py": ""}, ["x=m"], "m is a repository of models, which have their names already"),
         ({"___.onnx": ""}, ["___.onnx"], "no name can be made of this: give one, as in NAME="),
@@ -134,6 +142,7 @@ def test_names(
             ["a/cats.onnx", "b/cats.py"],
             "a/cats.onnx and b/cats.py would both be the model 'cats': give one of them a name, as in NAME=b/cats.py",
         ),
+        ({}, ["object://123"], "object://123: an object has no name of its own"),
         ({}, ["a.b:Model", "c.d:Model"], "would both be the model 'Model'"),
     ],
 )
