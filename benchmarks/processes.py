@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import re
 import signal
 import socket
@@ -11,10 +10,12 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from kserve_v2.bench.process_cpu import family_cpu_seconds, family_ticks
 
 TRITONSERVER = Path(__file__).parent.parent / "tools" / "tritonserver.py"
 """Installs and runs the real one."""
@@ -36,17 +37,14 @@ class Child:
         """CPU time of the process and those below it, user and system, by the kernel's account; None where there is no
         /proc.
         """
-        seen = _process_times()
-        if self.pid not in seen:
-            return None
-        return sum(seen[pid][1] for pid in _family(self.pid, seen)) / os.sysconf("SC_CLK_TCK")
+        return family_cpu_seconds(self.pid)
 
     def memory_bytes(self) -> int:
         """Resident memory of the process and those below it, by the kernel's account: what they share counts once,
         files that they map count in each. Of mapped files the proportional share would change with every other program
         on the machine that starts or ends.
         """
-        return sum(_memory_bytes(pid) for pid in _family(self.pid, _process_times()))
+        return sum(_memory_bytes(pid) for pid in family_ticks(self.pid))
 
     def connect(self, timeout_s: float | None = None) -> http.client.HTTPConnection:
         """A connection for requests over REST."""
@@ -65,14 +63,6 @@ def post(
     return content
 
 
-def _family(pid: int, seen: Mapping[int, tuple[int, int]]) -> set[int]:
-    """A process and those below it."""
-    family = {pid}
-    while below := {pid for pid, (parent, _) in seen.items() if parent in family} - family:
-        family |= below
-    return family
-
-
 def _memory_bytes(pid: int) -> int:
     """Of one process; 0 if it has ended."""
     try:
@@ -83,20 +73,6 @@ def _memory_bytes(pid: int) -> int:
     sizes = re.findall(r"^RssFile:\s+(\d+) kB", status, re.MULTILINE)
     sizes += re.findall(r"^Pss_(?:Anon|Shmem):\s+(\d+) kB", shares, re.MULTILINE)
     return sum(map(int, sizes)) * 1024
-
-
-def _process_times() -> dict[int, tuple[int, int]]:
-    """Of each process there is, by its id: its parent's, and its CPU time in clock ticks."""
-    seen: dict[int, tuple[int, int]] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            text = path.read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        # The second field, the command in brackets, may hold spaces; the parent, utime and stime are 4, 14 and 15.
-        fields = text.rpartition(")")[2].split()
-        seen[int(path.parent.name)] = (int(fields[1]), int(fields[11]) + int(fields[12]))
-    return seen
 
 
 @contextmanager

@@ -11,6 +11,7 @@ _WIDTH, _HEIGHT = 760, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 24, 44, 54
 _GREY, _TEXT = "#767676", "#202020"
 _TICKS = 5
+_LABEL_ROOM = 90
 _STEPS = (1, 2, 2.5, 5, 10)
 
 
@@ -110,7 +111,9 @@ def _drawn(series: Series, number: int, scale: _Scale) -> Iterator[str]:
         told = f"<title>{escape(label)}</title>" if label else ""
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}">{told}</circle>'
         if label and series.line:
-            yield _words(x + 6, y - 6, label, colour=colour, size=11)
+            # On the side where there is room.
+            anchor, shift = ("end", -6) if x > _WIDTH - _RIGHT - _LABEL_ROOM else ("start", 6)
+            yield _words(x + shift, y - 6, label, anchor=anchor, colour=colour, size=11)
 
 
 def _legend(series: Sequence[Series]) -> Iterator[str]:

@@ -6,13 +6,17 @@ from pathlib import Path
 
 def family_cpu_seconds(pid: int) -> float | None:
     """CPU time of a process and those below it, user and system; None where there is no /proc, or no such process."""
+    ticks = family_ticks(pid)
+    return sum(ticks.values()) / os.sysconf("SC_CLK_TCK") if ticks else None
+
+
+def family_ticks(pid: int) -> dict[int, int]:
+    """CPU time of a process and of those below it, in clock ticks, by their ids; none if there is no such process."""
     seen = _process_times()
-    if pid not in seen:
-        return None
-    family = {pid}
+    family = {pid} & seen.keys()
     while below := {each for each, (parent, _) in seen.items() if parent in family} - family:
         family |= below
-    return sum(seen[each][1] for each in family) / os.sysconf("SC_CLK_TCK")
+    return {each: seen[each][1] for each in family}
 
 
 def _process_times() -> dict[int, tuple[int, int]]:

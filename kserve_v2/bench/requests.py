@@ -88,8 +88,10 @@ def described(view: ModelView, documents: Sequence[Document], source: Source, si
     )
     origin = f"from {source.file}" if source.file else "made up from the metadata"
     several = f"{len(documents)} different requests" if len(documents) > 1 else "one request"
-    varies = {Vary.VALUES: "ids vary", Vary.IDS: "ids vary", Vary.NOTHING: "always the same bytes"}[
-        source.vary
-    ]
+    varies = {
+        Vary.VALUES: "values and ids vary" if len(documents) > 1 else "ids vary",
+        Vary.IDS: "ids vary",
+        Vary.NOTHING: "always the same bytes",
+    }[source.vary]
     sequences = ", each a sequence of its own" if view.sequences else ""
     return f"{several}, {origin}{sequences}; {varies}: {inputs}; {size:,} bytes"

@@ -32,8 +32,9 @@ examples:
     kserve-v2 bench digits_onnx --rate 100,200,400 --protocol grpc
   With a request of your own, as a picture and as a page to send around:
     kserve-v2 bench intent --request model_repository/intent/sample_request.json --html report.html --plot report.svg
-  With made up texts of 128 tokens, eight in a request:
-    kserve-v2 bench encoder --shape input_ids:128 --shape attention_mask:128 --batch 8
+  Eight images in each request; and an input whose length varies, with 32 elements:
+    kserve-v2 bench digits_onnx --batch 8
+    kserve-v2 bench typeahead --shape text:32
   Side by side with another server, in turn in each round:
     kserve-v2 bench add_sub --url http://127.0.0.1:8000 --compare http://127.0.0.1:9000
   For a script: the 99th percentile with 16 clients:

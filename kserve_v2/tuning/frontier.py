@@ -1,6 +1,7 @@
 """Which of all that was measured nothing else beats."""
 
 from collections.abc import Iterable
+from statistics import median
 from typing import NamedTuple
 
 from kserve_v2.tuning.candidate import Candidate
@@ -16,6 +17,22 @@ class Measured(NamedTuple):
     p50_ms: float = 0.0
     mean_batch: float | None = None
     errors: int = 0
+
+
+def together(measured: Iterable[Measured]) -> list[Measured]:
+    """One for each candidate and number of connections, with the medians of all that were measured of it."""
+    groups: dict[tuple[Candidate, int], list[Measured]] = {}
+    for each in measured:
+        groups.setdefault((each.candidate, each.concurrency), []).append(each)
+    return [
+        group[0]._replace(
+            per_second=median(each.per_second for each in group),
+            p99_ms=median(each.p99_ms for each in group),
+            p50_ms=median(each.p50_ms for each in group),
+            errors=sum(each.errors for each in group),
+        )
+        for group in groups.values()
+    ]
 
 
 def frontier(measured: Iterable[Measured]) -> list[Measured]:

@@ -9,7 +9,7 @@ from kserve_v2.bench.charts import Chart, Series
 from kserve_v2.bench.page import document, notes_of, table_of
 from kserve_v2.bench.table import aligned
 from kserve_v2.tuning.candidate import Candidate
-from kserve_v2.tuning.frontier import Measured, frontier
+from kserve_v2.tuning.frontier import Measured, frontier, together
 from kserve_v2.tuning.search import FAILED, Score
 from kserve_v2.tuning.trials import Findings, Terms
 
@@ -34,7 +34,7 @@ def rows_of(analysis: Analysis) -> list[list[str]]:
     """The frontier, as a table with HEAD above it."""
     found = analysis.found
     rows = []
-    for each in frontier(found.measured):
+    for each in frontier(together(found.measured)):
         marks = [
             name
             for name, candidate in (("current", found.start), ("chosen", found.winner))
@@ -129,8 +129,9 @@ def failures(found: Findings) -> dict[Candidate, int]:
 def chart_of(analysis: Analysis) -> Chart:
     """Latency by throughput: all that was measured, the frontier as a line, the budget as another."""
     terms, found = analysis.terms, analysis.found
-    best = frontier(found.measured)
-    others = [each for each in found.measured if each not in best and each.per_second > 0]
+    points = together(found.measured)
+    best = frontier(points)
+    others = [each for each in points if each not in best and each.per_second > 0]
     of_start = [each for each in others if each.candidate == found.start]
     rest = [each for each in others if each.candidate != found.start]
     return Chart(
@@ -177,7 +178,7 @@ def as_json(analysis: Analysis, config: str) -> Json:
         "changed": found.decided,
         "verdict": verdict(analysis),
         "notes": list(notes(analysis))[1:],
-        "frontier": [_measured_json(each) for each in frontier(found.measured)],
+        "frontier": [_measured_json(each) for each in frontier(together(found.measured))],
         "measured": [_measured_json(each) for each in found.measured],
         "rounds": [[_finite(old._asdict()), _finite(new._asdict())] for old, new in found.rounds],
         "config": config,

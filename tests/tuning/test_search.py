@@ -16,7 +16,7 @@ from kserve_v2.tuning.candidate import (
     Space,
     space_around,
 )
-from kserve_v2.tuning.frontier import Measured, frontier
+from kserve_v2.tuning.frontier import Measured, frontier, together
 from kserve_v2.tuning.search import (
     FAILED,
     Score,
@@ -270,3 +270,9 @@ def test_nothing_beats_the_frontier_and_it_beats_all_else(measured: list[Measure
         same = any((each.per_second, each.p99_ms) == (one.per_second, one.p99_ms) for one in found)
         assert each.per_second == 0 or same or any(beats(one, each) for one in found)
     assert [each.per_second for each in found] == sorted({each.per_second for each in found})
+
+
+def test_what_was_measured_several_times_counts_once() -> None:
+    times = [Measured(START, 2, rate, p99) for rate, p99 in ((100, 9), (110, 300), (90, 8))]
+    other = Measured(START, 4, 150, 20, errors=1)
+    assert together([*times, other]) == [Measured(START, 2, 100, 9), other]
