@@ -3,8 +3,10 @@
 import argparse
 import csv
 import json
+import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from kserve_v2.bench import table
@@ -23,6 +25,8 @@ from kserve_v2.bench.plot import check_plot, draw
 from kserve_v2.bench.requests import Source, Vary, described, documents_of, prepare_all
 from kserve_v2.bench.results import CSV_COLUMNS, Report, as_json, csv_rows, results_of
 from kserve_v2.bench.target import DEFAULT_URLS, Protocol, Target, parse_target
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 _NO_CPU = (
     "the server's CPU time is not known: name its --metrics-url, or its --pid if it runs on this machine"
@@ -93,7 +97,15 @@ def targets_of(arguments: argparse.Namespace) -> list[Target]:
     """The servers, the first one first. Raises BenchUsageError."""
     protocol = Protocol(arguments.protocol) if arguments.protocol else None
     first = parse_target(arguments.url or DEFAULT_URLS[protocol or Protocol.REST], protocol)
-    return [first, *(parse_target(url) for url in arguments.compare)]
+    headers = tuple(map(_header, arguments.header))
+    return [replace(target, headers=headers) for target in (first, *map(parse_target, arguments.compare))]
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not _HEADER_NAME.fullmatch(name) or not value.isprintable():
+        raise BenchUsageError(f"--header: expected NAME=VALUE, got {text!r}")
+    return name.lower(), value
 
 
 def wishes_of(arguments: argparse.Namespace) -> Wishes:

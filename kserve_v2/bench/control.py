@@ -109,7 +109,7 @@ def ask(
     else:
         connection = http.client.HTTPConnection(target.host, target.port, timeout=timeout_s)
     try:
-        connection.request(method, path, body)
+        connection.request(method, path, body, dict(target.headers))
         response = connection.getresponse()
         return response.status, response.reason, response.read()
     except (OSError, http.client.HTTPException) as error:

@@ -89,7 +89,7 @@ def _rest(document: Document, form: Form, marker: str, parameters: Json) -> byte
         f"POST {path} HTTP/1.1",
         f"Host: {form.target.authority}",
         "Accept-Encoding: identity",
-        *(f"{name}: {value}" for name, value in fields.items()),
+        *(f"{name}: {value}" for name, value in (*fields.items(), *form.target.headers)),
         f"Content-Length: {len(body)}",
     ]
     return "\r\n".join([*lines, "", ""]).encode() + body

@@ -36,7 +36,7 @@ class GrpcConnection:
     async def ask(self, request: bytes) -> Outcome:
         """See `sender.Sender`."""
         try:
-            await self._call(request, timeout=self._timeout_s)
+            await self._call(request, timeout=self._timeout_s, metadata=self._target.headers)
         except grpc.aio.AioRpcError as error:
             return shortened(error.code().name, (error.details() or "").encode())
         return None

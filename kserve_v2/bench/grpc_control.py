@@ -72,7 +72,7 @@ class GrpcControl:
                 _SERVICE + method, request_serializer=bytes, response_deserializer=bytes
             )
             try:
-                content = call(request.SerializeToString(), timeout=_TIMEOUT_S)
+                content = call(request.SerializeToString(), timeout=_TIMEOUT_S, metadata=self._target.headers)
             except grpc.RpcError as error:
                 code, details = error.code(), error.details()
                 if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):

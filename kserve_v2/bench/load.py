@@ -22,9 +22,11 @@ from kserve_v2.bench.histogram import Histogram, merged
 from kserve_v2.bench.sender import Outcome, Sender
 
 NOT_SENT = "not sent: the server does not keep up, and the round was over for as long as it had taken"
+TOO_SLOW = "not sent: the load generator itself cannot send so many"
 OTHER_REASONS = "for other reasons"
 _MOST_REASONS = 20
 _LEAST_GRACE_S = 1.0
+_MOST_WAITING = 100_000
 _PAUSE_S = 0.05
 """After a failure, so that a server that is gone is not asked a thousand times a second."""
 
@@ -176,11 +178,17 @@ class _Dispatcher:
                 due_ns = span.start_ns + round(due_s * 1e9)
                 if due_ns >= span.end_ns:
                     break
+                if time.perf_counter_ns() > self._give_up_ns:
+                    span.round.fail(TOO_SLOW)
+                    continue
                 early_s = (due_ns - time.perf_counter_ns()) / 1e9
                 # Also if it is late: the answers have to be read meanwhile.
                 await asyncio.sleep(max(0.0, early_s))
                 if not self._free:
-                    self._waiting.append(due_ns)
+                    if len(self._waiting) < _MOST_WAITING:
+                        self._waiting.append(due_ns)
+                    else:
+                        span.round.fail(NOT_SENT)
                     continue
                 span.round.late.add(max(0, time.perf_counter_ns() - due_ns))
                 tasks.create_task(self._send(self._free.pop(), due_ns))

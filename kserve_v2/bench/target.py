@@ -1,6 +1,6 @@
 """Where load goes to, and by which protocol."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import quote, urlsplit
 
@@ -28,7 +28,9 @@ _EXPECTED = "expected http://HOST:PORT or grpc://HOST:PORT (https, grpcs)"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One server. `prefix`: the path in front of /v2, "" in most cases."""
+    """One server. `prefix`: the path in front of /v2, "" in most cases. `headers`: of each request, over gRPC its
+    metadata; names are in small letters.
+    """
 
     url: str
     protocol: Protocol
@@ -36,6 +38,7 @@ class Target:
     port: int
     tls: bool = False
     prefix: str = ""
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
     def authority(self) -> str:

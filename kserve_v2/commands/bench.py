@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
+from kserve_v2.commands.client_options import URL_VARIABLE
 from kserve_v2.commands.command import Command, CommandError, UsageError
 from kserve_v2.commands.numbers import number_above_zero, number_or_zero, positive_number
 from kserve_v2.commands.request_options import add_request
@@ -55,9 +56,8 @@ def _add_server(group: "argparse._ArgumentGroup") -> None:
     group.add_argument(
         "--url",
         metavar="URL",
-        help="The server: http://HOST:PORT, https://..., or grpc://HOST:PORT, grpcs://.... [default "
-        "http://127.0.0.1:8000, "
-        "with --protocol grpc grpc://127.0.0.1:8001]",
+        help="The server: http://HOST:PORT, https://..., or grpc://HOST:PORT, grpcs://.... [KSERVE_V2_URL; default "
+        "http://127.0.0.1:8000, with --protocol grpc grpc://127.0.0.1:8001]",
     )
     group.add_argument("--protocol", choices=("rest", "grpc"), help="Where the URL does not say it.")
     group.add_argument(
@@ -75,6 +75,13 @@ def _add_server(group: "argparse._ArgumentGroup") -> None:
         help="Other servers with the same model, measured in turn with the first one; or the same server over the "
         "other "
         "protocol.",
+    )
+    group.add_argument(
+        "--header",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="A header of each request to all servers, over gRPC its metadata; may be repeated.",
     )
     group.add_argument(
         "--metrics-url",
@@ -166,7 +173,9 @@ def _add_output(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--quiet", action="store_true", help="Say nothing while it is measured.")
 
 
-def _run(arguments: argparse.Namespace, _: Mapping[str, str]) -> int:
+def _run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    if arguments.url is None and arguments.protocol is None:
+        arguments.url = environ.get(URL_VARIABLE) or None
     # Imported here, so that --help does not wait for numpy.
     from kserve_v2.bench import bench  # noqa: PLC0415
     from kserve_v2.bench.errors import BenchError, BenchUsageError  # noqa: PLC0415

@@ -71,7 +71,7 @@ def bench(server: Any, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]
 def test_a_closed_loop_over_both_protocols(bench: Callable[..., Any], server: Any, protocol: str) -> None:
     printed = bench(
         "both", "--shape", "word:1", "--batch", "2", "--concurrency", "1,3", "--json",
-        "--metrics-url", server.metrics, protocol=protocol,
+        "--metrics-url", server.metrics, "--header", "X-User=me", protocol=protocol,
     )  # fmt: skip
     report = json.loads(printed.out)
     assert report["model"] == "both"
@@ -196,6 +196,7 @@ def test_a_server_that_ends_meanwhile_has_results_up_to_then(
         ("m --rate fast", 2, "--rate: expected numbers above 0, separated by commas, got 'fast'"),
         ("m --protocol grpc --url http://h", 2, "--protocol grpc, but the server is 'http://h'"),
         ("m --plot x.gif", 2, "--plot x.gif: expected a name that ends in .png"),
+        ("m --header x", 2, "--header: expected NAME=VALUE"),
         ("m --shape x", 2, "--shape: expected NAME:N,N"),
         ("m --input x", 2, "value of an input: expected NAME=VALUE"),
         ("m --duration 0", 2, "argument --duration: expected a number above 0"),

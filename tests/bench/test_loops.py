@@ -13,6 +13,7 @@ from kserve_v2.bench.http_connection import HttpConnection
 from kserve_v2.bench.load import (
     NOT_SENT,
     OTHER_REASONS,
+    TOO_SLOW,
     ClosedLoop,
     OpenLoop,
     Round,
@@ -229,6 +230,21 @@ def test_what_an_overloaded_server_never_gets_is_an_error() -> None:
     seen = asyncio.run(stopped())
     assert seen.errors == {NOT_SENT: 9}
     assert seen.all_answers == 1
+
+
+def test_of_a_rate_that_nobody_can_keep_up_with_each_request_has_an_outcome() -> None:
+    async def stopped() -> Round:
+        async def work() -> Outcome:
+            await asyncio.sleep(1.2)
+            return None
+
+        load = OpenLoop(300_000, Arrivals.CONSTANT, connections=2)
+        return await run_round(load, [Scripted(work), Scripted(work)], requests(), 0.0, 0.1, 1)
+
+    seen = asyncio.run(stopped())
+    assert seen.all_answers == 2
+    assert seen.errors.total() == 30_000 - 2
+    assert set(seen.errors) <= {NOT_SENT, TOO_SLOW}
 
 
 def test_however_many_reasons_there_are_memory_is_bounded_and_none_is_lost() -> None:

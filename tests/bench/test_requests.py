@@ -1,6 +1,7 @@
 """What is sent: read from files, made up, written down for both protocols. The servers' own parsers read it back."""
 
 import json
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -167,6 +168,13 @@ def test_a_request_of_ones_own_goes_over_rest_in_json_but_for_its_id() -> None:
     assert json.loads(body) == {**REQUEST, "id": IDENT.decode(), "inputs": tensors}
     assert sent.rows == 1
     assert sent.size == len(head) + 4 + len(body)
+
+
+def test_headers_are_those_of_each_request() -> None:
+    target = replace(REST, headers=(("authorization", "Bearer x"),))
+    sent = prepare(document_of(REQUEST, "file"), Form(target, "m")).bytes(IDENT)
+    assert b"\r\nauthorization: Bearer x\r\n" in sent.partition(b"\r\n\r\n")[0] + b"\r\n"
+    assert "Bearer" not in repr(target)
 
 
 def test_binary_tensors_stand_behind_their_header() -> None:
