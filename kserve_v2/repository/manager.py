@@ -91,9 +91,7 @@ class ModelManager(ModelMap):
         self.release_calls: dict[str, int] = {}
         """How often calls have changed the release of each model, if they have."""
         self._searches: set[asyncio.Task[None]] = set()
-        self.releases = Releases(
-            options.release_directory, self._names.model, self.find, self._release_changed
-        )
+        self.releases = Releases(options.release_directory, self._names.one, self.find, self._release_changed)
         if wait_s is None and self.residency.limited:
             # Only those are; and who asks for one is told to come back.
             wait_s = 0

@@ -180,6 +180,24 @@ def test_loading_and_unloading(explicit: tuple[RunningServer, Repositories]) -> 
 
 
 @pytest.mark.slow
+def test_a_release_is_of_the_one_that_is_named(explicit: tuple[RunningServer, Repositories]) -> None:
+    server, repositories = explicit
+    assert load(server, "step").status_code == 200
+    place, change = "/v2/repository/models/{}/release", {"labels": {"PROD": 1}}
+    for answer in (
+        server.get(place.format("step")),
+        server.post(place.format("step"), json=change),
+    ):
+        assert (answer.status_code, error_of(answer)) == (400, ARE_TWO)
+    answer = server.post(place.format("second%2Fstep"), json=change)
+    assert (answer.status_code, answer.json()["name"]) == (200, "second/step")
+    assert server.get(place.format("second%2fstep")).json()["labels"] == {"PROD": 1}
+    assert "labels" not in server.get(place.format("first%2Fstep")).json()
+    assert server.post(place.format("first%2F..%2Fstep"), json=change).status_code == 404
+    assert [path.parent.parent.name for path in repositories.first.parent.rglob("release.json")] == ["second"]
+
+
+@pytest.mark.slow
 def test_steps_are_found_again_when_models_come_and_go(explicit: tuple[RunningServer, Repositories]) -> None:
     server, repositories = explicit
     for name in ("of_first", "of_second"):

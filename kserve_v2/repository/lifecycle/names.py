@@ -62,6 +62,11 @@ class Names:
             return self._models[keys[0]] if len(keys) == 1 else None
         return self._models.get(name)
 
+    def one(self, name: str) -> ManagedModel | None:
+        """The same. Raises InvalidArgumentError for a name that means several."""
+        self.raise_if_ambiguous(name)
+        return self.model(name)
+
     def _meant(self, name: str) -> list[str]:
         """The keys of the models that a name may mean, or that key, as far as they are loaded or are to be."""
         return [key for key in self._keys.of(name) if self._is_wanted(key) or self._models[key].busy]
