@@ -129,6 +129,7 @@ class Server:
         """Take all ports before the models are loaded: a port in use should not be found out minutes later."""
         settings = self._settings
         connection = partial(HttpConnection, limits=HttpLimits(max_stall_s=settings.http_read_timeout_secs))
+        origins = settings.http_cors_allow_origin
         if settings.allow_http:
             files = settings.tls("http")
             tls = server_context(files, ["http/1.1"]) if files else None
@@ -144,13 +145,13 @@ class Server:
                 self.service,
                 settings.http_max_input_size,
                 ui if settings.allow_ui else None,
-                settings.http_cors_allow_origin,
+                origins,
             )
             lane = FastLane(self.service, settings.http_max_input_size) if settings.http_fast_lane else None
-            if settings.http_cors_allow_origin:
-                app, lane = allow_origins(app, settings.http_cors_allow_origin), None
+            if origins:
+                app, lane = allow_origins(app, origins), None
             place = take_place(settings.http_address, settings.http_port, settings.http_read_timeout_secs)
-            self._http = HttpServer(app, place, partial(connection, lane=lane), tls)
+            self._http = HttpServer(app, place, partial(connection, lane=lane, origins=origins), tls)
             self.urls["REST"] = _url("https" if tls else "http", settings.http_address, place.port)
         if settings.allow_grpc:
             self._grpc = grpc_server(

@@ -3,7 +3,7 @@ what a request may take is limited, in bytes and in time. Every error is JSON.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from http import HTTPStatus
 from itertools import chain
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from kserve_v2.net.limits import HttpLimits
+from kserve_v2.rest.cors import readable_by
 from kserve_v2.rest.errors import RETRY_AFTER, error_body
 
 # After the last answer, the client may go on sending for this long. Closing at once would reset the connection, and the
@@ -29,9 +30,16 @@ class RefusalError(Exception):
 class LimitedConnection(HttpToolsProtocol):
     """One HTTP/1.1 connection. Subclasses say what has begun and what has come."""
 
-    def __init__(self, *uvicorn_arguments: Any, limits: HttpLimits, **uvicorn_options: Any) -> None:
-        """`limits` of the connection; the rest as uvicorn has it."""
+    def __init__(
+        self,
+        *uvicorn_arguments: Any,
+        limits: HttpLimits,
+        origins: Collection[str] = (),
+        **uvicorn_options: Any,
+    ) -> None:
+        """`limits` of the connection; `origins`: whose pages may read what it answers; the rest as uvicorn has it."""
         super().__init__(*uvicorn_arguments, **uvicorn_options)
+        self._origins = origins
         self._limits = limits
         self._said_nothing = True
         # Whether a request has begun and not ended, and whether its headers have not ended either.
@@ -173,6 +181,9 @@ class LimitedConnection(HttpToolsProtocol):
         )
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
             head += f"retry-after: {RETRY_AFTER}\r\n"
+        origin = readable_by(self.headers or (), self._origins) if self._origins else None
+        if origin is not None:
+            head += f"access-control-allow-origin: {origin}\r\nvary: Origin\r\n"
         head += "\r\n"
         self._last_words = head.encode() + body
         if self._incomplete and not self._in_head and self._discard(self.cycle, status):

@@ -1,7 +1,9 @@
 """Browsers: pages of other origins may call the server only if the operator says so."""
 
+import socket
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.conftest import RunningServer, StartServer, WriteModel
@@ -52,6 +54,24 @@ def test_answers_and_errors_can_be_read(open_to_origin: RunningServer, origin: s
     for path, status in (("/v2/models/m/infer", 400), ("/v2/models/nosuch/infer", 404)):
         error = open_to_origin.post(path, json={}, headers={"Origin": origin})
         assert (error.status_code, error.headers["Access-Control-Allow-Origin"]) == (status, origin)
+
+
+def test_what_the_connection_itself_refuses_can_be_read(open_to_origin: RunningServer) -> None:
+    many = {f"x-{number}": "1" for number in range(300)}
+    for origin, shown in ((ORIGIN, ORIGIN), ("https://evil.example", None)):
+        with httpx.Client() as client:
+            answer = client.post(
+                f"{open_to_origin.rest}/v2/models/m/infer", json=BODY, headers={**many, "Origin": origin}
+            )
+        assert answer.status_code == 431
+        assert answer.headers.get("Access-Control-Allow-Origin") == shown
+
+
+def test_what_is_no_request_is_refused_all_the_same(open_to_origin: RunningServer) -> None:
+    host, _, port = open_to_origin.rest.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(b"\x00\x01\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
 
 
 def test_other_origins_get_nothing(open_to_origin: RunningServer) -> None:
