@@ -4,7 +4,7 @@
 #   ARGS="..."          more arguments for `make serve` and `make test`
 
 .DEFAULT_GOAL := help
-.PHONY: docs help install serve test test-served test-other test-pythons test-clients test-services interop-programs test-interop soak soak-isolated soak-updates test-against-triton conformance conformance-peers check format protos clean
+.PHONY: docs help install serve test test-served test-other test-pythons test-clients test-services screenshots interop-programs test-interop soak soak-isolated soak-updates test-against-triton conformance conformance-peers check format protos clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -68,6 +68,9 @@ test-clients: .venv/dev.stamp .venv-kserve/requirements.stamp ## test with clien
 # Programs that the tests start. Where they are missing and cannot be installed, the tests that need them are skipped.
 test-services: ## install the programs that tests start: redis-server and chromium, from Debian
 	-@{ command -v redis-server && command -v chromium; } >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server chromium; }
+
+screenshots: .venv/dev.stamp $(EXAMPLE_MODELS) ## make the pictures of the page in docs/images, with Chromium
+	SCREENSHOTS=1 $(BIN)/python -m pytest -q tests/ui -k picture
 
 # What cannot be installed here is skipped by its tests.
 interop-programs: .venv/dev.stamp ## install the programs for tests/interop that pip and npm can give
