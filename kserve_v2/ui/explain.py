@@ -167,7 +167,7 @@ def _busy_instances(seen: Seen) -> Finding | None:
         "latency",
         "Requests wait for an instance: all of them are busy",
         f"{evidence} The server kept {seen.cpu:.1f} of {seen.cpus} CPUs busy.",
-        "Add an instance, or let batches be larger.",
+        "Add an instance, or let batches be larger. What is best, `kserve-v2 analyze` finds out by measuring.",
         "instance_group",
         f"instance_group [ {{ kind: {kind} count: {count + 1} }} ]",
     )

@@ -30,6 +30,9 @@ T = TypeVar("T")
 MOST_MODELS = 100
 """So many models are shown, unless those are named that are wanted: the busiest ones."""
 
+MOST_AT_ONCE = 50
+"""Of so many models an event is made in no time."""
+
 _SHORTEST_S, _LONGEST_S, _USUAL_S = 0.25, 10.0, 1.0
 
 _HEADERS = [
@@ -104,12 +107,38 @@ def number_in(values: Mapping[str, str], name: str, otherwise: float, bounds: tu
     return number
 
 
+class LiveEvents:
+    """The events of one moment, each made once for all who get the same. Where there are many models, that is not done
+    on the event loop.
+    """
+
+    def __init__(self) -> None:
+        self._at_ns = 0
+        self._made: dict[tuple[int, tuple[str, ...]], asyncio.Future[bytes]] = {}
+
+    async def event(self, old: Sample, new: Sample, models: tuple[str, ...]) -> bytes:
+        """As it is sent."""
+        if len(new.models) <= MOST_AT_ONCE:
+            return _event(old, new, models)
+        if new.at_ns != self._at_ns:
+            self._at_ns, self._made = new.at_ns, {}
+        key = (old.at_ns, models)
+        if key not in self._made:
+            self._made[key] = asyncio.ensure_future(asyncio.to_thread(_event, old, new, models))
+        # Who leaves must not take it away from the others.
+        return await asyncio.shield(self._made[key])
+
+
+def _event(old: Sample, new: Sample, models: Sequence[str]) -> bytes:
+    return b"data: " + orjson.dumps(live_document(old, new, models)) + b"\n\n"
+
+
 class LiveAnswer(Response):
     """The answer to one who watches."""
 
-    def __init__(self, watching: Watching) -> None:
+    def __init__(self, watching: Watching, events: LiveEvents) -> None:
         super().__init__()
-        self._watching = watching
+        self._watching, self._events = watching, events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send one event after the other, until the client leaves, takes nothing any more, or the server ends."""
@@ -126,7 +155,7 @@ class LiveAnswer(Response):
         elif await until_client_leaves(scope, watches):
             await send({"type": "http.response.body", "body": b""})
 
-    async def _watch(self, send: Send, models: Sequence[str], interval_s: float) -> bool:
+    async def _watch(self, send: Send, models: tuple[str, ...], interval_s: float) -> bool:
         """Send events until the server ends.
 
         The connection hangs up on a client that reads nothing for a while. Until then there is one event that it has
@@ -135,7 +164,7 @@ class LiveAnswer(Response):
         await _send(send, b"retry: 1000\n\n")
         async with self._watching.watch(interval_s) as watcher:
             while (change := await watcher.next()) is not None:
-                await _send(send, b"data: " + orjson.dumps(live_document(*change, models)) + b"\n\n")
+                await _send(send, await self._events.event(*change, models))
         return True
 
 

@@ -13,7 +13,7 @@ from kserve_v2.rest.sample_request import read_sample
 from kserve_v2.rest.views import json_response, server_metadata_view
 from kserve_v2.ui.assets import Assets
 from kserve_v2.ui.explaining import ExplainAnswer
-from kserve_v2.ui.live import LiveAnswer
+from kserve_v2.ui.live import LiveAnswer, LiveEvents
 from kserve_v2.ui.timed import TimedRequests
 from kserve_v2.ui.views import form_view, models_view, server_view
 from kserve_v2.ui.watching import Watching
@@ -94,11 +94,11 @@ def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
 
 
 def _add_watching(app: FastAPI, service: InferenceService, *, caches: bool) -> None:
-    watching = Watching(service)
+    watching, events = Watching(service), LiveEvents()
 
     @app.get("/ui/live", include_in_schema=False)
     async def live() -> Response:
-        return LiveAnswer(watching)
+        return LiveAnswer(watching, events)
 
     @app.get("/ui/models/{model_name}/explain", include_in_schema=False)
     @app.get("/ui/models/{model_name}/versions/{version}/explain", include_in_schema=False)

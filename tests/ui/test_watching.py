@@ -1,6 +1,7 @@
 """Those who watch share one task, and leave nothing behind."""
 
 import asyncio
+import json
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -9,7 +10,8 @@ import pytest
 from kserve_v2.inference import InferenceService
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.scheduling.statistics import BatchReason, ModelStatistics
-from kserve_v2.ui.sampling import between
+from kserve_v2.ui.live import MOST_AT_ONCE, LiveEvents
+from kserve_v2.ui.sampling import ModelSample, ProcessSample, Sample, between
 from kserve_v2.ui.watching import Watching
 
 
@@ -115,5 +117,26 @@ def test_a_model_that_is_unloaded_is_not_counted_any_more() -> None:
             while models.statistics.latencies is None:
                 assert await watcher.next() is not None
             assert gone.latencies is None
+
+    asyncio.run(run())
+
+
+def test_of_many_models_an_event_is_made_once_for_all_who_get_the_same() -> None:
+    def moment(at_ns: int, count: int) -> Sample:
+        models = {(f"m{n}", 1): ModelSample(f"m{n}", 1, None, requests=at_ns) for n in range(count)}
+        return Sample(at_ns, float(at_ns), ProcessSample(), models)
+
+    async def run() -> None:
+        events = LiveEvents()
+        old, new, later = (moment(at_ns, MOST_AT_ONCE + 1) for at_ns in (1, 2, 3))
+        leaver = asyncio.ensure_future(events.event(old, new, ()))
+        await asyncio.sleep(0)
+        leaver.cancel()
+        one, other, named = await asyncio.gather(
+            events.event(old, new, ()), events.event(old, new, ()), events.event(old, new, ("m3",))
+        )
+        assert one is other
+        assert [len(json.loads(each.removeprefix(b"data: "))["models"]) for each in (one, named)] == [51, 1]
+        assert await events.event(new, later, ()) != one
 
     asyncio.run(run())
