@@ -68,9 +68,11 @@ class Counter:
             last is not None
             and last.counted_by is statistics
             and not (since_ns or model.depth or last.depth or last.executing or len(last.latencies))
-            and last.down == model.down
+            and (last.down, last.places, last.in_place) == (model.down, model.places, model.in_place)
+            and last.memory == _memory(model)
             and last.requests == statistics.success_count
             and last.executions == statistics.execution_count
+            and last.cache_misses == statistics.cache_miss.count
             and sum(last.failures.values()) == statistics.fail.count
         ):
             # Of a thousand models, most do nothing.
@@ -144,10 +146,14 @@ def model_sample(
         model.places,
         model.decoupled,
         model.in_place,
-        dict(model.memory.bytes) if model.memory is not None else {},
+        _memory(model),
         model.down,
         latencies,
     )
+
+
+def _memory(model: LoadedModel) -> dict[str, int]:
+    return dict(model.memory.bytes) if model.memory is not None else {}
 
 
 def _batch(executions: int, busy_ns: int, reasons: Mapping[BatchReason, int]) -> BatchCount:

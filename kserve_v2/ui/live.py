@@ -114,19 +114,22 @@ class LiveEvents:
 
     def __init__(self) -> None:
         self._at_ns = 0
-        self._made: dict[tuple[int, tuple[str, ...]], asyncio.Future[bytes]] = {}
+        self._made: dict[tuple[int, tuple[str, ...]], bytes | asyncio.Future[bytes]] = {}
 
     async def event(self, old: Sample, new: Sample, models: tuple[str, ...]) -> bytes:
         """As it is sent."""
-        if len(new.models) <= MOST_AT_ONCE:
-            return _event(old, new, models)
         if new.at_ns != self._at_ns:
             self._at_ns, self._made = new.at_ns, {}
         key = (old.at_ns, models)
-        if key not in self._made:
-            self._made[key] = asyncio.ensure_future(asyncio.to_thread(_event, old, new, models))
+        made = self._made.get(key)
+        if made is None:
+            if len(new.models) <= MOST_AT_ONCE:
+                made = _event(old, new, models)
+            else:
+                made = asyncio.ensure_future(asyncio.to_thread(_event, old, new, models))
+            self._made[key] = made
         # Who leaves must not take it away from the others.
-        return await asyncio.shield(self._made[key])
+        return made if isinstance(made, bytes) else await asyncio.shield(made)
 
 
 def _event(old: Sample, new: Sample, models: Sequence[str]) -> bytes:

@@ -131,6 +131,13 @@ class Watching:
         if due:
             sample = self._counter.sample(tuple(self._lags))
             for each in due:
-                # On the grid of its interval, so that those with the same are due together.
-                each.due_s = (now_s // each.interval_s + 1) * each.interval_s
+                each.due_s = next_due_s(now_s, each.interval_s)
                 each.tell(sample)
+
+
+def next_due_s(now_s: float, interval_s: float) -> float:
+    """On the grid of the interval, so that those with the same are due together; but not too soon, as what is counted
+    in a moment says little.
+    """
+    due_s = (now_s // interval_s + 1) * interval_s
+    return due_s if due_s - now_s > interval_s / 2 else due_s + interval_s

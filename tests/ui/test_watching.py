@@ -12,7 +12,7 @@ from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.scheduling.statistics import BatchReason, ModelStatistics
 from kserve_v2.ui.live import MOST_AT_ONCE, LiveEvents
 from kserve_v2.ui.sampling import ModelSample, ProcessSample, Sample, between
-from kserve_v2.ui.watching import Watching
+from kserve_v2.ui.watching import Watching, next_due_s
 
 
 class Models:
@@ -121,22 +121,43 @@ def test_a_model_that_is_unloaded_is_not_counted_any_more() -> None:
     asyncio.run(run())
 
 
-def test_of_many_models_an_event_is_made_once_for_all_who_get_the_same() -> None:
+@pytest.mark.parametrize(
+    ("now_s", "interval_s", "due_s"),
+    [
+        (10.0, 1.0, 11.0),
+        (10.3, 1.0, 11.0),
+        (10.6, 1.0, 12.0),
+        (9.999, 1.0, 11.0),
+        (3.0, 0.25, 3.25),
+        (17, 10, 30),
+    ],
+)
+def test_those_with_the_same_interval_are_due_together_and_not_too_soon(
+    now_s: float, interval_s: float, due_s: float
+) -> None:
+    assert next_due_s(now_s, interval_s) == due_s
+
+
+@pytest.mark.parametrize("count", [3, MOST_AT_ONCE + 1])
+def test_an_event_is_made_once_for_all_who_get_the_same(count: int) -> None:
     def moment(at_ns: int, count: int) -> Sample:
         models = {(f"m{n}", 1): ModelSample(f"m{n}", 1, None, requests=at_ns) for n in range(count)}
         return Sample(at_ns, float(at_ns), ProcessSample(), models)
 
     async def run() -> None:
         events = LiveEvents()
-        old, new, later = (moment(at_ns, MOST_AT_ONCE + 1) for at_ns in (1, 2, 3))
+        old, new, later = (moment(at_ns, count) for at_ns in (1, 2, 3))
         leaver = asyncio.ensure_future(events.event(old, new, ()))
         await asyncio.sleep(0)
         leaver.cancel()
         one, other, named = await asyncio.gather(
-            events.event(old, new, ()), events.event(old, new, ()), events.event(old, new, ("m3",))
+            events.event(old, new, ()), events.event(old, new, ()), events.event(old, new, ("m2",))
         )
         assert one is other
-        assert [len(json.loads(each.removeprefix(b"data: "))["models"]) for each in (one, named)] == [51, 1]
+        assert [len(json.loads(each.removeprefix(b"data: "))["models"]) for each in (one, named)] == [
+            count,
+            1,
+        ]
         assert await events.event(new, later, ()) != one
 
     asyncio.run(run())
