@@ -56,7 +56,7 @@ ONLY_IMPORTED_BY = {
     "python_multipart": {"rest"},
     "grpc": {"client", "rpc", "bench"},
     "httpx": {"client"},
-    "hpack": {"http2"},
+    "hpack": {"bench", "http2"},
     "opentelemetry": {"tracing"},
     "redis": {"caching"},
     "fsspec": {"repository"},

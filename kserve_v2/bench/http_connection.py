@@ -1,72 +1,19 @@
-"""One connection over HTTP/1.1, as lean as asyncio lets it be: what the generator takes, the server does not get.
-
-Answers may have a length, come in chunks, or end with the connection. A connection that the server closes is opened
-again when the next request is to be sent, which counts towards that request's latency as it would for any client.
-"""
+"""HTTP/1.1: answers may have a length, come in chunks, or end with the connection."""
 
 import asyncio
-import ssl
 from typing import cast
 
 import httptools
 
+from kserve_v2.bench.connection import ENDED, AskingProtocol
 from kserve_v2.bench.sender import Outcome, shortened
-from kserve_v2.bench.target import Target
 
 _OK = 200
 _KEPT = 2000
 """Bytes of an answer that is no success."""
 
-_ENDED = "the server closed the connection before it answered"
 
-
-class HttpConnection:
-    """See `sender.Sender`."""
-
-    def __init__(self, target: Target, timeout_s: float) -> None:
-        self._target = target
-        self.timeout_s = timeout_s
-        self._protocol: _Protocol | None = None
-        self.reconnects = 0
-
-    async def open(self) -> None:
-        """See `sender.Sender`."""
-        loop = asyncio.get_running_loop()
-        context = ssl.create_default_context() if self._target.tls else None
-        _, protocol = await loop.create_connection(
-            _Protocol, self._target.host, self._target.port, ssl=context
-        )
-        # One that we have closed ourselves is gone: this was the server.
-        self.reconnects += self._protocol is not None
-        self._protocol = protocol
-
-    async def ask(self, request: bytes) -> Outcome:
-        """See `sender.Sender`."""
-        try:
-            # One timer for both, since a server may be slow to take connections, too.
-            async with asyncio.timeout(self.timeout_s):
-                if self._protocol is None or self._protocol.closed:
-                    await self.open()
-                protocol = cast("_Protocol", self._protocol)
-                return await protocol.ask(request)
-        except TimeoutError:
-            self._drop()
-            return f"no answer within {self.timeout_s:g} s"
-        except OSError as error:
-            self._drop()
-            return f"cannot connect: {error.strerror or error}"
-
-    async def close(self) -> None:
-        """See `sender.Sender`."""
-        self._drop()
-
-    def _drop(self) -> None:
-        if self._protocol is not None:
-            self._protocol.abort()
-            self._protocol = None
-
-
-class _Protocol(asyncio.Protocol):
+class HttpProtocol(AskingProtocol):
     """Reads one answer at a time."""
 
     def __init__(self) -> None:
@@ -86,16 +33,16 @@ class _Protocol(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def ask(self, request: bytes) -> "asyncio.Future[Outcome]":
-        """What becomes of a request."""
+        """See `AskingProtocol`."""
         self._answer = answer = asyncio.get_running_loop().create_future()
         if self.closed:
-            answer.set_result(_ENDED)
+            answer.set_result(ENDED)
         else:
             self._transport.write(request)
         return answer
 
     def abort(self) -> None:
-        """Close the connection at once."""
+        """See `AskingProtocol`."""
         self.closed = True
         self._transport.abort()
 
@@ -117,7 +64,7 @@ class _Protocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         self.closed = True
-        self._finish(_ENDED)
+        self._finish(ENDED)
 
     # What the parser calls.
 

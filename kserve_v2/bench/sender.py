@@ -1,6 +1,7 @@
 """What load is sent through: a connection with one request at a time."""
 
 import json
+import re
 from contextlib import suppress
 from typing import Protocol
 
@@ -8,6 +9,8 @@ Outcome = str | None
 """Of a request: None for a right answer, otherwise why it failed."""
 
 _SHOWN = 100
+_REQUEST_ID = re.compile(r"\[request id: [^\]]*\] ?")
+"""In the texts of errors, ours and Triton's: no two of them are the same."""
 
 
 class Sender(Protocol):
@@ -33,5 +36,6 @@ def shortened(what: str, content: bytes) -> str:
     text = content.decode(errors="replace").strip()
     with suppress(ValueError, KeyError, TypeError):
         text = str(json.loads(text)["error"])
+    text = _REQUEST_ID.sub("", text)
     line = text.splitlines()[0] if text else ""
     return f"{what}: {line[:_SHOWN]}" if line else what

@@ -8,8 +8,8 @@ from itertools import count
 import pytest
 
 from kserve_v2.bench.arrivals import Arrivals
+from kserve_v2.bench.connect import sender_to
 from kserve_v2.bench.encoding import Prepared
-from kserve_v2.bench.http_connection import HttpConnection
 from kserve_v2.bench.load import (
     NOT_SENT,
     OTHER_REASONS,
@@ -73,7 +73,7 @@ def outcomes(reply: Reply, number: int) -> tuple[list[Outcome], int]:
 
     async def ask() -> tuple[list[Outcome], int]:
         async with answering(reply) as url:
-            connection = HttpConnection(parse_target(url), 30)
+            connection = sender_to(parse_target(url), 30)
             found = [await connection.ask(REQUEST.bytes(b"")) for _ in range(number)]
             await connection.close()
             return found, connection.reconnects
@@ -129,7 +129,7 @@ def test_failures_have_reasons_and_the_next_request_is_sent_all_the_same() -> No
 def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one() -> None:
     async def ask() -> tuple[Outcome, Outcome, int]:
         async with answering(lambda number: OK if number else OK[:-1]) as url:
-            connection = HttpConnection(parse_target(url), 0.1)
+            connection = sender_to(parse_target(url), 0.1)
             first = await connection.ask(REQUEST.bytes(b""))
             connection.timeout_s = 30
             second = await connection.ask(REQUEST.bytes(b""))
@@ -144,7 +144,7 @@ def test_a_server_that_is_not_there() -> None:
     async def ask() -> Outcome:
         async with answering(lambda _: OK) as url:
             pass
-        return await HttpConnection(parse_target(url), 30).ask(b"x")
+        return await sender_to(parse_target(url), 30).ask(b"x")
 
     assert str(asyncio.run(ask())).startswith("cannot connect: ")
 
