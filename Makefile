@@ -4,7 +4,7 @@
 #   ARGS="..."          more arguments for `make serve` and `make test`
 
 .DEFAULT_GOAL := help
-.PHONY: docs help install serve test test-served test-other test-pythons test-clients test-services screenshots interop-programs test-interop soak soak-isolated soak-updates test-against-triton conformance conformance-peers check format protos clean
+.PHONY: docs help install serve test test-served test-other test-pythons test-clients test-services screenshots interop-programs test-interop soak soak-isolated soak-updates test-against-triton conformance conformance-peers check format protos dist clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -118,6 +118,9 @@ format: .venv/dev.stamp ## format the code and fix what lint can fix
 
 protos: .venv/dev.stamp ## generate kserve_v2/_generated from protos/
 	$(BIN)/python tools/generate_protos.py
+
+dist: .venv/dev.stamp ## build wheel and sdist into dist/, and check them
+	$(BIN)/python tools/build_dist.py
 
 clean: ## remove the environments and everything that was built
 	rm -rf .venv .venv-docs .venv-protos .venv-pythons .venv-kserve .venv-perf tests/interop/npm/node_modules .venv-triton conformance/peers/.venv-* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -9,8 +9,11 @@ from kserve_v2.errors import InvalidArgumentError
 
 GROUP = "kserve_v2.backends"
 
-# Which extra of our distribution brings what a backend of ours needs.
-_EXTRAS = {"onnxruntime": "onnx", "pytorch": "torch", "python": "torch"}
+# What a backend of ours needs, by its packages' names.
+_PACKAGES = {
+    "onnxruntime": "onnxruntime-gpu (or onnxruntime, where there is no NVIDIA GPU; never both)",
+    "pytorch": "torch safetensors",
+}
 
 
 class BackendRegistry:
@@ -50,9 +53,8 @@ class BackendRegistry:
         try:
             backend: Backend = point.load()()
         except ModuleNotFoundError as error:
-            extra = _EXTRAS.get(name)
-            advice = f"pip install 'kserve-v2[{extra}]'" if extra else f"pip install {error.name}"
             raise InvalidArgumentError(
-                f"backend '{name}' needs the Python package '{error.name}', which is not installed: {advice}"
+                f"backend '{name}' needs the Python package '{error.name}', which is not installed: "
+                f"pip install {_PACKAGES.get(name, error.name)}"
             ) from error
         return backend

@@ -35,6 +35,7 @@ from kserve_v2.net.limits import HttpLimits
 from kserve_v2.net.listening import reachable, take_place
 from kserve_v2.net.tls import TlsError, server_context
 from kserve_v2.net.unix_socket import unix_path
+from kserve_v2.packages import package_problem
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.sources.polling import Pace, Poller
@@ -115,6 +116,8 @@ class Server:
         except (OSError, TlsError, TracingError) as error:
             raise StartupError(str(error)) from error
         await asyncio.to_thread(remove_leftovers)
+        if problem := await asyncio.to_thread(package_problem):
+            logger.warning(problem)
         await self._load_models()
         self._stall_watch.start()
         if self._poller is not None:
@@ -224,7 +227,7 @@ class Server:
         urls = self.urls
         # A browser cannot open a Unix socket.
         if self._settings.allow_ui and "REST" in urls and unix_path(urls["REST"]) is None:
-            urls = {**urls, "API docs": f"{urls['REST']}/docs"}
+            urls = {"Page": f"{urls['REST']}/", **urls, "API docs": f"{urls['REST']}/docs"}
         return start_report.ready_report(entries, self._settings, urls, self._example(entries), self.terminal)
 
     def _example(self, entries: list[IndexEntry]) -> str | None:

@@ -27,7 +27,7 @@ LAYERS = (
     "rest | rpc",
     "inference | checking",
     "repository",
-    "scheduling | plugins | handlers",
+    "scheduling | packages | plugins | handlers",
     "isolation",
     "environments",
     "backend | logs",

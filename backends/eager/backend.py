@@ -257,7 +257,7 @@ class EagerModel:
         """Make the handler of each device if one may serve all instances there."""
         if self._declaration.tensors == "torch" and find_spec("torch") is None:
             raise InvalidArgumentError(
-                'Model.tensors is "torch", but torch is not installed: pip install "kserve-v2[torch]"'
+                'Model.tensors is "torch", but torch is not installed: pip install torch safetensors'
             )
         if self._declaration.thread_safe:
             for placement in self._source.placements:

@@ -20,9 +20,7 @@ _SHAPES = "[height, width, 3], [height, width, 4], [height, width, 1] or [height
 def require_pillow() -> None:
     """Raise InvalidArgumentError if there is no Pillow."""
     if find_spec("PIL") is None:
-        raise InvalidArgumentError(
-            'images need Pillow, which is not installed: pip install "kserve-v2[images]"'
-        )
+        raise InvalidArgumentError("images need Pillow, which is not installed: pip install pillow")
 
 
 def decode_image(data: bytes, max_pixels: int) -> Array:

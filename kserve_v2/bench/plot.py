@@ -56,6 +56,6 @@ def _matplotlib() -> Any:
         from matplotlib.figure import Figure  # noqa: PLC0415 - it is large, and an extra
     except ImportError:
         raise BenchUsageError(
-            "--plot needs matplotlib: pip install 'kserve-v2[bench]' (--html needs nothing)"
+            "--plot needs matplotlib: pip install matplotlib (--html needs nothing)"
         ) from None
     return Figure

@@ -16,7 +16,7 @@ def make_cache(config: CacheConfig) -> ResponseCache | None:
             from kserve_v2.caching.redis_cache import RedisCache  # noqa: PLC0415 - an extra
         except ModuleNotFoundError as error:
             raise MissingPackageError(
-                f"--cache-config redis: needs the package {error.name}: pip install 'kserve-v2[redis]'"
+                f"--cache-config redis: needs the package {error.name}: pip install redis"
             ) from None
         return RedisCache(config.redis)
     return LocalCache(config.size) if config.size else None

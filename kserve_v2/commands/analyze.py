@@ -61,7 +61,7 @@ def _add(parser: argparse.ArgumentParser) -> None:
         "--plot",
         type=Path,
         metavar="FILE",
-        help="Write the chart as .png, .svg or .pdf. Needs pip install 'kserve-v2[bench]'.",
+        help="Write the chart as .png, .svg or .pdf. Needs matplotlib (pip install matplotlib).",
     )
     output.add_argument("--quiet", action="store_true", help="Say nothing while it is measured.")
     flags.add_flags(parser)

@@ -168,7 +168,7 @@ def _add_output(group: "argparse._ArgumentGroup") -> None:
         "--plot",
         type=Path,
         metavar="FILE",
-        help="Write the charts as .png, .svg or .pdf. Needs pip install 'kserve-v2[bench]'.",
+        help="Write the charts as .png, .svg or .pdf. Needs matplotlib (pip install matplotlib).",
     )
     group.add_argument("--quiet", action="store_true", help="Say nothing while it is measured.")
 

@@ -34,6 +34,6 @@ class Interpreter:
         if self.server != own:
             has = f"has in version {self.server}" if self.server else "does not have"
             raise InvalidArgumentError(
-                f"{why} runs with the package kserve-v2, which {self.origin} {has}: install it there (pip install "
-                f"kserve-v2=={own}), with what the backend needs"
+                f"{why} runs with the package kserve-v2, which {self.origin} {has}: install version {own} "
+                "there, from the wheel or the clone that this server comes from, with what the backend needs"
             )

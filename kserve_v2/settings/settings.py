@@ -59,7 +59,7 @@ class Settings:
         REPOSITORY,
         "Directory with one sub-directory, or .zip or .tar.gz archive, per model; or where that lies elsewhere: "
         "s3://BUCKET/PATH, s3://https://HOST:PORT/BUCKET/PATH, gs://, az://, as://ACCOUNT/CONTAINER/PATH, "
-        "hf://ORG/REPOSITORY, or an archive at https:// (pip install 'kserve-v2[remote]' and s3fs, gcsfs, adlfs or "
+        "hf://ORG/REPOSITORY, or an archive at https:// (pip install fsspec and s3fs, gcsfs, adlfs or "
         "huggingface_hub). May be repeated.",
         ("--model-store",),
     )
@@ -116,7 +116,7 @@ class Settings:
         options.whole_number(1),
         REPOSITORY,
         "Seconds between looks at the repository in control mode poll; where the file system tells of changes and "
-        "watchfiles is installed (pip install 'kserve-v2[watch]'), the next look comes at once.",
+        "watchfiles is installed (pip install watchfiles), the next look comes at once.",
     )
     repository_settle_secs: int = _option(
         2,
@@ -409,7 +409,7 @@ class Settings:
         options.CACHE_CONFIG,
         SERVER,
         "Response cache for models with response_cache { enable: true }: local,size=BYTES in the server's memory, or "
-        "redis,host=HOST and redis,port=PORT for one that servers share (pip install 'kserve-v2[redis]'). May be "
+        "redis,host=HOST and redis,port=PORT for one that servers share (pip install redis). May be "
         "repeated, for one cache.",
     )
     exit_timeout_secs: int = _option(

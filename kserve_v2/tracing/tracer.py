@@ -46,7 +46,7 @@ class Tracer:
             except ImportError as error:
                 raise TracingError(
                     f"--trace-config mode=opentelemetry needs the package {error.name}: "
-                    "pip install 'kserve-v2[otel]'"
+                    "pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
                 ) from None
             self._export = SpanExport(self._config)
         elif self._files is not None:

@@ -504,7 +504,7 @@ def test_without_pillow_there_are_no_images_but_texts(loader: Any, monkeypatch: 
     monkeypatch.setattr(eager_images, "find_spec", lambda name: None)
     code = "class Model:\n    def __call__(self, x: {0}) -> {0}:\n        return x\n"
     message = failure(loader, code.format("Image"))
-    assert message == 'images need Pillow, which is not installed: pip install "kserve-v2[images]"'
+    assert message == "images need Pillow, which is not installed: pip install pillow"
     assert execute(serve(loader, code.format("Text")), {"x": texts("a")})["output"].tolist() == [b"a"]
 
 

@@ -87,7 +87,7 @@ def test_a_virtual_environment_is_used_as_it_is(model: ModelSource, named: str) 
     shown = named.replace("$$TRITON_MODEL_DIRECTORY", "m").replace("absolute", str(prefix))
     assert raised.value.message == (
         f"backend 'onnxruntime' runs with the package kserve-v2, which EXECUTION_ENV_PATH {shown} does not have: "
-        f"install it there (pip install kserve-v2=={version('kserve-v2')}), with what the backend needs"
+        f"install version {version('kserve-v2')} there, from the wheel or the clone that this server comes from, with what the backend needs"
     )
 
 

@@ -92,7 +92,7 @@ def _image(data: bytes, path: Path, name: str) -> Any:
         from PIL import Image, ImageOps  # noqa: PLC0415 - an extra
     except ImportError:
         raise CommandError(
-            f"{name}: reading images takes Pillow, which is not installed: pip install 'kserve-v2[images]'"
+            f"{name}: reading images takes Pillow, which is not installed: pip install pillow"
         ) from None
     try:
         # As it is to be seen.

@@ -11,11 +11,11 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.repository.locations.credentials import read_credentials
 
 _INSTALL = {
-    "s3": ("s3fs", "pip install 'kserve-v2[remote]' s3fs"),
-    "gs": ("gcsfs", "pip install 'kserve-v2[remote]' gcsfs"),
-    "az": ("adlfs", "pip install 'kserve-v2[remote]' adlfs"),
-    "as": ("adlfs", "pip install 'kserve-v2[remote]' adlfs"),
-    "hf": ("huggingface_hub", "pip install 'kserve-v2[remote]' huggingface_hub"),
+    "s3": ("s3fs", "pip install fsspec s3fs"),
+    "gs": ("gcsfs", "pip install fsspec gcsfs"),
+    "az": ("adlfs", "pip install fsspec adlfs"),
+    "as": ("adlfs", "pip install fsspec adlfs"),
+    "hf": ("huggingface_hub", "pip install fsspec huggingface_hub"),
 }
 # Triton's form: s3://host:port/bucket/path, over HTTP unless https:// stands before the host.
 _S3_ENDPOINT = re.compile(
