@@ -168,7 +168,7 @@ class AsyncClient:
             sequence=sequence,
         )  # fmt: skip
         deadline = self._deadline(timeout)
-        stream, one_row = await self._run(self._operations.prepare_stream(call), deadline, headers)
+        stream, one_row = await self._run(self._operations.prepare_stream(call, deadline), deadline, headers)
         return AsyncResultStream(self._results(stream, deadline, headers, one_row=one_row))
 
     async def _results(

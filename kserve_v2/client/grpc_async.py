@@ -14,7 +14,6 @@ from kserve_v2.client.grpc_common import (
     RpcFailure,
     channel_options,
     credentials,
-    seconds,
     serialized,
     stream_answer,
     translated,
@@ -41,7 +40,7 @@ class AsyncGrpcTransport:
             SERVICE + exchange.method, serialized, exchange.answer.FromString
         )
         try:
-            answer = await call(exchange.request, timeout=seconds(deadline), metadata=tuple(headers.items()))
+            answer = await call(exchange.request, timeout=deadline.wait_s(), metadata=tuple(headers.items()))
         except grpc.RpcError as error:
             raise translated(cast(RpcFailure, error), self._address, deadline) from error
         return exchange.read(answer)
@@ -51,7 +50,7 @@ class AsyncGrpcTransport:
     ) -> AsyncGenerator[T, None]:
         """Ask, and read the answers as they come. Whoever closes the iterator leaves."""
         begin: Any = self._channel.stream_stream(SERVICE + "ModelStreamInfer", serialized, stream_answer)
-        call = begin(iter((stream.request,)), timeout=seconds(deadline), metadata=tuple(headers.items()))
+        call = begin(iter((stream.request,)), timeout=deadline.wait_s(), metadata=tuple(headers.items()))
         try:
             async for message in call:
                 result, final = stream.read(message)

@@ -1,6 +1,5 @@
 """grpcio, as both kinds of client use it. Only the messages are generated: an RPC is its path and two functions."""
 
-import math
 from typing import Any, Protocol
 
 import grpc
@@ -127,9 +126,3 @@ def _pushback_s(error: RpcFailure) -> float | None:
             # A number below 0 asks for no other try.
             return int(text) / 1000 if text.isascii() and text.isdigit() and len(text) < 9 else None
     return None
-
-
-def seconds(deadline: Deadline) -> float | None:
-    """What is left, for grpcio."""
-    left_s = deadline.wait_s()
-    return None if left_s is None or math.isinf(left_s) else left_s

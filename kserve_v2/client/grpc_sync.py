@@ -13,7 +13,6 @@ from kserve_v2.client.grpc_common import (
     RpcFailure,
     channel_options,
     credentials,
-    seconds,
     serialized,
     stream_answer,
     translated,
@@ -43,7 +42,7 @@ class GrpcTransport:
                 SERVICE + exchange.method, serialized, exchange.answer.FromString
             )
         try:
-            answer = call(exchange.request, timeout=seconds(deadline), metadata=tuple(headers.items()))
+            answer = call(exchange.request, timeout=deadline.wait_s(), metadata=tuple(headers.items()))
         except grpc.RpcError as error:
             raise translated(cast(RpcFailure, error), self._address, deadline) from error
         return exchange.read(answer)
@@ -51,7 +50,7 @@ class GrpcTransport:
     def stream(self, stream: RpcStream[T], headers: dict[str, str], deadline: Deadline) -> Iterator[T]:
         """Ask, and read the answers as they come. Whoever closes the iterator leaves."""
         begin = self._channel.stream_stream(SERVICE + "ModelStreamInfer", serialized, stream_answer)
-        call: Any = begin(iter((stream.request,)), timeout=seconds(deadline), metadata=tuple(headers.items()))
+        call: Any = begin(iter((stream.request,)), timeout=deadline.wait_s(), metadata=tuple(headers.items()))
         try:
             for message in call:
                 result, final = stream.read(message)

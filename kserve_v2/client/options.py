@@ -1,5 +1,6 @@
 """Arguments that both kinds of client take."""
 
+import math
 from enum import Enum
 from typing import Final
 
@@ -30,7 +31,7 @@ def seconds(timeout: Timeout, default: float | None) -> float | None:
     value = default if timeout is DEFAULT else timeout
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
         raise InvalidArgumentError(f"timeout: expected seconds above 0, or None for no limit, got {value!r}")
-    return value
+    return None if value == math.inf else value
 
 
 def protocol_of(address: Address) -> ServerProtocol:

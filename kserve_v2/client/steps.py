@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from kserve_v2.client.call import Call, make_request
 from kserve_v2.client.deadline import Deadline
-from kserve_v2.client.description import Json, ModelInfo, model_info
+from kserve_v2.client.description import ModelInfo, model_info
 from kserve_v2.client.errors import InvitedError, NoServerError
 from kserve_v2.client.exchange import Exchange, Pause, Stream
 from kserve_v2.client.protocol import EXTENSION_BINARY, ServerProtocol
@@ -49,14 +49,14 @@ class Operations:
 
     def infer(self, call: Call, deadline: Deadline) -> Steps[InferResult]:
         """One request and its answer."""
-        request, one_row, known = yield from self._prepared(call)
-        binary = yield from self._takes_binary()
+        request, one_row, known = yield from self._prepared(call, deadline)
+        binary = yield from self._takes_binary(deadline)
         exchange = self.protocol.infer(request, binary=binary)
         try:
             result = yield from self._sent(exchange, deadline)
         except (InvalidArgumentError, NotFoundError) as refusal:
             # Perhaps the model is another one by now.
-            changed = yield from self._read_again(call, known)
+            changed = yield from self._read_again(call, known, deadline)
             if changed is None:
                 raise refusal from None
             request, one_row = make_request(call, changed.info)
@@ -65,12 +65,12 @@ class Operations:
         self._note_version(known, result.model_version)
         return result.row() if one_row else result
 
-    def prepare_stream(self, call: Call) -> Steps[tuple[Stream[InferResult], bool]]:
+    def prepare_stream(self, call: Call, deadline: Deadline) -> Steps[tuple[Stream[InferResult], bool]]:
         """The question that a stream begins with, and whether its answers are given without the batch dimension."""
-        request, one_row, known = yield from self._prepared(call)
+        request, one_row, known = yield from self._prepared(call, deadline)
         return self.protocol.stream(request, known.info), one_row
 
-    def _prepared(self, call: Call) -> Steps[tuple[Request, bool, _Known]]:
+    def _prepared(self, call: Call, deadline: Deadline) -> Steps[tuple[Request, bool, _Known]]:
         key = call.model, call.version
         known = self._known.get(key)
         if known is not None and not known.outdated:
@@ -79,14 +79,15 @@ class Operations:
             except InvalidArgumentError:
                 # What it takes may have changed.
                 pass
-        known = yield from self._read(call)
+        known = yield from self._read(call, deadline)
         return (*make_request(call, known.info), known)
 
-    def _read(self, call: Call) -> Steps[_Known]:
-        metadata: Json = yield self.protocol.model_metadata(call.model, call.version)
+    def _read(self, call: Call, deadline: Deadline) -> Steps[_Known]:
+        exchange = self.protocol.model_metadata(call.model, call.version)
+        metadata = yield from self._sent(exchange, deadline)
         info = model_info(metadata)
         if info.may_batch:
-            info = replace(info, batched=(yield from self._batched(call)))
+            info = replace(info, batched=(yield from self._batched(call, deadline)))
         key = call.model, call.version
         before = self._known.get(key)
         if len(self._known) >= _MOST_MODELS:
@@ -95,18 +96,18 @@ class Operations:
         known = self._known[key] = _Known(info, versions)
         return known
 
-    def _batched(self, call: Call) -> Steps[bool | None]:
+    def _batched(self, call: Call, deadline: Deadline) -> Steps[bool | None]:
         """Whether a model makes batches; None on servers that know no such thing."""
         try:
-            config: Json = yield self.protocol.config(call.model, call.version)
+            config = yield from self._sent(self.protocol.config(call.model, call.version), deadline)
             return int(config.get("max_batch_size") or 0) > 0
         except (UnsupportedError, NotFoundError, InvalidArgumentError, NoServerError, ValueError, TypeError):
             return None
 
-    def _read_again(self, call: Call, known: _Known) -> Steps[_Known | None]:
+    def _read_again(self, call: Call, known: _Known, deadline: Deadline) -> Steps[_Known | None]:
         """What is known of a model now, if it is something else than before."""
         try:
-            again = yield from self._read(call)
+            again = yield from self._read(call, deadline)
         except ServingError:
             return None
         return None if again.info == known.info else again
@@ -117,10 +118,10 @@ class Operations:
             known.outdated = bool(known.versions)
             known.versions.add(version)
 
-    def _takes_binary(self) -> Steps[bool]:
+    def _takes_binary(self, deadline: Deadline) -> Steps[bool]:
         if self._binary is None:
             try:
-                metadata: Json = yield self.protocol.server_metadata()
+                metadata = yield from self._sent(self.protocol.server_metadata(), deadline)
                 self._binary = EXTENSION_BINARY in (metadata.get("extensions") or ())
             except (NotFoundError, UnsupportedError):
                 self._binary = False

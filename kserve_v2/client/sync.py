@@ -167,7 +167,7 @@ class Client:
             sequence=sequence,
         )  # fmt: skip
         deadline = self._deadline(timeout)
-        stream, one_row = self._run(self._operations.prepare_stream(call), deadline, headers)
+        stream, one_row = self._run(self._operations.prepare_stream(call, deadline), deadline, headers)
         return ResultStream(self._results(stream, deadline, headers, one_row=one_row))
 
     def _results(

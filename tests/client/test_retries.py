@@ -229,3 +229,26 @@ def test_a_model_that_is_loaded_with_other_tensors(server: RunningServer, kind: 
     assert client.infer("changing", IN=[1, 2, 3])["OUT"].dtype == np.int16
     client.unload("changing")
     client.close()
+
+
+def test_what_is_asked_on_the_way_is_asked_again_too(scripted: Scripted) -> None:
+    for path, content in (
+        ("/v2", {"extensions": []}),
+        ("/v2/models/m", METADATA),
+        ("/v2/models/m/infer", {"model_version": "1"}),
+    ):
+        scripted.answer(path, {"error": "loading"}, status=503, retry_after="1")
+        scripted.answer(path, content)
+    with Client(scripted.url) as client:
+        pauses, outcome = steps_of(client)
+    assert (len(pauses), outcome.model_version) == (3, "1")
+    assert scripted.paths() == [
+        path for path in ("/v2/models/m", "/v2", "/v2/models/m/infer") for _ in range(2)
+    ]
+
+
+def test_a_time_without_an_end(scripted: Scripted) -> None:
+    scripted.answer("/v2/health/live", {})
+    with Client(scripted.url, timeout=float("inf")) as client:
+        assert client.live()
+        assert client.live(timeout=None)
