@@ -132,8 +132,9 @@ def _message(answer: HttpAnswer) -> str:
         if isinstance(document, dict):
             # Those of servers that are made with FastAPI, and of Triton's.
             for name in ("error", "detail", "message"):
-                if isinstance(document.get(name), str) and document[name]:
-                    return str(document[name])
+                said = document.get(name)
+                if said:
+                    return said if isinstance(said, str) else json.dumps(said)
     except ValueError:
         pass
     if answer.status in range(300, 400) and "location" in answer.headers:

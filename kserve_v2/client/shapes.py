@@ -57,7 +57,10 @@ def _unfit(array: Array, info: TensorInfo, batched: bool | None) -> InvalidArgum
             if batched is False
             else "the server does not say that the model batches"
         )
-        note = f" ({why}: if one dimension is missing, give array[None])"
+        if _matches(array.shape, shape[1:]):
+            note = f" ({why}: if that is the missing dimension, give array[None])"
+        elif shape[1:] == (1,):
+            note = f" ({why}: for several rows, give array[:, None])"
     return InvalidArgumentError(f"input '{info.name}' takes shape {shape_text(shape)}{note}, got {got}")
 
 

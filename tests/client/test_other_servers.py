@@ -80,8 +80,8 @@ def test_nothing_is_guessed_of_batches_where_nobody_says_that_there_are_any(mlse
     with Client(mlserver.url) as client, pytest.raises(InvalidArgumentError) as error:
         client.infer("iris", x=[1, 2])
     assert error.value.message == (
-        "input 'x' takes shape [-1,2] (the server does not say that the model batches: if one dimension is missing, give "
-        "array[None]), got shape [2]"
+        "input 'x' takes shape [-1,2] (the server does not say that the model batches: if that is the missing dimension, "
+        "give array[None]), got shape [2]"
     )
 
 
@@ -147,6 +147,8 @@ def test_answers_that_make_no_sense(mlserver: Scripted, content: Any, problem: s
         (500, {"error": "boom"}, {}, InternalError, "boom"),
         # As servers that are made with FastAPI have it.
         (422, {"detail": "no"}, {}, InvalidArgumentError, "no"),
+        (422, {"detail": [{"msg": "no"}]}, {}, InvalidArgumentError, '[{"msg": "no"}]'),
+        (500, {"error": ""}, {}, InternalError, "the answer of URL is 500 Internal Server Error"),
         (429, {"error": "slowly"}, {"retry_after": "0"}, OverloadedError, "slowly"),
         (418, b"", {}, NoServerError, "the answer of URL is 418 I'm a Teapot"),
         (307, b"", {"location": "http://elsewhere/"}, NoServerError,

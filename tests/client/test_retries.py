@@ -50,14 +50,6 @@ def test_what_is_refused_for_good_is_told(server: RunningServer, kind: str) -> N
     client.close()
 
 
-def test_there_is_no_time_for_another_try(server: RunningServer, kind: str) -> None:
-    client = make_client(server, kind)
-    with pytest.raises(UnavailableError, match="not now"):
-        # A second is asked for.
-        client.infer("refuses", key=f"{kind}, in time", times=1, timeout=0.9)
-    client.close()
-
-
 @pytest.mark.slow
 def test_a_full_queue(server: RunningServer, kind: str) -> None:
     client = make_client(server, kind)
