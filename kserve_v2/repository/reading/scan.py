@@ -276,8 +276,9 @@ def _read_model(path: Path) -> ModelEntry:
     configuration, shared, release = _digest(), _digest(), _digest()
     versions: dict[int, str] = {}
     problems: list[str] = []
-    # In a staged tree times tell contents, and the same file may be another one.
-    numbered = not is_staged(path)
+    # In a staged tree, of a model or of a repository, times tell contents, and the same file may be another one.
+    real = path.resolve()
+    numbered = not (is_staged(real) or is_staged(real.parent))
     if path.is_symlink():
         shared.update(_name_record("", path))
     for child in children:
