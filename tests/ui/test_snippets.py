@@ -34,8 +34,6 @@ SHELL = _command("bash", "-ec")
 PYTHON = _command(sys.executable, "-W", "error", "-c")
 NODE = _command("node", "--input-type=module", "-e")
 
-HAS_CLIENT = (Path(__file__).parent.parent.parent / "kserve_v2" / "client").is_dir()
-
 
 @pytest.fixture(scope="module")
 def kinds(
@@ -71,7 +69,7 @@ def figures(text: str) -> list[float]:
 
 LANGUAGES = {
     "curl": SHELL,
-    **({"Python": PYTHON} if HAS_CLIENT else {}),
+    "Python": PYTHON,
     "tritonclient HTTP": PYTHON,
     "tritonclient gRPC": PYTHON,
     **({"JavaScript": NODE} if shutil.which("node") else {}),
@@ -148,8 +146,7 @@ def test_half_precision_is_sent_by_those_that_can(
     SHELL(snippet(page, "curl", tmp_path), tmp_path)
     assert b'"OUT"' in (tmp_path / "answer.bin").read_bytes()
     for title in ("Python", "tritonclient HTTP", "tritonclient gRPC"):
-        if title in LANGUAGES:
-            assert figures(PYTHON(snippet(page, title, tmp_path), tmp_path)) == [1.5, -2, 0.25]
+        assert figures(PYTHON(snippet(page, title, tmp_path), tmp_path)) == [1.5, -2, 0.25]
 
 
 def test_a_stream_is_asked_for_by_those_that_can(
