@@ -102,6 +102,23 @@ class Model:
         return {"strip": np.arange(inputs["n"][0], dtype=np.float32), "empty": np.zeros(0, np.int32), "odd": odd}
 """
 
+# Bytes that are no text, of which nothing says what they are.
+PAINT = """
+import io
+import numpy as np
+import PIL.Image
+
+class Model:
+    inputs = {"side": ("INT32", [1])}
+    outputs = {"file": ("BYTES", [2])}
+
+    def __call__(self, inputs):
+        side = int(inputs["side"][0])
+        written = io.BytesIO()
+        PIL.Image.new("RGB", (side, side), (0, 128, 0)).save(written, "PNG")
+        return {"file": np.array([written.getvalue(), bytes([255, 254, 253, 0])], np.object_)}
+"""
+
 BROKEN = """
 class Model:
     inputs = {"x": ("FP32", [1])}
@@ -120,7 +137,13 @@ def write_models(root: Path, write_model: WriteModel) -> None:
     """All of them into a repository."""
     for name, code in (("sum", SUM), ("shout", SHOUT), ("describe", DESCRIBE), ("colours", COLOURS)):
         write_model(root, name, code)
-    for name, code in (("count", COUNT), ("endless", ENDLESS), ("strip", STRIP), ("broken", BROKEN)):
+    for name, code in (
+        ("count", COUNT),
+        ("endless", ENDLESS),
+        ("strip", STRIP),
+        ("paint", PAINT),
+        ("broken", BROKEN),
+    ):
         write_model(root, name, code)
     write_model(root, "loudness", LOUDNESS, LOUDNESS_CONFIG)
     for datatype in ("INT64", "FP16", "BF16", "BOOL", "BYTES"):

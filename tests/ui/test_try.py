@@ -136,6 +136,8 @@ def test_the_sample_is_there_and_comes_back(examples: RunningServer, open_page: 
 
 def test_characters_go_to_a_model_of_sequences(examples: RunningServer, open_page: OpenPage) -> None:
     page = open_page(examples, "#/try/typeahead")
+    # Not the number of the sample, which others may have under way.
+    assert json.loads(page.get_by_label("Parameters of the request").input_value())["sequence_id"] > 1
     page.get_by_role("textbox", name="text").fill("def f(x):\n    retur")
     send(page)
     expect(answer(page).locator(".bars .best .bar-name").first).to_have_text("n")
@@ -297,6 +299,28 @@ def test_the_camera_takes_pictures(kinds: RunningServer, open_page: OpenPage) ->
     page.get_by_role("button", name="Take a picture").click()
     send(page)
     expect(answer(page).locator("pre.text")).to_contain_text(" x ")
+
+
+def test_bytes_that_are_no_text_are_shown_as_what_they_are(kinds: RunningServer, open_page: OpenPage) -> None:
+    """The server refuses them in JSON; the page then asks for base64, and so do the snippets."""
+    page = open_page(kinds, "#/try/paint", expected=("400",))
+    page.get_by_role("textbox", name="side: values").fill("24")
+    send(page)
+    picture = answer(page).get_by_role("img", name="file: picture 1")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.naturalWidth") == 24
+    expect(answer(page).get_by_text("4 bytes")).to_be_visible()
+    expect(page.locator("#snippet pre")).to_contain_text('"content_type": "base64"')
+
+
+def test_a_defect_leaves_the_page_alive(kinds: RunningServer, open_page: OpenPage) -> None:
+    page = open_page(kinds, "#/models", expected=("thrown", "TypeError"))
+    expect(page.get_by_role("link", name="sum")).to_be_visible()
+    page.context.route("**/ui/models/sum", lambda route: route.fulfill(json={"name": "sum", "versions": []}))
+    page.get_by_role("link", name="sum").click()
+    expect(page.get_by_role("alert")).to_contain_text("This panel has failed")
+    page.get_by_role("link", name="Models").click()
+    expect(page.get_by_role("link", name="sum")).to_be_visible()
 
 
 def test_a_stream_comes_piece_by_piece(kinds: RunningServer, open_page: OpenPage) -> None:

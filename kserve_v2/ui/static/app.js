@@ -1,6 +1,6 @@
 // The frame of the page: navigation, theme, and whether the server is there.
 
-import { html, render, useCallback, useEffect, useRef, useState } from "./dom.js";
+import { html, render, useCallback, useEffect, useErrorBoundary, useRef, useState } from "./dom.js";
 import { panels } from "./panels.js";
 import { useServer } from "./server.js";
 
@@ -70,6 +70,14 @@ function ServerState({ state, server }) {
   </p>`;
 }
 
+// A defect of a panel is told, and leaves the rest of the page as it is.
+function Guarded({ Component, ...props }) {
+  const [error, retry] = useErrorBoundary((defect) => console.error(defect));
+  if (!error) return html`<${Component} ...${props} />`;
+  return html`<div class="notice error" role="alert">This panel has failed: ${String(error.message ?? error)}
+    <button type="button" onClick=${retry}>Try again</button></div>`;
+}
+
 function App() {
   const { panel, parts } = useRoute();
   const { server, state, generation } = useServer();
@@ -98,7 +106,7 @@ function App() {
       <h1 ref=${heading} tabindex="-1">${panel.title}</h1>
       ${failed && html`<div class="notice error" role="alert">This part of the page could not be fetched from the server.
         <button type="button" onClick=${() => location.reload()}>Load the page again</button></div>`}
-      ${Component ? html`<${Component} key=${panel.id} parts=${parts} server=${server} generation=${generation} />` : !failed && html`<p class="muted">Loading…</p>`}
+      ${Component ? html`<${Guarded} key=${panel.id} Component=${Component} parts=${parts} server=${server} generation=${generation} />` : !failed && html`<p class="muted">Loading…</p>`}
     </main>`;
 }
 

@@ -53,12 +53,14 @@ export default function TryIt({ parts, server, generation }) {
   const all = listed.some((each) => each.name === name) ? listed : [{ name, ready: true }, ...listed];
   const versions = form ? [...form.versions, ...Object.keys(form.labels ?? {})] : [];
   const shown = form && key === `${name}/${version}`;
+  // Another form is filled in anew, also of the same model.
+  const formKey = shown && JSON.stringify([key, form.inputs, form.outputs, form.max_batch_size]);
   return html`
     <div class="bar">
       <label>Model <select value=${name} onChange=${(event) => go(event.target.value)}>${all.map((each) => html`<option key=${each.name} value=${each.name}>${each.name}${each.ready ? "" : " (not loaded)"}</option>`)}</select></label>
       ${shown && (versions.length > 1 || version) && html`<label>Version <select value=${version} onChange=${(event) => go(name, event.target.value)}><option value="">the one that answers</option>${versions.map((each) => html`<option key=${each} value=${each}>${each}</option>`)}</select></label>`}
     </div>
     ${problem && html`<div class="notice error" role="alert">${problem}</div>`}
-    ${shown && html`<${Workbench} key=${key} form=${form} sample=${sample} version=${version} server=${server} />`}
+    ${shown && html`<${Workbench} key=${formKey} form=${form} sample=${sample} version=${version} server=${server} />`}
     ${!shown && !problem && html`<p class="muted">Loading…</p>`}`;
 }

@@ -68,7 +68,7 @@ const CLASSES_NAME = /prob|score|logit|class|label|softmax|dist|predict/i;
 
 // How a row of an output is shown: classes, image, sound, texts or numbers.
 export function viewFor({ name, datatype }, dims, data, labels, content) {
-  if (datatype === "BYTES") return content === "image" ? "pictures" : "texts";
+  if (datatype === "BYTES") return content === "image" || content === "base64" ? "bytes" : "texts";
   const count = data.length;
   if (labels && count > 1 && dims.length === 1) return "classes";
   if (FLOATS.has(datatype) && dims.length === 1 && count > 1 && count <= 2000) {

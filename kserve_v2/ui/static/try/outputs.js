@@ -46,12 +46,17 @@ function Picture({ data, dims, name }) {
   return html`<canvas class="picture-out" ref=${canvas} role="img" aria-label=${`${name}: a picture of ${width} × ${height}`}></canvas>`;
 }
 
-const PICTURE_TYPES = { "/9j": "image/jpeg", iVB: "image/png", R0l: "image/gif", UklG: "image/webp" };
+const TYPES = [["/9j", "image/jpeg"], ["iVBOR", "image/png"], ["R0lG", "image/gif"], ["UklG", "image/webp"]];
 
-function EncodedPictures({ data, name }) {
-  return data.map((text, index) => {
-    const type = PICTURE_TYPES[text.slice(0, 3)] ?? PICTURE_TYPES[text.slice(0, 4)] ?? "image/png";
-    return html`<img class="picture-out" key=${index} src=${`data:${type};base64,${text}`} alt=${`${name}: picture ${index + 1}`} />`;
+// Bytes as base64: a picture, if they begin like one, or something to save.
+export function Bytes({ data, name }) {
+  return data.slice(0, MAX_ROWS).map((text, index) => {
+    const type = TYPES.find(([start]) => text.startsWith(start))?.[1];
+    const size = Math.floor((text.replace(/=+$/, "").length * 3) / 4);
+    if (type && !(type === "image/webp" && !atob(text.slice(0, 24)).includes("WEBP"))) {
+      return html`<img class="picture-out" key=${index} src=${`data:${type};base64,${text}`} alt=${`${name}: picture ${index + 1}`} />`;
+    }
+    return html`<p key=${index}>${plural(size, "byte")} <a href=${`data:application/octet-stream;base64,${text}`} download=${`${name}-${index + 1}.bin`}>Save</a></p>`;
   });
 }
 
@@ -152,7 +157,7 @@ function Row({ output, dims, data, labels, content }) {
   const view = viewFor(output, dims, data, labels, content);
   if (view === "classes") return html`<${Bars} data=${data} labels=${labels} />`;
   if (view === "image") return html`<${Picture} data=${data} dims=${dims} name=${output.name} />`;
-  if (view === "pictures") return html`<${EncodedPictures} data=${data} name=${output.name} />`;
+  if (view === "bytes") return html`<${Bytes} data=${data} name=${output.name} />`;
   if (view === "sound") return html`<${Sound} data=${data} datatype=${output.datatype} name=${output.name} />`;
   if (view === "texts") return html`<${Texts} data=${data} dims=${dims} />`;
   return html`<${Numbers} data=${data} dims=${dims} name=${output.name} />`;
@@ -168,7 +173,7 @@ export function Outputs({ answer, form, contents }) {
       <h3>${output.name} <span class="muted small">${output.datatype} ${shapeText(output.shape)}</span></h3>
       ${rows.map((row, index) => html`<div key=${index}>
         ${total > 1 && html`<h4>Row ${index + 1}</h4>`}
-        <${Row} output=${output} dims=${dims} data=${row} labels=${form.output_labels[output.name]} content=${contents[output.name]} />
+        <${Row} output=${output} dims=${dims} data=${row} labels=${form.output_labels[output.name]} content=${output.parameters?.content_type ?? contents[output.name]} />
       </div>`)}
       ${total > rows.length && html`<p class="note">the first ${rows.length} of ${plural(total, "row")}</p>`}
     </section>`;

@@ -5,19 +5,17 @@ import { parseJson, writeJson } from "../json.js";
 import { bytesToHalves, halvesToBytes } from "./halves.js";
 import { HALVES, product, toNested } from "./tensors.js";
 
-// The request in JSON, as `infer` takes it. `tensors`: {shape, data, base64} by the name of the input. `contents`: what is in
-// outputs of BYTES, by name.
-export function inferRequest(form, tensors, parameters, contents = {}) {
+// The request in JSON, as `infer` takes it. `tensors`: {shape, data, base64} by the name of the input. `encoded`: the
+// outputs of BYTES that are no texts, and come as base64, which has to be asked for.
+export function inferRequest(form, tensors, parameters, encoded = []) {
   const inputs = form.inputs
     .filter(({ name }) => tensors[name])
     .map(({ name, datatype }) => {
       const { shape, data, base64 } = tensors[name];
       return { name, datatype, shape, ...(base64 ? { parameters: { content_type: "base64" } } : {}), data };
     });
-  // Pictures are no texts: they come as base64, which has to be asked for.
-  const pictures = form.outputs.some(({ name }) => contents[name] === "image");
-  const outputs = form.outputs.map(({ name }) => (contents[name] === "image" ? { name, parameters: { content_type: "base64" } } : { name }));
-  return { ...(Object.keys(parameters).length ? { parameters } : {}), inputs, ...(pictures ? { outputs } : {}) };
+  const outputs = form.outputs.map(({ name }) => (encoded.includes(name) ? { name, parameters: { content_type: "base64" } } : { name }));
+  return { ...(Object.keys(parameters).length ? { parameters } : {}), inputs, ...(encoded.length ? { outputs } : {}) };
 }
 
 // By name, as `generate` takes it: flat, but where only lists in lists say the shape.

@@ -59,14 +59,15 @@ export function context({ form, request, tensors, parameters, version, server, p
 }
 
 const REQUEST_FILE = "request.json";
+const GENERATE_FILE = "generate.json";
 
 function curl(of) {
   if (of.form.decoupled) {
     const text = of.generate();
-    const data = of.long ? `@${REQUEST_FILE}` : text;
+    const data = of.long ? `@${GENERATE_FILE}` : text;
     return {
       text: `curl -sN ${shell(`${of.rest}/${of.path}/generate_stream`)} \\\n  -H 'Content-Type: application/json' \\\n  -d ${shell(data)}`,
-      file: of.long ? { name: REQUEST_FILE, text } : null,
+      file: of.long ? { name: GENERATE_FILE, text } : null,
     };
   }
   const url = shell(`${of.rest}/${of.path}/infer`);
@@ -169,7 +170,7 @@ function tritonHttp(of) {
   };
 }
 
-const NO_GRPC = { none: "The server was started without gRPC." };
+const NO_GRPC = { none: "The server has no port for gRPC." };
 
 function tritonGrpc(of) {
   if (!of.grpc) return NO_GRPC;

@@ -4,10 +4,12 @@ import { segment } from "../api.js";
 import { html, useCallback, useEffect, useRef, useState } from "../dom.js";
 import { figure, milliseconds, plural } from "../format.js";
 import { writeJson } from "../json.js";
+import { Bytes } from "./outputs.js";
 import { generateRequest } from "./request.js";
 import { events } from "./stream.js";
 
 const MAX_RESPONSES = 2000;
+const MAX_PICTURES = 8;
 
 export function useStream(form, version) {
   const [state, setState] = useState({ responses: [], running: false });
@@ -42,6 +44,13 @@ function valueText(value) {
   return `${flat.slice(0, 16).map(figure).join(", ")}${flat.length > 16 ? ", …" : ""}`;
 }
 
+// Texts as one; what is no text, {b64}, by itself.
+function Pieces({ name, pieces }) {
+  const texts = pieces.filter((piece) => typeof piece === "string");
+  const others = pieces.filter((piece) => typeof piece?.b64 === "string").map(({ b64 }) => b64);
+  return html`${texts.length > 0 && html`<pre class="text">${texts.join("")}</pre>`}${others.length > 0 && html`<${Bytes} data=${others.slice(-MAX_PICTURES)} name=${name} />`}`;
+}
+
 export function StreamAnswer({ stream, form }) {
   const { responses, running, stopped, error, ended } = stream;
   const good = responses.filter(({ response }) => response.error === undefined);
@@ -53,7 +62,7 @@ export function StreamAnswer({ stream, form }) {
     ${responses.length > 0 && html`<p role="status">${plural(responses.length, "response")}, ${state}; the first after ${milliseconds(responses[0].at)}</p>`}
     ${form.outputs.map(({ name, datatype }) => html`<section class="output" key=${name}><h3>${name} <span class="muted small">${datatype}</span></h3>
       ${datatype === "BYTES"
-        ? html`<pre class="text">${good.map(({ response }) => (Array.isArray(response[name]) ? response[name].flat(Infinity).join("") : (response[name] ?? ""))).join("")}</pre>`
+        ? html`<${Pieces} name=${name} pieces=${good.flatMap(({ response }) => [response[name] ?? ""].flat(Infinity))} />`
         : html`<ol class="responses">${good.slice(-MAX_RESPONSES).map(({ response, at }, index) => html`<li key=${index}>${valueText(response[name] ?? "")} <span class="muted small">${milliseconds(at)}</span></li>`)}</ol>`}</section>`)}
     <details><summary>Raw responses</summary><pre class="code" tabindex="0" aria-label="Raw responses">${responses.slice(-200).map(({ response }) => writeJson(response)).join("\n")}</pre></details>`;
 }

@@ -32,13 +32,23 @@ function contentsOf(form) {
 function sampleOf(sample, input) {
   const found = sample?.inputs?.find?.((each) => each.name === input.name);
   if (!Array.isArray(found?.data) || !Array.isArray(found.shape)) return null;
-  return { shape: found.shape, data: fromNested(found.data).data, base64: found.parameters?.content_type === "base64" };
+  try {
+    return { shape: found.shape, data: fromNested(found.data).data, base64: found.parameters?.content_type === "base64" };
+  } catch {
+    return null;
+  }
 }
 
 function firstParameters(form, sample) {
   const step = form.sequence ? { sequence_id: 1, sequence_start: true, sequence_end: true } : {};
-  return writeJson(sample?.parameters ?? step);
+  const found = { ...(sample?.parameters ?? step) };
+  // A sequence that somebody else has under way must not be ended by one of the same number.
+  if (typeof found.sequence_id === "number") found.sequence_id = 1 + Math.floor(Math.random() * (2 ** 31 - 2));
+  return writeJson(found);
 }
+
+// The server's text about outputs that JSON cannot carry as texts.
+const NO_TEXTS = /"content_type": "base64"/;
 
 function Input({ input, form, sample, content, optional, live, onTensor }) {
   const editors = useMemo(() => editorsFor(input, { batched: form.max_batch_size > 0, decoupled: form.decoupled, content }), [input]);
@@ -91,7 +101,7 @@ function useInfer(form, version) {
         const answer = await decode(reply);
         setResult({ answer, total: durationOf(path) ?? performance.now() - began, times: serverTimes(reply.headers.get("server-timing")) });
       } catch (error) {
-        setResult({ error: error.message });
+        setResult({ error: error.message, noTexts: NO_TEXTS.test(error.message) });
       }
     }
     current.running = false;
@@ -122,6 +132,7 @@ export function Workbench({ form, sample, version, server }) {
   const pictures = form.inputs.some((input) => editorsFor(input, { batched: form.max_batch_size > 0, decoupled: form.decoupled, content: contents.inputs[input.name] })[0] === "image");
   const [live, setLive] = useState(pictures && !form.decoupled && !form.sequence);
   const [result, send] = useInfer(form, version);
+  const [encodedOutputs, setEncodedOutputs] = useState(() => form.outputs.map(({ name }) => name).filter((name) => contents.outputs[name] === "image"));
   const stream = useStream(form, version);
 
   const onTensor = useCallback((name, tensor) => setTensors((all) => ({ ...all, [name]: tensor })), []);
@@ -131,16 +142,32 @@ export function Workbench({ form, sample, version, server }) {
     try {
       const parameters = parseParameters(parametersText);
       const given = Object.fromEntries(Object.entries(tensors).filter(([, tensor]) => tensor));
-      return { request: inferRequest(form, given, parameters, contents.outputs), given, parameters };
+      return { request: inferRequest(form, given, parameters, encodedOutputs), given, parameters };
     } catch (error) {
       return { problem: `parameters: ${error.message}` };
     }
-  }, [tensors, parametersText, missing]);
+  }, [tensors, parametersText, missing, encodedOutputs]);
   const { request, problem } = made;
 
   useEffect(() => {
     if (live && request && !form.decoupled && elements(request) <= LIVE_ELEMENTS) send(request);
   }, [live, request]);
+
+  // The model has answered with bytes: they are asked for as such from now on, here and in the snippets.
+  const again = useRef(false);
+  useEffect(() => {
+    const all = form.outputs.filter(({ datatype }) => datatype === "BYTES").map(({ name }) => name);
+    if (result?.noTexts && encodedOutputs.length < all.length) {
+      again.current = true;
+      setEncodedOutputs(all);
+    }
+  }, [result]);
+  useEffect(() => {
+    if (again.current && request) {
+      again.current = false;
+      send(request);
+    }
+  }, [encodedOutputs]);
 
   const submit = (event) => {
     event.preventDefault();
