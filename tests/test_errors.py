@@ -9,10 +9,13 @@ from kserve_v2.errors import (
     ContradictionError,
     InternalError,
     InvalidArgumentError,
+    OverloadedError,
     ServingError,
     UnavailableError,
+    UnfinishedError,
     as_serving_error,
     describe,
+    may_try_again,
     ordinary,
     without_directories,
 )
@@ -120,3 +123,21 @@ def test_what_is_special_to_tasks_and_futures_becomes_an_internal_error(error: B
     plain = ordinary(error)
     assert type(plain) is InternalError
     assert plain.message == describe(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "may"),
+    [
+        (UnavailableError("queue full"), True),
+        (OverloadedError("no memory"), True),
+        (UnfinishedError("its process was killed"), False),
+        (InvalidArgumentError("x"), False),
+        (InternalError("x"), False),
+    ],
+)
+def test_who_may_try_again(error: ServingError, may: bool) -> None:
+    assert may_try_again(error) is may
+    # Also of an error that was made anew.
+    made = as_serving_error(error)
+    assert type(made) is type(error)
+    assert may_try_again(made) is may

@@ -90,6 +90,15 @@ def test_every_error_has_its_status(channel: grpc.Channel, code: ErrorCode) -> N
     assert (status.value[0], details) == (code.value.grpc, "because")
 
 
+@pytest.mark.parametrize("code", ErrorCode)
+def test_clients_are_asked_to_try_again_if_they_may(channel: grpc.Channel, code: ErrorCode) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        unary(channel, "Fail")(StringValue(value=f"{code.name}:because"), timeout=30)
+    # As gRFC A6 has it.
+    asked = [value for name, value in caught.value.trailing_metadata() if name == "grpc-retry-pushback-ms"]
+    assert asked == (["1000"] if code in (ErrorCode.UNAVAILABLE, ErrorCode.OVERLOADED) else [])
+
+
 @pytest.mark.parametrize("details", ["", "a b", "100% ŝ\n\0 \U0001f600", "%25", "x" * 5000])
 def test_details_of_any_text(channel: grpc.Channel, details: str) -> None:
     assert failure(unary(channel, "Fail"), StringValue(value=f"NOT_FOUND:{details}")) == (

@@ -295,7 +295,12 @@ class Run:
         scope = call.scope
         self._end_trace(call, error.message)
         if scope.error is None:
-            scope.error = _named(error, f"in ensemble '{self._owner.name}', {error.message}")
+            named = _named(error, f"in ensemble '{self._owner.name}', {error.message}")
+            # What a step refuses has begun, if steps before it or beside it have.
+            begun = self.compute_ns or scope.running or scope.parent is not None
+            scope.error = (
+                UnfinishedError(named.message) if begun and isinstance(named, UnavailableError) else named
+            )
         if call is scope.source:
             # Its responses until then are answered first, for which other steps may be needed.
             scope.ended = True
@@ -381,9 +386,6 @@ class Run:
 
     def _finish(self, error: ServingError | None) -> None:
         if not self.over:
-            if isinstance(error, UnavailableError) and self.compute_ns:
-                # What a step refuses has begun with the steps before it.
-                error = UnfinishedError(error.message)
             self._close()
             self._owner.ended(self, error)
             self._reply.end(error)
@@ -398,7 +400,7 @@ class Run:
     def abandon(self, why: str = "") -> None:
         """The time to wait for it is up."""
         exiting = f"Server exiting: the request to ensemble '{self._owner.name}' was not finished"
-        self._finish(UnavailableError(why or exiting))
+        self._finish(UnfinishedError(why or exiting))
 
     def _close(self) -> None:
         self.over = True

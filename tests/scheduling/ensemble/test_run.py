@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableError
+from kserve_v2.errors import (
+    ErrorCode,
+    InvalidArgumentError,
+    ServingError,
+    UnavailableError,
+    UnfinishedError,
+    may_try_again,
+)
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.scheduling.ensemble.graph import Graph, Step
 from tests.scheduling.ensemble.graphs import chain, graphs, needed, reference
@@ -159,12 +166,26 @@ async def test_the_first_error_ends_all_once() -> None:
     left, right = ensemble.open()
     left.end(UnavailableError("Exceeds maximum queue size"))
     [error] = ensemble.reply.ends
-    assert isinstance(error, UnavailableError)
+    # The other step may be executed just now.
+    assert isinstance(error, UnfinishedError)
     assert error.message == str(error) == "in ensemble 'ens', Exceeds maximum queue size"
     assert right.given_up
     assert ensemble.models["join"].count == 0
     assert ensemble.leases == 0
     assert ensemble.statistics.fail.count == 1
+
+
+@on_loop
+async def test_a_refusal_says_whether_anything_was_executed() -> None:
+    for refusing in (0, 1):
+        ensemble = Ensemble(chain(2))
+        ensemble.submit(x=1)
+        for number in range(refusing):
+            ensemble.open(f"m{number}")[0].answer()
+        ensemble.open(f"m{refusing}")[0].end(UnavailableError("Exceeds maximum queue size"))
+        [error] = ensemble.reply.ends
+        assert isinstance(error, ServingError)
+        assert (error.code, may_try_again(error)) == (ErrorCode.UNAVAILABLE, refusing == 0)
 
 
 @on_loop
