@@ -26,7 +26,9 @@ def find_handler(module: object, file: str, member: str = "") -> type[Any]:
     """
     if member:
         found = getattr(module, member, None)
-        if not callable(found) or found is Model:
+        # A client may name it, too: what the module has only imported is no handler, unless it is meant to be one.
+        meant = isinstance(found, type) or member == "Model" or description_of(found) is not None
+        if not callable(found) or found is Model or not (meant or _is_own(found, module)):
             raise InvalidArgumentError(
                 f"{file}: expected a class or function named {member}{_other_names(module)}"
             )

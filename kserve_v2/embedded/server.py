@@ -49,6 +49,9 @@ class Server:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._begun: Future[None] = Future()
+        # Waited for in the place of the thread: a signal that interrupts `Thread.join` makes a thread that lives look
+        # as if it had ended (Python 3.11).
+        self._ended = threading.Event()
         self._clean = True
         self._banner = ""
         self._thread = threading.Thread(target=self._run, name="kserve-v2-server", daemon=True)
@@ -75,7 +78,7 @@ class Server:
     @property
     def running(self) -> bool:
         """Whether it answers."""
-        return self._thread.is_alive() and self._begun.done() and not self._is_stopping()
+        return self._begun.done() and not self._ended.is_set() and not self._is_stopping()
 
     @property
     def url(self) -> str:
@@ -273,8 +276,9 @@ class Server:
                 loop.call_soon_threadsafe(stopping.set)
         if threading.current_thread() is self._thread:
             return True
-        self._thread.join(self.settings.exit_timeout_secs + _ENDING_SECONDS)
-        if self._thread.is_alive():
+        if self._ended.wait(self.settings.exit_timeout_secs + _ENDING_SECONDS):
+            self._thread.join()
+        else:
             logger.warning("a model does not end: its thread is left behind")
             self._clean = False
         self._served.drop()
@@ -282,17 +286,18 @@ class Server:
 
     def wait(self) -> None:
         """Wait until it has ended."""
-        while self._thread.is_alive():
-            # In steps, so that a signal is heard on every platform.
-            self._thread.join(1)
+        # In steps, so that a signal is heard on every platform.
+        while not self._ended.wait(1):
+            pass
 
     def _is_stopping(self) -> bool:
         return self._stopping is not None and self._stopping.is_set()
 
     def _run(self) -> None:
         make: Callable[[], asyncio.AbstractEventLoop] = composition.loop_factory() or asyncio.new_event_loop
-        loop = self._loop = make()
+        loop = self._loop
         try:
+            loop = self._loop = make()
             loop.run_until_complete(self._serve())
         except BaseException as error:
             if self._begun.done():
@@ -300,7 +305,11 @@ class Server:
             else:
                 self._begun.set_exception(error)
         finally:
-            self._end(loop)
+            try:
+                if loop is not None:
+                    self._end(loop)
+            finally:
+                self._ended.set()
 
     async def _serve(self) -> None:
         self._stopping = asyncio.Event()

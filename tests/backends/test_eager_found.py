@@ -71,6 +71,8 @@ def test_what_is_the_handler(loader: Any, files: dict[str, str], config: str, ad
         ({"model.py": FUNCTION + PLUS_1.replace("One", "Model")}, "", "Model and three could each be the handler"),
         ({"model.py": FUNCTION + FUNCTION.replace("three", "four")}, "", "three and four could each be the handler"),
         ({"handler.py": PLUS_1}, named("handler:Two"), "handler.py: expected a class or function named Two, got One"),
+        ({"handler.py": "from os import system"}, named("handler:system"), "expected a class or function named system"),
+        ({"handler.py": "from subprocess import Popen"}, named("handler:Popen"), "Popen has no method __call__"),
         ({"handler.py": PLUS_1, "other.py": PLUS_1}, named("other:One"), "module other is other.py, but default_model_"),
         ({"handler.py": PLUS_1}, named("handler.One"), "parameters['handler']: expected a class of a module, such as"),
         ({"model.py": FUNCTION.replace("(x)", "(x, /)")}, "", "three: parameter 'x': it is passed by its name"),

@@ -237,25 +237,32 @@ def test_what_torchscript_does_not_say_stands_on_the_command_line(tmp_path: Path
         assert server.stop() == 0
 
 
-def test_no_client_has_another_file_loaded(tmp_path: Path) -> None:
+def test_no_client_has_another_file_loaded_and_links_go_with_a_server_that_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_files(tmp_path)
     (tmp_path / "code" / "secret.py").write_text(HELPED)
-    server = launch(
-        tmp_path, None, "code/scaler.py", "--model-control-mode=explicit", "--load-model=*", cwd=tmp_path
-    )
-    try:
-        for config in (
-            '{"backend": "python", "default_model_filename": "secret.py"}',
-            '{"backend": "python", "default_model_filename": "scaler.py", '
-            '"parameters": {"handler": {"string_value": "secret:Scaler"}}}',
-        ):
-            response = server.post(
-                "/v2/repository/models/scaler/load", json={"parameters": {"config": config}}
-            )
-            assert response.status_code == 400, response.text
-        assert answer(server, "scaler") == [11, 21]
-    finally:
-        assert server.stop() == 0
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    flags = ("--model-control-mode=explicit", "--load-model=*")
+    server = launch(tmp_path, None, "code/scaler.py", *flags, cwd=tmp_path)
+    for config in (
+        '{"backend": "python", "default_model_filename": "secret.py"}',
+        '{"backend": "python", "default_model_filename": "scaler.py", '
+        '"parameters": {"handler": {"string_value": "secret:Scaler"}}}',
+    ):
+        response = server.post("/v2/repository/models/scaler/load", json={"parameters": {"config": config}})
+        assert response.status_code == 400, response.text
+    assert answer(server, "scaler") == [11, 21]
+    (left,) = (tmp_path / "tmp").glob("kserve-v2-models-*")
+    server.process.kill()
+    server.process.wait()
+    server.stop()
+    assert left.exists()
+    server = launch(tmp_path, None, "code/scaler.py", cwd=tmp_path)
+    assert not left.exists()
+    assert server.stop() == 0
+    assert not list((tmp_path / "tmp").glob("kserve-v2-models-*"))
 
 
 @pytest.mark.parametrize(
@@ -322,18 +329,3 @@ def test_check_and_config_take_what_serve_takes(
         "code/scaler.py: error: expected a class named Model, or one with __call__, or a function that"
         in capsys.readouterr().out
     )
-
-
-def test_links_go_with_a_server_that_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_files(tmp_path)
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
-    server = launch(tmp_path, None, "code/scaler.py", cwd=tmp_path)
-    (left,) = (tmp_path / "tmp").glob("kserve-v2-models-*")
-    server.process.kill()
-    server.process.wait()
-    server.stop()
-    server = launch(tmp_path, None, "code/scaler.py", cwd=tmp_path)
-    assert not left.exists()
-    assert server.stop() == 0
-    assert not list((tmp_path / "tmp").glob("kserve-v2-models-*"))
