@@ -333,3 +333,24 @@ def test_tritonclient_in_the_same_process(server: RunningServer) -> None:
     with triton.InferenceServerClient(server.grpc) as theirs, Client(f"grpc://{server.grpc}") as ours:
         assert theirs.infer("two", tensors).as_numpy("X").tolist() == [[2, 4]]
         assert ours.infer("two", A=[1, 2], B=[1, 2])["X"].tolist() == [2, 4]
+
+
+@pytest.mark.slow
+def test_unix_sockets(start_server: StartServer, client_repository: Path, tmp_path: Path) -> None:
+    rest, grpc = (f"unix:{tmp_path / name}" for name in ("rest", "grpc"))
+    flags = (
+        f"--http-address={rest}",
+        f"--grpc-address={grpc}",
+        "--model-control-mode=explicit",
+        "--load-model=two",
+    )
+    start_server(client_repository, *flags)
+    for url in (rest, f"grpc+{grpc}"):
+        with Client(url) as client:
+            assert client.infer("two", A=[1, 2], B=[3, 4])["X"].tolist() == [4, 6]
+
+        async def ask(url: str = url) -> Any:
+            async with AsyncClient(url) as client:
+                return await client.infer("two", A=[1, 2], B=[3, 4])
+
+        assert asyncio.run(ask())["Y"].tolist() == [-2, -2]

@@ -19,6 +19,7 @@ from PIL import Image
 from kserve_v2.cli import main
 from kserve_v2.client import Client
 from kserve_v2.commands.asking.stats import Numbers, row_of, rows_of
+from kserve_v2.settings.flags import resolve
 from tests.client.conftest import url_of
 from tests.client.scripted import Scripted
 from tests.conftest import RunningServer
@@ -338,3 +339,13 @@ def test_on_a_terminal(server: RunningServer) -> None:
     os.close(ours)
     assert "REQ/S" in shown.decode()
     assert b"\x1b[" in shown
+
+
+def test_a_server_ignores_the_variables_of_its_clients_in_silence(tmp_path: Path) -> None:
+    environ = {
+        "KSERVE_V2_MODEL_REPOSITORY": str(tmp_path),
+        "KSERVE_V2_URL": "http://h",
+        "KSERVE_V2_TOKEN": "t",
+    }
+    _, warnings = resolve({}, environ)
+    assert warnings == []

@@ -192,3 +192,15 @@ def test_connections_are_used_again(server: RunningServer) -> None:
         transport = client._transport
         assert isinstance(transport, http_sync.HttpTransport)
         assert len(transport._client._transport._pool.connections) == 1  # type: ignore[attr-defined]
+
+
+def test_labels_stand_for_versions(server: RunningServer, client: Any) -> None:
+    with Client(server.rest) as operator:
+        operator.release("versions", {"labels": {"PROD": 1}})
+        try:
+            result = client.infer("versions", IN=0, version="PROD")
+            assert (result["VERSION"].tolist(), result.model_version) == ([1], "1")
+            operator.release("versions", {"labels": {"PROD": 2}})
+            assert client.infer("versions", IN=0, version="PROD")["VERSION"].tolist() == [2]
+        finally:
+            operator.release("versions", {"labels": None})
