@@ -4,10 +4,10 @@ import argparse
 import csv
 import json
 import re
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from io import StringIO
 
 from kserve_v2.bench import table
 from kserve_v2.bench.arrivals import Arrivals
@@ -33,14 +33,14 @@ _NO_CPU = (
 )
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """The command. Raises BenchError."""
+def run(arguments: argparse.Namespace, say: Callable[[str], None], tell: Callable[[str], None]) -> int:
+    """The command. `say`: prints a report; `tell`: what happens meanwhile. Raises BenchError."""
     plan = plan_of(arguments)
     if arguments.plot:
         check_plot(arguments.plot)
     targets = targets_of(arguments)
     subjects, request = _subjects(arguments, targets)
-    tell = _silent if arguments.quiet else _say
+    tell = _silent if arguments.quiet else tell
     timed = max((load.connections for load in plan.loads if isinstance(load, OpenLoop)), default=0)
     points = run_measurement(measure(subjects, plan, tell), timed)
     notes = [] if all(point.cpu_us is not None for row in points for point in row) else [_NO_CPU]
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         datetime.now().astimezone().isoformat(" ", "seconds"),
         notes,
     )
-    _write(report, arguments)
+    _write(report, arguments, say)
     return 0 if all(result.answers for result in report.results) else 1
 
 
@@ -164,23 +164,21 @@ def _names(targets: Sequence[Target]) -> list[str]:
     return [f"{number} {target.url}" for number, target in enumerate(targets, 1)]
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _silent(_: str) -> None:
     """--quiet"""
 
 
-def _write(report: Report, arguments: argparse.Namespace) -> None:
+def _write(report: Report, arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
     if arguments.json:
-        print(json.dumps(as_json(report), indent=2), flush=True)
+        say(json.dumps(as_json(report), indent=2))
     elif arguments.csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
+        text = StringIO()
+        writer = csv.writer(text, lineterminator="\n")
         writer.writerow(CSV_COLUMNS)
         writer.writerows(csv_rows(report))
+        say(text.getvalue().rstrip("\n"))
     else:
-        table.show(report)
+        table.show(report, say)
     try:
         if arguments.html:
             arguments.html.write_text(page_of(report), encoding="utf-8")

@@ -14,7 +14,7 @@ from kserve_v2.bench.connect import sender_to
 from kserve_v2.bench.control import Control
 from kserve_v2.bench.cpu_meter import CpuMeter
 from kserve_v2.bench.encoding import Prepared
-from kserve_v2.bench.errors import BenchError
+from kserve_v2.bench.errors import BenchError, WrongAnswerError
 from kserve_v2.bench.load import ClosedLoop, Load, Round, run_round, taken_together
 from kserve_v2.bench.requests import Vary, stream
 from kserve_v2.bench.sender import Sender
@@ -138,7 +138,7 @@ async def _probe(subject: Subject, plan: Plan) -> None:
     finally:
         await sender.close()
     if outcome is not None:
-        raise BenchError(f"{subject.target.url}: the first request failed: {outcome}")
+        raise WrongAnswerError(f"{subject.target.url}: the first request failed: {outcome}")
 
 
 async def _measure_load(subjects: Sequence[Subject], load: Load, plan: Plan, tell: Told) -> list[Point]:

@@ -5,6 +5,8 @@ import re
 from contextlib import suppress
 from typing import Protocol
 
+from kserve_v2.plain_text import in_a_line
+
 Outcome = str | None
 """Of a request: None for a right answer, otherwise why it failed."""
 
@@ -37,5 +39,5 @@ def shortened(what: str, content: bytes) -> str:
     with suppress(ValueError, KeyError, TypeError):
         text = str(json.loads(text)["error"])
     text = _REQUEST_ID.sub("", text)
-    line = text.splitlines()[0] if text else ""
+    line = in_a_line(text.splitlines()[0]) if text else ""
     return f"{what}: {line[:_SHOWN]}" if line else what

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from kserve_v2.bench.load import ClosedLoop
 from kserve_v2.bench.results import Report, Result
@@ -100,17 +100,17 @@ def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def show(report: Report) -> None:
-    """Print it on standard output."""
+def show(report: Report, say: Callable[[str], None]) -> None:
+    """Print it: on a terminal by rich, elsewhere by `say`."""
     if not sys.stdout.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb":
-        print(plain(report), flush=True)
+        say(plain(report))
         return
     try:
         from rich.console import Console  # noqa: PLC0415 - it is large
         from rich.table import Table  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
     except ImportError:
-        print(plain(report), flush=True)
+        say(plain(report))
         return
     head, rows = columns(report)
     table = Table(*(), title=None, header_style="bold")

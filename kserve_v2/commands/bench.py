@@ -7,6 +7,7 @@ from pathlib import Path
 from kserve_v2.commands.client_options import URL_VARIABLE
 from kserve_v2.commands.command import Command, CommandError, UsageError
 from kserve_v2.commands.numbers import number_above_zero, number_or_zero, positive_number
+from kserve_v2.commands.output import say, tell
 from kserve_v2.commands.request_options import add_request
 
 _DESCRIPTION = """\
@@ -181,7 +182,7 @@ def _run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from kserve_v2.bench.errors import BenchError, BenchUsageError  # noqa: PLC0415
 
     try:
-        return bench.run(arguments)
+        return bench.run(arguments, say, tell)
     except BenchUsageError as error:
         raise UsageError(str(error)) from None
     except BenchError as error:

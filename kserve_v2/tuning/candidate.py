@@ -35,6 +35,9 @@ class Candidate(NamedTuple):
     def with_value(self, dimension: Dimension, value: int) -> "Candidate":
         """Another one. Larger batches mean nothing unless requests are merged, so they are then."""
         changed = self._replace(**{dimension.value: value})
+        if dimension not in (Dimension.BATCH, Dimension.DELAY):
+            # Of a model that must not batch, this changes nothing.
+            return changed
         merges = changed.max_batch_size > 1 and changed.delay_us == NO_BATCHING
         return changed._replace(delay_us=0) if merges else changed
 

@@ -111,7 +111,7 @@ def notes(analysis: Analysis) -> Iterator[str]:
     if found.out_of_time:
         yield f"The time (--minutes {analysis.terms.minutes:g}) was over before the search was: others may be better."
     for candidate, why in found.refused.items():
-        yield f"Could not be loaded: {candidate}: {why}"
+        yield f"Could not be used: {candidate}: {why}"
     for candidate, number in failures(found).items():
         yield f"Failed {number} requests, and does not count: {candidate}"
     yield from analysis.notes

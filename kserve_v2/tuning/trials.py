@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig
+from kserve_v2.bench.connect import sender_to
 from kserve_v2.bench.cpu_meter import CpuMeter
 from kserve_v2.bench.encoding import Prepared
-from kserve_v2.bench.errors import BenchError
+from kserve_v2.bench.errors import BenchError, WrongAnswerError
 from kserve_v2.bench.load import ClosedLoop
 from kserve_v2.bench.measure import Plan, Subject, measure
-from kserve_v2.bench.requests import Vary
+from kserve_v2.bench.requests import Vary, stream
 from kserve_v2.bench.target import Target
 from kserve_v2.tuning.candidate import Candidate
 from kserve_v2.tuning.frontier import Measured
@@ -28,6 +29,10 @@ from kserve_v2.tuning.trial_server import TrialServer, refused
 Configured = Callable[[Candidate], ModelConfig]
 Told = Callable[[str], None]
 
+_LEAST_ANSWERS = 20
+"""Of one connection in a round: of slow models, rounds are longer than they would be."""
+
+_LONGEST_ROUND_S = 60.0
 _WARM_UP_S, _WARM_UP_AFTER_LOAD_S = 0.2, 0.5
 
 
@@ -86,6 +91,7 @@ class Trials:
         self._subject = Subject("trial", target, server.control, CpuMeter(), requests)
         self._loaded: Candidate | None = None
         self._new = False
+        self._round_s = terms.round_s
 
     async def run(self, search: Search, start: Candidate) -> Findings:
         """Search, then compare the best one with the current one. Raises BenchError if the current one cannot be
@@ -95,10 +101,16 @@ class Trials:
         found = Findings(start, start)
         steps = search.candidates()
         candidate = next(steps)
+        self._load(start)
+        self._round_s = max(
+            self._terms.round_s, min(_LONGEST_ROUND_S, _LEAST_ANSWERS * await self._one_request())
+        )
         while True:
             score = await self._score(candidate, search.best, found)
             if candidate == start and candidate in found.refused:
                 raise BenchError(f"the current configuration: {found.refused[start]}")
+            if candidate == start and score == FAILED:
+                raise BenchError("the current configuration gives no right answers: try kserve-v2 bench")
             try:
                 candidate = steps.send(score)
             except StopIteration:
@@ -115,28 +127,51 @@ class Trials:
         """How good a candidate is. `best`: the best one so far, whose number of connections is the first one for
         others.
         """
+        first = found.loads.get(best, 1)
         try:
             self._load(candidate)
+            seen = await self._sweep(candidate, first, found)
         except BenchError as error:
-            if not refused(error):
+            if not (refused(error) or isinstance(error, WrongAnswerError)):
                 raise
             found.refused[candidate] = str(error).partition(": ")[2].strip()
-            self._tell(f"{candidate}: cannot be loaded: {found.refused[candidate]}")
+            self._tell(f"{candidate}: cannot be used: {found.refused[candidate]}")
             return FAILED
+        score, found.loads[candidate] = score_of(seen, self._terms.budget_ms)
+        self._tell(f"{candidate}: {_said(score)} with {ClosedLoop(found.loads[candidate])}")
+        return score
+
+    async def _sweep(
+        self, candidate: Candidate, first: int, found: Findings
+    ) -> dict[int, tuple[float, float]]:
+        """Throughput and p99 of what is loaded, by connections."""
         seen: dict[int, tuple[float, float]] = {}
-        first = found.loads.get(best, 1)
-        while (
-            number := next_concurrency(seen, self._terms.budget_ms, first, self._terms.concurrency)
-        ) is not None:
+        budget_ms, most = self._terms.budget_ms, self._terms.concurrency
+        while (number := next_concurrency(seen, budget_ms, first, most)) is not None:
             measured = await self._measure(candidate, number, found)
             if not self._within(measured):
                 # What else happens on a machine makes latencies longer, never shorter.
                 again = await self._measure(candidate, number, found)
                 measured = min(measured, again, key=lambda each: each.p99_ms)
             seen[number] = (measured.per_second, measured.p99_ms)
-        score, found.loads[candidate] = score_of(seen, self._terms.budget_ms)
-        self._tell(f"{candidate}: {_said(score)} with {ClosedLoop(found.loads[candidate])}")
-        return score
+        return seen
+
+    async def _one_request(self) -> float:
+        """How long one takes, in seconds; the second one, since the first one may have to wait for more than its
+        answer.
+        """
+        sender = sender_to(self._subject.target, _LONGEST_ROUND_S)
+        try:
+            for _, (_, content) in zip(
+                range(2), stream(self._subject.requests, self._terms.vary), strict=False
+            ):
+                began = monotonic()
+                outcome = await sender.ask(content)
+            if outcome is not None:
+                raise BenchError(f"the current configuration: a request failed: {outcome}")
+            return monotonic() - began
+        finally:
+            await sender.close()
 
     def _load(self, candidate: Candidate) -> None:
         if candidate != self._loaded:
@@ -153,9 +188,7 @@ class Trials:
         """One measurement, which is noted. `round_s`: in place of the usual time."""
         warm_up_s = _WARM_UP_AFTER_LOAD_S if self._new else _WARM_UP_S
         self._new = False
-        plan = Plan(
-            [ClosedLoop(number)], warm_up_s, round_s or self._terms.round_s, 1, 1, vary=self._terms.vary
-        )
+        plan = Plan([ClosedLoop(number)], warm_up_s, round_s or self._round_s, 1, 1, vary=self._terms.vary)
         [[point]] = await measure([self._subject], plan, lambda _: None)
         whole, counters = point.whole, point.counters
         failed = whole.errors.total()
@@ -175,7 +208,7 @@ class Trials:
 
     async def _compare(self, found: Findings) -> None:
         """The best one and the current one, in turn, each with the connections with which it did best."""
-        longer = 2 * self._terms.round_s
+        longer = 2 * self._round_s
         self._tell(f"compares in turn: {found.start} (current); {found.best}")
         was_within = found.scores[found.start].within
         while not enough_rounds(found.rounds, was_within=was_within):

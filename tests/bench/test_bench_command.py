@@ -178,7 +178,7 @@ def test_a_server_that_ends_meanwhile_has_results_up_to_then(
             ended.append(text)
             server.stop()
 
-    monkeypatch.setattr("kserve_v2.bench.bench._say", end)
+    monkeypatch.setattr("kserve_v2.commands.bench.tell", end)
     arguments = ["both", "--shape", "word:1", "--concurrency", "1", "--url", server.rest, "--json"]
     assert main(["bench", *arguments, "--duration", "0.4", "--warm-up", "0", "--max-rounds", "3"], {}) == 0
     [result] = json.loads(capsys.readouterr().out)["results"]

@@ -111,7 +111,7 @@ def test_what_cannot_be_loaded_does_not_count_and_requests_are_not_merged_unaske
     assert report["changed"] is False
     assert {each["max_batch_size"] for each in report["measured"]} == {1}
     told = "\n".join(report["notes"])
-    assert "Could not be loaded: batch 1, no batching, 2 instances: 400 Bad Request: " in told
+    assert "Could not be used: batch 1, no batching, 2 instances: 400 Bad Request: " in told
     assert "one at a time" in told
     assert "Requests are not merged" in told
 

@@ -117,6 +117,9 @@ def test_larger_batches_mean_that_requests_are_merged() -> None:
     alone = Candidate(1, NO_BATCHING, 1, 0)
     assert alone.with_value(Dimension.BATCH, 8) == Candidate(8, 0, 1, 0)
     assert alone.with_value(Dimension.INSTANCES, 2) == Candidate(1, NO_BATCHING, 2, 0)
+    # A model with sequences, or whose rows must not be merged, stays as it is.
+    unmerged = Candidate(8, NO_BATCHING, 1, 0)
+    assert unmerged.with_value(Dimension.INSTANCES, 2) == Candidate(8, NO_BATCHING, 2, 0)
     assert Candidate(8, 0, 1, 0).with_value(Dimension.DELAY, NO_BATCHING) == Candidate(8, 0, 1, 0)
 
 

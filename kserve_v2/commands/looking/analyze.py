@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from kserve_v2.bench.made_up import Wishes
 from kserve_v2.bench.plot import check_plot, draw
 from kserve_v2.bench.requests import Source, Vary
 from kserve_v2.commands.looking.models import at_hand, known_model, looking_options
+from kserve_v2.commands.output import say, tell
 from kserve_v2.config.text_files import read_text
 from kserve_v2.errors import ServingError
 from kserve_v2.plugins import BackendRegistry
@@ -63,7 +63,7 @@ def run(settings: Settings, namespace: argparse.Namespace, model: str) -> int:
         cpu_budget(),
         "gRPC" if namespace.protocol == "grpc" else "REST",
     )
-    analysis, chosen = analyze(task, _silent if namespace.quiet else _say)
+    analysis, chosen = analyze(task, _silent if namespace.quiet else tell)
     _show(analysis, chosen, namespace, path)
     return 0
 
@@ -118,9 +118,9 @@ def _given(namespace: argparse.Namespace) -> dict[Dimension, list[int]]:
 
 def _show(analysis: Analysis, chosen: str, namespace: argparse.Namespace, path: Path) -> None:
     if namespace.json:
-        print(json.dumps(report.as_json(analysis, chosen), indent=2), flush=True)
+        say(json.dumps(report.as_json(analysis, chosen), indent=2))
     else:
-        print(report.text(analysis), flush=True)
+        say(report.text(analysis))
     try:
         if namespace.html:
             namespace.html.write_text(report.page(analysis, chosen), encoding="utf-8")
@@ -132,13 +132,9 @@ def _show(analysis: Analysis, chosen: str, namespace: argparse.Namespace, path: 
         return
     if namespace.write:
         kept = write(path, chosen)
-        _say(f"wrote {path}" + (f"; what was there is {kept.name}" if kept else ""))
+        tell(f"wrote {path}" + (f"; what was there is {kept.name}" if kept else ""))
     elif not namespace.json:
-        print(f"\n{path.name} (--write puts it in its place):\n\n{chosen}", flush=True)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+        say(f"\n{path.name} (--write puts it in its place):\n\n{chosen}")
 
 
 def _silent(_: str) -> None:
