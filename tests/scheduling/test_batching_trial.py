@@ -35,6 +35,11 @@ def softmax(x: Array, axis: int) -> Array:
     return exponentials / exponentials.sum(axis=axis, keepdims=True)
 
 
+def classes(x: Array, axis: int) -> Array:
+    """One-hot, of a softmax that is sure of itself."""
+    return np.asarray(x == x.max(axis=axis, keepdims=True), np.float32)
+
+
 @pytest.mark.parametrize(
     ("function", "verdict"),
     [
@@ -56,6 +61,10 @@ def softmax(x: Array, axis: int) -> Array:
         # Some values are tried that are larger than an image's.
         (lambda x: (x > 1000).astype(np.float32), Verdict.INDEPENDENT),
         (lambda x: np.maximum(x.max(axis=0) - 1000, 0) + 0 * x, Verdict.DEPENDENT),
+        # A classifier that scales its inputs by what it has seen: values have to be as large for its classes to differ.
+        (lambda x: classes((x - 750) / 300, axis=1), Verdict.INDEPENDENT),
+        (lambda x: classes((x - 750) / 300, axis=0), Verdict.DEPENDENT),
+        (lambda x: (x.sum(axis=1, keepdims=True) > 2e4).astype(np.float32), Verdict.INDEPENDENT),
         # NaN and infinities are answers like others.
         (lambda x: np.where(x > 0, np.nan, x), Verdict.INDEPENDENT),
         (lambda x: np.where(x > 0, np.inf, -np.inf).astype(np.float32), Verdict.INDEPENDENT),

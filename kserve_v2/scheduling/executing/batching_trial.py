@@ -26,8 +26,12 @@ Execute = Callable[[Tensors, InferRequest], Tensors]
 # Sizes to try for variable dimensions, until the model takes one: small ones for text, larger ones for images.
 _SIZES = (8, 32, 224, 1)
 
-# The most kinds of values that are tried.
-_MAX_SEEDS = 3
+# What numbers around 0 are multiplied by, round by round, for models that have answered all rows alike so far: those
+# of a classifier that scales its inputs first are all of one class until they are as large as what it was trained on.
+_LARGER = (1e4, 1e2, 1e3, 1e1, 1e4, 1e2, 1e3)
+
+# What every model is tried with: numbers around 0, and up to 255.
+_USUAL_SEEDS = 2
 
 # The most elements that are made up for one tensor.
 MAX_ELEMENTS = 2**24
@@ -99,9 +103,8 @@ def try_batching(
 
 def _compare(execute: Execute, signature: ModelSignature, size: int) -> Finding:
     finding: Finding | None = None
-    for seed in range(_MAX_SEEDS):
-        # The last kind is only for models that gave the same answer to all others.
-        if seed == _MAX_SEEDS - 1 and finding is not None and finding.verdict is not Verdict.UNKNOWN:
+    for seed in range(_USUAL_SEEDS + len(_LARGER)):
+        if seed >= _USUAL_SEEDS and finding is not None and finding.verdict is not Verdict.UNKNOWN:
             break
         rows = made_up_rows(signature, size, seed)
         try:
@@ -214,7 +217,7 @@ def _sized(dims: tuple[int, ...], size: int) -> tuple[int, ...]:
 
 def made_up_rows(signature: ModelSignature, size: int, seed: int) -> dict[str, Array]:
     """Three rows, of which the first two differ, of values that most models take: small integers, so that they can be
-    indices, and numbers around 0 (seed 0), up to 255 (seed 1) or far larger (seed 2).
+    indices, and numbers around 0 (seed 0), up to 255 (seed 1) or larger ones (further seeds).
     """
     random = np.random.default_rng(seed)
     made: dict[str, Array] = {}
@@ -239,9 +242,11 @@ def made_up_values(
         drawn = random.integers(0, 2, shape).astype(dtype)
     elif dtype.kind in _KINDS_OF_FLOAT:
         numbers = random.uniform(0, 255, shape) if seed == 1 else random.standard_normal(shape)
-        drawn = (numbers * (1e4 if seed > 1 else 1)).astype(dtype)
+        scale = _LARGER[seed - _USUAL_SEEDS] if seed >= _USUAL_SEEDS else 1
+        with np.errstate(over="ignore"):
+            drawn = (numbers * scale).astype(dtype)
     else:
-        drawn = random.integers(0, (2, 4, 16)[seed], shape).astype(dtype)
+        drawn = random.integers(0, (2, 4, 16)[min(seed, 2)], shape).astype(dtype)
     return drawn
 
 
