@@ -1,4 +1,4 @@
-"""What the README shows is run as it stands there."""
+"""What the README, and the guides that it begins with, show is run as it stands there."""
 
 import re
 import subprocess
@@ -11,13 +11,15 @@ from safetensors.numpy import save_file
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+OWN_MODEL = (ROOT / "docs" / "guides" / "own-model.md").read_text()
+BACKENDS = (ROOT / "docs" / "guides" / "backends.md").read_text()
+PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", README + OWN_MODEL + BACKENDS, re.DOTALL)
 
 pytestmark = pytest.mark.slow
 
 
 def block(text: str) -> str:
-    """The Python block of the README that contains `text`."""
+    """The Python block that contains `text`."""
     (found,) = [code for code in PYTHON_BLOCKS if text in code]
     return found
 
@@ -27,25 +29,43 @@ def examples(start_server):  # type: ignore[no-untyped-def]
     return start_server(ROOT / "model_repository")
 
 
-@pytest.mark.parametrize("package", ["tritonclient.http", "tritonclient.grpc"])
-def test_client_examples(examples, package: str) -> None:  # type: ignore[no-untyped-def]
-    code = block(f"import {package}")
+@pytest.mark.parametrize(
+    ("package", "shown"),
+    [
+        ("import tritonclient.http", "[["),
+        ("import tritonclient.grpc", "alarm"),
+        ("import Client", "7"),
+        ("import kserve_v2\n", "[[3.]]"),
+    ],
+)
+def test_python_examples(examples, package: str, shown: str) -> None:  # type: ignore[no-untyped-def]
+    code = block(package)
     code = code.replace("127.0.0.1:8000", examples.rest.removeprefix("http://"))
     code = code.replace("127.0.0.1:8001", examples.grpc)
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT
     )
     assert result.returncode == 0, result.stderr
-    assert ("alarm" if package.endswith("grpc") else "[[") in result.stdout
+    assert shown in result.stdout
 
 
-def test_curl_example(examples) -> None:  # type: ignore[no-untyped-def]
-    (line,) = [line for line in README.splitlines() if line.startswith("curl ")]
+CURLS = [line for line in README.splitlines() if line.startswith("curl ")]
+
+
+@pytest.mark.parametrize("line", CURLS, ids=lambda line: line.split()[2].rsplit("/models/")[-1])
+def test_curl_examples(examples, line: str) -> None:  # type: ignore[no-untyped-def]
     line = line.replace("http://127.0.0.1:8000", examples.rest)
-    result = subprocess.run(
+    answer = subprocess.run(
         ["sh", "-c", line], capture_output=True, text=True, cwd=ROOT, timeout=60, check=True
-    )
-    assert '"outputs":[{"name":"probabilities"' in result.stdout
+    ).stdout
+    assert "error" not in answer
+    for model, expected in (
+        ("digits_photo", "7"),
+        ("intent", '"alarm"'),
+        ("digits_onnx", '"name":"probabilities"'),
+    ):
+        if f"/{model}/" in line:
+            assert expected in answer
 
 
 def test_handler_example(start_server, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -83,7 +103,7 @@ def test_torchscript_example(start_server, tmp_path: Path) -> None:  # type: ign
     subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script, version / "model.pt"], check=True, timeout=60
     )
-    (config,) = re.findall(r"```\n(max_batch_size: 32\ninput.*?)```", README, re.DOTALL)
+    (config,) = re.findall(r"```\n(max_batch_size: 32\ninput.*?)```", OWN_MODEL, re.DOTALL)
     # A traced Sequential calls its argument `input`; the position works whatever the name is.
     (tmp_path / "flowers" / "config.pbtxt").write_text(config.replace('"x"  ', '"INPUT__0"'))
     server = start_server(tmp_path)
