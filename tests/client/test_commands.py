@@ -348,4 +348,4 @@ def test_a_server_ignores_the_variables_of_its_clients_in_silence(tmp_path: Path
         "KSERVE_V2_TOKEN": "t",
     }
     _, warnings = resolve({}, environ)
-    assert warnings == []
+    assert list(warnings) == []
