@@ -5,7 +5,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -151,7 +151,14 @@ class Server:
         """
         make = (model, inputs, tensors, version, outputs, parameters)
         request = await asyncio.to_thread(self._request, *make)
-        return answer_of(await asyncio.wrap_future(self._begin(self._answer(request))))
+        try:
+            return answer_of(await asyncio.wrap_future(self._begin(self._answer(request))))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and not task.cancelling():
+                # It was the server that has given up.
+                raise _ended() from None
+            raise
 
     def stream(
         self,
@@ -255,6 +262,8 @@ class Server:
         future = self._begin(work)
         try:
             return future.result(seconds)
+        except CancelledError:
+            raise _ended() from None
         except TimeoutError:
             if future.done():
                 raise
@@ -359,6 +368,10 @@ class Server:
                 loop.run_until_complete(loop.shutdown_default_executor())
         finally:
             loop.close()
+
+
+def _ended() -> UnavailableError:
+    return UnavailableError("the server was stopped before it had answered")
 
 
 def _at_exit(method: "weakref.WeakMethod[Callable[[], Any]]") -> None:

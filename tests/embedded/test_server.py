@@ -138,6 +138,28 @@ def test_a_call_that_takes_too_long_is_given_up() -> None:
         assert server.infer("slow", x=X)["x"].tolist() == [1, 2]
 
 
+def test_who_waits_when_a_server_is_stopped_is_told_so() -> None:
+    begun, end = threading.Event(), threading.Event()
+
+    @kserve_v2.model(inputs={"x": ("FP32", [2])}, outputs={"x": ("FP32", [2])})
+    def hanging(x: Any) -> Any:
+        begun.set()
+        end.wait(60)
+        return x
+
+    with ThreadPoolExecutor(2) as pool:
+        server = kserve_v2.serve(hanging, port=0, block=False, exit_timeout_secs=0)
+        waiting = pool.submit(server.infer, "hanging", x=X)
+        also = pool.submit(asyncio.run, server.infer_async("hanging", x=X))
+        begun.wait(30)
+        # Its model does not end.
+        assert not server.stop()
+        for each in (waiting, also):
+            with pytest.raises(kserve_v2.UnavailableError):
+                each.result(30)
+        end.set()
+
+
 def test_a_notebook_s_loop_goes_on() -> None:
     async def cells() -> None:
         # Blocks by default, but here it cannot.
