@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from io import StringIO
+from pathlib import Path
 
 from kserve_v2.bench import table
 from kserve_v2.bench.arrivals import Arrivals
@@ -98,7 +99,13 @@ def targets_of(arguments: argparse.Namespace) -> list[Target]:
     protocol = Protocol(arguments.protocol) if arguments.protocol else None
     first = parse_target(arguments.url or DEFAULT_URLS[protocol or Protocol.REST], protocol)
     headers = tuple(map(_header, arguments.header))
-    return [replace(target, headers=headers) for target in (first, *map(parse_target, arguments.compare))]
+    ca_file = arguments.ca_file or ""
+    if ca_file and not Path(ca_file).is_file():
+        raise BenchUsageError(f"--ca-file {ca_file}: no such file")
+    return [
+        replace(target, headers=headers, ca_file=ca_file)
+        for target in (first, *map(parse_target, arguments.compare))
+    ]
 
 
 def _header(text: str) -> tuple[str, str]:

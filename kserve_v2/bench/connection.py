@@ -44,7 +44,9 @@ class Connection:
     async def open(self) -> None:
         """See `sender.Sender`."""
         loop = asyncio.get_running_loop()
-        context = ssl.create_default_context() if self._target.tls else None
+        context = (
+            ssl.create_default_context(cafile=self._target.ca_file or None) if self._target.tls else None
+        )
         if context is not None:
             context.set_alpn_protocols([self._alpn])
         _, protocol = await loop.create_connection(

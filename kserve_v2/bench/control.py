@@ -102,7 +102,7 @@ def ask(
     """Status, reason and content of an answer. Raises BenchError where none comes."""
     # The host without its port: http.client takes a bracketless IPv6 address as it is.
     if target.tls:
-        context = ssl.create_default_context()
+        context = ssl.create_default_context(cafile=target.ca_file or None)
         connection: http.client.HTTPConnection = http.client.HTTPSConnection(
             target.host, target.port, timeout=timeout_s, context=context
         )

@@ -1,6 +1,7 @@
 """Asks a server over gRPC, see `control`."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import grpc
@@ -86,5 +87,6 @@ class GrpcControl:
 def channel_to(target: Target) -> grpc.Channel:
     """A channel without limits on the size of messages."""
     if target.tls:
-        return grpc.secure_channel(target.authority, grpc.ssl_channel_credentials(), options=OPTIONS)
+        roots = Path(target.ca_file).read_bytes() if target.ca_file else None
+        return grpc.secure_channel(target.authority, grpc.ssl_channel_credentials(roots), options=OPTIONS)
     return grpc.insecure_channel(target.authority, options=OPTIONS)

@@ -29,7 +29,8 @@ _EXPECTED = "expected http://HOST:PORT or grpc://HOST:PORT (https, grpcs)"
 @dataclass(frozen=True, slots=True)
 class Target:
     """One server. `prefix`: the path in front of /v2, "" in most cases. `headers`: of each request, over gRPC its
-    metadata; names are in small letters.
+    metadata; names are in small letters. `ca_file`: with
+    certificates to trust, in place of the usual ones.
     """
 
     url: str
@@ -39,6 +40,7 @@ class Target:
     tls: bool = False
     prefix: str = ""
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    ca_file: str = ""
 
     @property
     def authority(self) -> str:

@@ -85,6 +85,9 @@ def _add_server(group: "argparse._ArgumentGroup") -> None:
         help="A header of each request to all servers, over gRPC its metadata; may be repeated.",
     )
     group.add_argument(
+        "--ca-file", metavar="PEM", help="Certificates to trust, in the place of the usual ones."
+    )
+    group.add_argument(
         "--metrics-url",
         metavar="URL",
         help="Where the server's metrics are, for its CPU time (process_cpu_seconds_total). [default: port 8002 of its "

@@ -13,6 +13,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import trustme
 
 from kserve_v2.bench.results import CSV_COLUMNS
 from kserve_v2.cli import main
@@ -220,6 +221,34 @@ def test_without_matplotlib_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert main(["bench", "m", "--plot", "x.png"], {}) == 2
     assert "pip install matplotlib" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_both_protocols_over_tls(
+    start_server: Callable[..., Any],
+    write_model: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost", "127.0.0.1")
+    roots, chain, key = (tmp_path / name for name in ("roots.pem", "chain.pem", "key.pem"))
+    authority.cert_pem.write_to_path(roots)
+    key.write_bytes(certificate.private_key_pem.bytes())
+    chain.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
+    write_model(tmp_path / "models", "cached", CACHED)
+    files = [
+        f"--{protocol}-{name}={path}"
+        for protocol in ("http", "grpc")
+        for name, path in (("server-cert", chain), ("server-key", key))
+    ]
+    server = start_server(tmp_path / "models", "--http-use-ssl", "--grpc-use-ssl", *files)
+    https, grpcs = server.rest.replace("http:", "https:"), f"grpcs://{server.grpc}"
+    words = ["bench", "cached", "--concurrency", "1", "--json", "--compare", grpcs, "--url", https, *SHORT]
+    assert main([*words, "--ca-file", str(roots)], {}) == 0
+    assert all(each["answers"] > 0 for each in json.loads(capsys.readouterr().out)["results"])
+    assert main(words, {}) == 1
+    assert "certificate verify failed" in capsys.readouterr().err
 
 
 @pytest.mark.slow
