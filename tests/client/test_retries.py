@@ -52,7 +52,7 @@ def test_what_is_refused_for_good_is_told(server: RunningServer, kind: str) -> N
 
 @pytest.mark.slow
 def test_a_full_queue(server: RunningServer, kind: str) -> None:
-    client = make_client(server, kind)
+    client = make_client(server, kind, retries=30)
     tags = [new_tag() for _ in range(2)]
     with blocked(server, "gated_short_queue") as release, make_client(server, "rest", retries=0) as other:
         waiting = _in_thread(lambda: other.infer("gated_short_queue", PORT=[[0]], TAG=[[tags[0]]]))
