@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -84,6 +85,7 @@ class Counter:
         return ProcessSample(
             time.process_time_ns(),
             time.thread_time_ns(),
+            waited_for_cpu_ns(),
             self._cpus,
             resident_bytes(),
             inflight.used,
@@ -115,6 +117,14 @@ class _Lately:
         while parts and now_ns - parts[0][0] > WINDOW_NS:
             parts.popleft()
         return np.concatenate([part for _, part in parts]) if parts else NO_LATENCIES
+
+
+def waited_for_cpu_ns() -> int:
+    """How long the thread that calls this has been ready to run, and had no CPU; 0 where that cannot be told."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def model_sample(

@@ -8,7 +8,7 @@ from kserve_v2.checking.findings import Rule
 from kserve_v2.checking.unwise import Machine, unwise
 from kserve_v2.config.latency_budget import LATENCY_BUDGET_MS
 from kserve_v2.ui.explain_batches import explain_batches
-from kserve_v2.ui.findings import LOOP_BUSY, Finding, Json, Seen, duration, percent
+from kserve_v2.ui.findings import Finding, Json, Seen, duration, percent
 
 FEWEST_REQUESTS = 10
 """Nothing is said of fewer."""
@@ -100,7 +100,7 @@ _FAILURES: tuple[Callable[[Seen], Finding | None], ...] = (_failing, _rejected)
 
 
 def _busy_loop(seen: Seen) -> Finding | None:
-    if seen.loop_busy < LOOP_BUSY:
+    if not seen.loop_full:
         return None
     each = seen.loop_busy * seen.seconds * 1000 / max(1, seen.all_requests)
     of_model = " Executions of this model are part of that, as it is quick." if seen.change.in_place else ""
@@ -115,22 +115,38 @@ def _busy_loop(seen: Seen) -> Finding | None:
     )
 
 
+def _no_cpu(seen: Seen) -> Finding | None:
+    if not seen.lacks_cpu:
+        return None
+    return Finding(
+        "no_cpu",
+        "latency",
+        "The event loop waits for a CPU: there is more to compute on this machine than it has CPUs for",
+        f"For {percent(seen.loop_waited)} of the time it was ready to go on, and others had the CPUs; it computed for "
+        f"{percent(seen.loop_busy)}. The server kept {seen.cpu:.1f} of {seen.cpus} CPUs busy.",
+        "If that is nearly all of them, models take them: have fewer threads or instances, or a GPU. If it is much "
+        "less, other programs do: give the server CPUs of its own.",
+    )
+
+
 def _late_loop(seen: Seen) -> Finding | None:
-    if seen.lag_ms < _LATE_MS or seen.loop_busy >= LOOP_BUSY:
+    waited_ms = seen.loop_waited * seen.seconds * 1000
+    if seen.lag_ms < _LATE_MS or seen.loop_full or seen.lacks_cpu or waited_ms >= seen.lag_ms:
         return None
     return Finding(
         "late_loop",
         "latency",
         "The event loop was held up: meanwhile nobody was answered",
         f"It was late by {duration(seen.lag_ms)}, at the most, though it computed for only {percent(seen.loop_busy)} "
-        f"of the time. The server kept {seen.cpu:.1f} of {seen.cpus} CPUs busy.",
-        "Code of a model that keeps the interpreter's lock holds it up, or other programs that take the CPUs. Give "
-        "such a model a process of its own.",
-        "parameters['isolation'], or the server's flag --isolate",
+        f"of the time, and waited {duration(waited_ms)} for CPUs in all.",
+        "That is what code of a model does that keeps the interpreter's lock. Give the model that does it, which may "
+        "be another one, a process of its own; the server's flag --isolate does that for all of a backend.",
+        "parameters['isolation']",
+        'parameters { key: "isolation" value { string_value: "process" } }',
     )
 
 
-_LOOP: tuple[Callable[[Seen], Finding | None], ...] = (_busy_loop, _late_loop)
+_LOOP: tuple[Callable[[Seen], Finding | None], ...] = (_no_cpu, _busy_loop, _late_loop)
 
 
 # --- latency --------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 
 from kserve_v2.backend import ModelConfig
 from kserve_v2.config.latency_budget import LATENCY_BUDGET_MS
-from kserve_v2.ui.findings import LOOP_BUSY, Finding, Seen, duration, percent
+from kserve_v2.ui.findings import Finding, Seen, duration, percent
 
 # Fewer requests than this at a time, on average, and there is nothing to merge.
 _COMPANY = 1.2
@@ -65,7 +65,7 @@ def _refused(seen: Seen) -> Finding | None:
 
 def _quick(seen: Seen) -> Finding | None:
     """What comes while the loop executes another one waits where nobody counts it."""
-    if not (seen.change.in_place and _merges(seen.config) and _small(seen)) or seen.loop_busy < LOOP_BUSY:
+    if not (seen.change.in_place and _merges(seen.config) and _small(seen)) or not seen.loop_full:
         return None
     return Finding(
         "quick_model",

@@ -38,6 +38,7 @@ def seen_between(model: LoadedModel, old: Sample, new: Sample, *, caches: bool) 
         process["cpu"],
         process["cpus"],
         process["loop_busy"],
+        process["loop_waited"],
         process["loop_lag_ms"]["max"] or 0.0,
         sum(between(old.models.get(each), new.models[each]).requests for each in new.models),
         _steps(model, old, new),

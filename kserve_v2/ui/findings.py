@@ -10,8 +10,11 @@ from kserve_v2.ui.sampling import ModelSample, busy_share
 
 Json = dict[str, Any]
 
-LOOP_BUSY = 0.85
-"""A thread that computes for this part of the time can hardly do more."""
+_LOOP_BUSY = 0.85
+"""A thread that computes, or is ready to, for this part of the time can hardly do more."""
+
+_NO_CPU = 0.25
+"""A thread that waits for a CPU for this part of the time lacks one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,9 @@ class Seen:
     are not merged though they could be, as a trial has shown. `caches`: whether the server has a response cache.
 
     Of the server: `cpu`: how many of its `cpus` it has kept busy; `loop_busy`: the part of the time that the event
-    loop's thread has computed; `lag_ms`: by how much it was late at most; `all_requests`: to all models. `steps`: of an
-    ensemble, how long a request to each of its models took on average, in milliseconds.
+    loop's thread has computed, `loop_waited`: the part that it has waited for a CPU; `lag_ms`: by how much it was late
+    at most; `all_requests`: to all models. `steps`: of an ensemble, how long a request to each of its models took on
+    average, in milliseconds.
     """
 
     change: ModelSample
@@ -52,6 +56,7 @@ class Seen:
     cpu: float = 0.0
     cpus: int = 1
     loop_busy: float = 0.0
+    loop_waited: float = 0.0
     lag_ms: float = 0.0
     all_requests: int = 0
     steps: Mapping[str, float] = field(default_factory=dict)
@@ -106,6 +111,16 @@ class Seen:
         """Which part of its time a request was in a stage."""
         total = self.change.success_ns
         return getattr(self.change, f"{stage}_ns") / total if total else 0.0
+
+    @property
+    def lacks_cpu(self) -> bool:
+        """Whether the event loop's thread has to wait for CPUs that others have."""
+        return self.loop_waited >= _NO_CPU
+
+    @property
+    def loop_full(self) -> bool:
+        """Whether the event loop has always something to do, and not for want of a CPU."""
+        return self.loop_busy + self.loop_waited >= _LOOP_BUSY and not self.lacks_cpu
 
     @cached_property
     def busy(self) -> float:

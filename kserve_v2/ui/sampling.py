@@ -65,12 +65,14 @@ class ModelSample:
 
 @dataclass(frozen=True, slots=True)
 class ProcessSample:
-    """The server's process. `cpu_ns`: CPU time that it has used; `loop_ns`: that of the event loop's thread.
+    """The server's process. `cpu_ns`: CPU time that it has used; `loop_ns`: that of the event loop's thread, and
+    `loop_waited_ns`: how long that was ready to compute, and had no CPU.
     `lags`: by how much the loop was late, in nanoseconds, and when that was measured, in the last seconds.
     """
 
     cpu_ns: int = 0
     loop_ns: int = 0
+    loop_waited_ns: int = 0
     cpus: int = 1
     resident_bytes: int = 0
     inflight_bytes: int = 0
@@ -268,7 +270,7 @@ def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 def process_view(before: Sample, after: Sample) -> Json:
     """The server's process. `cpu`: how many CPUs it has kept busy; `loop_busy`: which part of the time the event loop's
-    thread has computed.
+    thread has computed; `loop_waited`: which part it has waited for a CPU.
     """
     old, new, seconds = before.process, after.process, seconds_between(before, after)
     lags = [lag_ns for at_ns, lag_ns in new.lags if at_ns > before.at_ns]
@@ -277,6 +279,7 @@ def process_view(before: Sample, after: Sample) -> Json:
         "cpus": new.cpus,
         "resident_bytes": new.resident_bytes,
         "loop_busy": round(min(1.0, (new.loop_ns - old.loop_ns) / 1e9 / seconds), 4),
+        "loop_waited": round(min(1.0, (new.loop_waited_ns - old.loop_waited_ns) / 1e9 / seconds), 4),
         "loop_lag_ms": {
             "mean": round(sum(lags) / len(lags) / 1e6, 3) if lags else None,
             "max": round(max(lags) / 1e6, 3) if lags else None,

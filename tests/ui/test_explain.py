@@ -241,7 +241,6 @@ CASES: list[tuple[str, str, int, Make | None, set[str], set[str]]] = [
     ("failures", "alone", 2, lambda number, _: [-1.0 * number], {"failing"}, {"rejected"}),
     ("never the same", "cached", 4, all_different, {"useless_cache"}, {"no_cache"}),
     ("the same", "cached", 4, None, set(), {"useless_cache", "no_cache"}),
-    ("kept from answering", "locking", 2, lambda number, _: [number], {"late_loop"}, set()),
 ]  # fmt: skip
 
 
@@ -263,9 +262,23 @@ def test_findings_are_true(
         assert any(character.isdigit() for character in finding["evidence"]), finding
 
 
+def test_a_model_that_keeps_the_lock_keeps_the_loop(server: RunningServer) -> None:
+    """Where other programs take the CPUs, that may be all that can be told."""
+    with load(server, "locking", 2, lambda number, _: [number]):
+        document = explained(server, "locking")
+    lag_ms, waited = document["server"]["loop_lag_ms"]["max"], document["server"]["loop_waited"]
+    assert lag_ms >= 50
+    held_up = waited < 0.25 and waited * document["seconds"] * 1000 < lag_ms
+    assert names_of(document) & {"late_loop", "no_cpu"} <= ({"late_loop"} if held_up else {"no_cpu"}), (
+        document
+    )
+    assert not held_up or "late_loop" in names_of(document), document
+
+
 def test_of_nothing_there_is_nothing_to_say(server: RunningServer) -> None:
     document = explained(server, "alone", 0.5)
-    assert names_of(document) == {"too_few_requests"}
+    # Of the machine there may be something to say.
+    assert names_of(document) - {"no_cpu", "late_loop"} == {"too_few_requests"}
     assert document["requests"] == 0
 
 
@@ -326,4 +339,4 @@ def test_what_cannot_be_explained(server: RunningServer, path: str, status: int,
 def test_who_leaves_is_not_waited_for(server: RunningServer) -> None:
     with httpx.Client(timeout=0.2) as client, pytest.raises(httpx.ReadTimeout):
         client.get(f"{server.rest}/ui/models/alone/explain?seconds=30")
-    assert names_of(explained(server, "alone", 0.5)) == {"too_few_requests"}
+    assert "too_few_requests" in names_of(explained(server, "alone", 0.5))

@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 
 from tests.conftest import RunningServer, StartServer, WriteModel
 from tests.ui.conftest import OpenPage
+from tests.ui.test_access import TELEPHONE, overflow, violations
 from tests.ui.test_explain import load
 
 FULL = """
@@ -57,11 +58,26 @@ def test_a_finding_says_what_was_seen_and_what_to_paste(server: RunningServer, o
     expect(page.get_by_role("table", name="Executed batches")).to_be_visible()
 
 
+@pytest.mark.parametrize(
+    ("scheme", "viewport"),
+    [("light", {"width": 1200, "height": 800}), ("dark", TELEPHONE)],
+    ids=["desk", "telephone"],
+)
+def test_axe_finds_nothing_serious_and_nothing_is_cut_off(
+    server: RunningServer, open_page: OpenPage, scheme: str, viewport: dict[str, int]
+) -> None:
+    page = open_page(server, "#/explain/unbatched", color_scheme=scheme, viewport=viewport)
+    assert violations(page) == []
+    with load(server, "unbatched", 4):
+        explain(page, "unbatched")
+        expect(page.get_by_role("article").first).to_be_visible()
+    assert (violations(page), overflow(page)) == ([], 0)
+
+
 def test_of_nothing_there_is_nothing_to_say(server: RunningServer, open_page: OpenPage) -> None:
     page = open_page(server, "#/explain/a%20model")
     expect(page.get_by_role("combobox", name="Model")).to_have_value("a model")
     explain(page, "a model")
-    expect(page.get_by_role("article")).to_have_count(1)
     expect(page.get_by_role("article", name=re.compile("Too few requests were answered"))).to_be_visible()
 
 

@@ -65,6 +65,10 @@ def threaded(count: int) -> str:
         ("busy_loop", {"loop_busy": 0.86}, {"loop_busy": 0.84}),
         ("late_loop", {"lag_ms": 51.0}, {"lag_ms": 49.0}),
         ("late_loop", {"lag_ms": 51.0}, {"lag_ms": 51.0, "loop_busy": 0.9}),
+        # It has waited that long for a CPU: nobody needs to have held it up.
+        ("late_loop", {"lag_ms": 51.0, "loop_waited": 0.05}, {"lag_ms": 51.0, "loop_waited": 0.06}),
+        ("busy_loop", {"loop_busy": 0.7, "loop_waited": 0.16}, {"loop_busy": 0.6, "loop_waited": 0.3}),
+        ("no_cpu", {"loop_waited": 0.26}, {"loop_waited": 0.24}),
         ("quick_model", {"loop_busy": 0.9, "in_place": True}, {"loop_busy": 0.9}),
         ("quick_model", {"loop_busy": 0.9, "in_place": True}, {"loop_busy": 0.5, "in_place": True}),
         ("one_at_a_time", {"success_ns": 1100 * MS}, {"success_ns": 1300 * MS}),
@@ -149,11 +153,13 @@ def test_every_snippet_is_one_that_a_configuration_can_have() -> None:
         seen(batches=full),
         seen(queue, failures={"REJECTED": 1}),
         seen(cached, cache_misses=200),
+        seen(lag_ms=60.0),
     ]
     found = {each.name: each for situation in situations for each in explain(situation) if each.snippet}
     assert found.keys() == {
         "no_delay", "busy_instances", "no_dynamic_batching", "merging_refused", "no_batch_dimension", "too_rare",
         "waiting_for_company", "preferred_not_met", "shape_mismatch", "full", "rejected", "useless_cache",
+        "late_loop",
     }  # fmt: skip
     for finding in found.values():
         assert finding.field

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from kserve_v2.ui.live import MOST_MODELS
 from tests.conftest import RunningServer, StartServer, WriteModel, launch
 from tests.integration.handlers import GATED, identity
 from tests.integration.support import Gate, Wire, gated_request, new_tag, pending, wait_until
 from tests.ui.conftest import OpenPage
+from tests.ui.test_access import TELEPHONE, overflow, violations
 
 # The browser's own words for a stream of events that has broken off, and for a server that is not there.
 AWAY = (
@@ -150,6 +152,39 @@ def test_it_goes_on_when_the_server_is_back(repository: Path, tmp_path: Path, op
     finally:
         page.goto("about:blank")
         assert again.stop() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [{"width": 1200, "height": 800}, TELEPHONE], ids=["desk", "telephone"])
+def test_axe_finds_nothing_serious_and_nothing_is_cut_off(
+    server: RunningServer, open_page: OpenPage, scheme: str, viewport: dict[str, int]
+) -> None:
+    page = open_page(server, "#/live", color_scheme=scheme, viewport=viewport)
+    expect(row(page, "same")).to_be_visible()
+    for rows in (1, 2):
+        ask(server, rows)
+    expect(page.get_by_role("table", name="Executed batches")).to_be_visible()
+    assert (violations(page), overflow(page)) == ([], 0)
+
+
+def test_of_many_models_the_busiest_are_shown_and_the_others_counted(
+    tmp_path: Path, write_model: WriteModel, open_page: OpenPage
+) -> None:
+    for number in range(MOST_MODELS + 3):
+        write_model(tmp_path / "many", f"m{number:03}", identity("FP32", [1]))
+    server = launch(tmp_path, tmp_path / "many", "--allow-grpc=false")
+    try:
+        page = open_page(server, "#/live")
+        expect(page.get_by_text("3 more are loaded, and counted above.")).to_be_visible()
+        # Those that do nothing are told apart by their names.
+        expect(row(page, f"m{MOST_MODELS - 1:03}")).to_be_visible()
+        expect(row(page, f"m{MOST_MODELS:03}")).to_have_count(0)
+        tensor = {"name": "IN", "datatype": "FP32", "shape": [1], "data": [0]}
+        assert server.infer(f"m{MOST_MODELS:03}", {"inputs": [tensor]}).status_code == 200
+        expect(row(page, f"m{MOST_MODELS:03}")).to_be_visible()
+        page.goto("about:blank")
+    finally:
+        assert server.stop() == 0
 
 
 def _fetched(page: Page) -> list[str]:

@@ -74,7 +74,7 @@ function Row({ each, chosen }) {
 }
 
 function ModelTable({ now, chosen }) {
-  return html`<table class="models">
+  return html`<table class="models live">
     <caption class="hidden">Models that are loaded, and what they do</caption>
     <thead><tr>${COLUMNS.map((name, index) => html`<th key=${name} scope="col" class=${index && name !== "Errors" ? "number" : ""}>${name}</th>`)}</tr></thead>
     <tbody>${now.models.map((each) => html`<${Row} key=${`${each.name}/${each.version}`} each=${each} chosen=${chosen} />`)}</tbody>

@@ -19,7 +19,7 @@ function make(element, series, top) {
     legend: { show: false },
     cursor: { show: false },
     scales: { y: { range: (_, low, high) => [0, Math.max(top, high * 1.05)] } },
-    axes: [{ ...axis, space: 90, values: (_, times) => times.map(timeOfDay) }, { ...axis, size: 58 }],
+    axes: [{ ...axis, space: 90, size: 32, values: (_, times) => times.map(timeOfDay) }, { ...axis, size: 58 }],
     series: [{}, ...series.map((_, index) => ({ stroke: colour(COLOURS[index]), width: 2, dash: index ? [8, 2 + 3 * index] : [], points: { show: false } }))],
   }, [[], ...series.map(() => [])], element);
 }
