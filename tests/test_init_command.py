@@ -5,13 +5,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kserve_v2.cli import main
-from kserve_v2.commands.init import _TEMPLATES
+from kserve_v2.commands.init import _TEMPLATES, COMMAND
 from kserve_v2.commands.making.config_text import config_text
 from kserve_v2.commands.making.sample import sample_request
 from kserve_v2.commands.making.templates import TEMPLATES, rendered
@@ -42,6 +43,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         for template in TEMPLATES:
             assert main(["init", f"my-{template}", "--template", template]) == 0
+        # The form that it has where skl2onnx is not installed.
+        patch.setattr(
+            "kserve_v2.commands.making.templates.find_spec",
+            lambda module: None if module == "skl2onnx" else find_spec(module),
+        )
+        assert main(["init", "my-estimator", "--template", "sklearn"]) == 0
     return folder
 
 
@@ -52,12 +59,15 @@ def test_the_help_names_every_template() -> None:
 @pytest.mark.slow
 def test_templates_give_whole_folders(made: Path) -> None:
     models = made / "models"
-    names = {f"my-{template}" for template in TEMPLATES} | {"my-ensemble_parse", "my-ensemble_classify"}
+    names = {f"my-{template}" for template in TEMPLATES}
+    names |= {"my-ensemble_parse", "my-ensemble_classify", "my-estimator"}
     assert {path.name for path in models.iterdir()} == names
     assert files(models / "my-handler") == [
         "1/model.py", "1/weights.json", "config.pbtxt", "labels.txt", "sample_request.json", "test_my_handler.py",
     ]  # fmt: skip
     assert "1/model.pt2" in files(models / "my-torch")
+    assert "1/model.onnx" in files(models / "my-sklearn")
+    assert "1/weights.json" in files(models / "my-estimator")
     assert (models / "my-ensemble" / "1").is_dir()
     for path in models.rglob("*"):
         if path.suffix in {".py", ".pbtxt", ".json"}:
@@ -69,7 +79,7 @@ def test_templates_give_whole_folders(made: Path) -> None:
 @pytest.mark.slow
 def test_templates_pass_the_check_strictly(made: Path) -> None:
     said = run(sys.executable, "-m", "kserve_v2", "check", "models", "--strict", cwd=made)
-    assert said.endswith("9 models checked: 0 errors, 0 warnings\n")
+    assert said.endswith("10 models checked: 0 errors, 0 warnings\n")
 
 
 @pytest.mark.slow
@@ -167,6 +177,50 @@ def test_what_is_said_at_the_end_can_be_pasted(
     assert curl[0] == "curl"
     assert Path(curl[-1].removeprefix("@")).is_file()
     assert test == ["python", "-m", "pytest", "my models/flowers"]
+
+
+TWICE = """
+from helpers.numbers import FACTOR
+
+class Twice:
+    inputs = {"x": ("FP32", [1])}
+    outputs = {"y": ("FP32", [1])}
+    max_batch_size = 4
+
+    def __call__(self, inputs):
+        return {"y": inputs["x"] * FACTOR}
+"""
+
+
+@pytest.mark.slow
+def test_a_python_file_comes_with_what_it_imports_and_with_the_class_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "code" / "helpers").mkdir(parents=True)
+    (tmp_path / "code" / "twice.py").write_text(TWICE)
+    (tmp_path / "code" / "helpers" / "__init__.py").write_text("")
+    (tmp_path / "code" / "helpers" / "numbers.py").write_text("import numpy\nFACTOR = numpy.float32(2)")
+    (tmp_path / "code" / "other.py").write_text("")
+    # What lies in the current directory is not taken for a part of the model.
+    monkeypatch.chdir(tmp_path / "code")
+    repository = tmp_path / "models"
+    assert main(["init", "m", "--from", "twice.py:Twice", "--model-repository", str(repository)]) == 0
+    assert files(repository / "m") == [
+        "1/helpers/__init__.py", "1/helpers/numbers.py", "1/model.py", "config.pbtxt", "sample_request.json", "test_m.py",
+    ]  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "models", cwd=tmp_path)
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_help_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model_repository").symlink_to(EXAMPLES)
+    lines = COMMAND.examples.replace("\\\n", " ").splitlines()
+    commands = [shlex.split(line) for line in lines if line.strip().startswith("kserve-v2 ")]
+    assert len(commands) == 4
+    for command in commands:
+        assert main(command[1:]) == 0
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------------
@@ -309,7 +363,7 @@ def test_a_name_in_a_configuration_is_escaped() -> None:
         {
             "config": {
                 "default_model_filename": "model.onnx", "backend": "onnxruntime", "max_batch_size": 0,
-                "input": [tensor], "output": [tensor],
+                "input": [tensor], "output": [tensor], "parameters": {},
             },
             "origins": {},
         },

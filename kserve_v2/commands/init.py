@@ -26,8 +26,9 @@ serve and ask it are said at the end.
   ensemble  three models: one reads a line of text, one classifies, and the ensemble asks both
 
 --from starts from what you have: model.onnx, model.pt2 (torch.export), model.pt (TorchScript, with --input and
---output), a Python file with a class Model, or a folder with such a file. The file is copied, or linked with --link,
-and says itself what stands in the configuration. Its code, if it has some, is run for that.
+--output), a Python file with a class Model (or FILE.py:CLASS), with what it imports from beside it, or a folder with
+such a file. The file is copied, or linked with --link, and says itself what stands in the configuration. Its code, if
+it has some, is run for that.
 
 Nothing is overwritten, and after a failure nothing is left.
 """
@@ -53,7 +54,7 @@ def _add(parser: argparse.ArgumentParser) -> None:
         "--from",
         dest="source",
         metavar="PATH",
-        help="A model that there is: .onnx, .pt2, .pt or .py, or a folder with such a file.",
+        help="A model that there is: .onnx, .pt2, .pt or .py (or FILE.py:CLASS), or a folder with such a file.",
     )
     group.add_argument(
         "--model-repository",
@@ -100,7 +101,7 @@ def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
         text = make.from_template(namespace.template, name, repository)
     else:
         tensors = (namespace.input, namespace.output)
-        text = make.from_source(Path(namespace.source), name, repository, tensors, link=namespace.link)
+        text = make.from_source(namespace.source, name, repository, tensors, link=namespace.link)
     say(text)
     return 0
 

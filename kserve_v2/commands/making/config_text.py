@@ -52,6 +52,10 @@ def config_text(name: str, document: Mapping[str, Any]) -> str:
         f'# {_WHAT.get(file, f"Its file is 1/{file}.")}\nbackend: "{backend}"\n'
         + ("" if file in _WHAT else f'default_model_filename: "{file}"\n'),
     ]
+    if handler := config["parameters"].get("handler"):
+        where = json.dumps(handler["string_value"])
+        parameter = f'parameters {{ key: "handler"  value {{ string_value: {where} }} }}'
+        parts.append(f"# The class, and the module that has it.\n{parameter}\n")
     tensors = _tensors("input", config["input"]) + _tensors("output", config["output"])
     if guessed:
         output = json.dumps(config["output"][0]["name"])

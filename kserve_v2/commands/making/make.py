@@ -12,7 +12,7 @@ from kserve_v2.commands.command import CommandError
 from kserve_v2.commands.making.config_text import config_text
 from kserve_v2.commands.making.publish import staging
 from kserve_v2.commands.making.sample import sample_request
-from kserve_v2.commands.making.sources import Tensors, take
+from kserve_v2.commands.making.sources import Tensors, split_member, take
 from kserve_v2.commands.making.templates import chosen, rendered, test_file, test_path
 from kserve_v2.repository.reading.layout import CONFIG
 
@@ -50,11 +50,14 @@ def from_template(template_name: str, name: str, repository: Path) -> str:
     return _report(repository, list(models))
 
 
-def from_source(source: Path, name: str, repository: Path, tensors: Tensors, *, link: bool) -> str:
-    """Make a model of a file or folder; returns what is to be said of it. Raises CommandError."""
+def from_source(text: str, name: str, repository: Path, tensors: Tensors, *, link: bool) -> str:
+    """Make a model of a file, a class of a Python file, or a folder; returns what is to be said of it. Raises
+    CommandError.
+    """
+    source, member = split_member(text)
     with staging(repository, [name]) as folder:
         model = folder / name
-        take(source, model, tensors, link=link)
+        take(source, member, model, tensors, link=link)
         configured = (model / CONFIG).exists() and source.is_dir()
         document = _configuration(folder, name)
         config = document["config"]
@@ -98,7 +101,8 @@ def _run_script(model: Path, script: str, made: str) -> None:
 def _configuration(folder: Path, name: str) -> dict[str, Any]:
     """What a server would make of the model. Its code, if it has some, runs in another process."""
     done = subprocess.run(  # noqa: S603 - this program
-        [sys.executable, "-m", "kserve_v2", "config", str(folder), name, "--format", "json"],
+        # Nothing is found in the current directory: a server would not find it there either.
+        [sys.executable, "-P", "-m", "kserve_v2", "config", str(folder), name, "--format", "json"],
         capture_output=True,
         text=True,
         check=False,

@@ -8,6 +8,7 @@ from pathlib import Path
 from kserve_v2.commands.command import CommandError
 from kserve_v2.repository.locations.flat import has_model_file, has_versions
 from kserve_v2.repository.reading.foreign_files import foreign_advice
+from kserve_v2.repository.reading.imported_files import imported_files
 from kserve_v2.repository.reading.layout import CONFIG, HANDLER, is_hidden
 from kserve_v2.tensors.written import EXPECTED, WrittenTensor
 
@@ -25,9 +26,17 @@ Tensors = tuple[Sequence[WrittenTensor], Sequence[WrittenTensor]]
 """Inputs and outputs that a person has written down."""
 
 
-def take(source: Path, model: Path, tensors: Tensors, *, link: bool) -> None:
-    """Make the model's folder of a source, without a configuration unless it has one, or cannot do without. Raises
-    CommandError.
+def split_member(text: str) -> tuple[Path, str]:
+    """`file.py:Class` as the file and the class; otherwise the path and ""."""
+    file, colon, member = text.rpartition(":")
+    if colon and file.endswith(".py") and member.isidentifier() and not Path(text).exists():
+        return Path(file), member
+    return Path(text), ""
+
+
+def take(source: Path, member: str, model: Path, tensors: Tensors, *, link: bool) -> None:
+    """Make the model's folder of a source, without a configuration unless it has one, or cannot do without. `member`:
+    the class of a Python file, if it is named. Raises CommandError.
     """
     if source.is_dir():
         _raise_if_written(tensors, source)
@@ -50,9 +59,12 @@ def take(source: Path, model: Path, tensors: Tensors, *, link: bool) -> None:
         _raise_if_written(tensors, source)
     version = model / "1"
     version.mkdir(parents=True)
-    _place(source, version / name, link=link)
-    for companion in _companions(source):
-        _place(companion, version / companion.name, link=link)
+    for path, file in _belonging(source, name).items():
+        (version / path).parent.mkdir(parents=True, exist_ok=True)
+        _place(file, version / path, link=link)
+    if member:
+        handler = f'parameters {{ key: "handler"  value {{ string_value: "model:{member}" }} }}\n'
+        (model / CONFIG).write_text(f'backend: "python"\n{handler}', encoding="utf-8")
     if name == _TORCHSCRIPT:
         (model / CONFIG).write_text(_torchscript_config(tensors), encoding="utf-8")
 
@@ -92,13 +104,25 @@ def _place(source: Path, target: Path, *, link: bool) -> None:
         shutil.copy2(source, target)
 
 
-def _companions(file: Path) -> list[Path]:
-    """Files that are named after it, as exporters name those with the weights of an ONNX file."""
-    return sorted(
-        path
-        for path in file.parent.iterdir()
-        if path.is_file() and path.name.startswith((f"{file.name}.", f"{file.name}_")) and "data" in path.name
-    )
+def _belonging(source: Path, name: str) -> dict[str, Path]:
+    """The files that make up a model, by their paths in the version's folder: its own is called `name`."""
+    if name == HANDLER:
+        modules = [path for path in imported_files(source, source.parent) if path != source]
+        found = {path.relative_to(source.parent).as_posix(): path for path in modules}
+    else:
+        # Exporters name files with the weights of an ONNX file after it.
+        found = {
+            path.name: path
+            for path in sorted(source.parent.iterdir())
+            if path.is_file()
+            and path.name.startswith((f"{source.name}.", f"{source.name}_"))
+            and "data" in path.name
+        }
+    if name in found:
+        raise CommandError(
+            f"--from {source}: it would be called {name}, and so is a file that it imports: rename that"
+        )
+    return {name: source, **found}
 
 
 def _raise_if_missing(tensors: Tensors, source: Path) -> None:
