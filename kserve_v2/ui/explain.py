@@ -4,6 +4,7 @@ with the option to change. Pure: see `explain_batches` for the latter.
 
 from collections.abc import Callable, Iterator
 
+from kserve_v2.backend import ModelConfig
 from kserve_v2.checking.findings import Rule
 from kserve_v2.checking.unwise import Machine, unwise
 from kserve_v2.config.latency_budget import LATENCY_BUDGET_MS
@@ -183,7 +184,8 @@ def _busy_instances(seen: Seen) -> Finding | None:
         "latency",
         "Requests wait for an instance: all of them are busy",
         f"{evidence} The server kept {seen.cpu:.1f} of {seen.cpus} CPUs busy.",
-        "Add an instance, or let batches be larger. What is best, `kserve-v2 analyze` finds out by measuring.",
+        f"Add an instance, or let batches be larger. {_locked(config)}What is best, kserve-v2 analyze finds out by "
+        "measuring.",
         "instance_group",
         f"instance_group [ {{ kind: {kind} count: {count + 1} }} ]",
     )
@@ -192,6 +194,16 @@ def _busy_instances(seen: Seen) -> Finding | None:
 def _instances(seen: Seen) -> str:
     places = seen.change.places
     return "the only instance was" if places == 1 else f"the {places} places of its instances were"
+
+
+def _locked(config: ModelConfig) -> str:
+    """What is special to Python code in the server's process."""
+    if config.backend != "python":
+        return ""
+    return (
+        "Instances of a handler help as far as its code lets go of the interpreter's lock, as most libraries do; else "
+        "give it processes of its own. "
+    )
 
 
 def _on_gpu(seen: Seen) -> bool:

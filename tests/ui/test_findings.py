@@ -134,6 +134,12 @@ def test_the_instances_that_are_proposed_are_one_more() -> None:
     )
 
 
+def test_of_handlers_it_is_said_that_they_share_a_lock() -> None:
+    handler = seen(BATCHED + ' backend: "python"', **QUEUED)
+    assert "interpreter's lock" in of(handler, "busy_instances").change
+    assert "interpreter's lock" not in of(seen(**QUEUED), "busy_instances").change
+
+
 def test_every_snippet_is_one_that_a_configuration_can_have() -> None:
     varying = 'input { name: "I" data_type: TYPE_FP32 dims: [ -1 ] } output { name: "O" data_type: TYPE_FP32 dims: [ -1 ] }'
     preferred = BATCHED.replace("{ }", "{ preferred_batch_size: [ 6 ] max_queue_delay_microseconds: 100 }", 1)
