@@ -134,6 +134,22 @@ def test_the_sample_is_there_and_comes_back(examples: RunningServer, open_page: 
     expect(text).to_have_value("could you wake me at half past seven?")
 
 
+def test_the_sample_of_a_picture_is_shown_and_sent(examples: RunningServer, open_page: OpenPage) -> None:
+    page = open_page(examples, "#/try/digits_photo")
+    picture = page.get_by_role("img", name="The picture of the sample")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.naturalWidth") > 0
+    expect(answer(page).locator(".bars .best .bar-name")).to_have_text("seven")
+    # Of those that draw, when it is asked for.
+    page = open_page(examples, "#/try/digits_onnx")
+    draw(page, STROKES["zero"])
+    expect(answer(page).locator(".bars .best .bar-name")).to_have_text("zero")
+    page.get_by_role("button", name="Sample").click()
+    expect(answer(page).locator(".bars .best .bar-name")).to_have_text("seven")
+    page.get_by_role("button", name="Clear").click()
+    expect(page.get_by_text("image: draw something")).to_be_visible()
+
+
 def test_characters_go_to_a_model_of_sequences(examples: RunningServer, open_page: OpenPage) -> None:
     page = open_page(examples, "#/try/typeahead")
     # Not the number of the sample, which others may have under way.

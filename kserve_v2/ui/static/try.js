@@ -61,6 +61,7 @@ export default function TryIt({ parts, server, generation }) {
       ${shown && (versions.length > 1 || version) && html`<label>Version <select value=${version} onChange=${(event) => go(name, event.target.value)}><option value="">the one that answers</option>${versions.map((each) => html`<option key=${each} value=${each}>${each}</option>`)}</select></label>`}
     </div>
     ${problem && html`<div class="notice error" role="alert">${problem}</div>`}
+    ${problem && !form && html`<p>Its state is among the <a href="#/models">models</a>.</p>`}
     ${shown && html`<${Workbench} key=${formKey} form=${form} sample=${sample} version=${version} server=${server} />`}
     ${!shown && !problem && html`<p class="muted">Loading…</p>`}`;
 }

@@ -82,11 +82,12 @@ function FileSource({ name, onPicture }) {
 function Preview({ picture }) {
   const canvas = useRef(null);
   useEffect(() => {
-    if (!picture || !canvas.current) return;
+    if (picture.address) return;
     canvas.current.width = picture.width;
     canvas.current.height = picture.height;
     canvas.current.getContext("2d").putImageData(picture, 0, 0);
   }, [picture]);
+  if (picture.address) return html`<figure class="preview"><img src=${picture.address} alt="The picture of the sample" /><figcaption class="note">the model's sample</figcaption></figure>`;
   return html`<figure class="preview"><canvas ref=${canvas} width="8" height="8" role="img" aria-label="The picture as the model gets it"></canvas><figcaption class="note">as the model gets it</figcaption></figure>`;
 }
 
@@ -95,7 +96,15 @@ const SOURCES = { draw: "Draw", file: "File", camera: "Camera" };
 // A model whose pictures are small and grey was most likely made for drawn signs.
 const drawsFirst = (layout) => layout !== null && layout.channels === 1 && layout.height <= SMALL_SIDE;
 
-export function ImageEditor({ input, form, sample, onTensor, live }) {
+// The picture of a sample's first row, for the preview: of numbers, or an address of what is encoded.
+function pictureOfSample(sample, layout) {
+  if (!layout) return sample.base64 ? { address: `data:${sample.data[0].startsWith("/9j") ? "image/jpeg" : "image/png"};base64,${sample.data[0]}` } : null;
+  const [height, width] = layout.order === "HWC" ? sample.shape.slice(-3, -1) : sample.shape.slice(-2);
+  return toPicture(sample.data.slice(0, width * height * layout.channels), width, height, layout.channels, layout.order);
+}
+
+// `showSample`: whether the sample is what is sent at first.
+export function ImageEditor({ input, form, sample, showSample, onTensor, live }) {
   const encoded = input.datatype === "BYTES";
   const layout = encoded ? null : imageLayout(rowDims(input.shape, form.max_batch_size > 0));
   const [kind, setKind] = useState(drawsFirst(layout) ? "draw" : "file");
@@ -110,13 +119,22 @@ export function ImageEditor({ input, form, sample, onTensor, live }) {
   const [note, setNote] = useState("");
   const change = (some) => setOptions((all) => ({ ...all, ...some }));
 
-  useEffect(() => { onTensor(new Error(kind === "draw" ? "draw something" : "there is no picture yet")); }, [kind]);
+  const nothing = (from) => onTensor(new Error(from === "draw" ? "draw something" : "there is no picture yet"));
+  useEffect(() => {
+    if (!sample || !(showSample || kind !== "draw")) {
+      nothing(kind);
+      return;
+    }
+    onTensor(sample);
+    setPreview(pictureOfSample(sample, layout));
+  }, []);
 
   useEffect(() => {
     if (!source) return undefined;
     let wanted = true;
     const tell = (tensor) => wanted && onTensor(tensor);
     if (encoded) {
+      setPreview(null);
       Promise.resolve(source.file ?? pngOf(source.picture)).then(base64Of).then((text) => tell({ shape: fitShape([1], input.shape), data: [text], base64: true }));
     } else {
       try {
@@ -141,10 +159,21 @@ export function ImageEditor({ input, form, sample, onTensor, live }) {
     else if (from !== "draw") setOptions((all) => ({ ...all, invert: false }));
     setSource({ picture, kind: from, [from === "draw" ? "strokes" : "file"]: more });
   }, []);
+  // The sheet is cleared when it comes, too: then there is nothing to take back.
+  const sheets = useRef(0);
+  const cleared = () => {
+    sheets.current += 1;
+    if (sheets.current === 1) return;
+    setSource(null);
+    setPreview(null);
+    nothing("draw");
+  };
   const choose = (next) => {
+    sheets.current = 0;
     setKind(next);
     setSource(null);
     setPreview(null);
+    nothing(next);
     if (next === "draw") change({ invert: Boolean(options.paperIsLow) });
   };
   const number = (name, title) => html`<label>${title} <input type="number" min="1" max="4096" value=${options[name]} onChange=${(event) => change({ [name]: Math.max(1, Math.min(4096, Math.round(Number(event.target.value)) || 1)) })} /></label>`;
@@ -153,7 +182,7 @@ export function ImageEditor({ input, form, sample, onTensor, live }) {
       ${Object.entries(SOURCES).map(([name, title]) => html`<button type="button" key=${name} aria-pressed=${String(kind === name)} onClick=${() => choose(name)}>${title}</button>`)}
     </div>
     <div class="picture">
-      ${kind === "draw" && html`<${DrawSource} name=${input.name} onPicture=${take} onClear=${() => { setSource(null); setPreview(null); onTensor(new Error("draw something")); }} />`}
+      ${kind === "draw" && html`<${DrawSource} name=${input.name} onPicture=${take} onClear=${cleared} />`}
       ${kind === "file" && html`<${FileSource} name=${input.name} onPicture=${take} />`}
       ${kind === "camera" && html`<${CameraSource} name=${input.name} live=${live} onPicture=${take} />`}
       ${preview && html`<${Preview} picture=${preview} />`}

@@ -50,7 +50,7 @@ function firstParameters(form, sample) {
 // The server's text about outputs that JSON cannot carry as texts.
 const NO_TEXTS = /"content_type": "base64"/;
 
-function Input({ input, form, sample, content, optional, live, onTensor }) {
+function Input({ input, form, sample, showSample, content, optional, live, onTensor }) {
   const editors = useMemo(() => editorsFor(input, { batched: form.max_batch_size > 0, decoupled: form.decoupled, content }), [input]);
   const [editor, setEditor] = useState(editors[0]);
   const [given, setGiven] = useState(!optional || sample !== null);
@@ -62,7 +62,7 @@ function Input({ input, form, sample, content, optional, live, onTensor }) {
     <legend>${input.name} <span class="muted small">${input.datatype} ${shapeText(input.shape)}</span></legend>
     ${optional && html`<label><input type="checkbox" checked=${given} onChange=${(event) => setGiven(event.target.checked)} /> Send it</label>`}
     ${given && editors.length > 1 && html`<label class="as">as <select value=${editor} aria-label=${`${input.name}: how to give it`} onChange=${(event) => choose(event.target.value)}>${editors.map((each) => html`<option key=${each} value=${each}>${EDITOR_TITLES[each].toLowerCase()}</option>`)}</select></label>`}
-    ${given && html`<${Editor} key=${editor} input=${input} form=${form} sample=${sample} content=${content} live=${live} onTensor=${tell} />`}
+    ${given && html`<${Editor} key=${editor} input=${input} form=${form} sample=${sample} showSample=${showSample} content=${content} live=${live} onTensor=${tell} />`}
   </fieldset>`;
 }
 
@@ -186,7 +186,7 @@ export function Workbench({ form, sample, version, server }) {
     <div class="columns">
       <form class="card" onSubmit=${submit} aria-label="Request">
         <h2>Request</h2>
-        ${form.inputs.map((input) => html`<${Input} key=${`${input.name}/${round.number}`} input=${input} form=${form} sample=${sampleOf(round.sample, input)} content=${contents.inputs[input.name]} optional=${form.optional_inputs.includes(input.name)} live=${live} onTensor=${onTensor} />`)}
+        ${form.inputs.map((input) => html`<${Input} key=${`${input.name}/${round.number}`} input=${input} form=${form} sample=${sampleOf(round.sample, input)} showSample=${round.number > 0} content=${contents.inputs[input.name]} optional=${form.optional_inputs.includes(input.name)} live=${live} onTensor=${onTensor} />`)}
         <details open=${form.sequence || parametersText !== "{}"}><summary>Parameters</summary>
           <textarea rows="2" aria-label="Parameters of the request, as a JSON object" spellcheck="false" value=${parametersText} onInput=${(event) => setParametersText(event.target.value)}></textarea></details>
         ${problem && html`<p class="note" role="status">${problem}</p>`}
