@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 
 from kserve_v2.inference import InferenceService
 from kserve_v2.rest.endpoint import names_version
+from kserve_v2.rest.openapi import documented
 from kserve_v2.rest.sample_request import read_sample
 from kserve_v2.rest.views import json_response, server_metadata_view
 from kserve_v2.ui.assets import Assets
@@ -55,7 +56,7 @@ def add_ui_routes(
 
 
 def _add_page(app: FastAPI, service: InferenceService, assets: Assets) -> None:
-    @app.get("/", include_in_schema=False)
+    @app.get("/", **documented("page"))
     async def page(request: Request) -> Response:
         """The page for browsers, which say that they read HTML; for all others what the server is."""
         if wants_html(request.headers.get("accept", "")):

@@ -15,6 +15,7 @@ MODELS = Path(__file__).parent.parent.parent / "model_repository"
 
 # Every route of the protocol and its extensions that the server has.
 ROUTES = [
+    "GET /",
     "GET /v2",
     "GET /v2/health/live",
     "GET /v2/health/ready",
