@@ -4,7 +4,7 @@
 #   ARGS="..."          more arguments for `make serve` and `make test`
 
 .DEFAULT_GOAL := help
-.PHONY: docs help install serve test test-served test-other test-pythons test-clients test-services screenshots interop-programs test-interop soak soak-isolated soak-updates test-against-triton conformance conformance-peers check format protos dist clean
+.PHONY: docs help install serve test test-served test-other test-pythons test-clients test-services screenshots interop-programs test-interop soak soak-isolated soak-updates test-against-triton conformance conformance-peers check format protos dist first-minutes clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -78,6 +78,9 @@ interop-programs: .venv/dev.stamp ## install the programs for tests/interop that
 
 test-interop: interop-programs ## test with other programs as clients
 	$(BIN)/python -m pytest tests/interop $(ARGS)
+
+first-minutes: .venv/dev.stamp ## do and time what a newcomer does: clone, install, train, serve, and ask on the page, in Chromium
+	$(BIN)/python -m tools.first_minutes
 
 soak: .venv/dev.stamp ## send a million mixed requests to a server, and check that nothing is left of them
 	$(BIN)/python -m tests.soak $(ARGS)
