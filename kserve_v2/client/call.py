@@ -11,9 +11,9 @@ from kserve_v2.client import images
 from kserve_v2.client.description import ModelInfo, TensorInfo
 from kserve_v2.client.request import ParameterValue, Request, SequenceStep, all_parameters
 from kserve_v2.client.shapes import Fitted, fit, take_off
-from kserve_v2.client.values import is_image, to_array
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.tensors.datatypes import BY_NAME, BYTES, Array, Datatype
+from kserve_v2.tensors.values import is_image, to_array
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from PIL import Image
 from kserve_v2.client import InvalidArgumentError, images
 from kserve_v2.client.call import Call, make_call, make_request
 from kserve_v2.client.description import ModelInfo, TensorInfo
-from kserve_v2.client.values import to_array
 from kserve_v2.tensors.datatypes import BY_NAME
+from kserve_v2.tensors.values import to_array
 from tests.integration.support import same
 
 

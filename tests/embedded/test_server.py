@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import torch
 
 import kserve_v2
 from tests.integration.support import wait_until
@@ -91,19 +92,47 @@ def test_calls_of_many_threads_share_batches() -> None:
         assert answers == [[2 * (number * 100 + step) for step in range(20)] for number in range(16)]
         with pytest.raises(kserve_v2.ResourceExhaustedError, match="on purpose"):
             server.infer("failing", x=X)
-        with pytest.raises(kserve_v2.InvalidArgumentError, match="expected values of FP32"):
+        with pytest.raises(kserve_v2.InvalidArgumentError, match="'x' takes FP32, got 'a'"):
             server.infer("double", x=[["a", "b"]])
         with pytest.raises(
             kserve_v2.InvalidArgumentError, match="data-type is 'FP64', but model 'double' expects"
         ):
             server.infer("double", x=np.zeros((1, 2)))
-        with pytest.raises(kserve_v2.InvalidArgumentError, match="there is no datatype for complex128"):
+        with pytest.raises(kserve_v2.InvalidArgumentError, match="no datatype for values of complex128"):
             server.infer("double", x=np.zeros((1, 2), complex))
         with pytest.raises(kserve_v2.InvalidArgumentError):
             server.infer("double")
         # By the dict, too, and with everything that a request may have.
         answer = server.infer("double", {"x": X[None]}, version=1, outputs="y", parameters={"priority": 0})
         assert (answer["y"].tolist(), answer.version) == ([[2, 4]], "1")
+
+
+@kserve_v2.model(inputs={"x": ("UINT8", [-1])}, outputs={"y": ("UINT8", [-1])})
+def small(x: Any) -> Any:
+    return x
+
+
+@kserve_v2.model(inputs={"x": ("FP16", [-1])}, outputs={"y": ("FP16", [-1])})
+def half(x: Any) -> Any:
+    return x
+
+
+def test_numbers_become_the_model_s_datatype_exactly_or_not_at_all() -> None:
+    with kserve_v2.serve({"small": small, "half": half}, port=0, block=False) as server:
+        assert server.infer("small", x=[1, True, np.int64(255)])["y"].tolist() == [1, 1, 255]
+        assert server.infer("half", x=[1, 0.5])["y"].tolist() == [1, 0.5]
+        wrong: list[tuple[str, Any]] = [
+            ("small", [1.5]),
+            ("small", [256]),
+            ("small", [-1]),
+            ("small", ["1"]),
+            ("small", [np.array([300])]),
+            ("small", [torch.tensor([2.5])]),
+            ("half", [70000]),
+        ]
+        for model, value in wrong:
+            with pytest.raises(kserve_v2.InvalidArgumentError, match="input 'x' takes "):
+                server.infer(model, x=value)
 
 
 def test_what_is_given_and_got_is_the_program_s_alone() -> None:

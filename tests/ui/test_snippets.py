@@ -1,5 +1,6 @@
 """The same request from elsewhere: what the page shows is copied, and run as a person would run it."""
 
+import ast
 import json
 import re
 import shutil
@@ -198,3 +199,32 @@ def test_files_and_sequences_and_odd_names(
     for title, printed in run_all(page, tmp_path).items():
         if title in PYTHONS:
             assert figures(printed) == [1.5, 2.5]
+
+
+# A sample request is a file of the model's, and what it says is pasted into terminals.
+HOSTILE = '"); open("pwned", "w"); ("'
+MAKE = """async ({ name, inputs }) => {
+  const { SNIPPETS, context } = await import("./ui/static/try/snippets.js");
+  const form = { name, inputs, outputs: [] };
+  const of = context({ form, request: { inputs }, tensors: {}, parameters: {}, place: "http://localhost:1/" });
+  return SNIPPETS.slice(0, 3).map(({ make }) => make(of).text);
+}"""
+
+
+def test_no_name_and_no_data_become_code(kinds: RunningServer, open_page: OpenPage) -> None:
+    page = open_page(kinds, "#/models")
+    encoded = {"datatype": "BYTES", "shape": [1], "data": [HOSTILE], "parameters": {"content_type": "base64"}}
+    text = {"datatype": "BYTES", "shape": [1], "data": [HOSTILE]}
+    names = ("list", "print", "open", "float", HOSTILE)
+    inputs = [{"name": "encoded", **encoded}, *({"name": name, **text} for name in names)]
+    _, *pythons = page.evaluate(MAKE, {"name": HOSTILE, "inputs": inputs})
+    for snippet_of_python in pythons:
+        tree = ast.parse(snippet_of_python)
+        called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        assigned = {
+            node.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
+        assert not called & (assigned | {"open"}), snippet_of_python
+        assert HOSTILE in {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}

@@ -35,6 +35,12 @@ export function python(value) {
   return writeJson(value);
 }
 
+// What the snippets call, and their own variables: no input is called like one of them.
+const TAKEN = [
+  "np", "json", "base64", "ml_dtypes", "Client", "answers", "client", "answer", "triton", "request", "inputs", "name", "queue", "each", "final",
+  "result", "error", "list", "print", "open", "float", "isinstance", "Exception",
+];
+
 const isName = (text) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(text) && !PYTHON_WORDS.has(text);
 
 // Everything that a snippet is made from.
@@ -84,7 +90,7 @@ function curl(of) {
 }
 
 const elementText = (input, nested) => (input.parameters?.content_type === "base64" ? decodedText(nested) : python(nested));
-const decodedText = (nested) => (Array.isArray(nested) ? `[${nested.map(decodedText).join(", ")}]` : `base64.b64decode("${nested}")`);
+const decodedText = (nested) => (Array.isArray(nested) ? `[${nested.map(decodedText).join(", ")}]` : `base64.b64decode(${python(nested)})`);
 
 // Lines of Python that read the inputs from the file, and what they are then called.
 const fromFile = (names) => [`request = json.load(open("${REQUEST_FILE}"))`, ...names];
@@ -93,7 +99,7 @@ const hasBase64 = (of) => of.request.inputs.some((input) => input.parameters?.co
 
 // An array of numpy for each input: [lines, names].
 function arrays(of) {
-  const used = new Set(["np", "json", "base64", "ml_dtypes", "Client", "answers", "client", "answer", "triton", "request", "inputs", "name", "queue"]);
+  const used = new Set(TAKEN);
   const lines = [];
   const names = of.request.inputs.map((input, index) => {
     let name = isName(input.name) ? input.name : `input_${index}`;
