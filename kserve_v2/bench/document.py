@@ -1,7 +1,5 @@
 """One inference request, before it is written down for a protocol."""
 
-import base64
-import binascii
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from kserve_v2.bench.errors import BenchUsageError
-from kserve_v2.tensors.datatypes import BY_NAME, BYTES, Array, datatype_of
+from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.tensors.datatypes import BY_NAME, Array, datatype_of
+from kserve_v2.tensors.json_request import tensor_of
 
 Json = dict[str, Any]
 
@@ -91,36 +91,20 @@ def document_of(request: Any, where: str) -> Document:
 
 def _tensor(entry: Any, where: str) -> Tensor:
     try:
-        name, datatype, shape, data = (entry[key] for key in ("name", "datatype", "shape", "data"))
+        name, datatype, *_ = (entry[key] for key in ("name", "datatype", "shape", "data"))
     except (KeyError, TypeError):
         raise BenchUsageError(
             f"{where}: expected inputs with name, datatype, shape and data; got {str(entry)[:100]}"
         ) from None
     parameters = entry.get("parameters", {})
-    known = BY_NAME.get(datatype) if isinstance(datatype, str) else None
-    if known is None:
+    if not isinstance(datatype, str) or datatype not in BY_NAME:
         raise BenchUsageError(f"{where}: input '{name}': unknown datatype {datatype!r}")
     try:
-        if known is BYTES:
-            encoded = isinstance(parameters, dict) and parameters.get("content_type") == "base64"
-            array = bytes_array([_bytes(each, encoded) for each in _flat(data)])
-        else:
-            array = np.asarray(data, dtype=known.dtype)
-        return Tensor(str(name), array.reshape([int(size) for size in shape]), parameters)
-    except (ValueError, TypeError, OverflowError, binascii.Error) as error:
+        return Tensor(str(name), tensor_of(entry), parameters)
+    except InvalidArgumentError as error:
+        raise BenchUsageError(f"{where}: {error.message}") from None
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise BenchUsageError(f"{where}: input '{name}': {error}") from None
-
-
-def _flat(data: Any) -> list[Any]:
-    if not isinstance(data, list):
-        return [data]
-    return [leaf for each in data for leaf in _flat(each)]
-
-
-def _bytes(element: Any, encoded: bool) -> bytes:
-    if not isinstance(element, str):
-        raise TypeError(f"expected texts in 'data', got {element!r}")
-    return base64.b64decode(element) if encoded else element.encode()
 
 
 def bytes_array(elements: Iterable[bytes]) -> Array:

@@ -37,7 +37,8 @@ def _array(name: str, value: Any, declared: TensorMetadata | None) -> Array:
         value = torch_array(value)
     # What has a datatype of its own keeps it: whether it is the model's is checked as for other requests.
     wanted = None if declared is None or isinstance(value, np.ndarray | np.generic) else declared
-    array = np.array(to_array(value, wanted and BY_NAME[wanted.datatype], name), order="C")
+    datatype = None if wanted is None else BY_NAME[wanted.datatype]
+    array: Array = np.array(to_array(value, datatype, name), order="C")
     if wanted is not None and array.ndim == 0:
         # One value for whatever has one element.
         array = array.reshape((1,) * len(wanted.shape))

@@ -130,7 +130,14 @@ def test_a_file_has_one_request_or_several(tmp_path: Path, text: str, number: in
             '{"inputs": [{"name": "x", "datatype": "FP33", "shape": [1], "data": [1]}]}',
             "'x': unknown datatype",
         ),
-        ('{"inputs": [{"name": "x", "datatype": "FP32", "shape": [2], "data": [1]}]}', "'x': cannot reshape"),
+        (
+            '{"inputs": [{"name": "x", "datatype": "FP32", "shape": [2], "data": [1]}]}',
+            "'x': 1 elements in 'data' do not make",
+        ),
+        (
+            '{"inputs": [{"name": "x", "datatype": "INT8", "shape": [1], "data": [1.5]}]}',
+            "'x' takes INT8, got",
+        ),
         ('[{"inputs": []}, {}]', "request 2: expected"),
     ],
 )

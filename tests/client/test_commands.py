@@ -122,6 +122,35 @@ def test_requests_from_files(run: Run, tmp_path: Path, monkeypatch: pytest.Monke
     assert (status, json.loads(out)["id"], json.loads(out)["outputs"][0]["name"]) == (0, "8", "X")
 
 
+def request_file(folder: Path, *inputs: dict[str, Any], **more: Any) -> str:
+    path = folder / "r.json"
+    path.write_text(json.dumps({"inputs": inputs, **more}))
+    return f"--request={path}"
+
+
+def test_a_request_from_a_file_is_sent_as_it_is(run: Run, tmp_path: Path) -> None:
+    encoded = {"shape": [1], "datatype": "BYTES", "parameters": {"content_type": "base64"}, "data": ["AP8="]}
+    assert answer(run, "file", request_file(tmp_path, {"name": "file", **encoded}))["file"] == [
+        {"b64": "AP8="}
+    ]
+    numbers = {"name": "IN", "datatype": "FP32", "shape": [1, 3], "data": [0.5, 0.25, 2]}
+    wanted = [{"name": "SCORES", "parameters": {"classification": 1}}]
+    [best] = answer(run, "classes", request_file(tmp_path, numbers, outputs=wanted))["SCORES"]
+    assert best.startswith("2.0")
+    good = {"name": "A", "datatype": "INT32", "shape": [1, 2], "data": [1, 2]}
+    for data, said in (
+        ([1.5, 2], "input 'B' takes INT32, got 1.5"),
+        (["1", 2], "input 'B' takes INT32, got '1'"),
+        ([2**31, 2], "input 'B' takes INT32, in which 2147483648"),
+        ([1, 2, 3], "3 elements in 'data' do not make the shape [1, 2]"),
+    ):
+        status, _, err = run(
+            "infer", "two", request_file(tmp_path, good, {**good, "name": "B", "data": data})
+        )
+        assert status == 2
+        assert said in err
+
+
 def test_parameters_sequences_and_versions(run: Run) -> None:
     options = (
         "--parameter=a=1",

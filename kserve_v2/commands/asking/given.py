@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from kserve_v2.client.rest_codec import of_json
 from kserve_v2.commands.command import CommandError, UsageError
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.tensors.announced import AnnouncedInput
-from kserve_v2.tensors.datatypes import BY_NAME
+from kserve_v2.tensors.json_request import tensor_of
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
@@ -106,7 +104,8 @@ def read_request(path: str) -> dict[str, Any]:
     try:
         text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
         document = json.loads(text)
-        inputs = {item["name"]: _tensor(item) for item in document["inputs"]}
+        inputs = {item["name"]: tensor_of(item) for item in document["inputs"]}
+        outputs = [dict(item) for item in document.get("outputs") or ()]
     except OSError as error:
         raise UsageError(f"--request: cannot read {path!r}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, InvalidArgumentError) as error:
@@ -117,13 +116,13 @@ def read_request(path: str) -> dict[str, Any]:
         "inputs": inputs,
         "parameters": document.get("parameters") or {},
         "id": str(document.get("id") or ""),
-        "outputs": [item["name"] for item in document.get("outputs") or ()],
+        "outputs": [item["name"] for item in outputs],
+        "classes": {
+            item["name"]: count
+            for item in outputs
+            if (count := (item.get("parameters") or {}).get("classification"))
+        },
     }
-
-
-def _tensor(item: dict[str, Any]) -> Any:
-    name = str(item["name"])
-    return of_json(item["data"], AnnouncedInput(name, BY_NAME[item["datatype"]], item["shape"], "", ""))
 
 
 def parameters_of(texts: Sequence[str]) -> dict[str, Any]:

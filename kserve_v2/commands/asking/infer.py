@@ -33,7 +33,7 @@ def run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
             "request_id": namespace.request_id or request.get("id", ""),
             "sequence": _sequence(namespace),
         }
-        classes = _classes(namespace, client, model)
+        classes = _classes(namespace, client, model, request)
         count = 0
         for result, ranked in _answers(namespace, client, model, inputs, options, classes):
             if namespace.save:
@@ -58,11 +58,15 @@ def _sequence(namespace: argparse.Namespace) -> SequenceStep | None:
     return SequenceStep(number, namespace.sequence_start, namespace.sequence_end)
 
 
-def _classes(namespace: argparse.Namespace, client: Client, model: str) -> dict[str, int]:
-    """Of which outputs how many classes are wanted."""
+def _classes(
+    namespace: argparse.Namespace, client: Client, model: str, request: Mapping[str, Any]
+) -> dict[str, int]:
+    """Of which outputs how many classes are wanted. `request`: what a file says, where the command line does not."""
     if namespace.stream or namespace.classes == 0:
         return {}
-    wanted = namespace.output
+    wanted = namespace.output or request.get("outputs") or ()
+    if namespace.classes is None and request.get("classes"):
+        return {name: count for name, count in request["classes"].items() if name in wanted}
     if namespace.classes:
         outputs = client.metadata(model, version=namespace.model_version).get("outputs") or ()
         able = [each["name"] for each in outputs if each["datatype"] not in ("BYTES", "BOOL")]
