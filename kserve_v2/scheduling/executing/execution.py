@@ -217,10 +217,12 @@ class BatchExecution(Execution):
                 counted[0].enqueued_ns if requests == 1 else sum([each.enqueued_ns for each in counted])
             )
             now_ms = time.time_ns() // 1_000_000
-            spec.statistics.record_success(rows, requests, enqueued_ns, times, self.reason, now_ms, null_rows)
+            statistics = spec.statistics
+            statistics.record_success(rows, requests, enqueued_ns, times, self.reason, now_ms, null_rows)
             came_ns = [each.enqueued_ns for each in counted]
-            spec.statistics.record_waits(times.taken_ns, came_ns)
-            spec.statistics.record_answers(times.output_end_ns, came_ns)
+            statistics.record_waits(times.taken_ns, came_ns)
+            if statistics.latencies is not None:
+                statistics.record_answers(times.output_end_ns, came_ns)
         execution = (rows, times.taken_ns, times.output_end_ns - times.taken_ns)
         for pending, outputs in zip(members, self.outputs, strict=True):
             if failures and pending in failures:
