@@ -23,6 +23,17 @@ USAGE = 2
 INTERRUPTED = 130  # as a shell has it for a program that SIGINT has ended
 
 
+_START = """\
+to begin:
+  A model that you have, and its page at http://127.0.0.1:8000/:
+    kserve-v2 serve model.onnx
+  No model yet: a small one to start from, and to serve:
+    kserve-v2 init flowers --template handler
+    kserve-v2 serve models
+
+kserve-v2 COMMAND --help says more of each, with its options and examples."""
+
+
 class _Parser(argparse.ArgumentParser):
     """Reports a mistake as an exception, so that all of them end in the same one line."""
 
@@ -70,6 +81,12 @@ def _parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
     UsageError.
     """
     parser, parsers = _make_parser()
+    if argv and not _is_option(argv[0]) and argv[0] not in parsers:
+        known = ", ".join(parsers)
+        raise UsageError(
+            f"there is no command {argv[0]!r}{did_you_mean(argv[0], parsers) or f', expected one of: {known}'} "
+            "(see kserve-v2 --help)"
+        )
     namespace, unknown = parser.parse_known_args(argv)
     for command in COMMANDS:
         if command.name == namespace.command:
@@ -79,8 +96,8 @@ def _parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
                 unknown = [argument for argument in unknown if _is_option(argument)]
             _refuse(unknown, parsers[command.name])
             return command, namespace
-    *others, last = (f"kserve-v2 {command.name}" for command in COMMANDS)
-    raise UsageError(f"no command given, expected: {', '.join(others)} or {last} (see kserve-v2 --help)")
+    names = ", ".join(command.name for command in COMMANDS)
+    raise UsageError(f"no command given, expected one of: {names} (see kserve-v2 --help)")
 
 
 def _is_option(argument: str) -> bool:
@@ -108,7 +125,8 @@ def _make_parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.Argum
     parser = _Parser(
         prog="kserve-v2",
         description="A model server for PyTorch and ONNX models.",
-        epilog="kserve-v2 serve --help lists the options, with examples, as for the other commands.",
+        epilog=_START,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"kserve-v2 {version('kserve-v2')}")

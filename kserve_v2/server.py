@@ -3,6 +3,7 @@ knows all others.
 """
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -114,7 +115,7 @@ class Server:
             self._bind()
             self._tracer.start()
         except (OSError, TlsError, TracingError) as error:
-            raise StartupError(str(error)) from error
+            raise StartupError(f"{error}{_other_ports(error)}") from error
         await asyncio.to_thread(remove_leftovers)
         if problem := await asyncio.to_thread(package_problem):
             logger.warning(problem)
@@ -349,6 +350,14 @@ def _grpc_options(settings: Settings) -> GrpcOptions:
         response_compression=settings.grpc_infer_response_compression_level,
         max_stall_s=settings.http_read_timeout_secs,
     )
+
+
+def _other_ports(error: Exception) -> str:
+    """What to do about a port that somebody else has."""
+    cause = error.__cause__
+    if not isinstance(cause, OSError) or cause.errno != errno.EADDRINUSE:
+        return ""
+    return "; --http-port, --grpc-port and --metrics-port take others, or 0 for any that is free"
 
 
 def _url(scheme: str, address: str, port: int, path: str = "") -> str:

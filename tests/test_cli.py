@@ -25,9 +25,11 @@ FRAMEWORKS = ("torch", "onnxruntime", "fastapi", "starlette", "uvicorn", "grpc",
             [],
             {},
             2,
-            "error: no command given, expected: kserve-v2 serve, ",
+            "error: no command given, expected one of: serve, init, ",
         ),
-        (["serv"], {}, 2, "error: argument command: invalid choice: 'serv'"),
+        (["serv"], {}, 2, "error: there is no command 'serv', did you mean serve? (see kserve-v2 --help)"),
+        (["xyzzy"], {}, 2, "error: there is no command 'xyzzy', expected one of: serve, init, "),
+        (["model.onnx"], {}, 2, "error: there is no command 'model.onnx', "),
         (
             ["serve"],
             {},
@@ -191,4 +193,7 @@ def test_a_port_in_use_is_one_line_and_status_1(tmp_path: Path) -> None:
             check=False,
         )
     assert ran.returncode == 1
-    assert ran.stderr == f"error: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    assert ran.stderr == (
+        f"error: cannot listen on 127.0.0.1:{port}: Address already in use; --http-port, --grpc-port and --metrics-port "
+        "take others, or 0 for any that is free\n"
+    )

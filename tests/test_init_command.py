@@ -170,12 +170,12 @@ def test_what_is_said_at_the_end_can_be_pasted(
     monkeypatch.chdir(tmp_path)
     assert main(["init", "flowers", "--template", "handler", "--model-repository", "my models"]) == 0
     _, _, commands = capsys.readouterr().out.partition("next:\n")
-    check, serve, curl, test = (shlex.split(line, comments=True) for line in commands.splitlines())
+    check, serve, ask, test = (shlex.split(line, comments=True) for line in commands.splitlines())
     assert check == ["kserve-v2", "check", "my models", "flowers"]
     assert main(check[1:]) == 0
     assert serve == ["kserve-v2", "serve", "--model-repository", "my models"]
-    assert curl[0] == "curl"
-    assert Path(curl[-1].removeprefix("@")).is_file()
+    assert ask[:2] == ["kserve-v2", "infer"]
+    assert Path(ask[-1]).is_file()
     assert test == ["python", "-m", "pytest", "my models/flowers"]
 
 

@@ -27,6 +27,10 @@ _OTHERS_ARE_SERVED = (
     "\nThe other models are served; until these are, the server says that it is not ready (unless --strict-readiness "
     "is false). --exit-on-error ends the start instead."
 )
+_NONE_IS_SERVED = (
+    "\nNo model is served. Ctrl-C ends the server; with --reload it would load a model again once its file is mended. "
+    "--exit-on-error ends the start instead."
+)
 
 # What the protocols put in front of a reason, for programs.
 _CODE = re.compile(r"[A-Z][a-z]+( [a-z]+)*: ")
@@ -76,7 +80,7 @@ def failures(entries: Sequence[IndexEntry], settings: Settings, terminal: Termin
         lines.append(f"  and {len(failed) - _MAX_FAILURES} more: the repository index has their reasons")
     advice = f"To see all that is wrong, with file and line: {_check_command(failed, settings)}"
     if not settings.exit_on_error:
-        advice += _OTHERS_ARE_SERVED
+        advice += _OTHERS_ARE_SERVED if len(failed) < len(entries) else _NONE_IS_SERVED
     lines.append(_prose(advice, terminal))
     return "\n".join(lines)
 
@@ -96,6 +100,8 @@ def _check_command(failed: Sequence[IndexEntry], settings: Settings) -> str:
     """As it can be pasted, where that is short and plain."""
     roots = settings.model_repository
     names = list(dict.fromkeys(entry.name for entry in failed))[:5]
+    if not roots and settings.model and not (settings.input or settings.output):
+        return f"kserve-v2 check {shlex.join(settings.model)}"
     if len(roots) != 1 or not isinstance(roots[0], Path) or settings.model_name or settings.namespaces:
         return "kserve-v2 check, with the options of this server"
     return f"kserve-v2 check {shlex.join([str(roots[0]), *names])}"

@@ -90,6 +90,33 @@ def test_what_a_value_means(run: Run, tmp_path: Path, monkeypatch: pytest.Monkey
     assert answer(run, "text", "IN=-")["OUT"] == [{"b64": "/wo="}]
 
 
+def test_a_row_may_do_without_brackets_and_quotes(run: Run) -> None:
+    assert (
+        answer(run, "two", "A=1,2", "B=3, -4")["X"]
+        == answer(run, "two", "A=[1,2]", "B=[3,-4]")["X"]
+        == [4, -2]
+    )
+    # What is text stays text.
+    assert answer(run, "text", "IN=1,2")["OUT"] == ["1,2"]
+
+
+def test_rows_are_shown_in_lines_of_their_own(run: Run) -> None:
+    rows = ["A=[[1,2],[3,4]]", "B=[[0,0],[1,1]]", "--output=X"]
+    assert [line.split() for line in run("infer", "two", *rows)[1].splitlines()[2:]] == [
+        ["X", "INT32", "[2,2]", "1,", "2"],
+        ["4,", "5"],
+    ]
+    many = json.dumps([[number, 0] for number in range(9)])
+    lines = run("infer", "rows_int32", f"IN={many}")[1].splitlines()
+    assert (len(lines), lines[-2].split(), lines[-1].strip()) == (11, ["7,", "0"], "… (9 rows in all)")
+
+
+def test_what_a_model_takes_is_told_to_those_who_leave_it_out(run: Run) -> None:
+    status, _, err = run("infer", "two", "A=[1,2]")
+    assert status == 1
+    assert err.endswith("The model takes A:INT32[-1, 2] B:INT32[-1, 2]: give NAME=VALUE for each.\n")
+
+
 def test_images(run: Run, tmp_path: Path) -> None:
     image = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3))
     exif = Image.Exif()
@@ -211,7 +238,11 @@ def test_answers_are_saved(run: Run, tmp_path: Path) -> None:
         ("infer two C=1", 1, "model 'two' has no input 'C', it has: A, B"),
         ("infer two A=[1,2,3] B=[1,2]", 1,
          "input 'A' takes shape [-1,2] ([2] without the batch), got shape [3]"),
-        ("infer nobody A=1", 1, "Request for unknown model: 'nobody' is not found"),
+        ("infer nobody A=1", 1,
+         "Request for unknown model: 'nobody' is not found; kserve-v2 models lists those that are there"),
+        ("infer two A=[1,2]", 1, "[request id: <id_unknown>] expected 2 inputs but got 1 inputs for model 'two'."),
+        ("infer two A=1,x", 2,
+         "A: the model takes INT32, so expected a number or lists of numbers as JSON has them, or @FILE, got '[1,x]'"),
         ("infer two --output=Z A=[1,2] B=[1,2]", 1, "model 'two' has no output 'Z', it has: X, Y"),
         ("infer two --parameter=x", 2, "--parameter: expected NAME=VALUE, got 'x'"),
         ("infer two --header=x", 2, "--header: expected NAME=VALUE, got 'x'"),
@@ -285,8 +316,11 @@ def test_statistics(run: Run, server: RunningServer) -> None:
         "FAILED",
         "ROWS/EXEC",
         "LATENCY",
+        "ms",
         "QUEUE",
+        "ms",
         "COMPUTE",
+        "ms",
         "CACHE",
     ]
     assert row[:2] == ["two", "1"]

@@ -126,6 +126,13 @@ def test_where_the_start_ends_nobody_is_told_that_the_others_are_served() -> Non
     assert text.endswith("kserve-v2 check models broken")
 
 
+def test_where_nothing_is_served_nobody_is_told_of_others_and_a_single_file_is_checked_as_such() -> None:
+    settings = Settings(model=("a b.onnx",))
+    text = failures([failed("x", "a")], settings)
+    assert "kserve-v2 check 'a b.onnx'\nNo model is served." in text
+    assert "The other models" not in text
+
+
 def test_a_command_that_would_not_do_is_not_given() -> None:
     two = Settings(model_repository=(Path("a"), Path("b")))
     assert "kserve-v2 check, with the options of this server" in failures(ENTRIES, two)

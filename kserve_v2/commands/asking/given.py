@@ -36,6 +36,8 @@ def _value(name: str, text: str, datatype: str) -> Any:
         text = text[1:]
     elif text.startswith("@"):
         return _of_file(Path(text[1:]), name, datatype)
+    if datatype and datatype != "BYTES":
+        text = _without_brackets(text)
     return text if datatype == "BYTES" else _literal(text, name, datatype)
 
 
@@ -49,6 +51,11 @@ def _literal(text: str, name: str, datatype: str) -> Any:
             f"{name}: the model takes {datatype}, so expected a number or lists of numbers as JSON has them, or @FILE, "
             f"got {text!r:.80}"
         ) from None
+
+
+def _without_brackets(text: str) -> str:
+    """Numbers with commas between them, in the brackets of a list; any other text as it is."""
+    return f"[{text}]" if "," in text and not set(text) & set('[]{}"') else text
 
 
 def _of_file(path: Path, name: str, datatype: str) -> Any:

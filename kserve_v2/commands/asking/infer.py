@@ -1,14 +1,16 @@
 """What `kserve-v2 infer` does."""
 
 import argparse
+import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from kserve_v2.client import Client, InferResult, SequenceStep, ServingError, UnsupportedError
+from kserve_v2.client import Client, InferResult, NotFoundError, SequenceStep, ServingError, UnsupportedError
 from kserve_v2.commands.asking.given import parameters_of, read_request, values_of
 from kserve_v2.commands.asking.shown import as_json, save, show
 from kserve_v2.commands.client_options import asking, time_of
-from kserve_v2.commands.command import UsageError
+from kserve_v2.commands.command import CommandError, UsageError
 from kserve_v2.commands.output import say
 
 _CLASSES = 5
@@ -23,7 +25,7 @@ def run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
         raise UsageError("--sequence-start and --sequence-end go with --sequence")
     request = read_request(namespace.request) if namespace.request else {}
     with asking(namespace, environ) as client:
-        metadata = client.metadata(model, version=namespace.model_version)
+        metadata = _metadata(client, model, namespace.model_version)
         datatypes = {each["name"]: each["datatype"] for each in metadata.get("inputs") or ()}
         inputs = {**request.get("inputs", {}), **values_of(operands, datatypes)}
         options: dict[str, Any] = {
@@ -35,19 +37,44 @@ def run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
         }
         classes = _classes(namespace, client, model, request)
         count = 0
-        for result, ranked in _answers(namespace, client, model, inputs, options, classes):
-            if namespace.save:
-                if count:
-                    raise UsageError("--save is for one answer, and the model has given several")
-                save(result, namespace.save)
-            if namespace.json:
-                say(as_json(result))
-            else:
-                show(result, ranked, environ)
-            count += 1
+        with _telling_what_it_takes(metadata, inputs):
+            for result, ranked in _answers(namespace, client, model, inputs, options, classes):
+                if namespace.save:
+                    if count:
+                        raise UsageError("--save is for one answer, and the model has given several")
+                    save(result, namespace.save)
+                if namespace.json:
+                    say(as_json(result))
+                else:
+                    show(result, ranked, environ)
+                count += 1
         if not count and not namespace.json:
             say("the model has ended without an answer")
     return 0
+
+
+def _metadata(client: Client, model: str, version: str) -> dict[str, Any]:
+    try:
+        return client.metadata(model, version=version)
+    except NotFoundError as error:
+        raise CommandError(f"{error.message}; kserve-v2 models lists those that are there") from None
+
+
+@contextmanager
+def _telling_what_it_takes(metadata: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[None]:
+    """A server that refuses a request because inputs are missing does not say what they are. Whether they have to be
+    there is for the server to say, since some may be left out. Raises CommandError.
+    """
+    announced = metadata.get("inputs") or ()
+    try:
+        yield
+    except ServingError as error:
+        if all(each["name"] in given for each in announced):
+            raise
+        takes = " ".join(
+            f"{each['name']}:{each['datatype']}{json.dumps(each['shape'])}" for each in announced
+        )
+        raise CommandError(f"{error.message} The model takes {takes}: give NAME=VALUE for each.") from None
 
 
 def _sequence(namespace: argparse.Namespace) -> SequenceStep | None:

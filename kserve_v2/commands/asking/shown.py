@@ -16,8 +16,9 @@ from kserve_v2.commands.output import say
 from kserve_v2.plain_text import in_a_line
 from kserve_v2.tensors.datatypes import BF16, BY_DTYPE, BYTES, FP32, Array
 
-# Values of one output, and characters of a text, that people get to see.
+# Values of one output or of a row of it, rows, and characters of a text, that people get to see.
 _MOST_VALUES = 12
+_MOST_ROWS = 8
 _MOST_CHARACTERS = 400
 _BAR = 20
 
@@ -25,11 +26,12 @@ _BAR = 20
 def show(result: InferResult, classes: Iterable[str], environ: Mapping[str, str]) -> None:
     """Print an answer: a table of the outputs, and one for each output of which there are `classes`."""
     ranked = set(classes)
-    rows = [
-        [name, BY_DTYPE[array.dtype].name, _shape(array), _values(array)]
-        for name, array in result.items()
-        if name not in ranked
-    ]
+    rows = []
+    for name, array in result.items():
+        if name not in ranked:
+            first, *others = _values(array)
+            rows.append([name, BY_DTYPE[array.dtype].name, _shape(array), first])
+            rows += [["", "", "", line] for line in others]
     say(in_a_line(f"{result.model_name} version {result.model_version}") + _parameters(result))
     if rows:
         show_table(("OUTPUT", "DATATYPE", "SHAPE", "VALUES"), rows, environ)
@@ -60,10 +62,17 @@ def _shape(array: Array) -> str:
     return f"[{','.join(map(str, array.shape))}]"
 
 
-def _values(array: Array) -> str:
-    flat = array.reshape(-1)
-    shown = ", ".join(_value(element) for element in flat[:_MOST_VALUES])
-    return f"{shown}, … ({flat.size} in all)" if flat.size > _MOST_VALUES else shown
+def _values(array: Array) -> list[str]:
+    """In lines: one for each row, where there are several short ones."""
+    rows = array.reshape(len(array), -1) if array.ndim > 1 and array.size else array.reshape(1, -1)
+    if not 1 < rows.shape[1] <= _MOST_VALUES:
+        rows = array.reshape(1, -1)
+    lines = [", ".join(_value(element) for element in row[:_MOST_VALUES]) for row in rows[:_MOST_ROWS]]
+    if len(rows) > _MOST_ROWS:
+        lines.append(f"… ({len(rows)} rows in all)")
+    elif rows.shape[1] > _MOST_VALUES:
+        lines[0] += f", … ({rows.size} in all)"
+    return lines
 
 
 def _value(element: Any) -> str:

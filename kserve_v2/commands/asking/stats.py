@@ -89,7 +89,17 @@ def row_of(model: str, version: str, numbers: Numbers, seconds: float | None) ->
 def head(*, rates: bool) -> list[str]:
     """What stands above them."""
     requests = "REQ/S" if rates else "REQUESTS"
-    return ["MODEL", "VERSION", requests, "FAILED", "ROWS/EXEC", "LATENCY", "QUEUE", "COMPUTE", "CACHE"]
+    return [
+        "MODEL",
+        "VERSION",
+        requests,
+        "FAILED",
+        "ROWS/EXEC",
+        "LATENCY ms",
+        "QUEUE ms",
+        "COMPUTE ms",
+        "CACHE",
+    ]
 
 
 _NUMBERS = tuple(range(2, 9))

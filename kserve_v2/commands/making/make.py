@@ -135,7 +135,7 @@ def _report(repository: Path, names: Sequence[str]) -> str:
     commands = [["kserve-v2", "check", where, *names], ["kserve-v2", "serve", "--model-repository", where]]
     lines += ["", "next:", *(f"  {shlex.join(command)}" for command in commands)]
     if (model / _SAMPLE).exists():
-        curl = ["curl", "-s", f"{_URL}/v2/models/{name}/infer", "-d", f"@{model / _SAMPLE}"]
-        lines.append(f"  {shlex.join(curl)}   # in another terminal")
+        ask = ["kserve-v2", "infer", name, "--request", str(model / _SAMPLE)]
+        lines.append(f"  {shlex.join(ask)}   # in another terminal; or on the page, {_URL}/")
     lines.append(f"  {shlex.join(['python', '-m', 'pytest', str(model)])}   # needs pytest")
     return "\n".join(lines)
