@@ -121,7 +121,7 @@ class LoadedModel:
     @property
     def note(self) -> str:
         """What the table of models tells of it."""
-        notes = [str(self.memory)] if self.memory is not None and self.memory.bytes else []
+        notes = [f"{self.memory} of memory"] if self.memory is not None and self.memory.bytes else []
         if self.warmed_up.executions:
             notes.append(f"warmed up in {self.warmed_up.seconds:.2f} s")
         return ", ".join(notes)
