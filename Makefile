@@ -4,7 +4,7 @@
 #   ARGS="..."          more arguments for `make serve` and `make test`
 
 .DEFAULT_GOAL := help
-.PHONY: docs help install serve test test-served test-other test-pythons test-clients test-services screenshots interop-programs test-interop soak soak-isolated soak-updates test-against-triton conformance conformance-peers check format protos dist first-minutes clean
+.PHONY: docs help install serve test test-served test-people test-other test-pythons test-clients test-services screenshots interop-programs test-interop soak soak-isolated soak-updates test-against-triton conformance conformance-peers check format protos dist first-minutes clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -28,13 +28,15 @@ install: .venv/dev.stamp ## make .venv with the server, all backends and the too
 serve: .venv/serve.stamp $(EXAMPLE_MODELS) ## serve model_repository/ on ports 8000 (HTTP), 8001 (gRPC) and 8002 (metrics)
 	@exec $(BIN)/kserve-v2 serve --model-repository model_repository $(ARGS)
 
-# All tests run in two processes, which take about as long as each other: most of those of whole servers, and the others.
+# All tests run in three processes, which take about as long as each other: most of those of whole servers, those of what
+# people use (they often wait for a browser, or for a measurement), and the others.
 SERVED_TESTS := tests/cuda tests/environments tests/integration tests/interop tests/soak tests/triton tests/wire
+PEOPLE_TESTS := tests/bench tests/client tests/embedded tests/test_init_command.py tests/test_readme.py tests/tuning tests/tutorials tests/ui
 
 test: .venv/dev.stamp $(EXAMPLE_MODELS) ## run all tests
 ifeq ($(strip $(ARGS)),)
-	@echo "Running the tests in two processes. Each reports when it is done, after some 12 minutes on two idle CPUs."
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-served test-other
+	@echo "Running the tests in three processes. Each reports when it is done, after some 15 minutes on two idle CPUs."
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-served test-people test-other
 else
 	$(BIN)/python -m pytest $(ARGS)
 endif
@@ -42,8 +44,11 @@ endif
 test-served:
 	$(BIN)/python -m pytest $(SERVED_TESTS)
 
+test-people:
+	$(BIN)/python -m pytest $(PEOPLE_TESTS)
+
 test-other:
-	$(BIN)/python -m pytest tests $(SERVED_TESTS:%=--ignore=%)
+	$(BIN)/python -m pytest tests $(SERVED_TESTS:%=--ignore=%) $(PEOPLE_TESTS:%=--ignore=%)
 
 # Of each of them, python3.9 on the PATH, or the newest of pyenv's.
 MODEL_PYTHONS := 3.9 3.10 3.11 3.12 3.13
