@@ -163,7 +163,7 @@ def test_estimators() -> None:
     from sklearn.ensemble import RandomForestClassifier  # noqa: PLC0415
     from sklearn.linear_model import LinearRegression, LogisticRegression  # noqa: PLC0415
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415
-    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler, scale  # noqa: PLC0415
 
     x, y = load_iris(return_X_y=True)
     names = np.array(["setosa", "versicolor", "virginica"])[y]
@@ -183,6 +183,15 @@ def test_estimators() -> None:
             server.infer("line", x=x)["prediction"].ravel(), models["line"].predict(x), rtol=1e-12
         )
         assert server.infer("lines", x=x[:, :2])["prediction"].shape == (150, 2)
+        for name in models:
+            assert httpx.get(f"{server.url}/v2/models/{name}/config").json()["max_batch_size"] == 1024
+    # Of a pipeline that scales by what it is given, the requests of two clients must not meet.
+    scaling = make_pipeline(FunctionTransformer(scale), LogisticRegression()).fit(x, y)
+    with kserve_v2.serve(scaling, name="scaling", port=0, block=False) as server:
+        assert httpx.get(f"{server.url}/v2/models/scaling/config").json()["max_batch_size"] == 0
+        np.testing.assert_allclose(
+            server.infer("scaling", x=x[:5])["probabilities"], scaling.predict_proba(x[:5])
+        )
     with pytest.raises(
         kserve_v2.InvalidArgumentError, match="LinearRegression does not say how many features"
     ):
