@@ -59,7 +59,14 @@ class _Module:
         self.max_batch_size = described.max_batch_size or 0
         self._example = self._read(described.example)
         given = {name: self._place(value) for name, value in self._example.tensors.items()}
-        found = self._named(self._call(given))
+        try:
+            returned = self._call(given)
+        except Exception as error:
+            raise InvalidArgumentError(
+                f"{type(module).__name__} cannot be called with the example, "
+                f"{', '.join(f'{name} of {each.dtype} {list(each.shape)}' for name, each in given.items())}: {error}"
+            ) from error
+        found = self._named(returned)
         self._names = list(found)
         if not self._names:
             raise InvalidArgumentError(f"{type(module).__name__} returns no tensor")

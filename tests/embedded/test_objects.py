@@ -238,6 +238,11 @@ def test_modules() -> None:
         kserve_v2.InvalidArgumentError, match="Net is a torch module, which does not say what its tensors"
     ):
         kserve_v2.serve(net, port=0, block=False)
+    with pytest.raises(
+        kserve_v2.InvalidArgumentError,
+        match=r"Linear cannot be called with the example, input of torch.float64 \[1, 4\]: mat1 and mat2",
+    ):
+        kserve_v2.serve(torch.nn.Linear(4, 2), example=np.zeros((1, 4)), port=0, block=False)
 
 
 @pytest.mark.parametrize(
