@@ -124,6 +124,11 @@ def _seconds(text: str) -> float | None:
     return float(text) if text.isascii() and text.isdigit() and len(text) < 9 else None
 
 
+# What a server of something else says of the protocol's paths and methods; a v2 server gives a reason.
+_UNKNOWN_PATHS = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
+_DOUBT = ", without a reason: is that a v2 server?"
+
+
 def _message(answer: HttpAnswer) -> str:
     """Why a server has refused; it says so in JSON, whoever else answers may not."""
     text = answer.body.removeprefix(b"data: ")
@@ -143,7 +148,8 @@ def _message(answer: HttpAnswer) -> str:
         phrase = HTTPStatus(answer.status).phrase
     except ValueError:
         phrase = ""
-    return f"the answer of {answer.url} is {answer.status} {phrase}".rstrip()
+    said = f"the answer of {answer.url} is {answer.status} {phrase}".rstrip()
+    return f"{said}{_DOUBT}" if answer.status in _UNKNOWN_PATHS else said
 
 
 def _is_ok(answer: HttpAnswer) -> bool:

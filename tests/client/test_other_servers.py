@@ -151,6 +151,8 @@ def test_answers_that_make_no_sense(mlserver: Scripted, content: Any, problem: s
         (500, {"error": ""}, {}, InternalError, "the answer of URL is 500 Internal Server Error"),
         (429, {"error": "slowly"}, {"retry_after": "0"}, OverloadedError, "slowly"),
         (418, b"", {}, NoServerError, "the answer of URL is 418 I'm a Teapot"),
+        (404, b"<html>", {}, NotFoundError,
+         "the answer of URL is 404 Not Found, without a reason: is that a v2 server?"),
         (307, b"", {"location": "http://elsewhere/"}, NoServerError,
          "URL leads to http://elsewhere/, which is not followed: give that one"),
         (200, b"<html>", {}, NoServerError, "the answer of URL is none of a v2 server: it is no JSON"),

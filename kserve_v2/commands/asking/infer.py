@@ -57,6 +57,9 @@ def _metadata(client: Client, model: str, version: str) -> dict[str, Any]:
     try:
         return client.metadata(model, version=version)
     except NotFoundError as error:
+        # Without a reason it is perhaps no v2 server at all, as the message says.
+        if "without a reason" in error.message:
+            raise
         raise CommandError(f"{error.message}; kserve-v2 models lists those that are there") from None
 
 
