@@ -11,7 +11,8 @@ _DESCRIPTION = """\
 Ask a model of a running server (ours, or any other one of the v2 protocol), over REST or gRPC, and show its answer.
 
 Inputs are given by name, as NAME=VALUE; what a value means follows from what the model's metadata says it takes:
-  NAME=TEXT    of an input of BYTES the text as it is; of all others JSON: a number, or lists of numbers
+  NAME=TEXT    of an input of BYTES the text as it is; of all others JSON: a number, or lists of numbers;
+               a list may do without its brackets, as in x=1,2,3
   NAME=@FILE   .npy: its array. .json: its value. An image: the file for an input of BYTES, its pixels for one of
                integers. Any other: the file for BYTES, JSON for others
   NAME=-       standard input, as a file without a name

@@ -48,8 +48,23 @@ def read_json(body: bytes | bytearray | memoryview, signature: ModelSignature) -
         if is_input:
             said.inputs[name] = value
         else:
-            said.parameters[name] = parameter(name, value)
+            said.parameters[name] = _parameter(name, value, document, signature)
     return said
+
+
+def _parameter(
+    name: str, value: Any, document: Mapping[str, Any], signature: ModelSignature
+) -> ParameterValue:
+    """As `parameter`. Of what cannot be one, while an input is missing, it is said that it is no input either."""
+    try:
+        return parameter(name, value)
+    except InvalidArgumentError as error:
+        if all(each in document or tensor.optional for each, tensor in signature.inputs.items()):
+            raise
+        inputs = ", ".join(f"'{each}'" for each in signature.inputs)
+        raise InvalidArgumentError(
+            f"{error.message} It is no input of model '{signature.model_name}'; its inputs: {inputs}"
+        ) from None
 
 
 def parameter(name: str, value: Any) -> ParameterValue:

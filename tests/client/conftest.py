@@ -85,6 +85,7 @@ def client_repository(tmp_path_factory: pytest.TempPathFactory, write_model: Wri
         write_model(root, f"rows_{datatype.lower()}", handlers.identity(datatype, [-1], max_batch_size=64))
     write_model(root, "text", handlers.identity("BYTES", [1], max_batch_size=8))
     write_model(root, "two", handlers.TWO)
+    write_model(root, "picture", models.PICTURE)
     write_model(root, "failing", handlers.FAILING)
     write_model(root, "gated", handlers.GATED)
     write_model(root, "gated_short_queue", handlers.GATED, models.SHORT_QUEUE)

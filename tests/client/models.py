@@ -32,6 +32,15 @@ class Model:
         return {"file": inputs["file"]}
 """
 
+# Decodes a picture, and refuses what is none.
+PICTURE = """
+from kserve_v2 import Image, Text
+
+class Model:
+    def __call__(self, image: Image) -> Text:
+        return "x".join(map(str, image.shape))
+"""
+
 # Counts to `to`, one number a response.
 COUNT = """
 import numpy as np

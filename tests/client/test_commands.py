@@ -114,7 +114,7 @@ def test_rows_are_shown_in_lines_of_their_own(run: Run) -> None:
 def test_what_a_model_takes_is_told_to_those_who_leave_it_out(run: Run) -> None:
     status, _, err = run("infer", "two", "A=[1,2]")
     assert status == 1
-    assert err.endswith("The model takes A:INT32[-1, 2] B:INT32[-1, 2]: give NAME=VALUE for each.\n")
+    assert err.endswith("The model takes A:INT32[-1,2] B:INT32[-1,2]: give NAME=VALUE for each.\n")
 
 
 def test_images(run: Run, tmp_path: Path) -> None:
@@ -133,6 +133,17 @@ def test_images(run: Run, tmp_path: Path) -> None:
         1,
         "input 'image' takes floating point numbers, an",
     )
+
+
+def test_a_file_that_is_named_without_its_at_sign(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGB", (3, 2)).save(path)
+    status, _, err = run("infer", "picture", f"image={path}")
+    assert status == 1
+    assert err.startswith("error: input 'image': it is neither JPEG nor PNG")
+    assert err.endswith(f"; image=@{path} sends the file\n")
+    assert run("infer", "picture", f"image=@{path}")[0] == 0
+    assert "sends the file" not in run("infer", "picture", "image=nothing")[2]
 
 
 def test_requests_from_files(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

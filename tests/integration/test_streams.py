@@ -370,6 +370,13 @@ def test_the_batch_takes_what_fixed_dimensions_leave(
         ("vec", {"vec": 1}, 400, "The schema can not convert input 'vec' to tensor with proper shape"),
         ("vec", {}, 400, "expected 1 inputs but got 0 inputs for model 'vec'"),
         ("vec", {"vec": [1, 2, 3], "a": None}, 400, "parameter 'a' has invalid type."),
+        (
+            "vec",
+            {"Vec": [1, 2, 3]},
+            400,
+            "parameter 'Vec' has invalid type. It should be either 'int', 'bool', or 'string'. "
+            "It is no input of model 'vec'; its inputs: 'vec'",
+        ),
         ("vec", {"vec": [1, 2, 3], "parameters": 1}, 400, "Expected JSON object for keyword: 'parameters'"),
         ("vec", {"vec": ["a", "b", "c"]}, 400, "Unable to parse 'data'"),
         ("vec", [], 400, "attempt to get members for non-object"),

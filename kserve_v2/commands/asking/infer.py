@@ -2,11 +2,20 @@
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+import os.path
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from kserve_v2.client import Client, InferResult, NotFoundError, SequenceStep, ServingError, UnsupportedError
+from kserve_v2.client import (
+    Client,
+    InferResult,
+    InvalidArgumentError,
+    NotFoundError,
+    SequenceStep,
+    ServingError,
+    UnsupportedError,
+)
 from kserve_v2.commands.asking.given import parameters_of, read_request, values_of
 from kserve_v2.commands.asking.shown import as_json, save, show
 from kserve_v2.commands.client_options import asking, time_of
@@ -37,7 +46,7 @@ def run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
         }
         classes = _classes(namespace, client, model, request)
         count = 0
-        with _telling_what_it_takes(metadata, inputs):
+        with _telling_what_it_takes(metadata, inputs), _telling_of_files(operands):
             for result, ranked in _answers(namespace, client, model, inputs, options, classes):
                 if namespace.save:
                     if count:
@@ -75,9 +84,25 @@ def _telling_what_it_takes(metadata: Mapping[str, Any], given: Mapping[str, Any]
         if all(each["name"] in given for each in announced):
             raise
         takes = " ".join(
-            f"{each['name']}:{each['datatype']}{json.dumps(each['shape'])}" for each in announced
+            f"{each['name']}:{each['datatype']}{json.dumps(each['shape'], separators=(',', ':'))}"
+            for each in announced
         )
         raise CommandError(f"{error.message} The model takes {takes}: give NAME=VALUE for each.") from None
+
+
+@contextmanager
+def _telling_of_files(operands: Sequence[str]) -> Iterator[None]:
+    """A name of a file is a text like any other; if it is refused, it was perhaps not meant as one. Raises
+    CommandError.
+    """
+    try:
+        yield
+    except InvalidArgumentError as error:
+        for operand in operands:
+            name, _, value = operand.partition("=")
+            if os.path.isfile(value):  # noqa: PTH113 - true for no text, however long
+                raise CommandError(f"{error.message}; {name}=@{value} sends the file") from None
+        raise
 
 
 def _sequence(namespace: argparse.Namespace) -> SequenceStep | None:
