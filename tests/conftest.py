@@ -18,6 +18,10 @@ import pytest
 # Tests that use ONNX Runtime themselves tell nobody about it either.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # What a shell runs in the background has SIGINT ignored, and so would have the processes that tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 _URL_LINE = re.compile(r"^(REST|gRPC|Metrics) +(\S+)$")
 
 

@@ -261,8 +261,7 @@ print("the script goes on", flush=True)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_script_serves_until_it_is_interrupted(tmp_path: Path, number: int) -> None:
     path = tmp_path / "script.py"
-    # What is run in the background of a shell has SIGINT ignored, and so have its children.
-    path.write_text(f"import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n{SCRIPT}")
+    path.write_text(SCRIPT)
     with subprocess.Popen(
         [sys.executable, path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as script:
