@@ -1,5 +1,6 @@
 """REST for the async client."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -36,10 +37,15 @@ class AsyncHttpTransport:
 
     async def send(self, exchange: HttpExchange[T], headers: dict[str, str], deadline: Deadline) -> T:
         """Ask, and read the answer. Raises ServingError, InvitedError."""
-        async with self._asked(
+        asked = self._asked(
             exchange.method, exchange.path, exchange.body, {**headers, **exchange.headers}, deadline
-        ) as response:
-            answer = answer_of(response, await response.aread())
+        )
+        try:
+            # httpx has a time for each piece of an answer, and none for the whole.
+            async with asyncio.timeout(deadline.wait_s()), asked as response:
+                answer = answer_of(response, await response.aread())
+        except TimeoutError:
+            raise deadline.error(self._address.url) from None
         return exchange.read(answer)
 
     async def stream(

@@ -1,12 +1,23 @@
 """Requests that are refused and sent again: by real servers, and how long is waited for what."""
 
+import asyncio
+import socket
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pytest
 
-from kserve_v2.client import Client, InvalidArgumentError, RequestCancelledError, UnavailableError
+from kserve_v2.client import (
+    AsyncClient,
+    Client,
+    DeadlineExceededError,
+    InvalidArgumentError,
+    RequestCancelledError,
+    UnavailableError,
+)
 from kserve_v2.client.errors import InvitedError
 from kserve_v2.client.exchange import Pause
 from kserve_v2.client.retries import Retries
@@ -244,3 +255,34 @@ def test_a_time_without_an_end(scripted: Scripted) -> None:
     with Client(scripted.url, timeout=float("inf")) as client:
         assert client.live()
         assert client.live(timeout=None)
+
+
+def _drip(listener: socket.socket, end: threading.Event) -> None:
+    """Answer one request, in pieces each of which comes soon enough, for a minute at the most."""
+    connection, _ = listener.accept()
+    with connection, suppress(OSError):
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1500\r\n\r\n")
+        for _ in range(1498):
+            connection.sendall(b" ")
+            if end.wait(0.04):
+                return
+        connection.sendall(b"{}")
+
+
+@pytest.mark.slow
+def test_an_answer_in_many_pieces_has_one_time_for_all() -> None:
+    async def ask(port: int) -> None:
+        async with AsyncClient(f"http://127.0.0.1:{port}", timeout=0.3) as client:
+            with pytest.raises(DeadlineExceededError, match=r"has not answered within 0\.3 s"):
+                await client.metadata("m")
+
+    end = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = threading.Thread(target=_drip, args=(listener, end))
+        serving.start()
+        try:
+            asyncio.run(ask(listener.getsockname()[1]))
+        finally:
+            end.set()
+            serving.join()
