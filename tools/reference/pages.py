@@ -5,6 +5,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
+from pathlib import Path
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
@@ -18,6 +19,7 @@ from kserve_v2.settings.triton_options import IGNORED_OPTIONS, REFUSED_OPTIONS
 from tools.reference.field_texts import PARAMETERS, TEXTS
 from tools.reference.metrics import metric_families
 
+_COUNTS = re.compile(r"\d+ models? checked: ")
 _SUPPORT = {Support.SERVED: "yes", Support.REFUSED: "refused", Support.IGNORED: "no effect, with a warning"}
 
 
@@ -211,6 +213,23 @@ def error_codes() -> str:
     )
 
 
+def findings() -> str:
+    """What a check says of a mistake, as its golden tests have it."""
+    golden = Path(__file__).resolve().parents[2] / "tests" / "checking" / "findings.txt"
+    lines = [
+        "# What a check says",
+        "",
+        "Mistakes and the texts that `kserve-v2 check` has for them: the same are in the server's log, in the "
+        "repository index, and in the answer to a load. The model is called `m`. Search for what you have been told.",
+    ]
+    for section in golden.read_text(encoding="utf-8").split("### ")[1:]:
+        name, _, text = section.partition("\n")
+        said = [line for line in text.strip().splitlines() if not _COUNTS.match(line)]
+        if said:
+            lines += ["", f"**{name}**", "", "```text", *said, "```"]
+    return _page(lines)
+
+
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
     body = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
     return [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}", *body]
@@ -233,4 +252,5 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "configuration": configuration,
     "metrics": metrics,
     "errors": error_codes,
+    "findings": findings,
 }
