@@ -87,8 +87,9 @@ class HandlerModule:
 
     def _location(self, error: BaseException) -> str:
         """The innermost line of the handler's own files that took part in `error`."""
-        if isinstance(error, SyntaxError) and error.filename:
-            return f"{self._relative(error.filename)}, line {error.lineno}"
+        if isinstance(error, SyntaxError):
+            # Of a text that is none, Python does not say where it stood.
+            return f"{self._relative(error.filename)}, line {error.lineno}" if error.filename else self._name
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if Path(frame.filename).is_relative_to(self._directory)]
         if not own:

@@ -274,7 +274,13 @@ class AsyncClient:
             return None
         if self._closed:
             raise RequestCancelledError("the client is closed")
-        return await self._transport.send(step, headers, deadline)
+        try:
+            return await self._transport.send(step, headers, deadline)
+        except Exception as error:
+            if self._closed:
+                # Whatever the transport says of connections that are taken away while it reads from them.
+                raise RequestCancelledError("the client is closed") from error
+            raise
 
     async def close(self) -> None:
         """Close the connections. Calls that wait to be sent again end."""

@@ -272,7 +272,13 @@ class Client:
             return None
         if self._closed.is_set():
             raise RequestCancelledError("the client is closed")
-        return self._transport.send(step, headers, deadline)
+        try:
+            return self._transport.send(step, headers, deadline)
+        except Exception as error:
+            if self._closed.is_set():
+                # Whatever the transport says of connections that are taken away while it reads from them.
+                raise RequestCancelledError("the client is closed") from error
+            raise
 
     def close(self) -> None:
         """Close the connections. Calls that wait to be sent again end."""

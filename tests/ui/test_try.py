@@ -377,6 +377,7 @@ def test_the_microphone_is_recorded(kinds: RunningServer, open_page: OpenPage) -
     page.get_by_role("button", name="Record").click()
     stop = page.get_by_role("button", name="Stop recording")
     expect(stop).to_be_visible()
+    expect(page.get_by_text("Recording: there is sound.")).to_be_visible()
     stop.click()
     expect(page.get_by_text(re.compile(r"[\d,]+ samples, "))).to_be_visible()
     send(page)

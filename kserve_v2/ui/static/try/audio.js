@@ -19,6 +19,9 @@ async function samplesOf(blob, rate) {
   return mixed;
 }
 
+// How often the recorder hands over what it has heard.
+const PIECE_MS = 200;
+
 const asData = (samples, datatype) =>
   Array.from(samples, (value) => (datatype === "INT16" ? Math.max(-32768, Math.min(32767, Math.round(value * 32768))) : Number(value.toFixed(5))));
 
@@ -65,14 +68,20 @@ export function AudioEditor({ input, sample, onTensor }) {
       const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
       const made = new MediaRecorder(stream);
       const parts = [];
-      made.ondataavailable = (event) => parts.push(event.data);
+      made.ondataavailable = (event) => {
+        if (!event.data.size) return;
+        parts.push(event.data);
+        if (made.state === "recording") setNote({ text: "Recording: there is sound." });
+      };
       made.onstop = () => {
         stream.getTracks().forEach((track) => track.stop());
         setRecorder(null);
-        setBlob(new Blob(parts, { type: made.mimeType }));
+        if (parts.length) setBlob(new Blob(parts, { type: made.mimeType }));
+        else setNote({ text: "Nothing was recorded: record for a little longer.", bad: true });
       };
-      made.start();
+      made.start(PIECE_MS);
       setRecorder(made);
+      setNote({ text: "Recording: waiting for the microphone." });
     } catch (error) {
       setNote({ text: `The microphone cannot be used: ${error.message}`, bad: true });
     }
