@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kserve_v2.backend import ModelConfig, ModelSource
+from kserve_v2.backend import Handover, ModelConfig, ModelSource
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableError
 from kserve_v2.repository.lifecycle.load_request import LoadRequest
 from kserve_v2.repository.lifecycle.loader import Loader
@@ -125,7 +125,7 @@ class Workshop:
             loads, f"{self.changes}/{text}/{id(uploaded)}", began, uploaded=uploaded, override=override
         )
 
-    async def prepare(self, found: FoundOnDisk, version: int) -> Any:
+    async def prepare(self, found: FoundOnDisk, version: int, _handover: Handover) -> Any:
         await self.begin(self.loads)
         source = ModelSource("m", version, cast(Any, None), cast(Any, None), {})
         prepared: Any = type("Prepared", (), {"source": source, "found": found, "version": version})
