@@ -136,5 +136,7 @@ def test_a_tracer_that_cannot_write_does_not_start(tmp_path: Path) -> None:
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     monkeypatch.delitem(sys.modules, "kserve_v2.tracing.spans", raising=False)
-    with pytest.raises(TracingError, match=r"needs the package opentelemetry\..*: pip install opentelemetry-sdk "):
+    with pytest.raises(
+        TracingError, match=r"needs the package opentelemetry\..*: pip install opentelemetry-sdk "
+    ):
         Tracer(TraceConfig(mode="opentelemetry")).start()
