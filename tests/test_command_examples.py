@@ -1,4 +1,4 @@
-"""The examples in the `--help` of the commands that ask a server do what they say."""
+"""The examples in the `--help` of commands do what they say; those of bench, analyze and init are run elsewhere."""
 
 import io
 import shlex
@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from kserve_v2.cli import main
-from kserve_v2.commands import infer, models, release, stats
+from kserve_v2.commands import check, config, infer, models, release, serve, stats
 from kserve_v2.commands.command import Command
-from tests.conftest import RunningServer, StartServer, WriteModel
+from tests.conftest import RunningServer, StartServer, WriteModel, launch
 from tests.integration import handlers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,3 +90,36 @@ def test_examples(
         assert main(shlex.split(typed)[1:], environ) == 0, f"{line}: {capsys.readouterr().err}"
         said = capsys.readouterr()
         assert (bool(said.out), said.err) == (True, ""), line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [check.COMMAND, config.COMMAND], ids=lambda command: command.name)
+def test_examples_of_those_that_look(
+    folder: Path, here: None, capsys: pytest.CaptureFixture[str], command: Command
+) -> None:
+    (folder / "handler.py").write_text(INTENT)
+    shutil.copy(folder / "new" / "model.onnx", folder / "model.onnx")
+    for line in examples(command):
+        # Warnings are of this machine, and --strict has them fail a check.
+        allowed = (0, 1) if "--strict" in line else (0,)
+        assert main(shlex.split(line)[1:], {}) in allowed, f"{line}: {capsys.readouterr().err}"
+        assert capsys.readouterr().out, line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "served"), [(0, {"model", "cats"}), (2, {"recommender"}), (3, {"digits_onnx", "intent"})]
+)
+def test_examples_of_serve(folder: Path, tmp_path: Path, number: int, served: set[str]) -> None:
+    for name in ("handlers/cats.py", "shop/models.py"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(INTENT.replace("Model", "Recommender" if "shop" in name else "Model"))
+    shutil.copy(folder / "new" / "model.onnx", folder / "model.onnx")
+    running = launch(tmp_path, None, *shlex.split(examples(serve.COMMAND)[number])[2:], cwd=folder)
+    names = {
+        each["name"].lower()
+        for each in running.post("/v2/repository/index").json()
+        if each["state"] == "READY"
+    }
+    assert running.stop() == 0
+    assert served <= names
