@@ -1,4 +1,6 @@
-"""Messages of protobuf as JSON objects, in the form in which REST answers them."""
+"""Messages of protobuf as JSON objects, in the form in which REST answers them; and values of JSON as parameters of
+requests and responses.
+"""
 
 from typing import Any
 
@@ -43,3 +45,18 @@ def _element(value: Any, field: FieldDescriptor) -> Any:
         # The shortest decimal of the single precision number: 0.1, not 0.10000000149011612.
         return float(str(np.float32(value)))
     return value
+
+
+def set_parameter(parameter: Any, value: bool | int | float | str) -> None:
+    """Set an `InferParameter` from a Python value."""
+    if isinstance(value, bool):
+        parameter.bool_param = value
+    elif isinstance(value, int):
+        if value < 2**63:
+            parameter.int64_param = value
+        else:
+            parameter.uint64_param = value
+    elif isinstance(value, float):
+        parameter.double_param = value
+    else:
+        parameter.string_param = value

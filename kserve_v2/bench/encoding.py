@@ -16,6 +16,7 @@ from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.bench.document import Document, Tensor
 from kserve_v2.bench.errors import BenchUsageError
 from kserve_v2.bench.target import Protocol, Target
+from kserve_v2.protobuf_json import set_parameter
 from kserve_v2.tensors.datatypes import BF16, BYTES, FP16, datatype_of
 from kserve_v2.tensors.raw import encode_raw_tensor
 
@@ -144,15 +145,6 @@ def _grpc(document: Document, form: Form, marker: str, parameters: Json) -> byte
 
 def _set_parameters(fields: Any, parameters: Mapping[str, Any]) -> None:
     for name, value in parameters.items():
-        field = _PARAMETER_FIELDS.get(type(value))
-        if field is None:
+        if not isinstance(value, bool | int | float | str):
             raise BenchUsageError(f"parameter '{name}': gRPC has no form for {value!r}")
-        setattr(fields[name], field, value)
-
-
-_PARAMETER_FIELDS: Mapping[type, str] = {
-    bool: "bool_param",
-    int: "int64_param",
-    float: "double_param",
-    str: "string_param",
-}
+        set_parameter(fields[name], value)

@@ -10,6 +10,7 @@ from kserve_v2.client.errors import NoServerError
 from kserve_v2.client.request import ParameterValue, Request
 from kserve_v2.client.result import InferResult
 from kserve_v2.errors import ServingError
+from kserve_v2.protobuf_json import set_parameter
 from kserve_v2.tensors.announced import AnnouncedInput
 from kserve_v2.tensors.datatypes import BY_NAME, BYTES, Array, datatype_of
 from kserve_v2.tensors.raw import decode_raw_tensor, encode_raw_tensor
@@ -34,21 +35,6 @@ def encode_request(request: Request) -> pb.ModelInferRequest:
         if name in request.classes:
             output.parameters["classification"].int64_param = request.classes[name]
     return message
-
-
-def set_parameter(parameter: pb.InferParameter, value: ParameterValue) -> None:
-    """Set a parameter from a Python value."""
-    if isinstance(value, bool):
-        parameter.bool_param = value
-    elif isinstance(value, int):
-        if value < 2**63:
-            parameter.int64_param = value
-        else:
-            parameter.uint64_param = value
-    elif isinstance(value, float):
-        parameter.double_param = value
-    else:
-        parameter.string_param = value
 
 
 def decode_answer(message: pb.ModelInferResponse) -> InferResult:

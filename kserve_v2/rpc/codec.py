@@ -10,8 +10,9 @@ import numpy as np
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import InvalidArgumentError, request_prefix
 from kserve_v2.memory.regions import RegionPart, SharedMemoryRegions
-from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
+from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.net.limits import check_dimensions
+from kserve_v2.protobuf_json import set_parameter
 from kserve_v2.rpc.shared_memory import region_part
 from kserve_v2.tensors.announced import AnnouncedInput, named_twice, unknown_datatype
 from kserve_v2.tensors.classification import classify
@@ -262,20 +263,5 @@ def encode_response(
             raw = encode_bytes_tensor(array.reshape(-1)) if array.dtype == BYTES.dtype else array.tobytes()
         message.raw_output_contents.append(raw)
     for name, value in response.parameters.items():
-        encode_parameter(message.parameters[name], value)
+        set_parameter(message.parameters[name], value)
     return message
-
-
-def encode_parameter(parameter: pb.InferParameter, value: ParameterValue) -> None:
-    """Set a parameter from a Python value."""
-    if isinstance(value, bool):
-        parameter.bool_param = value
-    elif isinstance(value, int):
-        if value < 2**63:
-            parameter.int64_param = value
-        else:
-            parameter.uint64_param = value
-    elif isinstance(value, float):
-        parameter.double_param = value
-    else:
-        parameter.string_param = value
