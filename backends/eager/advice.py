@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from kserve_v2.handlers.described import ATTRIBUTES
 from kserve_v2.handlers.model import Model
 
-_ATTRIBUTES = ("inputs", "outputs", "max_batch_size", "tensors", "thread_safe", "max_concurrency", "ragged")
 _ALIKE = 0.8
 
 # By method: how others call it.
@@ -36,10 +36,10 @@ _FORMS = {"load": "load(self, context)", "close": "close(self)"}
 def advice_on(handler: type[Any]) -> Iterator[str]:
     """Attributes and methods that mean nothing here, but resemble those that do."""
     own = _own_names(handler)
-    unused = [name for name in _ATTRIBUTES if name not in own]
+    unused = [name for name in ATTRIBUTES if name not in own]
     plain = {name.replace("_", ""): name for name in unused}
     for name, value in own.items():
-        if callable(value) or isinstance(value, property) or name in _ATTRIBUTES or name.startswith("_"):
+        if callable(value) or isinstance(value, property) or name in ATTRIBUTES or name.startswith("_"):
             continue
         close = difflib.get_close_matches(name.replace("_", "").lower(), plain, 1, _ALIKE)
         if close:

@@ -11,13 +11,12 @@ from typing import Annotated, Any, get_type_hints
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.handlers import declared as declared_types
 from kserve_v2.handlers.declared import TensorType
-from kserve_v2.handlers.described import description_of
+from kserve_v2.handlers.described import ATTRIBUTES, description_of
 from kserve_v2.handlers.model import Model
 
 from .annotations import REQUESTS, declaration_of
 
 USUAL_FILE = "model.py"
-ATTRIBUTES = ("inputs", "outputs", "max_batch_size", "tensors", "thread_safe", "max_concurrency", "ragged")
 
 
 def find_handler(module: object, file: str, member: str = "") -> type[Any]:

@@ -46,10 +46,10 @@ def model(handler: Any = None, /, **attributes: Any) -> Any:
     a stream. It is called by one thread for each instance of the model. The other arguments are the attributes of
     handler classes; see `kserve_v2.Model`.
     """
-    unknown = attributes.keys() - _ATTRIBUTES
+    unknown = attributes.keys() - ATTRIBUTES
     if unknown:
         raise TypeError(
-            f"kserve_v2.model: unexpected {sorted(unknown)}, expected some of {', '.join(_ATTRIBUTES)}"
+            f"kserve_v2.model: unexpected {sorted(unknown)}, expected some of {', '.join(ATTRIBUTES)}"
         )
 
     def decorate(decorated: Any) -> Any:
@@ -68,9 +68,10 @@ def model(handler: Any = None, /, **attributes: Any) -> Any:
     return decorate if handler is None else decorate(handler)
 
 
-_ATTRIBUTES = (
+ATTRIBUTES = (
     "inputs", "outputs", "max_batch_size", "tensors", "thread_safe", "max_concurrency", "ragged",
 )  # fmt: skip
+"""What can be said of a handler."""
 
 
 def description_of(thing: object) -> Mapping[str, Any] | None:
