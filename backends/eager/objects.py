@@ -10,6 +10,7 @@ import numpy as np
 
 from kserve_v2.backend import Described, LiveModel
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.handlers.live import ONE_INSTANCE
 from kserve_v2.tensors.datatypes import BY_DTYPE
 
 logger = logging.getLogger(__name__)
@@ -17,7 +18,6 @@ logger = logging.getLogger(__name__)
 _MAX_BATCH_SIZE = 1024
 # Rows that are made up, of numbers as large as these.
 _TRIED_ROWS, _TRIED_SCALES = 3, (1.0, 100.0)
-_ONE_INSTANCE = "instance_group { count: 1 kind: KIND_CPU }\n"
 INPUT = "x"
 
 
@@ -33,7 +33,7 @@ def wrap(thing: object, described: Described) -> LiveModel | None:
             f"{type(thing).__name__} does not say how many features it takes (n_features_in_): fit it first; or, if it "
             "takes texts or other things than rows of numbers, serve a function that calls it"
         )
-    return LiveModel(_Estimator(thing, int(features), described.max_batch_size), config=_ONE_INSTANCE)
+    return LiveModel(_Estimator(thing, int(features), described.max_batch_size), config=ONE_INSTANCE)
 
 
 class _Estimator:

@@ -9,6 +9,7 @@ import numpy as np
 
 from kserve_v2.backend import Described, LiveModel
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.handlers.live import ONE_INSTANCE
 
 # It begins with the version of the format, and the name of who has made it or a later field.
 _ONNX = re.compile(rb"\x08[\x03-\x20][\x12\x1a\x22\x28\x32\x3a\x42]")
@@ -17,8 +18,6 @@ _DATATYPES = {
     "int16": "INT16", "int32": "INT32", "int64": "INT64", "float16": "FP16", "float": "FP32", "double": "FP64",
     "bfloat16": "BF16", "string": "BYTES",
 }  # fmt: skip
-# One object serves all.
-_ONE_INSTANCE = "instance_group { count: 1 kind: KIND_CPU }\n"
 
 
 def wrap(thing: object, described: Described) -> LiveModel | None:
@@ -35,7 +34,7 @@ def wrap(thing: object, described: Described) -> LiveModel | None:
     runtime = sys.modules.get("onnxruntime")
     if runtime is None or not isinstance(thing, runtime.InferenceSession):
         return None
-    return LiveModel(_Session(thing, described.max_batch_size), config=_ONE_INSTANCE)
+    return LiveModel(_Session(thing, described.max_batch_size), config=ONE_INSTANCE)
 
 
 def _is_of(thing: object, package: str, name: str) -> bool:

@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 from kserve_v2.backend import Described, LiveModel
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.handlers.live import ONE_INSTANCE
 from kserve_v2.tensors.datatypes import BY_DTYPE
 
 logger = logging.getLogger(__name__)
 
-_ONE_INSTANCE = "instance_group { count: 1 kind: KIND_CPU }\n"
 _HOW = "give example=, what the module would be called with, such as example=torch.zeros(1, 3, 224, 224)"
 
 
@@ -28,7 +28,7 @@ def wrap(thing: object, described: Described) -> LiveModel | None:
         raise InvalidArgumentError(
             f"{type(thing).__name__} is a torch module, which does not say what its tensors are: {_HOW}"
         )
-    return LiveModel(_Module(thing, described), config=_ONE_INSTANCE)
+    return LiveModel(_Module(thing, described), config=ONE_INSTANCE)
 
 
 @dataclass(frozen=True, slots=True)

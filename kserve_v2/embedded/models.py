@@ -134,12 +134,8 @@ def _wrapped(model: object, registry: BackendRegistry, given: Given) -> LiveMode
     if isinstance(model, type):
         return LiveModel(type(model.__name__, (model,), given.attributes) if given.attributes else model)
     if callable(model):
-        return LiveModel(_described(model, given.attributes), config=_ONE_INSTANCE)
+        return LiveModel(_described(model, given.attributes), config=live.ONE_INSTANCE)
     raise TypeError(f"{type(model).__name__} cannot be served: {_EXPECTED}")
-
-
-# A function or object of the program is one, wherever its instances would be.
-_ONE_INSTANCE = "instance_group { count: 1 kind: KIND_CPU }\n"
 
 
 def _wrapping(registry: BackendRegistry) -> Sequence[WrapsObjects]:

@@ -14,6 +14,9 @@ from kserve_v2.handlers.live import taken
 Model = taken("{key}")
 """
 
+ONE_INSTANCE = "instance_group { count: 1 kind: KIND_CPU }\n"
+"""The configuration of a model that is one object of the program, wherever its instances would be."""
+
 
 _models: dict[str, LiveModel] = {}
 _lock = Lock()
