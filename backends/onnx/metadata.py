@@ -15,13 +15,13 @@ from .structure import OnnxStructure
 
 logger = logging.getLogger(__name__)
 
-_DATATYPES = {
+DATATYPES = {
     "tensor(bool)": "BOOL", "tensor(uint8)": "UINT8", "tensor(uint16)": "UINT16", "tensor(uint32)": "UINT32",
     "tensor(uint64)": "UINT64", "tensor(int8)": "INT8", "tensor(int16)": "INT16", "tensor(int32)": "INT32",
     "tensor(int64)": "INT64", "tensor(float16)": "FP16", "tensor(float)": "FP32", "tensor(double)": "FP64",
     "tensor(string)": "BYTES", "tensor(bfloat16)": "BF16",
 }  # fmt: skip
-
+"""By the types of ONNX Runtime."""
 
 _OPTIONAL = re.compile(r"optional\((.*)\)")
 # As ONNX Runtime makes them.
@@ -48,7 +48,7 @@ class OnnxTensor:
     @property
     def datatype(self) -> str | None:
         """The protocol's datatype, None where it has none."""
-        return _DATATYPES.get(self.type)
+        return DATATYPES.get(self.type)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,10 @@ from kserve_v2.backend import Described, LiveModel
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.handlers.live import ONE_INSTANCE
 
+from .metadata import DATATYPES
+
 # It begins with the version of the format, and the name of who has made it or a later field.
 _ONNX = re.compile(rb"\x08[\x03-\x20][\x12\x1a\x22\x28\x32\x3a\x42]")
-_DATATYPES = {
-    "bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64", "int8": "INT8",
-    "int16": "INT16", "int32": "INT32", "int64": "INT64", "float16": "FP16", "float": "FP32", "double": "FP64",
-    "bfloat16": "BF16", "string": "BYTES",
-}  # fmt: skip
 
 
 def wrap(thing: object, described: Described) -> LiveModel | None:
@@ -58,8 +55,8 @@ class _Session:
 
     def _declared(self, argument: Any) -> tuple[str, list[int]]:
         """Raises InvalidArgumentError for what is no tensor, and for a scalar."""
-        match = re.fullmatch(r"tensor\((\w+)\)", argument.type)
-        if match is None or match[1] not in _DATATYPES:
+        datatype = DATATYPES.get(argument.type)
+        if datatype is None:
             raise InvalidArgumentError(
                 f"'{argument.name}' of the session is {argument.type}: only tensors can be sent"
             )
@@ -75,7 +72,7 @@ class _Session:
             raise InvalidArgumentError(
                 f"'{argument.name}' of the session is a scalar: serve the model's file; scalars have the shape [1] then"
             )
-        return _DATATYPES[match[1]], dims
+        return datatype, dims
 
     def __call__(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         given = dict(inputs)
