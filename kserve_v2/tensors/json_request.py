@@ -1,13 +1,13 @@
 """A tensor of a request in JSON, as a file has it that a person has written, such as a model's sample."""
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from math import prod
 from typing import Any
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.tensors.datatypes import BY_NAME, BYTES, Array
-from kserve_v2.tensors.values import to_array
+from kserve_v2.tensors.values import leaves, to_array
 
 _B64 = "b64"
 
@@ -19,7 +19,8 @@ def tensor_of(item: Mapping[str, Any]) -> Array:
     name, datatype, shape = str(item["name"]), BY_NAME[item["datatype"]], list(map(int, item["shape"]))
     if any(size < 0 for size in shape):
         raise InvalidArgumentError(f"input '{name}': a shape has no {min(shape)} in it, got {shape}")
-    elements = list(_leaves(item["data"]))
+    # However they are nested: the shape is said by itself.
+    elements = list(leaves(item["data"]))
     if datatype is BYTES:
         encoded = (item.get("parameters") or {}).get("content_type") == "base64"
         elements = [_decoded(each, encoded=encoded) for each in elements]
@@ -29,15 +30,6 @@ def tensor_of(item: Mapping[str, Any]) -> Array:
             f"input '{name}': {len(array)} elements in 'data' do not make the shape {shape}"
         )
     return array.reshape(shape)
-
-
-def _leaves(data: Any) -> Iterator[Any]:
-    """In order, however they are nested: the shape is said by itself."""
-    if isinstance(data, list):
-        for each in data:
-            yield from _leaves(each)
-    else:
-        yield data
 
 
 def _decoded(element: Any, *, encoded: bool) -> Any:

@@ -109,7 +109,7 @@ def _texts(value: Any, name: str) -> Array:
     """An array of `bytes`. By way of lists: numpy's own arrays of texts lose the zeros at their ends."""
     if isinstance(value, list | tuple):
         shape = _shape(value, name)
-        elements: Iterator[Any] = _leaves(value)
+        elements: Iterator[Any] = leaves(value)
     elif isinstance(value, _TEXTS):
         shape, elements = (), iter((value,))
     else:
@@ -151,10 +151,11 @@ def _shape(value: Any, name: str) -> tuple[int, ...]:
     return (len(value), *(shapes.pop() if shapes else ()))
 
 
-def _leaves(value: Any) -> Iterator[Any]:
+def leaves(value: Any) -> Iterator[Any]:
+    """The elements of lists nested in any way, in order."""
     if isinstance(value, list | tuple):
         for each in value:
-            yield from _leaves(each)
+            yield from leaves(each)
     elif isinstance(value, np.ndarray):
         yield from value.astype(np.object_).flat
     else:
