@@ -1,6 +1,6 @@
 // Try it: a request to a model, made by hand, and what comes of it.
 
-import { getJson, segment } from "./api.js";
+import { getJson, modelPath, segment } from "./api.js";
 import { html, useEffect, useMemo, useState } from "./dom.js";
 import { Workbench } from "./try/workbench.js";
 
@@ -27,11 +27,10 @@ function useForm(name, version, generation) {
   useEffect(() => {
     if (!name) return undefined;
     let wanted = true;
-    const path = `ui/models/${segment(name)}`;
     setFound((last) => (last.key === `${name}/${version}` ? last : {}));
-    const form = getJson(version ? `${path}/versions/${segment(version)}` : path);
+    const form = getJson(`ui/${modelPath(name, version)}`);
     // Most models have none, which is no error.
-    const sample = form.then((known) => (known.has_sample ? getJson(`${path}/sample`).catch((error) => ({ problem: error.message })) : null));
+    const sample = form.then((known) => (known.has_sample ? getJson(`ui/${modelPath(name)}/sample`).catch((error) => ({ problem: error.message })) : null));
     Promise.all([form, sample]).then(
       ([made, request]) => wanted && setFound({ key: `${name}/${version}`, form: made, sample: request?.problem ? null : request, problem: request?.problem ?? "" }),
       (error) => wanted && setFound((last) => ({ ...last, problem: error.message })),

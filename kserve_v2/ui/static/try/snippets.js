@@ -1,7 +1,7 @@
 // The request in the form, as programs and commands that send it. Each works when it is pasted: what is too long for a
 // command line is in a file, which the page offers beside it.
 
-import { segment } from "../api.js";
+import { modelPath } from "../api.js";
 import { writeJson } from "../json.js";
 import { base64OfBytes, base64OfText, tensorBytes } from "./bytes.js";
 import { generateRequest, needsBinary } from "./request.js";
@@ -46,7 +46,6 @@ const isName = (text) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(text) && !PYTHON_WORDS.
 // Everything that a snippet is made from.
 export function context({ form, request, tensors, parameters, version, server, place }) {
   const base = new URL(".", place);
-  const ofVersion = version ? `/versions/${segment(version)}` : "";
   const body = writeJson(request);
   return {
     form, request, parameters, version, body,
@@ -55,7 +54,7 @@ export function context({ form, request, tensors, parameters, version, server, p
     rest: base.href.replace(/\/$/, ""),
     host: `${base.host}${base.pathname.replace(/\/$/, "")}`,
     secure: base.protocol === "https:",
-    path: `v2/models/${segment(form.name)}${ofVersion}`,
+    path: `v2/${modelPath(form.name, version)}`,
     grpc: server?.grpc_port ? `${base.hostname}:${server.grpc_port}` : "",
     grpcSecure: Boolean(server?.grpc_tls),
     generate: () => writeJson(generateRequest(form, tensors, parameters)),

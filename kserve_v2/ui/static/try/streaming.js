@@ -1,6 +1,6 @@
 // Models that answer any number of times: each response as it comes, until the last one or the person stops it.
 
-import { segment } from "../api.js";
+import { modelPath } from "../api.js";
 import { html, useCallback, useEffect, useRef, useState } from "../dom.js";
 import { figure, milliseconds, plural } from "../format.js";
 import { writeJson } from "../json.js";
@@ -24,7 +24,7 @@ export function useStream(form, version) {
     const tell = (some) => control.current === mine && setState((last) => ({ ...last, ...some }));
     setState({ responses, running: true });
     try {
-      const path = `v2/models/${segment(form.name)}${version ? `/versions/${segment(version)}` : ""}/generate_stream`;
+      const path = `v2/${modelPath(form.name, version)}/generate_stream`;
       for await (const response of events(path, writeJson(generateRequest(form, tensors, parameters)), mine.signal)) {
         responses.push({ response, at: performance.now() - began });
         tell({ responses: [...responses] });

@@ -1,6 +1,6 @@
 // The form of a model, its answer, and the request as code.
 
-import { ask, segment } from "../api.js";
+import { ask, modelPath } from "../api.js";
 import { html, useCallback, useEffect, useMemo, useRef, useState } from "../dom.js";
 import { parseJson, writeJson } from "../json.js";
 import { AudioEditor } from "./audio.js";
@@ -92,7 +92,7 @@ function useInfer(form, version) {
     while (current.next && !current.left) {
       const sent = current.next;
       current.next = null;
-      const path = `ui/models/${segment(form.name)}${version ? `/versions/${segment(version)}` : ""}/infer`;
+      const path = `ui/${modelPath(form.name, version)}/infer`;
       try {
         const { body, headers } = encode(form, sent);
         performance.clearResourceTimings();
