@@ -10,9 +10,12 @@ const WRITERS = {
 
 export function base64OfBytes(bytes) {
   let text = "";
+  // The arguments of a call have a limit.
   for (let at = 0; at < bytes.length; at += 0x8000) text += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
   return btoa(text);
 }
+
+export const base64OfBlob = async (blob) => base64OfBytes(new Uint8Array(await blob.arrayBuffer()));
 
 export const base64OfText = (text) => base64OfBytes(new TextEncoder().encode(text));
 

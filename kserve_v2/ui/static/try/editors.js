@@ -4,6 +4,7 @@
 import { html, useEffect, useId, useState } from "../dom.js";
 import { count } from "../format.js";
 import { writeJson } from "../json.js";
+import { base64OfBlob } from "./bytes.js";
 import { filled, fitShape, FLOATS, parseValues, rowDims, shapeText, toNested } from "./tensors.js";
 
 const MAX_SHOWN_ELEMENTS = 5000;
@@ -118,21 +119,13 @@ export function CharactersEditor({ input, sample, onTensor }) {
     <p class="note">Sent as ${count(new TextEncoder().encode(text).length)} bytes of UTF-8.</p>`;
 }
 
-export async function base64Of(blob) {
-  const bytes = new Uint8Array(await blob.arrayBuffer());
-  let text = "";
-  // The arguments of a call have a limit.
-  for (let at = 0; at < bytes.length; at += 0x8000) text += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
-  return btoa(text);
-}
-
 export function FileEditor({ input, onTensor }) {
   const [note, setNote] = useState("The bytes of the file are sent as they are.");
   useEffect(() => { onTensor(new Error("choose a file")); }, []);
   const choose = async (files) => {
     if (!files.length) return;
     try {
-      const data = await Promise.all([...files].map(base64Of));
+      const data = await Promise.all([...files].map(base64OfBlob));
       onTensor({ shape: shapeOfTexts(input, data.length), data, base64: true });
       setNote([...files].map((file) => `${file.name}, ${count(file.size)} bytes`).join("; "));
     } catch (error) {

@@ -1,9 +1,9 @@
 // An input that is a picture: drawn, chosen from a file or taken by the camera, and shown as the model gets it.
 
 import { html, useCallback, useEffect, useRef, useState } from "../dom.js";
+import { base64OfBlob } from "./bytes.js";
 import { CameraSource } from "./camera.js";
 import { DrawSource } from "./draw.js";
-import { base64Of } from "./editors.js";
 import { imageLayout } from "./kinds.js";
 import { conventions, planes, RANGES, resample, toPicture, toTensor } from "./pixels.js";
 import { inkOf } from "./strokes.js";
@@ -135,7 +135,7 @@ export function ImageEditor({ input, form, sample, showSample, onTensor, live })
     const tell = (tensor) => wanted && onTensor(tensor);
     if (encoded) {
       setPreview(null);
-      Promise.resolve(source.file ?? pngOf(source.picture)).then(base64Of).then((text) => tell({ shape: fitShape([1], input.shape), data: [text], base64: true }));
+      Promise.resolve(source.file ?? pngOf(source.picture)).then(base64OfBlob).then((text) => tell({ shape: fitShape([1], input.shape), data: [text], base64: true }));
     } else {
       try {
         const { tensor, colours } = prepare(source, layout, input, options);
