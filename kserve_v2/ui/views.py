@@ -19,8 +19,6 @@ Json = dict[str, Any]
 MAX_LABELS = 10_000
 """Outputs with more labels are shown with numbers: the names of all classes of a dictionary are too much for a page."""
 
-_GPU, _CPU = "KIND_GPU", "KIND_CPU"
-
 
 def server_view(service: InferenceService, urls: Mapping[str, str], *, grpc_tls: bool) -> Json:
     """The server: who it is, where its other ports are, and what the page may do with models."""
@@ -75,16 +73,14 @@ def _model_view(entry: IndexEntry, model: LoadedModel | None) -> Json:
 def _instances(config: ModelConfig) -> list[Json]:
     """How many instances of a model there are on each device."""
     counts: dict[str, int] = {}
-    for group in config_to_dict(config).get("instance_group", []):
-        kind, gpus = group.get("kind", ""), group.get("gpus", [])
-        devices = [f"GPU {gpu}" for gpu in gpus] if kind == _GPU and gpus else [_device(kind)]
+    for group in config.instance_group:
+        names = {group.KIND_GPU: "GPU", group.KIND_CPU: "CPU"}
+        devices = [names.get(group.kind, "CPU or GPU")]
+        if group.kind == group.KIND_GPU and group.gpus:
+            devices = [f"GPU {gpu}" for gpu in group.gpus]
         for device in devices:
-            counts[device] = counts.get(device, 0) + int(group.get("count") or 1)
+            counts[device] = counts.get(device, 0) + (group.count or 1)
     return [{"device": device, "count": count} for device, count in counts.items()]
-
-
-def _device(kind: str) -> str:
-    return {_GPU: "GPU", _CPU: "CPU"}.get(kind, "CPU or GPU")
 
 
 def form_view(service: InferenceService, name: str, version: str) -> Json:
