@@ -132,7 +132,6 @@ def model_sample(
 ) -> ModelSample:
     """One version as it is now. `since_ns`: when each of its executions under way has begun."""
     counted = model.statistics
-    durations = {name: each.ns for name, each in counted.durations().items()}
     return ModelSample(
         model.name,
         model.version,
@@ -141,10 +140,10 @@ def model_sample(
         counted.inference_count,
         counted.execution_count,
         counted.success_ns,
-        durations["queue"],
-        durations["compute_input"],
-        durations["compute_infer"],
-        durations["compute_output"],
+        counted.queue_ns,
+        counted.compute_input_ns,
+        counted.compute_infer_ns,
+        counted.compute_output_ns,
         counted.cache_hit.count,
         counted.cache_miss.count,
         {str(reason): count for reason, count in counted.failures.items() if count},
