@@ -2,6 +2,9 @@
 
 import re
 
+FILE_TYPES = ("image/", "audio/", "video/")
+"""How the media types begin of what is one file."""
+
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (rb"\xff\xd8\xff", "image/jpeg"),
     (rb"\x89PNG\r\n\x1a\n", "image/png"),

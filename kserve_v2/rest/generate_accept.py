@@ -4,11 +4,9 @@ from dataclasses import dataclass
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferResponse
-from kserve_v2.rest.file_kinds import kind_of_file
+from kserve_v2.rest.file_kinds import FILE_TYPES, kind_of_file
 from kserve_v2.tensors.datatypes import BYTES
 
-# Others are answered in JSON, as they are by Triton, which does not look at the header.
-_FILES = ("image/", "audio/", "video/")
 _JSON = ("application/json", "application/*", "*/*")
 
 # What some programs call them.
@@ -53,9 +51,10 @@ class FileWanted:
 def file_wanted(accept: bytes) -> FileWanted | None:
     """What an Accept header asks for; None if that is JSON, or what is answered as such."""
     ranges = sorted(_ranges(accept), key=lambda each: -each[1])
-    if not ranges or not ranges[0][0].startswith(_FILES):
+    # Others are answered in JSON, as they are by Triton, which does not look at the header.
+    if not ranges or not ranges[0][0].startswith(FILE_TYPES):
         return None
-    types = tuple(kind for kind, _ in ranges if kind.startswith(_FILES))
+    types = tuple(kind for kind, _ in ranges if kind.startswith(FILE_TYPES))
     return FileWanted(types, any(kind in _JSON for kind, _ in ranges))
 
 

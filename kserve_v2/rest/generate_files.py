@@ -5,7 +5,7 @@ name of its field, or by there being one alone.
 """
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.rest.file_kinds import kind_of_file
+from kserve_v2.rest.file_kinds import FILE_TYPES, kind_of_file
 from kserve_v2.rest.generate_codec import Said, read_json
 from kserve_v2.rest.generate_values import Layout
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
@@ -13,8 +13,8 @@ from kserve_v2.tensors.datatypes import BYTES
 
 FORM = "multipart/form-data"
 
-# Types of bodies that are one file. What Triton's clients and browsers send JSON as is not among them.
-_FILES = ("image/", "audio/", "video/")
+# Types of bodies that are files or forms. What Triton's clients and browsers send JSON as is not among them.
+_FILES_AND_FORMS = tuple(each.encode() for each in (*FILE_TYPES, "multipart/"))
 _TAKEN = "JSON, a form (multipart/form-data), or a file with a Content-Type of image/…, audio/… or video/…"
 
 # Types that JSON is sent as by clients that do not say so: curl's -d has the first of them.
@@ -23,7 +23,7 @@ _MAY_BE_JSON = ("application/x-www-form-urlencoded", "application/octet-stream",
 
 def is_file(content_type: bytes) -> bool:
     """Whether a Content-Type header is that of a file or a form."""
-    return content_type.lower().lstrip().startswith((b"image/", b"audio/", b"video/", b"multipart/"))
+    return content_type.lower().lstrip().startswith(_FILES_AND_FORMS)
 
 
 def read_body(body: bytes | bytearray | memoryview, content_type: bytes, signature: ModelSignature) -> Said:
@@ -33,7 +33,7 @@ def read_body(body: bytes | bytearray | memoryview, content_type: bytes, signatu
     if not is_file(content_type):
         return _read_json(body, content_type, signature)
     kind = _kind(content_type)
-    if kind.startswith(_FILES):
+    if kind.startswith(FILE_TYPES):
         return _read_file(bytes(body), kind, signature)
     if kind != FORM:
         raise InvalidArgumentError(f"Content-Type is {kind[:80]!r}, expected {_TAKEN}")
@@ -55,7 +55,7 @@ def _read_json(body: bytes | bytearray | memoryview, content_type: bytes, signat
     except InvalidArgumentError as error:
         kind = _kind(content_type)
         found = kind_of_file(body)
-        if found == FORM or found.startswith(_FILES):
+        if found == FORM or found.startswith(FILE_TYPES):
             said = kind[:80] or "missing"
             hint = f"the body looks like {found}, and Content-Type is {said}: it is taken as '{found}'"
         elif kind in _MAY_BE_JSON or kind.endswith("json"):
