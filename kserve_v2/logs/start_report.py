@@ -86,7 +86,9 @@ def failures(entries: Sequence[IndexEntry], settings: Settings, terminal: Termin
 
 
 def _reason(reason: str, terminal: Terminal) -> list[str]:
-    text = _CODE.sub("", printable(reason), count=1) if _CODE.match(printable(reason)) else printable(reason)
+    text = printable(reason)
+    if code := _CODE.match(text):
+        text = text[code.end() :]
     width = terminal.width and min(terminal.width, _PROSE_WIDTH) - 4
     lines = text.splitlines()
     if width:
