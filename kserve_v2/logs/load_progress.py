@@ -97,7 +97,7 @@ class LoadProgress:
 
 
 def progress_text(total: int, failed: int, pending: list[str]) -> str:
-    """`2 of 5 loaded, 1 failed; under way: a, b`."""
+    """`2 of 5 loaded, 1 failed; not yet: a, b`."""
     loaded = total - len(pending) - failed
     parts = [f"{loaded} of {total} loaded"]
     if failed:
