@@ -21,7 +21,7 @@ from kserve_v2.config.content_types import input_contents
 from kserve_v2.errors import NotFoundError, OverloadedError, ServingError
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs import console, log, start_report
-from kserve_v2.logs.example_request import example_curl
+from kserve_v2.logs.example_request import SAMPLE_REQUEST, example_curl
 from kserve_v2.logs.load_progress import LoadProgress
 from kserve_v2.logs.reload_report import ReloadReport
 from kserve_v2.logs.stall_watch import StallWatch
@@ -238,7 +238,7 @@ class Server:
             return None
         names = dict.fromkeys(entry.name for entry in entries if entry.state == "READY")
         models = [self.manager.acquire(name) for name in names]
-        models.sort(key=lambda m: ((m.path / "sample_request.json").is_file(), bool(m.labels)), reverse=True)
+        models.sort(key=lambda m: ((m.path / SAMPLE_REQUEST).is_file(), bool(m.labels)), reverse=True)
         for model in models:
             if model.config.model_transaction_policy.decoupled:
                 # It answers streams.

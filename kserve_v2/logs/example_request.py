@@ -11,6 +11,9 @@ from urllib.parse import quote
 from kserve_v2.messages import ModelMetadata, TensorMetadata
 from kserve_v2.net.unix_socket import unix_path
 
+SAMPLE_REQUEST = "sample_request.json"
+"""The file beside a model with a request to it."""
+
 _MAX_EXAMPLE_ELEMENTS = 64
 
 # An example value of each datatype that JSON can carry; FP16 and BF16 travel as binary data only.
@@ -39,7 +42,7 @@ def example_curl(
     it is sent. Otherwise the request is all zeros, and if the model's requests belong to sequences, which is
     `in_sequence`, it is a whole one. `contents`: what is in BYTES inputs, by name: `image`, `text` or `json`.
     """
-    sample = directory / "sample_request.json"
+    sample = directory / SAMPLE_REQUEST
     if sample.is_file():
         body = "@" + _path_from_here(sample.resolve())
     else:

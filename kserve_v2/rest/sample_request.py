@@ -10,8 +10,7 @@ from typing import Any
 import orjson
 
 from kserve_v2.errors import InvalidArgumentError, NotFoundError
-
-SAMPLE_REQUEST = "sample_request.json"
+from kserve_v2.logs.example_request import SAMPLE_REQUEST
 
 MAX_SAMPLE_BYTES = 4 * 1024 * 1024
 

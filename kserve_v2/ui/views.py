@@ -9,9 +9,9 @@ from kserve_v2.config import config_to_dict
 from kserve_v2.config.content_types import CONTENT_TYPES
 from kserve_v2.errors import ServingError
 from kserve_v2.inference import InferenceService
+from kserve_v2.logs.example_request import SAMPLE_REQUEST
 from kserve_v2.messages import IndexEntry
 from kserve_v2.repository.models.loaded import LoadedModel
-from kserve_v2.rest.sample_request import SAMPLE_REQUEST
 from kserve_v2.rest.views import index_view, model_metadata_view, server_metadata_view
 
 Json = dict[str, Any]
