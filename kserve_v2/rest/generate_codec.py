@@ -82,7 +82,6 @@ def request_of(said: Said, signature: ModelSignature, model_name: str, version: 
     """
     request = InferRequest(model_name, {}, version, said.id)
     request.parameters.update(said.parameters)
-    inputs: Mapping[str, Any] = said.inputs
-    for name, value in inputs.items():
+    for name, value in said.inputs.items():
         request.inputs[name] = decode_value(value, signature.inputs[name], signature, request, said.layout)
     return request
