@@ -10,6 +10,7 @@ from kserve_v2.checking.unwise import Machine, unwise
 from kserve_v2.config.latency_budget import LATENCY_BUDGET_MS
 from kserve_v2.ui.explain_batches import explain_batches
 from kserve_v2.ui.findings import Finding, Json, Seen, duration, percent
+from kserve_v2.ui.sampling import STAGES
 
 FEWEST_REQUESTS = 10
 """Nothing is said of fewer."""
@@ -41,7 +42,7 @@ def stages(seen: Seen) -> list[Json]:
             "mean_ms": round(seen.stage_ms(stage), 4),
             "share": round(seen.stage_share(stage), 4),
         }
-        for stage in ("queue", "compute_input", "compute_infer", "compute_output")
+        for stage in STAGES
     ]
     loop_ms = seen.loop_busy * seen.seconds * 1000 / seen.all_requests if seen.all_requests else 0.0
     return [*shown, {"stage": "event_loop_cpu", "mean_ms": round(loop_ms, 4), "share": None}]

@@ -16,7 +16,8 @@ Latencies = np.ndarray[tuple[int], np.dtype[np.int64]]
 NO_LATENCIES: Latencies = np.empty(0, np.int64)
 
 _QUANTILES = (50, 95, 99)
-_STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
+STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
+"""What an executed request goes through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +235,7 @@ def mean_ms(changes: Sequence[ModelSample]) -> Json:
     requests = sum(each.requests for each in changes)
     computed = requests - sum(each.cache_hits for each in changes)
     means: Json = {"request": _mean_ms(sum(each.success_ns for each in changes), requests)}
-    for stage in _STAGES:
+    for stage in STAGES:
         total = sum(getattr(each, f"{stage}_ns") for each in changes)
         means[stage] = _mean_ms(total, requests if stage == "queue" else computed)
     return means
