@@ -1,6 +1,7 @@
 """Tensors as a person writes them on a command line: `image:FP32[N,3,224,224]`. Nothing large is imported for it."""
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 BATCH = "N"
@@ -19,6 +20,9 @@ _SYNONYMS = {
 
 EXPECTED = f"NAME:DATATYPE[DIM,…], such as image:FP32[{BATCH},3,224,224], with -1 where a dimension varies"
 
+MAX_BATCH_SIZE = 64
+"""Of a model whose tensors are said to have a batch dimension."""
+
 
 class WrittenTensor(NamedTuple):
     """One input or output. `dims`: without that of the batch; `batched`: whether it has one."""
@@ -28,9 +32,18 @@ class WrittenTensor(NamedTuple):
     dims: tuple[int, ...]
     batched: bool
 
+    @property
+    def config_name(self) -> str:
+        """Name of the datatype in a configuration."""
+        return f"TYPE_{'STRING' if self.datatype == 'BYTES' else self.datatype}"
+
     def __str__(self) -> str:
         dims = [BATCH] * self.batched + [str(dim) for dim in self.dims]
         return f"{self.name}:{self.datatype}[{','.join(dims)}]"
+
+
+Tensors = tuple[Sequence[WrittenTensor], Sequence[WrittenTensor]]
+"""Inputs and outputs that a person has written down."""
 
 
 def read_tensor(text: str) -> WrittenTensor:

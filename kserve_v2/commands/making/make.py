@@ -12,9 +12,10 @@ from kserve_v2.commands.command import CommandError
 from kserve_v2.commands.making.config_text import config_text
 from kserve_v2.commands.making.publish import staging
 from kserve_v2.commands.making.sample import sample_request
-from kserve_v2.commands.making.sources import Tensors, split_member, take
+from kserve_v2.commands.making.sources import split_member, take
 from kserve_v2.commands.making.templates import chosen, rendered, test_file, test_path
 from kserve_v2.repository.reading.layout import CONFIG
+from kserve_v2.tensors.written import Tensors
 
 _SAMPLE = "sample_request.json"
 _URL = "http://127.0.0.1:8000"

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 from kserve_v2.commands.command import CommandError
@@ -10,7 +9,7 @@ from kserve_v2.repository.locations.flat import has_model_file, has_versions
 from kserve_v2.repository.reading.foreign_files import foreign_advice
 from kserve_v2.repository.reading.imported_files import imported_files
 from kserve_v2.repository.reading.layout import CONFIG, HANDLER, is_hidden
-from kserve_v2.tensors.written import EXPECTED, WrittenTensor
+from kserve_v2.tensors.written import EXPECTED, MAX_BATCH_SIZE, Tensors
 
 # The name that the server looks for, by the suffix of what is given.
 _NAMES = {".onnx": "model.onnx", ".pt2": "model.pt2", ".pt": "model.pt", ".pth": "model.pt", ".py": HANDLER}
@@ -19,11 +18,6 @@ _BESIDE = (CONFIG, "sample_request.json")
 _TORCHSCRIPT = "model.pt"
 # Of a whole configuration: at the beginning of a line.
 _NAME = re.compile(rb'^name\s*:\s*"[^"]*"', re.MULTILINE)
-# Of a model whose tensors are said to have a batch dimension.
-_MAX_BATCH_SIZE = 64
-
-Tensors = tuple[Sequence[WrittenTensor], Sequence[WrittenTensor]]
-"""Inputs and outputs that a person has written down."""
 
 
 def split_member(text: str) -> tuple[Path, str]:
@@ -142,10 +136,11 @@ def _torchscript_config(tensors: Tensors) -> str:
     batched = [tensor.batched for written in tensors for tensor in written]
     if any(batched) and not all(batched):
         raise CommandError("--input and --output: either all tensors have a batch dimension, N, or none")
-    lines = ['backend: "pytorch"', f"max_batch_size: {_MAX_BATCH_SIZE if all(batched) else 0}"]
+    lines = ['backend: "pytorch"', f"max_batch_size: {MAX_BATCH_SIZE if all(batched) else 0}"]
     for kind, written in zip(("input", "output"), tensors, strict=True):
         for tensor in written:
-            datatype = {"BYTES": "STRING"}.get(tensor.datatype, tensor.datatype)
             dims = ", ".join(map(str, tensor.dims))
-            lines.append(f'{kind} {{ name: "{tensor.name}"  data_type: TYPE_{datatype}  dims: [ {dims} ] }}')
+            lines.append(
+                f'{kind} {{ name: "{tensor.name}"  data_type: {tensor.config_name}  dims: [ {dims} ] }}'
+            )
     return "\n".join([*lines, ""])

@@ -23,12 +23,13 @@ from kserve_v2.repository.locations.location import (
     raise_if_one,
 )
 from kserve_v2.repository.locations.object_store import ObjectArchive, ObjectStore
-from kserve_v2.repository.locations.operand_links import Tensors, links_of
+from kserve_v2.repository.locations.operand_links import links_of
 from kserve_v2.repository.locations.operands import Operand, shown
 from kserve_v2.repository.locations.stager import Stager
 from kserve_v2.repository.locations.staging import Staging
 from kserve_v2.repository.locations.store import UnreachableError, Whole, archive_name, unreachable
 from kserve_v2.repository.locations.web_archive import WebArchive
+from kserve_v2.tensors.written import Tensors
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from kserve_v2.repository.locations.linked import ModelLinks
 from kserve_v2.repository.locations.operands import OBJECT, Kind, Operand, shown
 from kserve_v2.repository.reading.imported_files import imported_files
 from kserve_v2.repository.reading.layout import CONFIG, is_hidden
-from kserve_v2.tensors.written import BATCH, WrittenTensor
+from kserve_v2.tensors.written import BATCH, MAX_BATCH_SIZE, Tensors
 
 HANDLER_PARAMETER = "handler"
 """Says which class of which module is the handler: `package.module:Class`."""
@@ -24,12 +24,7 @@ HANDLER_PARAMETER = "handler"
 _BACKENDS = {
     ".onnx": "onnxruntime", ".ort": "onnxruntime", ".pt2": "pytorch", ".pt": "pytorch", ".pth": "pytorch",
 }  # fmt: skip
-# Of a model whose tensors are said to have a batch dimension.
-_MAX_BATCH_SIZE = 64
 _TRITON_CLASS = re.compile(rb"^class\s+TritonPythonModel\b", re.MULTILINE)
-
-Tensors = tuple[Sequence[WrittenTensor], Sequence[WrittenTensor]]
-"""Inputs and outputs that a person has written down."""
 
 
 def links_of(operand: Operand, tensors: Tensors) -> Callable[[], ModelLinks]:
@@ -93,21 +88,14 @@ def _file_config(operand: Operand, tensors: Tensors) -> bytes:
             raise InvalidArgumentError(
                 f"{batched[0]} has a dimension {BATCH} for the batch, and {other} has not: all of them have it, or none"
             )
-        config.max_batch_size = _MAX_BATCH_SIZE
+        config.max_batch_size = MAX_BATCH_SIZE
         config.dynamic_batching.SetInParent()
-    for tensor in tensors[0]:
-        config.input.add(name=tensor.name, data_type=_type(tensor), dims=tensor.dims or (1,))
-        if not tensor.dims:
-            config.input[-1].reshape.SetInParent()
-    for tensor in tensors[1]:
-        config.output.add(name=tensor.name, data_type=_type(tensor), dims=tensor.dims or (1,))
-        if not tensor.dims:
-            config.output[-1].reshape.SetInParent()
+    for add, given in ((config.input.add, tensors[0]), (config.output.add, tensors[1])):
+        for tensor in given:
+            field = add(name=tensor.name, data_type=tensor.config_name, dims=tensor.dims or (1,))
+            if not tensor.dims:
+                field.reshape.SetInParent()
     return _text(config, operand)
-
-
-def _type(tensor: WrittenTensor) -> str:
-    return f"TYPE_{'STRING' if tensor.datatype == 'BYTES' else tensor.datatype}"
 
 
 def _text(config: ModelConfig, operand: Operand) -> bytes:
