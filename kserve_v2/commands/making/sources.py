@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kserve_v2.commands.command import CommandError
 from kserve_v2.repository.locations.flat import has_model_file, has_versions
+from kserve_v2.repository.reading.companions import companions
 from kserve_v2.repository.reading.foreign_files import foreign_advice
 from kserve_v2.repository.reading.imported_files import imported_files
 from kserve_v2.repository.reading.layout import CONFIG, HANDLER, is_hidden
@@ -104,14 +105,7 @@ def _belonging(source: Path, name: str) -> dict[str, Path]:
         modules = [path for path in imported_files(source, source.parent) if path != source]
         found = {path.relative_to(source.parent).as_posix(): path for path in modules}
     else:
-        # Exporters name files with the weights of an ONNX file after it.
-        found = {
-            path.name: path
-            for path in sorted(source.parent.iterdir())
-            if path.is_file()
-            and path.name.startswith((f"{source.name}.", f"{source.name}_"))
-            and "data" in path.name
-        }
+        found = {path.name: path for path in companions(source)}
     if name in found:
         raise CommandError(
             f"--from {source}: it would be called {name}, and so is a file that it imports: rename that"

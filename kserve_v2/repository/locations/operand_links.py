@@ -14,6 +14,7 @@ from kserve_v2.handlers.live import directory_files
 from kserve_v2.repository.locations import flat
 from kserve_v2.repository.locations.linked import ModelLinks
 from kserve_v2.repository.locations.operands import OBJECT, Kind, Operand, shown
+from kserve_v2.repository.reading.companions import companions
 from kserve_v2.repository.reading.imported_files import imported_files
 from kserve_v2.repository.reading.layout import CONFIG, is_hidden
 from kserve_v2.tensors.written import BATCH, MAX_BATCH_SIZE, Tensors
@@ -60,23 +61,10 @@ def _raise_if_written(operand: Operand, tensors: Tensors) -> None:
 
 
 def _file_links(file: Path, config: bytes) -> ModelLinks:
-    links = {f"1/{name}": file.with_name(name) for name in (file.name, *_companions(file))}
+    links = {f"1/{path.name}": path for path in (file, *companions(file))}
     # So that it is not called a broken link of a model that is there.
     file.stat()
     return ModelLinks(links=links, files={CONFIG: config}, home=file.parent)
-
-
-def _companions(file: Path) -> list[str]:
-    """Files that are named after it, as exporters name those with the weights of an ONNX file."""
-    return sorted(
-        path.name
-        for path in file.parent.glob(f"{_escaped(file.name)}[._]*")
-        if "data" in path.name.removeprefix(file.name) and path.is_file()
-    )
-
-
-def _escaped(name: str) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", name)
 
 
 def _file_config(operand: Operand, tensors: Tensors) -> bytes:
