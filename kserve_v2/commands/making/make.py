@@ -11,7 +11,7 @@ from typing import Any
 from kserve_v2.commands.command import CommandError
 from kserve_v2.commands.making.config_text import config_text
 from kserve_v2.commands.making.publish import staging
-from kserve_v2.commands.making.sample import sample_request
+from kserve_v2.commands.making.sample import datatype_of, sample_request
 from kserve_v2.commands.making.sources import split_member, take
 from kserve_v2.commands.making.templates import chosen, rendered, test_file, test_path
 from kserve_v2.repository.reading.layout import CONFIG
@@ -77,17 +77,13 @@ def _write_sample_and_test(model: Path, name: str, config: Mapping[str, Any]) ->
         return
     # A stream is not answered by one answer.
     if (model / _SAMPLE).exists() and not config.get("model_transaction_policy", {}).get("decoupled"):
-        names = {output["name"]: _datatype(output) for output in config["output"]}
+        names = {output["name"]: datatype_of(output) for output in config["output"]}
         checks = _SAMPLE_CHECKS.replace("{names}", repr(set(names))).replace(
             "{datatypes}", repr(list(names.values()))
         )
         test.write_bytes(test_file(name, checks))
     else:
         test.write_bytes(test_file(name, _READY_CHECKS, sample=False))
-
-
-def _datatype(output: Mapping[str, Any]) -> str:
-    return str(output["data_type"]).removeprefix("TYPE_").replace("STRING", "BYTES")
 
 
 def _run_script(model: Path, script: str, made: str) -> None:

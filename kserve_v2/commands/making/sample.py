@@ -39,11 +39,16 @@ def sample_request(config: Mapping[str, Any]) -> str | None:
     return f'{{\n{head}  "inputs": [\n    {lines}\n  ]\n}}\n'
 
 
+def datatype_of(tensor: Mapping[str, Any]) -> str:
+    """The protocol's datatype of an input or output of a configuration."""
+    return str(tensor["data_type"]).removeprefix("TYPE_").replace("STRING", "BYTES")
+
+
 def _input(
     tensor: Mapping[str, Any], batched: bool, content: str, numbers: random.Random
 ) -> dict[str, Any] | None:
     dims = [int(size) for size in tensor["dims"]]
-    datatype = str(tensor["data_type"]).removeprefix("TYPE_").replace("STRING", "BYTES")
+    datatype = datatype_of(tensor)
     side = _side(dims, datatype)
     shape = [1] * batched + [side if size < 0 else size for size in dims]
     count = prod(shape)
