@@ -220,9 +220,8 @@ class Server:
                 await service.demand(name)
 
     async def _answers(self, request: InferRequest) -> Any:
-        service = self._running_server().service
-        await self._inputs(request.model_name, request.model_version)
-        model = service.acquire(request.model_name, request.model_version)
+        service, name = self._running_server().service, request.model_name
+        model = await service.loaded(lambda: service.acquire(name, request.model_version))
         if model.splits:
             model = service.route(model, request, ())
         async for response in stream(service.check(model, request), request):
