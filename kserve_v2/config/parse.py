@@ -125,9 +125,12 @@ def _without_unknown_fields(
     are not seen as the parser sees them.
     """
     places = find_places(text)
-    place = {field: places.place(field.start) for field in places.unknown}
-    fields = [field for field in places.unknown if (place[field].line, place[field].column) >= first]
-    if not places.balanced or not fields or (place[fields[0]].line, place[fields[0]].column) != first:
+    place = {}
+    for field in places.unknown:
+        start = places.place(field.start)
+        place[field] = (start.line, start.column)
+    fields = [field for field in places.unknown if place[field] >= first]
+    if not places.balanced or not fields or place[fields[0]] != first:
         return None
     try:
         text_format.Parse(
@@ -136,10 +139,9 @@ def _without_unknown_fields(
     except text_format.ParseError as error:
         # What is behind that may be no field at all.
         end = (error.GetLine() or 0, error.GetColumn() or 0)
-        fields = [field for field in fields if (place[field].line, place[field].column) < end]
+        fields = [field for field in fields if place[field] < end]
     for field in fields:
-        where = (place[field].line, place[field].column)
-        _note_unknown_field(field.message, field.name, where, source, mistakes)
+        _note_unknown_field(field.message, field.name, place[field], source, mistakes)
     return blank(text, *((field.start, field.end) for field in fields)) if fields else None
 
 
