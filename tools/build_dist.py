@@ -74,8 +74,8 @@ def check_wheel(wheel: Path) -> None:
 
 def metadata_of(wheel: Path) -> Message:
     """What a wheel says of itself."""
-    [name] = [name for name in _contents(wheel) if name.endswith(".dist-info/METADATA")]
-    return Parser().parsestr(_contents(wheel)[name].decode())
+    [metadata] = [text for name, text in _contents(wheel).items() if name.endswith(".dist-info/METADATA")]
+    return Parser().parsestr(metadata.decode())
 
 
 def _known(*folders: str) -> list[str]:

@@ -236,8 +236,7 @@ def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str
 
 
 def _prose(text: str) -> str:
-    """A text of the code as Markdown: what is indented is shown as it is, placeholders are not taken "
-    "for HTML."""
+    """A text of the code as Markdown: placeholders are not taken for HTML."""
     paragraphs = [" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n")]
     return "\n\n".join(re.sub(r"<(\w+)>", r"`<\1>`", paragraph) for paragraph in paragraphs)
 
