@@ -4,7 +4,7 @@ import { html, useCallback, useEffect, useRef, useState } from "../dom.js";
 import { base64OfBlob } from "./bytes.js";
 import { CameraSource } from "./camera.js";
 import { DrawSource } from "./draw.js";
-import { imageLayout } from "./kinds.js";
+import { imageLayout, sidesOf } from "./kinds.js";
 import { conventions, planes, RANGES, resample, toPicture, toTensor } from "./pixels.js";
 import { inkOf } from "./strokes.js";
 import { fitShape, rowDims } from "./tensors.js";
@@ -99,7 +99,7 @@ const drawsFirst = (layout) => layout !== null && layout.channels === 1 && layou
 // The picture of a sample's first row, for the preview: of numbers, or an address of what is encoded.
 function pictureOfSample(sample, layout) {
   if (!layout) return sample.base64 ? { address: `data:${sample.data[0].startsWith("/9j") ? "image/jpeg" : "image/png"};base64,${sample.data[0]}` } : null;
-  const [height, width] = layout.order === "HWC" ? sample.shape.slice(-3, -1) : sample.shape.slice(-2);
+  const [height, width] = sidesOf(sample, layout);
   return toPicture(sample.data.slice(0, width * height * layout.channels), width, height, layout.channels, layout.order);
 }
 
@@ -111,7 +111,7 @@ export function ImageEditor({ input, form, sample, showSample, onTensor, live })
   const [source, setSource] = useState(null);
   const [options, setOptions] = useState(() => {
     const side = drawsFirst(layout) ? DRAWN_SIDE : DEFAULT_SIDE;
-    const [ofSampleHigh, ofSampleWide] = sample && layout ? (layout.order === "HWC" ? sample.shape.slice(-3, -1) : sample.shape.slice(-2)) : [side, side];
+    const [ofSampleHigh, ofSampleWide] = sample && layout ? sidesOf(sample, layout) : [side, side];
     const found = encoded ? {} : conventions(input.datatype, sample, layout);
     return { ...found, width: layout?.width > 0 ? layout.width : ofSampleWide, height: layout?.height > 0 ? layout.height : ofSampleHigh, fit: true, crop: true, invert: Boolean(found.paperIsLow) };
   });

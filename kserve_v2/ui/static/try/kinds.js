@@ -25,6 +25,9 @@ export function imageLayout(dims) {
   return null;
 }
 
+// Height and width of the pictures in a sample.
+export const sidesOf = (sample, layout) => (layout.order === "HWC" ? sample.shape.slice(-3, -1) : sample.shape.slice(-2));
+
 function surelyImage(name, datatype, layout) {
   if (IMAGE_NAME.test(name)) return true;
   return layout.order === "HW" ? datatype === "UINT8" : FLOATS.has(datatype) || datatype === "UINT8";

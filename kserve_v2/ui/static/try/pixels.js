@@ -1,5 +1,6 @@
 // Pictures as numbers and back.
 
+import { sidesOf } from "./kinds.js";
 import { FLOATS } from "./tensors.js";
 
 export const RANGES = {
@@ -24,7 +25,7 @@ export function conventions(datatype, sample, layout) {
     if (low < 0) range = low >= -1 && high <= 1 ? "-1 to 1" : RANGES_OF_COLOUR(layout);
     else if (high > 16) range = "0 to 255";
     else if (high > 1 && Number.isInteger(high)) range = "0 to 16";
-    const [height, width] = layout.order === "HWC" ? sample.shape.slice(-3, -1) : sample.shape.slice(-2);
+    const [height, width] = sidesOf(sample, layout);
     const step = layout.order === "HWC" ? layout.channels : 1;
     const border = [];
     for (let row = 0; row < height; row += 1) {
