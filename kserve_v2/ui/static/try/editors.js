@@ -2,7 +2,7 @@
 // wrong. They are mounted anew for another model, input or sample.
 
 import { html, useEffect, useId, useState } from "../dom.js";
-import { count } from "../format.js";
+import { count, plural } from "../format.js";
 import { writeJson } from "../json.js";
 import { base64OfBlob } from "./bytes.js";
 import { filled, fitShape, FLOATS, parseValues, rowDims, shapeText, toNested } from "./tensors.js";
@@ -32,7 +32,7 @@ export function ValuesEditor({ input, form, sample, onTensor }) {
   useEffect(() => {
     try {
       const tensor = made ?? parseValues(text, input.datatype, input.shape);
-      setNote({ text: `shape ${shapeText(tensor.shape)}, ${count(tensor.data.length)} element${tensor.data.length === 1 ? "" : "s"}. ${tensor.note ?? ""}` });
+      setNote({ text: `shape ${shapeText(tensor.shape)}, ${plural(tensor.data.length, "element")}. ${tensor.note ?? ""}` });
       onTensor(tensor);
     } catch (error) {
       setNote({ text: error.message, bad: true });

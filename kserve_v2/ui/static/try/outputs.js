@@ -108,7 +108,7 @@ function Texts({ data, dims }) {
 
 function HeatStrip({ data, dims, name }) {
   const canvas = useRef(null);
-  const { low, high, mean, wide, tall } = useMemo(() => {
+  const { low, high, mean, across, wide, tall } = useMemo(() => {
     let [lowest, highest, sum] = [Infinity, -Infinity, 0];
     for (const each of data) {
       const value = Number(each);
@@ -116,11 +116,10 @@ function HeatStrip({ data, dims, name }) {
       highest = Math.max(highest, value);
       sum += value;
     }
-    const across = dims.length > 1 ? dims.at(-1) : data.length;
-    return { low: lowest, high: highest, mean: sum / data.length, wide: Math.min(across, 4096), tall: Math.min(Math.ceil(data.length / across), 1024) };
+    const inRow = dims.length > 1 ? dims.at(-1) : data.length;
+    return { low: lowest, high: highest, mean: sum / data.length, across: inRow, wide: Math.min(inRow, 4096), tall: Math.min(Math.ceil(data.length / inRow), 1024) };
   }, [data]);
   useEffect(() => {
-    const across = dims.length > 1 ? dims.at(-1) : data.length;
     const picture = new ImageData(wide, tall);
     for (let row = 0; row < tall; row += 1) {
       for (let column = 0; column < wide; column += 1) {

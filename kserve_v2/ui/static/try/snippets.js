@@ -84,7 +84,7 @@ function curl(of) {
   }
   return {
     text: `curl -s ${url} \\\n  -H 'Content-Type: application/json' \\\n  -d ${shell(of.long ? `@${REQUEST_FILE}` : of.body)}`,
-    file: of.long ? { name: REQUEST_FILE, text: of.body } : null,
+    file: longFile(of),
   };
 }
 
