@@ -1,10 +1,11 @@
 // Explain: where the time of requests to a model goes, and why its batches are as they are, with what to change.
 
 import { getJson, modelPath, segment } from "./api.js";
-import { html, useCallback, useEffect, useRef, useState } from "./dom.js";
+import { html, useCallback, useEffect, useMemo, useRef, useState } from "./dom.js";
 import { count, figure, milliseconds, plural } from "./format.js";
 import { Batches } from "./live/batches.js";
 import { useSheet } from "./live/sheet.js";
+import { useNames } from "./names.js";
 
 const SECONDS = [2, 5, 10, 30];
 const STAGES = {
@@ -15,24 +16,6 @@ const STAGES = {
   event_loop_cpu: "reading requests and writing answers",
 };
 const ABOUT = { latency: "Latency", batch: "Batches", errors: "Errors" };
-
-function useNames(generation) {
-  const [names, setNames] = useState(null);
-  const [problem, setProblem] = useState("");
-  useEffect(() => {
-    let wanted = true;
-    getJson("ui/models").then(
-      (models) => {
-        if (!wanted) return;
-        setNames([...new Set(models.filter((each) => each.state === "READY").map((each) => each.name))]);
-        setProblem("");
-      },
-      (error) => wanted && setProblem(error.message),
-    );
-    return () => { wanted = false; };
-  }, [generation]);
-  return { names, problem };
-}
 
 function Snippet({ text, name }) {
   const [copied, setCopied] = useState("");
@@ -109,7 +92,8 @@ function useExplanation() {
 
 export default function Explain({ parts, generation }) {
   useSheet("ui/static/live/live.css");
-  const { names, problem: unlisted } = useNames(generation);
+  const { names: listed, problem: unlisted } = useNames(generation);
+  const names = useMemo(() => listed?.filter(({ ready }) => ready).map(({ name }) => name), [listed]);
   const { found, problem, looking, look } = useExplanation();
   const [seconds, setSeconds] = useState(5);
   if (!names) return unlisted ? html`<div class="notice error" role="alert">${unlisted}</div>` : html`<p class="muted">Loading…</p>`;

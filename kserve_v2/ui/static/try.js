@@ -2,24 +2,8 @@
 
 import { getJson, modelPath, segment } from "./api.js";
 import { html, useEffect, useMemo, useState } from "./dom.js";
+import { useNames } from "./names.js";
 import { Workbench } from "./try/workbench.js";
-
-function useNames(generation) {
-  const [found, setFound] = useState({ names: null, problem: "" });
-  useEffect(() => {
-    let wanted = true;
-    getJson("ui/models").then(
-      (models) => {
-        const ready = new Map();
-        for (const { name, state } of models) ready.set(name, ready.get(name) || state === "READY");
-        if (wanted) setFound({ names: [...ready].map(([name, isReady]) => ({ name, ready: isReady })), problem: "" });
-      },
-      (error) => wanted && setFound((last) => ({ ...last, problem: error.message })),
-    );
-    return () => { wanted = false; };
-  }, [generation]);
-  return found;
-}
 
 // What the form is made from, and the sample request that lies beside the model.
 function useForm(name, version, generation) {
