@@ -4,7 +4,6 @@ An event says what the values of an output are, and not its shape: that comes fr
 leaves a choice, it is an error.
 """
 
-import base64
 import json
 from collections.abc import Iterator
 from math import prod
@@ -17,6 +16,7 @@ from kserve_v2.client.rest_codec import flat_array, numbers
 from kserve_v2.client.result import InferResult
 from kserve_v2.errors import UnknownError, UnsupportedError, shape_text
 from kserve_v2.tensors.datatypes import BY_NAME, BYTES, Array
+from kserve_v2.tensors.json_request import text_or_base64
 
 _OWN_MEMBERS = ("model_name", "model_version", "id")
 
@@ -42,10 +42,7 @@ def _plain_bytes(value: Any) -> Any:
     """Texts, and what kserve-v2 reads as bytes that are none."""
     if isinstance(value, list):
         return [_plain_bytes(each) for each in value]
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return {"b64": base64.b64encode(value).decode()}
+    return text_or_base64(value)
 
 
 def _value(array: Array, tensor: TensorInfo | None, info: ModelInfo) -> Any:

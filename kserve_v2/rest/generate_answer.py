@@ -1,7 +1,6 @@
 """Answers by name: one object, in which each output of the model is a member."""
 
-import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
@@ -12,10 +11,11 @@ import orjson
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
-from kserve_v2.rest.generate_values import B64, Layout
+from kserve_v2.rest.generate_values import Layout
 from kserve_v2.rest.json_tensor import JSON_DTYPES, with_literals
 from kserve_v2.tensors.classification import highest
 from kserve_v2.tensors.datatypes import BOOL, BYTES, Array
+from kserve_v2.tensors.json_request import text_or_base64
 
 CLASSES = "classes"
 """The member of the query that asks for the highest values of an output, with their labels."""
@@ -123,15 +123,8 @@ def _writable(array: Array) -> Array:
         # FP16 and BF16: each of their values is one of FP32.
         return array.astype(np.float32)
     written = np.empty(array.size, dtype=np.object_)
-    written[:] = [_text(element) for element in array.reshape(-1)]
+    written[:] = [text_or_base64(element) for element in array.reshape(-1)]
     return written.reshape(array.shape)
-
-
-def _text(element: bytes) -> str | Mapping[str, str]:
-    try:
-        return element.decode()
-    except UnicodeDecodeError:
-        return {B64: base64.b64encode(element).decode()}
 
 
 def _lists(array: Array) -> Any:

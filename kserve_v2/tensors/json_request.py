@@ -1,4 +1,6 @@
-"""A tensor of a request in JSON, as a file has it that a person has written, such as a model's sample."""
+"""A tensor of a request in JSON, as a file has it that a person has written, such as a model's sample; and elements of
+BYTES in JSON.
+"""
 
 import base64
 from collections.abc import Mapping
@@ -37,3 +39,11 @@ def _decoded(element: Any, *, encoded: bool) -> Any:
     if isinstance(element, dict) and element.keys() == {_B64}:
         return base64.b64decode(element[_B64], validate=True)
     return base64.b64decode(element, validate=True) if encoded else element
+
+
+def text_or_base64(element: bytes) -> str | dict[str, str]:
+    """An element of BYTES in JSON: a text, or an object with the base64 of bytes that are none."""
+    try:
+        return element.decode()
+    except UnicodeDecodeError:
+        return {_B64: base64.b64encode(element).decode()}

@@ -1,6 +1,5 @@
 """Answers of models for people, and for programs."""
 
-import base64
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from kserve_v2.commands.command import CommandError
 from kserve_v2.commands.output import say
 from kserve_v2.plain_text import in_a_line
 from kserve_v2.tensors.datatypes import BF16, BY_DTYPE, BYTES, FP32, Array
+from kserve_v2.tensors.json_request import text_or_base64
 
 # Values of one output or of a row of it, rows, and characters of a text, that people get to see.
 _MOST_VALUES = 12
@@ -110,14 +110,7 @@ def as_json(result: InferResult) -> str:
 
 def _json_data(array: Array) -> list[Any]:
     flat = array.reshape(-1)
-    return [_json_text(element) for element in flat] if array.dtype == BYTES.dtype else numbers(flat)
-
-
-def _json_text(element: bytes) -> Any:
-    try:
-        return element.decode()
-    except UnicodeDecodeError:
-        return {"b64": base64.b64encode(element).decode()}
+    return [text_or_base64(element) for element in flat] if array.dtype == BYTES.dtype else numbers(flat)
 
 
 def save(result: InferResult, path: str) -> None:
