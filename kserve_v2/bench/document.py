@@ -6,8 +6,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kserve_v2.bench.errors import BenchUsageError
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.tensors.datatypes import BY_NAME, Array, datatype_of
@@ -105,11 +103,3 @@ def _tensor(entry: Any, where: str) -> Tensor:
         raise BenchUsageError(f"{where}: {error.message}") from None
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise BenchUsageError(f"{where}: input '{name}': {error}") from None
-
-
-def bytes_array(elements: Iterable[bytes]) -> Array:
-    """A flat BYTES tensor."""
-    listed = list(elements)
-    array = np.empty(len(listed), dtype=np.object_)
-    array[:] = listed
-    return array

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from kserve_v2.bench.document import Document, Tensor, bytes_array
+from kserve_v2.bench.document import Document, Tensor
 from kserve_v2.bench.errors import BenchUsageError
 from kserve_v2.bench.model_view import ModelView, TensorView
 from kserve_v2.tensors.datatypes import BOOL, BYTES, Array
+from kserve_v2.tensors.strings import flat_bytes
 
 _TEXT_LENGTH = 16
 _IMAGE_SIZE = 64
@@ -69,7 +70,7 @@ def _tensor(view: ModelView, wanted: TensorView, wishes: Wishes, random: Random)
     if wanted.datatype is BYTES:
         make = _image if kind == "image" else _text
         count = int(np.prod(shape))
-        return Tensor(wanted.name, bytes_array(make(random) for _ in range(count)).reshape(shape))
+        return Tensor(wanted.name, flat_bytes([make(random) for _ in range(count)]).reshape(shape))
     return Tensor(wanted.name, _numbers(shape, wanted, random))
 
 
@@ -125,11 +126,11 @@ def _read(path: Path, wanted: TensorView) -> Array:
     if path.suffix != ".npy":
         if wanted.datatype is not BYTES:
             raise ValueError("only a .npy file holds numbers")
-        return bytes_array([path.read_bytes()]).reshape(())
+        return flat_bytes([path.read_bytes()]).reshape(())
     array: Array = np.load(path, allow_pickle=False)
     if wanted.datatype is BYTES:
         texts = [each if isinstance(each, bytes) else str(each).encode() for each in array.ravel().tolist()]
-        return bytes_array(texts).reshape(array.shape)
+        return flat_bytes(texts).reshape(array.shape)
     return _cast(array, wanted)
 
 
@@ -142,7 +143,7 @@ def _written(text: str, wanted: TensorView) -> Array:
         value = text
     if wanted.datatype is BYTES:
         array = np.asarray(value, dtype=np.object_)
-        return bytes_array(str(each).encode() for each in array.ravel().tolist()).reshape(array.shape)
+        return flat_bytes([str(each).encode() for each in array.ravel().tolist()]).reshape(array.shape)
     return _cast(np.asarray(value), wanted)
 
 

@@ -14,6 +14,7 @@ from kserve_v2.protobuf_json import set_parameter
 from kserve_v2.tensors.announced import AnnouncedInput
 from kserve_v2.tensors.datatypes import BY_NAME, BYTES, Array, datatype_of
 from kserve_v2.tensors.raw import decode_raw_tensor, encode_raw_tensor
+from kserve_v2.tensors.strings import flat_bytes
 
 FINAL_RESPONSE = "triton_final_response"
 """Response parameter of streams: whether it is the last one."""
@@ -76,9 +77,7 @@ def _typed(announced: AnnouncedInput, contents: Any) -> Array:
         raise ValueError(f"output '{announced.name}' is {datatype.name}, which has to come as raw bytes")
     values = getattr(contents, datatype.contents_field)
     if datatype is BYTES:
-        array = np.empty(len(values), np.object_)
-        array[:] = list(values)
-        return array.reshape(announced.shape)
+        return flat_bytes(list(values)).reshape(announced.shape)
     return np.array(values, datatype.dtype).reshape(announced.shape)
 
 

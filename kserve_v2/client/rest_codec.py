@@ -14,6 +14,7 @@ from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.tensors.announced import AnnouncedInput
 from kserve_v2.tensors.datatypes import BF16, BY_NAME, BYTES, FP32, Array, Datatype, datatype_of
 from kserve_v2.tensors.raw import decode_raw_tensor, encode_raw_tensor
+from kserve_v2.tensors.strings import flat_bytes
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 JSON = {"Content-Type": "application/json"}
@@ -124,9 +125,7 @@ def flat_array(data: Any, datatype: Datatype, name: str) -> Array:
     elements: list[Any] = []
     _flatten(data, elements)
     if datatype is BYTES:
-        array = np.empty(len(elements), np.object_)
-        array[:] = [as_bytes(element) for element in elements]
-        return array
+        return flat_bytes([as_bytes(element) for element in elements])
     if None in elements:
         raise ValueError(
             f"output '{name}' has a null among its numbers, which can be NaN or infinite: ask for it over gRPC"

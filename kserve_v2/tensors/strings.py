@@ -1,7 +1,7 @@
 """BYTES tensors on the wire: for every element a 4-byte little-endian length, then the bytes."""
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -55,9 +55,14 @@ def bytes_array(announced: AnnouncedInput, elements: list[bytes]) -> Array:
             f"{announced.prefix}unexpected number of string elements {len(elements)} for inference input '{name}' "
             f"for model '{model_name}', expecting {count}"
         )
-    array = np.empty(count, dtype=np.object_)
+    return flat_bytes(elements).reshape(announced.shape)
+
+
+def flat_bytes(elements: Sequence[bytes]) -> Array:
+    """A flat BYTES tensor of as many elements."""
+    array = np.empty(len(elements), dtype=np.object_)
     array[:] = elements
-    return array.reshape(announced.shape)
+    return array
 
 
 def encode_bytes_tensor(elements: Iterable[bytes]) -> bytes:
