@@ -49,18 +49,18 @@ class RestControl:
         server = self.get(f"{self._target.prefix}/v2")
         metadata = self.get(self._path)
         try:
-            config = json_format.ParseDict(
-                self.get(f"{self._path}/config"),
-                ModelConfig(),
-                ignore_unknown_fields=True,
-                descriptor_pool=POOL,
-            )
+            config = self.config()
         except (NotToldError, json_format.ParseError):
             config = None
         try:
             return model_view(metadata, config, server.get("extensions", []))
         except (KeyError, TypeError, ValueError, AttributeError):
             raise self._no_server("metadata") from None
+
+    def config(self) -> ModelConfig:
+        """What the model is served with. Raises BenchError, and ParseError for what is no configuration."""
+        found = self.get(f"{self._path}/config")
+        return json_format.ParseDict(found, ModelConfig(), ignore_unknown_fields=True, descriptor_pool=POOL)
 
     def counters(self) -> Counters | None:
         """See `Control`."""

@@ -53,9 +53,7 @@ class TrialServer(NamedTuple):
 
     def effective_config(self) -> ModelConfig:
         """What the model is served with now."""
-        target = self.targets["REST"]
-        found = self.control.get(f"{target.path(self.model)}/config")
-        return json_format.ParseDict(found, ModelConfig(), ignore_unknown_fields=True, descriptor_pool=POOL)
+        return self.control.config()
 
 
 @contextmanager
