@@ -8,10 +8,9 @@ from kserve_v2.backend import ModelConfig
 from kserve_v2.checking.findings import Rule
 from kserve_v2.config import is_ensemble
 from kserve_v2.config.latency_budget import LATENCY_BUDGET_MS
+from kserve_v2.config.support import THREAD_PARAMETERS
 
 _GUESS_BATCHING = frozenset({"onnxruntime", "pytorch"})
-# By backend, the parameter that says how many threads an operator has.
-_INTRA_OP = {"onnxruntime": "intra_op_thread_count", "pytorch": "INTRA_OP_THREAD_COUNT"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,7 @@ def _delays(config: ModelConfig) -> Iterator[Advice]:
 
 
 def _threads(config: ModelConfig, written: Sequence[str], machine: Machine) -> Iterator[Advice]:
-    parameter = _INTRA_OP.get(config.backend)
+    parameter = THREAD_PARAMETERS.get(config.backend)
     if parameter is None:
         return  # what the instances of a handler do, nobody knows
     groups = [

@@ -187,6 +187,12 @@ READ_PARAMETERS: Mapping[str, frozenset[str]] = {
     ),
 }  # fmt: skip
 
+THREAD_PARAMETERS: Mapping[str, str] = {
+    "onnxruntime": "intra_op_thread_count",
+    "pytorch": "INTRA_OP_THREAD_COUNT",
+}
+"""By backend, the one that says how many threads an operator has."""
+
 
 def refused_fields(config: ModelConfig) -> list[Problem]:
     """What is asked for and not served, and would change answers or isolation if it were ignored."""

@@ -12,6 +12,7 @@ from kserve_v2.bench.event_loop import run_measurement
 from kserve_v2.bench.requests import Source, described, documents_of, prepare_all
 from kserve_v2.config import is_ensemble, parse_config
 from kserve_v2.config.latency_budget import LATENCY_BUDGET_MS
+from kserve_v2.config.support import THREAD_PARAMETERS
 from kserve_v2.config.switches import SPLIT_LARGE_REQUESTS
 from kserve_v2.tuning.candidate import (
     DEFAULT_THREADS,
@@ -28,9 +29,6 @@ from kserve_v2.tuning.report import Analysis, gain
 from kserve_v2.tuning.search import Search
 from kserve_v2.tuning.trial_server import TrialServer, refused, trial_server
 from kserve_v2.tuning.trials import Findings, Terms, Trials
-
-# As the backends call the number of threads of one operator.
-_THREAD_PARAMETERS = {"onnxruntime": "intra_op_thread_count", "pytorch": "INTRA_OP_THREAD_COUNT"}
 
 _SAME_MACHINE = "The load came from the same machine, whose CPUs it shared with the server."
 
@@ -82,7 +80,7 @@ def _analyzed(task: Task, server: TrialServer, tell: Callable[[str], None]) -> t
         batches=view.batches,
     )
     requests = prepare_all(documents, form)
-    parameter = _THREAD_PARAMETERS.get(served.backend, "")
+    parameter = THREAD_PARAMETERS.get(served.backend, "")
     start = current(written, served, parameter)
     merges = start.delay_us != NO_BATCHING or may_merge(server, written)
     limits = limits_of(served, requests[0].rows, task, parameter, merges=merges)

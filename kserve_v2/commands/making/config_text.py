@@ -4,13 +4,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kserve_v2.config.support import THREAD_PARAMETERS
+
 _WHAT = {
     "model.onnx": "ONNX Runtime, with 1/model.onnx.",
     "model.pt2": "PyTorch, with 1/model.pt2.",
     "model.pt": "PyTorch, with 1/model.pt, which is TorchScript.",
     "model.py": "A Python handler: the class in 1/model.py. What it takes and gives is said there.",
 }
-_THREADS = {"onnxruntime": "intra_op_thread_count", "pytorch": "INTRA_OP_THREAD_COUNT"}
 
 _QUEUE = """\
   # How long a request may wait for others. 0: a free instance takes what is there at once.
@@ -85,10 +86,10 @@ def config_text(name: str, document: Mapping[str, Any]) -> str:
         f"# How many batches at the same time{shared}. For a GPU: kind: KIND_GPU  gpus: [ 0 ]\n"
         "instance_group [ { count: 1  kind: KIND_CPU } ]\n"
     )
-    if backend in _THREADS:
+    if backend in THREAD_PARAMETERS:
         parts.append(
             "# CPU threads of one operator; by default this machine's share for each instance.\n"
-            f'# parameters {{ key: "{_THREADS[backend]}"  value {{ string_value: "1" }} }}\n'
+            f'# parameters {{ key: "{THREAD_PARAMETERS[backend]}"  value {{ string_value: "1" }} }}\n'
         )
     return "\n".join(parts)
 
