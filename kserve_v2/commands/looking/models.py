@@ -1,6 +1,5 @@
 """Models that are named on the command line, and the options of the server that would serve them."""
 
-import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +13,7 @@ from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.locations.linked import lies_at
 from kserve_v2.repository.preparing.candidate import find_entry
 from kserve_v2.repository.preparing.options import RepositoryOptions
+from kserve_v2.settings.flags import did_you_mean
 from kserve_v2.settings.options import SettingsError
 from kserve_v2.settings.settings import Settings
 from kserve_v2.startup import StartupError, repository_options
@@ -47,8 +47,7 @@ def known_model(name: str, options: RepositoryOptions) -> str:
         raise SettingsError(error.message) from None
     except ServingError as error:
         raise StartupError(f"model '{name}': {error.message}") from None
-    alike = difflib.get_close_matches(name, all_models(options).models, n=1)
-    hint = f", did you mean {alike[0]}?" if alike else ""
+    hint = did_you_mean(name, all_models(options).models)
     raise SettingsError(f"no model repository has a directory of the name '{name}'{hint}")
 
 
