@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace, say: Callable[[str], None], tell: Callabl
         check_plot(arguments.plot)
     targets = targets_of(arguments)
     subjects, request = _subjects(arguments, targets)
-    tell = _silent if arguments.quiet else tell
+    tell = silent if arguments.quiet else tell
     timed = max((load.connections for load in plan.loads if isinstance(load, OpenLoop)), default=0)
     points = run_measurement(measure(subjects, plan, tell), timed)
     notes = [] if all(point.cpu_us is not None for row in points for point in row) else [_NO_CPU]
@@ -171,7 +171,7 @@ def _names(targets: Sequence[Target]) -> list[str]:
     return [f"{number} {target.url}" for number, target in enumerate(targets, 1)]
 
 
-def _silent(_: str) -> None:
+def silent(_: str) -> None:
     """--quiet"""
 
 

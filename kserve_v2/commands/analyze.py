@@ -4,10 +4,10 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from kserve_v2.commands.command import Command, CommandError, UsageError
+from kserve_v2.commands.command import Command, UsageError
 from kserve_v2.commands.looking_options import look
 from kserve_v2.commands.numbers import number_above_zero, positive_number
-from kserve_v2.commands.request_options import add_request
+from kserve_v2.commands.request_options import add_request, measuring
 from kserve_v2.settings import flags
 from kserve_v2.settings.settings import Settings
 
@@ -150,15 +150,10 @@ def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
     def analyze(settings: Settings) -> int:
         # Imported here, so that --help does not wait for numpy.
-        from kserve_v2.bench.errors import BenchError, BenchUsageError  # noqa: PLC0415
         from kserve_v2.commands.looking import analyze  # noqa: PLC0415
 
-        try:
+        with measuring():
             return analyze.run(settings, namespace, model)
-        except BenchUsageError as error:
-            raise UsageError(str(error)) from None
-        except BenchError as error:
-            raise CommandError(str(error)) from None
 
     return look(namespace, environ, analyze)
 

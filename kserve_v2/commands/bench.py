@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kserve_v2.commands.client_options import URL_VARIABLE
-from kserve_v2.commands.command import Command, CommandError, UsageError
+from kserve_v2.commands.command import Command
 from kserve_v2.commands.numbers import number_above_zero, number_or_zero, positive_number
 from kserve_v2.commands.output import say, tell
-from kserve_v2.commands.request_options import add_request
+from kserve_v2.commands.request_options import add_request, measuring
 
 _DESCRIPTION = """\
 Load a model on a running server (ours, or any other one of the v2 protocol), and report throughput, latencies from p50
@@ -182,14 +182,9 @@ def _run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         arguments.url = environ.get(URL_VARIABLE) or None
     # Imported here, so that --help does not wait for numpy.
     from kserve_v2.bench import bench  # noqa: PLC0415
-    from kserve_v2.bench.errors import BenchError, BenchUsageError  # noqa: PLC0415
 
-    try:
+    with measuring():
         return bench.run(arguments, say, tell)
-    except BenchUsageError as error:
-        raise UsageError(str(error)) from None
-    except BenchError as error:
-        raise CommandError(str(error)) from None
 
 
 COMMAND = Command(

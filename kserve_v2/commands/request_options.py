@@ -1,8 +1,11 @@
 """What requests are made from, for the commands that load a model."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from kserve_v2.commands.command import CommandError, UsageError
 from kserve_v2.commands.numbers import positive_number
 
 
@@ -50,3 +53,17 @@ def add_request(parser: argparse.ArgumentParser, *value_options: str) -> None:
         action="store_true",
         help="Over REST, send made up tensors as JSON, as requests of --request are, not as binary data.",
     )
+
+
+@contextmanager
+def measuring() -> Iterator[None]:
+    """What a measurement inside the block raises, a person gets to read: raises CommandError, UsageError."""
+    # Imported here, so that --help does not wait for it.
+    from kserve_v2.bench.errors import BenchError, BenchUsageError  # noqa: PLC0415
+
+    try:
+        yield
+    except BenchUsageError as error:
+        raise UsageError(str(error)) from None
+    except BenchError as error:
+        raise CommandError(str(error)) from None

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from kserve_v2.bench.bench import wishes_of
+from kserve_v2.bench.bench import silent, wishes_of
 from kserve_v2.bench.errors import BenchError, BenchUsageError
 from kserve_v2.bench.made_up import Wishes
 from kserve_v2.bench.plot import check_plot, draw
@@ -63,7 +63,7 @@ def run(settings: Settings, namespace: argparse.Namespace, model: str) -> int:
         cpu_budget(),
         "gRPC" if namespace.protocol == "grpc" else "REST",
     )
-    analysis, chosen = analyze(task, _silent if namespace.quiet else tell)
+    analysis, chosen = analyze(task, silent if namespace.quiet else tell)
     _show(analysis, chosen, namespace, path)
     return 0
 
@@ -135,7 +135,3 @@ def _show(analysis: Analysis, chosen: str, namespace: argparse.Namespace, path: 
         tell(f"wrote {path}" + (f"; what was there is {kept.name}" if kept else ""))
     elif not namespace.json:
         say(f"\n{path.name} (--write puts it in its place):\n\n{chosen}")
-
-
-def _silent(_: str) -> None:
-    """--quiet"""
