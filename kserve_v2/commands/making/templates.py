@@ -105,13 +105,13 @@ def rendered(template: Template, name: str) -> dict[str, Files]:
         for path, file in _walk(root / part.folder):
             if path == _CHECKS or (part.only and path not in part.only):
                 continue
-            # Packages leave hidden files out.
-            own[path.removesuffix(_RENDERED).replace("gitkeep", ".gitkeep")] = file.read_bytes()
+            content = file.read_bytes()
             if path.endswith(_RENDERED):
-                text = file.read_text(encoding="utf-8")
                 # What a part says of itself is said of the whole model where it is alone.
                 whole = name + part.suffix if path == _CONFIG and part.folder == "handler" else name
-                own[path.removesuffix(_RENDERED)] = text.replace("@NAME@", whole).encode()
+                content = content.replace(b"@NAME@", whole.encode())
+            # Packages leave hidden files out.
+            own[path.removesuffix(_RENDERED).replace("gitkeep", ".gitkeep")] = content
     checks = root / (template.checks or template.parts[-1].folder) / _CHECKS
     if not checks.is_file():
         checks = root / template.parts[0].folder / _CHECKS
