@@ -78,7 +78,6 @@ COUNTING = Counting(5)
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kserve_v2.Server]:
     top = tmp_path_factory.mktemp("objects")
-    (top / "listed").mkdir()
     shutil.copytree(EXAMPLES / "add_sub", top / "repository" / "add_sub")
     models = {
         "annotated": annotated,
