@@ -68,15 +68,15 @@ def serve(
     _raise_if_loading()
     given = Given(name, example, inputs, outputs, max_batch_size)
     served = read_models(models, given)
-    waits = block and not _in_event_loop()
+    in_loop = _in_event_loop()
     try:
         effective = make_settings({**served.tensors, **settings}, port, served.repositories, served.models)
     except BaseException:
         served.drop()
         raise
-    if not waits:
+    if in_loop or not block:
         server = Server(effective, served)
-        if block or _in_event_loop():
+        if in_loop or block:
             console.say(server.banner)
         return server
     log.configure(effective)
