@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route, expect, sync_playwright
 
-from tests.conftest import RunningServer, StartServer
+from tests.conftest import RunningServer, StartServer, WriteModel
+from tests.ui.models import write_models
 
 MODELS = Path(__file__).parent.parent.parent / "model_repository"
 
@@ -53,6 +54,16 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
     started = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
     yield started
     started.close()
+
+
+@pytest.fixture(scope="module")
+def kinds(
+    tmp_path_factory: pytest.TempPathFactory, write_model: WriteModel, start_server: StartServer
+) -> RunningServer:
+    """A server with a model of each kind."""
+    root = tmp_path_factory.mktemp("models")
+    write_models(root, write_model)
+    return start_server(root, "--strict-readiness=false")
 
 
 @dataclass

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.conftest import RunningServer, StartServer, WriteModel
+from tests.conftest import RunningServer
 from tests.ui.conftest import OpenPage
-from tests.ui.models import write_models
 from tests.ui.test_try import STROKES, answer, draw, raw, send
 
 Run = Callable[[str, Path], str]
@@ -46,15 +45,6 @@ for text in json.load(open("snippets.json")):
     printed.append(out.getvalue())
 print(json.dumps(printed))
 """
-
-
-@pytest.fixture(scope="module")
-def kinds(
-    tmp_path_factory: pytest.TempPathFactory, write_model: WriteModel, start_server: StartServer
-) -> RunningServer:
-    root = tmp_path_factory.mktemp("models")
-    write_models(root, write_model)
-    return start_server(root, "--strict-readiness=false")
 
 
 def snippet(page: Page, title: str, folder: Path) -> str:

@@ -12,18 +12,8 @@ import PIL.Image
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.conftest import RunningServer, StartServer, WriteModel
+from tests.conftest import RunningServer
 from tests.ui.conftest import OpenPage
-from tests.ui.models import write_models
-
-
-@pytest.fixture(scope="module")
-def kinds(
-    tmp_path_factory: pytest.TempPathFactory, write_model: WriteModel, start_server: StartServer
-) -> RunningServer:
-    root = tmp_path_factory.mktemp("models")
-    write_models(root, write_model)
-    return start_server(root, "--strict-readiness=false")
 
 
 def answer(page: Page) -> Locator:
