@@ -111,6 +111,23 @@ def test_rows_differ_in_every_type(datatype: str, dtype: type, dims: str) -> Non
     assert tried(lambda x: x[::-1].astype(dtype), model).verdict is Verdict.DEPENDENT
 
 
+@pytest.mark.parametrize(
+    ("label", "verdict"),
+    [
+        (lambda row, rows: b"ham" if row.sum() > 0 else b"spam", Verdict.INDEPENDENT),
+        (lambda row, rows: b"ham" if rows[0].sum() > 0 else b"spam", Verdict.DEPENDENT),
+    ],
+)
+def test_labels_that_are_one_text_for_each_row(
+    label: Callable[[Array, Array], bytes], verdict: Verdict
+) -> None:
+    # As classifiers of scikit-learn are exported: one dimension, and no array in a row.
+    def labels(rows: Array) -> Array:
+        return np.array([label(row, rows) for row in rows], object)
+
+    assert tried(labels, signature(output_type="STRING")).verdict is verdict
+
+
 def test_texts() -> None:
     model = signature("STRING", "1", "STRING")
     assert tried(lambda x: x, model).verdict is Verdict.INDEPENDENT

@@ -167,8 +167,10 @@ def _depends_on_neighbour(
     for kept, order in ((0, [0, 2]), (1, [2, 1])):
         beside = _outputs(execute, signature, {name: array[order] for name, array in three.items()}, 2)
         for name, array in together.items():
+            # Not by its index: a row of texts without further dimensions would be no array.
+            row = slice(kept, kept + 1)
             if array.shape == beside[name].shape and not _same_but_for_rounding(
-                array[kept], beside[name][kept]
+                array[row], beside[name][row]
             ):
                 again = _outputs(execute, signature, {key: rows[:2] for key, rows in three.items()}, 2)
                 return name if _same_but_for_rounding(array, again[name]) else ""
