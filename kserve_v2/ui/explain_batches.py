@@ -78,7 +78,9 @@ def _quick(seen: Seen) -> Finding | None:
 
 
 def _one_at_a_time(seen: Seen) -> Finding | None:
-    if seen.in_flight >= _COMPANY or not (_merges(seen.config) and _small(seen)):
+    # Those that came in bursts have met, however seldom that was.
+    met = seen.mean_rows >= _COMPANY * seen.rows_per_request
+    if met or seen.in_flight >= _COMPANY or not (_merges(seen.config) and _small(seen)):
         return None
     return Finding(
         "one_at_a_time",

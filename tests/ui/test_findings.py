@@ -72,6 +72,12 @@ def threaded(count: int) -> str:
         ("quick_model", {"loop_busy": 0.9, "in_place": True}, {"loop_busy": 0.9}),
         ("quick_model", {"loop_busy": 0.9, "in_place": True}, {"loop_busy": 0.5, "in_place": True}),
         ("one_at_a_time", {"success_ns": 1100 * MS}, {"success_ns": 1300 * MS}),
+        # They came seldom, and together.
+        (
+            "one_at_a_time",
+            {"success_ns": 380 * MS},
+            {"success_ns": 380 * MS, "batches": {2: BatchCount(500, 1, {"no_delay": 500})}},
+        ),
         ("few_in_flight", {"success_ns": 1600 * MS}, {"success_ns": 1700 * MS}),
         ("compute_input", INPUTS, OUTPUTS),
         ("compute_output", OUTPUTS, INPUTS),
