@@ -144,6 +144,17 @@ def test_what_is_too_long_for_a_command_is_in_a_file(
             assert [int(number) for number in figures(printed)[:3]] == sent[:3]
 
 
+def test_whole_numbers_are_exact_in_each_language(
+    kinds: RunningServer, open_page: OpenPage, tmp_path: Path
+) -> None:
+    page = opened(kinds, open_page, "#/try/same_int64")
+    page.get_by_role("textbox", name="IN: values").fill("9007199254740993, -9223372036854775808")
+    expect(page.get_by_text("shape [2], 2 elements")).to_be_visible()
+    for title, printed in run_all(page, tmp_path).items():
+        assert "9007199254740993" in printed, title
+        assert "-9223372036854775808" in printed, title
+
+
 @pytest.mark.parametrize("datatype", ["FP16", "BF16"])
 def test_half_precision_is_sent_by_those_that_can(
     kinds: RunningServer, open_page: OpenPage, tmp_path: Path, datatype: str

@@ -222,10 +222,10 @@ function javascript(of) {
       `const answer = await fetch(${url}, {`,
       '  method: "POST",',
       '  headers: { "Content-Type": "application/json" },',
-      // As a text: numbers of JavaScript do not hold all integers of 64 bits.
+      // As a text, and so is the answer: numbers of JavaScript do not hold all integers of 64 bits.
       `  body: ${JSON.stringify(of.body)},`,
       "});",
-      "console.log(JSON.stringify(await answer.json(), null, 2));",
+      "console.log(await answer.text());",
     ].join("\n"),
     file: null,
   };
