@@ -22,6 +22,8 @@ from kserve_v2.errors import (
 )
 
 if TYPE_CHECKING:
+    from kserve_v2.archiving.model_archive import archive_model
+    from kserve_v2.archiving.workflow_archive import archive_workflow
     from kserve_v2.embedded.serve import serve
     from kserve_v2.embedded.server import Server
     from kserve_v2.handlers.context import Answer, Context, Request
@@ -86,6 +88,8 @@ __all__ = [
     "UnauthenticatedError",
     "UnavailableError",
     "UnsupportedError",
+    "archive_model",
+    "archive_workflow",
     "model",
     "serve",
 ]
@@ -100,6 +104,8 @@ _HOMES = {
     "Settings": "settings.settings",
     "SettingsError": "settings.options",
     "StartupError": "startup",
+    "archive_model": "archiving.model_archive",
+    "archive_workflow": "archiving.workflow_archive",
     "model": "handlers.described",
     "serve": "embedded.serve",
 }

@@ -33,7 +33,7 @@ LAYERS = (
     "backend | logs",
     "messages | settings",
     "caching | client | config | http2 | memory | metrics | tracing",
-    "net | protobuf_json | tensors | plain_text | regular_files | unpacking",
+    "archiving | net | protobuf_json | tensors | plain_text | regular_files | unpacking",
     "errors | _generated | templates",
 )
 
@@ -88,7 +88,7 @@ PUBLIC_NAMES = {
     "UINT64",
     "Image", "Json", "Text",
     "Answer", "Context", "Model", "Request",
-    "model", "serve", "Server", "Settings", "SettingsError", "StartupError",
+    "archive_model", "archive_workflow", "model", "serve", "Server", "Settings", "SettingsError", "StartupError",
     "InternalError", "InvalidArgumentError", "NotFoundError", "PermissionDeniedError", "RequestCancelledError",
     "ResourceExhaustedError", "ServingError", "UnauthenticatedError", "UnavailableError", "UnsupportedError",
 }  # fmt: skip

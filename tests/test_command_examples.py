@@ -1,4 +1,4 @@
-"""The examples in the `--help` of commands do what they say; those of bench, analyze and init are run elsewhere."""
+"""The examples in the `--help` of commands do what they say; those of bench, analyze, init and archive are run elsewhere."""
 
 import io
 import shlex

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kserve_v2.commands.command import Command, UsageError
 from kserve_v2.commands.output import say
-from kserve_v2.tensors.written import EXPECTED, WrittenTensor, read_tensor
+from kserve_v2.commands.tensor_options import add_tensors
 
 _TEMPLATES = ("handler", "torch", "onnx", "sklearn", "image", "text", "ensemble")
 _DEFAULT_REPOSITORY = "models"
@@ -65,23 +65,7 @@ def _add(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--link", action="store_true", help="With --from: links to its files in the place of copies."
     )
-    for kind in ("input", "output"):
-        group.add_argument(
-            f"--{kind}",
-            action="append",
-            default=[],
-            type=_tensor,
-            metavar="TENSOR",
-            help=f"With --from of a TorchScript file: an {kind}, as {EXPECTED}; N is the batch. May be repeated, in "
-            "the order of the model's.",
-        )
-
-
-def _tensor(text: str) -> WrittenTensor:
-    try:
-        return read_tensor(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected {EXPECTED}, got {text!r}") from None
+    add_tensors(group, "With --from of a TorchScript file")
 
 
 def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:

@@ -1,11 +1,24 @@
 """All commands, in the order of `kserve-v2 --help`."""
 
-from kserve_v2.commands import analyze, bench, check, config, infer, init, models, release, serve, stats
+from kserve_v2.commands import (
+    analyze,
+    archive,
+    bench,
+    check,
+    config,
+    infer,
+    init,
+    models,
+    release,
+    serve,
+    stats,
+)
 from kserve_v2.commands.command import Command
 
 COMMANDS: tuple[Command, ...] = (
     serve.COMMAND,
     init.COMMAND,
+    archive.COMMAND,
     check.COMMAND,
     config.COMMAND,
     infer.COMMAND,
