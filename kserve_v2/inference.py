@@ -1,7 +1,7 @@
 """The service that both front ends call: everything that a client can ask for, free of any wire format."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from importlib.metadata import version as distribution_version
 from typing import TypeVar
 
@@ -67,10 +67,12 @@ class InferenceService:
         explicit: bool,
         strict_readiness: bool = True,
         client_shm: bool = False,
+        tell_log_settings: Callable[[LogSettings], Awaitable[None]] | None = None,
     ) -> None:
         """`explicit`: clients may load and unload models. `strict_readiness`: not ready while any model is
-        not. `client_shm`: clients may register shared memory.
+        not. `client_shm`: clients may register shared memory. `tell_log_settings`: to other processes that log.
         """
+        self._tell_log_settings = tell_log_settings
         self.manager = manager
         self.tracer = tracer
         self.inflight = manager.inflight
@@ -314,10 +316,13 @@ class InferenceService:
         """What is logged."""
         return log.current()
 
-    def update_log_settings(self, changes: LogChanges) -> LogSettings:
+    async def update_log_settings(self, changes: LogChanges) -> LogSettings:
         """Change what is logged from now on; returns all settings."""
-        log.apply(log.current().updated(changes))
-        return log.current()
+        changed = log.current().updated(changes)
+        log.apply(changed)
+        if self._tell_log_settings is not None:
+            await self._tell_log_settings(changed)
+        return changed
 
     def trace_settings(self, model: str = "") -> dict[str, str | list[str]]:
         """The trace settings that hold for a model, or for "" the server's. Raises InvalidArgumentError for an

@@ -9,16 +9,19 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from starlette.types import ASGIApp
+
 from kserve_v2.caching.cache import ResponseCache
 from kserve_v2.caching.make import MissingPackageError, make_cache
 from kserve_v2.config.content_types import input_contents
 from kserve_v2.errors import NotFoundError, OverloadedError, ServingError
+from kserve_v2.front_ends import grpc_options, has_fast_lane, http_connection, max_inflight_bytes, rest_server
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs import console, log, start_report
 from kserve_v2.logs.example_request import SAMPLE_REQUEST, example_curl
@@ -29,15 +32,18 @@ from kserve_v2.logs.terminal import terminal
 from kserve_v2.memory import collector
 from kserve_v2.memory.allocator import keep_freed_memory
 from kserve_v2.memory.inflight import InflightBytes
-from kserve_v2.memory.limit import memory_limit
 from kserve_v2.messages import IndexEntry
+from kserve_v2.net.accepted import SharedServer
+from kserve_v2.net.event_loop import loop_factory
 from kserve_v2.net.http_server import HttpServer
-from kserve_v2.net.limits import HttpLimits
 from kserve_v2.net.listening import reachable, take_place
-from kserve_v2.net.tls import TlsError, server_context
+from kserve_v2.net.tls import TlsError
 from kserve_v2.net.unix_socket import unix_path
 from kserve_v2.packages import package_problem
 from kserve_v2.plugins import BackendRegistry
+from kserve_v2.processes.alone import Alone, FrontEnds, Processes
+from kserve_v2.processes.balance import Door
+from kserve_v2.processes.count import process_count
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.sources.polling import Pace, Poller
 from kserve_v2.repository.temporary_folder import remove_leftovers
@@ -46,8 +52,7 @@ from kserve_v2.rest.app import create_app
 from kserve_v2.rest.cors import allow_origins
 from kserve_v2.rest.fast_lane import FastLane
 from kserve_v2.rest.metrics import MetricsApp
-from kserve_v2.rest.protocol import HttpConnection
-from kserve_v2.rpc.options import GrpcOptions
+from kserve_v2.rpc.asyncio_server import AsyncioServer
 from kserve_v2.rpc.server import GrpcServer, grpc_server
 from kserve_v2.scheduling.limiting.rate_limiter import RateLimiter
 from kserve_v2.scheduling.limiting.resources import Capacity
@@ -85,13 +90,17 @@ class Server:
         self._cache = _cache(settings)
         self._uploads = Uploads() if settings.allow_file_override else None
         options = replace(repository_options(settings, registry, self._cache), uploads=self._uploads)
-        inflight = InflightBytes(_max_inflight_bytes(settings))
+        count = process_count(settings)
+        if count > 1:
+            raise StartupError("--processes: more than one process is not supported yet")
+        inflight = InflightBytes(max_inflight_bytes(settings, count))
         limiter = None
         if settings.rate_limit == "execution_count":
             limiter = RateLimiter(Capacity(*each) for each in settings.rate_limit_resource)
         shared = Shared(inflight, limiter)
-        self.manager = ModelManager(options, registry, settings.model_load_thread_count, shared)
         self._tracer = Tracer(settings.trace_config)
+        self._processes: Processes = Alone(inflight)
+        self.manager = ModelManager(options, registry, settings.model_load_thread_count, shared)
         self.service = InferenceService(
             self.manager,
             self._tracer,
@@ -99,6 +108,7 @@ class Server:
             explicit=settings.controlled,
             strict_readiness=settings.strict_readiness,
             client_shm=settings.allow_client_shm,
+            tell_log_settings=self._processes.tell_log_settings,
         )
         self._poller = _poller(settings, self.manager)
         self._stall_watch = StallWatch(settings.stall_log_secs, settings.exit_on_stall_secs)
@@ -112,10 +122,11 @@ class Server:
     async def start(self) -> None:
         """Bind, load the models, then listen. Raises StartupError."""
         try:
-            self._bind()
+            front_ends = self._bind()
             self._tracer.start()
         except (OSError, TlsError, TracingError) as error:
             raise StartupError(f"{error}{_other_ports(error)}") from error
+        await self._processes.start(front_ends)
         await asyncio.to_thread(remove_leftovers)
         if problem := await asyncio.to_thread(package_problem):
             logger.warning(problem)
@@ -125,18 +136,25 @@ class Server:
             self._poller.start()
         if self._owns_process:
             collector.freeze()
+        await self._listen()
+
+    async def _listen(self) -> None:
+        shared: dict[Door, SharedServer] = {}
+        if self._http is not None:
+            shared[Door.REST] = self._http
+        if isinstance(self._grpc, AsyncioServer):
+            shared[Door.GRPC] = self._grpc
+        accepted = await self._processes.share(shared)
         for server in (self._http, self._grpc, self._metrics):
-            if server is not None:
+            if server is not None and server not in accepted:
                 await server.start()
 
-    def _bind(self) -> None:
+    def _bind(self) -> FrontEnds:
         """Take all ports before the models are loaded: a port in use should not be found out minutes later."""
         settings = self._settings
-        connection = partial(HttpConnection, limits=HttpLimits(max_stall_s=settings.http_read_timeout_secs))
-        origins = settings.http_cors_allow_origin
+        app: ASGIApp | None = None
+        lane = None
         if settings.allow_http:
-            files = settings.tls("http")
-            tls = server_context(files, ["http/1.1"]) if files else None
             ui = partial(
                 add_ui_routes,
                 service=self.service,
@@ -145,28 +163,33 @@ class Server:
                 grpc_tls=settings.tls("grpc") is not None,
                 caches=self._cache is not None,
             )
+            origins = settings.http_cors_allow_origin
             app = create_app(
                 self.service,
                 settings.http_max_input_size,
                 ui if settings.allow_ui else None,
                 origins,
             )
-            lane = FastLane(self.service, settings.http_max_input_size) if settings.http_fast_lane else None
+            if has_fast_lane(settings):
+                lane = FastLane(self.service, settings.http_max_input_size)
             if origins:
-                app, lane = allow_origins(app, origins), None
+                app = allow_origins(app, origins)
             place = take_place(settings.http_address, settings.http_port, settings.http_read_timeout_secs)
-            self._http = HttpServer(app, place, partial(connection, lane=lane, origins=origins), tls)
-            self.urls["REST"] = _url("https" if tls else "http", settings.http_address, place.port)
+            self._http = rest_server(settings, app, place, lane)
+            scheme = "https" if settings.tls("http") else "http"
+            self.urls["REST"] = _url(scheme, settings.http_address, place.port)
         if settings.allow_grpc:
             self._grpc = grpc_server(
-                self.service, _grpc_options(settings), settings.grpc_transport, settings.tls("grpc")
+                self.service, grpc_options(settings), settings.grpc_transport, settings.tls("grpc")
             )
             port = self._grpc.bind(settings.grpc_address, settings.grpc_port)
             self.urls["gRPC"] = reachable(settings.grpc_address, port)
         if settings.allow_metrics:
             place = take_place(settings.metrics_address, settings.metrics_port)
-            self._metrics = HttpServer(MetricsApp(self.manager, self._cache), place, connection)
+            metrics = MetricsApp(self.manager, self._processes.figures, self._cache)
+            self._metrics = HttpServer(metrics, place, http_connection(settings))
             self.urls["Metrics"] = _url("http", settings.metrics_address, place.port, "/metrics")
+        return FrontEnds(app, lane, self.service)
 
     async def _load_models(self) -> None:
         settings = self._settings
@@ -229,7 +252,8 @@ class Server:
         # A browser cannot open a Unix socket.
         if self._settings.allow_ui and "REST" in urls and unix_path(urls["REST"]) is None:
             urls = {"Page": f"{urls['REST']}/", **urls, "API docs": f"{urls['REST']}/docs"}
-        return start_report.ready_report(entries, self._settings, urls, self._example(entries), self.terminal)
+        example, pids = self._example(entries), self._processes.pids
+        return start_report.ready_report(entries, self._settings, urls, example, self.terminal, pids)
 
     def _example(self, entries: list[IndexEntry]) -> str | None:
         """A request to paste: rather for a model with a sample of its own, and one that answers with labels."""
@@ -278,6 +302,7 @@ class Server:
                     "the exit time-out of %d s has passed: giving up what is still under way", grace
                 )
             self.manager.abandon()
+            self._processes.abandon()
         # What is under way without a client counts, too: an execution whose client has left, a model that is closing.
         least = _CLOSING_SECONDS if finished else _LAST_WORDS_SECONDS
         closed = await _by(max(deadline, time() + least), self._close(_FLUSH_SECONDS if finished else 0))
@@ -285,8 +310,10 @@ class Server:
 
     async def _close(self, grace_seconds: float) -> None:
         """Close the front ends, which have so long to send what there is to send, and unload."""
+        self._processes.accept_no_more()
         await asyncio.gather(
-            *(server.stop(grace_seconds) for server in (self._http, self._grpc, self._metrics) if server)
+            self._processes.stop(grace_seconds),
+            *(server.stop(grace_seconds) for server in (self._http, self._grpc, self._metrics) if server),
         )
         await asyncio.to_thread(self._tracer.close)
         await self.manager.stop()
@@ -331,27 +358,6 @@ def _cache(settings: Settings) -> ResponseCache | None:
         raise StartupError(str(error)) from None
 
 
-def _max_inflight_bytes(settings: Settings) -> int:
-    """What requests in flight may hold. The largest request that is accepted fits in any case."""
-    return settings.max_inflight_bytes or max(memory_limit() // 4, settings.http_max_input_size)
-
-
-def _grpc_options(settings: Settings) -> GrpcOptions:
-    return GrpcOptions(
-        max_request_bytes=settings.http_max_input_size,
-        keepalive_time_ms=settings.grpc_keepalive_time,
-        keepalive_timeout_ms=settings.grpc_keepalive_timeout,
-        keepalive_permit_without_calls=settings.grpc_keepalive_permit_without_calls,
-        max_pings_without_data=settings.grpc_http2_max_pings_without_data,
-        min_recv_ping_interval_without_data_ms=settings.grpc_http2_min_recv_ping_interval_without_data,
-        max_ping_strikes=settings.grpc_http2_max_ping_strikes,
-        max_connection_age_ms=settings.grpc_max_connection_age,
-        max_connection_age_grace_ms=settings.grpc_max_connection_age_grace,
-        response_compression=settings.grpc_infer_response_compression_level,
-        max_stall_s=settings.http_read_timeout_secs,
-    )
-
-
 def _other_ports(error: Exception) -> str:
     """What to do about a port that somebody else has."""
     cause = error.__cause__
@@ -371,15 +377,6 @@ def run(settings: Settings) -> int:
     keep_freed_memory()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(_serve(settings))
-
-
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """What makes the event loop of a server; None for Python's own."""
-    if sys.platform == "win32":
-        return None
-    import uvloop  # noqa: PLC0415 - there is none for Windows
-
-    return uvloop.new_event_loop
 
 
 async def _serve(settings: Settings) -> int:

@@ -25,6 +25,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 _URL_LINE = re.compile(r"^(REST|gRPC|Metrics) +(\S+)$")
 
 
+# How many processes the servers of tests have that do not say it themselves.
+_processes = "1"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--processes", default="1", help="of the servers that tests start, unless a test says it itself"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global _processes  # noqa: PLW0603 - a test may call `launch` without a fixture
+    _processes = config.getoption("--processes")
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """After a failure, let go of what the failed tests had open, and say nothing about it: a traceback about a socket
     would stand where the summary is looked for.
@@ -106,6 +121,8 @@ def launch(tmp_path: Path, repository: Path | None, *flags: str, cwd: Path | Non
         *(() if repository is None else ("--model-repository", str(repository))),
         "--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", *flags,
     ]  # fmt: skip
+    if not any(re.match("--processes|--grpc-transport", flag) for flag in flags):
+        command += ["--processes", _processes]
     with log_path.open("w") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=cwd)
     assert process.stdout is not None

@@ -62,6 +62,14 @@ class CacheConfig:
     @property
     def text(self) -> str:
         """What `parse_cache_config` makes this value of, without the password: it is for people. "" for no cache."""
+        return self._text("***")
+
+    @property
+    def with_password(self) -> str:
+        """As `text`, but whole: for another process of this server, and for nobody else."""
+        return self._text(self.redis.password if self.redis else "")
+
+    def _text(self, password: str) -> str:
         if self.redis is None:
             return f"{LOCAL},size={self.size}" if self.size else ""
         default = RedisOptions()
@@ -69,7 +77,9 @@ class CacheConfig:
         for each in fields(RedisOptions):
             value = getattr(self.redis, each.name)
             if value != getattr(default, each.name):
-                shown = "***" if each.name == "password" else str(value).lower() if value is True else value
+                shown = (
+                    password if each.name == "password" else str(value).lower() if value is True else value
+                )
                 pairs.append(f"{each.name}={shown}")
         return ",".join(pairs)
 

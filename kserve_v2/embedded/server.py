@@ -16,6 +16,7 @@ from kserve_v2.embedded.tensors import answer_of, make_request
 from kserve_v2.errors import InternalError, NotLoadedError, UnavailableError, UnsupportedError
 from kserve_v2.handlers.context import Answer
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue, TensorMetadata
+from kserve_v2.net.event_loop import loop_factory
 from kserve_v2.scheduling.replies import stream
 from kserve_v2.settings.settings import Settings
 from kserve_v2.startup import StartupError
@@ -302,7 +303,7 @@ class Server:
         return self._stopping is not None and self._stopping.is_set()
 
     def _run(self) -> None:
-        make: Callable[[], asyncio.AbstractEventLoop] = composition.loop_factory() or asyncio.new_event_loop
+        make: Callable[[], asyncio.AbstractEventLoop] = loop_factory() or asyncio.new_event_loop
         loop = self._loop
         try:
             loop = self._loop = make()

@@ -1,5 +1,5 @@
-"""Starting models' processes, from one thread that lives as long as the server: Linux ends a process with the *thread*
-that has started it, if it has asked to be ended with its parent.
+"""Starting processes, models' and the server's own, from one thread that lives as long as the server: Linux ends a
+process with the *thread* that has started it, if it has asked to be ended with its parent.
 """
 
 import os
@@ -34,16 +34,23 @@ class Spawner:
     def spawn(
         self, python: Path | None, environment: Mapping[str, str] | None, descriptors: Sequence[int]
     ) -> "subprocess.Popen[bytes]":
-        """A process that inherits `descriptors`. `python`: its interpreter, None for the server's own. `environment`:
-        all of its variables, None for the server's. Raises OSError.
+        """A model's process, which inherits `descriptors`. `python`: its interpreter, None for the server's own.
+        `environment`: all of its variables, None for the server's. Raises OSError.
+        """
+        return self.start((str(python or sys.executable), str(_MAIN)), environment, descriptors)
+
+    def start(
+        self, program: Sequence[str], environment: Mapping[str, str] | None, descriptors: Sequence[int]
+    ) -> "subprocess.Popen[bytes]":
+        """As `spawn`, of any program, which is told `--fds` and `--parent`: the numbers of the descriptors, and that of
+        this process.
         """
         with self._starting:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="model-processes", daemon=True)
                 self._thread.start()
         command = [
-            str(python or sys.executable), str(_MAIN), "--fds", ",".join(map(str, descriptors)),
-            "--parent", str(os.getpid()),
+            *program, "--fds", ",".join(map(str, descriptors)), "--parent", str(os.getpid()),
         ]  # fmt: skip
         started: _Started = Future()
         self._wanted.put((command, environment, descriptors, started))

@@ -51,9 +51,11 @@ class _Lines(logging.Formatter):
         return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
     def fields(self, record: logging.LogRecord) -> dict[str, Any]:
-        """Request id, if there is one, and the record's `extra`."""
+        """Request id, if there is one, the number of a process that has one, and the record's `extra`."""
         extra = {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
         current = extra.pop("request_id", "") or request_id.get()
+        if _state.process is not None:
+            extra = {"process": _state.process, **extra}
         return {"request_id": current, **extra} if current else extra
 
     def exception(self, record: logging.LogRecord) -> str:
@@ -188,6 +190,7 @@ class _State:
     """What `configure` has set up and `shutdown` takes down."""
 
     settings = LogSettings()
+    process: int | None = None
     line_start = ""
     output: _OutputHandler | None = None
     access: tuple[_AccessHandler, QueueListener] | None = None
@@ -196,9 +199,12 @@ class _State:
 _state = _State()
 
 
-def configure(settings: Settings) -> None:
-    """Send every log of the process to stderr in the format and detail that `settings` ask for."""
+def configure(settings: Settings, process: int | None = None) -> None:
+    """Send every log of the process to stderr in the format and detail that `settings` ask for. `process`: its number,
+    of one that answers beside others.
+    """
     shutdown()
+    _state.process = process
     output = _OutputHandler(sys.stderr)
     output.addFilter(lambda record: _state.settings.shows(record.levelno))
     root = logging.getLogger()
@@ -261,6 +267,7 @@ def shutdown() -> None:
         _access_log.propagate = True
         _state.output.close()
         _state.output = None
+        _state.process = None
 
 
 def access_log_enabled() -> bool:

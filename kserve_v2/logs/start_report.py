@@ -150,15 +150,19 @@ def ready_report(
     urls: Mapping[str, str],
     example: str | None,
     terminal: Terminal = PLAIN,
+    processes: Sequence[int] = (),
 ) -> str:
-    """All of it. `urls`: by name; `example`: a request to paste."""
+    """All of it. `urls`: by name; `example`: a request to paste; `processes`: the ids of those that answer, this one's
+    first.
+    """
     parts = [models_table(entries, terminal) if entries else _no_models(settings)]
     parts += [failures(entries, settings, terminal), options_list(settings, terminal)]
     if urls:
-        width = max(map(len, urls))
-        parts.append(
-            "\n".join(f"{name:<{width}}  {terminal.paint(url, Style.LINK)}" for name, url in urls.items())
-        )
+        lines = {name: terminal.paint(url, Style.LINK) for name, url in urls.items()}
+        if len(processes) > 1:
+            lines["Processes"] = f"{len(processes)}: {', '.join(map(str, processes))}"
+        width = max(map(len, lines))
+        parts.append("\n".join(f"{name:<{width}}  {text}" for name, text in lines.items()))
     if example is not None:
         parts.append(f"{terminal.paint('Try it:', Style.HEADING)}\n{example}")
     return "\n\n".join(filter(None, parts))

@@ -2,6 +2,7 @@
 uvicorn's own loop.
 """
 
+import asyncio
 import logging
 import socket
 import ssl
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 import uvicorn
 from starlette.types import ASGIApp
 
+from kserve_v2.net.accepted import serve_accepted
 from kserve_v2.net.listening import Place
 from kserve_v2.net.sockets import BACKLOG, listeners
 
@@ -22,7 +24,10 @@ _LEAST_GRACE_S = 0.2
 
 
 class Connection(Protocol):
-    """A connection that uvicorn serves."""
+    """A connection that uvicorn serves: an `asyncio.Protocol`."""
+
+    on_lost: Callable[[], None] | None
+    """Called when it is closed."""
 
     def abandon(self) -> None:
         """The time to exit is up: answer what is still under way."""
@@ -35,14 +40,14 @@ class HttpServer:
     def __init__(
         self,
         app: ASGIApp,
-        place: Place,
+        place: Place | None,
         protocol: Callable[..., Connection],
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`protocol` makes a connection, from the arguments that uvicorn gives. `tls`:
-        for encrypted connections only.
+        """`place`: where it listens; None if it never does. `protocol` makes a connection, from the arguments that
+        uvicorn gives. `tls`: for encrypted connections only.
         """
-        self._place = place
+        self.place = place
         self._listeners: list[socket.socket] = []
         config = uvicorn.Config(
             app,
@@ -64,16 +69,26 @@ class HttpServer:
         self._server = uvicorn.Server(config)
         self._server.lifespan = config.lifespan_class(config)
 
-    @property
-    def port(self) -> int:
-        """The port that the server listens on; 0 for a Unix socket."""
-        return self._place.port
-
-    async def start(self) -> None:
-        """Listen."""
+    async def start(self, *, listen: bool = True) -> None:
+        """Answer. `listen`: False if somebody else does, at its place or elsewhere."""
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-        self._listeners = listeners(self._place.socket)
+        if listen:
+            assert self.place is not None  # noqa: S101 - or there is nothing to listen at
+            self._listeners = listeners(self.place.socket)
         await self._server.startup(sockets=self._listeners)
+
+    async def serve(self, connection: socket.socket, on_lost: Callable[[], None]) -> None:
+        """Serve a connection that was accepted elsewhere; see `serve_accepted`. After `start`."""
+        await serve_accepted(connection, self._connection, self._config.ssl, on_lost)
+
+    def _connection(self) -> Any:
+        """As uvicorn makes them."""
+        return self._config.http_protocol_class(  # type: ignore[call-arg]
+            config=self._config,
+            server_state=self._server.server_state,
+            app_state=self._server.lifespan.state,
+            _loop=asyncio.get_running_loop(),
+        )
 
     async def stop(self, grace_seconds: float) -> None:
         """Refuse connections, give requests under way `grace_seconds` to finish, then cancel them. 0: their time is
@@ -88,7 +103,8 @@ class HttpServer:
             self._config.timeout_graceful_shutdown = max(_LEAST_GRACE_S, grace_seconds)  # type: ignore[assignment]
             await self._server.shutdown(sockets=self._listeners)
             self._abandon()
-        self._place.close()
+        if self.place is not None:
+            self.place.close()
 
     def _abandon(self) -> None:
         """uvicorn cancels tasks; what is under way without one has to be told."""

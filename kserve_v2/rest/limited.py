@@ -3,7 +3,7 @@ what a request may take is limited, in bytes and in time. Every error is JSON.
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from http import HTTPStatus
 from itertools import chain
 from typing import Any
@@ -39,6 +39,7 @@ class LimitedConnection(HttpToolsProtocol):
     ) -> None:
         """`limits` of the connection; `origins`: whose pages may read what it answers; the rest as uvicorn has it."""
         super().__init__(*uvicorn_arguments, **uvicorn_options)
+        self.on_lost: Callable[[], None] | None = None
         self._origins = origins
         self._limits = limits
         self._said_nothing = True
@@ -64,6 +65,9 @@ class LimitedConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        on_lost, self.on_lost = self.on_lost, None
+        if on_lost is not None:
+            on_lost()
         for timer in (self._stall_timer, self._idle_timer, self._linger_timer):
             if timer is not None:
                 timer.cancel()

@@ -2,14 +2,13 @@
 those that models make themselves.
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from starlette.types import Receive, Scope, Send
 
 from kserve_v2.caching.cache import CacheFigures, ResponseCache
 from kserve_v2.config.latency_budget import LATENCY_BUDGET_MS
-from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.metrics.processes import ProcessFigures, process_families
 from kserve_v2.metrics.registry import MetricsRegistry
 from kserve_v2.metrics.text import Family, Labels
 from kserve_v2.repository.manager import ModelManager
@@ -23,14 +22,14 @@ _CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 def metrics_text(
     models: Sequence[LoadedModel],
-    inflight: InflightBytes,
+    processes: Sequence[ProcessFigures],
     own: MetricsRegistry,
     cache: ResponseCache | None = None,
     released: Iterable[Released] = (),
     residency: Residency | None = None,
 ) -> str:
     """All metrics of the given models, those of the server, and behind them those that models make themselves.
-    `released`: the models that have a release.
+    `processes`: the server's own. `released`: the models that have a release.
     """
     of_cache = () if cache is None else cache_families(cache.figures())
     of_releases = release_families(released)
@@ -38,10 +37,9 @@ def metrics_text(
     shown = (
         *families(models),
         *of_releases,
-        *_inflight(inflight),
         *of_cache,
         *of_memory,
-        _cpu(),
+        *process_families(processes),
         *own.families(),
     )
     return "".join(family.text() for family in shown)
@@ -73,27 +71,6 @@ def _memory(models: Sequence[LoadedModel], residency: Residency) -> Iterator[Fam
     for name, count in residency.evictions.items():
         evictions.add({"model": name}, count)
     yield evictions
-
-
-def _cpu() -> Family:
-    """Under the name that exporters of processes give it. Models in processes of their own are not in it."""
-    used = Family("process_cpu_seconds_total", "counter", "CPU time of the server's process, user and system")
-    used.add({}, time.process_time())
-    return used
-
-
-def _inflight(inflight: InflightBytes) -> Iterator[Family]:
-    for name, kind, text, value in (
-        ("kserve_v2_inflight_bytes", "gauge", "Memory that requests in flight take", inflight.used),
-        ("kserve_v2_inflight_bytes_limit", "gauge", "Memory that they may take", inflight.limit),
-        (
-            "kserve_v2_inflight_refused", "counter", "Requests that were refused for want of such memory",
-            inflight.refused,
-        ),
-    ):  # fmt: skip
-        family = Family(name, kind, text)
-        family.add({}, value)
-        yield family
 
 
 def families(models: Sequence[LoadedModel]) -> Iterator[Family]:
@@ -339,8 +316,15 @@ def cache_families(figures: CacheFigures) -> Iterator[Family]:
 class MetricsApp:
     """ASGI application of the metrics port: `GET /metrics`. The server leaves the body of HEAD out."""
 
-    def __init__(self, manager: ModelManager, cache: ResponseCache | None = None) -> None:
+    def __init__(
+        self,
+        manager: ModelManager,
+        processes: Callable[[], Sequence[ProcessFigures]],
+        cache: ResponseCache | None = None,
+    ) -> None:
+        """`processes`: what the server's own say of themselves now."""
         self._manager = manager
+        self._processes = processes
         self._cache = cache
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -354,7 +338,7 @@ class MetricsApp:
             manager = self._manager
             body = metrics_text(
                 manager.ready_models(),
-                manager.inflight,
+                self._processes(),
                 manager.metrics,
                 self._cache,
                 manager.released(),

@@ -34,7 +34,7 @@ def _add_logging_routes(app: FastAPI, service: InferenceService, bodies: BodyRea
     async def update_log_settings(request: Request) -> Response:
         """Change some of the settings. Answers all of them."""
         changes = _log_changes(await bodies.read_object(request.receive))
-        return json_response(_log_view(service.update_log_settings(changes)))
+        return json_response(_log_view(await service.update_log_settings(changes)))
 
 
 def _add_trace_routes(app: FastAPI, service: InferenceService, bodies: BodyReader) -> None:

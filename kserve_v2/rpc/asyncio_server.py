@@ -1,15 +1,17 @@
 """The gRPC server on asyncio."""
 
 import asyncio
+import socket
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from kserve_v2.http2.frames import DEFAULT_WINDOW_BYTES
 from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.protocol import ALPN
 from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.net.accepted import serve_accepted
 from kserve_v2.net.listening import Place, take_place
 from kserve_v2.net.sockets import BACKLOG, listeners
 from kserve_v2.rpc.calls import Rpc
@@ -53,25 +55,31 @@ class AsyncioServer:
         self._tls = tls
         if tls is not None:
             tls.set_alpn_protocols([ALPN])
-        self._place: Place | None = None
+        self.place: Place | None = None
         self._servers: list[asyncio.Server] = []
         self._connections: set[GrpcConnection] = set()
         self._closed = asyncio.Event()
 
     def bind(self, address: str, port: int) -> int:
-        self._place = take_place(address, port, self.options.max_stall_s)
-        return self._place.port
+        self.place = take_place(address, port, self.options.max_stall_s)
+        return self.place.port
 
-    async def start(self) -> None:
+    async def start(self, *, listen: bool = True) -> None:
+        """See `GrpcServer`. `listen`: False if somebody else does."""
+        if not listen:
+            return
         loop = asyncio.get_running_loop()
-        assert self._place is not None  # noqa: S101 - after `bind`
-
-        def connection() -> GrpcConnection:
-            return GrpcConnection(self, loop)
-
-        for each in listeners(self._place.socket):
-            server = await loop.create_server(connection, sock=each, backlog=BACKLOG, ssl=self._tls)
+        assert self.place is not None  # noqa: S101 - after `bind`
+        for each in listeners(self.place.socket):
+            server = await loop.create_server(self._connection, sock=each, backlog=BACKLOG, ssl=self._tls)
             self._servers.append(server)
+
+    async def serve(self, connection: socket.socket, on_lost: Callable[[], None]) -> None:
+        """Serve a connection that was accepted elsewhere; see `serve_accepted`."""
+        await serve_accepted(connection, self._connection, self._tls, on_lost)
+
+    def _connection(self) -> GrpcConnection:
+        return GrpcConnection(self, asyncio.get_running_loop())
 
     def opened(self, connection: GrpcConnection) -> None:
         self._connections.add(connection)
@@ -83,8 +91,8 @@ class AsyncioServer:
     async def stop(self, grace_seconds: float) -> None:
         for server in self._servers:
             server.close()
-        if self._place is not None:
-            self._place.close()
+        if self.place is not None:
+            self.place.close()
         for connection in list(self._connections):
             connection.drain()
         if not await self._all_closed(grace_seconds):

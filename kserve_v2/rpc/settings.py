@@ -41,7 +41,8 @@ class SettingsServicer:
     async def log_settings(self, request: pb.LogSettingsRequest, context: Context) -> pb.LogSettingsResponse:
         """Read or change the settings of the log."""
         changes = _log_changes(request.settings)
-        settings = self._service.update_log_settings(changes) if changes else self._service.log_settings()
+        service = self._service
+        settings = await service.update_log_settings(changes) if changes else service.log_settings()
         return _log_view(settings)
 
 

@@ -79,6 +79,12 @@ def command_line(settings: Settings) -> str:
     return " ".join(f"{option.flag}={option.kind.show(getattr(settings, option.name))}" for option in OPTIONS)
 
 
+def texts(settings: Settings) -> dict[str, list[str]]:
+    """What `resolve` makes these settings of, in the form of `given`. There may be passwords in it."""
+    values = ((option, getattr(settings, option.name)) for option in OPTIONS)
+    return {option.name: option.kind.texts(value) for option, value in values if value != option.default}
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`, did you mean X?` if something in `known` is close to `word`, otherwise nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)

@@ -39,6 +39,9 @@ Resource = tuple[str, int, int | None]
 Sizes = tuple[tuple[str, int], ...]
 """Bytes by device."""
 
+AUTO = "auto"
+"""As many as there is room for."""
+
 
 class SettingsError(ValueError):
     """An option is wrong. The message is one line that names the option, its value and what was expected."""
@@ -49,8 +52,9 @@ class Kind(Generic[T]):
     """A kind of value.
 
     `read` takes every text that was given (the last one counts unless the option may be repeated) and raises
-    ValueError where it is none of this kind. `accepts` is the check of a value, wherever it comes from.
-    `show` writes a value as a user would. `comma_separated`: one text in the environment holds several.
+    ValueError where it is none of this kind. `accepts` is the check of a value, wherever it comes from. `show` writes a
+    value as a user would. `comma_separated`: one text in the environment holds several. `write`: the texts that `read`
+    makes the value of again, where these are others than what `show` writes; they may hold passwords.
     """
 
     metavar: str
@@ -59,6 +63,11 @@ class Kind(Generic[T]):
     accepts: Callable[[T], bool]
     show: Callable[[T], str] = str
     comma_separated: bool = False
+    write: Callable[[T], Sequence[str]] | None = None
+
+    def texts(self, value: T) -> list[str]:
+        """What `parse` makes `value` of."""
+        return [self.show(value)] if self.write is None else [*self.write(value)]
 
     def parse(self, texts: Sequence[str]) -> T:
         """The value that `texts` stand for. Raises ValueError with what was expected and what came."""
@@ -191,10 +200,8 @@ def freeze(settings: Mapping[str, Mapping[str, str]]) -> BackendConfig:
 NO_BACKEND_CONFIG: BackendConfig = freeze({})
 
 
-def _show_backend_config(value: BackendConfig) -> str:
-    return " ".join(
-        f"{backend},{key}={text}" for backend, pairs in value.items() for key, text in pairs.items()
-    )
+def _backend_config_texts(value: BackendConfig) -> list[str]:
+    return [f"{backend},{key}={text}" for backend, pairs in value.items() for key, text in pairs.items()]
 
 
 TEXT: Kind[str] = Kind("TEXT", "text", lambda texts: texts[-1], lambda value: isinstance(value, str))
@@ -214,6 +221,13 @@ ADDRESS: Kind[str] = Kind(
     _is_address,
 )
 PORT = whole_number(0, 65535)
+_MAX_PROCESSES = 256
+PROCESSES: Kind[int | str] = Kind(
+    "N|auto",
+    f"a whole number from 1 to {_MAX_PROCESSES}, or auto",
+    lambda texts: AUTO if texts[-1].strip().lower() == AUTO else int(texts[-1]),
+    lambda value: value == AUTO or (type(value) is int and 1 <= value <= _MAX_PROCESSES),
+)
 BOOLEAN: Kind[bool] = Kind(
     "true|false",
     "true, false, 1 or 0",
@@ -242,6 +256,7 @@ REPOSITORIES: Kind[tuple[Path | RepositoryUrl, ...]] = Kind(
     lambda value: isinstance(value, tuple) and all(isinstance(each, Path | RepositoryUrl) for each in value),
     lambda value: " ".join(map(str, value)),
     comma_separated=True,
+    write=lambda value: [each.full if isinstance(each, RepositoryUrl) else str(each) for each in value],
 )
 NAMES: Kind[tuple[str, ...]] = Kind(
     "NAME",
@@ -250,6 +265,7 @@ NAMES: Kind[tuple[str, ...]] = Kind(
     lambda value: isinstance(value, tuple) and all(isinstance(name, str) and name != "" for name in value),
     " ".join,
     comma_separated=True,
+    write=list,
 )
 MODELS: Kind[tuple[str, ...]] = Kind(
     "[NAME=]PATH",
@@ -259,6 +275,7 @@ MODELS: Kind[tuple[str, ...]] = Kind(
     # Of an object of this process, the key says nothing to anybody.
     lambda value: " ".join(re.sub(r"=object://\w+$", "", each) for each in value),
     comma_separated=True,
+    write=list,
 )
 TENSORS: Kind[tuple[WrittenTensor, ...]] = Kind(
     "NAME:DATATYPE[DIM,…]",
@@ -266,6 +283,7 @@ TENSORS: Kind[tuple[WrittenTensor, ...]] = Kind(
     lambda texts: tuple(read_tensor(text) for text in split_tensors(list(texts))),
     lambda value: isinstance(value, tuple) and all(isinstance(each, WrittenTensor) for each in value),
     lambda value: " ".join(map(str, value)),
+    write=lambda value: [str(each) for each in value],
 )
 BACKENDS: Kind[tuple[str, ...]] = Kind(
     "NAME[,NAME]",
@@ -283,6 +301,7 @@ ORIGINS: Kind[tuple[str, ...]] = Kind(
     lambda value: isinstance(value, tuple) and all(_ORIGIN.fullmatch(str(origin)) for origin in value),
     " ".join,
     comma_separated=True,
+    write=list,
 )
 
 
@@ -303,8 +322,8 @@ def _is_resource(value: Sequence[object]) -> bool:
     return isinstance(name, str) and name != "" and all(type(each) is int and each >= 0 for each in numbers)
 
 
-def _show_resources(value: tuple[Resource, ...]) -> str:
-    return " ".join(":".join(str(part) for part in each if part is not None) for each in value)
+def _resource_texts(value: tuple[Resource, ...]) -> list[str]:
+    return [":".join(str(part) for part in each if part is not None) for each in value]
 
 
 RESOURCES: Kind[tuple[Resource, ...]] = Kind(
@@ -312,20 +331,30 @@ RESOURCES: Kind[tuple[Resource, ...]] = Kind(
     "NAME:COUNT or NAME:COUNT:DEVICE with whole numbers, such as R1:4 or R1:4:0",
     _read_resources,
     lambda value: isinstance(value, tuple) and all(map(_is_resource, value)),
-    _show_resources,
+    lambda value: " ".join(_resource_texts(value)),
     comma_separated=True,
+    write=_resource_texts,
 )
-_SIZE = re.compile(r"(cpu|gpu\d+)=(\d+)([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d+)([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_DEVICE = re.compile(r"cpu|gpu\d+", re.IGNORECASE)
+
+
+def _read_size(text: str) -> int:
+    """Read `64M`, a number with one of K, M, G, T behind it or not."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    return int(match[1]) << (10 * " KMGT".index(match[2].upper() or " "))
 
 
 def _read_sizes(texts: Sequence[str]) -> Sizes:
     """Read `DEVICE=SIZE[,DEVICE=SIZE]`."""
     sizes: dict[str, int] = {}
     for part in (piece.strip() for text in texts for piece in text.split(",")):
-        match = _SIZE.fullmatch(part)
-        if match is None or match[1].lower() in sizes:
+        device, _, size = part.lower().partition("=")
+        if _DEVICE.fullmatch(device) is None or device in sizes:
             raise ValueError(part)
-        sizes[match[1].lower()] = int(match[2]) << (10 * " KMGT".index(match[3].upper() or " "))
+        sizes[device] = _read_size(size)
     return tuple(sizes.items())
 
 
@@ -334,6 +363,13 @@ def _show_size(size: int) -> str:
     return f"{size >> 10 * power}{' KMGT'[power].strip()}"
 
 
+SIZE: Kind[int] = Kind(
+    "SIZE",
+    "a number of bytes, such as 67108864 or 64M",
+    lambda texts: _read_size(texts[-1].strip()),
+    lambda value: type(value) is int and value >= 0,
+    _show_size,
+)
 SIZES: Kind[Sizes] = Kind(
     "DEVICE=SIZE[,DEVICE=SIZE]",
     "sizes by device, each of them once, such as cpu=8G,gpu0=40G",
@@ -350,7 +386,8 @@ BACKEND_CONFIG: Kind[BackendConfig] = Kind(
     "NAME,key=value",
     _read_backend_config,
     _is_backend_config,
-    _show_backend_config,
+    lambda value: " ".join(_backend_config_texts(value)),
+    write=_backend_config_texts,
 )
 TRACE_CONFIG: Kind[TraceConfig] = Kind(
     "[MODE,]KEY=VALUE",
@@ -358,6 +395,7 @@ TRACE_CONFIG: Kind[TraceConfig] = Kind(
     parse_trace_config,
     lambda value: isinstance(value, TraceConfig),
     lambda value: ",".join(value.texts()),
+    write=lambda value: [*value.texts()],
 )
 CACHE_CONFIG: Kind[CacheConfig] = Kind(
     "NAME,KEY=VALUE",
@@ -365,4 +403,5 @@ CACHE_CONFIG: Kind[CacheConfig] = Kind(
     parse_cache_config,
     lambda value: isinstance(value, CacheConfig),
     lambda value: value.text,
+    write=lambda value: [value.with_password],
 )

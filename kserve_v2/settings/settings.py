@@ -364,6 +364,22 @@ class Settings:
     metrics_port: int = _option(8002, options.PORT, METRICS, "Port to listen on; 0 for any free one.")
 
     id: str = _option("kserve-v2", options.TEXT, SERVER, "Name of the server in its metadata.")
+    processes: int | str = _option(
+        1,
+        options.PROCESSES,
+        SERVER,
+        "How many processes answer, each on a CPU of its own. Small models without state are in all of them (see "
+        "--replicate-up-to), the others in the first one, to which the others hand what they are asked of them. auto: "
+        "three of four CPUs that the server may use, and 16 at most.",
+    )
+    replicate_up_to: int = _option(
+        64 * 1024 * 1024,
+        options.SIZE,
+        SERVER,
+        "With --processes: how large the files of a model may be that is loaded in each process, in bytes or as in 64M "
+        '(K, M, G, T: powers of 1024). The parameter home of a model\'s configuration, "single" or "replicated", '
+        "decides otherwise.",
+    )
     exit_on_error: bool = _option(
         False,
         options.BOOLEAN,
@@ -505,6 +521,11 @@ class Settings:
             raise SettingsError(f"--trace-config: {problem}")
         if problem := self.cache_config.problem():
             raise SettingsError(f"--cache-config: {problem}")
+        if self.processes not in (1, options.AUTO) and self.grpc_transport != "asyncio":
+            raise SettingsError(
+                f"--processes: works only with --grpc-transport=asyncio, got {self.grpc_transport}: its connections "
+                "cannot be handed to another process"
+            )
         if not (self.allow_http or self.allow_grpc):
             raise SettingsError(
                 "--allow-http and --allow-grpc are both false: at least one of them must be true"

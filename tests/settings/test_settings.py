@@ -8,7 +8,7 @@ import pytest
 
 from kserve_v2.caching.config import CacheConfig, RedisOptions
 from kserve_v2.net.tls import TlsFiles
-from kserve_v2.settings.flags import add_flags, did_you_mean, resolve
+from kserve_v2.settings.flags import add_flags, did_you_mean, resolve, texts
 from kserve_v2.settings.options import SettingsError
 from kserve_v2.settings.settings import OPTIONS, Settings
 from kserve_v2.settings.triton_options import IGNORED_OPTIONS, REFUSED_OPTIONS
@@ -545,3 +545,60 @@ def test_budgets_of_memory_have_units_and_devices() -> None:
 def test_budgets_of_another_form_end_the_start(text: str) -> None:
     with pytest.raises(SettingsError, match=r"^--memory-budget: expected sizes by device"):
         settings(f"--memory-budget={text}")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        (),
+        ("--model-repository", "more models", "--model-repository", "s3://https://key:secret@host:9000/bucket/path"),
+        ("--model", "a=net.pt", "--model", "b=models/b,c.onnx"),
+        ("--model", "net.pt", "--input", "x:FP32[N,4]", "--input", "y:BYTES[-1]", "--output", "z:INT64[N]"),
+        ("--model-control-mode", "explicit", "--load-model", "a b", "--load-model", "c"),
+        ("--memory-budget", "cpu=8G,gpu0=3000001"),
+        ("--http-cors-allow-origin", "http://a.example", "--http-cors-allow-origin", "*"),
+        ("--http-use-ssl", "--http-server-cert", "a b.pem", "--http-server-key", "k.pem"),
+        ("--rate-limit", "execution_count", "--rate-limit-resource", "R1:4", "--rate-limit-resource", "R2:1:0"),
+        ("--backend-config", "python,a=1,b=2", "--backend-config", "c=x y", "--isolate", "python,onnxruntime"),
+        ("--cache-config", "local,size=1048576"),
+        ("--cache-config", "redis,host=h,port=1,password=p***w,tls_enabled=true,cacert=c.pem"),
+        ("--trace-config", "triton,file=t.json", "--trace-config", "level=TIMESTAMPS", "--trace-config", "rate=5"),
+        ("--trace-config", "mode=opentelemetry", "--trace-config", "opentelemetry,url=http://h/p,resource=a=b"),
+        ("--processes", "auto", "--replicate-up-to", "1536K", "--log-format", "json", "--log-access", "--log-info=0"),
+    ],
+)  # fmt: skip
+def test_another_process_gets_the_same_settings_as_texts(argv: tuple[str, ...]) -> None:
+    asked, _ = read(*REPOSITORY, *argv)
+    again, _ = resolve(texts(asked), {})
+    assert again == asked
+
+
+@pytest.mark.parametrize(("text", "value"), [("1", 1), ("16", 16), ("auto", "auto"), ("AUTO", "auto")])
+def test_how_many_processes(text: str, value: int | str) -> None:
+    assert settings("--processes", text).processes == value
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "257", "many", "2.5"])
+def test_what_is_no_number_of_processes(text: str) -> None:
+    with pytest.raises(
+        SettingsError, match=r"--processes: expected a whole number from 1 to 256, or auto, got"
+    ):
+        settings("--processes", text)
+
+
+def test_connections_of_grpcio_cannot_be_shared() -> None:
+    with pytest.raises(SettingsError, match="--processes: works only with --grpc-transport=asyncio"):
+        settings("--processes", "2", "--grpc-transport", "grpcio")
+    assert settings("--processes", "auto", "--grpc-transport", "grpcio").processes == "auto"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("0", 0), ("67108864", 64 << 20), ("64M", 64 << 20), ("2g", 2 << 30), ("1KiB", 1024)]
+)
+def test_a_size(text: str, size: int) -> None:
+    assert settings("--replicate-up-to", text).replicate_up_to == size
+
+
+def test_what_is_no_size() -> None:
+    with pytest.raises(SettingsError, match="--replicate-up-to: expected a number of bytes"):
+        settings("--replicate-up-to", "64 MB!")

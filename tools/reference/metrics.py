@@ -5,18 +5,21 @@ from contextlib import contextmanager
 from unittest.mock import patch
 
 from kserve_v2.caching.cache import CacheFigures
-from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.metrics.processes import ProcessFigures
 from kserve_v2.metrics.registry import MetricsRegistry
 from kserve_v2.metrics.text import Family
 from kserve_v2.repository.residency.residency import Budget, Residency
 from kserve_v2.rest.metrics import cache_families, metrics_text
+
+# Two, as there are metrics that only several have.
+_PROCESSES = [ProcessFigures(number, 0, 0, connections={"rest": 0}) for number in (0, 1)]
 
 
 def metric_families() -> list[Family]:
     """Every family, in the order of a scrape. Those without a sample are made, too, and left out later."""
     with _made() as families:
         residency = Residency(_NoModels(), Budget({}, 0))
-        metrics_text((), InflightBytes(0), MetricsRegistry(), None, (), residency)
+        metrics_text((), _PROCESSES, MetricsRegistry(), None, (), residency)
         list(cache_families(CacheFigures(errors=0, evictions=0, entries=0, used_bytes=0, max_bytes=1)))
     return families
 

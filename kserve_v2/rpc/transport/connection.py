@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from kserve_v2.errors import ResourceExhaustedError
@@ -51,6 +51,7 @@ class GrpcConnection(Http2Protocol[RequestHead]):
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(server.limits, loop)
+        self.on_lost: Callable[[], None] | None = None
         self.options = server.options
         # Bytes of all messages that are not complete yet, or wait for their call.
         self._buffered_bytes = 0
@@ -135,6 +136,9 @@ class GrpcConnection(Http2Protocol[RequestHead]):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._server.closed(self)
+        on_lost, self.on_lost = self.on_lost, None
+        if on_lost is not None:
+            on_lost()
         self._keepalive.stop()
         if self._age_timer is not None:
             self._age_timer.cancel()

@@ -1,0 +1,149 @@
+"""Connections that go from one process to another; both ends are here."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+import uvloop
+
+from kserve_v2.processes.balance import Door
+from kserve_v2.processes.handing import HandOver, TakeOver
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work)
+
+
+class Ends:
+    """Both, and what they have been told."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        self.closed: list[tuple[Door, int]] = []
+        self.taken: list[tuple[Door, socket.socket]] = []
+        self.changed = asyncio.Event()
+        self.over = HandOver(ours, lambda *what: self.note(self.closed, what))
+        self.take = TakeOver(theirs, lambda *what: self.note(self.taken, what))
+
+    def note(self, where: list[Any], what: Any) -> None:
+        where.append(what)
+        self.changed.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            await self.changed.wait()
+            self.changed.clear()
+
+    def close(self) -> None:
+        self.over.close()
+        self.take.close()
+        for _, connection in self.taken:
+            connection.close()
+
+
+async def whole_way() -> None:
+    ends = Ends()
+    client, accepted = socket.socketpair()
+    assert ends.over.hand(Door.GRPC, accepted)
+    # It is the other process's now.
+    assert accepted.fileno() == -1
+    await ends.until(lambda: bool(ends.taken))
+    [(door, connection)] = ends.taken
+    assert door is Door.GRPC
+    assert not connection.getblocking()
+    assert not connection.get_inheritable()
+    client.sendall(b"hello")
+    assert await asyncio.get_running_loop().sock_recv(connection, 100) == b"hello"
+    for each in (Door.GRPC, Door.REST, Door.GRPC):
+        ends.take.closed(each)
+    await ends.until(lambda: sum(count for _, count in ends.closed) == 3)
+    # All of one turn came together.
+    assert sorted(ends.closed) == [(Door.REST, 1), (Door.GRPC, 2)]
+    client.close()
+    ends.close()
+
+
+def test_a_connection_arrives_and_its_end_is_told() -> None:
+    run(whole_way())
+
+
+async def no_room() -> None:
+    ends = Ends()
+    # Nobody takes any while this does not yield.
+    clients = []
+    while True:
+        client, accepted = socket.socketpair()
+        clients.append(client)
+        if not ends.over.hand(Door.REST, accepted):
+            break
+    # What finds no room stays open here, and what has found some arrives.
+    assert accepted.fileno() >= 0
+    accepted.close()
+    await ends.until(lambda: len(ends.taken) == len(clients) - 1)
+    for client in clients:
+        client.close()
+    ends.close()
+
+
+def test_whoever_hands_over_never_waits() -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # The kernel takes no more descriptors on their way than a process may have open.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1024), hard))
+    try:
+        run(no_room())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def other_end_gone() -> None:
+    ends = Ends()
+    client, accepted = socket.socketpair()
+    ends.take.close()
+    assert not ends.over.hand(Door.REST, accepted)
+    ends.over.close()
+    ends.over.close()
+    # Nobody hears it, and nobody minds.
+    ends.take.closed(Door.REST)
+    await asyncio.sleep(0)
+    client.close()
+    accepted.close()
+
+
+def test_nothing_is_handed_to_who_is_gone() -> None:
+    run(other_end_gone())
+
+
+async def dies_with_some_on_their_way() -> None:
+    ends = Ends()
+    client, accepted = socket.socketpair()
+    assert ends.over.hand(Door.REST, accepted)
+    ends.over.close()
+    ends.take.close()
+    client.settimeout(20)
+    # The client sees the end of it.
+    assert await asyncio.to_thread(client.recv, 1) == b""
+    client.close()
+
+
+def test_a_connection_on_its_way_to_who_is_gone_is_closed() -> None:
+    run(dies_with_some_on_their_way())
+
+
+async def all_at_once() -> None:
+    ends = Ends()
+    pairs = [socket.socketpair() for _ in range(40)]
+    for _, accepted in pairs:
+        assert ends.over.hand(Door.REST, accepted)
+    ends.take.take_all()
+    assert len(ends.taken) == 40
+    for client, _ in pairs:
+        client.close()
+    ends.close()
+
+
+def test_at_the_end_all_that_has_come_is_taken() -> None:
+    run(all_at_once())
