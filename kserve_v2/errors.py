@@ -259,3 +259,9 @@ _OURS |= {
     ContradictionError: ContradictionError,
     UnfinishedError: UnfinishedError,
 }
+
+
+def named_error(kind: str, message: str) -> ServingError:
+    """The error whose class has that name: for one that another process of the same server has told."""
+    named = {each.__name__: each for each in _OURS.values()}
+    return named.get(kind, InternalError)(message)

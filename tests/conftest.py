@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,13 +111,19 @@ class RunningServer:
 StartServer = Callable[..., RunningServer]
 
 
-def launch(tmp_path: Path, repository: Path | None, *flags: str, cwd: Path | None = None) -> RunningServer:
+def launch(
+    tmp_path: Path,
+    repository: Path | None,
+    *flags: str,
+    cwd: Path | None = None,
+    program: Sequence[str] = ("kserve_v2", "serve"),
+) -> RunningServer:
     """Start a server on `repository`, or on what the flags name, and return it once it answers. Raises AssertionError
-    with its log if it ends instead.
+    with its log if it ends instead. `program`: the module to run, and what stands before the options.
     """
     log_path = tmp_path / "server.log"
     command = [
-        sys.executable, "-m", "kserve_v2", "serve",
+        sys.executable, "-m", *program,
         *(() if repository is None else ("--model-repository", str(repository))),
         "--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", *flags,
     ]  # fmt: skip

@@ -285,7 +285,9 @@ class Execution(NamedTuple):
 
 @dataclass(slots=True)
 class Access:
-    """One inference request, described while it is answered. `status` is that of the protocol, HTTP or gRPC."""
+    """One inference request, described while it is answered. `status` is that of the protocol, HTTP or gRPC.
+    `elsewhere`: another process of this server has its line.
+    """
 
     protocol: str
     model: str
@@ -293,6 +295,7 @@ class Access:
     request_id: str = ""
     status: int = 0
     execution: Execution | None = None
+    elsewhere: bool = False
     started_ns: int = field(default_factory=time.monotonic_ns)
 
     def executed(self, response: InferResponse) -> None:
@@ -304,7 +307,7 @@ class Access:
 
 def log_access(access: Access) -> None:
     """Queue one line about an inference request that is over."""
-    if _state.access is None:
+    if _state.access is None or access.elsewhere:
         return
     execution = access.execution or Execution(0, access.started_ns, 0)
     fields = {

@@ -12,7 +12,7 @@ from typing import Protocol
 from kserve_v2.errors import NotLoadedError, ServingError, UnfinishedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
-from kserve_v2.memory.inflight import COUNTED_BYTES
+from kserve_v2.memory.inflight import COUNTED_BYTES, InflightBytes
 from kserve_v2.messages import InferResponse
 from kserve_v2.rest.answer_encoder import AnswerEncoder
 from kserve_v2.rest.answer_text import Parts, any_answer, binary_answer, plain_answer
@@ -22,6 +22,42 @@ from kserve_v2.rest.infer import Asked, answer, decode, encode
 from kserve_v2.rest.recurring import RecurringForms
 from kserve_v2.scheduling.demand import Demand
 from kserve_v2.scheduling.replies import Outcome
+
+
+class Tracing(Protocol):
+    """The part of a tracer that a connection looks at."""
+
+    @property
+    def on(self) -> bool:
+        """Whether any request may be traced."""
+        ...
+
+
+class Lane(Protocol):
+    """What a connection needs of a fast lane: `heads` that it takes, where bodies are counted, whether there is an
+    access log. None of this raises.
+    """
+
+    heads: InferHeads
+    inflight: InflightBytes
+    log_access: bool
+
+    @property
+    def tracer(self) -> Tracing:
+        """Who has requests traced."""
+        ...
+
+    def infer(
+        self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None
+    ) -> Parts | Asked:
+        """The answer to a request if there is one at once; if not, the request that is under way."""
+        ...
+
+    def succeed(
+        self, response: InferResponse, asked: Asked, *, keep_alive: bool, access: Access | None
+    ) -> Parts:
+        """The answer to a request that has been executed."""
+        ...
 
 
 class FastLane:
@@ -153,7 +189,7 @@ class FastCall:
     # uvicorn sets it; nothing waits for it.
     message_event = asyncio.Event()
 
-    def __init__(self, lane: FastLane, connection: Connection, head: InferHead) -> None:
+    def __init__(self, lane: Lane, connection: Connection, head: InferHead) -> None:
         self.response_started = self.response_complete = False
         self.disconnected = False
         self.keep_alive = head.keep_alive

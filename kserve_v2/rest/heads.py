@@ -33,14 +33,15 @@ Body = bytes | memoryview
 
 @dataclass(frozen=True, slots=True)
 class InferHead:
-    """What the head of `POST /v2/models/M[/versions/N]/infer` says. `version` may be a label, and is "" where the path
-    names none.
+    """What the head of `POST /v2/models/M[/versions/N]/infer` says. `target`: the path as it was sent, with what
+    follows it. `version` may be a label, and is "" where the path names none.
 
     `headers`: those of WANTED_HEADERS that the request has; `all_headers`: all of them. `body_bytes`: the size of its
     body. `json_bytes`: how much of that is JSON, according to its header; 0 if that says nothing that can be.
     `keep_alive`: whether the client wants to go on with the connection.
     """
 
+    target: bytes
     model_name: str
     version: str
     headers: Mapping[bytes, bytes]
@@ -76,7 +77,7 @@ class InferHeads:
             return None
         json_length = wanted.get(b"inference-header-content-length", b"")
         json_bytes = int(json_length) if json_length.isdigit() and len(json_length) < _MAX_DIGITS else 0
-        return InferHead(*target, wanted, headers, int(length), json_bytes, keep_alive)
+        return InferHead(url, *target, wanted, headers, int(length), json_bytes, keep_alive)
 
     def note(self, data: bytes, head: InferHead) -> None:
         """Remember a head that has come for the second time. `data`: all that the parser was given since the request

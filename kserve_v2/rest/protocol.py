@@ -16,7 +16,7 @@ from kserve_v2.errors import ServingError
 from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.rest.answer_text import Parts
 from kserve_v2.rest.endpoint import WAITING_TASKS
-from kserve_v2.rest.fast_lane import FastCall, FastLane
+from kserve_v2.rest.fast_lane import FastCall, Lane
 from kserve_v2.rest.heads import InferHead
 from kserve_v2.rest.infer import Asked
 from kserve_v2.rest.large_body import LargeBody
@@ -29,7 +29,7 @@ _MAX_PIPELINED = 8
 class HttpConnection(LimitedConnection):
     """One HTTP/1.1 connection."""
 
-    def __init__(self, *arguments: Any, lane: FastLane | None = None, **options: Any) -> None:
+    def __init__(self, *arguments: Any, lane: Lane | None = None, **options: Any) -> None:
         """`lane`: None for a server without one; the rest as `LimitedConnection` has it."""
         super().__init__(*arguments, **options)
         self._lane = lane
@@ -171,7 +171,7 @@ class HttpConnection(LimitedConnection):
         self._begin_call(lane, self._lane_head)
         return True
 
-    def _begin_call(self, lane: FastLane, head: InferHead) -> FastCall:
+    def _begin_call(self, lane: Lane, head: InferHead) -> FastCall:
         call = self._call = FastCall(lane, self, head)
         # uvicorn treats the call as its request-response cycle.
         self.cycle = call  # type: ignore[assignment]

@@ -28,6 +28,7 @@ from kserve_v2.rpc.calls import (
 from kserve_v2.rpc.grpcio_server import GrpcioServer
 from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.typed import streaming
+from tests.processes.ends import forwarded
 
 MAX_REQUEST_BYTES = 1024 * 1024
 ERRORS = {error.code: error for error in ServingError.__subclasses__()}
@@ -215,12 +216,12 @@ def serving(
     ready: queue.SimpleQueue[Served] = queue.SimpleQueue()
 
     async def serve() -> None:
+        async with forwarded(methods.rpcs()) as forwarded_rpcs:
+            await serve_rpcs(forwarded_rpcs if transport == "forwarded" else methods.rpcs())
+
+    async def serve_rpcs(rpcs: Sequence[Rpc]) -> None:
         stopping = asyncio.Event()
-        server: AsyncioServer | GrpcioServer
-        if transport == "asyncio":
-            server = AsyncioServer(methods.rpcs(), made, tls)
-        else:
-            server = GrpcioServer(methods.rpcs(), made)
+        server = GrpcioServer(rpcs, made) if transport == "grpcio" else AsyncioServer(rpcs, made, tls)
         port = server.bind("127.0.0.1", 0)
         await server.start()
         ready.put(Served(f"127.0.0.1:{port}", methods, server, asyncio.get_running_loop(), stopping))

@@ -18,7 +18,7 @@ from kserve_v2.rpc.options import GrpcOptions
 from tests.rpc.serving import MAX_REQUEST_BYTES, Served, serving
 
 STATUS = grpc.StatusCode
-TRANSPORTS = ("asyncio", "grpcio")
+TRANSPORTS = ("asyncio", "forwarded", "grpcio")
 
 
 @pytest.fixture(scope="module", params=TRANSPORTS)

@@ -1,0 +1,1 @@
+"""In the home: requests that workers hand over."""

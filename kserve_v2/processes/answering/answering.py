@@ -1,0 +1,56 @@
+"""All that the home answers for its workers."""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from functools import partial
+from typing import Any
+
+from starlette.types import ASGIApp
+
+from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.processes.answering.http import HttpCall
+from kserve_v2.processes.answering.infer import InferAnswering
+from kserve_v2.processes.answering.rpcs import RpcAnswering
+from kserve_v2.processes.calls import table
+from kserve_v2.processes.frames import Payload
+from kserve_v2.processes.kinds import Kind
+from kserve_v2.processes.link import Link
+from kserve_v2.rest.fast_lane import FastLane
+from kserve_v2.rpc.calls import Rpc
+
+
+class Answering:
+    """Answers requests from the links to all workers. Whoever closes a link has those given up that came by it."""
+
+    def __init__(
+        self, app: ASGIApp, lane: FastLane | None, rpcs: Sequence[Rpc], inflight: InflightBytes
+    ) -> None:
+        """What the home's own servers answer with: `app`, the `lane` before it if there is one, and `rpcs`, none where
+        gRPC is not served.
+        """
+        self._app = app
+        self._infer = InferAnswering(app, lane, self._begin) if lane is not None else None
+        self._rpcs = RpcAnswering(rpcs, inflight, self._begin)
+        self._table = table(rpcs)
+        # The event loop holds tasks weakly.
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def serve(self, link: Link) -> None:
+        """Answer what comes by a link. To be called before it is opened."""
+        link.on_ask(Kind.HTTP, partial(self._open_http, link))
+        link.on(Kind.RPC_TABLE, lambda _: self._table)
+        link.on_ask(Kind.RPC, partial(self._rpcs.open, link))
+        link.on_ask(Kind.RPC_STREAM, partial(self._rpcs.open_stream, link))
+        if self._infer is not None:
+            link.on_ask(Kind.REST_INFER, partial(self._infer.open, link))
+
+    def _open_http(self, link: Link, number: int, payload: Payload) -> None:
+        call = HttpCall(link, number, self._app, payload)
+        link.join(number, call)
+        call.begin(self._begin)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

@@ -1,0 +1,97 @@
+"""`infer` requests that workers have read: the home's fast lane answers them, whole."""
+
+from collections.abc import Sequence
+
+from starlette.types import ASGIApp
+
+from kserve_v2.errors import ServingError
+from kserve_v2.memory.remembered import Remembered
+from kserve_v2.processes.answering.http import Begin, WholeCall
+from kserve_v2.processes.frames import Payload
+from kserve_v2.processes.heads import make_scope, pairs, split
+from kserve_v2.processes.link import Link, Party
+from kserve_v2.rest.answer_text import Parts, any_answer
+from kserve_v2.rest.fast_lane import FastCall, FastLane, fail
+from kserve_v2.rest.heads import InferHead
+from kserve_v2.rest.infer import Asked
+
+# The most memory that heads may take which have come before, and roughly what each takes on top of its bytes.
+_MAX_REMEMBERED_BYTES = 2 * 1024 * 1024
+_OVERHEAD_BYTES = 2560
+
+
+class InferAnswering:
+    """Answers them for one server."""
+
+    def __init__(self, app: ASGIApp, lane: FastLane, begin: Begin) -> None:
+        """`app`: answers those that the lane does not take. `begin`: makes a task."""
+        self._app = app
+        self._lane = lane
+        self._begin = begin
+        self._heads: Remembered[bytes, InferHead] = Remembered(_MAX_REMEMBERED_BYTES)
+
+    def open(self, link: Link, number: int, payload: Payload) -> None:
+        """Take a request; see `link.Opener`."""
+        lane = self._lane
+        lines, body = split(payload)
+        head = self._heads[lines] or self._read(lines)
+        if head is None or lane.tracer.on:
+            self._ask_app(link, number, lines, body)
+            return
+        call = _Call(link, number)
+        if lane.log_access:
+            call.fast = FastCall(lane, call, head)
+            call.fast.answer_body(body)
+        else:
+            found = lane.infer(head, body)
+            if not isinstance(found, Asked):
+                link.answer(number, found)
+                return
+            call.fast = FastCall(lane, call, head)
+            call.fast.wait(found)
+        if not call.fast.response_complete:
+            link.join(number, call)
+
+    def _read(self, lines: bytes) -> InferHead | None:
+        """A head, to be remembered when it comes for the second time."""
+        target, *found = lines.split(b"\n")
+        head = self._lane.heads.read(target, pairs(found), keep_alive=True)
+        if head is not None and self._heads.is_seen_again(lines):
+            self._heads.keep(lines, head, len(lines) + _OVERHEAD_BYTES)
+        return head
+
+    def _ask_app(self, link: Link, number: int, lines: bytes, body: Payload) -> None:
+        target, *found = lines.split(b"\n")
+        path, _, query = target.partition(b"?")
+
+        def answer(status: int, headers: Sequence[tuple[bytes, bytes]], parts: Parts) -> None:
+            link.answer(number, any_answer(status, headers, parts, keep_alive=True))
+
+        def refuse(error: ServingError) -> None:
+            link.answer(number, fail(error, keep_alive=True, access=None))
+
+        call = WholeCall(self._app, make_scope("POST", path, query, pairs(found)), body, answer, refuse)
+        link.join(number, call)
+        call.begin(self._begin)
+
+
+class _Call(Party):
+    """A request that is under way. To the fast lane it is a connection."""
+
+    __slots__ = ("_link", "_number", "fast")
+
+    fast: FastCall
+
+    def __init__(self, link: Link, number: int) -> None:
+        self._link = link
+        self._number = number
+
+    def fast_answer(self, call: FastCall, parts: Parts) -> None:
+        """The answer is there."""
+        self._link.answer(self._number, parts)
+
+    def cancelled(self) -> None:
+        self.fast.give_up()
+
+    def abandon(self) -> None:
+        self.fast.abandon()

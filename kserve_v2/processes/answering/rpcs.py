@@ -1,0 +1,264 @@
+"""RPCs that clients have called at a worker, answered by the home's."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from kserve_v2.errors import ServingError, UnfinishedError, UnsupportedError
+from kserve_v2.memory.inflight import COUNTED_BYTES, InflightBytes
+from kserve_v2.processes.answering.http import Begin
+from kserve_v2.processes.calls import read_call, read_metadata
+from kserve_v2.processes.frames import Payload
+from kserve_v2.processes.link import Link, Party
+from kserve_v2.processes.window import Window
+from kserve_v2.rpc.calls import (
+    Asked,
+    Direct,
+    Metadata,
+    Parts,
+    Rpc,
+    Serialized,
+    ServerStreaming,
+    Streaming,
+    Unary,
+)
+from kserve_v2.rpc.status import StatusCode, known, parse, status_of
+from kserve_v2.rpc.typed import in_bytes
+
+_EXITING = "Server exiting: the request was not finished in time"
+
+
+class RpcAnswering:
+    """Answers them for one server."""
+
+    def __init__(self, rpcs: Sequence[Rpc], inflight: InflightBytes, begin: Begin) -> None:
+        """`rpcs` in the order that workers know. `begin`: makes a task."""
+        self._rpcs = rpcs
+        self._inflight = inflight
+        self._begin = begin
+
+    def open(self, link: Link, number: int, payload: Payload) -> None:
+        """Take a call with one message each way; see `link.Opener`."""
+        place, metadata, message = read_call(payload)
+        rpc = self._rpcs[place]
+        if isinstance(rpc, Direct):
+            _start(rpc, link, number, metadata, message)
+        else:
+            assert isinstance(rpc, Unary)  # noqa: S101 - as `calls.table` has it
+            call = _UnaryCall(link, number, metadata)
+            call.begin(self._begin, call.answer(rpc, message, self._inflight))
+
+    def open_stream(self, link: Link, number: int, payload: Payload) -> None:
+        """Take a call with streams."""
+        place, metadata, _ = read_call(payload)
+        rpc = self._rpcs[place]
+        call = _StreamCall(link, number, metadata, self._inflight)
+        if isinstance(rpc, Streaming):
+            answers: Any = rpc.answer(call.requests(), call)
+        else:
+            assert isinstance(rpc, ServerStreaming)  # noqa: S101 - as above
+            answers = call.answer_one(rpc)
+        call.begin(self._begin, call.send_all(answers))
+
+
+def _start(rpc: Direct, link: Link, number: int, metadata: bytes, message: Payload) -> None:
+    """Answer a call that needs no task."""
+    try:
+        found = rpc.recall(message)
+    except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
+        link.fail(number, known(error))
+        return
+    if found is not None and not isinstance(found, Asked):
+        link.answer(number, found)
+        return
+    call = _DirectCall(link, number, metadata)
+    try:
+        call.take(rpc.start(message, call) if found is None else found)
+    except Exception as error:  # noqa: BLE001 - as above
+        call.fail(error)
+
+
+class _Call(Party):
+    """A call: what its RPC may ask about it."""
+
+    def __init__(self, link: Link, number: int, metadata: bytes) -> None:
+        self.link = link
+        self.number = number
+        self._metadata = metadata
+        self._callbacks: list[Callable[[int, str], None]] = []
+
+    @property
+    def metadata(self) -> Metadata:
+        return read_metadata(self._metadata)
+
+    def on_end(self, callback: Callable[[int, str], None]) -> None:
+        self._callbacks.append(callback)
+
+    def fail(self, error: Exception) -> None:
+        """The call ends with an error."""
+        told = known(error)
+        self.link.fail(self.number, told)
+        self.end(*status_of(told))
+
+    def end(self, code: int = StatusCode.OK, details: str = "") -> None:
+        """The call is over."""
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback(code, details)
+
+    def cancelled(self) -> None:
+        self.give_up()
+        self.end(StatusCode.CANCELLED, "the client left")
+
+    def abandon(self) -> None:
+        self.give_up()
+        self.fail(UnfinishedError(_EXITING))
+
+    def give_up(self) -> None:
+        """Nobody waits for the answer any more."""
+        raise NotImplementedError
+
+
+class _DirectCall(_Call):
+    """Without a task."""
+
+    _asked: Asked | None = None
+
+    def take(self, found: Parts | Asked) -> None:
+        """Send the answer, or wait for it."""
+        if not isinstance(found, Asked):
+            self._answer(found)
+            return
+        found.on_answer = self._answer
+        self._asked = found
+        self.link.join(self.number, self)
+
+    def _answer(self, outcome: Parts | ServingError) -> None:
+        self._asked = None
+        if isinstance(outcome, ServingError):
+            self.fail(outcome)
+        else:
+            self.link.answer(self.number, outcome)
+            self.end()
+
+    def give_up(self) -> None:
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            asked.give_up()
+
+
+class _TaskCall(_Call):
+    """With a task, which ends when nobody waits for it any more."""
+
+    _task: "asyncio.Task[None] | None" = None
+
+    def begin(self, begin: Begin, work: Coroutine[Any, Any, None]) -> None:
+        """Have the answer made."""
+        self.link.join(self.number, self)
+        self._task = begin(work)
+
+    def give_up(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+
+class _UnaryCall(_TaskCall):
+    """One message each way."""
+
+    async def answer(self, rpc: Unary, message: Payload, inflight: InflightBytes) -> None:
+        """Send the one answer."""
+        # The message stays in memory until the answer is made.
+        held = len(message) if len(message) >= COUNTED_BYTES else 0
+        try:
+            inflight.take(held)
+        except ServingError as error:
+            self.fail(error)
+            return
+        try:
+            answer = await rpc.answer(parse(message, rpc.request_type), self)
+            self.link.answer(self.number, (answer.SerializeToString(),))
+            self.end()
+        except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
+            self.fail(error)
+        finally:
+            inflight.give(held)
+
+
+class _StreamCall(_TaskCall):
+    """Any number of messages each way."""
+
+    def __init__(self, link: Link, number: int, metadata: bytes, inflight: InflightBytes) -> None:
+        super().__init__(link, number, metadata)
+        self._inflight = inflight
+        self._window = Window()
+        self._messages: deque[Payload] = deque()
+        # Bytes of these that are counted as in flight.
+        self._held_bytes = 0
+        self._ended = False
+        self._wake = asyncio.Event()
+
+    async def requests(self) -> AsyncIterator[Serialized]:
+        """The client's messages, as they come."""
+        while True:
+            while self._messages:
+                size = len(self._messages[0])
+                self._hold(-size)
+                self.link.credit(self.number, size)
+                # No reference is kept here while the RPC waits for the next message.
+                yield self._messages.popleft()
+            if self._ended:
+                return
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def answer_one(self, rpc: ServerStreaming) -> AsyncIterator[Parts]:
+        """The answers to one message."""
+        messages: list[Serialized] = []
+        async for message in self.requests():
+            if messages:
+                raise UnsupportedError("this method takes one message")
+            messages.append(message)
+        if not messages:
+            raise UnsupportedError("this method takes one message, but none was sent")
+        async with aclosing(in_bytes(rpc.answer(parse(messages.pop(), rpc.request_type), self))) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def send_all(self, answers: Any) -> None:
+        """Send what the RPC yields, no faster than the worker takes it."""
+        try:
+            async with aclosing(answers):
+                async for answer in answers:
+                    self._window.spend(sum(map(len, answer)))
+                    self.link.send(self.number, 0, answer)
+                    # An idle call must not keep its last answer alive.
+                    del answer
+                    await self._window.room()
+                    await self.link.drain()
+            self.link.answer(self.number, ())
+            self.end()
+        except Exception as error:  # noqa: BLE001 - a defect of ours is one call's failure
+            self.fail(error)
+        finally:
+            self._messages.clear()
+            self._hold(-self._held_bytes)
+
+    def message(self, kind: int, payload: Payload) -> None:
+        self._messages.append(payload)
+        if len(payload) >= COUNTED_BYTES:
+            self._hold(len(payload))
+        self._wake.set()
+
+    def _hold(self, size: int) -> None:
+        size = max(size, -self._held_bytes)
+        self._held_bytes += size
+        self._inflight.hold(size)
+
+    def ended(self) -> None:
+        self._ended = True
+        self._wake.set()
+
+    def credited(self, size: int) -> None:
+        self._window.credit(size)

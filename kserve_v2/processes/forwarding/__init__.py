@@ -1,0 +1,1 @@
+"""In a worker: requests that the home answers."""

@@ -1,0 +1,134 @@
+"""The ASGI application of a worker, which hands its requests to the home as they come, and its answers back."""
+
+import asyncio
+from collections import deque
+
+from starlette.types import Receive, Scope, Send
+
+from kserve_v2.errors import ServingError, UnfinishedError
+from kserve_v2.processes.bodies import Body
+from kserve_v2.processes.frames import Payload
+from kserve_v2.processes.heads import expects_go_ahead, has_body, read_answer, scope_head
+from kserve_v2.processes.kinds import Kind
+from kserve_v2.processes.link import Link, Party
+from kserve_v2.processes.window import Window
+from kserve_v2.rest.endpoint import WAITING_TASKS
+from kserve_v2.rest.errors import error_response
+
+
+class ForwardingApp:
+    """Everything is the home's to answer."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI. When the client leaves, the home is told."""
+        waiting: set[asyncio.Task[None]] = scope.get(WAITING_TASKS, set())
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - an ASGI application runs in a task
+        waiting.add(task)
+        asked = _Asked(self._link)
+        try:
+            error = await asked.forward(scope, receive, send)
+        except asyncio.CancelledError:
+            # The connection removes the task from `waiting` when the client has left: then nobody needs an answer.
+            if task not in waiting:
+                return
+            task.uncancel()
+            error = UnfinishedError("Server exiting: the request was not finished in time")
+        finally:
+            waiting.discard(task)
+            asked.give_up()
+        # What has begun ends without its end, and the connection with it.
+        if error is not None and not asked.started:
+            await error_response(error)(scope, receive, send)
+
+
+class _Asked(Party):
+    """One request. `started`: its answer has begun."""
+
+    def __init__(self, link: Link) -> None:
+        self.started = False
+        self._link = link
+        self._number = 0
+        self._window = Window()
+        self._messages: deque[tuple[int, Payload]] = deque()
+        self._wake = asyncio.Event()
+        self._error: ServingError | None = None
+        self._over = False
+
+    async def forward(self, scope: Scope, receive: Receive, send: Send) -> ServingError | None:
+        """Ask, and pass the answer on. Returns the error that has ended that."""
+        headers = scope["headers"]
+        with_body = has_body(headers)
+        if expects_go_ahead(headers):
+            # Who reads the body says that it may come.
+            self._window = Window(0)
+        try:
+            head = scope_head(scope, has_body=with_body)
+            self._number = self._link.ask(Kind.HTTP, (head,), self)
+        except ServingError as error:
+            return error
+        sending = asyncio.create_task(self._send_body(receive)) if with_body else None
+        try:
+            await self._answer(send)
+        finally:
+            if sending is not None:
+                sending.cancel()
+        return self._error
+
+    async def _send_body(self, receive: Receive) -> None:
+        more = True
+        while more:
+            await self._window.room()
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                # The application finds that out by itself, or is cancelled.
+                return
+            more = message.get("more_body", False)
+            body = message.get("body", b"")
+            self._window.spend(len(body))
+            self._link.send(self._number, Body.PART if more else Body.LAST, (body,))
+
+    async def _answer(self, send: Send) -> None:
+        """Pass on what comes, no faster than the client takes it."""
+        while True:
+            while self._messages:
+                kind, payload = self._messages.popleft()
+                if kind == Body.HEAD:
+                    status, headers = read_answer(bytes(payload))
+                    self.started = True
+                    await send({"type": "http.response.start", "status": status, "headers": headers})
+                    continue
+                last = kind == Body.LAST
+                await send({"type": "http.response.body", "body": payload, "more_body": not last})
+                if last:
+                    return
+                self._link.credit(self._number, len(payload))
+                # It is not kept while the next one is waited for.
+                del payload
+            if self._over:
+                return
+            self._wake.clear()
+            await self._wake.wait()
+
+    def give_up(self) -> None:
+        """Nobody waits for the answer any more, if there is still one to come."""
+        self._link.cancel(self._number)
+
+    def message(self, kind: int, payload: Payload) -> None:
+        self._messages.append((kind, payload))
+        self._wake.set()
+
+    def answered(self, payload: Payload) -> None:
+        self.message(Body.LAST, payload)
+
+    def failed(self, error: ServingError) -> None:
+        self._error = error
+        self._over = True
+        self._window.open()
+        self._wake.set()
+
+    def credited(self, size: int) -> None:
+        self._window.credit(size)

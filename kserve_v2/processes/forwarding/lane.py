@@ -1,0 +1,105 @@
+"""The fast lane of a worker: `infer` requests of models that have no route here go to the home, whole."""
+
+from typing import Protocol
+
+from kserve_v2.errors import ServingError
+from kserve_v2.logs.log import Access, access_log_enabled
+from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.messages import InferResponse
+from kserve_v2.processes.frames import Payload
+from kserve_v2.processes.heads import lines, sized
+from kserve_v2.processes.kinds import Kind
+from kserve_v2.processes.link import Link, Party
+from kserve_v2.rest.answer_text import Parts
+from kserve_v2.rest.fast_lane import Lane, fail
+from kserve_v2.rest.heads import Body, InferHead, InferHeads
+from kserve_v2.rest.infer import Asked
+
+_END = b"\r\n\r\n"
+_CLOSE = b"\r\nconnection: close\r\n\r\n"
+
+
+class LocalLane(Lane, Protocol):
+    """Answers requests of models that this process has."""
+
+    def takes(self, head: InferHead) -> bool:
+        """Whether it has a route for the model now. If so, the request is its."""
+        ...
+
+
+class _NotTraced:
+    """The home has requests traced. What it does not hand out a route for is not traced here."""
+
+    on = False
+
+
+class ForwardingLane:
+    """A `fast_lane.Lane`."""
+
+    def __init__(
+        self, link: Link, max_request_bytes: int, inflight: InflightBytes, local: LocalLane | None = None
+    ) -> None:
+        """`max_request_bytes` and `inflight` as the home has them. `local`: answers what it can."""
+        self.heads = InferHeads(max_request_bytes)
+        self.tracer = _NotTraced()
+        self.inflight = inflight
+        self.log_access = access_log_enabled()
+        self._link = link
+        self._local = local
+
+    def infer(
+        self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None
+    ) -> Parts | Asked:
+        """The answer to a request, or the request that is under way."""
+        local = self._local
+        if local is not None and local.takes(head):
+            return local.infer(head, body, keep_alive=keep_alive, access=access)
+        try:
+            return _Forwarded(self._link, head, body, access)
+        except ServingError as error:
+            return fail(error, keep_alive=keep_alive, access=access)
+
+    def succeed(
+        self, response: InferResponse, asked: Asked, *, keep_alive: bool, access: Access | None
+    ) -> Parts:
+        """The answer to a request that has been executed."""
+        if isinstance(asked, _Forwarded):
+            return asked.parts(keep_alive=keep_alive)
+        assert self._local is not None  # noqa: S101 - nobody else has asked
+        return self._local.succeed(response, asked, keep_alive=keep_alive, access=access)
+
+
+class _Forwarded(Asked, Party):
+    """A request that the home has. It comes back as text."""
+
+    __slots__ = ("_access", "_link", "_number", "_text")
+
+    def __init__(self, link: Link, head: InferHead, body: Body, access: Access | None) -> None:
+        """Ask. Raises as `Link.ask`."""
+        self._link = link
+        self._access = access
+        prefix = sized(lines((head.target,), head.all_headers))
+        # What stands before the tensors, if the head says how long the JSON is.
+        aligned_at = len(prefix) + head.json_bytes
+        self._number = link.ask(Kind.REST_INFER, (prefix, body), self, aligned_at)
+        if access is not None:
+            # The home has its line, however it ends.
+            access.elsewhere = True
+
+    def parts(self, *, keep_alive: bool) -> Parts:
+        """The answer. The home does not know whether the connection is to go on."""
+        text = self._text
+        return (text,) if keep_alive else (bytes(text).replace(_END, _CLOSE, 1),)
+
+    def answered(self, payload: Payload) -> None:
+        self._text = payload
+        # `take` comes back to `parts`.
+        self.take(payload)  # type: ignore[arg-type]
+
+    def failed(self, error: ServingError) -> None:
+        if self._access is not None:
+            self._access.elsewhere = False
+        self.take(error)
+
+    def give_up(self) -> None:
+        self._link.cancel(self._number)

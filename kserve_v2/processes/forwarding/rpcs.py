@@ -1,0 +1,184 @@
+"""The RPCs of a worker: the home answers them. Messages are handed on unread."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Protocol
+
+from kserve_v2.errors import ServingError
+from kserve_v2.processes.calls import call_head, read_table
+from kserve_v2.processes.frames import Payload
+from kserve_v2.processes.kinds import Kind
+from kserve_v2.processes.link import Link, Party
+from kserve_v2.processes.window import Window
+from kserve_v2.rpc.calls import Asked, Context, Direct, Metadata, Parts, Rpc, Serialized, Streaming
+from kserve_v2.rpc.services import MODEL_INFER
+
+
+class LocalInfer(Protocol):
+    """Answers ModelInfer for models that this process has; see `calls.Direct`."""
+
+    def recall(self, data: Serialized) -> Parts | Asked | None:
+        """As there."""
+        ...
+
+    def start(self, data: Serialized, context: Context) -> Parts | Asked | None:
+        """As there; None if there is no route for the model here, and then nothing has happened."""
+        ...
+
+
+async def forwarding_rpcs(link: Link, local: LocalInfer | None = None) -> tuple[Rpc, ...]:
+    """All RPCs of the home, which is asked for them. `local`: answers what it can."""
+    rpcs: list[Rpc] = []
+    for place, path in enumerate(read_table(await link.call(Kind.RPC_TABLE))):
+        heads = _Heads(place)
+        if path.streams:
+            rpcs.append(Streaming(path.path, _ForwardedStream(link, heads).answer))
+        elif path.path == MODEL_INFER and local is not None:
+            infer = _Infer(_Forwarding(link, heads), local)
+            rpcs.append(Direct(path.path, infer.start, local.recall))
+        else:
+            rpcs.append(Direct(path.path, _Forwarding(link, heads).start, _not_recalled))
+    return tuple(rpcs)
+
+
+def _not_recalled(_: Serialized) -> None:
+    """The home has to know about the call."""
+
+
+class _Heads:
+    """Makes the heads of the calls of one RPC. Nearly all calls have the metadata of the one before."""
+
+    __slots__ = ("_head", "_metadata", "_place")
+
+    def __init__(self, place: int) -> None:
+        self._place = place
+        self._metadata: Metadata = ()
+        self._head = call_head(place, ())
+
+    def head(self, metadata: Metadata) -> bytes:
+        """What stands before the message."""
+        if metadata != self._metadata:
+            self._head = call_head(self._place, metadata)
+            self._metadata = metadata
+        return self._head
+
+
+class _Forwarding:
+    """An RPC with one message each way."""
+
+    def __init__(self, link: Link, heads: _Heads) -> None:
+        self._link = link
+        self._heads = heads
+
+    def start(self, data: Serialized, context: Context) -> Asked:
+        """See `calls.Direct`."""
+        return _Forwarded(self._link, (self._heads.head(context.metadata), data))
+
+
+class _Infer:
+    """ModelInfer, which may be answered here."""
+
+    def __init__(self, forwarding: _Forwarding, local: LocalInfer) -> None:
+        self._forwarding = forwarding
+        self._local = local
+
+    def start(self, data: Serialized, context: Context) -> Parts | Asked:
+        """See `calls.Direct`."""
+        found = self._local.start(data, context)
+        return self._forwarding.start(data, context) if found is None else found
+
+
+class _Forwarded(Asked, Party):
+    """A call that the home has."""
+
+    __slots__ = ("_link", "_number")
+
+    def __init__(self, link: Link, parts: Parts) -> None:
+        """Ask. Raises as `Link.ask`."""
+        self._link = link
+        self._number = link.ask(Kind.RPC, parts, self)
+
+    def answered(self, payload: Payload) -> None:
+        self.on_answer((payload,))
+
+    def failed(self, error: ServingError) -> None:
+        self.on_answer(error)
+
+    def give_up(self) -> None:
+        self._link.cancel(self._number)
+
+
+class _ForwardedStream:
+    """An RPC with streams of messages."""
+
+    def __init__(self, link: Link, heads: _Heads) -> None:
+        self._link = link
+        self._heads = heads
+
+    async def answer(
+        self, messages: AsyncIterator[Serialized], context: Context
+    ) -> AsyncGenerator[Parts, None]:
+        """See `calls.Streaming`."""
+        link = self._link
+        asked = _AskedStream()
+        number = link.ask(Kind.RPC_STREAM, (self._heads.head(context.metadata),), asked)
+        sending = asyncio.create_task(_send_all(link, number, messages, asked.window))
+        try:
+            while (payload := await asked.next()) is not None:
+                size = len(payload)
+                yield (payload,)
+                # An idle call must not keep its last answer alive.
+                del payload
+                link.credit(number, size)
+        finally:
+            sending.cancel()
+            link.cancel(number)
+
+
+async def _send_all(link: Link, number: int, messages: AsyncIterator[Serialized], window: Window) -> None:
+    """Send the client's messages, no faster than the home takes them."""
+    async for message in messages:
+        window.spend(len(message))
+        link.send(number, 0, (message,))
+        del message
+        await window.room()
+    link.end(number)
+
+
+class _AskedStream(Party):
+    """The answers of a stream, as they come."""
+
+    def __init__(self) -> None:
+        self.window = Window()
+        self._answers: deque[Payload] = deque()
+        self._wake = asyncio.Event()
+        self._ended = False
+        self._error: ServingError | None = None
+
+    async def next(self) -> Payload | None:
+        """The next one, None after the last. Raises the error that has ended the stream."""
+        while not self._answers:
+            if self._error is not None:
+                raise self._error
+            if self._ended:
+                return None
+            self._wake.clear()
+            await self._wake.wait()
+        return self._answers.popleft()
+
+    def message(self, kind: int, payload: Payload) -> None:
+        self._answers.append(payload)
+        self._wake.set()
+
+    def answered(self, payload: Payload) -> None:
+        self._ended = True
+        self.window.open()
+        self._wake.set()
+
+    def failed(self, error: ServingError) -> None:
+        self._error = error
+        self.answered(b"")
+
+    def credited(self, size: int) -> None:
+        self.window.credit(size)

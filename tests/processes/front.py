@@ -1,0 +1,164 @@
+"""A server in two processes: a home, and a worker that has no model and hands everything to it. Clients connect to the
+worker. Run with the options of `serve`; it prints where the worker listens, as `serve` does.
+
+So what the tests see has been forwarded, every time.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from kserve_v2.logs import log
+from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.net.http_server import HttpServer
+from kserve_v2.net.limits import HttpLimits
+from kserve_v2.net.listening import take_place
+from kserve_v2.net.tls import TlsFiles, server_context
+from kserve_v2.processes.answering.answering import Answering
+from kserve_v2.processes.forwarding.app import ForwardingApp
+from kserve_v2.processes.forwarding.lane import ForwardingLane
+from kserve_v2.processes.forwarding.rpcs import forwarding_rpcs
+from kserve_v2.processes.link import Link
+from kserve_v2.rest.app import create_app
+from kserve_v2.rest.cors import allow_origins
+from kserve_v2.rest.fast_lane import FastLane
+from kserve_v2.rest.protocol import HttpConnection
+from kserve_v2.rpc.asyncio_server import AsyncioServer
+from kserve_v2.rpc.options import GrpcOptions
+from kserve_v2.rpc.services import all_rpcs
+from kserve_v2.server import Server
+from kserve_v2.settings import flags
+from kserve_v2.settings.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# Kinds that the server does not know.
+STARTED, STOP = 250, 251
+
+
+# --- the worker -----------------------------------------------------------------------------------------------------
+
+
+async def work(descriptor: int, settings: Settings) -> None:
+    """Serve until the home says that it is enough, or is gone."""
+    log.configure(settings)
+    link = Link(home=False)
+    stopped = asyncio.Event()
+    servers: list[Any] = []
+
+    async def stop(payload: bytes | memoryview) -> bytes:
+        for server in servers:
+            await server.stop(float(bytes(payload)))
+        stopped.set()
+        return b""
+
+    link.on(STOP, stop)
+    await link.open(socket.socket(fileno=descriptor))
+    inflight = InflightBytes(settings.max_inflight_bytes or sys.maxsize)
+    origins = settings.http_cors_allow_origin
+    lane = ForwardingLane(link, settings.http_max_input_size, inflight)
+    connection = partial(
+        HttpConnection,
+        limits=HttpLimits(max_stall_s=settings.http_read_timeout_secs),
+        lane=lane if settings.http_fast_lane and not origins else None,
+        origins=origins,
+    )
+    place = take_place("127.0.0.1", 0)
+    http = HttpServer(ForwardingApp(link), place, connection, tls_context(settings.tls("http"), ["http/1.1"]))
+    options = GrpcOptions(
+        max_request_bytes=settings.http_max_input_size,
+        response_compression=settings.grpc_infer_response_compression_level,
+        max_stall_s=settings.http_read_timeout_secs,
+    )
+    grpc = AsyncioServer(
+        await forwarding_rpcs(link), options, tls_context(settings.tls("grpc"), ()), inflight
+    )
+    grpc_port = grpc.bind("127.0.0.1", 0)
+    servers += [http, grpc]
+    for server in servers:
+        await server.start()
+    link.notify(STARTED, json.dumps([http.port, grpc_port]).encode())
+    stopping = asyncio.ensure_future(stopped.wait())
+    await asyncio.wait({stopping, link.closed}, return_when=asyncio.FIRST_COMPLETED)
+    if not stopping.done():
+        # Clients have their answers; a real worker ends, this one lets tests ask.
+        await asyncio.wait({stopping}, timeout=60)
+    link.close()
+    log.shutdown()
+
+
+def tls_context(files: TlsFiles | None, alpn: Any) -> Any:
+    return server_context(files, alpn) if files else None
+
+
+# --- the home -------------------------------------------------------------------------------------------------------
+
+
+async def be_home(settings: Settings, arguments: list[str]) -> int:
+    log.configure(settings)
+    server = Server(settings)
+    await server.start()
+    service = server.service
+    app: Any = create_app(service, settings.http_max_input_size, None, settings.http_cors_allow_origin)
+    if settings.http_cors_allow_origin:
+        app = allow_origins(app, settings.http_cors_allow_origin)
+    lane = FastLane(service, settings.http_max_input_size)
+    answering = Answering(app, lane, all_rpcs(service), service.inflight)
+    link = Link(home=True, inflight=service.inflight)
+    answering.serve(link)
+    ports: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
+    stopping = asyncio.Event()
+    link.on(STARTED, lambda payload: ports.set_result(json.loads(bytes(payload))))
+    ours, its = socket.socketpair()
+    worker = subprocess.Popen(  # noqa: ASYNC220 - nothing else goes on yet
+        [sys.executable, "-m", "tests.processes.front", "--worker", str(its.fileno()), *arguments],
+        pass_fds=[its.fileno()],
+        cwd=ROOT,
+        start_new_session=True,
+    )
+    its.close()
+    await link.open(ours)
+    http, grpc = await ports
+    scheme = "https" if settings.tls("http") else "http"
+    print(f"Worker   {worker.pid}\nHome     {server.urls['REST']} {server.urls['gRPC']}", flush=True)
+    print(
+        f"REST     {scheme}://127.0.0.1:{http}\ngRPC     127.0.0.1:{grpc}\nMetrics  {server.urls['Metrics']}",
+        flush=True,
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    await stopping.wait()
+    grace = settings.exit_timeout_secs
+    drained = asyncio.ensure_future(link.call(STOP, b"%d" % grace))
+    await asyncio.wait({drained}, timeout=grace)
+    link.abandon()
+    await drained
+    link.close()
+    await server.stop()
+    log.shutdown()
+    return await asyncio.to_thread(worker.wait)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--worker", type=int)
+    flags.add_flags(parser)
+    namespace = parser.parse_args()
+    settings, _ = flags.resolve(flags.given(namespace), os.environ)
+    if namespace.worker is not None:
+        uvloop.run(work(namespace.worker, settings))
+    else:
+        sys.exit(uvloop.run(be_home(settings, sys.argv[1:])))
+
+
+if __name__ == "__main__":
+    main()
