@@ -42,6 +42,7 @@ __all__ = [
     "HasTrialInstances",
     "Instance",
     "IsolatesModels",
+    "KeepsNothing",
     "KnowsMemory",
     "LabelledModel",
     "Model",
@@ -67,6 +68,7 @@ __all__ = [
     "has_fresh_outputs",
     "hidden_inputs",
     "hidden_outputs",
+    "keeps_nothing",
     "separates_requests",
 ]
 
@@ -623,6 +625,22 @@ class AddsInstances(Protocol):
 def adds_instances(model: object) -> bool:
     """Whether it is an `AddsInstances`, and may."""
     return getattr(model, "adds_instances", False) is True
+
+
+@runtime_checkable
+class KeepsNothing(Protocol):
+    """Optional, of a `Backend`: its models keep nothing of one request for another, so copies of one in several
+    processes answer as one model would. A `Model` may say so of itself, or that it does keep something.
+    """
+
+    keeps_nothing: bool
+    """Whether it is so."""
+
+
+def keeps_nothing(asked: object) -> bool | None:
+    """What a backend, or a model, says of that; None if it says nothing."""
+    said = getattr(asked, "keeps_nothing", None)
+    return said if isinstance(said, bool) else None
 
 
 @runtime_checkable

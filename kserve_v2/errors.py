@@ -172,6 +172,10 @@ class NotLoadedError(UnavailableError):
         self.model_name = model_name
 
 
+class NotHereError(Exception):
+    """Not for this process of the server: whoever has asked it hands the request to another one."""
+
+
 RETRY_AFTER_S = 1
 """How long a client should wait before it tries again what `may_try_again` says it may, in seconds."""
 

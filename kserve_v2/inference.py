@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from importlib.metadata import version as distribution_version
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from kserve_v2.backend import ModelConfig
 from kserve_v2.errors import InvalidArgumentError, NotLoadedError, ServingError, UnavailableError
 from kserve_v2.logs import log
 from kserve_v2.logs.settings import LogChanges, LogSettings
+from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.messages import IndexEntry, InferRequest, InferResponse, ModelMetadata, ServerMetadata
 from kserve_v2.repository.lifecycle.control import not_allowed
@@ -53,6 +54,30 @@ FIXED_RELEASES = (
     "releases are not changed by clients: start the server with --model-control-mode=explicit, or edit release.json "
     "and start it again"
 )
+
+
+class Inference(Protocol):
+    """What it takes to answer inference requests. The members are those of `InferenceService`."""
+
+    tracer: Tracer
+    inflight: InflightBytes
+    shared_memory: SharedMemoryRegions
+
+    def acquire(self, name: str, version: str = "") -> LoadedModel:
+        """The model that answers a request. Raises ServingError."""
+        ...
+
+    def route(self, model: LoadedModel, request: InferRequest | None, headers: Headers) -> LoadedModel:
+        """The version that answers a request to a model that `splits`."""
+        ...
+
+    def check(self, model: LoadedModel, request: InferRequest) -> LoadedModel:
+        """Check a decoded request; returns what answers it. Raises ServingError."""
+        ...
+
+    async def demand(self, name: str, size: int = 0) -> None:
+        """Have a model loaded for which `acquire` has raised NotLoadedError. Raises ServingError."""
+        ...
 
 
 class InferenceService:
@@ -182,6 +207,11 @@ class InferenceService:
             raise InvalidArgumentError(f"requested model version is not available for model '{name}'")
         return wanted
 
+    async def counted(self, name: str = "", version: str = "") -> Sequence[LoadedModel]:
+        """As `statistics`, once everything is counted that other processes of the server have counted by now."""
+        await self.manager.count()
+        return self.statistics(name, version)
+
     # --- models that are loaded when they are asked for
     # ------------------------------------------------------------------------------------------------------------------
 
@@ -303,11 +333,12 @@ class InferenceService:
         check_may_upload(files, allowed=self.manager.takes_files)
 
     async def unload(self, name: str, *, dependents: bool = False) -> None:
-        """Unload a model; returns at once. Unknown models are unloaded already. `dependents`: see
-        `ModelManager.unload`. Raises UnavailableError as `load`.
+        """Unload a model; returns as soon as it does not answer any more. Unknown models are unloaded already.
+        `dependents`: see `ModelManager.unload`. Raises UnavailableError as `load`.
         """
         self._check_explicit()
         self.manager.unload(name, dependents=dependents)
+        await self.manager.replicas.acknowledged()
 
     # --- settings
     # -----------------------------------------------------------------------------------------------------
@@ -332,12 +363,14 @@ class InferenceService:
             raise InvalidArgumentError(f"Request for unknown model : {model}")
         return self.tracer.describe(model)
 
-    def update_trace_settings(self, model: str, changes: TraceChanges) -> dict[str, str | list[str]]:
+    async def update_trace_settings(self, model: str, changes: TraceChanges) -> dict[str, str | list[str]]:
         """Change a model's trace settings, or for "" the server's; returns all of them. Raises
         InvalidArgumentError for an unknown model, or settings that cannot be.
         """
         self.trace_settings(model)
         self.tracer.update(model, changes)
+        self.manager.replicas.publish_again()
+        await self.manager.replicas.acknowledged()
         return self.tracer.describe(model)
 
     # --- releases
@@ -356,7 +389,9 @@ class InferenceService:
         if self._exiting:
             raise UnavailableError("Server exiting")
         await self.loaded(lambda: self._ask_for(name))
-        return await self.manager.releases.change(name, document, who)
+        changed = await self.manager.releases.change(name, document, who)
+        await self.manager.replicas.acknowledged()
+        return changed
 
     def _ask_for(self, name: str) -> None:
         """Raise NotLoadedError for a model that is not loaded, and is when it is asked for."""

@@ -45,6 +45,7 @@ from kserve_v2.processes.alone import Alone, FrontEnds, Processes
 from kserve_v2.processes.balance import Door
 from kserve_v2.processes.count import process_count
 from kserve_v2.repository.manager import ModelManager
+from kserve_v2.repository.models.homes import Spread
 from kserve_v2.repository.sources.polling import Pace, Poller
 from kserve_v2.repository.temporary_folder import remove_leftovers
 from kserve_v2.repository.uploads.store import Uploads
@@ -89,8 +90,12 @@ class Server:
         registry = BackendRegistry()
         self._cache = _cache(settings)
         self._uploads = Uploads() if settings.allow_file_override else None
-        options = replace(repository_options(settings, registry, self._cache), uploads=self._uploads)
         count = process_count(settings)
+        options = replace(
+            repository_options(settings, registry, self._cache),
+            uploads=self._uploads,
+            spread=Spread(count, settings.replicate_up_to),
+        )
         if count > 1:
             raise StartupError("--processes: more than one process is not supported yet")
         inflight = InflightBytes(max_inflight_bytes(settings, count))

@@ -27,6 +27,7 @@ class OnnxBackend:
     default_filename = "model.onnx"
     platform = "onnxruntime_onnx"
     guesses_batching: Literal[True] = True
+    keeps_nothing: Literal[True] = True
 
     def __init__(self) -> None:
         """Raises ModuleNotFoundError where ONNX Runtime is not installed."""

@@ -25,6 +25,7 @@ class PytorchBackend:
     default_filename = "model.pt"
     platform = "pytorch_libtorch"
     guesses_batching: Literal[True] = True
+    keeps_nothing: Literal[True] = True
 
     def __init__(self) -> None:
         """Raises ModuleNotFoundError where torch is not installed."""

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInstanceGroup
 from kserve_v2.config.ensemble import is_ensemble
+from kserve_v2.config.home import HOME
 from kserve_v2.config.isolation import PARAMETERS as OF_ISOLATION
 from kserve_v2.config.latency_budget import LATENCY_BUDGET_MS
 from kserve_v2.config.padding import PAD_VARIABLE_DIMS
@@ -172,7 +173,7 @@ PARAMETERS: Mapping[str, Rule] = {
     "FORCE_CPU_ONLY_INPUT_TENSORS": _ignored("models get their tensors in the CPU's memory"),
 }
 
-OWN_PARAMETERS = frozenset({*SWITCHES, *OF_ISOLATION, PAD_VARIABLE_DIMS, LATENCY_BUDGET_MS, RELEASE})
+OWN_PARAMETERS = frozenset({*SWITCHES, *OF_ISOLATION, PAD_VARIABLE_DIMS, LATENCY_BUDGET_MS, RELEASE, HOME})
 """Parameters that are the server's own, whatever the backend."""
 
 # What else is read of `parameters`, by backend. A handler gets all of them, and so does a plug-in of a third party.

@@ -12,6 +12,7 @@ from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInstanceGrou
 from kserve_v2.config.defaults import fill_defaults
 from kserve_v2.config.ensemble import ensemble_problems, is_ensemble
 from kserve_v2.config.files import file_problems
+from kserve_v2.config.home import home_problems
 from kserve_v2.config.isolation import isolation_problems
 from kserve_v2.config.latency_budget import budget_problems
 from kserve_v2.config.limits import limit_problems
@@ -61,6 +62,7 @@ def validate(config: ModelConfig, *, gpu_count: int, directory_name: str | None 
         *switch_problems(config),
         *release_problems(config),
         *isolation_problems(config),
+        *home_problems(config),
         *cache_problems(config),
         *ragged_problems(config),
         *padding_problems(config),

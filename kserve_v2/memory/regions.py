@@ -11,6 +11,7 @@ from kserve_v2.errors import (
     InternalError,
     InvalidArgumentError,
     NotFoundError,
+    NotHereError,
     UnsupportedError,
 )
 from kserve_v2.memory.cuda import (
@@ -110,6 +111,17 @@ class SharedMemoryRegions:
         if not 0 <= byte_size <= size - offset:
             raise _invalid_size(region, offset, byte_size)
         return RegionPart(region, offset, byte_size)
+
+
+class RegionsElsewhere(SharedMemoryRegions):
+    """That of a process that has none: the first process of the server has them, and answers requests that name one."""
+
+    def __init__(self) -> None:
+        super().__init__(enabled=False)
+
+    def part(self, name: str, offset: int, byte_size: int) -> RegionPart:
+        """Raise NotHereError."""
+        raise NotHereError(f"shared memory region '{name}' is another process's")
 
 
 def region_alone(parameter: str, tensor: str) -> InvalidArgumentError:

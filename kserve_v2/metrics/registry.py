@@ -8,9 +8,10 @@ made before the old one is closed, and goes with its unload.
 import itertools
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from kserve_v2.errors import InternalError, InvalidArgumentError
+from kserve_v2.metrics.reports import FamilyReport, OtherProcesses, SeriesReport
 from kserve_v2.metrics.rules import (
     check_bounds_of,
     check_description,
@@ -71,6 +72,8 @@ class MetricsRegistry:
         # The names of their samples, each with that of the family.
         self._names: dict[str, str] = {}
         self._removed: deque[tuple[MetricsOfModel, int]] = deque()
+        self.others = OtherProcesses()
+        """What the models' copies in other processes have counted."""
 
     def of_model(self, model: str) -> "MetricsOfModel":
         """The part of one version that is loaded."""
@@ -80,7 +83,21 @@ class MetricsRegistry:
         """What is to be shown, in the order in which the families were made."""
         with self.lock:
             self.sweep()
-            return [_shown(family) for family in self._families.values() if family.series]
+            return list(self.others.together(self._own_families()))
+
+    def report(self) -> list[FamilyReport]:
+        """What there is, for a process that shows it together with its own."""
+        with self.lock:
+            self.sweep()
+            return list(self._own_families())
+
+    def _own_families(self) -> Iterator[FamilyReport]:
+        for family in self._families.values():
+            series = [
+                SeriesReport(each.series.labels, each.series.bounds, each.series.state())
+                for each in family.series.values()
+            ]
+            yield FamilyReport(family.name, family.kind, family.description, series)
 
     def remove(self, owner: "MetricsOfModel", handle: int) -> None:
         """One user of something fewer: now, or by whoever holds the lock or takes it next. Finalizers come here, and
@@ -264,10 +281,3 @@ class MetricsOfModel:
         handle, times, its_bytes = self._own[made]
         self._own[made] = handle, times + 1, its_bytes
         return handle
-
-
-def _shown(family: _Family) -> Family:
-    shown = Family(family.name, family.kind, family.description)
-    for shared in family.series.values():
-        shared.series.show(shown)
-    return shown

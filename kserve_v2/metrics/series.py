@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from kserve_v2.errors import InvalidArgumentError, UnsupportedError
 from kserve_v2.metrics.text import Family, number
@@ -45,6 +45,14 @@ class Series:
         """That of a counter or gauge. Raises UnsupportedError."""
         return self.total
 
+    def state(self) -> list[float]:
+        """All that has been counted, for a process that shows it together with its own."""
+        return [self.total]
+
+    def add(self, state: Sequence[float]) -> None:
+        """Count what another series of that kind, with the same bounds, has counted."""
+        self.total += state[0]
+
     def show(self, family: Family) -> None:
         """Add the samples."""
         family.add(self.labels, self.total)
@@ -83,6 +91,15 @@ class Histogram(Series):
             raise InvalidArgumentError("a histogram cannot observe NaN: it is in no bucket")
         self._counts[bisect_left(self._bounds, value)] += 1
         self.total += value
+
+    def state(self) -> list[float]:
+        """The sum, and what is in each bucket."""
+        return [self.total, *self._counts]
+
+    def add(self, state: Sequence[float]) -> None:
+        """Count what another one has counted."""
+        self.total += state[0]
+        self._counts = [own + int(other) for own, other in zip(self._counts, state[1:], strict=True)]
 
     def show(self, family: Family) -> None:
         """Add the samples: of each bucket what is in it and in those below, the sum, and the count."""

@@ -26,6 +26,7 @@ from kserve_v2.repository.lifecycle.load_request import (
 from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.managed import ManagedModel
 from kserve_v2.repository.lifecycle.names import Names, all_done
+from kserve_v2.repository.lifecycle.replicas import NO_REPLICAS, Replicas
 from kserve_v2.repository.model_map import ModelMap
 from kserve_v2.repository.models.ensembles import Ensembles
 from kserve_v2.repository.preparing.options import RepositoryOptions
@@ -51,11 +52,15 @@ class ModelManager(ModelMap):
         registry: BackendRegistry,
         load_threads: int = 4,
         shared: Shared | None = None,
+        replicas: Replicas = NO_REPLICAS,
     ) -> None:
-        """`shared`: what the models have in common; nothing by default."""
+        """`shared`: what the models have in common; nothing by default. `replicas`: the copies of them that other
+        processes have.
+        """
         shared = shared or Shared()
         wait_s = options.on_demand_wait_s
         super().__init__(shared.inflight, on_demand=wait_s is not None)
+        self.replicas = replicas
         self.inflight = shared.inflight
         self.metrics = shared.metrics
         self._changes = shared.changes
@@ -77,6 +82,7 @@ class ModelManager(ModelMap):
             self._ensembles,
             Controls(self),
             self.residency,
+            replicas,
         )
         self._loader.in_use = self._directories
         # Those that were not loaded only because they are part of an ensemble.
@@ -147,6 +153,13 @@ class ModelManager(ModelMap):
         except InvalidArgumentError:
             return None
         return self._names.only(name, found)
+
+    # --- other processes
+    # ------------------------------------------------------------------------------------------------------
+
+    async def count(self) -> None:
+        """Have everything counted that other processes have counted by now."""
+        await self.replicas.count()
 
     # --- memory
     # ---------------------------------------------------------------------------------------------------------------
@@ -223,6 +236,7 @@ class ModelManager(ModelMap):
             if self._on_demand is not None and name not in self._loaded:
                 self._evicted.add(name)
             raise
+        await self.replicas.acknowledged()
         if self._on_demand is not None:
             self._on_demand.loaded({name, name_in(name)})
 
@@ -269,6 +283,8 @@ class ModelManager(ModelMap):
         self._in_force[name] = release
         served = None if self._is_held_back(model) else model.served
         answers = self.routes.publish(name, answering(served), release, settled=not model.busy)
+        # Requests that a release may give to any of several versions are counted where they come together.
+        self.replicas.publish(name, None if release else answers)
         if served is None or answers is None:
             self._serving.pop(name, None)
             self._loaded.pop(name, None)
@@ -327,7 +343,7 @@ class ModelManager(ModelMap):
 
     async def drain(self) -> None:
         """Wait until no model has a request or a load under way."""
-        await asyncio.gather(*(model.drain() for model in self._models.values()))
+        await asyncio.gather(self.replicas.withdraw(), *(model.drain() for model in self._models.values()))
 
     @property
     def silent_sequences(self) -> int | None:

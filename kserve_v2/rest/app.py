@@ -133,7 +133,7 @@ def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
     @app.get("/v2/models/stats", **documented("statistics"))
     async def all_statistics() -> Response:
         """Counters and durations of every model that is ready."""
-        return json_response({"model_stats": [statistics_view(model) for model in service.statistics()]})
+        return json_response({"model_stats": [statistics_view(model) for model in await service.counted()]})
 
     @app.get("/v2/models/{model_name}", **documented("model_metadata"))
     @app.get("/v2/models/{model_name}/versions/{version}", **documented("model_metadata"))
@@ -155,7 +155,7 @@ def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
     @app.get("/v2/models/{model_name}/versions/{version}/stats", **documented("statistics"))
     async def model_statistics(model_name: str, version: str = "") -> Response:
         """Counters and durations of a model since it was loaded."""
-        models = service.statistics(model_name, _version(version))
+        models = await service.counted(model_name, _version(version))
         return json_response({"model_stats": [statistics_view(model) for model in models]})
 
 

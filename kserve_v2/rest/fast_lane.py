@@ -9,8 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from kserve_v2.errors import NotLoadedError, ServingError, UnfinishedError
-from kserve_v2.inference import InferenceService
+from kserve_v2.errors import NotHereError, NotLoadedError, ServingError, UnfinishedError
+from kserve_v2.inference import Inference
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.memory.inflight import COUNTED_BYTES, InflightBytes
 from kserve_v2.messages import InferResponse
@@ -61,9 +61,11 @@ class Lane(Protocol):
 
 
 class FastLane:
-    """Answers `POST /v2/models/M[/versions/N]/infer` for all connections of a server. None of this raises."""
+    """Answers `POST /v2/models/M[/versions/N]/infer` for all connections of a server. None of this raises, but for
+    NotHereError, which there is only where the service has been made to raise it.
+    """
 
-    def __init__(self, service: InferenceService, max_request_bytes: int) -> None:
+    def __init__(self, service: Inference, max_request_bytes: int) -> None:
         """`max_request_bytes`: the largest request that is accepted."""
         self.heads = InferHeads(max_request_bytes)
         self.tracer = service.tracer
@@ -83,6 +85,8 @@ class FastLane:
         try:
             asked = (head.json_bytes and self._recall(head, body, access)) or self._decode(head, body, access)
             answered = asked.model.submit(asked.request, asked)
+        except NotHereError:
+            raise
         except NotLoadedError as error:
             return Demanded(self._service, error.model_name, body)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
@@ -155,7 +159,7 @@ class Demanded(Asked):
 
     __slots__ = ("_body", "_name", "_service")
 
-    def __init__(self, service: InferenceService, name: str, body: Body) -> None:
+    def __init__(self, service: Inference, name: str, body: Body) -> None:
         self._service = service
         self._name = name
         self._body = body

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from starlette.types import Send
 
 from kserve_v2.errors import UnsupportedError
-from kserve_v2.inference import InferenceService
+from kserve_v2.inference import Inference
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.answer_text import JOIN_BYTES, Parts
@@ -50,7 +50,7 @@ class Answer(NamedTuple):
 
 
 def decode(
-    service: InferenceService,
+    service: Inference,
     model_name: str,
     version: str,
     headers: Mapping[bytes, bytes],
@@ -109,7 +109,7 @@ def answer(encoded: EncodedResponse, accept_encoding: bytes | None) -> Answer:
 class Infer:
     """The operation of `POST /v2/models/M[/versions/N]/infer`."""
 
-    def __init__(self, service: InferenceService, max_request_bytes: int) -> None:
+    def __init__(self, service: Inference, max_request_bytes: int) -> None:
         """`max_request_bytes`: the most that a compressed body may become."""
         self._service = service
         self._max_request_bytes = max_request_bytes

@@ -336,6 +336,7 @@ class MetricsApp:
             status, body = 404, b"Not Found: the metrics are at /metrics"
         else:
             manager = self._manager
+            await manager.count()
             body = metrics_text(
                 manager.ready_models(),
                 self._processes(),

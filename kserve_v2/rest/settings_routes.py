@@ -47,7 +47,7 @@ def _add_trace_routes(app: FastAPI, service: InferenceService, bodies: BodyReade
     async def update_trace_settings(request: Request) -> Response:
         """Change some of the settings; null resets one to what the server was started with. Answers all."""
         changes = _trace_changes(await bodies.read_object(request.receive))
-        return json_response(service.update_trace_settings("", changes))
+        return json_response(await service.update_trace_settings("", changes))
 
     @app.get("/v2/models/{model_name}/trace/setting", **documented("model_trace_settings"))
     async def model_trace_settings(model_name: str) -> Response:
@@ -58,7 +58,7 @@ def _add_trace_routes(app: FastAPI, service: InferenceService, bodies: BodyReade
     async def update_model_trace_settings(model_name: str, request: Request) -> Response:
         """Change some settings of one model; null lets one follow the server's again. Answers all."""
         changes = _trace_changes(await bodies.read_object(request.receive))
-        return json_response(service.update_trace_settings(model_name, changes))
+        return json_response(await service.update_trace_settings(model_name, changes))
 
 
 def _log_view(settings: LogSettings) -> Json:

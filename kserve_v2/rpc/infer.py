@@ -6,7 +6,7 @@ from typing import Any
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import NotLoadedError, ServingError, UnsupportedError
-from kserve_v2.inference import InferenceService
+from kserve_v2.inference import Inference
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.messages import InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
@@ -25,7 +25,7 @@ from kserve_v2.tracing.tracer import Tracer
 class ModelInfer:
     """Answers inference requests. See `calls.Direct`."""
 
-    def __init__(self, service: InferenceService) -> None:
+    def __init__(self, service: Inference) -> None:
         self._service = service
         self._tracer = service.tracer
         self._log_access = access_log_enabled()

@@ -81,7 +81,7 @@ class InferenceServicer:
         self, request: pb.ModelStatisticsRequest, context: Context
     ) -> pb.ModelStatisticsResponse:
         """Counters and durations of one model, or of all."""
-        models = self._service.statistics(request.name, request.version)
+        models = await self._service.counted(request.name, request.version)
         return pb.ModelStatisticsResponse(model_stats=[statistics_view(model) for model in models])
 
     async def repository_index(

@@ -30,7 +30,7 @@ class SettingsServicer:
         if request.settings:
             # A setting without a value resets it.
             given = {name: list(setting.value) or None for name, setting in request.settings.items()}
-            shown = self._service.update_trace_settings(request.model_name, read_changes(given))
+            shown = await self._service.update_trace_settings(request.model_name, read_changes(given))
         else:
             shown = self._service.trace_settings(request.model_name)
         response = pb.TraceSettingResponse()

@@ -105,6 +105,10 @@ class Tracer:
     def _sampler(self, model: str) -> Sampler:
         return self._samplers.get(model) or self._samplers[""]
 
+    def traces(self, model: str) -> bool:
+        """Whether any request to a model may be traced."""
+        return bool(self._sampler(model).settings.levels)
+
     # --- traces
 
     def begin(self, model: str, headers: Mapping[str, str], start: str, start_ns: int) -> Trace | None:

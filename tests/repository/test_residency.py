@@ -52,6 +52,9 @@ class House:
         self.evicted: list[str] = []
         self.closing: list[str] = []
 
+    async def count(self) -> None:
+        pass
+
     def residents(self) -> Mapping[str, bool]:
         return {name: name in self.held for name in self.models}
 

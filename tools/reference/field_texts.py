@@ -101,6 +101,8 @@ PARAMETERS = {
     "response cache.",
     "auto_warmup": "`true` or `false`: whether made-up inputs are executed before the first request, whatever "
     "`--auto-warmup` says.",
+    "home": "With `--processes`: `replicated`, every process has a copy of the model; `single`, one of them has it. Left "
+    "out, small models that keep nothing of a request are replicated.",
     "pin": "`true`: the model stays loaded, whatever others need of the memory budget.",
     "isolation": "`process`: the model's code runs in processes of its own. `none`: in the server's.",
     "isolation_processes": "How many of them there are; by default one for each instance.",

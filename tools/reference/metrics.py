@@ -27,6 +27,9 @@ def metric_families() -> list[Family]:
 class _NoModels:
     """A server without models."""
 
+    async def count(self) -> None:
+        """Nothing was counted."""
+
     def residents(self) -> Mapping[str, bool]:
         """None."""
         return {}

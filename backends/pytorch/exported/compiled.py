@@ -68,6 +68,9 @@ def complete_compiled(config: ModelConfig, file: str) -> None:
 class CompiledModel:
     """The package of one model version, loaded once for each device."""
 
+    # What its native code writes to cannot be seen.
+    keeps_nothing: Literal[False] = False
+
     def __init__(self, source: ModelSource, config: ModelConfig, archive: ExportArchive) -> None:
         """Raises InvalidArgumentError where the package cannot run here, or has other inputs than are configured."""
         self._config = config

@@ -96,6 +96,11 @@ class ExportedModel:
         called = optimized(bound, options, self._config, device, self._threads, examples)
         return _Runner(program, called, bound.state)
 
+    @property
+    def keeps_nothing(self) -> bool:
+        """Whether the programs leave their parameters and buffers as they are."""
+        return not any(program.written for program in self._programs.values())
+
     def instance(self, placement: Placement) -> Instance:
         """An instance that runs the program of its device, with tensors of its own for those that it writes to."""
         enter_instance_thread(self._threads)

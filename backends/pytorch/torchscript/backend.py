@@ -117,6 +117,11 @@ class TorchScriptModel:
         )  # fmt: skip
         return asked
 
+    @property
+    def keeps_nothing(self) -> bool:
+        """Whether `forward` leaves what the modules hold as it is."""
+        return not any(map(writes_to_itself, self._modules.values()))
+
     def instance(self, placement: Placement) -> Instance:
         """An instance that runs the module of its device, or one of its own where modules are not shared."""
         enter_instance_thread(self._threads)

@@ -16,9 +16,11 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.memory import collector
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.lifecycle.control import Controls
+from kserve_v2.repository.lifecycle.replicas import Replicas
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
 from kserve_v2.repository.models.ensembles import Ensembles
 from kserve_v2.repository.models.executed import ExecutedModel
+from kserve_v2.repository.models.homes import ModelHome
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.models.regrouping import regroup
 from kserve_v2.repository.models.spec import Prepared, placements
@@ -37,6 +39,7 @@ from kserve_v2.repository.reading.scan import (
 from kserve_v2.repository.residency.residency import Residency
 from kserve_v2.repository.uploads.store import UploadedFolder
 from kserve_v2.scheduling.calling.calls import Calls
+from kserve_v2.scheduling.calling.no_other_models import NoOtherModels
 from kserve_v2.scheduling.calling.thread_caller import ThreadCaller
 from kserve_v2.scheduling.calling.waits import ModelVersion
 from kserve_v2.scheduling.contained import call_on_thread
@@ -59,15 +62,17 @@ class Loader:
         ensembles: Ensembles,
         controls: Controls,
         residency: Residency,
+        replicas: Replicas,
     ) -> None:
         """`shared`: what all models have in common. `calls`: those that models make to each other. `ensembles`: who
         loads the models that are made of others. `controls`: who loads models for models. `residency`: what is in
-        memory.
+        memory. `replicas`: the copies that other processes have.
         """
         self.drain_limit_s = options.drain_limit_s
         """How long what is under way in a version that is served no longer may take; 0 for any time."""
         self._controls = controls
         self.residency = residency
+        self.replicas = replicas
         self._shared = shared
         self._calls = calls
         self._ensembles = ensembles
@@ -161,9 +166,15 @@ class Loader:
             return await self._ensembles.load(prepared)
         self._ensembles.forget(prepared.source.name)
         source = prepared.source
-        caller = ThreadCaller(self._calls, ModelVersion(source.name, source.version))
         control = self._controls.of(source.name)
-        prepared = replace(prepared, source=replace(source, caller=caller, control=control))
+        if prepared.home.replicated:
+            # As its copies are.
+            alone = NoOtherModels(source.name)
+            source = replace(source, caller=alone, control=alone)
+        else:
+            caller = ThreadCaller(self._calls, ModelVersion(source.name, source.version))
+            source = replace(source, caller=caller, control=control)
+        prepared = replace(prepared, source=source)
         try:
             loaded = await self._load(prepared)
             control.loading = False
@@ -174,7 +185,7 @@ class Loader:
     async def _load(self, prepared: Prepared) -> LoadedModel:
         """Load what there is room for."""
         residency = self.residency
-        claim = await residency.admit(prepared.source)
+        claim = await residency.admit(prepared.source, self._copies(prepared.home))
         try:
             watch = residency.watch()
             try:
@@ -182,7 +193,10 @@ class Loader:
             finally:
                 growth = watch.end()
             try:
+                claim.copies = self._copies(loaded.home)
                 await residency.settle(claim, loaded, growth)
+                if loaded.home.replicated:
+                    await self.replicas.prepare(prepared, loaded)
             except BaseException:
                 await loaded.close()
                 raise
@@ -190,6 +204,9 @@ class Loader:
             residency.release(claim)
             raise
         return loaded
+
+    def _copies(self, home: ModelHome) -> int:
+        return self._options.spread.processes if home.replicated else 1
 
     async def change_instances(
         self, model: LoadedModel, was: ModelConfig, written: ModelConfig
@@ -205,7 +222,13 @@ class Loader:
             raise InvalidArgumentError("more of them take more memory, which has a budget")
         watch = self.residency.watch()
         try:
+            before = model.config
             change = await model.change_instances(config, gpu_count)
+            try:
+                await self.replicas.change_instances(model, config)
+            except BaseException:
+                await model.change_instances(before, gpu_count)
+                raise
         finally:
             growth = watch.end()
         if more:

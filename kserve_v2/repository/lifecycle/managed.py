@@ -436,7 +436,10 @@ class ManagedModel:
     async def _unload(self, record: Record) -> None:
         model = record.model
         assert model is not None  # noqa: S101 - READY means that there is one
-        await drain(model, self._loader.drain_limit_s, lambda: self.ready)
+        limit_s = self._loader.drain_limit_s
+        await asyncio.gather(
+            drain(model, limit_s, lambda: self.ready), self._loader.replicas.close(model, limit_s)
+        )
         await model.close()
         self._loader.residency.closed(model)
         del model

@@ -37,6 +37,14 @@ class BatchingOrigin:
     size_set: bool = False
 
     @classmethod
+    def settled(cls, large: "LargeRequests") -> "BatchingOrigin":
+        """For another copy of a version that is loaded: its configuration says whether requests are merged, and nothing
+        is tried once more. `large`: what becomes of requests that are too large.
+        """
+        whole = large is LargeRequests.WHOLE
+        return cls(rows_guessed=whole, splitting=None if whole else large is LargeRequests.SPLIT)
+
+    @classmethod
     def of(
         cls, written: ModelConfig, completed: ModelConfig, backend: Backend, settings: Mapping[str, str]
     ) -> "BatchingOrigin":

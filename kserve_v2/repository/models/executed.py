@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
+from itertools import zip_longest
 from typing import ParamSpec
 
 from kserve_v2.backend import (
@@ -16,6 +17,7 @@ from kserve_v2.backend import (
     Model,
     ModelConfig,
     RevivesInstances,
+    keeps_nothing,
 )
 from kserve_v2.config.hidden import with_hidden_tensors
 from kserve_v2.errors import InternalError, InvalidArgumentError
@@ -28,6 +30,7 @@ from kserve_v2.repository.models.batching import (
     large_requests,
     without_batch,
 )
+from kserve_v2.repository.models.homes import home_once_loaded
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.models.readiness import Readiness, says_readiness
 from kserve_v2.repository.models.spec import Prepared, model_spec, placements
@@ -71,6 +74,9 @@ class ExecutedModel(LoadedModel):
         self._queue = QueueTarget(spec, model)
         target = make_target(spec, self._queue)
         super().__init__(prepared.source, prepared.config, target, spec.statistics, labels, signature)
+        self.home = home_once_loaded(prepared.home, prepared.config, keeps_nothing(model))
+        self.large_requests = LargeRequests.REFUSED
+        """What becomes of requests with more rows than `max_batch_size`."""
 
     @classmethod
     async def load(
@@ -148,7 +154,7 @@ class ExecutedModel(LoadedModel):
     @property
     def places(self) -> int:
         """Those of its instances."""
-        return self._queue.places
+        return self._queue.places + self.elsewhere.places
 
     @property
     def under_way_since(self) -> Sequence[int]:
@@ -206,6 +212,7 @@ class ExecutedModel(LoadedModel):
         independent, merging = self.batching.rows_independent, queue.rules.max_rows > 0
         large = large_requests(origin, independent=independent, merging=merging)
         if self.batching.batches and not self.decoupled:
+            self.large_requests = large
             self.signature.takes_large_requests = large is not LargeRequests.REFUSED
             queue.splits_large_requests = large is LargeRequests.SPLIT
 
@@ -224,8 +231,9 @@ class ExecutedModel(LoadedModel):
 
     @property
     def depths(self) -> list[int]:
-        """Those of the queue."""
-        return self._queue.depths
+        """Those of the queues."""
+        depths, others = self._queue.depths, self.elsewhere.depths
+        return list(map(sum, zip_longest(depths, others, fillvalue=0))) if others else depths
 
     async def close(self) -> None:
         """Close the instances, then free the weights, on a thread of its own: a model that hangs in this is the only

@@ -1,6 +1,7 @@
 """A loaded version of a model: its configuration, signature, statistics and scheduler, ready to be asked."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from kserve_v2.backend import (
     ModelConfig,
@@ -13,6 +14,7 @@ from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.models.batching import (
     BatchingDecision,
 )
+from kserve_v2.repository.models.homes import ONE_PROCESS
 from kserve_v2.repository.residency.measuring import MemoryUse
 from kserve_v2.scheduling.sequences.gate import SequenceGate
 from kserve_v2.scheduling.sequences.rules import step_of
@@ -22,6 +24,20 @@ from kserve_v2.scheduling.target import Reply, Target, Ticket
 from kserve_v2.scheduling.under_way import UnderWay
 from kserve_v2.scheduling.warm_up import WarmedUp
 from kserve_v2.tracing.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What the copies of a version in other processes were doing when they were asked last, all together. `depths`: how
+    many requests wait on each level of priority. `places`: how many batches they can execute at a time.
+    """
+
+    depths: tuple[int, ...] = ()
+    places: int = 0
+    idle: bool = True
+
+
+NOWHERE_ELSE = Elsewhere()
 
 
 class LoadedModel:
@@ -50,6 +66,10 @@ class LoadedModel:
         self.batching = BatchingDecision()
         self.decoupled = config.model_transaction_policy.decoupled
         self.statistics = statistics
+        self.home = ONE_PROCESS
+        """Which processes of the server have it."""
+        self.elsewhere = NOWHERE_ELSE
+        """What those do."""
         self.warmed_up = WarmedUp()
         self.loaded_in_s: float | None = None
         """How long that took; None until it is over."""
@@ -129,7 +149,7 @@ class LoadedModel:
     @property
     def idle(self) -> bool:
         """Whether nobody needs it now: no request waits, no sequence is live, and nobody has a lease."""
-        return not (self._leases.count or self.live or self._target.depth)
+        return self.elsewhere.idle and not (self._leases.count or self.live or self._target.depth)
 
     @property
     def quiet(self) -> bool:
@@ -175,7 +195,7 @@ class LoadedModel:
     @property
     def depth(self) -> int:
         """How many requests wait for their execution."""
-        return self._target.depth
+        return self._target.depth + sum(self.elsewhere.depths)
 
     @property
     def places(self) -> int:

@@ -18,6 +18,7 @@ from kserve_v2.config.support import batching_of_streams
 from kserve_v2.repository.models.batching import (
     BatchingOrigin,
 )
+from kserve_v2.repository.models.homes import ONE_PROCESS, ModelHome
 from kserve_v2.scheduling.limiting.resources import Limits, instance_limits
 from kserve_v2.scheduling.merging.choice import make_merger
 from kserve_v2.scheduling.queueing.levels import priority_levels
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A version that is ready to be loaded: `config` is complete and valid."""
+    """A version that is ready to be loaded: `config` is complete and valid. `home`: which processes are to have it."""
 
     source: ModelSource
     config: ModelConfig
@@ -43,6 +44,7 @@ class Prepared:
     caching: Caching | None = None
     states: tuple[StateTensor, ...] = ()
     warm_up: WarmUp = field(default_factory=WarmUp)
+    home: ModelHome = ONE_PROCESS
 
 
 def model_spec(prepared: Prepared, model: Model, signature: ModelSignature, shared: Shared) -> ModelSpec:

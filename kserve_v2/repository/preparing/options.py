@@ -7,6 +7,7 @@ from pathlib import Path
 from kserve_v2.caching.cache import ResponseCache
 from kserve_v2.environments.models import ModelEnvironments
 from kserve_v2.repository.locations.locations import Locations
+from kserve_v2.repository.models.homes import Spread
 from kserve_v2.repository.reading.namespaces import (
     Namespaces,
 )
@@ -44,6 +45,9 @@ class RepositoryOptions:
     """What they may use together."""
     drain_limit_s: float = 0
     """How long what is under way in a version that is served no longer may take; 0 for any time."""
+
+    spread: Spread = field(default_factory=Spread)
+    """The processes of the server, and which models all of them have."""
 
     # --- how they are configured
 

@@ -7,7 +7,15 @@ from enum import Enum
 from functools import partial
 from pathlib import Path
 
-from kserve_v2.backend import Backend, CompletesUnopened, Handover, IsolatesModels, ModelConfig, ModelSource
+from kserve_v2.backend import (
+    Backend,
+    CompletesUnopened,
+    Handover,
+    IsolatesModels,
+    ModelConfig,
+    ModelSource,
+    keeps_nothing,
+)
 from kserve_v2.config import (
     ConfigError,
     config_error,
@@ -31,6 +39,7 @@ from kserve_v2.repository.locations.linked import home_of
 from kserve_v2.repository.models.batching import BatchingOrigin
 from kserve_v2.repository.models.caching import model_caching
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble, prepare_ensemble
+from kserve_v2.repository.models.homes import Traits, decide_home
 from kserve_v2.repository.models.spec import Prepared, placements
 from kserve_v2.repository.preparing.candidate import Candidate, outdated
 from kserve_v2.repository.preparing.kept import kept_path
@@ -46,6 +55,7 @@ from kserve_v2.repository.reading.layout import (
 )
 from kserve_v2.repository.reading.scan import ModelEntry
 from kserve_v2.repository.reading.warm_up_samples import read_samples
+from kserve_v2.repository.residency.measuring import source_bytes
 from kserve_v2.scheduling.warm_up import WarmUp
 
 logger = logging.getLogger(__name__)
@@ -119,13 +129,17 @@ def prepare_version(
         caching = model_caching(options.cache, source, config)
         states = read_states(config, entry.path)
         warm_up = _warm_up(config, entry, options)
+        size = source_bytes(source) if options.spread.processes > 1 else 0
+        traits = Traits(home is not None, caching is not None, keeps_nothing(backend), size)
+        where = decide_home(config, traits, options.spread)
     except BaseException:
         source.handover.close()
         raise
     placed = placements(config, gpu_count)
-    source = replace(source, placements=placed, threads=divide(cpu_budget(), len(placed)))
+    copies = options.spread.processes if where.replicated else 1
+    source = replace(source, placements=placed, threads=divide(cpu_budget(), len(placed) * copies))
     batching = BatchingOrigin.of(candidate.config, config, backend, source.settings)
-    return Prepared(source, config, backend, batching, caching, states, warm_up)
+    return Prepared(source, config, backend, batching, caching, states, warm_up, where)
 
 
 def _warm_up(config: ModelConfig, entry: ModelEntry, options: RepositoryOptions) -> WarmUp:

@@ -10,11 +10,11 @@ such.
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from stat import S_ISREG
 
-from kserve_v2.backend import Placement
+from kserve_v2.backend import ModelSource, Placement
 from kserve_v2.repository.residency.eviction import Use, total
 
 CPU = "cpu"
@@ -36,6 +36,15 @@ class MemoryUse:
             f"{about}{shown(size)}" + ("" if device == CPU else f" on {device}")
             for device, size in sorted(self.bytes.items())
         )
+
+
+def times(use: MemoryUse, copies: int) -> MemoryUse:
+    """What so many copies use together."""
+    return (
+        use
+        if copies == 1
+        else replace(use, bytes={device: size * copies for device, size in use.bytes.items()})
+    )
 
 
 def shown(size: int) -> str:
@@ -75,6 +84,16 @@ def processes_bytes(pids: Iterable[int]) -> int:
 
 def size_of_files(folder: Path, placements: Iterable[Placement]) -> MemoryUse:
     """What a version is going to use, by its files: once on each of its devices. Blocks on the file system."""
+    size = _bytes_in(folder)
+    return MemoryUse({device_name(each.device): size for each in placements}, estimated=True)
+
+
+def source_bytes(source: ModelSource) -> int:
+    """The size of a version's files. Blocks on the file system."""
+    return _bytes_in(source.files_path)
+
+
+def _bytes_in(folder: Path) -> int:
     size = 0
     for path in folder.rglob("*"):
         try:
@@ -82,7 +101,7 @@ def size_of_files(folder: Path, placements: Iterable[Placement]) -> MemoryUse:
         except OSError:
             continue
         size += found.st_size if S_ISREG(found.st_mode) else 0
-    return MemoryUse({device_name(each.device): size for each in placements}, estimated=True)
+    return size
 
 
 def expected_use(used: MemoryUse, then: MemoryUse, files: MemoryUse) -> MemoryUse:

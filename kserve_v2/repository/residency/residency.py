@@ -19,6 +19,7 @@ from kserve_v2.repository.residency.measuring import (
     resident_bytes,
     shown,
     size_of_files,
+    times,
     use_in_process,
 )
 
@@ -36,6 +37,10 @@ _MAX_REMEMBERED = 10_000
 
 class Models(Protocol):
     """Whoever has the models. On the event loop."""
+
+    async def count(self) -> None:
+        """Have everything counted by now that `Held.activity` and the like tell."""
+        ...
 
     def residents(self) -> Mapping[str, bool]:
         """The names of the models that are loaded, and whether each must stay: it is pinned, being loaded, asked or
@@ -74,12 +79,15 @@ class Held(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Claim:
-    """What one version takes, or is going to take, until it is closed. `files`: by their size."""
+    """What one version takes, or is going to take, until it is closed, in as many processes as have a copy of it.
+    `files`: by their size, for each of the `copies`.
+    """
 
     name: str
     version: int
     files: MemoryUse
     use: MemoryUse
+    copies: int = 1
     model: Held | None = None
     activity: int = -1
     executed_ms: int = 0
@@ -129,12 +137,16 @@ class Residency:
 
     # --- loads ----------------------------------------------------------------------------------------------------
 
-    async def admit(self, source: ModelSource) -> Claim:
-        """Make room for a version that is about to be loaded. Raises OverloadedError if there is none."""
+    async def admit(self, source: ModelSource, copies: int = 1) -> Claim:
+        """Make room for a version that is about to be loaded, by so many processes. Raises OverloadedError if there is
+        none.
+        """
         files = await asyncio.to_thread(size_of_files, source.files_path, source.placements)
         before = self._remembered.get((source.name, source.version))
         expected = files if before is None else expected_use(*before, files)
-        claim = Claim(source.name, source.version, files, expected, used_s=self._clock())
+        claim = Claim(
+            source.name, source.version, files, times(expected, copies), copies, used_s=self._clock()
+        )
         async with self._deciding:
             if self.limited:
                 await self._make_room(claim)
@@ -145,6 +157,7 @@ class Residency:
         """Have models go until there is room beside them for what a claim needs that is not counted yet."""
         deadline = self._clock() + _PATIENCE_S
         while True:
+            await self._models.count()
             taken = total([each.use.bytes for each in self._claims if each is not claim])
             # As if what goes were gone: it is waited for below.
             staying = less(taken, self._leaving())
@@ -196,7 +209,8 @@ class Residency:
         """A version is loaded, and not yet served: count what it really uses. Raises OverloadedError if it is too much,
         and nobody makes room.
         """
-        claim.use = await asyncio.to_thread(_measure, model, claim.files, growth)
+        measured = await asyncio.to_thread(_measure, model, claim.files, growth)
+        claim.use = times(measured, claim.copies)
         async with self._deciding:
             if self.limited:
                 await self._make_room(claim)
@@ -206,7 +220,7 @@ class Residency:
         claim.activity, claim.executed_ms = model.activity, model.executed_ms
         if len(self._remembered) >= _MAX_REMEMBERED:
             self._remembered.clear()
-        self._remembered[claim.name, claim.version] = (claim.use, claim.files)
+        self._remembered[claim.name, claim.version] = (measured, claim.files)
         if self._looking is None and (self.limited or model.pids):
             self._looking = asyncio.get_running_loop().create_task(self._keep_looking())
 
@@ -214,7 +228,7 @@ class Residency:
         """A loaded version has got more instances, and the process has grown by that."""
         claim = self._of_models.get(model)
         if claim is not None and growth:
-            size = claim.use.bytes.get(CPU, 0) + growth
+            size = claim.use.bytes.get(CPU, 0) + growth * claim.copies
             claim.use = model.memory = MemoryUse({**claim.use.bytes, CPU: size}, claim.use.estimated)
 
     def release(self, claim: Claim) -> None:
@@ -264,6 +278,7 @@ class Residency:
     async def _keep_looking(self) -> None:
         for number in count(1):
             await asyncio.sleep(LOOK_S)
+            await self._models.count()
             self._look()
             if number % _LOOKS_PER_MEASURE == 0:
                 await self._measure_processes()
