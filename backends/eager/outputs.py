@@ -8,7 +8,7 @@ import numpy as np
 
 from kserve_v2.errors import InternalError
 from kserve_v2.memory.own import copy_shared
-from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES, Array, Datatype
+from kserve_v2.tensors.datatypes import BF16, BY_DTYPE, BYTES, FP16, FP32, Array, Datatype, largest_number
 
 
 def convert_outputs(
@@ -117,7 +117,14 @@ def _numbers(value: object, datatype: Datatype) -> Array:
         raise TypeError(f"got {type(value).__name__} with elements that are not numbers")
     if natural.size and natural.dtype.kind == "f" and datatype.dtype.kind in "iub":
         raise TypeError("the fractions of floating-point numbers would be lost")
-    return np.array(value, dtype=datatype.dtype)
+    with np.errstate(over="ignore"):
+        array = np.array(value, dtype=datatype.dtype)
+    if datatype in (FP16, FP32, BF16):
+        lost = np.isfinite(natural) & np.isinf(array)
+        if lost.any():
+            most = largest_number(datatype)
+            raise OverflowError(f"{natural[lost][0]} is out of range [{-most:.8g}, {most:.8g}]")
+    return array
 
 
 def encode_strings(where: str, array: Array) -> Array:

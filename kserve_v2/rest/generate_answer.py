@@ -5,17 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
-import numpy as np
 import orjson
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.generate_values import Layout
-from kserve_v2.rest.json_tensor import JSON_DTYPES, with_literals
+from kserve_v2.rest.json_tensor import with_literals
+from kserve_v2.rest.json_values import as_lists, writable
 from kserve_v2.tensors.classification import highest
 from kserve_v2.tensors.datatypes import BOOL, BYTES, Array
-from kserve_v2.tensors.json_request import text_or_base64
 
 CLASSES = "classes"
 """The member of the query that asks for the highest values of an output, with their labels."""
@@ -53,16 +52,16 @@ class AnswerForm:
         return text
 
     def _value(self, name: str, array: Array) -> Any:
-        written = _writable(array)
+        written = writable(array)
         if not self.layout.by_shape:
             # As Triton: a tensor of one element is that element.
             flat = written.reshape(-1)
-            return flat[0] if flat.size == 1 else _lists(flat)
+            return flat[0] if flat.size == 1 else as_lists(flat)
         if self._hides_rows(written):
             written = written[0]
         declared = self.model.signature.outputs.get(name)
         single = declared is not None and written.size == 1 and set(declared.dims) <= {1}
-        return written.reshape(-1)[0] if single and not self.layout.rows else _lists(written)
+        return written.reshape(-1)[0] if single and not self.layout.rows else as_lists(written)
 
     def _hides_rows(self, array: Array) -> bool:
         """Whether an output is written without its batch dimension."""
@@ -113,20 +112,3 @@ def _classified(model: LoadedModel) -> Sequence[str]:
             "label_filename in the model's configuration names labels for an output"
         )
     return numbers
-
-
-def _writable(array: Array) -> Array:
-    """An array of what orjson can write."""
-    if array.dtype in JSON_DTYPES:
-        return array
-    if array.dtype != BYTES.dtype:
-        # FP16 and BF16: each of their values is one of FP32.
-        return array.astype(np.float32)
-    written = np.empty(array.size, dtype=np.object_)
-    written[:] = [text_or_base64(element) for element in array.reshape(-1)]
-    return written.reshape(array.shape)
-
-
-def _lists(array: Array) -> Any:
-    """What orjson is given: it writes arrays itself, but for those of objects."""
-    return array.tolist() if array.dtype == BYTES.dtype else np.ascontiguousarray(array)

@@ -5,23 +5,17 @@ lists have a shape of their own, which is the model's, or the model's without it
 """
 
 from dataclasses import dataclass
-from itertools import chain
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from kserve_v2.errors import InvalidArgumentError, shape_text
 from kserve_v2.messages import InferRequest
-from kserve_v2.rest.base64_tensor import decode_base64
-from kserve_v2.rest.json_tensor import decode_json_data
+from kserve_v2.rest.json_tensor import check_types, decode_json_data, numbers_array
+from kserve_v2.rest.json_values import bytes_of, flatten_nested
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
 from kserve_v2.tensors.announced import AnnouncedInput
-from kserve_v2.tensors.datatypes import BF16, BYTES, FP16, FP32, Array
+from kserve_v2.tensors.datatypes import BF16, BYTES, FP16, Array
 from kserve_v2.tensors.strings import bytes_array
-
-B64 = "b64"
-"""The member of an object that stands for bytes."""
 
 
 @dataclass(slots=True)
@@ -44,7 +38,7 @@ def decode_value(
     """
     batched = signature.max_batch_size > 0
     if isinstance(value, list):
-        elements, sizes = _flatten(value, tensor.name)
+        elements, sizes = flatten_nested(value, tensor.name)
     else:
         elements, sizes = [value], ()
     if len(sizes) > 1:
@@ -67,67 +61,17 @@ def _array(announced: AnnouncedInput, elements: list[Any], layout: Layout) -> Ar
         if types <= {str}:
             return decode_json_data(announced, elements)
         layout.by_shape = True
-        return bytes_array(announced, [_bytes(each, name, number) for number, each in enumerate(elements)])
+        return bytes_array(announced, [bytes_of(each, name, number) for number, each in enumerate(elements)])
     if dict in types:
         raise InvalidArgumentError(
             f"The schema can not convert input '{name}' to tensor with proper shape: it is {datatype.name}, and has an "
             f"object among its elements"
         )
     if datatype in (FP16, BF16):
-        single = decode_json_data(announced._replace(datatype=FP32), elements)
-        with np.errstate(over="ignore"):
-            return single.astype(datatype.dtype)
+        # Not of `infer`: there, JSON has no such tensors.
+        check_types(types, datatype, name)
+        return numbers_array(elements, datatype, name).reshape(announced.shape)
     return decode_json_data(announced, elements)
-
-
-def _bytes(element: Any, name: str, number: int) -> bytes:
-    """One element of a BYTES input."""
-    if isinstance(element, str):
-        return element.encode()
-    if isinstance(element, bytes):
-        return element
-    if not isinstance(element, dict):
-        raise InvalidArgumentError(
-            f"Unable to parse JSON bytes array: attempt to access JSON non-string as string (input '{name}')"
-        )
-    if element.keys() != {B64} or not isinstance(element[B64], str):
-        members = ", ".join(map(repr, list(element)[:8])) or "none"
-        raise InvalidArgumentError(
-            f'input \'{name}\': element {number} is an object; expected a text, or {{"{B64}": "…"}} with base64 in '
-            f"it, got the members {members}"
-        )
-    return decode_base64(element[B64], name, number)
-
-
-def _flatten(value: list[Any], name: str) -> tuple[list[Any], tuple[int, ...]]:
-    """The elements of lists in lists, and the sizes of the lists of each level. Raises InvalidArgumentError if those of
-    one level differ.
-    """
-    sizes = [len(value)]
-    elements = value
-    while list in (types := set(map(type, elements))):
-        lengths = [len(each) if type(each) is list else -1 for each in elements]
-        if len(types) > 1 or len(set(lengths)) > 1:
-            raise _ragged(lengths, sizes, name)
-        sizes.append(lengths[0])
-        elements = list(chain.from_iterable(elements))
-    return elements, tuple(sizes)
-
-
-def _ragged(lengths: list[int], sizes: list[int], name: str) -> InvalidArgumentError:
-    """`lengths`: of what is a list, -1 for what is none; it is as many as `sizes` say."""
-    other = next(number for number, length in enumerate(lengths) if length != lengths[0])
-
-    def found(number: int) -> str:
-        length, place = lengths[number], ""
-        for size in reversed(sizes):
-            number, index = divmod(number, size)
-            place = f"[{index}]{place}"
-        return f"{name}{place} is {'no list' if length < 0 else f'a list of {length}'}"
-
-    return InvalidArgumentError(
-        f"input '{name}': the lists of one level must be equally long: {found(0)}, {found(other)}"
-    )
 
 
 def _shape_to_fill(dims: tuple[int, ...], count: int, *, batched: bool) -> tuple[int, ...] | None:

@@ -9,7 +9,18 @@ import orjson
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.tensors.announced import AnnouncedInput
-from kserve_v2.tensors.datatypes import BF16, BYTES, DATATYPES, FP16, FP32, Array, Datatype, datatype_of
+from kserve_v2.tensors.datatypes import (
+    BF16,
+    BYTES,
+    DATATYPES,
+    FP16,
+    FP32,
+    FP64,
+    Array,
+    Datatype,
+    datatype_of,
+    largest_number,
+)
 from kserve_v2.tensors.strings import bytes_array
 
 # By kind of the numpy dtype: the types that the JSON parser makes of acceptable elements, and Triton's words
@@ -32,6 +43,9 @@ JSON_DTYPES = frozenset(dtype for dtype, _ in _PLAIN.values())
 """Arrays that orjson writes by itself."""
 
 _INTEGERS = frozenset({int})
+
+# How errors about elements begin.
+_UNPARSABLE = "Unable to parse 'data': "
 
 
 def decode_plain_numbers(data: Any, datatype: Any, shape: Any) -> Array | None:
@@ -83,14 +97,14 @@ def decode_json_data(announced: AnnouncedInput, data: Any) -> Array:
                 f"Unable to parse JSON bytes array: attempt to access JSON non-string as string (input '{name}')"
             )
         return bytes_array(announced, [text.encode() for text in flat])
-    _check_types(types, datatype, name)
+    check_types(types, datatype, name)
     count = announced.element_count()
     if len(flat) != count:
         raise InvalidArgumentError(
             "Unable to parse 'data': Shape does not match true shape of 'data' field "
             f"(input '{name}': shape has {count} elements, 'data' has {len(flat)})"
         )
-    return _numbers(flat, datatype, name).reshape(announced.shape)
+    return numbers_array(flat, datatype, name).reshape(announced.shape)
 
 
 def flatten(data: list[Any]) -> tuple[list[Any], set[type]]:
@@ -115,33 +129,74 @@ def _add_elements(data: list[Any], elements: list[Any]) -> None:
             elements.append(item)
 
 
-def _check_types(types: set[type], datatype: Datatype, name: str) -> None:
+def check_types(types: set[type], datatype: Datatype, name: str) -> None:
     """Raise unless all are JSON types that the datatype takes: booleans are no numbers, 1.0 is no integer."""
-    wanted, text = _JSON_TYPES[datatype.dtype.kind]
+    wanted, text = _JSON_TYPES[_kind(datatype)]
     if not types <= wanted:
-        raise InvalidArgumentError(f"Unable to parse 'data': attempt to access JSON {text} (input '{name}')")
+        raise InvalidArgumentError(f"{_UNPARSABLE}attempt to access JSON {text} (input '{name}')")
 
 
-def _numbers(flat: list[Any], datatype: Datatype, name: str) -> Array:
+def _kind(datatype: Datatype) -> str:
+    return "f" if datatype is BF16 else datatype.dtype.kind
+
+
+def json_types(datatype: Datatype) -> set[type]:
+    """What the JSON parser makes of elements that a datatype of numbers takes."""
+    return _JSON_TYPES[_kind(datatype)][0]
+
+
+def numbers_array(flat: list[Any], datatype: Datatype, name: str, prefix: str = _UNPARSABLE) -> Array:
+    """A flat array of numbers whose types fit `datatype`. Raises InvalidArgumentError that names one that has no place
+    in it. Infinity has one in FP32 and its kin, where it is what was sent. `prefix`: how the error begins.
+    """
     try:
         if datatype is FP32:
             return _single_precision(flat)
+        if datatype in (FP16, BF16):
+            return _half_precision(flat, datatype)
         return np.array(flat, dtype=datatype.dtype)
     except OverflowError:
-        if datatype.dtype.kind == "f":
-            raise InvalidArgumentError(
-                f"Unable to parse 'data': Number too big to be stored in double. (input '{name}')"
-            ) from None
-        raise _out_of_range(flat, datatype, name) from None
+        if _kind(datatype) == "f":
+            raise _too_large(flat, datatype, name, prefix) from None
+        raise _out_of_range(flat, datatype, name, prefix) from None
 
 
 def _single_precision(flat: list[Any]) -> Array:
-    """What does not fit into single precision becomes infinite, as a cast does everywhere else."""
+    """Raises OverflowError for a finite number that would become infinite."""
+    try:
+        with np.errstate(over="raise"):
+            return np.array(flat, FP32.dtype)
+    except FloatingPointError as error:
+        raise OverflowError(str(error)) from None
+
+
+def _half_precision(flat: list[Any], datatype: Datatype) -> Array:
+    """FP16 or BF16. Raises OverflowError as above."""
+    double = np.array(flat, np.float64)
     with np.errstate(over="ignore"):
-        return np.array(flat, FP32.dtype)
+        half = double.astype(datatype.dtype)
+    if (np.isinf(half) & np.isfinite(double)).any():
+        raise OverflowError
+    return half
 
 
-def _out_of_range(integers: list[Any], datatype: Datatype, name: str) -> InvalidArgumentError:
+def _too_large(numbers: list[Any], datatype: Datatype, name: str, prefix: str) -> InvalidArgumentError:
+    """Of numbers one of which is finite, and would be infinite in a floating-point type. Begins with Triton's words for
+    what Triton refuses, too.
+    """
+    if datatype is FP64:
+        return InvalidArgumentError(f"{prefix}Number too big to be stored in double. (input '{name}')")
+    most = largest_number(datatype)
+    double = np.array(numbers, np.float64)
+    with np.errstate(over="ignore"):
+        lost = np.isfinite(double) & np.isinf(double.astype(datatype.dtype))
+    wrong = numbers[int(lost.argmax())]
+    return InvalidArgumentError(
+        f"{prefix}{wrong} is out of range for {datatype.name} [{-most:.8g}, {most:.8g}] (input '{name}')"
+    )
+
+
+def _out_of_range(integers: list[Any], datatype: Datatype, name: str, prefix: str) -> InvalidArgumentError:
     """Begins with Triton's words for what Triton refuses, too: it wraps around whatever fits into 64 bits."""
     limits = np.iinfo(datatype.dtype)
     wrong = next(value for value in integers if not limits.min <= value <= limits.max)
@@ -149,9 +204,9 @@ def _out_of_range(integers: list[Any], datatype: Datatype, name: str) -> Invalid
     kind = datatype.dtype.kind
     widest = np.iinfo(np.uint64 if kind == "u" else np.int64)
     if widest.min <= wrong <= widest.max:
-        return InvalidArgumentError(f"Unable to parse 'data': {reason} (input '{name}')")
+        return InvalidArgumentError(f"{prefix}{reason} (input '{name}')")
     return InvalidArgumentError(
-        f"Unable to parse 'data': attempt to access JSON {_JSON_TYPES[kind][1]} (input '{name}': {reason})"
+        f"{prefix}attempt to access JSON {_JSON_TYPES[kind][1]} (input '{name}': {reason})"
     )
 
 

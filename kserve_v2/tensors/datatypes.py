@@ -64,6 +64,11 @@ BY_DTYPE: dict[np.dtype[Any], Datatype] = {datatype.dtype: datatype for datatype
 BY_CONFIG_ENUM: dict[int, Datatype] = {datatype.config_enum: datatype for datatype in DATATYPES}
 
 
+def largest_number(datatype: Datatype) -> float:
+    """The largest finite number of a floating-point datatype."""
+    return float(ml_dtypes.finfo(datatype.dtype).max)  # type: ignore[no-untyped-call]
+
+
 def datatype_of(array: Array) -> Datatype:
     """The protocol's datatype of an array.
 

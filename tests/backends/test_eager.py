@@ -291,6 +291,16 @@ class TestOutputs:
             ("{'y': inputs['x'].astype('c8')}", '("FP32", [-1])', "output 'y': expected FP32, got complex64"),
             ("{'y': [1.5]}", '("INT32", [-1])', "output 'y': expected INT32: the fractions"),
             (
+                "{'y': [1.0, 70000.0]}",
+                '("FP16", [-1])',
+                "output 'y': expected FP16: 70000.0 is out of range [-65504, 65504]",
+            ),
+            (
+                "{'y': [[1e39]]}",
+                '("FP32", [-1, 1])',
+                "output 'y': expected FP32: 1e+39 is out of range [-3.4028235e+38, 3.4028235e+38]",
+            ),
+            (
                 "{'y': [300]}",
                 '("UINT8", [-1])',
                 "output 'y': expected UINT8: Python integer 300 out of bounds",

@@ -48,7 +48,7 @@ def test_infer_with_an_escaped_name(server: RunningServer, name: str, version: s
         ("FP32", "1", "1.0"),
         ("FP32", "16777217", "16777216.0"),
         ("FP32", "-0.0", "-0.0"),
-        ("FP32", "1e39", "Infinity"),
+        ("FP32", "3.4028235e38", "3.4028235e38"),
         ("FP32", "1e-60", "0.0"),
         ("FP64", "1e308", "1e308"),
         ("FP64", "5e-324", "5e-324"),

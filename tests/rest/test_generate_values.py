@@ -149,10 +149,27 @@ def test_what_is_no_text(value: Any, text: str) -> None:
 
 @pytest.mark.parametrize(("datatype", "dtype"), [("FP16", np.float16), ("BF16", ml_dtypes.bfloat16)])
 def test_halves_are_numbers(datatype: str, dtype: Any) -> None:
-    request, _ = decode([[0.1, 1, 1e30]], signature((3,), datatype))
-    expected = np.array([[0.1, 1, np.inf if datatype == "FP16" else 1e30]], np.float32).astype(dtype)
+    large = 65504 if datatype == "FP16" else 1e30
+    request, _ = decode([[0.1, 1, large, math.inf]], signature((4,), datatype))
+    expected = np.array([[0.1, 1, large, np.inf]], np.float32).astype(dtype)
     assert request.inputs["x"].dtype == dtype
     assert request.inputs["x"].tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("datatype", "value", "text"),
+    [
+        ("FP16", 70000.0, "70000.0 is out of range for FP16 [-65504, 65504] (input 'x')"),
+        ("FP16", -65520, "-65520 is out of range for FP16 [-65504, 65504] (input 'x')"),
+        ("BF16", 3.4e38, "3.4e+38 is out of range for BF16 [-3.3895314e+38, 3.3895314e+38] (input 'x')"),
+        ("FP32", 1e39, "1e+39 is out of range for FP32 [-3.4028235e+38, 3.4028235e+38] (input 'x')"),
+        ("FP32", -3.4028236e38, "-3.4028236e+38 is out of range for FP32"),
+    ],
+)
+def test_a_number_does_not_become_infinite(datatype: str, value: float, text: str) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        decode([1, value], signature((2,), datatype))
+    assert text in caught.value.message
 
 
 INTEGERS = st.integers(-(2**31), 2**31 - 1)

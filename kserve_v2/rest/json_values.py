@@ -1,0 +1,84 @@
+"""Lists in lists, as people write tensors in JSON, and tensors as such lists."""
+
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.rest.base64_tensor import decode_base64
+from kserve_v2.rest.json_tensor import JSON_DTYPES
+from kserve_v2.tensors.datatypes import BYTES, Array
+from kserve_v2.tensors.json_request import text_or_base64
+
+B64 = "b64"
+"""The member of an object that stands for bytes."""
+
+
+def flatten_nested(value: list[Any], name: str) -> tuple[list[Any], tuple[int, ...]]:
+    """The elements of lists in lists, and the sizes of the lists of each level. Raises InvalidArgumentError if those of
+    one level differ.
+    """
+    sizes = [len(value)]
+    elements = value
+    while list in (types := set(map(type, elements))):
+        lengths = [len(each) if type(each) is list else -1 for each in elements]
+        if len(types) > 1 or len(set(lengths)) > 1:
+            raise _ragged(lengths, sizes, name)
+        sizes.append(lengths[0])
+        elements = list(chain.from_iterable(elements))
+    return elements, tuple(sizes)
+
+
+def _ragged(lengths: list[int], sizes: list[int], name: str) -> InvalidArgumentError:
+    """`lengths`: of what is a list, -1 for what is none; it is as many as `sizes` say."""
+    other = next(number for number, length in enumerate(lengths) if length != lengths[0])
+
+    def found(number: int) -> str:
+        length, place = lengths[number], ""
+        for size in reversed(sizes):
+            number, index = divmod(number, size)
+            place = f"[{index}]{place}"
+        return f"{name}{place} is {'no list' if length < 0 else f'a list of {length}'}"
+
+    return InvalidArgumentError(
+        f"input '{name}': the lists of one level must be equally long: {found(0)}, {found(other)}"
+    )
+
+
+def bytes_of(element: Any, name: str, number: int) -> bytes:
+    """One element of a BYTES input: a text, an object with base64, or `bytes` in the place of a text."""
+    if isinstance(element, str):
+        return element.encode()
+    if isinstance(element, bytes):
+        return element
+    if not isinstance(element, dict):
+        raise InvalidArgumentError(
+            f"Unable to parse JSON bytes array: attempt to access JSON non-string as string (input '{name}')"
+        )
+    if element.keys() != {B64} or not isinstance(element[B64], str):
+        members = ", ".join(map(repr, list(element)[:8])) or "none"
+        raise InvalidArgumentError(
+            f'input \'{name}\': element {number} is an object; expected a text, or {{"{B64}": "…"}} with base64 in '
+            f"it, got the members {members}"
+        )
+    return decode_base64(element[B64], name, number)
+
+
+def writable(array: Array) -> Array:
+    """An array of what orjson can write."""
+    if array.dtype in JSON_DTYPES:
+        return array
+    if array.dtype != BYTES.dtype:
+        # FP16 and BF16: each of their values is one of FP32.
+        return array.astype(np.float32)
+    written = np.empty(array.size, dtype=np.object_)
+    written[:] = [text_or_base64(element) for element in array.reshape(-1)]
+    return written.reshape(array.shape)
+
+
+def as_lists(array: Array) -> Any:
+    """What orjson is given: it writes arrays itself, but for those of objects, and of no dimensions."""
+    if array.dtype == BYTES.dtype:
+        return array.tolist()
+    return np.ascontiguousarray(array) if array.ndim else array[()]
