@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from kserve_v2.repository.lifecycle.names import Names, all_done
 from kserve_v2.repository.lifecycle.replicas import NO_REPLICAS, Replicas
 from kserve_v2.repository.model_map import ModelMap
 from kserve_v2.repository.models.ensembles import Ensembles
+from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.preparing.options import RepositoryOptions
 from kserve_v2.repository.reading.namespaces import check_key, name_in
 from kserve_v2.repository.reading.scan import ModelEntry, Snapshot
@@ -137,6 +138,14 @@ class ModelManager(ModelMap):
             entries += [labelled(entry, labels) for entry in shown] if labels else shown
         return self._names.shortened(entries)
 
+    def entries(self, name: str) -> list[IndexEntry]:
+        """As `index`, of one model that is or was loaded, without a look at the disk; none of any other."""
+        model = self._names.model(name)
+        if model is None:
+            return []
+        labels = self.labels(name)
+        return [labelled(entry, labels) for entry in model.entries("")]
+
     # --- on demand
     # ----------------------------------------------------------------------------------------------------
 
@@ -166,16 +175,27 @@ class ModelManager(ModelMap):
 
     def residents(self) -> Mapping[str, bool]:
         """The models that are loaded, and whether each must stay; see `residency.Models`."""
+        users = self._ensembles.users()
         return {
-            name: not model.evictable or self._ensembles.needed(name)
+            name: not all(self._models[each].evictable for each in (name, *users.get(name, ())))
             for name, model in self._models.items()
             if model.ready
         }
 
+    def users(self) -> Mapping[str, Sequence[LoadedModel]]:
+        """See `residency.Models`."""
+        return {
+            name: [model for each in ensembles for model in self._models[each].ready]
+            for name, ensembles in self._ensembles.users().items()
+        }
+
     def evict(self, name: str) -> None:
-        """Unload a model, to be loaded again when it is asked for."""
-        self._evicted.add(name)
-        self._models[name].evict()
+        """Unload a model, to be loaded again when it is asked for; first the ensembles that cannot be without it."""
+        for each in (*self._ensembles.users().get(name, ()), name):
+            if each != name:
+                logger.info("evicting: %s, which needs %s", each, name)
+            self._evicted.add(each)
+            self._models[each].evict()
 
     # --- loading and unloading
     # ----------------------------------------------------------------------------------------

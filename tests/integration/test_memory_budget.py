@@ -271,15 +271,21 @@ ensemble_scheduling { step [ { model_name: "step" input_map { key: "x" value: "x
 """
 
 
-def test_the_steps_of_an_ensemble_stay(tmp_path: Path, start: Callable[..., RunningServer]) -> None:
-    write_onnx(tmp_path, "step", 5, config='input { name: "x" dims: [ 1 ] data_type: TYPE_FP32 }')
-    (tmp_path / "whole" / "1").mkdir(parents=True)
-    (tmp_path / "whole" / "config.pbtxt").write_text(ENSEMBLE)
-    for number in range(2):
-        write_onnx(tmp_path, f"m{number}", number)
-    server = start("--model-control-mode=on-demand", "--memory-budget=cpu=2500K")
-    assert ask(server, "whole") == 6
-    for number in (0, 1, 0):
-        assert ask(server, f"m{number}") == number + 1
-        assert {"whole", "step"} <= loaded(server)
-    assert ask(server, "whole") == 6
+def test_an_ensemble_goes_with_its_steps_and_comes_back_with_them(
+    tmp_path: Path, start: Callable[..., RunningServer]
+) -> None:
+    """One that is pinned stays, and so do they."""
+    for name, pin in (("whole", ""), ("outer", ""), ("pinned", PIN)):
+        step = {"whole": "step", "outer": "whole", "pinned": "kept"}[name]
+        (tmp_path / name / "1").mkdir(parents=True)
+        (tmp_path / name / "config.pbtxt").write_text(ENSEMBLE.replace('"step"', f'"{step}"') + pin)
+    for number, name in enumerate(("step", "kept", "m0", "m1")):
+        write_onnx(tmp_path, name, number, config='input { name: "x" dims: [ 1 ] data_type: TYPE_FP32 }')
+    server = start("--model-control-mode=on-demand", "--memory-budget=cpu=3500K")
+    assert ask(server, "outer") == 1
+    assert ask(server, "pinned") == 2
+    for _ in range(2):
+        assert [ask(server, name) for name in ("m0", "m1")] == [3, 4]
+        assert loaded(server) == {"pinned", "kept", "m0", "m1"}
+        assert ask(server, "outer") == 1
+        assert {"pinned", "kept", "outer", "whole", "step"} <= loaded(server)

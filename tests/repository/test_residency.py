@@ -48,6 +48,7 @@ class House:
         self.now_s = 100.0
         self.residency = Residency(self, Budget({"cpu": budget}, min_idle_s), lambda: self.now_s)
         self.models: dict[str, Model] = {}
+        self.made_of: dict[str, list[Model]] = {}
         self.held: set[str] = set()
         self.evicted: list[str] = []
         self.closing: list[str] = []
@@ -57,6 +58,9 @@ class House:
 
     def residents(self) -> Mapping[str, bool]:
         return {name: name in self.held for name in self.models}
+
+    def users(self) -> Mapping[str, Sequence[Model]]:
+        return self.made_of
 
     def evict(self, name: str) -> None:
         """Closed only when the test says so."""
@@ -108,6 +112,28 @@ def test_a_load_waits_until_what_goes_is_gone(tmp_path: Path) -> None:
         await load
         assert house.residency.used == {"cpu": 6}
         assert house.residency.evictions == {"old": 1}
+
+    run(main)
+
+
+def test_what_is_made_of_a_model_asks_it(tmp_path: Path) -> None:
+    """An ensemble may answer from its cache, and then its steps are asked nothing."""
+
+    async def main() -> None:
+        house = House(tmp_path, 10, min_idle_s=5)
+        step = await house.load("step", 6)
+        whole = Model(0)
+        house.made_of["step"] = [whole]
+        house.now_s += 10
+        whole.activity = 1
+        with pytest.raises(OverloadedError, match="no room for model 'new'"):
+            await house.load("new", 6)
+        house.now_s += 10
+        load = asyncio.ensure_future(house.load("new", 6))
+        await house.eviction()
+        house.close(step)
+        await load
+        assert house.evicted == ["step"]
 
     run(main)
 

@@ -1,6 +1,6 @@
 """All families of metrics that the server can show, without a server."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from unittest.mock import patch
 
@@ -8,7 +8,7 @@ from kserve_v2.caching.cache import CacheFigures
 from kserve_v2.metrics.processes import ProcessFigures
 from kserve_v2.metrics.registry import MetricsRegistry
 from kserve_v2.metrics.text import Family
-from kserve_v2.repository.residency.residency import Budget, Residency
+from kserve_v2.repository.residency.residency import Asked, Budget, Residency
 from kserve_v2.rest.metrics import cache_families, metrics_text
 
 # Two, as there are metrics that only several have.
@@ -31,6 +31,10 @@ class _NoModels:
         """Nothing was counted."""
 
     def residents(self) -> Mapping[str, bool]:
+        """None."""
+        return {}
+
+    def users(self) -> Mapping[str, Sequence[Asked]]:
         """None."""
         return {}
 

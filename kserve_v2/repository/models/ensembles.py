@@ -205,6 +205,27 @@ class Ensembles:
         """Whether a model is part of an ensemble that answers."""
         return any(name in self._steps[ensemble] for ensemble in self._serving())
 
+    def users(self) -> dict[str, list[str]]:
+        """The ensembles that answer and need a model, also through one another, by the name of that: those that need
+        others in front of these.
+        """
+        needs = {ensemble: self._all_steps(ensemble) for ensemble in self._serving()}
+        found: dict[str, list[str]] = {}
+        # Whoever needs another ensemble needs all that this one does, and it besides.
+        for ensemble in sorted(needs, key=lambda each: -len(needs[each])):
+            for step in needs[ensemble]:
+                found.setdefault(step, []).append(ensemble)
+        return found
+
+    def _all_steps(self, ensemble: str) -> set[str]:
+        """The models of its steps, and those of ensembles among them."""
+        todo, seen = [ensemble], set[str]()
+        while todo:
+            inner = self._steps.get(todo.pop(), frozenset()) - seen
+            seen |= inner
+            todo += inner
+        return seen
+
     def _serving(self) -> Iterator[str]:
         for ensemble in self._steps:
             managed = self._models.managed(ensemble)

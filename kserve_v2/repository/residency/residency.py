@@ -43,23 +43,22 @@ class Models(Protocol):
         ...
 
     def residents(self) -> Mapping[str, bool]:
-        """The names of the models that are loaded, and whether each must stay: it is pinned, being loaded, asked or
-        held by anybody now, or could not be loaded as it is once more.
+        """The names of the models that are loaded, and whether each must stay: it, or what is made of it, is pinned,
+        being loaded, asked or held by anybody now, or could not be loaded as it is once more.
         """
         ...
 
+    def users(self) -> "Mapping[str, Sequence[Asked]]":
+        """What is made of other models, and loaded, by the names of these: whoever asks it may need them."""
+        ...
+
     def evict(self, name: str) -> None:
-        """Unload a model, to be loaded again when it is asked for."""
+        """Unload a model, and what is made of it, to be loaded again when it is asked for."""
         ...
 
 
-class Held(Protocol):
-    """A version that is loaded. `memory`: what it uses, for all to see. `leaving`: whether it is about to be closed.
-    `activity`: another number when it was asked. `pids`: of the processes that it runs in, if these are its own.
-    """
-
-    memory: MemoryUse | None
-    leaving: bool
+class Asked(Protocol):
+    """A version that is loaded. `activity`: another number when it was asked."""
 
     @property
     def activity(self) -> int: ...
@@ -68,6 +67,15 @@ class Held(Protocol):
     def executed_ms(self) -> int:
         """When the last execution has ended, in milliseconds of the system's clock; 0 if there was none."""
         ...
+
+
+class Held(Asked, Protocol):
+    """One that uses memory. `memory`: how much, for all to see. `leaving`: whether it is about to be closed.
+    `pids`: of the processes that it runs in, if these are its own.
+    """
+
+    memory: MemoryUse | None
+    leaving: bool
 
     @property
     def pids(self) -> Sequence[int]: ...
@@ -263,15 +271,20 @@ class Residency:
     def _look(self) -> float:
         """See who was asked since the last time, by what was counted. Returns the time."""
         now_s, now_ms, before_s = self._clock(), time.time_ns() // 1_000_000, self._looked_s
+        users = self._models.users()
         for claim in self._claims:
-            model = claim.model
-            if model is None or claim.activity == model.activity:
+            if claim.model is None:
                 continue
-            claim.activity, claim.used_s = model.activity, now_s
-            if model.executed_ms != claim.executed_ms:
+            asked = (claim.model, *users.get(claim.name, ()))
+            activity = sum(each.activity for each in asked)
+            if claim.activity == activity:
+                continue
+            claim.activity, claim.used_s = activity, now_s
+            executed_ms = max(each.executed_ms for each in asked)
+            if executed_ms != claim.executed_ms:
                 # Between two looks the order counts. The system's clock may jump, but not out of that time.
-                claim.executed_ms = model.executed_ms
-                claim.used_s = min(now_s, max(before_s, now_s - (now_ms - model.executed_ms) / 1000))
+                claim.executed_ms = executed_ms
+                claim.used_s = min(now_s, max(before_s, now_s - (now_ms - executed_ms) / 1000))
         self._looked_s = now_s
         return now_s
 
