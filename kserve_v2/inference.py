@@ -189,6 +189,10 @@ class InferenceService:
         """The complete configuration of a model. Raises as `acquire` does."""
         return self.manager.acquire(name, version).config
 
+    def versions(self, name: str) -> Sequence[IndexEntry]:
+        """What the index says of one model that is or was loaded, without a look at the disk; nothing of others."""
+        return self.manager.entries(name)
+
     def statistics(self, name: str = "", version: str = "") -> Sequence[LoadedModel]:
         """The loaded versions whose statistics are asked for; "" for all models, or all versions of one.
 
@@ -235,6 +239,16 @@ class InferenceService:
                 name = error.model_name
             # It may be unloaded again before it is asked: then it is loaded again, too.
             await self.demand(name)
+
+    async def is_on_demand(self, name: str) -> bool:
+        """Whether a model is not loaded, and would be if it was asked for."""
+        try:
+            self.acquire(name)
+        except NotLoadedError:
+            return await self.manager.find(name) is not None
+        except ServingError:
+            return False
+        return False
 
     # --- inference
     # ----------------------------------------------------------------------------------------------------

@@ -174,6 +174,7 @@ class Server:
                 settings.http_max_input_size,
                 ui if settings.allow_ui else None,
                 origins,
+                settings.v1_flavour,
             )
             if has_fast_lane(settings):
                 lane = FastLane(self.service, settings.http_max_input_size)

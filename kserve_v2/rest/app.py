@@ -28,11 +28,15 @@ from kserve_v2.rest.openapi import DESCRIPTION, complete, documented
 from kserve_v2.rest.release_routes import add_release_routes
 from kserve_v2.rest.settings_routes import add_settings_routes
 from kserve_v2.rest.shared_memory_routes import add_shared_memory_routes
+from kserve_v2.rest.v1.flavours import FLAVOURS, KSERVE
+from kserve_v2.rest.v1.predict import v1_operations
+from kserve_v2.rest.v1.routes import add_v1_routes
 from kserve_v2.rest.views import (
     empty_response,
     index_view,
     json_response,
     model_metadata_view,
+    root_view,
     server_metadata_view,
     statistics_view,
 )
@@ -43,9 +47,11 @@ def create_app(
     max_request_bytes: int,
     add_more: Callable[[FastAPI], None] | None = None,
     origins: Collection[str] = (),
+    v1_flavour: str = KSERVE,
 ) -> ASGIApp:
     """The REST front end of `service`. `max_request_bytes`: the largest inference request that is accepted.
     `add_more`: adds the routes that are not of the protocol. `origins`: whose pages may change something.
+    `v1_flavour`: see `rest.v1.flavours`.
 
     The inference endpoint stands in front of FastAPI, which would cost it more time than most models take.
     """
@@ -61,16 +67,20 @@ def create_app(
     _add_health_routes(app, service)
     _add_model_routes(app, service)
     _add_repository_routes(app, service, bodies)
+    manners = FLAVOURS[v1_flavour]
+    add_v1_routes(app, service, manners)
     add_release_routes(app, service, bodies)
     add_settings_routes(app, service, bodies)
     add_shared_memory_routes(app, service, bodies)
     if add_more is not None:
         add_more(app)
+    _add_root(app, service, is_page=add_more is not None)
     _add_description(app, service)
     operations: dict[str, Operation] = {
         "infer": Infer(service, max_request_bytes),
         "generate": Generate(service, max_request_bytes),
         "generate_stream": GenerateStream(service, max_request_bytes),
+        **v1_operations(service, max_request_bytes, manners),
     }
     control = OwnPagesOnly(app, origins)
     return ModelEndpoint(control, operations, bodies, service.tracer, service.demand, service.may_be_version)
@@ -122,6 +132,14 @@ def _add_health_routes(app: FastAPI, service: InferenceService) -> None:
         if await service.model_says_ready(model_name, _version(version)):
             return json_response({"name": model_name, "ready": True})
         return json_response({"name": model_name, "ready": False, "error": "Model version not ready"}, 400)
+
+
+def _add_root(app: FastAPI, service: InferenceService, *, is_page: bool) -> None:
+    # Whoever has added a page there is asked first.
+    @app.get("/", include_in_schema=not is_page, **documented("page"))
+    async def root() -> Response:
+        """What the server is."""
+        return json_response(root_view(service.server_metadata()))
 
 
 def _add_model_routes(app: FastAPI, service: InferenceService) -> None:

@@ -87,12 +87,25 @@ def decode_path(raw: bytes) -> str:
 def parse_target(path: str) -> tuple[str, str, str] | None:
     """Operation, model name and version or label ("" if not given) of a path; None for a path of another form."""
     if not path.startswith("/v2/models/"):
-        return None
+        return _parse_v1_target(path) if path.startswith("/v1/models/") else None
     parts = path.split("/")
     if len(parts) == 5:
         return (parts[4], parts[3], "") if parts[3] else None
     if len(parts) == 7 and parts[4] == "versions" and names_version(parts[5]):
         return (parts[6], parts[3], parts[5]) if parts[3] else None
+    return None
+
+
+def _parse_v1_target(path: str) -> tuple[str, str, str] | None:
+    """As `parse_target`, of `/v1/models/M[/versions/N|/labels/L]:VERB`; the operation is `v1:VERB`."""
+    place, colon, verb = path.rpartition(":")
+    parts = place.split("/")
+    if not colon or "/" in verb or not parts[3:4] or not parts[3]:
+        return None
+    if len(parts) == 4:
+        return (f"v1:{verb.lower()}", parts[3], "")
+    if len(parts) == 6 and parts[4] in ("versions", "labels") and names_version(parts[5]):
+        return (f"v1:{verb.lower()}", parts[3], parts[5])
     return None
 
 
@@ -102,7 +115,7 @@ def names_version(text: str) -> bool:
 
 
 class ModelEndpoint:
-    """ASGI middleware: `POST /v2/models/M[/versions/N]/OPERATION`."""
+    """ASGI middleware: `POST /v2/models/M[/versions/N]/OPERATION`, and `/v1/models/M[/versions/N]:VERB`."""
 
     def __init__(
         self,

@@ -134,9 +134,14 @@ class Infer:
         response = await infer(asked.model, asked.request)
         if call.access is not None:
             call.access.executed(response)
-        headers, parts = answer(encode(response, asked), asked.accept_encoding)
-        call.started = True
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        last = len(parts) - 1
-        for number, part in enumerate(parts):
-            await send({"type": "http.response.body", "body": part, "more_body": number < last})
+        await send_answer(answer(encode(response, asked), asked.accept_encoding), call, send)
+
+
+async def send_answer(found: Answer, call: Call, send: Send) -> None:
+    """Send an answer over ASGI."""
+    headers, parts = found
+    call.started = True
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    last = len(parts) - 1
+    for number, part in enumerate(parts):
+        await send({"type": "http.response.body", "body": part, "more_body": number < last})

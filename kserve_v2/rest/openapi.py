@@ -14,6 +14,8 @@ Json = dict[str, Any]
 
 _TEXTS: Json = orjson.loads(Path(__file__).with_name("openapi.json").read_bytes())
 
+_V1_OPERATIONS = frozenset({"predict"})
+
 DESCRIPTION: str = _TEXTS["description"]
 
 
@@ -42,6 +44,8 @@ def _responses(answers: Mapping[str, Sequence[Any]]) -> Json:
 def _model_paths(name: str) -> Json:
     """The operation `name` of a model, with and without a version in its path."""
     operation = {"tags": ["inference"], **_TEXTS["operations"][name]}
+    # One of v1 stands behind a colon.
+    base, mark = ("/v1/models", ":") if name in _V1_OPERATIONS else ("/v2/models", "/")
     operation["responses"] = {**operation["responses"], **_responses(_TEXTS["operation_failures"])}
     examples = {"model_name": _TEXTS["operation_models"][name], "version": "1"}
     paths = {}
@@ -51,7 +55,7 @@ def _model_paths(name: str) -> Json:
             {"name": each, "in": "path", "required": True, "schema": {"type": "string"}, "example": examples[each]}
             for each in parameters
         ] + _TEXTS["operations"][name].get("parameters", [])  # fmt: skip
-        paths[f"/v2/models/{{model_name}}{version}/{name}"] = {
+        paths[f"{base}/{{model_name}}{version}{mark}{name}"] = {
             "post": {**operation, "operationId": "_".join((name, *parameters)), "parameters": described}
         }
     return paths

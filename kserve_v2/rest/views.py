@@ -29,6 +29,11 @@ def server_metadata_view(metadata: ServerMetadata) -> Json:
     return {"name": metadata.name, "version": metadata.version, "extensions": metadata.extensions}
 
 
+def root_view(metadata: ServerMetadata) -> Json:
+    """`GET /`, for programs. Clients of KServe's v1 protocol read from its `status` that the server is there."""
+    return {**server_metadata_view(metadata), "status": "alive"}
+
+
 def model_metadata_view(metadata: ModelMetadata) -> Json:
     """`GET /v2/models/M`; `labels` where there are any."""
     labels = {"labels": metadata.labels} if metadata.labels else {}

@@ -257,6 +257,13 @@ class Settings:
         HTTP,
         "Answer inference requests of the usual form without the layers of ASGI; the answers are the same.",
     )
+    v1_flavour: str = _option(
+        "kserve",
+        options.choice(("kserve", "tfserving")),
+        HTTP,
+        "Whose answers clients of the v1 protocol (/v1/models/MODEL:predict) get where those of KServe and TF Serving "
+        "differ: the status of a model, texts of errors, what is unknown in a request. See docs/migration/v1.md.",
+    )
     http_cors_allow_origin: tuple[str, ...] = _option(
         (),
         options.ORIGINS,

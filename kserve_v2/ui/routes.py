@@ -11,7 +11,7 @@ from kserve_v2.inference import InferenceService
 from kserve_v2.rest.endpoint import names_version
 from kserve_v2.rest.openapi import documented
 from kserve_v2.rest.sample_request import read_sample
-from kserve_v2.rest.views import json_response, server_metadata_view
+from kserve_v2.rest.views import json_response, root_view
 from kserve_v2.ui.assets import Assets
 from kserve_v2.ui.explaining import ExplainAnswer
 from kserve_v2.ui.live import LiveAnswer, LiveEvents
@@ -61,7 +61,7 @@ def _add_page(app: FastAPI, service: InferenceService, assets: Assets) -> None:
         """The page for browsers, which say that they read HTML; for all others what the server is."""
         if wants_html(request.headers.get("accept", "")):
             return await _asset("index.html", request)
-        answer = json_response(server_metadata_view(service.server_metadata()))
+        answer = json_response(root_view(service.server_metadata()))
         answer.headers["vary"] = "Accept"
         return answer
 

@@ -16,6 +16,13 @@ MODELS = Path(__file__).parent.parent.parent / "model_repository"
 # Every route of the protocol and its extensions that the server has.
 ROUTES = [
     "GET /",
+    "GET /v1/models",
+    "GET /v1/models/{model_name}",
+    "GET /v1/models/{model_name}/metadata",
+    "GET /v1/models/{model_name}/versions/{version}",
+    "GET /v1/models/{model_name}/versions/{version}/metadata",
+    "POST /v1/models/{model_name}:predict",
+    "POST /v1/models/{model_name}/versions/{version}:predict",
     "GET /v2",
     "GET /v2/health/live",
     "GET /v2/health/ready",

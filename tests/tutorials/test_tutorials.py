@@ -8,7 +8,10 @@ from tests.tutorials.steps import Reader, steps_of
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 TUTORIALS = sorted(
-    [*DOCS.glob("tutorials/*.md"), DOCS / "migration/torchserve.md", DOCS / "migration/mlserver.md"]
+    [
+        *DOCS.glob("tutorials/*.md"),
+        *(DOCS / f"migration/{name}.md" for name in ("torchserve", "mlserver", "v1")),
+    ]
 )
 
 

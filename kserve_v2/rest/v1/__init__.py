@@ -1,0 +1,1 @@
+"""The v1 protocol of TF Serving and KServe over REST."""

@@ -1,0 +1,221 @@
+"""Requests of the v1 protocol as those of v2: `instances`, row by row, or `inputs`, tensor by tensor.
+
+The texts of the errors are TF Serving's where it has one
+(https://github.com/tensorflow/serving/blob/master/tensorflow_serving/util/json_tensor.cc).
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.messages import InferRequest
+from kserve_v2.net.limits import check_dimensions
+from kserve_v2.rest.json_tensor import json_types, numbers_array
+from kserve_v2.rest.json_values import B64, bytes_of, flatten_nested
+from kserve_v2.rest.parameters import decode_parameters
+from kserve_v2.rest.v1.flavours import Manners
+from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
+from kserve_v2.tensors.datatypes import BYTES, Array
+from kserve_v2.tensors.strings import flat_bytes
+
+SIGNATURE = "serving_default"
+"""The one that every model has."""
+
+TF_DATATYPES = {
+    "BOOL": "bool", "UINT8": "uint8", "UINT16": "uint16", "UINT32": "uint32", "UINT64": "uint64", "INT8": "int8",
+    "INT16": "int16", "INT32": "int32", "INT64": "int64", "FP16": "half", "BF16": "bfloat16", "FP32": "float",
+    "FP64": "double", "BYTES": "string",
+}  # fmt: skip
+"""TensorFlow's names of the datatypes. In its metadata they are capital letters behind `DT_`."""
+
+_SIGNATURE_NAME, _INSTANCES, _INPUTS, _PARAMETERS = "signature_name", "instances", "inputs", "parameters"
+_MEMBERS = frozenset({_SIGNATURE_NAME, _INSTANCES, _INPUTS, _PARAMETERS})
+
+_JSON_KINDS: Mapping[type, str] = {
+    type(None): "Null", bool: "Bool", int: "Number", float: "Number", str: "String", list: "Array", dict: "Object",
+}  # fmt: skip
+
+# Of an element that is repeated in an error.
+_SHOWN_BYTES = 80
+
+
+class Decoded(NamedTuple):
+    """A request, and whether it came row by row: then so does the answer."""
+
+    request: InferRequest
+    by_row: bool
+
+
+def decode_predict(document: Any, signature: ModelSignature, version: str, manners: Manners) -> Decoded:
+    """The request of a parsed body. Raises InvalidArgumentError that names the member, input or instance."""
+    if not isinstance(document, dict):
+        raise InvalidArgumentError("the body of a request must be a JSON object")
+    check_members(document, _MEMBERS, manners)
+    check_signature(document)
+    request = InferRequest(signature.model_name, {}, version)
+    add_parameters(document, request)
+    by_row = _INSTANCES in document
+    if by_row and _INPUTS in document:
+        raise InvalidArgumentError(
+            "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
+        )
+    if by_row:
+        values = _columns(document[_INSTANCES], signature, manners)
+    elif _INPUTS in document:
+        values = _named(document[_INPUTS], signature, manners)
+    else:
+        raise InvalidArgumentError("Missing 'inputs' or 'instances' key")
+    for name, value in values.items():
+        request.inputs[name] = decode_tensor(value, signature.inputs[name], signature)
+    return Decoded(request, by_row)
+
+
+def check_members(document: Mapping[str, Any], known: frozenset[str], manners: Manners) -> None:
+    """Raise InvalidArgumentError for members that mean nothing, if they are not passed over."""
+    if manners.passes_over_unknown:
+        return
+    unknown = [name for name in document if name not in known]
+    if unknown:
+        raise InvalidArgumentError(
+            f"unknown member {', '.join(map(repr, unknown[:8]))}: a request has {', '.join(sorted(known))}"
+        )
+
+
+def check_signature(document: Mapping[str, Any]) -> None:
+    """Raise InvalidArgumentError for the name of a signature that there is not."""
+    name = document.get(_SIGNATURE_NAME, "")
+    if not isinstance(name, str):
+        raise InvalidArgumentError("'signature_name' key must be a string value.")
+    if name not in ("", SIGNATURE):
+        raise InvalidArgumentError(
+            f'Serving signature name: "{name[:_SHOWN_BYTES]}" not found in signature def; there is "{SIGNATURE}"'
+        )
+
+
+def add_parameters(document: Mapping[str, Any], request: InferRequest) -> None:
+    """Add the parameters of a body, which are those of v2: neither of the two servers has any."""
+    parameters = document.get(_PARAMETERS)
+    if parameters is not None and decode_parameters(parameters, request):
+        raise InvalidArgumentError(
+            "parameter 'binary_data_output': answers of the v1 protocol have no binary data; /v2/models/MODEL/infer has"
+        )
+
+
+# --- which value is whose -----------------------------------------------------------------------------------------
+
+
+def _columns(instances: Any, signature: ModelSignature, manners: Manners) -> Mapping[str, list[Any]]:
+    """The values of each input, one for each instance."""
+    if not isinstance(instances, list):
+        raise InvalidArgumentError(manners.no_list)
+    if not instances:
+        raise InvalidArgumentError("No values in 'instances' array")
+    if _is_row(instances[0]):
+        return columns_of(instances, signature)
+    if len(signature.inputs) != 1:
+        inputs = ", ".join(signature.inputs)
+        raise InvalidArgumentError(
+            "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
+            f"tensorinfo_map: {inputs}"
+        )
+    (name,) = signature.inputs
+    return {name: instances}
+
+
+def _is_row(instance: Any) -> bool:
+    """Whether an instance has the values of inputs by their names, and is not itself one."""
+    return isinstance(instance, dict) and not _is_base64(instance)
+
+
+def _is_base64(value: Mapping[str, Any]) -> bool:
+    return value.keys() == {B64} and isinstance(value[B64], str)
+
+
+def columns_of(rows: list[Any], signature: ModelSignature, what: str = _INSTANCES) -> Mapping[str, list[Any]]:
+    """The values of each input of rows by name. `what` holds them. Raises InvalidArgumentError for a row that has not
+    the names that it should have.
+    """
+    required = {name for name, tensor in signature.inputs.items() if not tensor.optional}
+    first = rows[0].keys() if isinstance(rows[0], dict) else ()
+    for number, row in enumerate(rows):
+        if not isinstance(row, dict):
+            kind = _JSON_KINDS.get(type(row), "?")
+            raise InvalidArgumentError(
+                f"Failed to process element: {number} of '{what}' list. It is of type {kind}, and the first one is an "
+                "Object"
+            )
+        if row.keys() != first or not required <= row.keys() <= signature.inputs.keys():
+            raise InvalidArgumentError(
+                f"Failed to process element: {number} of '{what}' list. JSON object: {_shown(row)} keys must be equal "
+                f"to: {','.join(signature.inputs if row.keys() == first else first)}"
+            )
+    return {name: [row[name] for row in rows] for name in first}
+
+
+def _named(inputs: Any, signature: ModelSignature, manners: Manners) -> Mapping[str, Any]:
+    """The value of each input of the column form."""
+    single = len(signature.inputs) == 1
+    if not isinstance(inputs, dict) or (single and _is_base64(inputs)):
+        if single:
+            (name,) = signature.inputs
+            return {name: inputs}
+        raise InvalidArgumentError(
+            "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
+            f"tensorinfo_map: {', '.join(signature.inputs)}"
+        )
+    for name, tensor in signature.inputs.items():
+        if name not in inputs and not tensor.optional:
+            raise InvalidArgumentError(f"Missing named input: {name} in 'inputs' object.")
+    unknown = [name for name in inputs if name not in signature.inputs]
+    if unknown and not manners.passes_over_unknown:
+        raise InvalidArgumentError(
+            f"'inputs' object has {', '.join(map(repr, unknown[:8]))}; the inputs of model "
+            f"'{signature.model_name}' are {', '.join(signature.inputs)}"
+        )
+    return {name: inputs[name] for name in signature.inputs if name in inputs}
+
+
+# --- tensors ------------------------------------------------------------------------------------------------------
+
+
+def decode_tensor(value: Any, tensor: TensorSignature, signature: ModelSignature) -> Array:
+    """A value, or lists in lists of values, as a tensor of the shape that it has. Whether that is the model's, is
+    checked where all requests are. One value for each row is enough where a row has one element.
+    """
+    elements, sizes = flatten_nested(value, tensor.name) if isinstance(value, list) else ([value], ())
+    check_dimensions(sizes, tensor.name)
+    array = _elements(elements, tensor)
+    row = tensor.dims if signature.max_batch_size else tensor.dims[1:]
+    if len(sizes) == 1 and row and set(row) == {1}:
+        return array.reshape(sizes + row)
+    return array.reshape(sizes)
+
+
+def _elements(elements: list[Any], tensor: TensorSignature) -> Array:
+    """A flat array. Raises InvalidArgumentError for an element of another type."""
+    datatype, name = tensor.datatype, tensor.name
+    types = set(map(type, elements))
+    if datatype is BYTES:
+        if not types <= {str, dict}:
+            raise _mistyped(elements, {str, dict}, tensor)
+        return flat_bytes([bytes_of(each, name, number) for number, each in enumerate(elements)])
+    wanted = json_types(datatype)
+    if not types <= wanted:
+        raise _mistyped(elements, wanted, tensor)
+    return numbers_array(elements, datatype, name, "")
+
+
+def _mistyped(elements: list[Any], wanted: set[type], tensor: TensorSignature) -> InvalidArgumentError:
+    number, wrong = next((n, each) for n, each in enumerate(elements) if type(each) not in wanted)
+    return InvalidArgumentError(
+        f"JSON Value: {_shown(wrong)} Type: {_JSON_KINDS[type(wrong)]} is not of expected type: "
+        f"{TF_DATATYPES[tensor.datatype.name]} (input '{tensor.name}', element {number})"
+    )
+
+
+def _shown(value: Any) -> str:
+    """As much of a value as an error repeats."""
+    text = orjson.dumps(value, default=str)
+    return text.decode() if len(text) <= _SHOWN_BYTES else f"{text[:_SHOWN_BYTES].decode(errors='ignore')}…"

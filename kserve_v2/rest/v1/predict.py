@@ -1,0 +1,106 @@
+"""`POST /v1/models/M[/versions/N|/labels/L]:predict`, and the verbs beside it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.types import Send
+
+from kserve_v2.errors import InvalidArgumentError, NotFoundError, NoVersionError, UnsupportedError
+from kserve_v2.inference import InferenceService
+from kserve_v2.repository.models.loaded import LoadedModel
+from kserve_v2.rest.codec import EncodedResponse
+from kserve_v2.rest.compression import decompress
+from kserve_v2.rest.endpoint import Call, Operation
+from kserve_v2.rest.infer import answer, send_answer
+from kserve_v2.rest.json_text import parse_json
+from kserve_v2.rest.v1.answer import encode_predictions
+from kserve_v2.rest.v1.codec import Decoded, decode_predict
+from kserve_v2.rest.v1.flavours import Manners
+from kserve_v2.scheduling.replies import infer
+
+
+class Predict:
+    """The operation of `:predict`: one request, one answer."""
+
+    def __init__(self, service: InferenceService, max_request_bytes: int, manners: Manners) -> None:
+        """`max_request_bytes`: the most that a compressed body may become."""
+        self._service = service
+        self._max_request_bytes = max_request_bytes
+        self._manners = manners
+
+    async def __call__(self, call: Call, send: Send) -> None:
+        """Send the outputs, in the form that the request has."""
+        model, (request, by_row) = self._decode(call)
+        call.body = b""
+        if call.trace is not None:
+            model.begin_trace(request, call.trace)
+        model = self._service.check(model, request)
+        response = await infer(model, request)
+        if call.access is not None:
+            call.access.executed(response)
+        body = encode_predictions(response, by_row=by_row)
+        await send_answer(answer(EncodedResponse(body, ()), call.headers.get(b"accept-encoding")), call, send)
+
+    def _decode(self, call: Call) -> tuple[LoadedModel, Decoded]:
+        """A request, and the model that answers it."""
+        service = self._service
+        model = acquire(service, call.model_name, call.version, self._manners)
+        if model.splits:
+            model = service.route(model, None, call.all_headers)
+        if model.decoupled:
+            raise UnsupportedError(
+                f"model '{model.name}' is decoupled: it may answer a request any number of times, which :predict "
+                f"cannot; ask /v2/models/{model.name}/generate_stream, or over gRPC"
+            )
+        body = decompress(call.body, call.headers.get(b"content-encoding", b""), self._max_request_bytes)
+        document = parse_json(body)
+        decoded = decode_predict(document, model.signature, call.version, self._manners)
+        if model.splits:
+            # What the body says decides. It is read again as the version that answers has it.
+            model = service.route(model, decoded.request, call.all_headers)
+            decoded = decode_predict(document, model.signature, call.version, self._manners)
+        return model, decoded
+
+
+def acquire(service: InferenceService, name: str, version: str, manners: Manners) -> LoadedModel:
+    """The model that answers. Raises as `InferenceService.acquire`, in the words that clients of v1 know."""
+    try:
+        return service.acquire(name, version)
+    except NoVersionError:
+        raise InvalidArgumentError(f"Unrecognized servable version label: {version}") from None
+    except NotFoundError:
+        known = service.versions(name)
+        if known and (not version.isdigit() or version in {entry.version for entry in known}):
+            # Our own words say why it does not answer, or which labels there are.
+            raise
+        raise NotFoundError(manners.unknown_model(name, version)) from None
+
+
+class NotServed:
+    """A verb that models have no answer to."""
+
+    def __init__(self, service: InferenceService, manners: Manners, why: str) -> None:
+        """`why`: behind the name of the model."""
+        self._service = service
+        self._manners = manners
+        self._why = why
+
+    async def __call__(self, call: Call, send: Send) -> None:
+        """Refuse it, of a model that there is."""
+        model = acquire(self._service, call.model_name, call.version, self._manners)
+        raise UnsupportedError(f"model '{model.name}' {self._why}")
+
+
+def v1_operations(
+    service: InferenceService, max_request_bytes: int, manners: Manners
+) -> Mapping[str, Operation]:
+    """The verbs, by the names that `endpoint.parse_target` gives them."""
+    tables: dict[str, Any] = {
+        "explain": "has no explainer",
+        "classify": "has no signature for classify: ask :predict",
+        "regress": "has no signature for regress: ask :predict",
+    }
+    return {
+        "v1:predict": Predict(service, max_request_bytes, manners),
+        **{f"v1:{verb}": NotServed(service, manners, why) for verb, why in tables.items()},
+    }

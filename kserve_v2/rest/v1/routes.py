@@ -1,0 +1,85 @@
+"""The routes of the v1 protocol that say something of models."""
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from kserve_v2.errors import InvalidArgumentError, NotFoundError
+from kserve_v2.inference import InferenceService
+from kserve_v2.messages import IndexEntry
+from kserve_v2.rest.endpoint import names_version
+from kserve_v2.rest.openapi import documented
+from kserve_v2.rest.v1.flavours import Manners
+from kserve_v2.rest.v1.predict import acquire
+from kserve_v2.rest.v1.views import metadata_view, version_status
+from kserve_v2.rest.views import json_response
+
+
+def add_v1_routes(app: FastAPI, service: InferenceService, manners: Manners) -> None:
+    """Add the routes to `app`."""
+
+    @app.get("/v1/models", **documented("v1_models"))
+    async def models() -> Response:
+        """The models that answer."""
+        return json_response({"models": sorted({model.name for model in service.statistics()})})
+
+    @app.get("/v1/models/{model_name}", **documented("v1_status"))
+    @app.get("/v1/models/{model_name}/versions/{version}", **documented("v1_status"))
+    @app.get("/v1/models/{model_name}/labels/{version}", include_in_schema=False)
+    async def status(model_name: str, version: str = "") -> Response:
+        """Whether a model answers, and the state of each of its versions."""
+        entries = _entries(service, manners, model_name, version)
+        if not entries and not await service.is_on_demand(model_name):
+            raise _unknown(service, manners, model_name, version)
+        states = {"model_version_status": version_status(entries)}
+        if manners.states_alone:
+            return json_response(states)
+        if await service.model_says_ready(model_name, version):
+            return json_response({"name": model_name, "ready": True, **states})
+        return json_response({"error": f"Model with name {model_name} is not ready.", **states}, 503)
+
+    @app.get("/v1/models/{model_name}/metadata", **documented("v1_metadata"))
+    @app.get("/v1/models/{model_name}/versions/{version}/metadata", **documented("v1_metadata"))
+    @app.get("/v1/models/{model_name}/labels/{version}/metadata", include_in_schema=False)
+    async def metadata(model_name: str, version: str = "") -> Response:
+        """Inputs and outputs of a model, as TF Serving has them."""
+        _check_version(version)
+
+        def found() -> Response:
+            number = acquire(service, model_name, version, manners).like.version
+            return json_response(metadata_view(service.model_metadata(model_name, version), number))
+
+        return await service.loaded(found)
+
+    if manners.malformed_path:
+
+        @app.api_route("/v1/{path:path}", methods=["GET", "POST"], include_in_schema=False)
+        async def malformed(path: str, request: Request) -> Response:
+            raise InvalidArgumentError(f"Malformed request: {request.method} /v1/{path}")
+
+
+def _check_version(version: str) -> None:
+    if version and not names_version(version):
+        raise HTTPException(404)
+
+
+def _entries(service: InferenceService, manners: Manners, model_name: str, version: str) -> list[IndexEntry]:
+    """The versions of a model that are asked for. Raises InvalidArgumentError for a label that there is not."""
+    _check_version(version)
+    found = service.versions(model_name)
+    versions = [entry for entry in found if entry.version]
+    if version and not version.isdigit():
+        versions = [entry for entry in versions if version in entry.labels]
+        if found and not versions:
+            raise InvalidArgumentError(f"Unrecognized servable version label: {version}")
+    elif version:
+        versions = [entry for entry in versions if entry.version == version.lstrip("0")]
+    return versions
+
+
+def _unknown(service: InferenceService, manners: Manners, model_name: str, version: str) -> NotFoundError:
+    reasons = "; ".join(
+        entry.reason for entry in service.versions(model_name) if entry.reason and not entry.version
+    )
+    why = f" It could not be loaded: {reasons}" if reasons else ""
+    return NotFoundError(manners.unknown_status(model_name, version) + why)
