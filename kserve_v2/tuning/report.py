@@ -78,12 +78,23 @@ def verdict(analysis: Analysis) -> str:
     if not found.decided:
         if found.best == found.start:
             return f"Keep the current configuration ({found.start}): nothing that was tried is better.{over}"
+        if found.over_budget and found.over_budget[-1][0] == found.best:
+            return f"Keep the current configuration ({found.start}): {_too_slow(found, budget)}.{over}"
         return (
             f"Keep the current configuration ({found.start}): {found.best} was not better in every round by "
             f"{analysis.terms.least_gain:.0%} or more, which is no difference within the noise.{over}"
         )
     return (
         f"Take {found.winner} in place of {found.start}: {gain(found)}. Measured first: {_said(best)}.{over}"
+    )
+
+
+def _too_slow(found: Findings, budget_ms: float | None) -> str:
+    """Why what was faster is not taken."""
+    said = [f"{candidate} had a p99 of {p99_ms:.2f} ms" for candidate, p99_ms in found.over_budget]
+    return (
+        f"measured in turn with it, {', '.join(said)}, the median of the rounds, which is over the budget of "
+        f"{budget_ms:g} ms"
     )
 
 

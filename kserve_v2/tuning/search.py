@@ -10,11 +10,12 @@ each of which makes things worse by itself; instances and threads are like that,
 threads that nobody sets are the machine's, divided among the instances.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
 from kserve_v2.tuning.candidate import Candidate, Dimension, Space
+from kserve_v2.tuning.frontier import Measured, together
 
 
 class Score(NamedTuple):
@@ -134,6 +135,33 @@ def clearly_better(
         return True
     found = _gains(rounds, was_within=was_within)
     return (within or not was_within) and min(found) > 1 and median(found) >= 1 + least
+
+
+def over_budget(rounds: Sequence[tuple[Score, Score]], budget_ms: float | None) -> bool:
+    """Whether the second of two candidates has not stayed within the budget when they were measured in turn, as
+    `clearly_better` has it.
+    """
+    if budget_ms is None or not rounds or any(new == FAILED for _, new in rounds):
+        return False
+    return median(new.p99_ms for _, new in rounds) > budget_ms
+
+
+def rivals(
+    measured: Iterable[Measured],
+    start: Candidate,
+    best: tuple[Candidate, int],
+    budget_ms: float,
+    margin: float,
+) -> list[tuple[Candidate, int]]:
+    """What to compare with the current candidate, which stays within the budget, each with its connections: the best
+    one, and should that turn out to be over the budget, whatever else was within it and faster in the search, also the
+    same with fewer connections. The fastest come first.
+    """
+    rows = [each for each in together(measured) if each.p99_ms <= budget_ms]
+    current = max((each.per_second for each in rows if each.candidate == start), default=0.0)
+    faster = [each for each in rows if each.candidate != start and each.per_second > current * (1 + margin)]
+    faster.sort(key=lambda each: -each.per_second)
+    return list(dict.fromkeys([best, *((each.candidate, each.concurrency) for each in faster)]))
 
 
 def enough_rounds(rounds: Sequence[tuple[Score, Score]], *, was_within: bool) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from time import monotonic
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig
@@ -22,6 +23,8 @@ from kserve_v2.tuning.search import (
     clearly_better,
     enough_rounds,
     next_concurrency,
+    over_budget,
+    rivals,
     score_of,
 )
 from kserve_v2.tuning.trial_server import TrialServer, refused
@@ -33,6 +36,8 @@ _LEAST_ANSWERS = 20
 """Of one connection in a round: of slow models, rounds are longer than they would be."""
 
 _LONGEST_ROUND_S = 60.0
+# How many are compared with the current configuration, if one after the other is over the budget.
+_MOST_RIVALS = 4
 _WARM_UP_S, _WARM_UP_AFTER_LOAD_S = 0.2, 0.5
 
 
@@ -55,7 +60,8 @@ class Terms:
 @dataclass(slots=True)
 class Findings:
     """What came of it. `refused`: why candidates could not be loaded. `rounds`: of the last comparison. `out_of_time`:
-    the search was not at its end. `loads`: by candidate, the connections with which it did best.
+    the search was not at its end. `loads`: by candidate, the connections with which it did best. `over_budget`: what
+    was compared, and was over the budget then; with the p99 in milliseconds.
     """
 
     start: Candidate
@@ -66,6 +72,7 @@ class Findings:
     rounds: list[tuple[Score, Score]] = field(default_factory=list)
     out_of_time: bool = False
     loads: dict[Candidate, int] = field(default_factory=dict)
+    over_budget: list[tuple[Candidate, float]] = field(default_factory=list)
 
     @property
     def winner(self) -> Candidate:
@@ -120,8 +127,24 @@ class Trials:
                 break
         found.scores, found.best = search.scores, search.best
         if found.best != start:
-            await self._compare(found)
+            await self._compare_rivals(found, until)
         return found
+
+    async def _compare_rivals(self, found: Findings, until: float) -> None:
+        """Compare the best one with the current one, and others if that is over the budget after all, until `until`."""
+        best = (found.best, found.loads[found.best])
+        chosen = [best]
+        if self._terms.budget_ms is not None and found.scores[found.start].within:
+            chosen = rivals(found.measured, found.start, best, self._terms.budget_ms, self._terms.margin)
+        for candidate, connections in chosen[:_MOST_RIVALS]:
+            if found.over_budget and monotonic() > until:
+                found.out_of_time = True
+                return
+            found.best, found.rounds = candidate, []
+            await self._compare(found, connections)
+            if found.decided or not over_budget(found.rounds, self._terms.budget_ms):
+                return
+            found.over_budget.append((candidate, median(new.p99_ms for _, new in found.rounds)))
 
     async def _score(self, candidate: Candidate, best: Candidate, found: Findings) -> Score:
         """How good a candidate is. `best`: the best one so far, whose number of connections is the first one for
@@ -206,16 +229,17 @@ class Trials:
         found.measured.append(measured)
         return measured
 
-    async def _compare(self, found: Findings) -> None:
-        """The best one and the current one, in turn, each with the connections with which it did best."""
+    async def _compare(self, found: Findings, connections: int) -> None:
+        """The best one with so many connections, and the current one with as many as it did best with, in turn."""
         longer = 2 * self._round_s
         self._tell(f"compares in turn: {found.start} (current); {found.best}")
         was_within = found.scores[found.start].within
+        loads = {**found.loads, found.best: connections}
         while not enough_rounds(found.rounds, was_within=was_within):
             scores = []
             for candidate in (found.start, found.best):
                 self._load(candidate)
-                measured = await self._measure(candidate, found.loads[candidate], found, longer)
+                measured = await self._measure(candidate, loads[candidate], found, longer)
                 seen = {measured.concurrency: (measured.per_second, measured.p99_ms)}
                 scores.append(score_of(seen, self._terms.budget_ms)[0])
             found.rounds.append((scores[0], scores[1]))

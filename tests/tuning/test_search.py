@@ -24,6 +24,8 @@ from kserve_v2.tuning.search import (
     clearly_better,
     enough_rounds,
     next_concurrency,
+    over_budget,
+    rivals,
     score_of,
 )
 
@@ -218,6 +220,35 @@ def rounds(*pairs: tuple[float, float, float]) -> list[tuple[Score, Score]]:
 )
 def test_a_change_has_to_be_clearly_better(compared: list[tuple[Score, Score]], better: bool) -> None:
     assert clearly_better(compared, 20, 0.03, was_within=True) is better
+
+
+@pytest.mark.parametrize(
+    ("compared", "over"),
+    [
+        ([], False),
+        (rounds((100, 200, 30), (100, 200, 300), (100, 200, 10)), True),
+        (rounds((100, 200, 10), (100, 200, 300), (100, 200, 10)), False),
+        ([(rate(100), FAILED)] * 3, False),  # that is another reason
+    ],
+)
+def test_what_is_over_the_budget_in_the_end(compared: list[tuple[Score, Score]], over: bool) -> None:
+    assert over_budget(compared, 20) is over
+    assert not over_budget(compared, None)
+
+
+def test_what_is_compared_if_the_best_is_over_the_budget_after_all() -> None:
+    """Whatever was within it and faster, by more than the margin, than the current configuration at its best."""
+    best, other = START._replace(max_batch_size=8), START._replace(max_batch_size=4)
+    measured = [
+        Measured(START, 1, 100, 5),
+        Measured(START, 2, 90, 8),
+        Measured(best, 2, 150, 11),
+        Measured(best, 4, 200, 19),
+        Measured(best, 8, 300, 21),  # over the budget
+        Measured(other, 4, 170, 18),
+        Measured(other, 2, 104, 18),  # no difference
+    ]
+    assert rivals(measured, START, (best, 4), 20, 0.05) == [(best, 4), (other, 4), (best, 2)]
 
 
 @pytest.mark.parametrize(
