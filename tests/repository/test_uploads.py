@@ -55,6 +55,8 @@ def test_names_of_files(names: list[str]) -> None:
         (["file:C:x"], "not an absolute one"),
         (["file:\\\\host\\share\\x"], "not an absolute one"),
         (["file:1\\..\\x"], "and no \\"),
+        (["file:01/model.py"], "versions are 1, 2 and so on, and '01' is none of them"),
+        (["file:0/model.py"], "versions are 1, 2 and so on, and '0' is none of them"),
         (["file:1/a\0"], "control characters"),
         (["file:1/a\n"], "control characters"),
         (["file:1/\ud800"], "control characters"),

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.repository.file_names import folded, is_text
+from kserve_v2.repository.reading.layout import is_version
 
 PREFIX = "file:"
 
@@ -72,6 +73,11 @@ def _path(name: str) -> PurePosixPath:
         )
     if len(parts) > MAX_DEPTH:
         raise _invalid(name, f"is too deep: {len(parts)} parts, and {MAX_DEPTH} are the most")
+    if len(parts) > 1 and parts[0].isdigit() and not is_version(parts[0]):
+        raise _invalid(
+            name,
+            f"must be file:<version>/<path>: versions are 1, 2 and so on, and '{parts[0]}' is none of them",
+        )
     if parts[0].lower() in _CONFIGURATIONS:
         raise _invalid(
             name, "is not read: the parameter 'config' is the configuration that goes with the files"
