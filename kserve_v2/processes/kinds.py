@@ -13,3 +13,12 @@ class Kind(IntEnum):
     RPC_STREAM = 4
     # Which RPCs there are.
     RPC_TABLE = 5
+
+    # Copies of models that workers have. The home says what they are to do; a worker reports what they have counted.
+    REPLICA_LOAD = 32
+    REPLICA_ROUTE = 33
+    REPLICA_INSTANCES = 34
+    REPLICA_CLOSE = 35
+    REPLICA_WITHDRAW = 36
+    REPLICA_COUNT = 37
+    REPLICA_REPORT = 38

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from kserve_v2._generated import grpc_service_pb2 as pb
-from kserve_v2.errors import NotLoadedError, ServingError, UnsupportedError
+from kserve_v2.errors import NotHereError, NotLoadedError, ServingError, UnsupportedError
 from kserve_v2.inference import Inference
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.messages import InferResponse
@@ -67,6 +67,10 @@ class ModelInfer:
             observer = _Observer(self._tracer, message, context)
         try:
             return self._ask(data, message, context, observer)
+        except NotHereError:
+            if observer is not None:
+                observer.hand_over()
+            raise
         except NotLoadedError as error:
             demand = partial(self._service.demand, size=len(data))
             return Demanded(demand, error.model_name, lambda: self._ask(data, message, context, observer))
@@ -184,6 +188,10 @@ class _Observer:
         self._access.executed(response)
         if self.trace is not None:
             self.trace.stamp("GRPC_SEND_START")
+
+    def hand_over(self) -> None:
+        """Another process answers, and has the line of the access log."""
+        self._access.elsewhere = True
 
     def _ended(self, code: int, details: str) -> None:
         self._access.status = code

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from kserve_v2.errors import ServingError
+from kserve_v2.errors import NotHereError, ServingError
 from kserve_v2.logs.log import Access, access_log_enabled
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import InferResponse
@@ -23,7 +23,7 @@ class LocalLane(Lane, Protocol):
     """Answers requests of models that this process has."""
 
     def takes(self, head: InferHead) -> bool:
-        """Whether it has a route for the model now. If so, the request is its."""
+        """Whether it has a route for the model now. If so, the request is its, unless `infer` raises NotHereError."""
         ...
 
 
@@ -53,7 +53,11 @@ class ForwardingLane:
         """The answer to a request, or the request that is under way."""
         local = self._local
         if local is not None and local.takes(head):
-            return local.infer(head, body, keep_alive=keep_alive, access=access)
+            try:
+                return local.infer(head, body, keep_alive=keep_alive, access=access)
+            except NotHereError:
+                # It names what only the home has.
+                pass
         try:
             return _Forwarded(self._link, head, body, access)
         except ServingError as error:

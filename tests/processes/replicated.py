@@ -1,0 +1,120 @@
+"""A server of text models that has workers, without front ends: those are asked over their links."""
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from kserve_v2.processes.link import Link
+from kserve_v2.processes.replica import ReplicaHost
+from kserve_v2.processes.replicas import ProcessReplicas
+from kserve_v2.repository.manager import ModelManager
+from kserve_v2.repository.models.homes import Spread
+from kserve_v2.repository.preparing.options import RepositoryOptions
+from kserve_v2.scheduling.shared import Shared
+from tests.processes.replica_worker import ASK, VouchedBackend, serve
+from tests.repository.text_models import OneBackend, TextBackend, answer
+
+UP_TO_BYTES = 1000
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Worker:
+    """One worker, as the home sees it. `host`: None if it is another process."""
+
+    def __init__(self, number: int, link: Link, process: subprocess.Popen[bytes] | None = None) -> None:
+        self.number = number
+        self.link = link
+        self.process = process
+        self.host: ReplicaHost | None = None
+        self.others: list[Link] = []
+
+    async def ask(self, name: str, version: str = "") -> str:
+        """Its answer; "" if it leaves that to the home."""
+        return (await self.link.call(ASK, json.dumps([name, version]).encode())).decode()
+
+
+class House:
+    """All of it."""
+
+    def __init__(self, root: Path, processes: int, **options: Any) -> None:
+        """`options`: further ones of RepositoryOptions."""
+        self.backend = VouchedBackend()
+        self.traced: set[str] = set()
+        shared = Shared()
+        self.metrics = shared.metrics
+        self.replicas = ProcessReplicas(shared.metrics, lambda name: name in self.traced)
+        given = RepositoryOptions((root,), spread=Spread(processes, UP_TO_BYTES), **options)
+        self.manager = ModelManager(given, OneBackend(self.backend), 4, shared, self.replicas)
+        self.workers: dict[int, Worker] = {}
+
+    async def join(self, number: int, *, apart: bool = False, backend: TextBackend | None = None) -> Worker:
+        """A worker begins. `apart`: in a process of its own."""
+        ours, theirs = socket.socketpair()
+        link = Link(home=True)
+        worker = Worker(number, link)
+        self.replicas.serve(number, link)
+        await link.open(ours)
+        if apart:
+            with theirs:
+                descriptor = theirs.fileno()
+                worker.process = subprocess.Popen(  # noqa: ASYNC220 - begins at once
+                    [sys.executable, "-m", "tests.processes.replica_worker", str(descriptor)],
+                    pass_fds=[descriptor], cwd=ROOT,
+                )  # fmt: skip
+        else:
+            other = Link(home=False)
+            worker.host = await serve(other, backend or VouchedBackend())
+            worker.others.append(other)
+            await other.open(theirs)
+        link.closed.add_done_callback(lambda _: self.replicas.left(number))
+        await self.replicas.joined(number, link)
+        self.workers[number] = worker
+        return worker
+
+    async def end(self, number: int) -> None:
+        """A worker ends, on whatever terms it can."""
+        worker = self.workers.pop(number)
+        if worker.process is not None:
+            worker.process.kill()
+        for link in worker.others:
+            link.abort()
+        await worker.link.closed
+        await asyncio.sleep(0)
+        if worker.process is not None:
+            worker.process.wait()
+        if worker.host is not None:
+            await worker.host.close()
+
+    async def ask_all(self, name: str, version: str = "") -> list[str]:
+        """What each process answers: first the home, then the workers."""
+        workers = [worker for _, worker in sorted(self.workers.items())]
+        return [
+            await answer(self.manager, name, version),
+            *await asyncio.gather(*(worker.ask(name, version) for worker in workers)),
+        ]
+
+
+@asynccontextmanager
+async def house(root: Path, workers: int = 2, *, apart: bool = False, **options: Any) -> AsyncIterator[House]:
+    made = House(root, max(2, workers + 1), **options)
+    try:
+        await asyncio.gather(*(made.join(number, apart=apart) for number in range(1, workers + 1)))
+        yield made
+    finally:
+        made.backend.load_gate.set()
+        made.backend.execution_gate.set()
+        await made.manager.drain()
+        for number in list(made.workers):
+            await made.end(number)
+        await made.manager.stop()
+        assert made.backend.open == 0
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 60))

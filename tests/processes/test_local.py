@@ -1,0 +1,96 @@
+"""What a worker's front ends answer themselves, and what they leave to the home."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pytest
+
+from kserve_v2._generated import grpc_service_pb2 as pb
+from kserve_v2.errors import InvalidArgumentError, NotHereError
+from kserve_v2.processes.local import LocalInfer, LocalLane
+from kserve_v2.processes.replica import ReplicaHost
+from kserve_v2.rest.heads import InferHead
+from tests.processes.replicated import House, house, run
+from tests.repository.text_models import write
+
+
+class Call:
+    """Of gRPC."""
+
+    def __init__(self) -> None:
+        self.metadata: tuple[tuple[str, str], ...] = ()
+        self.ends: list[Callable[[int, str], None]] = []
+
+    def on_end(self, callback: Callable[[int, str], None]) -> None:
+        self.ends.append(callback)
+
+
+def host_of(server: House) -> ReplicaHost:
+    host = server.workers[1].host
+    assert host is not None
+    return host
+
+
+def head(name: str, body: bytes, version: str = "") -> InferHead:
+    return InferHead(
+        model_name=name, version=version, headers={}, all_headers=[], body_bytes=len(body), json_bytes=0,
+        keep_alive=True, target=b"",
+    )  # fmt: skip
+
+
+def in_region(output: str) -> bytes:
+    parameters = {"shared_memory_region": "r", "shared_memory_byte_size": 4}
+    return orjson.dumps({"inputs": [], "outputs": [{"name": output, "parameters": parameters}]})
+
+
+def test_rest(tmp_path: Path) -> None:
+    write(tmp_path, "m", "one")
+
+    async def main() -> None:
+        async with house(tmp_path, workers=1) as server:
+            await server.manager.load("m")
+            lane = LocalLane(host_of(server), 1000)
+            body = b'{"inputs": []}'
+            assert [lane.takes(head(*asked)) for asked in (("m", body), ("m", body, "1"), ("m", body, "2"), ("n", body))] == [
+                True, True, False, False
+            ]  # fmt: skip
+            # Regions are the home's.
+            with pytest.raises(NotHereError):
+                lane.infer(head("m", in_region("text")), in_region("text"))
+            answered = lane.infer(head("m", b"{"), b"{")
+            assert isinstance(answered, tuple | list)
+            assert b"400" in bytes(answered[0])[:20]
+
+    run(main)
+
+
+def test_grpc(tmp_path: Path) -> None:
+    write(tmp_path, "m", "one")
+
+    async def main() -> None:
+        async with house(tmp_path, workers=1) as server:
+            await server.manager.load("m")
+            infer = LocalInfer(host_of(server))
+            for request in (
+                pb.ModelInferRequest(model_name="n"),
+                pb.ModelInferRequest(model_name="n" * 200),
+                pb.ModelInferRequest(model_name="m", model_version="2"),
+                pb.ModelInferRequest(id="no name"),
+            ):
+                assert infer.start(request.SerializeToString(), Call()) is None
+            in_region = pb.ModelInferRequest(model_name="m")
+            output = in_region.outputs.add(name="text")
+            output.parameters["shared_memory_region"].string_param = "r"
+            output.parameters["shared_memory_byte_size"].int64_param = 4
+            assert infer.start(in_region.SerializeToString(), Call()) is None
+            # What is said of the model further on holds, as the home would have it.
+            renamed = pb.ModelInferRequest(model_name="m").SerializeToString()
+            renamed += pb.ModelInferRequest(model_name="n").SerializeToString()
+            assert infer.start(renamed, Call()) is None
+            wrong = pb.ModelInferRequest(model_name="m")
+            wrong.inputs.add(name="x", datatype="FP32", shape=[1])
+            with pytest.raises(InvalidArgumentError):
+                infer.start(wrong.SerializeToString(), Call())
+
+    run(main)

@@ -1,0 +1,393 @@
+"""Copies of models in several processes: loaded together, answered by together, counted together."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from kserve_v2.errors import InvalidArgumentError, NotFoundError, NotHereError, UnavailableError
+from kserve_v2.memory.regions import RegionsElsewhere
+from kserve_v2.repository.lifecycle.load_request import LoadRequest
+from tests.processes.replica_worker import BROKEN_ELSEWHERE, DEADLY_ELSEWHERE, VouchedBackend, WorkerBackend
+from tests.processes.replicated import House, house, run
+from tests.repository.text_models import answer, is_set, write
+
+SINGLE = 'parameters { key: "home" value { string_value: "single" } }'
+TWO_VERSIONS = "version_policy { latest { num_versions: 2 } }"
+
+
+def test_all_processes_answer(tmp_path: Path) -> None:
+    write(tmp_path, "m", "one")
+    write(tmp_path, "alone", "alone", config=SINGLE)
+
+    async def main() -> None:
+        async with house(tmp_path) as server:
+            await server.manager.load("m")
+            await server.manager.load("alone")
+            assert await server.ask_all("m") == await server.ask_all("m", "1") == ["one"] * 3
+            assert await server.ask_all("alone") == ["alone", "", ""]
+            # What is not there is for the home to say.
+            for asked in (("m", "2"), ("m", "PROD"), ("n", "")):
+                assert await server.workers[1].ask(*asked) == ""
+            write(tmp_path, "m", "two...")
+            await server.manager.load("m")
+            assert await server.ask_all("m") == ["two..."] * 3
+            server.manager.unload("m")
+            await server.replicas.acknowledged()
+            assert await server.workers[1].ask("m") == await server.workers[2].ask("m") == ""
+            with pytest.raises(NotFoundError):
+                await answer(server.manager, "m")
+
+    run(main)
+
+
+def test_a_load_that_fails_in_one_process_is_undone_in_all(tmp_path: Path) -> None:
+    write(tmp_path, "m", "one")
+
+    async def main() -> None:
+        async with house(tmp_path, workers=1) as server:
+            good, bad = server.workers[1], await server.join(2, backend=WorkerBackend())
+            await server.manager.load("m")
+            write(tmp_path, "m", f"{BROKEN_ELSEWHERE}...")
+            with pytest.raises(InvalidArgumentError, match="process 2: no room for it here"):
+                await server.manager.load("m")
+            assert await server.ask_all("m") == ["one"] * 3
+            [entry] = await server.manager.index()
+            assert (entry.state, "process 2: no room for it here" in entry.reason) == ("READY", True)
+            # The copy that was made for nothing is closed; what a model has left, too.
+            for worker in (good, bad):
+                assert worker.host is not None
+                assert len(worker.host._copies) == 1
+            write(tmp_path, "m", "three....")
+            await server.manager.load("m")
+            assert await server.ask_all("m") == ["three...."] * 3
+
+    run(main)
+
+
+def test_a_first_load_that_fails_elsewhere_leaves_nothing(tmp_path: Path) -> None:
+    write(tmp_path, "m", BROKEN_ELSEWHERE)
+
+    async def main() -> None:
+        async with house(tmp_path, workers=1) as server:
+            await server.join(2, backend=WorkerBackend())
+            with pytest.raises(InvalidArgumentError, match="process 2: no room for it here"):
+                await server.manager.load("m")
+            with pytest.raises(NotFoundError, match="process 2: no room for it here"):
+                await answer(server.manager, "m")
+            assert await server.workers[1].ask("m") == ""
+
+    run(main)
+
+
+def test_files_that_change_meanwhile(tmp_path: Path) -> None:
+    """The home has read one text, and a worker another one: neither is served."""
+    write(tmp_path, "m", "one")
+
+    async def main() -> None:
+        async with house(tmp_path, workers=0) as server:
+            backend = VouchedBackend()
+            await server.join(1, backend=backend)
+            await server.manager.load("m")
+            write(tmp_path, "m", "two...")
+            backend.load_gate.clear()
+            backend.loading.clear()
+            load = asyncio.ensure_future(server.manager.load("m"))
+            await is_set(backend.loading)
+            write(tmp_path, "m", "three....")
+            backend.load_gate.set()
+            with pytest.raises(InvalidArgumentError, match="its files have changed since it was loaded"):
+                await load
+            assert await server.ask_all("m") == ["one"] * 2
+
+    run(main)
+
+
+def test_a_load_is_answered_when_all_processes_go_by_it(tmp_path: Path) -> None:
+    """And until then, what was there before answers in all of them."""
+    write(tmp_path, "m", "one")
+
+    async def main() -> None:
+        async with house(tmp_path, workers=1) as server:
+            slow = VouchedBackend()
+            await server.join(2, backend=slow)
+            await server.manager.load("m")
+            write(tmp_path, "m", "two...")
+            slow.load_gate.clear()
+            slow.loading.clear()
+            load = asyncio.ensure_future(server.manager.load("m"))
+            await is_set(slow.loading)
+            assert await server.ask_all("m") == ["one"] * 3
+            assert not load.done()
+            slow.load_gate.set()
+            await load
+            assert await server.ask_all("m") == ["two..."] * 3
+
+    run(main)
+
+
+def test_a_worker_that_comes_later(tmp_path: Path) -> None:
+    write(tmp_path, "m", "one")
+    write(tmp_path, "bad", BROKEN_ELSEWHERE)
+
+    async def main() -> None:
+        async with house(tmp_path, workers=1) as server:
+            await server.manager.load("m")
+            await server.manager.load("bad")
+            await server.end(1)
+            assert await server.ask_all("m") == ["one"]
+            await server.join(1, backend=WorkerBackend())
+            assert await server.ask_all("m") == ["one"] * 2
+            # What it cannot load is answered by the home.
+            assert await server.ask_all("bad") == [BROKEN_ELSEWHERE, ""]
+            # And one that begins while a model is being loaded gets that, too.
+            write(tmp_path, "m", "two...")
+            server.backend.load_gate.clear()
+            server.backend.loading.clear()
+            load = asyncio.ensure_future(server.manager.load("m"))
+            await is_set(server.backend.loading)
+            await server.join(2)
+            server.backend.load_gate.set()
+            await load
+            assert await server.ask_all("m") == ["two..."] * 3
+
+    run(main)
+
+
+def test_the_end_of_a_worker_holds_nothing_up(tmp_path: Path) -> None:
+    write(tmp_path, "m", "one")
+
+    async def main() -> None:
+        async with house(tmp_path, workers=1) as server:
+            slow = VouchedBackend()
+            await server.join(2, backend=slow)
+            slow.load_gate.clear()
+            load = asyncio.ensure_future(server.manager.load("m"))
+            await is_set(slow.loading)
+            server.workers[2].link.abort()
+            await load
+            slow.load_gate.set()
+            await server.end(2)
+            assert await server.ask_all("m") == ["one"] * 2
+            # What is under way there is somebody's, and he is told.
+            slow = VouchedBackend()
+            worker = await server.join(2, backend=slow)
+            slow.execution_gate.clear()
+            asked = asyncio.ensure_future(worker.ask("m"))
+            await is_set(slow.entered)
+            closing = asyncio.ensure_future(server.manager.stop())
+            await asyncio.sleep(0)
+            worker.link.abort()
+            with pytest.raises(UnavailableError):
+                await asked
+            slow.execution_gate.set()
+            await closing
+
+    run(main)
+
+
+def test_what_is_under_way_ends_where_it_began(tmp_path: Path) -> None:
+    write(tmp_path, "m", "one")
+
+    async def main() -> None:
+        async with house(tmp_path, workers=0) as server:
+            slow = VouchedBackend()
+            worker = await server.join(1, backend=slow)
+            await server.manager.load("m")
+            [old] = server.manager.ready_versions("m")
+            slow.execution_gate.clear()
+            asked = asyncio.ensure_future(worker.ask("m"))
+            await is_set(slow.entered)
+            await server.manager.count()
+            assert (old.idle, old.elsewhere.idle) == (False, False)
+            write(tmp_path, "m", "two...")
+            await server.manager.load("m")
+            managed = server.manager.managed("m")
+            assert managed is not None
+            assert [str(each.state) for each in managed.records] == ["UNLOADING", "READY"]
+            assert not asked.done()
+            slow.execution_gate.set()
+            assert await asked == "one"
+            assert await server.ask_all("m") == ["two..."] * 2
+
+    run(main)
+
+
+def test_releases_and_traces_are_for_the_home(tmp_path: Path) -> None:
+    write(tmp_path, "m", "one", 1, TWO_VERSIONS)
+    write(tmp_path, "m", "two", 2)
+
+    async def main() -> None:
+        async with house(tmp_path, workers=1) as server:
+            await server.manager.load("m")
+            assert await server.ask_all("m") == ["two", "two"]
+            assert await server.ask_all("m", "1") == ["one", "one"]
+            await server.manager.releases.change("m", {"split": {"shares": {"1": 100}}}, "test")
+            await server.replicas.acknowledged()
+            assert await server.ask_all("m") == ["one", ""]
+            await server.manager.releases.change("m", {"split": None}, "test")
+            await server.replicas.acknowledged()
+            assert await server.ask_all("m") == ["two", "two"]
+            server.traced.add("m")
+            server.replicas.publish_again()
+            await server.replicas.acknowledged()
+            assert await server.ask_all("m") == ["two", ""]
+            server.traced.clear()
+            server.replicas.publish_again()
+            await server.replicas.acknowledged()
+            assert await server.ask_all("m") == ["two", "two"]
+
+    run(main)
+
+
+def test_the_newest_version_may_be_the_homes_alone(tmp_path: Path) -> None:
+    """What names no version is for the newest, which is too large to be everywhere."""
+    write(tmp_path, "m", "one", 1, TWO_VERSIONS)
+    write(tmp_path, "m", "2" * 1001, 2)
+
+    async def main() -> None:
+        async with house(tmp_path, workers=1) as server:
+            await server.manager.load("m")
+            assert await server.ask_all("m", "1") == ["one", "one"]
+            assert await server.workers[1].ask("m") == ""
+            homes = [model.home for model in server.manager.ready_versions("m")]
+            assert [home.why for home in homes] == ["", "its files are 1001 B, more than 1000 B"]
+
+    run(main)
+
+
+def instances(server: House, number: int) -> list[int]:
+    """How many each copy has, the home's in front."""
+    host = server.workers[number].host
+    assert host is not None
+    [here] = server.manager.ready_versions("m")
+    return [here.places - here.elsewhere.places, *(copy.model.places for copy in host._copies.values())]
+
+
+def test_other_instances(tmp_path: Path) -> None:
+    write(tmp_path, "m", "one", config="instance_group { count: 1 kind: KIND_CPU }")
+
+    async def main() -> None:
+        async with house(tmp_path, workers=0) as server:
+            backend = VouchedBackend()
+            await server.join(1, backend=backend)
+            await server.manager.load("m")
+            configuration = tmp_path / "m" / "config.pbtxt"
+            configuration.write_text("instance_group { count: 3 kind: KIND_CPU }")
+            await server.manager.load("m")
+            assert instances(server, 1) == [3, 3]
+            assert len(server.backend.loads) == len(backend.loads) == 1
+            await server.join(2)
+            assert instances(server, 2) == [3, 3]
+            # One that cannot be made: a load is tried, which says so, and the old one answers everywhere as it was.
+            backend.refused = "m_0_3"
+            configuration.write_text("instance_group { count: 4 kind: KIND_CPU }")
+            with pytest.raises(InvalidArgumentError, match="process 1: no room for m_0_3"):
+                await server.manager.load("m")
+            assert instances(server, 1) == instances(server, 2) == [3, 3]
+            assert await server.ask_all("m") == ["one"] * 3
+
+    run(main)
+
+
+def test_sums(tmp_path: Path) -> None:
+    write(tmp_path, "m", "one")
+
+    async def main() -> None:
+        async with house(tmp_path) as server:
+            await server.manager.load("m")
+            [model] = server.manager.ready_versions("m")
+            for _ in range(4):
+                await server.ask_all("m")
+            assert model.statistics.success_count == 4
+            activity = model.activity
+            await server.manager.count()
+            assert model.statistics.success_count == model.statistics.inference_count == 12
+            assert model.statistics.execution_count == sum(model.statistics.waited.counts) == 12
+            assert model.activity > activity
+            assert model.places == 3
+            # What a worker had counted stays, and its places go.
+            await server.end(1)
+            assert (model.statistics.success_count, model.places) == (12, 2)
+            await server.join(1)
+            await server.ask_all("m")
+            await server.manager.count()
+            await server.manager.count()
+            assert (model.statistics.success_count, model.places) == (15, 3)
+
+    run(main)
+
+
+def test_memory_is_counted_for_each_copy(tmp_path: Path) -> None:
+    write(tmp_path, "m", "x" * 100)
+    write(tmp_path, "alone", "x" * 100, config=SINGLE)
+
+    async def main() -> None:
+        async with house(tmp_path) as server:
+            await server.manager.load("alone")
+            [alone] = server.manager.ready_versions("alone")
+            await server.manager.load("m")
+            [model] = server.manager.ready_versions("m")
+            assert alone.memory is not None
+            assert model.memory is not None
+            used = server.manager.residency.used["cpu"]
+            assert used == alone.memory.bytes["cpu"] + model.memory.bytes["cpu"]
+            assert model.memory.bytes["cpu"] % 3 == 0
+
+    run(main)
+
+
+def test_a_configuration_that_comes_with_the_load(tmp_path: Path) -> None:
+    write(tmp_path, "m", "one")
+
+    async def main() -> None:
+        async with house(tmp_path, workers=1) as server:
+            config = '{"backend": "text", "parameters": {"home": {"string_value": "%s"}}}'
+            await server.manager.load("m", LoadRequest(config % "single"))
+            assert await server.ask_all("m") == ["one", ""]
+            await server.manager.load("m", LoadRequest(config % "replicated"))
+            assert await server.ask_all("m") == ["one", "one"]
+            with pytest.raises(InvalidArgumentError, match="expected 'single' or 'replicated'"):
+                await server.manager.load("m", LoadRequest(config % "home"))
+            assert await server.ask_all("m") == ["one", "one"]
+
+    run(main)
+
+
+def test_at_the_exit_nothing_is_answered_elsewhere(tmp_path: Path) -> None:
+    write(tmp_path, "m", "one")
+
+    async def main() -> None:
+        async with house(tmp_path, workers=1) as server:
+            await server.manager.load("m")
+            await server.manager.drain()
+            assert await server.workers[1].ask("m") == ""
+            await server.join(2)
+            assert await server.workers[2].ask("m") == ""
+
+    run(main)
+
+
+@pytest.mark.slow
+def test_a_model_that_ends_workers_is_given_to_no_more_of_them(tmp_path: Path) -> None:
+    write(tmp_path, "m", DEADLY_ELSEWHERE)
+    write(tmp_path, "n", "n")
+
+    async def main() -> None:
+        async with house(tmp_path, workers=0) as server:
+            await server.manager.load("m")
+            await server.manager.load("n")
+            for _ in range(2):
+                worker = await server.join(1, apart=True)
+                await worker.link.closed
+                await server.end(1)
+            await server.join(1, apart=True)
+            assert await server.ask_all("m") == [DEADLY_ELSEWHERE, ""]
+            assert await server.ask_all("n") == ["n", "n"]
+
+    run(main)
+
+
+def test_what_a_request_names_elsewhere_is_handed_over() -> None:
+    with pytest.raises(NotHereError):
+        RegionsElsewhere().part("region", 0, 8)
