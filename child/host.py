@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Optional, Protocol
 
 from .answers import ModelError
 from .channel.messages import Array
@@ -85,7 +85,7 @@ class Step:
 @dataclass
 class Request:
     """One of the requests of an execution; see `kserve_v2.messages.InferRequest`. `trace`: the W3C trace context, by
-    header, if it is traced.
+    header, if it is traced. `packed`: how the server has packed its inputs, if it has.
     """
 
     model_name: str
@@ -100,6 +100,7 @@ class Request:
     response_parameters: Json = field(default_factory=dict)
     sequence: Step | None = None
     trace: Mapping[str, str] = field(default_factory=dict)
+    packed: Optional[Json] = None  # noqa: UP045 - Python 3.9
 
     @property
     def timeout(self) -> int:

@@ -69,7 +69,16 @@ def _triton_host(told: Json) -> Host:
     return host
 
 
-HOSTS: Mapping[str, Callable[[Json], Host]] = {"backend": _backend_host, "triton": _triton_host}
+def _torchserve_host(told: Json) -> Host:
+    host: Host = importlib.import_module(".torchserve.host", __package__).TorchServeHost()
+    return host
+
+
+HOSTS: Mapping[str, Callable[[Json], Host]] = {
+    "backend": _backend_host,
+    "triton": _triton_host,
+    "torchserve": _torchserve_host,
+}
 """By the name that the server has for them."""
 
 

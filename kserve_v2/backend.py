@@ -55,6 +55,7 @@ __all__ = [
     "PacedInstance",
     "Placement",
     "PostingInstance",
+    "PreparesFiles",
     "ReportsReadiness",
     "RevivedInstance",
     "RevivesInstances",
@@ -63,6 +64,7 @@ __all__ = [
     "StreamInstance",
     "StreamedResponse",
     "ThreadBudget",
+    "Unpacked",
     "adds_instances",
     "config_to_dict",
     "has_fresh_outputs",
@@ -278,8 +280,9 @@ class ModelSource:
     asks other models for the model's instances; None where there is no server. `metrics`: of the model's own;
     `control`: loads and unloads other models; None there, too. `cache_path`: a directory of the model's own, for what
     is to outlive the server; made by whoever needs it, and used by all versions, also by those of other servers at the
-    same time. None where there is no place for it. `outdated`: says why the files are not those that the version was to
-    be loaded from any more, "" if they are; it blocks.
+    same time. None where there is no place for it. `kept`: what has to live for as long as the files are needed, such
+    as an `Unpacked`. `outdated`: says why the files are not those that the version was to be loaded from any more, ""
+    if they are; it blocks.
     """
 
     name: str
@@ -294,6 +297,7 @@ class ModelSource:
     metrics: ModelMetrics | None = field(default=None, compare=False, repr=False)
     control: ModelControl | None = field(default=None, compare=False, repr=False)
     cache_path: Path | None = None
+    kept: object = field(default=None, compare=False, repr=False)
     outdated: Callable[[], str] = field(default=lambda: "", compare=False, repr=False)
 
     @property
@@ -747,6 +751,33 @@ class CompletesUnopened(Protocol):
     def complete_unopened(self, source: ModelSource, config: ModelConfig) -> None:
         """As `complete`, for who only looks at the model. What the file does not declare, and only the framework would
         find out, may stay unsaid; but nothing is called wrong that a load would not call wrong.
+        """
+        ...
+
+
+class Unpacked:
+    """What is in an archive, in a folder that is removed when nobody refers to this any more."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+
+@runtime_checkable
+class PreparesFiles(Protocol):
+    """Optional: a `Backend` whose models' files are to be made ready before anything is done with them, such as those
+    that lie in an archive, and which say more than a configuration does.
+    """
+
+    def prepare_files(
+        self,
+        source: ModelSource,
+        config: ModelConfig,
+        gpu_count: int,
+        unpack: Callable[[Path, str], Unpacked],
+    ) -> ModelSource:
+        """Where the files are from now on, with `kept` and perhaps other `settings`. Fills the fields of `config` that
+        are empty, from what the files say; runs none of their code. `unpack` unpacks an archive, safely; the text is
+        what errors call it. Raises InvalidArgumentError.
         """
         ...
 

@@ -87,6 +87,9 @@ class InferRequest:
     `pinned`: of a step of an ensemble that is an ensemble itself, the versions of its own steps that this request
     keeps to.
 
+    `packed`: how a front end has packed what its client has sent into the inputs, for models that know how to unpack
+    that. Nothing that a client sends sets it.
+
     `trace` takes down what happens to the request, if it was chosen for that.
 
     `sequence`: the step of a sequence that the request is, if its `control` says so; known once it is checked.
@@ -112,6 +115,7 @@ class InferRequest:
     trace: Trace | None = None
     sequence: SequenceStep | None = None
     pinned: object = None
+    packed: Mapping[str, Any] | None = None
     callers: tuple[CallingModel, ...] = ()
     calls: set[Dependent] | None = field(default=None, init=False, repr=False, compare=False)
     on_cancel: Callable[[], None] | None = field(default=None, init=False, repr=False, compare=False)

@@ -96,6 +96,7 @@ class Server:
             uploads=self._uploads,
             spread=Spread(count, settings.replicate_up_to),
         )
+        self._unpacked = options.unpacked
         if count > 1:
             raise StartupError("--processes: more than one process is not supported yet")
         inflight = InflightBytes(max_inflight_bytes(settings, count))
@@ -323,6 +324,7 @@ class Server:
         )
         await asyncio.to_thread(self._tracer.close)
         await self.manager.stop()
+        await asyncio.to_thread(self._unpacked.close)
         if self._uploads is not None:
             await asyncio.to_thread(self._uploads.close)
         self._stall_watch.stop()

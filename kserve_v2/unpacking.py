@@ -22,12 +22,14 @@ class Bounds:
     """What an archive may become, and how its members may be called.
 
     `size`: bytes of all files together; `members`: how many there may be; None for any number. `check_name` raises
-    InvalidArgumentError for a name that is not wanted, beyond those that would leave the directory.
+    InvalidArgumentError for a name that is not wanted, beyond those that would leave the directory. `links`: whether a
+    member may be a link to another one.
     """
 
     size: int | None = None
     members: int | None = None
     check_name: Callable[[str], None] | None = None
+    links: bool = True
 
 
 def unpack(archive: Path, into: Path, shown: str, bounds: Bounds = Bounds(), advice: str = "") -> None:
@@ -76,7 +78,7 @@ class _Tally:
         """The error for an archive that is not unpacked."""
         return InvalidArgumentError(f"{self.shown} is not unpacked: {why}")
 
-    def add(self, name: str, size: int) -> None:
+    def add(self, name: str, size: int, *, link: bool = False) -> None:
         """One more member. Raises InvalidArgumentError."""
         self._members += 1
         self._size += size
@@ -87,6 +89,8 @@ class _Tally:
             )
         if most is not None and self._members > most:
             raise self.refused(f"it has more than {most} members, and that many are too many for one archive")
+        if link and not self._bounds.links:
+            raise self.refused(f"its member '{name}' is a link")
         if self._bounds.check_name is not None:
             try:
                 self._bounds.check_name(name)
@@ -193,7 +197,7 @@ class _Members:
 
     def accept(self, member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
         """The member as it is unpacked. Raises FilterError or InvalidArgumentError."""
-        self._tally.add(member.name, member.size)
+        self._tally.add(member.name, member.size, link=member.issym() or member.islnk())
         checked = tarfile.data_filter(member, path)
         name = PurePosixPath(checked.name)
         used = [name, *name.parents]

@@ -5,32 +5,14 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from .. import failures
-from ..answers import ModelError
-from ..channel.messages import Array
-from ..host import Json, Placement, Request, Response, Source, make_step
-from .errors import code_name
+from ..host import Json, Source
+from ..plain_host import PlainHost
 from .version import TritonModel, TritonVersion
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR, "debug": logging.DEBUG}
 
-# The classes that the server has, by their codes.
-_KINDS = {
-    "ALREADY_EXISTS": "AlreadyExistsError",
-    "CANCELLED": "RequestCancelledError",
-    "INTERNAL": "InternalError",
-    "INVALID_ARGUMENT": "InvalidArgumentError",
-    "NOT_FOUND": "NotFoundError",
-    "OVERLOADED": "OverloadedError",
-    "RESOURCE_EXHAUSTED": "ResourceExhaustedError",
-    "UNAVAILABLE": "UnavailableError",
-    "UNKNOWN": "UnknownError",
-    "UNSUPPORTED": "UnsupportedError",
-}
-_CODES = {kind: code for code, kind in _KINDS.items()}
 
-
-class TritonHost:
+class TritonHost(PlainHost):
     """Hosts one version of a model."""
 
     def __init__(self) -> None:
@@ -57,34 +39,6 @@ class TritonHost:
             }
             self._version = TritonVersion(told, ChildServices(source))
         return self._version
-
-    def placement(self, placement: Placement) -> Placement:
-        """Where an instance runs."""
-        return placement
-
-    def request(self, told: Json, inputs: dict[str, Array]) -> Request:
-        """A request of an execution."""
-        step = make_step(told.pop("sequence", None))
-        names = tuple(told.pop("requested_outputs", ()))
-        return Request(inputs=inputs, requested_outputs=names, sequence=step, **told)
-
-    def response(self, told: Json, outputs: dict[str, Array]) -> Response:
-        """A response of another model."""
-        error, rows = told.pop("error", None), told.pop("batch_rows", 0)
-        made = Response(outputs=outputs, error=None if error is None else self.error(error), **told)
-        # Only responses of streams are of a batch of no rows.
-        made.final = made.final or rows > 0
-        return made
-
-    def failure(self, error: BaseException) -> Json:
-        """What the server is told of an error."""
-        if isinstance(error, ModelError):
-            return failures.told(error, _KINDS.get(code_name(error), "InternalError"), error.message)
-        return failures.told(error)
-
-    def error(self, told: Json) -> ModelError:
-        """The error that another model has failed with, or the server itself."""
-        return ModelError(told["text"], _CODES.get(told["kind"], "INTERNAL"))
 
 
 class ChildServices:

@@ -25,8 +25,11 @@ class ModelFormat:
         return PurePosixPath(self.filename).suffix
 
 
-# Ordered: a directory with a handler and other model files belongs to the handler, which loads the others.
+# Ordered: a directory with a handler and other model files belongs to the handler, which loads the others; and what is
+# in an unpacked archive of TorchServe's is that archive's.
 FORMATS: tuple[ModelFormat, ...] = (
+    ModelFormat("torchserve", "", "model.mar"),
+    ModelFormat("torchserve", "", "MAR-INF"),
     ModelFormat("python", "", "model.py"),
     ModelFormat("onnxruntime", "onnxruntime_onnx", "model.onnx"),
     ModelFormat("tensorrt", "tensorrt_plan", "model.plan"),
@@ -37,8 +40,10 @@ FORMATS: tuple[ModelFormat, ...] = (
     ModelFormat("tensorflow", "tensorflow_graphdef", "model.graphdef"),
 )
 BACKENDS = frozenset(entry.backend for entry in FORMATS)
-OWN_BACKENDS = frozenset({"onnxruntime", "pytorch", "python"})
+OWN_BACKENDS = frozenset({"onnxruntime", "pytorch", "python", "torchserve"})
 """Those that come with the server."""
+RUN_CODE = frozenset({"python", "torchserve"})
+"""Those of them that run code of the model's."""
 BACKEND_OF_PLATFORM = {entry.platform: entry.backend for entry in FORMATS if entry.platform}
 
 
@@ -53,7 +58,8 @@ def choose_format(backend: str, platform: str, filename: str, present: Collectio
     ]
     if filename:
         # A backend or platform that is stated decides, and then the file may have any name.
-        alike = [entry for entry in candidates if entry.suffix == PurePosixPath(filename).suffix]
+        suffix = PurePosixPath(filename).suffix
+        alike = [entry for entry in candidates if filename == entry.filename or suffix == entry.suffix != ""]
         return _first(alike) or (_first(candidates) if stated else None)
     usual = [entry for entry in candidates if entry.filename in present]
     lone = [entry for entry in candidates if lone_file(entry, present)]
@@ -62,10 +68,12 @@ def choose_format(backend: str, platform: str, filename: str, present: Collectio
 
 
 def lone_file(entry: ModelFormat, present: Collection[str]) -> str | None:
-    """Return the only file of this format, whatever its name; a handler must have its usual name."""
+    """Return the only file of this format, whatever its name; a handler, and what has
+    no suffix, must have its usual name.
+    """
     visible = [name for name in present if not name.startswith(".")]
     files = [name for name in visible if PurePosixPath(name).suffix == entry.suffix]
-    return files[0] if len(files) == 1 and entry.backend != "python" else None
+    return files[0] if len(files) == 1 and entry.suffix not in {"", ".py"} else None
 
 
 def _first(formats: Sequence[ModelFormat]) -> ModelFormat | None:

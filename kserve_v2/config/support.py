@@ -19,7 +19,7 @@ from kserve_v2.config.home import HOME
 from kserve_v2.config.isolation import PARAMETERS as OF_ISOLATION
 from kserve_v2.config.latency_budget import LATENCY_BUDGET_MS
 from kserve_v2.config.padding import PAD_VARIABLE_DIMS
-from kserve_v2.config.platforms import OWN_BACKENDS
+from kserve_v2.config.platforms import OWN_BACKENDS, RUN_CODE
 from kserve_v2.config.problems import Problem
 from kserve_v2.config.queueing import queueing_without_effect
 from kserve_v2.config.release import RELEASE
@@ -155,7 +155,7 @@ FIELDS: Mapping[str, Rule] = {
     "model_warmup.count": _SERVED,
     "model_operations": _ignored("no libraries of operators are loaded"),
     "model_transaction_policy.decoupled": _refused(
-        "only handlers that yield their responses are decoupled", frozenset({"python"})
+        "only handlers that yield their responses are decoupled", RUN_CODE
     ),
     "model_repository_agents.agents": _refused("files are loaded as they are, neither checked nor decrypted"),
     "response_cache.enable": _SERVED,

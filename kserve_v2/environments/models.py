@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kserve_v2.backend import ModelConfig, ModelSource
 from kserve_v2.config.isolation import EXECUTION_ENV_PATH, ISOLATION, wants_isolation
-from kserve_v2.config.platforms import OWN_BACKENDS
+from kserve_v2.config.platforms import OWN_BACKENDS, RUN_CODE
 from kserve_v2.environments import made
 from kserve_v2.environments.activation import activated, activation_scripts
 from kserve_v2.environments.behind import behind, server_directories
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 FLAG = "--model-environments"
 # Backends of ours that run no code of the model's: what lies beside such a model, perhaps because a tool exports it
 # there, changes nothing by itself.
-_WITHOUT_CODE = OWN_BACKENDS - {"python"}
+_WITHOUT_CODE = OWN_BACKENDS - RUN_CODE
 
 _NOT_LOOKED_AT = "the model's files were not looked at: a server does both"
 

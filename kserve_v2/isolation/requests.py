@@ -27,6 +27,8 @@ def told(request: InferRequest) -> Json:
         fields["model_version"] = request.model_version
     if request.requested_outputs:
         fields["requested_outputs"] = request.requested_outputs
+    if request.packed is not None:
+        fields["packed"] = request.packed
     if request.cancelled:
         fields["cancelled"] = True
     if request.trace is not None and request.trace.spans is not None:

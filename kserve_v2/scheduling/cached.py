@@ -70,8 +70,13 @@ class CachedTarget:
     def submit(self, request: InferRequest, reply: Reply) -> InferResponse | Ticket:
         """Answer from the cache, or have the request executed. Raises as the target behind it."""
         control = request.control
-        if (control and control.get("sequence_id")) or request.pinned not in (None, self._generation):
-            # An answer of a sequence hangs on what came before; one of other models is none of these.
+        if (
+            (control and control.get("sequence_id"))
+            or request.pinned not in (None, self._generation)
+            or request.packed is not None
+        ):
+            # An answer of a sequence hangs on what came before; one of other models is none of these; and what is
+            # packed means something only with what is beside it.
             return self.target.submit(request, reply)
         begun_ns = time.monotonic_ns()
         if self._calls_others and self._changes != self.spec.changes.count:

@@ -89,7 +89,7 @@ LAYOUTS: dict[str, tuple[dict[str, bytes], str]] = {
     ),
     "pickle": ({"1/model.pkl": b""}, "model.pkl is a pickled Python object: export the model to ONNX"),
     "joblib": ({"1/forest.joblib": b""}, "forest.joblib is a pickled Python object"),
-    "TorchServe": ({"1/model.mar": b""}, "model.mar is a TorchServe archive: unpack it"),
+    "TorchServe": ({"1/model.mar": b""}, "m/1/model.mar cannot be unpacked: it is empty"),
     "torch.export by another name": (
         {"1/model.pt2": b"", "config.pbtxt": b'platform: "pytorch_libtorch"'},
         'model.pt2 lies in m/1/: write platform: "torch_aoti", or backend: "pytorch" and no platform',

@@ -24,6 +24,7 @@ HANDLER_PARAMETER = "handler"
 
 _BACKENDS = {
     ".onnx": "onnxruntime", ".ort": "onnxruntime", ".pt2": "pytorch", ".pt": "pytorch", ".pth": "pytorch",
+    ".mar": "torchserve",
 }  # fmt: skip
 _TRITON_CLASS = re.compile(rb"^class\s+TritonPythonModel\b", re.MULTILINE)
 

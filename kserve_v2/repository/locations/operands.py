@@ -15,14 +15,21 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.net.repository_url import is_archive
 from kserve_v2.repository.locations import flat
 from kserve_v2.repository.reading.foreign_files import foreign_advice
-from kserve_v2.repository.reading.layout import CONFIG, HANDLER, is_hidden, is_model_file, is_version
+from kserve_v2.repository.reading.layout import (
+    ARCHIVED,
+    CONFIG,
+    HANDLER,
+    is_hidden,
+    is_model_file,
+    is_version,
+)
 
 OBJECT = "object://"
 """What stands before the key of a Python object of this process, in the place of a path."""
 
 # By suffix, in the order in which they are offered.
-_FILES = (".onnx", ".ort", ".pt2", ".pt", ".pth", ".py")
-_SERVED = "a repository, a model's folder, a file .onnx, .pt2, .pt or .py, or package.module:Class"
+_FILES = (".onnx", ".ort", ".pt2", ".pt", ".pth", ".py", ".mar")
+_SERVED = "a repository, a model's folder, a file .onnx, .pt2, .pt, .py or .mar, or package.module:Class"
 # `package.module:Class`, or `file.py:Class`.
 _CLASS = re.compile(r"(?P<module>[^:=]+):(?P<name>[A-Za-z_]\w*)")
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
@@ -171,7 +178,7 @@ def look(path: Path) -> Found:
             children = sorted(child for child in path.iterdir() if not is_hidden(child.name))
             return Found(
                 "folder",
-                files=tuple(child.name for child in children if not child.is_dir()),
+                files=tuple(child.name for child in children if not child.is_dir() or child.name == ARCHIVED),
                 versions=tuple(child.name for child in children if is_version(child.name) and child.is_dir()),
                 models=tuple(flat.models_in(path)),
             )
@@ -264,7 +271,7 @@ def _kind_of_flat(where: str, own: Sequence[str], found: Found, *, named: bool) 
             f"name, as in NAME={where}"
         )
     usual = [name for name in own if PurePath(name).stem == "model"]
-    if CONFIG in found.files or HANDLER in own or len(usual) == 1 or len(own) == 1:
+    if CONFIG in found.files or HANDLER in own or ARCHIVED in own or len(usual) == 1 or len(own) == 1:
         return Kind.FLAT
     raise InvalidArgumentError(
         f"{where}/ has the files of several models, {_listed(own)}: name those to serve, as in "

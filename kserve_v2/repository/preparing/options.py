@@ -8,6 +8,7 @@ from kserve_v2.caching.cache import ResponseCache
 from kserve_v2.environments.models import ModelEnvironments
 from kserve_v2.repository.locations.locations import Locations
 from kserve_v2.repository.models.homes import Spread
+from kserve_v2.repository.preparing.unpacked import UnpackedArchives
 from kserve_v2.repository.reading.namespaces import (
     Namespaces,
 )
@@ -30,6 +31,8 @@ class RepositoryOptions:
     """Use `configs/<name>.pbtxt` where a model has it."""
     uploads: Uploads | None = None
     """Where files that come with a load are kept; None if such loads are refused."""
+    unpacked: UnpackedArchives = field(default_factory=UnpackedArchives)
+    """Where archives of models are unpacked."""
     release_directory: Path | None = None
     """Where releases are kept that are changed while the server runs; None for the models' own."""
 

@@ -14,6 +14,7 @@ from kserve_v2.backend import (
     IsolatesModels,
     ModelConfig,
     ModelSource,
+    PreparesFiles,
     keeps_nothing,
 )
 from kserve_v2.config import (
@@ -111,6 +112,8 @@ def prepare_version(
         outdated=partial(outdated, candidate, version),
         handover=handover or Handover(),
     )
+    if isinstance(backend, PreparesFiles):
+        source = backend.prepare_files(source, config, gpu_count, options.unpacked.unpack)
     home = _home(backend, source, config, options, registry)
     for vain in isolation_without_effect(config, isolated=home is not None):
         logger.warning("model '%s': %s %s", entry.name, vain.path, vain.message)

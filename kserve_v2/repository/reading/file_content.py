@@ -127,10 +127,7 @@ def _describe_archive(file: Path) -> str | None:
         return "a broken zip file: perhaps it was not copied to its end"
     members = {name.partition("/")[2] for name in names}
     if "MAR-INF/MANIFEST.json" in names:
-        return (
-            "a TorchServe archive: unpack it; a TorchScript file in it becomes model.pt, a handler is rewritten as "
-            "model.py"
-        )
+        return "a TorchServe archive: give it its ending, .mar, by which it is known"
     if "constants.pkl" in members:
         return (
             None if file.suffix not in (".onnx", ".pt2") else "a TorchScript archive: rename it to model.pt"

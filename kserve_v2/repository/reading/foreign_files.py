@@ -26,10 +26,6 @@ _BY_SUFFIX = {
     **dict.fromkeys((".pkl", ".pickle", ".joblib", ".sav", ".dill"), _PICKLED),
     **dict.fromkeys((".pth", ".ckpt"), _WEIGHTS + "; if it is a TorchScript archive, rename it to model.pt"),
     **dict.fromkeys((".safetensors", ".bin"), _WEIGHTS),
-    ".mar": (
-        "is a TorchServe archive: unpack it (it is a zip file); a TorchScript file in it becomes model.pt, a handler "
-        "is rewritten as model.py"
-    ),
     **dict.fromkeys((".h5", ".hdf5", ".keras"), _KERAS),
     **dict.fromkeys((".pb", ".graphdef", ".savedmodel"), _TENSORFLOW),
     ".tflite": "is a TensorFlow Lite model: convert it with `python -m tf2onnx.convert --tflite FILE`",

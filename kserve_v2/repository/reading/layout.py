@@ -13,6 +13,8 @@ from kserve_v2.repository.reading.foreign_files import foreign_advice, is_foreig
 
 CONFIG = "config.pbtxt"
 HANDLER = "model.py"
+ARCHIVED = "MAR-INF"
+"""A folder that TorchServe's archives have: what lies beside it is one model."""
 EXPECTED = "model.onnx, model.pt2, model.pt or model.py"
 
 _USUAL = ("model.onnx", "model.pt", "model.pt2", HANDLER)
@@ -27,7 +29,7 @@ _VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 _NEARLY_VERSION = re.compile(r"[vV]?(?P<number>[0-9]{1,18})(?:[._][0-9.]*)?")
 # Suffixes of models that are served, except .py: a handler is known by its whole name, as any directory may have Python
 # files.
-_SUFFIXES = tuple({form.suffix for form in FORMATS if form.backend in OWN_BACKENDS} - {".py"})
+_SUFFIXES = tuple({form.suffix for form in FORMATS if form.backend in OWN_BACKENDS} - {".py", ""})
 _NEAR = 0.8
 _MOST_SHOWN = 8
 
@@ -188,7 +190,9 @@ def _is_served(name: str) -> bool:
 
 def is_model_file(name: str) -> bool:
     """Whether a name is that of a model's file, served or not. Files of other kinds lie in any directory."""
-    return _is_served(name.lower()) or (name.startswith("model.") and is_foreign_model(name))
+    return (
+        name == ARCHIVED or _is_served(name.lower()) or (name.startswith("model.") and is_foreign_model(name))
+    )
 
 
 def is_model_directory(path: Path) -> bool:

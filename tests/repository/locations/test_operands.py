@@ -38,6 +38,8 @@ def folder(*files: str, versions: tuple[str, ...] = (), models: tuple[str, ...] 
         # A handler loads what lies beside it.
         ("cats", folder("model.py", "a.onnx", "b.onnx"), Kind.FLAT),
         ("cats", folder("config.pbtxt", "a.onnx", "b.onnx"), Kind.FLAT),
+        ("cats.mar", FILE, Kind.FILE),
+        ("cats", folder("MAR-INF", "handler.py", "a.pt", "b.pt"), Kind.FLAT),
     ],
 )
 def test_what_is_served(where: str, found: Found, kind: Kind) -> None:
@@ -58,7 +60,6 @@ def test_what_is_served(where: str, found: Found, kind: Kind) -> None:
         ("cats.pkl", FILE, "cats.pkl is a pickled Python object: export the model to ONNX"),
         ("cats.safetensors", FILE, "holds weights and no model: build the network and load them in a handler"),
         ("cats.ckpt", FILE, "holds weights and no model"),
-        ("cats.mar", FILE, "is a TorchServe archive: unpack it"),
         ("cats.h5", FILE, "is a Keras model: convert it"),
         ("cats.txt", FILE, "cats.txt is no model's file; expected a repository"),
         ("empty", folder(), "empty/ has nothing in it that could be served"),

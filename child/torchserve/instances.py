@@ -1,0 +1,248 @@
+"""The instances of a model of TorchServe's: those that give one answer to each request, and those that send parts."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, Callable, Literal, Union
+
+from ..answers import ModelError, StreamedResponse
+from ..triton.threads import Worker as Thread
+from .packing import CONTENT_TYPE, REFUSED, STATUS
+from .results import Body
+from .rows import Row, rows_of
+from .worker import Worker, outputs_of
+
+Tensors = Mapping[str, Any]
+Json = dict[str, Any]
+Outcome = Union[dict[str, Any], BaseException]
+
+# How many batches are taken while the parts of others are on their way.
+_MAX_CONCURRENCY = 256
+# How many parts may wait until the first is taken.
+_MAX_WAITING = 64
+
+
+class BatchInstance:
+    """One answer to each request."""
+
+    fresh_outputs: Literal[True] = True
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        worker.initialize()
+
+    def execute(self, tensors: Sequence[Tensors], requests: Sequence[Any]) -> list[Outcome]:
+        """The outcome of each request. Raises what the handler raises for a batch that is handled in one piece."""
+        rows = rows_of(requests, tensors)
+        together = [row for row in rows if not row.alone]
+        if len(together) == len(rows):
+            return _outcomes(self._worker.handle(rows), rows, requests)
+        outcomes: dict[int, Outcome] = {}
+        for group in [together, *([row] for row in rows if row.alone)]:
+            if group:
+                self._handle_apart(group, requests, outcomes)
+        return [outcomes[place] for place in range(len(requests))]
+
+    def _handle_apart(self, group: list[Row], requests: Sequence[Any], outcomes: dict[int, Outcome]) -> None:
+        places = sorted({row.request for row in group})
+        try:
+            answers = self._worker.handle(group)
+            found = _outcomes(answers, group, requests, places)
+        except BaseException as error:  # noqa: BLE001 - it is the outcome of these requests alone
+            outcomes.update((place, error) for place in places)
+        else:
+            outcomes.update(zip(places, found))
+
+    def close(self) -> None:
+        """There is nothing to be told to a handler."""
+
+
+def _outcomes(
+    answers: Sequence[Json], rows: Sequence[Row], requests: Sequence[Any], places: Sequence[int] | None = None
+) -> list[Outcome]:
+    """Of the answers to rows, those to requests."""
+    by_place: dict[int, list[Json]] = {}
+    for answer, row in zip(answers, rows):
+        by_place.setdefault(row.request, []).append(answer)
+    return [
+        _outcome(by_place[place], requests[place])
+        for place in (range(len(requests)) if places is None else places)
+    ]
+
+
+def _outcome(answers: list[Json], request: Any) -> Outcome:
+    if request.packed is None:
+        refused = next((each for each in answers if each.get(REFUSED)), None)
+        if refused is not None:
+            return refusal(refused)
+    if len(answers) == 1:
+        request.response_parameters.update(
+            (name, value) for name, value in answers[0].items() if name != "body"
+        )
+    else:
+        # Only what is true of all of them.
+        kinds = {each.get(CONTENT_TYPE, "") for each in answers}
+        if len(kinds) == 1 and "" not in kinds:
+            request.response_parameters[CONTENT_TYPE] = kinds.pop()
+    return outputs_of([each["body"] for each in answers])
+
+
+def refusal(answer: Json) -> ModelError:
+    """What a client of the v2 protocol gets of a `PredictionException`."""
+    code = answer[STATUS]
+    kinds = {
+        404: "NOT_FOUND",
+        409: "ALREADY_EXISTS",
+        413: "RESOURCE_EXHAUSTED",
+        429: "OVERLOADED",
+        501: "UNSUPPORTED",
+    }
+    kind = kinds.get(
+        code, "INVALID_ARGUMENT" if 400 <= code < 500 else "UNAVAILABLE" if code == 503 else "INTERNAL"
+    )
+    return ModelError(answer["body"].decode("utf-8", "replace"), kind)
+
+
+# --- in parts -------------------------------------------------------------------------------------------------------
+
+
+class _NoImporter:
+    """The whole process works for the model."""
+
+    def load(self, module: Any) -> Any:
+        """Nothing is loaded by it."""
+
+    def work_for_it(self) -> None:
+        """It does anyway."""
+
+    def close(self) -> None:
+        """There is nothing."""
+
+
+class PartsInstance:
+    """Any number of parts, and then the rest, for each request: a stream. The handler runs on a thread of its own."""
+
+    fresh_outputs: Literal[True] = True
+    max_concurrency = _MAX_CONCURRENCY
+
+    def __init__(self, worker: Worker, name: str) -> None:
+        self._worker = worker
+        self._thread = Thread(f"{name}-handler", _NoImporter())
+        try:
+            self._thread.call(worker.initialize)
+        except BaseException:
+            self._thread.stop()
+            raise
+
+    def when_free(self, callback: Callable[[], None]) -> None:
+        """Call `callback` as soon as the next batch would be handled at once."""
+        self._thread.when_free(callback)
+
+    def streams_async(self, tensors: Sequence[Tensors], requests: Sequence[Any]) -> list[Parts]:
+        """Begin to handle a batch: what comes for each request."""
+        streams = [Parts(request) for request in requests]
+        rows = rows_of(requests, tensors)
+        together = [row for row in rows if not row.alone]
+        for group in [together, *([row] for row in rows if row.alone)]:
+            if group:
+                self._thread.do(partial(self._handle, group, streams))
+        return streams
+
+    def _handle(self, rows: list[Row], streams: Sequence[Parts]) -> None:
+        """Never raises: what goes wrong is the end of the streams."""
+        wanted = [row for row in rows if not streams[row.request].left]
+        if not wanted:
+            return
+        try:
+            answers = self._worker.handle(
+                wanted, lambda index, body, status: streams[wanted[index].request].put_part(body, status)
+            )
+        except BaseException as error:  # noqa: BLE001 - see above
+            for row in wanted:
+                streams[row.request].put(error)
+            return
+        last = {row.request: index for index, row in enumerate(wanted)}
+        for index, (answer, row) in enumerate(zip(answers, wanted)):
+            streams[row.request].put_answer(answer, final=last[row.request] == index)
+
+    def close(self) -> None:
+        """End its thread."""
+        self._thread.stop()
+
+
+class Parts:
+    """An asynchronous iterator of what is sent to one request. Made, and iterated, on an event loop."""
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+        self._loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        self._room = threading.Condition()
+        self._waiting: deque[Union[StreamedResponse, BaseException]] = deque()
+        self._ended = False
+        self._gone = False
+
+    @property
+    def left(self) -> bool:
+        """Whether nobody takes anything any more."""
+        return self._gone or bool(self._request.cancelled)
+
+    def put_part(self, body: Body, status: int) -> None:
+        """What is sent before the rest."""
+        told = {CONTENT_TYPE: body.content_type} if body.content_type else {}
+        if status != 200:
+            told[STATUS] = status  # type: ignore[assignment]
+        self.put(StreamedResponse(outputs_of([body.data]), parameters=told))
+
+    def put_answer(self, answer: Json, *, final: bool) -> None:
+        """The rest."""
+        if answer.get(REFUSED) and self._request.packed is None:
+            self.put(refusal(answer))
+            return
+        told = {name: value for name, value in answer.items() if name != "body"}
+        self.put(StreamedResponse(outputs_of([answer["body"]]), final=final, parameters=told))
+
+    def put(self, sent: Union[StreamedResponse, BaseException]) -> None:
+        """From any thread. Waits for room; an error needs none."""
+        over = isinstance(sent, BaseException) or sent.final
+        with self._room:
+            while len(self._waiting) >= _MAX_WAITING and not self.left and not over:
+                # A client that is cancelled is seen by the one who iterates, too; but perhaps nobody does.
+                self._room.wait(1.0)
+            if self._gone or self._ended:
+                return
+            self._waiting.append(sent)
+            self._ended = over
+        # The loop may be gone, and whoever reads with it.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    def __aiter__(self) -> Parts:
+        return self
+
+    async def __anext__(self) -> StreamedResponse:
+        while True:
+            self._wake.clear()
+            with self._room:
+                if self._waiting:
+                    sent = self._waiting.popleft()
+                    self._room.notify_all()
+                    break
+                if self._ended:
+                    raise StopAsyncIteration
+            await self._wake.wait()
+        if isinstance(sent, BaseException):
+            raise sent
+        return sent
+
+    async def aclose(self) -> None:
+        """Nobody takes more of them."""
+        with self._room:
+            self._gone = True
+            self._waiting.clear()
+            self._room.notify_all()

@@ -1,0 +1,5 @@
+"""A metric with names for its labels."""
+
+from ts.metrics.metrics_store import CachingMetric
+
+__all__ = ["CachingMetric"]

@@ -1,0 +1,1 @@
+"""What some handlers import from here."""

@@ -1,0 +1,1 @@
+"""TorchServe's archives, its requests, and its own APIs."""
