@@ -120,6 +120,7 @@ def test_the_entry_points_are_the_command_and_the_backends(wheel: Path) -> None:
         *("onnxruntime", "=", "kserve_v2_backends.onnx.backend:OnnxBackend"),
         *("python", "=", "kserve_v2_backends.eager.backend:EagerBackend"),
         *("pytorch", "=", "kserve_v2_backends.pytorch.backend:PytorchBackend"),
+        *("torchserve", "=", "kserve_v2_backends.torchserve.backend:TorchServeBackend"),
     ]
 
 

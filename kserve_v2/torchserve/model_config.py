@@ -64,7 +64,7 @@ def parse_model_yaml(text: bytes, shown: str) -> dict[str, Any]:
         import yaml  # noqa: PLC0415 - only for models that have such a file
     except ModuleNotFoundError:
         raise InvalidArgumentError(
-            f"{shown}: to read it takes the Python package pyyaml: pip install 'kserve-v2[torchserve]'"
+            f"{shown}: to read it takes the Python package pyyaml: pip install pyyaml"
         ) from None
     try:
         found = yaml.safe_load(text)
