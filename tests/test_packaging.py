@@ -115,7 +115,7 @@ def test_the_entry_points_are_the_command_and_the_backends(wheel: Path) -> None:
         text = archive.read("kserve_v2-0.1.0.dist-info/entry_points.txt").decode()
     assert text.split() == [
         "[console_scripts]",
-        *("kserve-v2", "=", "kserve_v2.cli:main"),
+        *("kserve-v2", "=", "kserve_v2.__main__:run"),
         "[kserve_v2.backends]",
         *("onnxruntime", "=", "kserve_v2_backends.onnx.backend:OnnxBackend"),
         *("python", "=", "kserve_v2_backends.eager.backend:EagerBackend"),
