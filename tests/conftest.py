@@ -15,6 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import forked_servers
+from tests.forked_servers import ForkedProcess
+
 # Tests that use ONNX Runtime themselves tell nobody about it either.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
@@ -40,6 +43,18 @@ def pytest_configure(config: pytest.Config) -> None:
     _processes = config.getoption("--processes")
 
 
+# Servers in this process collect garbage whenever a model goes. They should look at what is theirs: pytest's own objects, of
+# which there are a million, would take a second each time.
+gc.unfreeze = lambda: None
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nobodys_garbage() -> None:
+    """What is alive before the tests of a module is left alone by the collector."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """After a failure, let go of what the failed tests had open, and say nothing about it: a traceback about a socket
     would stand where the summary is looked for.
@@ -57,7 +72,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 class RunningServer:
     """One server process that answers."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | ForkedProcess
     output: list[str]
     log_path: Path
     urls: dict[str, str]
@@ -122,16 +137,15 @@ def launch(
     with its log if it ends instead. `program`: the module to run, and what stands before the options.
     """
     log_path = tmp_path / "server.log"
-    command = [
-        sys.executable, "-m", *program,
+    module, *arguments = [
+        *program,
         *(() if repository is None else ("--model-repository", str(repository))),
         "--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", *flags,
     ]  # fmt: skip
     if not any(re.match("--processes|--grpc-transport", flag) for flag in flags):
-        command += ["--processes", _processes]
+        arguments += ["--processes", _processes]
     with log_path.open("w") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=cwd)
-    assert process.stdout is not None
+        process = forked_servers.start(module, arguments, log, cwd)
     output: list[str] = []
     urls: dict[str, str] = {}
     wanted = {"REST", "gRPC", "Metrics"} - {
@@ -170,6 +184,8 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServ
         return server
 
     yield start
+    for server in servers:
+        server.process.send_signal(signal.SIGTERM)
     statuses = [server.stop() for server in servers]
     assert statuses == [0] * len(servers)
 

@@ -16,7 +16,13 @@ STREAM = {
     "response_deserializer": pb.ModelStreamInferResponse.FromString,
 }
 LARGE_BYTES = 16 * 1024 * 1024
-OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # grpcio sends a call again that a connection at its end has not taken, but only while it still has the whole request:
+    # of one above this limit (256 KiB by default) nothing is kept, and the call fails as UNAVAILABLE.
+    ("grpc.per_rpc_retry_buffer_size", 2 * LARGE_BYTES),
+]
 
 
 def floats(*values: float) -> pb.ModelInferRequest:
