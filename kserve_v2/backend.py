@@ -122,6 +122,11 @@ class Handover:
         self._given_up = self._over = False
         self._ends: list[Callable[[], None]] = []
 
+    @property
+    def given_up(self) -> bool:
+        """Whether nobody wants the load any more."""
+        return self._given_up
+
     def if_given_up(self, end: Callable[[], None]) -> None:
         """Have this called, on a thread of its own, if the load is given up: what hangs in a process can be ended."""
         with self._lock:

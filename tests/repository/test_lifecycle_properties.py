@@ -189,6 +189,7 @@ class Machine(RuleBasedStateMachine):
 
     async def outcome(self, name: str, work: Coroutine[Any, Any, Any]) -> ServingError | None:
         """What comes of a load. With a budget, those that it may have to wait for are let go."""
+        await self.copies_over()
         task = asyncio.ensure_future(work)
         await asyncio.sleep(0)
         if self.limited:
@@ -198,6 +199,17 @@ class Machine(RuleBasedStateMachine):
         except ServingError as error:
             return error
         return None
+
+    async def copies_over(self) -> None:
+        """Requests that were copied to a shadow may still be under way when they have been answered: until they are over,
+        their models make no room for others.
+        """
+        while any(  # noqa: ASYNC110 - nobody tells
+            not model.idle
+            for model in self.manager.ready_models()
+            if not any(held.name == model.name for held in self.held)
+        ):
+            await asyncio.sleep(0)
 
     def note_load(
         self, name: str, configuration: Configuration, error: ServingError | None, fits: bool
@@ -354,6 +366,7 @@ class Machine(RuleBasedStateMachine):
         copies = self.copies(name)
 
         async def ask() -> str | ServingError:
+            await self.copies_over()
             texts = {*model.texts.values()}.union(*model.served.values())
             await self.let_go([held for held in self.held if held.name == name and held.text in texts])
             asked = asyncio.ensure_future(self.ask(name, version, key))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kserve_v2.backend import ModelSource, Placement
+from kserve_v2.backend import Handover, ModelSource, Placement
 from kserve_v2.errors import OverloadedError
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.manager import ModelManager
@@ -20,7 +20,7 @@ from kserve_v2.repository.residency.measuring import (
     size_of_files,
     use_in_process,
 )
-from kserve_v2.repository.residency.residency import Budget, Claim, Residency
+from kserve_v2.repository.residency.residency import Budget, Claim, GivenUpError, Residency
 
 CPU = (Placement("m_0", "CPU"),)
 
@@ -76,10 +76,14 @@ class House:
     def close(self, model: Model) -> None:
         self.residency.closed(model)
 
-    async def admit(self, name: str, file_size: int) -> Claim:
+    def folder(self, name: str, file_size: int) -> Path:
         folder = self.path / name / "1"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "model").write_bytes(bytes(file_size))
+        return folder
+
+    async def admit(self, name: str, file_size: int) -> Claim:
+        folder = self.folder(name, file_size)
         return await self.residency.admit(ModelSource(name, 1, folder.parent, folder, placements=CPU))
 
     async def load(self, name: str, file_size: int, size: int | None = None) -> Model:
@@ -134,6 +138,47 @@ def test_what_is_made_of_a_model_asks_it(tmp_path: Path) -> None:
         house.close(step)
         await load
         assert house.evicted == ["step"]
+
+    run(main)
+
+
+def test_a_load_waits_for_one_that_was_given_up(tmp_path: Path) -> None:
+    """That ends when its backend has loaded it, and is closed then: room is not made for it."""
+
+    async def main() -> None:
+        house = House(tmp_path, 10)
+        unwanted = await house.admit("unwanted", 6)
+        with pytest.raises(OverloadedError):
+            await house.admit("too soon", 6)
+        unwanted.handover.give_up()
+        load = asyncio.ensure_future(house.load("wanted", 6))
+        while not house.residency._deciding.locked():  # noqa: ASYNC110 - nothing else runs
+            await asyncio.sleep(0)
+        assert not load.done()
+        model = Model(20)
+        await house.residency.settle(unwanted, model, None)
+        model.leaving = True
+        house.close(model)
+        await load
+        assert house.residency.used == {"cpu": 6}
+        assert not house.evicted
+
+    run(main)
+
+
+def test_for_a_load_that_was_given_up_nobody_has_to_go(tmp_path: Path) -> None:
+    async def main() -> None:
+        house = House(tmp_path, 10)
+        await house.load("old", 6)
+        house.now_s += 1
+        handover = Handover()
+        handover.give_up()
+        folder = house.folder("unwanted", 6)
+        source = ModelSource("unwanted", 1, folder.parent, folder, placements=CPU, handover=handover)
+        with pytest.raises(GivenUpError, match=r"^model 'unwanted' was unloaded meanwhile$"):
+            await house.residency.admit(source)
+        assert not house.evicted
+        assert house.residency.used == {"cpu": 6}
 
     run(main)
 

@@ -30,6 +30,7 @@ from kserve_v2.repository.lifecycle.record import EVICTED, UNLOADED, Record, ser
 from kserve_v2.repository.lifecycle.states import ModelState
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.preparing.candidate import Candidate, Override
+from kserve_v2.repository.residency.residency import GivenUpError
 from kserve_v2.repository.routing.state import ReleaseState
 from kserve_v2.repository.uploads.store import UploadedFolder
 
@@ -413,7 +414,11 @@ class ManagedModel:
         except Exception as error:  # noqa: BLE001 - one model's failure, whatever it is, ends in its record
             record.no_room = self._no_room = isinstance(error, OverloadedError)
             record.failed(reason_text(error))
-            if record.no_room:
+            if isinstance(error, GivenUpError):
+                logger.info(
+                    "not loaded: %s version %d, which nobody wants any more", self.name, record.version
+                )
+            elif record.no_room:
                 log_no_room(self.name, record, self._told_of_no_room)
             else:
                 log_failed_load(self.name, record, error)

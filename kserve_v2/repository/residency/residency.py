@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
 
-from kserve_v2.backend import ModelSource
-from kserve_v2.errors import OverloadedError
+from kserve_v2.backend import Handover, ModelSource
+from kserve_v2.errors import OverloadedError, UnavailableError
 from kserve_v2.repository.residency.eviction import Resident, Use, evict, excess, less, total
 from kserve_v2.repository.residency.measuring import (
     CPU,
@@ -57,6 +57,10 @@ class Models(Protocol):
         ...
 
 
+class GivenUpError(UnavailableError):
+    """Nobody wants a version any more that was about to be loaded."""
+
+
 class Asked(Protocol):
     """A version that is loaded. `activity`: another number when it was asked."""
 
@@ -88,11 +92,12 @@ class Held(Asked, Protocol):
 @dataclass(slots=True, eq=False)
 class Claim:
     """What one version takes, or is going to take, until it is closed, in as many processes as have a copy of it.
-    `files`: by their size, for each of the `copies`.
+    `handover`: of its load. `files`: by their size, for each of the `copies`.
     """
 
     name: str
     version: int
+    handover: Handover
     files: MemoryUse
     use: MemoryUse
     copies: int = 1
@@ -100,6 +105,11 @@ class Claim:
     activity: int = -1
     executed_ms: int = 0
     used_s: float = 0.0
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it is going to be closed as soon as what is under way is over."""
+        return self.handover.given_up if self.model is None else self.model.leaving
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +157,19 @@ class Residency:
 
     async def admit(self, source: ModelSource, copies: int = 1) -> Claim:
         """Make room for a version that is about to be loaded, by so many processes. Raises OverloadedError if there is
-        none.
+        none, and GivenUpError: no other model has to go for it then.
         """
         files = await asyncio.to_thread(size_of_files, source.files_path, source.placements)
         before = self._remembered.get((source.name, source.version))
         expected = files if before is None else expected_use(*before, files)
         claim = Claim(
-            source.name, source.version, files, times(expected, copies), copies, used_s=self._clock()
+            source.name,
+            source.version,
+            source.handover,
+            files,
+            times(expected, copies),
+            copies,
+            used_s=self._clock(),
         )
         async with self._deciding:
             if self.limited:
@@ -166,6 +182,8 @@ class Residency:
         deadline = self._clock() + _PATIENCE_S
         while True:
             await self._models.count()
+            if claim.leaving:
+                raise GivenUpError(f"model '{claim.name}' was unloaded meanwhile")
             taken = total([each.use.bytes for each in self._claims if each is not claim])
             # As if what goes were gone: it is waited for below.
             staying = less(taken, self._leaving())
@@ -219,8 +237,9 @@ class Residency:
         """
         measured = await asyncio.to_thread(_measure, model, claim.files, growth)
         claim.use = times(measured, claim.copies)
-        async with self._deciding:
-            if self.limited:
+        # Who decides may be waiting for this one to go, if nobody wants it any more.
+        if self.limited and not claim.leaving:
+            async with self._deciding:
                 await self._make_room(claim)
         claim.model, model.memory = model, claim.use
         self._of_models[model] = claim
@@ -264,9 +283,8 @@ class Residency:
                 yield Resident(name, total([claim.use.bytes for claim in own]), used_s, held)
 
     def _leaving(self) -> Use:
-        """What those use that are closed as soon as what is under way is over."""
-        going = [claim for claim in self._claims if claim.model is not None and claim.model.leaving]
-        return total([claim.use.bytes for claim in going])
+        """What those use that are going to be closed."""
+        return total([claim.use.bytes for claim in self._claims if claim.leaving])
 
     def _look(self) -> float:
         """See who was asked since the last time, by what was counted. Returns the time."""
