@@ -137,8 +137,9 @@ def launch(
     with its log if it ends instead. `program`: the module to run, and what stands before the options.
     """
     log_path = tmp_path / "server.log"
-    module, *arguments = [
-        *program,
+    module, command = program[0], program[1:]
+    arguments = [
+        *command,
         *(() if repository is None else ("--model-repository", str(repository))),
         "--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", *flags,
     ]  # fmt: skip
