@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kserve_v2.processes.frames import Payload
 from kserve_v2.rpc.calls import Metadata, Rpc, ServerStreaming, Streaming
+from kserve_v2.rpc.status import StatusCode
 
 # Place of the RPC in the table of both sides, size of the metadata.
 _HEAD = struct.Struct("<BI")
@@ -51,6 +52,16 @@ def read_call(payload: Payload) -> tuple[int, bytes, Payload]:
     place, size = _HEAD.unpack_from(payload)
     end = _HEAD.size + size
     return place, bytes(payload[_HEAD.size : end]), payload[end:]
+
+
+def reason_bytes(code: int, details: str) -> bytes:
+    """Why nobody waits for a call any more: the status that the client has got, or would have."""
+    return bytes((code,)) + details.encode()
+
+
+def read_reason(payload: Payload) -> tuple[int, str]:
+    """What that says; that the client has left where nobody has said anything."""
+    return (payload[0], bytes(payload[1:]).decode()) if payload else (StatusCode.CANCELLED, "the client left")
 
 
 def read_metadata(text: bytes) -> Metadata:

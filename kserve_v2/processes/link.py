@@ -44,8 +44,8 @@ class Party:
     def failed(self, error: ServingError) -> None:
         """To who has asked: the exchange is over."""
 
-    def cancelled(self) -> None:
-        """To who was asked: nobody waits for the answer."""
+    def cancelled(self, reason: Payload) -> None:
+        """To who was asked: nobody waits for the answer. `reason`: as told by who has asked, or empty."""
 
     def message(self, kind: int, payload: Payload) -> None:
         """The next message of the other side."""
@@ -207,11 +207,11 @@ class Link(asyncio.BufferedProtocol):
         told = known(ordinary(error), "link to another process")
         self._send(Step.FAIL, 0, number, (error_bytes(told),))
 
-    def cancel(self, number: int) -> None:
-        """Nobody here waits for an answer any more."""
+    def cancel(self, number: int, reason: bytes = b"") -> None:
+        """Nobody here waits for an answer any more. Nothing happens if the exchange is over."""
         if self._parties.pop(number, None) is not None:
             self._turns.forget(number)
-            self._send(Step.CANCEL, 0, number, ())
+            self._send(Step.CANCEL, 0, number, (reason,))
 
     def send(self, number: int, kind: int, parts: Parts) -> None:
         """Send a message in an exchange."""
@@ -273,7 +273,7 @@ class Link(asyncio.BufferedProtocol):
             self._reader.forget(number)
             party = self._over(number)
             if party is not None:
-                party.cancelled()
+                party.cancelled(payload)
         else:
             self._go_on(step, kind, number, payload)
 
@@ -303,7 +303,7 @@ class Link(asyncio.BufferedProtocol):
             party = self._parties.get(number)
             self.fail(number, self._inflight.refusal(size))
             if party is not None:
-                party.cancelled()
+                party.cancelled(b"")
             return False
         self._inflight.hold(size)
         return True
@@ -345,7 +345,7 @@ class Link(asyncio.BufferedProtocol):
             if number % 2 == self._parity:
                 party.failed(UnfinishedError("the process that was to answer has ended before it did"))
             else:
-                party.cancelled()
+                party.cancelled(b"")
         if not self.closed.done():
             self.closed.set_result(None)
 
@@ -381,7 +381,7 @@ class _Work(Party):
     def __init__(self, work: "asyncio.Future[bytes]") -> None:
         self._work = work
 
-    def cancelled(self) -> None:
+    def cancelled(self, reason: Payload) -> None:
         self._work.cancel()
 
 

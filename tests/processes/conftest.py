@@ -32,11 +32,12 @@ def fronted(root: Path, repository: Path, *flags: str) -> Iterator[Fronted]:
     rest, grpc = found["Home"].split()
     running = Fronted(server, int(found["Worker"]), rest, grpc)
     yield running
-    status = server.stop()
-    if status == -signal.SIGKILL:
+    if server.process.poll() == -signal.SIGKILL:
+        # What reads the output of both waits for its end.
         os.kill(running.worker, signal.SIGKILL)
+        server.stop()
     else:
-        assert status == 0, server.log
+        assert server.stop() == 0, server.log
 
 
 @pytest.fixture(scope="session")

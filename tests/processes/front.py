@@ -12,29 +12,22 @@ import signal
 import socket
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
+from kserve_v2.front_ends import grpc_options, has_fast_lane, rest_server
 from kserve_v2.logs import log
 from kserve_v2.memory.inflight import InflightBytes
-from kserve_v2.net.http_server import HttpServer
-from kserve_v2.net.limits import HttpLimits
 from kserve_v2.net.listening import take_place
-from kserve_v2.net.tls import TlsFiles, server_context
+from kserve_v2.net.tls import server_context
 from kserve_v2.processes.answering.answering import Answering
 from kserve_v2.processes.forwarding.app import ForwardingApp
 from kserve_v2.processes.forwarding.lane import ForwardingLane
 from kserve_v2.processes.forwarding.rpcs import forwarding_rpcs
 from kserve_v2.processes.link import Link
-from kserve_v2.rest.app import create_app
-from kserve_v2.rest.cors import allow_origins
-from kserve_v2.rest.fast_lane import FastLane
-from kserve_v2.rest.protocol import HttpConnection
 from kserve_v2.rpc.asyncio_server import AsyncioServer
-from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.services import all_rpcs
 from kserve_v2.server import Server
 from kserve_v2.settings import flags
@@ -64,29 +57,21 @@ async def work(descriptor: int, settings: Settings) -> None:
     link.on(STOP, stop)
     await link.open(socket.socket(fileno=descriptor))
     inflight = InflightBytes(settings.max_inflight_bytes or sys.maxsize)
-    origins = settings.http_cors_allow_origin
-    lane = ForwardingLane(link, settings.http_max_input_size, inflight)
-    connection = partial(
-        HttpConnection,
-        limits=HttpLimits(max_stall_s=settings.http_read_timeout_secs),
-        lane=lane if settings.http_fast_lane and not origins else None,
-        origins=origins,
-    )
+    lane = ForwardingLane(link, settings.http_max_input_size, inflight) if has_fast_lane(settings) else None
     place = take_place("127.0.0.1", 0)
-    http = HttpServer(ForwardingApp(link), place, connection, tls_context(settings.tls("http"), ["http/1.1"]))
-    options = GrpcOptions(
-        max_request_bytes=settings.http_max_input_size,
-        response_compression=settings.grpc_infer_response_compression_level,
-        max_stall_s=settings.http_read_timeout_secs,
-    )
+    http = rest_server(settings, ForwardingApp(link), place, lane)
+    tls = settings.tls("grpc")
     grpc = AsyncioServer(
-        await forwarding_rpcs(link), options, tls_context(settings.tls("grpc"), ()), inflight
+        await forwarding_rpcs(link),
+        grpc_options(settings),
+        server_context(tls, ()) if tls else None,
+        inflight,
     )
     grpc_port = grpc.bind("127.0.0.1", 0)
     servers += [http, grpc]
     for server in servers:
         await server.start()
-    link.notify(STARTED, json.dumps([http.port, grpc_port]).encode())
+    link.notify(STARTED, json.dumps([place.port, grpc_port]).encode())
     stopping = asyncio.ensure_future(stopped.wait())
     await asyncio.wait({stopping, link.closed}, return_when=asyncio.FIRST_COMPLETED)
     if not stopping.done():
@@ -96,22 +81,23 @@ async def work(descriptor: int, settings: Settings) -> None:
     log.shutdown()
 
 
-def tls_context(files: TlsFiles | None, alpn: Any) -> Any:
-    return server_context(files, alpn) if files else None
-
-
 # --- the home -------------------------------------------------------------------------------------------------------
+
+
+class HomeServer(Server):
+    """Says what it answers with."""
+
+    def _bind(self) -> Any:
+        self.front_ends = super()._bind()
+        return self.front_ends
 
 
 async def be_home(settings: Settings, arguments: list[str]) -> int:
     log.configure(settings)
-    server = Server(settings)
+    server = HomeServer(settings)
     await server.start()
     service = server.service
-    app: Any = create_app(service, settings.http_max_input_size, None, settings.http_cors_allow_origin)
-    if settings.http_cors_allow_origin:
-        app = allow_origins(app, settings.http_cors_allow_origin)
-    lane = FastLane(service, settings.http_max_input_size)
+    app, lane = server.front_ends.app, server.front_ends.lane
     answering = Answering(app, lane, all_rpcs(service), service.inflight)
     link = Link(home=True, inflight=service.inflight)
     answering.serve(link)
@@ -127,7 +113,10 @@ async def be_home(settings: Settings, arguments: list[str]) -> int:
     )
     its.close()
     await link.open(ours)
-    http, grpc = await ports
+    await asyncio.wait({ports, link.closed}, return_when=asyncio.FIRST_COMPLETED)
+    if not ports.done():
+        return await asyncio.to_thread(worker.wait) or 1
+    http, grpc = ports.result()
     scheme = "https" if settings.tls("http") else "http"
     print(f"Worker   {worker.pid}\nHome     {server.urls['REST']} {server.urls['gRPC']}", flush=True)
     print(

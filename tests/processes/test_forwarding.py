@@ -58,8 +58,6 @@ class Model:
             i += 1
 """
 
-MAX_INFLIGHT = 64 * 1024 * 1024
-
 
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory, write_model: WriteModel) -> Iterator[Fronted]:
@@ -69,7 +67,7 @@ def front(tmp_path_factory: pytest.TempPathFactory, write_model: WriteModel) -> 
     write_model(repository, "same", SAME)
     write_model(repository, "gated", GATED)
     write_model(repository, "counter", COUNTER)
-    with fronted(root, repository, "--log-access", f"--max-inflight-bytes={MAX_INFLIGHT}") as running:
+    with fronted(root, repository, "--log-access") as running:
         yield running
 
 
@@ -192,19 +190,14 @@ def test_messages_of_any_size(server: RunningServer, size: int) -> None:
         assert [each.infer_response.raw_output_contents for each in answers] == [[values.tobytes()]] * 5
 
 
-def test_what_is_too_large_for_all_requests_together_is_refused(server: RunningServer) -> None:
-    """By the worker while it comes, or by the home, whichever has no room."""
-    body, length = binary(np.zeros(MAX_INFLIGHT // 4, np.int32))
-    answer = server.post("/v2/models/same/infer", content=body, headers={HEADER_LENGTH: str(length)})
-    assert (answer.status_code, "--max-inflight-bytes" in answer.text) == (413, True)
-    assert server.infer("same", number(1)).status_code == 200
+def test_nothing_is_counted_any_more_when_all_is_answered(server: RunningServer) -> None:
     wait_until(lambda: metric_of_inflight(server) == 0)
 
 
 def metric_of_inflight(server: RunningServer) -> float:
     text = server.client.get(server.metrics).text
     found = re.search(r"^kserve_v2_inflight_bytes(?:\{[^}]*\})? (\S+)$", text, re.MULTILINE)
-    assert found is not None, [line for line in text.splitlines() if "inflight" in line]
+    assert found is not None
     return float(found[1])
 
 
@@ -297,11 +290,14 @@ def test_a_deadline_gives_the_request_up(server: RunningServer) -> None:
     with Gate() as gate, Wire(server) as wire, Channel(server) as channel:
         wire.send_infer("gated", gated(gate.port))
         gate.await_start()
-        request = request_of("gated", tensor("PORT", "INT32", [1], int_contents=[0]))
+        request = request_of("gated", tensor("PORT", "INT32", [1], int_contents=[0]), id="too-late")
         with pytest.raises(grpc.RpcError) as caught:
             channel.infer(request, timeout=0.2)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         wait_until(lambda: cancelled(server) == before + 1)
+    wait_until(lambda: "request_id=too-late" in server.log)
+    [line] = [line for line in server.log.splitlines() if "request_id=too-late" in line]
+    assert " status=4 " in line
 
 
 # --- the access log -------------------------------------------------------------------------------------------------

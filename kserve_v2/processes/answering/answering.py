@@ -23,13 +23,13 @@ class Answering:
     """Answers requests from the links to all workers. Whoever closes a link has those given up that came by it."""
 
     def __init__(
-        self, app: ASGIApp, lane: FastLane | None, rpcs: Sequence[Rpc], inflight: InflightBytes
+        self, app: ASGIApp | None, lane: FastLane | None, rpcs: Sequence[Rpc], inflight: InflightBytes
     ) -> None:
-        """What the home's own servers answer with: `app`, the `lane` before it if there is one, and `rpcs`, none where
-        gRPC is not served.
+        """What the home's own servers answer with: `app`, None where HTTP is not served, the `lane` before it if there
+        is one, and `rpcs`, none where gRPC is not served.
         """
         self._app = app
-        self._infer = InferAnswering(app, lane, self._begin) if lane is not None else None
+        self._infer = InferAnswering(app, lane, self._begin) if app is not None and lane is not None else None
         self._rpcs = RpcAnswering(rpcs, inflight, self._begin)
         self._table = table(rpcs)
         # The event loop holds tasks weakly.
@@ -37,15 +37,16 @@ class Answering:
 
     def serve(self, link: Link) -> None:
         """Answer what comes by a link. To be called before it is opened."""
-        link.on_ask(Kind.HTTP, partial(self._open_http, link))
+        if self._app is not None:
+            link.on_ask(Kind.HTTP, partial(self._open_http, self._app, link))
         link.on(Kind.RPC_TABLE, lambda _: self._table)
         link.on_ask(Kind.RPC, partial(self._rpcs.open, link))
         link.on_ask(Kind.RPC_STREAM, partial(self._rpcs.open_stream, link))
         if self._infer is not None:
             link.on_ask(Kind.REST_INFER, partial(self._infer.open, link))
 
-    def _open_http(self, link: Link, number: int, payload: Payload) -> None:
-        call = HttpCall(link, number, self._app, payload)
+    def _open_http(self, app: ASGIApp, link: Link, number: int, payload: Payload) -> None:
+        call = HttpCall(link, number, app, payload)
         link.join(number, call)
         call.begin(self._begin)
 

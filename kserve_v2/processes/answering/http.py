@@ -111,7 +111,7 @@ class AppCall(Party):
         self._all_came = kind == Body.LAST
         self._wake.set()
 
-    def cancelled(self) -> None:
+    def cancelled(self, reason: Payload) -> None:
         """The client has left."""
         self._disconnected = True
         self._wake.set()
@@ -168,9 +168,9 @@ class HttpCall(AppCall):
     def credited(self, size: int) -> None:
         self._window.credit(size)
 
-    def cancelled(self) -> None:
+    def cancelled(self, reason: Payload) -> None:
         self._window.open()
-        super().cancelled()
+        super().cancelled(reason)
 
 
 class WholeCall(AppCall):

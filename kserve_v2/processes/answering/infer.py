@@ -90,7 +90,7 @@ class _Call(Party):
         """The answer is there."""
         self._link.answer(self._number, parts)
 
-    def cancelled(self) -> None:
+    def cancelled(self, reason: Payload) -> None:
         self.fast.give_up()
 
     def abandon(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from kserve_v2.errors import ServingError, UnfinishedError, UnsupportedError
 from kserve_v2.memory.inflight import COUNTED_BYTES, InflightBytes
 from kserve_v2.processes.answering.http import Begin
-from kserve_v2.processes.calls import read_call, read_metadata
+from kserve_v2.processes.calls import read_call, read_metadata, read_reason
 from kserve_v2.processes.frames import Payload
 from kserve_v2.processes.link import Link, Party
 from kserve_v2.processes.window import Window
@@ -108,9 +108,9 @@ class _Call(Party):
         for callback in callbacks:
             callback(code, details)
 
-    def cancelled(self) -> None:
+    def cancelled(self, reason: Payload) -> None:
         self.give_up()
-        self.end(StatusCode.CANCELLED, "the client left")
+        self.end(*read_reason(reason))
 
     def abandon(self) -> None:
         self.give_up()

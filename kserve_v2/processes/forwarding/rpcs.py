@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
 
 from kserve_v2.errors import ServingError
-from kserve_v2.processes.calls import call_head, read_table
+from kserve_v2.processes.calls import call_head, read_table, reason_bytes
 from kserve_v2.processes.frames import Payload
 from kserve_v2.processes.kinds import Kind
 from kserve_v2.processes.link import Link, Party
@@ -73,7 +73,7 @@ class _Forwarding:
 
     def start(self, data: Serialized, context: Context) -> Asked:
         """See `calls.Direct`."""
-        return _Forwarded(self._link, (self._heads.head(context.metadata), data))
+        return _Forwarded(self._link, (self._heads.head(context.metadata), data), context)
 
 
 class _Infer:
@@ -92,12 +92,14 @@ class _Infer:
 class _Forwarded(Asked, Party):
     """A call that the home has."""
 
-    __slots__ = ("_link", "_number")
+    __slots__ = ("_link", "_number", "_reason")
 
-    def __init__(self, link: Link, parts: Parts) -> None:
+    def __init__(self, link: Link, parts: Parts, context: Context) -> None:
         """Ask. Raises as `Link.ask`."""
         self._link = link
+        self._reason = b""
         self._number = link.ask(Kind.RPC, parts, self)
+        context.on_end(self._ended)
 
     def answered(self, payload: Payload) -> None:
         self.on_answer((payload,))
@@ -106,7 +108,15 @@ class _Forwarded(Asked, Party):
         self.on_answer(error)
 
     def give_up(self) -> None:
-        self._link.cancel(self._number)
+        # The call gets its status next.
+        asyncio.get_running_loop().call_soon(self._cancel)
+
+    def _ended(self, code: int, details: str) -> None:
+        if code:
+            self._reason = reason_bytes(code, details)
+
+    def _cancel(self) -> None:
+        self._link.cancel(self._number, self._reason)
 
 
 class _ForwardedStream:
@@ -122,6 +132,7 @@ class _ForwardedStream:
         """See `calls.Streaming`."""
         link = self._link
         asked = _AskedStream()
+        context.on_end(asked.call_ended)
         number = link.ask(Kind.RPC_STREAM, (self._heads.head(context.metadata),), asked)
         sending = asyncio.create_task(_send_all(link, number, messages, asked.window))
         try:
@@ -133,7 +144,7 @@ class _ForwardedStream:
                 link.credit(number, size)
         finally:
             sending.cancel()
-            link.cancel(number)
+            link.cancel(number, asked.reason)
 
 
 async def _send_all(link: Link, number: int, messages: AsyncIterator[Serialized], window: Window) -> None:
@@ -155,6 +166,12 @@ class _AskedStream(Party):
         self._wake = asyncio.Event()
         self._ended = False
         self._error: ServingError | None = None
+        self.reason = b""
+
+    def call_ended(self, code: int, details: str) -> None:
+        """The client gets this status."""
+        if code:
+            self.reason = reason_bytes(code, details)
 
     async def next(self) -> Payload | None:
         """The next one, None after the last. Raises the error that has ended the stream."""
