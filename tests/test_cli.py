@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +17,35 @@ from kserve_v2.cli import main
 from kserve_v2.settings.settings import OPTIONS
 
 FRAMEWORKS = ("torch", "onnxruntime", "fastapi", "starlette", "uvicorn", "grpc", "numpy")
+
+
+# Sends itself SIGINT when a module is imported.
+_INTERRUPTED = """
+import os, runpy, signal, sys
+
+module, sys.argv[1:] = sys.argv[1], ["init", "m", "--template", "handler"]
+
+class Finder:
+    @staticmethod
+    def find_spec(name, *_):
+        if name == module:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder)
+runpy.run_module("kserve_v2", run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "status"),
+    [("kserve_v2.commands.registry", -signal.SIGINT), ("kserve_v2.commands.making.make", 130)],
+)
+def test_an_interrupt_has_no_traceback(module: str, status: int, tmp_path: Path) -> None:
+    """Neither while the program is imported, nor while a command is."""
+    command = [sys.executable, "-c", _INTERRUPTED, module]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (status, "", "")
 
 
 @pytest.mark.parametrize(

@@ -10,22 +10,26 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import FrameType
-from typing import NoReturn
 
 from kserve_v2.checking.watch import Watch, looked_at
 from kserve_v2.commands.command import CommandError
+from kserve_v2.commands.signals import leave_on_sigterm
 
-# Modules are looked for where this process looks for them.
+# SIGINT comes to all processes of a terminal; while modules are imported it ends this one without a traceback. Modules
+# are looked for where this process looks for them.
 _CODE = """\
+import signal
+handler = signal.getsignal(signal.SIGINT)
+if handler is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 import json, sys
 given = json.loads(sys.argv.pop(1))
 sys.path[:] = given["path"]
 from kserve_v2.cli import main
 from kserve_v2.commands import apart
+signal.signal(signal.SIGINT, handler)
 raise SystemExit(apart.work(given, main))
 """
-_TERMINATED = 143  # as a shell has it for a program that SIGTERM has ended
 
 
 class Process:
@@ -38,8 +42,7 @@ def run_apart(argv: Sequence[str]) -> int:
     """Run a command line and return its exit status. Raises CommandError if the process ends without one, but for a
     model that it was looking at.
     """
-    with suppress(ValueError):  # of a thread that is not the main one
-        signal.signal(signal.SIGTERM, _leave)
+    leave_on_sigterm()
     ended: dict[str, str] = {}
     with TemporaryDirectory(prefix="kserve-v2-") as folder:
         looking, result = Path(folder, "looking"), Path(folder, "result")
@@ -83,7 +86,3 @@ def _how(status: int) -> str:
         name = signal.Signals(-status).name
         return f"signal {name}{', as if memory has run out' if name == 'SIGKILL' else ''}"
     return f"signal {-status}"
-
-
-def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(_TERMINATED)
