@@ -1,8 +1,10 @@
 """`kserve-v2 init`: every template, and every kind of file, as somebody would use them."""
 
 import json
+import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -283,6 +285,39 @@ def test_a_script_that_fails_leaves_neither_model_nor_repository(
     assert main(["init", "m", "--template", "torch", "--model-repository", "a/b"]) == 1
     assert "no such luck" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["torch.py"]
+
+
+# Tells who it is, in the place of torch, and goes on for a long time.
+_ENDLESS = """
+import os, time
+with open(os.environ["TOLD"], "w") as told:
+    told.write(str(os.getpid()))
+time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_one_that_is_ended_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    """After SIGKILL, until the next one."""
+    (tmp_path / "torch.py").write_text(_ENDLESS)
+    os.mkfifo(tmp_path / "told")
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path), "TOLD": str(tmp_path / "told")}
+    command = [sys.executable, "-m", "kserve_v2", "init"]
+    ended = subprocess.Popen([*command, "m", "--template", "torch"], cwd=tmp_path, env=environ)
+    script = int((tmp_path / "told").read_text())
+    ended.send_signal(number)
+    if number == signal.SIGTERM:
+        assert ended.wait(60) == 143
+        assert not (tmp_path / "models").exists()
+        return
+    assert ended.wait(60) == -signal.SIGKILL
+    os.kill(script, signal.SIGKILL)
+    assert [path.name[:6] for path in (tmp_path / "models").iterdir()] == [".init-"]
+    subprocess.run(
+        [*command, "other", "--template", "handler"], cwd=tmp_path, check=True, capture_output=True
+    )
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["other"]
 
 
 def test_a_template_that_cannot_be_made_here_says_what_to_install(

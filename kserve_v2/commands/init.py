@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kserve_v2.commands.command import Command, UsageError
 from kserve_v2.commands.output import say
+from kserve_v2.commands.signals import leave_on_sigterm
 from kserve_v2.commands.tensor_options import add_tensors
 
 _TEMPLATES = ("handler", "torch", "onnx", "sklearn", "image", "text", "ensemble")
@@ -79,6 +80,7 @@ def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from kserve_v2.commands.making import make  # noqa: PLC0415
     from kserve_v2.commands.making.publish import check_name  # noqa: PLC0415
 
+    leave_on_sigterm()
     [name], repository = namespace.operands, Path(namespace.model_repository)
     check_name(name)
     if namespace.source is None:

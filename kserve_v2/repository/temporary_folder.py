@@ -68,20 +68,20 @@ class TemporaryFolder:
                 self._path, self._held = None, -1
 
 
-def remove_leftovers(parent: Path | None = None) -> None:
-    """Remove what servers have left that did not end by themselves. Blocks."""
+def remove_leftovers(parent: Path | None = None, prefixes: tuple[str, ...] = (UPLOADS, MODELS)) -> None:
+    """Remove what processes have left that did not end by themselves: folders whose names begin so. Blocks."""
     if sys.platform == "win32":
         return
     try:
         with os.scandir(parent or tempfile.gettempdir()) as entries:
-            found = [Path(entry.path) for entry in entries if entry.name.startswith((UPLOADS, MODELS))]
+            found = [Path(entry.path) for entry in entries if entry.name.startswith(prefixes)]
     except OSError as error:
         logger.debug("cannot look for what killed servers have left: %s", error)
         return
     for path in found:
         held = _lock_folder(path)
         if held is not None:
-            logger.info("removing files that a server has left behind: %s", path)
+            logger.info("removing files that a killed process has left behind: %s", path)
             remove(path)
             os.close(held)
 

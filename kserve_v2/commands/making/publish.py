@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +9,9 @@ from pathlib import Path
 from kserve_v2.commands.command import CommandError, UsageError
 from kserve_v2.repository.locations.flat import is_one_model
 from kserve_v2.repository.reading.layout import is_system_directory, is_version
+from kserve_v2.repository.temporary_folder import TemporaryFolder, remove_leftovers
+
+_HIDDEN = ".init-"
 
 
 def check_name(name: str) -> None:
@@ -25,12 +27,15 @@ def check_name(name: str) -> None:
 @contextmanager
 def staging(repository: Path, names: Sequence[str]) -> Iterator[Path]:
     """A hidden folder in which those models are made. At the end of the block they are moved to the repository; after a
-    failure nothing is left. Raises CommandError for names that are taken, and where nothing can be written.
+    failure nothing is left. What an earlier one has left that was killed is removed. Raises CommandError for names that
+    are taken, and where nothing can be written.
     """
     _raise_if_unfit(repository, names)
+    hidden = TemporaryFolder(_HIDDEN, repository)
     try:
         made = _make_directories(repository)
-        folder = Path(tempfile.mkdtemp(prefix=".init-", dir=repository))
+        remove_leftovers(repository, (_HIDDEN,))
+        folder = repository / hidden.open().name
     except OSError as error:
         raise CommandError(f"{error.filename}: {error.strerror}") from None
     moved: list[Path] = []
@@ -42,7 +47,7 @@ def staging(repository: Path, names: Sequence[str]) -> Iterator[Path]:
     except BaseException as error:
         for path in moved:
             shutil.rmtree(path, ignore_errors=True)
-        shutil.rmtree(folder, ignore_errors=True)
+        hidden.close()
         for path in made:
             with suppress(OSError):
                 path.rmdir()
@@ -50,7 +55,7 @@ def staging(repository: Path, names: Sequence[str]) -> Iterator[Path]:
             where = error.filename2 or error.filename
             raise CommandError(f"{where}: {error.strerror}; nothing was made") from None
         raise
-    shutil.rmtree(folder, ignore_errors=True)
+    hidden.close()
 
 
 def _raise_if_unfit(repository: Path, names: Sequence[str]) -> None:
