@@ -63,7 +63,10 @@ def test_labels(run: Run) -> None:
         ["OUTPUT", "DATATYPE", "SHAPE"], ["COUNTS", "INT32", "[3]"], ["FLAGS", "BOOL", "[3]"],
     ]  # fmt: skip
     assert lines[4].split() == ["SCORES", "VALUE"]
-    assert [line.split()[-2:] for line in lines[5:]] == [["small", "2"], ["0.5", "█" * 10], ["0.25", "█" * 5]]
+    assert [line.split()[-2:] for line in lines[5:]] == [["small", "2"], ["cat", "0.5"], ["dog", "0.25"]]
+    # Only probabilities have bars: not scores some of which might be ones.
+    likely = run("infer", "classes", "IN=[0.5,0.25,0]")[1].splitlines()[5:]
+    assert [line.split()[-2:] for line in likely[:2]] == [["0.5", "█" * 10], ["0.25", "█" * 5]]
     rows = run("infer", "classes", "IN=[[1,0,0],[0,1,0]]", "--classes=1", "--output=SCORES")[1].splitlines()
     assert [line.split()[:3] for line in rows[2:]] == [["0", "cat", "1"], ["1", "dog", "1"]]
     whole = run("infer", "classes", "IN=[1,0,0]", "--classes=0", "--output=SCORES")[1]

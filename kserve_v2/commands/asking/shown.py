@@ -48,11 +48,12 @@ def _parameters(result: InferResult) -> str:
 def _show_classes(name: str, result: InferResult, environ: Mapping[str, str]) -> None:
     rows = []
     listed = result.classes(name)
+    # Probabilities have a length; of other scores nobody knows what is much.
+    likely = all(0 <= each.value <= 1 for row in listed for each in row)
     for number, row in enumerate(listed):
         for each in row:
             label = each.label or f"class {each.index}"
-            # Probabilities have a length; of other scores nobody knows what is much.
-            bar = "█" * round(each.value * _BAR) if 0 <= each.value <= 1 else ""
+            bar = "█" * round(each.value * _BAR) if likely else ""
             rows.append([*([str(number)] if len(listed) > 1 else ()), label, f"{each.value:.6g}", bar])
     head = [*(["ROW"] if len(listed) > 1 else ()), name, "VALUE", ""]
     show_table(head, rows, environ, numbers=(len(head) - 2,))
