@@ -17,6 +17,7 @@ from kserve_v2.client.http_common import (
     translated,
     transport_options,
 )
+from kserve_v2.client.patience import Patience
 from kserve_v2.client.rest_codec import JSON
 from kserve_v2.client.rest_protocol import check
 from kserve_v2.client.rest_stream import EventSplitter
@@ -33,6 +34,8 @@ class HttpTransport:
         if self._address.path:
             options = {"transport": httpx.HTTPTransport(uds=self._address.path, **options)}
         self._client = httpx.Client(**client_options(connection), **options)
+        self._patience = Patience()
+        self._patience.watch(self._client)
 
     def send(self, exchange: HttpExchange[T], headers: dict[str, str], deadline: Deadline) -> T:
         """Ask, and read the answer. Raises ServingError, InvitedError."""
@@ -66,13 +69,16 @@ class HttpTransport:
         self, method: str, path: str, body: bytes | None, headers: dict[str, str], deadline: Deadline
     ) -> Iterator[httpx.Response]:
         try:
-            with self._client.stream(
-                method,
-                base_url(self._address) + path,
-                content=body,
-                headers=headers,
-                timeout=limits_of_time(deadline),
-            ) as response:
+            with (
+                self._patience.until(deadline),
+                self._client.stream(
+                    method,
+                    base_url(self._address) + path,
+                    content=body,
+                    headers=headers,
+                    timeout=limits_of_time(deadline),
+                ) as response,
+            ):
                 yield response
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise translated(error, self._address, deadline) from error

@@ -58,9 +58,9 @@ def _unfit(array: Array, info: TensorInfo, batched: bool | None) -> InvalidArgum
             else "the server does not say that the model batches"
         )
         if _matches(array.shape, shape[1:]):
-            note = f" ({why}: if that is the missing dimension, give array[None])"
+            note = f" ({why}: if that is the missing dimension, give array[None], or [VALUE] in JSON)"
         elif shape[1:] == (1,):
-            note = f" ({why}: for several rows, give array[:, None])"
+            note = f" ({why}: for several rows, give array[:, None], or [[…], […]] in JSON)"
     return InvalidArgumentError(f"input '{info.name}' takes shape {shape_text(shape)}{note}, got {got}")
 
 

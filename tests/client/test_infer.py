@@ -119,11 +119,11 @@ def test_sequences(client: Any, kind: str) -> None:
         ("two", {"A": 1}, "input 'A' takes shape [-1,2] ([2] without the batch), got a single value"),
         ("two", {"A": [1.5, 2]}, "input 'A' takes INT32, got 1.5 (float)"),
         ("id_int32", {"IN": [1, 2]},
-         "input 'IN' takes shape [-1,-1] (the model does not batch: if that is the missing dimension, give array[None]), "
-         "got shape [2]"),
+         "input 'IN' takes shape [-1,-1] (the model does not batch: if that is the missing dimension, give array[None], "
+         "or [VALUE] in JSON), got shape [2]"),
         ("id_int32", {"IN": [1]},
-         "input 'IN' takes shape [-1,-1] (the model does not batch: if that is the missing dimension, give array[None]), "
-         "got shape [1]"),
+         "input 'IN' takes shape [-1,-1] (the model does not batch: if that is the missing dimension, give array[None], "
+         "or [VALUE] in JSON), got shape [1]"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_told_before_it_is_sent(

@@ -81,7 +81,7 @@ def test_nothing_is_guessed_of_batches_where_nobody_says_that_there_are_any(mlse
         client.infer("iris", x=[1, 2])
     assert error.value.message == (
         "input 'x' takes shape [-1,2] (the server does not say that the model batches: if that is the missing dimension, "
-        "give array[None]), got shape [2]"
+        "give array[None], or [VALUE] in JSON), got shape [2]"
     )
 
 

@@ -257,32 +257,47 @@ def test_a_time_without_an_end(scripted: Scripted) -> None:
         assert client.live(timeout=None)
 
 
-def _drip(listener: socket.socket, end: threading.Event) -> None:
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 1500\r\n"
+
+
+def _drip(listener: socket.socket, start: bytes, piece: bytes, end: threading.Event) -> None:
     """Answer one request, in pieces each of which comes soon enough, for a minute at the most."""
     connection, _ = listener.accept()
     with connection, suppress(OSError):
         connection.recv(65536)
-        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1500\r\n\r\n")
+        connection.sendall(start)
         for _ in range(1498):
-            connection.sendall(b" ")
+            connection.sendall(piece)
             if end.wait(0.04):
                 return
-        connection.sendall(b"{}")
+        connection.sendall(b"\r\n")
+
+
+async def _ask_async(port: int) -> None:
+    async with AsyncClient(f"http://127.0.0.1:{port}", timeout=0.3) as client:
+        await client.metadata("m")
+
+
+def _ask(port: int) -> None:
+    with Client(f"http://127.0.0.1:{port}", timeout=0.3) as client:
+        client.metadata("m")
 
 
 @pytest.mark.slow
-def test_an_answer_in_many_pieces_has_one_time_for_all() -> None:
-    async def ask(port: int) -> None:
-        async with AsyncClient(f"http://127.0.0.1:{port}", timeout=0.3) as client:
-            with pytest.raises(DeadlineExceededError, match=r"has not answered within 0\.3 s"):
-                await client.metadata("m")
-
+@pytest.mark.parametrize(
+    ("start", "piece"), [(_HEAD + b"\r\n", b" "), (_HEAD, b"x: y\r\n")], ids=["body", "head"]
+)
+@pytest.mark.parametrize("ask", [_ask, lambda port: asyncio.run(_ask_async(port))], ids=["sync", "async"])
+def test_an_answer_in_many_pieces_has_one_time_for_all(
+    start: bytes, piece: bytes, ask: Callable[[int], None]
+) -> None:
     end = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        serving = threading.Thread(target=_drip, args=(listener, end))
+        serving = threading.Thread(target=_drip, args=(listener, start, piece, end))
         serving.start()
         try:
-            asyncio.run(ask(listener.getsockname()[1]))
+            with pytest.raises(DeadlineExceededError, match=r"has not answered within 0\.3 s"):
+                ask(listener.getsockname()[1])
         finally:
             end.set()
             serving.join()
