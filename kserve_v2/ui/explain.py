@@ -49,12 +49,13 @@ def stages(seen: Seen) -> list[Json]:
 
 
 def _too_few(seen: Seen) -> Finding:
+    where = f" --url {seen.url}" if seen.url else ""
     return Finding(
         "too_few_requests",
         "latency",
         "Too few requests were answered to say more",
         f"{seen.change.requests} in {seen.seconds:.1f} s; at least {FEWEST_REQUESTS} are needed.",
-        f"Send requests while this looks, for example with: kserve-v2 bench {seen.change.name}",
+        f"Send requests while this looks, for example with: kserve-v2 bench {seen.change.name}{where}",
     )
 
 

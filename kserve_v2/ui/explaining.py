@@ -1,5 +1,6 @@
 """`GET /ui/models/M/explain`: looks at a model for some seconds, and says what was found."""
 
+import re
 from collections.abc import Sequence
 
 from starlette.responses import Response
@@ -21,7 +22,17 @@ from kserve_v2.ui.watching import Watching
 _SHORTEST_S, _LONGEST_S, _USUAL_S = 0.5, 30.0, 5.0
 
 
-def seen_between(model: LoadedModel, old: Sample, new: Sample, *, caches: bool) -> Seen:
+# A host and a port that can be pasted into a shell.
+_HOST = re.compile(r"[\w.:\[\]-]+", re.ASCII)
+
+
+def url_asked(scope: Scope) -> str:
+    """How the client has reached the server; "" where that cannot be pasted."""
+    host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+    return f"{scope['scheme']}://{host}" if _HOST.fullmatch(host) else ""
+
+
+def seen_between(model: LoadedModel, old: Sample, new: Sample, *, caches: bool, url: str = "") -> Seen:
     """What was seen of a model. Raises NotFoundError if it was unloaded meanwhile."""
     key = (model.name, model.version)
     if key not in new.models:
@@ -42,6 +53,7 @@ def seen_between(model: LoadedModel, old: Sample, new: Sample, *, caches: bool) 
         process["loop_lag_ms"]["max"] or 0.0,
         sum(between(old.models.get(each), new.models[each]).requests for each in new.models),
         _steps(model, old, new),
+        url,
     )
 
 
@@ -58,9 +70,9 @@ def _steps(model: LoadedModel, old: Sample, new: Sample) -> dict[str, float]:
     return found
 
 
-def explanation(model: LoadedModel, old: Sample, new: Sample, *, caches: bool) -> Json:
+def explanation(model: LoadedModel, old: Sample, new: Sample, *, caches: bool, url: str = "") -> Json:
     """What is sent. Raises as `seen_between`."""
-    seen = seen_between(model, old, new, caches=caches)
+    seen = seen_between(model, old, new, caches=caches, url=url)
     return {
         **model_view(seen.change, seen.seconds),
         "seconds": round(seen.seconds, 3),
@@ -94,7 +106,7 @@ class ExplainAnswer(Response):
             change = await until_client_leaves(scope, self._look(seconds))
             if change is None:
                 return
-            answer = json_response(explanation(model, *change, caches=self._caches))
+            answer = json_response(explanation(model, *change, caches=self._caches, url=url_asked(scope)))
             answer.headers["cache-control"] = "no-store"
         except ServingError as error:
             answer = error_response(error)

@@ -45,7 +45,7 @@ class Seen:
     Of the server: `cpu`: how many of its `cpus` it has kept busy; `loop_busy`: the part of the time that the event
     loop's thread has computed, `loop_waited`: the part that it has waited for a CPU; `lag_ms`: by how much it was late
     at most; `all_requests`: to all models. `steps`: of an ensemble, how long a request to each of its models took on
-    average, in milliseconds.
+    average, in milliseconds. `url`: how whoever asks reaches the server, "" if that is not known.
     """
 
     change: ModelSample
@@ -60,6 +60,7 @@ class Seen:
     lag_ms: float = 0.0
     all_requests: int = 0
     steps: Mapping[str, float] = field(default_factory=dict)
+    url: str = ""
 
     @cached_property
     def executed(self) -> int:

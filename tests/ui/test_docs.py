@@ -51,5 +51,7 @@ def test_browsers_are_told_the_same_of_the_description(examples: RunningServer) 
 def test_without_the_page_the_description_is_for_programs_alone(start_server: StartServer) -> None:
     server = start_server(MODELS, "--allow-ui=false", "--allow-grpc=false", "--model-control-mode=explicit")
     assert server.get("/docs").status_code == 404
+    # As with the page, for whoever does not read HTML.
+    assert server.get("/").json() == {**server.get("/v2").json(), "status": "alive"}
     assert "/v2/models/{model_name}/infer" in server.get("/openapi.json").json()["paths"]
     assert not any("docs" in line for line in server.output)

@@ -280,6 +280,8 @@ def test_of_nothing_there_is_nothing_to_say(server: RunningServer) -> None:
     # Of the machine there may be something to say.
     assert names_of(document) - {"no_cpu", "late_loop"} == {"too_few_requests"}
     assert document["requests"] == 0
+    [few] = [each for each in document["findings"] if each["name"] == "too_few_requests"]
+    assert few["change"].endswith(f": kserve-v2 bench alone --url {server.rest}")
 
 
 def test_of_an_ensemble_the_slowest_step_is_named(server: RunningServer) -> None:
