@@ -256,7 +256,7 @@ def test_modules() -> None:
         ((decorated,), {"grpc_port": "many"}, kserve_v2.SettingsError, "--grpc-port: expected a whole number from 0"),
         ((decorated,), {"grpc_port": 70000}, kserve_v2.SettingsError, "grpc_port: expected a whole number from 0"),
         (("/no/such.onnx",), {}, kserve_v2.InvalidArgumentError, "/no/such.onnx does not exist"),
-        ((lambda x: x,), {}, kserve_v2.StartupError, "neither model.py nor config.pbtxt says what the model takes"),
+        ((lambda x: x,), {}, kserve_v2.StartupError, "or of a function, into @kserve_v2.model(inputs=…, outputs=…)"),
         ((lambda x: x,), {"inputs": {"x": ("FP99", [1])}}, kserve_v2.StartupError, "expected a datatype out of BOOL"),
         ((), {}, kserve_v2.SettingsError, "nothing to serve"),
         (({"a/b": decorated},), {}, kserve_v2.InvalidArgumentError, "expected a model's name that a folder could have"),

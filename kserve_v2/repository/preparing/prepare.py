@@ -246,8 +246,8 @@ def _raise_if_invalid(config: ModelConfig, gpu_count: int, model: str) -> None:
     if config.backend == "python" and not config.input and not config.output:
         raise ConfigError(
             f"neither {config.default_model_filename} nor config.pbtxt says what the model takes and gives: write "
-            'inputs = {"x": ("FP32", [4])} and outputs alike into the class, names with datatypes and dims; of a '
-            "TritonPythonModel, auto_complete_config says it"
+            'inputs = {"x": ("FP32", [4])} and outputs alike into the class, names with datatypes and dims, or of a '
+            "function, into @kserve_v2.model(inputs=…, outputs=…); of a TritonPythonModel, auto_complete_config says it"
         )
     try:
         raise_if_invalid(config, gpu_count=gpu_count, directory_name=model)
