@@ -91,6 +91,29 @@ async def rest(url: str) -> dict[str, Any]:
     return results
 
 
+async def v1(url: str) -> dict[str, Any]:
+    """Every call of the REST client with the v1 protocol, which is its default."""
+    client = InferenceRESTClient(RESTConfig(timeout=30))
+
+    def predict(model: str, data: Any) -> Awaitable[Any]:
+        return outcome(client.infer(url, data, model_name=model))
+
+    results = {
+        "live": await outcome(client.is_server_live(url)),
+        "model ready": await outcome(client.is_model_ready(url, "bat")),
+        "unknown model ready": await outcome(client.is_model_ready(url, "nosuch")),
+        "rows": await predict("bat", {"instances": FP32.tolist()}),
+        "columns": await predict("bat", {"inputs": {"IN": FP32.tolist()}}),
+        "half precision": await predict("id_fp16", {"instances": FP16.tolist()}),
+        "strings": await predict("id_bytes", {"instances": ["a", {"b64": "/w=="}]}),
+        "unknown model": await predict("nosuch", {"instances": [1]}),
+        "malformed": await predict("bat", {"instances": 7}),
+        "explain": await outcome(client.explain(url, "bat", {"instances": [[1]]})),
+    }
+    await client.close()
+    return results
+
+
 async def grpc_calls(address: str) -> dict[str, Any]:
     """Every call of the gRPC client."""
     async with InferenceGRPCClient(address) as client:
@@ -116,7 +139,8 @@ async def main() -> None:
     """See the module's docstring."""
     url, address = sys.argv[1:]
     logging.disable(logging.CRITICAL)
-    json.dump({"rest": await rest(url), "grpc": await grpc_calls(address)}, sys.stdout)
+    results = {"rest": await rest(url), "v1": await v1(url), "grpc": await grpc_calls(address)}
+    json.dump(results, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -88,3 +88,33 @@ def test_the_client_shows_the_servers_text(
     result = results[client][call]
     assert result["status"] == status
     assert result["error"].startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ("live", True),
+        ("model ready", True),
+        ("rows", {"predictions": [FP32["data"]]}),
+        ("columns", {"outputs": [FP32["data"]]}),
+        ("half precision", {"predictions": FP16["data"]}),
+        ("strings", {"predictions": ["a", {"b64": "/w=="}]}),
+    ],
+)
+def test_v1(results: dict[str, dict[str, Any]], call: str, expected: object) -> None:
+    assert results["v1"][call] == expected
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "text"),
+    [
+        ("unknown model ready", 404, "Model with name nosuch does not exist."),
+        ("unknown model", 404, "Model with name nosuch does not exist."),
+        ("malformed", 400, 'Expected "instances" to be a list'),
+        ("explain", 501, "model 'bat' has no explainer"),
+    ],
+)
+def test_errors_of_v1(results: dict[str, dict[str, Any]], call: str, status: int, text: str) -> None:
+    result = results["v1"][call]
+    assert result["status"] == status
+    assert text in result["error"]
