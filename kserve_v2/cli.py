@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
     try:
         command, namespace = _parse(sys.argv[1:] if argv is None else argv)
         if argv is None and command.runs_models:
-            return run_apart(sys.argv[1:])
+            return run_apart(sys.argv[1:], namespace.model_timeout)
         return command.run(namespace, os.environ if environ is None else environ)
     except (UsageError, SettingsError) as error:
         return _fail(str(error), USAGE)

@@ -250,6 +250,21 @@ def test_a_gpu_that_is_not_there_is_a_warning_unless_the_machine_is_known(
     assert said["--gpus=4",] == [size]
 
 
+@pytest.mark.parametrize("command", ["check", "config"])
+def test_code_that_hangs_when_it_is_imported_is_ended(
+    command: str, tmp_path: Path, write_model: WriteModel
+) -> None:
+    write_model(tmp_path, "hangs", "import threading\nthreading.Event().wait()\n")
+    argv = [sys.executable, "-m", "kserve_v2", command, str(tmp_path), "hangs", "--model-timeout", "1"]
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=100, check=False)
+    assert ended.returncode == 1
+    said = ended.stdout + ended.stderr
+    assert (
+        "hangs: error: its code was still running after 1 s, and was ended: it hangs when it is imported"
+        in said
+    )
+
+
 def test_frameworks_are_imported_where_a_file_needs_them(tmp_path: Path, write_model: WriteModel) -> None:
     for name in ("clean", "wrong"):
         (tmp_path / name / "1").mkdir(parents=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import monotonic
 
 from kserve_v2.checking.watch import Watch, looked_at
 from kserve_v2.commands.command import CommandError
@@ -31,6 +32,8 @@ signal.signal(signal.SIGINT, handler)
 raise SystemExit(apart.work(given, main))
 """
 
+_LOOK_EVERY_S = 0.25
+
 
 class Process:
     """What this process is part of. `watch`: who is told what it does."""
@@ -38,20 +41,29 @@ class Process:
     watch = Watch()
 
 
-def run_apart(argv: Sequence[str]) -> int:
+def run_apart(argv: Sequence[str], limit_s: float) -> int:
     """Run a command line and return its exit status. Raises CommandError if the process ends without one, but for a
-    model that it was looking at.
+    model that it was looking at, as is one that takes longer than `limit_s`.
     """
     leave_on_sigterm()
     ended: dict[str, str] = {}
     with TemporaryDirectory(prefix="kserve-v2-") as folder:
         looking, result = Path(folder, "looking"), Path(folder, "result")
         while True:
-            status = _run(argv, {"looking": str(looking), "result": str(result), "ended": ended})
+            given: dict[str, object] = {"looking": str(looking), "result": str(result), "ended": ended}
+            looking.unlink(missing_ok=True)
+            status = _run(argv, given, looking, limit_s)
             with suppress(OSError, ValueError):
                 # What happens at the end of the interpreter is the model's, too.
                 return int(result.read_text())
-            name, how = looked_at(looking), _how(status)
+            name = looked_at(looking)
+            if status is None:
+                ended[name] = (
+                    f"its code was still running after {limit_s:g} s, and was ended: it hangs when it is imported, or "
+                    "needs more time, which --model-timeout gives"
+                )
+                continue
+            how = _how(status)
             if not name or name in ended:
                 raise CommandError(f"the process in which models are looked at has ended, with {how}")
             ended[name] = f"its code has ended the process in which it was looked at, with {how}"
@@ -66,16 +78,28 @@ def work(given: dict[str, object], main: Callable[[Sequence[str]], int]) -> int:
     return status
 
 
-def _run(argv: Sequence[str], given: dict[str, object]) -> int:
-    """The exit status of one process."""
+def _run(argv: Sequence[str], given: dict[str, object], looking: Path, limit_s: float) -> int | None:
+    """The exit status of one process; None if it was ended because it has looked at one model for too long."""
     options = [f"-W{option}" for option in sys.warnoptions]
     told = json.dumps({**given, "path": sys.path})
     process = subprocess.Popen([sys.executable, "-P", *options, "-c", _CODE, told, *argv])  # noqa: S603 - ourselves
     try:
-        return process.wait()
+        return _wait(process, looking, limit_s)
     finally:
         process.kill()
         process.wait()
+
+
+def _wait(process: "subprocess.Popen[bytes]", looking: Path, limit_s: float) -> int | None:
+    name, since_s = "", monotonic()
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(_LOOK_EVERY_S)
+        before, name = name, looked_at(looking)
+        if not name or name != before:
+            since_s = monotonic()
+        elif monotonic() - since_s > limit_s:
+            return None
 
 
 def _how(status: int) -> str:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 
 from kserve_v2.commands.command import Command
-from kserve_v2.commands.looking_options import look
+from kserve_v2.commands.looking_options import add_time_limit, look
 from kserve_v2.commands.numbers import positive_number, whole_number
 from kserve_v2.commands.operands import take_repository
 from kserve_v2.settings import flags
@@ -75,6 +75,7 @@ def _add(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="GPUs of the machine that is to serve. [default: this one's; that there are none is a warning then]",
     )
+    add_time_limit(group)
     flags.add_flags(parser)
 
 

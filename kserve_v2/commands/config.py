@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 
 from kserve_v2.commands.command import Command, UsageError
-from kserve_v2.commands.looking_options import look
+from kserve_v2.commands.looking_options import add_time_limit, look
 from kserve_v2.commands.numbers import positive_number
 from kserve_v2.commands.operands import take_repository
 from kserve_v2.settings import flags
@@ -46,6 +46,7 @@ def _add(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="Version of the model. [default: the highest that is served]",
     )
+    add_time_limit(group)
     flags.add_flags(parser)
 
 
