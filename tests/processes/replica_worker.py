@@ -1,4 +1,6 @@
-"""A process that has copies of text models, and is asked for answers over its link: `python -m ... DESCRIPTOR`."""
+"""A process that has copies of text models: `python -m ... HOME CLIENTS`, with the descriptors of a link to the home, and of
+one over which clients ask.
+"""
 
 import asyncio
 import json
@@ -41,8 +43,8 @@ class WorkerBackend(VouchedBackend):
         return model
 
 
-async def serve(link: Link, backend: TextBackend) -> ReplicaHost:
-    """Have everything that comes over a link, which is not open yet, answered."""
+async def serve(link: Link, clients: Link, backend: TextBackend) -> ReplicaHost:
+    """Have everything that comes over two links, which are not open yet, answered."""
     host = ReplicaHost(OneBackend(backend), Shared())
     host.serve(link)
 
@@ -56,15 +58,16 @@ async def serve(link: Link, backend: TextBackend) -> ReplicaHost:
         text: bytes = (await infer(model, request)).outputs["text"].item()
         return text
 
-    link.on(ASK, ask)
+    clients.on(ASK, ask)
     return host
 
 
 async def main() -> None:
-    link = Link(home=False)
-    await serve(link, WorkerBackend())
-    await link.open(socket.socket(fileno=int(sys.argv[1])))
-    await link.closed
+    links = Link(home=False), Link(home=False)
+    await serve(*links, WorkerBackend())
+    for link, descriptor in zip(links, sys.argv[1:], strict=True):
+        await link.open(socket.socket(fileno=int(descriptor)))
+    await links[0].closed
 
 
 if __name__ == "__main__":

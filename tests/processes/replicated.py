@@ -25,18 +25,39 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Worker:
-    """One worker, as the home sees it. `host`: None if it is another process."""
+    """One worker, as the home and clients see it. `host`: None if it is another process."""
 
-    def __init__(self, number: int, link: Link, process: subprocess.Popen[bytes] | None = None) -> None:
+    def __init__(self, number: int) -> None:
         self.number = number
-        self.link = link
-        self.process = process
+        self.link = Link(home=True)
+        self.clients = Link(home=True)
+        self.process: subprocess.Popen[bytes] | None = None
         self.host: ReplicaHost | None = None
         self.others: list[Link] = []
 
+    async def begin(self, *, apart: bool, backend: TextBackend | None) -> None:
+        """`apart`: in a process of its own."""
+        pairs = [socket.socketpair() for _ in range(2)]
+        for link, (ours, _) in zip((self.link, self.clients), pairs, strict=True):
+            await link.open(ours)
+        theirs = [each for _, each in pairs]
+        if apart:
+            descriptors = [each.fileno() for each in theirs]
+            self.process = subprocess.Popen(  # noqa: ASYNC220 - begins at once
+                [sys.executable, "-m", "tests.processes.replica_worker", *map(str, descriptors)],
+                pass_fds=descriptors, cwd=ROOT,
+            )  # fmt: skip
+            for each in theirs:
+                each.close()
+            return
+        self.others = [Link(home=False), Link(home=False)]
+        self.host = await serve(*self.others, backend or VouchedBackend())
+        for link, each in zip(self.others, theirs, strict=True):
+            await link.open(each)
+
     async def ask(self, name: str, version: str = "") -> str:
         """Its answer; "" if it leaves that to the home."""
-        return (await self.link.call(ASK, json.dumps([name, version]).encode())).decode()
+        return (await self.clients.call(ASK, json.dumps([name, version]).encode())).decode()
 
 
 class House:
@@ -45,35 +66,24 @@ class House:
     def __init__(self, root: Path, processes: int, **options: Any) -> None:
         """`options`: further ones of RepositoryOptions."""
         self.backend = VouchedBackend()
-        self.traced: set[str] = set()
+        self.is_traced: Callable[[str], bool] = lambda _: False
         shared = Shared()
         self.metrics = shared.metrics
-        self.replicas = ProcessReplicas(shared.metrics, lambda name: name in self.traced)
+        self.replicas = ProcessReplicas(shared.metrics, self._traced)
         given = RepositoryOptions((root,), spread=Spread(processes, UP_TO_BYTES), **options)
         self.manager = ModelManager(given, OneBackend(self.backend), 4, shared, self.replicas)
         self.workers: dict[int, Worker] = {}
 
+    def _traced(self, name: str) -> bool:
+        return self.is_traced(name)
+
     async def join(self, number: int, *, apart: bool = False, backend: TextBackend | None = None) -> Worker:
         """A worker begins. `apart`: in a process of its own."""
-        ours, theirs = socket.socketpair()
-        link = Link(home=True)
-        worker = Worker(number, link)
-        self.replicas.serve(number, link)
-        await link.open(ours)
-        if apart:
-            with theirs:
-                descriptor = theirs.fileno()
-                worker.process = subprocess.Popen(  # noqa: ASYNC220 - begins at once
-                    [sys.executable, "-m", "tests.processes.replica_worker", str(descriptor)],
-                    pass_fds=[descriptor], cwd=ROOT,
-                )  # fmt: skip
-        else:
-            other = Link(home=False)
-            worker.host = await serve(other, backend or VouchedBackend())
-            worker.others.append(other)
-            await other.open(theirs)
-        link.closed.add_done_callback(lambda _: self.replicas.left(number))
-        await self.replicas.joined(number, link)
+        worker = Worker(number)
+        self.replicas.serve(number, worker.link)
+        await worker.begin(apart=apart, backend=backend)
+        worker.link.closed.add_done_callback(lambda _: self.replicas.left(number))
+        await self.replicas.joined(number, worker.link)
         self.workers[number] = worker
         return worker
 
@@ -85,6 +95,7 @@ class House:
         for link in worker.others:
             link.abort()
         await worker.link.closed
+        await worker.clients.closed
         await asyncio.sleep(0)
         if worker.process is not None:
             worker.process.wait()

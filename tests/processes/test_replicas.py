@@ -1,13 +1,19 @@
 """Copies of models in several processes: loaded together, answered by together, counted together."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from kserve_v2.errors import InvalidArgumentError, NotFoundError, NotHereError, UnavailableError
+from kserve_v2.inference import InferenceService
 from kserve_v2.memory.regions import RegionsElsewhere
+from kserve_v2.processes.kinds import Kind
 from kserve_v2.repository.lifecycle.load_request import LoadRequest
+from kserve_v2.tracing.config import TraceConfig
+from kserve_v2.tracing.settings import TraceChanges
+from kserve_v2.tracing.tracer import Tracer
 from tests.processes.replica_worker import BROKEN_ELSEWHERE, DEADLY_ELSEWHERE, VouchedBackend, WorkerBackend
 from tests.processes.replicated import House, house, run
 from tests.repository.text_models import answer, is_set, write
@@ -126,6 +132,49 @@ def test_a_load_is_answered_when_all_processes_go_by_it(tmp_path: Path) -> None:
     run(main)
 
 
+CALLS: dict[str, Callable[[InferenceService], Awaitable[object]]] = {
+    "load": lambda service: service.load("m"),
+    "unload": lambda service: service.unload("m"),
+    "release": lambda service: service.change_release("m", {"split": {"shares": {"1": 100}}}, "test"),
+    "trace": lambda service: service.update_trace_settings("m", TraceChanges({"levels": ("TIMESTAMPS",)})),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_is_answered_when_all_processes_go_by_what_it_says(tmp_path: Path, call: str) -> None:
+    write(tmp_path, "m", "one")
+
+    async def main() -> None:
+        async with house(tmp_path, workers=1) as server:
+            tracer = Tracer(TraceConfig(file=str(tmp_path / "trace.json")))
+            server.is_traced = tracer.traces
+            service = InferenceService(server.manager, tracer, server_id="", explicit=True)
+            await server.manager.load("m")
+            write(tmp_path, "m", "two...")
+            told, goes_by_it = asyncio.Event(), asyncio.Event()
+            worker = server.workers[1]
+            assert worker.host is not None
+            route = worker.host._route
+
+            async def later(payload: bytes | memoryview) -> bytes:
+                told.set()
+                await goes_by_it.wait()
+                route(payload)
+                return b""
+
+            worker.others[0].on(Kind.REPLICA_ROUTE, later)
+            calling = asyncio.ensure_future(CALLS[call](service))
+            await told.wait()
+            assert await worker.ask("m") == "one"
+            done, _ = await asyncio.wait({calling}, timeout=0.05)
+            assert not done
+            goes_by_it.set()
+            await calling
+            assert await worker.ask("m") == ("two..." if call == "load" else "")
+
+    run(main)
+
+
 def test_a_worker_that_comes_later(tmp_path: Path) -> None:
     write(tmp_path, "m", "one")
     write(tmp_path, "bad", BROKEN_ELSEWHERE)
@@ -177,7 +226,8 @@ def test_the_end_of_a_worker_holds_nothing_up(tmp_path: Path) -> None:
             await is_set(slow.entered)
             closing = asyncio.ensure_future(server.manager.stop())
             await asyncio.sleep(0)
-            worker.link.abort()
+            for link in worker.others:
+                link.abort()
             with pytest.raises(UnavailableError):
                 await asked
             slow.execution_gate.set()
@@ -228,11 +278,11 @@ def test_releases_and_traces_are_for_the_home(tmp_path: Path) -> None:
             await server.manager.releases.change("m", {"split": None}, "test")
             await server.replicas.acknowledged()
             assert await server.ask_all("m") == ["two", "two"]
-            server.traced.add("m")
+            server.is_traced = lambda name: name == "m"
             server.replicas.publish_again()
             await server.replicas.acknowledged()
             assert await server.ask_all("m") == ["two", ""]
-            server.traced.clear()
+            server.is_traced = lambda _: False
             server.replicas.publish_again()
             await server.replicas.acknowledged()
             assert await server.ask_all("m") == ["two", "two"]
