@@ -78,6 +78,7 @@ class RunningServer:
     urls: dict[str, str]
     reader: threading.Thread
     client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30))
+    asked_to_stop: bool = False
 
     @property
     def rest(self) -> str:
@@ -111,11 +112,16 @@ class RunningServer:
         """One inference request in JSON."""
         return self.post(f"/v2/models/{model}/infer", json=body)
 
+    def ask_to_stop(self, number: int = signal.SIGTERM) -> None:
+        """Send it a signal, if it has had none: a second one would end it there and then."""
+        if not self.asked_to_stop and self.process.poll() is None:
+            self.process.send_signal(number)
+        self.asked_to_stop = True
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End the server by a signal; returns its exit status."""
         self.client.close()
-        if self.process.poll() is None:
-            self.process.send_signal(number)
+        self.ask_to_stop(number)
         status = self.process.wait(60)
         self.reader.join()
         if self.process.stdout is not None:
@@ -186,7 +192,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServ
 
     yield start
     for server in servers:
-        server.process.send_signal(signal.SIGTERM)
+        server.ask_to_stop()
     statuses = [server.stop() for server in servers]
     assert statuses == [0] * len(servers)
 
