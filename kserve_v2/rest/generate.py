@@ -17,6 +17,7 @@ from kserve_v2.rest.generate_accept import file_wanted
 from kserve_v2.rest.generate_answer import AnswerForm, answer_form
 from kserve_v2.rest.generate_codec import request_of
 from kserve_v2.rest.generate_files import is_file, read_body
+from kserve_v2.rest.generate_unread import UnreadMembers
 from kserve_v2.scheduling.replies import stream
 
 _EVENTS = b"text/event-stream; charset=utf-8"
@@ -34,6 +35,7 @@ class _Asking:
         """`max_request_bytes`: the most that a compressed body may become."""
         self._service = service
         self._max_request_bytes = max_request_bytes
+        self._unread = UnreadMembers()
 
     def ask(self, call: Call) -> tuple[AsyncGenerator[InferResponse, None], AnswerForm]:
         """The responses to a request, which is checked, and how they are written. Raises what is wrong with it."""
@@ -53,6 +55,8 @@ class _Asking:
             model = service.route(model, request, call.all_headers)
             said = read_body(body, content_type, model.signature)
             request = request_of(said, model.signature, call.model_name, call.version)
+        else:
+            self._unread.tell(request.parameters, model)
         form = answer_form(model, said.layout, call.query)
         call.body = b""
         if call.access is not None:
