@@ -1,0 +1,1 @@
+"""TorchServe's workflows: archives (.war) that say which models and functions a request goes through."""
