@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,7 +84,10 @@ class BaseHandler:
 
     def _load_torchscript_model(self, model_pt_path: str) -> Any:
         """A TorchScript archive."""
-        return torch.jit.load(model_pt_path, map_location=self.device)  # type: ignore[no-untyped-call]
+        with warnings.catch_warnings():
+            # Who serves an archive cannot export its model in another way.
+            warnings.filterwarnings("ignore", r"`torch\.jit", DeprecationWarning)
+            return torch.jit.load(model_pt_path, map_location=self.device)  # type: ignore[no-untyped-call]
 
     def _load_torch_export_aot_compile(self, model_so_path: str) -> Any:
         """What `torch.export` and AOTInductor have compiled."""
