@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from kserve_v2_child.torchserve.manifest import Manifest, ManifestError, read_manifest
+from kserve_v2_child.torchserve.manifest import FOLDER, Manifest, ManifestError, read_manifest
 
 from kserve_v2.backend import ModelConfig, ModelSource, Unpacked
 from kserve_v2.errors import InvalidArgumentError
@@ -98,11 +98,10 @@ def _unpacked(
     source: ModelSource, config: ModelConfig, unpack: Callable[[Path, str], Unpacked]
 ) -> ModelSource:
     file = source.model_file(config)
-    if not is_archive(file.name):
-        # What is linked to is where the model's own code looks for its files.
-        return replace(source, version_path=source.version_path.resolve())
-    if file.is_dir():
-        return replace(source, version_path=file.resolve())
+    if not (is_archive(file.name) and file.is_file()):
+        # A folder, or what names it. What is linked to is where the model's own code looks for its files.
+        own = file if file.is_dir() and file.name != FOLDER else source.version_path
+        return replace(source, version_path=own.resolve())
     there = unpack(file, f"{source.model_path.name}/{source.version}/{file.name}")
     return replace(source, version_path=files_of(there.path), kept=there)
 

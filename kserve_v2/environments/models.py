@@ -22,6 +22,9 @@ from kserve_v2.errors import InvalidArgumentError
 logger = logging.getLogger(__name__)
 
 FLAG = "--model-environments"
+INSTALL_REQUIREMENTS = "install_requirements"
+"""The parameter, "true", by which one model has an environment made of its requirements.txt, whatever others have."""
+
 # Backends of ours that run no code of the model's: what lies beside such a model, perhaps because a tool exports it
 # there, changes nothing by itself.
 _WITHOUT_CODE = OWN_BACKENDS - RUN_CODE
@@ -72,7 +75,11 @@ class ModelEnvironments:
         if named:
             return self._named(NamedEnvironment.of(named, source.name, source.model_path))
         assert beside is not None  # noqa: S101 - see above
-        return self._of_requirements(beside, source.name)
+        # One model may ask for it where the server has not been told where to make them.
+        directory = self._directory or _usual_directory(
+            self._environ, f"{INSTALL_REQUIREMENTS} is true", "install them"
+        )
+        return self._of_requirements(beside, source.name, Store(directory))
 
     def _requirements(self, source: ModelSource, config: ModelConfig, named: str) -> Path | None:
         """The requirements.txt of which an environment is to be made. Of one that is not used the log is told, once."""
@@ -91,7 +98,7 @@ class ModelEnvironments:
                 source.name, NAME, EXECUTION_ENV_PATH,
             )  # fmt: skip
             return None
-        if self._directory is None:
+        if self._directory is None and not _wants_requirements(config):
             self._tell(
                 logging.WARNING, path,
                 "model '%s': its %s is not used, and the model runs with the server's packages: %s DIR makes an "
@@ -114,7 +121,10 @@ class ModelEnvironments:
             logger.log(level, message, *args)
 
     def _named(self, named: NamedEnvironment) -> Interpreter:
-        store = Store(self._directory or _usual_directory(self._environ))
+        store = Store(
+            self._directory
+            or _usual_directory(self._environ, f"{EXECUTION_ENV_PATH} names an archive", "unpack it")
+        )
         prefix = named.find(store)
         if prefix is None:
             if not self._make:
@@ -132,9 +142,7 @@ class ModelEnvironments:
         environ = activated(prefix, self._environ)
         return _interpreter(prefix, environ, named.origin, same_version=False)
 
-    def _of_requirements(self, path: Path, model: str) -> Interpreter:
-        assert self._directory is not None  # noqa: S101 - see `_requirements`
-        store = Store(self._directory)
+    def _of_requirements(self, path: Path, model: str, store: Store) -> Interpreter:
         requirements = read_requirements(path)
         prefix = store.find(made.stored_name(requirements))
         if prefix is None:
@@ -158,11 +166,13 @@ def _parameter(config: ModelConfig, name: str) -> str:
     return config.parameters[name].string_value if name in config.parameters else ""
 
 
-def _usual_directory(environ: Mapping[str, str]) -> Path:
+def _wants_requirements(config: ModelConfig) -> bool:
+    return _parameter(config, INSTALL_REQUIREMENTS) == "true"
+
+
+def _usual_directory(environ: Mapping[str, str], why: str, what: str) -> Path:
     """Where archives are unpacked if nobody has said where. Raises InvalidArgumentError."""
     cache = environ.get("XDG_CACHE_HOME") or (f"{home}/.cache" if (home := environ.get("HOME")) else "")
     if not Path(cache).is_absolute():
-        raise InvalidArgumentError(
-            f"{EXECUTION_ENV_PATH} names an archive: say with {FLAG} DIR where to unpack it"
-        )
+        raise InvalidArgumentError(f"{why}: say with {FLAG} DIR where to {what}")
     return Path(cache) / "kserve-v2" / "environments"

@@ -103,6 +103,7 @@ class Shadowing:
             request.id,
             dict(request.parameters),
             request.requested_outputs,
+            packed=request.packed,
         )
         return _Copy(self, copied, size)
 
