@@ -28,6 +28,7 @@ from kserve_v2.messages import Answers, InferRequest, InferResponse, Tensors
 __all__ = [
     "CONTENT_TYPES",
     "AddsInstances",
+    "AlwaysIsolated",
     "AnyInstance",
     "AsyncInstance",
     "AsyncStreamInstance",
@@ -63,6 +64,7 @@ __all__ = [
     "SeparatesRequests",
     "StreamInstance",
     "StreamedResponse",
+    "TakesMessages",
     "ThreadBudget",
     "Unpacked",
     "adds_instances",
@@ -747,6 +749,24 @@ class IsolatesModels(Protocol):
         Raises InvalidArgumentError if it cannot be told.
         """
         ...
+
+
+@runtime_checkable
+class AlwaysIsolated(Protocol):
+    """Optional: a `Backend` whose models run in processes of their own whatever their configuration says: what they
+    import is for nobody else.
+    """
+
+    always_isolated: Literal[True]
+
+
+@runtime_checkable
+class TakesMessages(Protocol):
+    """Optional: a `Backend` whose models read requests themselves, as clients have sent them, and write the answers:
+    see `kserve_v2.verbatim`. They separate requests.
+    """
+
+    takes_messages: Literal[True]
 
 
 @runtime_checkable

@@ -211,12 +211,13 @@ class MarkedResponse(InferResponse):
 @dataclass(frozen=True, slots=True)
 class TensorMetadata:
     """Name, protocol datatype and shape (-1 where it varies) of a model's input or output, batch dimension
-    included.
+    included. `parameters`: what else its model says of it.
     """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

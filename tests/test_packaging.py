@@ -117,6 +117,7 @@ def test_the_entry_points_are_the_command_and_the_backends(wheel: Path) -> None:
         "[console_scripts]",
         *("kserve-v2", "=", "kserve_v2.__main__:run"),
         "[kserve_v2.backends]",
+        *("mlserver", "=", "kserve_v2_backends.mlserver.backend:MLServerBackend"),
         *("onnxruntime", "=", "kserve_v2_backends.onnx.backend:OnnxBackend"),
         *("python", "=", "kserve_v2_backends.eager.backend:EagerBackend"),
         *("pytorch", "=", "kserve_v2_backends.pytorch.backend:PytorchBackend"),

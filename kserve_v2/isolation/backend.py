@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf import json_format
 from kserve_v2_child.channel.messages import Kind
 
-from kserve_v2.backend import Backend, GuessesBatching, ModelConfig, ModelSource
+from kserve_v2.backend import Backend, GuessesBatching, ModelConfig, ModelSource, TakesMessages
 from kserve_v2.config.defaults import fill_defaults
 from kserve_v2.config.isolation import isolation_of
 from kserve_v2.config.printing import config_to_dict
@@ -67,6 +67,8 @@ class IsolatedBackend:
         self.platform = backend.platform
         if isinstance(backend, GuessesBatching):
             self.guesses_batching = True
+        if isinstance(backend, TakesMessages):
+            self.takes_messages = True
         self._home = home
 
     def gpu_count(self) -> int:

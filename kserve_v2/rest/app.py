@@ -21,9 +21,11 @@ from kserve_v2.rest.endpoint import ModelEndpoint, Operation, names_version
 from kserve_v2.rest.errors import error_body, error_response, known
 from kserve_v2.rest.generate import Generate, GenerateStream
 from kserve_v2.rest.infer import Infer
+from kserve_v2.rest.infer_stream import ForVerbatim, InferStream
 from kserve_v2.rest.load_body import load_request
 from kserve_v2.rest.members import optional
 from kserve_v2.rest.model_descriptions import described_models, with_models
+from kserve_v2.rest.model_routes import ModelRoutes
 from kserve_v2.rest.openapi import DESCRIPTION, complete, documented
 from kserve_v2.rest.release_routes import add_release_routes
 from kserve_v2.rest.settings_routes import add_settings_routes
@@ -76,14 +78,16 @@ def create_app(
         add_more(app)
     _add_root(app, service, is_page=add_more is not None)
     _add_description(app, service)
+    infer, infer_stream = Infer(service, max_request_bytes), InferStream(service, max_request_bytes)
     operations: dict[str, Operation] = {
-        "infer": Infer(service, max_request_bytes),
-        "generate": Generate(service, max_request_bytes),
-        "generate_stream": GenerateStream(service, max_request_bytes),
+        "infer": infer,
+        "infer_stream": infer_stream,
+        "generate": ForVerbatim(service, Generate(service, max_request_bytes), infer),
+        "generate_stream": ForVerbatim(service, GenerateStream(service, max_request_bytes), infer_stream),
         **v1_operations(service, max_request_bytes, manners),
     }
-    control = OwnPagesOnly(app, origins)
-    return ModelEndpoint(control, operations, bodies, service.tracer, service.demand, service.may_be_version)
+    others = ModelRoutes(app, OwnPagesOnly(app, origins), service, bodies)
+    return ModelEndpoint(others, operations, bodies, service.tracer, service.demand, service.may_be_version)
 
 
 def _add_error_handlers(app: FastAPI) -> None:
@@ -214,6 +218,9 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: Body
 
 
 def _add_description(app: FastAPI, service: InferenceService) -> None:
+    @app.get("/v2/docs/dataplane.json", include_in_schema=False)
+    @app.get("/v2/models/{model_name}/docs/dataplane.json", include_in_schema=False)
+    @app.get("/v2/models/{model_name}/versions/{version}/docs/dataplane.json", include_in_schema=False)
     @app.get("/openapi.json", include_in_schema=False)
     async def description() -> Response:
         """The description of all routes, and of the models that are loaded now."""

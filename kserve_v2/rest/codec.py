@@ -6,6 +6,7 @@ texts of the errors are Triton's; where Triton answers 500 to malformed JSON, th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
@@ -76,10 +77,11 @@ ALL_BINARY = ResponseFormat(default=OutputFormat(binary=True))
 
 
 class EncodedResponse(NamedTuple):
-    """An answer's body: JSON, and the binary tensors that follow it."""
+    """An answer's body: JSON, and the binary tensors that follow it; with headers of the model's own."""
 
     header: bytes
     binary: Sequence[bytes | memoryview]
+    headers: Sequence[tuple[bytes, bytes]] = ()
 
 
 def decode_request(
@@ -324,10 +326,12 @@ def encode_response(
     labels: Mapping[str, Sequence[str]],
     *,
     batched: bool,
+    said: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> EncodedResponse:
     """Encode an answer as the request asked for it. Outputs that shared memory takes are written there.
 
-    `labels`: label texts by output, for classification. `batched`: whether axis 0 is a batch. Raises
+    `labels`: label texts by output, for classification. `batched`: whether axis 0 is a batch. `said`: further
+    parameters by output. Raises
     InvalidArgumentError for an output that cannot be sent as it was asked for, InternalError for one that does
     not fit into its shared memory.
     """
@@ -351,6 +355,8 @@ def encode_response(
             entry["data"] = encode_base64_data(array, name)
         else:
             entry["data"] = encode_json_data(array, name)
+        if name in said:
+            entry["parameters"] = said[name] | entry.get("parameters", {})
         entries.append(entry)
     return EncodedResponse(_dump(_document(response, entries)), binary)
 

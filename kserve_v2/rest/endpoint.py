@@ -28,6 +28,9 @@ UI_PATH = "/ui/"
 HEAD_REQUEST = "kserve_v2.head_request"
 """Scope key of a request for the head of an answer alone, which is otherwise as one with GET."""
 
+QUERY = "kserve_v2.query"
+"""Scope key of what stands behind the path, for whoever it matters to beside the routes of the protocol."""
+
 Headers = Sequence[tuple[bytes, bytes]]
 
 WAITING_TASKS = "kserve_v2.waiting_tasks"
@@ -148,7 +151,13 @@ class ModelEndpoint:
             head, path = scope["method"] == "HEAD", scope["path"]
             method = "GET" if head else scope["method"]
             query = scope["query_string"] if path == READY_PATH or path.startswith(UI_PATH) else b""
-            asked = {**scope, "method": method, "query_string": query, HEAD_REQUEST: head}
+            asked = {
+                **scope,
+                "method": method,
+                "query_string": query,
+                HEAD_REQUEST: head,
+                QUERY: scope["query_string"],
+            }
             await self._app(asked, receive, send)
         elif scope["method"] != "POST":
             allowed = method_not_allowed("POST") if self._may_be_version(*target[1:]) else not_found()

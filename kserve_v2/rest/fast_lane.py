@@ -135,11 +135,11 @@ class FastLane:
             if access is not None:
                 access.executed(response)
             encoded = self._answers.encode(response, asked.response_format) or encode(response, asked)
-            if asked.accept_encoding is not None:
+            if asked.accept_encoding is not None or encoded.headers:
                 headers, parts = answer(encoded, asked.accept_encoding)
                 return any_answer(200, headers, parts, keep_alive=keep_alive)
             if encoded.binary:
-                return binary_answer(*encoded, keep_alive=keep_alive)
+                return binary_answer(encoded.header, encoded.binary, keep_alive=keep_alive)
             return plain_answer(encoded.header, keep_alive=keep_alive)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             return fail(error, keep_alive=keep_alive, access=access)

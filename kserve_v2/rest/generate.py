@@ -7,20 +7,19 @@ from contextlib import aclosing
 
 from starlette.types import Send
 
-from kserve_v2.errors import InvalidArgumentError, ServingError
+from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
 from kserve_v2.messages import InferResponse
 from kserve_v2.rest.compression import decompress
 from kserve_v2.rest.endpoint import Call
-from kserve_v2.rest.errors import error_body, known
+from kserve_v2.rest.errors import known
+from kserve_v2.rest.events import send_error, send_event, start_events
 from kserve_v2.rest.generate_accept import file_wanted
 from kserve_v2.rest.generate_answer import AnswerForm, answer_form
 from kserve_v2.rest.generate_codec import request_of
 from kserve_v2.rest.generate_files import is_file, read_body
 from kserve_v2.rest.generate_unread import UnreadMembers
 from kserve_v2.scheduling.replies import stream
-
-_EVENTS = b"text/event-stream; charset=utf-8"
 
 
 def _header(call: Call, name: bytes, default: bytes = b"") -> bytes:
@@ -117,30 +116,11 @@ class GenerateStream:
             try:
                 async for response in responses:
                     if response.error is not None:
-                        await _send_error(response.error, call, send)
+                        await send_error(response.error, call, send)
                     else:
-                        await _send_event(form.encode(response), 200, call, send)
+                        await send_event(form.encode(response), 200, call, send)
             except Exception as error:  # noqa: BLE001 - the client is told in the form that it expects
-                await _send_error(known(error), call, send)
+                await send_error(known(error), call, send)
         if not call.started:
-            await _start(200, call, send)
+            await start_events(200, call, send)
         await send({"type": "http.response.body", "body": b""})
-
-
-async def _start(status: int, call: Call, send: Send) -> None:
-    call.started = True
-    if call.access is not None:
-        call.access.status = status
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", _EVENTS)]})
-
-
-async def _send_error(error: ServingError, call: Call, send: Send) -> None:
-    if call.trace is not None:
-        call.trace.error = error.message
-    await _send_event(error_body(error.message), error.code.value.http, call, send)
-
-
-async def _send_event(data: bytes, status: int, call: Call, send: Send) -> None:
-    if not call.started:
-        await _start(status, call, send)
-    await send({"type": "http.response.body", "body": b"data: " + data + b"\n\n", "more_body": True})

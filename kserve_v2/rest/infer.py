@@ -13,6 +13,7 @@ from kserve_v2.rest.answer_text import JOIN_BYTES, Parts
 from kserve_v2.rest.codec import EncodedResponse, ResponseFormat, decode_request, encode_response
 from kserve_v2.rest.compression import choose_encoding, compress, decompress
 from kserve_v2.rest.endpoint import Call, Headers
+from kserve_v2.rest.verbatim import decode_verbatim, encode_verbatim
 from kserve_v2.scheduling.replies import OneOutcome, Outcome, infer
 
 _JSON = (b"content-type", b"application/json")
@@ -57,8 +58,11 @@ def decode(
     all_headers: Headers,
     body: bytes | bytearray | memoryview,
     max_request_bytes: int,
+    *,
+    streams: bool = False,
 ) -> Asked:
     """Decode a request. `headers`: those that say how. `max_request_bytes`: the most that a compressed body may become.
+    `streams`: whether any number of responses can be sent.
 
     From here to the scheduler nothing may give way to the loop: the model cannot be unloaded in between.
     Raises the ServingError that is the request's outcome.
@@ -66,11 +70,20 @@ def decode(
     model = service.acquire(model_name, version)
     if model.splits:
         model = service.route(model, None, all_headers)
-    if model.decoupled:
-        raise UnsupportedError("HTTP end point doesn't support models with decoupled transaction policy")
     if b"content-encoding" in headers:
         body = decompress(body, headers[b"content-encoding"], max_request_bytes)
     header_length = headers.get(b"inference-header-content-length")
+    if model.signature.verbatim:
+        found = decode_verbatim(
+            body, header_length, all_headers, model.signature, version, service.shared_memory
+        )
+        if streams:
+            found[0].packed = {**(found[0].packed or {}), "stream": True}
+        if model.splits:
+            model = service.route(model, found[0], all_headers)
+        return Asked(model, *found, headers.get(b"accept-encoding"))
+    if model.decoupled and not streams:
+        raise UnsupportedError("HTTP end point doesn't support models with decoupled transaction policy")
     request, response_format = decode_request(
         body, header_length, model.signature, version, service.shared_memory
     )
@@ -86,6 +99,8 @@ def decode(
 def encode(response: InferResponse, asked: Asked) -> EncodedResponse:
     """Encode the body of an answer. Raises as `encode_response`."""
     model = asked.model
+    if model.signature.verbatim:
+        return encode_verbatim(response, asked.response_format, model.labels)
     return encode_response(response, asked.response_format, model.labels, batched=model.batched)
 
 
@@ -94,6 +109,7 @@ def answer(encoded: EncodedResponse, accept_encoding: bytes | None) -> Answer:
     headers = [_JSON]
     if encoded.binary:
         headers = [_BINARY, (b"inference-header-content-length", b"%d" % len(encoded.header))]
+    headers += encoded.headers
     parts: tuple[bytes | memoryview, ...] = (encoded.header, *encoded.binary)
     encoding = choose_encoding(accept_encoding)
     if encoding is not None:

@@ -48,7 +48,8 @@ def model_metadata_view(metadata: ModelMetadata) -> Json:
 
 
 def _tensor_view(tensor: TensorMetadata) -> Json:
-    return {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
+    parameters = {"parameters": tensor.parameters} if tensor.parameters else {}
+    return {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape, **parameters}
 
 
 def index_view(entry: IndexEntry) -> Json:

@@ -12,8 +12,10 @@ from kserve_v2.messages import InferResponse
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.calls import Parts
 from kserve_v2.rpc.codec import OutputForms, encode_response
+from kserve_v2.rpc.verbatim import unpack
 from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES, Array
 from kserve_v2.tensors.raw import encode_raw_tensor
+from kserve_v2.verbatim import TENSORS
 
 _NAME = pb.ModelInferResponse.MODEL_NAME_FIELD_NUMBER
 _VERSION = pb.ModelInferResponse.MODEL_VERSION_FIELD_NUMBER
@@ -53,7 +55,9 @@ class AnswerEncoder:
     ) -> Parts:
         """The answer; arguments and errors as those of `codec.encode_response`."""
         if forms or response.parameters:
-            return (encode_response(response, forms, labels, batched=batched).SerializeToString(),)
+            said = unpack(response) if TENSORS in response.parameters else {}
+            message = encode_response(response, forms, labels, batched=batched, said=said)
+            return (message.SerializeToString(),)
         key: list[object] = [response.model_name, response.model_version]
         for name, array in response.outputs.items():
             key += (name, array.dtype.num, array.shape)

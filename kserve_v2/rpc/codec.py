@@ -4,13 +4,14 @@ Outputs always travel in `raw_output_contents`, as Triton's do. The texts of the
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import InvalidArgumentError, request_prefix
 from kserve_v2.memory.regions import RegionPart, SharedMemoryRegions
-from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
 from kserve_v2.net.limits import check_dimensions
 from kserve_v2.protobuf_json import set_parameter
 from kserve_v2.rpc.shared_memory import region_part
@@ -236,10 +237,15 @@ def _decode_classification(parameters: Mapping[str, pb.InferParameter]) -> int:
 
 
 def encode_response(
-    response: InferResponse, forms: OutputForms, labels: Mapping[str, Sequence[str]], *, batched: bool
+    response: InferResponse,
+    forms: OutputForms,
+    labels: Mapping[str, Sequence[str]],
+    *,
+    batched: bool,
+    said: Mapping[str, Mapping[str, ParameterValue]] = MappingProxyType({}),
 ) -> pb.ModelInferResponse:
     """The answer as a message; outputs that shared memory takes are written there. `labels`: label texts by
-    output.
+    output. `said`: parameters by output; what the protocol has no form for is left out.
 
     Raises InternalError where they do not fit.
     """
@@ -256,6 +262,9 @@ def encode_response(
         output.name = name
         output.datatype = BY_DTYPE[array.dtype].name
         output.shape.extend(array.shape)
+        for key, value in said.get(name, {}).items():
+            if isinstance(value, bool | int | float | str):
+                set_parameter(output.parameters[key], value)
         if isinstance(form, RegionPart):
             form.write(encode_raw_tensor(array), name)
             raw = b""

@@ -16,6 +16,7 @@ from kserve_v2.rpc.codec import WHOLE, OutputForms, decode_request
 from kserve_v2.rpc.recurring import RecurringForms
 from kserve_v2.rpc.status import known, parse
 from kserve_v2.rpc.traces import begin_trace, text_metadata
+from kserve_v2.rpc.verbatim import pack
 from kserve_v2.scheduling.demand import Demand
 from kserve_v2.scheduling.replies import Outcome
 from kserve_v2.tracing.trace import Trace
@@ -84,9 +85,12 @@ class ModelInfer:
     ) -> Parts | Asked:
         # From here to the scheduler nothing awaits, so the model cannot be unloaded in between.
         model = self._service.acquire(message.model_name, message.model_version)
-        if model.decoupled:
+        verbatim = model.signature.verbatim
+        if model.decoupled and not verbatim:
             raise UnsupportedError("ModelInfer RPC doesn't support models with decoupled transaction policy")
         request, forms = decode_request(message, self._service.shared_memory)
+        if verbatim:
+            request.packed = pack(message, context.metadata)
         if model.splits:
             model = self._service.route(model, request, context.metadata)
         if observer is not None and observer.trace is not None:

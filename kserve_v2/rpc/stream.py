@@ -24,6 +24,7 @@ from kserve_v2.rpc.codec import EMPTY_FINAL_RESPONSE, WHOLE, OutputForms, decode
 from kserve_v2.rpc.recurring import RecurringForms
 from kserve_v2.rpc.status import known, parse
 from kserve_v2.rpc.traces import begin_trace, text_metadata
+from kserve_v2.rpc.verbatim import pack
 from kserve_v2.scheduling.replies import OneOutcome, Outcome, stream
 from kserve_v2.tracing.trace import Trace
 
@@ -295,6 +296,8 @@ class _Stream:
             # the next turn of the loop, and an unload takes several turns.)
             model = self._service.acquire(message.model_name, message.model_version)
             request, forms = decode_request(message, self._service.shared_memory)
+            if model.signature.verbatim:
+                request.packed = pack(message, self._headers, stream=True)
             if model.splits:
                 model = self._service.route(model, request, self._headers)
             wants_final = _wants_empty_final(message)

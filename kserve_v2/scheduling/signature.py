@@ -84,6 +84,9 @@ class ExpectedOutput(NamedTuple):
 class ModelSignature:
     """Inputs and outputs of one model version. Read-only once the model is loaded, but for `expected_outputs`."""
 
+    verbatim = False
+    """Whether the model reads requests itself, so that nothing is known of its tensors; see `kserve_v2.verbatim`."""
+
     def __init__(self, config: ModelConfig) -> None:
         self.model_name = config.name
         self.max_batch_size = config.max_batch_size

@@ -6,6 +6,7 @@ Nothing else in the server reads the command line or the environment.
 import argparse
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from kserve_v2.settings import options
@@ -48,11 +49,14 @@ def given(namespace: argparse.Namespace) -> dict[str, list[str]]:
 
 
 def resolve(
-    flags: Mapping[str, Sequence[str]], environ: Mapping[str, str]
+    flags: Mapping[str, Sequence[str]],
+    environ: Mapping[str, str],
+    beneath: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> tuple[Settings, tuple[str, ...]]:
     """The effective settings, and a line of warning for everything that was given and ignored.
 
-    `flags`: as `given` has them. An empty variable is not set.
+    `flags`: as `given` has them. An empty variable is not set. `beneath`: what holds where neither says anything, in
+    the same form.
     Raises SettingsError, also for what must not be ignored.
     """
     _raise_if_refused(flags, environ)
@@ -62,6 +66,8 @@ def resolve(
             values[option.name] = option.from_flag(flags[option.name])
         elif environ.get(option.variable):
             values[option.name] = option.from_variable(environ[option.variable])
+        elif option.name in beneath:
+            values[option.name] = option.from_flag(list(beneath[option.name]))
     settings = Settings(**values)
     warnings = (
         *_ignored_flags(flags),

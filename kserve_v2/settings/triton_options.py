@@ -53,5 +53,10 @@ IGNORED_OPTIONS = {
 }
 """Name of the option, without dashes, to what the user has to know about it."""
 
-BACKEND_SETTINGS = {"onnxruntime": {"default-max-batch-size"}, "python": set[str](), "pytorch": set[str]()}
+BACKEND_SETTINGS = {
+    "mlserver": {"allow-pickles"},
+    "onnxruntime": {"default-max-batch-size"},
+    "python": set[str](),
+    "pytorch": set[str](),
+}
 """What the backends that come with the server read of `--backend-config`."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from kserve_v2.inference import InferenceService
@@ -64,6 +64,13 @@ def _add_page(app: FastAPI, service: InferenceService, assets: Assets) -> None:
         answer = json_response(root_view(service.server_metadata()))
         answer.headers["vary"] = "Accept"
         return answer
+
+    @app.get("/v2/docs", include_in_schema=False)
+    @app.get("/v2/models/{model_name}/docs", include_in_schema=False)
+    @app.get("/v2/models/{model_name}/versions/{version}/docs", include_in_schema=False)
+    async def elsewhere(request: Request) -> Response:
+        """Where MLServer has the description. Relative, as there may be a prefix in front of all paths."""
+        return RedirectResponse("../" * (request.scope["path"].count("/") - 1) + "docs")
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:

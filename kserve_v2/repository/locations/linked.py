@@ -127,6 +127,12 @@ class LinkArea:
                 f"the links to its files cannot be made in the directory for temporary files: {error.strerror}"
             ) from error
 
+    def hide(self, name: str) -> None:
+        """Show a model no longer."""
+        with self._lock:
+            if self._area is not None:
+                self._area.hide(name)
+
     def close(self) -> None:
         """Remove all links."""
         with self._lock:

@@ -22,6 +22,7 @@ from kserve_v2.repository.locations.location import (
     raise_if_many,
     raise_if_one,
 )
+from kserve_v2.repository.locations.mlserver import MLServerModels
 from kserve_v2.repository.locations.object_store import ObjectArchive, ObjectStore
 from kserve_v2.repository.locations.operand_links import links_of
 from kserve_v2.repository.locations.operands import Operand, shown
@@ -72,6 +73,8 @@ class Locations:
                 self._locations.append(_flat_model(origin, where.model_name, self._links))
             else:
                 self._locations += _locations(origin, where.model_name, stager, key)
+                if isinstance(origin, Path):
+                    self._locations.append(MLServerModels(origin, self._links, environ))
         for model in where.models:
             links = links_of(model, where.tensors)
             self._locations.append(LinkedModel(model.name, shown(model), links, self._links))

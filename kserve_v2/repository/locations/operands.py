@@ -14,11 +14,13 @@ from typing import Literal
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.net.repository_url import is_archive
 from kserve_v2.repository.locations import flat
+from kserve_v2.repository.locations.mlserver import settings_folders
 from kserve_v2.repository.reading.foreign_files import foreign_advice
 from kserve_v2.repository.reading.layout import (
     ARCHIVED,
     CONFIG,
     HANDLER,
+    has_own_settings,
     is_hidden,
     is_model_file,
     is_version,
@@ -53,13 +55,15 @@ class Kind(Enum):
 @dataclass(frozen=True, slots=True)
 class Found:
     """What lies at a path. Of a folder: `files`: the names of its files; `versions`: its folders that are versions;
-    `models`: those that look like models. `similar`: of what does not exist, a name beside it that is nearly the same.
+    `models`: those that look like models; `settings`: whether there are models of MLServer's in it. `similar`: of what
+    does not exist, a name beside it that is nearly the same.
     """
 
     what: Literal["nothing", "file", "folder", "other"] = "nothing"
     files: tuple[str, ...] = ()
     versions: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    settings: bool = False
     similar: str = ""
 
 
@@ -181,6 +185,7 @@ def look(path: Path) -> Found:
                 files=tuple(child.name for child in children if not child.is_dir() or child.name == ARCHIVED),
                 versions=tuple(child.name for child in children if is_version(child.name) and child.is_dir()),
                 models=tuple(flat.models_in(path)),
+                settings=next(iter(settings_folders(path)), None) is not None,
             )
         if path.exists():
             return Found("file" if path.is_file() else "other")
@@ -238,6 +243,8 @@ def _kind_of_file(where: str) -> Kind:
 
 
 def _kind_of_folder(where: str, found: Found, *, named: bool) -> Kind:
+    if has_own_settings(found.files):
+        return Kind.REPOSITORY
     own = [name for name in found.files if is_model_file(name)]
     of_one = [*([CONFIG] if CONFIG in found.files else []), *own]
     if of_one and found.models:
@@ -251,7 +258,7 @@ def _kind_of_folder(where: str, found: Found, *, named: bool) -> Kind:
             f"{where} has folders that are called like versions, {_listed(found.versions)}, beside folders that look "
             f"like models, {_listed(found.models)}: give --model-repository {where}, or name the models"
         )
-    if found.models:
+    if found.models or found.settings:
         return Kind.REPOSITORY
     if found.versions:
         return Kind.VERSIONS

@@ -17,6 +17,7 @@ from kserve_v2.backend import (
     Model,
     ModelConfig,
     RevivesInstances,
+    TakesMessages,
     keeps_nothing,
 )
 from kserve_v2.config.hidden import with_hidden_tensors
@@ -45,6 +46,7 @@ from kserve_v2.scheduling.queueing.target import QueueTarget
 from kserve_v2.scheduling.shared import Shared
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.target import Reply, Ticket
+from kserve_v2.scheduling.verbatim import VerbatimSignature
 from kserve_v2.scheduling.warm_up import WarmUp
 
 logger = logging.getLogger(__name__)
@@ -63,7 +65,8 @@ class ExecutedModel(LoadedModel):
         metrics: MetricsOfModel,
     ) -> None:
         """`shared`: what it has in common with the server's other models. `metrics`: those that it makes itself."""
-        signature = ModelSignature(prepared.config)
+        kind = VerbatimSignature if isinstance(prepared.backend, TakesMessages) else ModelSignature
+        signature = kind(prepared.config)
         spec = model_spec(prepared, model, signature, shared)
         self._waits = shared.waits
         self._model = model

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from kserve_v2.backend import (
+    AlwaysIsolated,
     Backend,
     CompletesUnopened,
     Handover,
@@ -212,7 +213,7 @@ def _home(
     wanted = wants_isolation(config)
     if wanted is None:
         wanted = bool(host) or interpreter is not None or config.backend in options.isolated
-    if not wanted:
+    if not wanted and not isinstance(backend, AlwaysIsolated):
         return None
     home = Home(host=host) if host else Home(backend=registry.entry_point(config.backend))
     return home if interpreter is None else home.within(interpreter, f"backend '{config.backend}'")

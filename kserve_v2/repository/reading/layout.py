@@ -15,6 +15,8 @@ CONFIG = "config.pbtxt"
 HANDLER = "model.py"
 ARCHIVED = "MAR-INF"
 """A folder that TorchServe's archives have: what lies beside it is one model."""
+MODEL_SETTINGS = "model-settings.json"
+"""What MLServer has beside a model; see `locations.mlserver`."""
 EXPECTED = "model.onnx, model.pt2, model.pt or model.py"
 
 _USUAL = ("model.onnx", "model.pt", "model.pt2", HANDLER)
@@ -59,6 +61,27 @@ def advice_at_the_top(name: str) -> str | None:
     suffix = PurePosixPath(lower).suffix
     model = name[: -len(suffix)] if lower not in _USUAL else "NAME"
     return f"lies in the repository itself: move it to {model}/1/model{suffix}"
+
+
+def has_own_settings(names: Collection[str]) -> bool:
+    """Whether a folder with these files is a model of MLServer's, which is shown elsewhere."""
+    return MODEL_SETTINGS in names and CONFIG not in names
+
+
+def is_shown_elsewhere(path: Path) -> bool:
+    """Whether a directory is a model of MLServer's, or has nothing but such below: versions, for example."""
+    names = _names(path)
+    if has_own_settings(names):
+        return True
+    inner = [_names(path / name) for name in names]
+    return (
+        CONFIG not in names
+        and any(map(has_own_settings, inner))
+        and not any(
+            is_version(name) and any(map(is_model_file, found)) and not has_own_settings(found)
+            for name, found in zip(names, inner, strict=True)
+        )
+    )
 
 
 def is_no_model(path: Path) -> bool:
@@ -198,6 +221,8 @@ def is_model_file(name: str) -> bool:
 def is_model_directory(path: Path) -> bool:
     """Whether a directory has a model in it, or a version of one."""
     names = _names(path)
+    if is_shown_elsewhere(path):
+        return False
     return (
         CONFIG in names
         or any(map(is_model_file, names))

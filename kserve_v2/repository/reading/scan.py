@@ -25,6 +25,7 @@ from kserve_v2.repository.reading.layout import (
     advice_at_the_top,
     is_hidden,
     is_no_model,
+    is_shown_elsewhere,
     is_system_directory,
     is_version,
 )
@@ -35,6 +36,9 @@ _MAX_NAME_BYTES = 255
 # Platforms whose file systems find a file under other spellings of its name, such as other capitals.
 _LOOSE_NAMES = {"darwin", "win32"}
 _CONFIGURATION = frozenset({CONFIG, _NAMED_CONFIGURATIONS})
+SHOWN_ELSEWHERE = "is MLServer's, and served as that"
+"""Why a directory is passed over that another location shows."""
+
 _DUPLICATE = "model appears in two or more repositories"
 
 RELEASE_FILE = "release.json"
@@ -129,7 +133,8 @@ def scan(roots: Sequence[Path]) -> Snapshot:
                 continue
             model = _read_model(tree_of(Path(entry.path)))
             if reason := _reason_to_skip(model):
-                skipped.append(Skipped(entry.name, reason, is_system_directory(entry.name)))
+                if reason is not SHOWN_ELSEWHERE:
+                    skipped.append(Skipped(entry.name, reason, is_system_directory(entry.name)))
                 continue
             found = models.get(entry.name)
             models[entry.name] = replace(found, problem=_DUPLICATE) if found else model
@@ -160,6 +165,8 @@ def _reason_to_skip(model: ModelEntry) -> str | None:
     """Why a directory is no model, or None if it is one, or was meant to be one."""
     if is_system_directory(model.path.name):
         return "belongs to the file system or to another program"
+    if is_shown_elsewhere(model.path):
+        return SHOWN_ELSEWHERE
     if model.versions or model.problem:
         return None
     return "has neither a version nor a config.pbtxt" if is_no_model(model.path) else None

@@ -27,6 +27,7 @@ from kserve_v2.scheduling.statistics import (
     ResponseFate,
     ResponseTimes,
 )
+from kserve_v2.scheduling.verbatim import any_outputs
 from kserve_v2.tensors.datatypes import Array
 
 
@@ -105,7 +106,11 @@ class StreamExecution(Execution):
                 self._end_step(infer_end_ns, ResponseFate.FAIL)
                 return {}
             outputs = outputs.outputs
-        present = finish_present_outputs(outputs, self.spec.signature, self.rows)
+        signature = self.spec.signature
+        if signature.verbatim:
+            present = any_outputs(outputs, signature.model_name)
+        else:
+            present = finish_present_outputs(outputs, signature, self.rows)
         if self.request.response_parameters:
             take_response_parameters(self.request, self.spec.name)
         fate = ResponseFate.SUCCESS if present else ResponseFate.EMPTY

@@ -12,6 +12,7 @@ from kserve_v2.scheduling.sequences.rounds import RoundMerger
 from kserve_v2.scheduling.sequences.rules import SequenceRules
 from kserve_v2.scheduling.sequences.states import StateMerger
 from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.verbatim import VerbatimMerger
 
 
 def make_merger(
@@ -23,6 +24,8 @@ def make_merger(
 
 
 def _plain_merger(config: ModelConfig, signature: ModelSignature, model: Model) -> Merger:
+    if signature.verbatim:
+        return VerbatimMerger(signature.model_name)
     if separates_requests(model):
         return SeparateMerger(signature)
     if joins(config) and config.backend != "python":

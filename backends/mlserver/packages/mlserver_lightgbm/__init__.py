@@ -1,0 +1,5 @@
+"""Models of LightGBM."""
+
+from .lightgbm import LightGBMModel
+
+__all__ = ["LightGBMModel"]

@@ -1,0 +1,5 @@
+"""Models of scikit-learn."""
+
+from .sklearn import SKLearnModel
+
+__all__ = ["SKLearnModel"]

@@ -1,0 +1,5 @@
+"""Models of XGBoost."""
+
+from .xgboost import XGBoostModel
+
+__all__ = ["XGBoostModel"]

@@ -1,0 +1,124 @@
+"""Requests to models that read them themselves; see `kserve_v2.verbatim`."""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+
+from kserve_v2.memory.regions import SharedMemoryRegions
+from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
+from kserve_v2.rest.codec import (
+    ALL_JSON,
+    Body,
+    EncodedResponse,
+    ResponseFormat,
+    decode_request,
+    encode_response,
+)
+from kserve_v2.rest.endpoint import Headers
+from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.tensors.datatypes import BYTES, Array
+from kserve_v2.verbatim import BODY, HEADERS, TENSORS
+
+logger = logging.getLogger(__name__)
+
+# Parameters of a tensor that are for the server.
+_OF_THE_SERVER = frozenset(
+    {
+        "binary_data",
+        "binary_data_size",
+        "classification",
+        "shared_memory_region",
+        "shared_memory_offset",
+        "shared_memory_byte_size",
+    }
+)
+
+# What the server says of an answer itself.
+_OWN_HEADERS = frozenset(
+    {"content-length", "content-encoding", "transfer-encoding", "connection", "content-type"}
+)
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+
+def decode_verbatim(
+    body: Body,
+    header_length: bytes | None,
+    all_headers: Headers,
+    signature: ModelSignature,
+    version: str,
+    regions: SharedMemoryRegions,
+) -> tuple[InferRequest, ResponseFormat]:
+    """The request of a body, which is not looked at unless tensors follow its JSON. Arguments and errors as those of
+    `codec.decode_request`.
+    """
+    packed: dict[str, Any] = {"headers": headers_by_name(all_headers)}
+    if header_length is None:
+        request = InferRequest(signature.model_name, {BODY: body_tensor(body)}, version)
+        response_format = ALL_JSON
+    else:
+        request, response_format = decode_request(body, header_length, signature, version, regions)
+        packed["tensors"] = _said(orjson.loads(bytes(body[: int(header_length)])))
+    request.packed = packed
+    return request, response_format
+
+
+def body_tensor(body: Body) -> Array:
+    """The tensor of a body."""
+    array = np.empty(1, BYTES.dtype)
+    array[0] = bytes(body)
+    return array
+
+
+def headers_by_name(headers: Headers) -> dict[str, str]:
+    """Headers as models have them: of several of one name, the last one."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+
+
+def _said(document: Any) -> dict[str, Any]:
+    """The parameters of tensors in a request that has been decoded."""
+    return {
+        kind: {
+            tensor["name"]: {
+                name: value for name, value in tensor["parameters"].items() if name not in _OF_THE_SERVER
+            }
+            for tensor in document.get(kind) or ()
+            if tensor.get("parameters")
+        }
+        for kind in ("inputs", "outputs")
+    }
+
+
+def encode_verbatim(
+    response: InferResponse, response_format: ResponseFormat, labels: Mapping[str, Sequence[str]]
+) -> EncodedResponse:
+    """Encode an answer: as the model has written it, or its tensors. Errors as those of `codec.encode_response`."""
+    parameters = dict(response.parameters)
+    headers = own_headers(parameters.pop(HEADERS, "[]"), response.model_name)
+    if BODY in response.outputs:
+        return EncodedResponse(response.outputs[BODY].item(), (), headers)
+    said = orjson.loads(str(parameters.pop(TENSORS, "{}")))
+    response.parameters = parameters
+    response.model_version = said.get("version", response.model_version)
+    response.id = response.id or said.get("id", "")
+    encoded = encode_response(response, response_format, labels, batched=False, said=said.get("outputs", {}))
+    return encoded._replace(headers=headers)
+
+
+def own_headers(text: ParameterValue, model: str) -> list[tuple[bytes, bytes]]:
+    """The headers that a model wants its answer to have; what is none is left out, and said in the log."""
+    found = []
+    for name, value in orjson.loads(str(text)):
+        if name.lower() in _OWN_HEADERS:
+            continue
+        if _HEADER_NAME.fullmatch(name) is None or _HEADER_VALUE.fullmatch(value) is None:
+            logger.warning(
+                "model '%s': its answer's header %r is left out: it is no header of HTTP", model, name
+            )
+            continue
+        found.append((name.lower().encode("latin-1"), value.encode("latin-1")))
+    return found

@@ -1,0 +1,83 @@
+"""What the scheduler makes of models that read requests themselves: it looks at none of their tensors."""
+
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kserve_v2._generated.model_config_pb2 import ModelConfig
+from kserve_v2.errors import InternalError
+from kserve_v2.messages import InferRequest, TensorMetadata, Tensors
+from kserve_v2.scheduling.pending import Outputs, Pending
+from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
+from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES, Array
+from kserve_v2.verbatim import TENSOR_PARAMETERS
+
+
+class VerbatimSignature(ModelSignature):
+    """Takes any tensors, and gives any. What the configuration declares is for people alone. A request is one row,
+    whatever its tensors are: only the model knows whether they fit together.
+    """
+
+    verbatim = True
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        given = config.parameters.get(TENSOR_PARAMETERS)
+        self._said = json.loads(given.string_value) if given is not None else {}
+
+    def check(self, request: InferRequest) -> tuple[int, Hashable]:
+        """Nothing is wrong with any request."""
+        return 1, None
+
+    def input_metadata(self) -> tuple[TensorMetadata, ...]:
+        """As declared, the batch dimension among them."""
+        return _metadata(self.inputs, self._said.get("inputs", {}))
+
+    def output_metadata(self) -> tuple[TensorMetadata, ...]:
+        """As declared, the batch dimension among them."""
+        return _metadata(self.outputs, self._said.get("outputs", {}))
+
+
+def _metadata(tensors: Mapping[str, TensorSignature], said: Mapping[str, Any]) -> tuple[TensorMetadata, ...]:
+    return tuple(
+        TensorMetadata(each.name, each.datatype.name, each.dims, said.get(each.name, {}))
+        for each in tensors.values()
+    )
+
+
+class VerbatimMerger:
+    """Joins nothing and cuts nothing."""
+
+    separate = True
+
+    def __init__(self, model_name: str) -> None:
+        self._model_name = model_name
+
+    def merge(self, members: Sequence[Pending]) -> Any:
+        """The tensors of each member."""
+        return [pending.request.inputs for pending in members]
+
+    def check(self, outputs: Tensors, members: Sequence[Pending]) -> Outputs:
+        """Those of one member, if they can be sent. Raises InternalError."""
+        return any_outputs(outputs, self._model_name)
+
+    def split(self, outputs: Outputs, members: Sequence[Pending]) -> list[Outputs]:
+        """The same."""
+        return [outputs]
+
+
+def any_outputs(outputs: Tensors, model_name: str) -> Outputs:
+    """What a model has answered, if it is tensors of the protocol's. Raises InternalError."""
+    for name, array in outputs.items():
+        # They come from the model's process, which sends nothing but arrays.
+        if type(array) is not np.ndarray or array.dtype not in BY_DTYPE:
+            raise InternalError(f"output '{name}' of model '{model_name}' is no tensor of the protocol")
+        if array.dtype == BYTES.dtype and not _all_bytes(array):
+            raise InternalError(f"output '{name}' of model '{model_name}' has elements that are no bytes")
+    return dict(outputs)
+
+
+def _all_bytes(array: Array) -> bool:
+    return {*map(type, array.ravel().tolist())} <= {bytes}
