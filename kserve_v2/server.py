@@ -44,6 +44,9 @@ from kserve_v2.plugins import BackendRegistry
 from kserve_v2.processes.alone import Alone, FrontEnds, Processes
 from kserve_v2.processes.balance import Door
 from kserve_v2.processes.count import process_count
+from kserve_v2.processes.home import Home
+from kserve_v2.processes.replicas import ProcessReplicas
+from kserve_v2.repository.lifecycle.replicas import NO_REPLICAS, Replicas
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.models.homes import Spread
 from kserve_v2.repository.sources.polling import Pace, Poller
@@ -97,16 +100,19 @@ class Server:
             spread=Spread(count, settings.replicate_up_to),
         )
         self._unpacked = options.unpacked
-        if count > 1:
-            raise StartupError("--processes: more than one process is not supported yet")
         inflight = InflightBytes(max_inflight_bytes(settings, count))
         limiter = None
         if settings.rate_limit == "execution_count":
             limiter = RateLimiter(Capacity(*each) for each in settings.rate_limit_resource)
         shared = Shared(inflight, limiter)
         self._tracer = Tracer(settings.trace_config)
+        replicas: Replicas = NO_REPLICAS
         self._processes: Processes = Alone(inflight)
-        self.manager = ModelManager(options, registry, settings.model_load_thread_count, shared)
+        if count > 1:
+            replicas = copies = ProcessReplicas(shared.metrics, self._tracer.traces)
+            self._processes = Home(settings, count, inflight, copies)
+        threads = settings.model_load_thread_count
+        self.manager = ModelManager(options, registry, threads, shared, replicas)
         self.service = InferenceService(
             self.manager,
             self._tracer,
@@ -309,7 +315,6 @@ class Server:
                     "the exit time-out of %d s has passed: giving up what is still under way", grace
                 )
             self.manager.abandon()
-            self._processes.abandon()
         # What is under way without a client counts, too: an execution whose client has left, a model that is closing.
         least = _CLOSING_SECONDS if finished else _LAST_WORDS_SECONDS
         closed = await _by(max(deadline, time() + least), self._close(_FLUSH_SECONDS if finished else 0))

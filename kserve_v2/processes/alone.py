@@ -58,10 +58,6 @@ class Processes(Protocol):
         """Connections are refused from now on."""
         ...
 
-    def abandon(self) -> None:
-        """The time to exit is up: answer what is still under way."""
-        ...
-
     async def stop(self, grace_seconds: float) -> None:
         """End the others, which have so long to send what there is to send."""
         ...
@@ -128,9 +124,6 @@ class Alone:
         """See `Processes`."""
 
     def accept_no_more(self) -> None:
-        """See `Processes`."""
-
-    def abandon(self) -> None:
         """See `Processes`."""
 
     async def stop(self, grace_seconds: float) -> None:

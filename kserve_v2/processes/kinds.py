@@ -6,6 +6,15 @@ from enum import IntEnum
 class Kind(IntEnum):
     """What a call or a note is about."""
 
+    # The life of a worker: what it has to know, that it is ready, that all is loaded, how busy it is, its end.
+    SETTINGS = 16
+    READY = 17
+    SETTLED = 18
+    FIGURES = 19
+    STOP = 20
+    # By what it logs has changed.
+    LOG_SETTINGS = 21
+
     # Requests of clients that a worker hands to the home.
     REST_INFER = 1
     HTTP = 2
