@@ -128,10 +128,10 @@ class LinkArea:
             ) from error
 
     def hide(self, name: str) -> None:
-        """Show a model no longer."""
+        """Have a model's directory no longer; what is in use of it stays."""
         with self._lock:
-            if self._area is not None:
-                self._area.hide(name)
+            if self._area is not None and self._area.hide(name):
+                self._area.prune(self.in_use)
 
     def close(self) -> None:
         """Remove all links."""
@@ -185,3 +185,53 @@ class LinkedModel:
             except OSError as error:
                 raise InvalidArgumentError(f"{self.shown} cannot be read: {error.strerror}") from error
             self._area.show(self._name, links)
+
+
+class AddedModels:
+    """A location with models that come and go while the server runs. See `location.Location`."""
+
+    shown = "the models that were added"
+
+    def __init__(self, area: LinkArea) -> None:
+        self._area = area
+        self._models: dict[str, LinkedModel] = {}
+        self._lock = RLock()
+
+    @property
+    def root(self) -> Path | None:
+        """See `Location`."""
+        return self._area.models
+
+    def add(self, name: str, shown: str, links: Callable[[], ModelLinks]) -> None:
+        """Have a model of that name from now on, in the place of one that was added before. `shown`: what errors call
+        it. `links`: what it consists of now; raises OSError, or ServingError. It is looked at when it is loaded.
+        """
+        with self._lock:
+            self._models[name] = LinkedModel(name, shown, links, self._area)
+
+    def remove(self, name: str) -> None:
+        """Have it no longer. What is loaded of it stays."""
+        with self._lock:
+            if self._models.pop(name, None) is not None:
+                self._area.hide(name)
+
+    def names(self) -> Collection[str]:
+        """See `Location`."""
+        with self._lock:
+            return tuple(self._models)
+
+    def materialize(self, name: str) -> None:
+        """See `Location`."""
+        with self._lock:
+            model = self._models.get(name)
+        if model is not None:
+            model.materialize(name)
+
+    def materialize_all(self, names: Collection[str] | None = None) -> Mapping[str, ServingError]:
+        """See `Location`."""
+        with self._lock:
+            models = list(self._models.values())
+        problems: dict[str, ServingError] = {}
+        for model in models:
+            problems |= model.materialize_all(names)
+        return problems

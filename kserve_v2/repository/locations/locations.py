@@ -11,7 +11,7 @@ from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableErro
 from kserve_v2.net.repository_url import RepositoryUrl
 from kserve_v2.repository.locations import flat
 from kserve_v2.repository.locations.filesystems import open_filesystem, place
-from kserve_v2.repository.locations.linked import LinkArea, LinkedModel, ModelLinks
+from kserve_v2.repository.locations.linked import AddedModels, LinkArea, LinkedModel, ModelLinks
 from kserve_v2.repository.locations.local_archives import LocalArchive, LocalArchives
 from kserve_v2.repository.locations.location import (
     ArchivedModels,
@@ -78,6 +78,9 @@ class Locations:
         for model in where.models:
             links = links_of(model, where.tensors)
             self._locations.append(LinkedModel(model.name, shown(model), links, self._links))
+        self.added = AddedModels(self._links)
+        """Those that come and go while the server runs."""
+        self._locations.append(self.added)
         self._staging.name_all(keys)
         self._problems: dict[str, str] = {}
         self._unreachable: dict[int, str] = {}
