@@ -30,6 +30,7 @@ class ErrorCode(Enum):
     INVALID_ARGUMENT = Status(400, 3)
     NOT_FOUND = Status(404, 5)
     ALREADY_EXISTS = Status(409, 6)
+    ABORTED = Status(409, 10)
     RESOURCE_EXHAUSTED = Status(413, 8)
     UNAUTHENTICATED = Status(401, 16)
     PERMISSION_DENIED = Status(403, 7)
@@ -94,6 +95,12 @@ class AlreadyExistsError(ServingError):
     """The name is taken."""
 
     code = ErrorCode.ALREADY_EXISTS
+
+
+class AbortedError(ServingError):
+    """It conflicts with what there is, or with what is under way."""
+
+    code = ErrorCode.ABORTED
 
 
 class ResourceExhaustedError(ServingError):

@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp
 
@@ -36,6 +36,7 @@ from kserve_v2.messages import IndexEntry
 from kserve_v2.net.accepted import SharedServer
 from kserve_v2.net.event_loop import loop_factory
 from kserve_v2.net.http_server import HttpServer
+from kserve_v2.net.limits import HttpLimits
 from kserve_v2.net.listening import reachable, take_place
 from kserve_v2.net.tls import TlsError
 from kserve_v2.net.unix_socket import unix_path
@@ -47,6 +48,7 @@ from kserve_v2.processes.count import process_count
 from kserve_v2.processes.home import Home
 from kserve_v2.processes.replicas import ProcessReplicas
 from kserve_v2.repository.lifecycle.replicas import NO_REPLICAS, Replicas
+from kserve_v2.repository.locations.locations import Locations
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.models.homes import Spread
 from kserve_v2.repository.sources.polling import Pace, Poller
@@ -65,6 +67,9 @@ from kserve_v2.settings.settings import Settings
 from kserve_v2.startup import StartupError, repository_options, unreadable
 from kserve_v2.tracing.tracer import Tracer, TracingError
 from kserve_v2.ui.routes import add_ui_routes
+
+if TYPE_CHECKING:
+    from kserve_v2.torchserve_api.server import TorchServe
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +127,7 @@ class Server:
             client_shm=settings.allow_client_shm,
             tell_log_settings=self._processes.tell_log_settings,
         )
+        self._torchserve = _torchserve(settings, self.service, options.locations)
         self._poller = _poller(settings, self.manager)
         self._stall_watch = StallWatch(settings.stall_log_secs, settings.exit_on_stall_secs)
         self.terminal = terminal(sys.stdout, os.environ)
@@ -157,7 +163,7 @@ class Server:
         if isinstance(self._grpc, AsyncioServer):
             shared[Door.GRPC] = self._grpc
         accepted = await self._processes.share(shared)
-        for server in (self._http, self._grpc, self._metrics):
+        for server in (self._http, self._grpc, self._metrics, self._torchserve):
             if server is not None and server not in accepted:
                 await server.start()
 
@@ -202,10 +208,15 @@ class Server:
             metrics = MetricsApp(self.manager, self._processes.figures, self._cache)
             self._metrics = HttpServer(metrics, place, http_connection(settings))
             self.urls["Metrics"] = _url("http", settings.metrics_address, place.port, "/metrics")
+        if self._torchserve is not None:
+            self._torchserve.bind()
+            self.urls |= self._torchserve.urls
         return FrontEnds(app, lane, self.service)
 
     async def _load_models(self) -> None:
         settings = self._settings
+        if self._torchserve is not None:
+            await self._torchserve.enter_models()
         try:
             if self._poller is not None:
                 # So that the first look knows what it sees.
@@ -219,7 +230,9 @@ class Server:
             logger.warning("skipped in the model repository: %s", reason)
         names = list(snapshot.models)
         if settings.controlled and "*" not in settings.load_model:
-            names = list(dict.fromkeys(settings.load_model))
+            # Those of TorchServe's model store are asked for, too.
+            added = self._torchserve.names if self._torchserve is not None else ()
+            names = list(dict.fromkeys((*settings.load_model, *added)))
         self.progress.start(names)
         results = await asyncio.gather(*map(self._load_model, names), return_exceptions=True)
         # The bar may wait for whoever reads; the event loop does not.
@@ -325,7 +338,11 @@ class Server:
         self._processes.accept_no_more()
         await asyncio.gather(
             self._processes.stop(grace_seconds),
-            *(server.stop(grace_seconds) for server in (self._http, self._grpc, self._metrics) if server),
+            *(
+                server.stop(grace_seconds)
+                for server in (self._http, self._grpc, self._metrics, self._torchserve)
+                if server
+            ),
         )
         await asyncio.to_thread(self._tracer.close)
         await self.manager.stop()
@@ -346,6 +363,36 @@ def _poller(settings: Settings, manager: ModelManager) -> Poller | None:
         pace = Pace(settings.repository_poll_secs, settings.repository_settle_secs)
         return Poller(manager, _folders(settings), pace)
     return None
+
+
+def _torchserve(
+    settings: Settings, service: InferenceService, locations: Locations | None
+) -> "TorchServe | None":
+    """TorchServe's APIs, if they are asked for. Raises StartupError."""
+    if not settings.torchserve:
+        return None
+    from kserve_v2.torchserve_api import start  # noqa: PLC0415 - few need it
+
+    assert locations is not None  # noqa: S101 - repositories that tell models apart do not go with it
+    store = next((each for each in settings.model_repository if isinstance(each, Path)), None)
+    given = start.Given(
+        settings.ts_config,
+        store,
+        settings.models,
+        settings.enable_model_api or None,
+        settings.token_auth or None,
+    )
+    around = start.Surroundings(
+        HttpLimits(max_stall_s=settings.http_read_timeout_secs),
+        grpc_options(settings),
+        start.fetch_rules(settings.torchserve_archive_limit, settings.torchserve_networks),
+        settings.allow_grpc,
+        Path.cwd(),
+    )
+    try:
+        return start.make_torchserve(service, locations.added, given, around)
+    except (ValueError, ServingError) as error:
+        raise StartupError(str(error)) from None
 
 
 def _folders(settings: Settings) -> list[Path]:

@@ -63,7 +63,8 @@ def _locations(settings: Settings) -> Locations:
     """Where models come from. Raises StartupError."""
     try:
         where = Where(
-            settings.model_repository,
+            # TorchServe's archives are models when they are registered.
+            () if settings.torchserve else settings.model_repository,
             settings.model_name,
             _single_models(settings),
             (settings.input, settings.output),

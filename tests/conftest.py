@@ -25,7 +25,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # What a shell runs in the background has SIGINT ignored, and so would have the processes that tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_URL_LINE = re.compile(r"^(REST|gRPC|Metrics) +(\S+)$")
+_URL_LINE = re.compile(r"^(REST|gRPC|Metrics|TorchServe \w[\w ]*\w) +(\S+)$")
 
 
 # How many processes the servers of tests have that do not say it themselves.
@@ -164,6 +164,8 @@ def launch(
         )
         if flag in flags
     }
+    if "--torchserve" in flags:
+        wanted.add("TorchServe gRPC management")
     for line in process.stdout:
         output.append(line)
         match = _URL_LINE.match(line)

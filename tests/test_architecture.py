@@ -24,7 +24,7 @@ LAYERS = (
     "server",
     "processes",
     "front_ends | startup",
-    "ui",
+    "ui | torchserve_api",
     "rest | rpc",
     "inference | checking",
     "repository",
@@ -54,7 +54,7 @@ ONLY_IMPORTED_BY = {
     },  # everything else is handed what it needs
     "kserve_v2._generated.grpc_service_pb2": {"client", "rpc", "bench"},  # protocol objects stop at the codec
     "fastapi": {"rest", "ui"},
-    "starlette": {"front_ends", "processes", "rest", "net", "server", "ui"},
+    "starlette": {"front_ends", "processes", "rest", "net", "server", "torchserve_api", "ui"},
     "uvicorn": {"rest", "net"},
     "python_multipart": {"rest"},
     "grpc": {"client", "rpc", "bench"},

@@ -178,7 +178,7 @@ class LimitedConnection(HttpToolsProtocol):
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
         """Answer what cannot be read to its end when all requests before it have their answers, and hang up."""
-        body = error_body(message)
+        body = self._error_body(status, message)
         head = (
             f"HTTP/1.1 {status.value} {status.phrase}\r\nconnection: close\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
@@ -195,6 +195,10 @@ class LimitedConnection(HttpToolsProtocol):
             self.transport.close()
         elif not self.cycle or self.cycle.response_complete or self.cycle.disconnected:
             self._hang_up(self._last_words)
+
+    def _error_body(self, status: HTTPStatus, message: str) -> bytes:
+        """The body of such an answer."""
+        return error_body(message)
 
     def _discard(self, cycle: RequestResponseCycle, status: HTTPStatus) -> bool:
         """Give up a request whose body is not complete, with that status. Returns whether its answer has begun."""

@@ -12,13 +12,17 @@ from typing import Any
 from kserve_v2.settings import options
 from kserve_v2.settings.options import CLIENT_VARIABLES, ENVIRONMENT_PREFIX, SettingsError
 from kserve_v2.settings.settings import OPTIONS, Settings
+from kserve_v2.settings.torchserve_options import IGNORED_TORCHSERVE_OPTIONS
 from kserve_v2.settings.triton_options import BACKEND_SETTINGS, IGNORED_OPTIONS, REFUSED_OPTIONS
 
 _BY_NAME = {option.name: option for option in OPTIONS}
+_IGNORED = {**IGNORED_OPTIONS, **IGNORED_TORCHSERVE_OPTIONS}
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add every option to `parser`, in groups, and Triton's other options unseen. All values stay texts."""
+    """Add every option to `parser`, in groups, and other options of Triton's and TorchServe's unseen. All values stay
+    texts.
+    """
     groups: dict[str, argparse._ArgumentGroup] = {}
     for option in OPTIONS:
         if option.group not in groups:
@@ -36,7 +40,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
             help=f"{option.help} [{default}{option.variable}]".replace("%", "%%"),
             **bare,
         )
-    for name in (*IGNORED_OPTIONS, *REFUSED_OPTIONS):
+    for name in (*_IGNORED, *REFUSED_OPTIONS):
         parser.add_argument(
             f"--{name}", nargs="?", action="append", default=argparse.SUPPRESS, help=argparse.SUPPRESS
         )
@@ -44,7 +48,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def given(namespace: argparse.Namespace) -> dict[str, list[str]]:
     """What a command line that was parsed with `add_flags` says of the options, name to texts."""
-    hidden = (name.replace("-", "_") for name in (*IGNORED_OPTIONS, *REFUSED_OPTIONS))
+    hidden = (name.replace("-", "_") for name in (*_IGNORED, *REFUSED_OPTIONS))
     return {name: getattr(namespace, name) for name in (*_BY_NAME, *hidden) if name in namespace}
 
 
@@ -112,7 +116,7 @@ def _raise_if_refused(flags: Mapping[str, Sequence[str | None]], environ: Mappin
 def _ignored_flags(flags: Mapping[str, Sequence[str]]) -> list[str]:
     return [
         f"--{name} is ignored: {reason}"
-        for name, reason in IGNORED_OPTIONS.items()
+        for name, reason in _IGNORED.items()
         if name.replace("-", "_") in flags
     ]
 

@@ -4,6 +4,7 @@ A value comes as text, from the command line or the environment, or as a Python 
 the same check.
 """
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -291,6 +292,31 @@ BACKENDS: Kind[tuple[str, ...]] = Kind(
     lambda texts: tuple(name.strip() for text in texts for name in text.split(",")),
     lambda value: isinstance(value, tuple) and all(isinstance(name, str) and name != "" for name in value),
     ",".join,
+    comma_separated=True,
+)
+ARCHIVES: Kind[tuple[str, ...]] = Kind(
+    "all|[NAME=]FILE",
+    "all, none, or an archive of the model store, such as squeezenet.mar or NAME=squeezenet.mar",
+    lambda texts: tuple(text.strip() for text in texts),
+    lambda value: isinstance(value, tuple) and all(isinstance(each, str) and each != "" for each in value),
+    " ".join,
+    comma_separated=True,
+)
+
+
+def _is_network(text: object) -> bool:
+    try:
+        return isinstance(text, str) and bool(ipaddress.ip_network(text))
+    except ValueError:
+        return False
+
+
+NETWORKS: Kind[tuple[str, ...]] = Kind(
+    "NETWORK",
+    "a network, such as 10.1.0.0/16 or fd00::/8",
+    lambda texts: tuple(text.strip() for text in texts),
+    lambda value: isinstance(value, tuple) and all(map(_is_network, value)),
+    " ".join,
     comma_separated=True,
 )
 _ORIGIN = re.compile(r"\*|https?://[^/\s]+")

@@ -35,6 +35,7 @@ SERVER = "Server"
 LOGS = "Logs"
 TRACING = "Tracing"
 BACKENDS = "Backends"
+TORCHSERVE = "TorchServe"
 
 
 def _option(default: T, kind: Kind[T], group: str, text: str, aliases: tuple[str, ...] = ()) -> T:
@@ -504,6 +505,52 @@ class Settings:
         "repeated.",
     )
 
+    torchserve: bool = _option(
+        False,
+        options.BOOLEAN,
+        TORCHSERVE,
+        "Answer TorchServe's APIs as well, on its ports: inference 8080, management 8081, metrics 8082, gRPC 7070 and "
+        "7071, all on 127.0.0.1 unless config.properties says otherwise. --model-store is a folder of its archives.",
+    )
+    models: tuple[str, ...] = _option(
+        (),
+        options.ARCHIVES,
+        TORCHSERVE,
+        "Archive of the model store to load at start, under its own name or NAME; all for each of them. May be "
+        "repeated; by default those that config.properties names.",
+    )
+    ts_config: Path | None = _option(
+        None,
+        options.FILE,
+        TORCHSERVE,
+        "TorchServe's config.properties; by default that of TS_CONFIG_FILE, or of the current directory.",
+    )
+    enable_model_api: bool = _option(
+        False,
+        options.BOOLEAN,
+        TORCHSERVE,
+        "Let clients register and unregister models through TorchServe's management API: an archive that is registered "
+        "is code that runs. Only from the model store, and from URLs that allowed_urls in config.properties matches.",
+    )
+    token_auth: bool = _option(
+        False,
+        options.BOOLEAN,
+        TORCHSERVE,
+        "Ask for TorchServe's tokens, which are written to key_file.json in the current directory.",
+    )
+    torchserve_networks: tuple[str, ...] = _option(
+        (),
+        options.NETWORKS,
+        TORCHSERVE,
+        "Network whose addresses archives may be fetched from although they are local ones. May be repeated.",
+    )
+    torchserve_archive_limit: int = _option(
+        4 << 30,
+        options.whole_number(1),
+        TORCHSERVE,
+        "Bytes that an archive may have that is fetched by its URL.",
+    )
+
     def __post_init__(self) -> None:
         for option in OPTIONS:
             option.check(getattr(self, option.name))
@@ -542,7 +589,8 @@ class Settings:
 
     def _check_models(self) -> None:
         """Raise SettingsError if what is to be served does not go together."""
-        if not self.model_repository and not self.model:
+        self._check_torchserve()
+        if not (self.model_repository or self.model or self.torchserve):
             raise SettingsError(
                 "nothing to serve: name a model or a repository, as in kserve-v2 serve model.onnx, or give "
                 "--model-repository DIR (or KSERVE_V2_MODEL_REPOSITORY)"
@@ -567,6 +615,21 @@ class Settings:
             raise SettingsError(
                 f"--model-name: expected a name that a folder could have, got {self.model_name!r}"
             )
+
+    def _check_torchserve(self) -> None:
+        """Raise SettingsError for what only works with TorchServe's APIs, or not with them."""
+        if not self.torchserve:
+            for name in ("models", "ts_config", "enable_model_api", "token_auth"):
+                if getattr(self, name):
+                    raise SettingsError(f"--{name.replace('_', '-')}: works only with --torchserve")
+            return
+        if len(self.model_repository) > 1 or not all(map(_is_folder, self.model_repository)):
+            raise SettingsError(
+                "--torchserve: works with one --model-store, which is a local folder of archives; other models are "
+                "given one by one, as in kserve-v2 serve --torchserve --model-store DIR NAME=PATH"
+            )
+        if self.model_namespacing or self.model_name:
+            raise SettingsError("--torchserve: works neither with --model-namespacing nor with --model-name")
 
     @property
     def controlled(self) -> bool:

@@ -1,0 +1,1 @@
+"""TorchServe's own APIs on its ports, and its configuration: what its clients and operators bring."""

@@ -1,0 +1,150 @@
+"""Archives by URL. A client chooses the URL, so this is where a server could be made to ask others in its name: only
+URLs that the operator allows are fetched, from addresses that are no machine of the operator's own, and no answer leads
+anywhere else.
+
+The name is looked up once, and what is connected to is the address that was checked. Proxies of the environment are not
+used: they would look the name up themselves.
+"""
+
+import http.client
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Lookup = Callable[[str, int], Iterable[str]]
+
+_CHUNK_BYTES = 1 << 20
+_PORTS = {"http": 80, "https": 443}
+_MAX_URL = 2048
+# Addresses of version 4 in the clothes of version 6: NAT64, and 6to4.
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+class FetchError(Exception):
+    """An archive cannot be had. The text is for the log, and not for clients: it tells what is on the network."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRules:
+    """`max_bytes`: of an archive. `networks`: addresses that may be asked although they are local. Times in seconds;
+    `total_s`: for the whole of it.
+    """
+
+    max_bytes: int
+    networks: Sequence[Network] = ()
+    timeout_s: float = 30.0
+    total_s: float = 600.0
+
+
+def raise_unless_public(address: str, networks: Iterable[Network]) -> None:
+    """Raise FetchError for an address that is not one of the internet's, unless it is of these networks."""
+    parsed = _plain(ipaddress.ip_address(address.partition("%")[0]))
+    if any(parsed in network for network in networks):
+        return
+    if not parsed.is_global or parsed.is_multicast:
+        raise FetchError(f"its address {address} is a local one")
+
+
+def _plain(address: Address) -> Address:
+    """An address of version 4 that is written as one of version 6, as what it is."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return address.ipv4_mapped
+        if address.sixtofour is not None:
+            return address.sixtofour
+        if address in _NAT64:
+            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address
+
+
+def look_up(host: str, port: int) -> list[str]:
+    """The addresses of a host. Raises OSError."""
+    return [str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+def fetch(url: str, target: Path, rules: FetchRules, lookup: Lookup = look_up) -> None:
+    """Write what a URL gives to `target`, which is not there yet. Blocks. Raises FetchError, and leaves nothing."""
+    parts = urlsplit(url)
+    if len(url) > _MAX_URL or parts.scheme not in _PORTS or not parts.hostname:
+        raise FetchError("it is no URL of http:// or https://")
+    if parts.username is not None or parts.password is not None:
+        raise FetchError("it has a user name or a password in it")
+    try:
+        port = parts.port or _PORTS[parts.scheme]
+        addresses = list(dict.fromkeys(lookup(parts.hostname, port)))
+    except (OSError, ValueError) as error:
+        raise FetchError(f"its host cannot be found: {error}") from None
+    # All of them: which one is asked must not decide whether it is allowed.
+    for address in addresses:
+        raise_unless_public(address, rules.networks)
+    if not addresses:
+        raise FetchError("its host has no address")
+    connection = _connection(parts.scheme, parts.hostname, port, addresses[0], rules.timeout_s)
+    path = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
+    try:
+        _receive(connection, path, target, rules)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        target.unlink(missing_ok=True)
+        raise FetchError(f"{type(error).__name__}: {error}") from None
+    except FetchError:
+        target.unlink(missing_ok=True)
+        raise
+    finally:
+        connection.close()
+
+
+def _receive(connection: http.client.HTTPConnection, path: str, target: Path, rules: FetchRules) -> None:
+    deadline_s = time.monotonic() + rules.total_s
+    connection.request("GET", path, headers={"User-Agent": "kserve-v2", "Accept-Encoding": "identity"})
+    response = connection.getresponse()
+    if response.status != http.HTTPStatus.OK:
+        # A redirection as well: where it leads was not asked for.
+        raise FetchError(f"the answer is HTTP {response.status}")
+    if response.length is not None and response.length > rules.max_bytes:
+        raise FetchError(f"it has {response.length} bytes, and {rules.max_bytes} are allowed")
+    received = 0
+    with target.open("xb") as file:
+        while chunk := response.read1(_CHUNK_BYTES):
+            received += len(chunk)
+            if received > rules.max_bytes:
+                raise FetchError(f"it has more than the {rules.max_bytes} bytes that are allowed")
+            if time.monotonic() > deadline_s:
+                raise FetchError(f"it takes more than {rules.total_s:g} s")
+            file.write(chunk)
+    if response.length:
+        raise FetchError("the answer was cut off")
+
+
+def _connection(
+    scheme: str, host: str, port: int, address: str, timeout_s: float
+) -> http.client.HTTPConnection:
+    """A connection to a host, by an address of it that was looked up before."""
+    if scheme == "https":
+        return _EncryptedConnection(host, port, address, timeout_s)
+    return _Connection(host, port, address, timeout_s)
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, host: str, port: int, address: str, timeout_s: float, **options: Any) -> None:
+        super().__init__(host, port, timeout=timeout_s, **options)
+        self._address = address
+
+    def connect(self) -> None:
+        self.sock = socket.create_connection((self._address, self.port), self.timeout)
+
+
+class _EncryptedConnection(_Connection):
+    default_port = http.client.HTTPS_PORT
+
+    def connect(self) -> None:
+        super().connect()
+        context = ssl.create_default_context()
+        self.sock = context.wrap_socket(self.sock, server_hostname=self.host)

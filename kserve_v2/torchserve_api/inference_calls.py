@@ -1,0 +1,177 @@
+"""The inference API: health, predictions in all their forms, workflows."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from kserve_v2.inference import InferenceService
+from kserve_v2.torchserve.rows import Answer, Failure, Row
+from kserve_v2.torchserve_api.answering import Reply, of_answer, of_json, of_status
+from kserve_v2.torchserve_api.app import Answering, Asked
+from kserve_v2.torchserve_api.descriptions import api_description, model_description
+from kserve_v2.torchserve_api.errors import TorchServeError, bad_request
+from kserve_v2.torchserve_api.http_rows import fields_of
+from kserve_v2.torchserve_api.predictor import Predictor
+from kserve_v2.torchserve_api.queries import parse_query
+from kserve_v2.torchserve_api.registry import Registration, Registry
+from kserve_v2.torchserve_api.routes import Api, Call
+
+HEALTHY, UNHEALTHY = "Healthy", "Unhealthy"
+
+# What handlers find among the headers of every request; of those to which it applies, it says something else.
+_ALWAYS = (("url_path", ""), ("explain", "False"))
+# As it is spelt there.
+_SERVER_METADATA = {"name": "Torchserve", "version": "0.12.0", "extenstion": ["kserve", "kubeflow"]}
+
+
+class Workflows(Protocol):
+    """What answers the calls of workflows."""
+
+    async def predict(self, name: str, row: Row) -> Answer | Failure:
+        """Raises TorchServeError for an unknown one."""
+        ...
+
+
+class Health:
+    """Whether the models that are registered have their workers."""
+
+    def __init__(
+        self,
+        service: InferenceService,
+        registry: Registry,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._service, self._registry, self._clock = service, registry, clock
+
+    def healthy(self) -> bool:
+        """A model that is still starting is, and so is one whose processes have died and are being started again, for
+        as long as it may try.
+        """
+        return all(self._is_well(self._registry.find(name)) for name in self._registry.names)
+
+    def _is_well(self, found: Registration) -> bool:
+        manager = self._service.manager
+        versions, managed = manager.ready_versions(found.key), manager.managed(found.key)
+        if not versions:
+            # One that has made room for others is loaded again when it is asked for.
+            waits = managed is None or managed.busy or (manager.is_wanted(found.key) and not managed.wanted)
+            return not found.workers or waits
+        if not versions[0].down and all(alive for alive, _ in versions[0].processes):
+            found.down_since = None
+            return True
+        now = self._clock()
+        found.down_since = now if found.down_since is None else found.down_since
+        return now - found.down_since <= found.served.max_retry_timeout
+
+
+class InferenceCalls:
+    """Answers them. On the event loop."""
+
+    def __init__(
+        self,
+        service: InferenceService,
+        registry: Registry,
+        predictor: Predictor,
+        *,
+        decode: bool,
+        workflows: Workflows | None = None,
+    ) -> None:
+        """`decode`: whether JSON and texts are read for handlers."""
+        self._service, self._registry, self._predictor = service, registry, predictor
+        self._decode, self._workflows = decode, workflows
+        self.health = Health(service, registry)
+
+    def calls(self) -> Mapping[Call, Answering]:
+        """By what they answer."""
+        return {
+            Call.PING: self.ping,
+            Call.PREDICT: self.predict,
+            Call.EXPLAIN: self.explain,
+            Call.INVOKE: self.invoke,
+            Call.WORKFLOW: self.workflow,
+            Call.DESCRIPTION: self.description,
+            Call.DESCRIBE_PREDICTION: self.describe_prediction,
+            Call.SERVER_METADATA: self.server_metadata,
+            Call.LIVE: self.live,
+            Call.READY: self.ready,
+            Call.VERSIONED: self.versioned,
+        }
+
+    async def ping(self, asked: Asked) -> Reply:
+        """Whether the server is well."""
+        healthy = self.health.healthy()
+        return of_status(HEALTHY if healthy else UNHEALTHY, 200 if healthy else 500)
+
+    async def predict(self, asked: Asked) -> Reply:
+        """A prediction."""
+        return await self._predict(asked, asked.route.name, asked.route.version, b"", explain=False)
+
+    async def explain(self, asked: Asked) -> Reply:
+        """An explanation."""
+        return await self._predict(asked, asked.route.name, asked.route.version, b"", explain=True)
+
+    async def invoke(self, asked: Asked) -> Reply:
+        """A prediction, as SageMaker asks for one."""
+        name = asked.route.name or parse_query(asked.query).get("model_name", "")
+        if not name:
+            only = self._registry.at_startup
+            if len(only) != 1:
+                raise bad_request("Parameter model_name is required.")
+            name = only[0]
+        return await self._predict(asked, name, "", asked.query, explain=False)
+
+    async def workflow(self, asked: Asked) -> Reply:
+        """The answer of a workflow."""
+        if self._workflows is None:
+            raise TorchServeError(404, f"Workflow not found: {asked.route.name}", "WorkflowNotFoundException")
+        answer = await self._workflows.predict(asked.route.name, self._row(asked, b"", explain=False))
+        if isinstance(answer, Failure):
+            raise TorchServeError(answer.code, answer.message, answer.type)
+        return of_answer(answer)
+
+    async def _predict(self, asked: Asked, name: str, version: str, query: bytes, *, explain: bool) -> Reply:
+        # An unknown model is told before a body that is wrong.
+        self._registry.find(name, version)
+        row = self._row(asked, query, explain=explain)
+        asked.body = b""
+        answer, more = await self._predictor.predict(name, version, row, asked.access)
+        return of_answer(answer, more)
+
+    def _row(self, asked: Asked, query: bytes, *, explain: bool) -> Row:
+        fields = fields_of(asked.body, asked.header("content-type"), query)
+        return Row(
+            fields,
+            (*asked.headers.items(), *_ALWAYS),
+            asked.route.rest,
+            explain=explain,
+            id=asked.request_id,
+            decode=self._decode,
+        )
+
+    # --- what is told -------------------------------------------------------------------------------------------------
+
+    async def description(self, asked: Asked) -> Reply:
+        """The OpenAPI description of an API."""
+        return of_json(api_description(asked.route.api))
+
+    async def describe_prediction(self, asked: Asked) -> Reply:
+        """That of a model's predictions."""
+        found = self._registry.find(asked.route.name, asked.route.version)
+        return of_json(model_description(found.name, Api.INFERENCE))
+
+    async def server_metadata(self, asked: Asked) -> Reply:
+        """Of the Open Inference Protocol, as TorchServe has it."""
+        return of_json(_SERVER_METADATA)
+
+    async def live(self, asked: Asked) -> Reply:
+        """The process answers."""
+        return of_json({"live": True})
+
+    async def ready(self, asked: Asked) -> Reply:
+        """As `ping`."""
+        healthy = self.health.healthy()
+        return of_json({"ready": healthy}, 200 if healthy else 500)
+
+    async def versioned(self, asked: Asked) -> Reply:
+        """There are none in its form of that protocol."""
+        return of_json({"error": "Model versioning is not yet supported."}, 501)

@@ -1,0 +1,69 @@
+"""Parameters of a call: of its query, or of a JSON body with the same names. Of a name that is there twice, the first
+counts; a number that is none is as good as nothing. Both is TorchServe's.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from kserve_v2.torchserve_api.errors import bad_request
+
+
+def parse_query(query: bytes) -> dict[str, str]:
+    """The parameters of a query, by name."""
+    found: dict[str, str] = {}
+    for name, value in form_fields(query, bare=True):
+        found.setdefault(name, value.decode("utf-8", "replace"))
+    return found
+
+
+def all_values(query: bytes, name: str) -> list[str]:
+    """All values of one parameter."""
+    return [value.decode("utf-8", "replace") for key, value in form_fields(query) if key == name]
+
+
+def form_fields(text: bytes, *, bare: bool = False) -> list[tuple[str, bytes]]:
+    """The fields of application/x-www-form-urlencoded, in their order. `bare`: also a last name without a `=`, which
+    TorchServe passes over.
+    """
+    fields = []
+    *others, last = text.split(b"&")
+    for pair in (*others, last if bare or b"=" in last else b""):
+        name, _, value = pair.partition(b"=")
+        if name:
+            fields.append((_decoded(name).decode("utf-8", "replace"), _decoded(value)))
+    return fields
+
+
+def _decoded(text: bytes) -> bytes:
+    return unquote_to_bytes(text.replace(b"+", b" "))
+
+
+def parse_body(body: bytes | bytearray) -> dict[str, str]:
+    """The parameters of a JSON object. Raises TorchServeError."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise bad_request("Failed to parse JSON string") from None
+    if not isinstance(document, dict):
+        raise bad_request("Failed to parse JSON string")
+    return {name: _text(value) for name, value in document.items() if value is not None}
+
+
+def _text(value: Any) -> str:
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+
+
+def number(parameters: Mapping[str, str], name: str, low: int = 0) -> int | None:
+    """A whole number of at least `low`; None where there is none."""
+    try:
+        value = int(parameters.get(name, ""))
+    except ValueError:
+        return None
+    return value if value >= low else None
+
+
+def flag(parameters: Mapping[str, str], name: str) -> bool:
+    """Whether it is `true`."""
+    return parameters.get(name, "").lower() == "true"

@@ -1,0 +1,382 @@
+"""The models that TorchServe's clients see: each version of a model is an archive, and a model of ours, which is
+loaded, loaded again and unloaded by the same commands as any other.
+"""
+
+import asyncio
+import logging
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from kserve_v2.errors import InvalidArgumentError, ServingError
+from kserve_v2.repository.locations.linked import AddedModels
+from kserve_v2.repository.manager import ModelManager
+from kserve_v2.repository.reading.scan import check_new_name
+from kserve_v2.torchserve_api.archive_look import Archive, look
+from kserve_v2.torchserve_api.config import TorchServeConfig
+from kserve_v2.torchserve_api.config_models import ALL, VersionSettings, Wanted, over, snapshot_models
+from kserve_v2.torchserve_api.errors import (
+    TorchServeError,
+    already_registered,
+    default_version_stays,
+    invalid_model,
+    model_not_found,
+    no_such_version_to_choose,
+    version_not_found,
+    workers_failed,
+)
+from kserve_v2.torchserve_api.model_links import model_config, model_links
+from kserve_v2.torchserve_api.places import Archives, Place
+from kserve_v2.torchserve_api.precedence import NOTHING_ASKED, Asked, Served, served
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Register:
+    """What a call says that registers a model. `url`: of the archive. "" where the archive says it."""
+
+    url: str
+    model_name: str = ""
+    handler: str = ""
+    asked: Asked = NOTHING_ASKED
+
+
+@dataclass(slots=True)
+class Registration:
+    """One version of a model. `key`: the name of the model of ours that it is."""
+
+    name: str
+    version: str
+    key: str
+    url: str
+    place: Place
+    archive: Archive
+    served: Served
+    handler: str = ""
+    at_startup: bool = False
+    started_at: float = field(default_factory=time.time)
+    down_since: float | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def workers(self) -> int:
+        """How many there are to be."""
+        return self.served.min_workers
+
+
+class Registry:
+    """Owns what is registered. Lives on the server's event loop; what blocks runs on threads."""
+
+    def __init__(
+        self,
+        manager: ModelManager,
+        added: AddedModels,
+        archives: Archives,
+        config: TorchServeConfig,
+        gpus: int = 0,
+    ) -> None:
+        """`added`: where the models are put that the manager loads. `gpus`: how many there are."""
+        self._manager, self._added, self._archives, self.config = manager, added, archives, config
+        self._gpus = gpus
+        self._models: dict[str, dict[str, Registration]] = {}
+        self._defaults: dict[str, str] = {}
+        self._work: set[asyncio.Task[None]] = set()
+
+    # --- what is registered -------------------------------------------------------------------------------------------
+
+    @property
+    def names(self) -> list[str]:
+        """Of all models, in their order."""
+        return sorted(self._models)
+
+    @property
+    def at_startup(self) -> list[str]:
+        """The models that were registered at the start."""
+        return [
+            name
+            for name, versions in self._models.items()
+            if any(each.at_startup for each in versions.values())
+        ]
+
+    def versions(self, name: str) -> Sequence[Registration]:
+        """All versions of a model, in their order. Raises TorchServeError for an unknown model."""
+        if name not in self._models:
+            raise model_not_found(name)
+        return [each for _, each in sorted(self._models[name].items())]
+
+    def find(self, name: str, version: str = "") -> Registration:
+        """One version of a model, the default one if none is named. Raises TorchServeError."""
+        versions = self._models.get(name)
+        if versions is None:
+            raise model_not_found(name)
+        found = versions.get(version or self._defaults[name])
+        if found is None:
+            raise version_not_found(name, version)
+        return found
+
+    def by_key(self, key: str) -> Registration | None:
+        """The version that a model of ours is."""
+        for versions in self._models.values():
+            for each in versions.values():
+                if each.key == key:
+                    return each
+        return None
+
+    # --- commands -----------------------------------------------------------------------------------------------------
+
+    async def register(self, wanted: Register) -> Registration:
+        """Register a version, and start its workers, if there are to be any. Raises TorchServeError, and nothing is
+        registered then.
+        """
+        asked = wanted.asked
+        if asked.initial_workers is None:
+            asked = replace(asked, initial_workers=self.config.default_workers_per_model or 0)
+        found = await self._enter(replace(wanted, asked=asked))
+        await self._start_or_forget(found)
+        return found
+
+    async def begin_register(self, wanted: Register) -> Registration:
+        """The same, without waiting for the workers."""
+        asked = wanted.asked
+        if asked.initial_workers is None:
+            asked = replace(asked, initial_workers=self.config.default_workers_per_model or 0)
+        found = await self._enter(replace(wanted, asked=asked))
+        self._in_background(self._start_or_forget(found))
+        return found
+
+    async def scale(self, name: str, version: str, low: int, high: int) -> Registration:
+        """Have so many workers. Raises TorchServeError; then there are as many as before."""
+        found = self.find(name, version)
+        await self._scale(found, low, high)
+        return found
+
+    def begin_scale(self, name: str, version: str, low: int, high: int) -> None:
+        """The same, without waiting for them. Raises TorchServeError for an unknown model."""
+        self._in_background(self._scale(self.find(name, version), low, high))
+
+    def set_default(self, name: str, version: str) -> None:
+        """Have another version answer requests that name none. Raises TorchServeError."""
+        if name not in self._models:
+            raise model_not_found(name)
+        if version not in self._models[name]:
+            raise no_such_version_to_choose(name, version)
+        self._defaults[name] = version
+
+    async def unregister(self, name: str, version: str = "") -> None:
+        """Forget a version; requests that are under way are finished. Raises TorchServeError."""
+        found = self.find(name, version)
+        if self._defaults[name] == found.version and len(self._models[name]) > 1:
+            raise default_version_stays(name)
+        await self._forget(found)
+
+    async def close(self) -> None:
+        """Start nothing more, and remove what was fetched."""
+        for task in list(self._work):
+            task.cancel()
+        await asyncio.gather(*self._work, return_exceptions=True)
+        await asyncio.to_thread(self._archives.close)
+
+    # --- the start ----------------------------------------------------------------------------------------------------
+
+    async def enter_startup(self) -> list[str]:
+        """Register the models of the configuration. They are loaded with the server's others. Returns what is wrong
+        with those that cannot be.
+        """
+        problems = []
+        for wanted in await asyncio.to_thread(self._wanted):
+            try:
+                found = await self._enter(
+                    Register(url=wanted.archive, model_name=wanted.name), wanted=wanted, at_startup=True
+                )
+            except (TorchServeError, ServingError) as error:
+                problems.append(f"{wanted.archive}: {error.message}")
+                continue
+            if found.workers:
+                self._show(found)
+        for name, versions in self.config.models.items():
+            for version, settings in versions.items():
+                if settings.default_version and version in self._models.get(name, {}):
+                    self._defaults[name] = version
+        return problems
+
+    def _wanted(self) -> Sequence[Wanted]:
+        config = self.config
+        if config.snapshot is not None:
+            return snapshot_models(config.snapshot)
+        if config.load_models == ALL:
+            return [Wanted(name) for name in self._archives.all()]
+        return () if isinstance(config.load_models, str) else config.load_models
+
+    # --- the steps ----------------------------------------------------------------------------------------------------
+
+    async def _enter(
+        self, register: Register, *, wanted: Wanted | None = None, at_startup: bool = False
+    ) -> Registration:
+        """Register a version that nothing is loaded of. Raises TorchServeError."""
+        place = await asyncio.to_thread(self._archives.find, register.url)
+        try:
+            archive = await asyncio.to_thread(look, place.archive)
+            found = self._registration(register, place, archive, wanted, at_startup=at_startup)
+        except InvalidArgumentError as error:
+            await self._discard(place)
+            raise invalid_model(error.message) from None
+        except BaseException:
+            await self._discard(place)
+            raise
+        # Nothing is awaited between the check and this.
+        self._models.setdefault(found.name, {})[found.version] = found
+        self._defaults.setdefault(found.name, found.version)
+        if wanted is not None and wanted.settings.default_version:
+            self._defaults[found.name] = found.version
+        return found
+
+    def _registration(
+        self, register: Register, place: Place, archive: Archive, wanted: Wanted | None, *, at_startup: bool
+    ) -> Registration:
+        name = register.model_name or archive.manifest.model_name
+        if not name and at_startup:
+            name = archive_stem(place.archive.name)
+        if not name:
+            raise invalid_model("Model name is not defined.")
+        check_new_name(name)
+        version = (wanted.version if wanted is not None else "") or archive.manifest.model_version or "1.0"
+        if version in self._models.get(name, {}):
+            raise already_registered(name, version)
+        operator = self.config.models.get(name, {}).get(version, VersionSettings())
+        if wanted is not None:
+            operator = over(wanted.settings, operator)
+        return Registration(
+            name,
+            version,
+            self._key(name, version),
+            register.url,
+            place,
+            archive,
+            served(
+                self.config, archive.written, operator, register.asked, workers=self._workers(), model=name
+            ),
+            register.handler,
+            at_startup,
+        )
+
+    def _workers(self) -> int:
+        """How many a model has that is loaded at the start, if nobody says it."""
+        return self.config.default_workers_per_model or self._gpus or len(os.sched_getaffinity(0))
+
+    def _key(self, name: str, version: str) -> str:
+        """A name for the model of ours: the model's own for the first of its versions."""
+        taken = {each.key for versions in self._models.values() for each in versions.values()}
+        key = f"{name}@{version}" if self._models.get(name) else name
+        while key in taken:
+            key += "_"
+        check_new_name(key)
+        return key
+
+    async def _start_or_forget(self, found: Registration) -> None:
+        """Start the workers of a version. If that fails it is registered no longer."""
+        if not found.workers:
+            return
+        async with found.lock:
+            try:
+                await self._load(found)
+            except BaseException:
+                await self._forget(found)
+                raise
+
+    async def _load(self, found: Registration) -> None:
+        self._show(found)
+        try:
+            async with asyncio.timeout(found.served.startup_timeout):
+                await self._manager.load(found.key)
+        except TimeoutError:
+            logger.error(  # noqa: TRY400 - no defect
+                "model '%s': its workers have not started in %d s", found.key, found.served.startup_timeout
+            )
+            raise workers_failed(found.name, found.version) from None
+        except ServingError:
+            # The log has been told.
+            raise workers_failed(found.name, found.version) from None
+        found.started_at = time.time()
+
+    def _show(self, found: Registration) -> None:
+        """Have the model of ours that a version is, as it is to be now."""
+        archive = found.place.archive
+        config = model_config(archive, found.served, self._parameters(found), self._gpus)
+        self._added.add(found.key, found.url, partial(model_links, archive, config, found.url))
+
+    def _parameters(self, found: Registration) -> dict[str, str]:
+        """What the configuration of a version says beside that."""
+        config, manifest = self.config, found.archive.manifest
+        return {
+            "handler": found.handler or ("" if manifest.handler else config.default_service_handler),
+            "service_envelope": config.service_envelope,
+            "model_name": found.name,
+            "model_version": found.version,
+            "install_requirements": "true" if config.install_py_dep_per_model else "",
+            "limit_max_image_pixels": "" if config.limit_max_image_pixels else "false",
+        }
+
+    async def _scale(self, found: Registration, low: int, high: int) -> None:
+        async with found.lock:
+            if self._models.get(found.name, {}).get(found.version) is not found:
+                raise model_not_found(found.name)
+            before = found.served
+            found.served = replace(before, min_workers=low, max_workers=high)
+            if not low:
+                self._unload(found)
+                return
+            try:
+                await self._load(found)
+            except BaseException:
+                found.served = before
+                if before.min_workers:
+                    # What is served is as it was.
+                    self._show(found)
+                else:
+                    self._unload(found)
+                raise
+
+    def _unload(self, found: Registration) -> None:
+        self._manager.unload(found.key)
+        self._added.remove(found.key)
+
+    async def _forget(self, found: Registration) -> None:
+        versions = self._models.get(found.name, {})
+        if versions.get(found.version) is found:
+            del versions[found.version]
+            if not versions:
+                del self._models[found.name], self._defaults[found.name]
+            elif self._defaults[found.name] == found.version:
+                self._defaults[found.name] = next(iter(versions))
+        self._unload(found)
+        await self._discard(found.place)
+
+    async def _discard(self, place: Place) -> None:
+        """Remove what was fetched for one model."""
+        if place.fetched is not None:
+            await asyncio.to_thread(partial(shutil.rmtree, place.fetched, ignore_errors=True))
+
+    def _in_background(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(_told(work))
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+
+async def _told(work: Any) -> None:
+    """Do something that nobody waits for: the log is told how it ends badly."""
+    try:
+        await work
+    except TorchServeError as error:
+        logger.error("%s", error.message)  # noqa: TRY400 - no defect
+
+
+def archive_stem(file_name: str) -> str:
+    """The name of an archive without its ending."""
+    lower = file_name.lower()
+    ending = next((each for each in (".tar.gz", ".tgz", ".mar", ".model") if lower.endswith(each)), "")
+    return file_name[: len(file_name) - len(ending)]

@@ -1,0 +1,118 @@
+"""Two servers with TorchServe's APIs: one where models may be registered, and one that is as closed as by default."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import RunningServer, launch
+from tests.torchserve_api.support import ECHO, LAB, PARTS, PROPERTIES, mar
+
+
+@dataclass
+class Server:
+    """A server, and a client for each of its APIs."""
+
+    running: RunningServer
+    inference: httpx.Client
+    management: httpx.Client
+    metrics: httpx.Client
+
+    @classmethod
+    def of(cls, running: RunningServer) -> "Server":
+        clients = [
+            httpx.Client(base_url=running.urls[f"TorchServe {name}"], timeout=30)
+            for name in ("inference", "management", "metrics")
+        ]
+        return cls(running, *clients)
+
+    def register(self, url: str, **parameters: Any) -> httpx.Response:
+        return self.management.post("/models", params={"url": url, **parameters})
+
+    def close(self) -> int:
+        for client in (self.inference, self.management, self.metrics):
+            client.close()
+        return self.running.stop()
+
+
+@pytest.fixture(scope="session")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path, list[str]]]:
+    """A web server with archives: its URL, its folder, and the paths that it was asked for."""
+    folder = tmp_path_factory.mktemp("web")
+    mar(folder, "fetched")
+    asked: list[str] = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(folder))
+
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            super().do_GET()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", folder, asked
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model store of the first server."""
+    store = tmp_path_factory.mktemp("torchserve") / "store"
+    mar(store, "echo", ECHO)
+    mar(store, "lab", LAB)
+    mar(store, "parts", PARTS)
+    mar(store, "echo", ECHO, version="2.0", file="echo2.mar")
+    mar(store, "broken", "def handle(data, context):\n    raise RuntimeError('secret')\n")
+    mar(store, "asks", yaml="minWorkers: 1\nmaxWorkers: 2\nbatchSize: 3\nresponseTimeout: 50\n")
+    (store / "junk.mar").write_text("no archive")
+    return store
+
+
+@pytest.fixture(scope="session")
+def server(
+    store: Path, web: tuple[str, Path, list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """`echo`, `lab` and `parts` are loaded, with one worker each."""
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "config.properties").write_text(
+        f"{PROPERTIES}\nmax_request_size=100000\nmax_response_size=200000\nmodel_metrics_auto_detect=true\n"
+        f"allowed_urls={web[0]}/.*,file:///.*\n"
+        'models={"echo": {"1.0": {"minWorkers": 1, "maxWorkers": 2}}, "lab": {"1.0": {"minWorkers": 1}}, '
+        '"parts": {"1.0": {"minWorkers": 1}}}\n'
+    )
+    running = launch(
+        folder, store, "--torchserve", "--ts-config", str(folder / "config.properties"), "--enable-model-api",
+        "--models", "echo.mar", "--models", "lab.mar,parts.mar", "--torchserve-networks", "127.0.0.0/8",
+    )  # fmt: skip
+    started = Server.of(running)
+    yield started
+    assert started.close() == 0
+
+
+@pytest.fixture(scope="session")
+def closed(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Only with `echo`, tokens, CORS, the Open Inference Protocol, and JSON that is left as it is."""
+    folder = tmp_path_factory.mktemp("closed")
+    (folder / "config.properties").write_text(
+        f"{PROPERTIES}\nload_models=echo.mar\nmodel_store={store}\ndefault_workers_per_model=1\n"
+        "disable_token_authorization=false\nts_open_inference_protocol=true\ndecode_input_request=false\n"
+        "cors_allowed_origin=https://app.example\ncors_allowed_methods=GET, POST\n"
+    )
+    running = launch(folder, None, "--torchserve", cwd=folder)
+    started = Server.of(running)
+    yield started
+    assert started.close() == 0
+    assert not (folder / "key_file.json").exists()

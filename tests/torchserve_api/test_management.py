@@ -1,0 +1,238 @@
+"""The management API over real sockets. What is expected was observed on TorchServe 0.12, where a comment says nothing
+else.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.torchserve_api.conftest import Server
+from tests.torchserve_api.test_inference import NO_WORKER, error
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _unregister(server: Server) -> Iterator[None]:
+    """Each test leaves what it has found."""
+    yield
+    for _ in range(5):
+        listed = server.management.get("/models").json()["models"]
+        names = [each["modelName"] for each in listed if each["modelName"] not in ("echo", "lab", "parts")]
+        for name in names:
+            for version in server.management.get(f"/models/{name}/all").json():
+                server.management.delete(f"/models/{name}/{version['modelVersion']}")
+        if not names:
+            return
+
+
+def status(server: Server, method: str, path: str, **parameters: Any) -> tuple[int, Any]:
+    answer = server.management.request(method, path, params=parameters)
+    document = answer.json()
+    return answer.status_code, document.get("status", document) if isinstance(document, dict) else document
+
+
+def test_lists_in_pages(server: Server) -> None:
+    assert server.management.get("/models").text == (
+        '{\n  "models": [\n    {\n      "modelName": "echo",\n      "modelUrl": "echo.mar"\n    },\n'
+        '    {\n      "modelName": "lab",\n      "modelUrl": "lab.mar"\n    },\n'
+        '    {\n      "modelName": "parts",\n      "modelUrl": "parts.mar"\n    }\n  ]\n}\n'
+    )
+    page = server.management.get("/models?limit=2").json()
+    assert (page["nextPageToken"], [each["modelName"] for each in page["models"]]) == ("2", ["echo", "lab"])
+    page = server.management.get("/models?limit=2&next_page_token=2").json()
+    assert page == {"models": [{"modelName": "parts", "modelUrl": "parts.mar"}]}
+    # Also where the page ends exactly at the end.
+    assert server.management.get("/models?limit=3").json()["nextPageToken"] == "3"
+    assert server.management.get("/models?limit=3&next_page_token=3").json() == {"models": []}
+
+
+def test_describes(server: Server) -> None:
+    [found] = server.management.get("/models/echo").json()
+    [worker] = found.pop("workers")
+    assert (worker["id"], worker["status"], worker["gpu"], worker["gpuUsage"]) == (
+        "9000",
+        "READY",
+        False,
+        "N/A",
+    )
+    assert worker["pid"] > 0
+    assert worker["memoryUsage"] > 0
+    assert worker["startTime"].endswith("Z")
+    assert found == {
+        "modelName": "echo", "modelVersion": "1.0", "modelUrl": "echo.mar", "runtime": "python", "minWorkers": 1,
+        "maxWorkers": 2, "batchSize": 1, "maxBatchDelay": 100, "responseTimeout": 120, "startupTimeout": 120,
+        "maxRetryTimeoutInSec": 300, "clientTimeoutInMills": 0, "parallelType": "", "parallelLevel": 0,
+        "deviceType": "cpu", "continuousBatching": False, "useJobTicket": False, "useVenv": False, "stateful": False,
+        "sequenceMaxIdleMSec": 0, "sequenceTimeoutMSec": 0, "maxNumSequence": 0, "maxSequenceJobQueueSize": 0,
+        "loadedAtStartup": True, "jobQueueStatus": {"remainingCapacity": 100, "pendingRequests": 0},
+    }  # fmt: skip
+    assert server.management.get("/models/nosuch").json() == error(
+        404, "ModelNotFoundException", "Model not found: nosuch"
+    )
+    assert server.management.get("/models/echo/9.0").json() == error(
+        404, "ModelVersionNotFoundException", "Model version: 9.0 does not exist for model: echo"
+    )
+
+
+def test_registers_without_workers_and_scales(server: Server) -> None:
+    answer = server.register("echo.mar", model_name="other")
+    assert (answer.status_code, answer.json()["status"]) == (
+        200,
+        'Model "other" Version: 1.0 registered with 0 initial workers. Use scale workers API to add workers for the '
+        "model.",
+    )
+    refused = server.inference.post("/predictions/other", content=b"x")
+    assert refused.json() == error(503, "ServiceUnavailableException", f'Model "other" {NO_WORKER}')
+    assert server.inference.get("/ping").status_code == 200
+    assert status(server, "PUT", "/models/other", min_worker=1, synchronous="true") == (
+        200, "Workers scaled to 1 for model: other",
+    )  # fmt: skip
+    assert server.inference.post("/predictions/other", content=b"x").json() == {"body": "x"}
+    assert status(server, "PUT", "/models/other/1.0", min_worker=0, synchronous="true") == (
+        200, "Workers scaled to 0 for model: other, version: 1.0",
+    )  # fmt: skip
+    assert server.inference.post("/predictions/other", content=b"x").status_code == 503
+    assert status(server, "DELETE", "/models/other") == (200, 'Model "other" unregistered')
+    assert server.inference.post("/predictions/other", content=b"x").status_code == 404
+
+
+def test_scales_up_while_requests_are_answered(server: Server) -> None:
+    assert status(server, "PUT", "/models/echo", min_worker=2, max_worker=3, synchronous="true")[0] == 200
+    [found] = server.management.get("/models/echo").json()
+    assert (found["minWorkers"], found["maxWorkers"], len(found["workers"])) == (2, 3, 2)
+    assert len({worker["pid"] for worker in found["workers"]}) == 2
+    assert server.inference.post("/predictions/echo", content=b"x").json() == {"body": "x"}
+    assert status(server, "PUT", "/models/echo", min_worker=1, max_worker=2) == (
+        202,
+        "Processing worker updates...",
+    )
+    assert status(server, "PUT", "/models/echo", min_worker=2, max_worker=1) == (
+        400, error(400, "BadRequestException", "max_worker cannot be less than min_worker."),
+    )  # fmt: skip
+    assert status(server, "PUT", "/models/nosuch", min_worker=2)[0] == 404
+
+
+def test_versions(server: Server) -> None:
+    first = server.register("echo.mar", model_name="v", initial_workers=1, synchronous="true")
+    assert first.json()["status"] == 'Model "v" Version: 1.0 registered with 1 initial workers'
+    second = server.register("echo2.mar", model_name="v", initial_workers=1, synchronous="true", batch_size=4)
+    assert second.json()["status"] == 'Model "v" Version: 2.0 registered with 1 initial workers'
+    again = server.register("echo2.mar", model_name="v")
+    assert again.json() == error(
+        409, "ConflictStatusException", "Model version 2.0 is already registered for model v"
+    )
+    assert [each["modelVersion"] for each in server.management.get("/models/v/all").json()] == ["1.0", "2.0"]
+    assert server.management.get("/models/v").json()[0]["modelVersion"] == "1.0"
+    assert server.management.get("/models/v/2.0").json()[0]["batchSize"] == 4
+    for version in ("", "/1.0", "/2.0"):
+        assert server.inference.post(f"/predictions/v{version}", content=b"x").json() == {"body": "x"}
+    # Each is a model of the v2 protocol.
+    for name in ("v", "v@2.0"):
+        assert server.running.get(f"/v2/models/{name}/ready").status_code == 200
+    assert status(server, "PUT", "/models/v/3.0/set-default") == (
+        404, error(404, "ModelVersionNotFoundException", "Model version 3.0 does not exist for model v"),
+    )  # fmt: skip
+    assert status(server, "DELETE", "/models/v/1.0") == (
+        403, error(403, "InvalidModelVersionException", "Cannot remove default version for model v"),
+    )  # fmt: skip
+    assert status(server, "PUT", "/models/v/2.0/set-default") == (
+        200, 'Default version successfully updated for model "v" to "2.0"',
+    )  # fmt: skip
+    assert server.management.get("/models/v").json()[0]["modelVersion"] == "2.0"
+    assert status(server, "DELETE", "/models/v/1.0") == (200, 'Model "v" unregistered')
+    assert status(server, "DELETE", "/models/v") == (200, 'Model "v" unregistered')
+    assert status(server, "GET", "/models/v")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({}, error(400, "BadRequestException", "Parameter url is required.")),
+        ({"url": "nosuch.mar"}, error(404, "ModelNotFoundException", "Model not found at: nosuch.mar")),
+        (
+            {"url": "../store/echo.mar"},
+            error(404, "ModelNotFoundException", "Relative path is not allowed in url: ../store/echo.mar"),
+        ),
+        (
+            {"url": "echo.mar", "runtime": "perl"},
+            error(400, "BadRequestException", "Invalid RuntimeType value: perl"),
+        ),
+        (
+            {"url": "echo.mar"},
+            error(409, "ConflictStatusException", "Model version 1.0 is already registered for model echo"),
+        ),
+        (
+            {"url": "broken.mar", "initial_workers": 1, "synchronous": "true"},
+            error(500, "InternalServerException", "Failed to start workers for model broken version: 1.0"),
+        ),
+    ],
+)
+def test_what_cannot_be_registered(
+    server: Server, parameters: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    answer = server.management.post("/models", params=parameters)
+    assert (answer.status_code, answer.json()) == (expected["code"], expected)
+    assert len(server.management.get("/models").json()["models"]) == 3
+
+
+def test_what_is_no_archive_is_told(server: Server) -> None:
+    answer = server.register("junk.mar")
+    assert (answer.status_code, answer.json()["type"]) == (400, "InvalidModelException")
+    assert "/" not in answer.json()["message"]
+
+
+def test_registers_by_a_body_and_the_archive_says_how_it_is_served(server: Server) -> None:
+    body = {"url": "asks.mar", "model_name": "a", "batch_size": 5, "response_timeout": 9, "synchronous": True}
+    answer = server.management.post("/models", json=body)
+    # Its file starts a worker, though none was asked for.
+    assert answer.json()["status"] == 'Model "a" Version: 1.0 registered with 1 initial workers'
+    [found] = server.management.get("/models/a").json()
+    assert (found["minWorkers"], found["maxWorkers"], found["batchSize"]) == (1, 2, 5)
+    # And any such file makes the call's time ineffective.
+    assert (found["responseTimeout"], found["maxBatchDelay"]) == (50, 100)
+
+
+def test_does_not_wait_where_it_is_told_not_to(server: Server) -> None:
+    answer = server.register("echo.mar", model_name="later", initial_workers=1, synchronous="false")
+    assert (answer.status_code, answer.json()["status"]) == (202, "Processing worker updates...")
+    assert status(server, "PUT", "/models/later", min_worker=1, synchronous="true")[0] == 200
+    assert server.inference.post("/predictions/later", content=b"x").json() == {"body": "x"}
+
+
+def test_readiness_in_kserves_first_protocol(server: Server) -> None:
+    assert server.management.get("/v1/models/echo").json() == {"name": "echo", "ready": True}
+    assert server.management.get("/v1/models/nosuch").status_code == 404
+
+
+def test_a_name_that_cannot_be_served_is_refused(server: Server) -> None:
+    """TorchServe accepts it, and nobody can reach it."""
+    for name in ("we ird/x", "..", ".hidden"):
+        assert server.register("echo.mar", model_name=name).status_code == 400, name
+    assert len(server.management.get("/models").json()["models"]) == 3
+
+
+def test_fetches_from_an_url_that_is_allowed(
+    server: Server, web: tuple[str, Path, list[str]], store: Path
+) -> None:
+    url, _, asked = web
+    answer = server.register(f"{url}/fetched.mar", initial_workers=1, synchronous="true")
+    assert answer.json()["status"] == 'Model "fetched" Version: 1.0 registered with 1 initial workers'
+    assert server.inference.post("/predictions/fetched", content=b"x").json() == {"body": "x"}
+    assert asked[-1] == "/fetched.mar"
+    # It is nowhere from where it could be registered again without its URL.
+    assert not (store / "fetched.mar").exists()
+    status(server, "DELETE", "/models/fetched")
+    assert server.register("fetched.mar").json() == error(
+        404, "ModelNotFoundException", "Model not found at: fetched.mar"
+    )
+    assert server.register(f"{url}/missing.mar").json() == error(
+        400, "DownloadArchiveException", f"Failed to download archive from: {url}/missing.mar"
+    )
+    assert server.register(f"{url}/echo.mar").json() == error(
+        500, "InternalServerException", "Model file already exists echo.mar"
+    )
+    answer = server.register(f"file://{store}/echo.mar", model_name="by-file")
+    assert answer.status_code == 200
