@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 from torch.utils import _pytree
 
-from kserve_v2.backend import Placement
+from kserve_v2.backend import Placement, keeps_nothing
 from kserve_v2.errors import ContradictionError, InternalError, InvalidArgumentError
 from kserve_v2.tensors.datatypes import BY_CONFIG_ENUM
 
@@ -595,6 +595,7 @@ class TestState:
         source = loader.source({"model.pt2": pt2(Counting(), torch.ones(3))}, instances=2)
         model = loader.load(ExportedBackend(), source)
         assert "the program writes to 'calls'" in caplog.text
+        assert keeps_nothing(model) is False
         one, other = (instance_thread(model, placement) for placement in source.placements)
         trial = model.trial_instance(source.placements[0])
         try:
@@ -638,6 +639,7 @@ class TestState:
                 thread.close()
             assert (one is other) is shared
             assert model.trial_instance(Placement("m_0_0", "CPU")) is None
+            assert keeps_nothing(model) is True
 
     def test_an_input_is_not_written_to(self, loader: Any) -> None:
         class InPlace(nn.Module):

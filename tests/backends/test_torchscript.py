@@ -12,7 +12,7 @@ from kserve_v2_backends.pytorch.threads import set_inter_op_threads
 from kserve_v2_backends.pytorch.torchscript.backend import TorchScriptBackend
 from torch import Tensor, nn
 
-from kserve_v2.backend import Placement
+from kserve_v2.backend import Placement, keeps_nothing
 from kserve_v2.errors import InternalError, InvalidArgumentError
 
 # The deprecation is for whoever makes such files, which only these tests do here.
@@ -428,6 +428,8 @@ class TestExecution:
         source = loader.source({"model.pt": script(StatefulModel())}, instances=2)
         text = io_text("a", "y") + (parameter("ENABLE_WEIGHT_SHARING", sharing) if sharing else "")
         model = loader.load(TorchScriptBackend(), source, text)
+        # What it keeps must not depend on which process of a server is asked.
+        assert keeps_nothing(model) is False
         instances = [instance_thread(model) for _ in range(2)]
         assert [instance.execute({"a": A})["y"].tolist() for instance in instances] == [[n] for n in calls]
         for instance in instances:

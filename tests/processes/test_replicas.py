@@ -32,6 +32,8 @@ def test_all_processes_answer(tmp_path: Path) -> None:
             await server.manager.load("alone")
             assert await server.ask_all("m") == await server.ask_all("m", "1") == ["one"] * 3
             assert await server.ask_all("alone") == ["alone", "", ""]
+            notes = [entry.note.rpartition("memory, ")[2] for entry in await server.manager.index()]
+            assert notes == ["in one process: its configuration says 'single'", "in every process"]
             # What is not there is for the home to say.
             for asked in (("m", "2"), ("m", "PROD"), ("n", "")):
                 assert await server.workers[1].ask(*asked) == ""

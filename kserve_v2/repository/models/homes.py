@@ -39,6 +39,12 @@ class ModelHome:
     replicated: bool = False
     why: str = ""
 
+    def __str__(self) -> str:
+        """For people; "" if there is one process."""
+        if self.replicated:
+            return "in every process"
+        return f"in one process: {self.why}" if self.why else ""
+
 
 ONE_PROCESS = ModelHome()
 """That of every model, where the server has no other processes."""

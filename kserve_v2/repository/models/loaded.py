@@ -144,6 +144,8 @@ class LoadedModel:
         notes = [f"{self.memory} of memory"] if self.memory is not None and self.memory.bytes else []
         if self.warmed_up.executions:
             notes.append(f"warmed up in {self.warmed_up.seconds:.2f} s")
+        if home := str(self.home):
+            notes.append(home)
         return ", ".join(notes)
 
     @property
