@@ -11,20 +11,22 @@ _DATA = re.compile(r"\((\d+)\) data$", re.MULTILINE)
 
 
 class H2load:
-    """Runs h2load with one thread and one stream per connection."""
+    """Runs h2load with one stream per connection, and one thread unless it is told otherwise."""
 
     name = "h2load"
 
-    def __init__(self, work_directory: Path) -> None:
+    def __init__(self, work_directory: Path, threads: int = 1) -> None:
         """`work_directory`: where its files may be written."""
         self._directory = work_directory
+        self._threads = threads
 
     def run(self, exchange: GrpcExchange, connections: int, seconds: int) -> Load:
         """See `Generator.run`."""
         body, log = self._directory / "h2load.body", self._directory / "h2load.log"
         body.write_bytes(framed(exchange.message))
         log.unlink(missing_ok=True)
-        command = ["h2load", "-t1", "-m1", f"-c{connections}", f"-D{seconds}", f"--data={body}"]
+        threads = min(self._threads, connections)
+        command = ["h2load", f"-t{threads}", "-m1", f"-c{connections}", f"-D{seconds}", f"--data={body}"]
         command += ["-H", "content-type: application/grpc", "-H", "te: trailers", f"--log-file={log}"]
         url = f"http://{exchange.target}{INFER_METHOD}"
         output, busy = timed_run([*command, url], seconds)

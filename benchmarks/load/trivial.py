@@ -1,11 +1,15 @@
 """A server that does nothing but answer: what a load generator can do, and what sockets cost.
 
-`python -m benchmarks.load.trivial rest|grpc SIZE`: the answer is SIZE bytes, in the protocol's wrapping. What it
-receives is counted, not kept, and as in the server freed memory is used again, so that fresh pages cost nothing.
+`python -m benchmarks.load.trivial rest|grpc SIZE [PROCESSES]`: the answer is SIZE bytes, in the protocol's wrapping.
+What it receives is counted, not kept. As in the server freed memory is used again, so that fresh pages cost nothing.
 """
 
 import asyncio
+import ctypes
+import os
 import re
+import signal
+import socket
 import struct
 import sys
 from collections.abc import Iterator
@@ -19,6 +23,8 @@ from kserve_v2.memory.allocator import keep_freed_memory
 
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _HEAD_END = b"\r\n\r\n"
+_BACKLOG = 2048
+_PR_SET_PDEATHSIG = 1
 _CONNECTION = 0
 """The stream whose window is the connection's."""
 _GRANT_BYTES = 2**30
@@ -131,17 +137,30 @@ class TrivialGrpc(asyncio.Protocol):
         yield http2.frame(http2.HEADERS, last, stream, self._trailers)
 
 
-async def main() -> None:
-    """Answer until the process is ended."""
+def fork(processes: int) -> int:
+    """Be so many processes. Returns which one this is, 0 for the first; the others end with it."""
+    parent = os.getpid()
+    for number in range(1, processes):
+        if not os.fork():
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != parent:
+                sys.exit()
+            return number
+    return 0
+
+
+async def main(listening: socket.socket, number: int) -> None:
+    """Answer until the process is ended. The process of number 0 tells where."""
     keep_freed_memory()
     protocol, name = (TrivialRest, "REST") if sys.argv[1] == "rest" else (TrivialGrpc, "gRPC")
     answer = b"x" * int(sys.argv[2])
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: protocol(answer), "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    print(name, f"http://127.0.0.1:{port}" if name == "REST" else f"127.0.0.1:{port}", flush=True)
+    server = await asyncio.get_running_loop().create_server(lambda: protocol(answer), sock=listening)
+    if number == 0:
+        port = listening.getsockname()[1]
+        print(name, f"http://127.0.0.1:{port}" if name == "REST" else f"127.0.0.1:{port}", flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    shared = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
+    uvloop.run(main(shared, fork(int(sys.argv[3]) if sys.argv[3:] else 1)))

@@ -27,13 +27,14 @@ end
 
 
 class Wrk:
-    """Runs wrk with one thread."""
+    """Runs wrk, with one thread unless it is told otherwise."""
 
     name = "wrk"
 
-    def __init__(self, work_directory: Path) -> None:
+    def __init__(self, work_directory: Path, threads: int = 1) -> None:
         """`work_directory`: where its script may be written."""
         self._directory = work_directory
+        self._threads = threads
 
     def run(self, exchange: RestExchange, connections: int, seconds: int) -> Load:
         """See `Generator.run`."""
@@ -46,7 +47,8 @@ class Wrk:
         script_path.write_text(
             _SCRIPT.format(body_path=json.dumps(str(body_path)), headers="\n".join(headers))
         )
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
+        threads = min(self._threads, connections)
+        command = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
         output, busy = timed_run([*command, "-s", str(script_path), exchange.url], seconds)
         seen = json.loads(output.partition("SUMMARY ")[2])
         if not seen["failed"] and not seen["requests"]:

@@ -92,9 +92,9 @@ def _version(stats: Json) -> Counters:
 
 
 def cpu_seconds(metrics: str) -> float | None:
-    """The process's CPU time by the text of its metrics; None where they do not tell."""
-    found = _CPU.search(metrics)
+    """The CPU time of the server's processes by the text of its metrics; None where they do not tell."""
+    found = _CPU.findall(metrics)
     try:
-        return float(found[1]) if found else None
+        return sum(map(float, found)) if found else None
     except ValueError:
         return None

@@ -127,6 +127,7 @@ def test_counters_of_two_moments_give_what_happened_in_between() -> None:
     ("text", "expected"),
     [
         ("process_cpu_seconds_total{} 12.5\n", 12.5),
+        ('process_cpu_seconds_total{process="0"} 12.5\nprocess_cpu_seconds_total{process="1"} 2\n', 14.5),
         ("# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total 3\n", 3),
         ("other_process_cpu_seconds_total 3\n", None),
         ("", None),
