@@ -79,12 +79,23 @@ def server(start_server: StartServer, tmp_path_factory: pytest.TempPathFactory) 
     }  # fmt: skip
     _place(repository, "shout", archive(folder, "shout", **files))
     _place(repository, "packed", archive(folder, "packed", form="tgz", handler__py=PARTS), PACKED)
+    _place(repository, "explained", archive(folder, "explained", handler__py=EXPLAINED))
     plain = archive(folder, "plain", "entry:serve", form="no-archive", entry__py=ENTRY)
     (repository / "plain").mkdir()
     plain.rename(repository / "plain" / "1")
     return start_server(repository)
 
 
+EXPLAINED = """
+class Service:
+    def initialize(self, context):
+        pass
+
+    def handle(self, data, context):
+        kind = "explanations" if context.get_request_header(0, "explain") == "True" else "predictions"
+        context.set_response_header(0, "X-Kind", kind)
+        return [{kind: row["body"]["instances"]} for row in data]
+"""
 ENTRY = """
 calls = []
 
@@ -214,3 +225,22 @@ def test_index_and_metrics_have_such_models(server: RunningServer) -> None:
     line = next(each for each in text.splitlines() if each.startswith("Shouts{"))
     assert 'ModelName="shout"' in line
     assert 'Level="Model"' in line
+
+
+# As curl has it.
+_FORM = {"content-type": "application/x-www-form-urlencoded"}
+
+
+@pytest.mark.parametrize(("verb", "member"), [("predict", "predictions"), ("explain", "explanations")])
+def test_v1_clients_ask_the_handler_itself(server: RunningServer, verb: str, member: str) -> None:
+    """The body as it came, whatever its content type is called, and the answer as the handler has made it."""
+    for options in (
+        {"json": {"instances": [{"a": 1}]}},
+        {"content": b'{"instances": [{"a": 1}]}', "headers": _FORM},
+    ):
+        answer = server.post(f"/v1/models/explained:{verb}", **options)
+        assert (answer.status_code, answer.json()) == (200, {member: [{"a": 1}]})
+        assert (answer.headers["content-type"], answer.headers["x-kind"]) == ("application/json", member)
+    assert server.get("/v1/models/explained").json()["ready"] is True
+    failed = server.post(f"/v1/models/shout:{verb}", content=b"boom", headers={"content-type": "text/plain"})
+    assert (failed.status_code, list(failed.json())) == (500, ["error"])

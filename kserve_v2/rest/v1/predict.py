@@ -8,7 +8,7 @@ from starlette.types import Send
 from kserve_v2.errors import InvalidArgumentError, NotFoundError, NoVersionError, UnsupportedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.repository.models.loaded import LoadedModel
-from kserve_v2.rest.codec import EncodedResponse
+from kserve_v2.rest.codec import Body, EncodedResponse
 from kserve_v2.rest.compression import decompress
 from kserve_v2.rest.endpoint import Call, Operation
 from kserve_v2.rest.infer import answer, send_answer
@@ -16,6 +16,7 @@ from kserve_v2.rest.json_text import parse_json
 from kserve_v2.rest.v1.answer import encode_predictions
 from kserve_v2.rest.v1.codec import Decoded, decode_predict
 from kserve_v2.rest.v1.flavours import Manners
+from kserve_v2.rest.v1.handlers import gets_bodies, hand_over
 from kserve_v2.scheduling.replies import infer
 
 
@@ -30,7 +31,12 @@ class Predict:
 
     async def __call__(self, call: Call, send: Send) -> None:
         """Send the outputs, in the form that the request has."""
-        model, (request, by_row) = self._decode(call)
+        model = one_answer(self._service, call, self._manners)
+        body = _body(call, self._max_request_bytes)
+        if gets_bodies(model):
+            await hand_over(self._service, call, model, body, send, explain=False)
+            return
+        model, (request, by_row) = self._decode(call, model, body)
         call.body = b""
         if call.trace is not None:
             model.begin_trace(request, call.trace)
@@ -38,26 +44,16 @@ class Predict:
         response = await infer(model, request)
         if call.access is not None:
             call.access.executed(response)
-        body = encode_predictions(response, by_row=by_row)
-        await send_answer(answer(EncodedResponse(body, ()), call.headers.get(b"accept-encoding")), call, send)
+        text = encode_predictions(response, by_row=by_row)
+        await send_answer(answer(EncodedResponse(text, ()), call.headers.get(b"accept-encoding")), call, send)
 
-    def _decode(self, call: Call) -> tuple[LoadedModel, Decoded]:
+    def _decode(self, call: Call, model: LoadedModel, body: Body) -> tuple[LoadedModel, Decoded]:
         """A request, and the model that answers it."""
-        service = self._service
-        model = acquire(service, call.model_name, call.version, self._manners)
-        if model.splits:
-            model = service.route(model, None, call.all_headers)
-        if model.decoupled:
-            raise UnsupportedError(
-                f"model '{model.name}' is decoupled: it may answer a request any number of times, which :predict "
-                f"cannot; ask /v2/models/{model.name}/generate_stream, or over gRPC"
-            )
-        body = decompress(call.body, call.headers.get(b"content-encoding", b""), self._max_request_bytes)
         document = parse_json(body)
         decoded = decode_predict(document, model.signature, call.version, self._manners)
         if model.splits:
             # What the body says decides. It is read again as the version that answers has it.
-            model = service.route(model, decoded.request, call.all_headers)
+            model = self._service.route(model, decoded.request, call.all_headers)
             decoded = decode_predict(document, model.signature, call.version, self._manners)
         return model, decoded
 
@@ -74,6 +70,41 @@ def acquire(service: InferenceService, name: str, version: str, manners: Manners
             # Our own words say why it does not answer, or which labels there are.
             raise
         raise NotFoundError(manners.unknown_model(name, version)) from None
+
+
+def one_answer(service: InferenceService, call: Call, manners: Manners) -> LoadedModel:
+    """The model that a call is for, which gives one answer. Raises as `acquire`."""
+    model = acquire(service, call.model_name, call.version, manners)
+    if model.splits:
+        model = service.route(model, None, call.all_headers)
+    if model.decoupled:
+        raise UnsupportedError(
+            f"model '{model.name}' is decoupled: it may answer a request any number of times, which v1 cannot; ask "
+            f"/v2/models/{model.name}/generate_stream, or over gRPC"
+        )
+    return model
+
+
+def _body(call: Call, limit: int) -> Body:
+    return decompress(call.body, call.headers.get(b"content-encoding", b""), limit)
+
+
+class Explain:
+    """The operation of `:explain`, which handlers of TorchServe's have."""
+
+    def __init__(self, service: InferenceService, max_request_bytes: int, manners: Manners) -> None:
+        """As `Predict`."""
+        self._service = service
+        self._max_request_bytes = max_request_bytes
+        self._manners = manners
+
+    async def __call__(self, call: Call, send: Send) -> None:
+        """Send what the handler has to explain its answer by."""
+        if not gets_bodies(acquire(self._service, call.model_name, call.version, self._manners)):
+            raise UnsupportedError(f"model '{call.model_name}' has no explainer")
+        model = one_answer(self._service, call, self._manners)
+        body = _body(call, self._max_request_bytes)
+        await hand_over(self._service, call, model, body, send, explain=True)
 
 
 class NotServed:
@@ -96,11 +127,11 @@ def v1_operations(
 ) -> Mapping[str, Operation]:
     """The verbs, by the names that `endpoint.parse_target` gives them."""
     tables: dict[str, Any] = {
-        "explain": "has no explainer",
         "classify": "has no signature for classify: ask :predict",
         "regress": "has no signature for regress: ask :predict",
     }
     return {
         "v1:predict": Predict(service, max_request_bytes, manners),
+        "v1:explain": Explain(service, max_request_bytes, manners),
         **{f"v1:{verb}": NotServed(service, manners, why) for verb, why in tables.items()},
     }
