@@ -211,11 +211,26 @@ def test_who_cannot_be_asked_so(explicit_server: ExplicitServer) -> None:
     assert explicit_server.load("v1stream").status_code == 200
     answer = explicit_server.server.post("/v1/models/v1stream:predict", json={"instances": [[1]]})
     assert (answer.status_code, "generate_stream" in error_of(answer)) == (501, True)
-    for verb, text in (("explain", "has no explainer"), ("classify", "ask :predict")):
+    for verb, text in (("explain", "has no explainer"), ("classify", "is decoupled")):
         answer = explicit_server.server.post(f"/v1/models/v1stream:{verb}", json={})
         assert (answer.status_code, text in error_of(answer)) == (501, True)
     answer = explicit_server.server.get("/v1/models/v1stream:predict")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+def test_classify_and_regress(server: RunningServer) -> None:
+    """What has labels, and what is one number for each row."""
+    body = {"examples": [{"IN": [0.5, 0.25, 2]}, {"IN": [0, 0, 1]}]}
+    assert server.post("/v1/models/classes:classify", json=body).json() == {
+        "results": [
+            [["cat", 0.5], ["dog", 0.25], ["bird", 2.0]],
+            [["cat", 0.0], ["dog", 0.0], ["bird", 1.0]],
+        ]
+    }
+    body = {"context": {"B": 1}, "examples": [{"A": 1}, {"A": [2]}]}
+    assert server.post("/v1/models/opt:regress", json=body).json() == {"results": [2.0, 3.0]}
+    refused = server.post("/v1/models/bat:classify", json={"examples": [{"IN": [1, 2, 3]}]})
+    assert (refused.status_code, "no output of it has labels" in error_of(refused)) == (400, True)
 
 
 def test_compressed_both_ways(server: RunningServer) -> None:

@@ -30,8 +30,10 @@ TF_DATATYPES = {
 }  # fmt: skip
 """TensorFlow's names of the datatypes. In its metadata they are capital letters behind `DT_`."""
 
-_SIGNATURE_NAME, _INSTANCES, _INPUTS, _PARAMETERS = "signature_name", "instances", "inputs", "parameters"
-_MEMBERS = frozenset({_SIGNATURE_NAME, _INSTANCES, _INPUTS, _PARAMETERS})
+SIGNATURE_NAME = "signature_name"
+
+_INSTANCES, _INPUTS, _PARAMETERS = "instances", "inputs", "parameters"
+_MEMBERS = frozenset({SIGNATURE_NAME, _INSTANCES, _INPUTS, _PARAMETERS})
 
 _JSON_KINDS: Mapping[type, str] = {
     type(None): "Null", bool: "Bool", int: "Number", float: "Number", str: "String", list: "Array", dict: "Object",
@@ -85,7 +87,7 @@ def check_members(document: Mapping[str, Any], known: frozenset[str], manners: M
 
 def check_signature(document: Mapping[str, Any]) -> None:
     """Raise InvalidArgumentError for the name of a signature that there is not."""
-    name = document.get(_SIGNATURE_NAME, "")
+    name = document.get(SIGNATURE_NAME, "")
     if not isinstance(name, str):
         raise InvalidArgumentError("'signature_name' key must be a string value.")
     if name not in ("", SIGNATURE):

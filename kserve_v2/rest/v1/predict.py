@@ -7,6 +7,7 @@ from starlette.types import Send
 
 from kserve_v2.errors import InvalidArgumentError, NotFoundError, NoVersionError, UnsupportedError
 from kserve_v2.inference import InferenceService
+from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.codec import Body, EncodedResponse
 from kserve_v2.rest.compression import decompress
@@ -15,6 +16,15 @@ from kserve_v2.rest.infer import answer, send_answer
 from kserve_v2.rest.json_text import parse_json
 from kserve_v2.rest.v1.answer import encode_predictions
 from kserve_v2.rest.v1.codec import Decoded, decode_predict
+from kserve_v2.rest.v1.examples import (
+    CLASSIFY,
+    REGRESS,
+    classified,
+    decode_examples,
+    encode_classes,
+    encode_numbers,
+    regressed,
+)
 from kserve_v2.rest.v1.flavours import Manners
 from kserve_v2.rest.v1.handlers import gets_bodies, hand_over
 from kserve_v2.scheduling.replies import infer
@@ -38,12 +48,7 @@ class Predict:
             return
         model, (request, by_row) = self._decode(call, model, body)
         call.body = b""
-        if call.trace is not None:
-            model.begin_trace(request, call.trace)
-        model = self._service.check(model, request)
-        response = await infer(model, request)
-        if call.access is not None:
-            call.access.executed(response)
+        response = await _answered(self._service, call, model, request)
         text = encode_predictions(response, by_row=by_row)
         await send_answer(answer(EncodedResponse(text, ()), call.headers.get(b"accept-encoding")), call, send)
 
@@ -89,6 +94,18 @@ def _body(call: Call, limit: int) -> Body:
     return decompress(call.body, call.headers.get(b"content-encoding", b""), limit)
 
 
+async def _answered(
+    service: InferenceService, call: Call, model: LoadedModel, request: InferRequest
+) -> InferResponse:
+    """What a model answers to a decoded request."""
+    if call.trace is not None:
+        model.begin_trace(request, call.trace)
+    response = await infer(service.check(model, request), request)
+    if call.access is not None:
+        call.access.executed(response)
+    return response
+
+
 class Explain:
     """The operation of `:explain`, which handlers of TorchServe's have."""
 
@@ -107,31 +124,48 @@ class Explain:
         await hand_over(self._service, call, model, body, send, explain=True)
 
 
-class NotServed:
-    """A verb that models have no answer to."""
+class Examples:
+    """The operations of `:classify` and `:regress`."""
 
-    def __init__(self, service: InferenceService, manners: Manners, why: str) -> None:
-        """`why`: behind the name of the model."""
+    def __init__(
+        self, verb: str, service: InferenceService, max_request_bytes: int, manners: Manners
+    ) -> None:
+        """As `Predict`."""
+        self._verb = verb
         self._service = service
+        self._max_request_bytes = max_request_bytes
         self._manners = manners
-        self._why = why
 
     async def __call__(self, call: Call, send: Send) -> None:
-        """Refuse it, of a model that there is."""
-        model = acquire(self._service, call.model_name, call.version, self._manners)
-        raise UnsupportedError(f"model '{model.name}' {self._why}")
+        """Send a result for each example."""
+        model = one_answer(self._service, call, self._manners)
+        document = parse_json(_body(call, self._max_request_bytes))
+        request, output = self._request(document, call, model)
+        if model.splits:
+            # As in `Predict`.
+            model = self._service.route(model, request, call.all_headers)
+            request, output = self._request(document, call, model)
+        call.body = b""
+        response = await _answered(self._service, call, model, request)
+        if self._verb == CLASSIFY:
+            text = encode_classes(response, output, model.labels[output])
+        else:
+            text = encode_numbers(response, output)
+        await send_answer(answer(EncodedResponse(text, ()), call.headers.get(b"accept-encoding")), call, send)
+
+    def _request(self, document: Any, call: Call, model: LoadedModel) -> tuple[InferRequest, str]:
+        signature = model.signature
+        output = classified(signature, model.labels) if self._verb == CLASSIFY else regressed(signature)
+        request = decode_examples(document, self._verb, signature, output, call.version, self._manners)
+        return request, output
 
 
 def v1_operations(
     service: InferenceService, max_request_bytes: int, manners: Manners
 ) -> Mapping[str, Operation]:
     """The verbs, by the names that `endpoint.parse_target` gives them."""
-    tables: dict[str, Any] = {
-        "classify": "has no signature for classify: ask :predict",
-        "regress": "has no signature for regress: ask :predict",
-    }
     return {
         "v1:predict": Predict(service, max_request_bytes, manners),
         "v1:explain": Explain(service, max_request_bytes, manners),
-        **{f"v1:{verb}": NotServed(service, manners, why) for verb, why in tables.items()},
+        **{f"v1:{verb}": Examples(verb, service, max_request_bytes, manners) for verb in (CLASSIFY, REGRESS)},
     }

@@ -1,0 +1,125 @@
+"""`:classify` and `:regress` of TF Serving: examples by the names of their features in, labels with scores or one
+number for each out.
+
+Models have no signatures for that here. What they say is enough where it leaves nothing open: an output with labels is
+a classification, and one number for each row is a regression.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import orjson
+
+from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.rest.json_tensor import with_literals
+from kserve_v2.rest.json_values import writable
+from kserve_v2.rest.v1.codec import (
+    SIGNATURE_NAME,
+    check_members,
+    check_signature,
+    columns_of,
+    decode_tensor,
+)
+from kserve_v2.rest.v1.flavours import Manners
+from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
+from kserve_v2.tensors.datatypes import BOOL, BYTES, Array
+
+CLASSIFY, REGRESS = "classify", "regress"
+
+_EXAMPLES, _CONTEXT = "examples", "context"
+_MEMBERS = frozenset({SIGNATURE_NAME, _EXAMPLES, _CONTEXT})
+
+
+def decode_examples(
+    document: Any, verb: str, signature: ModelSignature, output: str, version: str, manners: Manners
+) -> InferRequest:
+    """The request of a parsed body, for that output alone. Raises InvalidArgumentError."""
+    if not isinstance(document, dict):
+        raise InvalidArgumentError("the body of a request must be a JSON object")
+    check_members(document, _MEMBERS, manners)
+    check_signature(document)
+    examples, context = document.get(_EXAMPLES), document.get(_CONTEXT, {})
+    if examples is None:
+        raise InvalidArgumentError(f"When method is {verb}, key '{_EXAMPLES}' is expected and was not found")
+    if not isinstance(examples, list) or not examples:
+        raise InvalidArgumentError(f"Expecting '{_EXAMPLES}' value to be a list/array with an example in it")
+    if not isinstance(context, dict):
+        raise InvalidArgumentError(f"Expecting '{_CONTEXT}' value to be an object")
+    rows = [{**context, **each} if isinstance(each, dict) else each for each in examples]
+    request = InferRequest(signature.model_name, {}, version, requested_outputs=(output,))
+    for name, values in columns_of(rows, signature, _EXAMPLES).items():
+        request.inputs[name] = _features(values, signature.inputs[name], signature)
+    return request
+
+
+def _features(values: list[Any], tensor: TensorSignature, signature: ModelSignature) -> Array:
+    """Features are flat lists, whatever the shape of the tensor is, or a value that stands for a list with it alone."""
+    if any(isinstance(each, list) for each in values):
+        values = [each if isinstance(each, list) else [each] for each in values]
+    array = decode_tensor(values, tensor, signature)
+    row = tensor.dims if signature.max_batch_size else tensor.dims[1:]
+    if array.ndim == 2 and -1 not in row and prod(row) == array.shape[1]:
+        return array.reshape(len(array), *row)
+    return array
+
+
+def classified(signature: ModelSignature, labels: Mapping[str, Sequence[str]]) -> str:
+    """The output that is a classification. Raises InvalidArgumentError if that is open."""
+    return _only([name for name in signature.outputs if labels.get(name)], CLASSIFY, signature, "has labels")
+
+
+def regressed(signature: ModelSignature) -> str:
+    """The output that is a regression. Raises InvalidArgumentError if that is open."""
+    numbers = [
+        name
+        for name, tensor in signature.outputs.items()
+        if tensor.datatype not in (BOOL, BYTES)
+        and prod(tensor.dims if signature.max_batch_size else tensor.dims[1:]) == 1
+    ]
+    return _only(numbers, REGRESS, signature, "is one number for each row")
+
+
+def _only(found: Sequence[str], verb: str, signature: ModelSignature, what: str) -> str:
+    if len(found) == 1:
+        return found[0]
+    many = (
+        f"{len(found)} of its outputs are such ({', '.join(found)})" if found else f"no output of it {what}"
+    )
+    raise InvalidArgumentError(
+        f"Expected {verb} signature method_name to be tensorflow/serving/{verb}. Was: tensorflow/serving/predict: of "
+        f"model '{signature.model_name}', an output that {what} is taken for one, and {many}"
+    )
+
+
+def encode_classes(response: InferResponse, output: str, labels: Sequence[str]) -> bytes:
+    """The body of an answer to `:classify`: all classes in their order, "" for one that has no label."""
+    array = _rows(response.outputs[output], output)
+    names = [*labels, *[""] * array.shape[1]]
+    return _dump([[[name, score] for name, score in zip(names, row, strict=False)] for row in array])
+
+
+def encode_numbers(response: InferResponse, output: str) -> bytes:
+    """The body of an answer to `:regress`."""
+    return _dump(list(_rows(response.outputs[output], output)[:, 0]))
+
+
+def _rows(array: Array, output: str) -> Array:
+    if not array.ndim:
+        raise InvalidArgumentError(f"Tensor name: {output} has no shape information")
+    return writable(array).reshape(len(array), -1)
+
+
+def _dump(results: list[Any]) -> bytes:
+    text = orjson.dumps({"results": results}, option=orjson.OPT_SERIALIZE_NUMPY)
+    # As for `predictions`; labels may have that text in them, too.
+    return text if b"null" not in text else _dump_literally(results)
+
+
+def _dump_literally(results: list[Any]) -> bytes:
+    literal = [
+        [[name, with_literals(score)] for name, score in row] if isinstance(row, list) else with_literals(row)
+        for row in results
+    ]
+    return orjson.dumps({"results": literal}, option=orjson.OPT_SERIALIZE_NUMPY)
