@@ -381,6 +381,7 @@ def _torchserve(
         settings.models,
         settings.enable_model_api or None,
         settings.token_auth or None,
+        settings.workflow_store,
     )
     around = start.Surroundings(
         HttpLimits(max_stall_s=settings.http_read_timeout_secs),

@@ -525,6 +525,12 @@ class Settings:
         TORCHSERVE,
         "TorchServe's config.properties; by default that of TS_CONFIG_FILE, or of the current directory.",
     )
+    workflow_store: Path | None = _option(
+        None,
+        options.DIRECTORY,
+        TORCHSERVE,
+        "Folder of TorchServe's archives of workflows, .war; by default --model-store. --models all loads those, too.",
+    )
     enable_model_api: bool = _option(
         False,
         options.BOOLEAN,
@@ -619,7 +625,7 @@ class Settings:
     def _check_torchserve(self) -> None:
         """Raise SettingsError for what only works with TorchServe's APIs, or not with them."""
         if not self.torchserve:
-            for name in ("models", "ts_config", "enable_model_api", "token_auth"):
+            for name in ("models", "ts_config", "workflow_store", "enable_model_api", "token_auth"):
                 if getattr(self, name):
                     raise SettingsError(f"--{name.replace('_', '-')}: works only with --torchserve")
             return

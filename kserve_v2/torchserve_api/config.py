@@ -49,6 +49,7 @@ class TorchServeConfig:
     private_key_file: Path | None = None
 
     model_store: Path | None = None
+    workflow_store: Path | None = None
     load_models: tuple[Wanted, ...] | str = NONE
     models: Models = field(default_factory=lambda: NO_MODELS)
     snapshot: Models | None = None
@@ -95,6 +96,7 @@ class Given:
     models: Sequence[str] = ()
     enable_model_api: bool | None = None
     token_authorization: bool | None = None
+    workflow_store: Path | None = None
 
 
 def config_file(given: Given, environ: Mapping[str, str], folder: Path) -> Path | None:
@@ -171,6 +173,8 @@ def _take_command_line(values: dict[str, Any], given: Given) -> None:
     """Let the command line say what it says. Raises TorchServeConfigError."""
     if given.model_store is not None:
         values["model_store"] = given.model_store
+    if given.workflow_store is not None:
+        values["workflow_store"] = given.workflow_store
     if given.models:
         try:
             values["load_models"] = _load_models(",".join(given.models))
@@ -270,7 +274,7 @@ _READ: Mapping[str, tuple[str, Callable[[str], Any]]] = {
         "enable_model_api", "enable_metrics_api", "model_metrics_auto_detect", "disable_system_metrics",
     )},
     **{name: (name, Path) for name in (
-        "certificate_file", "private_key_file", "model_store", "metrics_config",
+        "certificate_file", "private_key_file", "model_store", "workflow_store", "metrics_config",
     )},
     "disable_token_authorization": ("token_authorization", _not),
     "service_envelope": ("service_envelope", _choice(*ENVELOPES)),

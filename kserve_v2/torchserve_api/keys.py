@@ -35,7 +35,6 @@ IGNORED: Mapping[str, str] = {
     "version": "it says nothing that is asked for",
     "name": "it says nothing that is asked for",
     "ts_config_version": "it says nothing that is asked for",
-    "workflow_store": "see the guide on TorchServe's workflows",
     "plugins_path": _NO_PLUGINS,
     # An address of https without the files in PEM is an error.
     "keystore": _NO_KEY_STORES,

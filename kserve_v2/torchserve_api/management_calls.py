@@ -14,14 +14,13 @@ from kserve_v2.torchserve_api.descriptions import model_description
 from kserve_v2.torchserve_api.errors import bad_request, model_not_found, not_found
 from kserve_v2.torchserve_api.precedence import Asked as AskedSettings
 from kserve_v2.torchserve_api.predictor import Predictor
-from kserve_v2.torchserve_api.queries import flag, number, parse_body, parse_query
+from kserve_v2.torchserve_api.queries import flag, number, page_of, parse_body, parse_query
 from kserve_v2.torchserve_api.registry import Register, Registration, Registry
 from kserve_v2.torchserve_api.routes import Api, Call
 from kserve_v2.torchserve_api.tokens import Tokens
 
 PROCESSING = "Processing worker updates..."
 ALL_VERSIONS = "all"
-_PAGE = 100
 _RUNTIMES = ("python", "python3", "LSP")
 
 
@@ -66,16 +65,9 @@ class ManagementCalls:
 
     def page(self, limit: int | None, token: int | None) -> dict[str, Any]:
         """Some of the models."""
-        names = self._registry.names
-        size = min(limit, _PAGE) if limit is not None and limit > 0 else _PAGE
-        begin = token if token is not None and token > 0 else 0
-        end = begin + size
-        document: dict[str, Any] = {}
-        # Also where what is left is nothing.
-        if end <= len(names):
-            document["nextPageToken"] = str(end)
+        names, document = page_of(self._registry.listed, limit, token)
         document["models"] = [
-            {"modelName": name, "modelUrl": self._registry.find(name).url} for name in names[begin:end]
+            {"modelName": name, "modelUrl": self._registry.find(name).url} for name in names
         ]
         return document
 

@@ -73,17 +73,9 @@ class Archives:
         self._folder.close()
 
     def _in_store(self, name: str) -> Path:
-        """An archive, or a folder, of the model store: nothing else of the machine's is looked for."""
-        parts = PurePosixPath(name.lstrip("/")).parts
-        if self._store is None or not parts or any(part.startswith(".") for part in parts) or "\0" in name:
-            raise archive_not_found(name)
-        try:
-            path = self._store.joinpath(*parts)
-            if not path.exists():
-                raise archive_not_found(name)
-        except (OSError, ValueError):
-            # Such as a name that is too long.
-            raise archive_not_found(name[:_MAX_SHOWN]) from None
+        path = in_store(self._store, name)
+        if path is None:
+            raise archive_not_found(name[:_MAX_SHOWN])
         return path
 
     def _at_url(self, url: str) -> Place:
@@ -120,3 +112,16 @@ class Archives:
         if not found.exists():
             raise archive_not_found(url)
         return found
+
+
+def in_store(store: Path | None, name: str) -> Path | None:
+    """A file or folder of a store, or None: nothing else of the machine's is looked for. Blocks."""
+    parts = PurePosixPath(name.lstrip("/")).parts
+    if store is None or not parts or any(part.startswith(".") for part in parts) or "\0" in name:
+        return None
+    try:
+        path = store.joinpath(*parts)
+        return path if path.exists() else None
+    except (OSError, ValueError):
+        # Such as a name that is too long.
+        return None

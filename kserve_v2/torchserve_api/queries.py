@@ -3,11 +3,13 @@ counts; a number that is none is as good as nothing. Both is TorchServe's.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from kserve_v2.torchserve_api.errors import bad_request
+
+_PAGE = 100
 
 
 def parse_query(query: bytes) -> dict[str, str]:
@@ -67,3 +69,14 @@ def number(parameters: Mapping[str, str], name: str, low: int = 0) -> int | None
 def flag(parameters: Mapping[str, str], name: str) -> bool:
     """Whether it is `true`."""
     return parameters.get(name, "").lower() == "true"
+
+
+def page_of(
+    names: Sequence[str], limit: int | None, token: int | None
+) -> tuple[Sequence[str], dict[str, Any]]:
+    """Some of the names, and a document with the token of the next page, if there is one."""
+    size = min(limit, _PAGE) if limit is not None and limit > 0 else _PAGE
+    begin = token if token is not None and token > 0 else 0
+    end = begin + size
+    # Also where what is left is nothing.
+    return names[begin:end], {"nextPageToken": str(end)} if end <= len(names) else {}

@@ -38,12 +38,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Register:
-    """What a call says that registers a model. `url`: of the archive. "" where the archive says it."""
+    """What a call says that registers a model. `url`: of the archive. "" where the archive says it. `place`: where the
+    archive is, if it is none that clients can name.
+    """
 
     url: str
     model_name: str = ""
     handler: str = ""
     asked: Asked = NOTHING_ASKED
+    place: Place | None = None
 
 
 @dataclass(slots=True)
@@ -102,6 +105,11 @@ class Registry:
             for name, versions in self._models.items()
             if any(each.at_startup for each in versions.values())
         ]
+
+    @property
+    def listed(self) -> list[str]:
+        """The models that clients are shown: without the functions of workflows."""
+        return [name for name in self.names if self.find(name).url]
 
     def versions(self, name: str) -> Sequence[Registration]:
         """All versions of a model, in their order. Raises TorchServeError for an unknown model."""
@@ -204,6 +212,12 @@ class Registry:
                     self._defaults[name] = version
         return problems
 
+    async def enter(self, register: Register) -> None:
+        """Register one more that is loaded with the server's others. Raises TorchServeError."""
+        found = await self._enter(register, at_startup=True)
+        if found.workers:
+            self._show(found)
+
     def _wanted(self) -> Sequence[Wanted]:
         config = self.config
         if config.snapshot is not None:
@@ -218,7 +232,9 @@ class Registry:
         self, register: Register, *, wanted: Wanted | None = None, at_startup: bool = False
     ) -> Registration:
         """Register a version that nothing is loaded of. Raises TorchServeError."""
-        place = await asyncio.to_thread(self._archives.find, register.url)
+        place = register.place
+        if place is None:
+            place = await asyncio.to_thread(self._archives.find, register.url)
         try:
             archive = await asyncio.to_thread(look, place.archive)
             found = self._registration(register, place, archive, wanted, at_startup=at_startup)
@@ -307,7 +323,8 @@ class Registry:
         """Have the model of ours that a version is, as it is to be now."""
         archive = found.place.archive
         config = model_config(archive, found.served, self._parameters(found), self._gpus)
-        self._added.add(found.key, found.url, partial(model_links, archive, config, found.url))
+        shown = found.url or found.handler
+        self._added.add(found.key, shown, partial(model_links, archive, config, shown))
 
     def _parameters(self, found: Registration) -> dict[str, str]:
         """What the configuration of a version says beside that."""

@@ -24,6 +24,7 @@ from kserve_v2.torchserve_api.addresses import merged
 from kserve_v2.torchserve_api.answering import Headers
 from kserve_v2.torchserve_api.app import Answering, Rules, TorchServeApp
 from kserve_v2.torchserve_api.config import TorchServeConfig
+from kserve_v2.torchserve_api.config_models import ALL
 from kserve_v2.torchserve_api.connection import TorchServeConnection
 from kserve_v2.torchserve_api.counters import Counters
 from kserve_v2.torchserve_api.fetching import FetchRules
@@ -37,6 +38,8 @@ from kserve_v2.torchserve_api.predictor import Predictor
 from kserve_v2.torchserve_api.registry import Registry
 from kserve_v2.torchserve_api.routes import Api, Call
 from kserve_v2.torchserve_api.tokens import KEY_FILE, Tokens
+from kserve_v2.torchserve_api.workflow_calls import WorkflowCalls
+from kserve_v2.torchserve_api.workflow_registry import WorkflowRegistry
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +72,13 @@ class TorchServe:
         self._tokens: Tokens | None = None
         if config.token_authorization:
             self._tokens = Tokens(around.key_folder / KEY_FILE, config.token_expiration_min)
-        inference = InferenceCalls(service, self.registry, predictor, decode=config.decode_input_request)
-        management = ManagementCalls(service, self.registry, predictor, self._tokens)
+        store = config.workflow_store or config.model_store
+        workflows = self._workflows = WorkflowRegistry(store, self.registry, predictor)
+        inference = InferenceCalls(
+            service, self.registry, predictor, decode=config.decode_input_request, workflows=workflows
+        )
+        of_workflows = WorkflowCalls(workflows, model_api=config.enable_model_api)
+        management = ManagementCalls(service, self.registry, predictor, self._tokens, of_workflows)
         listed = listed_metrics(config.metrics_config) if config.metrics_config is not None else STANDARD
         metrics = MetricsCalls(
             service.manager,
@@ -167,7 +175,10 @@ class TorchServe:
         """Register the models that it starts with: they are loaded with the server's others. The log is told of those
         that cannot be.
         """
-        for problem in await self.registry.enter_startup():
+        problems = await self.registry.enter_startup()
+        if self._config.load_models == ALL and self._config.snapshot is None:
+            problems += await self._workflows.enter_startup()
+        for problem in problems:
             logger.error("not registered: %s", problem)
         if not self.registry.names:
             logger.warning(
@@ -195,6 +206,7 @@ class TorchServe:
         """Refuse connections, and let what is under way have `grace_seconds`."""
         await asyncio.gather(*(server.stop(grace_seconds) for server in self._servers))
         await self.registry.close()
+        await self._workflows.close()
         if self._tokens is not None:
             await asyncio.to_thread(self._tokens.remove)
 
