@@ -18,6 +18,7 @@ from tests.conftest import RunningServer, launch
 
 _FENCE = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 _SERVE = "kserve-v2 serve"
+_TORCHSERVE_PORTS = {"inference": 8080, "management": 8081, "metrics": 8082}
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,12 @@ def steps_of(markdown: str) -> list[Step]:
     return steps
 
 
+def _on_free_ports(properties: str) -> str:
+    """A `config.properties` whose ports the system chooses."""
+    ports = "grpc_inference_port=0\ngrpc_management_port=0\n"
+    return re.sub(r":80\d\d$", ":0", properties, flags=re.MULTILINE) + ports
+
+
 @dataclass
 class Reader:
     """Somebody who works through a tutorial in a directory of their own."""
@@ -54,7 +61,7 @@ class Reader:
         if step.title:
             path = self.directory / step.title
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(step.content)
+            path.write_text(_on_free_ports(step.content) if path.suffix == ".properties" else step.content)
         elif step.language == "python":
             self._shown([sys.executable, "-c", self._with_urls(step.content)], step)
         elif step.language == "sh":
@@ -91,6 +98,8 @@ class Reader:
     def _with_urls(self, text: str) -> str:
         if self.server is None:
             return text
+        for name, port in _TORCHSERVE_PORTS.items():
+            text = text.replace(f"http://127.0.0.1:{port}", self.server.urls.get(f"TorchServe {name}", ""))
         text = text.replace("http://127.0.0.1:8000", self.server.rest)
         return text.replace("127.0.0.1:8000", self.server.rest.removeprefix("http://")).replace(
             "127.0.0.1:8001", self.server.grpc
