@@ -67,7 +67,9 @@ def front(tmp_path_factory: pytest.TempPathFactory, write_model: WriteModel) -> 
     write_model(repository, "same", SAME)
     write_model(repository, "gated", GATED)
     write_model(repository, "counter", COUNTER)
-    with fronted(root, repository, "--log-access") as running:
+    traces = f"triton,file={root / 'traces'}", "triton,log-frequency=1", "rate=1"
+    flags = ("--log-access", *(f"--trace-config={option}" for option in traces))
+    with fronted(root, repository, *flags) as running:
         yield running
 
 
@@ -317,6 +319,29 @@ def test_each_request_has_one_line_in_the_access_log(server: RunningServer) -> N
     lines = [line for line in server.log.splitlines() if "logged-" in line and "kserve_v2.access" in line]
     assert len(lines) == 4
     assert [line.partition(" status=")[2].split()[0] for line in lines] == ["200", "200", "0", "3"]
+
+
+# --- traces ---------------------------------------------------------------------------------------------------------
+
+
+def test_requests_that_are_traced(front: Fronted, server: RunningServer) -> None:
+    """The home traces them, and answers as it does otherwise."""
+    text = json.dumps({**number(1), "id": "traced"}).encode()
+    untraced = server.post("/v2/models/same/infer", content=text)
+    assert server.post("/v2/trace/setting", json={"trace_level": ["TIMESTAMPS"]}).status_code == 200
+    with Channel(server) as channel:
+        request = request_of("same", tensor("IN", "INT32", [1], int_contents=[1]), id="traced-too")
+        for _ in range(2):
+            answer = server.post("/v2/models/same/infer", content=text)
+            assert (answer.content, answer.headers) == (untraced.content, untraced.headers)
+            assert channel.infer(request).id == "traced-too"
+        refused = server.post("/v2/models/same/infer", content=b"{}")
+        assert refused.status_code == 400
+    assert server.post("/v2/trace/setting", json={"trace_level": ["OFF"]}).status_code == 200
+    folder = front.server.log_path.parent
+    wait_until(lambda: len(list(folder.glob("traces.*"))) == 5)
+    found = "".join(path.read_text() for path in sorted(folder.glob("traces.*")))
+    assert (found.count("HTTP_SEND_END"), found.count("GRPC_SEND_END")) == (3, 2)
 
 
 # --- the end --------------------------------------------------------------------------------------------------------
