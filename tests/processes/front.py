@@ -85,11 +85,18 @@ async def work(descriptor: int, settings: Settings) -> None:
 
 
 class HomeServer(Server):
-    """Says what it answers with."""
+    """Says what it answers with, and closes the worker's front ends when it closes its own."""
+
+    link: Link
 
     def _bind(self) -> Any:
         self.front_ends = super()._bind()
         return self.front_ends
+
+    async def _close(self, grace_seconds: float) -> None:
+        await self.link.call(STOP, repr(grace_seconds).encode())
+        self.link.close()
+        await super()._close(grace_seconds)
 
 
 async def be_home(settings: Settings, arguments: list[str]) -> int:
@@ -99,7 +106,7 @@ async def be_home(settings: Settings, arguments: list[str]) -> int:
     service = server.service
     app, lane = server.front_ends.app, server.front_ends.lane
     answering = Answering(app, lane, all_rpcs(service), service.inflight)
-    link = Link(home=True, inflight=service.inflight)
+    link = server.link = Link(home=True, inflight=service.inflight)
     answering.serve(link)
     ports: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
     stopping = asyncio.Event()
@@ -126,15 +133,9 @@ async def be_home(settings: Settings, arguments: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     await stopping.wait()
-    grace = settings.exit_timeout_secs
-    drained = asyncio.ensure_future(link.call(STOP, b"%d" % grace))
-    await asyncio.wait({drained}, timeout=grace)
-    link.abandon()
-    await drained
-    link.close()
-    await server.stop()
+    finished = await server.stop()
     log.shutdown()
-    return await asyncio.to_thread(worker.wait)
+    return await asyncio.to_thread(worker.wait) or int(not finished)
 
 
 def main() -> None:
