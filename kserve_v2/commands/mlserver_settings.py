@@ -51,7 +51,7 @@ _SERVED = frozenset(
 _REFUSED = {
     "kafka_enabled": "requests by Kafka are not served",
     "model_repository_implementation": "models are found by their model-settings.json, and in no other way",
-    "tracing_server": "traces are sent by --trace-config: see the guide on observability",
+    "tracing_server": "traces are sent by --trace-config",
     "cache_enabled": "answers have an id of their own each, and are not kept",
     "root_path": "the server answers at the root: have the proxy in front take the prefix off",
 }
