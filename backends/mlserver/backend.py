@@ -70,8 +70,6 @@ class MLServerBackend:
     def load(self, source: ModelSource, config: ModelConfig) -> "LoadedMLModel":
         """Import the model's class."""
         kind = _class_of(source, config)
-        if boolean(source.settings, ALLOW_PICKLES, False, where="--backend-config mlserver"):
-            importlib.import_module("mlserver.pickles").allow()
         if source.metrics is not None:
             _show_metrics(source.metrics)
         settings = _settings_of(source, config)
@@ -143,6 +141,11 @@ def _class_of(source: ModelSource, config: ModelConfig) -> Any:
     base = importlib.import_module("mlserver.model").MLModel
     if not (isinstance(kind, type) and issubclass(kind, base)):
         raise InvalidArgumentError(f"implementation '{path}' is no subclass of mlserver.MLModel")
+    pickles = importlib.import_module("mlserver.pickles")
+    if boolean(source.settings, ALLOW_PICKLES, False, where="--backend-config mlserver"):
+        pickles.allow()
+    elif getattr(kind, "reads_pickles", False):
+        raise InvalidArgumentError(f"a model of {kind.__name__} is a pickle, {pickles.REFUSAL}")
     return kind
 
 

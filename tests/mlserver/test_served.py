@@ -219,7 +219,7 @@ def test_the_description_is_where_mlserver_has_it(server: RunningServer) -> None
 @pytest.mark.parametrize(
     ("model", "why"),
     [
-        ("pickled", "model.joblib is a pickle, which can run any code when it is read: if you trust it, start the server "
+        ("pickled", "a model of SKLearnModel is a pickle, which can run any code when it is read: if you trust it, start the server "
                     "with --backend-config mlserver,allow-pickles=true"),
         ("lacking", "implementation 'models.Lacking' needs mlserver.grpc, a part of MLServer that this server does not "
                     "have: it has models, types, codecs, errors, handlers, metrics, settings, utils and logging"),

@@ -5,6 +5,11 @@ from typing import Any
 
 from .errors import MLServerError
 
+REFUSAL = (
+    "which can run any code when it is read: if you trust it, start the server with --backend-config "
+    "mlserver,allow-pickles=true"
+)
+
 _allowed = [False]
 
 
@@ -16,10 +21,7 @@ def allow() -> None:
 def load(path: str) -> Any:
     """What joblib finds in a file. Raises MLServerError where that is not allowed."""
     if not _allowed[0]:
-        raise MLServerError(
-            f"{Path(path).name} is a pickle, which can run any code when it is read: if you trust it, start the server "
-            "with --backend-config mlserver,allow-pickles=true"
-        )
+        raise MLServerError(f"{Path(path).name} is a pickle, {REFUSAL}")
     import joblib  # noqa: PLC0415 - for those alone who need it
 
     return joblib.load(path)

@@ -21,6 +21,8 @@ PREDICT_FN_KEY = "predict_fn"
 class SKLearnModel(MLModel):
     """A model, or a pipeline."""
 
+    reads_pickles = True
+
     async def load(self) -> bool:
         """Read the file."""
         self._model = load(await get_model_uri(self._settings, WELLKNOWN_MODEL_FILENAMES))
