@@ -9,6 +9,7 @@ from kserve_v2.backend import ModelConfig
 from kserve_v2.config.isolation import EXECUTION_TIMEOUT
 from kserve_v2.repository.locations.linked import ModelLinks
 from kserve_v2.repository.reading.layout import CONFIG
+from kserve_v2.torchserve.archives import is_archive
 from kserve_v2.torchserve.model_config import WorkerSettings, instance_groups
 from kserve_v2.torchserve_api.precedence import Served
 
@@ -48,11 +49,12 @@ def model_links(archive: Path, config: ModelConfig, shown: str) -> ModelLinks:
     # So that it is not called a broken link of a model that is there.
     archive.stat()
     text = f"# What the server has made of {json.dumps(shown)}.\n{text_format.MessageToString(config)}"
-    name = "1" if archive.is_dir() else f"1/{archive.name}"
+    name = "1" if archive.is_dir() else f"1/{_filename(archive)}"
     return ModelLinks(links={name: archive}, files={CONFIG: text.encode()})
 
 
 def _filename(archive: Path) -> str:
     if not archive.is_dir():
-        return archive.name
+        # TorchServe takes files of other names, too.
+        return archive.name if is_archive(archive.name) else f"{archive.name}.mar"
     return _FOLDER_MARK if (archive / _FOLDER_MARK).exists() else "."

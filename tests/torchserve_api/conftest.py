@@ -25,11 +25,8 @@ class Server:
 
     @classmethod
     def of(cls, running: RunningServer) -> "Server":
-        clients = [
-            httpx.Client(base_url=running.urls[f"TorchServe {name}"], timeout=30)
-            for name in ("inference", "management", "metrics")
-        ]
-        return cls(running, *clients)
+        urls = [running.urls[f"TorchServe {name}"] for name in ("inference", "management", "metrics")]
+        return cls(running, *map(client_of, urls))
 
     def register(self, url: str, **parameters: Any) -> httpx.Response:
         return self.management.post("/models", params={"url": url, **parameters})
@@ -38,6 +35,14 @@ class Server:
         for client in (self.inference, self.management, self.metrics):
             client.close()
         return self.running.stop()
+
+
+def client_of(url: str) -> httpx.Client:
+    """A client of a URL, or of a Unix socket."""
+    if url.startswith("unix:"):
+        transport = httpx.HTTPTransport(uds=url.removeprefix("unix:"))
+        return httpx.Client(base_url="http://torchserve", transport=transport, timeout=30)
+    return httpx.Client(base_url=url, timeout=30)
 
 
 @pytest.fixture(scope="session")
@@ -104,14 +109,25 @@ def server(
 
 @pytest.fixture(scope="session")
 def closed(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Only with `echo`, tokens, CORS, the Open Inference Protocol, and JSON that is left as it is."""
+    """All three APIs at one address, with tokens, CORS, the Open Inference Protocol, and JSON that is left as it is. Of
+    the models of its snapshot one cannot be loaded.
+    """
     folder = tmp_path_factory.mktemp("closed")
+    address = "".join(f"{name}_address=unix:ts.sock\n" for name in ("inference", "management", "metrics"))
+    snapshot = (
+        '{"name": "startup.cfg", "modelCount": 2, "models": {"named": {"1.0": {"marName": "echo.mar", "minWorkers": 1}, '
+        '"2.0": {"defaultVersion": true, "marName": "lab.mar", "minWorkers": 1}}, '
+        '"broken": {"1.0": {"marName": "broken.mar", "minWorkers": 1}}}}'
+    )
     (folder / "config.properties").write_text(
-        f"{PROPERTIES}\nload_models=echo.mar\nmodel_store={store}\ndefault_workers_per_model=1\n"
+        f"{PROPERTIES}\n{address}\nmodel_snapshot={snapshot}\nmodel_store={store}\n"
         "disable_token_authorization=false\nts_open_inference_protocol=true\ndecode_input_request=false\n"
         "cors_allowed_origin=https://app.example\ncors_allowed_methods=GET, POST\n"
     )
     running = launch(folder, None, "--torchserve", cwd=folder)
+    running.urls |= {
+        name: f"unix:{folder}/ts.sock" for name, url in running.urls.items() if url.startswith("unix:")
+    }
     started = Server.of(running)
     yield started
     assert started.close() == 0

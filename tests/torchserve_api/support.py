@@ -20,6 +20,9 @@ def handle(data, context):
     if data is None:
         return
     return [dict((k, v.decode() if isinstance(v, (bytes, bytearray)) else v) for k, v in row.items()) for row in data]
+
+def again(data, context):
+    return ["again"] * len(data or ())
 """
 
 LAB = """
@@ -29,6 +32,8 @@ from ts.utils.util import PredictionException
 def handle(data, context):
     if data is None:
         return
+    if context.get_request_header(0, "describe") == "True":
+        return [{"kind": "lab", "nothing": None, "inner": {"a": [1]}}]
     answers = []
     for index, row in enumerate(data):
         body = row.get("body") or b""
@@ -51,6 +56,8 @@ def handle(data, context):
             answers.append("x" * 300000)
         elif word == "headers":
             answers.append({key: context.get_request_header(index, key) for key in ("X-User", "x-user", "url_path", "explain")})
+        elif word == "name":
+            answers.append(context.model_name)
         elif word == "id":
             answers.append(context.get_request_id(index))
         elif word == "die":

@@ -2,6 +2,9 @@
 else.
 """
 
+import shutil
+import tarfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.torchserve_api.conftest import Server
+from tests.torchserve_api.support import mar
 from tests.torchserve_api.test_inference import NO_WORKER, error
 
 pytestmark = pytest.mark.slow
@@ -75,6 +79,52 @@ def test_describes(server: Server) -> None:
     assert server.management.get("/models/echo/9.0").json() == error(
         404, "ModelVersionNotFoundException", "Model version: 9.0 does not exist for model: echo"
     )
+
+
+def test_describes_with_what_the_handler_says(server: Server) -> None:
+    [found] = server.management.get("/models/lab?customized=true").json()
+    assert found["customizedMetadata"] == {"kind": "lab", "inner": {"a": [1]}}
+    assert "customizedMetadata" not in server.management.get("/models/lab?customized=false").json()[0]
+
+
+@pytest.mark.parametrize("form", ["folder", "tar", "model"])
+def test_archives_of_other_forms(server: Server, store: Path, form: str) -> None:
+    archive = mar(store, "formed")
+    try:
+        url = other_form(archive, form)
+        answer = server.register(url, initial_workers=1, synchronous="true", handler="handler.py:again")
+        assert answer.json()["status"] == 'Model "formed" Version: 1.0 registered with 1 initial workers'
+        assert server.inference.post("/predictions/formed", content=b"x").text == "again"
+    finally:
+        archive.unlink(missing_ok=True)
+        shutil.rmtree(store / "formed", ignore_errors=True)
+        for name in ("formed.tar.gz", "formed.model"):
+            (store / name).unlink(missing_ok=True)
+
+
+def other_form(archive: Path, form: str) -> str:
+    """The same archive as a folder, as a tar whose members lie in a folder, or under TorchServe's older ending."""
+    store = archive.parent
+    if form == "model":
+        archive.rename(store / "formed.model")
+        return "formed.model"
+    with zipfile.ZipFile(archive) as members:
+        members.extractall(store / "formed")  # noqa: S202 - our own
+    archive.unlink()
+    if form == "folder":
+        return "formed"
+    with tarfile.open(store / "formed.tar.gz", "w:gz") as tar:
+        tar.add(store / "formed", "formed")
+    shutil.rmtree(store / "formed")
+    return "formed.tar.gz"
+
+
+def test_a_worker_that_dies_is_started_again(server: Server) -> None:
+    answer = server.inference.post("/predictions/lab", content=b"die")
+    assert answer.json() == error(500, "InternalServerException", "Worker died.")
+    assert server.inference.get("/ping").status_code == 200
+    while server.inference.post("/predictions/lab", content=b"x").status_code != 200:
+        pass
 
 
 def test_registers_without_workers_and_scales(server: Server) -> None:

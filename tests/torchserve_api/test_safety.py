@@ -129,8 +129,8 @@ class TestClosed:
             "Token Authorization failed. Token either incorrect, expired, or not provided correctly",
         )
         for client, path, kind in (
-            (closed.inference, "/ping", "inference"),
-            (closed.inference, "/predictions/echo", "inference"),
+            (closed.inference, "/predictions/named", "inference"),
+            (closed.inference, "/api-description", "inference"),
             (closed.management, "/models", "management"),
         ):
             for headers in ({}, {"authorization": keys["API"]}, {"authorization": "Bearer x"}):
@@ -141,7 +141,7 @@ class TestClosed:
         assert (answer.status_code, answer.text) == (200, "\n")
         assert closed.inference.get("/ping", headers={"authorization": keys["inference"]}).status_code == 400
         keys = self.keys(closed)
-        assert closed.inference.get("/ping", headers={"authorization": keys["inference"]}).status_code == 200
+        assert closed.inference.get("/ping", headers={"authorization": keys["inference"]}).status_code == 500
         answer = closed.management.get("/token?type=inference", headers={"authorization": keys["management"]})
         assert answer.json()["message"].startswith("Token Authentication failed. ")
 
@@ -157,7 +157,7 @@ class TestClosed:
                 ping(inference_pb.PingRequest())
             assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
             answer = ping(inference_pb.PingRequest(), metadata=[("authorization", keys["inference"])])
-            assert answer.health == '{\n  "status": "Healthy"\n}'
+            assert answer.health == '{\n  "status": "Unhealthy"\n}'
 
     def test_models_are_not_registered(self, closed: Server) -> None:
         headers = {"authorization": self.keys(closed)["management"]}
@@ -165,8 +165,8 @@ class TestClosed:
             405, "MethodNotAllowedException", "Requested method is not allowed, please refer to API document."
         )
         assert closed.management.post("/models?url=echo2.mar", headers=headers).json() == refused
-        assert closed.management.delete("/models/echo", headers=headers).json() == refused
-        assert closed.management.get("/models/echo", headers=headers).status_code == 200
+        assert closed.management.delete("/models/named", headers=headers).json() == refused
+        assert closed.management.get("/models/named", headers=headers).status_code == 200
         with grpc.insecure_channel(closed.running.urls["TorchServe gRPC management"]) as channel:
             register = channel.unary_unary(
                 "/org.pytorch.serve.grpc.management.ManagementAPIsService/RegisterModel",
@@ -179,7 +179,38 @@ class TestClosed:
                     metadata=[("authorization", headers["authorization"])],
                 )
         listed = closed.management.get("/models", headers=headers).json()["models"]
-        assert [each["modelName"] for each in listed] == ["echo"]
+        assert [each["modelName"] for each in listed] == ["broken", "named"]
+
+    def test_the_models_of_a_snapshot(self, closed: Server) -> None:
+        keys = self.keys(closed)
+        headers = {"authorization": keys["management"]}
+        [found] = closed.management.get("/models/named", headers=headers).json()
+        assert (found["modelVersion"], found["modelUrl"], found["loadedAtStartup"]) == (
+            "2.0",
+            "lab.mar",
+            True,
+        )
+        both = closed.management.get("/models/named/all", headers=headers).json()
+        assert [each["modelVersion"] for each in both] == ["1.0", "2.0"]
+        # A handler knows its model by the name that it is registered under.
+        headers = {"authorization": keys["inference"]}
+        told = closed.inference.post("/predictions/named/2.0", content=b"name", headers=headers)
+        assert told.text == "named"
+
+    def test_a_model_without_its_workers_is_told(self, closed: Server) -> None:
+        keys = self.keys(closed)
+        answer = closed.inference.get("/ping", headers={"authorization": keys["inference"]})
+        assert (answer.status_code, answer.json()) == (500, {"status": "Unhealthy"})
+        [found] = closed.management.get(
+            "/models/broken", headers={"authorization": keys["management"]}
+        ).json()
+        assert (found["minWorkers"], found["workers"][0]["status"], found["workers"][0]["pid"]) == (
+            1,
+            "UNLOADING",
+            -1,
+        )
+        answer = closed.inference.post("/predictions/broken", headers={"authorization": keys["inference"]})
+        assert (answer.status_code, answer.json()["type"]) == (503, "ServiceUnavailableException")
 
     def test_cors_is_on_every_answer(self, closed: Server) -> None:
         for answer in (
@@ -202,15 +233,15 @@ class TestClosed:
             200, {"name": "Torchserve", "version": "0.12.0", "extenstion": ["kserve", "kubeflow"]},
         )  # fmt: skip
         assert get("/v2/health/live") == (200, {"live": True})
-        assert get("/v2/health/ready")[0] == 200
-        assert get("/v2/models/echo")[0] == 404
-        assert get("/v2/models/echo/versions/1.0/ready") == (
+        assert get("/v2/health/ready")[0] == 500
+        assert get("/v2/models/named")[0] == 404
+        assert get("/v2/models/named/versions/1.0/ready") == (
             501, {"error": "Model versioning is not yet supported."},
         )  # fmt: skip
 
     def test_json_stays_as_it_is(self, closed: Server) -> None:
         headers = {"authorization": self.keys(closed)["inference"]}
-        answer = closed.inference.post("/invocations", json={"a": 1}, headers=headers)
+        answer = closed.inference.post("/predictions/named/1.0", json={"a": 1}, headers=headers)
         assert answer.json() == {"body": '{"a":1}'}
 
 
