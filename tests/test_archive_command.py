@@ -1,6 +1,7 @@
 """`kserve-v2 archive`: what it writes is what the archivers of TorchServe write of the same options."""
 
 import json
+import os
 import re
 import shlex
 import stat
@@ -232,6 +233,16 @@ def test_what_fits_no_pattern_and_what_is_there_twice(here: Path, caplog: pytest
     assert [each.getMessage() for each in caplog.records] == [
         "extra files: no file fits the pattern *.nothing"
     ]
+
+
+def test_a_name_that_no_archive_can_have(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "odd").mkdir()
+    Path(os.fsdecode(os.fsencode(here / "odd") + b"/\xff")).write_text("")
+    assert (
+        main(["archive", "--model-name", "m", "-v", "1", "--handler", "base_handler", "--extra-files", "odd"])
+        == 1
+    )
+    assert "is not in UTF-8" in capsys.readouterr().err
 
 
 def test_the_examples_of_the_help_work(here: Path) -> None:

@@ -115,12 +115,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory, weights: dict[str, torch.Te
     (folder / "two").mkdir()
     (folder / "two" / "model.py").write_text("class A: pass\nclass B: pass\n")
 
-    def archive(name: str, handler: str, **more: Any) -> None:
+    def archive(name: str, handler: str, form: str = "default", **more: Any) -> None:
         given = {
             key: [folder / each for each in value] if isinstance(value, list) else folder / value
             for key, value in more.items()
         }
-        kserve_v2.archive_model(name, version="2.0", handler=handler, export_path=folder, **given)  # type: ignore[arg-type]
+        where: Any = {"export_path": folder, "archive_format": form}
+        kserve_v2.archive_model(name, version="2.0", handler=handler, **where, **given)
 
     names = ["index_to_name.json"]
     archive(
@@ -147,6 +148,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, weights: dict[str, torch.Te
     archive("tensors", "base_handler", serialized_file="net.pt")
     archive("numbers", "base_handler", **{**eager, "model_file": "numbers/model.py"})
     archive("custom", str(folder / "echo.py"))
+    archive("packed", str(folder / "echo.py"), "tgz")
+    archive("folder", str(folder / "echo.py"), "no-archive")
     archive("two_classes", "image_classifier", **{**eager, "model_file": "two/model.py"})
     return folder
 
@@ -161,6 +164,8 @@ def made(folder: Path) -> Path:
         ("numbers", "--input", "x:FP32[N,3]", "--output", "scores:FP32[N,6]", "--output", "sum:FP32[N,1]"),
     ):  # fmt: skip
         assert main(["convert", str(folder / f"{name}.mar"), str(repository), *options]) == 0
+    for name in ("packed.tar.gz", "folder"):
+        assert main(["convert", str(folder / name), str(repository)]) == 0
     beginnings = str(folder / "beginnings")
     assert main(["convert", str(folder / "custom.mar"), beginnings, "--name", "mine", "--skeleton"]) == 0
     assert main(["convert", str(folder / "two_classes.mar"), beginnings]) == 0
@@ -316,8 +321,9 @@ def test_networks_take_and_give_the_tensors_that_were_said(
 
 
 @pytest.mark.slow
-def test_a_handler_of_its_own_is_run_as_it_is(server: RunningServer) -> None:
-    outputs = answer(server, "custom", body=np.array([[b"abc"]], object))
+@pytest.mark.parametrize("model", ["custom", "packed", "folder"])
+def test_a_handler_of_its_own_is_run_as_it_is(server: RunningServer, model: str) -> None:
+    outputs = answer(server, model, body=np.array([[b"abc"]], object))
     assert outputs["prediction"].tolist() == [[b"ABC"]]
 
 

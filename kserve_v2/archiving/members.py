@@ -40,6 +40,10 @@ class Members:
             what = "is no file" if path.exists() else "does not exist"
             raise InvalidArgumentError(f"{option}: {path} {what}")
         name = name or path.name
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise InvalidArgumentError(f"{option}: the name of {path!s} is not in UTF-8") from None
         there = self._origins.get(name)
         if there is not None and not _same(there.path, path):
             raise InvalidArgumentError(

@@ -103,7 +103,11 @@ class WorkflowRegistry:
         wrong with those that cannot be.
         """
         problems = []
-        for url in await asyncio.to_thread(self._archives):
+        try:
+            urls = await asyncio.to_thread(self._archives)
+        except OSError as error:
+            return [f"the workflow store '{self._store}' cannot be read: {error.strerror}"]
+        for url in urls:
             done: list[Node] = []
             try:
                 entered = await self._enter(url, "")

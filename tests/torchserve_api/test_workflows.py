@@ -1,5 +1,6 @@
 """Workflows over the APIs. What is right was answered by TorchServe 0.12 to the same archives."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import httpx
 import pytest
 
 import kserve_v2
+from kserve_v2.torchserve_api.workflow_registry import WorkflowRegistry
 from tests.conftest import launch
 from tests.torchserve_api.conftest import Server
 from tests.torchserve_api.support import PROPERTIES, mar
@@ -72,6 +74,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server.of(running)
     yield server
     assert server.close() == 0
+
+
+def test_a_store_that_is_not_there_keeps_nothing_from_being_served(tmp_path: Path) -> None:
+    workflows = WorkflowRegistry(tmp_path / "nowhere", NotImplemented, NotImplemented)
+    [problem] = asyncio.run(workflows.enter_startup())
+    assert problem.endswith("cannot be read: No such file or directory")
 
 
 def error(answer: httpx.Response) -> tuple[int, str, str]:

@@ -112,6 +112,9 @@ def network_code(content: Content, result: Result) -> tuple[str, str]:
     """
     manifest, files = content.manifest, content.files()
     weights = manifest.serialized_file
+    for file in filter(None, (weights, manifest.model_file)):
+        if file not in files:
+            raise NotConvertibleError(f"its manifest names {file}, which is not in it")
     if not manifest.model_file:
         if Path(weights).suffix != ".pt":
             raise NotConvertibleError(
@@ -120,8 +123,7 @@ def network_code(content: Content, result: Result) -> tuple[str, str]:
         result.files.update(_beside_handler(files, {}))
         load = f"torch.jit.load(context.path / {_literal(weights)}, map_location=context.device).eval()"
         return "", f"        self.network = {load}"
-    code = files.get(manifest.model_file)
-    classes = classes_of(code) if code is not None else []
+    classes = classes_of(files[manifest.model_file])
     if len(classes) != 1:
         found = ", ".join(classes) or "none"
         raise NotConvertibleError(
