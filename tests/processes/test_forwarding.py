@@ -337,11 +337,14 @@ def test_requests_that_are_traced(front: Fronted, server: RunningServer) -> None
             assert channel.infer(request).id == "traced-too"
         refused = server.post("/v2/models/same/infer", content=b"{}")
         assert refused.status_code == 400
+        with Wire(server) as wire:
+            wire.send(infer_bytes("same", number(1)).replace(b"POST /", b"POST http://elsewhere/"))
+            assert wire.response().status_code == 200
     assert server.post("/v2/trace/setting", json={"trace_level": ["OFF"]}).status_code == 200
     folder = front.server.log_path.parent
-    wait_until(lambda: len(list(folder.glob("traces.*"))) == 5)
+    wait_until(lambda: len(list(folder.glob("traces.*"))) == 6)
     found = "".join(path.read_text() for path in sorted(folder.glob("traces.*")))
-    assert (found.count("HTTP_SEND_END"), found.count("GRPC_SEND_END")) == (3, 2)
+    assert (found.count("HTTP_SEND_END"), found.count("GRPC_SEND_END")) == (4, 2)
 
 
 # --- the end --------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import httptools
 from starlette.types import ASGIApp
 
 from kserve_v2.errors import ServingError
@@ -62,7 +63,7 @@ class InferAnswering:
 
     def _ask_app(self, link: Link, number: int, lines: bytes, body: Payload) -> None:
         target, *found = lines.split(b"\n")
-        path, _, query = target.partition(b"?")
+        url = httptools.parse_url(target)
 
         def answer(status: int, headers: Sequence[tuple[bytes, bytes]], parts: Parts) -> None:
             link.answer(number, any_answer(status, headers, parts, keep_alive=True))
@@ -70,7 +71,9 @@ class InferAnswering:
         def refuse(error: ServingError) -> None:
             link.answer(number, fail(error, keep_alive=True, access=None))
 
-        call = WholeCall(self._app, make_scope("POST", path, query, pairs(found)), body, answer, refuse)
+        call = WholeCall(
+            self._app, make_scope("POST", url.path, url.query or b"", pairs(found)), body, answer, refuse
+        )
         link.join(number, call)
         call.begin(self._begin)
 

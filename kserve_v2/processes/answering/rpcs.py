@@ -242,8 +242,16 @@ class _StreamCall(_TaskCall):
         except Exception as error:  # noqa: BLE001 - a defect of ours is one call's failure
             self.fail(error)
         finally:
-            self._messages.clear()
-            self._hold(-self._held_bytes)
+            self._forget_messages()
+
+    def give_up(self) -> None:
+        super().give_up()
+        # The task may not have begun.
+        self._forget_messages()
+
+    def _forget_messages(self) -> None:
+        self._messages.clear()
+        self._hold(-self._held_bytes)
 
     def message(self, kind: int, payload: Payload) -> None:
         self._messages.append(payload)

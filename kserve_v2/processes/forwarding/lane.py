@@ -18,6 +18,9 @@ from kserve_v2.rest.infer import Asked
 _END = b"\r\n\r\n"
 _CLOSE = b"\r\nconnection: close\r\n\r\n"
 
+# The heads of the home's answers are far shorter.
+_MOST_HEAD_BYTES = 16 * 1024
+
 
 class LocalLane(Lane, Protocol):
     """Answers requests of models that this process has."""
@@ -93,7 +96,10 @@ class _Forwarded(Asked, Party):
     def parts(self, *, keep_alive: bool) -> Parts:
         """The answer. The home does not know whether the connection is to go on."""
         text = self._text
-        return (text,) if keep_alive else (bytes(text).replace(_END, _CLOSE, 1),)
+        if keep_alive:
+            return (text,)
+        end = bytes(text[:_MOST_HEAD_BYTES]).index(_END)
+        return (bytes(text[:end]) + _CLOSE, text[end + len(_END) :])
 
     def answered(self, payload: Payload) -> None:
         self._text = payload
