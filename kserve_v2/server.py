@@ -391,7 +391,7 @@ def _torchserve(
         Path.cwd(),
     )
     try:
-        return start.make_torchserve(service, locations.added, given, around)
+        return start.make_torchserve(service, locations, given, around)
     except (ValueError, ServingError) as error:
         raise StartupError(str(error)) from None
 

@@ -68,7 +68,8 @@ def head(reply: Reply, request_id: str, cors: Headers) -> list[tuple[bytes, byte
         headers.append((b"content-length", b"%d" % len(reply.body)))
     else:
         headers.append(_IN_PARTS)
-    headers.append((b"connection", b"close" if closes else b"keep-alive"))
+    if not reply.bare:
+        headers.append((b"connection", b"close" if closes else b"keep-alive"))
     return headers
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kserve_v2.repository.models.loaded import LoadedModel
-from kserve_v2.torchserve_api.registry import Registration
+from kserve_v2.torchserve_api.catalog import Registration
 
 _FIRST_WORKER = 9000
 _READY, _NOT_READY = "READY", "UNLOADING"

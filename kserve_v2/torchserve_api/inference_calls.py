@@ -8,12 +8,13 @@ from kserve_v2.inference import InferenceService
 from kserve_v2.torchserve.rows import Answer, Failure, Row
 from kserve_v2.torchserve_api.answering import Reply, of_answer, of_json, of_status
 from kserve_v2.torchserve_api.app import Answering, Asked
+from kserve_v2.torchserve_api.catalog import Registration
 from kserve_v2.torchserve_api.descriptions import api_description, model_description
 from kserve_v2.torchserve_api.errors import TorchServeError, bad_request
 from kserve_v2.torchserve_api.http_rows import fields_of
 from kserve_v2.torchserve_api.predictor import Predictor
 from kserve_v2.torchserve_api.queries import parse_query
-from kserve_v2.torchserve_api.registry import Registration, Registry
+from kserve_v2.torchserve_api.registry import Registry
 from kserve_v2.torchserve_api.routes import Api, Call
 
 HEALTHY, UNHEALTHY = "Healthy", "Unhealthy"

@@ -9,13 +9,14 @@ from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.torchserve.rows import Field, Row
 from kserve_v2.torchserve_api.answering import Reply, of_json, of_status
 from kserve_v2.torchserve_api.app import Answering, Asked
+from kserve_v2.torchserve_api.catalog import Registration
 from kserve_v2.torchserve_api.describe import described, with_metadata
 from kserve_v2.torchserve_api.descriptions import model_description
 from kserve_v2.torchserve_api.errors import bad_request, model_not_found, not_found
 from kserve_v2.torchserve_api.precedence import Asked as AskedSettings
 from kserve_v2.torchserve_api.predictor import Predictor
 from kserve_v2.torchserve_api.queries import flag, number, page_of, parse_body, parse_query
-from kserve_v2.torchserve_api.registry import Register, Registration, Registry
+from kserve_v2.torchserve_api.registry import Register, Registry
 from kserve_v2.torchserve_api.routes import Api, Call
 from kserve_v2.torchserve_api.tokens import Tokens
 

@@ -13,9 +13,10 @@ from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.scheduling.failures import known
 from kserve_v2.scheduling.replies import infer, stream
 from kserve_v2.torchserve.rows import Answer, Failure, Row, answer_of, failure_of, request_of
+from kserve_v2.torchserve_api.catalog import Registration
 from kserve_v2.torchserve_api.counters import Counters
 from kserve_v2.torchserve_api.errors import TorchServeError, no_worker
-from kserve_v2.torchserve_api.registry import Registration, Registry
+from kserve_v2.torchserve_api.registry import Registry
 
 _UNAVAILABLE = "ServiceUnavailableException"
 _MISSING = "ModelNotFoundException"

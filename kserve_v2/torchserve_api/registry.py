@@ -4,36 +4,35 @@ loaded, loaded again and unloaded by the same commands as any other.
 
 import asyncio
 import logging
-import os
 import shutil
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Coroutine, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.repository.locations.linked import AddedModels
 from kserve_v2.repository.manager import ModelManager
-from kserve_v2.repository.reading.scan import check_new_name
+from kserve_v2.repository.preparing.threads import cpu_budget
+from kserve_v2.scheduling.failures import unheard
 from kserve_v2.torchserve_api.archive_look import Archive, look
+from kserve_v2.torchserve_api.catalog import Catalog, Registration
 from kserve_v2.torchserve_api.config import TorchServeConfig
 from kserve_v2.torchserve_api.config_models import ALL, VersionSettings, Wanted, over, snapshot_models
 from kserve_v2.torchserve_api.errors import (
     TorchServeError,
-    already_registered,
-    default_version_stays,
     invalid_model,
     model_not_found,
-    no_such_version_to_choose,
-    version_not_found,
     workers_failed,
 )
 from kserve_v2.torchserve_api.model_links import model_config, model_links
 from kserve_v2.torchserve_api.places import Archives, Place
-from kserve_v2.torchserve_api.precedence import NOTHING_ASKED, Asked, Served, served
+from kserve_v2.torchserve_api.precedence import NOTHING_ASKED, Asked, served
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,30 +48,7 @@ class Register:
     place: Place | None = None
 
 
-@dataclass(slots=True)
-class Registration:
-    """One version of a model. `key`: the name of the model of ours that it is."""
-
-    name: str
-    version: str
-    key: str
-    url: str
-    place: Place
-    archive: Archive
-    served: Served
-    handler: str = ""
-    at_startup: bool = False
-    started_at: float = field(default_factory=time.time)
-    down_since: float | None = None
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    @property
-    def workers(self) -> int:
-        """How many there are to be."""
-        return self.served.min_workers
-
-
-class Registry:
+class Registry(Catalog):
     """Owns what is registered. Lives on the server's event loop; what blocks runs on threads."""
 
     def __init__(
@@ -82,105 +58,43 @@ class Registry:
         archives: Archives,
         config: TorchServeConfig,
         gpus: int = 0,
+        reserved: Collection[str] = (),
     ) -> None:
-        """`added`: where the models are put that the manager loads. `gpus`: how many there are."""
+        """`added`: where the models are put that the manager loads. `gpus`: how many there are. `reserved`: names of
+        the server's other models.
+        """
+        super().__init__(reserved)
         self._manager, self._added, self._archives, self.config = manager, added, archives, config
         self._gpus = gpus
-        self._models: dict[str, dict[str, Registration]] = {}
-        self._defaults: dict[str, str] = {}
-        self._work: set[asyncio.Task[None]] = set()
-
-    # --- what is registered -------------------------------------------------------------------------------------------
-
-    @property
-    def names(self) -> list[str]:
-        """Of all models, in their order."""
-        return sorted(self._models)
-
-    @property
-    def at_startup(self) -> list[str]:
-        """The models that were registered at the start."""
-        return [
-            name
-            for name, versions in self._models.items()
-            if any(each.at_startup for each in versions.values())
-        ]
-
-    @property
-    def listed(self) -> list[str]:
-        """The models that clients are shown: without the functions of workflows."""
-        return [name for name in self.names if self.find(name).url]
-
-    def versions(self, name: str) -> Sequence[Registration]:
-        """All versions of a model, in their order. Raises TorchServeError for an unknown model."""
-        if name not in self._models:
-            raise model_not_found(name)
-        return [each for _, each in sorted(self._models[name].items())]
-
-    def find(self, name: str, version: str = "") -> Registration:
-        """One version of a model, the default one if none is named. Raises TorchServeError."""
-        versions = self._models.get(name)
-        if versions is None:
-            raise model_not_found(name)
-        found = versions.get(version or self._defaults[name])
-        if found is None:
-            raise version_not_found(name, version)
-        return found
-
-    def by_key(self, key: str) -> Registration | None:
-        """The version that a model of ours is."""
-        for versions in self._models.values():
-            for each in versions.values():
-                if each.key == key:
-                    return each
-        return None
+        self._work: set[asyncio.Task[Any]] = set()
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
     async def register(self, wanted: Register) -> Registration:
-        """Register a version, and start its workers, if there are to be any. Raises TorchServeError, and nothing is
-        registered then.
+        """Register a version, and start its workers, if there are to be any. A caller that leaves does not end it.
+        Raises TorchServeError, and nothing is registered then.
         """
-        asked = wanted.asked
-        if asked.initial_workers is None:
-            asked = replace(asked, initial_workers=self.config.default_workers_per_model or 0)
-        found = await self._enter(replace(wanted, asked=asked))
-        await self._start_or_forget(found)
-        return found
+        return await self._to_its_end(self._register(wanted))
 
     async def begin_register(self, wanted: Register) -> Registration:
         """The same, without waiting for the workers."""
-        asked = wanted.asked
-        if asked.initial_workers is None:
-            asked = replace(asked, initial_workers=self.config.default_workers_per_model or 0)
-        found = await self._enter(replace(wanted, asked=asked))
+        found = await self._to_its_end(self._enter(self._with_workers(wanted)))
         self._in_background(self._start_or_forget(found))
         return found
 
-    async def scale(self, name: str, version: str, low: int, high: int) -> Registration:
-        """Have so many workers. Raises TorchServeError; then there are as many as before."""
-        found = self.find(name, version)
-        await self._scale(found, low, high)
-        return found
+    async def scale(self, name: str, version: str, low: int, high: int) -> None:
+        """Have so many workers. A caller that leaves does not end it. Raises TorchServeError; then there are as many as
+        before.
+        """
+        await self._to_its_end(self._scale(self.find(name, version), low, high))
 
     def begin_scale(self, name: str, version: str, low: int, high: int) -> None:
         """The same, without waiting for them. Raises TorchServeError for an unknown model."""
         self._in_background(self._scale(self.find(name, version), low, high))
 
-    def set_default(self, name: str, version: str) -> None:
-        """Have another version answer requests that name none. Raises TorchServeError."""
-        if name not in self._models:
-            raise model_not_found(name)
-        if version not in self._models[name]:
-            raise no_such_version_to_choose(name, version)
-        self._defaults[name] = version
-
     async def unregister(self, name: str, version: str = "") -> None:
         """Forget a version; requests that are under way are finished. Raises TorchServeError."""
-        found = self.find(name, version)
-        if self._defaults[name] == found.version and len(self._models[name]) > 1:
-            raise default_version_stays(name)
-        await self._forget(found)
+        await self._to_its_end(self._forget(self.removable(name, version)))
 
     async def close(self) -> None:
         """Start nothing more, and remove what was fetched."""
@@ -245,10 +159,7 @@ class Registry:
             await self._discard(place)
             raise
         # Nothing is awaited between the check and this.
-        self._models.setdefault(found.name, {})[found.version] = found
-        self._defaults.setdefault(found.name, found.version)
-        if wanted is not None and wanted.settings.default_version:
-            self._defaults[found.name] = found.version
+        self.add(found, default=wanted is not None and bool(wanted.settings.default_version))
         return found
 
     def _registration(
@@ -259,17 +170,15 @@ class Registry:
             name = archive_stem(place.archive.name)
         if not name:
             raise invalid_model("Model name is not defined.")
-        check_new_name(name)
         version = (wanted.version if wanted is not None else "") or archive.manifest.model_version or "1.0"
-        if version in self._models.get(name, {}):
-            raise already_registered(name, version)
+        self.check_new(name, version)
         operator = self.config.models.get(name, {}).get(version, VersionSettings())
         if wanted is not None:
             operator = over(wanted.settings, operator)
         return Registration(
             name,
             version,
-            self._key(name, version),
+            self.key_for(name, version),
             register.url,
             place,
             archive,
@@ -282,16 +191,19 @@ class Registry:
 
     def _workers(self) -> int:
         """How many a model has that is loaded at the start, if nobody says it."""
-        return self.config.default_workers_per_model or self._gpus or len(os.sched_getaffinity(0))
+        return self.config.default_workers_per_model or self._gpus or cpu_budget()
 
-    def _key(self, name: str, version: str) -> str:
-        """A name for the model of ours: the model's own for the first of its versions."""
-        taken = {each.key for versions in self._models.values() for each in versions.values()}
-        key = f"{name}@{version}" if self._models.get(name) else name
-        while key in taken:
-            key += "_"
-        check_new_name(key)
-        return key
+    def _with_workers(self, wanted: Register) -> Register:
+        """With the number of workers, which is none unless somebody says so."""
+        if wanted.asked.initial_workers is not None:
+            return wanted
+        workers = self.config.default_workers_per_model or 0
+        return replace(wanted, asked=replace(wanted.asked, initial_workers=workers))
+
+    async def _register(self, wanted: Register) -> Registration:
+        found = await self._enter(self._with_workers(wanted))
+        await self._start_or_forget(found)
+        return found
 
     async def _start_or_forget(self, found: Registration) -> None:
         """Start the workers of a version. If that fails it is registered no longer."""
@@ -340,7 +252,7 @@ class Registry:
 
     async def _scale(self, found: Registration, low: int, high: int) -> None:
         async with found.lock:
-            if self._models.get(found.name, {}).get(found.version) is not found:
+            if not self.has(found):
                 raise model_not_found(found.name)
             before = found.served
             found.served = replace(before, min_workers=low, max_workers=high)
@@ -351,6 +263,9 @@ class Registry:
                 await self._load(found)
             except BaseException:
                 found.served = before
+                if not self.has(found):
+                    # It was unregistered meanwhile, and perhaps registered anew.
+                    raise
                 if before.min_workers:
                     # What is served is as it was.
                     self._show(found)
@@ -363,14 +278,11 @@ class Registry:
         self._added.remove(found.key)
 
     async def _forget(self, found: Registration) -> None:
-        versions = self._models.get(found.name, {})
-        if versions.get(found.version) is found:
-            del versions[found.version]
-            if not versions:
-                del self._models[found.name], self._defaults[found.name]
-            elif self._defaults[found.name] == found.version:
-                self._defaults[found.name] = next(iter(versions))
-        self._unload(found)
+        there = self.has(found)
+        self.remove(found)
+        # What has been registered in its place meanwhile may have its name.
+        if there or not self.uses(found.key):
+            self._unload(found)
         await self._discard(found.place)
 
     async def _discard(self, place: Place) -> None:
@@ -378,13 +290,22 @@ class Registry:
         if place.fetched is not None:
             await asyncio.to_thread(partial(shutil.rmtree, place.fetched, ignore_errors=True))
 
-    def _in_background(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(_told(work))
+    async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something that goes on when its caller leaves."""
+        return await asyncio.shield(self._begin(work))
+
+    def _in_background(self, work: Coroutine[Any, Any, Any]) -> None:
+        self._begin(_told(work))
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        task = asyncio.get_running_loop().create_task(work)
         self._work.add(task)
         task.add_done_callback(self._work.discard)
+        task.add_done_callback(unheard)
+        return task
 
 
-async def _told(work: Any) -> None:
+async def _told(work: Coroutine[Any, Any, Any]) -> None:
     """Do something that nobody waits for: the log is told how it ends badly."""
     try:
         await work

@@ -15,7 +15,7 @@ from kserve_v2.net.limits import HttpLimits
 from kserve_v2.net.listening import reachable, take_place
 from kserve_v2.net.tls import TlsFiles, server_context
 from kserve_v2.net.unix_socket import unix_path
-from kserve_v2.repository.locations.linked import AddedModels
+from kserve_v2.repository.locations.locations import Locations
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rpc.asyncio_server import AsyncioServer
 from kserve_v2.rpc.calls import Rpc
@@ -59,14 +59,16 @@ class TorchServe:
     """All of it. Made, started and stopped on one event loop."""
 
     def __init__(
-        self, service: InferenceService, added: AddedModels, config: TorchServeConfig, around: Surroundings
+        self, service: InferenceService, locations: Locations, config: TorchServeConfig, around: Surroundings
     ) -> None:
-        """`added`: where the models are put that are registered. Raises InvalidArgumentError for a metrics.yaml that
+        """`locations`: what brings the models that are registered. Raises InvalidArgumentError for a metrics.yaml that
         cannot be read.
         """
-        self._service, self._config, self._around, self._added = service, config, around, added
+        self._service, self._config, self._around, self._added = service, config, around, locations.added
         archives = Archives(config.model_store, config.allowed_urls, around.fetch_rules)
-        self.registry = Registry(service.manager, added, archives, config, gpu_count())
+        self.registry = Registry(
+            service.manager, locations.added, archives, config, gpu_count(), locations.single
+        )
         self._counters = Counters()
         predictor = Predictor(service, self.registry, self._counters)
         self._tokens: Tokens | None = None

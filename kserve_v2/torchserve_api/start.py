@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
-from kserve_v2.repository.locations.linked import AddedModels
+from kserve_v2.repository.locations.locations import Locations
 from kserve_v2.torchserve_api.config import Given, load_config
 from kserve_v2.torchserve_api.fetching import FetchRules
 from kserve_v2.torchserve_api.server import Surroundings, TorchServe
@@ -24,7 +24,7 @@ def fetch_rules(max_bytes: int, networks: Sequence[str]) -> FetchRules:
 
 
 def make_torchserve(
-    service: InferenceService, added: AddedModels, given: Given, around: Surroundings
+    service: InferenceService, locations: Locations, given: Given, around: Surroundings
 ) -> TorchServe:
     """All of it, which does not listen yet. Raises TorchServeConfigError, InvalidArgumentError."""
     config, warnings = load_config(given, os.environ, Path.cwd())
@@ -36,4 +36,4 @@ def make_torchserve(
         )
     if not config.model_store.is_dir():
         raise InvalidArgumentError(f"the model store '{config.model_store}' is no directory")
-    return TorchServe(service, added, config, around)
+    return TorchServe(service, locations, config, around)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.torchserve_api.conftest import Server
@@ -250,6 +251,26 @@ def test_does_not_wait_where_it_is_told_not_to(server: Server) -> None:
     assert (answer.status_code, answer.json()["status"]) == (202, "Processing worker updates...")
     assert status(server, "PUT", "/models/later", min_worker=1, synchronous="true")[0] == 200
     assert server.inference.post("/predictions/later", content=b"x").json() == {"body": "x"}
+
+
+def test_what_is_registered_anew_is_not_ended_by_what_was(server: Server) -> None:
+    """The workers of a model start, and it goes before they have: what has come of them then is nobody's any more."""
+    for _ in range(3):
+        server.register("echo.mar", model_name="again", initial_workers=1, synchronous="false")
+        assert status(server, "DELETE", "/models/again")[0] == 200
+    assert server.register("echo.mar", model_name="again", initial_workers=1).status_code == 200
+    assert server.inference.post("/predictions/again", content=b"x").json() == {"body": "x"}
+
+
+def test_a_caller_that_leaves_does_not_end_what_it_has_asked_for(server: Server) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        server.management.post(
+            "/models?url=echo.mar&model_name=left&initial_workers=1", timeout=httpx.Timeout(30, read=0.05)
+        )
+    while server.management.get("/models/left").status_code != 200:
+        pass
+    assert status(server, "PUT", "/models/left", min_worker=1, synchronous="true")[0] == 200
+    assert server.inference.post("/predictions/left", content=b"x").json() == {"body": "x"}
 
 
 def test_readiness_in_kserves_first_protocol(server: Server) -> None:
