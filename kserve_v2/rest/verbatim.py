@@ -87,7 +87,7 @@ def _said(document: Any) -> dict[str, Any]:
                 name: value for name, value in tensor["parameters"].items() if name not in _OF_THE_SERVER
             }
             for tensor in document.get(kind) or ()
-            if tensor.get("parameters")
+            if isinstance(tensor.get("parameters"), dict)
         }
         for kind in ("inputs", "outputs")
     }

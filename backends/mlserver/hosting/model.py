@@ -200,7 +200,7 @@ class StreamsInstance(Instance):
 
     async def _stream(self, tensors: Tensors, request: InferRequest) -> AsyncIterator[StreamedResponse]:
         try:
-            if "stream" not in _packed(request):
+            if request.packed is not None and "stream" not in request.packed:
                 answer = await self._predict_one(tensors, request)
                 yield StreamedResponse(answer, final=True, parameters=request.response_parameters)
                 return

@@ -302,9 +302,11 @@ def record_failure(spec: ModelSpec, pending: Pending, reason: FailureReason) -> 
 def response(
     request: InferRequest, outputs: Outputs, spec: ModelSpec, execution: Sequence[int] = (0, 0, 0)
 ) -> InferResponse:
-    """The answer to a request: of the outputs those that it asked for. `execution`: the last three fields."""
+    """The answer to a request: of the outputs those that it asked for, unless its model has seen to that. `execution`:
+    the last three fields.
+    """
     wanted = request.requested_outputs
-    if wanted:
+    if wanted and not spec.signature.verbatim:
         outputs = {name: array for name, array in outputs.items() if name in wanted}
     return InferResponse(
         spec.signature.model_name,
