@@ -4,7 +4,7 @@
 #   ARGS="..."          more arguments for `make serve` and `make test`
 
 .DEFAULT_GOAL := help
-.PHONY: docs help install serve test test-served test-people test-other test-pythons test-clients test-services screenshots interop-programs test-interop soak soak-isolated soak-updates test-against-triton compare-torchserve conformance conformance-peers check format protos dist first-minutes clean
+.PHONY: docs help install serve test test-served test-people test-other test-pythons test-clients test-services screenshots interop-programs test-interop soak soak-isolated soak-updates test-against-triton compare-mlserver compare-torchserve conformance conformance-peers check format protos dist first-minutes clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -108,6 +108,11 @@ conformance: .venv/conformance.stamp ## run the conformance suite against this s
 conformance-peers: .venv/dev.stamp ## run the conformance suite against this server, tritonserver, MLServer and KServe's (Linux on x86-64)
 	$(BIN)/python conformance/peers/compare.py build/conformance
 
+compare-mlserver: .venv/dev.stamp ## ask a real MLServer and this server the same, answer by answer
+	test -x .venv-mlserver/bin/mlserver || { $(BIN)/python -m venv .venv-mlserver && \
+	  .venv-mlserver/bin/pip install -q "mlserver==1.7.1" "pandas<3"; }
+	$(BIN)/python -m tests.mlserver.compare $(BIN) .venv-mlserver/bin $(ARGS)
+
 compare-torchserve: .venv/dev.stamp ## ask a real TorchServe and this server the same, answer by answer (needs Java)
 	test -x .venv-torchserve/bin/torchserve || { $(BIN)/python -m venv .venv-torchserve && \
 	  .venv-torchserve/bin/pip install -q "torchserve==0.12.0" torch "setuptools<80" psutil pyyaml; }
@@ -137,7 +142,7 @@ dist: .venv/dev.stamp ## build wheel and sdist into dist/, and check them
 	$(BIN)/python tools/build_dist.py
 
 clean: ## remove the environments and everything that was built
-	rm -rf .venv .venv-docs .venv-protos .venv-pythons .venv-kserve .venv-perf .venv-torchserve tests/interop/npm/node_modules .venv-triton conformance/peers/.venv-* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-docs .venv-protos .venv-pythons .venv-kserve .venv-perf .venv-torchserve .venv-mlserver tests/interop/npm/node_modules .venv-triton conformance/peers/.venv-* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is as old as the installation that it stands for: nothing is installed again until a requirement changes.

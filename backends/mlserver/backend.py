@@ -13,12 +13,15 @@ from kserve_v2.errors import InternalError, InvalidArgumentError
 from kserve_v2.verbatim import ROUTES, TENSOR_PARAMETERS
 
 from ..gpus import visible_gpus
-from ..parameters import boolean
+from ..parameters import boolean, parameter_texts
 
 if TYPE_CHECKING:
     from .hosting.model import LoadedMLModel
 
 logger = logging.getLogger(__name__)
+
+ROOT = "mlserver_root"
+"""The configuration's parameter with the folder that is served."""
 
 SETTINGS_FILE = "model-settings.json"
 
@@ -124,6 +127,10 @@ def _class_of(source: ModelSource, config: ModelConfig) -> Any:
     module = path.rpartition(".")[0]
     if not module:
         raise InvalidArgumentError(f"implementation '{path}': expected module.Class")
+    # As MLServer looks for modules: behind everything else, in the folder that is served, and where the server runs.
+    for each in (parameter_texts(config).get(ROOT, ""), str(Path.cwd())):
+        if each and each not in sys.path:
+            sys.path.append(each)
     # The repository may be read-only, or be somebody else's.
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:

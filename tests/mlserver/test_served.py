@@ -43,7 +43,30 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).mkdir()
         for file, text in files.items():
             (folder / name / file).write_text(text)
+    (folder / "caller" / "1").mkdir(parents=True)
+    (folder / "caller" / "1" / "model.py").write_text(CALLER)
     return folder
+
+
+CALLER = """
+import numpy as np
+
+
+class Model:
+    inputs = {"x": ("FP32", [1, 2])}
+    outputs = {"y": ("FP32", [1, 2]), "words": ("BYTES", [-1])}
+
+    def load(self, context):
+        self.context = context
+
+    def __call__(self, inputs):
+        words = self.context.stream("words", {"x": np.array([b"a b"], np.object_)})
+        return {
+            "y": self.context.call("echo", {"x": inputs["x"]})["doubled"],
+            "words": [each["output"].item() for each in words],
+        }
+"""
+"""A handler of ours beside them, which asks them."""
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +206,13 @@ def test_a_stream_over_grpc(client: tritonclient.grpc.InferenceServerClient) -> 
     assert [error for _, error in answers] == [None] * 3
     assert [answer.as_numpy("output").ravel().tolist() for answer, _ in answers[:2]] == [[b"a"], [b"b"]]
     assert answers[2][0].get_response().parameters["triton_final_response"].bool_param is True
+
+
+def test_handlers_beside_them_may_ask_them(server: RunningServer) -> None:
+    answer = server.infer("caller", {"inputs": [tensor("x", [1, 2], [1, 2])]}).json()
+    assert "error" not in answer
+    y, words = answer["outputs"]
+    assert (y["data"], words["data"]) == ([2.0, 4.0], ["a", "b"])
 
 
 def test_metadata_shows_what_the_settings_say(server: RunningServer) -> None:

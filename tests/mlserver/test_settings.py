@@ -11,6 +11,7 @@ from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.commands.mlserver_settings import defaults
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.repository.locations.linked import LinkArea
+from kserve_v2.repository.locations.locations import Locations, Where
 from kserve_v2.repository.locations.mlserver import (
     MLServerModels,
     Version,
@@ -153,6 +154,27 @@ def test_the_environment_says_what_settings_do_not(tmp_path: Path) -> None:
     assert list(MLServerModels(tmp_path, LinkArea(), environ).names()) == ["named"]
     write(tmp_path / "folder", {"name": "own"})
     assert list(MLServerModels(tmp_path, LinkArea(), environ).names()) == ["own"]
+
+
+def test_a_model_may_be_described_by_the_environment_alone(tmp_path: Path) -> None:
+    # As KServe does it: the model's files lie in the folder, whose name says nothing.
+    (tmp_path / "model.joblib").write_text("")
+    environ = {
+        "MLSERVER_MODEL_IMPLEMENTATION": "mlserver_sklearn.SKLearnModel",
+        "MLSERVER_MODEL_NAME": "iris",
+        "MLSERVER_MODEL_URI": str(tmp_path),
+    }
+    locations = Locations(Where((tmp_path,)), environ)
+    try:
+        locations.prepare()
+        locations.refresh()
+        assert locations.names() == ["iris"]
+        found = scan(locations.roots)
+        assert list(found.models) == ["iris"]
+        settings = json.loads((found.models["iris"].path / "1" / "model-settings.json").read_text())
+        assert settings["parameters"] == {"uri": str(tmp_path)}
+    finally:
+        locations.close()
 
 
 def test_a_folder_of_mlserver_s_is_a_repository(tmp_path: Path) -> None:

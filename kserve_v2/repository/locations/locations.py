@@ -131,8 +131,11 @@ class Locations:
         one model where many are expected or the reverse, and for a staging folder that cannot be used; OSError for a
         folder that cannot be read.
         """
+        described = {
+            each.shown for each in self._locations if isinstance(each, MLServerModels) and each.names()
+        }
         for each in self._locations:
-            if isinstance(each, LocalFolder) and each.root is not None:
+            if isinstance(each, LocalFolder) and each.root is not None and each.shown not in described:
                 raise_if_one(each.root)
             if isinstance(each, LinkedModel):
                 each.check()

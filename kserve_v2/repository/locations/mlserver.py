@@ -35,6 +35,9 @@ from kserve_v2.repository.reading.layout import (
 logger = logging.getLogger(__name__)
 
 BACKEND = "mlserver"
+ROOT = "mlserver_root"
+"""The configuration's parameter with the folder that is served: modules are found there, too."""
+
 SERVER_SETTINGS = "settings.json"
 
 _ENVIRONMENT = "MLSERVER_"
@@ -49,12 +52,15 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One of a model's. `folder`: where its settings lie. `label`: its version as they say it, "" for none."""
+    """One of a model's. `folder`: where its settings lie. `label`: its version as they say it, "" for none. `settings`:
+    what they are, where there is no file.
+    """
 
     name: str
     folder: Path
     label: str = ""
     environment: str = ""
+    settings: bytes = b""
 
 
 class MLServerModels:
@@ -108,7 +114,8 @@ class MLServerModels:
             self._area.hide(name)
 
     def _have(self, name: str, versions: list[Version]) -> None:
-        self._area.show(name, links_of(name, versions, _server_settings(self._folder, self._environ)))
+        said = _server_settings(self._folder, self._environ)
+        self._area.show(name, links_of(name, versions, {**said, "root": str(self._folder)}))
         self._shown.add(name)
 
     def _found(self) -> dict[str, list[Version]]:
@@ -125,6 +132,9 @@ class MLServerModels:
             else:
                 found.setdefault(version.name, []).append(version)
         self._problems = problems
+        described = None if found else version_of_environment(self._folder, self._environ)
+        if described is not None:
+            found[described.name] = [described]
         return found
 
 
@@ -160,6 +170,22 @@ def read_version(folder: Path, environ: Mapping[str, str]) -> Version:
     label = _text(parameters, "version") or environ.get(f"{_MODEL_ENVIRONMENT}VERSION", "")
     environment = _text(parameters, "environment_tarball") or _text(parameters, "environment_path")
     return Version(name, folder, label, str(folder / environment) if environment else "")
+
+
+def version_of_environment(folder: Path, environ: Mapping[str, str]) -> Version | None:
+    """The one model that the environment describes, as KServe does, of files that lie in a folder."""
+    implementation = environ.get(f"{_MODEL_ENVIRONMENT}IMPLEMENTATION")
+    if not implementation:
+        return None
+    name = environ.get(f"{_MODEL_ENVIRONMENT}NAME") or folder.name
+    uri = environ.get(f"{_MODEL_ENVIRONMENT}URI") or str(folder)
+    settings = {"name": name, "implementation": implementation, "parameters": {"uri": uri}}
+    return Version(
+        name,
+        folder,
+        environ.get(f"{_MODEL_ENVIRONMENT}VERSION", ""),
+        settings=json.dumps(settings).encode(),
+    )
 
 
 def _read_json(file: Path) -> Json:
@@ -211,9 +237,15 @@ def links_of(name: str, versions: Iterable[Version], server: Json) -> ModelLinks
         )
     if environment := environments.pop():
         config.parameters[EXECUTION_ENV_PATH].string_value = environment
+    if root := server.get("root"):
+        config.parameters[ROOT].string_value = root
     text = f"# What the server has made of MLServer's settings.\n{text_format.MessageToString(config)}"
-    links = {str(number): each.folder for number, each in numbered.items()}
-    return ModelLinks(links=links, files={CONFIG: text.encode()})
+    files = {CONFIG: text.encode()}
+    files |= {
+        f"{number}/{MODEL_SETTINGS}": each.settings for number, each in numbered.items() if each.settings
+    }
+    links = {str(number): each.folder for number, each in numbered.items() if not each.settings}
+    return ModelLinks(links=links, files=files)
 
 
 def number(name: str, versions: Iterable[Version]) -> dict[int, Version]:

@@ -1,0 +1,93 @@
+"""How requests are joined and answers cut."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PACKAGES = Path(__file__).resolve().parents[2] / "backends" / "mlserver" / "packages"
+
+
+@pytest.fixture(scope="module")
+def batches() -> Iterator[Any]:
+    """The module, which imports `mlserver`: that is for models' processes alone, and so does not stay here."""
+    sys.path.insert(0, str(PACKAGES))
+    try:
+        yield importlib.import_module("kserve_v2_backends.mlserver.hosting.batches")
+    finally:
+        sys.path.remove(str(PACKAGES))
+        for name in [*sys.modules]:
+            if name.partition(".")[0] == "mlserver" or name.startswith("kserve_v2_backends.mlserver.hosting"):
+                del sys.modules[name]
+
+
+def request(batches: Any, shape: list[int], data: list[Any], datatype: str = "FP32", **more: Any) -> Any:
+    given = {"name": "x", "shape": shape, "datatype": datatype, "data": data}
+    return batches.InferenceRequest.model_validate({"inputs": [given], **more})
+
+
+@pytest.mark.parametrize(
+    ("shapes", "data", "joined"),
+    [
+        (([1, 2], [2, 2]), ([1, 2], [3, 4, 5, 6]), ([3, 2], [1, 2, 3, 4, 5, 6])),
+        (([1, 2], [1, 2]), ([[1, 2]], [[3, 4]]), ([2, 2], [[1, 2], [3, 4]])),
+        (([1], [3]), ([1], [2, 3, 4]), ([4], [1, 2, 3, 4])),
+    ],
+)
+def test_rows_lie_behind_each_other(batches: Any, shapes: Any, data: Any, joined: Any) -> None:
+    merged = batches.Batch([request(batches, *each) for each in zip(shapes, data, strict=True)]).merged
+    assert (merged.inputs[0].shape, merged.inputs[0].data.root) == joined
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"shape": [1, 3], "data": [1, 2, 3]},
+        {"shape": [1, 2], "data": [1, 2], "datatype": "FP64"},
+        {"shape": [1, 2], "data": [1, 2], "parameters": {"k": 1}},
+        {"shape": [1, 2], "data": [1, 2], "outputs": [{"name": "y"}]},
+        # Not as many elements as the shape says, nested among flat, and no rows.
+        {"shape": [1, 2], "data": [1, 2, 3]},
+        {"shape": [1, 2], "data": [[1, 2]]},
+        {"shape": [0, 2], "data": []},
+    ],
+)
+def test_what_does_not_fit_is_not_joined(batches: Any, other: Any) -> None:
+    with pytest.raises(batches.CannotJoinError):
+        batches.Batch([request(batches, [1, 2], [1, 2]), request(batches, **other)])
+
+
+def test_headers_and_ids_do_not_matter(batches: Any) -> None:
+    members = [
+        request(batches, [1, 1], [n], id=str(n), parameters={"headers": {"n": str(n)}}) for n in range(3)
+    ]
+    assert batches.Batch(members).merged.inputs[0].shape == [3, 1]
+
+
+def answer(batches: Any, shape: list[int], data: list[Any]) -> Any:
+    output = {"name": "y", "shape": shape, "datatype": "FP32", "data": data}
+    return batches.InferenceResponse.model_validate({"model_name": "m", "outputs": [output]})
+
+
+@pytest.mark.parametrize(
+    ("shape", "data", "parts"),
+    [
+        ([3, 2], [1, 2, 3, 4, 5, 6], [([1, 2], [1, 2]), ([2, 2], [3, 4, 5, 6])]),
+        ([3, 2], [[1, 2], [3, 4], [5, 6]], [([1, 2], [[1, 2]]), ([2, 2], [[3, 4], [5, 6]])]),
+        ([3], [1, 2, 3], [([1], [1]), ([2], [2, 3])]),
+    ],
+)
+def test_answers_are_cut_as_requests_were_joined(batches: Any, shape: Any, data: Any, parts: Any) -> None:
+    batch = batches.Batch([request(batches, [1, 1], [1]), request(batches, [2, 1], [2, 3])])
+    found = batch.split(answer(batches, shape, data))
+    assert [(each.outputs[0].shape, each.outputs[0].data.root) for each in found] == parts
+
+
+@pytest.mark.parametrize(("shape", "data"), [([2, 1], [1, 2]), ([3, 2], [1, 2, 3, 4]), ([], [1])])
+def test_an_answer_of_other_rows_is_refused(batches: Any, shape: list[int], data: list[Any]) -> None:
+    batch = batches.Batch([request(batches, [1, 1], [1]), request(batches, [2, 1], [2, 3])])
+    with pytest.raises(batches.InferenceError):
+        batch.split(answer(batches, shape, data))
