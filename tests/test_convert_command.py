@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from kserve_v2.cli import main
 from kserve_v2.client.sync import Client
 from tests.conftest import RunningServer, StartServer
 
+ROOT = Path(__file__).resolve().parent.parent
 CLASSES = {"0": "ant", "1": ["n01", "bee"], "2": "cat", "3": "dog", "4": "emu", "5": "fox"}
 NAMES = ["ant", "bee", "cat", "dog", "emu", "fox"]
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -148,6 +150,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, weights: dict[str, torch.Te
     archive("tensors", "base_handler", serialized_file="net.pt")
     archive("numbers", "base_handler", **{**eager, "model_file": "numbers/model.py"})
     archive("custom", str(folder / "echo.py"))
+    shutil.copy(ROOT / "model_repository/add_sub/1/model.onnx", folder / "sums.onnx")
+    archive("sums", "base_handler", serialized_file="sums.onnx", config_file="config.yaml")
     archive("packed", str(folder / "echo.py"), "tgz")
     archive("folder", str(folder / "echo.py"), "no-archive")
     archive("two_classes", "image_classifier", **{**eager, "model_file": "two/model.py"})
@@ -159,7 +163,7 @@ def made(folder: Path) -> Path:
     """A repository of what became of them."""
     repository = folder / "models"
     for name, *options in (
-        ("scripted",), ("eager",), ("segmented",), ("detected",), ("classified",), ("custom",),
+        ("scripted",), ("eager",), ("segmented",), ("detected",), ("classified",), ("custom",), ("sums",),
         ("tensors", "--input", "x:FP32[N,3,-1,-1]", "--output", "scores:FP32[N,6]"),
         ("numbers", "--input", "x:FP32[N,3]", "--output", "scores:FP32[N,6]", "--output", "sum:FP32[N,1]"),
     ):  # fmt: skip
@@ -318,6 +322,17 @@ def test_networks_take_and_give_the_tensors_that_were_said(
     np.testing.assert_allclose(
         answer(server, "tensors", x=image)["scores"], [matrix.sum(axis=1) + bias], rtol=1e-4
     )
+
+
+@pytest.mark.slow
+def test_an_onnx_file_says_itself_what_it_takes(made: Path, server: RunningServer) -> None:
+    assert files(made / "sums") == ["2/model.onnx", "CONVERTED.md", "config.pbtxt"]
+    numbers = np.arange(16, dtype=np.int32).reshape(1, 16)
+    outputs = answer(server, "sums", INPUT0=numbers, INPUT1=numbers + 1)
+    assert [outputs[name].tolist() for name in ("OUTPUT0", "OUTPUT1")] == [
+        (2 * numbers + 1).tolist(),
+        [[-1] * 16],
+    ]
 
 
 @pytest.mark.slow
