@@ -93,8 +93,9 @@ def _add_requirements(content: Content, result: Result) -> None:
     if name and name in content.whole():
         result.files[REQUIREMENTS] = content.folder / name
         result.decisions.append(
-            f"{REQUIREMENTS}: it is installed for the model if the server has --model-environments DIR. Without that, "
-            "what it names has to be installed where the server is."
+            f"{REQUIREMENTS}: it is installed for the model if the server has --model-environments DIR, or "
+            'config.pbtxt the parameter "install_requirements": "true". Without that, what it names has to be '
+            "installed where the server is."
         )
 
 
