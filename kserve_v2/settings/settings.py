@@ -229,7 +229,7 @@ class Settings:
         HTTP,
         "Answer / with a page that shows the models and tries them, in a browser, and what the server does, and /docs "
         "with the description of the API. It can do what any client of this port can, and no more; false: neither "
-        "they nor what lies under /ui exist. /openapi.json does in any case.",
+        "they nor what lies under /ui exist. /openapi.json does in any case, and programs get at / what the server is.",
     )
     http_address: str = _option(
         "127.0.0.1",
