@@ -352,7 +352,7 @@ class InferenceService:
         """
         self._check_explicit()
         self.manager.unload(name, dependents=dependents)
-        await self.manager.replicas.acknowledged()
+        await self.manager.in_force()
 
     # --- settings
     # -----------------------------------------------------------------------------------------------------
@@ -384,7 +384,7 @@ class InferenceService:
         self.trace_settings(model)
         self.tracer.update(model, changes)
         self.manager.replicas.publish_again()
-        await self.manager.replicas.acknowledged()
+        await self.manager.in_force()
         return self.tracer.describe(model)
 
     # --- releases
@@ -404,7 +404,7 @@ class InferenceService:
             raise UnavailableError("Server exiting")
         await self.loaded(lambda: self._ask_for(name))
         changed = await self.manager.releases.change(name, document, who)
-        await self.manager.replicas.acknowledged()
+        await self.manager.in_force()
         return changed
 
     def _ask_for(self, name: str) -> None:

@@ -166,6 +166,10 @@ class ModelManager(ModelMap):
     # --- other processes
     # ------------------------------------------------------------------------------------------------------
 
+    async def in_force(self) -> None:
+        """Wait until all processes go by what has been changed."""
+        await self.replicas.acknowledged()
+
     async def count(self) -> None:
         """Have everything counted that other processes have counted by now."""
         await self.replicas.count()
@@ -256,7 +260,7 @@ class ModelManager(ModelMap):
             if self._on_demand is not None and name not in self._loaded:
                 self._evicted.add(name)
             raise
-        await self.replicas.acknowledged()
+        await self.in_force()
         if self._on_demand is not None:
             self._on_demand.loaded({name, name_in(name)})
 

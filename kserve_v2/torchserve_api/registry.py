@@ -283,6 +283,7 @@ class Registry(Catalog):
         # What has been registered in its place meanwhile may have its name.
         if there or not self.uses(found.key):
             self._unload(found)
+            await self._manager.in_force()
         await self._discard(found.place)
 
     async def _discard(self, place: Place) -> None:

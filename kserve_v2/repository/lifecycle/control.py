@@ -53,6 +53,10 @@ class Repository(Protocol):
         """Serve a model no longer."""
         ...
 
+    async def in_force(self) -> None:
+        """Wait until all processes of the server go by what was said."""
+        ...
+
     def acquire(self, name: str, version: str = "") -> object:
         """The version that answers. Raises the ServingError of one that does not."""
         ...
@@ -137,6 +141,7 @@ class ThreadControl:
         async def unload() -> None:
             self._controls.check_explicit()
             self._controls.repository.unload(name, dependents=dependents)
+            await self._controls.repository.in_force()
 
         self._run(unload())
 
