@@ -783,8 +783,10 @@ class CompletesUnopened(Protocol):
 class Unpacked:
     """What is in an archive, in a folder that is removed when nobody refers to this any more."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, owner: object = None) -> None:
+        """`owner`: what has to live as long."""
         self.path = path
+        self._owner = owner
 
 
 @runtime_checkable

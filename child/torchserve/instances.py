@@ -41,7 +41,11 @@ class BatchInstance:
         rows = rows_of(requests, tensors)
         together = [row for row in rows if not row.alone]
         if len(together) == len(rows):
-            return _outcomes(self._worker.handle(rows), rows, requests)
+            answers = self._worker.handle(rows)
+            if len(requests) > 1 and any(each.get(REFUSED) for each in answers):
+                # One of them is refused, and nobody knows which: the server asks for each of them alone.
+                raise refusal(answers[0])
+            return _outcomes(answers, rows, requests)
         outcomes: dict[int, Outcome] = {}
         for group in [together, *([row] for row in rows if row.alone)]:
             if group:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -61,6 +62,8 @@ class IsolatedModel:
         """Load it. `process`: the first one. `told`: what each of them is loaded with. `streams`: its instances answer
         any number of times. Raises what the load raises, and then `process` is gone.
         """
+        # What the others refer to may be looked at for longer than the model is there.
+        self._kept, source = source.kept, replace(source, kept=None)
         self._source = source
         # In the order in which the server looks for them.
         self._order = ("streams_async", "stream_async", "stream") if streams else ("execute_async", "execute")
@@ -225,5 +228,6 @@ class IsolatedModel:
                 keeper.close(_CLOSE_S)
             except BaseException as error:  # noqa: BLE001 - the others are to be ended as well
                 errors.append(error)
+        self._kept = None
         if errors:
             raise errors[0]

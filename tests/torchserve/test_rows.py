@@ -196,6 +196,12 @@ def test_a_refusal_is_told_with_its_status(answers: Handler) -> None:
     assert found == Failure(404, "InternalServerException", "not this one")
 
 
+def test_a_refusal_of_a_batch_is_none_of_each_of_its_requests(answers: Handler) -> None:
+    with pytest.raises(ModelError, match="not this one") as raised:
+        answers.ask(b"refuse", b"int")
+    assert raised.value.code == "NOT_FOUND"
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

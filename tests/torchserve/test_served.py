@@ -13,6 +13,7 @@ import tritonclient.grpc as triton
 from numpy import array
 
 from tests.conftest import RunningServer, StartServer
+from tests.integration.support import wait_until
 from tests.isolation.conftest import children
 from tests.torchserve.support import archive
 
@@ -70,7 +71,7 @@ def handle(data, context):
 
 
 @pytest.fixture(scope="module")
-def server(start_server: StartServer, tmp_path_factory: pytest.TempPathFactory) -> RunningServer:
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("archives")
     repository = folder / "repository"
     files: dict[str, Any] = {
@@ -83,7 +84,13 @@ def server(start_server: StartServer, tmp_path_factory: pytest.TempPathFactory) 
     plain = archive(folder, "plain", "entry:serve", form="no-archive", entry__py=ENTRY)
     (repository / "plain").mkdir()
     plain.rename(repository / "plain" / "1")
-    return start_server(repository)
+    _place(repository, "where", archive(folder, "where", handler__py=WHERE))
+    return repository
+
+
+@pytest.fixture(scope="module")
+def server(start_server: StartServer, repository: Path) -> RunningServer:
+    return start_server(repository, "--model-control-mode=explicit", "--load-model=*")
 
 
 EXPLAINED = """
@@ -95,6 +102,12 @@ class Service:
         kind = "explanations" if context.get_request_header(0, "explain") == "True" else "predictions"
         context.set_response_header(0, "X-Kind", kind)
         return [{kind: row["body"]["instances"]} for row in data]
+"""
+WHERE = """
+import json
+
+def handle(data, context):
+    return None if data is None else [json.dumps(context.system_properties["model_dir"]) for _ in data]
 """
 ENTRY = """
 calls = []
@@ -173,6 +186,16 @@ def test_requests_that_come_together_are_one_batch(server: RunningServer) -> Non
     assert {each[-1] for each in found} != {"1"}
 
 
+def test_a_request_that_fails_takes_no_other_with_it(server: RunningServer) -> None:
+    texts = [f"t{n}" if n % 4 else "boom" for n in range(32)]
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda text: ask(server, "shout", text), texts))
+    assert [each.status_code for each in found] == [200 if text != "boom" else 500 for text in texts]
+    assert [answers(each)[0][:-1] for each in found if each.status_code == 200] == [
+        text.upper() for text in texts if text != "boom"
+    ]
+
+
 def test_workers_are_processes_and_there_are_as_many_as_the_yaml_says(server: RunningServer) -> None:
     config = server.get("/v2/models/shout/config").json()
     assert config["instance_group"][0]["count"] == 2
@@ -244,3 +267,21 @@ def test_v1_clients_ask_the_handler_itself(server: RunningServer, verb: str, mem
     assert server.get("/v1/models/explained").json()["ready"] is True
     failed = server.post(f"/v1/models/shout:{verb}", content=b"boom", headers={"content-type": "text/plain"})
     assert (failed.status_code, list(failed.json())) == (500, ["error"])
+
+
+def test_what_was_unpacked_goes_with_the_model(server: RunningServer) -> None:
+    folder = Path(json.loads(answers(ask(server, "where", "x"))[0]))
+    assert (folder / "handler.py").is_file()
+    assert server.post("/v2/repository/models/where/load").status_code == 200
+    assert Path(json.loads(answers(ask(server, "where", "x"))[0])).is_dir()
+    assert server.post("/v2/repository/models/where/unload").status_code == 200
+    wait_until(lambda: not folder.exists())
+
+
+def test_another_archive_is_another_model(server: RunningServer, repository: Path, tmp_path: Path) -> None:
+    changed = archive(
+        tmp_path, "where", handler__py="def handle(data, context):\n    return ['new'] * len(data or [])\n"
+    )
+    changed.replace(repository / "where" / "1" / "where.mar")
+    assert server.post("/v2/repository/models/where/load").status_code == 200
+    assert answers(ask(server, "where", "x")) == ["new"]

@@ -21,6 +21,8 @@ class UnpackedArchives:
     def __init__(self, parent: Path | None = None) -> None:
         """`parent`: in place of the system's directory for temporary files."""
         self._folder = TemporaryFolder(MODELS, parent)
+        # A command that only looks at models has nobody who closes this.
+        weakref.finalize(self, self._folder.close)
         self._lock = RLock()
         self._number = 0
         self._there: weakref.WeakValueDictionary[tuple[object, ...], Unpacked] = weakref.WeakValueDictionary()
@@ -48,7 +50,7 @@ class UnpackedArchives:
         except BaseException:
             remove(place)
             raise
-        there = Unpacked(place)
+        there = Unpacked(place, self)
         weakref.finalize(there, _remove, place)
         return there
 
