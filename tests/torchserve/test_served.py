@@ -84,6 +84,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plain = archive(folder, "plain", "entry:serve", form="no-archive", entry__py=ENTRY)
     (repository / "plain").mkdir()
     plain.rename(repository / "plain" / "1")
+    archive(folder, "direct", handler__py=WHERE).rename(repository / "direct.mar")
     _place(repository, "where", archive(folder, "where", handler__py=WHERE))
     return repository
 
@@ -285,3 +286,12 @@ def test_another_archive_is_another_model(server: RunningServer, repository: Pat
     changed.replace(repository / "where" / "1" / "where.mar")
     assert server.post("/v2/repository/models/where/load").status_code == 200
     assert answers(ask(server, "where", "x")) == ["new"]
+
+
+def test_an_archive_that_lies_in_the_repository_itself_is_a_model(server: RunningServer, repository: Path) -> None:
+    assert Path(json.loads(answers(ask(server, "direct", "x"))[0])).is_dir()
+    (repository / "direct.mar").unlink()
+    assert server.post("/v2/repository/models/direct/unload").status_code == 200
+    response = server.post("/v2/repository/models/direct/load")
+    assert response.status_code == 400
+    assert "no directory of that name" in response.json()["error"]

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from kserve_v2.repository.locations.linked import ModelLinks
-from kserve_v2.repository.reading.layout import CONFIG, is_model_directory, is_model_file, is_version
+from kserve_v2.repository.reading.layout import ARCHIVE, CONFIG, is_model_directory, is_model_file, is_version
 
 
 def has_model_file(names: Collection[str]) -> bool:
@@ -34,6 +34,12 @@ def models_in(folder: Path) -> list[str]:
 def is_one_model(folder: Path) -> bool:
     """Whether a folder looks like one model instead of many."""
     return is_model_directory(folder) and not models_in(folder)
+
+
+def has_archives_alone(folder: Path) -> bool:
+    """Whether the models in a folder are archives, each of which is one by itself."""
+    names = [child.name for child in folder.iterdir() if is_model_file(child.name) or child.name == CONFIG]
+    return all(name.endswith(ARCHIVE) for name in names)
 
 
 def give_version(folder: Path) -> None:

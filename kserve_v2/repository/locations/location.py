@@ -249,7 +249,7 @@ def serving_error(error: BaseException) -> ServingError:
 
 def raise_if_one(folder: Path) -> None:
     """Raise InvalidArgumentError for a folder that is one model, and has none in it."""
-    if flat.is_one_model(folder):
+    if flat.is_one_model(folder) and not flat.has_archives_alone(folder):
         raise InvalidArgumentError(
             f"--model-repository {folder} is one model, not a folder of models: give --model-name NAME to serve "
             f"it under that name, or `kserve-v2 serve {folder}`"

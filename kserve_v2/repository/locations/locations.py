@@ -29,6 +29,7 @@ from kserve_v2.repository.locations.operands import Operand, shown
 from kserve_v2.repository.locations.stager import Stager
 from kserve_v2.repository.locations.staging import Staging
 from kserve_v2.repository.locations.store import UnreachableError, Whole, archive_name, unreachable
+from kserve_v2.repository.locations.torchserve import TorchServeArchives
 from kserve_v2.repository.locations.web_archive import WebArchive
 from kserve_v2.tensors.written import Tensors
 
@@ -75,6 +76,8 @@ class Locations:
                 self._locations += _locations(origin, where.model_name, stager, key)
                 if isinstance(origin, Path):
                     self._locations.append(MLServerModels(origin, self._links, environ))
+                    if origin.is_dir():
+                        self._locations.append(TorchServeArchives(origin, self._links))
         for model in where.models:
             links = links_of(model, where.tensors)
             self._locations.append(LinkedModel(model.name, shown(model), links, self._links))

@@ -7,12 +7,11 @@ whole numbers stay what they are, others are numbered in MLServer's order, and t
 import json
 import logging
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cmp_to_key
 from itertools import pairwise
 from pathlib import Path
-from threading import RLock
 from typing import Any
 
 from google.protobuf import text_format
@@ -20,8 +19,9 @@ from google.protobuf import text_format
 from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.config.isolation import EXECUTION_ENV_PATH
 from kserve_v2.config.release import RELEASE, is_label
-from kserve_v2.errors import InvalidArgumentError, ServingError
+from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.regular_files import read_regular
+from kserve_v2.repository.locations.folder import ShownModels
 from kserve_v2.repository.locations.linked import LinkArea, ModelLinks
 from kserve_v2.repository.locations.names import name_problem
 from kserve_v2.repository.reading.layout import (
@@ -63,60 +63,17 @@ class Version:
     settings: bytes = b""
 
 
-class MLServerModels:
+class MLServerModels(ShownModels[list[Version]]):
     """The models of one folder. See `location.Location`."""
 
     def __init__(self, folder: Path, area: LinkArea, environ: Mapping[str, str]) -> None:
-        self.shown = str(folder)
-        self._folder = folder.absolute()
-        self._area = area
+        super().__init__(folder, area)
         self._environ = environ
-        self._lock = RLock()
-        self._shown: set[str] = set()
         self._problems: dict[Path, str] = {}
 
-    @property
-    def root(self) -> Path | None:
-        """See `Location`. It is the same for all that are shown as links."""
-        return self._area.models if self._shown else None
-
-    def names(self) -> Collection[str]:
-        """See `Location`."""
-        return self._found().keys()
-
-    def materialize(self, name: str) -> None:
-        """See `Location`."""
-        with self._lock:
-            versions = self._found().get(name)
-            if versions is None:
-                self._hide(name)
-            else:
-                self._have(name, versions)
-
-    def materialize_all(self, names: Collection[str] | None = None) -> Mapping[str, ServingError]:
-        """See `Location`."""
-        problems: dict[str, ServingError] = {}
-        with self._lock:
-            found = self._found()
-            for name in self._shown - found.keys():
-                self._hide(name)
-            for name, versions in found.items():
-                if names is None or name in names:
-                    try:
-                        self._have(name, versions)
-                    except ServingError as error:
-                        problems[name] = error
-        return problems
-
-    def _hide(self, name: str) -> None:
-        if name in self._shown:
-            self._shown.discard(name)
-            self._area.hide(name)
-
-    def _have(self, name: str, versions: list[Version]) -> None:
+    def _links(self, name: str, found: list[Version]) -> ModelLinks:
         said = _server_settings(self._folder, self._environ)
-        self._area.show(name, links_of(name, versions, {**said, "root": str(self._folder)}))
-        self._shown.add(name)
+        return links_of(name, found, {**said, "root": str(self._folder)})
 
     def _found(self) -> dict[str, list[Version]]:
         """The models that there are now, by name. What cannot be read is said in the log, once."""

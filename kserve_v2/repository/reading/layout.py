@@ -15,6 +15,8 @@ CONFIG = "config.pbtxt"
 HANDLER = "model.py"
 ARCHIVED = "MAR-INF"
 """A folder that TorchServe's archives have: what lies beside it is one model."""
+ARCHIVE = ".mar"
+"""How TorchServe's archives end; see `locations.torchserve`."""
 MODEL_SETTINGS = "model-settings.json"
 """What MLServer has beside a model; see `locations.mlserver`."""
 EXPECTED = "model.onnx, model.pt2, model.pt or model.py"
@@ -56,7 +58,7 @@ def advice_at_the_top(name: str) -> str | None:
     business with it.
     """
     lower = name.lower()
-    if not _is_served(lower):
+    if not _is_served(lower) or name.endswith(ARCHIVE):
         return None
     suffix = PurePosixPath(lower).suffix
     model = name[: -len(suffix)] if lower not in _USUAL else "NAME"
