@@ -288,7 +288,9 @@ def test_another_archive_is_another_model(server: RunningServer, repository: Pat
     assert answers(ask(server, "where", "x")) == ["new"]
 
 
-def test_an_archive_that_lies_in_the_repository_itself_is_a_model(server: RunningServer, repository: Path) -> None:
+def test_an_archive_that_lies_in_the_repository_itself_is_a_model(
+    server: RunningServer, repository: Path
+) -> None:
     assert Path(json.loads(answers(ask(server, "direct", "x"))[0])).is_dir()
     (repository / "direct.mar").unlink()
     assert server.post("/v2/repository/models/direct/unload").status_code == 200
