@@ -295,5 +295,5 @@ def test_an_archive_that_lies_in_the_repository_itself_is_a_model(
     (repository / "direct.mar").unlink()
     assert server.post("/v2/repository/models/direct/unload").status_code == 200
     response = server.post("/v2/repository/models/direct/load")
-    assert response.status_code == 400
+    assert response.status_code == 404
     assert "no directory of that name" in response.json()["error"]

@@ -39,7 +39,7 @@ def is_one_model(folder: Path) -> bool:
 def has_archives_alone(folder: Path) -> bool:
     """Whether the models in a folder are archives, each of which is one by itself."""
     names = [child.name for child in folder.iterdir() if is_model_file(child.name) or child.name == CONFIG]
-    return all(name.endswith(ARCHIVE) for name in names)
+    return bool(names) and all(name.endswith(ARCHIVE) for name in names)
 
 
 def give_version(folder: Path) -> None:

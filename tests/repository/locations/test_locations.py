@@ -350,7 +350,14 @@ def test_folders_of_one_and_of_many(
 
 @pytest.mark.parametrize(
     "files",
-    [{}, {"README.md": ""}, {"m/1/model.py": ""}, {"m/1/model.py": "", "stray.onnx": ""}, {"m/model.py": ""}],
+    [
+        {},
+        {"README.md": ""},
+        {"a.mar": ""},
+        {"m/1/model.py": ""},
+        {"m/1/model.py": "", "stray.onnx": ""},
+        {"m/model.py": ""},
+    ],
 )
 def test_folders_of_many_need_no_name(
     tmp_path: Path, make_locations: MakeLocations, files: dict[str, str]
