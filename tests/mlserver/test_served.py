@@ -122,6 +122,18 @@ def test_an_ordinary_model_streams_one_event(server: RunningServer) -> None:
     assert (status, event["outputs"][0]["data"]) == (200, [3.0])
 
 
+def test_a_stream_has_no_binary_tensors(server: RunningServer) -> None:
+    body = {
+        "inputs": [tensor("x", [1, 2], [1, 2])],
+        "outputs": [{"name": "y", "parameters": {"binary_data": True}}],
+    }
+    status, _, events = ask(server, ("POST", "/v2/models/caller/infer_stream", body))
+    assert (status, events) == (
+        400,
+        [{"error": "infer_stream answers in JSON: leave 'binary_data' and 'binary_data_output' out"}],
+    )
+
+
 def test_requests_at_a_time_are_one_batch_and_a_bad_one_fails_alone(server: RunningServer) -> None:
     with tritonclient.http.InferenceServerClient(
         server.rest.removeprefix("http://"), concurrency=6

@@ -10,7 +10,8 @@ from google.protobuf import text_format
 from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.commands.mlserver_settings import defaults
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.repository.locations.linked import LinkArea
+from kserve_v2.repository.locations.area import tree_of
+from kserve_v2.repository.locations.linked import LinkArea, lies_at
 from kserve_v2.repository.locations.locations import Locations, Where
 from kserve_v2.repository.locations.mlserver import (
     MLServerModels,
@@ -138,6 +139,8 @@ def test_models_are_found_wherever_they_lie_and_go_when_they_go(
         assert "name: '../outside' has a slash" in caplog.text
         assert location.root is not None
         assert (location.root / "other" / "2" / "model-settings.json").is_file()
+        shown = tree_of(location.root / "other") / "2" / "model-settings.json"
+        assert lies_at(shown) == tmp_path / "models" / "deep" / "er" / "named" / "model-settings.json"
         # The folder itself shows none of them, but for the one that is ours.
         found = scan([tmp_path / "models"])
         assert list(found.models) == [] or list(found.models) == ["ours"]

@@ -91,7 +91,9 @@ def lies_at(path: Path) -> Path:
         return model.readlink() / inner
     home = home_of(model)
     if home is None:
-        return path
+        # A version may be a link to a folder of its own.
+        version = model.joinpath(*inner.parts[:1])
+        return version.readlink().joinpath(*inner.parts[1:]) if version.is_symlink() else path
     return home.joinpath(*inner.parts[1:]) if inner.parts[:1] == ("1",) else home
 
 
