@@ -24,9 +24,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import grpc
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from kserve_v2._generated import torchserve_inference_pb2 as inference_pb  # noqa: E402 - from the folder above
+from kserve_v2._generated import torchserve_management_pb2 as management_pb  # noqa: E402
 from tests.torchserve_api.support import ECHO, LAB, PARTS, mar  # noqa: E402 - from the folder above
 
 I, M, X = "inference", "management", "metrics"  # noqa: E741 - as the documents write them
@@ -180,8 +184,42 @@ CASES = [
         TYPED,
         "a body that is no JSON is the client's mistake, and no internal error",
     ),
+    Case(M, "DELETE", "/models/broken", differs=HANDLED),
     Case(X, "GET", "/nosuch"),
 ]
+
+# Service, RPC, its request's fields; the last call leaves what the first has found.
+RPCS: list[tuple[str, str, dict[str, Any]]] = [
+    (I, "Ping", {}),
+    (I, "Predictions", {"model_name": "echo", "input": {"data": b'{"a": 1}', "b": b"x"}}),
+    (I, "Predictions", {"model_name": "echo", "model_version": "1.0", "input": {"body": b"x"}}),
+    (I, "Predictions", {"model_name": "echo", "model_version": "9.0", "input": {"body": b"x"}}),
+    (I, "Predictions", {"model_name": "nosuch", "input": {"body": b"x"}}),
+    (I, "Predictions", {"input": {"body": b"x"}}),
+    (I, "Predictions", {"model_name": "lab", "input": {"body": b"raise"}}),
+    (I, "Predictions", {"model_name": "lab", "input": {"body": b"headers"}}),
+    (I, "StreamPredictions", {"model_name": "parts", "input": {"body": b"x"}}),
+    (M, "ListModels", {"limit": 2}),
+    (M, "ListModels", {"limit": 2, "next_page_token": 1}),
+    (M, "DescribeModel", {"model_name": "echo"}),
+    (M, "DescribeModel", {"model_name": "nosuch"}),
+    (M, "DescribeModel", {"model_name": "echo", "model_version": "9.0"}),
+    (M, "RegisterModel", {}),
+    (M, "RegisterModel", {"url": "nosuch.mar"}),
+    (M, "RegisterModel", {"url": "echo.mar"}),
+    (M, "RegisterModel", {"url": "echo.mar", "model_name": "g", "initial_workers": 1, "synchronous": True}),
+    (M, "ScaleWorker", {"model_name": "g", "min_worker": 2, "max_worker": 2, "synchronous": True}),
+    (M, "ScaleWorker", {"model_name": "g", "min_worker": 2, "max_worker": 1}),
+    (M, "ScaleWorker", {"model_name": "nosuch", "min_worker": 1}),
+    (M, "SetDefault", {"model_name": "g", "model_version": "1.0"}),
+    (M, "SetDefault", {"model_name": "g", "model_version": "7.0"}),
+    (M, "UnregisterModel", {"model_name": "g"}),
+    (M, "UnregisterModel", {"model_name": "g"}),
+]
+KNOWN_DETAILS = {
+    "": "TorchServe has no status for this, and answers UNKNOWN",
+    "Parameter model_name is required.\nBadRequestException.()": "here the class has its package",
+}
 
 # What is never the same.
 IGNORED_HEADERS = {"x-request-id", "date"}
@@ -241,6 +279,7 @@ def _configure(folder: Path, more: str) -> dict[str, str]:
     urls = {name: f"http://127.0.0.1:{port}" for name, port in zip((I, M, X), ports, strict=False)}
     lines = [f"{name}_address={url}" for name, url in urls.items()]
     lines += [f"grpc_inference_port={ports[3]}", f"grpc_management_port={ports[4]}"]
+    urls |= {f"{I} gRPC": f"127.0.0.1:{ports[3]}", f"{M} gRPC": f"127.0.0.1:{ports[4]}"}
     (folder / "config.properties").write_text("\n".join(lines) + COMMON + more)
     return urls
 
@@ -298,6 +337,36 @@ def ask(url: str, case: Case) -> Answer:
         return Answer(0, {}, type(error).__name__.encode())
     finally:
         connection.close()
+
+
+def call(address: str, service: str, name: str, fields: dict[str, Any]) -> tuple[str, Any]:
+    """The status of an RPC, and its answer or details."""
+    pb = inference_pb if service == I else management_pb
+    kinds = {"Ping": "PingRequest", "StreamPredictions": "PredictionsRequest"}
+    kind = getattr(pb, kinds.get(name, f"{name}Request"))
+    title = f"{service[:1].upper()}{service[1:]}"
+    path = f"/org.pytorch.serve.grpc.{service}.{title}APIsService/{name}"
+    with grpc.insecure_channel(address) as channel:
+        make = channel.unary_stream if name.startswith("Stream") else channel.unary_unary
+        answer = {"Ping": "TorchServeHealthResponse"}.get(name, "PredictionResponse")
+        parse = (
+            (inference_pb if service == I else management_pb)
+            .__dict__[answer if service == I else "ManagementResponse"]
+            .FromString
+        )
+        try:
+            found = make(path, kind.SerializeToString, parse)(kind(**fields), timeout=120)
+            found = list(found) if name.startswith("Stream") else [found]
+        except grpc.RpcError as error:
+            return error.code().name, error.details()
+    return "OK", [_comparable(_content(each)) for each in found]
+
+
+def _content(message: Any) -> bytes:
+    text = (
+        getattr(message, "health", "") or getattr(message, "msg", "") or getattr(message, "prediction", b"")
+    )
+    return text.encode() if isinstance(text, str) else bytes(text)
 
 
 def differences(theirs: Answer, ours: Answer) -> list[str]:
@@ -359,7 +428,15 @@ def main() -> int:
                 )
             for each in found:
                 print(f"      {each}")
-    print(f"{len(CASES)} requests, {unexpected} answers that differ and are not known to")
+        for service, rpc, fields in RPCS:
+            left, right = (call(urls[f"{service} gRPC"], service, rpc, fields) for urls in (theirs, ours))
+            if left != right:
+                known = KNOWN_DETAILS.get(left[1]) if isinstance(left[1], str) else None
+                unexpected += known is None
+                print(
+                    f"{'known' if known else 'OTHER'} gRPC {rpc} {fields} {known or ''}\n      {left}\n      {right}"
+                )
+    print(f"{len(CASES) + len(RPCS)} requests, {unexpected} answers that differ and are not known to")
     return 1 if unexpected else 0
 
 

@@ -69,22 +69,21 @@ class ManagementServicer:
             ),
             "synchronous": str(request.synchronous).lower(),
         }
-        return _text({"status": (await self._calls.register(said))[0]})
+        return (await self._calls.register(said))[0]
 
     async def _scale(self, request: pb.ScaleWorkerRequest) -> str:
         said = {
             **_numbers(min_worker=request.min_worker, max_worker=request.max_worker),
             "synchronous": str(request.synchronous).lower(),
         }
-        text, _ = await self._calls.scale(request.model_name, request.model_version, said)
-        return _text({"status": text})
+        return (await self._calls.scale(request.model_name, request.model_version, said))[0]
 
     async def _set_default(self, request: pb.SetDefaultRequest) -> str:
-        return _text({"status": self._calls.set_default(request.model_name, request.model_version)})
+        return self._calls.set_default(request.model_name, request.model_version)
 
     async def _unregister(self, request: pb.UnregisterModelRequest) -> str:
         self._raise_unless_allowed()
-        return _text({"status": await self._calls.unregister(request.model_name, request.model_version)})
+        return await self._calls.unregister(request.model_name, request.model_version)
 
     def _raise_unless_allowed(self) -> None:
         if not self._model_api:
