@@ -8,7 +8,8 @@ import unicodedata
 
 from ts.torch_handler.contractions import CONTRACTION_MAP
 
-_TAGS = re.compile(r"<.*?>")
+# Tags, and entities such as `&amp;`.
+_MARKUP = re.compile(r"<.*?>|&([a-z0-9]+|#[0-9]{1,6}|#x[0-9a-f]{1,6});")
 _SHORT = re.compile("(" + "|".join(map(re.escape, CONTRACTION_MAP)) + ")", re.IGNORECASE | re.DOTALL)
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -35,5 +36,5 @@ def remove_punctuation(text: str) -> str:
 
 
 def remove_html_tags(text: str) -> str:
-    """Without tags."""
-    return _TAGS.sub("", text)
+    """Without tags and entities."""
+    return _MARKUP.sub("", text)
