@@ -70,6 +70,8 @@ def decode(
     model = service.acquire(model_name, version)
     if model.splits:
         model = service.route(model, None, all_headers)
+    if model.decoupled and not (streams or model.signature.verbatim):
+        raise UnsupportedError("HTTP end point doesn't support models with decoupled transaction policy")
     if b"content-encoding" in headers:
         body = decompress(body, headers[b"content-encoding"], max_request_bytes)
     header_length = headers.get(b"inference-header-content-length")
@@ -82,8 +84,6 @@ def decode(
         if model.splits:
             model = service.route(model, found[0], all_headers)
         return Asked(model, *found, headers.get(b"accept-encoding"))
-    if model.decoupled and not streams:
-        raise UnsupportedError("HTTP end point doesn't support models with decoupled transaction policy")
     request, response_format = decode_request(
         body, header_length, model.signature, version, service.shared_memory
     )

@@ -110,6 +110,16 @@ def test_a_request_without_an_id_gets_one(server: RunningServer) -> None:
     assert headers["ce-id"] == body["id"]
 
 
+def test_who_asks_by_v1_is_told_what_to_ask(server: RunningServer) -> None:
+    """Nothing is known of the tensors of such a model that instances could be made into."""
+    status, _, body = ask(server, ("POST", "/v1/models/echo:predict", {"instances": [[1, 2]]}))
+    assert (status, "reads requests itself" in body["error"], "/v2/models/echo/infer" in body["error"]) == (
+        501,
+        True,
+        True,
+    )
+
+
 def test_an_error_in_a_stream_is_an_event(server: RunningServer) -> None:
     status, _, events = ask(server, infer("words", texts("x", "a fail b"), operation="infer_stream"))
     assert status == 200

@@ -82,6 +82,11 @@ def one_answer(service: InferenceService, call: Call, manners: Manners) -> Loade
     model = acquire(service, call.model_name, call.version, manners)
     if model.splits:
         model = service.route(model, None, call.all_headers)
+    if model.signature.verbatim:
+        raise UnsupportedError(
+            f"model '{model.name}' reads requests itself, and what its tensors are is not known: ask "
+            f"/v2/models/{model.name}/infer"
+        )
     if model.decoupled:
         raise UnsupportedError(
             f"model '{model.name}' is decoupled: it may answer a request any number of times, which v1 cannot; ask "
