@@ -4,7 +4,7 @@
 #   ARGS="..."          more arguments for `make serve` and `make test`
 
 .DEFAULT_GOAL := help
-.PHONY: docs help install serve test test-served test-people test-other test-pythons test-clients test-services screenshots interop-programs test-interop soak soak-isolated soak-updates test-against-triton compare-mlserver compare-torchserve conformance conformance-peers check format protos dist first-minutes clean
+.PHONY: docs help install serve test test-served test-people test-other test-processes test-pythons test-clients test-services screenshots interop-programs test-interop soak soak-isolated soak-updates test-against-triton compare-mlserver compare-torchserve conformance conformance-peers check format protos dist first-minutes clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -50,6 +50,11 @@ test-people:
 
 test-other:
 	$(BIN)/python -m pytest tests $(SERVED_TESTS:%=--ignore=%) $(PEOPLE_TESTS:%=--ignore=%)
+	@# A part of test-processes.
+	$(BIN)/python -m pytest --processes 2 tests/integration/test_rest.py
+
+test-processes: .venv/dev.stamp $(EXAMPLE_MODELS) ## run the tests of whole servers with servers of two processes
+	$(BIN)/python -m pytest --processes 2 tests/integration tests/wire $(ARGS)
 
 # Of each of them, python3.9 on the PATH, or the newest of pyenv's.
 MODEL_PYTHONS := 3.9 3.10 3.11 3.12 3.13

@@ -148,9 +148,7 @@ class Supervisor:
                 return
             delay_s = delays.after(time_of() - began_s)
             when = f"in {delay_s:.3g} s" if delay_s else "now"
-            logger.error(
-                "process %d %s; its connections are lost, and it is started again %s", number, cause, when
-            )
+            logger.error("process %d %s; another one takes its place %s", number, cause, when)
             await self._pause(delay_s)
             if self._stopping.is_set():
                 return

@@ -40,6 +40,8 @@ from kserve_v2.settings.settings import Settings
 logger = logging.getLogger(__name__)
 
 _FIGURES_S = 1.0
+# How long connections that have just come have to begin, when the process ends.
+_BEGINNING_S = 0.1
 
 
 def run(link: int, connections: int) -> int:
@@ -163,7 +165,9 @@ class WorkerServer:
         grace_s = float(bytes(payload))
         # What was handed over before is there.
         take_over.take_all()
-        await asyncio.gather(*self._beginning)
+        if self._beginning:
+            # Not for those who do not go on with TLS.
+            await asyncio.wait(self._beginning, timeout=_BEGINNING_S)
         await asyncio.gather(*(server.stop(grace_s) for server in self._servers.values()))
         take_over.close()
         await self._host.close()

@@ -80,7 +80,8 @@ def models(write_model: WriteModel, tmp_path_factory: pytest.TempPathFactory) ->
     return root
 
 
-FLAGS = (f"--max-inflight-bytes={LIMIT}", f"--http-max-input-size={MAX_INPUT}")
+# Several processes share the budget out.
+FLAGS = (f"--max-inflight-bytes={LIMIT}", f"--http-max-input-size={MAX_INPUT}", "--processes=1")
 VARIANTS = {"usual": (), "asgi": ("--http-fast-lane=false",), "grpcio": ("--grpc-transport=grpcio",)}
 
 
