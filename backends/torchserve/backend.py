@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from kserve_v2_child.torchserve.manifest import FOLDER, Manifest, ManifestError, read_manifest
+from kserve_v2_child.torchserve.names import problem
 
 from kserve_v2.backend import ModelConfig, ModelSource, Unpacked
 from kserve_v2.errors import InvalidArgumentError
@@ -65,6 +66,8 @@ class TorchServeBackend:
                 f"model '{source.name}': neither MAR-INF/MANIFEST.json nor parameters['{HANDLER}'] names a handler, "
                 "such as image_classifier or handler.py"
             )
+        if why := problem(handler, folder):
+            raise InvalidArgumentError(f"model '{source.name}': {why}")
         config.parameters[HANDLER].string_value = handler
         whole = _model_yaml(source, manifest)
         shown = manifest.config_file or "model-config.yaml"

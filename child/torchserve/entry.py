@@ -8,28 +8,25 @@ import inspect
 import sys
 import traceback
 import types
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Callable
 
 from ..answers import ModelError
+from .names import is_own, module_of, problem
 
 Entry = Callable[[Any, Any], Any]
 
 BUILT_IN = "ts.torch_handler"
-_NOT_HERE = {
-    "dali_image_classifier": "NVIDIA DALI",
-    "vllm_handler": "vLLM",
-    "trt_llm_handler": "TensorRT-LLM",
-    "torch_compile": "a handler file of its own",
-}
 
 
 def find_entry(handler: str, folder: Path, context: Any) -> Entry:
     """What handles batches, initialized. `handler`: a module's file or name, with `:function` if it is not found by
     itself. Raises ModelError, and what the handler's code raises.
     """
-    file, _, function = handler.partition(":")
-    module = _module(PurePosixPath(file).name.removesuffix(".py"), folder)
+    if why := problem(handler, folder):
+        raise ModelError(why)
+    function = handler.partition(":")[2]
+    module = _module(module_of(handler), folder)
     name = function or "handle"
     if hasattr(module, name):
         return _function(getattr(module, name), context)
@@ -39,30 +36,12 @@ def find_entry(handler: str, folder: Path, context: Any) -> Entry:
 
 
 def _module(name: str, folder: Path) -> types.ModuleType:
-    if (folder / f"{name}.py").is_file() or (folder / name).is_dir():
-        if name not in sys.modules:
-            return importlib.import_module(name)
-        # One of the same name has been imported for something else.
-        return _import_file(name, folder / f"{name}.py")
-    try:
-        found = importlib.util.find_spec(f"{BUILT_IN}.{name}")
-    except (ImportError, ValueError):
-        found = None
-    if found is not None:
+    if not is_own(name, folder):
         return importlib.import_module(f"{BUILT_IN}.{name}")
-    if name in _NOT_HERE:
-        raise ModelError(f"handler '{name}' needs {_NOT_HERE[name]}, and is not served here")
-    raise ModelError(
-        f"handler '{name}': there is no {name}.py in the archive, and no handler of that name comes with the server, "
-        f"which are {', '.join(built_in())}"
-    )
-
-
-def built_in() -> list[str]:
-    """The handlers that need no file."""
-    package = importlib.import_module(BUILT_IN)
-    names: list[str] = list(package.HANDLERS)
-    return names
+    if name not in sys.modules:
+        return importlib.import_module(name)
+    # One of the same name has been imported for something else.
+    return _import_file(name, folder / f"{name}.py")
 
 
 def _import_file(name: str, file: Path) -> types.ModuleType:

@@ -15,6 +15,7 @@ from kserve_v2_child.answers import ModelError
 from kserve_v2_child.torchserve.manifest import ManifestError, parse_manifest
 
 from kserve_v2.backend import ModelConfig, ModelSource
+from kserve_v2.environments.models import EnvironmentNotMadeError, ModelEnvironments
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.repository.preparing.unpacked import UnpackedArchives
 from kserve_v2.torchserve.model_config import fill, instance_groups, parse_model_yaml, worker_settings
@@ -102,16 +103,27 @@ def tarred(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> bytes:
             zipped({"a.py": b""}),
             "neither MAR-INF/MANIFEST.json nor parameters['handler'] names a handler",
         ),
+        (
+            "x.mar",
+            zipped({"MAR-INF/MANIFEST.json": b'{"model": {"handler": "vllm_handler"}}'}),
+            "handler 'vllm_handler' needs vLLM, and is not served here",
+        ),
         ("x.mar", zipped({"MAR-INF/MANIFEST.json": b"{"}), "MAR-INF/MANIFEST.json is not JSON"),
         ("x.mar", zipped({"MAR-INF/MANIFEST.json": b"[]"}), "expected an object, got list"),
         (
             "x.mar",
-            zipped({"MAR-INF/MANIFEST.json": b'{"model": {"handler": "h", "serializedFile": "../w.pt"}}'}),
+            zipped(
+                {
+                    "MAR-INF/MANIFEST.json": b'{"model": {"handler": "base_handler", "serializedFile": "../w.pt"}}'
+                }
+            ),
             "model.serializedFile '../w.pt' leads out of the archive",
         ),
         (
             "x.mar",
-            zipped({"MAR-INF/MANIFEST.json": b'{"model": {"handler": "h", "serializedFile": "w.pt"}}'}),
+            zipped(
+                {"MAR-INF/MANIFEST.json": b'{"model": {"handler": "base_handler", "serializedFile": "w.pt"}}'}
+            ),
             "names w.pt as serializedFile, and the archive has no such file",
         ),
         ("x.mar", zipped({"MAR-INF/MANIFEST.json": b'{"runtime": "LSP", "model": {}}'}), "runtime 'LSP'"),
@@ -189,7 +201,9 @@ def test_the_first_error_of_a_handler_is_the_one_that_is_told(tmp_path: Path) ->
 def test_a_handler_that_is_nowhere_is_named_with_those_that_there_are(tmp_path: Path) -> None:
     path = archive(tmp_path, "m", handler__py=ECHO)
     with (
-        pytest.raises(ModelError, match=r"there is no absent.py in the archive, .* image_classifier"),
+        pytest.raises(
+            InvalidArgumentError, match=r"there is no absent.py in the archive, .* image_classifier"
+        ),
         loaded(path, 'parameters { key: "handler" value { string_value: "absent" } }'),
     ):
         pass
@@ -329,3 +343,15 @@ def test_a_model_has_a_process_of_its_own_only(tmp_path: Path) -> None:
     source = ModelSource("m", 1, tmp_path, tmp_path)
     with pytest.raises(InvalidArgumentError, match="process of its own only"):
         TorchServeBackend().load(source, ModelConfig())
+
+
+def test_requirements_are_installed_where_the_model_asks_for_it(tmp_path: Path) -> None:
+    path = archive(
+        tmp_path, "m", handler__py=ECHO, needs__txt="idna\n", requirements_file="needs.txt"
+    )  # fmt: skip
+    environments = ModelEnvironments(None, {"HOME": str(tmp_path)}, make=False)
+    source, config = prepared(path)
+    assert environments.interpreter_for(source, config) is None
+    config.parameters["install_requirements"].string_value = "true"
+    with pytest.raises(EnvironmentNotMadeError):
+        environments.interpreter_for(source, config)
