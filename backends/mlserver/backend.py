@@ -61,12 +61,13 @@ class MLServerBackend:
         settings = _settings_of(source, config)
         _declare(settings, config)
         config.platform = settings.platform or config.platform
-        if settings.max_batch_size > 1 and settings.max_batch_time > 0 and not config.max_batch_size:
-            # There it counts requests, and here rows: of such a model, each request is one.
-            config.max_batch_size = settings.max_batch_size
-            config.dynamic_batching.max_queue_delay_microseconds = round(settings.max_batch_time * 1_000_000)
         if hosting.streams(kind):
             config.model_transaction_policy.decoupled = True
+        _batch(settings, config, source.name)
+        if settings.cache_enabled:
+            logger.warning(
+                "model '%s': cache_enabled has no effect: each answer has an id of its own", source.name
+            )
         if routes and ROUTES not in config.parameters:
             config.parameters[ROUTES].string_value = json.dumps(routes)
 
@@ -80,6 +81,22 @@ class MLServerBackend:
             settings, kind, decoupled=config.model_transaction_policy.decoupled
         )
         return loaded
+
+
+def _batch(settings: Any, config: ModelConfig, name: str) -> None:
+    """How requests are batched. There `max_batch_size` counts requests, and here rows: of such a model, each request is
+    one.
+    """
+    if settings.max_batch_size <= 1 or settings.max_batch_time <= 0 or config.max_batch_size:
+        return
+    if config.model_transaction_policy.decoupled:
+        logger.warning(
+            "model '%s': max_batch_size has no effect: a model with predict_stream executes each request by itself",
+            name,
+        )
+        return
+    config.max_batch_size = settings.max_batch_size
+    config.dynamic_batching.max_queue_delay_microseconds = round(settings.max_batch_time * 1_000_000)
 
 
 def _declare(settings: Any, config: ModelConfig) -> None:

@@ -1,6 +1,7 @@
 """How requests are joined and answers cut."""
 
 import importlib
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,30 @@ def batches() -> Iterator[Any]:
         for name in [*sys.modules]:
             if name.partition(".")[0] == "mlserver" or name.startswith("kserve_v2_backends.mlserver.hosting"):
                 del sys.modules[name]
+
+
+@pytest.mark.slow
+def test_frames_without_pandas_are_refused_and_not_passed_over() -> None:
+    code = f"""
+import sys
+sys.path.insert(0, {str(PACKAGES)!r})
+sys.modules["pandas"] = None
+from mlserver import codecs, types
+request = types.InferenceRequest(inputs=[], parameters=types.Parameters(content_type="pd"))
+try:
+    codecs.decode_inference_request(request)
+except Exception as error:
+    print(error.status_code, error)
+try:
+    codecs.PandasCodec
+except ImportError as error:
+    print(error)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines() == [
+        "501 content type 'pd' needs pandas, which is not installed where the model runs: pip install pandas",
+        "mlserver.codecs.PandasCodec needs pandas: pip install pandas",
+    ]
 
 
 def request(batches: Any, shape: list[int], data: list[Any], datatype: str = "FP32", **more: Any) -> Any:

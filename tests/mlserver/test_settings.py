@@ -128,6 +128,7 @@ def test_models_are_found_wherever_they_lie_and_go_when_they_go(
     write(tmp_path / "models" / "deep" / "er" / "named", {"name": "other", "parameters": {"version": "2"}})
     write(tmp_path / "models" / "broken", "{")
     write(tmp_path / "models" / "outside", {"name": "../outside"})
+    write(tmp_path / "models" / "hidden", {"name": ".hidden"})
     ours = write(tmp_path / "models" / "ours")
     (ours / "config.pbtxt").write_text("")
     area = LinkArea()
@@ -149,6 +150,13 @@ def test_models_are_found_wherever_they_lie_and_go_when_they_go(
         assert not (location.root / "plain").exists()
     finally:
         area.close()
+
+
+def test_links_that_lead_back_are_not_followed_for_ever(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a" / "b")
+    for name in "abc":
+        (folder / f"back_{name}").symlink_to(tmp_path)
+    assert list(settings_folders(tmp_path)) == [folder]
 
 
 def test_the_environment_says_what_settings_do_not(tmp_path: Path) -> None:

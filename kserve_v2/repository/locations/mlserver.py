@@ -95,11 +95,14 @@ class MLServerModels(ShownModels[list[Version]]):
         return found
 
 
-def settings_folders(folder: Path, depth: int = _MAX_DEPTH) -> Iterable[Path]:
+def settings_folders(
+    folder: Path, depth: int = _MAX_DEPTH, above: frozenset[tuple[int, int]] = frozenset()
+) -> Iterable[Path]:
     """The folders below one, itself among them, that have a model's settings, in the order of their names. What has a
-    config.pbtxt is a model of another kind.
+    config.pbtxt is a model of another kind. `above`: the folders that lead to it, which links may lead back to.
     """
     try:
+        status = folder.stat()
         with os.scandir(folder) as listing:
             entries = sorted(
                 (each for each in listing if not is_hidden(each.name)), key=lambda each: each.name
@@ -108,11 +111,14 @@ def settings_folders(folder: Path, depth: int = _MAX_DEPTH) -> Iterable[Path]:
         folders = [each.name for each in entries if depth and each.is_dir()]
     except OSError:
         return
+    here = status.st_dev, status.st_ino
+    if here in above:
+        return
     if has_own_settings(names):
         yield folder
     if CONFIG not in names:
         for name in folders:
-            yield from settings_folders(folder / name, depth - 1)
+            yield from settings_folders(folder / name, depth - 1, above | {here})
 
 
 def read_version(folder: Path, environ: Mapping[str, str]) -> Version:
@@ -122,11 +128,17 @@ def read_version(folder: Path, environ: Mapping[str, str]) -> Version:
     if not isinstance(parameters, dict):
         raise InvalidArgumentError(f"parameters: expected an object, got {type(parameters).__name__}")
     name = _text(read, "name") or environ.get(f"{_MODEL_ENVIRONMENT}NAME", "") or folder.name
-    if problem := ("has a slash" if "/" in name else name_problem(name)):
+    if problem := _name_problem(name):
         raise InvalidArgumentError(f"name: '{name}' {problem}, and cannot be a model's name")
     label = _text(parameters, "version") or environ.get(f"{_MODEL_ENVIRONMENT}VERSION", "")
     environment = _text(parameters, "environment_tarball") or _text(parameters, "environment_path")
     return Version(name, folder, label, str(folder / environment) if environment else "")
+
+
+def _name_problem(name: str) -> str | None:
+    if "/" in name:
+        return "has a slash"
+    return "is that of a hidden file" if is_hidden(name) else name_problem(name)
 
 
 def version_of_environment(folder: Path, environ: Mapping[str, str]) -> Version | None:

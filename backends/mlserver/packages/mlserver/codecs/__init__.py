@@ -33,6 +33,7 @@ try:
 except ModuleNotFoundError as missing:
     if missing.name != "pandas":
         raise
+    from . import without_pandas as without_pandas
 
 __all__ = [
     "Base64Codec",
