@@ -9,16 +9,10 @@ that are known to, each with its reason.
 import argparse
 import http.client
 import json
-import os
 import re
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,16 +25,15 @@ sys.path.insert(0, str(ROOT))
 
 from kserve_v2._generated import torchserve_inference_pb2 as inference_pb  # noqa: E402 - from the folder above
 from kserve_v2._generated import torchserve_management_pb2 as management_pb  # noqa: E402
+from tests.torchserve_api.both import INFERENCE, MANAGEMENT, METRICS, both  # noqa: E402
 from tests.torchserve_api.support import ECHO, LAB, PARTS, mar  # noqa: E402 - from the folder above
 
-I, M, X = "inference", "management", "metrics"  # noqa: E741 - as the documents write them
-START_SECONDS = 120
-COMMON = """
+I, M, X = INFERENCE, MANAGEMENT, METRICS  # noqa: E741 - as the documents write them
+PROPERTIES = """
 max_request_size=100000
 default_workers_per_model=1
 model_metrics_auto_detect=true
 """
-THEIRS = "metrics_mode=prometheus\n"
 
 
 @dataclass(frozen=True)
@@ -226,96 +219,14 @@ IGNORED_HEADERS = {"x-request-id", "date"}
 _VARIES = {"startTime", "memoryUsage", "pid", "gpuUsage"}
 
 
-@contextmanager
-def servers(torchserve: str, folder: Path) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
-    """Both, and their addresses by API."""
-    store = folder / "store"
+def write_store(store: Path) -> None:
+    """The archives that the requests are about."""
     mar(store, "echo", ECHO)
     mar(store, "lab", LAB)
     mar(store, "parts", PARTS)
     mar(store, "echo", ECHO, version="2.0", file="echo2.mar")
     mar(store, "broken", "def handle(data, context):\n    raise RuntimeError('secret')\n")
     mar(store, "asks", yaml="minWorkers: 1\nmaxWorkers: 2\nbatchSize: 3\nresponseTimeout: 50\n")
-    theirs, ours = folder / "theirs", folder / "ours"
-    common = ["--model-store", str(store), "--ts-config", "config.properties", "--enable-model-api"]
-    their_urls, our_urls = _configure(theirs, THEIRS), _configure(ours, "")
-    their_command = [torchserve, "--start", "--ncs", "--foreground", "--disable-token-auth", *common]
-    our_command = [
-        sys.executable,
-        "-m",
-        "kserve_v2",
-        "serve",
-        "--torchserve",
-        "--http-port",
-        "0",
-        "--grpc-port",
-        "0",
-    ]
-    models = ["echo.mar", "lab.mar", "parts.mar"]
-    environ = {
-        **os.environ,
-        "LOG_LOCATION": str(theirs / "logs"),
-        "PATH": _path_with(torchserve),
-        "TMPDIR": str(theirs),
-    }
-    with (
-        _running([*their_command, "--models", *models], theirs, environ),
-        _running(
-            [*our_command, "--metrics-port", "0", *common, "--models", ",".join(models)], ours, os.environ
-        ),
-    ):
-        for urls, log in ((their_urls, theirs / "log"), (our_urls, ours / "log")):
-            _await(urls[M], models, log)
-        yield their_urls, our_urls
-
-
-def _path_with(program: str) -> str:
-    return f"{Path(program).resolve().parent}{os.pathsep}{os.environ['PATH']}"
-
-
-def _configure(folder: Path, more: str) -> dict[str, str]:
-    folder.mkdir()
-    ports = [_free_port() for _ in range(5)]
-    urls = {name: f"http://127.0.0.1:{port}" for name, port in zip((I, M, X), ports, strict=False)}
-    lines = [f"{name}_address={url}" for name, url in urls.items()]
-    lines += [f"grpc_inference_port={ports[3]}", f"grpc_management_port={ports[4]}"]
-    urls |= {f"{I} gRPC": f"127.0.0.1:{ports[3]}", f"{M} gRPC": f"127.0.0.1:{ports[4]}"}
-    (folder / "config.properties").write_text("\n".join(lines) + COMMON + more)
-    return urls
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-@contextmanager
-def _running(command: list[str], folder: Path, environ: Any) -> Iterator[None]:
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(  # noqa: S603
-            command, cwd=folder, env=environ, stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            yield
-        finally:
-            os.killpg(process.pid, 15)
-            process.wait(60)
-
-
-def _await(url: str, models: list[str], log: Path) -> None:
-    """Wait until all models have a worker."""
-    deadline = time.monotonic() + START_SECONDS
-    names = [model.removesuffix(".mar") for model in models]
-    while time.monotonic() < deadline:
-        try:
-            found = [json.loads(ask(url, Case(M, "GET", f"/models/{name}")).body) for name in names]
-            if all(each[0]["workers"][0]["status"] == "READY" for each in found):
-                return
-        except (OSError, ValueError, LookupError):
-            pass
-        time.sleep(0.5)
-    raise SystemExit(f"{url}: the models were not ready in {START_SECONDS} s:\n{log.read_text()[-5000:]}")
 
 
 @dataclass(frozen=True)
@@ -413,31 +324,35 @@ def main() -> int:
     if shutil.which("java") is None:
         print("skipped: TorchServe needs Java")
         return 0
-    unexpected = 0
-    with (
-        tempfile.TemporaryDirectory() as name,
-        servers(str(Path(arguments.torchserve).absolute()), Path(name)) as (theirs, ours),
-    ):
-        for case in CASES:
-            found = differences(ask(theirs[case.api], case), ask(ours[case.api], case))
-            if found and not case.differs:
-                unexpected += 1
-            if found or arguments.all:
-                print(
-                    f"{'known' if case.differs else 'OTHER' if found else 'same '} {case.shown} {case.differs}"
-                )
-            for each in found:
-                print(f"      {each}")
-        for service, rpc, fields in RPCS:
-            left, right = (call(urls[f"{service} gRPC"], service, rpc, fields) for urls in (theirs, ours))
-            if left != right:
-                known = KNOWN_DETAILS.get(left[1]) if isinstance(left[1], str) else None
-                unexpected += known is None
-                print(
-                    f"{'known' if known else 'OTHER'} gRPC {rpc} {fields} {known or ''}\n      {left}\n      {right}"
-                )
+    with tempfile.TemporaryDirectory() as name:
+        write_store(Path(name) / "store")
+        program = str(Path(arguments.torchserve).absolute())
+        with both(program, Path(name), ["echo.mar", "lab.mar", "parts.mar"], PROPERTIES) as (theirs, ours):
+            unexpected = compare(theirs, ours, everything=arguments.all)
     print(f"{len(CASES) + len(RPCS)} requests, {unexpected} answers that differ and are not known to")
     return 1 if unexpected else 0
+
+
+def compare(theirs: dict[str, str], ours: dict[str, str], *, everything: bool) -> int:
+    """Show what differs; returns how much of it is not known to."""
+    unexpected = 0
+    for case in CASES:
+        found = differences(ask(theirs[case.api], case), ask(ours[case.api], case))
+        if found and not case.differs:
+            unexpected += 1
+        if found or everything:
+            print(f"{'known' if case.differs else 'OTHER' if found else 'same '} {case.shown} {case.differs}")
+        for each in found:
+            print(f"      {each}")
+    for service, rpc, fields in RPCS:
+        left, right = (call(urls[f"{service} gRPC"], service, rpc, fields) for urls in (theirs, ours))
+        if left != right:
+            known = KNOWN_DETAILS.get(left[1]) if isinstance(left[1], str) else None
+            unexpected += known is None
+            print(
+                f"{'known' if known else 'OTHER'} gRPC {rpc} {fields} {known or ''}\n      {left}\n      {right}"
+            )
+    return unexpected
 
 
 if __name__ == "__main__":
