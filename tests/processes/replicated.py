@@ -63,9 +63,11 @@ class Worker:
 class House:
     """All of it."""
 
-    def __init__(self, root: Path, processes: int, **options: Any) -> None:
+    def __init__(
+        self, root: Path, processes: int, backend: TextBackend | None = None, **options: Any
+    ) -> None:
         """`options`: further ones of RepositoryOptions."""
-        self.backend = VouchedBackend()
+        self.backend = backend or VouchedBackend()
         self.is_traced: Callable[[str], bool] = lambda _: False
         shared = Shared()
         self.metrics = shared.metrics

@@ -1,6 +1,7 @@
 """Copies of models in several processes: loaded together, answered by together, counted together."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -11,12 +12,13 @@ from kserve_v2.inference import InferenceService
 from kserve_v2.memory.regions import RegionsElsewhere
 from kserve_v2.processes.kinds import Kind
 from kserve_v2.repository.lifecycle.load_request import LoadRequest
+from kserve_v2.repository.residency.residency import Budget
 from kserve_v2.tracing.config import TraceConfig
 from kserve_v2.tracing.settings import TraceChanges
 from kserve_v2.tracing.tracer import Tracer
 from tests.processes.replica_worker import BROKEN_ELSEWHERE, DEADLY_ELSEWHERE, VouchedBackend, WorkerBackend
 from tests.processes.replicated import House, house, run
-from tests.repository.text_models import answer, is_set, write
+from tests.repository.text_models import SizedBackend, answer, is_set, write
 
 SINGLE = 'parameters { key: "home" value { string_value: "single" } }'
 TWO_VERSIONS = "version_policy { latest { num_versions: 2 } }"
@@ -366,6 +368,33 @@ def test_sums(tmp_path: Path) -> None:
             await server.manager.count()
             await server.manager.count()
             assert (model.statistics.success_count, model.places) == (15, 3)
+
+    run(main)
+
+
+class SmallBackend(SizedBackend):
+    keeps_nothing = True
+
+
+def test_who_was_asked_elsewhere_does_not_make_room(tmp_path: Path) -> None:
+    """The budget has room for two models, in two processes each."""
+    for name in ("old", "new", "another"):
+        write(tmp_path, name, "x" * 100)
+
+    async def main() -> None:
+        budget = Budget({"cpu": 500})
+        async with house(tmp_path, workers=0, backend=SmallBackend(), memory=budget) as server:
+            worker = await server.join(1)
+            await server.manager.load("old")
+            await server.manager.load("new")
+            assert server.manager.residency.used == {"cpu": 400}
+            loaded_ms = time.time_ns() // 1_000_000
+            while time.time_ns() // 1_000_000 <= loaded_ms + 1:
+                assert await worker.ask("old")
+            await server.manager.load("another")
+            assert server.manager.residency.evictions == {"new": 1}
+            assert server.manager.residency.used == {"cpu": 400}
+            assert [await worker.ask(name) != "" for name in ("old", "new", "another")] == [True, False, True]
 
     run(main)
 
