@@ -19,8 +19,8 @@ def expand_contractions(text: str) -> str:
 
     def expand(found: re.Match[str]) -> str:
         short = found.group(0)
-        whole = CONTRACTION_MAP.get(short) or CONTRACTION_MAP.get(short.lower()) or short
-        return short[0] + whole[1:]
+        # The first letter stays as it is: of `ain't` that makes `as not`, and so it is there.
+        return short[0] + CONTRACTION_MAP[short.lower()][1:]
 
     return _SHORT.sub(expand, text).replace("'", "")
 

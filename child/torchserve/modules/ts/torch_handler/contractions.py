@@ -1,67 +1,35 @@
-"""Short forms of English, and what they stand for."""
+"""Short forms of English, and what they stand for: those that TorchServe knows. It finds shorter ones first, so that of
+`you'd've` it expands `you'd`, and there are none of two parts here.
+"""
 
-_NOT = (
-    "are",
-    "could",
-    "did",
-    "does",
-    "do",
-    "had",
-    "has",
-    "have",
-    "is",
-    "might",
-    "must",
-    "need",
-    "should",
-    "was",
-    "were",
-    "would",
-)
-_PRONOUNS = (
-    "I",
-    "you",
-    "he",
-    "she",
-    "it",
-    "we",
-    "they",
-    "that",
-    "there",
-    "what",
-    "who",
-    "where",
-    "how",
-    "when",
-    "why",
-)
-_ENDINGS = {"'ll": "will", "'d": "would", "'ve": "have", "'d've": "would have", "'ll've": "will have"}
+_NOT = "are could did does do had has have is may might must need ought should was were would"
+_ENDINGS = {
+    "'ve have": "i you we they what who where when why to so might must could should would",
+    "'d would": "i you he she it we they that there",
+    "'d did": "where how",
+    "'ll will": "i you he she it we they what who how",
+    "'s is": "he she it that there what who where how when why",
+    "'re are": "you we they what",
+}
 
 CONTRACTION_MAP: "dict[str, str]" = {
-    **{f"{word}n't": f"{word} not" for word in _NOT},
+    **{f"{word}n't": f"{word} not" for word in _NOT.split()},
     "can't": "cannot",
-    "can't've": "cannot have",
     "won't": "will not",
-    "won't've": "will not have",
     "shan't": "shall not",
+    "sha'n't": "shall not",
     "ain't": "is not",
-    "ma'am": "madam",
+    **{
+        f"{word}{ending.split()[0]}": f"{word} {ending.split()[1]}"
+        for ending, words in _ENDINGS.items()
+        for word in words.split()
+    },
+    "i'm": "i am",
     "let's": "let us",
+    "so's": "so as",
+    "ma'am": "madam",
     "o'clock": "of the clock",
     "y'all": "you all",
     "'cause": "because",
-    "I'm": "I am",
-    **{f"{word}'re": f"{word} are" for word in ("you", "we", "they", "what", "who", "there", "how")},
-    **{
-        f"{word}'s": f"{word} is"
-        for word in ("he", "she", "it", "that", "there", "what", "who", "where", "how", "when", "why")
-    },
-    **{
-        f"{word}{ending}": f"{word} {whole}"
-        for word in _PRONOUNS
-        for ending, whole in reversed(list(_ENDINGS.items()))
-    },
 }
-"""By the short form. Longer ones stand before those that they begin with."""
-
-CONTRACTION_MAP = dict(sorted(CONTRACTION_MAP.items(), key=lambda entry: -len(entry[0])))
+"""By the short form, in small letters."""
