@@ -4,7 +4,7 @@ from collections.abc import Callable
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kserve_v2.tuning.candidate import (
@@ -102,6 +102,7 @@ def test_values_behind_one_that_makes_it_worse_are_not_tried() -> None:
     assert {each.max_batch_size for each in found.scores} == {1, 2}
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.floats(1, 1000), min_size=6 * 3 * 3 * 3, max_size=6 * 3 * 3 * 3))
 def test_a_search_ends_and_nothing_near_its_end_is_clearly_better(numbers: list[float]) -> None:
     everything = [Candidate(*values) for values in product(*SPACE.values.values())]
