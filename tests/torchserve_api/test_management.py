@@ -6,6 +6,7 @@ import shutil
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -307,3 +308,44 @@ def test_fetches_from_an_url_that_is_allowed(
     )
     answer = server.register(f"file://{store}/echo.mar", model_name="by-file")
     assert answer.status_code == 200
+
+
+WAITS = """
+import os, time
+
+def handle(data, context):
+    while data is not None and not os.path.exists({path!r}):
+        time.sleep(0.01)
+    return ["done"] * len(data or ())
+"""
+
+
+def test_a_full_queue(server: Server, store: Path, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    archive = mar(
+        store, "waits", WAITS.format(path=str(go)), yaml="minWorkers: 1\nmaxWorkers: 1\njobQueueSize: 1\n"
+    )
+    try:
+        assert server.register("waits.mar").status_code == 200
+        with ThreadPoolExecutor(6) as threads:
+            asked = [
+                threads.submit(server.inference.post, "/predictions/waits", content=b"x") for _ in range(6)
+            ]
+            first = next(as_completed(asked)).result()
+            go.touch()
+            answers = [each.result() for each in asked]
+    finally:
+        archive.unlink()
+    assert first.json() == error(503, "ServiceUnavailableException", f'Model "waits" {NO_WORKER}')
+    assert {answer.status_code for answer in answers} == {200, 503}
+
+
+def test_an_answer_that_takes_too_long(server: Server, store: Path, tmp_path: Path) -> None:
+    archive = mar(store, "late", WAITS.format(path=str(tmp_path / "never")))
+    try:
+        parameters = {"initial_workers": 1, "response_timeout": 1}
+        assert server.register("late.mar", **parameters).status_code == 200
+        answer = server.inference.post("/predictions/late", content=b"x")
+    finally:
+        archive.unlink()
+    assert answer.json() == error(500, "InternalServerException", "Worker died.")
