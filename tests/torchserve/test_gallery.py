@@ -32,6 +32,7 @@ def normalized(colour: tuple[int, int, int]) -> np.ndarray[Any, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_an_image_classifier_tells_the_five_most_likely_classes(tmp_path: Path) -> None:
     path, model = gallery.image_classifier(tmp_path)
     pixel = torch.tensor(normalized((255, 128, 0)), dtype=torch.float32)
@@ -71,6 +72,7 @@ def test_a_subclass_with_weights_of_its_own(tmp_path: Path) -> None:
         assert handler.json(written.getvalue(), written.getvalue()) == [expected, expected]
 
 
+@pytest.mark.slow
 def test_a_segmenter_tells_the_class_of_each_pixel(tmp_path: Path) -> None:
     with loaded(gallery.segmenter(tmp_path)) as handler:
         (answer,) = handler.json(image(224, 224))

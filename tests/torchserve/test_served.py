@@ -140,6 +140,7 @@ def answers(response: Any) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_an_archive_answers_the_v2_protocol(server: RunningServer) -> None:
     response = ask(server, "shout", "hello")
     assert answers(response) == ["HELLO1"]
@@ -197,6 +198,7 @@ def test_a_request_that_fails_takes_no_other_with_it(server: RunningServer) -> N
     ]
 
 
+@pytest.mark.slow
 def test_workers_are_processes_and_there_are_as_many_as_the_yaml_says(server: RunningServer) -> None:
     config = server.get("/v2/models/shout/config").json()
     assert config["instance_group"][0]["count"] == 2
@@ -279,6 +281,7 @@ def test_what_was_unpacked_goes_with_the_model(server: RunningServer) -> None:
     wait_until(lambda: not folder.exists())
 
 
+@pytest.mark.slow
 def test_another_archive_is_another_model(server: RunningServer, repository: Path, tmp_path: Path) -> None:
     changed = archive(
         tmp_path, "where", handler__py="def handle(data, context):\n    return ['new'] * len(data or [])\n"

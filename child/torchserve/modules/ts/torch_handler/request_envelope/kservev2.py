@@ -47,13 +47,13 @@ class KServev2Envelope(BaseEnvelope):
                     "shape": [1] if texts and not isinstance(result, list) else [array.size],
                 }
             )
+        # As the archive says them, whatever it was registered as.
+        model = (self.context.manifest or {}).get("model") or {}
         return [
             {
                 "id": self._id if self._id is not None else self.context.get_request_id(0),
-                "model_name": self.context.model_name,
-                "model_version": ((self.context.manifest or {}).get("model") or {}).get(
-                    "modelVersion", "1.0"
-                ),
+                "model_name": model.get("modelName", self.context.model_name),
+                "model_version": model.get("modelVersion", "1.0"),
                 "outputs": outputs,
             }
         ]
