@@ -177,13 +177,18 @@ def _become_server(request: Mapping[str, Any], stdout: int, stderr: int) -> NoRe
     for descriptor, standard in ((stdout, 1), (stderr, 2)):
         os.dup2(descriptor, standard)
         os.close(descriptor)
+    found = set(_python_path())
     os.environ.clear()
     os.environ.update(request["environ"])
     os.chdir(request["cwd"])
-    sys.path[0] = request["cwd"]
+    sys.path[:] = [request["cwd"], *_python_path(), *(path for path in sys.path[1:] if path not in found)]
     sys.argv[1:] = request["args"]
     runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
     raise SystemExit(0)
+
+
+def _python_path() -> list[str]:
+    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
 
 
 if __name__ == "__main__":
