@@ -573,6 +573,14 @@ CASES: dict[str, Case] = {
             + f"ensemble_scheduling {{ {step('e')} }}\n",
         },
     ),
+    "homes that there are not": handler(
+        'parameters {\n  key: "home"\n  value { string_value: "everywhere" } }\n',
+        **{
+            "s/1/model.py": PLAIN,
+            "s/config.pbtxt": "sequence_batching { }\n"
+            'parameters {\n  key: "home"\n  value { string_value: "replicated" } }\n',
+        },
+    ),
     # --- what is legal ------------------------------------------------------------------------------------------------
     "a graph with a free dimension": graph(
         'input { name: "x" dims: [ -1, 4 ] }\noutput { name: "y" dims: [ -1, 4 ] }\n'
