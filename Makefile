@@ -31,7 +31,7 @@ serve: .venv/serve.stamp $(EXAMPLE_MODELS) ## serve model_repository/ on ports 8
 # All tests run in three processes, which take about as long as each other: most of those of whole servers, those of what
 # people use (they often wait for a browser, or for a measurement), and the others.
 SERVED_TESTS := tests/cuda tests/environments tests/integration tests/interop tests/triton tests/wire
-PEOPLE_TESTS := tests/bench tests/client tests/embedded tests/isolation tests/soak tests/test_check_command.py tests/test_init_command.py tests/test_readme.py tests/tuning \
+PEOPLE_TESTS := tests/bench tests/client tests/embedded tests/isolation tests/test_init_command.py tests/test_readme.py tests/tuning \
 	tests/tutorials tests/ui
 
 test: .venv/dev.stamp $(EXAMPLE_MODELS) ## run all tests

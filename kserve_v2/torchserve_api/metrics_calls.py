@@ -28,7 +28,7 @@ def listed_metrics(path: Path) -> frozenset[str]:
         import yaml  # noqa: PLC0415 - only where there is such a file
     except ModuleNotFoundError:
         raise InvalidArgumentError(
-            f"metrics_config {path}: to read it takes the Python package pyyaml: pip install 'kserve-v2[torchserve]'"
+            f"metrics_config {path}: to read it takes the Python package pyyaml: pip install pyyaml"
         ) from None
     try:
         document: Any = yaml.safe_load(path.read_bytes())

@@ -246,11 +246,10 @@ def test_cuda_regions_without_a_gpu(client: TritonClient) -> None:
     with pytest.raises(tritonclient.utils.InferenceServerException) as caught:
         client.register_cuda_shared_memory("x", base64.b64encode(bytes(64)), 0, 64)
     if client.is_http:
-        assert (
-            caught.value.message()
-            .removeprefix("failed to register CUDA shared memory region: 'x', GPUs not supported: ")
-            .startswith("no ")
-        )
+        said = "failed to register CUDA shared memory region: 'x', GPUs not supported: "
+        reason = caught.value.message().removeprefix(said)
+        # Frameworks may bring a library for GPUs to where there are none.
+        assert reason.startswith("no ") or "cudaGetDeviceCount" in reason
 
 
 # --- bare requests ------------------------------------------------------------------------------------------

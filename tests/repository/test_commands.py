@@ -16,6 +16,7 @@ from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableErro
 from kserve_v2.repository.lifecycle.load_request import LoadRequest
 from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.managed import ManagedModel
+from kserve_v2.repository.lifecycle.replicas import NO_REPLICAS, Replicas
 from kserve_v2.repository.lifecycle.states import ModelState
 from kserve_v2.repository.preparing.candidate import Override
 from kserve_v2.repository.routing.store import NOTHING_FOUND, Found
@@ -90,6 +91,7 @@ class Workshop:
 
     disk: Mapping[int, bool] | None = None
     drain_limit_s: float = 0
+    replicas: Replicas = NO_REPLICAS
     changes: int = 0
     step: int = 0
     reads: list[asyncio.Future[None]] = field(default_factory=list)

@@ -31,7 +31,12 @@ from kserve_v2.rpc.typed import streaming
 from tests.processes.ends import forwarded
 
 MAX_REQUEST_BYTES = 1024 * 1024
-ERRORS = {error.code: error for error in ServingError.__subclasses__()}
+# The client's package has some of its own.
+ERRORS = {
+    error.code: error
+    for error in ServingError.__subclasses__()
+    if error.__module__ == ServingError.__module__
+}
 
 
 @dataclass

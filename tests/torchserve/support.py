@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from google.protobuf import text_format
 from kserve_v2_backends.torchserve.backend import TorchServeBackend
 from kserve_v2_child import host
@@ -144,7 +145,9 @@ def loaded(path: Path, config: str = "", **settings: str) -> Iterator[Handler]:
     sys.dont_write_bytecode = True
     importlib.invalidate_caches()
     try:
-        yield Handler(source, message)
+        # As in a process of its own, whatever threads of models have been prepared here.
+        with torch.enable_grad():
+            yield Handler(source, message)
     finally:
         os.chdir(before)
         sys.path[:], sys.dont_write_bytecode = paths, written

@@ -53,7 +53,6 @@ def test_an_image_classifier_tells_the_five_most_likely_classes(tmp_path: Path) 
 
 
 def test_classes_of_an_image_are_explained(tmp_path: Path) -> None:
-    pytest.importorskip("captum")
     path, _ = gallery.image_classifier(tmp_path)
     with loaded(path) as handler:
         (answer,) = handler.json(image(224, 224), headers={"explain": "True"})
