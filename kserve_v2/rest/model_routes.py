@@ -14,6 +14,7 @@ from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.endpoint import QUERY
 from kserve_v2.rest.errors import error_response, known
+from kserve_v2.rest.model_answers import BODYLESS, header_of, status_of
 from kserve_v2.rest.verbatim import body_tensor, headers_by_name, own_headers
 from kserve_v2.scheduling.replies import infer
 from kserve_v2.verbatim import BODY, HEADERS, ROUTES, STATUS
@@ -82,15 +83,15 @@ class ModelRoutes:
 
 
 async def _send(response: InferResponse, send: Send) -> None:
-    body: bytes = response.outputs[BODY].item()
+    status = status_of(int(response.parameters.get(STATUS, 200)))
+    body: bytes = response.outputs[BODY].item() if status not in BODYLESS else b""
     text = response.parameters.get(HEADERS, "[]")
     headers = own_headers(text, response.model_name)
-    headers += [
-        (name.lower().encode("latin-1"), value.encode("latin-1"))
-        for name, value in json.loads(str(text))
-        if name.lower() == _CONTENT_TYPE
-    ]
-    headers.append((b"content-length", b"%d" % len(body)))
-    status = response.parameters.get(STATUS, 200)
-    await send({"type": "http.response.start", "status": int(status), "headers": headers})
+    for name, value in json.loads(str(text)):
+        header = header_of(name, value) if name.lower() == _CONTENT_TYPE else None
+        if header is not None and status not in BODYLESS:
+            headers.append(header)
+    if status not in BODYLESS:
+        headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

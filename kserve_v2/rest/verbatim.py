@@ -1,7 +1,6 @@
 """Requests to models that read them themselves; see `kserve_v2.verbatim`."""
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from kserve_v2.rest.codec import (
     encode_response,
 )
 from kserve_v2.rest.endpoint import Headers
+from kserve_v2.rest.model_answers import OWN_HEADERS, header_of
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.tensors.datatypes import BYTES, Array
 from kserve_v2.verbatim import BODY, HEADERS, TENSORS
@@ -38,11 +38,7 @@ _OF_THE_SERVER = frozenset(
 )
 
 # What the server says of an answer itself.
-_OWN_HEADERS = frozenset(
-    {"content-length", "content-encoding", "transfer-encoding", "connection", "content-type"}
-)
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_OWN_HEADERS = OWN_HEADERS | {"content-encoding"}
 
 
 def decode_verbatim(
@@ -115,10 +111,11 @@ def own_headers(text: ParameterValue, model: str) -> list[tuple[bytes, bytes]]:
     for name, value in orjson.loads(str(text)):
         if name.lower() in _OWN_HEADERS:
             continue
-        if _HEADER_NAME.fullmatch(name) is None or _HEADER_VALUE.fullmatch(value) is None:
+        header = header_of(name, value)
+        if header is None:
             logger.warning(
                 "model '%s': its answer's header %r is left out: it is no header of HTTP", model, name
             )
-            continue
-        found.append((name.lower().encode("latin-1"), value.encode("latin-1")))
+        else:
+            found.append(header)
     return found

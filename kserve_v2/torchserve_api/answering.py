@@ -1,11 +1,15 @@
 """Answers of TorchServe's APIs, as what an ASGI server sends."""
 
+import logging
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
+from kserve_v2.rest.model_answers import BODYLESS, OWN_HEADERS, header_of, status_of
 from kserve_v2.torchserve.rows import Answer
 from kserve_v2.torchserve_api.errors import TorchServeError, error_body, json_body, status_body
+
+logger = logging.getLogger(__name__)
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -16,8 +20,6 @@ _NEVER_KEPT: Headers = (
     (b"expires", b"Thu, 01 Jan 1970 00:00:00 UTC"),
 )
 _IN_PARTS = (b"ts_stream_next", b"true")
-# What the server itself says of the connection and the length.
-_OURS = frozenset({"content-length", "connection", "transfer-encoding", "content-type"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,31 +55,35 @@ def of_answer(answer: Answer, more: AsyncGenerator[Answer, None] | None = None) 
     return Reply(answer.status, answer.body, answer.content_type, answer.headers, more)
 
 
+def sendable(reply: Reply) -> Reply:
+    """An answer as HTTP can have it, whatever status a handler has chosen."""
+    status = status_of(reply.status)
+    if status in BODYLESS:
+        return replace(reply, status=status, body=b"", content_type="")
+    return reply if status == reply.status else replace(reply, status=status)
+
+
 def head(reply: Reply, request_id: str, cors: Headers) -> list[tuple[bytes, bytes]]:
-    """All headers of an answer."""
+    """All headers of an answer that is `sendable`."""
     closes = reply.status >= HTTPStatus.BAD_REQUEST
     headers: list[tuple[bytes, bytes]] = []
     if not reply.bare:
         headers += [(b"x-request-id", request_id.encode()), *_NEVER_KEPT, *cors]
-    for name, value in reply.headers:
-        if name.lower() not in _OURS and _is_sendable(name, value):
-            headers.append((name.encode("latin-1"), value.encode("latin-1", "replace")))
-    if reply.content_type and _is_sendable("content-type", reply.content_type):
-        headers.append((b"content-type", reply.content_type.encode("latin-1", "replace")))
-    if reply.more is None:
-        headers.append((b"content-length", b"%d" % len(reply.body)))
-    else:
+    said = [each for each in reply.headers if each[0].lower() not in OWN_HEADERS]
+    if reply.content_type:
+        said.append(("content-type", reply.content_type))
+    for name, value in said:
+        header = header_of(name, value)
+        if header is not None:
+            headers.append(header)
+        else:
+            logger.warning(
+                "request %s: its answer's header %r is left out: it is no header of HTTP", request_id, name
+            )
+    if reply.more is not None:
         headers.append(_IN_PARTS)
+    elif reply.status not in BODYLESS:
+        headers.append((b"content-length", b"%d" % len(reply.body)))
     if not reply.bare:
         headers.append((b"connection", b"close" if closes else b"keep-alive"))
     return headers
-
-
-def _is_sendable(name: str, value: str) -> bool:
-    """A handler may have made them of what a client has sent: no header begins another one."""
-    return (
-        bool(name)
-        and name.isascii()
-        and not any(mark in name + value for mark in "\r\n\0")
-        and " " not in name
-    )

@@ -14,7 +14,8 @@ from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.cross_site import foreign_origin
 from kserve_v2.rest.endpoint import WAITING_TASKS
-from kserve_v2.torchserve_api.answering import TOO_LARGE, Headers, Reply, head, of_error
+from kserve_v2.rest.model_answers import BODYLESS
+from kserve_v2.torchserve_api.answering import TOO_LARGE, Headers, Reply, head, of_error, sendable
 from kserve_v2.torchserve_api.connection import RAW_HEADERS
 from kserve_v2.torchserve_api.counters import Counters
 from kserve_v2.torchserve_api.errors import TorchServeError
@@ -155,6 +156,7 @@ class _Answering:
 
     async def reply(self, reply: Reply) -> None:
         """Send an answer whose parts are all there."""
+        reply = sendable(reply)
         self.status = reply.status
         self._rules.counters.answered(reply.status)
         headers = head(reply, self.request_id, self._rules.cors)
@@ -175,7 +177,8 @@ class _Answering:
             await self.reply(reply)
             async for part in more:
                 self._check(len(part.body), limit)
-                await self._send({"type": "http.response.body", "body": part.body, "more_body": True})
+                if self.status not in BODYLESS:
+                    await self._send({"type": "http.response.body", "body": part.body, "more_body": True})
         await self._send({"type": "http.response.body", "body": b""})
 
     async def fail(self, error: TorchServeError) -> None:

@@ -102,6 +102,8 @@ class Service:
     def handle(self, data, context):
         kind = "explanations" if context.get_request_header(0, "explain") == "True" else "predictions"
         context.set_response_header(0, "X-Kind", kind)
+        context.set_response_header(0, "X:Odd", kind)
+        context.set_response_status(data[0]["body"].get("status", 200))
         return [{kind: row["body"]["instances"]} for row in data]
 """
 WHERE = """
@@ -270,6 +272,16 @@ def test_v1_clients_ask_the_handler_itself(server: RunningServer, verb: str, mem
     assert server.get("/v1/models/explained").json()["ready"] is True
     failed = server.post(f"/v1/models/shout:{verb}", content=b"boom", headers={"content-type": "text/plain"})
     assert (failed.status_code, list(failed.json())) == (500, ["error"])
+
+
+@pytest.mark.parametrize(("code", "told"), [(204, 204), (418, 418), (100, 500), (600, 500)])
+def test_v1_clients_get_a_status_that_http_has(server: RunningServer, code: int, told: int) -> None:
+    """What came behind a 204 would be the next answer of the connection."""
+    for _ in range(2):
+        answer = server.post("/v1/models/explained:predict", json={"instances": [1], "status": code})
+        assert answer.status_code == told
+        assert (answer.content == b"") == (told == 204)
+        assert answer.headers["x-kind"] == "predictions"
 
 
 def test_what_was_unpacked_goes_with_the_model(server: RunningServer) -> None:

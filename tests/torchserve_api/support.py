@@ -46,6 +46,16 @@ def handle(data, context):
             return []
         if word == "no list":
             return {}
+        if word.startswith("refuse "):
+            raise PredictionException("not this", int(word[7:]))
+        if word.startswith("status "):
+            context.set_response_status(code=int(word[7:]), idx=index)
+        if word == "odd headers":
+            context.set_response_header(index, "X-Own", "yes")
+            context.set_response_header(index, "X:Odd", "1")
+            context.set_response_header(index, "Content-Length" + chr(9), "1")
+            context.set_response_header(index, "X-Bell", "a" + chr(7))
+            context.set_response_content_type(index, "text/" + chr(1))
         if word == "status":
             context.set_response_status(code=429, idx=index)
         if word == "header":

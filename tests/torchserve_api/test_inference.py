@@ -145,6 +145,35 @@ def test_what_a_handler_says_of_its_answer(server: Server) -> None:
     assert "x-bad" not in answer.headers
 
 
+@pytest.mark.parametrize("word", ["status", "refuse"])
+@pytest.mark.parametrize(
+    ("code", "told"), [(204, 204), (304, 304), (100, 500), (199, 500), (600, 500), (999, 500)]
+)
+def test_no_status_of_a_handler_begins_another_answer(
+    server: Server, word: str, code: int, told: int
+) -> None:
+    """The body of a 204 would be read as the next answer of the connection, and so would all that follows a 100."""
+    connection = http.client.HTTPConnection(server.inference.base_url.netloc.decode(), timeout=30)
+    try:
+        connection.request("POST", "/predictions/lab", f"{word} {code}".encode())
+        answer = connection.getresponse()
+        body = answer.read()
+        assert answer.status == told
+        assert (body == b"") == (told < 400)
+        connection.request("POST", "/predictions/lab", b"next")
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (200, b"next")
+    finally:
+        connection.close()
+
+
+def test_a_header_that_is_none_takes_no_answer_with_it(server: Server) -> None:
+    answer = server.inference.post("/predictions/lab", content=b"odd headers")
+    assert (answer.status_code, answer.text, answer.headers["x-own"]) == (200, "odd headers", "yes")
+    assert answer.headers["content-length"] == "11"
+    assert not {"x", "x:odd", "x-bell", "content-type"} & set(answer.headers)
+
+
 def test_headers_reach_the_handler_as_they_are_spelt(server: Server) -> None:
     host = urlsplit(server.running.urls["TorchServe inference"])
     connection = http.client.HTTPConnection(str(host.hostname), host.port, timeout=30)

@@ -2,6 +2,7 @@
 TorchServe does at the same paths.
 """
 
+import logging
 from collections.abc import Sequence
 from uuid import uuid4
 
@@ -13,11 +14,13 @@ from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.codec import Body
 from kserve_v2.rest.endpoint import Call
 from kserve_v2.rest.errors import error_body
+from kserve_v2.rest.model_answers import BODYLESS, OWN_HEADERS, header_of, status_of
 from kserve_v2.scheduling.replies import infer
+
+logger = logging.getLogger(__name__)
 
 _BACKEND = "torchserve"
 _JSON = "application/json"
-_OWN_HEADERS = frozenset({"content-length", "content-type", "connection", "transfer-encoding"})
 
 
 def gets_bodies(model: LoadedModel) -> bool:
@@ -60,17 +63,22 @@ async def hand_over(
 async def _send(
     status: int, body: bytes, kind: str, headers: Sequence[tuple[str, str]], call: Call, send: Send
 ) -> None:
+    status = status_of(status)
+    if status in BODYLESS:
+        body, kind = b"", ""
+    said = [(name, value) for name, value in headers if name.lower() not in OWN_HEADERS]
+    if kind:
+        said.append(("content-type", kind))
+    found = [header_of(name, value) for name, value in said]
+    told = [header for header in found if header is not None]
+    if None in found:
+        logger.warning(
+            "model '%s': headers of its answer are left out: they are none of HTTP", call.model_name
+        )
+    if status not in BODYLESS:
+        told.append((b"content-length", b"%d" % len(body)))
     call.started = True
     if call.access is not None:
         call.access.status = status
-    told = [(b"content-length", b"%d" % len(body))]
-    if kind:
-        told.append((b"content-type", kind.encode()))
-    told += [
-        (name.lower().encode("latin-1", "replace"), value.encode("latin-1", "replace"))
-        for name, value in headers
-        # What would be read as something else than a header, or is said already.
-        if name.lower() not in _OWN_HEADERS and f"{name}{value}".isprintable()
-    ]
     await send({"type": "http.response.start", "status": status, "headers": told})
     await send({"type": "http.response.body", "body": body})
