@@ -39,28 +39,40 @@ class BatchInstance:
     def execute(self, tensors: Sequence[Tensors], requests: Sequence[Any]) -> list[Outcome]:
         """The outcome of each request. Raises what the handler raises for a batch that is handled in one piece."""
         rows = rows_of(requests, tensors)
-        together = [row for row in rows if not row.alone]
-        if len(together) == len(rows):
-            answers = self._worker.handle(rows)
-            if len(requests) > 1 and any(each.get(REFUSED) for each in answers):
-                # One of them is refused, and nobody knows which: the server asks for each of them alone.
-                raise refusal(answers[0])
-            return _outcomes(answers, rows, requests)
+        if any(row.alone for row in rows):
+            return self._execute_apart(rows, requests)
+        answers = self._worker.handle(rows)
+        if len(requests) > 1 and any(each.get(REFUSED) for each in answers):
+            # One of them is refused, and nobody knows which: the server asks for each of them alone.
+            raise refusal(answers[0])
+        return _outcomes(answers, rows, requests)
+
+    def _execute_apart(self, rows: Sequence[Row], requests: Sequence[Any]) -> list[Outcome]:
+        """The outcomes where some rows are handled alone. Of the other requests, one that fails takes none with it."""
+        by_place: dict[int, list[Row]] = {}
+        for row in rows:
+            by_place.setdefault(row.request, []).append(row)
         outcomes: dict[int, Outcome] = {}
-        for group in [together, *([row] for row in rows if row.alone)]:
-            if group:
-                self._handle_apart(group, requests, outcomes)
+        together = [row for row in rows if not row.alone]
+        places = sorted({row.request for row in together})
+        if len(places) > 1:
+            with suppress(BaseException):
+                answers = self._worker.handle(together)
+                if not any(each.get(REFUSED) for each in answers):
+                    outcomes.update(zip(places, _outcomes(answers, together, requests, places)))
+        for place, own in by_place.items():
+            if place not in outcomes:
+                pieces = [[row] for row in own] if own[0].alone else [own]
+                outcomes[place] = self._outcome(pieces, requests[place])
         return [outcomes[place] for place in range(len(requests))]
 
-    def _handle_apart(self, group: list[Row], requests: Sequence[Any], outcomes: dict[int, Outcome]) -> None:
-        places = sorted({row.request for row in group})
+    def _outcome(self, pieces: Sequence[list[Row]], request: Any) -> Outcome:
+        """Of one request, whose rows are handled in pieces."""
         try:
-            answers = self._worker.handle(group)
-            found = _outcomes(answers, group, requests, places)
-        except BaseException as error:  # noqa: BLE001 - it is the outcome of these requests alone
-            outcomes.update((place, error) for place in places)
-        else:
-            outcomes.update(zip(places, found))
+            answers = [answer for rows in pieces for answer in self._worker.handle(rows)]
+        except BaseException as error:  # noqa: BLE001 - it is the outcome of this request alone
+            return error
+        return _outcome(answers, request)
 
     def close(self) -> None:
         """There is nothing to be told to a handler."""
@@ -162,17 +174,37 @@ class PartsInstance:
         wanted = [row for row in rows if not streams[row.request].left]
         if not wanted:
             return
+        sent = False
+
+        def send(index: int, body: Body, status: int) -> None:
+            nonlocal sent
+            sent = True
+            streams[wanted[index].request].put_part(body, status)
+
+        several = len({row.request for row in wanted}) > 1
         try:
-            answers = self._worker.handle(
-                wanted, lambda index, body, status: streams[wanted[index].request].put_part(body, status)
-            )
+            answers = self._worker.handle(wanted, send)
         except BaseException as error:  # noqa: BLE001 - see above
+            if several and not sent:
+                self._handle_each(wanted, streams)
+                return
             for row in wanted:
                 streams[row.request].put(error)
+            return
+        if several and not sent and any(each.get(REFUSED) for each in answers):
+            self._handle_each(wanted, streams)
             return
         last = {row.request: index for index, row in enumerate(wanted)}
         for index, (answer, row) in enumerate(zip(answers, wanted)):
             streams[row.request].put_answer(answer, final=last[row.request] == index)
+
+    def _handle_each(self, rows: list[Row], streams: Sequence[Parts]) -> None:
+        """Handle requests one by one, of which one has failed together with others."""
+        by_place: dict[int, list[Row]] = {}
+        for row in rows:
+            by_place.setdefault(row.request, []).append(row)
+        for own in by_place.values():
+            self._handle(own, streams)
 
     def close(self) -> None:
         """End its thread."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
+from uuid import uuid4
 
 from .packing import CONTENT_TYPE, INPUT, Field, unpack
 
@@ -51,12 +52,14 @@ def _plain_rows(request: Any, elements: Sequence[bytes], place: int) -> Iterator
     """Of a request of the v2 protocol: each element is the body of a request, and parameters are its headers."""
     content_type = request.parameters.get(CONTENT_TYPE)
     kind = content_type if isinstance(content_type, str) else None
-    for element in elements:
+    # Handlers tell requests apart by their ids: rows of one request are as many of them to a handler.
+    several = len(elements) > 1
+    for number, element in enumerate(elements):
+        name = request.id or str(uuid4())
         headers: Json = {name: str(value) for name, value in request.parameters.items()}
         headers[INPUT] = {"content-type": kind or ""}
-        yield Row(
-            {INPUT: _value(Field(INPUT, element, kind), True)}, headers, request.id, place, _is_apart(headers)
-        )
+        values = {INPUT: _value(Field(INPUT, element, kind), True)}
+        yield Row(values, headers, f"{name}-{number}" if several else name, place, _is_apart(headers))
 
 
 def _is_apart(headers: Mapping[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """What handlers get of a request, and what becomes of what they answer; known answers observed on TorchServe 0.12."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from kserve_v2_child import host
 from kserve_v2_child.answers import ModelError
+from kserve_v2_child.torchserve.instances import PartsInstance
 from kserve_v2_child.torchserve.packing import Field, pack, unpack
+from kserve_v2_child.torchserve.rows import rows_of
 
 from kserve_v2 import errors
 from kserve_v2.messages import InferRequest, InferResponse
@@ -250,3 +254,88 @@ def handle(data, context):
             b"1 True",
         ]
         assert [body for body, _ in handler.ask(b"a", b"b")] == [b"2 None", b"2 None"]
+
+
+def plain(*elements: bytes, **parameters: Any) -> Any:
+    """A request of the v2 protocol."""
+    array = np.empty((len(elements), 1), np.object_)
+    array[:, 0] = elements
+    return host.Request("m", {"body": array}, parameters=parameters)
+
+
+MOODY = """
+from ts.handler_utils.utils import send_intermediate_predict_response
+from ts.utils.util import PredictionException
+
+def handle(data, context):
+    if data is None:
+        return None
+    words = [bytes(row["body"]) for row in data]
+    if b"refuse" in words:
+        raise PredictionException("not this", 404)
+    if b"raise" in words:
+        raise ValueError("bad")
+    if b"swapped" in words:
+        ids = {0: context.request_ids[1], 1: context.request_ids[0]}
+        send_intermediate_predict_response(["for 1 ", "for 0 "], ids, "Intermediate", 200, context)
+    if b"late" in words:
+        send_intermediate_predict_response(["wrong"], {0: "of another batch"}, "Intermediate", 200, context)
+    return [f"{word.decode()} {context.get_request_header(0, 'explain')}" for word in words]
+"""
+
+
+@pytest.mark.parametrize("bad", [b"refuse", b"raise"])
+def test_a_request_that_fails_beside_one_that_is_handled_alone_takes_none_with_it(
+    tmp_path: Path, bad: bytes
+) -> None:
+    with loaded(archive(tmp_path, "moody", handler__py=MOODY)) as handler:
+        requests = [plain(b"a"), plain(b"x", b"y", explain="True"), plain(bad), plain(b"b", b"c")]
+        outcomes: Any = handler.instance.execute([each.inputs for each in requests], requests)
+    assert isinstance(outcomes.pop(2), Exception)
+    assert [each["prediction"].ravel().tolist() for each in outcomes] == [
+        [b"a None"], [b"x True", b"y True"], [b"b None", b"c None"],
+    ]  # fmt: skip
+
+
+async def _parts(handler: Handler, *requests: Any) -> list[Any]:
+    """What comes for each request of a batch, in one text, or the error that ends it."""
+    instance = PartsInstance(handler.worker, "moody")
+
+    async def all_of(stream: Any) -> Any:
+        try:
+            return b"".join([each.outputs["prediction"].item() async for each in stream])
+        except Exception as error:  # noqa: BLE001 - it is what is asked for
+            return type(error)
+
+    try:
+        streams = instance.streams_async([each.inputs for each in requests], requests)
+        return await asyncio.gather(*map(all_of, streams))
+    finally:
+        instance.close()
+
+
+def test_of_streams_too_only_the_one_that_fails_does(tmp_path: Path) -> None:
+    with loaded(archive(tmp_path, "moody", handler__py=MOODY)) as handler:
+        for bad, kind in ((b"refuse", ModelError), (b"raise", ValueError)):
+            found = asyncio.run(_parts(handler, plain(b"a"), plain(bad), plain(b"b")))
+            assert found == [b"a None", kind, b"b None"]
+
+
+def test_a_part_goes_to_the_request_that_its_id_names(tmp_path: Path) -> None:
+    with loaded(archive(tmp_path, "moody", handler__py=MOODY)) as handler:
+        assert asyncio.run(_parts(handler, plain(b"swapped"), plain(b"b"))) == [
+            b"for 0 swapped None", b"for 1 b None",
+        ]  # fmt: skip
+        # What a thread of an earlier batch still sends is for nobody of this one.
+        assert asyncio.run(_parts(handler, plain(b"late"))) == [RuntimeError]
+
+
+def test_rows_of_the_v2_protocol_have_ids_of_their_own() -> None:
+    """Handlers keep what belongs to a request by its id."""
+    requests = [plain(b"a"), plain(b"b"), plain(b"c", b"d")]
+    requests[2].id = "mine"
+    rows = rows_of(requests, [each.inputs for each in requests])
+    assert len({row.id for row in rows}) == 4
+    assert [row.id for row in rows[2:]] == ["mine-0", "mine-1"]
+    requests[0].id = "its own"
+    assert rows_of(requests[:1], [requests[0].inputs])[0].id == "its own"
