@@ -43,7 +43,7 @@ def unpack(archive: Path, into: Path, shown: str, bounds: Bounds = Bounds(), adv
     tally = _Tally(shown, bounds)
     if not archive.stat().st_size:
         raise InvalidArgumentError(f"{shown} cannot be unpacked: it is empty")
-    is_tar = tarfile.is_tarfile(archive)
+    is_tar = is_tar_file(archive)
     if not is_tar and not zipfile.is_zipfile(archive):
         raise InvalidArgumentError(
             f"{shown} cannot be unpacked: it is neither a zip nor a tar file, or not whole"
@@ -159,21 +159,58 @@ def _zip_name(member: zipfile.ZipInfo, tally: _Tally) -> PurePosixPath:
 # --- tar ------------------------------------------------------------------------------------------------------------
 
 
+def open_tar(archive: Path) -> tarfile.TarFile:
+    """An archive whose headers have to be in order. Raises TarError, OSError, and what decompressors raise."""
+    return tarfile.open(archive, tarinfo=_Member)
+
+
+def is_tar_file(archive: Path) -> bool:
+    """Whether a file begins as a tar does, compressed or not. Raises OSError."""
+    try:
+        open_tar(archive).close()
+    except OSError:
+        raise
+    except Exception:  # noqa: BLE001 - whatever a decompressor raises
+        return False
+    return True
+
+
 def _unpack_tar(archive: Path, into: Path, tally: _Tally) -> None:
     if not hasattr(tarfile, "data_filter"):
         raise tally.refused("that is safe from Python 3.11.4 on; name a directory instead")
     members = _Members(tally)
-    with tarfile.open(archive, tarinfo=_Member) as tar:
+    with open_tar(archive) as tar:
         tar.extractall(into, filter=members.accept)  # noqa: S202 - it is filtered
         # The checksum of what is compressed stands at its end.
         while tar.fileobj is not None and tar.fileobj.read(_CHUNK):
             pass
 
 
+# Long names, and whatever else is said of a member before it, are read at once.
+_TOLD = frozenset(
+    {
+        tarfile.GNUTYPE_LONGNAME,
+        tarfile.GNUTYPE_LONGLINK,
+        tarfile.XHDTYPE,
+        tarfile.XGLTYPE,
+        tarfile.SOLARIS_XHDTYPE,
+    }
+)
+_MOST_TOLD = 1024 * 1024
+
+
 class _Member(tarfile.TarInfo):
     """A member whose header has to be in order. Python takes one that is not for the end of the archive, and an
     archive without the rest for whole.
     """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Member":
+        """Read a header. Raises ReadError, HeaderError."""
+        member = super().frombuf(buf, encoding, errors)
+        if member.type in _TOLD and member.size > _MOST_TOLD:
+            raise tarfile.ReadError(f"what it says of a member takes {member.size} bytes")
+        return member
 
     @classmethod
     def fromtarfile(cls, tarfile_: tarfile.TarFile) -> "_Member":

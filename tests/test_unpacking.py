@@ -117,6 +117,30 @@ def test_no_privileges_are_unpacked(tmp_path: Path) -> None:
     assert (tmp_path / "env" / "tool").stat().st_mode & 0o7022 == 0
 
 
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_what_is_said_of_a_member_is_short(tmp_path: Path, kind: bytes) -> None:
+    """It is read at once, and may be compressed a thousand times."""
+    member = tarfile.TarInfo("said")
+    member.type, member.size = kind, 64 * 1024 * 1024
+    content = member.tobuf(tarfile.GNU_FORMAT) + bytes(2 * 1024 * 1024)
+    archive = tmp_path / "env.tar.gz"
+    archive.write_bytes(gzip.compress(content))
+    with pytest.raises(InvalidArgumentError, match=r"^env\.tar\.gz cannot be unpacked: "):
+        unpack(archive, tmp_path / "env", "env.tar.gz")
+    archive.write_bytes(gzip.compress(tarfile.TarInfo("first").tobuf() + content))
+    with pytest.raises(InvalidArgumentError, match="what it says of a member takes 67108864 bytes"):
+        unpack(archive, tmp_path / "other", "env.tar.gz")
+
+
+def test_an_archive_that_ends_in_its_first_header_is_an_error(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "env.tar.gz", file("big", os.urandom(1000).hex()))
+    content = archive.read_bytes()
+    for size in (15, 40, 100):
+        archive.write_bytes(content[:size])
+        with pytest.raises(InvalidArgumentError, match=r"^env\.tar\.gz cannot be unpacked: \w+"):
+            unpack(archive, tmp_path / f"env-{size}", "env.tar.gz")
+
+
 @pytest.mark.parametrize("damage", ["short", "checksum", "garbage"])
 def test_a_damaged_archive_is_an_error(tmp_path: Path, damage: str) -> None:
     archive = pack(tmp_path / "env.tar.gz", file("big", os.urandom(100_000).hex()), file("more"))

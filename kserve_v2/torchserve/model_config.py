@@ -25,6 +25,10 @@ DEFAULT_BATCH_DELAY_MS = 100
 DEFAULT_RESPONSE_TIMEOUT_S = 120
 
 _MOST_BYTES = 1024 * 1024
+# What a document may become when its aliases are written out: a page of them can stand for more than any memory has.
+_MOST_WRITTEN_OUT = 16 * _MOST_BYTES
+# TorchServe's numbers have 32 bits.
+_MOST = 2**31 - 1
 # Of what is not served, values that ask for nothing.
 _REFUSED: Mapping[str, tuple[object, ...]] = {
     "parallelType": ("", "none", None),
@@ -67,7 +71,7 @@ def parse_model_yaml(text: bytes, shown: str) -> dict[str, Any]:
             f"{shown}: to read it takes the Python package pyyaml: pip install pyyaml"
         ) from None
     try:
-        found = yaml.safe_load(text)
+        found = _constructed(yaml.SafeLoader(text), shown)
         # What does not pass through JSON could not be handed to the model's process.
         whole = json.loads(json.dumps({} if found is None else found, default=str))
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError, RecursionError) as error:
@@ -75,6 +79,38 @@ def parse_model_yaml(text: bytes, shown: str) -> dict[str, Any]:
     if not isinstance(whole, dict):
         raise InvalidArgumentError(f"{shown}: expected keys and values, got {type(whole).__name__}")
     return whole
+
+
+def _constructed(loader: Any, shown: str) -> Any:
+    """What the one document of a loader of PyYAML's says. Raises InvalidArgumentError where it stands for too much."""
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _written_out(node, {}) > _MOST_WRITTEN_OUT:
+            raise InvalidArgumentError(
+                f"{shown}: with its aliases written out it is larger than {_MOST_WRITTEN_OUT} bytes"
+            )
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _written_out(node: Any, known: dict[int, int]) -> int:
+    """How large a node is, at least, with all that it refers to. Raises ValueError for one that refers to itself."""
+    size = known.get(id(node))
+    if size is None:
+        known[id(node)] = -1
+        if isinstance(node.value, str):
+            size = 1 + len(node.value)
+        else:
+            # A mapping has pairs.
+            parts = (part for each in node.value for part in (each if isinstance(each, tuple) else (each,)))
+            size = 1 + sum(_written_out(part, known) for part in parts)
+        known[id(node)] = size
+    elif size < 0:
+        raise ValueError("it refers to itself")
+    return size
 
 
 def worker_settings(
@@ -127,8 +163,9 @@ class _Reader:
         value = source.get(key)
         if value is None:
             return None
-        if type(value) is not int or value < least:
-            self._tell(f"{key}: expected a whole number from {least}, got {value!r}: it is passed over")
+        if type(value) is not int or not least <= value <= _MOST:
+            bound = f"up to {_MOST}" if type(value) is int and value > _MOST else f"from {least}"
+            self._tell(f"{key}: expected a whole number {bound}, got {value!r}: it is passed over")
             return None
         return value
 

@@ -1,8 +1,6 @@
 """What an archive says of its model, read without unpacking it."""
 
-import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from kserve_v2_child.torchserve.manifest import PLACE, Manifest, ManifestError, 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.regular_files import read_regular
 from kserve_v2.torchserve.model_config import parse_model_yaml
+from kserve_v2.unpacking import is_tar_file, open_tar
 
 _MOST_BYTES = 1 << 20
 # A member that is asked for is near the end; a file of many empty members takes long to pass.
@@ -34,16 +33,18 @@ def look(path: Path) -> Archive:
     try:
         if path.is_dir():
             return _look(lambda name: _of_folder(path, name))
-        if tarfile.is_tarfile(path):
+        if is_tar_file(path):
             return _look(_of_tar(path))
         with zipfile.ZipFile(path) as archive:
             return _look(lambda name: _of_zip(archive, name))
     except ManifestError as error:
         raise InvalidArgumentError(str(error)) from None
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError) as error:
-        raise InvalidArgumentError(f"{path.name} is no archive that can be read: {error}") from None
+    except InvalidArgumentError:
+        raise
     except OSError as error:
-        raise InvalidArgumentError(f"{path.name} cannot be read: {error.strerror}") from None
+        raise InvalidArgumentError(f"{path.name} cannot be read: {error.strerror or error}") from None
+    except Exception as error:  # noqa: BLE001 - whatever a decompressor raises
+        raise InvalidArgumentError(f"{path.name} is no archive that can be read: {error}") from None
 
 
 def _look(read: Read) -> Archive:
@@ -80,7 +81,7 @@ def _of_tar(path: Path) -> Read:
     """Its members lie below one folder, whose name says nothing."""
 
     def read(name: str) -> bytes | None:
-        with tarfile.open(path) as archive:
+        with open_tar(path) as archive:
             for number, member in enumerate(archive):
                 if number > _MOST_MEMBERS:
                     raise InvalidArgumentError(f"{path.name} has more than {_MOST_MEMBERS} members")

@@ -275,6 +275,10 @@ def test_without_a_yaml_a_model_has_one_worker_and_no_batches() -> None:
     [
         ("batchSize: many\n", "batchSize: expected a whole number from 1, got 'many': it is passed over"),
         ("batchSize: true\n", "batchSize: expected a whole number from 1, got True: it is passed over"),
+        (
+            "batchSize: 2147483648\n",
+            "batchSize: expected a whole number up to 2147483647, got 2147483648: it is passed over",
+        ),
         ("minWorkers: 3\nmaxWorkers: 2\n", "maxWorkers 2 is less than minWorkers 3: both are passed over"),
         ("deviceType: tpu\n", "deviceType: expected cpu or gpu, got 'tpu': it is passed over"),
         ("deviceIds: 0\n", "deviceIds: expected a list of numbers, got 0: it is passed over"),
@@ -300,6 +304,17 @@ def test_what_is_not_served_is_refused_by_its_name(key: str) -> None:
         ("- a\n", "expected keys and values, got list"),
         ("a: [\n", "is not YAML"),
         ("!!python/object:os.system x\n", "is not YAML"),
+        ("a: &a\n  b: *a\n", "is not YAML: it refers to itself"),
+        # A page that stands for a billion words, as lists and as keys that are merged.
+        (
+            "a: &a0 [lol]\n" + "".join(f"b{n}: &a{n + 1} [{', '.join([f'*a{n}'] * 10)}]\n" for n in range(9)),
+            "with its aliases written out it is larger than 16777216 bytes",
+        ),
+        (
+            "a: &a0 {lol: 1}\n"
+            + "".join(f"b{n}: &a{n + 1}\n  <<: [{', '.join([f'*a{n}'] * 10)}]\n" for n in range(9)),
+            "with its aliases written out it is larger than 16777216 bytes",
+        ),
     ],
 )
 def test_what_is_no_yaml_is_refused(text: str, error: str) -> None:
