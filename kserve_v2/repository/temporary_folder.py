@@ -25,6 +25,8 @@ UPLOADS = "kserve-v2-uploads-"
 """What the names of folders begin with for files that come with loads."""
 MODELS = "kserve-v2-models-"
 """The same for what shows files as models of a repository."""
+DOWNLOADS = "kserve-v2-torchserve-"
+"""The same for archives of TorchServe's that were fetched, and workflows that were unpacked."""
 
 
 class TemporaryFolder:
@@ -68,7 +70,9 @@ class TemporaryFolder:
                 self._path, self._held = None, -1
 
 
-def remove_leftovers(parent: Path | None = None, prefixes: tuple[str, ...] = (UPLOADS, MODELS)) -> None:
+def remove_leftovers(
+    parent: Path | None = None, prefixes: tuple[str, ...] = (UPLOADS, MODELS, DOWNLOADS)
+) -> None:
     """Remove what processes have left that did not end by themselves: folders whose names begin so. Blocks."""
     if sys.platform == "win32":
         return

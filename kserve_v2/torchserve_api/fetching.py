@@ -10,8 +10,10 @@ import http.client
 import ipaddress
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +26,10 @@ Lookup = Callable[[str, int], Iterable[str]]
 _CHUNK_BYTES = 1 << 20
 _PORTS = {"http": 80, "https": 443}
 _MAX_URL = 2048
-# Addresses of version 4 in the clothes of version 6: NAT64, and 6to4.
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# Addresses of version 4 in the clothes of version 6: NAT64, and what was to be the way before it.
+_EMBEDDING = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
+# NAT64 of a network's own, whose addresses say nothing of where they lead.
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
 
 
 class FetchError(Exception):
@@ -49,8 +53,13 @@ def raise_unless_public(address: str, networks: Iterable[Network]) -> None:
     parsed = _plain(ipaddress.ip_address(address.partition("%")[0]))
     if any(parsed in network for network in networks):
         return
-    if not parsed.is_global or parsed.is_multicast:
+    if not parsed.is_global or parsed.is_multicast or _is_of_a_site(parsed):
         raise FetchError(f"its address {address} is a local one")
+
+
+def _is_of_a_site(address: Address) -> bool:
+    """Whether it is local in a way that `is_global` does not know of."""
+    return isinstance(address, ipaddress.IPv6Address) and (address.is_site_local or address in _LOCAL_NAT64)
 
 
 def _plain(address: Address) -> Address:
@@ -60,7 +69,8 @@ def _plain(address: Address) -> Address:
             return address.ipv4_mapped
         if address.sixtofour is not None:
             return address.sixtofour
-        if address in _NAT64:
+        # Not so :: and ::1, which are addresses of version 6 themselves.
+        if int(address) > 1 and any(address in network for network in _EMBEDDING):
             return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 
@@ -70,8 +80,48 @@ def look_up(host: str, port: int) -> list[str]:
     return [str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
-def fetch(url: str, target: Path, rules: FetchRules, lookup: Lookup = look_up) -> None:
-    """Write what a URL gives to `target`, which is not there yet. Blocks. Raises FetchError, and leaves nothing."""
+class UnderWay:
+    """The fetches that have not ended. From any thread."""
+
+    def __init__(self) -> None:
+        self._connections: set[_Connection] = set()
+        self._lock = threading.Lock()
+        self._over = False
+
+    @contextmanager
+    def __call__(self, connection: "_Connection", total_s: float) -> Iterator[None]:
+        """This one is used, and no longer than `total_s`. Raises FetchError where it was hung up."""
+        with self._lock:
+            if self._over:
+                raise FetchError("the server ends")
+            self._connections.add(connection)
+        timer = threading.Timer(total_s, connection.hang_up, [f"it takes more than {total_s:g} s"])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            with self._lock:
+                self._connections.discard(connection)
+            if connection.hung_up:
+                # What has come looks like the whole answer, or like an error of the other side.
+                raise FetchError(connection.hung_up)
+
+    def give_up(self) -> None:
+        """Whoever waits for an answer, or for its rest, waits no longer; no other fetch begins."""
+        with self._lock:
+            self._over = True
+            for connection in self._connections:
+                connection.hang_up("the server ends")
+
+
+def fetch(
+    url: str, target: Path, rules: FetchRules, lookup: Lookup = look_up, under_way: UnderWay | None = None
+) -> None:
+    """Write what a URL gives to `target`, which is not there yet. Blocks, until `under_way` gives up at the latest.
+    Raises FetchError, and leaves nothing.
+    """
     parts = urlsplit(url)
     if len(url) > _MAX_URL or parts.scheme not in _PORTS or not parts.hostname:
         raise FetchError("it is no URL of http:// or https://")
@@ -89,8 +139,10 @@ def fetch(url: str, target: Path, rules: FetchRules, lookup: Lookup = look_up) -
         raise FetchError("its host has no address")
     connection = _connection(parts.scheme, parts.hostname, port, addresses[0], rules.timeout_s)
     path = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
+    watched = under_way if under_way is not None else UnderWay()
     try:
-        _receive(connection, path, target, rules)
+        with watched(connection, rules.total_s):
+            _receive(connection, path, target, rules)
     except (OSError, http.client.HTTPException, ValueError) as error:
         target.unlink(missing_ok=True)
         raise FetchError(f"{type(error).__name__}: {error}") from None
@@ -123,9 +175,7 @@ def _receive(connection: http.client.HTTPConnection, path: str, target: Path, ru
         raise FetchError("the answer was cut off")
 
 
-def _connection(
-    scheme: str, host: str, port: int, address: str, timeout_s: float
-) -> http.client.HTTPConnection:
+def _connection(scheme: str, host: str, port: int, address: str, timeout_s: float) -> "_Connection":
     """A connection to a host, by an address of it that was looked up before."""
     if scheme == "https":
         return _EncryptedConnection(host, port, address, timeout_s)
@@ -136,9 +186,23 @@ class _Connection(http.client.HTTPConnection):
     def __init__(self, host: str, port: int, address: str, timeout_s: float, **options: Any) -> None:
         super().__init__(host, port, timeout=timeout_s, **options)
         self._address = address
+        # It forgets its own when an answer has begun that ends with the connection.
+        self._used: socket.socket | None = None
+        self.hung_up = ""
+        """Why it was, "" if it was not."""
 
     def connect(self) -> None:
-        self.sock = socket.create_connection((self._address, self.port), self.timeout)
+        self.sock = self._used = socket.create_connection((self._address, self.port), self.timeout)
+        if self.hung_up:
+            raise ConnectionAbortedError(self.hung_up)
+
+    def hang_up(self, why: str) -> None:
+        """From another thread: whoever waits for something waits no longer."""
+        self.hung_up = self.hung_up or why
+        if self._used is not None:
+            with suppress(OSError):
+                # Not that of an encrypted one, which is for the thread that uses it.
+                socket.socket.shutdown(self._used, socket.SHUT_RDWR)
 
 
 class _EncryptedConnection(_Connection):
@@ -147,4 +211,7 @@ class _EncryptedConnection(_Connection):
     def connect(self) -> None:
         super().connect()
         context = ssl.create_default_context()
-        self.sock = context.wrap_socket(self.sock, server_hostname=self.host)
+        # The handshake comes after it is known what to hang up.
+        encrypted = context.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
+        self.sock = self._used = encrypted
+        encrypted.do_handshake()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from kserve_v2.repository.temporary_folder import TemporaryFolder
+from kserve_v2.repository.temporary_folder import DOWNLOADS, TemporaryFolder
 from kserve_v2.torchserve_api.errors import (
     archive_not_found,
     download_failed,
@@ -16,12 +16,9 @@ from kserve_v2.torchserve_api.errors import (
     not_allowed_url,
     relative_path,
 )
-from kserve_v2.torchserve_api.fetching import FetchError, FetchRules, fetch
+from kserve_v2.torchserve_api.fetching import FetchError, FetchRules, UnderWay, fetch
 
 logger = logging.getLogger(__name__)
-
-DOWNLOADS = "kserve-v2-torchserve-"
-"""What the names of folders begin with for archives that were fetched."""
 
 ENDINGS = (".mar", ".model", ".tar.gz", ".tgz")
 """Of archives, as `load_models=all` finds them."""
@@ -46,6 +43,7 @@ class Archives:
         """`store`: the model store. `allowed`: URLs that may be fetched, whole."""
         self._store, self._allowed, self._rules = store, allowed, rules
         self._folder = TemporaryFolder(DOWNLOADS)
+        self._under_way = UnderWay()
 
     def find(self, url: str) -> Place:
         """The archive that a client names. Raises TorchServeError."""
@@ -68,6 +66,10 @@ class Archives:
             and (each.is_dir() or each.name.lower().endswith(ENDINGS))
         )
 
+    def give_up(self) -> None:
+        """Fetch nothing more, and nothing to its end. Does not block."""
+        self._under_way.give_up()
+
     def close(self) -> None:
         """Remove what was fetched."""
         self._folder.close()
@@ -79,9 +81,12 @@ class Archives:
         return path
 
     def _at_url(self, url: str) -> Place:
-        parts = urlsplit(url)
-        if not any(pattern.fullmatch(url) for pattern in self._allowed) or len(url) > _MAX_SHOWN:
+        if len(url) > _MAX_SHOWN or not any(pattern.fullmatch(url) for pattern in self._allowed):
             raise not_allowed_url(url[:_MAX_SHOWN])
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise download_failed(url) from None
         if parts.scheme == "file":
             return Place(self._of_file_url(url, unquote(parts.path)))
         name = PurePosixPath(unquote(parts.path)).name
@@ -95,7 +100,7 @@ class Archives:
         folder = self._folder.open() / secrets.token_hex(8)
         folder.mkdir()
         try:
-            fetch(url, folder / name, self._rules)
+            fetch(url, folder / name, self._rules, under_way=self._under_way)
         except FetchError as error:
             folder.rmdir()
             # Clients are not told: whether something answers behind a name is what they could want to know.
@@ -106,10 +111,15 @@ class Archives:
     def _of_file_url(self, url: str, path: str) -> Path:
         """A file by its URL, which lies in the model store as any other."""
         store = self._store.resolve() if self._store is not None else None
-        found = Path(path).resolve()
+        try:
+            found = Path(path).resolve()
+            there = found.exists()
+        except (OSError, ValueError):
+            # Such as a name that is too long, or has a NUL in it.
+            raise not_allowed_url(url) from None
         if store is None or not found.is_relative_to(store) or found == store:
             raise not_allowed_url(url)
-        if not found.exists():
+        if not there:
             raise archive_not_found(url)
         return found
 

@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 
 from kserve_v2.errors import InvalidArgumentError, ServingError
-from kserve_v2.repository.temporary_folder import TemporaryFolder
+from kserve_v2.repository.temporary_folder import DOWNLOADS, TemporaryFolder
 from kserve_v2.torchserve.archives import unpack_archive
 from kserve_v2.torchserve.rows import Answer, Failure, Row
 from kserve_v2.torchserve.workflows.read import read_workflow
 from kserve_v2.torchserve.workflows.run import predict
 from kserve_v2.torchserve.workflows.workflow import Node, Workflow
 from kserve_v2.torchserve_api.errors import TorchServeError
-from kserve_v2.torchserve_api.places import DOWNLOADS, Place, in_store
+from kserve_v2.torchserve_api.places import Place, in_store
 from kserve_v2.torchserve_api.precedence import Asked
 from kserve_v2.torchserve_api.predictor import Predictor
 from kserve_v2.torchserve_api.registry import Register, Registry

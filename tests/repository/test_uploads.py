@@ -166,9 +166,10 @@ def test_nothing_is_written_once_it_is_closed(tmp_path: Path) -> None:
     assert not [*tmp_path.iterdir()]
 
 
-def test_leftovers(uploads: Uploads, tmp_path: Path) -> None:
+@pytest.mark.parametrize("of", ["uploads", "models", "torchserve"])
+def test_leftovers(uploads: Uploads, tmp_path: Path, of: str) -> None:
     folder = uploads.write("m", {"file:1/x": b""})
-    left = tmp_path / "kserve-v2-uploads-left"
+    left = tmp_path / f"kserve-v2-{of}-left"
     (left / "1" / "m" / "1").mkdir(parents=True)
     (left / "1" / "m" / "1" / "x").write_bytes(b"x")
     other = tmp_path / "something-else"

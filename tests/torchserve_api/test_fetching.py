@@ -1,15 +1,17 @@
 """Archives by URL, from real servers on this machine: CVE-2023-43654 in TorchServe was that anything could be fetched."""
 
 import ipaddress
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from kserve_v2.torchserve_api.fetching import FetchError, FetchRules, fetch, raise_unless_public
+from kserve_v2.torchserve_api.fetching import FetchError, FetchRules, UnderWay, fetch, raise_unless_public
 
 LOOPBACK = [ipaddress.ip_network("127.0.0.0/8")]
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -87,6 +89,7 @@ def test_no_local_address_is_asked(tmp_path: Path) -> None:
         "127.0.0.1", "127.255.0.1", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
         "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "ff02::1",
         "::ffff:10.0.0.1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "64:ff9b::7f00:1", "2002:7f00:1::",
+        "fec0::1", "::127.0.0.1", "::10.0.0.1", "64:ff9b:1::a00:1",
     ],
 )  # fmt: skip
 def test_which_addresses_are_local(address: str) -> None:
@@ -102,6 +105,7 @@ def test_which_are_not(address: str) -> None:
 def test_the_operator_may_name_networks() -> None:
     raise_unless_public("10.1.2.3", [ipaddress.ip_network("10.1.0.0/16")])
     raise_unless_public("::ffff:10.1.2.3", [ipaddress.ip_network("10.1.0.0/16")])
+    raise_unless_public("::1", [ipaddress.ip_network("::1/128")])
     with pytest.raises(FetchError):
         raise_unless_public("10.2.0.1", [ipaddress.ip_network("10.1.0.0/16")])
 
@@ -167,4 +171,51 @@ def test_what_is_no_archive_leaves_nothing(answer: Answer, message: str, tmp_pat
 def test_refuses_what_is_no_such_url(url: str, tmp_path: Path) -> None:
     with pytest.raises(FetchError):
         fetch(url, tmp_path / "m.mar", rules(), lambda host, port: ["127.0.0.1"])
+    assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def silent(*sent: bytes) -> Iterator[tuple[str, threading.Event]]:
+    """A server that sends a beginning and then nothing; and what tells that it has sent it."""
+    began = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1 << 16)
+                for each in sent:
+                    connection.sendall(each)
+                began.set()
+                while connection.recv(1 << 16):
+                    pass
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", began
+        thread.join()
+
+
+BEGINNINGS = [b"", b"HTTP/1.1 200 OK\r\nX-Slow:", b"HTTP/1.0 200 OK\r\n\r\nhalf an archive"]
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_no_server_keeps_this_one_from_ending(tmp_path: Path, beginning: bytes) -> None:
+    """Also where the other side has said nothing of the length: what has come by then is no archive."""
+    under_way = UnderWay()
+    with silent(beginning) as (url, began), ThreadPoolExecutor(1) as threads:
+        fetched = threads.submit(fetch, f"{url}/m.mar", tmp_path / "m.mar", rules(), under_way=under_way)
+        began.wait()
+        under_way.give_up()
+        with pytest.raises(FetchError, match=r"^the server ends$"):
+            fetched.result()
+    with pytest.raises(FetchError, match=r"^the server ends$"):
+        fetch(f"{url}/m.mar", tmp_path / "m.mar", rules(), under_way=under_way)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_the_time_of_a_fetch_is_for_all_of_it(tmp_path: Path, beginning: bytes) -> None:
+    with silent(beginning) as (url, _), pytest.raises(FetchError, match=r"^it takes more than 0\.05 s$"):
+        fetch(f"{url}/m.mar", tmp_path / "m.mar", FetchRules(1000, LOOPBACK, timeout_s=30, total_s=0.05))
     assert list(tmp_path.iterdir()) == []

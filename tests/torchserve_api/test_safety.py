@@ -48,6 +48,21 @@ def test_a_file_url_stays_in_the_model_store(server: Server, tmp_path: Path, sto
         assert server.register(name).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("file:///a%00.mar", "ModelNotFoundException"),
+        (f"file:///{'a' * 300}.mar", "ModelNotFoundException"),
+        ("http://[::1/x.mar", "ModelNotFoundException"),
+        ("a\0.mar", "ModelNotFoundException"),
+        ("a" * 3000, "ModelNotFoundException"),
+    ],
+)
+def test_a_url_that_is_none_is_the_client_s_fault(server: Server, url: str, kind: str) -> None:
+    answer = server.register(url)
+    assert (answer.status_code, answer.json()["type"]) == (404, kind)
+
+
 def test_an_allowed_prefix_leads_nowhere_else(
     server: Server, web: tuple[str, Path, list[str]], store: Path
 ) -> None:
