@@ -41,6 +41,8 @@ _KEYS = {
     "responseTimeout": ("response_timeout", int),
     "startupTimeout": ("startup_timeout", int),
 }
+# TorchServe's numbers have 32 bits.
+_MOST = 2**31 - 1
 _EXPECTED = {bool: "true or false", str: "a text", int: "a whole number"}
 
 
@@ -133,7 +135,7 @@ def _settings(said: Any, where: str) -> VersionSettings:
         value = said.get(key)
         if value is None:
             continue
-        if type(value) is not kind:
+        if type(value) is not kind or (type(value) is int and not 0 <= value <= _MOST):
             raise ValueError(f"{where}.{key}: expected {_EXPECTED[kind]}, got {value!r}")
         values[field] = value
     return VersionSettings(**values)

@@ -14,6 +14,9 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_BATCH_SIZE, DEFAULT_MAX_BATCH_DELAY = 1, 100
 
+# TorchServe's numbers have 32 bits.
+_MOST = 2**31 - 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
@@ -120,8 +123,9 @@ class _Yaml:
         value = self.members.get(key)
         if value is None:
             return None
-        if type(value) is not int or value < low:
-            self._pass_over(key, value, f"a whole number of at least {low}")
+        if type(value) is not int or not low <= value <= _MOST:
+            bound = f"at most {_MOST}" if type(value) is int and value > _MOST else f"at least {low}"
+            self._pass_over(key, value, f"a whole number of {bound}")
             return None
         return value
 

@@ -10,6 +10,10 @@ from urllib.parse import unquote_to_bytes
 from kserve_v2.torchserve_api.errors import bad_request
 
 _PAGE = 100
+# Of a form: what is beyond that keeps a server busy, and no handler asks for it.
+_MOST_FIELDS = 1000
+# TorchServe's numbers have 32 bits.
+_MOST = 2**31 - 1
 
 
 def parse_query(query: bytes) -> dict[str, str]:
@@ -27,8 +31,10 @@ def all_values(query: bytes, name: str) -> list[str]:
 
 def form_fields(text: bytes, *, bare: bool = False) -> list[tuple[str, bytes]]:
     """The fields of application/x-www-form-urlencoded, in their order. `bare`: also a last name without a `=`, which
-    TorchServe passes over.
+    TorchServe passes over. Raises TorchServeError for more fields than any form has.
     """
+    if text.count(b"&") >= _MOST_FIELDS:
+        raise bad_request(f"the form has more than {_MOST_FIELDS} fields")
     fields = []
     *others, last = text.split(b"&")
     for pair in (*others, last if bare or b"=" in last else b""):
@@ -63,7 +69,7 @@ def number(parameters: Mapping[str, str], name: str, low: int = 0) -> int | None
         value = int(parameters.get(name, ""))
     except ValueError:
         return None
-    return value if value >= low else None
+    return value if low <= value <= _MOST else None
 
 
 def flag(parameters: Mapping[str, str], name: str) -> bool:

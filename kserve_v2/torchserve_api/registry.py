@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from kserve_v2.errors import InvalidArgumentError, ServingError
+from kserve_v2._generated.model_config_pb2 import ModelConfig
+from kserve_v2.errors import InvalidArgumentError, ServingError, describe
 from kserve_v2.repository.locations.linked import AddedModels
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.preparing.threads import cpu_budget
@@ -98,6 +99,8 @@ class Registry(Catalog):
 
     async def close(self) -> None:
         """Start nothing more, and remove what was fetched."""
+        # Threads that wait for somebody else's server would keep this one from ending.
+        self._archives.give_up()
         for task in list(self._work):
             task.cancel()
         await asyncio.gather(*self._work, return_exceptions=True)
@@ -117,6 +120,11 @@ class Registry(Catalog):
                 )
             except (TorchServeError, ServingError) as error:
                 problems.append(f"{wanted.archive}: {error.message}")
+                continue
+            except Exception as error:
+                # One archive keeps none of the others from being served.
+                logger.exception("the archive %s cannot be registered", wanted.archive)
+                problems.append(f"{wanted.archive}: {describe(error)}")
                 continue
             if found.workers:
                 self._show(found)
@@ -152,6 +160,8 @@ class Registry(Catalog):
         try:
             archive = await asyncio.to_thread(look, place.archive)
             found = self._registration(register, place, archive, wanted, at_startup=at_startup)
+            # That it can be served as it is to be, on this machine.
+            self._config_of(found)
         except InvalidArgumentError as error:
             await self._discard(place)
             raise invalid_model(error.message) from None
@@ -210,6 +220,9 @@ class Registry(Catalog):
         if not found.workers:
             return
         async with found.lock:
+            if not self.has(found):
+                # It was unregistered before its workers were started.
+                raise model_not_found(found.name)
             try:
                 await self._load(found)
             except BaseException:
@@ -233,10 +246,13 @@ class Registry(Catalog):
 
     def _show(self, found: Registration) -> None:
         """Have the model of ours that a version is, as it is to be now."""
-        archive = found.place.archive
-        config = model_config(archive, found.served, self._parameters(found), self._gpus)
         shown = found.url or found.handler
-        self._added.add(found.key, shown, partial(model_links, archive, config, shown))
+        links = partial(model_links, found.place.archive, self._config_of(found), shown)
+        self._added.add(found.key, shown, links)
+
+    def _config_of(self, found: Registration) -> ModelConfig:
+        """Raises InvalidArgumentError for what cannot be served here."""
+        return model_config(found.place.archive, found.served, self._parameters(found), self._gpus)
 
     def _parameters(self, found: Registration) -> dict[str, str]:
         """What the configuration of a version says beside that."""

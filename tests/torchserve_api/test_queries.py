@@ -19,7 +19,18 @@ def test_fields_of_forms_need_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("4", 4), ("0", None), ("-1", None), ("x", None), ("", None), ("4.0", None)]
+    ("text", "expected"),
+    [
+        ("2147483647", 2**31 - 1),
+        ("2147483648", None),
+        ("9" * 5000, None),
+        ("4", 4),
+        ("0", None),
+        ("-1", None),
+        ("x", None),
+        ("", None),
+        ("4.0", None),
+    ],
 )
 def test_what_is_no_number_is_nothing(text: str, expected: int | None) -> None:
     assert number({"n": text}, "n", 1) == expected
@@ -33,3 +44,9 @@ def test_members_of_a_body() -> None:
         with pytest.raises(TorchServeError) as caught:
             parse_body(body)
         assert caught.value.code == 400
+
+
+def test_a_form_has_no_more_fields_than_any_has() -> None:
+    assert len(form_fields(b"&".join([b"a=1"] * 1000))) == 1000
+    with pytest.raises(TorchServeError, match="more than 1000 fields"):
+        form_fields(b"a=1&" * 1000)
