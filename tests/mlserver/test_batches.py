@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from kserve_v2.errors import InvalidArgumentError
 
 PACKAGES = Path(__file__).resolve().parents[2] / "backends" / "mlserver" / "packages"
 
@@ -90,6 +93,50 @@ def test_headers_and_ids_do_not_matter(batches: Any) -> None:
         request(batches, [1, 1], [n], id=str(n), parameters={"headers": {"n": str(n)}}) for n in range(3)
     ]
     assert batches.Batch(members).merged.inputs[0].shape == [3, 1]
+
+
+def test_what_one_client_says_of_itself_is_not_said_of_the_others(batches: Any) -> None:
+    """A model that looks at `authorization` would answer all of them as it answers the first."""
+    members = [
+        request(
+            batches, [1, 1], [n], parameters={"k": 1, "headers": {"host": "h", "authorization": f"user {n}"}}
+        )
+        for n in range(2)
+    ]
+    merged = batches.Batch(members).merged
+    assert merged.parameters.model_dump() == {"k": 1, "headers": {"host": "h"}}
+    assert members[0].parameters.headers["authorization"] == "user 0"
+
+
+@pytest.mark.parametrize(
+    ("tensors", "parameters", "text"),
+    [
+        (
+            {"inputs": {"x": {"content_type": 5}}},
+            {},
+            "input 'x': parameters: content_type: Input should be a valid string",
+        ),
+        (
+            {"outputs": {"y": {"headers": "h"}}},
+            {},
+            "output 'y': parameters: headers: Input should be a valid dict",
+        ),
+        ({}, {"content_type": True}, "the request: parameters: content_type: Input should be a valid string"),
+    ],
+)
+def test_parameters_that_mean_something_else_are_the_client_s_fault(
+    batches: Any, tensors: Any, parameters: Any, text: str
+) -> None:
+    payloads = importlib.import_module("kserve_v2_backends.mlserver.hosting.payloads")
+    with pytest.raises(InvalidArgumentError) as raised:
+        payloads.request_from_tensors({"x": np.zeros(1, np.float32)}, "", parameters, ["y"], tensors)
+    assert raised.value.message.startswith(text)
+
+
+def test_json_without_end_is_the_client_s_fault(batches: Any) -> None:
+    payloads = importlib.import_module("kserve_v2_backends.mlserver.hosting.payloads")
+    with pytest.raises(InvalidArgumentError, match="failed to parse the request JSON buffer"):
+        payloads.request_from_json(b'{"inputs": ' + b"[" * 100_000)
 
 
 def answer(batches: Any, shape: list[int], data: list[Any]) -> Any:

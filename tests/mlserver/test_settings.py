@@ -152,6 +152,31 @@ def test_models_are_found_wherever_they_lie_and_go_when_they_go(
         area.close()
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("[" * 100_000, "is no JSON: "),
+        (
+            {"name": "m", "parameters": {"version": "9" * 5000}},
+            "version: it has 5000 characters, and may have 128",
+        ),
+    ],
+)
+def test_settings_that_cannot_be_read_hide_no_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, settings: object, said: str
+) -> None:
+    write(tmp_path / "good", {"name": "m"})
+    write(tmp_path / "bad", settings)
+    area = LinkArea()
+    try:
+        models = MLServerModels(tmp_path, area, {})
+        assert [*models.names()] == ["m"]
+        assert not models.materialize_all()
+    finally:
+        area.close()
+    assert said in caplog.text
+
+
 def test_links_that_lead_back_are_not_followed_for_ever(tmp_path: Path) -> None:
     folder = write(tmp_path / "a" / "b")
     for name in "abc":

@@ -42,7 +42,8 @@ class Batch:
             inputs=[_joined([inputs[name] for inputs in by_name]) for name in names]
         )
         if first.parameters is not None:
-            merged.parameters = Parameters(**first.parameters.model_dump())
+            merged.parameters = Parameters(**first.parameters.model_dump(exclude={"headers"}))
+            merged.parameters.headers = _common_headers(self._requests)
         if first.outputs is not None:
             merged.outputs = [RequestOutput(**each.model_dump()) for each in first.outputs]
         return merged
@@ -86,6 +87,18 @@ class Batch:
             )
             start += count * step
         return parts
+
+
+def _common_headers(requests: Sequence[InferenceRequest]) -> dict[str, Any]:
+    """Those that all have: what one client says of itself is not said of the others."""
+    first, *others = (
+        (each.parameters.headers if each.parameters is not None else None) or {} for each in requests
+    )
+    return {
+        name: value
+        for name, value in first.items()
+        if all(name in each and each[name] == value for each in others)
+    }
 
 
 def _rows(request: InferenceRequest) -> int:

@@ -290,7 +290,8 @@ def _by_tensors(response: InferenceResponse, request: InferRequest) -> Tensors:
         # Nobody is there who knows what to do with them.
         request.response_parameters = {}
     for name, value in (response.parameters.model_dump() if response.parameters else {}).items():
-        if isinstance(value, bool | int | float | str):
+        # Names that begin so are the server's, and a model may repeat what its client has sent.
+        if isinstance(value, bool | int | float | str) and not name.startswith("\0"):
             request.response_parameters[name] = value
     return arrays
 

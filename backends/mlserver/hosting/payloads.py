@@ -42,7 +42,7 @@ def _read(body: bytes) -> Any:
         try:
             # It takes NaN and the infinities, and integers of any size.
             return json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise InvalidArgumentError(f"failed to parse the request JSON buffer: {problem}") from None
 
 
@@ -83,7 +83,9 @@ def _plain(value: Any) -> Any:
 def request_from_tensors(
     tensors: Tensors, request_id: str, parameters: Mapping[str, Any], outputs: Iterable[str], told: Json
 ) -> InferenceRequest:
-    """The request that some tensors are. `told`: what is said of each; see `kserve_v2.verbatim.TENSORS`."""
+    """The request that some tensors are. `told`: what is said of each; see `kserve_v2.verbatim.TENSORS`. Raises
+    InvalidArgumentError for parameters that mean something else than they say.
+    """
     said = told.get("inputs", {})
     inputs = []
     for name, array in tensors.items():
@@ -95,23 +97,30 @@ def request_from_tensors(
             data=TensorData.model_construct(root=array.ravel().tolist()),
         )
         if said.get(name):
-            made.parameters = Parameters(**said[name])
+            made.parameters = _parameters(said[name], f"input '{name}'")
         inputs.append(made)
     request = InferenceRequest.model_construct(inputs=inputs)
     if request_id:
         request.id = request_id
     if parameters:
-        request.parameters = Parameters(**parameters)
+        request.parameters = _parameters(parameters, "the request")
     asked = told.get("outputs", {})
     names = list(outputs)
     if names:
         request.outputs = [
-            RequestOutput(name=name, parameters=Parameters(**asked[name]))
+            RequestOutput(name=name, parameters=_parameters(asked[name], f"output '{name}'"))
             if asked.get(name)
             else RequestOutput(name=name)
             for name in names
         ]
     return request
+
+
+def _parameters(given: Mapping[str, Any], of: str) -> Parameters:
+    try:
+        return Parameters(**given)
+    except ValidationError as error:
+        raise InvalidArgumentError(f"{of}: parameters: {'; '.join(_problems(error))}") from None
 
 
 def response_to_tensors(response: InferenceResponse) -> tuple[dict[str, Array], Json]:

@@ -44,6 +44,8 @@ _ENVIRONMENT = "MLSERVER_"
 _MODEL_ENVIRONMENT = "MLSERVER_MODEL_"
 # Of a settings file.
 _MAX_BYTES = 1024 * 1024
+# Of the name of a version.
+_MAX_LABEL = 128
 # How deep models may lie.
 _MAX_DEPTH = 8
 
@@ -131,6 +133,8 @@ def read_version(folder: Path, environ: Mapping[str, str]) -> Version:
     if problem := _name_problem(name):
         raise InvalidArgumentError(f"name: '{name}' {problem}, and cannot be a model's name")
     label = _text(parameters, "version") or environ.get(f"{_MODEL_ENVIRONMENT}VERSION", "")
+    if len(label) > _MAX_LABEL:
+        raise InvalidArgumentError(f"version: it has {len(label)} characters, and may have {_MAX_LABEL}")
     environment = _text(parameters, "environment_tarball") or _text(parameters, "environment_path")
     return Version(name, folder, label, str(folder / environment) if environment else "")
 
@@ -162,7 +166,7 @@ def _read_json(file: Path) -> Json:
         read = json.loads(read_regular(file, _MAX_BYTES))
     except OSError as error:
         raise InvalidArgumentError(f"cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidArgumentError(f"is no JSON: {error}") from None
     if not isinstance(read, dict):
         raise InvalidArgumentError(f"expected a JSON object, got {type(read).__name__}")
