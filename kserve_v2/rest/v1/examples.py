@@ -76,7 +76,7 @@ def regressed(signature: ModelSignature) -> str:
         name
         for name, tensor in signature.outputs.items()
         if tensor.datatype not in (BOOL, BYTES)
-        and prod(tensor.dims if signature.max_batch_size else tensor.dims[1:]) == 1
+        and set(tensor.dims if signature.max_batch_size else tensor.dims[1:]) <= {1}
     ]
     return _only(numbers, REGRESS, signature, "is one number for each row")
 

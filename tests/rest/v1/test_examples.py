@@ -72,6 +72,15 @@ def test_which_output_it_is() -> None:
             classified(MODEL, labels)
 
 
+def test_rows_of_any_size_are_no_numbers() -> None:
+    config = """
+    name: "m" max_batch_size: 8 input [ { name: "x" data_type: TYPE_FP32 dims: 1 } ]
+    output [ { name: "vectors" data_type: TYPE_FP32 dims: [ -1, -1 ] } ]
+    """
+    with pytest.raises(InvalidArgumentError, match="no output of it is one number for each row"):
+        regressed(ModelSignature(parse_config(config, "test")))
+
+
 def test_results() -> None:
     scores = np.array([[0.5, 0.25, 0.125], [math.nan, 1, 2]], np.float32)
     price = np.array([[[1.5]], [[math.inf]]], np.float16)
