@@ -191,8 +191,8 @@ def in_docstring(text: str) -> str:
 
 
 def _literal(text: str) -> str:
-    """A text as Python writes it."""
-    return json.dumps(text)
+    """A text as Python reads it; in JSON's escapes, what is beyond 16 bits would become two characters."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _template(name: str) -> str:
