@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from kserve_v2.errors import ServingError
+from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.processes.kinds import Kind
 from kserve_v2.processes.link import Link
 from kserve_v2.processes.replica_messages import CopyReport, Order, Report, Route
@@ -13,10 +14,13 @@ from kserve_v2.repository.models.loaded import LoadedModel
 
 @dataclass(slots=True, eq=False)
 class Replicated:
-    """A version that is loaded here, and of which workers have copies. `deaths`: of workers that were loading it."""
+    """A version that is loaded here, and of which workers have copies. `outdated`: see `ModelSource`. `deaths`: of
+    workers that were loading it, since one has loaded it.
+    """
 
     model: LoadedModel
     order: Order
+    outdated: Callable[[], str]
     deaths: int = 0
 
     @property
@@ -37,22 +41,34 @@ class Member:
     copies: dict[int, Replicated] = field(default_factory=dict)
     routes: dict[str, Route] = field(default_factory=dict)
     doing: dict[int, CopyReport] = field(default_factory=dict)
-    loading: dict[int, asyncio.Future[bytes]] = field(default_factory=dict)
+    loading: dict[int, asyncio.Future[None]] = field(default_factory=dict)
     refused: set[int] = field(default_factory=set)
     supplying: asyncio.Task[None] | None = None
 
     def __str__(self) -> str:
         return f"process {self.process}"
 
-    async def load(self, copy: Replicated) -> None:
-        """Have it load a version. Raises ServingError."""
-        number = copy.number
-        self.loading[number] = asyncio.ensure_future(self.link.call(Kind.REPLICA_LOAD, copy.order.encode()))
+    async def load(self, copy: Replicated, *, late: bool = False) -> None:
+        """Have it load a version. `late`: others have loaded it before, and its files may have changed since. Raises
+        ServingError.
+        """
+        number, began = copy.number, self.link.alive
+        self.loading[number] = asyncio.ensure_future(self._load(copy, late=late))
         try:
             await self.loading[number]
+        except ServingError:
+            copy.deaths += began and not self.link.alive
+            raise
         finally:
             del self.loading[number]
+        copy.deaths = 0
         self.copies[number] = copy
+
+    async def _load(self, copy: Replicated, *, late: bool) -> None:
+        await self.link.call(Kind.REPLICA_LOAD, copy.order.encode())
+        if late and (changed := await asyncio.to_thread(copy.outdated)):
+            await self._close(copy.number, 0)
+            raise InvalidArgumentError(changed)
 
     def has(self, copy: Replicated | None) -> bool:
         """Whether it has a copy of a version."""
@@ -84,8 +100,11 @@ class Member:
         self.refused.discard(number)
         if self.copies.pop(number, None) is not None:
             self.doing.pop(number, None)
-            said = json.dumps({"number": number, "limit_s": limit_s})
-            await self.link.call(Kind.REPLICA_CLOSE, said.encode())
+            await self._close(number, limit_s)
+
+    async def _close(self, number: int, limit_s: float) -> None:
+        said = json.dumps({"number": number, "limit_s": limit_s})
+        await self.link.call(Kind.REPLICA_CLOSE, said.encode())
 
     async def count(self) -> Report:
         """What is new. Raises ServingError."""

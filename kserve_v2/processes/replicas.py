@@ -75,9 +75,6 @@ class ProcessReplicas:
         member = self._members.pop(process, None)
         if member is None:
             return
-        for number in member.loading:
-            for copy in self._copies.values():
-                copy.deaths += copy.number == number
         member.doing.clear()
         for copy in member.copies.values():
             self._sum_up(copy)
@@ -87,10 +84,11 @@ class ProcessReplicas:
 
     async def prepare(self, prepared: Prepared, model: ExecutedModel) -> None:
         """Have a version loaded by all workers."""
-        copy = Replicated(model, Order.of(next(self._numbers), prepared, model))
+        order = Order.of(next(self._numbers), prepared, model)
+        copy = Replicated(model, order, prepared.source.outdated)
         members = list(self._members.values())
         failures = await self._of_all(members, [each.load(copy) for each in members])
-        changed = await asyncio.to_thread(prepared.source.outdated) if members else ""
+        changed = await asyncio.to_thread(copy.outdated) if members else ""
         if failures or changed:
             await self._of_all(members, [each.close(copy, 0) for each in members])
             raise next(iter(failures), InvalidArgumentError(changed))
@@ -234,7 +232,7 @@ class ProcessReplicas:
             )  # fmt: skip
             return
         try:
-            await member.load(copy)
+            await member.load(copy, late=True)
         except ServingError as error:
             member.refused.add(copy.number)
             if not is_gone(member, error):
@@ -243,7 +241,6 @@ class ProcessReplicas:
                     member, name, copy.model.version, error.message,
                 )  # fmt: skip
             return
-        copy.deaths = 0
         self._redirect(member, name)
 
     # --- counts -------------------------------------------------------------------------------------------------------

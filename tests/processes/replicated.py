@@ -34,6 +34,7 @@ class Worker:
         self.process: subprocess.Popen[bytes] | None = None
         self.host: ReplicaHost | None = None
         self.others: list[Link] = []
+        self.life: asyncio.Task[None] | None = None
 
     async def begin(self, *, apart: bool, backend: TextBackend | None) -> None:
         """`apart`: in a process of its own."""
@@ -84,10 +85,18 @@ class House:
         worker = Worker(number)
         self.replicas.serve(number, worker.link)
         await worker.begin(apart=apart, backend=backend)
-        worker.link.closed.add_done_callback(lambda _: self.replicas.left(number))
-        await self.replicas.joined(number, worker.link)
+        joined = asyncio.Event()
+        worker.life = asyncio.ensure_future(self._live(worker, joined))
+        await joined.wait()
         self.workers[number] = worker
         return worker
+
+    async def _live(self, worker: Worker, joined: asyncio.Event) -> None:
+        """As the supervisor has it."""
+        await self.replicas.joined(worker.number, worker.link)
+        joined.set()
+        await worker.link.closed
+        self.replicas.left(worker.number)
 
     async def end(self, number: int) -> None:
         """A worker ends, on whatever terms it can."""
@@ -96,9 +105,9 @@ class House:
             worker.process.kill()
         for link in worker.others:
             link.abort()
-        await worker.link.closed
+        assert worker.life is not None
+        await worker.life
         await worker.clients.closed
-        await asyncio.sleep(0)
         if worker.process is not None:
             worker.process.wait()
         if worker.host is not None:

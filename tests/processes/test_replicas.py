@@ -207,6 +207,25 @@ def test_a_worker_that_comes_later(tmp_path: Path) -> None:
     run(main)
 
 
+def test_a_worker_that_comes_later_takes_no_other_files(tmp_path: Path) -> None:
+    """What lies there by then was not loaded by anybody."""
+    write(tmp_path, "m", "one")
+
+    async def main() -> None:
+        async with house(tmp_path, workers=1) as server:
+            await server.manager.load("m")
+            await server.end(1)
+            write(tmp_path, "m", "two...")
+            backend = VouchedBackend()
+            await server.join(1, backend=backend)
+            assert await server.ask_all("m") == ["one", ""]
+            assert backend.open == 0
+            await server.manager.load("m")
+            assert await server.ask_all("m") == ["two..."] * 2
+
+    run(main)
+
+
 def test_the_end_of_a_worker_holds_nothing_up(tmp_path: Path) -> None:
     write(tmp_path, "m", "one")
 
