@@ -28,11 +28,15 @@ _MAIN = Path(__file__).with_name("__main__.py")
 _READY_S = 120.0
 # One whose link is closed is about to be gone; if it is not, its event loop is stuck.
 _LAST_MOMENTS_S = 2.0
+# It tells its figures each second. One that has told none for so many looks answers nobody: it is stopped, or stuck.
+# Looks are counted, not seconds, in which this process may have been stopped itself.
+_LOOK_EVERY_S = 5.0
+_MOST_SILENT_LOOKS = 12
 
 
 class Worker:
     """One process beside the home, from its start to its end. `number`: that of the process, which its successor gets,
-    too. `figures`: what it has last said of itself.
+    too. `figures`: what it has last said of itself. `ended`: why it was ended, in words; "" if it was not.
     """
 
     def __init__(self, number: int, link: Link, process: "subprocess.Popen[bytes]") -> None:
@@ -41,6 +45,7 @@ class Worker:
         self.ready = asyncio.Event()
         self.figures: ProcessFigures | None = None
         self.connections: HandOver | None = None
+        self.ended = ""
         self._process = process
 
     def __repr__(self) -> str:
@@ -51,14 +56,16 @@ class Worker:
         """Its number for the operating system."""
         return self._process.pid
 
-    def kill(self) -> None:
+    def kill(self, why: str = "") -> None:
         """End it there and then."""
+        self.ended = why
         self._process.kill()
 
     def reap(self) -> str:
         """Wait until it has ended, and make it end if it does not. Returns how it has ended, in words. Blocks."""
         try:
-            return cause_of_death(self._process.wait(_LAST_MOMENTS_S))
+            status = self._process.wait(_LAST_MOMENTS_S)
+            return self.ended or cause_of_death(status)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -162,8 +169,10 @@ class Supervisor:
     async def _live(self, number: int, first: "asyncio.Future[None]") -> str:
         """The life of one worker. Returns how it has ended, in words. Raises OSError if it cannot be started."""
         worker = await self._spawn(number)
+        watching: asyncio.Task[None] | None = None
         try:
             if await self._is_ready(worker):
+                watching = asyncio.ensure_future(_watch(worker))
                 await self._owner.join(worker)
                 if worker.link.alive and not first.done():
                     first.set_result(None)
@@ -172,6 +181,8 @@ class Supervisor:
             # A defect of ours, which the next one may be spared.
             logger.exception("process %d is given up", number)
         finally:
+            if watching is not None:
+                watching.cancel()
             self.workers.pop(number, None)
             self._owner.leave(worker)
             worker.link.close()
@@ -205,5 +216,15 @@ class Supervisor:
         await asyncio.wait((ready, worker.link.closed), timeout=_READY_S, return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         if not worker.ready.is_set() and worker.link.alive:
-            worker.kill()
+            worker.kill(f"was not ready within {_READY_S:g} s and was ended")
         return worker.ready.is_set()
+
+
+async def _watch(worker: Worker) -> None:
+    """End a worker that says nothing any more."""
+    said, silent = worker.figures, 0
+    while silent < _MOST_SILENT_LOOKS:
+        await asyncio.sleep(_LOOK_EVERY_S)
+        silent = silent + 1 if worker.figures is said else 0
+        said = worker.figures
+    worker.kill(f"has said nothing for {_MOST_SILENT_LOOKS * _LOOK_EVERY_S:g} s and was ended")
