@@ -5,12 +5,16 @@ A connection is one byte, its door, with its descriptor beside it; a closed one 
 """
 
 import asyncio
+import logging
 import socket
 from collections import Counter
 from collections.abc import Callable
 
+from kserve_v2.logs.sparing import Sparing
 from kserve_v2.net.sockets import ACCEPTED_PER_TURN
 from kserve_v2.processes.balance import Door
+
+logger = logging.getLogger(__name__)
 
 # macOS has no such flag; there it is set afterwards.
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
@@ -71,6 +75,7 @@ class TakeOver:
         self._take = take
         self._loop = asyncio.get_running_loop()
         self._unsaid = bytearray()
+        self._told_of_dropped = Sparing()
         self._loop.add_reader(sock.fileno(), self._read)
 
     def take_all(self) -> None:
@@ -110,14 +115,21 @@ class TakeOver:
             return False
         door = Door(data[0])
         if not descriptors:
-            # This process has too many files open: the connection is closed.
-            self.closed(door)
+            self._drop(door)
             return True
         connection = socket.socket(fileno=descriptors[0])
         connection.set_inheritable(False)
         connection.setblocking(False)
         self._take(door, connection)
         return True
+
+    def _drop(self, door: Door) -> None:
+        """This process has too many files open: the connection is closed."""
+        self.closed(door)
+        earlier = self._told_of_dropped.left_out()
+        if earlier is not None:
+            more = f", and {earlier} more since this was said last" if earlier else ""
+            logger.error("a connection was dropped: too many open files in this process%s", more)
 
     def _say(self) -> None:
         if self._socket.fileno() < 0 or not self._unsaid:

@@ -1,6 +1,7 @@
 """Connections that go from one process to another; both ends are here."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -131,6 +132,35 @@ async def dies_with_some_on_their_way() -> None:
 
 def test_a_connection_on_its_way_to_who_is_gone_is_closed() -> None:
     run(dies_with_some_on_their_way())
+
+
+async def no_descriptor(resource: Any) -> None:
+    ends = Ends()
+    client, accepted = socket.socketpair()
+    assert ends.over.hand(Door.GRPC, accepted)
+    lowest = os.dup(client.fileno())
+    os.close(lowest)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        ends.take.take_all()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not ends.taken
+    assert await asyncio.to_thread(client.recv, 1) == b""
+    await ends.until(lambda: ends.closed == [(Door.GRPC, 1)])
+    # The next one is taken.
+    other, accepted = socket.socketpair()
+    assert ends.over.hand(Door.REST, accepted)
+    await ends.until(lambda: len(ends.taken) == 1)
+    for each in (client, other):
+        each.close()
+    ends.close()
+
+
+def test_a_connection_is_closed_where_too_many_files_are_open(caplog: pytest.LogCaptureFixture) -> None:
+    run(no_descriptor(pytest.importorskip("resource")))
+    assert "a connection was dropped: too many open files in this process" in caplog.text
 
 
 async def all_at_once() -> None:
