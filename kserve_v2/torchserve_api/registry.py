@@ -274,6 +274,7 @@ class Registry(Catalog):
             found.served = replace(before, min_workers=low, max_workers=high)
             if not low:
                 self._unload(found)
+                await self._manager.in_force()
                 return
             try:
                 await self._load(found)
