@@ -227,3 +227,26 @@ def test_a_port_in_use_is_one_line_and_status_1(tmp_path: Path) -> None:
         f"error: cannot listen on 127.0.0.1:{port}: Address already in use; --http-port, --grpc-port and --metrics-port "
         "take others, or 0 for any that is free\n"
     )
+
+
+@pytest.mark.slow
+def test_a_port_of_torchserve_in_use_is_named_by_its_property(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ports = f"inference_address=http://127.0.0.1:0\nmanagement_address=http://127.0.0.1:{port}\n"
+        (tmp_path / "config.properties").write_text(ports)
+        ran = subprocess.run(
+            [sys.executable, "-m", "kserve_v2", "serve", "--torchserve", f"--model-store={tmp_path}"]
+            + [f"--{name}-port=0" for name in ("http", "grpc", "metrics")],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+        )
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[-1] == (
+        f"error: cannot listen on 127.0.0.1:{port}: Address already in use; choose another place for TorchServe's API "
+        "with management_address in config.properties"
+    )

@@ -14,7 +14,8 @@ from kserve_v2.settings.settings import Settings
 _DESCRIPTION = """\
 Serve models over REST and gRPC (KServe v2 / Open Inference Protocol): a repository of them, or single ones, any number
 of each. A model is its file (.onnx, .pt2 or .pt), a Python file with its class (a handler, or Triton's model.py),
-package.module:Class, or its folder. It is called as the file is, or NAME=… in front of it says how.
+package.module:Class, an archive of TorchServe's (.mar), or its folder. It gets the file's name, or NAME if that is put
+in front of it, as in NAME=FILE. A folder with models of MLServer's (model-settings.json) is a repository, too.
 
 Every option has an environment variable, shown in brackets behind it; a flag outweighs its variable. Where an
 option may be repeated, its variable takes several values, separated by commas. Booleans take true, false, 1
@@ -40,6 +41,10 @@ examples:
     kserve-v2 serve --model-repository models --reload
   Load each model when it is first asked for:
     kserve-v2 serve --model-repository models --model-control-mode on-demand
+  Answer with four processes, which are one server:
+    kserve-v2 serve --model-repository models --processes 4
+  Take the place of a TorchServe, with its archives, its config.properties and its ports:
+    kserve-v2 serve --torchserve --model-store model_store --models all
   Load one model now and others through the API, configured by the environment:
     KSERVE_V2_MODEL_REPOSITORY=models KSERVE_V2_HTTP_PORT=9000 \\
       kserve-v2 serve --model-control-mode explicit --load-model digits_onnx

@@ -376,17 +376,17 @@ class Settings:
         1,
         options.PROCESSES,
         SERVER,
-        "How many processes answer, each on a CPU of its own. Small models without state are in all of them (see "
-        "--replicate-up-to), the others in the first one, to which the others hand what they are asked of them. auto: "
-        "three of four CPUs that the server may use, and 16 at most.",
+        "How many processes answer requests, as one server. Small models without state are in all of them (see "
+        "--replicate-up-to), others in the first process alone, to which the other processes pass requests for them. "
+        "auto: three quarters of the CPUs that the server may use, and 16 at most.",
     )
     replicate_up_to: int = _option(
         64 * 1024 * 1024,
         options.SIZE,
         SERVER,
-        "With --processes: how large the files of a model may be that is loaded in each process, in bytes or as in 64M "
-        '(K, M, G, T: powers of 1024). The parameter home of a model\'s configuration, "single" or "replicated", '
-        "decides otherwise.",
+        "With --processes: how large the files of a model may be for it to be loaded in each process, in bytes or as "
+        "in 64M (K, M, G, T: powers of 1024). The parameter home of a model's configuration, single or replicated, "
+        "outweighs this.",
     )
     exit_on_error: bool = _option(
         False,
@@ -523,7 +523,8 @@ class Settings:
         None,
         options.FILE,
         TORCHSERVE,
-        "TorchServe's config.properties; by default that of TS_CONFIG_FILE, or of the current directory.",
+        "TorchServe's config.properties; by default config.properties in the current directory, if there is one. The "
+        "variable TS_CONFIG_FILE outweighs it, as in TorchServe.",
     )
     workflow_store: Path | None = _option(
         None,
@@ -548,7 +549,8 @@ class Settings:
         (),
         options.NETWORKS,
         TORCHSERVE,
-        "Network whose addresses archives may be fetched from although they are local ones. May be repeated.",
+        "Network, such as 10.0.0.0/8, from which archives may be fetched although its addresses are local. May be "
+        "repeated.",
     )
     torchserve_archive_limit: int = _option(
         4 << 30,
@@ -625,7 +627,14 @@ class Settings:
     def _check_torchserve(self) -> None:
         """Raise SettingsError for what only works with TorchServe's APIs, or not with them."""
         if not self.torchserve:
-            for name in ("models", "ts_config", "workflow_store", "enable_model_api", "token_auth"):
+            for name in (
+                "models",
+                "ts_config",
+                "workflow_store",
+                "enable_model_api",
+                "token_auth",
+                "torchserve_networks",
+            ):
                 if getattr(self, name):
                     raise SettingsError(f"--{name.replace('_', '-')}: works only with --torchserve")
             return

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -115,7 +116,8 @@ class TorchServe:
         rules = self._rules()
         for address, names in merged(addresses):
             app = TorchServeApp([Api(name) for name in names], self._calls, rules)
-            place = take_place(address.host, address.port, self._around.http_limits.max_stall_s)
+            with _named_in_errors(*(f"{name}_address" for name in names)):
+                place = take_place(address.host, address.port, self._around.http_limits.max_stall_s)
             self._http.append(
                 HttpServer(app, place, connection, self._tls(["http/1.1"]) if address.tls else None)
             )
@@ -132,13 +134,13 @@ class TorchServe:
         management = (config.grpc_management_address, config.grpc_management_port)
         ages = (config.grpc_inference_max_connection_age_ms, config.grpc_management_max_connection_age_ms)
         if inference == management and inference[1]:
-            servers = [((*self._rpcs[0], *self._rpcs[1]), inference, ages[0], "gRPC")]
+            servers = [((*self._rpcs[0], *self._rpcs[1]), inference, ages[0], "gRPC", "grpc_inference_port")]
         else:
             servers = [
-                (self._rpcs[0], inference, ages[0], "gRPC inference"),
-                (self._rpcs[1], management, ages[1], "gRPC management"),
+                (self._rpcs[0], inference, ages[0], "gRPC inference", "grpc_inference_port"),
+                (self._rpcs[1], management, ages[1], "gRPC management", "grpc_management_port"),
             ]
-        for rpcs, (host, port), age, name in servers:
+        for rpcs, (host, port), age, name, key in servers:
             tls = self._tls(()) if config.enable_grpc_ssl else None
             server = AsyncioServer(
                 rpcs,
@@ -147,7 +149,8 @@ class TorchServe:
                 self._service.inflight,
             )
             self._grpc.append(server)
-            self.urls[f"TorchServe {name}"] = reachable(host, server.bind(host, port))
+            with _named_in_errors(key):
+                self.urls[f"TorchServe {name}"] = reachable(host, server.bind(host, port))
 
     def _rules(self) -> Rules:
         config = self._config
@@ -211,6 +214,18 @@ class TorchServe:
         await self._workflows.close()
         if self._tokens is not None:
             await asyncio.to_thread(self._tokens.remove)
+
+
+@contextmanager
+def _named_in_errors(*keys: str) -> Iterator[None]:
+    """A place that cannot be taken is one of TorchServe's, by these properties: no option of ours changes it."""
+    try:
+        yield
+    except OSError as error:
+        named = " and ".join(keys)
+        raise OSError(
+            f"{error}; choose another place for TorchServe's API with {named} in config.properties"
+        ) from error
 
 
 def _cors(config: TorchServeConfig) -> Headers:

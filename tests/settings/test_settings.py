@@ -270,6 +270,7 @@ def test_every_option_shows_its_value_as_a_user_would_write_it(option: object) -
             ["--http-server-key=https://x/key"],
             "--http-server-key: expected a local file, got 'https://x/key'",
         ),
+        (["--torchserve-networks=10.0.0.0/8"], "--torchserve-networks: works only with --torchserve"),
     ],
 )
 def test_a_wrong_flag_is_named_with_what_was_expected(argv: list[str], message: str) -> None:

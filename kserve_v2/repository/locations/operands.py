@@ -280,9 +280,11 @@ def _kind_of_flat(where: str, own: Sequence[str], found: Found, *, named: bool) 
     usual = [name for name in own if PurePath(name).stem == "model"]
     if CONFIG in found.files or HANDLER in own or ARCHIVED in own or len(usual) == 1 or len(own) == 1:
         return Kind.FLAT
+    store = f"; or all of them, as in TorchServe, with --torchserve --model-store {where} --models all"
+    archives = all(name.endswith(".mar") for name in own)
     raise InvalidArgumentError(
         f"{where}/ has the files of several models, {_listed(own)}: name those to serve, as in "
-        f"{PurePath(where, own[0])}"
+        f"{PurePath(where, own[0])}{store if archives else ''}"
     )
 
 

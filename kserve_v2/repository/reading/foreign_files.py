@@ -19,6 +19,10 @@ _TENSORRT = (
     'optimization { execution_accelerators { gpu_execution_accelerator { name: "tensorrt" } } } ONNX Runtime builds one'
 )
 _BOOSTED = f"is a model of a boosting library: convert it to ONNX with onnxmltools, or {_HANDLER}"
+_WORKFLOW = (
+    "is the archive of a workflow of TorchServe's: put it into a model store with its models, and serve that with "
+    "--torchserve --model-store DIR --models all"
+)
 _ARCHIVE = "is an archive: unpack it, so that the model's file itself lies here"
 
 # What a file with this suffix is, and what to do with it.
@@ -40,6 +44,7 @@ _BY_SUFFIX = {
         'backend: "onnxruntime"'
     ),
     **dict.fromkeys((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".zst"), _ARCHIVE),
+    ".war": _WORKFLOW,
     ".mlpackage": "is a Core ML model: serve the model that it was made from, as ONNX",
     ".nemo": f"is a NeMo archive: export it to ONNX with NeMo, or {_HANDLER}",
 }
@@ -51,7 +56,7 @@ _NAMES = {
 }
 # Suffixes that are common for other files too: such a file alone does not make its directory a model.
 _AMBIGUOUS = frozenset(
-    {".xml", ".bin", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".zst", ".pb", ".sav"}
+    {".xml", ".bin", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".zst", ".pb", ".sav", ".war"}
 )
 
 
