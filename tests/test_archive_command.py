@@ -164,7 +164,7 @@ def test_an_archive_that_is_there_is_replaced_by_force_only(here: Path) -> None:
         (["--handler", "code/nothing.py"], "handler: code/nothing.py does not exist"),
         (
             ["--handler", "image_clasifier"],
-            "there is no file image_clasifier.py, and image_clasifier is none of: base_",
+            "there is no file image_clasifier.py, did you mean image_classifier?",
         ),
         (["--extra-files", "extra,nothing.json"], "extra files: nothing.json does not exist"),
         (

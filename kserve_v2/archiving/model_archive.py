@@ -1,5 +1,6 @@
 """An archive of a model: a handler, and the files that it needs."""
 
+import difflib
 import logging
 import os
 import sys
@@ -104,8 +105,11 @@ def _add_handler(members: Members, handler: str, runtime: str) -> str:
         suffix = ".dylib" if sys.platform == "darwin" else ".so"
     file = Path(path if path.endswith(suffix) else path + suffix)
     if not file.is_file() and "/" not in handler:
-        known = ", ".join(BUILT_IN_HANDLERS)
-        raise InvalidArgumentError(f"handler: there is no file {file}, and {handler} is none of: {known}")
+        close = difflib.get_close_matches(handler, BUILT_IN_HANDLERS, n=1)
+        known = (
+            f"did you mean {close[0]}?" if close else f"{handler} is none of: {', '.join(BUILT_IN_HANDLERS)}"
+        )
+        raise InvalidArgumentError(f"handler: there is no file {file}, {'' if close else 'and '}{known}")
     members.add(file, "handler")
     # What is imported before a colon is a module.
     return f"{file.stem}:{function}" if function else Path(path).name

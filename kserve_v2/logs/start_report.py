@@ -170,6 +170,10 @@ def ready_report(
 
 def _no_models(settings: Settings) -> str:
     roots = settings.model_repository
+    if settings.torchserve:
+        return (
+            "No archive is served. --models all loads all of the model store, --models FILE.mar one of them."
+        )
     if len(roots) == 1 and isinstance(roots[0], Path) and roots[0].is_dir() and not settings.model_name:
         where = f"--model-repository {shlex.quote(str(roots[0]))}"
         return f"There are no models in the repository. To make one: kserve-v2 init NAME --template handler {where}"

@@ -1,5 +1,6 @@
 """TorchServe's configuration: config.properties, `TS_*` in the environment, and the command line over both."""
 
+import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -147,11 +148,16 @@ def make_config(
             except ValueError as error:
                 raise TorchServeConfigError(f"{where}: {error}, got {text!r}") from None
         elif key not in _OF_THE_FILE:
-            warnings.append(f"{where} is ignored: {IGNORED.get(key, 'no such property is known')}")
+            warnings.append(f"{where} is ignored: {IGNORED.get(key) or _unknown(key)}")
     _take_command_line(values, given)
     config = TorchServeConfig(**values)
     _check(config, file)
     return config, warnings
+
+
+def _unknown(key: str) -> str:
+    close = difflib.get_close_matches(key, _READ, n=1)
+    return "no such property is known" + (f", did you mean {close[0]}?" if close else "")
 
 
 def _variables(environ: Mapping[str, str], properties: Mapping[str, str]) -> dict[str, tuple[str, str]]:

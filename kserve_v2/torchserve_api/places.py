@@ -1,5 +1,6 @@
 """Where an archive is that a call names: in the model store, or at a URL that the operator allows."""
 
+import difflib
 import logging
 import re
 import secrets
@@ -69,6 +70,17 @@ class Archives:
     def give_up(self) -> None:
         """Fetch nothing more, and nothing to its end. Does not block."""
         self._under_way.give_up()
+
+    def similar(self, name: str) -> str:
+        """Of an archive that is not in the model store, the one that may be meant, for the operator. Raises OSError."""
+        if self._store is None or _URL.match(name) or (self._store / name).exists():
+            return ""
+        close = difflib.get_close_matches(name, self.all(), n=1)
+        return (
+            f", did you mean {close[0]}?"
+            if close
+            else f"; the model store has: {', '.join(self.all()) or 'nothing'}"
+        )
 
     def close(self) -> None:
         """Remove what was fetched."""

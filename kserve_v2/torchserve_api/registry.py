@@ -119,7 +119,7 @@ class Registry(Catalog):
                     Register(url=wanted.archive, model_name=wanted.name), wanted=wanted, at_startup=True
                 )
             except (TorchServeError, ServingError) as error:
-                problems.append(f"{wanted.archive}: {error.message}")
+                problems.append(f"{wanted.archive}: {error.message}{self._archives.similar(wanted.archive)}")
                 continue
             except Exception as error:
                 # One archive keeps none of the others from being served.

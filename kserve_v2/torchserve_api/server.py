@@ -185,7 +185,7 @@ class TorchServe:
             problems += await self._workflows.enter_startup()
         for problem in problems:
             logger.error("not registered: %s", problem)
-        if not self.registry.names:
+        if not self.registry.names and not problems:
             logger.warning(
                 "no model is registered: --models all, or load_models, would load those of the model store"
             )

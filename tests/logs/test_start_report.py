@@ -177,3 +177,11 @@ def test_an_empty_repository_is_told_how_to_make_a_model(tmp_path: Path) -> None
         "There are no models in the repository. To make one: kserve-v2 init NAME --template handler "
         f"--model-repository {tmp_path}\n\n{options_list(settings)}\n\nREST  {URL}"
     )
+
+
+def test_an_empty_model_store_is_no_place_for_other_models(tmp_path: Path) -> None:
+    settings = Settings(model_repository=(tmp_path,), torchserve=True)
+    said = ready_report((), settings, {"REST": URL}, None)
+    assert said.startswith(
+        "No archive is served. --models all loads all of the model store, --models FILE.mar one of"
+    )

@@ -288,3 +288,11 @@ def test_which_file_is_read(tmp_path: Path) -> None:
     assert config_file(Given(config_file=Path("other")), environ, tmp_path) == tmp_path / "given.properties"
     with pytest.raises(TorchServeConfigError, match=r"missing\.properties cannot be read: No such file"):
         load_config(Given(config_file=tmp_path / "missing.properties"), {}, tmp_path)
+
+
+def test_a_misspelt_property_is_told_the_one_that_there_is() -> None:
+    _, warnings = make_config({"default_worker_per_model": "2"}, Given(), {}, FILE)
+    assert warnings == [
+        f"{FILE}: default_worker_per_model is ignored: no such property is known, did you mean "
+        "default_workers_per_model?"
+    ]
