@@ -1,5 +1,6 @@
 """`kserve-v2 convert`: archives of every kind become models that answer; nothing in an archive is run by it."""
 
+import ast
 import io
 import json
 import re
@@ -11,11 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from kserve_v2_child.torchserve.manifest import Manifest
 from PIL import Image
 
 import kserve_v2
 from kserve_v2.cli import main
 from kserve_v2.client.sync import Client
+from kserve_v2.commands.converting.content import Content
+from kserve_v2.commands.converting.handlers import network_code
+from kserve_v2.commands.converting.result import Result
 from tests.conftest import RunningServer, StartServer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -391,3 +396,12 @@ def test_names_in_an_archive_do_not_become_code(folder: Path, tmp_path: Path) ->
     code = (tmp_path / "models/net/1/model.py").read_text()
     assert json.dumps(name) in code
     assert "\nimport os\n" not in code
+
+
+@pytest.mark.parametrize("file", ["weights.pt", "🦊.pt", 'a"b.pt'])
+def test_a_file_is_found_whatever_it_is_called(tmp_path: Path, file: str) -> None:
+    (tmp_path / file).touch()
+    content = Content(tmp_path / "x.mar", tmp_path, Manifest(serialized_file=file))
+    _, loads = network_code(content, Result(""))
+    texts = [each.value for each in ast.walk(ast.parse(loads.strip())) if isinstance(each, ast.Constant)]
+    assert texts == [file]
