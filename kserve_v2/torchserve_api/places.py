@@ -55,6 +55,11 @@ class Archives:
             return self._at_url(url)
         return Place(self._in_store(url))
 
+    @staticmethod
+    def is_elsewhere(url: str) -> bool:
+        """Whether it takes another server to find an archive, and perhaps long."""
+        return _URL.match(url) is not None and not url.lower().startswith("file:")
+
     def all(self) -> list[str]:
         """The names of all archives and folders in the model store. Raises OSError."""
         if self._store is None:

@@ -7,6 +7,7 @@ import logging
 import shutil
 import time
 from collections.abc import Collection, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -34,6 +35,9 @@ from kserve_v2.torchserve_api.precedence import NOTHING_ASKED, Asked, served
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+# How many archives are fetched at a time.
+_FETCHES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +72,7 @@ class Registry(Catalog):
         self._manager, self._added, self._archives, self.config = manager, added, archives, config
         self._gpus = gpus
         self._work: set[asyncio.Task[Any]] = set()
+        self._fetching = ThreadPoolExecutor(_FETCHES, "torchserve-fetch")
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
@@ -104,6 +109,7 @@ class Registry(Catalog):
         for task in list(self._work):
             task.cancel()
         await asyncio.gather(*self._work, return_exceptions=True)
+        self._fetching.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._archives.close)
 
     # --- the start ----------------------------------------------------------------------------------------------------
@@ -156,7 +162,7 @@ class Registry(Catalog):
         """Register a version that nothing is loaded of. Raises TorchServeError."""
         place = register.place
         if place is None:
-            place = await asyncio.to_thread(self._archives.find, register.url)
+            place = await self._find(register.url)
         try:
             archive = await asyncio.to_thread(look, place.archive)
             found = self._registration(register, place, archive, wanted, at_startup=at_startup)
@@ -171,6 +177,11 @@ class Registry(Catalog):
         # Nothing is awaited between the check and this.
         self.add(found, default=wanted is not None and bool(wanted.settings.default_version))
         return found
+
+    async def _find(self, url: str) -> Place:
+        # Fetches have threads of their own: what else the server does on threads does not wait for them.
+        own = self._fetching if self._archives.is_elsewhere(url) else None
+        return await asyncio.get_running_loop().run_in_executor(own, self._archives.find, url)
 
     def _registration(
         self, register: Register, place: Place, archive: Archive, wanted: Wanted | None, *, at_startup: bool

@@ -13,6 +13,9 @@ import pytest
 from tests.conftest import RunningServer, launch
 from tests.torchserve_api.support import ECHO, LAB, PARTS, PROPERTIES, mar
 
+ANSWERED = threading.Event()
+"""What the web server below waits for before it answers for archives that are called slow."""
+
 
 @dataclass
 class Server:
@@ -58,6 +61,8 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path, l
 
         def do_GET(self) -> None:
             asked.append(self.path)
+            if self.path.startswith("/slow"):
+                ANSWERED.wait()
             super().do_GET()
 
         def log_message(self, *arguments: object) -> None:
@@ -67,6 +72,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path, l
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield f"http://127.0.0.1:{server.server_address[1]}", folder, asked
+    ANSWERED.set()
     server.shutdown()
     thread.join()
     server.server_close()

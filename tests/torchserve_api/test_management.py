@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.torchserve_api.conftest import Server
+from tests.integration.support import wait_until
+from tests.torchserve_api.conftest import ANSWERED, Server
 from tests.torchserve_api.support import mar
 from tests.torchserve_api.test_inference import NO_WORKER, error
 
@@ -349,3 +350,21 @@ def test_an_answer_that_takes_too_long(server: Server, store: Path, tmp_path: Pa
     finally:
         archive.unlink()
     assert answer.json() == error(500, "InternalServerException", "Worker died.")
+
+
+def test_slow_fetches_keep_nothing_else_from_being_done(
+    server: Server, web: tuple[str, Path, list[str]]
+) -> None:
+    """As many as the server has threads for everything, and more."""
+    url, _, asked = web
+    many = 40
+    with ThreadPoolExecutor(many) as threads:
+        try:
+            waiting = [threads.submit(server.register, f"{url}/slow{number}.mar") for number in range(many)]
+            wait_until(lambda: sum(path.startswith("/slow") for path in asked) >= 8)
+            assert server.management.get("/models/echo").json()[0]["modelName"] == "echo"
+            assert server.register("echo2.mar", model_name="local").status_code == 200
+        finally:
+            ANSWERED.set()
+        for each in waiting:
+            assert each.result().json()["type"] == "DownloadArchiveException"
