@@ -75,7 +75,8 @@ class BatchInstance:
         return _outcome(answers, request)
 
     def close(self) -> None:
-        """There is nothing to be told to a handler."""
+        """See `Worker.close`."""
+        self._worker.close()
 
 
 def _outcomes(
@@ -97,14 +98,14 @@ def _outcome(answers: list[Json], request: Any) -> Outcome:
         if refused is not None:
             return refusal(refused)
     if len(answers) == 1:
-        request.response_parameters.update(
-            (name, value) for name, value in answers[0].items() if name != "body"
-        )
-    else:
-        # Only what is true of all of them.
-        kinds = {each.get(CONTENT_TYPE, "") for each in answers}
-        if len(kinds) == 1 and "" not in kinds:
-            request.response_parameters[CONTENT_TYPE] = kinds.pop()
+        (answer,) = answers
+        body = answer.pop("body")
+        request.response_parameters.update(answer)
+        return outputs_of([body])
+    # Only what is true of all of them.
+    kinds = {each.get(CONTENT_TYPE, "") for each in answers}
+    if len(kinds) == 1 and "" not in kinds:
+        request.response_parameters[CONTENT_TYPE] = kinds.pop()
     return outputs_of([each["body"] for each in answers])
 
 
@@ -209,6 +210,7 @@ class PartsInstance:
     def close(self) -> None:
         """End its thread."""
         self._thread.stop()
+        self._worker.close()
 
 
 class Parts:

@@ -12,6 +12,10 @@ from .packing import MISMATCHED, NO_LIST, UNSUPPORTED_OUTPUT
 
 JSON = "application/json"
 
+# With `indent`, Python's encoder writes each element by itself, and is many times slower.
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+_flat = json.JSONEncoder(separators=(",\n  ", ": ")).encode
+
 
 class Body(NamedTuple):
     """`content_type`: what it is to be called if the handler does not say; "" for nothing."""
@@ -48,9 +52,22 @@ def body_of(result: Any) -> Body:
         torch.save(result, written)
         return Body(written.getvalue())
     try:
-        return Body(json.dumps(result, indent=2).encode(), JSON)
+        return Body(_json(result).encode(), JSON)
     except (TypeError, ValueError, RecursionError) as error:
         raise ModelError(f"{UNSUPPORTED_OUTPUT} {_kind(result)}: {error}") from error
+
+
+def _json(result: Any) -> str:
+    """As `json.dumps` has it with an indent of 2."""
+    kind = type(result)
+    if kind in _PLAIN:
+        return _flat(result)
+    if (kind is list or kind is dict) and result:
+        elements = result.values() if kind is dict else result
+        if all(type(each) in _PLAIN for each in elements):
+            text = _flat(result)
+            return f"{text[0]}\n  {text[1:-1]}\n{text[-1]}"
+    return json.dumps(result, indent=2)
 
 
 def _kind(value: Any) -> str:

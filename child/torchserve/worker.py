@@ -34,6 +34,7 @@ class Worker:
         self._context: Any = None
         self._entry: Optional[Entry] = None
         self._refusal: Any = None
+        self._sink = MetricsSink(source.metrics)
 
     def initialize(self) -> None:
         """Find the handler, and let it load its model. On the thread that will handle batches. Raises anything."""
@@ -50,9 +51,7 @@ class Worker:
         folder = self._source.version_path
         # What it was registered as; the server may tell its versions apart by other names.
         name = self._parameter("model_name") or self._source.name
-        metrics = importlib.import_module("ts.metrics.metrics_store").MetricsStore(
-            name, MetricsSink(self._source.metrics)
-        )
+        metrics = importlib.import_module("ts.metrics.metrics_store").MetricsStore(name, self._sink)
         return importlib.import_module("ts.context").Context(
             name,
             str(folder),
@@ -91,7 +90,7 @@ class Worker:
             results = checked(self._entry([row.values for row in rows], context), len(rows))
         except self._refusal as error:
             refused = {"body": str(error.message).encode(), STATUS: _code(error), REFUSED: True}
-            return [refused for _ in rows]
+            return [dict(refused) for _ in rows]
         except BaseException as error:
             if isinstance(error, MemoryError) or _is_of_memory(error):
                 raise ModelError(f"{OUT_OF_RESOURCES}: {error}", "RESOURCE_EXHAUSTED") from error
@@ -102,6 +101,10 @@ class Worker:
         return [
             _answer(body_of(result), context.request_processor[index]) for index, result in enumerate(results)
         ]
+
+    def close(self) -> None:
+        """There is nothing to be told to a handler, but what it has counted is brought to the server."""
+        self._sink.finish()
 
 
 def _code(error: Any) -> int:
@@ -118,10 +121,14 @@ def _is_of_memory(error: BaseException) -> bool:
 
 def _answer(body: Body, said: Any) -> Json:
     """`said`: the handler's `RequestProcessor` of the row."""
-    headers = dict(said.get_response_headers())
-    named = next((name for name in headers if name.lower() == "content-type"), None)
     answer: Json = {"body": body.data}
-    content_type = str(headers.pop(named)) if named is not None else body.content_type
+    content_type = body.content_type
+    headers = said.get_response_headers()
+    if headers:
+        headers = dict(headers)
+        named = next((name for name in headers if name.lower() == "content-type"), None)
+        if named is not None:
+            content_type = str(headers.pop(named))
     if content_type:
         answer[CONTENT_TYPE] = content_type
     status, reason = said.get_response_status_code(), said.get_response_status_phrase()

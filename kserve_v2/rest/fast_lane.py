@@ -251,7 +251,7 @@ class FastCall:
     def start(self) -> None:
         """The request is complete: answer it, at once or when the model has. Does not raise."""
         if self._refusal is not None:
-            self._send(fail(self._refusal, keep_alive=self.keep_alive, access=self._access))
+            self._send(self._failure(self._refusal))
             return
         parts = self.take_parts()
         self.answer_body(parts[0] if len(parts) == 1 else b"".join(parts))
@@ -275,11 +275,15 @@ class FastCall:
 
     def _take(self, outcome: Outcome) -> None:
         if isinstance(outcome, ServingError):
-            self._send(fail(outcome, keep_alive=self.keep_alive, access=self._access))
+            self._send(self._failure(outcome))
         else:
             assert self._asked is not None  # noqa: S101 - it is what we wait for
             parts = self._lane.succeed(outcome, self._asked, keep_alive=self.keep_alive, access=self._access)
             self._send(parts)
+
+    def _failure(self, error: ServingError) -> Parts:
+        """The answer if the request comes to nothing, or its body was not taken."""
+        return fail(error, keep_alive=self.keep_alive, access=self._access)
 
     def _send(self, parts: Parts) -> None:
         self._end()
@@ -314,7 +318,7 @@ class FastCall:
         """The server's time to exit is up: fail if there is no answer yet."""
         if not self.response_complete:
             self._give_up_asked()
-            self._take(UnfinishedError("Server exiting: the request was not finished in time"))
+            self._send(self._failure(UnfinishedError("Server exiting: the request was not finished in time")))
 
     def _give_up_asked(self) -> None:
         if self._asked is not None:

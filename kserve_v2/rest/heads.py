@@ -14,7 +14,7 @@ from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.rest.endpoint import WANTED_HEADERS, Headers, decode_path, parse_target
 
 # The fast lane does not take requests with one of these.
-_UNUSUAL_HEADERS = frozenset({b"transfer-encoding", b"expect"})
+UNUSUAL_HEADERS = frozenset({b"transfer-encoding", b"expect"})
 
 # The longest head that is remembered, and the most memory that all of them may take.
 MAX_HEAD_BYTES = 2048
@@ -51,8 +51,28 @@ class InferHead:
     keep_alive: bool
 
 
+class HeadAlone:
+    """Takes what a parser finds in a head; see httptools."""
+
+    def __init__(self) -> None:
+        self.url = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.complete = False
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self.complete = True
+
+
 class InferHeads:
     """Reads heads for all connections of a server."""
+
+    alone = HeadAlone
 
     def __init__(self, max_request_bytes: int) -> None:
         """`max_request_bytes`: the largest body that the fast lane takes."""
@@ -70,7 +90,7 @@ class InferHeads:
         for name, value in headers:
             if name in WANTED_HEADERS:
                 wanted[name] = value
-            elif name in _UNUSUAL_HEADERS:
+            elif name in UNUSUAL_HEADERS:
                 return None
         length = wanted.get(b"content-length")
         if length is None or int(length) > self._max_request_bytes:
@@ -95,7 +115,7 @@ class InferHeads:
 
     def _read_alone(self, lines: bytes) -> InferHead | None:
         """What these bytes say if they are a head: all of one, and nothing else."""
-        found = _HeadAlone()
+        found = self.alone()
         parser = httptools.HttpRequestParser(found)
         try:
             parser.feed_data(lines[:-1])
@@ -120,24 +140,6 @@ class InferHeads:
         if missing >= LARGE_BYTES:
             return head, memoryview(data)[end:]
         return None if missing else (head, data[end:])
-
-
-class _HeadAlone:
-    """Takes what a parser finds in a head; see httptools."""
-
-    def __init__(self) -> None:
-        self.url = b""
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.complete = False
-
-    def on_url(self, url: bytes) -> None:
-        self.url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
-
-    def on_headers_complete(self) -> None:
-        self.complete = True
 
 
 def _infer_target(url: bytes) -> tuple[str, str] | None:

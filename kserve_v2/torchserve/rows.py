@@ -37,7 +37,17 @@ from kserve_v2.errors import (
 )
 from kserve_v2.messages import InferRequest, InferResponse
 
-__all__ = ["Answer", "Failure", "Field", "Row", "answer_of", "failure_of", "request_of"]
+__all__ = [
+    "Answer",
+    "Failure",
+    "Field",
+    "Row",
+    "answer_of",
+    "failure_of",
+    "request_of",
+    "usual_answer",
+    "usual_request",
+]
 
 INTERNAL = "InternalServerException"
 
@@ -99,6 +109,26 @@ def request_of(row: Row, model_name: str, model_version: str = "") -> InferReque
     return InferRequest(model_name, {INPUT: array}, model_version, row.id, packed=packed)
 
 
+def usual_request(
+    body: bytes,
+    content_type: str | None,
+    headers: Mapping[str, str],
+    request_id: str,
+    model_name: str,
+    *,
+    decode: bool,
+) -> InferRequest:
+    """As `request_of` makes it of a row that has one field, `body`. `headers`: all that are to be seen."""
+    packed: dict[str, Any] = {
+        "fields": ((INPUT, content_type, len(body)),), "headers": headers, "id": request_id
+    }  # fmt: skip
+    if not decode:
+        packed["decode"] = False
+    array = np.empty((1, 1), np.object_)
+    array[0, 0] = body
+    return InferRequest(model_name, {INPUT: array}, "", request_id, packed=packed)
+
+
 def answer_of(response: InferResponse) -> Answer | Failure:
     """What came back. A Failure is one that the handler has asked for, by `PredictionException`."""
     parameters = response.parameters
@@ -114,6 +144,21 @@ def answer_of(response: InferResponse) -> Answer | Failure:
         str(parameters.get(REASON, "")),
         tuple((str(name), str(value)) for name, value in headers),
     )
+
+
+_JSON = "application/json"
+_USUAL: Mapping[str, Any] = {CONTENT_TYPE: _JSON}
+
+
+def usual_answer(response: InferResponse) -> tuple[bytes, str] | None:
+    """The body, and its content type, of an answer of which nothing else is said; None for any other."""
+    parameters = response.parameters
+    if parameters and parameters != _USUAL:
+        return None
+    elements = response.outputs[OUTPUT].reshape(-1).tolist()
+    if len(elements) != 1 or type(elements[0]) is not bytes:
+        return None
+    return elements[0], _JSON if parameters else ""
 
 
 def _body(outputs: Mapping[str, Any]) -> bytes:

@@ -16,9 +16,9 @@ from kserve_v2.rest.cross_site import foreign_origin
 from kserve_v2.rest.endpoint import WAITING_TASKS
 from kserve_v2.rest.model_answers import BODYLESS
 from kserve_v2.torchserve_api.answering import TOO_LARGE, Headers, Reply, head, of_error, sendable
-from kserve_v2.torchserve_api.connection import RAW_HEADERS
 from kserve_v2.torchserve_api.counters import Counters
 from kserve_v2.torchserve_api.errors import TorchServeError
+from kserve_v2.torchserve_api.http_rows import RAW_HEADERS
 from kserve_v2.torchserve_api.routes import Api, Call, Route, route
 from kserve_v2.torchserve_api.tokens import Tokens
 
@@ -119,7 +119,7 @@ class TorchServeApp:
         except ResourceExhaustedError:
             await answering.reply(TOO_LARGE)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
-            await answering.fail(_told(error))
+            await answering.fail(told_unasked(error))
         if access is not None:
             access.status = answering.status
             log_access(access)
@@ -194,10 +194,16 @@ class _Answering:
     @staticmethod
     def _check(size: int, limit: int) -> None:
         if limit and size > limit:
-            raise TorchServeError(500, f"The answer has {size} bytes, and max_response_size is {limit}")
+            raise too_large(size, limit)
 
 
-def _told(error: Exception) -> TorchServeError:
+def too_large(size: int, limit: int) -> TorchServeError:
+    """An answer is, of `size` bytes."""
+    return TorchServeError(500, f"The answer has {size} bytes, and max_response_size is {limit}")
+
+
+def told_unasked(error: Exception) -> TorchServeError:
+    """What a client is told of a request that has not reached a model."""
     if isinstance(error, TorchServeError):
         return error
     if isinstance(error, OverloadedError):

@@ -8,9 +8,14 @@ from kserve_v2.torchserve.rows import Field
 from kserve_v2.torchserve_api.errors import bad_request
 from kserve_v2.torchserve_api.queries import form_fields
 
+RAW_HEADERS = "kserve_v2.raw_headers"
+"""Scope key of the request's headers, as they came."""
+
 BODY = "body"
 MULTIPART = "multipart/form-data"
 URL_ENCODED = "application/x-www-form-urlencoded"
+FORMS = frozenset({MULTIPART, URL_ENCODED})
+"""What is not one field, but many."""
 
 
 def fields_of(body: bytes | bytearray, content_type: str, query: bytes = b"") -> Sequence[Field]:

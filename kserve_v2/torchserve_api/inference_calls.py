@@ -25,6 +25,11 @@ _ALWAYS = (("url_path", ""), ("explain", "False"))
 _SERVER_METADATA = {"name": "Torchserve", "version": "0.12.0", "extenstion": ["kserve", "kubeflow"]}
 
 
+def headers_of(spelt: Mapping[str, str], rest: str) -> dict[str, str]:
+    """What a handler finds as the headers of a prediction. `rest`: what stands behind the model in the path."""
+    return {**spelt, **dict(_ALWAYS), **({"url_path": rest} if rest else {})}
+
+
 class Workflows(Protocol):
     """What answers the calls of workflows."""
 
@@ -142,8 +147,7 @@ class InferenceCalls:
         fields = fields_of(asked.body, asked.header("content-type"), query)
         return Row(
             fields,
-            (*asked.headers.items(), *_ALWAYS),
-            asked.route.rest,
+            tuple(headers_of(asked.headers, asked.route.rest).items()),
             explain=explain,
             id=asked.request_id,
             decode=self._decode,

@@ -41,11 +41,11 @@ class Predictor:
             model, request = await self._acquire(found, row)
             if not model.decoupled:
                 response = await infer(model, request)
-                answer = _answer(response)
+                answer = answer_in(response)
                 timing.end(response)
                 return answer, None
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
-            raise _told(error, found, version) from None
+            raise told(error, found, version) from None
         parts = _parts(model, request, found, timing)
         first = await anext(parts, None)
         return (Answer(b"") if first is None else first), parts
@@ -103,15 +103,17 @@ async def _parts(
     try:
         async with aclosing(stream(model, request)) as responses:
             async for last in responses:
-                yield _answer(last)
+                yield answer_in(last)
     except Exception as error:  # noqa: BLE001 - as above
-        raise _told(error, found, timing.version) from None
+        raise told(error, found, timing.version) from None
     if last is not None:
         timing.end(last)
 
 
-def _answer(response: InferResponse) -> Answer:
-    """Raises TorchServeError for what the handler has asked to be told, and the error that a part is."""
+def answer_in(response: InferResponse) -> Answer:
+    """The answer that a response is. Raises TorchServeError for what the handler has asked to be told, and the error
+    that a part is.
+    """
     if response.error is not None:
         raise response.error
     answer = answer_of(response)
@@ -120,7 +122,8 @@ def _answer(response: InferResponse) -> Answer:
     return answer
 
 
-def _told(error: Exception, found: Registration, version: str) -> TorchServeError:
+def told(error: Exception, found: Registration, version: str) -> TorchServeError:
+    """What a client is told of a request to a version that has come to nothing."""
     if isinstance(error, TorchServeError):
         return error
     failure = failure_of(known(error, "TorchServe's API"), found.name)

@@ -32,6 +32,7 @@ from kserve_v2.torchserve_api.fetching import FetchRules
 from kserve_v2.torchserve_api.grpc_inference import InferenceServicer
 from kserve_v2.torchserve_api.grpc_management import ManagementServicer
 from kserve_v2.torchserve_api.inference_calls import InferenceCalls
+from kserve_v2.torchserve_api.lane import Models, PredictionLane
 from kserve_v2.torchserve_api.management_calls import ManagementCalls
 from kserve_v2.torchserve_api.metrics_calls import STANDARD, MetricsCalls, listed_metrics
 from kserve_v2.torchserve_api.places import Archives
@@ -112,10 +113,13 @@ class TorchServe:
         }
         if config.enable_metrics_api:
             addresses[Api.METRICS.value] = config.metrics_address
-        connection = partial(TorchServeConnection, limits=self._around.http_limits)
         rules = self._rules()
         for address, names in merged(addresses):
-            app = TorchServeApp([Api(name) for name in names], self._calls, rules)
+            apis = [Api(name) for name in names]
+            app = TorchServeApp(apis, self._calls, rules)
+            connection = partial(
+                TorchServeConnection, limits=self._around.http_limits, lane=self._lane(apis, rules)
+            )
             with _named_in_errors(*(f"{name}_address" for name in names)):
                 place = take_place(address.host, address.port, self._around.http_limits.max_stall_s)
             self._http.append(
@@ -162,6 +166,16 @@ class TorchServe:
             model_api=config.enable_model_api,
             max_response_bytes=config.max_response_size,
             cors=_cors(config),
+        )
+
+    def _lane(self, apis: Collection[Api], rules: Rules) -> PredictionLane | None:
+        """The short way of predictions; not where tokens are looked at."""
+        if Api.INFERENCE not in apis or self._tokens is not None:
+            return None
+        config = self._config
+        models = Models(self._service, self.registry)
+        return PredictionLane(
+            apis, rules, models, config.max_request_size, decode=config.decode_input_request
         )
 
     def _tls(self, protocols: tuple[str, ...] | list[str]) -> ssl.SSLContext:

@@ -13,6 +13,10 @@ from ts.metrics.metric_type_enum import MetricTypes
 logger = logging.getLogger(__name__)
 
 _HOSTNAME = "Hostname"
+# It is asked for with every value.
+_HOST = socket.gethostname()
+# Metrics that are kept to be used again: a handler may name each of its values differently.
+_MOST_KEPT = 1000
 _MODEL, _LEVEL = "ModelName", "Level"
 _TIMES = {"ms": "Milliseconds", "s": "Seconds"}
 _SIZES = {"MB": "Megabytes", "kB": "Kilobytes", "GB": "Gigabytes", "B": "Bytes"}
@@ -38,7 +42,7 @@ class CachingMetric:
         """Count, set or observe a value. What cannot be counted is logged."""
         values = [str(each) for each in dimension_values]
         if len(values) == self._given < len(self.dimension_names):
-            values.append(socket.gethostname())
+            values.append(_HOST)
         if len(values) != len(self.dimension_names):
             logger.error(
                 "Metric %s: expected values for the dimensions %s, got %s",
@@ -64,6 +68,8 @@ class MetricsStore:
         self.request_ids: Any = None
         self._sink = sink
         self._cached: dict[tuple[str, MetricTypes], CachingMetric] = {}
+        # Those that handlers do not keep themselves.
+        self._known: dict[tuple[str, str, tuple[str, ...], MetricTypes], CachingMetric] = {}
 
     def add_counter(
         self,
@@ -161,7 +167,13 @@ class MetricsStore:
         return self._cached
 
     def _metric(self, name: str, unit: str, names: tuple[str, ...], kind: MetricTypes) -> CachingMetric:
-        return CachingMetric(name, unit, names, kind, self._sink)
+        key = (name, unit, names, kind)
+        found = self._known.get(key)
+        if found is None:
+            found = CachingMetric(name, unit, names, kind, self._sink)
+            if len(self._known) < _MOST_KEPT:
+                self._known[key] = found
+        return found
 
 
 def _known(unit: str, units: Mapping[str, str]) -> str:
