@@ -547,3 +547,12 @@ def test_names_of_files_do_nothing_to_the_terminal(
         assert "\n1 model checked: 0 errors\\" not in text
     assert main(["check", str(tmp_path), "n\x1b[2J"], {}) == 2
     assert "\x1b" not in capsys.readouterr().err
+
+
+def test_settings_of_mlserver_that_cannot_be_read_are_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lengths").mkdir()
+    (tmp_path / "lengths" / "model-settings.json").write_text('{"name": "lengths"')
+    assert main(["check", str(tmp_path)], {}) == 1
+    assert "lengths: error: model-settings.json is no JSON: " in capsys.readouterr().out

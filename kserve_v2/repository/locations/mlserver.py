@@ -55,7 +55,7 @@ Json = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class Version:
     """One of a model's. `folder`: where its settings lie. `label`: its version as they say it, "" for none. `settings`:
-    what they are, where there is no file.
+    what they are, where there is no file. `problem`: why they cannot be read, "" if they can.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Version:
     label: str = ""
     environment: str = ""
     settings: bytes = b""
+    problem: str = ""
 
 
 class MLServerModels(ShownModels[list[Version]]):
@@ -74,6 +75,9 @@ class MLServerModels(ShownModels[list[Version]]):
         self._problems: dict[Path, str] = {}
 
     def _links(self, name: str, found: list[Version]) -> ModelLinks:
+        problem = next((each.problem for each in found if each.problem), "")
+        if problem:
+            raise InvalidArgumentError(problem)
         said = _server_settings(self._folder, self._environ)
         return links_of(name, found, {**said, "root": str(self._folder)})
 
@@ -94,6 +98,10 @@ class MLServerModels(ShownModels[list[Version]]):
         described = None if found else version_of_environment(self._folder, self._environ)
         if described is not None:
             found[described.name] = [described]
+        for folder, problem in problems.items():
+            # Under the name of its folder, whatever its own may be, so that a check finds it and an index shows it.
+            if folder.name not in found and not name_problem(folder.name):
+                found[folder.name] = [Version(folder.name, folder, problem=f"{MODEL_SETTINGS} {problem}")]
         return found
 
 
