@@ -113,14 +113,14 @@ class RunningServer:
         return self.post(f"/v2/models/{model}/infer", json=body)
 
     def ask_to_stop(self, number: int = signal.SIGTERM) -> None:
-        """Send it a signal, if it has had none: a second one would end it there and then."""
+        """Send it a signal, if it has had none: a second one would end it there and then. It would wait for the client."""
+        self.client.close()
         if not self.asked_to_stop and self.process.poll() is None:
             self.process.send_signal(number)
         self.asked_to_stop = True
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End the server by a signal; returns its exit status."""
-        self.client.close()
         self.ask_to_stop(number)
         status = self.process.wait(60)
         self.reader.join()
