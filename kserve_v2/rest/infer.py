@@ -122,6 +122,27 @@ def answer(encoded: EncodedResponse, accept_encoding: bytes | None) -> Answer:
     return Answer(headers, parts)
 
 
+def begin(service: Inference, call: Call, max_request_bytes: int, *, streams: bool = False) -> Asked:
+    """The request of a call, decoded and checked; its body is let go. See `decode`, and raises as that."""
+    asked = decode(
+        service,
+        call.model_name,
+        call.version,
+        call.headers,
+        call.all_headers,
+        call.body,
+        max_request_bytes,
+        streams=streams,
+    )
+    call.body = b""
+    if call.access is not None:
+        call.access.request_id = asked.request.id
+    if call.trace is not None:
+        asked.model.begin_trace(asked.request, call.trace)
+    asked.model = service.check(asked.model, asked.request)
+    return asked
+
+
 class Infer:
     """The operation of `POST /v2/models/M[/versions/N]/infer`."""
 
@@ -132,21 +153,7 @@ class Infer:
 
     async def __call__(self, call: Call, send: Send) -> None:
         """Send the outputs, in the form that the request asks for."""
-        asked = decode(
-            self._service,
-            call.model_name,
-            call.version,
-            call.headers,
-            call.all_headers,
-            call.body,
-            self._max_request_bytes,
-        )
-        call.body = b""
-        if call.access is not None:
-            call.access.request_id = asked.request.id
-        if call.trace is not None:
-            asked.model.begin_trace(asked.request, call.trace)
-        asked.model = self._service.check(asked.model, asked.request)
+        asked = begin(self._service, call, self._max_request_bytes)
         response = await infer(asked.model, asked.request)
         if call.access is not None:
             call.access.executed(response)

@@ -10,7 +10,7 @@ from kserve_v2.messages import InferResponse
 from kserve_v2.rest.endpoint import Call, Operation
 from kserve_v2.rest.errors import known
 from kserve_v2.rest.events import send_error, send_event, start_events
-from kserve_v2.rest.infer import Asked, decode, encode
+from kserve_v2.rest.infer import Asked, begin, encode
 from kserve_v2.scheduling.replies import stream
 
 
@@ -28,22 +28,7 @@ class InferStream:
 
     async def __call__(self, call: Call, send: Send) -> None:
         """Send each response as soon as it is there."""
-        asked = decode(
-            self._service,
-            call.model_name,
-            call.version,
-            call.headers,
-            call.all_headers,
-            call.body,
-            self._max_request_bytes,
-            streams=True,
-        )
-        call.body = b""
-        if call.access is not None:
-            call.access.request_id = asked.request.id
-        if call.trace is not None:
-            asked.model.begin_trace(asked.request, call.trace)
-        asked.model = self._service.check(asked.model, asked.request)
+        asked = begin(self._service, call, self._max_request_bytes, streams=True)
         async with aclosing(stream(asked.model, asked.request)) as responses:
             try:
                 async for response in responses:
