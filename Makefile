@@ -51,7 +51,7 @@ test-people:
 test-other:
 	$(BIN)/python -m pytest tests $(SERVED_TESTS:%=--ignore=%) $(PEOPLE_TESTS:%=--ignore=%)
 	@# A part of test-processes.
-	$(BIN)/python -m pytest --processes 2 tests/integration/test_rest.py
+	$(BIN)/python -m pytest --processes 2 tests/integration/test_rest.py tests/integration/test_warm_up.py
 
 test-processes: .venv/dev.stamp $(EXAMPLE_MODELS) ## run the tests of whole servers with servers of two processes
 	$(BIN)/python -m pytest --processes 2 tests/integration tests/wire $(ARGS)

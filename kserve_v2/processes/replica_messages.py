@@ -25,7 +25,8 @@ Payload = bytes | memoryview
 @dataclass(frozen=True, slots=True)
 class Order:
     """A version to be loaded, as the home has loaded it. `number`: of its copies, never used again. `config`: complete;
-    what the trials of batching have shown is in it, and in `large_requests`.
+    what the trials of batching have shown is in it, and in `large_requests`. `tried_config`: as it was before them;
+    samples to warm up with are read by that.
     """
 
     number: int
@@ -40,6 +41,7 @@ class Order:
     auto_warm_up: bool
     large_requests: str
     config: str
+    tried_config: str
 
     @classmethod
     def of(cls, number: int, prepared: Prepared, model: ExecutedModel) -> "Order":
@@ -58,6 +60,7 @@ class Order:
             prepared.warm_up.automatic,
             model.large_requests.value,
             config_text(model.config),
+            config_text(prepared.config),
         )
 
     def encode(self) -> bytes:
@@ -85,7 +88,7 @@ class Order:
             control=alone,
             cache_path=None if self.cache_path is None else Path(self.cache_path),
         )
-        samples = read_samples(config, source.model_path)
+        samples = read_samples(config_of(self.tried_config), source.model_path)
         return Prepared(
             source,
             config,

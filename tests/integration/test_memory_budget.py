@@ -91,7 +91,10 @@ def on_demand(start_server: StartServer, tmp_path_factory: pytest.TempPathFactor
     write_onnx(root, "pinned", 7, config=PIN)
     write_onnx(root, "large", 0, 2.5)
     write_onnx(root, "too_large", 0, 4)
-    return start_server(root, "--model-control-mode=on-demand", "--memory-budget=cpu=3500K", ALWAYS)
+    # A copy counts in each process: the budget is one for one process.
+    return start_server(
+        root, "--model-control-mode=on-demand", "--memory-budget=cpu=3500K", "--processes=1", ALWAYS
+    )
 
 
 def test_those_that_were_not_asked_for_longest_make_room(on_demand: RunningServer) -> None:
@@ -158,7 +161,7 @@ def start(
     servers: list[RunningServer] = []
 
     def run(*flags: str) -> RunningServer:
-        servers.append(start_server(tmp_path, ALWAYS, *flags))
+        servers.append(start_server(tmp_path, ALWAYS, "--processes=1", *flags))
         return servers[-1]
 
     yield run
