@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import httpx
@@ -209,8 +210,9 @@ def names_of(document: dict[str, Any]) -> set[str]:
     return {finding["name"] for finding in document["findings"]}
 
 
-def two_shapes(number: int, _: int) -> Sequence[float]:
-    return [0.0] * (1 + number % 2)
+def two_shapes(number: int, count: int) -> Sequence[float]:
+    """In no order: clients that take turns would fall into step, and each batch have all requests of one shape."""
+    return [0.0] * Random(1000 * count + number).randint(1, 2)
 
 
 def all_different(number: int, count: int) -> Sequence[float]:
@@ -252,7 +254,9 @@ CASES: list[tuple[str, str, int, Make | None, set[str], set[str]]] = [
 def test_findings_are_true(
     server: RunningServer, model: str, clients: int, values: Make | None, found: set[str], absent: set[str]
 ) -> None:
-    """Where other programs take the CPUs, that may be all that can be told."""
+    """Where other programs take the CPUs, that may be all that can be told, or the clients are too slow for what they
+    are to show: then it is looked at again.
+    """
 
     def is_true() -> bool:
         names = names_of(document)
@@ -260,8 +264,8 @@ def test_findings_are_true(
 
     with load(server, model, clients, values or (lambda _, __: [0.0])):
         document = explained(server, model)
-        for _ in range(5):
-            if is_true() or not names_of(document) & {"no_cpu", "too_few_requests"}:
+        for _ in range(10):
+            if is_true():
                 break
             document = explained(server, model, 3)
     assert is_true() or "no_cpu" in names_of(document), document
