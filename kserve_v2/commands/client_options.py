@@ -88,7 +88,12 @@ def asking(namespace: argparse.Namespace, environ: Mapping[str, str]) -> Iterato
                 "with --url"
             ) from None
         except ServingError as error:
-            raise CommandError(error.message) from None
+            raise CommandError(without_unknown_id(error.message)) from None
+
+
+def without_unknown_id(message: str) -> str:
+    """A server's message without what Triton, and we, put in front of it for a request that was sent without an id."""
+    return message.removeprefix("[request id: <id_unknown>] ")
 
 
 def _header(text: str) -> tuple[str, str]:

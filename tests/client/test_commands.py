@@ -117,7 +117,11 @@ def test_rows_are_shown_in_lines_of_their_own(run: Run) -> None:
 def test_what_a_model_takes_is_told_to_those_who_leave_it_out(run: Run) -> None:
     status, _, err = run("infer", "two", "A=[1,2]")
     assert status == 1
-    assert err.endswith("The model takes A:INT32[-1,2] B:INT32[-1,2]: give NAME=VALUE for each.\n")
+    assert err == (
+        "error: expected 2 inputs but got 1 inputs for model 'two'. Got input(s) ['A'], but missing required input(s) "
+        "['B']. Please provide all required input(s); the model takes A:INT32[-1,2] B:INT32[-1,2]: give NAME=VALUE for "
+        "each\n"
+    )
 
 
 def test_images(run: Run, tmp_path: Path) -> None:
@@ -254,9 +258,9 @@ def test_answers_are_saved(run: Run, tmp_path: Path) -> None:
          "input 'A' takes shape [-1,2] ([2] without the batch), got shape [3]"),
         ("infer nobody A=1", 1,
          "Request for unknown model: 'nobody' is not found; kserve-v2 models lists those that are there"),
-        ("infer two A=[1,2]", 1, "[request id: <id_unknown>] expected 2 inputs but got 1 inputs for model 'two'."),
+        ("infer two A=[1,2]", 1, "expected 2 inputs but got 1 inputs for model 'two'."),
         ("infer two A=1,x", 2,
-         "A: the model takes INT32, so expected a number or lists of numbers as JSON has them, or @FILE, got '[1,x]'"),
+         "A: the model takes INT32, so expected a number or lists of numbers as JSON has them, or @FILE, got '1,x'"),
         ("infer two --output=Z A=[1,2] B=[1,2]", 1, "model 'two' has no output 'Z', it has: X, Y"),
         ("infer two --parameter=x", 2, "--parameter: expected NAME=VALUE, got 'x'"),
         ("infer two --header=x", 2, "--header: expected NAME=VALUE, got 'x'"),
@@ -297,6 +301,11 @@ def test_a_server_that_is_not_there(capsys: pytest.CaptureFixture[str], argv: st
 
 def test_models_come_and_go(run: Run, tmp_path: Path) -> None:
     assert run("unload", "odd names", "parameters") == (0, "odd names: unloaded\nparameters: unloaded\n", "")
+    assert run("unload", "nope") == (
+        0,
+        "nope: the server has no such model, so there was nothing to unload\n",
+        "",
+    )
     lines = run("models")[1].splitlines()
     assert lines[0].split() == ["MODEL", "VERSION", "STATE", "REASON"]
     [line] = [line.split() for line in lines if line.split()[0] == "parameters"]

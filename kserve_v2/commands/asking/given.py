@@ -36,14 +36,12 @@ def _value(name: str, text: str, datatype: str) -> Any:
         text = text[1:]
     elif text.startswith("@"):
         return _of_file(Path(text[1:]), name, datatype)
-    if datatype and datatype != "BYTES":
-        text = _without_brackets(text)
     return text if datatype == "BYTES" else _literal(text, name, datatype)
 
 
 def _literal(text: str, name: str, datatype: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(_with_brackets(text) if datatype else text)
     except ValueError:
         if not datatype:
             return text
@@ -53,8 +51,8 @@ def _literal(text: str, name: str, datatype: str) -> Any:
         ) from None
 
 
-def _without_brackets(text: str) -> str:
-    """Numbers with commas between them, in the brackets of a list; any other text as it is."""
+def _with_brackets(text: str) -> str:
+    """Numbers with commas between them, put in the brackets of a list; any other text as it is."""
     return f"[{text}]" if "," in text and not set(text) & set('[]{}"') else text
 
 

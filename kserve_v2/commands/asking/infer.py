@@ -18,7 +18,7 @@ from kserve_v2.client import (
 )
 from kserve_v2.commands.asking.given import parameters_of, read_request, values_of
 from kserve_v2.commands.asking.shown import as_json, save, show
-from kserve_v2.commands.client_options import asking, time_of
+from kserve_v2.commands.client_options import asking, time_of, without_unknown_id
 from kserve_v2.commands.command import CommandError, UsageError
 from kserve_v2.commands.output import say
 
@@ -87,7 +87,8 @@ def _telling_what_it_takes(metadata: Mapping[str, Any], given: Mapping[str, Any]
             f"{each['name']}:{each['datatype']}{json.dumps(each['shape'], separators=(',', ':'))}"
             for each in announced
         )
-        raise CommandError(f"{error.message} The model takes {takes}: give NAME=VALUE for each.") from None
+        message = without_unknown_id(error.message).rstrip(".")
+        raise CommandError(f"{message}; the model takes {takes}: give NAME=VALUE for each") from None
 
 
 @contextmanager

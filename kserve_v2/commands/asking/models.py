@@ -69,6 +69,8 @@ def run_unload(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int
 
 def _unload(client: Client, name: str, *, dependents: bool) -> str:
     client.unload(name, dependents=dependents)
+    if all(each.get("name") != name for each in client.models()):
+        return "the server has no such model, so there was nothing to unload"
     return "unloaded"
 
 
