@@ -53,6 +53,13 @@ class RestAnswer:
             raise UnreadableAnswer(f"the body is no JSON object; it is {show_body(self.body)!r}")
         return value
 
+    def says(self, member: str, value: bool) -> bool:
+        """Whether the body is an object with this member."""
+        try:
+            return bool(self.object().get(member) is value)
+        except UnreadableAnswer:
+            return False
+
     @property
     def error(self) -> str | None:
         """The text of an error body, or None if the body is none."""
@@ -139,5 +146,10 @@ def _client(url: str, connections: int, kept_alive: int) -> httpx.Client:
     limits = httpx.Limits(max_connections=connections, max_keepalive_connections=kept_alive)
     # Reading the certificates takes longer than many a case: only where they are needed.
     return httpx.Client(
-        timeout=TIMEOUT_SECONDS, limits=limits, trust_env=False, verify=url.startswith("https:")
+        timeout=TIMEOUT_SECONDS,
+        limits=limits,
+        trust_env=False,
+        verify=url.startswith("https:"),
+        # Compressed answers are for the cases that ask for them.
+        headers={"Accept-Encoding": "identity"},
     )

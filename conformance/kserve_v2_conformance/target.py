@@ -101,17 +101,6 @@ class Target:
             return False
         return True
 
-    def max_batch_size(self, model: ServedModel) -> int:
-        """What the model's configuration says. Raises NotCovered where it cannot be asked for."""
-        self.require_extension("model_configuration")
-        try:
-            size = self.rest.get(f"{model.path}/config").object().get("max_batch_size")
-        except UnreadableAnswer:
-            size = None
-        if not isinstance(size, int):
-            raise NotCovered(f"the configuration of {model.name} has no max_batch_size")
-        return size
-
     def require_extension(self, extension: str) -> None:
         """Raise NotCovered unless the server has the extension."""
         if extension and extension not in self.extensions:

@@ -88,7 +88,7 @@ def from_json(datatype: str, data: object) -> Array:
     """The values of a `data` array, nested or flat. Raises UnreadableTensor."""
     if not isinstance(data, list):
         raise UnreadableTensor(f"data is {type(data).__name__}, not an array")
-    flat = list(_flatten(data))
+    flat = list(flatten(data))
     if datatype == "BYTES":
         return array("BYTES", [_text(value) for value in flat])
     row = DATATYPES[datatype]
@@ -101,10 +101,11 @@ def from_json(datatype: str, data: object) -> Array:
         return numbers.astype(row.dtype)
 
 
-def _flatten(data: list[Any]) -> Iterator[object]:
-    for value in data:
+def flatten(data: object) -> Iterator[object]:
+    """The elements of nested arrays, in their order."""
+    for value in data if isinstance(data, list) else ():
         if isinstance(value, list):
-            yield from _flatten(value)
+            yield from flatten(value)
         else:
             yield value
 

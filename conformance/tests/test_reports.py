@@ -13,7 +13,7 @@ from kserve_v2_conformance.report.compare import CompareError, compare
 from kserve_v2_conformance.report.writers import write_report
 from kserve_v2_conformance.results import Results
 
-_HEALTH = ("--only=LIVE", "--only=READY", "--only=MODEL-012", "--only=DATA-EMPTY")
+_HEALTH = ("--only=LIVE", "--only=READY-001", "--only=READY-002", "--only=MODEL-012", "--only=DATA-EMPTY")
 
 
 class _Balanced(HTMLParser):
@@ -58,7 +58,7 @@ def test_reports_of_a_wrong_server(run_suite: RunSuite, tmp_path: Path) -> None:
         "breaks 1 of",
         "REST-LIVE-001",
         "GET /v2/health/live",
-        "expected 200, got 500",
+        "expected status 200, and no body that says no, got 500",
         "Server Live",
     ):
         assert said in page

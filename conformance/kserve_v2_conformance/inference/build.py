@@ -46,6 +46,18 @@ def build(case: InferCase, target: Target) -> tuple[InferRequest, tuple[Tensor, 
     return apply(case.changes, request, model), expected
 
 
+def as_sent(case: InferCase, target: Target, request: InferRequest) -> tuple[tuple[Tensor, ...], ...]:
+    """The answers that are right for what a loose case sent: its inputs in the model's order, with another datatype
+    also those values in the model's."""
+    model = target.model(case.model)
+    sent = tuple(request.inputs[: len(model.inputs)])
+    meant = _inputs(case, model)
+    answers = [closed_form(model, sent)]
+    if [each.shape for each in sent] == [each.shape for each in meant]:
+        answers.append(closed_form(model, meant))
+    return tuple(answers)
+
+
 def plain_request(model: ServedModel, count: int = 5) -> InferRequest:
     """A valid request with a few values."""
     inputs = tuple(_input(each, {}, exact=False, count=count) for each in model.inputs)

@@ -14,9 +14,8 @@ A case has:
     reverse         send the inputs in reverse order
     changes         what is wrong with the request: see `changes.py`
     error           `client` if the request is the client's mistake, `model` if the model fails
-    loose           an error is allowed as well as the right answer
+    loose           an error is allowed as well as the right answer for what was sent
     carriers        the only carriers that make sense
-    max_batch_size  the model's, by its configuration; the case is not covered if it is another, or not known
 """
 
 import tomllib
@@ -72,7 +71,6 @@ class InferCase:
     changes: dict[str, Any] = field(default_factory=dict)
     error: str = ""
     loose: bool = False
-    max_batch_size: int = 0
     carriers: tuple[str, ...] = tuple(each.name for each in CARRIERS)
 
     def clauses_for(self, carrier: Carrier) -> list[str]:

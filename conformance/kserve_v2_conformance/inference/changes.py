@@ -110,6 +110,14 @@ def _output_name(request: InferRequest, value: str, _model: ServedModel) -> Infe
     return replace(request, outputs=(value,))
 
 
+def _input_case(request: InferRequest, _value: bool, _model: ServedModel) -> InferRequest:
+    return _first(request, name=request.inputs[0].name.swapcase())
+
+
+def _output_case(request: InferRequest, _value: bool, model: ServedModel) -> InferRequest:
+    return replace(request, outputs=(model.outputs[0].name.swapcase(),))
+
+
 def _resized(tensor: Tensor, count: int) -> Any:
     values = list(tensor.values)
     return array(tensor.datatype, (values * (count // max(len(values), 1) + 1))[:count])
@@ -131,4 +139,6 @@ _CHANGES: dict[str, Callable[[InferRequest, Any, ServedModel], InferRequest]] = 
     "batch": _batch,
     "elements": _elements,
     "output_name": _output_name,
+    "input_case": _input_case,
+    "output_case": _output_case,
 }

@@ -121,4 +121,13 @@ FORM_CASES = (
     ),
     FormCase("parameters-string", "REST-FORM-010", "`parameters` is a string.", _set("parameters", "none")),
     FormCase("parameters-array", "REST-FORM-010", "`parameters` is an array.", _set("parameters", [1])),
+    *(
+        FormCase(
+            f"parameter-{name}",
+            "REST-FORM-011",
+            f"A parameter is {value!r}.",
+            _set("parameters", {"conformance": value}),
+        )
+        for name, value in (("array", [1]), ("object", {"a": 1}), ("null", None))
+    ),
 )

@@ -10,7 +10,15 @@ from kserve_v2_conformance.findings import Checks, UnreadableAnswer
 from kserve_v2_conformance.inference.request import Failure, InferRequest, InferResponse, Outcome, SeenOutput
 from kserve_v2_conformance.rest import HEADER_LENGTH, RestAnswer, RestClient
 from kserve_v2_conformance.target import model_path
-from kserve_v2_conformance.tensors import Tensor, UnreadableTensor, from_json, from_raw, to_json, to_raw
+from kserve_v2_conformance.tensors import (
+    Tensor,
+    UnreadableTensor,
+    flatten,
+    from_json,
+    from_raw,
+    to_json,
+    to_raw,
+)
 
 Json = dict[str, Any]
 
@@ -192,6 +200,9 @@ def _read_output(entry: object, binary: bytes, checks: Checks) -> tuple[SeenOutp
     elif datatype not in DATATYPES or shape is None:
         problem = f"its datatype is {datatype!r} and its shape {entry.get('shape')!r}"
     else:
+        if DATATYPES[datatype].is_integer and form == "json":
+            fractions = [each for each in flatten(data) if isinstance(each, float)]
+            checks.equal("REST-DATA-008", f"elements of output {name} with a fraction", fractions[:3], [])
         try:
             values = from_raw(datatype, data) if isinstance(data, bytes) else from_json(datatype, data)
             tensor = Tensor(name, datatype, shape, values)

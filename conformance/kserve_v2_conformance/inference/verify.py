@@ -76,11 +76,22 @@ class Judge:
         self, outcome: Outcome, request: InferRequest, expected: tuple[Tensor, ...], clauses: list[str]
     ) -> None:
         """Judge an outcome that may be an error, or else a success with exactly these outputs."""
+        self.failure_or_one_of(outcome, request, (expected,), clauses)
+
+    def failure_or_one_of(
+        self,
+        outcome: Outcome,
+        request: InferRequest,
+        answers: tuple[tuple[Tensor, ...], ...],
+        clauses: list[str],
+    ) -> None:
+        """Judge an outcome that may be an error, or else a success with the outputs of one of these answers."""
         if isinstance(outcome, Failure):
             for clause in clauses:
                 self.checks.that(clause, "answer", True, "an error, or the right answer", _show(outcome))
-        else:
-            self.success(outcome, request, expected, clauses)
+            return
+        fitting = (each for each in answers if all(seen.kept for seen in _outputs(outcome, request, each)))
+        self.success(outcome, request, next(fitting, answers[0]), clauses)
 
     def _note(self, seen: _Seen) -> None:
         self.checks.that(f"{self.protocol}-{seen.clause}", seen.what, seen.kept, seen.expected, seen.got)

@@ -57,6 +57,11 @@ def succeed(
     return outcome if isinstance(outcome, InferResponse) else None
 
 
+def says_yes(answer: RestAnswer, *members: str) -> bool:
+    """Whether an answer about health is a yes: status 200, and none of these members of its body is false."""
+    return answer.status == 200 and not any(answer.says(name, False) for name in members)
+
+
 def refused(check: Checks, clause: str, answer: RestAnswer) -> None:
     """The answer has an error status and an error object."""
     check.that(clause, "status", answer.status >= 400, "an error status", str(answer.status))

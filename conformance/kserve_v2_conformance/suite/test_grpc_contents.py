@@ -120,6 +120,16 @@ def test_no_contents(form: str, target: Target, check: Checks) -> None:
     _refused(target, check, "GRPC-TYPED-003", message)
 
 
+@pytest.mark.clause("GRPC-TYPED-004")
+def test_typed_half_precision(target: Target, check: Checks) -> None:
+    """Numbers of an FP16 input in the field of FP32."""
+    request = plain_request(target.model("identity.FP16"))
+    message = grpc_carrier.encode_raw(request)
+    del message.raw_input_contents[:]
+    message.inputs[0].contents.fp32_contents.extend(request.inputs[0].values.tolist())
+    _refused(target, check, "GRPC-TYPED-004", message)
+
+
 @pytest.mark.clause("GRPC-ERROR-007")
 def test_serving_goes_on(target: Target, check: Checks) -> None:
     """A valid request after several that were refused."""

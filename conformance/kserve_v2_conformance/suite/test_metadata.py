@@ -268,3 +268,17 @@ def test_grpc_unknown_version(target: Target, check: Checks) -> None:
 def _check_error(check: Checks, clause: str, answer: pb.ModelMetadataResponse | GrpcError) -> None:
     failed = isinstance(answer, GrpcError)
     check.that(clause, "status", failed, "an error", answer.code if isinstance(answer, GrpcError) else "OK")
+
+
+@pytest.mark.clause("REST-MODEL-015")
+def test_name_in_other_case(target: Target, check: Checks) -> None:
+    """Metadata of a model's name in the other case."""
+    answer = target.rest.get(model_path(target.model("identity").name.swapcase()))
+    check.that("REST-MODEL-015", "status", answer.status >= 400, "an error status", str(answer.status))
+
+
+@pytest.mark.clause("GRPC-MODEL-015")
+def test_grpc_name_in_other_case(target: Target, check: Checks) -> None:
+    """ModelMetadata of a model's name in the other case."""
+    request = pb.ModelMetadataRequest(name=target.model("identity").name.swapcase())
+    _check_error(check, "GRPC-MODEL-015", target.grpc.call(request, pb.ModelMetadataResponse))

@@ -18,6 +18,7 @@ from kserve_v2_conformance.suite.support import (
     failure_of,
     protocol,
     request_of,
+    says_yes,
 )
 from kserve_v2_conformance.target import NotCovered, ServedModel, ServedTensor, Target, model_path
 
@@ -77,8 +78,15 @@ class _Repository:
     def ready(self, name: str) -> bool:
         """Whether the model is ready."""
         if self.carrier == "json":
-            return self.target.rest.get(f"{model_path(name)}/ready").status == 200
+            return says_yes(self.target.rest.get(f"{model_path(name)}/ready"), "ready")
         message = self.target.grpc.call(pb.ModelReadyRequest(name=name), pb.ModelReadyResponse)
+        return not isinstance(message, GrpcError) and message.ready
+
+    def server_ready(self) -> bool:
+        """Whether the server says that it is ready."""
+        if self.carrier == "json":
+            return says_yes(self.target.rest.get("/v2/health/ready"), "ready", "live")
+        message = self.target.grpc.call(pb.ServerReadyRequest(), pb.ServerReadyResponse)
         return not isinstance(message, GrpcError) and message.ready
 
     def subject(self) -> ServedModel:
@@ -150,7 +158,7 @@ def test_load_unknown_model(carrier: str, target: Target, check: Checks) -> None
     check.that(f"{repository.prefix}-REPO-005", "load", failure is not None, "an error", "success")
 
 
-@both("REPO-006")
+@both("REPO-006", "READY-003")
 def test_load_broken_model(carrier: str, target: Target, check: Checks) -> None:
     """A model whose initialization fails."""
     repository = _Repository(target, carrier)
@@ -162,5 +170,8 @@ def test_load_broken_model(carrier: str, target: Target, check: Checks) -> None:
     check.that(clause, "load", failure is not None, "an error", "success")
     reasons = [entry.get("reason") for entry in repository.index() if entry.get("name") == _BROKEN]
     check.that(clause, "reason in the index", any(reasons), "a reason", str(reasons))
+    if failure is not None:
+        ready = repository.server_ready()
+        check.that(f"{repository.prefix}-READY-003", "the server", not ready, "not ready", "ready")
     # Until it is unloaded the server is asked for a model that it does not have, and so may be not ready.
     repository.unload(_BROKEN)

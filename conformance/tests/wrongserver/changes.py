@@ -1,5 +1,6 @@
 """Planted defects that spoil an answer on its way out, by name; `defects.py` says who must find them."""
 
+import gzip
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -106,6 +107,12 @@ def _error_media_type(answer: RestAnswer) -> RestAnswer:
     return _media_type(answer) if answer.status >= 400 else answer
 
 
+def _gzip(answer: RestAnswer) -> RestAnswer:
+    return replace(
+        answer, headers={**answer.headers, "Content-Encoding": "gzip"}, body=gzip.compress(answer.body)
+    )
+
+
 def _first_event(answer: RestAnswer) -> RestAnswer:
     return replace(answer, body=answer.body[: answer.body.find(b"\n\n") + 2] * 2)
 
@@ -113,6 +120,11 @@ def _first_event(answer: RestAnswer) -> RestAnswer:
 REST_CHANGES: dict[str, tuple[str, RestChange]] = {
     "live-500": (LIVE, _status(500)),
     "live-empty": (LIVE, _without_body),
+    "live-false": (LIVE, _set("live", False)),
+    "ready-false": (READY, _set("ready", False)),
+    "model-ready-false": (MODEL_READY, _set("ready", False)),
+    "not-ready-empty": (MODEL_READY, lambda answer: _without_body(answer) if answer.status != 200 else answer),
+    "always-gzip": (INFER, _gzip),
     "ready-503": (READY, _status(503)),
     "ready-empty": (READY, _without_body),
     "model-not-ready": (MODEL_READY, _status(503)),

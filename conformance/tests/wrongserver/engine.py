@@ -46,6 +46,7 @@ class Engine:
         self.extensions = [each for each in EXTENSIONS if each.partition("(")[0] not in without]
         self.models = {model.name: model for model in CATALOGUE if model.loaded_at_start}
         self.reasons: dict[str, str] = {}
+        self.failed: set[str] = set()
         self.counters = {model.name: Counters() for model in CATALOGUE}
         self.regions: dict[str, tuple[str, int, int]] = {}
         self.sequences: dict[Any, Any] = {}
@@ -81,6 +82,8 @@ class Engine:
 
     def find(self, name: str, version: str, purpose: str) -> tuple[ModelSpec, str]:
         """A model and the version that answers. `purpose`: names the check."""
+        if "case-of-models-ignored" in self.defects:
+            name = name.lower()
         model = self.models.get(name)
         if model is None:
             self.refuse(f"{purpose}-unknown-model", f"unknown model '{name}'", "NOT_FOUND")
@@ -136,6 +139,10 @@ class Engine:
             return True
         return True
 
+    def server_ready(self) -> bool:
+        """Whether every model that was to be loaded is."""
+        return "ready-though-broken" in self.defects or not self.failed
+
     def index(self, only_ready: bool) -> list[dict[str, Any]]:
         entries: list[dict[str, Any]] = []
         for model in CATALOGUE:
@@ -158,6 +165,7 @@ class Engine:
             return
         if model.behaviour is Behaviour.BROKEN:
             self.reasons[name] = "told not to load"
+            self.failed.add(name)
             self.refuse("load-broken-model", "load failed: told not to load")
         self.models[name] = model
 
@@ -165,6 +173,7 @@ class Engine:
         if "unload-ignored" not in self.defects:
             self.models.pop(name, None)
             self.reasons[name] = "unloaded"
+            self.failed.discard(name)
 
     # inference
 
@@ -192,6 +201,12 @@ class Engine:
 
     def checked(self, request: Request) -> tuple[ModelSpec, str]:
         """The model and version of a request that is valid."""
+        if "case-of-tensors-ignored" in self.defects:
+            for each in request.inputs:
+                each.name = each.name.upper()
+            request.outputs = (
+                [(name.upper(), rest) for name, rest in request.outputs] if request.outputs else None
+            )
         asked = "" if "version-ignored" in self.defects else request.version
         model, version = self.find(request.model, asked, "infer")
         specs = {each.name: each for each in model.inputs}
@@ -215,6 +230,8 @@ class Engine:
         return model, version
 
     def _check_tensor(self, each: Input, spec: Any, model: ModelSpec) -> None:
+        if each.datatype != spec.datatype and "bits-reinterpreted" in self.defects:
+            each.datatype, each.values = spec.datatype, each.values.view(DTYPES[spec.datatype])
         if each.datatype != spec.datatype:
             self.refuse("other-datatype", f"input '{each.name}' is {each.datatype}, expected {spec.datatype}")
         batch = (-1,) if model.max_batch_size else ()
@@ -223,6 +240,9 @@ class Engine:
             w not in (-1, h) for w, h in zip(want, each.shape, strict=True)
         ):
             self.refuse("other-shape", f"input '{each.name}' has the shape {each.shape}, expected {want}")
+        if batch and each.shape[0] > model.max_batch_size and "rows-cut" in self.defects:
+            each.values = each.values.reshape(each.shape)[: model.max_batch_size].ravel()
+            each.shape = (model.max_batch_size, *each.shape[1:])
         if batch and each.shape[0] > model.max_batch_size:
             self.refuse("batch-too-large", f"batch-size must be <= {model.max_batch_size}")
 
@@ -253,7 +273,9 @@ class Engine:
                 model, version, request, {"OUTPUT0": self._accumulate(request, inputs["INPUT0"])}
             )
         queue = self.queues.get(model.name)
-        if queue is None:
+        if "no-version-at-all" in self.defects and not request.version:
+            outputs = computations.respond(model.behaviour.name, inputs, 0, self._custom(request))
+        elif queue is None:
             outputs = computations.respond(model.behaviour.name, inputs, int(version), self._custom(request))
         else:
             default = model.queue_policy.default_priority_level if model.queue_policy else 0

@@ -80,7 +80,7 @@ class GrpcFront(grpc.GenericRpcHandler):
         return pb.ServerLiveResponse(live=True)
 
     def _ServerReady(self, _request: Any) -> Any:
-        return pb.ServerReadyResponse(ready=True)
+        return pb.ServerReadyResponse(ready=self.engine.server_ready())
 
     def _ModelReady(self, request: Any) -> Any:
         return pb.ModelReadyResponse(ready=self.engine.ready(request.name, request.version))
@@ -236,6 +236,8 @@ class GrpcFront(grpc.GenericRpcHandler):
     def _typed(self, name: str, datatype: str, shape: tuple[int, ...], contents: Any) -> Any:
         engine = self.engine
         filled = [field.name for field, _ in contents.ListFields()]
+        if datatype in ("FP16", "BF16"):
+            engine.refuse("typed-half-precision", f"{datatype} has no typed contents")
         if filled and filled != [_FIELDS.get(datatype)]:
             engine.refuse("wrong-field", f"contents of {datatype} are in {filled}")
         if "typed-refused" in engine.defects:

@@ -1,8 +1,10 @@
 """The REST side of the deliberately wrong server: http.server, and JSON by the standard library."""
 
+import gzip
 import json
 import re
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -92,7 +94,7 @@ class RestFront:
         region = "/v2/systemsharedmemory(/region/(?P<region>[^/]+))?"
         yield "/v2/?", "GET", self._server
         yield "/v2/health/live", "GET", lambda *_: _json({"live": True})
-        yield "/v2/health/ready", "GET", lambda *_: _json({"live": True, "ready": True})
+        yield "/v2/health/ready", "GET", self._ready
         yield "/v2/models/stats", "GET", self._all_statistics
         yield (
             f"{model}{version}",
@@ -118,6 +120,10 @@ class RestFront:
 
     def _server(self, *_: Any) -> RestAnswer:
         return _json({"name": "wrong", "version": "1.0", "extensions": self.engine.extensions})
+
+    def _ready(self, *_: Any) -> RestAnswer:
+        ready = self.engine.server_ready()
+        return _json({"live": True, "ready": ready}, 200 if ready else 400)
 
     def _model_ready(self, found: dict[str, str], *_: Any) -> RestAnswer:
         ready = self.engine.ready(found["model"], found["version"])
@@ -172,6 +178,9 @@ class RestFront:
 
     def _infer(self, found: dict[str, str], _method: str, headers: dict[str, str], body: bytes) -> RestAnswer:
         engine = self.engine
+        coding = headers.get("content-encoding", "identity")
+        if coding != "identity":
+            body = gzip.decompress(body) if coding == "gzip" else zlib.decompress(body)
         length = headers.get("inference-header-content-length")
         if length is not None and int(length) > len(body):
             engine.refuse("header-beyond-body", "the header length is beyond the body")
@@ -179,6 +188,9 @@ class RestFront:
             return self._raw(found, body)
         text = body if length is None else body[: int(length)]
         document = self._parse(text)
+        if coding != "identity" and "compressed-misread" in engine.defects:
+            for each in document["inputs"]:
+                each["data"].reverse()
         request, all_binary = self._request(found, document, body[len(text) :])
         response = engine.infer(request)
         return self._encode(response, all_binary, {name for name, _ in request.outputs or ()})
@@ -218,6 +230,8 @@ class RestFront:
             raise Refused("unknown members")
         identifier = self._member(document, "id", str, "id", "")
         parameters = self._member(document, "parameters", dict, "parameters", {})
+        if any(not isinstance(value, str | int | float) for value in parameters.values()):
+            engine.refuse("parameter-value", "the value of a parameter is no scalar")
         if "empty-parameters-refused" in engine.defects and document.get("parameters") == {}:
             raise Refused("parameters are empty")
         inputs = []
@@ -293,6 +307,8 @@ class RestFront:
         check_count(
             engine, name, len(flat), int(np.prod([int(size) for size in shape], dtype=object)), "json-size"
         )
+        if "structure-misread" in engine.defects and len(data) not in (len(flat), shape[0]):
+            values = values[::-1]
         if "column-major" in engine.defects and len(shape) == 2:
             values = values.reshape(shape[::-1]).T.reshape(-1)
         return values
@@ -375,6 +391,8 @@ class RestFront:
         if output.datatype in ("FP16", "BF16"):
             engine.refuse("half-precision", f"{output.datatype} has no form in JSON")
         flat = output.values.ravel().tolist()
+        if "integers-as-fractions" in engine.defects and output.values.dtype.kind in "iu":
+            flat = [float(each) for each in flat]
         return entry | {"data": [each.decode() for each in flat] if output.datatype == "BYTES" else flat}
 
     # generate
