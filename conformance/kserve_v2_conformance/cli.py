@@ -1,6 +1,7 @@
-"""The command line: `conformance run | models | compare`.
+"""The command line: `conformance run | models | capabilities | compare`.
 
-Exit status: 0 if nothing required fails, 1 if something does, 2 for a wrong command line or a server that is not there.
+Exit status of `run`: 0 if the server conforms in all that was to be tested, 1 if something required fails, 2 if it
+could not be run (a wrong command line, a server that is not there, Ctrl-C), 3 if too little was tested to say.
 """
 
 import argparse
@@ -10,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from kserve_v2_conformance import models
+from kserve_v2_conformance import __version__, models
+from kserve_v2_conformance.profile import capabilities
 from kserve_v2_conformance.report.compare import CompareError, compare
+from kserve_v2_conformance.report.writers import FORMS, is_report
+from kserve_v2_conformance.suite import SUITE
+from kserve_v2_conformance.verdicts import Status
 
-SUITE = Path(__file__).parent / "suite"
-_USAGE = 2
+_USAGE = int(Status.COULD_NOT_RUN)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="conformance", description="Does a server keep to the KServe v2 / Open Inference Protocol?"
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(
         commands.add_parser(
@@ -40,9 +45,18 @@ def _parser() -> argparse.ArgumentParser:
     models_parser.add_argument(
         "--for", dest="server", required=True, choices=models.SERVERS, help="the server that loads them"
     )
+    models_parser.add_argument(
+        "--broken",
+        action="store_true",
+        help="with the model that cannot be loaded; many servers do not start on it",
+    )
     models_parser.add_argument("directory", type=Path, help="an empty directory, or one to be made")
     models_parser.set_defaults(action=_models)
-    compare_parser = commands.add_parser("compare", help="set reports side by side")
+    capabilities_parser = commands.add_parser("capabilities", help="what a profile may name models for")
+    capabilities_parser.set_defaults(action=_capabilities)
+    compare_parser = commands.add_parser(
+        "compare", help="set reports of servers, or of two runs of one, side by side"
+    )
     compare_parser.add_argument("reports", nargs="+", type=Path, metavar="REPORT.json")
     compare_parser.add_argument(
         "-o", "--output", type=Path, help="a .md, .html or .svg file; without it, Markdown to the terminal"
@@ -72,7 +86,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help="write a .json, .html or .md report; may be repeated",
+        help=f"write a report: a name that ends in {FORMS}; may be repeated",
     )
     parser.add_argument(
         "--only",
@@ -106,27 +120,37 @@ def _run(arguments: argparse.Namespace, others: Sequence[str]) -> int:
         f"cache_dir={Path.cwd() / '.pytest_cache'}",
         "-q",
         "--no-header",
-        "--tb=short",
+        "--tb=no",  # the summary says it all, and once
+        "-rN",
     ]
     for file in arguments.report:
-        if Path(file).suffix not in (".json", ".html", ".md"):
-            print(
-                f"error: --report {file}: expected a name that ends in .json, .html or .md", file=sys.stderr
-            )
+        if not is_report(Path(file)):
+            print(f"error: --report {file}: expected a name that ends in {FORMS}", file=sys.stderr)
             return _USAGE
-    status = pytest.main([*options, *others, str(SUITE)])
-    return status if status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) else _USAGE
+    status = int(pytest.main([*options, *others, str(SUITE)]))
+    return status if status in (Status.CONFORMS, Status.FAILS, Status.NOT_TESTED) else _USAGE
 
 
 def _models(arguments: argparse.Namespace, _others: Sequence[str]) -> int:
     try:
-        written = models.write(arguments.server, arguments.directory)
+        written = models.write(arguments.server, arguments.directory, arguments.broken)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return _USAGE
     print(f"{len(written)} models for {arguments.server} in {arguments.directory}")
     for name, reason in models.OMITTED[arguments.server].items():
         print(f"  without {name}: {reason}")
+    if not arguments.broken and models.BROKEN not in models.OMITTED[arguments.server]:
+        print(f"  without {models.BROKEN}: servers do not start on it; --broken writes it")
+    print("\nStart the server on them, and test it:\n")
+    for line in models.how_to_start(arguments.server, arguments.directory, written):
+        print(f"    {line}")
+    return 0
+
+
+def _capabilities(_arguments: argparse.Namespace, _others: Sequence[str]) -> int:
+    for name, inputs, outputs, does in capabilities():
+        print(f"{name}\n    {inputs} -> {outputs}\n    {does}")
     return 0
 
 

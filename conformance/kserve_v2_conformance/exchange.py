@@ -1,6 +1,7 @@
 """What went over the wire, for the report: one request and its answer, as text."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from google.protobuf import text_format
@@ -12,11 +13,26 @@ LONGEST = 700
 
 @dataclass(slots=True)
 class Exchange:
-    """One request and what came back, both shortened."""
+    """One request and what came back, both shortened. `command`: makes the command that sends it again."""
 
     protocol: str
     request: str
+    command: Callable[[], str]
     answer: str = "(no answer)"
+
+    @property
+    def headline(self) -> str:
+        """What was called, in one line."""
+        return self.request.partition("\n")[0]
+
+    def as_json(self) -> dict[str, str]:
+        """The exchange as a JSON object."""
+        return {
+            "protocol": self.protocol,
+            "request": self.request,
+            "answer": self.answer,
+            "command": self.command(),
+        }
 
 
 def shorten(text: str, longest: int = LONGEST) -> str:

@@ -6,6 +6,7 @@ One entry a line: a clause or a case, and the reason behind `#`. An entry that f
     infer/nan-fp32-json             # the parser refuses NaN, issue 123
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,10 @@ class KnownFailures:
         if broken and broken <= self.reasons.keys():
             return "; ".join(dict.fromkeys(self.reasons[clause] for clause in sorted(broken)))
         return ""
+
+    def unknown(self, cases: Collection[str]) -> list[str]:
+        """The entries that are neither a clause nor one of the suite's cases."""
+        return [each for each in self.reasons if each not in requirements() and each not in cases]
 
     def stale(self, results: Results) -> list[str]:
         """The entries whose cases ran and did not fail."""

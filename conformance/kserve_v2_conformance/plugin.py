@@ -10,22 +10,25 @@ from typing import Any
 
 import pytest
 
+from kserve_v2_conformance.connect import connect, describe, unasked
 from kserve_v2_conformance.findings import Checks, UnreadableAnswer
 from kserve_v2_conformance.known_failures import KnownFailures, KnownFailuresError, read_known_failures
 from kserve_v2_conformance.profile import Profile, ProfileError, read_profile
-from kserve_v2_conformance.report.table import summary
+from kserve_v2_conformance.report.summary import summary
 from kserve_v2_conformance.report.writers import write_report
-from kserve_v2_conformance.requirements import extensions, matches, requirements
-from kserve_v2_conformance.rest import RestClient
+from kserve_v2_conformance.requirements import GRPC, REST, extensions, matches, requirements
 from kserve_v2_conformance.results import CaseResult, Outcome, Results
-from kserve_v2_conformance.rpc import GrpcClient
+from kserve_v2_conformance.suite import SUITE
 from kserve_v2_conformance.target import NotCovered, Target
+from kserve_v2_conformance.verdicts import Status, parts, status_of
 
 MARKERS = (
     "clause(*ids): the clauses of the specification that the case is about",
     "needs(extension): an extension that the case uses though it is not about it",
     "last: may end a server that is not careful, so it runs after all others",
 )
+
+_SHOWN = {REST: "REST", GRPC: "gRPC"}
 
 _CHECKS = pytest.StashKey[Checks]()
 _RESULTS = pytest.StashKey[Results]()
@@ -72,27 +75,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _connect(config: pytest.Config, profile: Profile) -> Target:
-    rest = RestClient(config.option.rest)
-    grpc = GrpcClient(config.option.grpc) if config.option.grpc else None
-    only = config.option.only
-    asked_for = frozenset(
-        each.extension
-        for each in requirements().values()
-        if each.extension and any(matches(each.id, one) for one in only)
-    )
     try:
-        rest.get("/v2/health/live")
-    except UnreadableAnswer as error:
-        raise pytest.UsageError(f"the server cannot be reached: {error}") from None
-    target = Target(rest, grpc, profile, asked_for)
+        target = connect(config.option.rest, config.option.grpc, profile, config.option.only)
+    except (UnreadableAnswer, ProfileError) as error:
+        raise pytest.UsageError(str(error)) from None
     results = config.stash[_RESULTS]
-    results.server = {
-        "name": config.option.server_name or str(target.metadata.get("name", "")) or config.option.rest,
-        "version": str(target.metadata.get("version", "")),
-        "extensions": list(target.advertised),
-        "rest": config.option.rest,
-        "grpc": config.option.grpc or "",
-    }
+    results.server = describe(target, config.option.server_name)
+    results.unasked = unasked(target, config.option.only, config.option.level)
+    results.asked = frozenset(parts()) - results.unasked.keys()
     return target
 
 
@@ -139,8 +129,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         (kept if _wanted(config, item) else dropped).append(item)
     if dropped:
         config.hook.pytest_deselected(items=dropped)
+    _check_known_failures(config, items)
     items[:] = sorted(kept, key=_turn)
     config.stash[_RESULTS].selected = bool(config.option.only) or config.option.level == "core"
+
+
+def _check_known_failures(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse entries for cases that do not exist: they would excuse nothing, and nobody would notice."""
+    cases = {case_id(item) for item in items}
+    whole = [Path(each).resolve() for each in config.args] == [SUITE]
+    modules = {path.stem.removeprefix("test_") for path in SUITE.glob("test_*.py")}
+    unknown = [
+        entry
+        for entry in config.stash[_KNOWN].unknown(cases)
+        if whole or entry.partition("/")[0] not in modules
+    ]
+    if unknown:
+        raise pytest.UsageError(f"--known-failures: there is no case {', '.join(unknown)}")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """How many cases are to be run: pytest's own selection, -k for one, is over."""
+    session.config.stash[_RESULTS].planned = len(session.items)
 
 
 def _turn(item: pytest.Item) -> int:
@@ -181,8 +191,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what the server does not claim to have."""
     item.stash[_CHECKS] = Checks()
     target = item.config.stash[_TARGET]
-    if target.ended_by:
-        pytest.skip(f"the server cannot be reached any more, since {target.ended_by}")
+    for protocol, end in target.ended.items():
+        if protocol in _protocols_of(item):
+            pytest.skip(f"not run: {end}")
     try:
         for extension in sorted(extensions_of(item)):
             target.require_extension(extension)
@@ -192,29 +203,52 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(str(reason))
 
 
+def _protocols_of(item: pytest.Item) -> set[str]:
+    """The protocols that a case speaks, as far as its clauses tell. What is about gRPC may also ask over REST."""
+    return {requirements()[clause].protocol for clause in clauses_of(item)} or {REST, GRPC}
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """Turn broken clauses into a failure of the case."""
     checks = pyfuncitem.stash[_CHECKS]
+    result: object = True
+    uncovered = ""
     try:
         result = yield
     except NotCovered as reason:
-        pytest.skip(str(reason))
+        uncovered = str(reason)
     except UnreadableAnswer as error:
-        _blame(pyfuncitem, checks, str(error))
-        result = True
+        uncovered = _ended_before(pyfuncitem.config.stash[_TARGET])
+        if not uncovered:
+            _blame(pyfuncitem, checks, str(error))
     _notice_end(pyfuncitem, checks)
     broken = [str(finding) for finding in checks.findings if finding.broken]
     if broken:
         pytest.fail("\n".join(broken), pytrace=False)
+    if uncovered:
+        pytest.skip(uncovered)
     return result
 
 
+def _ended_before(target: Target) -> str:
+    """Why an answer is missing, if it may well be because the server ended in an earlier case."""
+    known = target.ended and target.unreachable().keys() <= target.ended.keys()
+    return f"not run: {next(iter(target.ended.values()))}" if known else ""
+
+
 def _notice_end(item: pytest.Item, checks: Checks) -> None:
-    """Keep in mind which case ended the server."""
+    """Keep in mind which case ended the server, and with which request."""
     target = item.config.stash[_TARGET]
-    if any(finding.broken for finding in checks.findings) and not target.alive():
-        target.ended_by = case_id(item)
+    if all(finding.kept for finding in checks.findings):
+        return
+    for protocol, why in target.unreachable().items():
+        if protocol in target.ended:
+            continue
+        sent = f"; last sent: {checks.exchanges[-1].headline}" if checks.exchanges else ""
+        end = f"the server cannot be reached over {_SHOWN[protocol]} any more since {case_id(item)}{sent}"
+        target.ended[protocol] = end
+        item.config.stash[_RESULTS].ended.append(f"{end} ({why})")
 
 
 def _blame(item: pytest.Item, checks: Checks, reason: str) -> None:
@@ -235,7 +269,7 @@ def pytest_runtest_makereport(
     results = item.config.stash[_RESULTS]
     reason = item.config.stash[_KNOWN].excuse(result)
     if result.outcome is Outcome.FAILED and reason:
-        result.outcome, result.reason = Outcome.KNOWN, reason
+        result.known = reason
         report.outcome, report.wasxfail = "skipped", reason
     results.cases.append(result)
     return report
@@ -249,8 +283,8 @@ def _result(item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[
     else:
         outcome = Outcome.PASSED if report.passed else Outcome.FAILED
         if report.failed and not any(finding.broken for finding in checks.findings):
-            reason = f"the case itself failed: {call.excinfo.exconly() if call.excinfo else ''}"
-            _blame(item, checks, reason)
+            _blame(item, checks, f"the case itself failed: {call.excinfo.exconly() if call.excinfo else ''}")
+            reason = f"the case itself failed:\n{report.longreprtext}"
     return CaseResult(
         case_id(item), _about(item), clauses_of(item), outcome, reason, checks.findings, checks.exchanges
     )
@@ -269,23 +303,26 @@ def _about(item: pytest.Item) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Write the reports; a run that found nothing to test, or a stale entry of known failures, fails."""
+    """Write the reports, of an interrupted run as well, and end with the status of the verdict."""
     config = session.config
-    if _TARGET not in config.stash:
+    if _TARGET not in config.stash or exitstatus in (
+        pytest.ExitCode.USAGE_ERROR,
+        pytest.ExitCode.INTERNAL_ERROR,
+    ):
+        session.exitstatus = Status.COULD_NOT_RUN if _TARGET in config.stash else exitstatus
         return
     results = config.stash[_RESULTS]
     results.finished = time.time()
     results.stale = config.stash[_KNOWN].stale(results)
-    ran = any(case.outcome is not Outcome.NOT_COVERED for case in results.cases)
-    if exitstatus == pytest.ExitCode.OK and (results.stale or not ran):
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if exitstatus != pytest.ExitCode.INTERRUPTED:
+        session.exitstatus = status_of(results)
     for file in config.option.report:
         write_report(results, Path(file))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """The table at the end."""
-    if _TARGET in config.stash and config.stash[_RESULTS].cases:
+    if _TARGET in config.stash and config.stash[_RESULTS].finished:
         terminalreporter.write_line("")
         for line in summary(config.stash[_RESULTS]):
             terminalreporter.write_line(line)

@@ -9,12 +9,13 @@ catalogue. `extensions` are those that the server has without advertising them, 
 """
 
 import tomllib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kserve_v2_conformance.datatypes import DATATYPES
-from kserve_v2_conformance.models.catalogue import BY_NAME
+from kserve_v2_conformance.models.catalogue import BY_NAME, CATALOGUE, ModelSpec, TensorSpec
 from kserve_v2_conformance.requirements import extensions
 
 SHIPPED = Path(__file__).parent / "profiles"
@@ -90,3 +91,26 @@ def _check_capability(capability: str, name: object, origin: str) -> None:
         )
     if not isinstance(name, str):
         raise ProfileError(f"{origin}: {capability}: expected the name of a model, got {name!r}")
+
+
+def capabilities() -> Iterator[tuple[str, str, str, str]]:
+    """What a profile may name models for: the name, the inputs, the outputs, and what such a model does."""
+    anything = f"one tensor of any shape; datatypes: {', '.join(DATATYPES)}"
+    yield "identity.<datatype>", anything, "the same", "Gives its input back, unchanged."
+    for spec in CATALOGUE:
+        if spec.name.removeprefix("identity_").upper() not in DATATYPES:
+            yield spec.name, _shown(spec, spec.inputs), _shown(spec, spec.outputs), _what(spec)
+
+
+def _shown(spec: ModelSpec, tensors: Iterable[TensorSpec]) -> str:
+    batch = (-1,) if spec.max_batch_size else ()
+    return ", ".join(
+        f"{each.name} {each.datatype}{list(batch + each.dims)}{' (optional)' if each.optional else ''}"
+        for each in tensors
+    )
+
+
+def _what(spec: ModelSpec) -> str:
+    batches = f" Its batches have at most {spec.max_batch_size} rows." if spec.max_batch_size else ""
+    versions = f" Served versions: {', '.join(map(str, spec.versions))}." if len(spec.versions) > 1 else ""
+    return f"{spec.behaviour.value}{batches}{versions}"

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
 
 from kserve_v2_conformance.exchange import Exchange, show_body
 from kserve_v2_conformance.findings import Checks, UnreadableAnswer
+from kserve_v2_conformance.repeat import LONGEST_BODY, curl
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 TIMEOUT_SECONDS = 60.0
@@ -70,11 +72,21 @@ class RestAnswer:
         return text if isinstance(text, str) else None
 
 
+def base_url(text: str) -> str:
+    """The URL below which the protocol's paths begin: people give it with and without `/v2` or a scheme.
+
+    >>> base_url("http://localhost:8000/v2/"), base_url("localhost:8000"), base_url("https://host/serving")
+    ('http://localhost:8000', 'http://localhost:8000', 'https://host/serving')
+    """
+    url = text.strip().rstrip("/").removesuffix("/v2").rstrip("/")
+    return url if "://" in url else f"http://{url}"
+
+
 class RestClient:
     """Requests to one server. `checks` receives every exchange of the running case; it may be replaced at any time."""
 
     def __init__(self, url: str, connections: int = 100) -> None:
-        self.url = url.rstrip("/")
+        self.url = base_url(url)
         self.checks = Checks()
         # Servers may close a connection at any time after an answer; a request that meets such an end is sent again.
         self._http, self._fresh = _client(url, connections, connections), _client(url, connections, 0)
@@ -99,7 +111,10 @@ class RestClient:
     ) -> RestAnswer:
         """Send one request and keep the exchange. Raises UnreadableAnswer if no answer comes."""
         headers = dict(headers or {})
-        exchange = Exchange("REST", _show_request(method, path, body, headers))
+        shown_request = _show_request(method, path, body, headers)
+        # A long body is not kept: only its size would be told.
+        kept = body if len(body) <= LONGEST_BODY else bytes(len(body))
+        exchange = Exchange("REST", shown_request, partial(curl, self.url + path, method, headers, kept))
         self.checks.exchanges.append(exchange)
         answer = self.request(method, path, body, headers, exchange)
         lines = [

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from kserve_v2_conformance import __version__
 from kserve_v2_conformance.exchange import Exchange
 from kserve_v2_conformance.findings import Finding
 from kserve_v2_conformance.requirements import Requirement, requirements
@@ -16,7 +15,6 @@ class Outcome(StrEnum):
 
     PASSED = "pass"
     FAILED = "fail"
-    KNOWN = "known failure"
     NOT_COVERED = "not covered"
     ADVISED = "not as advised"
     """Only of clauses: a SHOULD that the server does not follow."""
@@ -24,7 +22,7 @@ class Outcome(StrEnum):
 
 @dataclass(slots=True)
 class CaseResult:
-    """One case. `reason`: why it was not covered, or why it may fail."""
+    """One case. `reason`: why it was not covered; `known`: why it may fail without failing the run."""
 
     id: str
     about: str
@@ -33,6 +31,11 @@ class CaseResult:
     reason: str
     findings: list[Finding]
     exchanges: list[Exchange]
+    known: str = ""
+
+    def breaks(self, clause: str) -> bool:
+        """Whether it found the clause broken."""
+        return any(each.clause == clause and not each.kept for each in self.findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +47,43 @@ class ClauseResult:
     cases: list[CaseResult]
     reason: str
 
+    @property
+    def known(self) -> str:
+        """Why it may be broken without failing the run: every case that breaks it is known to fail."""
+        broken = [case for case in self.cases if case.breaks(self.requirement.id)]
+        reasons = dict.fromkeys(case.known for case in broken)
+        return "" if "" in reasons else "; ".join(reasons)
+
 
 @dataclass(slots=True)
 class Results:
-    """A whole run. `stale`: known failures that fail no more; `selected`: whether only some cases were asked for."""
+    """A whole run.
+
+    `asked`: the parts of the specification that it is meant to test; `unasked`: why the others are left out.
+    `stale`: known failures that fail no more; `selected`: whether only some cases were asked for; `planned`: how many
+    cases were to be run; `ended`: how the server ended, for each protocol over which it could not be reached any more.
+    """
 
     server: dict[str, Any] = field(default_factory=dict)
     cases: list[CaseResult] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
     selected: bool = False
     finished: float = 0.0
+    asked: frozenset[str] = frozenset()
+    unasked: dict[str, str] = field(default_factory=dict)
+    planned: int = 0
+    ended: list[str] = field(default_factory=list)
 
     @property
     def date(self) -> str:
         """When the run ended, in UTC."""
         return datetime.fromtimestamp(self.finished, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+    @property
+    def partial(self) -> str:
+        """What is to be said of a run that was stopped before its end, "" if it was not."""
+        ran = len(self.cases)
+        return f"the run was stopped after {ran} of {self.planned} cases" if ran < self.planned else ""
 
     def clauses(self) -> list[ClauseResult]:
         """Every clause of the requirements, in their order."""
@@ -67,14 +92,11 @@ class Results:
     def _clause(self, requirement: Requirement) -> ClauseResult:
         about = [case for case in self.cases if requirement.id in case.clauses]
         seen = [case for case in self.cases if any(each.clause == requirement.id for each in case.findings)]
-        broken = [
-            case
-            for case in seen
-            if any(each.clause == requirement.id and not each.kept for each in case.findings)
-        ]
-        kept = [case for case in seen if case not in broken]
+        broken = [case for case in seen if case.breaks(requirement.id)]
+        kept = [case for case in seen if not case.breaks(requirement.id)]
         if broken:
-            return ClauseResult(requirement, _worst(requirement, broken), broken + kept, "")
+            outcome = Outcome.FAILED if requirement.required else Outcome.ADVISED
+            return ClauseResult(requirement, outcome, broken + kept, "")
         if kept:
             return ClauseResult(requirement, Outcome.PASSED, kept, "")
         reasons = dict.fromkeys(case.reason for case in about if case.reason)
@@ -83,50 +105,4 @@ class Results:
         )
 
     def _why_not(self, requirement: Requirement) -> str:
-        return "not selected" if self.selected else "no case"
-
-    def as_json(self) -> dict[str, Any]:
-        """The report as a JSON object: what `compare` reads."""
-        return {
-            "suite": __version__,
-            "date": self.date,
-            "server": self.server,
-            "stale": self.stale,
-            "clauses": [
-                {
-                    "id": clause.requirement.id,
-                    "level": str(clause.requirement.level),
-                    "extension": clause.requirement.extension,
-                    "outcome": str(clause.outcome),
-                    "reason": clause.reason,
-                    "cases": [case.id for case in clause.cases],
-                }
-                for clause in self.clauses()
-            ],
-            "cases": [_case_json(case) for case in self.cases],
-        }
-
-
-def _worst(requirement: Requirement, broken: list[CaseResult]) -> Outcome:
-    if not requirement.required:
-        return Outcome.ADVISED
-    return Outcome.KNOWN if all(case.outcome is Outcome.KNOWN for case in broken) else Outcome.FAILED
-
-
-def _case_json(case: CaseResult) -> dict[str, Any]:
-    """A case; exchanges only of those that show something wrong, so that reports stay small."""
-    telling = [finding for finding in case.findings if not finding.kept]
-    return {
-        "id": case.id,
-        "about": case.about,
-        "outcome": str(case.outcome),
-        "reason": case.reason,
-        "clauses": case.clauses,
-        "findings": [finding.as_json() for finding in telling],
-        "exchanges": [
-            {"protocol": each.protocol, "request": each.request, "answer": each.answer}
-            for each in case.exchanges
-        ]
-        if telling
-        else [],
-    }
+        return self.partial or ("not selected" if self.selected else "no case")

@@ -9,6 +9,7 @@ from kserve_v2_conformance.datatypes import DATATYPES
 from kserve_v2_conformance.findings import UnreadableAnswer
 from kserve_v2_conformance.models.catalogue import BY_NAME, Behaviour, ModelSpec, TensorSpec
 from kserve_v2_conformance.profile import Profile, default_name
+from kserve_v2_conformance.requirements import GRPC, REST
 from kserve_v2_conformance.rest import RestClient
 from kserve_v2_conformance.rpc import GrpcClient, GrpcError, names_of
 
@@ -41,6 +42,11 @@ class ServedModel:
     spec: ModelSpec | None
 
     @property
+    def usable(self) -> bool:
+        """Whether it is known what its inputs and outputs are."""
+        return bool(self.inputs and self.outputs)
+
+    @property
     def path(self) -> str:
         """Its path below the server's URL."""
         return model_path(self.name)
@@ -71,8 +77,8 @@ class Target:
             [each for each in advertised if isinstance(each, str)] if isinstance(advertised, list) else []
         )
         self.extensions = ((names_of(self.advertised) | profile.extensions) - profile.without) | asked_for
-        self.ended_by = ""
-        """The case after which the server could not be reached any more."""
+        self.ended: dict[str, str] = {}
+        """How the server ended, for each protocol over which it cannot be reached any more."""
         self._models: dict[str, ServedModel | None] = {}
 
     @property
@@ -93,13 +99,16 @@ class Target:
         if self._grpc is not None:
             self._grpc.close()
 
-    def alive(self) -> bool:
-        """Whether the server can be reached at all."""
+    def unreachable(self) -> dict[str, str]:
+        """The protocols over which the server cannot be reached, and what was tried."""
+        lost = {}
         try:
             self.rest.request("GET", "/v2/health/live", b"", {})
-        except UnreadableAnswer:
-            return False
-        return True
+        except UnreadableAnswer as error:
+            lost[REST] = str(error)
+        if self._grpc is not None and (why := self._grpc.reach()):
+            lost[GRPC] = why
+        return lost
 
     def require_extension(self, extension: str) -> None:
         """Raise NotCovered unless the server has the extension."""
@@ -107,23 +116,33 @@ class Target:
             raise NotCovered(f"the server does not advertise {extension}")
 
     def find(self, capability: str) -> ServedModel | None:
-        """The model with a capability, or None if the server has none. `identity` is one of any datatype."""
+        """The model with a capability, or None if no request can be made for one. `identity`: of any datatype."""
         if capability == "identity":
             order = (*_PREFERRED, *(name for name in DATATYPES if name not in _PREFERRED))
             return next((found for each in order if (found := self.find(f"identity.{each}"))), None)
+        found = self.named(capability)
+        return found if found and found.usable else None
+
+    def named(self, capability: str) -> ServedModel | None:
+        """The model that stands for a capability, even where its metadata do not say how to use it."""
         if capability not in self._models:
             self._models[capability] = self._look_up(capability)
         return self._models[capability]
 
     def model(self, capability: str) -> ServedModel:
-        """The model with a capability. Raises NotCovered if the server has none."""
+        """The model with a capability. Raises NotCovered if no request can be made for one."""
         found = self.find(capability)
         if found is None:
-            name = self.profile.model_name(capability) if capability != "identity" else "identity_…"
-            raise NotCovered(
-                f"the server has no model {name}; a profile may name another one for {capability}"
-            )
+            raise NotCovered(self._why_none(capability))
         return found
+
+    def _why_none(self, capability: str) -> str:
+        kinds = [f"identity.{each}" for each in DATATYPES] if capability == "identity" else [capability]
+        unusable = [model for each in kinds if (model := self.named(each))]
+        if unusable:
+            return f"the metadata of {unusable[0].name} do not say what its inputs and outputs are"
+        name = "identity_…" if capability == "identity" else self.profile.model_name(capability)
+        return f"the server has no model {name}; a profile may name another one for {capability}"
 
     def _server_metadata(self) -> dict[str, Any]:
         try:
@@ -133,16 +152,15 @@ class Target:
 
     def _look_up(self, capability: str) -> ServedModel | None:
         name = self.profile.model_name(capability)
-        document = self._rest_metadata(name) or self._grpc_metadata(name)
-        if document is None and self.rest.get(f"{model_path(name)}/ready").status != 200:
+        documents = [each for each in (self._rest_metadata(name), self._grpc_metadata(name)) if each]
+        if not documents and self.rest.get(f"{model_path(name)}/ready").status != 200:
             return None
         spec = None if capability in self.profile.models else BY_NAME[default_name(capability)]
-        inputs, outputs = _tensors(document, "inputs"), _tensors(document, "outputs")
-        if not inputs or not outputs:
-            if spec is None:
-                return None
+        inputs, outputs = _described(documents)
+        if spec and not (inputs and outputs):
             inputs, outputs = _specified(spec, spec.inputs), _specified(spec, spec.outputs)
-        return ServedModel(name, _behaviour(capability), inputs, outputs, _versions(document), spec)
+        versions = _versions(documents[0] if documents else None)
+        return ServedModel(name, _behaviour(capability), inputs, outputs, versions, spec)
 
     def _rest_metadata(self, name: str) -> dict[str, Any] | None:
         answer = self.rest.get(model_path(name))
@@ -154,7 +172,10 @@ class Target:
     def _grpc_metadata(self, name: str) -> dict[str, Any] | None:
         if self._grpc is None:
             return None
-        answer = self._grpc.call(pb.ModelMetadataRequest(name=name), pb.ModelMetadataResponse)
+        try:
+            answer = self._grpc.call(pb.ModelMetadataRequest(name=name), pb.ModelMetadataResponse)
+        except UnreadableAnswer:
+            return None
         return None if isinstance(answer, GrpcError) else grpc_metadata(answer)
 
 
@@ -182,17 +203,35 @@ def _versions(document: dict[str, Any] | None) -> tuple[str, ...]:
     return tuple(each for each in listed if isinstance(each, str)) if isinstance(listed, list) else ()
 
 
-def _tensors(document: dict[str, Any] | None, member: str) -> tuple[ServedTensor, ...]:
-    """The tensors of metadata; none where they are not what they must be."""
-    listed = (document or {}).get(member)
+def _described(documents: list[dict[str, Any]]) -> tuple[tuple[ServedTensor, ...], tuple[ServedTensor, ...]]:
+    """Inputs and outputs as the first metadata say that can be used, if need be read leniently; else none.
+
+    What is wrong with metadata is found by the clauses about them; the model is tested all the same.
+    """
+    for lenient in (False, True):
+        for document in documents:
+            inputs = _tensors(document.get("inputs"), lenient)
+            outputs = _tensors(document.get("outputs"), lenient)
+            if inputs and outputs:
+                return inputs, outputs
+    return (), ()
+
+
+def _tensors(listed: object, lenient: bool) -> tuple[ServedTensor, ...]:
+    """The tensors of metadata; none where one of them is not what it must be."""
     try:
-        return tuple(
-            ServedTensor(str(each["name"]), each["datatype"], tuple(int(size) for size in each["shape"]))
-            for each in listed or ()
-            if each["datatype"] in DATATYPES
-        )
+        return tuple(_tensor(each, lenient) for each in listed or ())  # type: ignore[attr-defined]
     except (KeyError, TypeError, ValueError):
         return ()
+
+
+def _tensor(described: dict[str, Any], lenient: bool) -> ServedTensor:
+    name, datatype, shape = str(described["name"]), described["datatype"], described["shape"]
+    if lenient:
+        datatype = str(datatype).upper().removeprefix("TYPE_").replace("STRING", "BYTES")
+    if datatype not in DATATYPES or isinstance(shape, str):
+        raise ValueError(f"{name} has the datatype {datatype!r} and the shape {shape!r}")
+    return ServedTensor(name, datatype, tuple(int(size) for size in shape))
 
 
 def _specified(spec: ModelSpec, tensors: tuple[TensorSpec, ...]) -> tuple[ServedTensor, ...]:

@@ -127,7 +127,7 @@ def suite_environment() -> dict[str, str]:
 @contextmanager
 def _place(peer: Peer, work: Path) -> Iterator[Place]:
     models = work / "models"
-    written = write(peer.name, models)
+    written = write(peer.name, models, broken=True)
     place = Place(HERE / f".venv-{peer.name}", models, written, *_free_ports(3))
     try:
         yield place

@@ -1,21 +1,30 @@
 """The command, and the plugin's own behaviour: selection, profiles, servers that end."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import RunSuite, WrongServer, serve
+from wrongserver.changes import REST_CHANGES, RestAnswer
 
+from kserve_v2_conformance import __version__
 from kserve_v2_conformance.cli import SUITE, main
-from kserve_v2_conformance.models.catalogue import CATALOGUE
+from kserve_v2_conformance.models.catalogue import CATALOGUE, DATATYPES
+from kserve_v2_conformance.profile import parse_profile
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[WrongServer]:
     with serve() as running:
         yield running
+
+
+_QUIET = ("-p", "no:timeout", "--capture=no")
 
 
 def _conformance(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -28,10 +37,11 @@ def test_run_from_the_command_line(server: WrongServer) -> None:
     done = _conformance(
         "run", f"--rest={server.rest.url}", f"--grpc={server.grpc.address}", "--only", "LIVE", "META", "-vv"
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 3, done.stdout + done.stderr
     assert "test_server_live" in done.stdout
-    assert "core gRPC" in done.stdout
-    assert "conforms" in done.stdout
+    assert "core gRPC             not tested" in done.stdout
+    assert "verdict: not tested" in done.stdout
+    assert "warning" not in done.stdout
 
 
 @pytest.mark.slow
@@ -47,19 +57,18 @@ def test_pytest_on_the_suite(server: WrongServer, tmp_path: Path) -> None:
         "-q",
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 3, done.stdout + done.stderr
     # gRPC was not named.
     assert "1 passed, 1 skipped" in done.stdout
 
 
 def _run(server: WrongServer, *options: str) -> int:
-    quiet = ("-p", "no:timeout", "--capture=no")
-    return main(["run", f"--rest={server.rest.url}", f"--grpc={server.grpc.address}", *options, *quiet])
+    return main(["run", f"--rest={server.rest.url}", f"--grpc={server.grpc.address}", *options, *_QUIET])
 
 
 def test_status_of_the_command(server: WrongServer, tmp_path: Path) -> None:
     report = tmp_path / "r.json"
-    assert _run(server, "--only", "LIVE", f"--report={report}", "--profile=triton", "--server-name=x") == 0
+    assert _run(server, "--only", "LIVE", f"--report={report}", "--profile=triton", "--server-name=x") == 3
     assert '"name": "x"' in report.read_text()
     with serve("live-500") as wrong:
         assert _run(wrong, "--only", "LIVE") == 1
@@ -71,7 +80,7 @@ def test_status_of_the_command(server: WrongServer, tmp_path: Path) -> None:
         (("--only=NO-SUCH-CLAUSE",), "no clause starts so"),
         (("--profile=no_such_profile",), "no profile no_such_profile"),
         (("--known-failures=no_such_file",), "No such file"),
-        (("--report=report.pdf",), "ends in .json"),
+        (("--report=report.pdf",), "ends in .html, .json"),
     ],
 )
 def test_wrong_options(
@@ -79,6 +88,16 @@ def test_wrong_options(
 ) -> None:
     assert _run(server, *options) == 2
     assert reason in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("entry", ["infer/plan-json", "no_such_module/case"])
+def test_known_failure_that_is_no_case(
+    entry: str, server: WrongServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    known = tmp_path / "known.txt"
+    known.write_text(f"{entry} # it was called so once\n")
+    assert _run(server, f"--known-failures={known}", "--only=LIVE") == 2
+    assert f"there is no case {entry}" in "".join(capfd.readouterr())
 
 
 def test_no_server(capfd: pytest.CaptureFixture[str]) -> None:
@@ -111,7 +130,7 @@ def test_unknown_arguments(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_core_level_has_no_extensions(run_suite: RunSuite, server: WrongServer) -> None:
     run = run_suite(server, "--level=core", "--only=PARAM", "--only=INFER-004", "--only=BAD-001")
-    assert run.status == 0
+    assert run.status == 3
     assert {case["id"].rpartition("-")[2] for case in run.report["cases"]} == {"json", "raw", "typed"}
 
 
@@ -127,14 +146,14 @@ def test_nothing_to_test(run_suite: RunSuite, tmp_path: Path) -> None:
     profile.write_text('without = ["trace"]\n')
     with serve(without=frozenset(("logging",))) as plain:
         run = run_suite(plain, f"--profile={profile}", cases=(str(SUITE / "test_settings.py"),))
-    assert run.status == 1
+    assert run.status == 3
     assert run.case("settings/trace-settings/rest")["reason"] == "the server does not advertise trace"
 
 
 def test_server_without_models(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with serve() as empty:
         empty.engine.models.clear()
-        assert _run(empty, "-k", "test_server_live or plain") == 0
+        assert _run(empty, "-k", "test_server_live or plain") == 3
     assert "Name two of its own in a --profile" in capfd.readouterr().out
 
 
@@ -164,13 +183,150 @@ def test_two_models_are_enough(run_suite: RunSuite, tmp_path: Path) -> None:
     )
 
 
+_END = "the server cannot be reached over {} any more since health/model-ready; last sent: GET /v2/models/identity_fp32/ready"
+
+
+def _ends(report: dict[str, Any]) -> list[str]:
+    return [each.partition(" (")[0] for each in report["ended"]]
+
+
 def test_server_that_ends(run_suite: RunSuite) -> None:
-    """The case that ends the server fails; those after it are not covered."""
+    """The case that ends the server fails and is named with its request; those after it are not run, and say so."""
     with serve("ends-at-model-ready") as mortal:
+        stop_rest = mortal.rest.stop
+        mortal.rest.stop = lambda: (mortal.grpc.stop(), stop_rest())  # type: ignore[method-assign,func-returns-value]
         run = run_suite(mortal, cases=(str(SUITE / "test_health.py"),))
+        mortal.rest.stop = stop_rest  # type: ignore[method-assign]
     assert run.status == 1
     assert run.outcome("REST-LIVE-001") == "pass"
     assert run.outcome("REST-MREADY-001") == "fail"
     assert run.outcome("GRPC-LIVE-001") == "not covered"
-    reason = "the server cannot be reached any more, since health/model-ready"
-    assert run.case("health/grpc-server-live")["reason"] == reason
+    assert run.case("health/grpc-server-live")["reason"] == f"not run: {_END.format('gRPC')}"
+    assert _ends(run.report) == [_END.format("REST"), _END.format("gRPC")]
+
+
+def test_server_that_ends_over_one_protocol(run_suite: RunSuite) -> None:
+    """The other protocol is tested to the end, as far as its cases do not need the first."""
+    with serve("ends-at-model-ready") as half:
+        run = run_suite(half, cases=(f"{SUITE}/test_health.py", f"{SUITE}/test_metadata.py"))
+    assert _ends(run.report) == [_END.format("REST")]
+    assert run.outcome("GRPC-MREADY-001") == "pass"
+    needs_both = run.case("metadata/server-metadata-over-both")
+    assert (needs_both["outcome"], needs_both["reason"]) == ("not covered", f"not run: {_END.format('REST')}")
+
+
+def test_grpc_port_that_is_dead(server: WrongServer, capfd: pytest.CaptureFixture[str]) -> None:
+    """As for REST: it could not be run. Not one case that wants an error may take the dead port for one."""
+    for address in ("127.0.0.1:9", server.rest.url):
+        assert main(["run", f"--rest={server.rest.url}", f"--grpc={address}", *_QUIET]) == 2
+        assert "the server cannot be reached over gRPC at 127.0.0.1:" in "".join(capfd.readouterr())
+
+
+def test_address_as_people_write_it(server: WrongServer) -> None:
+    options = [
+        f"--rest={server.rest.url}/v2/",
+        f"--grpc=grpc://{server.grpc.address}",
+        "--only=REST-META",
+        *_QUIET,
+    ]
+    assert main(["run", *options, "-k", "server_metadata"]) == 3
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"conformance {__version__}\n")
+
+
+def test_capabilities(capsys: pytest.CaptureFixture[str]) -> None:
+    """What `conformance capabilities` lists is what a profile may name, and the other way round."""
+    assert main(["capabilities"]) == 0
+    listed = [line for line in capsys.readouterr().out.splitlines() if line and not line.startswith(" ")]
+    assert listed[0] == "identity.<datatype>"
+    assert parse_profile(dict.fromkeys(listed[1:], "m"), "p").models == dict.fromkeys(listed[1:], "m")
+    identities = {f"identity_{datatype.lower()}" for datatype in DATATYPES}
+    assert {model.name for model in CATALOGUE} - identities == set(listed[1:])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('identity.INT32 = "add_sub"\nadd_sub = "identity_int32"\n', "the profile's identity.INT32: expected one input and one output"),
+        ('add_sub = "identity_int32"\n', "the profile's add_sub: expected 2 inputs and 2 outputs; identity_int32 has INPUT0 INT32[-1]"),
+        ('identity.FP32 = "identity_fp64"\n', "one output of datatype FP32; identity_fp64 has INPUT0 FP64[-1]"),
+        ('add_sub = "string_concatenate"\n', "the profile's add_sub: expected 2 inputs and 2 outputs"),
+        ('string_length = "identity_bytes"\n', "string_length: expected the datatypes BYTES, INT32"),
+        ('add_sub = "simple"\n', "the profile's add_sub: the server has no model simple"),
+    ],
+)  # fmt: skip
+def test_profile_of_models_that_cannot_be(
+    text: str, reason: str, server: WrongServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    profile = tmp_path / "profile.toml"
+    profile.write_text(text)
+    assert _run(server, f"--profile={profile}", "--only=LIVE") == 2
+    said = "".join(capfd.readouterr())
+    assert reason in said
+    assert "Traceback" not in said
+
+
+def _with_type_prefix(answer: RestAnswer) -> RestAnswer:
+    return replace(answer, body=answer.body.replace(b'"datatype": "', b'"datatype": "TYPE_'))
+
+
+def test_metadata_of_a_profile_that_are_malformed(
+    run_suite: RunSuite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wrong metadata break the clause about them; the model is there, and is used as far as they can be understood."""
+    profile = tmp_path / "profile.toml"
+    profile.write_text('identity.FP32 = "identity_fp32"\n')
+    cases = (f"{SUITE}/test_metadata.py", f"{SUITE}/test_infer.py::test_case[plain-json]")
+    monkeypatch.setitem(REST_CHANGES, "spoilt", ("/v2/models/[^/]+", _with_type_prefix))
+    with serve("spoilt", "missing-call:ModelMetadata") as server:
+        run = run_suite(server, f"--profile={profile}", cases=cases)
+    assert (run.status, run.report["verdict"]) == (1, "fails")
+    assert run.outcome("REST-MODEL-007") == "fail"
+    assert run.outcome("REST-INFER-001") == "pass"
+
+
+def test_metadata_that_say_nothing(
+    run_suite: RunSuite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = tmp_path / "profile.toml"
+    profile.write_text('identity.FP32 = "identity_fp32"\n')
+    empty = RestAnswer(200, {"Content-Type": "application/json"}, b'{"inputs": [], "outputs": []}')
+    monkeypatch.setitem(REST_CHANGES, "spoilt", ("/v2/models/identity_fp32", lambda _: empty))
+    cases = (f"{SUITE}/test_metadata.py", f"{SUITE}/test_infer.py::test_case[plain-json]")
+    with serve("spoilt", "missing-call:ModelMetadata") as server:
+        server.engine.models = {"identity_fp32": server.engine.models["identity_fp32"]}
+        run = run_suite(server, f"--profile={profile}", cases=cases)
+    assert run.outcome("REST-MODEL-005") == "fail"
+    reason = "the metadata of identity_fp32 do not say what its inputs and outputs are"
+    assert run.case("infer/plain-json")["reason"] == reason
+
+
+def test_run_that_is_stopped(run_suite: RunSuite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C: the report is written, says what is missing, and promises nothing."""
+
+    def interrupt(answer: RestAnswer) -> RestAnswer:
+        signal.raise_signal(signal.SIGINT)
+        return answer
+
+    monkeypatch.setitem(REST_CHANGES, "spoilt", ("/v2/health/ready", interrupt))
+    page = tmp_path / "report.html"
+    with serve("spoilt") as server:
+        run = run_suite(server, f"--report={page}", cases=(f"{SUITE}/test_health.py",))
+    assert run.status == 2
+    assert run.outcome("REST-LIVE-001") == "pass"
+    assert run.report["partial"].startswith("the run was stopped after 1 of ")
+    assert run.report["verdict"] == "not tested"
+    untested = next(each for each in run.report["clauses"] if each["id"] == "REST-MREADY-001")
+    assert untested["reason"] == run.report["partial"]
+    assert f"partial: {run.report['partial']}" in page.read_text()
+
+
+def test_first_failure_ends_the_run(run_suite: RunSuite) -> None:
+    with serve("live-500") as server:
+        run = run_suite(server, "--maxfail=1", cases=(f"{SUITE}/test_health.py",))
+    assert run.report["partial"].startswith("the run was stopped after 1 of ")
+    assert run.status == 1

@@ -95,6 +95,11 @@ def test_stale_known_failures() -> None:
     assert known.stale(results) == ["REST-LIVE-001", "infer/plain-json"]
 
 
+def test_known_failures_that_are_no_cases() -> None:
+    known = KnownFailures({"REST-LIVE-001": "a", "infer/plain-json": "b", "infer/plan-json": "c"})
+    assert known.unknown({"infer/plain-json"}) == ["infer/plan-json"]
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

@@ -12,6 +12,9 @@ DATATYPES = (
     "FP16", "BF16", "FP32", "FP64", "BYTES",
 )  # fmt: skip
 
+BROKEN = "broken"
+"""The model that cannot be loaded. A server may well refuse to start where it is one of many."""
+
 
 class Behaviour(Enum):
     """What a model does with its inputs. Writers have one piece of code for each."""
@@ -236,7 +239,7 @@ def _models() -> Iterator[ModelSpec]:
     yield _identity("classes_batched", "FP32", (4,), labels=labels, max_batch_size=8)
     yield _identity("loadable", "INT32", (1,), loaded_at_start=False)
     yield ModelSpec(
-        "broken",
+        BROKEN,
         Behaviour.BROKEN,
         (TensorSpec("INPUT0", *number),),
         (TensorSpec("OUTPUT0", *number),),

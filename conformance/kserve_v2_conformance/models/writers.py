@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from importlib.resources import files
 from pathlib import Path
 
-from .catalogue import CATALOGUE, ModelSpec, TensorSpec
+from .catalogue import BROKEN, CATALOGUE, ModelSpec, TensorSpec
 from .triton_config import LABEL_FILE, config_text
 
 _NO_BF16 = "the server has no datatype BF16"
@@ -50,8 +50,10 @@ OMITTED: dict[str, dict[str, str]] = {
 SERVERS = tuple(OMITTED)
 
 
-def write(server: str, directory: Path) -> tuple[ModelSpec, ...]:
-    """Write the models for `server`, one of SERVERS, into `directory`; returns those that it can have.
+def write(server: str, directory: Path, broken: bool = False) -> tuple[ModelSpec, ...]:
+    """Write the models for `server`, one of SERVERS, into `directory`; returns those that were written.
+
+    `broken`: also the one that cannot be loaded, on which a server may not start.
 
     Raises ValueError for another server, and FileExistsError where `directory` exists and is not empty.
     """
@@ -60,7 +62,7 @@ def write(server: str, directory: Path) -> tuple[ModelSpec, ...]:
     if directory.exists() and any(directory.iterdir()):
         raise FileExistsError(f"{directory} is not empty: name a directory that is, or that does not exist")
     directory.mkdir(parents=True, exist_ok=True)
-    models = models_of(server)
+    models = tuple(each for each in models_of(server) if broken or each.name != BROKEN)
     _WRITERS[server](models, directory)
     return models
 

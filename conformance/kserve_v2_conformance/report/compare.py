@@ -1,7 +1,6 @@
-"""Sets reports side by side: as Markdown, as HTML, or one of them as a badge."""
+"""Sets reports side by side: several servers, or two runs of one; as Markdown, as HTML, or one report as a badge."""
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -9,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from kserve_v2_conformance.report.badge import badge
+from kserve_v2_conformance.report.html import prose
 from kserve_v2_conformance.report.markdown import cell
-from kserve_v2_conformance.report.style import CLASSES, bar, page
-from kserve_v2_conformance.report.table import part_of
+from kserve_v2_conformance.report.style import CLASSES, VERDICT_CLASSES, bar, page
 from kserve_v2_conformance.requirements import requirements
 from kserve_v2_conformance.results import Outcome
+from kserve_v2_conformance.verdicts import Verdict, Word, parts
 
-_SIGNS = {"pass": "✓", "fail": "✗", "known failure": "(✗)", "not as advised": "~", "not covered": "·"}
+_SIGNS = {"pass": "✓", "fail": "✗", "not as advised": "~", "not covered": "·"}
+_CHANGES = ("broken", "no longer as advised", "no longer tested", "repaired", "newly tested")
+_LEGEND = ", ".join(f"{sign} {name}" for name, sign in _SIGNS.items())
 
 
 class CompareError(ValueError):
@@ -24,16 +26,17 @@ class CompareError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One report, read back. `outcomes`: by clause."""
+    """One report, read back. `outcomes`: by clause; `verdicts`: by part; `partial`: why it is not whole."""
 
     server: str
     date: str
+    partial: str
     outcomes: dict[str, Outcome]
+    verdicts: dict[str, Verdict]
 
-    def counts(self, part: str) -> dict[str, int]:
-        """How many clauses of a part have which outcome."""
-        own = Counter(str(each) for clause, each in self.outcomes.items() if _part(clause) == part)
-        return {name: own[name] for name in CLASSES}
+    def outcome(self, clause: str) -> Outcome:
+        """What became of a clause; one that the report's suite did not have was not covered."""
+        return self.outcomes.get(clause, Outcome.NOT_COVERED)
 
 
 def compare(files: Sequence[Path], output: Path | None) -> str:
@@ -48,7 +51,7 @@ def compare(files: Sequence[Path], output: Path | None) -> str:
         case ".svg":
             if len(reports) != 1:
                 raise CompareError("a badge is about one server: give one report")
-            text = badge(reports[0].outcomes)
+            text = badge(list(reports[0].verdicts.values()))
         case _:
             raise CompareError(f"{output}: expected a name that ends in .md, .html or .svg")
     if output:
@@ -61,74 +64,150 @@ def _read(file: Path) -> Report:
         document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         known = [each for each in document["clauses"] if each["id"] in requirements()]
         outcomes = {each["id"]: Outcome(each["outcome"]) for each in known}
+        verdicts = {each["part"]: _verdict(each) for each in document["verdicts"]}
         name = f"{document['server']['name']} {document['server']['version']}".strip()
-        return Report(name, document["date"], outcomes)
+        return Report(name, document["date"], document["partial"], outcomes, verdicts)
     except (KeyError, TypeError, ValueError) as error:
-        raise CompareError(f"{file}: no report of this suite: {type(error).__name__}: {error}") from None
+        raise CompareError(
+            f"{file}: no report of this suite, or of another version of it: {type(error).__name__}: {error}"
+        ) from None
 
 
-def _part(clause: str) -> str:
-    return part_of(requirements()[clause])
+def _verdict(entry: dict[str, Any]) -> Verdict:
+    return Verdict(
+        part=entry["part"],
+        word=Word(entry["verdict"]),
+        required=int(entry["required"]),
+        covered=int(entry["covered"]),
+        broken=int(entry["broken"]),
+        asked=bool(entry["asked"]),
+        enough=not entry["why"],
+        why=str(entry["why"]),
+    )
 
 
-def _parts() -> list[str]:
-    return sorted(dict.fromkeys(map(_part, requirements())), key=lambda part: not part.startswith("core"))
+def _titles(reports: Sequence[Report]) -> list[str]:
+    """What the columns are called: runs of one server by their dates, or by their order if those are one, too."""
+    names = [each.server for each in reports]
+    if len(set(names)) == len(names):
+        return names
+    dated = [f"{each.server}, {each.date}" for each in reports]
+    return dated if len(set(dated)) == len(dated) else [f"{name} ({n})" for n, name in enumerate(dated, 1)]
 
 
-def _verdict(counts: dict[str, int]) -> str:
-    tested = sum(counts.values()) - counts["not covered"] - counts["not as advised"]
-    return f"{counts['pass']} of {tested}" if tested else "–"
+def _changed(first: Report, second: Report) -> list[tuple[str, str]]:
+    """What became of clauses whose outcome is another in the second report: worse first."""
+    found = [
+        (_change(first.outcome(clause), second.outcome(clause)), clause)
+        for clause in requirements()
+        if first.outcome(clause) is not second.outcome(clause)
+    ]
+    return sorted(found, key=lambda each: _CHANGES.index(each[0]))
+
+
+def _change(old: Outcome, new: Outcome) -> str:
+    match new:
+        case Outcome.FAILED:
+            return "broken"
+        case Outcome.ADVISED:
+            return "no longer as advised"
+        case Outcome.NOT_COVERED:
+            return "no longer tested"
+        case _:
+            return "newly tested" if old is Outcome.NOT_COVERED else "repaired"
 
 
 def _differing(reports: list[Report]) -> list[str]:
     """The clauses that at least one server does not keep."""
     kept = (Outcome.PASSED, Outcome.NOT_COVERED)
     return [
-        clause
-        for clause in requirements()
-        if any(report.outcomes.get(clause, Outcome.NOT_COVERED) not in kept for report in reports)
+        clause for clause in requirements() if any(report.outcome(clause) not in kept for report in reports)
     ]
 
 
+def _kept(report: Report, part: str) -> tuple[Word, str, dict[str, int]]:
+    """The verdict on a part, how many of its clauses are kept of those tested, and the counts of its bar."""
+    verdict = report.verdicts.get(part)
+    if verdict is None:
+        return Word.NOT_TESTED, "", {}
+    kept = verdict.covered - verdict.broken
+    counts = {"pass": kept, "fail": verdict.broken, "not covered": verdict.required - verdict.covered}
+    return verdict.word, f"{kept} of {verdict.covered}" if verdict.covered else "", counts
+
+
 def _markdown(reports: list[Report]) -> str:
-    names = " | ".join(cell(report.server) for report in reports)
+    names = " | ".join(map(cell, _titles(reports)))
     line = "---|" * len(reports)
-    lines = [f"| clauses kept | {names} |", f"|---|{line}"]
-    for part in _parts():
-        verdicts = " | ".join(_verdict(report.counts(part)) for report in reports)
-        lines.append(f"| {part} | {verdicts} |")
+    lines = [
+        f"{name}: {each.partial}\n"
+        for name, each in zip(_titles(reports), reports, strict=True)
+        if each.partial
+    ]
+    lines += [f"| verdict, required clauses kept | {names} |", f"|---|{line}"]
+    for part in parts():
+        cells = (
+            f"{word}, {kept}" if kept else "–" for word, kept, _ in (_kept(each, part) for each in reports)
+        )
+        lines.append(f"| {part} | {' | '.join(cells)} |")
+    if len(reports) == 2:
+        changed = _changed(*reports)
+        lines += ["", f"{len(changed)} clauses have another outcome in the second report."]
+        lines += ["", "| change | clause | says |", "|---|---|---|"] if changed else []
+        lines += [f"| {kind} | {clause} | {cell(requirements()[clause].text)} |" for kind, clause in changed]
     lines += ["", f"| clause | level | says | {names} |", f"|---|---|---|{line}"]
     for clause in _differing(reports):
         requirement = requirements()[clause]
-        signs = " | ".join(_SIGNS[report.outcomes.get(clause, Outcome.NOT_COVERED)] for report in reports)
+        signs = " | ".join(_SIGNS[report.outcome(clause)] for report in reports)
         lines.append(f"| {clause} | {requirement.level} | {cell(requirement.text)} | {signs} |")
-    legend = ", ".join(f"{sign} {name}" for name, sign in _SIGNS.items())
     return "\n".join(
-        [*lines, "", f"{legend}. Clauses that every server keeps, or that none was tested for, are left out."]
+        [
+            *lines,
+            "",
+            f"{_LEGEND}. Clauses that every server keeps, or that none was tested for, are left out.",
+        ]
     )
 
 
 def _html(reports: list[Report]) -> str:
     names = "".join(
-        f'<th>{escape(each.server)}<br><span class="dim">{escape(each.date)}</span></th>' for each in reports
+        f'<th>{escape(title)}<br><span class="dim">{escape(each.partial or each.date)}</span></th>'
+        for title, each in zip(_titles(reports), reports, strict=True)
     )
-    parts = []
-    for part in _parts():
-        cells = "".join(f"<td>{_verdict(each.counts(part))}{bar(each.counts(part))}</td>" for each in reports)
-        parts.append(f"<tr><td>{escape(part)}</td>{cells}</tr>")
-    clauses = []
-    for clause in _differing(reports):
-        requirement = requirements()[clause]
-        outcomes = [report.outcomes.get(clause, Outcome.NOT_COVERED) for report in reports]
-        cells = "".join(f'<td class="{CLASSES[each]}">{each}</td>' for each in outcomes)
-        origin = f"{escape(requirement.source)}, {escape(requirement.section)}"
-        says = f'{escape(requirement.text)}<br><span class="dim">{origin}</span>'
-        head = f'<code>{clause}</code><br><span class="level">{requirement.level}</span>'
-        clauses.append(f"<tr><td>{head}</td><td>{says}</td>{cells}</tr>")
+    lines = []
+    for part in parts():
+        cells = "".join(
+            f'<td><span class="{VERDICT_CLASSES[word]}">{word}</span> {kept}{bar(counts)}</td>'
+            for word, kept, counts in (_kept(each, part) for each in reports)
+        )
+        lines.append(f"<tr><td>{escape(part)}</td>{cells}</tr>")
+    clauses = "".join(_html_clause(clause, reports) for clause in _differing(reports))
     head = f"<tr><th>clause</th><th>says</th>{names}</tr>"
     return page(
         "v2 conformance, side by side",
         "<h1>KServe v2 / Open Inference Protocol: servers side by side</h1>"
-        f"<h2>Clauses kept</h2><table><tr><th></th>{names}</tr>{''.join(parts)}</table>"
-        f"<h2>Clauses that not all keep</h2><table>{head}{''.join(clauses)}</table>",
+        f'<h2>Verdicts, and required clauses kept</h2><div class="wide"><table><tr><th></th>{names}</tr>'
+        f"{''.join(lines)}</table></div>{_html_changes(reports)}"
+        f'<h2>Clauses that not all keep</h2><div class="wide"><table>{head}{clauses}</table></div>',
     )
+
+
+def _html_changes(reports: list[Report]) -> str:
+    if len(reports) != 2:
+        return ""
+    lines = "".join(
+        f'<li>{kind}: <a href="#{clause}"><code>{clause}</code></a> {prose(requirements()[clause].text)}</li>'
+        for kind, clause in _changed(*reports)
+    )
+    return f"<h2>Changed in the second</h2><ul>{lines or '<li>nothing</li>'}</ul>"
+
+
+def _html_clause(clause: str, reports: list[Report]) -> str:
+    requirement = requirements()[clause]
+    cells = "".join(
+        f'<td class="{CLASSES[outcome]}">{outcome}</td>'
+        for outcome in (report.outcome(clause) for report in reports)
+    )
+    origin = f"{escape(requirement.source)}, {escape(requirement.section)}"
+    says = f'{prose(requirement.text)}<br><span class="dim">{origin}</span>'
+    head = f'<code>{clause}</code><br><span class="level">{requirement.level}</span>'
+    return f'<tr id="{clause}"><td>{head}</td><td>{says}</td>{cells}</tr>'

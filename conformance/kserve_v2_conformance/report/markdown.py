@@ -1,34 +1,44 @@
-"""The Markdown report: the summary, and what is broken."""
+"""The Markdown report: the verdicts, and what is broken."""
 
 from collections.abc import Iterator
 from html import escape
 
-from kserve_v2_conformance.report.table import COLUMNS, rows
+from kserve_v2_conformance.report.rows import Row, headline, remarks, rows, telling, untested
 from kserve_v2_conformance.results import ClauseResult, Outcome, Results
+
+_CASES_NAMED = 3
 
 
 def markdown_report(results: Results) -> str:
     """A page for a repository or an issue."""
     clauses = results.clauses()
-    server = results.server
+    server, table = results.server, rows(results, clauses)
+    word, rests_on = headline(table)
     lines = [
         f"# {server['name']} {server['version']}".rstrip(),
         "",
-        f"{results.date}. Extensions: {', '.join(server['extensions']) or 'none advertised'}.",
+        f"**{word}**: {rests_on}. {results.date}. "
+        f"Extensions: {', '.join(server['extensions']) or 'none advertised'}.",
+        *(f"\n{cell(remark)}" for remark in remarks(results)),
         "",
-        f"| clauses of | {' | '.join(COLUMNS)} | |",
-        f"|---|{'---:|' * len(COLUMNS)}---|",
-        *(
-            f"| {row.part} | {' | '.join(str(row.counts[each] or '') for each in COLUMNS)} | {row.verdict} |"
-            for row in rows(clauses)
-        ),
+        "| part | verdict | clauses tested | | broken | advice not followed | |",
+        "|---|---|---:|---:|---:|---:|---|",
+        *map(_row, table),
     ]
     lines += _section("Broken", clauses, Outcome.FAILED)
-    lines += _section("Known failures", clauses, Outcome.KNOWN)
     lines += _section("Not as advised", clauses, Outcome.ADVISED)
-    if results.stale:
-        lines += ["", f"Known failures that fail no more: {', '.join(results.stale)}."]
+    reasons = untested(results)
+    if reasons:
+        lines += ["", "## Not tested", "", "| cases | why |", "|---:|---|"]
+        lines += [f"| {count} | {cell(reason)} |" for reason, count in reasons.items()]
     return "\n".join(lines)
+
+
+def _row(row: Row) -> str:
+    verdict = row.verdict
+    advice = f"{row.ignored} of {row.advice}" if row.advice else ""
+    tested = f"{verdict.covered} of {verdict.required} | {verdict.share}"
+    return f"| {verdict.part} | {verdict.word} | {tested} | {row.broken or ''} | {advice} | {verdict.why} |"
 
 
 def _section(title: str, clauses: list[ClauseResult], outcome: Outcome) -> Iterator[str]:
@@ -37,18 +47,12 @@ def _section(title: str, clauses: list[ClauseResult], outcome: Outcome) -> Itera
         return
     yield from ("", f"## {title}", "", "| clause | says | seen | cases |", "|---|---|---|---|")
     for clause in chosen:
-        finding = next(
-            each
-            for each in clause.cases[0].findings
-            if each.clause == clause.requirement.id and not each.kept
-        )
+        _, finding = telling(clause)
         seen = f"{finding.what}: expected {finding.expected}, got {finding.got}"
-        broken = [
-            case.id
-            for case in clause.cases
-            if any(e.clause == finding.clause and not e.kept for e in case.findings)
-        ]
-        cases = ", ".join(broken[:3]) + (f" and {len(broken) - 3} more" if len(broken) > 3 else "")
+        seen += f" (known: {clause.known})" if clause.known else ""
+        broken = [case.id for case in clause.cases if case.breaks(clause.requirement.id)]
+        more = len(broken) - _CASES_NAMED
+        cases = ", ".join(broken[:_CASES_NAMED]) + (f" and {more} more" if more > 0 else "")
         cells = (clause.requirement.id, clause.requirement.text, seen, cases)
         yield f"| {' | '.join(map(cell, cells))} |"
 

@@ -61,7 +61,7 @@ def _served(target: Target) -> list[ServedModel]:
         *(f"identity.{datatype}" for datatype in DATATYPES),
         *(s.name for s in CATALOGUE if not s.name.startswith("identity_")),
     ]
-    found = [model for name in names if (model := target.find(name))]
+    found = [model for name in names if (model := target.named(name))]
     if not found:
         raise NotCovered("the server has none of the models; name two in a profile")
     return found
@@ -127,6 +127,8 @@ def _check_model(check: Checks, protocol: str, name: str, document: dict[str, An
     for member in ("inputs", "outputs"):
         tensors = document.get(member)
         if check.has_type(f"{protocol}-MODEL-005", f"{member} of {name}", tensors, list):
+            # Every model that cases are sent to has some of each.
+            check.that(f"{protocol}-MODEL-005", f"{member} of {name}", bool(tensors), "at least one", "none")
             for tensor in tensors or []:
                 _check_tensor(check, protocol, f"{member} of {name}", tensor)
 
