@@ -9,6 +9,7 @@ from wrongserver.defects import PLANTED
 
 from kserve_v2_conformance.cli import SUITE
 from kserve_v2_conformance.requirements import requirements
+from kserve_v2_conformance.suite import support
 from kserve_v2_conformance.verdicts import Status
 
 # Clauses without a planted defect, and why.
@@ -57,8 +58,13 @@ def test_server_without_defects(run_suite: RunSuite) -> None:
 
 @pytest.mark.parametrize("defect", PLANTED)
 def test_defect_is_found(
-    defect: str, run_suite: RunSuite, cases_by_clause: dict[str, tuple[str, ...]]
+    defect: str,
+    run_suite: RunSuite,
+    cases_by_clause: dict[str, tuple[str, ...]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # What a defect keeps from happening is not waited for.
+    monkeypatch.setattr(support, "PATIENCE_SECONDS", 0.2)
     clauses = PLANTED[defect]
     cases = dict.fromkeys(case for clause in clauses for case in cases_by_clause[clause])
     with serve(defect) as server:

@@ -16,6 +16,7 @@ from kserve_v2_conformance.tensors import Tensor, array
 
 UNKNOWN_MODEL = "no_such_model"
 UNKNOWN_VERSION = "987654"
+PATIENCE_SECONDS = 5.0
 
 
 def both(*clauses: str) -> pytest.MarkDecorator:
@@ -90,9 +91,9 @@ def values_of(outcome: Outcome | None, name: str) -> list[Any] | None:
     return list(found[0].values.tolist()) if found else None
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+def eventually(condition: Callable[[], bool]) -> bool:
     """Ask until it holds. Servers count and unload after they have answered."""
-    end = monotonic() + seconds
+    end = monotonic() + PATIENCE_SECONDS
     while not condition():
         if monotonic() > end:
             return False

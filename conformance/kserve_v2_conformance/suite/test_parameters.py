@@ -70,6 +70,19 @@ def test_reserved_parameters(carrier: str, target: Target, check: Checks) -> Non
         check.equal(clause, "parameters that the model saw", sorted(_echoed(response)), ["custom"])
 
 
+@both("PARAM-005")
+def test_parameters_of_others(carrier: str, target: Target, check: Checks) -> None:
+    """What is for the sequence scheduler, and for the form of the outputs."""
+    clause = f"{protocol(carrier)}-PARAM-005"
+    sent: dict[str, object] = {"sequence_id": 4005, "sequence_start": True, "sequence_end": True, "custom": 1}
+    # Over gRPC outputs have no other form that it could ask for.
+    sent |= {"binary_data_output": False} if carrier == "json" else {}
+    request = request_of(target.model("echo_parameters"), [1], parameters=sent)
+    response = succeed(target, check, carrier, request, clause)
+    if response is not None:
+        check.equal(clause, "parameters that the model saw", sorted(_echoed(response)), ["custom"])
+
+
 @both("PARAM-004")
 def test_parameters_of_a_response(carrier: str, target: Target, check: Checks) -> None:
     """A string, an integer and a boolean that the model gives its response."""

@@ -3,59 +3,23 @@
 from typing import Any
 
 import pytest
-from google.protobuf.json_format import MessageToDict
 
 from kserve_v2_conformance._generated import grpc_service_pb2 as pb
-from kserve_v2_conformance.findings import Checks, UnreadableAnswer
+from kserve_v2_conformance.findings import Checks
 from kserve_v2_conformance.inference.carriers import infer
 from kserve_v2_conformance.inference.request import Failure, InferRequest
 from kserve_v2_conformance.rpc import GrpcError
+from kserve_v2_conformance.suite.statistics import duration, is_duration, statistics, statistics_of
 from kserve_v2_conformance.suite.support import UNKNOWN_MODEL, both, eventually, protocol, request_of
-from kserve_v2_conformance.target import ServedModel, Target, model_path
+from kserve_v2_conformance.target import Target, model_path
 from kserve_v2_conformance.tensors import Tensor, array
 
 _COUNTS = ("last_inference", "inference_count", "execution_count")
 _DURATIONS = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
 
 
-def _statistics(target: Target, carrier: str, path: str, name: str) -> list[dict[str, Any]]:
-    """The entries of `model_stats`, in the form that REST has. Raises UnreadableAnswer."""
-    if carrier == "json":
-        answer = target.rest.get(path)
-        entries = answer.object().get("model_stats")
-        if answer.status != 200 or not isinstance(entries, list):
-            raise UnreadableAnswer(f"{path}: {answer.status} without model_stats")
-        return entries
-    message = target.grpc.succeed(pb.ModelStatisticsRequest(name=name), pb.ModelStatisticsResponse)
-    document = MessageToDict(
-        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
-    return [_with_numbers(each) for each in document["model_stats"]]
-
-
-def _with_numbers(value: Any) -> Any:
-    """protobuf's JSON has 64-bit integers as strings."""
-    if isinstance(value, dict):
-        return {
-            key: each if key in ("name", "version", "type") else _with_numbers(each)
-            for key, each in value.items()
-        }
-    if isinstance(value, list):
-        return [_with_numbers(each) for each in value]
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
-
-
-def _of(target: Target, carrier: str, model: ServedModel) -> dict[str, Any]:
-    entries = _statistics(target, carrier, f"{model.path}/stats", model.name)
-    if len(entries) != 1 or entries[0].get("name") != model.name:
-        raise UnreadableAnswer(
-            f"statistics of {model.name} have the entries {[each.get('name') for each in entries]}"
-        )
-    return entries[0]
-
-
 def _count(entry: dict[str, Any], name: str) -> int:
-    return int(entry.get("inference_stats", {}).get(name, {}).get("count", 0))
+    return duration(entry, "inference_stats", name)["count"]
 
 
 @both("STAT-001")
@@ -63,16 +27,13 @@ def test_members(carrier: str, target: Target, check: Checks) -> None:
     """The members of an entry."""
     clause, model = f"{protocol(carrier)}-STAT-001", target.model("identity")
     infer(target, request_of(model, [1]), carrier, check)
-    entry = _of(target, carrier, model)
+    entry = statistics_of(target, carrier, model)
     check.has_type(clause, "version", entry.get("version", ""), str)
     for name in _COUNTS:
         check.has_type(clause, name, entry.get(name), int)
     for name in _DURATIONS:
-        duration = entry.get("inference_stats", {}).get(name)
-        whole = isinstance(duration, dict) and all(
-            isinstance(duration.get(each), int) for each in ("count", "ns")
-        )
-        check.that(clause, name, whole, "count and ns", repr(duration))
+        seen = entry.get("inference_stats", {}).get(name)
+        check.that(clause, name, is_duration(seen), "count and ns", repr(seen))
     check.has_type(clause, "batch_stats", entry.get("batch_stats"), list)
 
 
@@ -80,10 +41,12 @@ def test_members(carrier: str, target: Target, check: Checks) -> None:
 def test_success(carrier: str, target: Target, check: Checks) -> None:
     """One more success."""
     clause, model = f"{protocol(carrier)}-STAT-002", target.model("identity.INT32")
-    before = _of(target, carrier, model)
+    before = statistics_of(target, carrier, model)
     infer(target, request_of(model, [1]), carrier, check)
-    counted = eventually(lambda: _count(_of(target, carrier, model), "success") > _count(before, "success"))
-    after = _of(target, carrier, model)
+    counted = eventually(
+        lambda: _count(statistics_of(target, carrier, model), "success") > _count(before, "success")
+    )
+    after = statistics_of(target, carrier, model)
     check.that(
         clause,
         "count of success",
@@ -100,15 +63,15 @@ def test_success(carrier: str, target: Target, check: Checks) -> None:
 def test_batch(carrier: str, target: Target, check: Checks) -> None:
     """A batch of four rows: four inferences, one execution."""
     prefix, model = protocol(carrier), target.model("identity_batched")
-    before = _of(target, carrier, model)
+    before = statistics_of(target, carrier, model)
     tensor = model.inputs[0]
     rows = Tensor(tensor.name, tensor.datatype, (4, 3), array(tensor.datatype, list(range(12))))
     outcome = infer(target, InferRequest(model.name, (rows,)), carrier, check)
     check.that(
         f"{prefix}-STAT-003", "a valid request", not isinstance(outcome, Failure), "success", str(outcome)
     )
-    eventually(lambda: _of(target, carrier, model)["inference_count"] != before["inference_count"])
-    after = _of(target, carrier, model)
+    eventually(lambda: statistics_of(target, carrier, model)["inference_count"] != before["inference_count"])
+    after = statistics_of(target, carrier, model)
     for name, more in (("inference_count", 4), ("execution_count", 1)):
         check.equal(f"{prefix}-STAT-003", name, after[name], before[name] + more)
     sizes = [each.get("batch_size") for each in after.get("batch_stats", [])]
@@ -119,7 +82,7 @@ def test_batch(carrier: str, target: Target, check: Checks) -> None:
 def test_all_models(carrier: str, target: Target, check: Checks) -> None:
     """Statistics without a model's name."""
     wanted = {target.model("identity").name, target.model("add_sub").name}
-    names = {entry.get("name") for entry in _statistics(target, carrier, "/v2/models/stats", "")}
+    names = {entry.get("name") for entry in statistics(target, carrier)}
     check.that(
         f"{protocol(carrier)}-STAT-004", "models", wanted <= names, f"{sorted(wanted)} among them", str(names)
     )

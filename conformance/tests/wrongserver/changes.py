@@ -176,6 +176,7 @@ REST_CHANGES: dict[str, tuple[str, RestChange]] = {
     "all-statistics-empty": ("/v2/models/stats", _set("model_stats", [])),
     "config-other-name": (".*/config", _set("name", "other")),
     "config-without-output": (".*/config", _drop("output")),
+    "config-of-versions-404": (".*/versions/[^/]+/config", _status(404)),
     "generate-other-text": (".*/generate", _set("text_output", "other")),
     "events-repeated": (".*/generate_stream", _first_event),
     "generate-id-lost": (".*/generate", _drop("id")),
@@ -208,6 +209,15 @@ def rest_changes(defects: frozenset[str], _method: str, path: str) -> Iterator[R
 
 def _code(code: Any) -> GrpcChange:
     return lambda *_: (code, "as planted", None)
+
+
+def _of_versions(wanted: Any) -> GrpcChange:
+    """A status for requests that name a version."""
+
+    def spoil(code: Any, details: str, answer: Any, request: Any) -> tuple[Any, str, Any]:
+        return (wanted, "as planted", None) if request.version else (code, details, answer)
+
+    return spoil
 
 
 def _answer(change: Callable[[Any], Any]) -> GrpcChange:
@@ -291,6 +301,7 @@ GRPC_CHANGES: dict[str, tuple[str, GrpcChange]] = {
     "grpc-statistics-internal": ("ModelStatistics", _code(INTERNAL)),
     "grpc-statistics-few": ("ModelStatistics", _answer(lambda answer: answer.model_stats.__delitem__(slice(1, None)))),
     "grpc-config-other-name": ("ModelConfig", _answer(lambda answer: setattr(answer.config, "name", "other"))),
+    "grpc-config-of-versions-internal": ("ModelConfig", _of_versions(INTERNAL)),
     "grpc-config-without-output": ("ModelConfig", _answer(lambda answer: answer.config.ClearField("output"))),
     "grpc-trace-without-rate": ("TraceSetting", _answer(lambda answer: answer.settings.pop("trace_rate"))),
     "grpc-log-without-format": ("LogSettings", _answer(lambda answer: answer.settings.pop("log_format"))),

@@ -47,7 +47,9 @@ class Engine:
         self.models = {model.name: model for model in CATALOGUE if model.loaded_at_start}
         self.reasons: dict[str, str] = {}
         self.failed: set[str] = set()
-        self.counters = {model.name: Counters() for model in CATALOGUE}
+        self.counters = {
+            (model.name, str(version)): Counters(defects) for model in CATALOGUE for version in model.versions
+        }
         self.regions: dict[str, tuple[str, int, int]] = {}
         self.sequences: dict[Any, Any] = {}
         self.trace: dict[str, Any] = {
@@ -130,6 +132,22 @@ class Engine:
             "output": tensors(model.outputs),
         }
 
+    def statistics(self, name: str, version: str) -> list[dict[str, Any]]:
+        """Of a version, of all versions of a model, or of all models."""
+        models = [self.find(name, version, "stats")[0]] if name else list(self.models.values())
+        if "statistics-of-all-versions" in self.defects:
+            version = ""
+        versions = {
+            each.name: [version] if version else [str(number) for number in each.versions] for each in models
+        }
+        if "statistics-of-the-latest" in self.defects:
+            versions = {each: numbers[-1:] for each, numbers in versions.items()}
+        return [
+            self.counters[each, number].document(each, number)
+            for each, numbers in versions.items()
+            for number in numbers
+        ]
+
     def ready(self, name: str, version: str) -> bool:
         try:
             self.find(name, version, "ready")
@@ -187,16 +205,17 @@ class Engine:
             if len(responses) != 1:
                 self.refuse("decoupled-unary", "the model is decoupled", "UNIMPLEMENTED")
             return responses[0]
-        return self._counted(model, request, lambda: self._execute(model, version, request))
+        return self._counted(model, version, request, lambda: self._execute(model, version, request))
 
     def stream(self, request: Request) -> Iterator[Response]:
         """All responses of a request. Raises Refused and Pretended."""
         model, version = self.checked(request)
         if not model.decoupled:
-            yield self._counted(model, request, lambda: self._execute(model, version, request))
+            yield self._counted(model, version, request, lambda: self._execute(model, version, request))
             return
         inputs = {each.name: each.values.reshape(each.shape) for each in request.inputs}
-        for outputs in computations.stream(model.behaviour.name, inputs):
+        for position, outputs in enumerate(computations.stream(model.behaviour.name, inputs)):
+            self.counters[model.name, version].count_response(position)
             yield self._response(model, version, request, outputs)
 
     def checked(self, request: Request) -> tuple[ModelSpec, str]:
@@ -246,21 +265,17 @@ class Engine:
         if batch and each.shape[0] > model.max_batch_size:
             self.refuse("batch-too-large", f"batch-size must be <= {model.max_batch_size}")
 
-    def _counted(self, model: ModelSpec, request: Request, execute: Callable[[], Response]) -> Response:
+    def _counted(
+        self, model: ModelSpec, version: str, request: Request, execute: Callable[[], Response]
+    ) -> Response:
         rows = request.inputs[0].shape[0] if model.max_batch_size else 1
-        counters = self.counters[model.name]
+        counters, start = self.counters[model.name, version], time.perf_counter_ns()
         try:
             response = execute()
         except Refused:
-            counters.fail += 1
+            counters.count_failure()
             raise
-        with self._lock:
-            counters.last = int(time.time() * 1000)
-            counters.inferences += 1 if "rows-not-counted" in self.defects else rows
-            counters.executions += 1
-            counters.success += 0 if "success-not-counted" in self.defects else 1
-            if "batches-not-counted" not in self.defects:
-                counters.batches[rows] = counters.batches.get(rows, 0) + 1
+        counters.count(rows, time.perf_counter_ns() - start)
         return response
 
     def _execute(self, model: ModelSpec, version: str, request: Request) -> Response:
@@ -315,7 +330,8 @@ class Engine:
             return {}
         if "reserved-passed-on" in self.defects:
             return request.parameters
-        return {name: value for name, value in request.parameters.items() if name not in RESERVED}
+        passed = {"sequence_id"} if "sequence-parameters-passed-on" in self.defects else set()
+        return {name: value for name, value in request.parameters.items() if name not in RESERVED - passed}
 
     def _accumulate(self, request: Request, values: Any) -> Any:
         key = request.parameters.get("sequence_id", 0)

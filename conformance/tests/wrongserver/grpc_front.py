@@ -96,11 +96,7 @@ class GrpcFront(grpc.GenericRpcHandler):
         return ParseDict(document, pb.ModelConfigResponse())
 
     def _ModelStatistics(self, request: Any) -> Any:
-        if request.name:
-            models = [self.engine.find(request.name, request.version, "stats")[0]]
-        else:
-            models = list(self.engine.models.values())
-        entries = [self.engine.counters[m.name].document(m.name, str(m.versions[-1])) for m in models]
+        entries = self.engine.statistics(request.name, request.version)
         return ParseDict({"model_stats": entries}, pb.ModelStatisticsResponse())
 
     def _RepositoryIndex(self, request: Any) -> Any:

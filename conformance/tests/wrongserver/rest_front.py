@@ -95,7 +95,7 @@ class RestFront:
         yield "/v2/?", "GET", self._server
         yield "/v2/health/live", "GET", lambda *_: _json({"live": True})
         yield "/v2/health/ready", "GET", self._ready
-        yield "/v2/models/stats", "GET", self._all_statistics
+        yield "/v2/models/stats", "GET", self._statistics
         yield (
             f"{model}{version}",
             "GET",
@@ -130,18 +130,8 @@ class RestFront:
         return _json({"name": found["model"], "ready": ready}, 200 if ready else 400)
 
     def _statistics(self, found: dict[str, str], *_: Any) -> RestAnswer:
-        model, version = self.engine.find(found["model"], found["version"], "stats")
-        return _json({"model_stats": [self.engine.counters[model.name].document(model.name, version)]})
-
-    def _all_statistics(self, *_: Any) -> RestAnswer:
-        models = self.engine.models.values()
-        return _json(
-            {
-                "model_stats": [
-                    self.engine.counters[m.name].document(m.name, str(m.versions[-1])) for m in models
-                ]
-            }
-        )
+        entries = self.engine.statistics(found.get("model", ""), found.get("version", ""))
+        return _json({"model_stats": entries})
 
     def _index(
         self, _found: dict[str, str], _method: str, _headers: dict[str, str], body: bytes
