@@ -6,7 +6,6 @@ from typing import Any
 
 from wrongserver.requests import Refused
 
-
 _COMPUTE = ("compute_input", "compute_infer", "compute_output")
 
 
@@ -61,6 +60,8 @@ class Counters:
             }
             for position, total in self._responses.items()
         }
+        if "response-statistics-bare" in self._defects:
+            responses = {key: {"success": each["success"]} for key, each in responses.items()}
         batches = [
             {"batch_size": size, **{each: duration(total) for each in _COMPUTE}}
             for size, total in self._batches.items()
