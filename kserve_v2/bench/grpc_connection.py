@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from typing import NamedTuple, cast
 from urllib.parse import unquote_to_bytes
 
-from hpack import Decoder, HPACKError
-
 from kserve_v2.bench.connection import ENDED, AskingProtocol
 from kserve_v2.bench.sender import Outcome, shortened
 from kserve_v2.bench.target import Target
 from kserve_v2.http2 import frames, headers
 from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode
 from kserve_v2.http2.frames import Kind, Setting
+from kserve_v2.http2.hpack import Decoder
 
 _PATH = b"/inference.GRPCInferenceService/ModelInfer"
 _CODES = (
@@ -32,6 +31,7 @@ _GRANT_BYTES = 2**30
 
 _LAST_STREAM = 2**30
 _MOST_KNOWN = 64
+_MAX_FIELDS = 1000
 
 # No dynamic table for what the server sends: the same answers are the same bytes then.
 _HELLO = (
@@ -91,7 +91,7 @@ class GrpcProtocol(AskingProtocol):
         self._stream_window = 0
         self._max_frame = frames.DEFAULT_MAX_FRAME_BYTES
         self._unsent = memoryview(b"")
-        self._decoder = Decoder()
+        self._decoder = Decoder(headers.DEFAULT_TABLE_BYTES, frames.LARGEST_MAX_FRAME_BYTES, _MAX_FIELDS)
         self._known: dict[bytes, _Head] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -155,7 +155,7 @@ class GrpcProtocol(AskingProtocol):
                     word & 0xFF, flags, stream & 0x7FFFFFFF, received[position + frames.HEADER_BYTES : end]
                 )
                 position = end
-        except (ConnectionFaultError, HPACKError, struct.error, ValueError) as error:
+        except (ConnectionFaultError, struct.error, ValueError) as error:
             self._finish(f"no HTTP/2 answer: {error}")
             self.abort()
         del received[:position]
@@ -206,17 +206,16 @@ class GrpcProtocol(AskingProtocol):
             self._finish(self._outcome())
 
     def _meaning(self, block: bytes) -> _Head:
-        """What a block says. It is remembered as long as there is no dynamic table that it may depend on."""
+        """What a block says. It is remembered until the dynamic table changes, which it may depend on."""
         known = self._known.get(block)
         if known is not None:
             return known
-        table = self._decoder.header_table.dynamic_entries
-        before = len(table)
-        head = _head_of(dict(self._decoder.decode(block, raw=True)))
-        if not before and not table and len(self._known) < _MOST_KNOWN:
-            self._known[block] = head
-        elif table:
+        changes = self._decoder.changes
+        head = _head_of(dict(self._decoder.decode(block)[0]))
+        if self._decoder.changes != changes:
             self._known.clear()
+        elif len(self._known) < _MOST_KNOWN:
+            self._known[block] = head
         return head
 
     def _outcome(self) -> Outcome:

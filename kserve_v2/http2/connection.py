@@ -9,9 +9,10 @@ from typing import Generic, Protocol
 from kserve_v2.http2 import frames
 from kserve_v2.http2.control import ControlFrames
 from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode, StreamFaultError
+from kserve_v2.http2.fields import Field
 from kserve_v2.http2.flow import ReceiveWindow
 from kserve_v2.http2.frames import Setting
-from kserve_v2.http2.headers import Field, Head, HeaderBlocks
+from kserve_v2.http2.headers import Head, HeaderBlocks
 from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.output import Response
 from kserve_v2.http2.rates import Clock
@@ -29,8 +30,8 @@ _RECEIVE_DATA = int(Event.RECEIVE_DATA)
 class Owner(Protocol[Head]):
     """Who a connection works for."""
 
-    def read_head(self, fields: Sequence[Field]) -> Head:
-        """What the fields of a request mean; it depends on nothing else."""
+    def read_head(self, fields: Sequence[Field], nbytes: int) -> Head:
+        """What the fields of a request mean, which are a list of so many bytes; it depends on nothing else."""
         ...
 
     def make_stream(self, stream_id: int, head: Head) -> Stream:
@@ -232,15 +233,13 @@ class Connection(Generic[Head]):
     # --- requests that came whole: see `reader.Sink` --------------------------------------------------------------
 
     def request(self, stream_id: int, block: bytes, update: int, data: bytes, start: int, end: int) -> bool:
-        """A request that is answered at once opens and closes its stream in one step: there is no state to keep. Only
-        those whose header block is known come into question, and none that breaks a rule.
+        """A request that is answered at once opens and closes its stream in one step: there is no state to keep. None
+        comes into question that breaks a rule.
         """
         table = self.table
-        head = self._blocks.remembered.get(block)
         size = end - start
         if (
-            head is None
-            or not stream_id & 1
+            not stream_id & 1
             or stream_id <= table.last_id
             or table.draining
             or (table.open and table.full)
@@ -248,11 +247,20 @@ class Connection(Generic[Head]):
             or size > self._limits.stream_window_bytes
             or (update and not self._may_widen(update))
         ):
+            self.header_block(stream_id, block, ends=False)
             return False
+        head = self._blocks.remembered[block]
+        table.last_id = stream_id
+        if head is None:
+            try:
+                head = self._blocks.request(block)
+            except StreamFaultError as error:
+                table.refuse(stream_id, error.code)
+                return False
         response = self._owner.respond(stream_id, head, data, start, end)
         if response is None:
+            self._begin(self._owner.make_stream(stream_id, head), ends=False)
             return False
-        table.last_id = stream_id
         self._take_window(size)
         if isinstance(response, Stream):
             self._begin(response, ends=True)

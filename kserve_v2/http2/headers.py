@@ -1,127 +1,60 @@
-"""Header blocks: HPACK (RFC 7541), and what a request's fields have to be (RFC 9113, sections 8.2 and 8.3).
-
-Clients that ask the same again and again send the same few bytes each time, so what a block means is remembered. It
-depends on the block and on the dynamic table: the memory is emptied with every change of the table, and a block that
-changes the table is not remembered.
-"""
+"""Header blocks: what those of requests mean, and how those of answers are encoded."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
-from hpack import Decoder, HeaderTuple, HPACKError, OversizedHeaderListError
-from hpack.table import HeaderTable
-
 from kserve_v2.http2.budget import Budget
-from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode, StreamFaultError
+from kserve_v2.http2.errors import ErrorCode, StreamFaultError
+from kserve_v2.http2.fields import Field, of_request
+from kserve_v2.http2.hpack import Decoder
 from kserve_v2.http2.limits import Http2Limits
+from kserve_v2.memory.remembered import Remembered
 
-Field = tuple[bytes, bytes]
 Head = TypeVar("Head")
 
-FIELD_OVERHEAD_BYTES = 32
-"""What a field counts for in the size of a header list, beside its name and value."""
-
-_MAX_REMEMBERED = 64
-_MAX_REMEMBERED_BYTES = 4096
-
-_PSEUDO = frozenset({b":method", b":scheme", b":authority", b":path"})
-_REQUIRED = frozenset({b":method", b":scheme", b":path"})
-_OF_HTTP_1 = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
-_NAME_BYTES = bytes(set(range(0x21, 0x7F)) - set(b'ABCDEFGHIJKLMNOPQRSTUVWXYZ:"(),/;<=>?@[\\]{}'))
-
-
-class _Table(HeaderTable):
-    """A dynamic table that counts its changes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.changes = 0
-
-    def add(self, name: bytes, value: bytes) -> None:
-        self.changes += 1
-        super().add(name, value)
-
-    @property
-    def maxsize(self) -> int:
-        return super().maxsize
-
-    @maxsize.setter
-    def maxsize(self, size: int) -> None:
-        self.changes += 1
-        # The only way to set a property of the base class.
-        HeaderTable.maxsize.fset(self, size)  # type: ignore[attr-defined]
-
-
-class _TooManyFieldsError(HPACKError):
-    """A header block has more fields than it may have: the rest is not decoded."""
-
-
-class _CountingDecoder(Decoder):
-    """Decodes a block in which there may be too many fields, up to the one that is too many."""
-
-    def __init__(self, max_list_bytes: int, max_fields: int) -> None:
-        super().__init__(max_list_bytes)
-        self._max_fields = max_fields
-        self._fields = 0
-
-    def decode(self, data: bytes, raw: bool = False) -> Iterable[HeaderTuple]:
-        self._fields = 0
-        return super().decode(data, raw)
-
-    def _count(self) -> None:
-        self._fields += 1
-        if self._fields > self._max_fields:
-            raise _TooManyFieldsError(f"a header block of more than {self._max_fields} fields")
-
-    def _decode_indexed(self, data: bytes | memoryview) -> tuple[HeaderTuple, int]:
-        self._count()
-        return super()._decode_indexed(data)
-
-    def _decode_literal(self, data: bytes | memoryview, should_index: bool) -> tuple[HeaderTuple, int]:
-        self._count()
-        return super()._decode_literal(data, should_index)
-
-    def _update_encoding_context(self, data: bytes | memoryview) -> int:
-        # A block may begin with any number of size updates, of one byte each.
-        self._count()
-        return super()._update_encoding_context(data)
+# Of what one connection's blocks mean, and how many that came once are told apart from new ones.
+_MAX_REMEMBERED_BYTES = 64 * 1024
+_MAX_MARKS = 64
+_OVERHEAD_BYTES = 512
 
 
 class HeaderBlocks(Generic[Head]):
-    """Decodes the header blocks of one connection."""
+    """Decodes the header blocks of one connection.
+
+    Clients that ask the same again and again send the same few bytes each time, so what a block means is remembered
+    when it comes again. It depends on the block and on the dynamic table: with every change of the table all is
+    forgotten, and a block that changes the table is not remembered.
+    """
 
     def __init__(
-        self, read_head: Callable[[Sequence[Field]], Head], limits: Http2Limits, budget: Budget
+        self, read_head: Callable[[Sequence[Field], int], Head], limits: Http2Limits, budget: Budget
     ) -> None:
-        """`read_head` makes of a valid request's fields what is remembered; it depends on nothing else."""
+        """`read_head` makes of a request's fields, and their size as a list, what is remembered; it depends on nothing
+        else.
+        """
         self._read_head = read_head
-        self._limits = limits
+        self._usual_fields = limits.usual_header_fields
         self._budget = budget
-        self._table = _Table()
-        self._decoder = Decoder(limits.max_header_block_bytes)
-        # For blocks long enough for too many fields: each takes at least one byte.
-        self._counting = _CountingDecoder(limits.max_header_block_bytes, limits.max_header_fields)
-        for decoder in (self._decoder, self._counting):
-            decoder.header_table = self._table
-            decoder.max_allowed_table_size = limits.header_table_bytes
-        # The meaning of each known block.
-        self.remembered: dict[bytes, Head] = {}
+        self._decoder = Decoder(
+            limits.header_table_bytes, limits.max_header_block_bytes, limits.max_header_fields
+        )
+        # The meaning of each known block, or None.
+        self.remembered: Remembered[bytes, Head] = Remembered(_MAX_REMEMBERED_BYTES, _MAX_MARKS)
 
     def request(self, block: bytes) -> Head:
         """What the block of a request means. Raises ConnectionFaultError if it cannot be decoded, StreamFaultError if
         it is no request's.
         """
-        head = self.remembered.get(block)
+        head = self.remembered[block]
         if head is not None:
             return head
-        changes = self._table.changes
-        fields = self._decode(block)
-        check_request(fields)
-        head = self._read_head(fields)
-        if self._table.changes == changes and len(block) <= _MAX_REMEMBERED_BYTES:
-            if len(self.remembered) >= _MAX_REMEMBERED:
-                self.remembered.clear()
-            self.remembered[block] = head
+        changes = self._decoder.changes
+        fields, nbytes, marks = self._decode(block)
+        if not of_request(marks):
+            raise StreamFaultError(ErrorCode.PROTOCOL_ERROR, "these are not the header fields of a request")
+        head = self._read_head(fields, nbytes)
+        if self._decoder.changes == changes and self.remembered.is_seen_again(block):
+            self.remembered.keep(block, head, len(block) + nbytes + _OVERHEAD_BYTES)
         return head
 
     def skip(self, block: bytes) -> None:
@@ -130,66 +63,19 @@ class HeaderBlocks(Generic[Head]):
 
     def trailers(self, block: bytes) -> None:
         """Decode and check trailers, which nobody is interested in. Raises as `request`."""
-        for name, value in self._decode(block):
-            if name.startswith(b":"):
-                raise StreamFaultError(ErrorCode.PROTOCOL_ERROR, "a pseudo-header field in trailers")
-            _check_field(name, value)
+        _, _, marks = self._decode(block)
+        if marks:
+            raise StreamFaultError(ErrorCode.PROTOCOL_ERROR, "these are not the header fields of trailers")
 
-    def _decode(self, block: bytes) -> list[Field]:
-        changes = self._table.changes
-        limits = self._limits
-        decoder = self._decoder if len(block) <= limits.max_header_fields else self._counting
-        try:
-            fields: list[Field] = list(decoder.decode(block, raw=True))
-        except (OversizedHeaderListError, _TooManyFieldsError) as error:
-            raise ConnectionFaultError(ErrorCode.ENHANCE_YOUR_CALM, str(error)) from None
-        except HPACKError as error:
-            raise ConnectionFaultError(ErrorCode.COMPRESSION_ERROR, str(error)) from None
-        finally:
-            if self._table.changes != changes:
-                self.remembered.clear()
-        if len(fields) > limits.usual_header_fields:
-            self._budget.header_fields(len(fields) - limits.usual_header_fields)
-        return fields
-
-
-def check_request(fields: Iterable[Field]) -> None:
-    """Raise StreamFaultError unless the fields are those of a request."""
-    found: set[bytes] = set()
-    regular = False
-    for name, value in fields:
-        if name[:1] == b":":
-            if regular or name in found or name not in _PSEUDO:
-                raise _malformed(f"misplaced pseudo-header field {name!r}")
-            found.add(name)
-            _check_value(value)
-        else:
-            regular = True
-            _check_field(name, value)
-    if not found >= _REQUIRED:
-        raise _malformed("a pseudo-header field is missing")
-
-
-def _check_field(name: bytes, value: bytes) -> None:
-    if not name or name.translate(None, _NAME_BYTES) or name in _OF_HTTP_1:
-        raise _malformed(f"header field {name!r} is not allowed in HTTP/2")
-    if name == b"te" and value != b"trailers":
-        raise _malformed("header field te is not trailers")
-    _check_value(value)
-
-
-def _check_value(value: bytes) -> None:
-    if b"\0" in value or b"\n" in value or b"\r" in value or value.strip(b" \t") != value:
-        raise _malformed("a header field's value has bytes that no value may have")
-
-
-def _malformed(message: str) -> StreamFaultError:
-    return StreamFaultError(ErrorCode.PROTOCOL_ERROR, message)
-
-
-def list_bytes(fields: Iterable[Field]) -> int:
-    """The size of a header list, as SETTINGS_MAX_HEADER_LIST_SIZE counts it."""
-    return sum(len(name) + len(value) + FIELD_OVERHEAD_BYTES for name, value in fields)
+    def _decode(self, block: bytes) -> tuple[list[Field], int, int]:
+        """See `Decoder.decode`."""
+        changes = self._decoder.changes
+        found = self._decoder.decode(block)
+        if self._decoder.changes != changes:
+            self.remembered.forget_all()
+        if len(found[0]) > self._usual_fields:
+            self._budget.header_fields(len(found[0]) - self._usual_fields)
+        return found
 
 
 # --- what is sent: without the dynamic table, so that the same bytes do for every stream ---------------------------

@@ -7,7 +7,8 @@ from typing import Any, Generic
 
 from kserve_v2.http2.connection import Connection
 from kserve_v2.http2.errors import ErrorCode
-from kserve_v2.http2.headers import Field, Head
+from kserve_v2.http2.fields import Field
+from kserve_v2.http2.headers import Head
 from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.output import Output, Response
 from kserve_v2.http2.stream import STALLED_CHECKS, Stream
@@ -58,7 +59,7 @@ class Http2Protocol(asyncio.Protocol, Generic[Head]):
 
     # --- for subclasses: see `connection.Owner` -------------------------------------------------------------------
 
-    def read_head(self, fields: Sequence[Field]) -> Head:
+    def read_head(self, fields: Sequence[Field], nbytes: int) -> Head:
         raise NotImplementedError
 
     def make_stream(self, stream_id: int, head: Head) -> Stream:

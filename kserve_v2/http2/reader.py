@@ -48,7 +48,7 @@ class Sink(Protocol):
 
     def request(self, stream_id: int, block: bytes, update: int, data: bytes, start: int, end: int) -> bool:
         """A complete header block, and the only DATA frame of its stream, whose payload is `data[start:end]`. `update`:
-        the word of a WINDOW_UPDATE between them, or 0. False: they are not taken together, and nothing has happened.
+        the word of a WINDOW_UPDATE between them, or 0. False: of these, the header block alone has been taken.
         """
         ...
 
@@ -173,10 +173,12 @@ class FrameReader:
                 and position <= len(data)
                 and position - start <= frames.DEFAULT_MAX_FRAME_BYTES
             )
-            if whole and self._sink.request(stream_id, block, update, data, start, position):
-                self.frames += 2 if update else 1
-                return position
-            break
+            if not whole:
+                break
+            if not self._sink.request(stream_id, block, update, data, start, position):
+                return stop
+            self.frames += 2 if update else 1
+            return position
         self._sink.header_block(stream_id, block, flags & frames.END_STREAM != 0)
         return stop
 

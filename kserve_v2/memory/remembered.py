@@ -10,20 +10,21 @@ from typing import TypeVar
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-# How many keys that came once are told apart from new ones, in each of two generations. Of a key that is its hash: two
-# keys with one hash mean that one of them is kept a little early.
+# How many keys that came once are told apart from new ones, in each of two generations, unless one says otherwise. Of a
+# key that is its hash: two keys with one hash mean that one of them is kept a little early.
 _MAX_MARKS = 4096
 
 
 class Remembered(dict[K, V | None]):
     """`remembered[key]` is the value, or None. To find one costs no more than in a dict."""
 
-    __slots__ = ("_bytes", "_marks", "_max_bytes", "_older", "_older_marks", "_sizes")
+    __slots__ = ("_bytes", "_marks", "_max_bytes", "_max_marks", "_older", "_older_marks", "_sizes")
 
-    def __init__(self, max_bytes: int) -> None:
-        """`max_bytes`: of what is kept, as far as `keep` is told."""
+    def __init__(self, max_bytes: int, max_marks: int = _MAX_MARKS) -> None:
+        """`max_bytes`: of what is kept, as far as `keep` is told. `max_marks`: keys that came once, by generation."""
         super().__init__()
         self._max_bytes = max_bytes
+        self._max_marks = max_marks
         self._bytes = 0
         self._sizes: dict[K, int] = {}
         self._older: dict[K, tuple[V, int]] = {}
@@ -44,7 +45,7 @@ class Remembered(dict[K, V | None]):
         if mark in self._marks:
             return True
         again = mark in self._older_marks
-        if len(self._marks) >= _MAX_MARKS:
+        if len(self._marks) >= self._max_marks:
             self._marks, self._older_marks = set(), self._marks
         self._marks.add(mark)
         return again
@@ -60,6 +61,14 @@ class Remembered(dict[K, V | None]):
         if key in self:
             self._bytes -= self._sizes.pop(key)
             del self[key]
+
+    def forget_all(self) -> None:
+        """Keep nothing: what all of it depends on has changed."""
+        if self or self._older:
+            self.clear()
+            self._sizes.clear()
+            self._older.clear()
+            self._bytes = 0
 
     @property
     def nbytes(self) -> int:

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from kserve_v2.http2 import frames, headers
 from kserve_v2.http2.connection import Connection
 from kserve_v2.http2.errors import ErrorCode
+from kserve_v2.http2.fields import Field
 from kserve_v2.http2.frames import Kind
-from kserve_v2.http2.headers import Field
 from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.output import Response
 from kserve_v2.http2.stream import Stream
@@ -146,7 +146,7 @@ class Client:
 
     # --- see `connection.Owner`
 
-    def read_head(self, fields: Sequence[Field]) -> Sequence[Field]:
+    def read_head(self, fields: Sequence[Field], nbytes: int) -> Sequence[Field]:
         self.heads.append(fields)
         return fields
 

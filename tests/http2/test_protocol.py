@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 
 from kserve_v2.http2 import frames, headers
+from kserve_v2.http2.fields import Field
 from kserve_v2.http2.frames import Kind
-from kserve_v2.http2.headers import Field
 from kserve_v2.http2.limits import Http2Limits, Rate
 from kserve_v2.http2.protocol import Http2Protocol
 from kserve_v2.http2.stream import Stream
@@ -25,7 +25,7 @@ class Server(Http2Protocol[Sequence[Field]]):
         self.writes = 0
         self.hold = False
 
-    def read_head(self, fields: Sequence[Field]) -> Sequence[Field]:
+    def read_head(self, fields: Sequence[Field], nbytes: int) -> Sequence[Field]:
         return fields
 
     def make_stream(self, stream_id: int, head: Sequence[Field]) -> Stream:

@@ -26,11 +26,33 @@ def whole(stream_id: int, body: bytes = b"body", *, update: bool = False) -> byt
 
 
 def acquainted(limits: Http2Limits | None = None, *, hold: bool = False) -> Client:
-    """A client that has asked on stream 1 already, so that the server knows its header block."""
+    """A client that has asked on stream 1 already."""
     client = Client(limits, hold=hold, direct=True)
     client.send(whole(1))
-    assert client.responded == []
+    client.responded.clear()
     return client
+
+
+def test_the_first_request_is_answered_without_a_stream() -> None:
+    client = Client(direct=True)
+    assert body_of(client.send(whole(1)), 1) == b"body"
+    assert client.responded == [1]
+
+
+def test_another_head_is_no_reason_for_a_stream() -> None:
+    client = acquainted()
+    sent = client.send(request(3, OTHER, ends=False) + frame(Kind.DATA, 3, b"body", frames.END_STREAM))
+    assert body_of(sent, 3) == b"body"
+    assert client.responded == [3]
+
+
+def test_a_head_that_is_malformed() -> None:
+    """The stream is over before its body comes."""
+    client = acquainted()
+    malformed = request(3, [*POST, (b"te", b"gzip")], ends=False)
+    sent = client.send(malformed + frame(Kind.DATA, 3, b"body", frames.END_STREAM) + whole(5))
+    assert resets(sent) == {3: ErrorCode.PROTOCOL_ERROR}
+    assert client.responded == [5]
 
 
 @pytest.mark.parametrize("update", [False, True])
@@ -54,7 +76,6 @@ def test_several_in_one_read() -> None:
 
 
 NOT_WHOLE = {
-    "another-head": request(3, OTHER, ends=False) + frame(Kind.DATA, 3, b"body", frames.END_STREAM),
     "padded-head": frame(Kind.HEADERS, 3, b"\0" + request(1, POST)[9:], frames.END_HEADERS | frames.PADDED) + frame(Kind.DATA, 3, b"body", frames.END_STREAM),
     "padded-data": request(3, POST, ends=False) + frame(Kind.DATA, 3, b"\0body", frames.END_STREAM | frames.PADDED),
     "two-frames": request(3, POST, ends=False) + frame(Kind.DATA, 3, b"bo") + frame(Kind.DATA, 3, b"dy", frames.END_STREAM),
@@ -70,7 +91,7 @@ NOT_WHOLE = {
 def test_what_is_not_taken_together(name: str) -> None:
     client = acquainted()
     assert body_of(client.send(NOT_WHOLE[name]), 3) == b"body"
-    assert client.responded == []
+    assert 3 not in client.responded
 
 
 def test_no_body() -> None:

@@ -31,7 +31,7 @@ def read(**changes: bytes | None) -> Any:
             del fields[key]
         else:
             fields[key] = value
-    return READER.read(list(fields.items()))
+    return READER.read(list(fields.items()), sum(len(name + value) + 32 for name, value in fields.items()))
 
 
 def test_a_call() -> None:

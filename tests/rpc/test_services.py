@@ -10,9 +10,7 @@ from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.rpc.calls import Streaming
 from kserve_v2.rpc.servicer import SERVICE_NAME, InferenceServicer
 
-PRINTED = (
-    "import sys, kserve_v2.server; print(sorted(name for name in ('grpc', 'hpack') if name in sys.modules))"
-)
+PRINTED = "import sys, kserve_v2.server; print('grpc' in sys.modules)"
 
 
 @pytest.mark.slow
@@ -20,7 +18,7 @@ def test_grpcio_is_not_imported_unless_it_is_asked_for() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PRINTED], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout == "['hpack']\n"
+    assert done.stdout == "False\n"
 
 
 def test_every_method_of_the_service_has_its_place_in_the_table() -> None:

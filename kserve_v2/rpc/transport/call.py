@@ -13,7 +13,7 @@ from kserve_v2.errors import (
 )
 from kserve_v2.http2.connection import Connection
 from kserve_v2.http2.errors import ErrorCode
-from kserve_v2.http2.headers import Field
+from kserve_v2.http2.fields import Field
 from kserve_v2.http2.stream import STALLED_CHECKS, Stream
 from kserve_v2.http2.stream_state import Bytes, State
 from kserve_v2.memory.inflight import COUNTED_BYTES

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from kserve_v2.errors import ResourceExhaustedError
 from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode
-from kserve_v2.http2.headers import Field
+from kserve_v2.http2.fields import Field
 from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.output import Response
 from kserve_v2.http2.protocol import Http2Protocol
@@ -76,8 +76,8 @@ class GrpcConnection(Http2Protocol[RequestHead]):
 
     # --- see `http2.connection.Owner` -----------------------------------------------------------------------------
 
-    def read_head(self, fields: Sequence[Field]) -> RequestHead:
-        return self._server.heads.read(fields)
+    def read_head(self, fields: Sequence[Field], nbytes: int) -> RequestHead:
+        return self._server.heads.read(fields, nbytes)
 
     def make_stream(self, stream_id: int, head: RequestHead) -> Stream:
         return CALLS[type(head.rpc)](self, stream_id, head)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kserve_v2.errors import ErrorCode
-from kserve_v2.http2.headers import Field, list_bytes
-from kserve_v2.rpc.calls import Asked, Direct, Parts, Rpc, Serialized
+from kserve_v2.http2.fields import Field
+from kserve_v2.rpc.calls import Asked, Direct, Metadata, Parts, Rpc, Serialized
 from kserve_v2.rpc.transport.messages import ACCEPTED_ENCODINGS, choose_encoding, known_encoding
 from kserve_v2.rpc.transport.metadata import (
     HEADERS,
@@ -18,20 +18,30 @@ from kserve_v2.rpc.transport.metadata import (
     trailers_only,
 )
 
+_GRPC = b"application/grpc"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class RequestHead:
-    """A request that is a call of `rpc`, or else `refusal`: the header block that answers it."""
+    """A request that is a call of `rpc`, or else `refusal`: the header block that answers it. Nothing of it changes."""
 
+    fields: Sequence[Field] = ()
     rpc: Rpc | None = None
     refusal: bytes = b""
     timeout_s: float | None = None
     encoding: bytes = b""
     answer_encoding: bytes = b""
     answer_headers: bytes = HEADERS
-    metadata: tuple[tuple[str, str | bytes], ...] = ()
     # See `calls.Direct`; None if that is not possible, or the answer is to be compressed.
     recall: Callable[[Serialized], Parts | Asked | None] | None = None
+    _metadata: Metadata | None = None
+
+    @property
+    def metadata(self) -> Metadata:
+        """The call's metadata. Most calls are answered without anybody's asking, so it is made when somebody does."""
+        if self._metadata is None:
+            self._metadata = call_metadata(self.fields)
+        return self._metadata
 
 
 class HeadReader:
@@ -43,33 +53,33 @@ class HeadReader:
         self._max_metadata_bytes = max_metadata_bytes
         self._compression = compression
 
-    def read(self, fields: Sequence[Field]) -> RequestHead:
-        """The head of a request."""
+    def read(self, fields: Sequence[Field], nbytes: int) -> RequestHead:
+        """The head of a request. `nbytes`: the fields' size as a list."""
         values = dict(fields)
+        rpc = self._rpcs.get(values[b":path"])
+        encoding = values.get(b"grpc-encoding", b"")
+        timeout = values.get(b"grpc-timeout")
+        timeout_s = None if timeout is None else parse_timeout(timeout)
         refusal = _not_grpc(values)
-        if refusal is None and list_bytes(fields) > self._max_metadata_bytes:
+        if refusal is None and nbytes > self._max_metadata_bytes:
             code = ErrorCode.RESOURCE_EXHAUSTED.value.grpc
             refusal = trailers_only(
                 code, f"metadata size exceeds the limit of {self._max_metadata_bytes} bytes"
             )
-        rpc = self._rpcs.get(values[b":path"])
-        unsupported = ErrorCode.UNSUPPORTED.value.grpc
         if refusal is None and rpc is None:
-            refusal = trailers_only(unsupported, "")
-        encoding = values.get(b"grpc-encoding", b"")
-        if refusal is None and not known_encoding(encoding):
+            refusal = trailers_only(ErrorCode.UNSUPPORTED.value.grpc, "")
+        if refusal is None and encoding and not known_encoding(encoding):
             details = f"Compression algorithm '{encoding.decode('latin-1')}' is not supported."
-            refusal = trailers_only(unsupported, details, (b"grpc-accept-encoding", ACCEPTED_ENCODINGS))
-        timeout = values.get(b"grpc-timeout")
-        timeout_s = None if timeout is None else parse_timeout(timeout)
+            more = (b"grpc-accept-encoding", ACCEPTED_ENCODINGS)
+            refusal = trailers_only(ErrorCode.UNSUPPORTED.value.grpc, details, more)
         if refusal is None and timeout is not None and timeout_s is None:
             refusal = trailers_only(ErrorCode.INVALID_ARGUMENT.value.grpc, "grpc-timeout is malformed")
         if refusal is not None:
             return RequestHead(refusal=refusal)
         answer_encoding = choose_encoding(self._compression, values.get(b"grpc-accept-encoding", b""))
         recall = rpc.recall if isinstance(rpc, Direct) and not answer_encoding else None
-        answer_headers, metadata = headers(answer_encoding), call_metadata(fields)
-        return RequestHead(rpc, b"", timeout_s, encoding, answer_encoding, answer_headers, metadata, recall)
+        answer_headers = headers(answer_encoding)
+        return RequestHead(fields, rpc, b"", timeout_s, encoding, answer_encoding, answer_headers, recall)
 
 
 def _not_grpc(values: Mapping[bytes, bytes]) -> bytes | None:
@@ -77,8 +87,6 @@ def _not_grpc(values: Mapping[bytes, bytes]) -> bytes | None:
     if values[b":method"] != b"POST":
         return http_error(405, (b"allow", b"POST"))
     content_type = values.get(b"content-type", b"")
-    if content_type != b"application/grpc" and not content_type.startswith(
-        (b"application/grpc+", b"application/grpc;")
-    ):
+    if content_type != _GRPC and not content_type.startswith((_GRPC + b"+", _GRPC + b";")):
         return http_error(415)
     return None

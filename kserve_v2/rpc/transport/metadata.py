@@ -4,7 +4,8 @@ import base64
 import binascii
 from collections.abc import Sequence
 
-from kserve_v2.http2.headers import Field, encode
+from kserve_v2.http2.fields import Field
+from kserve_v2.http2.headers import encode
 from kserve_v2.rpc.status import percent_encoded
 
 _UNIT_SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}

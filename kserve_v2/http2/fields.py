@@ -1,0 +1,33 @@
+"""Header fields, and what may be one of a request (RFC 9113, sections 8.2 and 8.3)."""
+
+Field = tuple[bytes, bytes]
+
+FIELD_OVERHEAD_BYTES = 32
+"""What a field counts for in the size of a header list and of a table, beside its name and value."""
+
+MALFORMED = 0x10
+"""The mark of a field that is not allowed, and of fields that cannot be those of one request, or of its trailers."""
+
+_PSEUDO = {b":method": 0x1, b":scheme": 0x2, b":path": 0x4, b":authority": 0x8}
+_REQUIRED = 0x7
+
+_OF_HTTP_1 = (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
+_NAME_MARKS = {**_PSEUDO, **dict.fromkeys((b"", *_OF_HTTP_1), MALFORMED)}
+_NAME_BYTES = bytes(set(range(0x21, 0x7F)) - set(b'ABCDEFGHIJKLMNOPQRSTUVWXYZ:"(),/;<=>?@[\\]{}'))
+
+
+def mark(name: bytes, value: bytes) -> int:
+    """0 for a regular field, a bit for each pseudo-header field of requests, or MALFORMED."""
+    if b"\0" in value or b"\n" in value or b"\r" in value or value.strip(b" \t") != value:
+        return MALFORMED
+    if name == b"te" and value != b"trailers":
+        return MALFORMED
+    found = _NAME_MARKS.get(name)
+    if found is not None:
+        return found
+    return MALFORMED if name.translate(None, _NAME_BYTES) else 0
+
+
+def of_request(marks: int) -> bool:
+    """Whether fields with these marks, all together, are those of a request."""
+    return marks & (MALFORMED | _REQUIRED) == _REQUIRED

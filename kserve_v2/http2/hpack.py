@@ -1,0 +1,171 @@
+"""Header blocks as clients send them: HPACK (RFC 7541).
+
+The tables hold fields that have been checked, so that a field which a client sends by its number is neither decoded nor
+checked again.
+"""
+
+from collections import deque
+
+from kserve_v2.http2 import huffman
+from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode
+from kserve_v2.http2.fields import FIELD_OVERHEAD_BYTES, MALFORMED, Field, mark
+
+_Entry = tuple[Field, int, int]
+"""A field, what it counts for in the size of a list and of a table, and its mark."""
+
+# The bits of a representation's first byte (section 6), and of that of a string, that are of a number.
+_INDEX, _TO_KEEP, _TABLE_BYTES, _NOT_TO_KEEP, _LENGTH = 0x7F, 0x3F, 0x1F, 0x0F, 0x7F
+_HUFFMAN = 0x80
+
+# The most bits of a number's that go before its last byte. Nothing here is nearly as large.
+_MAX_SHIFT = 28
+
+
+def _entry(name: bytes, value: bytes) -> _Entry:
+    return (name, value), len(name) + len(value) + FIELD_OVERHEAD_BYTES, mark(name, value)
+
+
+# Appendix A.
+_STATIC_TABLE = """
+:authority= :method=GET :method=POST :path=/ :path=/index.html :scheme=http :scheme=https :status=200 :status=204
+:status=206 :status=304 :status=400 :status=404 :status=500 accept-charset= accept-encoding=gzip,~deflate
+accept-language= accept-ranges= accept= access-control-allow-origin= age= allow= authorization= cache-control=
+content-disposition= content-encoding= content-language= content-length= content-location= content-range= content-type=
+cookie= date= etag= expect= expires= from= host= if-match= if-modified-since= if-none-match= if-range=
+if-unmodified-since= last-modified= link= location= max-forwards= proxy-authenticate= proxy-authorization= range=
+referer= refresh= retry-after= server= set-cookie= strict-transport-security= transfer-encoding= user-agent= vary= via=
+www-authenticate=
+"""
+_STATIC = {
+    index: _entry(*text.replace("~", " ").encode().split(b"=", 1))
+    for index, text in enumerate(_STATIC_TABLE.split(), 1)
+}
+_FIRST_DYNAMIC = len(_STATIC) + 1
+
+
+class Decoder:
+    """Decodes the blocks of one side of a connection, in their order. `changes`: how often its table has changed."""
+
+    def __init__(self, max_table_bytes: int, max_list_bytes: int, max_fields: int) -> None:
+        """`max_table_bytes`: as announced to the other side. The other limits are those of one block; updates of the
+        table's size count as fields.
+        """
+        self.changes = 0
+        self._max_table_bytes = max_table_bytes
+        self._max_list_bytes = max_list_bytes
+        self._max_fields = max_fields
+        # The youngest entry is first.
+        self._table: deque[_Entry] = deque()
+        self._table_limit = max_table_bytes
+        self._table_bytes = 0
+
+    def __repr__(self) -> str:
+        return f"<Decoder {len(self._table)} fields, {self._table_bytes} of {self._table_limit} bytes>"
+
+    def decode(self, block: bytes) -> tuple[list[Field], int, int]:
+        """The fields, their size as a list, and their marks. Raises ConnectionFaultError: both sides' tables have to
+        stay the same, so there is no way to go on after a block that is too much, or wrong.
+        """
+        fields: list[Field] = []
+        nbytes = marks = position = 0
+        left, end = self._max_fields, len(block)
+        try:
+            while position < end:
+                left -= 1
+                if left < 0:
+                    raise _too_much(f"a header block of more than {self._max_fields} fields")
+                first = block[position]
+                if first & 0x80:
+                    index, position = first & _INDEX, position + 1
+                    if index == _INDEX:
+                        index, position = _integer(block, position - 1, _INDEX)
+                    entry = _STATIC[index] if index < _FIRST_DYNAMIC else self._table[index - _FIRST_DYNAMIC]
+                elif first & 0x40:
+                    entry, position = self._literal(block, position, _TO_KEEP)
+                    self._keep(entry)
+                elif first & 0x20:
+                    position = self._resize(block, position, allowed=not fields)
+                    continue
+                else:
+                    entry, position = self._literal(block, position, _NOT_TO_KEEP)
+                field, size, field_mark = entry
+                if field_mark:
+                    # Pseudo-header fields come first, and each of them once.
+                    if field_mark & marks or len(fields) != marks.bit_count():
+                        field_mark |= MALFORMED
+                    marks |= field_mark
+                fields.append(field)
+                nbytes += size
+        except LookupError:
+            raise _wrong("a header block is cut off, or has an index beyond the table") from None
+        except ValueError as error:
+            raise _wrong(str(error)) from None
+        if nbytes > self._max_list_bytes:
+            raise _too_much(f"a header list larger than {self._max_list_bytes} bytes")
+        return fields, nbytes, marks
+
+    def _literal(self, block: bytes, position: int, mask: int) -> tuple[_Entry, int]:
+        """A field whose value, at least, is spelled out, and where it ends."""
+        index, position = _integer(block, position, mask)
+        if not index:
+            name, position = _string(block, position)
+        elif index < _FIRST_DYNAMIC:
+            name = _STATIC[index][0][0]
+        else:
+            name = self._table[index - _FIRST_DYNAMIC][0][0]
+        value, position = _string(block, position)
+        return _entry(name, value), position
+
+    def _keep(self, entry: _Entry) -> None:
+        """Put a field into the table, which is all emptied for one that is too large (section 4.4)."""
+        self._make_room(self._table_limit - entry[1])
+        if entry[1] <= self._table_limit:
+            self._table.appendleft(entry)
+            self._table_bytes += entry[1]
+
+    def _resize(self, block: bytes, position: int, *, allowed: bool) -> int:
+        """An update of the table's size, which goes before all fields (section 6.3). Returns where it ends."""
+        size, position = _integer(block, position, _TABLE_BYTES)
+        if not allowed or size > self._max_table_bytes:
+            raise ValueError("an update of the table's size that is larger than announced, or after a field")
+        self._table_limit = size
+        self._make_room(size)
+        return position
+
+    def _make_room(self, size: int) -> None:
+        """Drop the oldest entries until the rest takes no more than `size`."""
+        self.changes += 1
+        while self._table and self._table_bytes > size:
+            self._table_bytes -= self._table.pop()[1]
+
+
+def _integer(block: bytes, position: int, mask: int) -> tuple[int, int]:
+    """A number whose first bits are those of `mask` (section 5.1), and where it ends."""
+    number, position = block[position] & mask, position + 1
+    if number < mask:
+        return number, position
+    for shift in range(0, _MAX_SHIFT + 1, 7):
+        byte, position = block[position], position + 1
+        number += (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number, position
+    raise ValueError("a number that is too large")
+
+
+def _string(block: bytes, position: int) -> tuple[bytes, int]:
+    """A string (section 5.2), and where it ends."""
+    first = block[position]
+    length, start = _integer(block, position, _LENGTH)
+    end = start + length
+    if end > len(block):
+        raise ValueError("a header block is cut off")
+    text = block[start:end]
+    return (huffman.decode(text) if first & _HUFFMAN else text), end
+
+
+def _wrong(message: str) -> ConnectionFaultError:
+    return ConnectionFaultError(ErrorCode.COMPRESSION_ERROR, message)
+
+
+def _too_much(message: str) -> ConnectionFaultError:
+    return ConnectionFaultError(ErrorCode.ENHANCE_YOUR_CALM, message)
