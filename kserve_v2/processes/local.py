@@ -18,7 +18,7 @@ class LocalLane(FastLane):
         super().__init__(host.service, max_request_bytes)
         self._host = host
 
-    def takes(self, head: InferHead) -> bool:
+    def has_route(self, head: InferHead) -> bool:
         """Whether there is a route for the model now."""
         return self._host.has(head.model_name, head.version)
 

@@ -24,27 +24,17 @@ from kserve_v2.scheduling.demand import Demand
 from kserve_v2.scheduling.replies import Outcome
 
 
-class Tracing(Protocol):
-    """The part of a tracer that a connection looks at."""
-
-    @property
-    def on(self) -> bool:
-        """Whether any request may be traced."""
-        ...
-
-
 class Lane(Protocol):
-    """What a connection needs of a fast lane: `heads` that it takes, where bodies are counted, whether there is an
-    access log. None of this raises.
+    """What a connection needs of a fast lane: what reads heads, where bodies are counted, whether there is an access
+    log. None of this raises.
     """
 
     heads: InferHeads
     inflight: InflightBytes
     log_access: bool
 
-    @property
-    def tracer(self) -> Tracing:
-        """Who has requests traced."""
+    def takes(self, head: InferHead) -> bool:
+        """Whether the request is for the lane now: what has to be asked each time, of heads known before, too."""
         ...
 
     def infer(
@@ -75,6 +65,10 @@ class FastLane:
         self._max_request_bytes = max_request_bytes
         self._forms = RecurringForms()
         self._answers = AnswerEncoder()
+
+    def takes(self, head: InferHead) -> bool:
+        """Requests that may be traced go the way of ASGI."""
+        return not self.tracer.on
 
     def infer(
         self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None
@@ -110,15 +104,7 @@ class FastLane:
         return Asked(model, request, form.response_format, head.headers.get(b"accept-encoding"))
 
     def _decode(self, head: InferHead, body: Body, access: Access | None) -> Asked:
-        asked = decode(
-            self._service,
-            head.model_name,
-            head.version,
-            head.headers,
-            head.all_headers,
-            body,
-            self._max_request_bytes,
-        )
+        asked = decode(self._service, head, body, self._max_request_bytes)
         model, request = asked.model, asked.request
         if access is not None:
             access.request_id = request.id

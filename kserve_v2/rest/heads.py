@@ -1,151 +1,167 @@
-"""The heads of inference requests in the fast lane: what they say, and which have been read before.
+"""The heads of inference requests, read from bytes: what the fast lane takes is understood here, without a parser.
 
-A client sends the same head again and again. To find out that the parser has read these very bytes before takes a
-fraction of the time that reading them takes.
+Real clients give each request a trace, an id or a token, so that no two heads are the same. What matters of them is
+little: the target, lengths, encodings, whether the connection is to go on. So a head is not remembered by its bytes,
+but read in two passes of one pattern each, which costs less than objects for all its headers would; only what a target
+means is remembered.
+
+The pattern is far narrower than HTTP/1.1. What it does not match, or what is said twice, is left to the parser, which
+may take it or refuse it; what it matches means the same to that.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import httptools
 
 from kserve_v2.memory.remembered import Remembered
-from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.rest.endpoint import WANTED_HEADERS, Headers, decode_path, parse_target
 
-# The fast lane does not take requests with one of these.
-UNUSUAL_HEADERS = frozenset({b"transfer-encoding", b"expect"})
+MAX_HEAD_BYTES = 8192
+"""The longest head that is read here; a token may be long. Less than what any connection accepts."""
 
-# The longest head that is remembered, and the most memory that all of them may take.
-MAX_HEAD_BYTES = 2048
-MAX_REMEMBERED_BYTES = 2 * 1024 * 1024
+MAX_HEADERS = 64
+"""As many as are read here."""
 
-# Roughly what a remembered head takes on top of its bytes; its headers are among that, each an object or two.
-_OVERHEAD_BYTES = 2560
+# The most memory that targets may take, and roughly what each takes on top of its bytes.
+MAX_REMEMBERED_BYTES = 256 * 1024
+_OVERHEAD_BYTES = 512
 
 # More digits than any size has.
 _MAX_DIGITS = 20
 
-_END = b"\r\n\r\n"
+_NAME = rb"[!#-'*+\-.0-9A-Z^-z|~]+"
+_HEAD = re.compile(rb"POST (/[!\"$-~]*+) HTTP/1\.1((?:\r\n" + _NAME + rb"+: ?[!-~][ -~]*+)++)\r\n\r\n")
+_HEADER = re.compile(rb"\r\n(" + _NAME + rb"): ?([!-~][ -~]*)")
+
+# With one of these, it depends on more than what is read here where a request ends, or what its client waits for.
+_UNUSUAL_HEADERS = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"proxy-connection"})
+
+_KEEP_ALIVE = b"keep-alive"
 
 Body = bytes | memoryview
 
+Meaning = tuple[str, ...]
+"""What a target means: model and version first."""
 
-@dataclass(frozen=True, slots=True)
+
 class InferHead:
     """What the head of `POST /v2/models/M[/versions/N]/infer` says. `target`: the path as it was sent, with what
     follows it. `version` may be a label, and is "" where the path names none.
 
-    `headers`: those of WANTED_HEADERS that the request has; `all_headers`: all of them. `body_bytes`: the size of its
-    body. `json_bytes`: how much of that is JSON, according to its header; 0 if that says nothing that can be.
+    `headers`: what is known of those that matter. `lines`: all of the head, as it was sent. `body_bytes`: the size of
+    its body. `json_bytes`: how much of that is JSON, according to its header; 0 if that says nothing that can be.
     `keep_alive`: whether the client wants to go on with the connection.
     """
 
-    target: bytes
-    model_name: str
-    version: str
-    headers: Mapping[bytes, bytes]
-    all_headers: Headers
-    body_bytes: int
-    json_bytes: int
-    keep_alive: bool
+    __slots__ = (
+        "body_bytes", "headers", "json_bytes", "keep_alive", "lines", "model_name", "target", "version",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        lines: bytes,
+        target: bytes,
+        meaning: Meaning,
+        headers: Mapping[bytes, bytes],
+        body_bytes: int,
+        json_bytes: int,
+        keep_alive: bool,
+    ) -> None:
+        self.lines = lines
+        self.target = target
+        self.model_name = meaning[0]
+        self.version = meaning[1]
+        self.headers = headers
+        self.body_bytes = body_bytes
+        self.json_bytes = json_bytes
+        self.keep_alive = keep_alive
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.model_name}/{self.version} {self.body_bytes} bytes>"
+
+    @property
+    def all_headers(self) -> Headers:
+        """All that are in the head, with names in lower case. Found when somebody asks, as nearly nobody does."""
+        return [(name.lower(), value) for name, value in spelt_headers(self.lines)]
 
 
-class HeadAlone:
-    """Takes what a parser finds in a head; see httptools."""
-
-    def __init__(self) -> None:
-        self.url = b""
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.complete = False
-
-    def on_url(self, url: bytes) -> None:
-        self.url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
-
-    def on_headers_complete(self) -> None:
-        self.complete = True
+def spelt_headers(lines: bytes) -> list[tuple[bytes, bytes]]:
+    """The headers of a head that has been read, with names as the client has spelt them."""
+    return _HEADER.findall(lines)
 
 
 class InferHeads:
     """Reads heads for all connections of a server."""
 
-    alone = HeadAlone
+    matters = WANTED_HEADERS | _UNUSUAL_HEADERS | {b"host", b"connection"}
+    """Headers that are looked at."""
 
     def __init__(self, max_request_bytes: int) -> None:
         """`max_request_bytes`: the largest body that the fast lane takes."""
         self._max_request_bytes = max_request_bytes
-        self._known: Remembered[bytes, InferHead] = Remembered(MAX_REMEMBERED_BYTES)
+        self._targets: Remembered[bytes, Meaning] = Remembered(MAX_REMEMBERED_BYTES)
 
-    def read(self, url: bytes, headers: Headers, *, keep_alive: bool) -> InferHead | None:
-        """The head of a POST request over HTTP/1.1; None if it goes the way of ASGI: if it is for another route, or if
-        its body is chunked, too large or waits for 100 Continue.
+    def read(self, data: bytes) -> InferHead | None:
+        """The head that `data` begins with. None if it goes another way: if it is not all there, or not of the usual
+        form; if it is for another route; if its body is chunked, too large or waits for 100 Continue.
         """
-        target = _infer_target(url)
-        if target is None:
+        found = _HEAD.match(data, 0, MAX_HEAD_BYTES)
+        if found is None:
             return None
-        wanted: dict[bytes, bytes] = {}
-        for name, value in headers:
-            if name in WANTED_HEADERS:
-                wanted[name] = value
-            elif name in UNUSUAL_HEADERS:
-                return None
-        length = wanted.get(b"content-length")
-        if length is None or int(length) > self._max_request_bytes:
+        target, lines = found.groups()
+        meaning = self._targets[target] or self._learn(target)
+        fields = spelt_headers(lines)
+        all_lines = found[0]
+        if meaning is None or len(fields) > MAX_HEADERS or b" \r\n" in all_lines:
             return None
-        json_length = wanted.get(b"inference-header-content-length", b"")
-        json_bytes = int(json_length) if json_length.isdigit() and len(json_length) < _MAX_DIGITS else 0
-        return InferHead(url, *target, wanted, headers, int(length), json_bytes, keep_alive)
+        headers: dict[bytes, bytes] = {}
+        matters = self.matters
+        for spelt, value in fields:
+            name = spelt.lower()
+            if name in matters:
+                if name in headers or name in _UNUSUAL_HEADERS:
+                    return None
+                headers[name] = value
+        connection = headers.get(b"connection", _KEEP_ALIVE).lower()
+        if b"host" not in headers or connection not in (_KEEP_ALIVE, b"close"):
+            return None
+        body_bytes = _size(headers.get(b"content-length"))
+        if body_bytes is None or body_bytes > self._max_request_bytes:
+            return None
+        json_bytes = _size(headers.get(b"inference-header-content-length")) or 0
+        keep_alive = connection == _KEEP_ALIVE
+        return self._head(all_lines, target, meaning, headers, body_bytes, json_bytes, keep_alive)
 
-    def note(self, data: bytes, head: InferHead) -> None:
-        """Remember a head that has come for the second time. `data`: all that the parser was given since the request
-        before this one was complete.
-        """
-        end = data.find(_END) + len(_END)
-        # If neither holds, `data` has bytes of another request.
-        missing = head.body_bytes - len(data) + end
-        fits = not missing or missing >= LARGE_BYTES
-        if not fits or end > MAX_HEAD_BYTES or not head.keep_alive:
-            return
-        lines = data[:end]
-        if self._known.is_seen_again(lines) and self._read_alone(lines) == head:
-            self._known.keep(lines, head, len(lines) + _OVERHEAD_BYTES)
+    def _head(
+        self,
+        lines: bytes,
+        target: bytes,
+        meaning: Meaning,
+        headers: Mapping[bytes, bytes],
+        body_bytes: int,
+        json_bytes: int,
+        keep_alive: bool,
+    ) -> InferHead | None:
+        return InferHead(lines, target, meaning, headers, body_bytes, json_bytes, keep_alive)
 
-    def _read_alone(self, lines: bytes) -> InferHead | None:
-        """What these bytes say if they are a head: all of one, and nothing else."""
-        found = self.alone()
-        parser = httptools.HttpRequestParser(found)
+    def _learn(self, target: bytes) -> Meaning | None:
+        """What a target means, to be remembered when it comes for the second time."""
+        meaning = self._meaning(target)
+        if meaning is not None and self._targets.is_seen_again(target):
+            self._targets.keep(target, meaning, len(target) + _OVERHEAD_BYTES)
+        return meaning
+
+    def _meaning(self, target: bytes) -> Meaning | None:
+        """What a target means, None if it is for another route."""
         try:
-            parser.feed_data(lines[:-1])
-            ends_earlier = found.complete
-            parser.feed_data(lines[-1:])
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            path = httptools.parse_url(target).path
+        except httptools.HttpParserInvalidURLError:
             return None
-        usual = parser.get_method() == b"POST" and parser.get_http_version() == "1.1"
-        if not usual or ends_earlier or not found.complete:
-            return None
-        return self.read(found.url, found.headers, keep_alive=parser.should_keep_alive())
-
-    def recall(self, data: bytes) -> tuple[InferHead, Body] | None:
-        """Head and body of `data`, if that is one request with a head that has been noted: a whole one, or one of which
-        much is missing. Then the body is a view of what is there.
-        """
-        end = data.find(_END) + len(_END)
-        head = self._known[data[:end]]
-        if head is None:
-            return None
-        missing = head.body_bytes - len(data) + end
-        if missing >= LARGE_BYTES:
-            return head, memoryview(data)[end:]
-        return None if missing else (head, data[end:])
+        found = parse_target(decode_path(path)) if path is not None else None
+        return found[1:] if found is not None and found[0] == "infer" else None
 
 
-def _infer_target(url: bytes) -> tuple[str, str] | None:
-    try:
-        path = httptools.parse_url(url).path
-    except httptools.HttpParserInvalidURLError:
-        return None
-    target = parse_target(decode_path(path)) if path is not None and path.isascii() else None
-    return target[1:] if target is not None and target[0] == "infer" else None
+def _size(digits: bytes | None) -> int | None:
+    """The size that a header says, None if that can be none."""
+    return int(digits) if digits is not None and digits.isdigit() and len(digits) < _MAX_DIGITS else None

@@ -1,6 +1,6 @@
 """`infer`: one request, one answer, in JSON or with binary tensors; and the operation as ASGI sees it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 from starlette.types import Send
@@ -12,7 +12,7 @@ from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.answer_text import JOIN_BYTES, Parts
 from kserve_v2.rest.codec import EncodedResponse, ResponseFormat, decode_request, encode_response
 from kserve_v2.rest.compression import choose_encoding, compress, decompress
-from kserve_v2.rest.endpoint import Call, Headers
+from kserve_v2.rest.endpoint import Call, Head
 from kserve_v2.rest.verbatim import decode_verbatim, encode_verbatim
 from kserve_v2.scheduling.replies import OneOutcome, Outcome, infer
 
@@ -52,24 +52,22 @@ class Answer(NamedTuple):
 
 def decode(
     service: Inference,
-    model_name: str,
-    version: str,
-    headers: Mapping[bytes, bytes],
-    all_headers: Headers,
+    head: Head,
     body: bytes | bytearray | memoryview,
     max_request_bytes: int,
     *,
     streams: bool = False,
 ) -> Asked:
-    """Decode a request. `headers`: those that say how. `max_request_bytes`: the most that a compressed body may become.
-    `streams`: whether any number of responses can be sent.
+    """Decode a request. `max_request_bytes`: the most that a compressed body may become. `streams`: whether any number
+    of responses can be sent.
 
     From here to the scheduler nothing may give way to the loop: the model cannot be unloaded in between.
     Raises the ServingError that is the request's outcome.
     """
-    model = service.acquire(model_name, version)
+    headers, version = head.headers, head.version
+    model = service.acquire(head.model_name, version)
     if model.splits:
-        model = service.route(model, None, all_headers)
+        model = service.route(model, None, head.all_headers)
     if model.decoupled and not (streams or model.signature.verbatim):
         raise UnsupportedError("HTTP end point doesn't support models with decoupled transaction policy")
     if b"content-encoding" in headers:
@@ -77,19 +75,19 @@ def decode(
     header_length = headers.get(b"inference-header-content-length")
     if model.signature.verbatim:
         found = decode_verbatim(
-            body, header_length, all_headers, model.signature, version, service.shared_memory
+            body, header_length, head.all_headers, model.signature, version, service.shared_memory
         )
         if streams:
             found[0].packed = {**(found[0].packed or {}), "stream": True}
         if model.splits:
-            model = service.route(model, found[0], all_headers)
+            model = service.route(model, found[0], head.all_headers)
         return Asked(model, *found, headers.get(b"accept-encoding"))
     request, response_format = decode_request(
         body, header_length, model.signature, version, service.shared_memory
     )
     if model.splits:
         # What the body says decides. It is read again as the version that answers has it.
-        model = service.route(model, request, all_headers)
+        model = service.route(model, request, head.all_headers)
         request, response_format = decode_request(
             body, header_length, model.signature, version, service.shared_memory
         )
@@ -124,16 +122,7 @@ def answer(encoded: EncodedResponse, accept_encoding: bytes | None) -> Answer:
 
 def begin(service: Inference, call: Call, max_request_bytes: int, *, streams: bool = False) -> Asked:
     """The request of a call, decoded and checked; its body is let go. See `decode`, and raises as that."""
-    asked = decode(
-        service,
-        call.model_name,
-        call.version,
-        call.headers,
-        call.all_headers,
-        call.body,
-        max_request_bytes,
-        streams=streams,
-    )
+    asked = decode(service, call, call.body, max_request_bytes, streams=streams)
     call.body = b""
     if call.access is not None:
         call.access.request_id = asked.request.id

@@ -111,7 +111,7 @@ class LimitedConnection(HttpToolsProtocol):
         if self._later_bytes > limits.max_head_bytes + limits.chunk_overhead_bytes * self._chunks:
             # The parser buffers what is incomplete: an endless header, or a trailer.
             refusal = self._head_too_large()
-            self._refuse(refusal.status, str(refusal))
+            self.refuse(refusal.status, str(refusal))
         elif not self._in_head or self._later_bytes == 0:
             self._await_more()
 
@@ -139,7 +139,7 @@ class LimitedConnection(HttpToolsProtocol):
         else:
             part = "head" if self._in_head else "body"
             message = f"the {part} of the request did not arrive within {self._limits.max_stall_s:g} s"
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT, message)
+            self.refuse(HTTPStatus.REQUEST_TIMEOUT, message)
 
     def _check_idle(self) -> None:
         """Close a connection that has had no request for the keep-alive time. One timer serves all requests, and not
@@ -176,7 +176,7 @@ class LimitedConnection(HttpToolsProtocol):
 
     # --- hanging up -----------------------------------------------------------------------------------------------
 
-    def _refuse(self, status: HTTPStatus, message: str) -> None:
+    def refuse(self, status: HTTPStatus, message: str) -> None:
         """Answer what cannot be read to its end when all requests before it have their answers, and hang up."""
         body = self._error_body(status, message)
         head = (

@@ -2,17 +2,16 @@
 
 from http import HTTPStatus
 
-from kserve_v2.rest.answer_text import Parts
-from kserve_v2.rest.fast_lane import FastCall, Lane
-from kserve_v2.rest.heads import InferHead
 from kserve_v2.rest.protocol import HttpConnection
 from kserve_v2.torchserve_api.errors import TorchServeError, error_body
 from kserve_v2.torchserve_api.http_rows import RAW_HEADERS
-from kserve_v2.torchserve_api.lane import LastParts, PredictionCall, PredictionLane
+from kserve_v2.torchserve_api.lane import PredictionConnection
 
 
 class TorchServeConnection(HttpConnection):
     """One HTTP/1.1 connection."""
+
+    fast_connection = PredictionConnection
 
     _raw: list[tuple[bytes, bytes]]
 
@@ -27,24 +26,6 @@ class TorchServeConnection(HttpConnection):
     def _make_scope(self) -> None:
         super()._make_scope()
         self.scope[RAW_HEADERS] = self._raw  # type: ignore[literal-required]
-
-    def _take_fast_lane(self) -> bool:
-        lower, self.headers = self.headers, self._raw
-        try:
-            return super()._take_fast_lane()
-        finally:
-            self.headers = lower
-
-    def _begin_call(self, lane: Lane, head: InferHead) -> FastCall:
-        assert isinstance(lane, PredictionLane)  # noqa: S101 - there is no other here
-        call = self._call = PredictionCall(lane, self, head)
-        self.cycle = call  # type: ignore[assignment]
-        return call
-
-    def _write(self, parts: Parts) -> None:
-        super()._write(parts)
-        if isinstance(parts, LastParts):
-            self.transport.close()
 
     def _error_body(self, status: HTTPStatus, message: str) -> bytes:
         if status is HTTPStatus.BAD_REQUEST:

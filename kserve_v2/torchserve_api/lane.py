@@ -6,7 +6,7 @@ else goes the way of ASGI, and gets the same answer there.
 import time
 import uuid
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from typing import Any
 
 import httptools
 
@@ -17,10 +17,10 @@ from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.answer_text import JOIN_BYTES, Parts, any_answer
-from kserve_v2.rest.endpoint import Headers
+from kserve_v2.rest.fast_connection import FastConnection
 from kserve_v2.rest.fast_lane import Demanded, FastCall
 from kserve_v2.rest.form import media_type
-from kserve_v2.rest.heads import UNUSUAL_HEADERS, Body, HeadAlone, InferHead, InferHeads
+from kserve_v2.rest.heads import Body, InferHead, InferHeads, Meaning, spelt_headers
 from kserve_v2.rest.infer import Asked
 from kserve_v2.torchserve.rows import usual_answer, usual_request
 from kserve_v2.torchserve_api.answering import TOO_LARGE, Reply, of_answer, of_error, sendable
@@ -40,64 +40,44 @@ class LastParts(tuple[bytes | memoryview, ...]):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
 class PredictionHead(InferHead):
     """What the head of a prediction says. `told`: what the handler finds as its headers."""
+
+    __slots__ = ("content_type", "told")
 
     content_type: str | None
     told: Mapping[str, str]
 
 
-class _SpeltHead(HeadAlone):
-    """Takes headers as they are spelt."""
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name, value))
-
-
 class PredictionHeads(InferHeads):
     """Reads heads for all connections of an address."""
 
-    alone = _SpeltHead
+    matters = InferHeads.matters | {b"content-type"}
 
-    def __init__(self, apis: Collection[Api], rules: Rules, models: "Models", max_request_bytes: int) -> None:
+    def __init__(self, apis: Collection[Api], rules: Rules, max_request_bytes: int) -> None:
         # What is larger is read in another way.
         super().__init__(min(max_request_bytes, LARGE_BYTES - 1))
         self._apis = sorted(apis, key=list(Api).index)
-        self._rules, self._models = rules, models
+        self._rules = rules
 
-    def read(self, url: bytes, headers: Headers, *, keep_alive: bool) -> PredictionHead | None:
-        """As `InferHeads.read`. `headers`: as the client has spelt them."""
-        if not keep_alive or access_log_enabled():
-            return None
-        spelt = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
-        lower = {name.lower(): value for name, value in spelt.items()}
-        length, content_type = lower.get("content-length", ""), lower.get("content-type", "")
-        if (
-            not length.isdigit()
-            or int(length) > self._max_request_bytes
-            or any(name.lower() in UNUSUAL_HEADERS for name, _ in headers)
-            or media_type(content_type.encode("latin-1"))[0].lower() in FORMS
-        ):
-            return None
+    def _meaning(self, target: bytes) -> Meaning | None:
+        """Model, version, and what stands behind them."""
         try:
-            path = httptools.parse_url(url).path or b""
+            path = httptools.parse_url(target).path or b""
             found = route(self._apis, "POST", path.decode("latin-1"), open_protocol=self._rules.open_protocol)
         except (httptools.HttpParserInvalidURLError, TorchServeError):
             return None
-        if found.call is not Call.PREDICT or not self._models.answer_once(found.name, found.version):
-            return None
-        return PredictionHead(
-            url, found.name, found.version, {}, (), int(length), 0, keep_alive,
-            content_type or None, headers_of(spelt, found.rest),
-        )  # fmt: skip
+        return (found.name, found.version, found.rest) if found.call is Call.PREDICT else None
 
-    def recall(self, data: bytes) -> tuple[InferHead, Body] | None:
-        """As `InferHeads.recall`, for a model that still is of that kind."""
-        found = None if access_log_enabled() else super().recall(data)
-        if found is None or not self._models.answer_once(found[0].model_name, found[0].version):
+    def _head(self, lines: bytes, target: bytes, meaning: Meaning, *said: Any) -> PredictionHead | None:
+        head = PredictionHead(lines, target, meaning, *said)
+        content_type = head.headers.get(b"content-type", b"")
+        if not head.keep_alive or media_type(content_type)[0].lower() in FORMS:
             return None
-        return found
+        head.content_type = content_type.decode("latin-1") or None
+        spelt = {name.decode("latin-1"): value.decode("latin-1") for name, value in spelt_headers(lines)}
+        head.told = headers_of(spelt, meaning[2])
+        return head
 
 
 class Models:
@@ -135,14 +115,21 @@ class PredictionLane:
         self, apis: Collection[Api], rules: Rules, models: Models, max_request_bytes: int, *, decode: bool
     ) -> None:
         """`decode`: whether JSON and texts are read for handlers."""
-        self.heads: InferHeads = PredictionHeads(apis, rules, models, max_request_bytes)
+        self.heads: InferHeads = PredictionHeads(apis, rules, max_request_bytes)
         self.inflight = models.service.inflight
-        self.tracer = models.service.tracer
-        # `heads` sees to that.
         self.log_access = False
+        self._models = models
         self._service, self._catalog = models.service, models.catalog
         self._rules, self._decode = rules, decode
         self._usual_heads = {kind: _usual_head(kind, rules) for kind in ("", "application/json")}
+
+    def takes(self, head: InferHead) -> bool:
+        """Requests of which somebody is to be told go the way of ASGI, as do those to models that are not ready, or
+        give more than one answer.
+        """
+        if self._service.tracer.on or access_log_enabled():
+            return False
+        return self._models.answer_once(head.model_name, head.version)
 
     def infer(
         self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None
@@ -255,3 +242,12 @@ class PredictionCall(FastCall):
         if not self.response_complete:
             self._give_up_asked()
             self._send(self._lane.refused(TorchServeError(503, "Server exiting")))
+
+
+class PredictionConnection(FastConnection):
+    """The predictions of one connection."""
+
+    call = PredictionCall
+
+    def _write(self, parts: Parts, *, keep_alive: bool) -> None:
+        super()._write(parts, keep_alive=keep_alive and not isinstance(parts, LastParts))

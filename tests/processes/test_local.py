@@ -33,10 +33,7 @@ def host_of(server: House) -> ReplicaHost:
 
 
 def head(name: str, body: bytes, version: str = "") -> InferHead:
-    return InferHead(
-        model_name=name, version=version, headers={}, all_headers=[], body_bytes=len(body), json_bytes=0,
-        keep_alive=True, target=b"",
-    )  # fmt: skip
+    return InferHead(b"", b"", (name, version), {}, len(body), 0, True)
 
 
 def in_region(output: str) -> bytes:
@@ -52,7 +49,7 @@ def test_rest(tmp_path: Path) -> None:
             await server.manager.load("m")
             lane = LocalLane(host_of(server), 1000)
             body = b'{"inputs": []}'
-            assert [lane.takes(head(*asked)) for asked in (("m", body), ("m", body, "1"), ("m", body, "2"), ("n", body))] == [
+            assert [lane.has_route(head(*asked)) for asked in (("m", body), ("m", body, "1"), ("m", body, "2"), ("n", body))] == [
                 True, True, False, False
             ]  # fmt: skip
             # Regions are the home's.

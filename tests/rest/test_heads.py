@@ -1,163 +1,265 @@
-"""Heads that are recognised by their bytes say what the parser has found in them."""
+"""Heads that are read without the parser say what the parser finds in them, or are left to it."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import httptools
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from kserve_v2.net.read_in_place import LARGE_BYTES
-from kserve_v2.rest.heads import MAX_HEAD_BYTES, MAX_REMEMBERED_BYTES, InferHead, InferHeads
+from kserve_v2.rest.endpoint import decode_path, parse_target
+from kserve_v2.rest.heads import MAX_HEAD_BYTES, MAX_HEADERS, MAX_REMEMBERED_BYTES, InferHead, InferHeads
 
-LINES = b"POST /v2/models/m/versions/3/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
-HEADERS = [(b"host", b"x"), (b"content-length", b"4")]
 URL = b"/v2/models/m/versions/3/infer"
+LENGTH = b"Content-Length: 4"
+USUAL = (b"Host: x", LENGTH)
+MAX_BODY_BYTES = 100
 
 
-def head_of(heads: InferHeads, url: bytes = URL, keep_alive: bool = True) -> InferHead:
-    head = heads.read(url, HEADERS, keep_alive=keep_alive)
-    assert head is not None
-    return head
+def lines_of(*headers: bytes, url: bytes = URL) -> bytes:
+    return b"\r\n".join([b"POST %b HTTP/1.1" % url, *headers, b"", b""])
 
 
-def noted(heads: InferHeads, data: bytes, head: InferHead) -> None:
-    """Have a request noted as often as it takes."""
-    for _ in range(3):
-        heads.note(data, head)
+def read(data: bytes) -> InferHead | None:
+    return InferHeads(MAX_BODY_BYTES).read(data)
+
+
+def said(head: InferHead) -> dict[str, object]:
+    return {name: getattr(head, name) for name in ("target", "model_name", "version", "body_bytes", "json_bytes", "keep_alive", "all_headers")}  # fmt: skip
 
 
 def test_what_a_head_says() -> None:
-    heads = InferHeads(100)
-    head = head_of(heads)
-    assert (head.model_name, head.version, head.body_bytes, head.json_bytes) == ("m", "3", 4, 0)
-    assert head.headers == {b"content-length": b"4"}
-    assert head_of(heads, url=b"/v2/models/n/infer").model_name == "n"
+    lines = lines_of(*USUAL, b"X-Request-Id: 7", b"ACCEPT-ENCODING: gzip, br", b"Connection: Keep-Alive")
+    head = read(lines + b"body" + lines)
+    assert head is not None
+    assert head.lines == lines
+    assert said(head) == {
+        "target": URL,
+        "model_name": "m",
+        "version": "3",
+        "body_bytes": 4,
+        "json_bytes": 0,
+        "keep_alive": True,
+        "all_headers": [
+            (b"host", b"x"),
+            (b"content-length", b"4"),
+            (b"x-request-id", b"7"),
+            (b"accept-encoding", b"gzip, br"),
+            (b"connection", b"Keep-Alive"),
+        ],
+    }
+    assert head.headers[b"accept-encoding"] == b"gzip, br"
+    assert b"content-encoding" not in head.headers
 
 
 @pytest.mark.parametrize(
     ("value", "json_bytes"), [(b"3", 3), (b"0", 0), (b"-1", 0), (b"1_0", 0), (b"x", 0), (b"9" * 5000, 0)]
 )
 def test_how_much_is_json(value: bytes, json_bytes: int) -> None:
-    head = InferHeads(100).read(URL, [*HEADERS, (b"inference-header-content-length", value)], keep_alive=True)
+    head = read(lines_of(*USUAL, b"Inference-Header-Content-Length: " + value))
     assert head is not None
     assert head.json_bytes == json_bytes
 
 
-@pytest.mark.parametrize(
-    ("url", "headers"),
-    [
-        (b"/v2/models/m", HEADERS),
-        (b"/v2/models/m/generate", HEADERS),
-        (b"/v2/models//infer", HEADERS),
-        (URL, HEADERS[:1]),
-        (URL, [(b"content-length", b"101")]),
-        (URL, [*HEADERS, (b"expect", b"100-continue")]),
-        (URL, [*HEADERS, (b"transfer-encoding", b"chunked")]),
-    ],
-)
-def test_what_goes_the_way_of_asgi(url: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-    heads = InferHeads(100)
-    assert heads.read(url, headers, keep_alive=True) is None
-    assert heads.read(url, headers, keep_alive=True) is None
-
-
-def test_a_whole_request_with_a_known_head_is_recognised() -> None:
-    heads = InferHeads(100)
-    assert heads.recall(LINES + b"body") is None
-    noted(heads, LINES + b"body", head_of(heads))
-    assert heads.recall(LINES + b"BODY") == (head_of(heads), b"BODY")
-
-
-def test_a_head_is_remembered_when_it_comes_again() -> None:
-    heads = InferHeads(100)
-    heads.note(LINES + b"body", head_of(heads))
-    assert heads.recall(LINES + b"body") is None
-    heads.note(LINES + b"body", head_of(heads))
-    assert heads.recall(LINES + b"body") is not None
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"\r\n\r\n",
-        LINES,
-        LINES + b"bod",
-        LINES + b"body more",
-        b"\r\n" + LINES + b"body",
-        LINES.replace(b"x", b"y") + b"body",
-        LINES.replace(b": x", b":x") + b"body",
-        LINES.replace(b"POST", b"post") + b"body",
-    ],
-)
-def test_other_bytes_are_not(data: bytes) -> None:
-    heads = InferHeads(100)
-    noted(heads, LINES + b"body", head_of(heads))
-    assert heads.recall(data) is None
-
-
-NOT_THE_BYTES_OF_A_HEAD = {
-    "empty lines before it": b"\r\n\r\n" + LINES,
-    "the end of a head, and another one": b"\r\n\r\n" + LINES.replace(b"Length: 4", b"Length: 1048576"),
-    "two heads": LINES.replace(b"\r\n\r\n", b"\n\n") + LINES,
-    "another target": LINES.replace(b"/m/", b"/n/"),
-    "another length": LINES.replace(b": 4", b": 5"),
-    "a header more that matters": LINES.replace(b"Host: x", b"Host: x\r\nContent-Encoding: gzip"),
-    "another version of HTTP": LINES.replace(b"HTTP/1.1", b"HTTP/1.0"),
-    "the last one of a connection": LINES.replace(b"Host: x", b"Host: x\r\nConnection: close"),
-    "another protocol": LINES.replace(b"Host: x", b"Host: x\r\nConnection: upgrade\r\nUpgrade: h2c"),
-    "no POST": LINES.replace(b"POST", b"PUT"),
-    "no HTTP": b"hello\r\n\r\n",
-    "a line that is none": LINES.replace(b"Host: x", b"Host"),
+LEFT_TO_THE_PARSER = {
+    "nothing": b"",
+    "no head": b"\r\n\r\n",
+    "part of a head": lines_of(*USUAL)[:-1],
+    "empty lines before it": b"\r\n" + lines_of(*USUAL),
+    "another method": lines_of(*USUAL).replace(b"POST", b"PUT"),
+    "a method in lower case": lines_of(*USUAL).replace(b"POST", b"post"),
+    "another version of HTTP": lines_of(*USUAL).replace(b"HTTP/1.1", b"HTTP/1.0"),
+    "a target with a fragment": lines_of(*USUAL, url=URL + b"#infer"),
+    "a target with its host": lines_of(*USUAL, url=b"http://x" + URL),
+    "two spaces before the target": lines_of(*USUAL, url=b" " + URL),
+    "another route": lines_of(*USUAL, url=b"/v2/models/m/generate"),
+    "no name": lines_of(*USUAL, url=b"/v2/models//infer"),
+    "no host": lines_of(LENGTH),
+    "two hosts": lines_of(*USUAL, b"Host: x"),
+    "no length": lines_of(b"Host: x"),
+    "two lengths": lines_of(*USUAL, LENGTH),
+    "two different lengths": lines_of(*USUAL, b"Content-Length: 5"),
+    "lengths in one line": lines_of(b"Host: x", b"Content-Length: 4, 4"),
+    "a signed length": lines_of(b"Host: x", b"Content-Length: +4"),
+    "a length in hexadecimal": lines_of(b"Host: x", b"Content-Length: 0x4"),
+    "a space behind a length": lines_of(b"Host: x", LENGTH + b" "),
+    "a length that is too large": lines_of(b"Host: x", b"Content-Length: 101"),
+    "a length of no number's size": lines_of(b"Host: x", b"Content-Length: " + b"0" * 30 + b"4"),
+    "chunks": lines_of(*USUAL, b"Transfer-Encoding: chunked"),
+    "a client that waits": lines_of(*USUAL, b"Expect: 100-continue"),
+    "another protocol": lines_of(*USUAL, b"Connection: upgrade", b"Upgrade: h2c"),
+    "another protocol, not asked for": lines_of(*USUAL, b"Upgrade: h2c"),
+    "options of the connection": lines_of(*USUAL, b"Connection: keep-alive, te"),
+    "the header of proxies": lines_of(*USUAL, b"Proxy-Connection: close"),
+    "an encoding said twice": lines_of(*USUAL, b"Accept-Encoding: gzip", b"Accept-Encoding: br"),
+    "a folded line": lines_of(*USUAL, b"X: a", b" b"),
+    "a line without a colon": lines_of(*USUAL, b"X"),
+    "a space before a colon": lines_of(*USUAL, b"X : a"),
+    "two spaces behind a colon": lines_of(*USUAL, b"X:  a"),
+    "a tab behind a colon": lines_of(*USUAL, b"X:\ta"),
+    "a space at the end": lines_of(*USUAL, b"X: a "),
+    "no value": lines_of(*USUAL, b"X:"),
+    "no name of a header": lines_of(*USUAL, b": a"),
+    "line ends of one byte": lines_of(*USUAL).replace(b"\r\n", b"\n"),
+    "one line end of one byte": lines_of(*USUAL, b"X: a\nY: b"),
+    "a return in a value": lines_of(*USUAL, b"X: a\rb"),
+    "a zero byte": lines_of(*USUAL, b"X: a\0b"),
+    "no ASCII": lines_of(*USUAL, "X: ä".encode()),
+    "a head that is too long": lines_of(*USUAL, b"X: " + b"a" * MAX_HEAD_BYTES),
+    "too many headers": lines_of(*USUAL, *[b"X: a"] * MAX_HEADERS),
 }
 
 
-@pytest.mark.parametrize("name", NOT_THE_BYTES_OF_A_HEAD)
-@pytest.mark.parametrize("body", [b"", b"body", b"b" * 100], ids=len)
-def test_what_a_head_means_is_what_its_bytes_mean(name: str, body: bytes) -> None:
-    """Whoever says that these bytes were the head of a request is not believed."""
-    heads = InferHeads(2**20)
-    for head in (head_of(heads), heads.read(URL, [(b"content-length", b"1048576")], keep_alive=True)):
-        assert head is not None
-        noted(heads, NOT_THE_BYTES_OF_A_HEAD[name] + body, head)
-    assert len(heads._known) == 0
+@pytest.mark.parametrize("name", LEFT_TO_THE_PARSER)
+def test_what_goes_the_way_of_asgi(name: str) -> None:
+    heads = InferHeads(MAX_BODY_BYTES)
+    for _ in range(3):
+        assert heads.read(LEFT_TO_THE_PARSER[name] + b"body") is None
+        # And what was read before makes no difference.
+        assert heads.read(lines_of(*USUAL) + b"body") is not None
 
 
-def test_a_large_request_is_recognised_by_its_first_part() -> None:
-    heads = InferHeads(2 * LARGE_BYTES)
-    size = b"%d" % (LARGE_BYTES + 4)
-    head = heads.read(URL, [(b"host", b"x"), (b"content-length", size)], keep_alive=True)
-    assert head is not None
-    lines = LINES.replace(b": 4", b": " + size)
-    noted(heads, lines + b"body", head)
-    assert heads.recall(lines + b"BODY") == (head, b"BODY")
-    # What is missing of these is not much.
-    assert heads.recall(lines + b"bodym") is None
-    whole = b"b" * (LARGE_BYTES + 4)
-    assert heads.recall(lines + whole) == (head, whole)
-    assert heads.recall(lines + whole + b"m") is None
-
-
-def test_only_one_request_is_noted() -> None:
-    heads = InferHeads(100)
-    head = head_of(heads)
-    for data in (LINES + b"body" + LINES + b"body", LINES.replace(b"\r\n", b"\n") + b"body", LINES + b"bo"):
-        noted(heads, data, head)
-        assert heads.recall(data) is None
-        assert heads.recall(LINES + b"body") is None
-
-
-def test_the_last_request_of_a_connection_is_not_noted() -> None:
-    heads = InferHeads(100)
-    noted(heads, LINES + b"body", head_of(heads, keep_alive=False))
-    assert heads.recall(LINES + b"body") is None
+def test_one_more_is_not_too_many() -> None:
+    """The limits are where they are said to be."""
+    assert read(lines_of(*USUAL, *[b"X: a"] * (MAX_HEADERS - 2))) is not None
+    longest = lines_of(*USUAL, b"X: a")
+    assert read(longest.replace(b"X: ", b"X: " + b"a" * (MAX_HEAD_BYTES - len(longest)))) is not None
+    assert read(longest.replace(b"X: ", b"X: " + b"a" * (MAX_HEAD_BYTES - len(longest) + 1))) is None
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    """And what is used stays."""
-    heads = InferHeads(100)
-    noted(heads, LINES + b"body", head_of(heads))
-    for number in range(MAX_REMEMBERED_BYTES // 1024):
-        url = b"/v2/models/m%d/infer" % number
-        noted(heads, LINES.replace(URL, url) + b"body", head_of(heads, url))
-        assert heads.recall(LINES + b"body") is not None
-    assert heads._known.nbytes <= MAX_REMEMBERED_BYTES
-    long = b"/v2/models/%b/infer" % (b"m" * MAX_HEAD_BYTES)
-    noted(heads, LINES.replace(URL, long) + b"body", head_of(heads, long))
-    assert heads.recall(LINES.replace(URL, long) + b"body") is None
+    """Targets are, at their second time. And what is used stays."""
+    heads = InferHeads(MAX_BODY_BYTES)
+    usual = lines_of(*USUAL)
+    heads.read(usual)
+    assert URL not in heads._targets
+    heads.read(usual)
+    assert URL in heads._targets
+    for number in range(MAX_REMEMBERED_BYTES // 256):
+        head = lines_of(*USUAL, url=b"/v2/models/m%d/infer" % number)
+        for _ in range(3):
+            assert heads.read(head) is not None
+        heads.read(usual)
+        assert heads._targets.nbytes <= MAX_REMEMBERED_BYTES
+    assert URL in heads._targets
+
+
+# --- what the parser says -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Parsed:
+    """What httptools finds, and after how many bytes."""
+
+    url: bytes = b""
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    body: bytes = b""
+    heads: int = 0
+    complete: int = 0
+    keep_alive: bool | None = None
+
+    def __post_init__(self) -> None:
+        self.parser = httptools.HttpRequestParser(self)
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self.heads += 1
+        self.keep_alive = self.parser.should_keep_alive()
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        self.complete += 1
+
+
+def check(data: bytes) -> InferHead | None:
+    """If the head is read here, the parser must read the very same request, and end it at the same byte."""
+    head = read(data)
+    if head is None:
+        return None
+    found = Parsed()
+    parser = found.parser
+    parser.feed_data(head.lines[:-1])
+    assert found.heads == 0
+    parser.feed_data(head.lines[-1:])
+    assert (found.heads, found.complete) == (1, int(head.body_bytes == 0))
+    body = b"b" * head.body_bytes
+    if body:
+        parser.feed_data(body[:-1])
+        assert found.complete == 0
+        parser.feed_data(body[-1:])
+        assert found.complete == 1
+    assert (parser.get_method(), parser.get_http_version()) == (b"POST", "1.1")
+    assert found.body == body
+    assert found.url == head.target
+    assert found.headers == head.all_headers
+    assert found.keep_alive == head.keep_alive
+    assert not parser.should_upgrade()
+    said_once = dict(found.headers)
+    assert [name for name, _ in found.headers].count(b"host") == 1
+    assert head.headers.items() <= said_once.items()
+    path = httptools.parse_url(found.url).path
+    assert parse_target(decode_path(path)) == ("infer", head.model_name, head.version)
+    return head
+
+
+_names = st.sampled_from(
+    b"Host host Content-Length content-length Connection Transfer-Encoding Expect Content-Encoding Accept-Encoding "
+    b"Inference-Header-Content-Length Upgrade X-Id TE traceparent Authorization Keep-Alive Proxy-Connection Trailer "
+    b"!#$%&'*+-.^_`|~9".split()
+)  # fmt: skip
+_values = st.one_of(
+    st.sampled_from([b"x", b"4", b"0", b"04", b"101", b"keep-alive", b"close", b"Close", b"chunked", b"gzip"])
+    | st.sampled_from(
+        [b"upgrade", b"100-continue", b"identity", b"a b", b"a,b", b'"a\\"', b"keep-alive, close"]
+    ),
+    st.binary(max_size=6),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=12).map(str.encode),
+)
+_separators = st.sampled_from([b": "] * 8 + [b":", b":  ", b" : ", b":\t"])
+_lines = st.tuples(_names, _separators, _values).map(b"".join)
+_urls = st.one_of(
+    st.sampled_from([URL, b"/v2/models/m/infer", b"/v2/models/m%2Fn/infer?a=b", b"/v2/models/m/infer?x#y"]),
+    st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=5).map(
+        lambda text: b"/v2/models/%b/infer" % text.encode()
+    ),
+)
+_edits = st.lists(
+    st.tuples(st.floats(0, 1), st.integers(0, 2), st.sampled_from([b"", b"\r\n", b"\n", b"\r", b" ", b"\t", b":", b"\0", b"\x80", b"a"])),
+    max_size=2,
+)  # fmt: skip
+
+
+def edited(data: bytes, edits: Sequence[tuple[float, int, bytes]]) -> bytes:
+    for where, removed, inserted in edits:
+        at = int(where * len(data))
+        data = data[:at] + inserted + data[at + removed :]
+    return data
+
+
+@pytest.mark.slow
+@settings(max_examples=1500, deadline=None)
+@given(_urls, st.lists(_lines, max_size=5), st.permutations(USUAL), _edits)
+@example(URL, [b"Content-Length: 4"], USUAL, [])
+@example(b'/v2/models/a"<>\\^`{|}/infer', [], USUAL, [])
+def test_it_means_the_same_to_the_parser(
+    url: bytes, more: list[bytes], usual: Sequence[bytes], edits: list[tuple[float, int, bytes]]
+) -> None:
+    check(edited(lines_of(*usual, *more, url=url), edits))
+
+
+@pytest.mark.slow
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from([b"x", b"close", b"gzip", b"keep-alive"]), st.booleans(), st.permutations(USUAL))
+def test_heads_of_the_usual_form_are_read(value: bytes, last: bool, usual: Sequence[bytes]) -> None:
+    """So that the test above is one."""
+    head = check(lines_of(*usual, b"X-Id: " + value, *[b"Connection: close"] * last))
+    assert head is not None
+    assert head.keep_alive is not last

@@ -146,12 +146,17 @@ def test_a_form_that_was_refused_is_never_noted() -> None:
 # --- looked up by their JSON ------------------------------------------------------------------------------------
 
 
-def head_for(body: bytes, json_bytes: int, *headers: tuple[bytes, bytes]) -> InferHead:
-    lengths = [
+def head_for(
+    body: bytes, json_bytes: int, *headers: tuple[bytes, bytes], url: bytes = b"/v2/models/m/infer"
+) -> InferHead:
+    fields = [
+        (b"host", b"x"),
         (b"content-length", b"%d" % len(body)),
         (b"inference-header-content-length", b"%d" % json_bytes),
+        *headers,
     ]
-    head = InferHeads(10_000).read(b"/v2/models/m/infer", [*lengths, *headers], keep_alive=True)
+    lines = b"".join(b"%b: %b\r\n" % each for each in fields)
+    head = InferHeads(10_000).read(b"POST %b HTTP/1.1\r\n%b\r\n" % (url, lines))
     assert head is not None
     return head
 
@@ -183,8 +188,8 @@ def test_what_is_of_another_form() -> None:
         "longer": (head, body + b"x"),
         "shorter": (head, body[:-1]),
         "JSON of another length": (head_for(body, json_bytes - 1), body),
-        "another model": (replace(head, model_name="n"), body),
-        "another version": (replace(head, version="2"), body),
+        "another model": (head_for(body, json_bytes, url=b"/v2/models/n/infer"), body),
+        "another version": (head_for(body, json_bytes, url=b"/v2/models/m/versions/2/infer"), body),
         "compressed": (head_for(body, json_bytes, (b"content-encoding", b"gzip")), body),
         "without JSON": (head_for(body, 0), body),
     }

@@ -11,23 +11,21 @@ from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.torchserve_api.app import Rules
 from kserve_v2.torchserve_api.counters import Counters
-from kserve_v2.torchserve_api.lane import PredictionHeads
+from kserve_v2.torchserve_api.lane import PredictionHead, PredictionHeads
 from kserve_v2.torchserve_api.routes import Api
 from tests.torchserve_api.conftest import Server
 
 HOST = (b"Host", b"here")
 
 
-class _AllModels:
-    """Every model answers once, but those called `parts`."""
-
-    def answer_once(self, name: str, version: str) -> bool:
-        return name != "parts"
-
-
 def heads() -> PredictionHeads:
     rules = Rules(BodyReader(1000, InflightBytes(10**6)), Counters())
-    return PredictionHeads([Api.MANAGEMENT, Api.INFERENCE], rules, _AllModels(), 1000)  # type: ignore[arg-type]
+    return PredictionHeads([Api.MANAGEMENT, Api.INFERENCE], rules, 1000)
+
+
+def lines(target: bytes, *headers: tuple[bytes, bytes]) -> bytes:
+    fields = b"".join(b"%b: %b\r\n" % each for each in (HOST, *headers))
+    return b"POST %b HTTP/1.1\r\n%b\r\n" % (target, fields)
 
 
 def length(size: int) -> tuple[bytes, bytes]:
@@ -36,14 +34,13 @@ def length(size: int) -> tuple[bytes, bytes]:
 
 def test_what_a_head_says() -> None:
     headers = [
-        HOST,
         length(3),
         (b"X-User", b"first"),
         (b"X-User", b"Me"),
         (b"Content-Type", b"text/plain; a=b"),
     ]
-    head = heads().read(b"/predictions/a%20b/1.0/more/still?x=1", headers, keep_alive=True)
-    assert head is not None
+    head = heads().read(lines(b"/predictions/a%20b/1.0/more/still?x=1", *headers))
+    assert isinstance(head, PredictionHead)
     assert (head.model_name, head.version, head.body_bytes) == ("a b", "1.0", 3)
     assert head.content_type == "text/plain; a=b"
     assert head.told == {
@@ -57,41 +54,33 @@ def test_what_a_head_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "headers", "keep_alive"),
+    ("target", "headers"),
     [
-        (b"/explanations/m", [length(1)], True),
-        (b"/invocations?model_name=m", [length(1)], True),
-        (b"/wfpredict/m", [length(1)], True),
-        (b"/models", [length(1)], True),
-        (b"/nosuch", [length(1)], True),
-        (b"/predictions/parts", [length(1)], True),
-        (b"/predictions/m", [length(1)], False),
-        (b"/predictions/m", [], True),
-        (b"/predictions/m", [length(1001)], True),
-        (b"/predictions/m", [(b"Transfer-Encoding", b"chunked")], True),
-        (b"/predictions/m", [length(1), (b"Expect", b"100-continue")], True),
-        (b"/predictions/m", [length(1), (b"content-type", b"Multipart/Form-Data; boundary=x")], True),
-        (b"/predictions/m", [length(1), (b"Content-Type", b"application/x-www-form-urlencoded")], True),
+        (b"/explanations/m", [length(1)]),
+        (b"/invocations?model_name=m", [length(1)]),
+        (b"/wfpredict/m", [length(1)]),
+        (b"/models", [length(1)]),
+        (b"/nosuch", [length(1)]),
+        (b"/predictions/m", [length(1), (b"Connection", b"close")]),
+        (b"/predictions/m", []),
+        (b"/predictions/m", [length(1001)]),
+        (b"/predictions/m", [(b"Transfer-Encoding", b"chunked")]),
+        (b"/predictions/m", [length(1), (b"Expect", b"100-continue")]),
+        (b"/predictions/m", [length(1), (b"content-type", b"Multipart/Form-Data; boundary=x")]),
+        (b"/predictions/m", [length(1), (b"Content-Type", b"application/x-www-form-urlencoded")]),
     ],
 )
-def test_what_goes_the_other_way(target: bytes, headers: list[tuple[bytes, bytes]], keep_alive: bool) -> None:
-    assert heads().read(b"/predictions/m", [HOST, length(1)], keep_alive=True) is not None
-    assert heads().read(target, [HOST, *headers], keep_alive=keep_alive) is None
+def test_what_goes_the_other_way(target: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    assert heads().read(lines(b"/predictions/m", length(1))) is not None
+    assert heads().read(lines(target, *headers)) is None
 
 
-def test_heads_that_differ_in_their_spelling_are_two() -> None:
+def test_handlers_find_headers_as_they_are_spelt() -> None:
     read = heads()
     for spelt in (b"X-User", b"x-user") * 3:
-        data = b"POST /predictions/m HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n%b: u\r\n\r\nx" % spelt
-        headers = [(b"Host", b"h"), length(1), (spelt, b"u")]
-        found = read.recall(data)
-        head = read.read(b"/predictions/m", headers, keep_alive=True) if found is None else found[0]
-        assert head is not None
-        read.note(data, head)
-    found = read.recall(data)
-    assert found is not None
-    assert found[0].told["x-user"] == "u"  # type: ignore[attr-defined]
-    assert found[1] == b"x"
+        head = read.read(lines(b"/predictions/m", length(1), (spelt, b"u")))
+        assert isinstance(head, PredictionHead)
+        assert head.told[spelt.decode()] == "u"
 
 
 # --- on real sockets --------------------------------------------------------------------------------------------------

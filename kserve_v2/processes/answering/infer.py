@@ -6,19 +6,14 @@ import httptools
 from starlette.types import ASGIApp
 
 from kserve_v2.errors import ServingError
-from kserve_v2.memory.remembered import Remembered
 from kserve_v2.processes.answering.http import Begin, WholeCall
 from kserve_v2.processes.frames import Payload
-from kserve_v2.processes.heads import make_scope, pairs, split
+from kserve_v2.processes.heads import make_scope, split
 from kserve_v2.processes.link import Link, Party
 from kserve_v2.rest.answer_text import Parts, any_answer
 from kserve_v2.rest.fast_lane import FastCall, FastLane, fail
 from kserve_v2.rest.heads import InferHead
 from kserve_v2.rest.infer import Asked
-
-# The most memory that heads may take which have come before, and roughly what each takes on top of its bytes.
-_MAX_REMEMBERED_BYTES = 2 * 1024 * 1024
-_OVERHEAD_BYTES = 2560
 
 
 class InferAnswering:
@@ -29,15 +24,20 @@ class InferAnswering:
         self._app = app
         self._lane = lane
         self._begin = begin
-        self._heads: Remembered[bytes, InferHead] = Remembered(_MAX_REMEMBERED_BYTES)
 
     def open(self, link: Link, number: int, payload: Payload) -> None:
         """Take a request; see `link.Opener`."""
         lane = self._lane
         lines, body = split(payload)
-        head = self._heads[lines] or self._read(lines)
-        if head is None or lane.tracer.on:
-            self._ask_app(link, number, lines, body)
+        head = lane.heads.read(lines)
+        if head is None:
+            # Workers forward what they have read in the very same way.
+            link.answer(number, fail(ValueError("a head cannot be read"), keep_alive=True, access=None))
+            return
+        # Whether the client's connection is to go on is the worker's to say.
+        head.keep_alive = True
+        if not lane.takes(head):
+            self._ask_app(link, number, head, body)
             return
         call = _Call(link, number)
         if lane.log_access:
@@ -53,17 +53,8 @@ class InferAnswering:
         if not call.fast.response_complete:
             link.join(number, call)
 
-    def _read(self, lines: bytes) -> InferHead | None:
-        """A head, to be remembered when it comes for the second time."""
-        target, *found = lines.split(b"\n")
-        head = self._lane.heads.read(target, pairs(found), keep_alive=True)
-        if head is not None and self._heads.is_seen_again(lines):
-            self._heads.keep(lines, head, len(lines) + _OVERHEAD_BYTES)
-        return head
-
-    def _ask_app(self, link: Link, number: int, lines: bytes, body: Payload) -> None:
-        target, *found = lines.split(b"\n")
-        url = httptools.parse_url(target)
+    def _ask_app(self, link: Link, number: int, head: InferHead, body: Payload) -> None:
+        url = httptools.parse_url(head.target)
 
         def answer(status: int, headers: Sequence[tuple[bytes, bytes]], parts: Parts) -> None:
             link.answer(number, any_answer(status, headers, parts, keep_alive=True))
@@ -71,9 +62,8 @@ class InferAnswering:
         def refuse(error: ServingError) -> None:
             link.answer(number, fail(error, keep_alive=True, access=None))
 
-        call = WholeCall(
-            self._app, make_scope("POST", url.path, url.query or b"", pairs(found)), body, answer, refuse
-        )
+        scope = make_scope("POST", url.path, url.query or b"", head.all_headers)
+        call = WholeCall(self._app, scope, body, answer, refuse)
         link.join(number, call)
         call.begin(self._begin)
 

@@ -7,7 +7,7 @@ from kserve_v2.logs.log import Access, access_log_enabled
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import InferResponse
 from kserve_v2.processes.frames import Payload
-from kserve_v2.processes.heads import lines, sized
+from kserve_v2.processes.heads import sized
 from kserve_v2.processes.kinds import Kind
 from kserve_v2.processes.link import Link, Party
 from kserve_v2.rest.answer_text import Parts
@@ -25,15 +25,9 @@ _MOST_HEAD_BYTES = 16 * 1024
 class LocalLane(Lane, Protocol):
     """Answers requests of models that this process has."""
 
-    def takes(self, head: InferHead) -> bool:
+    def has_route(self, head: InferHead) -> bool:
         """Whether it has a route for the model now. If so, the request is its, unless `infer` raises NotHereError."""
         ...
-
-
-class _NotTraced:
-    """The home has requests traced. What it does not hand out a route for is not traced here."""
-
-    on = False
 
 
 class ForwardingLane:
@@ -44,18 +38,21 @@ class ForwardingLane:
     ) -> None:
         """`max_request_bytes` and `inflight` as the home has them. `local`: answers what it can."""
         self.heads = InferHeads(max_request_bytes)
-        self.tracer = _NotTraced()
         self.inflight = inflight
         self.log_access = access_log_enabled()
         self._link = link
         self._local = local
+
+    def takes(self, head: InferHead) -> bool:
+        """All: the home has requests traced. What it does not hand out a route for is not traced here."""
+        return True
 
     def infer(
         self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None
     ) -> Parts | Asked:
         """The answer to a request, or the request that is under way."""
         local = self._local
-        if local is not None and local.takes(head):
+        if local is not None and local.has_route(head):
             try:
                 return local.infer(head, body, keep_alive=keep_alive, access=access)
             except NotHereError:
@@ -85,7 +82,7 @@ class _Forwarded(Asked, Party):
         """Ask. Raises as `Link.ask`."""
         self._link = link
         self._access = access
-        prefix = sized(lines((head.target,), head.all_headers))
+        prefix = sized(head.lines)
         # What stands before the tensors, if the head says how long the JSON is.
         aligned_at = len(prefix) + head.json_bytes
         self._number = link.ask(Kind.REST_INFER, (prefix, body), self, aligned_at)
