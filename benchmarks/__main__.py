@@ -29,6 +29,7 @@ from benchmarks.cases.sequences import sequences
 from benchmarks.cases.tensors import tensors
 from benchmarks.cases.texts import texts
 from benchmarks.cases.transports import grpc, rest, stream
+from benchmarks.cases.varied import varied_rest
 from benchmarks.options import add_measuring_options, make_bench, set_measuring_defaults
 from benchmarks.plot import svg
 from benchmarks.report import machine_facts, markdown_report, run_facts, text_report
@@ -40,6 +41,7 @@ CASES: Mapping[str, Case] = {
     "rest": rest,
     "grpc": grpc,
     "stream": stream,
+    "varied_rest": varied_rest,
     "open_loop": open_loop,
     "mlp": mlp,
     "batching": batching,

@@ -33,6 +33,9 @@ ENSEMBLE = "add_sub_thrice"
 STEP_MODELS = ("add_sub_first", "add_sub_second", "add_sub_third")
 """The models of its steps: `add_sub`, each one with a queue and an instance of its own."""
 
+MANY_MODELS = tuple(f"add_sub_{number:02}" for number in range(1, 17))
+"""`add_sub`, again and again."""
+
 SEQUENCE_MODELS = ("sequence_direct", "sequence_oldest")
 SEQUENCE_PLAIN = "sequence_none"
 """The same model, whose requests belong to no sequences."""
@@ -82,7 +85,7 @@ def write_repository(directory: Path) -> None:
     """Write all models of the benchmarks below `directory`."""
     _write(directory, "add_sub", f"max_batch_size: 8\ndynamic_batching {{ }}\n{_ONE_INSTANCE}{_ONE_THREAD}")
     shutil.copyfile(_ADD_SUB, model_file(directory, "add_sub"))
-    for name in STEP_MODELS:
+    for name in (*STEP_MODELS, *MANY_MODELS):
         _write(directory, name, f"max_batch_size: 8\ndynamic_batching {{ }}\n{_ONE_INSTANCE}{_ONE_THREAD}")
         shutil.copyfile(_ADD_SUB, model_file(directory, name))
     _write(directory, ENSEMBLE, _ensemble())

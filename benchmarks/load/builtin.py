@@ -13,11 +13,12 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 import uvloop
 
 from benchmarks.load.connections import Connection, connection_to
-from benchmarks.load.exchange import GrpcExchange, LoadError, RestExchange
+from benchmarks.load.exchange import GrpcExchange, LoadError, RestExchange, VariedRest
 from benchmarks.load.generator import Latency, Load, timed_run
 
 Exchange = RestExchange | GrpcExchange
@@ -47,20 +48,28 @@ def run_job(module: str, job: Mapping[str, object], seconds: float) -> Load:
 
 def to_json(exchange: Exchange) -> dict[str, object]:
     """An exchange as a process gets it."""
+    members: dict[str, object] = {"answer": _text(exchange.answer)}
     if isinstance(exchange, RestExchange):
-        members = {"url": exchange.url, "headers": exchange.headers, "body": _text(exchange.body)}
+        members |= {"url": exchange.url, "headers": exchange.headers, "body": _text(exchange.body)}
     else:
-        members = {"target": exchange.target, "message": _text(exchange.message)}
-    return {**members, "answer": _text(exchange.answer)}
+        members |= {"target": exchange.target, "message": _text(exchange.message)}
+    if isinstance(exchange, VariedRest):
+        members |= {"kind": exchange.kind, "others": [to_json(other) for other in exchange.others]}
+    return members
 
 
 def from_json(members: dict[str, object]) -> Exchange:
     """The reverse of `to_json`."""
-    decoded = {
+    decoded: dict[str, Any] = {
         name: base64.b64decode(str(value)) if name in ("body", "message", "answer") else value
         for name, value in members.items()
     }
-    return RestExchange(**decoded) if "url" in decoded else GrpcExchange(**decoded)  # type: ignore[arg-type]
+    if "kind" in decoded:
+        others = [from_json(other) for other in decoded.pop("others")]
+        return VariedRest(
+            **decoded, others=tuple(other for other in others if isinstance(other, RestExchange))
+        )
+    return RestExchange(**decoded) if "url" in decoded else GrpcExchange(**decoded)
 
 
 def _text(data: bytes) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import struct
+from itertools import count, cycle
 from typing import Protocol, cast
 
 from benchmarks.load import http2
@@ -10,6 +11,8 @@ from benchmarks.load.exchange import INFER_METHOD, GrpcExchange, RestExchange, f
 
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _HEAD_END = b"\r\n\r\n"
+
+_firsts = count(step=331)
 
 
 class Loop(Protocol):
@@ -63,11 +66,15 @@ class RestConnection(Connection):
 
     def __init__(self, exchange: RestExchange, loop: Loop) -> None:
         super().__init__(loop)
-        self._wire = exchange.wire
-        self._answer = exchange.answer
+        # Connections do not send the same at the same time.
+        first = next(_firsts) % len(exchange.requests)
+        self._requests = cycle([*exchange.requests[first:], *exchange.requests[:first]])
+        self._answer = b""
 
     def _next_request(self) -> bytes:
-        return self._wire
+        request = next(self._requests)
+        self._answer = request.answer
+        return request.wire
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""

@@ -3,7 +3,9 @@
 import http.client
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import cycle
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -12,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from benchmarks.load.varied import headers_of
 from kserve_v2._generated import grpc_service_pb2 as pb
 
 Array = npt.NDArray[np.generic]
@@ -40,6 +43,11 @@ class RestExchange:
     answer: bytes = b""
 
     @property
+    def requests(self) -> Sequence["RestExchange"]:
+        """What is sent, in turn."""
+        return (self,)
+
+    @property
     def address(self) -> tuple[str, int]:
         """Host and port."""
         parts = urlsplit(self.url)
@@ -53,6 +61,38 @@ class RestExchange:
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
         lines += [f"Content-Length: {len(self.body)}", "", ""]
         return "\r\n".join(lines).encode() + self.body
+
+
+@dataclass(frozen=True)
+class VariedRest(RestExchange):
+    """Requests that differ: it, and `others` to the same server, again and again, each with headers of its own of this
+    `kind` (see `load.varied`).
+    """
+
+    kind: str = "identical"
+    others: tuple[RestExchange, ...] = ()
+
+    @classmethod
+    def of(cls, exchanges: Sequence[RestExchange], kind: str) -> "VariedRest":
+        """So many requests, made to differ."""
+        first, *others = exchanges
+        return cls(first.url, first.body, first.headers, first.answer, kind, tuple(others))
+
+    @cached_property
+    def _requests(self) -> tuple[RestExchange, ...]:
+        messages = (RestExchange(self.url, self.body, self.headers, self.answer), *self.others)
+        own = headers_of(self.kind)
+        return tuple(
+            replace(message, headers={**message.headers, **headers})
+            for message, headers, _ in zip(
+                cycle(messages), cycle(own), range(max(len(own), len(messages))), strict=False
+            )
+        )
+
+    @property
+    def requests(self) -> Sequence[RestExchange]:
+        """What is sent, in turn."""
+        return self._requests
 
 
 @dataclass(frozen=True, slots=True)
