@@ -1,7 +1,7 @@
 """The client for gRPC. It needs no generated service code: calls are made by name."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -144,8 +144,13 @@ class GrpcClient:
             raise UnreadableAnswer(f"{type(request).__name__}: {result.code}: {result.details}")
         return result
 
-    def stream(self, requests: Iterable[pb.ModelInferRequest]) -> Iterator[pb.ModelStreamInferResponse]:
-        """Send requests over one ModelStreamInfer, and yield what comes. Raises UnreadableAnswer if it fails."""
+    def stream(
+        self, requests: Iterable[pb.ModelInferRequest]
+    ) -> Generator[pb.ModelStreamInferResponse, None, None]:
+        """Send requests over one ModelStreamInfer, and yield what comes. Raises UnreadableAnswer if it fails.
+
+        A stream that is closed before its end is cancelled.
+        """
         kept = list(requests)
         exchange = Exchange(
             "gRPC",
@@ -160,8 +165,9 @@ class GrpcClient:
             response_deserializer=pb.ModelStreamInferResponse.FromString,
         )
         shown: list[str] = []
+        call: Any = method(iter(kept), timeout=TIMEOUT_SECONDS)
         try:
-            for response in method(iter(kept), timeout=TIMEOUT_SECONDS):
+            for response in call:
                 shown.append(show_message(response))
                 exchange.answer = "\n---\n".join(shown)
                 yield response
@@ -169,6 +175,8 @@ class GrpcClient:
             status = _status(error)
             exchange.answer = "\n---\n".join([*shown, f"{status.code}\n\n{status.details}"])
             raise UnreadableAnswer(f"ModelStreamInfer ended with {status.code}: {status.details}") from None
+        finally:
+            call.cancel()
 
 
 def _status(error: grpc.RpcError) -> GrpcError:

@@ -7,14 +7,14 @@ from peer import Command, Peer, Place, main
 
 
 def command(place: Place) -> Command:
-    """In control mode explicit, and with shared memory of clients, so that all extensions can be tested."""
+    """In control mode explicit, with shared memory and files of clients, so that all extensions can be tested."""
     arguments = [
         str(Path(sys.executable).with_name("kserve-v2")),
         "serve",
         "--model-repository",
         str(place.models),
     ]
-    arguments += ["--model-control-mode=explicit", "--allow-client-shm"]
+    arguments += ["--model-control-mode=explicit", "--allow-client-shm", "--allow-file-override"]
     arguments += [f"--load-model={model.name}" for model in place.written if model.loaded_at_start]
     ports = {"http": place.http_port, "grpc": place.grpc_port, "metrics": place.metrics_port}
     arguments += [f"--{service}-port={port}" for service, port in ports.items()]

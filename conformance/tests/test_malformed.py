@@ -118,6 +118,8 @@ def test_helpers_of_cases_refuse_what_they_cannot_read() -> None:
     assert test_classification._classes([b"dog:1"]) is None
     with pytest.raises(UnreadableAnswer, match="an event is no JSON"):
         test_generate._events(Seen(200, {}, b"data: {\n\n"))
+    with pytest.raises(UnreadableAnswer, match="an event has no data"):
+        test_generate._events(Seen(200, {}, b'{"text_output": "x"}\n\n'))
     with pytest.raises(UnreadableAnswer, match="echoes its parameters answered None"):
         test_parameters._echoed(None)
     for listed in ([{}], [1]):

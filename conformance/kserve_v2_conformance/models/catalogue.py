@@ -37,6 +37,7 @@ class Behaviour(Enum):
     WAIT = "Waits as many milliseconds as INPUT0 says, then answers with INPUT0."
     REPEAT = "COUNT responses; OUTPUT0 of each is INPUT0, and INDEX counts the responses from 0."
     REPEAT_TEXT = "As many responses as `count` says; text_output of each is text_input."
+    FAIL_TEXT = "As REPEAT_TEXT, and then an error whose text contains `told to fail`."
     UPPER = "text_output is text_input in upper case (ASCII letters only)."
     ACCUMULATE = "OUTPUT0 is the sum of INPUT0 over the requests of the sequence so far."
     BROKEN = "Cannot be loaded: its initialization fails with the text `told not to load`."
@@ -89,7 +90,7 @@ class ModelSpec:
     @property
     def decoupled(self) -> bool:
         """Whether a request may have any number of responses."""
-        return self.behaviour in (Behaviour.REPEAT, Behaviour.REPEAT_TEXT)
+        return self.behaviour in (Behaviour.REPEAT, Behaviour.REPEAT_TEXT, Behaviour.FAIL_TEXT)
 
     @property
     def sequential(self) -> bool:
@@ -224,6 +225,12 @@ def _models() -> Iterator[ModelSpec]:
     yield ModelSpec(
         "generate_tokens",
         Behaviour.REPEAT_TEXT,
+        (TensorSpec("text_input", *one_text), TensorSpec("count", *integer)),
+        (TensorSpec("text_output", *one_text),),
+    )
+    yield ModelSpec(
+        "generate_failing",
+        Behaviour.FAIL_TEXT,
         (TensorSpec("text_input", *one_text), TensorSpec("count", *integer)),
         (TensorSpec("text_output", *one_text),),
     )

@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import pytest
+
 from kserve_v2_conformance._generated import grpc_service_pb2 as pb
 from kserve_v2_conformance.findings import Checks, UnreadableAnswer
 from kserve_v2_conformance.rpc import GrpcError
-from kserve_v2_conformance.suite.support import both, protocol
+from kserve_v2_conformance.suite.support import UNKNOWN_MODEL, both, protocol, refused
 from kserve_v2_conformance.target import Target, model_path
 
+_JSON = {"Content-Type": "application/json"}
 _LOG_TYPES = {
     "log_file": str,
     "log_info": bool,
@@ -51,6 +54,51 @@ def test_trace_settings(carrier: str, target: Target, check: Checks) -> None:
         check.has_type(clause, name, settings.get(name), str)
 
 
+@both("TRACE-005")
+def test_trace_files(carrier: str, target: Target, check: Checks) -> None:
+    """Where traces are written, and how often."""
+    settings = _must(_trace(target, carrier))
+    for name in ("trace_file", "log_frequency"):
+        check.has_type(f"{protocol(carrier)}-TRACE-005", name, settings.get(name), str)
+
+
+@both("TRACE-006")
+@pytest.mark.parametrize("name", ["trace_count", "log_frequency"])
+def test_change_of_each_trace_setting(name: str, carrier: str, target: Target, check: Checks) -> None:
+    """Another number, and back."""
+    clause = f"{protocol(carrier)}-TRACE-006"
+    before = _must(_trace(target, carrier))
+    after = _must(_trace(target, carrier, "", **{name: "42"}))
+    check.equal(clause, "settings", after, before | {name: "42"})
+    check.equal(clause, "settings asked for again", _must(_trace(target, carrier)), after)
+    _trace(target, carrier, "", **{name: before.get(name)})
+
+
+@both("TRACE-009")
+def test_trace_file(carrier: str, target: Target, check: Checks) -> None:
+    """Another file."""
+    before = _must(_trace(target, carrier))
+    after = _trace(target, carrier, trace_file="conformance.json")
+    kept = after is None or after.get("trace_file") == "conformance.json"
+    check.that(f"{protocol(carrier)}-TRACE-009", "answer", kept, "an error, or the other file", str(after))
+    if after is not None:
+        _trace(target, carrier, trace_file=before.get("trace_file"))
+
+
+@both("TRACE-008")
+def test_trace_setting_of_no_model(carrier: str, target: Target, check: Checks) -> None:
+    """The rate of a model that does not exist."""
+    settings = _trace(target, carrier, UNKNOWN_MODEL, trace_rate="5")
+    check.that(f"{protocol(carrier)}-TRACE-008", "answer", settings is None, "an error", str(settings))
+
+
+@pytest.mark.clause("REST-TRACE-007")
+@pytest.mark.parametrize("body", [b"{", b'{"trace_rate": "often"}', b'{"trace_rate": [1]}'])
+def test_trace_error(body: bytes, target: Target, check: Checks) -> None:
+    """No JSON, no number, no string."""
+    refused(check, "REST-TRACE-007", target.rest.post("/v2/trace/setting", body, _JSON))
+
+
 @both("TRACE-002")
 def test_change_trace_setting(carrier: str, target: Target, check: Checks) -> None:
     """Another rate."""
@@ -83,7 +131,7 @@ def test_wrong_trace_setting(carrier: str, target: Target, check: Checks) -> Non
     check.that(f"{protocol(carrier)}-TRACE-004", "answer", settings is None, "an error", str(settings))
 
 
-def _log(target: Target, carrier: str, **changes: int | str) -> dict[str, Any] | None:
+def _log(target: Target, carrier: str, **changes: Any) -> dict[str, Any] | None:
     """Change log settings, or none; returns all of them, or None for an error."""
     if carrier == "json":
         answer = target.rest.post("/v2/logging", changes) if changes else target.rest.get("/v2/logging")
@@ -91,7 +139,9 @@ def _log(target: Target, carrier: str, **changes: int | str) -> dict[str, Any] |
     request = pb.LogSettingsRequest()
     for name, value in changes.items():
         setting = request.settings[name]
-        if isinstance(value, int):
+        if isinstance(value, bool):
+            setting.bool_param = value
+        elif isinstance(value, int):
             setting.uint32_param = value
         else:
             setting.string_param = value
@@ -131,3 +181,44 @@ def test_wrong_log_setting(carrier: str, target: Target, check: Checks) -> None:
     for changes in ({"log_info": "sometimes"}, {"log_format": "no_such_format"}):
         settings = _log(target, carrier, **changes)
         check.that(clause, f"answer to {changes}", settings is None, "an error", str(settings))
+
+
+@pytest.mark.clause("REST-LOG-004")
+def test_negative_verbose_level(target: Target, check: Checks) -> None:
+    """A level of -1."""
+    settings = _log(target, "json", log_verbose_level=-1)
+    check.that("REST-LOG-004", "answer", settings is None, "an error", str(settings))
+
+
+@both("LOG-005")
+@pytest.mark.parametrize("name", ["log_info", "log_warning", "log_error", "log_format"])
+def test_change_of_each_log_setting(name: str, carrier: str, target: Target, check: Checks) -> None:
+    """The other value, and back."""
+    clause = f"{protocol(carrier)}-LOG-005"
+    before = _must(_log(target, carrier))
+    was = before.get(name)
+    other: Any = not was if isinstance(was, bool) else "ISO8601" if was == "default" else "default"
+    after = _must(_log(target, carrier, **{name: other}))
+    check.equal(clause, "settings", after, before | {name: other})
+    check.equal(clause, "settings asked for again", _must(_log(target, carrier)), after)
+    _log(target, carrier, **{name: was})
+
+
+@pytest.mark.clause("REST-LOG-006")
+@pytest.mark.parametrize(
+    "body", [b"{", b'{"log_info": "sometimes"}', b'{"log_verbose_level": "high"}']
+)
+def test_log_error(body: bytes, target: Target, check: Checks) -> None:
+    """No JSON, no boolean, no number."""
+    refused(check, "REST-LOG-006", target.rest.post("/v2/logging", body, _JSON))
+
+
+@both("LOG-007")
+def test_log_file(carrier: str, target: Target, check: Checks) -> None:
+    """Another file."""
+    before = _must(_log(target, carrier))
+    after = _log(target, carrier, log_file="conformance.log")
+    kept = after is None or after.get("log_file") == "conformance.log"
+    check.that(f"{protocol(carrier)}-LOG-007", "answer", kept, "an error, or the other file", str(after))
+    if after is not None:
+        _log(target, carrier, log_file=before.get("log_file"))

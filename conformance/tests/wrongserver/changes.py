@@ -107,6 +107,12 @@ def _error_media_type(answer: RestAnswer) -> RestAnswer:
     return _media_type(answer) if answer.status >= 400 else answer
 
 
+def _error_event(answer: RestAnswer) -> RestAnswer:
+    if answer.status < 400:
+        return answer
+    return RestAnswer(200, {"Content-Type": "text/event-stream"}, b"data: " + answer.body + b"\n\n")
+
+
 def _gzip(answer: RestAnswer) -> RestAnswer:
     return replace(
         answer, headers={**answer.headers, "Content-Encoding": "gzip"}, body=gzip.compress(answer.body)
@@ -178,6 +184,12 @@ REST_CHANGES: dict[str, tuple[str, RestChange]] = {
     "config-without-output": (".*/config", _drop("output")),
     "config-of-versions-404": (".*/versions/[^/]+/config", _status(404)),
     "generate-other-text": (".*/generate", _set("text_output", "other")),
+    "events-without-data": (
+        ".*/generate_stream", lambda answer: replace(answer, body=answer.body.replace(b"data: ", b""))
+    ),
+    "generate-errors-as-events": (".*/generate_stream", _error_event),
+    "trace-errors-are-text": ("/v2/trace/setting", _plain_text),
+    "log-errors-are-text": ("/v2/logging", _plain_text),
     "events-repeated": (".*/generate_stream", _first_event),
     "generate-id-lost": (".*/generate", _drop("id")),
     "trace-numbers": ("/v2/trace/setting", _set("trace_rate", 1000)),

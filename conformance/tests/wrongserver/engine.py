@@ -35,6 +35,7 @@ DTYPES: dict[str, Any] = {
 }
 # With more threads than these, there are several clients.
 _FEW_THREADS = 20
+_TRACE_NUMBERS = ("trace_rate", "trace_count", "log_frequency")
 RESERVED = {"priority", "timeout", "sequence_id", "sequence_start", "sequence_end", "binary_data_output"}
 
 
@@ -52,6 +53,8 @@ class Engine:
         }
         self.regions: dict[str, tuple[str, int, int]] = {}
         self.sequences: dict[Any, Any] = {}
+        self.sequence_at_work: Any = None
+        self.streaming = False
         self.trace: dict[str, Any] = {
             "trace_level": ["OFF"], "trace_rate": "1000", "trace_count": "-1", "log_frequency": "0",
             "trace_file": "", "trace_mode": "triton",
@@ -214,12 +217,17 @@ class Engine:
             yield self._counted(model, version, request, lambda: self._execute(model, version, request))
             return
         inputs = {each.name: each.values.reshape(each.shape) for each in request.inputs}
-        for position, outputs in enumerate(computations.stream(model.behaviour.name, inputs)):
-            self.counters[model.name, version].count_response(position)
-            yield self._response(model, version, request, outputs)
+        try:
+            for position, outputs in enumerate(computations.stream(model.behaviour.name, inputs)):
+                self.counters[model.name, version].count_response(position)
+                yield self._response(model, version, request, outputs)
+        except RuntimeError as error:
+            raise Refused(str(error), "INTERNAL") from None
 
     def checked(self, request: Request) -> tuple[ModelSpec, str]:
         """The model and version of a request that is valid."""
+        if self.streaming and "cancelled-stream-blocks" in self.defects:
+            raise Refused("the server is busy", "UNAVAILABLE")
         if "case-of-tensors-ignored" in self.defects:
             for each in request.inputs:
                 each.name = each.name.upper()
@@ -294,9 +302,10 @@ class Engine:
             outputs = computations.respond(model.behaviour.name, inputs, int(version), self._custom(request))
         else:
             default = model.queue_policy.default_priority_level if model.queue_policy else 0
-            queue.enter(
-                request.parameters.get("priority", 0) or default, request.parameters.get("timeout", 0)
-            )
+            priority = request.parameters.get("priority", default)
+            if "zero-is-highest" not in self.defects:
+                priority = priority or default
+            queue.enter(priority, request.parameters.get("timeout", 0))
             try:
                 outputs = computations.respond(model.behaviour.name, inputs, int(version), {})
             finally:
@@ -320,6 +329,9 @@ class Engine:
             raise Refused("unknown parameters")
         if "priority-refused" in self.defects and request.parameters.keys() & {"priority", "timeout"}:
             raise Refused("priorities are not supported")
+        for name in ("priority", "timeout"):
+            if not isinstance(request.parameters.get(name, 0), int):
+                self.refuse("schedule-type", f"'{name}' has to be an integer")
         reserved = any(name.startswith("triton_") for name in request.parameters)
         wanted = "triton_enable_empty_final_response" in request.parameters
         if reserved and not wanted and "unchecked:reserved-prefix" not in self.defects:
@@ -334,23 +346,37 @@ class Engine:
         return {name: value for name, value in request.parameters.items() if name not in RESERVED - passed}
 
     def _accumulate(self, request: Request, values: Any) -> Any:
-        key = request.parameters.get("sequence_id", 0)
-        if "string-ids-as-one" in self.defects and isinstance(key, str):
-            key = 1
-            raise Refused("sequence_id has to be a number")
-        if not key:
-            self.refuse("no-sequence", "the model needs a sequence_id")
-        if "sequences-mixed" in self.defects:
-            key = "all"
-        if request.parameters.get("sequence_start"):
+        starts, ends = (bool(request.parameters.get(f"sequence_{each}")) for each in ("start", "end"))
+        key = self._sequence_key(request, starts or ends)
+        if starts and not ("restart-ignored" in self.defects and key in self.sequences):
             self.sequences[key] = np.zeros_like(values)
         elif key not in self.sequences:
             self.refuse("no-sequence", "the sequence has not been started")
         total = values if "sequence-forgotten" in self.defects else self.sequences[key] + values
         self.sequences[key] = total
-        if request.parameters.get("sequence_end"):
+        if ends and "sequences-without-end" not in self.defects:
             del self.sequences[key]
         return total
+
+    def _sequence_key(self, request: Request, flagged: bool) -> Any:
+        """What tells the sequence of a request from others."""
+        key = request.parameters.get("sequence_id")
+        if isinstance(key, str) and "string-ids-as-one" in self.defects:
+            raise Refused("sequence_id has to be a number")
+        if key in (0, "") and "zero-as-id" in self.defects:
+            key = "zero"
+        if key is None and flagged and "flags-without-id" in self.defects:
+            key = "nobody"
+            self.sequences.setdefault(key, 0)
+        if not key:
+            self.refuse("no-sequence", "the model needs a sequence_id")
+        if "sequences-mixed" in self.defects or ("string-ids-mixed" in self.defects and isinstance(key, str)):
+            key = "all"
+        if "sequences-race" in self.defects:
+            self.sequence_at_work = key
+            time.sleep(0.05)
+            key = self.sequence_at_work
+        return key
 
     def _response(self, model: ModelSpec, version: str, request: Request, values: dict[str, Any]) -> Response:
         asked = dict(request.outputs) if request.outputs else None
@@ -461,8 +487,12 @@ class Engine:
                 memory[offset : offset + len(data)] = data
 
     def trace_setting(self, model: str, changes: dict[str, Any]) -> dict[str, Any]:
+        if model and model not in self.models:
+            self.refuse("trace-unknown-model", f"unknown model '{model}'")
+        if "trace_file" in changes:
+            self.refuse("trace-file", "the file cannot be changed", "UNIMPLEMENTED")
         for name, value in changes.items():
-            if name == "trace_rate" and value is not None and not str(value).lstrip("-").isdecimal():
+            if name in _TRACE_NUMBERS and value is not None and not str(value).lstrip("-").isdecimal():
                 self.refuse("trace-rate", f"unable to parse '{name}', got: {value}")
         own = (
             self.model_trace.setdefault(model, {})
@@ -471,17 +501,30 @@ class Engine:
         )
         if "trace-change-ignored" not in self.defects:
             for name, value in changes.items():
+                if "trace-numbers-kept" in self.defects and name != "trace_rate":
+                    continue
                 if value is None:
                     own.pop(name, None) if model else None
                 else:
                     own[name] = value
-        return {**self.trace, **(own if model else {})}
+        settings = {**self.trace, **(own if model else {})}
+        if "trace-files-lost" in self.defects:
+            settings = {
+                name: each for name, each in settings.items() if name not in ("trace_file", "log_frequency")
+            }
+        return settings
 
     def log_setting(self, changes: dict[str, Any]) -> dict[str, Any]:
         for name, value in changes.items():
             kind = type(self.log.get(name, ""))
+            if name == "log_file":
+                self.refuse("log-file", "the file cannot be changed", "UNIMPLEMENTED")
             if type(value) is not kind or (name == "log_format" and value not in ("default", "ISO8601")):
                 self.refuse("log-setting", f"invalid value for '{name}': {json.dumps(value)}")
+            if name == "log_verbose_level" and value < 0:
+                self.refuse("negative-level", f"'{name}' has to be 0 or more")
+        if "log-switches-kept" in self.defects:
+            changes = {name: each for name, each in changes.items() if name == "log_verbose_level"}
         if "log-change-ignored" not in self.defects:
             self.log.update(changes)
         return dict(self.log)

@@ -157,32 +157,49 @@ class GrpcFront(grpc.GenericRpcHandler):
 
     def _stream(self, messages: Iterator[Any], _context: Any) -> Iterator[Any]:
         for message in messages:
-            final = _values(message.parameters).get("triton_enable_empty_final_response")
-            decoupled = (
-                message.model_name in self.engine.models and self.engine.models[message.model_name].decoupled
-            )
+            model = self.engine.models.get(message.model_name)
             try:
-                request = self._request(message)
-                if "stream-ids-lost" in self.engine.defects:
-                    request.id = ""
-                responses = list(self.engine.stream(request))
-            except Refused as error:
-                if "stream-ends-on-error" in self.engine.defects:
-                    return
+                responses, error = self._responses(message)
+            except Refused as refusal:
+                responses, error = [], refusal
+            if error and "stream-ends-on-error" in self.engine.defects:
+                return
+            self.engine.streaming = True
+            yield from self._answers(message, responses, model is not None and model.decoupled)
+            self.engine.streaming = False
+            if error:
                 yield pb.ModelStreamInferResponse(
                     error_message=str(error), infer_response=pb.ModelInferResponse(id=message.id)
                 )
-                continue
-            if "stream-response-lost" in self.engine.defects and decoupled:
-                responses = responses[1:]
-            for response in responses:
-                encoded = self._encode(response)
-                encoded.parameters["triton_final_response"].bool_param = not decoupled
-                yield pb.ModelStreamInferResponse(infer_response=encoded)
-            if decoupled and final and "no-final-response" not in self.engine.defects:
-                last = pb.ModelInferResponse(model_name=message.model_name, id=message.id)
-                last.parameters["triton_final_response"].bool_param = True
-                yield pb.ModelStreamInferResponse(infer_response=last)
+
+    def _responses(self, message: Any) -> tuple[list[Response], Refused | None]:
+        """What a request is answered with, and the error behind it. Raises Refused."""
+        request = self._request(message)
+        if "stream-ids-lost" in self.engine.defects:
+            request.id = ""
+        if "sequences-of-a-stream-mixed" in self.engine.defects:
+            request.parameters |= {"sequence_id": 1} if "sequence_id" in request.parameters else {}
+        responses: list[Response] = []
+        try:
+            responses += self.engine.stream(request)
+        except Refused as error:
+            return [] if "responses-before-error-lost" in self.engine.defects else responses, error
+        return responses, None
+
+    def _answers(self, message: Any, responses: list[Response], decoupled: bool) -> Iterator[Any]:
+        final = _values(message.parameters).get("triton_enable_empty_final_response")
+        if "stream-response-lost" in self.engine.defects and decoupled:
+            responses = responses[1:]
+        for response in responses:
+            encoded = self._encode(response)
+            marked = not decoupled and "ordinary-response-not-final" not in self.engine.defects
+            encoded.parameters["triton_final_response"].bool_param = marked
+            yield pb.ModelStreamInferResponse(infer_response=encoded)
+        wanted = final or "final-response-unasked" in self.engine.defects
+        if decoupled and wanted and "no-final-response" not in self.engine.defects:
+            last = pb.ModelInferResponse(model_name=message.model_name, id=message.id)
+            last.parameters["triton_final_response"].bool_param = True
+            yield pb.ModelStreamInferResponse(infer_response=last)
 
     def _request(self, message: Any) -> Request:
         engine = self.engine

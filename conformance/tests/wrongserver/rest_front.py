@@ -158,11 +158,11 @@ class RestFront:
         return RestAnswer(200, {"Content-Type": "application/json"}, b"")
 
     def _trace(self, found: dict[str, str], method: str, _headers: dict[str, str], body: bytes) -> RestAnswer:
-        changes = json.loads(body) if method == "POST" else {}
+        changes = self._parse(body) if method == "POST" else {}
         return _json(self.engine.trace_setting(found.get("model", ""), changes))
 
     def _log(self, _found: dict[str, str], method: str, _headers: dict[str, str], body: bytes) -> RestAnswer:
-        return _json(self.engine.log_setting(json.loads(body) if method == "POST" else {}))
+        return _json(self.engine.log_setting(self._parse(body) if method == "POST" else {}))
 
     # inference
 
@@ -192,8 +192,10 @@ class RestFront:
             self.engine.refuse("json", f"failed to parse the request: {error}")
         if not isinstance(document, dict):
             self.engine.refuse("object", "the request is no object")
-        if "member-order" in self.engine.defects and list(document) != sorted(
-            document, key=["id", "inputs", "outputs", "parameters"].index
+        if (
+            "member-order" in self.engine.defects
+            and "inputs" in document
+            and list(document) != sorted(document, key=["id", "inputs", "outputs", "parameters"].index)
         ):
             raise Refused("members out of order")
         return document  # type: ignore[no-any-return]
@@ -391,7 +393,11 @@ class RestFront:
         self, found: dict[str, str], _method: str, _headers: dict[str, str], body: bytes
     ) -> RestAnswer:
         engine = self.engine
-        model, version = engine.find(found["model"], found["version"], "generate")
+        model, version = engine.find(
+            found["model"],
+            "" if "generate-version-ignored" in engine.defects else found["version"],
+            "generate",
+        )
         document = self._parse(body)
         inputs = []
         for spec in model.inputs:
@@ -407,12 +413,29 @@ class RestFront:
         if "further-members-refused" in engine.defects and document.keys() - {"id", "text_input", "count"}:
             raise Refused("unknown members")
         request = Request(model.name, version, document.get("id", ""), {}, inputs, None)
-        if found["stream"]:
-            events = [f"data: {json.dumps(_flattened(each))}\n\n" for each in engine.stream(request)]
-            return RestAnswer(
-                200, {"Content-Type": "text/event-stream; charset=utf-8"}, "".join(events).encode()
-            )
-        return _json(_flattened(engine.infer(request)))
+        return self._events(request) if found["stream"] else self._only(request)
+
+    def _only(self, request: Request) -> RestAnswer:
+        responses = list(self.engine.stream(request))
+        if len(responses) != 1:
+            self.engine.refuse("generate-count", "generate expects exactly one response")
+        return _json(_flattened(responses[0]))
+
+    def _events(self, request: Request) -> RestAnswer:
+        events: list[dict[str, Any]] = []
+        try:
+            events += (_flattened(each) for each in self.engine.stream(request))
+        except Refused as error:
+            if not events:
+                raise
+            if "error-event-lost" not in self.engine.defects:
+                events.append({"error": str(error)})
+        return _event_stream(events)
+
+
+def _event_stream(events: list[dict[str, Any]]) -> RestAnswer:
+    body = "".join(f"data: {json.dumps(each)}\n\n" for each in events)
+    return RestAnswer(200, {"Content-Type": "text/event-stream; charset=utf-8"}, body.encode())
 
 
 def _flattened(response: Response) -> dict[str, Any]:

@@ -84,6 +84,11 @@ def _repeat_text(inputs):
         yield {"text_output": inputs["text_input"]}
 
 
+def _fail_text(inputs):
+    yield from _repeat_text(inputs)
+    raise RuntimeError("told to fail")
+
+
 def _elementwise(function, *tensors):
     """Apply `function` to the elements of BYTES tensors of one shape."""
     results = np.empty(tensors[0].size, np.object_)
@@ -109,4 +114,4 @@ COMPUTATIONS = {
     "WAIT": _wait,
     "UPPER": _upper,
 }
-STREAMS = {"REPEAT": _repeat, "REPEAT_TEXT": _repeat_text}
+STREAMS = {"REPEAT": _repeat, "REPEAT_TEXT": _repeat_text, "FAIL_TEXT": _fail_text}

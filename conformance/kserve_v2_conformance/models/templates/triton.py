@@ -39,8 +39,11 @@ class TritonPythonModel:
     def _stream(self, request):
         inputs = self._inputs(request)
         sender = request.get_response_sender()
-        for outputs in stream(self._behaviour, inputs):
-            sender.send(_response(outputs))
+        try:
+            for outputs in stream(self._behaviour, inputs):
+                sender.send(_response(outputs))
+        except RuntimeError as error:
+            sender.send(pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error))))
         sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 
     def _inputs(self, request):
