@@ -205,9 +205,7 @@ def test_change_of_each_log_setting(name: str, carrier: str, target: Target, che
 
 
 @pytest.mark.clause("REST-LOG-006")
-@pytest.mark.parametrize(
-    "body", [b"{", b'{"log_info": "sometimes"}', b'{"log_verbose_level": "high"}']
-)
+@pytest.mark.parametrize("body", [b"{", b'{"log_info": "sometimes"}', b'{"log_verbose_level": "high"}'])
 def test_log_error(body: bytes, target: Target, check: Checks) -> None:
     """No JSON, no boolean, no number."""
     refused(check, "REST-LOG-006", target.rest.post("/v2/logging", body, _JSON))
