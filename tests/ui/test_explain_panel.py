@@ -51,7 +51,7 @@ def test_a_finding_says_what_was_seen_and_what_to_paste(server: RunningServer, o
         "max_batch_size: 8\ndynamic_batching { }"
     )
     finding.get_by_role("button", name="Copy").click()
-    expect(finding.get_by_text("Copied.")).to_be_visible()
+    expect(finding.get_by_role("button", name="Copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == "max_batch_size: 8\ndynamic_batching { }"
     stages = page.get_by_role("table", name="Stages of a request")
     expect(stages.get_by_role("row", name=re.compile("^waiting in the queue"))).to_contain_text("%")

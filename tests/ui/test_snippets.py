@@ -89,6 +89,19 @@ def run_all(page: Page, folder: Path, without: tuple[str, ...] = ()) -> dict[str
     return printed
 
 
+def test_copying_where_there_is_no_https(examples: RunningServer, open_page: OpenPage) -> None:
+    """A page has no clipboard then, unless its server is on the same machine."""
+    page = open_page(examples, "#/try/digits_onnx")
+    page.evaluate('Object.defineProperty(Navigator.prototype, "clipboard", { get: () => undefined })')
+    draw(page, STROKES["zero"])
+    page.get_by_role("tab", name="curl", exact=True).click()
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    page.evaluate('document.body.append(Object.assign(document.createElement("textarea"), { id: "pasted" }))')
+    page.locator("#pasted").press("ControlOrMeta+v")
+    assert page.locator("#pasted").input_value().startswith("curl ")
+
+
 def test_a_drawn_digit_is_sent_by_each_language(
     examples: RunningServer, open_page: OpenPage, tmp_path: Path
 ) -> None:

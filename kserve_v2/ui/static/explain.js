@@ -1,6 +1,7 @@
 // Explain: where the time of requests to a model goes, and why its batches are as they are, with what to change.
 
 import { getJson, modelPath, segment } from "./api.js";
+import { CopyButton } from "./copy.js";
 import { html, useCallback, useEffect, useMemo, useRef, useState } from "./dom.js";
 import { count, figure, milliseconds, plural } from "./format.js";
 import { Batches } from "./live/batches.js";
@@ -18,16 +19,7 @@ const STAGES = {
 const ABOUT = { latency: "Latency", batch: "Batches", errors: "Errors" };
 
 function Snippet({ text, name }) {
-  const [copied, setCopied] = useState("");
-  const copy = async () => {
-    try {
-      await navigator.clipboard.writeText(text);
-      setCopied("Copied.");
-    } catch {
-      setCopied("The browser does not allow copying: select the text instead.");
-    }
-  };
-  return html`<pre tabindex="0" role="region" aria-label=${`To paste: ${name}`}>${text}</pre><button type="button" onClick=${copy}>Copy</button> <span class="muted" role="status">${copied}</span>`;
+  return html`<pre tabindex="0" role="region" aria-label=${`To paste: ${name}`}>${text}</pre><${CopyButton} text=${text} />`;
 }
 
 function Finding({ finding }) {
