@@ -29,8 +29,8 @@ from kserve_v2.logs.load_progress import LoadProgress
 from kserve_v2.logs.reload_report import ReloadReport
 from kserve_v2.logs.stall_watch import StallWatch
 from kserve_v2.logs.terminal import terminal
-from kserve_v2.memory import collector
 from kserve_v2.memory.allocator import keep_freed_memory
+from kserve_v2.memory.collector import COLLECTOR
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import IndexEntry
 from kserve_v2.net.accepted import SharedServer
@@ -148,12 +148,12 @@ class Server:
         await asyncio.to_thread(remove_leftovers)
         if problem := await asyncio.to_thread(package_problem):
             logger.warning(problem)
+        if self._owns_process:
+            COLLECTOR.freeze()
         await self._load_models()
         self._stall_watch.start()
         if self._poller is not None:
             self._poller.start()
-        if self._owns_process:
-            collector.freeze()
         await self._listen()
 
     async def _listen(self) -> None:

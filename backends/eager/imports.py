@@ -26,6 +26,8 @@ from importlib.machinery import (
 )
 from pathlib import Path
 
+from kserve_v2.handlers.modules import OWN_MODULES
+
 _SUFFIXES = (*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES, *BYTECODE_SUFFIXES)
 
 # As they are before `eager_lookup` puts something in front of them.
@@ -124,7 +126,7 @@ class ModuleSpace:
 SPACES: dict[str, ModuleSpace] = {}
 """Those of all loads, by package."""
 
-PREFIX = "_handler_"
+PREFIX = OWN_MODULES
 """What the names of all packages begin with."""
 
 

@@ -1,24 +1,109 @@
-"""Python's collector of cycles: it need not look again and again at what lives as long as the process, but it has to
-find what an unloaded model leaves behind.
+"""Python's collector of cycles. While it searches, no thread runs, for a microsecond per object that it looks at. So it
+is kept from looking at what lives as long as the process, imported libraries above all (`freeze`, `freeze_libraries`);
+what models have made is always looked at, and found once they are unloaded (`collect`).
+
+What is frozen stays frozen. All of it would have to be looked at to find anything in it, for 0.3 s where torch is.
 """
 
+import ctypes
 import gc
+import sys
+import sysconfig
+import threading
+from collections.abc import Callable, Iterable
+from operator import call
+from typing import Any
 
 from kserve_v2.memory.allocator import return_freed_memory
+from kserve_v2.memory.library_objects import library_objects, modules_now
+
+# For fewer objects it is not worth while to find out which of them belong to a library.
+WORTH_FREEZING = 10_000
+
+# Collectors of other kinds have no generations to move objects between.
+_POSSIBLE = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
+_AT_A_TIME = 1000
 
 
-def freeze() -> None:
-    """What is alive now, after the start, is not looked at any more until a model goes."""
-    gc.collect()
-    gc.freeze()
+class Collector:
+    """That of this process, of which there is one: use `COLLECTOR`. Any thread may call it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        # The modules whose contents are frozen; None until the process is ours to do that in.
+        self._frozen: dict[str, object] | None = None
+        self._left = 0
+
+    def freeze(self) -> None:
+        """What is alive now is not looked at any more. Called before there are models, connections or requests."""
+        if _POSSIBLE:
+            gc.collect()
+            gc.freeze()
+            self._frozen = dict(sys.modules)
+
+    def freeze_libraries(self, apart: str) -> None:
+        """Nor is what was imported since then, for models as a rule, if `freeze` was called. `apart`: how the names of
+        the packages begin that belong to one model and go with it.
+
+        Blocks for about a second where torch is new; lets other threads work.
+        """
+        with self._lock:
+            if self._frozen is None:
+                return
+            modules = modules_now(apart)
+            new = {name: each for name, each in modules.items() if self._frozen.get(name) is not each}
+            if not new or len(gc.get_objects()) - self._left < WORTH_FREEZING:
+                return
+            known = [each for name, each in modules.items() if name not in new]
+            keep = library_objects(new.values(), known, apart)
+            self._left = _freeze_those(keep)
+            self._frozen.update(new)
+
+    def collect(self) -> None:
+        """Free all cycles that are not frozen, and give the memory to the system. Blocks all threads meanwhile."""
+        with self._lock:
+            gc.collect()
+        return_freed_memory()
 
 
-def collect() -> None:
-    """Free all cycles, those among models that were loaded at the start too, and give the memory to the system.
+COLLECTOR = Collector()
 
-    Blocks all threads while it searches. What was frozen is not frozen again: among it would be what belongs to
-    connections and requests of now.
+
+def _freeze_those(keep: dict[int, object]) -> int:
+    """Freeze these objects, given by identity. Returns how many others there are."""
+    # Everything can be frozen, and single objects be taken out again. No other thread runs between these two, as the
+    # interpreter executes nothing else in between: an object made there would stay frozen.
+    steps: tuple[Callable[[], Any], ...] = (gc.get_objects, gc.freeze)
+    all_objects, _ = map(call, steps)
+    try:
+        others = [each for each in all_objects if id(each) not in keep]
+        del all_objects
+        for begin in range(0, len(others), _AT_A_TIME):
+            _thaw(others[begin : begin + _AT_A_TIME])
+    except BaseException:
+        gc.unfreeze()
+        raise
+    return len(others)
+
+
+def _thaw(objects: Iterable[object]) -> None:
+    """Have the collector look at these objects, which it knows."""
+    for each in objects:
+        if gc.is_tracked(each):
+            # What is tracked anew is in the youngest generation, wherever it was before.
+            _untrack(id(each))
+            _track(id(each))
+
+
+def _function(name: str) -> Callable[[int], None]:
+    """One of the C interface, called with the interpreter's lock held. It takes an object's identity: of the object
+    itself ctypes would ask what it is.
     """
-    gc.unfreeze()
-    gc.collect()
-    return_freed_memory()
+    function = getattr(ctypes.pythonapi, name)
+    function.argtypes, function.restype = (ctypes.c_void_p,), None
+    found: Callable[[int], None] = function
+    return found
+
+
+if _POSSIBLE:
+    _track, _untrack = _function("PyObject_GC_Track"), _function("PyObject_GC_UnTrack")

@@ -83,8 +83,6 @@ class Home:
             self._acceptors.append(Acceptor(server.place.socket, partial(self._take, door)))
         for acceptor in self._acceptors:
             acceptor.start()
-        for worker in self._workers():
-            worker.link.notify(Kind.SETTLED)
         self._busy.start()
         return servers.values()
 
@@ -174,7 +172,6 @@ class Home:
             self._balance.join(worker.number)
             if self._acceptors:
                 # It was started after the others.
-                worker.link.notify(Kind.SETTLED)
                 logger.info("process %d answers again, as pid %d", worker.number, worker.pid)
 
     def leave(self, worker: Worker) -> None:

@@ -6,10 +6,9 @@ from enum import IntEnum
 class Kind(IntEnum):
     """What a call or a note is about."""
 
-    # The life of a worker: what it has to know, that it is ready, that all is loaded, how busy it is, its end.
+    # The life of a worker: what it has to know, that it is ready, how busy it is, its end.
     SETTINGS = 16
     READY = 17
-    SETTLED = 18
     FIGURES = 19
     STOP = 20
     # By what it logs has changed.

@@ -5,14 +5,14 @@ home says so, and tells what they count.
 import asyncio
 import json
 import logging
-import threading
 from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 
 from kserve_v2.errors import NotHereError
-from kserve_v2.memory import collector
+from kserve_v2.handlers.modules import OWN_MODULES
 from kserve_v2.memory.regions import RegionsElsewhere, SharedMemoryRegions
+from kserve_v2.memory.tidying import Tidying
 from kserve_v2.messages import InferRequest
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.processes.kinds import Kind
@@ -74,6 +74,7 @@ class ReplicaHost:
         # As in `ModelMap`.
         self._serving: dict[str, Served] = {}
         self._withdrawn = False
+        self._tidying = Tidying(OWN_MODULES)
         self._reporting: asyncio.Task[None] | None = None
         self._metrics_said = Report(metrics=[]).encode()
 
@@ -116,9 +117,10 @@ class ReplicaHost:
         try:
             model = await ExecutedModel.load(prepared, self._loaders, self._shared)
         except BaseException:
-            _collect()
+            self._tidying.after_end()
             raise
         self._copies[order.number] = Copy(order.number, model)
+        self._tidying.after_load()
         return b""
 
     def _route(self, payload: Payload) -> None:
@@ -146,7 +148,7 @@ class ReplicaHost:
         await drain(model, said["limit_s"], self._answering)
         await model.close()
         del self._copies[said["number"]], model
-        _collect()
+        self._tidying.after_end()
         return b""
 
     def _answering(self) -> list[LoadedModel]:
@@ -196,6 +198,7 @@ class ReplicaHost:
         """Close all copies: what waits fails, and what is being executed is awaited."""
         if self._reporting is not None:
             self._reporting.cancel()
+        self._tidying.stop()
         self._withdrawn = True
         self._serving.clear()
         self.abandon()
@@ -226,8 +229,3 @@ class ReplicaService:
     async def demand(self, name: str, size: int = 0) -> None:
         """Never needed: `acquire` does not ask for it."""
         raise NotHereError(f"Request for model '{name}' is another process's")
-
-
-def _collect() -> None:
-    """On a thread, because a model's finalizers may take long."""
-    threading.Thread(target=collector.collect, name="replica-collect", daemon=True).start()

@@ -14,8 +14,8 @@ from kserve_v2.front_ends import grpc_options, has_fast_lane, max_inflight_bytes
 from kserve_v2.logs import console, log
 from kserve_v2.logs.settings import LogSettings
 from kserve_v2.logs.stall_watch import StallWatch
-from kserve_v2.memory import collector
 from kserve_v2.memory.allocator import keep_freed_memory
+from kserve_v2.memory.collector import COLLECTOR
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.net.event_loop import loop_factory
 from kserve_v2.net.http_server import HttpServer
@@ -144,8 +144,8 @@ class WorkerServer:
         for server in self._servers.values():
             await server.start(listen=False)
         take_over = TakeOver(connections, lambda door, each: self._take(take_over, door, each))
+        COLLECTOR.freeze()
         self._host.serve(self._link)
-        self._link.on(Kind.SETTLED, lambda _: collector.freeze())
         self._link.on(Kind.STOP, partial(self._stop, take_over))
         self._tell_figures()
 

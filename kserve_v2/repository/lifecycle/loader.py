@@ -3,7 +3,6 @@ waits for a load, and neither waits for a model that hangs while it is closed.
 """
 
 import asyncio
-import threading
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,7 +12,8 @@ from pathlib import Path
 
 from kserve_v2.backend import Handover, ModelConfig
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.memory import collector
+from kserve_v2.handlers.modules import OWN_MODULES
+from kserve_v2.memory.tidying import Tidying
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.lifecycle.control import Controls
 from kserve_v2.repository.lifecycle.replicas import Replicas
@@ -44,9 +44,6 @@ from kserve_v2.scheduling.calling.thread_caller import ThreadCaller
 from kserve_v2.scheduling.calling.waits import ModelVersion
 from kserve_v2.scheduling.contained import call_on_thread
 from kserve_v2.scheduling.shared import Shared
-
-# The least time between collections, because one stops all threads for some tens of milliseconds.
-_COLLECT_EVERY_S = 1.0
 
 
 class Loader:
@@ -86,8 +83,7 @@ class Loader:
         self._lookers = ThreadPoolExecutor(2, thread_name_prefix="model-names")
         self.in_use: Callable[[], Collection[Path]] = tuple
         """The directories of models that are loaded, or about to be: they stay where they are."""
-        self._collecting: asyncio.TimerHandle | None = None
-        self._collected_s = float("-inf")
+        self.tidying = Tidying(OWN_MODULES)
 
     async def scan(self, *, strict: bool = False) -> Snapshot:
         """All models of all repositories; see `scan.scan` and `scan_namespaces`. Those that could be brought to this
@@ -235,19 +231,6 @@ class Loader:
             self.residency.grew(model, growth or 0)
         return change
 
-    def collect_garbage(self) -> None:
-        """A model has gone, or failed to load: have its memory given back, soon. Many at a time are one collection."""
-        if self._collecting is None:
-            loop = asyncio.get_running_loop()
-            delay_s = max(0.0, self._collected_s + _COLLECT_EVERY_S - loop.time())
-            self._collecting = loop.call_later(delay_s, self._collect)
-
-    def _collect(self) -> None:
-        self._collecting = None
-        self._collected_s = asyncio.get_running_loop().time()
-        # On a thread, because a model's finalizers may take long too.
-        threading.Thread(target=collector.collect, name="model-collect", daemon=True).start()
-
     def abandon(self) -> None:
         """The time is up: bring nothing more to this machine."""
         if self._options.locations is not None:
@@ -256,8 +239,7 @@ class Loader:
     def shutdown(self) -> None:
         """Begin nothing more. What hangs on a thread is not waited for."""
         self.residency.stop()
-        if self._collecting is not None:
-            self._collecting.cancel()
+        self.tidying.stop()
         for executor in (self._reader, self._uploader, self._loaders, self._bringers, self._lookers):
             executor.shutdown(wait=False, cancel_futures=True)
         if self._options.locations is not None:

@@ -422,7 +422,7 @@ class ManagedModel:
                 log_no_room(self.name, record, self._told_of_no_room)
             else:
                 log_failed_load(self.name, record, error)
-            self._loader.collect_garbage()
+            self._loader.tidying.after_end()
             if self._wanted is None:
                 record.reason = UNLOADED
         else:
@@ -436,6 +436,7 @@ class ManagedModel:
                 record.unload()
                 self._spawn(self._unload(record))
             log_load(self.name, record, prepared, took_ns)
+            self._loader.tidying.after_load()
         self._reconcile()
 
     async def _unload(self, record: Record) -> None:
@@ -450,7 +451,7 @@ class ManagedModel:
         del model
         record.unloaded()
         logger.info("unloaded: %s version %d", self.name, record.version)
-        self._loader.collect_garbage()
+        self._loader.tidying.after_end()
         self._publish()
 
     # --- the end ------------------------------------------------------------------------------------------------
