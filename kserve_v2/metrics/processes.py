@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from kserve_v2.metrics.pauses import Pauses, pause_family
 from kserve_v2.metrics.text import Family
 
 
@@ -13,6 +14,7 @@ class ProcessFigures:
     `number`: 0 for the one that was started first, None where it has no number, being the only one. `cpu_seconds`: with
     that of those before it that had its number. `busy`: the share of the last minute in which its event loop was at
     work. `connections`: how many are open, by protocol. `restarts`: how often it had to be replaced.
+    `gc_pauses`: as with `cpu_seconds`.
     """
 
     number: int | None
@@ -23,6 +25,7 @@ class ProcessFigures:
     inflight_refused: int = 0
     connections: Mapping[str, int] = field(default_factory=dict)
     restarts: int = 0
+    gc_pauses: Pauses = ()
 
 
 def process_families(processes: Sequence[ProcessFigures]) -> Iterator[Family]:
@@ -44,6 +47,7 @@ def process_families(processes: Sequence[ProcessFigures]) -> Iterator[Family]:
         busy.add({"process": str(each.number or 0)}, each.busy)
     yield from _inflight(processes)
     yield from (cpu, busy)
+    yield pause_family(({"process": str(each.number or 0)}, each.gc_pauses) for each in processes)
     if any(each.number is not None for each in processes):
         yield from _of_several(processes)
 

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs.settings import LogSettings
 from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.metrics.pauses import GcPauses
 from kserve_v2.metrics.processes import ProcessFigures
 from kserve_v2.net.accepted import SharedServer
 from kserve_v2.processes.balance import Door
@@ -102,6 +103,7 @@ class Alone:
         """`inflight`: what requests in flight hold."""
         self._inflight = inflight
         self._busy = Busy()
+        self._pauses = GcPauses()
 
     @property
     def pids(self) -> Sequence[int]:
@@ -114,11 +116,12 @@ class Alone:
     async def share(self, servers: Mapping[Door, SharedServer]) -> Collection[SharedServer]:
         """See `Processes`."""
         self._busy.start()
+        self._pauses.start()
         return ()
 
     def figures(self) -> Sequence[ProcessFigures]:
         """See `Processes`."""
-        return [own_figures(None, self._busy.ratio, self._inflight)]
+        return [own_figures(None, self._busy.ratio, self._inflight, self._pauses)]
 
     async def tell_log_settings(self, settings: LogSettings) -> None:
         """See `Processes`."""
@@ -129,9 +132,10 @@ class Alone:
     async def stop(self, grace_seconds: float) -> None:
         """See `Processes`."""
         self._busy.stop()
+        self._pauses.stop()
 
 
-def own_figures(number: int | None, busy: float, inflight: InflightBytes) -> ProcessFigures:
+def own_figures(number: int | None, busy: float, inflight: InflightBytes, pauses: GcPauses) -> ProcessFigures:
     """What this process says of itself."""
     return ProcessFigures(
         number,
@@ -140,4 +144,5 @@ def own_figures(number: int | None, busy: float, inflight: InflightBytes) -> Pro
         inflight_bytes=inflight.used,
         inflight_limit=inflight.limit,
         inflight_refused=inflight.refused,
+        gc_pauses=pauses.figures(),
     )

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from kserve_v2.logs import log
 from kserve_v2.logs.settings import LogSettings
 from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.metrics.pauses import GcPauses, added
 from kserve_v2.metrics.processes import ProcessFigures
 from kserve_v2.net.accepted import SharedServer
 from kserve_v2.processes.acceptor import Acceptor
@@ -57,6 +58,7 @@ class Home:
         # The event loop holds tasks weakly.
         self._beginning: set[asyncio.Task[None]] = set()
         # What workers that are gone have said last, by number.
+        self._pauses = GcPauses()
         self._past: dict[int, ProcessFigures] = {}
 
     def _workers(self) -> list[Worker]:
@@ -84,6 +86,7 @@ class Home:
         for acceptor in self._acceptors:
             acceptor.start()
         self._busy.start()
+        self._pauses.start()
         return servers.values()
 
     async def tell_log_settings(self, settings: LogSettings) -> None:
@@ -105,7 +108,7 @@ class Home:
     def figures(self) -> Sequence[ProcessFigures]:
         """See `Processes`."""
         connections = {number: self._connections(number) for number in range(self._count)}
-        own = own_figures(HOME, self._busy.ratio, self._inflight)
+        own = own_figures(HOME, self._busy.ratio, self._inflight, self._pauses)
         return [
             replace(own, connections=connections[HOME]),
             *(
@@ -134,6 +137,7 @@ class Home:
         """See `Processes`."""
         self.accept_no_more()
         self._busy.stop()
+        self._pauses.stop()
         await self._supervisor.stop(grace_seconds)
 
     # --- connections ----------------------------------------------------------------------------------------------
@@ -217,4 +221,5 @@ def _sum(past: ProcessFigures, now: ProcessFigures) -> ProcessFigures:
         cpu_seconds=past.cpu_seconds + now.cpu_seconds,
         inflight_refused=past.inflight_refused + now.inflight_refused,
         restarts=past.restarts,
+        gc_pauses=added(past.gc_pauses, now.gc_pauses),
     )

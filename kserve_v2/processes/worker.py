@@ -17,6 +17,7 @@ from kserve_v2.logs.stall_watch import StallWatch
 from kserve_v2.memory.allocator import keep_freed_memory
 from kserve_v2.memory.collector import COLLECTOR
 from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.metrics.pauses import GcPauses
 from kserve_v2.net.event_loop import loop_factory
 from kserve_v2.net.http_server import HttpServer
 from kserve_v2.net.tls import server_context
@@ -114,6 +115,7 @@ class WorkerServer:
         self._host = ReplicaHost(BackendRegistry(), Shared(self._inflight), threads)
         self._stall_watch = StallWatch(settings.stall_log_secs, settings.exit_on_stall_secs)
         self._busy = LoopBusy()
+        self._pauses = GcPauses()
         self._settings = settings
         self._servers: dict[Door, HttpServer | AsyncioServer] = {}
         # The event loop holds tasks weakly.
@@ -141,6 +143,7 @@ class WorkerServer:
             self._servers[Door.GRPC] = await self._grpc()
         self._stall_watch.start()
         self._busy.start()
+        self._pauses.start()
         for server in self._servers.values():
             await server.start(listen=False)
         take_over = TakeOver(connections, lambda door, each: self._take(take_over, door, each))
@@ -156,7 +159,7 @@ class WorkerServer:
         task.add_done_callback(self._beginning.discard)
 
     def _tell_figures(self) -> None:
-        figures = own_figures(self._number, self._busy.ratio, self._inflight)
+        figures = own_figures(self._number, self._busy.ratio, self._inflight, self._pauses)
         self._link.notify(Kind.FIGURES, orjson.dumps(asdict(figures)))
         self._timer = asyncio.get_running_loop().call_later(_FIGURES_S, self._tell_figures)
 
@@ -173,6 +176,7 @@ class WorkerServer:
         await self._host.close()
         self._stall_watch.stop()
         self._busy.stop()
+        self._pauses.stop()
         if self._timer is not None:
             self._timer.cancel()
         self._stopped.set()

@@ -1,5 +1,6 @@
 """Metrics of the server's own processes."""
 
+from kserve_v2.metrics.pauses import GcPauses
 from kserve_v2.metrics.processes import ProcessFigures, process_families
 
 
@@ -33,4 +34,15 @@ def test_of_several_sums_and_labels() -> None:
         'kserve_v2_connections{process="1",protocol="rest"} 1',
         'kserve_v2_connections{process="1",protocol="grpc"} 5',
         'kserve_v2_process_restarts{process="1"} 2',
+    ]
+
+
+def test_each_process_has_pauses_of_its_own() -> None:
+    home = ProcessFigures(0, 1.5, 0.25, gc_pauses=GcPauses().figures())
+    worker = ProcessFigures(1, 2.5, 0.75, gc_pauses=GcPauses().figures())
+    counts = [line for line in lines(home, worker) if line.startswith("kserve_v2_gc_pause_seconds_count")]
+    assert counts == [
+        f'kserve_v2_gc_pause_seconds_count{{process="{process}",generation="{generation}"}} 0'
+        for process in (0, 1)
+        for generation in (0, 1, 2)
     ]
