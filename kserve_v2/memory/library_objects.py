@@ -6,7 +6,7 @@ not among them, as long as no library keeps it.
 
 import gc
 import sys
-import time
+import threading
 import types
 import weakref
 from collections.abc import Callable, Iterable
@@ -15,6 +15,7 @@ from typing import Any, TypeGuard
 # So many are looked at in one go, about a millisecond; then threads that wait for the interpreter get it.
 _AT_A_TIME = 250
 _PAUSE_S = 0.0005
+_nothing = threading.Event()
 
 # As the class itself answers, without asking anything that a metaclass may have put in between.
 _namespace_of_class: Callable[[type], dict[str, Any]] = type.__dict__["__dict__"].__get__
@@ -53,7 +54,7 @@ def library_objects(roots: Iterable[object], known: Iterable[object], apart: str
                 if id(each) not in seen and (gc.is_tracked(each) or _is_class(each)):
                     seen[id(each)] = each
                     reached.append(each)
-            time.sleep(_PAUSE_S)
+            _nothing.wait(_PAUSE_S)
         layer = reached
     for key in outside:
         del seen[key]
