@@ -106,8 +106,10 @@ test-against-triton: .venv/dev.stamp ## send the cases of tests/wire, and the cl
 	$(BIN)/python tools/tritonserver.py install
 	WIRE_TARGET=triton $(BIN)/python -m pytest tests/wire tests/triton/test_examples.py $(ARGS)
 
-conformance: .venv/conformance.stamp ## run the conformance suite against this server, then its own tests
+conformance: .venv/conformance.stamp ## run the conformance suite against this server, in one process and in two, then its own tests
 	$(BIN)/python conformance/peers/run_kserve_v2.py --report build/conformance/kserve-v2.html $(ARGS)
+	$(BIN)/python conformance/peers/run_kserve_v2.py --server-option=--processes=2 \
+	  --report build/conformance/kserve-v2-processes.html $(ARGS)
 	cd conformance && ../$(BIN)/python -m pytest -q
 
 conformance-peers: .venv/dev.stamp ## run the conformance suite against this server, tritonserver, MLServer and KServe's (Linux on x86-64)

@@ -5,6 +5,7 @@ could not be run (a wrong command line, a server that is not there, Ctrl-C), 3 i
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments, others = _parser().parse_known_args(sys.argv[1:] if argv is None else argv)
     if others and arguments.command != "run":
         _parser().error(f"unrecognized arguments: {' '.join(others)}")
-    status: int = arguments.action(arguments, others)
+    try:
+        status: int = arguments.action(arguments, others)
+        sys.stdout.flush()
+    except BrokenPipeError:  # of `| head`, which has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _USAGE
     return status
 
 

@@ -6,6 +6,7 @@ this file, from the pinned requirements in NAME.txt.
 
 import argparse
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -16,14 +17,14 @@ import urllib.request
 import venv
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SUITE = HERE.parent
 sys.path.insert(0, str(SUITE))
 
-from kserve_v2_conformance.models import write  # noqa: E402 - the suite need not be installed
+from kserve_v2_conformance.models import how_to_start, write  # noqa: E402 - the suite need not be installed
 from kserve_v2_conformance.models.catalogue import ModelSpec  # noqa: E402
 
 START_TIMEOUT_S = 180
@@ -84,6 +85,12 @@ def main(peer: Peer) -> None:
         epilog="All other arguments go to `conformance run`.",
     )
     parser.add_argument("--serve", action="store_true", help="only start the server, until interrupted")
+    parser.add_argument(
+        "--server-option",
+        action="append",
+        default=[],
+        help="given to the server, e.g. --server-option=--processes=2",
+    )
     options, suite_arguments = parser.parse_known_args()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: sys.exit(128 + number))  # so that the server is stopped
@@ -94,7 +101,9 @@ def main(peer: Peer) -> None:
         if not peer.installed:
             _install(peer, place)
         log = Path(work) / "server.log"
-        with _serving(peer.command(place), place, log) as process:
+        command = peer.command(place)
+        command = replace(command, arguments=[*command.arguments, *options.server_option])
+        with _serving(command, place, log) as process:
             rest, grpc = f"http://127.0.0.1:{place.http_port}", f"127.0.0.1:{place.grpc_port}"
             if options.serve:
                 print(f"{peer.name}: REST {rest}, gRPC {grpc}", flush=True)
@@ -105,6 +114,13 @@ def main(peer: Peer) -> None:
                     f"{peer.name} ended by itself, with {process.returncode}. The end of its log:\n{_end_of(log)}"
                 )
             sys.exit(status)
+
+
+def documented_start(server: str, place: Place) -> list[str]:
+    """The arguments with which `conformance models` says that the server is to be started."""
+    start, *_ = how_to_start(server, place.models, place.written)
+    _, *arguments = shlex.split(start)
+    return arguments
 
 
 def _profile(peer: Peer) -> list[str]:

@@ -3,22 +3,15 @@
 import sys
 from pathlib import Path
 
-from peer import Command, Peer, Place, main
+from peer import Command, Peer, Place, documented_start, main
 
 
 def command(place: Place) -> Command:
-    """In control mode explicit, with shared memory and files of clients, so that all extensions can be tested."""
-    arguments = [
-        str(Path(sys.executable).with_name("kserve-v2")),
-        "serve",
-        "--model-repository",
-        str(place.models),
-    ]
-    arguments += ["--model-control-mode=explicit", "--allow-client-shm", "--allow-file-override"]
-    arguments += [f"--load-model={model.name}" for model in place.written if model.loaded_at_start]
+    """As `conformance models` says, in control mode explicit, with shared memory and files of clients; on other ports."""
+    arguments = documented_start("kserve-v2", place)
     ports = {"http": place.http_port, "grpc": place.grpc_port, "metrics": place.metrics_port}
     arguments += [f"--{service}-port={port}" for service, port in ports.items()]
-    return Command(arguments)
+    return Command([str(Path(sys.executable).with_name("kserve-v2")), *arguments])
 
 
 if __name__ == "__main__":

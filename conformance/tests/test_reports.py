@@ -43,7 +43,7 @@ def _text(path: Path) -> str:
 
 
 def test_reports_of_a_wrong_server(run_suite: RunSuite, tmp_path: Path) -> None:
-    files = [tmp_path / "out" / f"r.{suffix}" for suffix in ("json", "html", "md")]
+    files = [tmp_path / "out" / f"r.{suffix}" for suffix in ("json", "html", "md", "xml", "svg")]
     with serve("live-500", "values:EMPTY", "metadata-odd-platform") as server:
         run = run_suite(server, *_HEALTH, *(f"--report={file}" for file in files))
     assert run.status == 1
@@ -66,6 +66,48 @@ def test_reports_of_a_wrong_server(run_suite: RunSuite, tmp_path: Path) -> None:
     assert "## Broken" in markdown
     assert "| REST-LIVE-001 | A server that can answer" in markdown
     assert "&lt;project&gt;" in markdown
+    assert "`" not in page.partition("<style>")[0]
+    suites = {suite.get("name"): suite for suite in ET.parse(files[3]).getroot()}  # noqa: S314 - our own
+    assert [suites["core REST"].get("failures"), suites["core gRPC"].get("failures")] == ["1", "0"]
+    (failure,) = suites["core REST"].iter("failure")
+    assert f"curl -i {run.report['server']['rest']}/v2/health/live" in (failure.text or "")
+    assert suites["core REST"].find("properties/property[@name='verdict']").get("value") == "fails"  # type: ignore[union-attr]
+    assert "fails: 1 clause broken" in files[4].read_text()
+
+
+def test_failures_come_first_in_the_page(run_suite: RunSuite, tmp_path: Path) -> None:
+    page = tmp_path / "r.html"
+    with serve("live-500") as server:
+        run_suite(server, *_HEALTH, f"--report={page}")
+    text = page.read_text()
+    places = [
+        text.index(each)
+        for each in ('href="#REST-LIVE-001"', 'id="verdicts"', 'id="REST-LIVE-001"', 'id="REST-LIVE-002"')
+    ]
+    assert places == sorted(places)
+    assert text.count('id="REST-LIVE-001"') == 1
+    assert "<code>live</code>" in text
+
+
+def test_summary_in_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Each failure once, with what was sent and how to send it again; each reason for not testing once."""
+    with serve("live-500") as server:
+        server.engine.models.clear()
+        options = [
+            f"--rest={server.rest.url}",
+            f"--grpc={server.grpc.address}",
+            "-p",
+            "no:timeout",
+            "--capture=no",
+        ]
+        assert main(["run", *options, "-k", "health or metadata or plain"]) == 1
+        url = server.rest.url
+    said = capfd.readouterr().out
+    assert said.count("BROKEN  REST-LIVE-001") == said.count("GET /v2/health/live\n") == 1
+    assert f"    again: curl -i {url}/v2/health/live\n" in said
+    assert said.count("the server has no model for") == 1
+    assert said.count("the server has none of the models") == 1
+    assert "verdict: fails (" in said
 
 
 def test_known_failures_in_reports(run_suite: RunSuite, tmp_path: Path) -> None:
@@ -112,6 +154,26 @@ def test_comparison(two_reports: list[Path], tmp_path: Path, capsys: pytest.Capt
     for file, text in zip(two_reports, ("not tested enough: 1", "fails: 1 clause broken, 1"), strict=True):
         badge = ET.fromstring(compare([file], tmp_path / "badge.svg"))  # noqa: S314 - our own
         assert badge.attrib["aria-label"].startswith(f"KServe v2 protocol: {text}")
+
+
+def test_two_runs_of_one_server(run_suite: RunSuite, tmp_path: Path) -> None:
+    """What changed is listed, what is broken now first; the columns can be told apart."""
+    files = [tmp_path / "before.json", tmp_path / "after.json"]
+    for file, defects in zip(files, (("metadata-odd-platform",), ("live-500",)), strict=True):
+        with serve(*defects) as server:
+            run_suite(server, *_HEALTH, f"--report={file}")
+    changes = (
+        compare(files, None).split("| clause | first | second | says |")[1].split("\n\n")[0].splitlines()[2:]
+    )
+    assert [line.split(" | ")[:3] for line in changes] == [
+        ["| REST-LIVE-001", "pass", "fail"],
+        ["| REST-MODEL-012", "not as advised", "pass"],
+    ]
+    header = compare(files, None).splitlines()[0]
+    assert len({cell.strip() for cell in header.split("|")[2:4]}) == 2
+    page = tmp_path / "changes.html"
+    compare(files, page)
+    assert "Changed in the second" in _text(page)
 
 
 def test_comparisons_that_cannot_be(

@@ -16,7 +16,7 @@ from kserve_v2_conformance.results import Outcome
 from kserve_v2_conformance.verdicts import Verdict, Word, parts
 
 _SIGNS = {"pass": "✓", "fail": "✗", "not as advised": "~", "not covered": "·"}
-_CHANGES = ("broken", "no longer as advised", "no longer tested", "repaired", "newly tested")
+_WORST_FIRST = (Outcome.FAILED, Outcome.ADVISED, Outcome.NOT_COVERED, Outcome.PASSED)
 _LEGEND = ", ".join(f"{sign} {name}" for name, sign in _SIGNS.items())
 
 
@@ -95,26 +95,14 @@ def _titles(reports: Sequence[Report]) -> list[str]:
     return dated if len(set(dated)) == len(dated) else [f"{name} ({n})" for n, name in enumerate(dated, 1)]
 
 
-def _changed(first: Report, second: Report) -> list[tuple[str, str]]:
-    """What became of clauses whose outcome is another in the second report: worse first."""
+def _changed(first: Report, second: Report) -> list[tuple[str, Outcome, Outcome]]:
+    """The clauses whose outcome is another in the second report, with both outcomes: what is broken there, first."""
     found = [
-        (_change(first.outcome(clause), second.outcome(clause)), clause)
+        (clause, first.outcome(clause), second.outcome(clause))
         for clause in requirements()
         if first.outcome(clause) is not second.outcome(clause)
     ]
-    return sorted(found, key=lambda each: _CHANGES.index(each[0]))
-
-
-def _change(old: Outcome, new: Outcome) -> str:
-    match new:
-        case Outcome.FAILED:
-            return "broken"
-        case Outcome.ADVISED:
-            return "no longer as advised"
-        case Outcome.NOT_COVERED:
-            return "no longer tested"
-        case _:
-            return "newly tested" if old is Outcome.NOT_COVERED else "repaired"
+    return sorted(found, key=lambda each: _WORST_FIRST.index(each[2]))
 
 
 def _differing(reports: list[Report]) -> list[str]:
@@ -152,8 +140,11 @@ def _markdown(reports: list[Report]) -> str:
     if len(reports) == 2:
         changed = _changed(*reports)
         lines += ["", f"{len(changed)} clauses have another outcome in the second report."]
-        lines += ["", "| change | clause | says |", "|---|---|---|"] if changed else []
-        lines += [f"| {kind} | {clause} | {cell(requirements()[clause].text)} |" for kind, clause in changed]
+        lines += ["", "| clause | first | second | says |", "|---|---|---|---|"] if changed else []
+        lines += [
+            f"| {clause} | {old} | {new} | {cell(requirements()[clause].text)} |"
+            for clause, old, new in changed
+        ]
     lines += ["", f"| clause | level | says | {names} |", f"|---|---|---|{line}"]
     for clause in _differing(reports):
         requirement = requirements()[clause]
@@ -195,8 +186,9 @@ def _html_changes(reports: list[Report]) -> str:
     if len(reports) != 2:
         return ""
     lines = "".join(
-        f'<li>{kind}: <a href="#{clause}"><code>{clause}</code></a> {prose(requirements()[clause].text)}</li>'
-        for kind, clause in _changed(*reports)
+        f'<li><code>{clause}</code>: <span class="{CLASSES[old]}">{old}</span>, then '
+        f'<span class="{CLASSES[new]}">{new}</span>. {prose(requirements()[clause].text)}</li>'
+        for clause, old, new in _changed(*reports)
     )
     return f"<h2>Changed in the second</h2><ul>{lines or '<li>nothing</li>'}</ul>"
 

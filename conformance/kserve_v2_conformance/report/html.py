@@ -21,9 +21,12 @@ def html_report(results: Results) -> str:
     clauses = results.clauses()
     table = rows(results, clauses)
     title = f"{results.server['name']} {results.server['version']}".strip()
-    body = [_head(results, table), _overview(table), _untested(results), _buttons(clauses)]
+    body = [_head(results, table), _links(clauses), _overview(table), _untested(results), _buttons(clauses)]
     body += _section(
-        "Broken", "broken", [each for each in clauses if each.outcome is Outcome.FAILED], open_=True
+        "Broken, and how it shows",
+        "broken",
+        [each for each in clauses if each.outcome is Outcome.FAILED],
+        open_=True,
     )
     for row in table:
         part = row.verdict.part
@@ -64,6 +67,15 @@ def _head(results: Results, table: list[Row]) -> str:
     )
 
 
+def _links(clauses: list[ClauseResult]) -> str:
+    """What is broken, where everybody looks first; the evidence is further down."""
+    broken = [each.requirement for each in clauses if each.outcome is Outcome.FAILED]
+    lines = "".join(
+        f'<li><a href="#{each.id}"><code>{each.id}</code></a> {prose(each.text)}</li>' for each in broken
+    )
+    return f"<h2>Broken</h2><ul>{lines}</ul>" if broken else ""
+
+
 def _overview(table: list[Row]) -> str:
     lines = []
     for row in table:
@@ -74,11 +86,11 @@ def _overview(table: list[Row]) -> str:
             f'<tr><td><a href="#{anchor(verdict.part)}">{escape(verdict.part)}</a></td>'
             f'<td class="{VERDICT_CLASSES[verdict.word]}">{verdict.word}{why}</td>'
             f'<td class="n">{verdict.covered} of {verdict.required}, {verdict.share}{bar(row.counts)}</td>'
-            f'<td class="n">{row.broken or "·"}</td><td class="n">{advice}</td></tr>'
+            f'<td class="n">{row.broken or "·"}</td><td class="n spare">{advice}</td></tr>'
         )
     head = (
         '<tr><th>part</th><th>verdict</th><th class="n">required clauses tested</th><th class="n">broken</th>'
-        '<th class="n">advice not followed</th></tr>'
+        '<th class="n spare">advice not followed</th></tr>'
     )
     return f'<h2 id="verdicts">Verdicts</h2><div class="wide"><table>{head}{"".join(lines)}</table></div>'
 

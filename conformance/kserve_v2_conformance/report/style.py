@@ -38,7 +38,8 @@ pre { background: var(--code); border: 1px solid var(--line); border-radius: 6px
 nav button { font: inherit; font-size: 13px; padding: 4px 12px; margin: 0 6px 12px 0; border: 1px solid var(--line); border-radius: 14px;
   background: var(--card); color: inherit; cursor: pointer } nav button[aria-pressed=true] { border-color: var(--ink) }
 @media (max-width: 720px) {
-  main { padding: 20px 12px 60px } th, td { padding: 5px 6px; overflow-wrap: anywhere } th { font-size: 12px }
+  main { padding: 20px 12px 60px } th, td { padding: 5px 6px } th { font-size: 12px }
+  table { font-size: 13px } .spare { display: none }
   .bar { min-width: 60px } .pair { grid-template-columns: 1fr }
   summary { grid-template-columns: 1fr auto; gap: 2px 10px } .says { grid-row: 2; grid-column: 1 / -1 }
   summary > .level { text-align: right } summary > :last-child { grid-row: 3; grid-column: 1 / -1; text-align: left } }

@@ -3,20 +3,22 @@
 from collections.abc import Iterable, Iterator
 from textwrap import indent, shorten
 
+from kserve_v2_conformance.exchange import Exchange
 from kserve_v2_conformance.report.rows import Row, headline, remarks, rows, telling, untested
 from kserve_v2_conformance.results import CaseResult, ClauseResult, Outcome, Results
 
 _OTHERS_NAMED = 3
-_LINES = 8
+_LINES = 12
 
 
 def summary(results: Results) -> Iterator[str]:
     """The lines of the summary. What matters most is at the end, where people look first."""
     clauses = results.clauses()
     table = rows(results, clauses)
+    shown: dict[int, str] = {}
     for clause in clauses:
         if clause.outcome is Outcome.FAILED:
-            yield from _broken(clause)
+            yield from _broken(clause, shown)
     yield from _advice(clause for clause in clauses if clause.outcome is Outcome.ADVISED)
     yield from _untested(results)
     yield from _table(results, table)
@@ -26,8 +28,8 @@ def summary(results: Results) -> Iterator[str]:
     yield f"verdict: {word} ({rests_on})"
 
 
-def _broken(clause: ClauseResult) -> Iterator[str]:
-    """A clause that is broken: said once, however many cases show it."""
+def _broken(clause: ClauseResult, shown: dict[int, str]) -> Iterator[str]:
+    """A clause that is broken, said once, however many cases show it. `shown`: which exchanges were, and for which."""
     requirement = clause.requirement
     case, finding = telling(clause)
     yield f"BROKEN  {requirement.id}  {requirement.level}  {requirement.text}"
@@ -35,16 +37,24 @@ def _broken(clause: ClauseResult) -> Iterator[str]:
     yield f"    expected  {shorten(finding.expected, 300)}"
     yield f"    got       {shorten(finding.got, 300)}"
     if 0 <= finding.exchange < len(case.exchanges):
-        exchange = case.exchanges[finding.exchange]
-        yield indent(_head(exchange.request), "    > ")
-        yield indent(_head(exchange.answer), "    < ")
-        yield f"    again: {exchange.command()}"
+        yield from _exchange(case.exchanges[finding.exchange], requirement.id, shown)
     if clause.known:
         yield f"    known: {clause.known}"
     if case.reason:
         yield indent(case.reason, "    ")
     yield from _others(clause, case)
     yield ""
+
+
+def _exchange(exchange: Exchange, clause: str, shown: dict[int, str]) -> Iterator[str]:
+    """What was sent, what came back, and how to send it again; one that breaks several clauses, once."""
+    first = shown.setdefault(id(exchange), clause)
+    if first != clause:
+        yield f"    seen in the same answer as {first}"
+        return
+    yield indent(_head(exchange.request), "    > ")
+    yield indent(_head(exchange.answer), "    < ")
+    yield f"    again: {exchange.command()}"
 
 
 def _others(clause: ClauseResult, shown: CaseResult) -> Iterator[str]:
@@ -56,7 +66,7 @@ def _others(clause: ClauseResult, shown: CaseResult) -> Iterator[str]:
 
 
 def _head(text: str) -> str:
-    lines = text.splitlines()
+    lines = [line for line in text.splitlines() if line.strip()]
     return "\n".join([*lines[:_LINES], *(["…"] if len(lines) > _LINES else [])])
 
 
