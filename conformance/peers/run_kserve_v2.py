@@ -7,7 +7,7 @@ from peer import Command, Peer, Place, documented_start, main
 
 
 def command(place: Place) -> Command:
-    """As `conformance models` says, in control mode explicit, with shared memory and files of clients; on other ports."""
+    """As `conformance models` says, in control mode explicit, with shared memory and files; on other ports."""
     arguments = documented_start("kserve-v2", place)
     ports = {"http": place.http_port, "grpc": place.grpc_port, "metrics": place.metrics_port}
     arguments += [f"--{service}-port={port}" for service, port in ports.items()]

@@ -13,9 +13,8 @@ def how_to_start(server: str, directory: Path, written: Iterable[ModelSpec]) -> 
     where = quote(str(directory))
     match server:
         case "kserve-v2":
-            start = [
-                f"kserve-v2 serve --model-repository {where} --allow-client-shm {_explicit(models, ' ')}"
-            ]
+            allowed = "--allow-client-shm --allow-file-override"
+            start = [f"kserve-v2 serve --model-repository {where} {allowed} {_explicit(models, ' ')}"]
             ports = 8000, 8001
         case "triton":
             start = [
