@@ -172,7 +172,7 @@ def test_two_models_are_enough(run_suite: RunSuite, tmp_path: Path) -> None:
         ):
             renamed = type(spec)(name, spec.behaviour, spec.inputs, spec.outputs, spec.max_batch_size)
             plain.engine.models[name] = renamed
-            plain.engine.counters[name, 1] = plain.engine.counters["add_sub", 1]
+            plain.engine.counters[name, "1"] = plain.engine.counters["add_sub", "1"]
         run = run_suite(plain, f"--profile={profile}", "--level=core")
     assert run.status == 0, [case for case in run.report["cases"] if case["outcome"] == "fail"]
     passed = [clause["id"] for clause in run.report["clauses"] if clause["outcome"] == "pass"]
