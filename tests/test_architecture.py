@@ -26,7 +26,7 @@ LAYERS = (
     "front_ends | startup",
     "ui | torchserve_api",
     "rest | rpc",
-    "inference | checking",
+    "inference | checking | forms",
     "repository",
     "scheduling | packages | plugins | handlers",
     "isolation",

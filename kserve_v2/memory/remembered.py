@@ -28,8 +28,8 @@ class Remembered(dict[K, V | None]):
         self._bytes = 0
         self._sizes: dict[K, int] = {}
         self._older: dict[K, tuple[V, int]] = {}
-        self._marks: set[int] = set()
-        self._older_marks: set[int] = set()
+        self._marks: dict[int, int] = {}
+        self._older_marks: dict[int, int] = {}
 
     def __missing__(self, key: K) -> V | None:
         """What is used again is young again."""
@@ -41,14 +41,18 @@ class Remembered(dict[K, V | None]):
 
     def is_seen_again(self, key: K) -> bool:
         """Whether `key` has been asked for before, not long ago: then it is worth its place."""
+        return self.sightings(key) > 1
+
+    def sightings(self, key: K) -> int:
+        """How often `key` has been asked for, this time included, as far as that is known."""
         mark = hash(key)
-        if mark in self._marks:
-            return True
-        again = mark in self._older_marks
-        if len(self._marks) >= self._max_marks:
-            self._marks, self._older_marks = set(), self._marks
-        self._marks.add(mark)
-        return again
+        count = self._marks.get(mark, 0)
+        if not count:
+            count = self._older_marks.get(mark, 0)
+            if len(self._marks) >= self._max_marks:
+                self._marks, self._older_marks = {}, self._marks
+        self._marks[mark] = count + 1
+        return count + 1
 
     def keep(self, key: K, value: V, nbytes: int) -> None:
         """Remember a value, in the place of an earlier one. `nbytes`: about what it and the key take."""

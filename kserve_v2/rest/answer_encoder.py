@@ -57,8 +57,8 @@ class AnswerEncoder:
                     binary.append(encode_raw_tensor(array))
                 continue
             data = orjson.dumps(array.reshape(-1), option=orjson.OPT_SERIALIZE_NUMPY)
-            # orjson writes null for NaN and the infinities.
-            if b"null" in data:
+            # orjson writes null for NaN and the infinities. Numbers have no such letter, nor have true and false.
+            if b"n" in data:
                 return None
             pieces.append(data)
         pieces.append(b"}]}")

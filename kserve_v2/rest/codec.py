@@ -32,7 +32,6 @@ from kserve_v2.rest.json_tensor import (
 from kserve_v2.rest.json_text import check_depth, json_text, leading_object_bytes, parse_unusual_json
 from kserve_v2.rest.members import boolean, optional, string, unsigned
 from kserve_v2.rest.parameters import decode_parameters
-from kserve_v2.rest.plain_request import decode_plain_request
 from kserve_v2.rest.raw_request import decode_raw_request
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.tensors.announced import AnnouncedInput, datatype_by_name, named_twice
@@ -106,10 +105,6 @@ def decode_request(
         document = orjson.loads(text)
     except orjson.JSONDecodeError:
         document = _parse_unusual(text, body, header_length)
-    if json_length == len(body) and type(document) is dict:
-        plain = decode_plain_request(document, signature, model_version)
-        if plain is not None:
-            return plain, ALL_JSON
     check_depth(document, bytes(text))
     if not isinstance(document, dict) or "inputs" not in document:
         raise InvalidArgumentError(

@@ -77,7 +77,7 @@ class FastLane:
         its model to be loaded.
         """
         try:
-            asked = (head.json_bytes and self._recall(head, body, access)) or self._decode(head, body, access)
+            asked = self._recall(head, body, access) or self._decode(head, body, access)
             answered = asked.model.submit(asked.request, asked)
         except NotHereError:
             raise
@@ -91,17 +91,17 @@ class FastLane:
         return asked
 
     def _recall(self, head: InferHead, body: Body, access: Access | None) -> Asked | None:
-        """A request that is like an earlier one but for its tensors."""
-        form = self._forms.find(head, body)
-        if form is None:
+        """A request that is like an earlier one but for its id and its tensors."""
+        found = self._forms.find(head, body)
+        if found is None:
             return None
+        form, request = found
         model = self._service.acquire(head.model_name, head.version)
         if model.signature is not form.signature:
             return None
-        request = form.request(body)
         if access is not None:
             access.request_id = request.id
-        return Asked(model, request, form.response_format, head.headers.get(b"accept-encoding"))
+        return Asked(model, request, form.wanted, head.headers.get(b"accept-encoding"))
 
     def _decode(self, head: InferHead, body: Body, access: Access | None) -> Asked:
         asked = decode(self._service, head, body, self._max_request_bytes)
@@ -110,7 +110,7 @@ class FastLane:
             access.request_id = request.id
         if not request.checked:
             asked.model = model = self._service.check(model, request)
-            self._forms.note(head, body, request, model.signature, asked.response_format)
+        self._forms.note(head, body, request, model.signature, asked.response_format)
         return asked
 
     def succeed(

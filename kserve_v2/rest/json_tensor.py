@@ -1,6 +1,7 @@
 """Tensors as JSON `data`: lists of any nesting in, flat arrays out."""
 
 import json
+import struct
 from itertools import chain
 from typing import Any
 
@@ -14,13 +15,13 @@ from kserve_v2.tensors.datatypes import (
     BYTES,
     DATATYPES,
     FP16,
-    FP32,
     FP64,
     Array,
     Datatype,
     datatype_of,
     largest_number,
 )
+from kserve_v2.tensors.numbers import array_of_numbers
 from kserve_v2.tensors.strings import bytes_array
 
 # By kind of the numpy dtype: the types that the JSON parser makes of acceptable elements, and Triton's words
@@ -58,24 +59,14 @@ def decode_plain_numbers(data: Any, datatype: Any, shape: Any) -> Array | None:
         return None
     if not _INTEGERS.issuperset(map(type, shape)) or (shape and min(shape) < 0):
         return None
-    try:
-        array = plain_array(data, datatype)
-        return array if array is None else array.reshape(shape)
-    except (OverflowError, ValueError):
-        return None
-
-
-def plain_array(numbers: list[Any], datatype: str) -> Array | None:
-    """A flat array; None for a datatype that is no number, or elements that are none of it. Raises OverflowError for
-    what does not fit.
-    """
     plain = _PLAIN.get(datatype)
     if plain is None:
         return None
     dtype, types = plain
-    if not types.issuperset(map(type, numbers)):
+    try:
+        return array_of_numbers(data, dtype).reshape(shape) if types.issuperset(map(type, data)) else None
+    except (OverflowError, ValueError, struct.error):
         return None
-    return _single_precision(numbers) if datatype == "FP32" else np.array(numbers, dtype)
 
 
 def decode_json_data(announced: AnnouncedInput, data: Any) -> Array:
@@ -150,28 +141,17 @@ def numbers_array(flat: list[Any], datatype: Datatype, name: str, prefix: str = 
     in it. Infinity has one in FP32 and its kin, where it is what was sent. `prefix`: how the error begins.
     """
     try:
-        if datatype is FP32:
-            return _single_precision(flat)
         if datatype in (FP16, BF16):
             return _half_precision(flat, datatype)
-        return np.array(flat, dtype=datatype.dtype)
-    except OverflowError:
+        return array_of_numbers(flat, datatype.dtype)
+    except (OverflowError, struct.error):
         if _kind(datatype) == "f":
             raise _too_large(flat, datatype, name, prefix) from None
         raise _out_of_range(flat, datatype, name, prefix) from None
 
 
-def _single_precision(flat: list[Any]) -> Array:
-    """Raises OverflowError for a finite number that would become infinite."""
-    try:
-        with np.errstate(over="raise"):
-            return np.array(flat, FP32.dtype)
-    except FloatingPointError as error:
-        raise OverflowError(str(error)) from None
-
-
 def _half_precision(flat: list[Any], datatype: Datatype) -> Array:
-    """FP16 or BF16. Raises OverflowError as above."""
+    """FP16 or BF16. Raises OverflowError for a finite number that would become infinite."""
     double = np.array(flat, np.float64)
     with np.errstate(over="ignore"):
         half = double.astype(datatype.dtype)

@@ -1,74 +1,56 @@
-"""Requests with binary tensors that differ from an earlier one in nothing but the bytes of the tensors.
+"""The forms of requests in JSON, with or without binary tensors behind it. What differs is the value of the member
+`id`, and the tensors: lists of numbers as the member `data` of inputs, or bytes behind the JSON. See `kserve_v2.forms`.
 
-Nearly all do. The JSON before the bytes, which is most of the work of decoding, is looked up as it stands, and then
-neither decoded nor checked again. A form is kept only once it was seen to give, of the very request that it was made
-from, what the codec has made of it.
+A value in a gap is parsed by itself. If it is one JSON value, what surrounds it means what it has meant before.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain, zip_longest
+from json.decoder import scanstring  # type: ignore[attr-defined]
+from typing import Any, NamedTuple
 
-import numpy as np
+import orjson
 
-from kserve_v2.memory.remembered import Remembered
-from kserve_v2.messages import InferRequest, same_request
+from kserve_v2.forms import MARKED, Data, End, Form, Forms, Gap, bare, raw_reader
+from kserve_v2.messages import InferRequest
 from kserve_v2.rest.codec import ResponseFormat
 from kserve_v2.rest.heads import Body, InferHead
 from kserve_v2.scheduling.signature import ModelSignature
-from kserve_v2.tensors.datatypes import BYTES, Array
-from kserve_v2.tensors.raw import array_over
+from kserve_v2.tensors.datatypes import BOOL, Array
+from kserve_v2.tensors.numbers import array_maker
 
-# Requests with more JSON than this are decoded each time.
-MAX_JSON_BYTES = 4096
+# Requests with more JSON are decoded each time: all of their time goes into their numbers.
+MAX_JSON_BYTES = 64 * 1024
 
-MAX_REMEMBERED_BYTES = 4 * 1024 * 1024
+_LISTS, _BOOLEANS = frozenset({list}), frozenset({bool})
 
-# Roughly what a form takes on top of the JSON: it holds a request and a response format.
-_OVERHEAD_BYTES = 4096
+# In latin-1, where each byte is a character.
+_space = re.compile(r"[ \t\n\r]*").match
+_value = json.JSONDecoder().raw_decode
 
+# There is neither in a list of numbers, and one of them comes soon behind it.
+_MARK = re.compile(rb'["}]')
 
-@dataclass(frozen=True, slots=True)
-class Recurring:
-    """What is known of all requests with some JSON, to a model with this signature. `noted` is one of them, without
-    tensors. `inputs`: name, dtype, shape, and where in the body the bytes are.
-    """
-
-    inputs: tuple[tuple[str, "np.dtype[Any]", tuple[int, ...], int, int], ...]
-    body_bytes: int
-    noted: InferRequest
-    signature: ModelSignature
-    response_format: ResponseFormat
-
-    def request(self, body: Body) -> InferRequest:
-        """The request in a body of `body_bytes` that begins with this form's JSON, checked. Tensors are views of a body
-        that is a memoryview.
-        """
-        arrays: dict[str, Array] = {}
-        for name, dtype, shape, start, end in self.inputs:
-            # A slice of `bytes` is an aligned copy.
-            arrays[name] = array_over(body[start:end], dtype, shape)
-        noted = self.noted
-        return InferRequest(
-            noted.model_name, arrays, noted.model_version, noted.id, requested_outputs=noted.requested_outputs,
-            checked=True, rows=noted.rows, batch_key=noted.batch_key,
-        )  # fmt: skip
+RestForm = Form[ResponseFormat]
 
 
 class RecurringForms:
     """The forms of the requests that came last, of all connections of a server."""
 
     def __init__(self) -> None:
-        self._forms: Remembered[tuple[str, str, bytes], Recurring] = Remembered(MAX_REMEMBERED_BYTES)
+        self.forms: Forms[ResponseFormat] = Forms()
 
-    def find(self, head: InferHead, body: Body) -> Recurring | None:
-        """The form of a request, if it has been noted. It is for whoever has its signature."""
-        size = head.json_bytes
-        if not 0 < size <= MAX_JSON_BYTES:
+    def find(self, head: InferHead, body: Body) -> tuple[RestForm, InferRequest] | None:
+        """A request that has the form of an earlier one. It is for whoever has the form's signature."""
+        key = _key(head, body)
+        if key is None:
             return None
-        form = self._forms[head.model_name, head.version, bytes(body[:size])]
-        if form is None or len(body) != form.body_bytes or b"content-encoding" in head.headers:
-            return None
-        return form
+        if not key[2] and type(body) is memoryview:
+            body = bytes(body)
+        return self.forms.find(key, body)
 
     def note(
         self,
@@ -78,15 +60,23 @@ class RecurringForms:
         signature: ModelSignature,
         response_format: ResponseFormat,
     ) -> None:
-        """Note the form of a request that the codec has decoded, checked against `signature`; at its second time."""
-        size = head.json_bytes
-        if not 0 < size <= MAX_JSON_BYTES or b"content-encoding" in head.headers:
+        """Note the form of a request that the codec has decoded, checked against `signature`."""
+        key = _key(head, body)
+        if key is None:
             return
-        key = head.model_name, head.version, bytes(body[:size])
-        if self._forms.is_seen_again(key):
-            form = form_of(body, size, request, signature, response_format)
-            if form is not None:
-                self._forms.keep(key, form, size + _OVERHEAD_BYTES)
+        json_bytes = len(body) - key[2]
+        make = partial(form_of, body, json_bytes, request, signature, response_format)
+        self.forms.note(key, body if key[2] else bytes(body), request, signature, make)
+
+
+def _key(head: InferHead, body: Body) -> tuple[str, str, int] | None:
+    """Model, version, and how many bytes follow the JSON; None for what has no form."""
+    headers = head.headers
+    size = len(body)
+    json_bytes = head.json_bytes if b"inference-header-content-length" in headers else size
+    if not 0 < json_bytes <= min(size, MAX_JSON_BYTES) or b"content-encoding" in headers:
+        return None
+    return head.model_name, head.version, size - json_bytes
 
 
 def form_of(
@@ -95,21 +85,143 @@ def form_of(
     request: InferRequest,
     signature: ModelSignature,
     response_format: ResponseFormat,
-) -> Recurring | None:
-    """The form of a checked request that begins with `json_bytes` of JSON. None where more than the bytes behind it can
-    matter: parameters, strings, numbers in the JSON, shared memory.
+) -> RestForm | None:
+    """The form of a request that begins with `json_bytes` of JSON. None where more can matter: shared memory, members
+    with one name, tensors of which some are in the JSON and others behind it.
     """
-    json_text = bytes(body[:json_bytes])
-    # A member's name could be written with escapes, so any backslash rules the form out.
-    in_memory = b"shared_memory" in json_text or b"\\" in json_text
-    strings = any(array.dtype == BYTES.dtype for array in request.inputs.values())
-    if in_memory or strings or request.parameters or request.control:
+    text = bytes(body[:json_bytes])
+    # A member's name could be written with escapes.
+    if b"shared_memory" in text or b"\\u" in text:
         return None
-    inputs, position = [], json_bytes
-    for name, array in request.inputs.items():
-        inputs.append((name, array.dtype, array.shape, position, position + array.nbytes))
-        position += array.nbytes
-    if position != len(body):
+    try:
+        places = _places(text.decode("latin-1"), request)
+        if places is None:
+            return None
+        gaps, position = [], 0
+        for place, following in zip_longest(places, places[1:]):
+            behind = text[place.end : following.start if following else None]
+            gaps.append(
+                _gap(place, text[position : place.start], text[place.start : place.end], behind, request)
+            )
+            position = place.end
+    except (ValueError, IndexError, RecursionError):
+        # It is in a dialect that orjson does not take.
         return None
-    form = Recurring(tuple(inputs), len(body), replace(request, inputs={}), signature, response_format)
-    return form if same_request(form.request(body), request) else None
+    last = text[position:]
+    if json_bytes < len(body):
+        for name, array in request.inputs.items():
+            gaps.append(Gap(last, len(last), array.nbytes, name, raw_reader(array.dtype, array.shape)))
+            last = b""
+    return Form(tuple(gaps), last, bare(request), signature, response_format)
+
+
+class _Place(NamedTuple):
+    """Where a value is, and of which input; None for the id's."""
+
+    start: int
+    end: int
+    name: str | None
+
+
+def _gap(place: _Place, before: bytes, value: bytes, behind: bytes, request: InferRequest) -> Gap:
+    """The gap in which `value` is."""
+    if place.name is None:
+        return Gap(before, len(before), MARKED, None, orjson.loads, End(b'"', 1, 1))
+    mark = _MARK.search(behind)
+    assert mark is not None  # noqa: S101 - it is in an object, which ends
+    numbers, depth = orjson.loads(value), 1
+    while numbers and type(numbers[0]) is list:
+        numbers, depth = numbers[0], depth + 1
+    array = request.inputs[place.name]
+    end = End(mark.group(), 0, -mark.start())
+    return Gap(before, len(before), MARKED, place.name, numbers_reader(array, depth), end)
+
+
+def numbers_reader(like: Array, depth: int) -> Callable[[Data], Array]:
+    """Reads lists in lists, so many levels of them, of the numbers of a tensor; see `Gap`."""
+    make = array_maker(like.dtype, like.shape)
+    if like.dtype == BOOL.dtype:
+        return lambda text: make(_booleans(_flat(orjson.loads(text), depth)))
+
+    def read(text: Data) -> Array:
+        numbers = orjson.loads(text)
+        # Only true and false have these letters, and to `make` they would be numbers.
+        if b"u" in text or b"s" in text:
+            raise ValueError
+        return make(numbers if depth == 1 else _flat(numbers, depth))
+
+    return read
+
+
+def _flat(lists: list[Any], depth: int) -> list[Any]:
+    for _ in range(depth - 1):
+        if not _LISTS.issuperset(map(type, lists)):
+            raise ValueError
+        lists = list(chain.from_iterable(lists))
+    return lists
+
+
+def _booleans(found: list[Any]) -> list[Any]:
+    if not _BOOLEANS.issuperset(map(type, found)):
+        raise ValueError
+    return found
+
+
+# --- where the values are -----------------------------------------------------------------------------------------
+
+
+def _places(text: str, request: InferRequest) -> list[_Place] | None:
+    """Where a valid request has its id and its numbers, in their order."""
+    if text[_skip(text, 0)] != "{":
+        # There is a byte order mark.
+        return None
+    document = list(_members(text, 0))
+    found = [_Place(start, end, None) for name, start, end in document if name == "id" and text[start] == '"']
+    items = [start for name, at, _ in document if name == "inputs" for start, _ in _elements(text, at)]
+    if not _unique(document) or len(items) != len(request.inputs):
+        return None
+    in_json = 0
+    for item, input_name in zip(items, request.inputs, strict=True):
+        members = list(_members(text, item))
+        if not _unique(members):
+            return None
+        for name, start, end in members:
+            if name == "data" and text[start] == "[":
+                found.append(_Place(start, end, input_name))
+                in_json += 1
+    return sorted(found) if in_json in (0, len(items)) else None
+
+
+def _unique(members: list[tuple[str, int, int]]) -> bool:
+    return len({name for name, *_ in members}) == len(members)
+
+
+def _members(text: str, position: int) -> Iterator[tuple[str, int, int]]:
+    """The members of the object at `position` in valid JSON: their names, and where the values are."""
+    at = _skip(text, _skip(text, position) + 1)
+    while text[at] != "}":
+        name, end = scanstring(text, at + 1)
+        start = _skip(text, _skip(text, end) + 1)
+        end = _value(text, start)[1]
+        yield name, start, end
+        at = _skip_comma(text, end)
+
+
+def _elements(text: str, position: int) -> Iterator[tuple[int, int]]:
+    """Where the elements of the list at `position` in valid JSON are."""
+    at = _skip(text, position + 1)
+    while text[at] != "]":
+        end = _value(text, at)[1]
+        yield at, end
+        at = _skip_comma(text, end)
+
+
+def _skip(text: str, position: int) -> int:
+    found = _space(text, position)
+    assert found is not None  # noqa: S101 - there may be none
+    return found.end()
+
+
+def _skip_comma(text: str, position: int) -> int:
+    at = _skip(text, position)
+    return _skip(text, at + 1) if text[at] == "," else at

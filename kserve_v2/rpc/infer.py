@@ -38,17 +38,17 @@ class ModelInfer:
         """A request that has the form of an earlier one. None also where requests are traced or logged."""
         if self._tracer.on or self._log_access:
             return None
-        form = self._recurring.find(data)
-        if form is None:
+        found = self._recurring.find(data)
+        if found is None:
             return None
+        form, request = found
         try:
             # A model with the form's signature is not decoupled: forms of decoupled models are never noted.
-            model = self._service.acquire(form.model_name, form.model_version)
+            model = self._service.acquire(request.model_name, request.model_version)
         except NotLoadedError:
             # The model was loaded, and is to be loaded again.
             return None
-        request = form.request(data, model.signature)
-        if request is None:
+        if model.signature is not form.signature:
             return None
         # Nearly all small requests are answered at once: then the reply is not used, and serves the next one.
         asked = self._unused or _Asked(self._encoder, WHOLE, None)

@@ -245,16 +245,16 @@ class _Stream:
 
     def _begin_like_another(self, data: Serialized) -> bool:
         """Begin a request that has the form of an earlier one. False: it has not, or is to be traced."""
-        form = None if self._tracer.on else self._rpc.recurring.find(data)
-        if form is None:
+        found = None if self._tracer.on else self._rpc.recurring.find(data)
+        if found is None:
             return False
+        form, request = found
         try:
             # A model with the form's signature is not decoupled: forms of decoupled models are never noted.
-            model = self._service.acquire(form.model_name, form.model_version)
+            model = self._service.acquire(request.model_name, request.model_version)
         except ServingError:
             return False
-        request = form.request(data, model.signature)
-        if request is None:
+        if model.signature is not form.signature:
             return False
         self._infer(model, request, WHOLE, None, len(data))
         return True

@@ -10,17 +10,12 @@ from google.protobuf import text_format
 
 from kserve_v2.backend import ModelConfig
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.forms import MAX_REMEMBERED_BYTES, gives, may_recur
 from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.messages import InferRequest, same_request
-from kserve_v2.rest.codec import OutputFormat, ResponseFormat, decode_request
+from kserve_v2.rest.codec import ALL_JSON, OutputFormat, ResponseFormat, decode_request
 from kserve_v2.rest.heads import InferHead, InferHeads
-from kserve_v2.rest.recurring import (
-    MAX_JSON_BYTES,
-    MAX_REMEMBERED_BYTES,
-    Recurring,
-    RecurringForms,
-    form_of,
-)
+from kserve_v2.rest.recurring import MAX_JSON_BYTES, RecurringForms, RestForm, form_of
 from kserve_v2.scheduling.signature import ModelSignature
 
 REGIONS = SharedMemoryRegions(enabled=False)
@@ -64,9 +59,21 @@ def binary(rows: int, fill: int, **members: Any) -> tuple[bytes, int]:
     return text + tensors, len(text)
 
 
-def form(body: bytes, json_bytes: int) -> Recurring | None:
+def form(body: bytes, json_bytes: int) -> RestForm | None:
     request, response_format = decoded(body, b"%d" % json_bytes)
-    return form_of(body, json_bytes, request, SIGNATURE, response_format)
+    return proved(body, json_bytes, request, response_format)
+
+
+def proved(
+    body: bytes,
+    json_bytes: int,
+    request: InferRequest,
+    response_format: ResponseFormat = ALL_JSON,
+    signature: ModelSignature = SIGNATURE,
+) -> RestForm | None:
+    """The form of a request if one would be kept."""
+    found = form_of(body, json_bytes, request, signature, response_format)
+    return found if found is not None and may_recur(request) and gives(found, body, request) else None
 
 
 OUTPUTS = [{"name": "X", "parameters": {"binary_data": True}}, {"name": "Y"}]
@@ -81,6 +88,7 @@ def test_other_bytes_are_read_as_by_the_codec(rows: int, members: dict[str, Any]
     body, json_bytes = binary(rows, 1, **members)
     for each in (body, memoryview(body), memoryview(b"x" + body)[1:]):
         got = found.request(each)
+        assert got is not None
         assert same_request(got, decoded(body, b"%d" % json_bytes)[0])
         assert all(array.flags.aligned for array in got.inputs.values())
 
@@ -94,10 +102,11 @@ def test_how_the_outputs_are_wanted_is_remembered() -> None:
     request, response_format = decode_request(body, b"%d" % len(header), signature, "", REGIONS)
     signature.check(request)
     request.checked = True
-    recurring = form_of(body, len(header), request, signature, response_format)
+    recurring = proved(body, len(header), request, response_format, signature)
     assert recurring is not None
-    assert recurring.response_format.named == {"X": OutputFormat(binary=True)}
+    assert recurring.wanted.named == {"X": OutputFormat(binary=True)}
     got = recurring.request(header + b"\1\0\0\0")
+    assert got is not None
     assert got.requested_outputs == ("X",)
     assert got.inputs["A"].tolist() == [1]
 
@@ -132,9 +141,9 @@ def test_a_form_that_would_not_give_its_own_request_is_none() -> None:
     body, json_bytes = binary(1, 7)
     request, response_format = decoded(body, b"%d" % json_bytes)
     wrong = replace(request, inputs={**request.inputs, "A": request.inputs["A"] + 1})
-    assert form_of(body, json_bytes, request, SIGNATURE, response_format) is not None
-    assert form_of(body, json_bytes, wrong, SIGNATURE, response_format) is None
-    assert form_of(body, json_bytes, replace(request, cancelled=True), SIGNATURE, response_format) is None
+    assert proved(body, json_bytes, request, response_format) is not None
+    assert proved(body, json_bytes, wrong, response_format) is None
+    assert proved(body, json_bytes, replace(request, cancelled=True), response_format) is None
 
 
 def test_a_form_that_was_refused_is_never_noted() -> None:
@@ -156,15 +165,16 @@ def head_for(
         *headers,
     ]
     lines = b"".join(b"%b: %b\r\n" % each for each in fields)
-    head = InferHeads(10_000).read(b"POST %b HTTP/1.1\r\n%b\r\n" % (url, lines))
+    head = InferHeads(100_000).read(b"POST %b HTTP/1.1\r\n%b\r\n" % (url, lines))
     assert head is not None
     return head
 
 
-def noted(forms: RecurringForms, body: bytes, json_bytes: int, times: int = 2) -> None:
+def noted(forms: RecurringForms, body: bytes, json_bytes: int, times: int = 2, model: str = "m") -> None:
+    head = head_for(body, json_bytes, url=f"/v2/models/{model}/infer".encode())
     for _ in range(times):
         request, response_format = decoded(body, b"%d" % json_bytes)
-        forms.note(head_for(body, json_bytes), body, request, SIGNATURE, response_format)
+        forms.note(head, body, request, SIGNATURE, response_format)
 
 
 def test_a_form_is_remembered_when_it_comes_again() -> None:
@@ -184,7 +194,8 @@ def test_what_is_of_another_form() -> None:
     head = head_for(body, json_bytes)
     assert forms.find(head, body) is not None
     others = {
-        "other JSON of the same length": (head, binary(1, 0, id="b")[0]),
+        "another member": (head, body.replace(b'"id"', b'"ix"')),
+        "a number as its id": (head, body.replace(b'"a"', b"123")),
         "longer": (head, body + b"x"),
         "shorter": (head, body[:-1]),
         "JSON of another length": (head_for(body, json_bytes - 1), body),
@@ -202,9 +213,9 @@ def test_what_is_remembered_is_bounded() -> None:
     used, used_json_bytes = binary(1, 0, id="used")
     noted(forms, used, used_json_bytes)
     for number in range(MAX_REMEMBERED_BYTES // 4096):
-        noted(forms, *binary(1, 0, id=f"r{number}"))
+        noted(forms, *binary(1, 0), model=f"m{number}")
         assert forms.find(head_for(used, used_json_bytes), used) is not None
-    assert forms._forms.nbytes <= MAX_REMEMBERED_BYTES
-    long, json_bytes = binary(1, 0, id="x" * MAX_JSON_BYTES)
+    assert forms.forms.nbytes <= MAX_REMEMBERED_BYTES
+    long, json_bytes = binary(1, 0, other="x" * MAX_JSON_BYTES)
     noted(forms, long, json_bytes)
     assert forms.find(head_for(long, json_bytes), long) is None

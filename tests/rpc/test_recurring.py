@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.backend import ModelConfig
+from kserve_v2.forms import MAX_ALIKE, MAX_REMEMBERED_BYTES, gives, may_recur
 from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.messages import InferRequest, InferResponse, same_request
 from kserve_v2.rpc import answer as answer_module
@@ -17,9 +18,9 @@ from kserve_v2.rpc import wire
 from kserve_v2.rpc.answer import AnswerEncoder
 from kserve_v2.rpc.calls import Serialized
 from kserve_v2.rpc.codec import decode_request, encode_response
-from kserve_v2.rpc.recurring import MAX_REMEMBERED_BYTES, RecurringForms, form_of
+from kserve_v2.rpc.recurring import RecurringForms, RpcForm, form_of
 from kserve_v2.scheduling.signature import ModelSignature
-from kserve_v2.tensors.datatypes import BYTES, DATATYPES, Datatype
+from kserve_v2.tensors.datatypes import BY_NAME, BYTES, DATATYPES, Datatype
 from kserve_v2.tensors.raw import aligned_memory
 
 REGIONS = SharedMemoryRegions(enabled=False)
@@ -86,10 +87,9 @@ def test_a_request_of_a_form_is_read_as_by_protobuf(
     sent: Serialized = again.SerializeToString()
     if view:
         sent = memoryview(sent)
-    form = forms.find(sent)
-    assert form is not None
-    request = form.request(sent, SIGNATURE)
-    assert request is not None
+    found = forms.find(sent)
+    assert found is not None
+    request = found[1]
     assert request.checked
     assert same_request(request, decoded(again))
     assert all(array.flags.aligned for array in request.inputs.values())
@@ -106,10 +106,9 @@ def test_the_last_tensor_of_a_large_message_is_used_where_it_is() -> None:
     place[:] = data
     forms = RecurringForms()
     noted(forms, message, place)
-    form = forms.find(place)
-    assert form is not None
-    request = form.request(place, SIGNATURE)
-    assert request is not None
+    found = forms.find(place)
+    assert found is not None
+    request = found[1]
     whole = np.frombuffer(place, np.uint8)
     assert [np.shares_memory(request.inputs[name], whole) for name in ("A", "B")] == [False, True]
     assert all(array.flags.aligned for array in request.inputs.values())
@@ -124,11 +123,9 @@ def test_another_request_is_not_taken_for_one_of_the_form(
     forms = RecurringForms()
     noted(forms, first)
     sent = second.SerializeToString()
-    form = forms.find(sent)
-    if form is not None:
-        request = form.request(sent, SIGNATURE)
-        assert request is not None
-        assert same_request(request, decoded(second))
+    found = forms.find(sent)
+    if found is not None:
+        assert same_request(found[1], decoded(second))
 
 
 @pytest.mark.slow
@@ -143,24 +140,9 @@ def test_a_request_with_one_other_byte(message: pb.ModelInferRequest, where: int
     noted(forms, message)
     place = where % len(data)
     changed = data[:place] + bytes([data[place] ^ change]) + data[place + 1 :]
-    form = forms.find(changed)
-    if form is None:
-        return
-    request = form.request(changed, SIGNATURE)
-    if request is None:
-        with pytest.raises(Exception, match="pars"):
-            pb.ModelInferRequest.FromString(changed)
-        return
-    assert same_request(request, decoded(pb.ModelInferRequest.FromString(changed)))
-
-
-def test_what_another_model_has_taken_is_decoded_again() -> None:
-    """As after a model was loaded anew, with another configuration."""
-    forms = RecurringForms()
-    noted(forms, PLAIN)
-    form = forms.find(PLAIN.SerializeToString())
-    assert form is not None
-    assert form.request(PLAIN.SerializeToString(), ModelSignature(ModelConfig(name="m"))) is None
+    found = forms.find(changed)
+    if found is not None:
+        assert same_request(found[1], decoded(pb.ModelInferRequest.FromString(changed)))
 
 
 PLAIN = pb.ModelInferRequest(
@@ -177,13 +159,70 @@ def changed(change: Any) -> pb.ModelInferRequest:
     return message
 
 
+def typed(datatype: str, values: list[Any], request_id: str = "") -> pb.ModelInferRequest:
+    """A request with typed contents."""
+    message = pb.ModelInferRequest(model_name="m", id=request_id)
+    tensor = message.inputs.add(name="IN", datatype=datatype, shape=[1, len(values)])
+    getattr(tensor.contents, BY_NAME[datatype].contents_field).extend(values)
+    return message
+
+
+TYPED: list[tuple[str, list[Any], list[Any]]] = [
+    ("FP32", [1.5, -0.0, 1e-45], [float("inf"), 3.4e38, 7]),
+    ("FP64", [1.5, -0.0, 5e-324], [float("-inf"), 1e308, 7]),
+    ("BOOL", [True, False, True], [False, False, True]),
+]
+
+
+@pytest.mark.parametrize(("datatype", "values", "others"), TYPED)
+def test_typed_contents(datatype: str, values: list[Any], others: list[Any]) -> None:
+    forms = RecurringForms()
+    noted(forms, typed(datatype, values, "a"))
+    other = typed(datatype, others, "another")
+    for sent in (other.SerializeToString(), memoryview(other.SerializeToString())):
+        found = forms.find(sent)
+        assert found is not None
+        assert same_request(found[1], decoded(other))
+        # As if protobuf had read it.
+        found[1].inputs["IN"][0] = 1
+    longer = typed(datatype, [*others, 1], "a").SerializeToString()
+    assert forms.find(longer) is None
+
+
+def test_a_boolean_in_two_bytes_is_left_to_protobuf() -> None:
+    message = typed("BOOL", [True, False])
+    data = message.SerializeToString()
+    forms = RecurringForms()
+    noted(forms, message)
+    assert data.endswith(b"\x02\x01\x00")
+    for last in (b"\x80\x01", b"\x02\x01"):
+        changed_data = data[:-2] + last
+        assert forms.find(changed_data) is None
+    assert decoded(pb.ModelInferRequest.FromString(data[:-2] + b"\x02\x01")).inputs["IN"].tolist() == [
+        [True, True]
+    ]
+
+
+def test_ids_of_any_length() -> None:
+    forms = RecurringForms()
+    noted(forms, changed(lambda m: setattr(m, "id", "a")))
+    for request_id in ("", "b", "é" * 63, "x" * 127, "x" * 128, "x" * 1000):
+        message = changed(lambda m, each=request_id: setattr(m, "id", each))
+        found = forms.find(message.SerializeToString())
+        assert (found is not None) == (0 < len(request_id.encode()) < 128)
+        if found is not None:
+            assert same_request(found[1], decoded(message))
+    broken = changed(lambda m: setattr(m, "id", "abc")).SerializeToString().replace(b"abc", b"a\xffc")
+    assert forms.find(broken) is None
+
+
 NOT_REMEMBERED = {
     "parameters": changed(lambda m: m.parameters["p"].CopyFrom(pb.InferParameter(bool_param=True))),
     "input-parameters": changed(lambda m: m.inputs[0].parameters["p"].CopyFrom(pb.InferParameter(bool_param=True))),
     "output-parameters": changed(lambda m: m.outputs.add(name="O").parameters["classification"].CopyFrom(pb.InferParameter(int64_param=1))),
     "contents": changed(lambda m: m.inputs[0].contents.fp32_contents.append(1)),
-    "strings": changed(lambda m: setattr(m.inputs[0], "datatype", "BYTES")),
-    "unknown-datatype": changed(lambda m: setattr(m.inputs[0], "datatype", "FP99")),
+    "integers": typed("INT32", [1, 2]),
+    "other contents": changed(lambda m: [m.ClearField("raw_input_contents"), m.inputs[0].contents.fp64_contents.append(1)]),
     "too-many-raw": changed(lambda m: m.raw_input_contents.append(b"x")),
     "too-few-raw": changed(lambda m: m.ClearField("raw_input_contents")),
     "long": changed(lambda m: setattr(m, "model_name", "m" * 5000)),
@@ -196,24 +235,38 @@ def test_requests_that_are_decoded_each_time(name: str) -> None:
     message, request = NOT_REMEMBERED[name], decoded(PLAIN)
     forms = RecurringForms()
     forms.note(message.SerializeToString(), message, request, SIGNATURE)
-    assert len(forms._forms) == 0
-    assert form_of(message.SerializeToString(), message, request, SIGNATURE) is None
-    assert form_of(PLAIN.SerializeToString(), PLAIN, request, SIGNATURE) is not None
+    forms.note(message.SerializeToString(), message, request, SIGNATURE)
+    assert forms.forms.nbytes == 0
+    assert proved(message.SerializeToString(), message, request) is None
+    assert proved(PLAIN.SerializeToString(), PLAIN, request) is not None
+
+
+def test_strings_are_decoded_each_time() -> None:
+    message = changed(lambda m: setattr(m.inputs[0], "datatype", "BYTES"))
+    forms = RecurringForms()
+    noted(forms, message)
+    assert forms.forms.nbytes == 0
+
+
+def proved(data: bytes, message: pb.ModelInferRequest, request: InferRequest) -> RpcForm | None:
+    """The form of a request if one would be kept."""
+    form = form_of(data, message, request, SIGNATURE)
+    return form if form is not None and may_recur(request) and gives(form, data, request) else None
 
 
 def test_two_ids() -> None:
     """protobuf takes the last one."""
     data = PLAIN.SerializeToString() + wire.text(3, "a") + wire.text(3, "b")
     message = pb.ModelInferRequest.FromString(data)
-    assert form_of(data, message, decoded(message), SIGNATURE) is None
+    assert proved(data, message, decoded(message)) is None
 
 
 def test_a_form_that_would_not_give_its_own_request_is_none() -> None:
     data, request = PLAIN.SerializeToString(), decoded(PLAIN)
-    assert form_of(data, PLAIN, request, SIGNATURE) is not None
+    assert proved(data, PLAIN, request) is not None
     wrong = replace(request, inputs={"IN": request.inputs["IN"] + 1})
-    assert form_of(data, PLAIN, wrong, SIGNATURE) is None
-    assert form_of(data, PLAIN, replace(request, cancelled=True), SIGNATURE) is None
+    assert proved(data, PLAIN, wrong) is None
+    assert proved(data, PLAIN, replace(request, cancelled=True)) is None
 
 
 def test_a_form_is_remembered_when_it_comes_again() -> None:
@@ -232,7 +285,7 @@ def test_what_is_remembered_is_bounded() -> None:
     for size in range(MAX_REMEMBERED_BYTES // 2048):
         noted(forms, changed(lambda m, size=size: setattr(m, "model_name", "n" * size)))
         assert forms.find(PLAIN.SerializeToString()) is not None
-    assert forms._forms.nbytes <= MAX_REMEMBERED_BYTES
+    assert forms.forms.nbytes <= MAX_REMEMBERED_BYTES
 
 
 def test_of_forms_that_are_alike_the_one_in_use_stays() -> None:
@@ -241,9 +294,9 @@ def test_of_forms_that_are_alike_the_one_in_use_stays() -> None:
     for number in range(50):
         noted(forms, changed(lambda m, number=number: setattr(m.inputs[0], "name", f"{number:02}")))
         assert forms.find(PLAIN.SerializeToString()) is not None
-    [alike] = forms._forms.values()
+    [alike] = forms.forms._known.values()
     assert alike is not None
-    assert len(alike) == 8
+    assert len(alike) == MAX_ALIKE
 
 
 def test_models_whose_messages_have_one_length() -> None:
@@ -252,21 +305,20 @@ def test_models_whose_messages_have_one_length() -> None:
     for message in messages:
         noted(forms, message)
     for message in messages:
-        form = forms.find(message.SerializeToString())
-        assert form is not None
-        assert form.model_name == message.model_name
+        found = forms.find(message.SerializeToString())
+        assert found is not None
+        assert found[1].model_name == message.model_name
 
 
 def test_a_form_takes_the_place_of_an_outdated_one() -> None:
     forms = RecurringForms()
     data = PLAIN.SerializeToString()
-    for _ in range(20):
-        signature = ModelSignature(ModelConfig(name="m"))
+    for signature in [ModelSignature(ModelConfig(name="m")) for _ in range(20)]:
         noted(forms, PLAIN, signature=signature)
-        form = forms.find(data)
-        assert form is not None
-        assert form.signature is signature
-    assert [len(alike or ()) for alike in forms._forms.values()] == [1]
+        found = forms.find(data)
+        assert found is not None
+        assert found[0].signature is signature
+    assert [len(alike or ()) for alike in forms.forms._known.values()] == [1]
 
 
 # --- answers ----------------------------------------------------------------------------------------------------
