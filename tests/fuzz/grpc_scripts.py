@@ -67,7 +67,7 @@ def serialized(rng: random.Random, fields: Fields) -> bytes:
 
 
 def message(rng: random.Random, values: random.Random) -> Fields:
-    """A request with raw contents; what `rng` decides is the same for all calls of one kind."""
+    """A request with raw or typed contents; what `rng` decides is the same for all calls of one kind."""
     model, names, datatype, columns = rng.choice(
         [("now", ["IN"], "FP32", 3), ("two", ["A", "B"], "INT32", 2)]
     )
@@ -76,15 +76,19 @@ def message(rng: random.Random, values: random.Random) -> Fields:
     if rng.random() < 0.3:
         fields.append((2, b"1"))
     if rng.random() < 0.7:
-        fields.append((3, b"r%03d" % values.randrange(1000)))
+        fields.append((3, b"r%d" % values.randrange(10_000)))
+    typed = rng.random() < 0.3
     for name in names:
         tensor = pb.ModelInferRequest.InferInputTensor(name=name, datatype=datatype, shape=[rows, columns])
+        if typed:
+            contents = tensor.contents.fp32_contents if datatype == "FP32" else tensor.contents.int_contents
+            contents.extend(values.randint(-999, 999) for _ in range(rows * columns))
         fields.append((5, tensor.SerializeToString()))
     if rng.random() < 0.2:
         output = pb.ModelInferRequest.InferRequestedOutputTensor(name="OUT" if model == "now" else "X")
         fields.append((6, output.SerializeToString()))
     dtype = np.float32 if datatype == "FP32" else np.int32
-    for _ in names:
+    for _ in () if typed else names:
         numbers = [values.randint(-999, 999) for _ in range(rows * columns)]
         fields.append((7, np.array(numbers, dtype).tobytes()))
     return fields

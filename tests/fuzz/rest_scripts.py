@@ -64,21 +64,21 @@ def numbers(values: random.Random, count: int) -> bytes:
 
 
 def in_json(rng: random.Random, values: random.Random) -> Request:
-    """Numbers in JSON, padded so that the head is always the same."""
-    kind = rng.randint(0, 4)
+    """Numbers in JSON, some padded so that the head is always the same."""
+    kind, size = rng.randint(0, 4), rng.choice([_JSON_BYTES, 0])
     if kind == 0:
         a, b = numbers(values, 2), numbers(values, 2)
         inputs = (
             b'{"name":"A","shape":[1,2],"datatype":"INT32","data":[%b]},'
             b'{"name":"B","shape":[1,2],"datatype":"INT32","data":[%b]}' % (a, b)
         )
-        return Request((b'{"inputs":[%b]}' % inputs).ljust(_JSON_BYTES), b"/v2/models/two/infer")
+        return Request((b'{"inputs":[%b]}' % inputs).ljust(size), b"/v2/models/two/infer")
     rows = 1 + (kind == 1)
-    start = b'{"id":"r%d",' % rng.randint(0, 3) if kind == 2 else b"{"
+    start = b'{"id":"r%d",' % values.randint(0, 999) if kind == 2 else b"{"
     data = numbers(values, 3 * rows)
     body = start + b'"inputs":[{"name":"IN","shape":[%d,3],"datatype":"FP32","data":[%b]}]}' % (rows, data)
     return Request(
-        body.ljust(_JSON_BYTES), rng.choice([b"/v2/models/now/infer", b"/v2/models/now/versions/1/infer"])
+        body.ljust(size), rng.choice([b"/v2/models/now/infer", b"/v2/models/now/versions/1/infer"])
     )
 
 
@@ -96,7 +96,7 @@ def in_bytes(rng: random.Random, values: random.Random) -> Request:
                     b"",
                     b',"parameters":{"binary_data_output":true}',
                     b',"outputs":[{"name":"OUT","parameters":{"binary_data":true}}]',
-                    b',"id":"r1"',
+                    b',"id":"r%d"' % values.randint(0, 999),
                 ]
             ),
         )
