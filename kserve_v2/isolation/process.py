@@ -23,6 +23,7 @@ from kserve_v2.isolation.logs import log_record
 from kserve_v2.isolation.remote import remote_error
 from kserve_v2.isolation.services import Services
 from kserve_v2.isolation.spawner import SPAWNER
+from kserve_v2.memory.limit import oom_kills
 from kserve_v2.messages import InferRequest
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class ModelProcess:
         self._stopping = self._told_of_death = False
         self._cause = ""
         self._gone = threading.Event()
+        self._oom_kills = oom_kills()
         ours, theirs = Channel.pair()
         self._sockets, their_sockets = Channel.pair()
         with theirs, their_sockets:
@@ -198,7 +200,7 @@ class ModelProcess:
         SPAWNER.ended(pid)
         with self._lock:
             status = self._popen.wait()
-            self._cause = self._killed_for or cause_of_death(status)
+            self._cause = self._killed_for or cause_of_death(status, self._oom_kills)
             self._gone.set()
             channels, self._channels = self._channels, []
         # What the model has started may still have the other ends.

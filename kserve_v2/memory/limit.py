@@ -1,4 +1,6 @@
-"""How much memory the process may use: the machine's, or less where a control group or a resource limit says so."""
+"""How much memory the process may use: the machine's, or less where a control group or a resource limit says so. And
+whether the kernel has killed anybody because there was none left.
+"""
 
 import os
 import sys
@@ -33,8 +35,31 @@ def _resource_limits() -> Iterator[int]:
         yield soft
 
 
+def oom_kills(root: Path = Path("/")) -> int:
+    """How many processes of the process's control group, and of those in it, the kernel has killed for lack of memory
+    since there is the group; 0 if that cannot be found out. `root`: as above.
+    """
+    for _, files in _control_groups(root):
+        for name in ("memory.events", "memory.oom_control"):
+            try:
+                lines = (files / name).read_text().splitlines()
+            except OSError:
+                continue
+            counts = [line.split()[1] for line in lines if line.startswith("oom_kill ")]
+            return int(counts[0]) if counts else 0
+    return 0
+
+
 def _control_group_limits(root: Path) -> Iterator[int]:
     """The limits of the process's control groups, and of those that they are part of."""
+    for limit, files in _control_groups(root):
+        yield from _limit(files / limit)
+
+
+def _control_groups(root: Path) -> Iterator[tuple[str, Path]]:
+    """Yield, for each of them, the name of the file that has its limit of memory, and where its files are. The
+    process's own ones come before those that they are part of.
+    """
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -50,7 +75,7 @@ def _control_group_limits(root: Path) -> Iterator[int]:
         # In a container, the path may be that of the host; what is mounted is then the process's own group.
         group = Path(path.lstrip("/"))
         for each in (group, *group.parents):
-            yield from _limit(mounted / each / name)
+            yield name, mounted / each
 
 
 def _limit(file: Path) -> Iterator[int]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from kserve_v2.isolation.death import cause_of_death
 from kserve_v2.isolation.delays import RestartDelays
 from kserve_v2.isolation.spawner import SPAWNER
 from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.memory.limit import oom_kills
 from kserve_v2.metrics.processes import ProcessFigures
 from kserve_v2.processes.handing import HandOver
 from kserve_v2.processes.kinds import Kind
@@ -47,6 +49,7 @@ class Worker:
         self.connections: HandOver | None = None
         self.ended = ""
         self._process = process
+        self._oom_kills = oom_kills()
 
     def __repr__(self) -> str:
         return f"<Worker {self.number} pid={self.pid} {'ready' if self.ready.is_set() else 'starting'}>"
@@ -55,6 +58,10 @@ class Worker:
     def pid(self) -> int:
         """Its number for the operating system."""
         return self._process.pid
+
+    def go_on(self) -> None:
+        """Have it run, in case that somebody has stopped it."""
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self, why: str = "") -> None:
         """End it there and then."""
@@ -65,7 +72,7 @@ class Worker:
         """Wait until it has ended, and make it end if it does not. Returns how it has ended, in words. Blocks."""
         try:
             status = self._process.wait(_LAST_MOMENTS_S)
-            return self.ended or cause_of_death(status)
+            return self.ended or cause_of_death(status, self._oom_kills)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -131,6 +138,8 @@ class Supervisor:
                 task.cancel()
 
     async def _stop(self, worker: Worker, grace_s: float) -> None:
+        # One that is stopped would not hear that it is to end, and all would wait for it.
+        worker.go_on()
         if worker.ready.is_set():
             with suppress(ServingError):
                 await worker.link.call(Kind.STOP, repr(grace_s).encode())

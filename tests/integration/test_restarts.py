@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 ISOLATED = 'parameters { key: "isolation" value { string_value: "process" } }'
 AWAY = (
-    "the process of model 'm' was killed by signal 9, out of memory?; "
+    "the process of model 'm' was killed by signal 9 (SIGKILL); "
     "its files have changed since it was loaded: load it again"
 )
 

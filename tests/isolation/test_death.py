@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from kserve_v2.isolation import death
+from kserve_v2.isolation.death import cause_of_death
 from tests.integration.conftest import ExplicitServer
 from tests.integration.support import error_of, metric, wait_until
 from tests.isolation.conftest import children, exists
@@ -54,7 +56,7 @@ def loaded(isolated: ExplicitServer, config: str = "", **texts: str) -> Explicit
 CAUSES = {
     "exit 3": "exited with status 3",
     "exit 0": "exited with status 0",
-    "signal 9": "was killed by signal 9, out of memory?",
+    "signal 9": "was killed by signal 9 (SIGKILL)",
     "signal 15": "was killed by signal 15 (SIGTERM)",
     "segfault": "was killed by signal 11 (SIGSEGV, segmentation fault)",
     "abort": "was killed by signal 6 (SIGABRT, abort)",
@@ -78,6 +80,16 @@ def test_the_request_that_kills_its_process_is_told_of_what_and_the_next_one_is_
     assert not exists(first)
     assert metric(dying.server, "kserve_v2_model_processes", model="dying") == 1
     assert metric(dying.server, "kserve_v2_model_process_deaths", model="dying") == 1
+
+
+def test_a_kill_is_the_kernels_only_where_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(death, "oom_kills", lambda: 3)
+    assert cause_of_death(-9, 3) == "was killed by signal 9 (SIGKILL)"
+    assert cause_of_death(-9, 2) == (
+        "was killed by signal 9 (SIGKILL); the kernel has killed a process of this control group for lack of memory "
+        "meanwhile: see its log, and oom_kill in memory.events"
+    )
+    assert cause_of_death(-15, 2) == "was killed by signal 15 (SIGTERM)"
 
 
 @pytest.mark.slow
@@ -210,7 +222,7 @@ def test_requests_that_wait_fail_if_the_next_process_fails(
     wait_until(lambda: metric(dying.server, "nv_inference_pending_request_count", model="dying") == 1)
     (dying.root / "dying" / ".load").write_text("9")
     os.kill(first, signal.SIGKILL)
-    assert error_of(held.result()) == "the process of model 'dying' was killed by signal 9, out of memory?"
+    assert error_of(held.result()) == "the process of model 'dying' was killed by signal 9 (SIGKILL)"
     assert waiting.result().status_code == 503
     assert "exited with status 9; it is being started again" in error_of(waiting.result())
 

@@ -202,7 +202,7 @@ def test_in_a_load(isolated: ExplicitServer, kind: Kind) -> None:
     answer = isolated.load("killed")
     assert not (path / ".kill").exists(), answer.text
     assert answer.status_code == 400
-    assert "the process of model 'killed' was killed by signal 9, out of memory?" in answer.text
+    assert "the process of model 'killed' was killed by signal 9 (SIGKILL)" in answer.text
     load(isolated)
     assert ask(isolated, 0).status_code == 200
 
@@ -217,7 +217,7 @@ def test_in_an_execution(isolated: ExplicitServer, kind: Kind) -> None:
     answer = ask(isolated, AT_REQUEST[kind])
     assert not (path / ".kill").exists()
     assert (answer.status_code, answer.json()) == (
-        503, {"error": "the process of model 'killed' was killed by signal 9, out of memory?"},
+        503, {"error": "the process of model 'killed' was killed by signal 9 (SIGKILL)"},
     )  # fmt: skip
     await_answer(isolated, lambda: ask(isolated, 0))
     assert ask(isolated, 2).status_code == 200

@@ -18,7 +18,7 @@ from tests.integration.support import error_of, metric, wait_until
 from tests.isolation.conftest import children, exists
 
 CHANGED = "its files have changed since it was loaded: load it again"
-DIED = "the process of model 'm' was killed by signal 9, out of memory?"
+DIED = "the process of model 'm' was killed by signal 9 (SIGKILL)"
 
 
 # --- who keeps a process --------------------------------------------------------------------------------------------

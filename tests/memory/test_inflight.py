@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kserve_v2.errors import OverloadedError, ResourceExhaustedError
 from kserve_v2.memory.inflight import COUNTED_BYTES, InflightBytes, tensor_bytes
-from kserve_v2.memory.limit import memory_limit
+from kserve_v2.memory.limit import memory_limit, oom_kills
 
 # --- the budget ---------------------------------------------------------------------------------------------------
 
@@ -136,3 +136,36 @@ def test_without_a_limit_it_is_the_machines_memory(tmp_path: Path, files: dict[s
     found = memory_limit(tree(tmp_path, files))
     assert found <= machine * 1.1
     assert found == memory_limit(tmp_path / "elsewhere")
+
+
+EVENTS = "low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/memory.events": EVENTS}, 2),
+        # Those that it is part of have other processes, too.
+        (
+            {
+                "proc/self/cgroup": "0::/a/b\n",
+                "sys/fs/cgroup/a/b/memory.events": "oom_kill 0\n",
+                "sys/fs/cgroup/a/memory.events": EVENTS,
+            },
+            0,
+        ),
+        ({"proc/self/cgroup": "0::/docker/123\n", "sys/fs/cgroup/memory.events": EVENTS}, 2),
+        (
+            {
+                "proc/self/cgroup": "4:memory:/a\n",
+                "sys/fs/cgroup/memory/a/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 7\n",
+            },
+            7,
+        ),
+        ({"proc/self/cgroup": "0::/\n"}, 0),
+        ({"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/memory.events": "low 0\n"}, 0),
+        ({}, 0),
+    ],
+)
+def test_processes_that_the_kernel_has_killed(tmp_path: Path, files: dict[str, str], expected: int) -> None:
+    assert oom_kills(tree(tmp_path, files)) == expected
