@@ -1,5 +1,6 @@
 """Sockets that servers listen on."""
 
+import errno
 import socket
 import sys
 
@@ -8,6 +9,12 @@ BACKLOG = 2048
 
 ACCEPTED_PER_TURN = 16
 """How many connections are accepted in one turn of the event loop."""
+
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""What the system says that has no descriptor, or no memory, for a connection."""
+
+EXHAUSTED_PAUSE_S = 1.0
+"""How long no connection is taken after that: what waits to be taken stays readable."""
 
 
 def bind(address: str, port: int) -> socket.socket:

@@ -1,18 +1,13 @@
 """Accepting connections at a place whose server shares them with others."""
 
 import asyncio
-import errno
 import logging
 import socket
 from collections.abc import Callable
 
-from kserve_v2.net.sockets import ACCEPTED_PER_TURN, BACKLOG
+from kserve_v2.net.sockets import ACCEPTED_PER_TURN, BACKLOG, EXHAUSTED, EXHAUSTED_PAUSE_S
 
 logger = logging.getLogger(__name__)
-
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-# How long nothing is accepted after the system had no descriptor, or no memory, for a connection.
-_PAUSE_S = 1.0
 
 
 class Acceptor:
@@ -46,13 +41,13 @@ class Acceptor:
             try:
                 connection, _ = self._socket.accept()
             except OSError as error:
-                if error.errno not in _EXHAUSTED:
+                if error.errno not in EXHAUSTED:
                     # There is none, or its client has left; see accept(2).
                     return
                 # It stays readable, and this would be called again and again.
-                logger.error("no connection is accepted for %g s: %s", _PAUSE_S, error.strerror)  # noqa: TRY400
+                logger.error("no connection is accepted for %g s: %s", EXHAUSTED_PAUSE_S, error.strerror)  # noqa: TRY400
                 self._loop.remove_reader(self._socket.fileno())
-                self._pause = self._loop.call_later(_PAUSE_S, self._resume)
+                self._pause = self._loop.call_later(EXHAUSTED_PAUSE_S, self._resume)
                 return
             connection.setblocking(False)
             self._take(connection)

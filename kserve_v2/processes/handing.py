@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from kserve_v2.logs.sparing import Sparing
-from kserve_v2.net.sockets import ACCEPTED_PER_TURN
+from kserve_v2.net.sockets import ACCEPTED_PER_TURN, EXHAUSTED, EXHAUSTED_PAUSE_S
 from kserve_v2.processes.balance import Door
 
 logger = logging.getLogger(__name__)
@@ -76,7 +76,8 @@ class TakeOver:
         self._loop = asyncio.get_running_loop()
         self._unsaid = bytearray()
         self._told_of_dropped = Sparing()
-        self._loop.add_reader(sock.fileno(), self._read)
+        self._pause: asyncio.TimerHandle | None = None
+        self._resume()
 
     def take_all(self) -> None:
         """Take all that has come by now."""
@@ -92,10 +93,15 @@ class TakeOver:
 
     def close(self) -> None:
         """Take none any more."""
+        if self._pause is not None:
+            self._pause.cancel()
         if self._socket.fileno() >= 0:
             self._loop.remove_reader(self._socket.fileno())
             self._loop.remove_writer(self._socket.fileno())
             self._socket.close()
+
+    def _resume(self) -> None:
+        self._loop.add_reader(self._socket.fileno(), self._read)
 
     def _read(self) -> None:
         # As many as belong into one turn of the event loop.
@@ -108,7 +114,13 @@ class TakeOver:
             data, descriptors, _, _ = socket.recv_fds(self._socket, 1, 1, _CLOSE_ON_EXEC)
         except BlockingIOError:
             return False
-        except OSError:
+        except OSError as error:
+            if error.errno in EXHAUSTED:
+                # What has come waits.
+                logger.error("no connection is taken for %g s: %s", EXHAUSTED_PAUSE_S, error.strerror)  # noqa: TRY400
+                self._loop.remove_reader(self._socket.fileno())
+                self._pause = self._loop.call_later(EXHAUSTED_PAUSE_S, self._resume)
+                return False
             data, descriptors = b"", []
         if not data:
             self._loop.remove_reader(self._socket.fileno())

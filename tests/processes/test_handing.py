@@ -1,6 +1,7 @@
 """Connections that go from one process to another; both ends are here."""
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Callable, Coroutine
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from kserve_v2.processes import handing
 from kserve_v2.processes.balance import Door
 from kserve_v2.processes.handing import HandOver, TakeOver
 
@@ -161,6 +163,65 @@ async def no_descriptor(resource: Any) -> None:
 def test_a_connection_is_closed_where_too_many_files_are_open(caplog: pytest.LogCaptureFixture) -> None:
     run(no_descriptor(pytest.importorskip("resource")))
     assert "a connection was dropped: too many open files in this process" in caplog.text
+
+
+class Exhausted(socket.socket):
+    """One whose first messages find no memory."""
+
+    failures = 2
+
+    def recvmsg(self, *sizes: int) -> Any:
+        if self.failures:
+            self.failures -= 1
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        return super().recvmsg(*sizes)
+
+
+async def no_memory() -> None:
+    ours, theirs = socket.socketpair()
+    taken: asyncio.Future[socket.socket] = asyncio.get_running_loop().create_future()
+    over = HandOver(ours, lambda door, count: None)
+    take = TakeOver(Exhausted(fileno=theirs.detach()), lambda door, each: taken.set_result(each))
+    client, accepted = socket.socketpair()
+    assert over.hand(Door.REST, accepted)
+    # It is tried again until there is some.
+    connection = await taken
+    client.sendall(b"hello")
+    assert await asyncio.get_running_loop().sock_recv(connection, 100) == b"hello"
+    for each in (client, connection, over, take):
+        each.close()
+
+
+def test_without_memory_it_tries_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(handing, "EXHAUSTED_PAUSE_S", 0.01)
+    run(no_memory())
+    assert caplog.text.count("no connection is taken for 0.01 s: Cannot allocate memory") == 2
+
+
+async def closed_while_it_pauses() -> None:
+    ours, theirs = socket.socketpair()
+    over = HandOver(ours, lambda door, count: None)
+    take = TakeOver(Exhausted(fileno=theirs.detach()), lambda door, each: each.close())
+    client, accepted = socket.socketpair()
+    assert over.hand(Door.REST, accepted)
+    take.take_all()
+    take.close()
+    # Nothing comes of the pause, which is over.
+    await asyncio.sleep(0.05)
+    for each in (client, over):
+        each.close()
+
+
+def test_it_may_be_closed_while_it_waits_for_memory(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(handing, "EXHAUSTED_PAUSE_S", 0.01)
+    run(closed_while_it_pauses())
+    assert [record.message for record in caplog.records] == [
+        "no connection is taken for 0.01 s: Cannot allocate memory"
+    ]
 
 
 async def all_at_once() -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -51,3 +53,19 @@ def test_a_worker_that_says_nothing_any_more_is_replaced(
     assert (
         "process 1 has said nothing for 0.12 s and was ended; another one takes its place now" in caplog.text
     )
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_stopped_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody would end the wait for it before the time for the exit is over, which does not come here."""
+    monkeypatch.setattr(supervisor, "_MAIN", Path(__file__).with_name("silent_worker.py"))
+
+    async def main() -> None:
+        workers = Supervisor(Owner(), InflightBytes(sys.maxsize))
+        await workers.start([1])
+        [worker] = workers.workers.values()
+        os.kill(worker.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, worker.pid, os.WSTOPPED | os.WNOWAIT)  # noqa: ASYNC222
+        await workers.stop(1e6)
+
+    asyncio.run(asyncio.wait_for(main(), 60))
