@@ -32,8 +32,8 @@ class Replicated:
 @dataclass(slots=True, eq=False)
 class Member:
     """One worker. `copies`: those that it has loaded, by number. `routes`: those that it was told last. `doing`: what
-    it said last of each copy. `loading`: what it is loading. `refused`: what it could not load. `supplying`: has it
-    load what it lacks.
+    it said last of each copy. `loading`: what it is loading. `refused`: what it could not load; `tries`: how often it
+    was to try that again so far. `supplying`: has it load what it lacks.
     """
 
     process: int
@@ -43,6 +43,7 @@ class Member:
     doing: dict[int, CopyReport] = field(default_factory=dict)
     loading: dict[int, asyncio.Future[None]] = field(default_factory=dict)
     refused: set[int] = field(default_factory=set)
+    tries: dict[int, int] = field(default_factory=dict)
     supplying: asyncio.Task[None] | None = None
 
     def __str__(self) -> str:
@@ -98,6 +99,7 @@ class Member:
         if (loading := self.loading.get(number)) is not None:
             await asyncio.wait({loading})
         self.refused.discard(number)
+        self.tries.pop(number, None)
         if self.copies.pop(number, None) is not None:
             self.doing.pop(number, None)
             await self._close(number, limit_s)

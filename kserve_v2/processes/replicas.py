@@ -8,7 +8,7 @@ version here, which so are those of the whole, and stay so when a worker ends.
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 _PATIENCE_S = 60.0
 # How long those who want to know what was counted wait for a worker that is busy.
 _COUNT_WITHIN_S = 2.0
+# When a worker tries again to load what it could not load when it began.
+_TRY_AGAIN_S = (5.0, 30.0, 120.0)
 # A version that has ended so many workers while they loaded it is not given to another one.
 _MOST_DEATHS = 2
 
@@ -38,12 +40,19 @@ _MOST_DEATHS = 2
 class ProcessReplicas:
     """A `repository.lifecycle.replicas.Replicas`."""
 
-    def __init__(self, metrics: MetricsRegistry, traced: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        metrics: MetricsRegistry,
+        traced: Callable[[str], bool],
+        *,
+        try_again_s: Sequence[float] = _TRY_AGAIN_S,
+    ) -> None:
         """`metrics`: those that models make themselves. `traced`: whether requests to a model may be traced: those are
-        answered here.
+        answered here. `try_again_s`: after how many seconds, each time, a worker tries again to load what it could not.
         """
         self._metrics = metrics
         self._traced = traced
+        self._try_again_s = try_again_s
         self._numbers = itertools.count(1)
         self._generations = itertools.count(1)
         self._members: dict[int, Member] = {}
@@ -127,15 +136,24 @@ class ProcessReplicas:
         copy = self._copies.get(model)
         if copy is None:
             return
-        members = [each for each in self._members.values() if each.has(copy)]
-        before, after = copy.order.config, config_text(config)
-        failures = await self._of_all(members, [each.change_instances(copy, after) for each in members])
-        if failures:
-            # Where nothing was changed, that changes nothing.
-            await self._of_all(members, [each.change_instances(copy, before) for each in members])
-            raise failures[0]
         placed = [(each.name, each.device_id) for each in placements(config, 0)]
-        copy.order = replace(copy.order, config=after, placements=placed)
+        before, after = copy.order, replace(copy.order, config=config_text(config), placements=placed)
+        if failures := await self._change_order(copy, after):
+            # Where nothing was changed, that changes nothing.
+            await self._change_order(copy, before)
+            raise failures[0]
+
+    async def _change_order(self, copy: Replicated, order: Order) -> list[ServingError]:
+        """Have all copies be as an order says, and those that are loaded from now on. Returns what has failed."""
+        copy.order = order
+        # Those that are being loaded are made as the order before said.
+        loads = {
+            load for each in self._members.values() if (load := each.loading.get(copy.number)) is not None
+        }
+        if loads:
+            await asyncio.wait(loads)
+        members = [each for each in self._members.values() if each.has(copy)]
+        return await self._of_all(members, [each.change_instances(copy, order.config) for each in members])
 
     async def close(self, model: LoadedModel, limit_s: float) -> None:
         """Have all copies closed, after nothing is answered by them any more."""
@@ -236,12 +254,29 @@ class ProcessReplicas:
         except ServingError as error:
             member.refused.add(copy.number)
             if not is_gone(member, error):
+                again = self._try_again_later(member, copy)
                 logger.error(  # noqa: TRY400 - no defect
-                    "%s could not load model '%s' version %d, which the others answer for: %s",
-                    member, name, copy.model.version, error.message,
+                    "%s could not load model '%s' version %d, which the others answer for%s: %s",
+                    member, name, copy.model.version, again, error.message,
                 )  # fmt: skip
             return
+        member.tries.pop(copy.number, None)
         self._redirect(member, name)
+
+    def _try_again_later(self, member: Member, copy: Replicated) -> str:
+        """Returns when, for the log; "" for never."""
+        tries = member.tries.get(copy.number, 0)
+        if tries >= len(self._try_again_s):
+            return ""
+        member.tries[copy.number] = tries + 1
+        delay_s = self._try_again_s[tries]
+        asyncio.get_running_loop().call_later(delay_s, self._try_again, member, copy)
+        return f", and tries again in {delay_s:g} s"
+
+    def _try_again(self, member: Member, copy: Replicated) -> None:
+        if self._members.get(member.process) is member and copy.number in member.refused:
+            member.refused.discard(copy.number)
+            self._begin_supply(member)
 
     # --- counts -------------------------------------------------------------------------------------------------------
 

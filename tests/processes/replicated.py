@@ -5,7 +5,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -65,14 +65,19 @@ class House:
     """All of it."""
 
     def __init__(
-        self, root: Path, processes: int, backend: TextBackend | None = None, **options: Any
+        self,
+        root: Path,
+        processes: int,
+        backend: TextBackend | None = None,
+        try_again_s: Sequence[float] = (),
+        **options: Any,
     ) -> None:
-        """`options`: further ones of RepositoryOptions."""
+        """`try_again_s`: see `ProcessReplicas`. `options`: further ones of RepositoryOptions."""
         self.backend = backend or VouchedBackend()
         self.is_traced: Callable[[str], bool] = lambda _: False
         shared = Shared()
         self.metrics = shared.metrics
-        self.replicas = ProcessReplicas(shared.metrics, self._traced)
+        self.replicas = ProcessReplicas(shared.metrics, self._traced, try_again_s=try_again_s)
         given = RepositoryOptions((root,), spread=Spread(processes, UP_TO_BYTES), **options)
         self.manager = ModelManager(given, OneBackend(self.backend), 4, shared, self.replicas)
         self.workers: dict[int, Worker] = {}

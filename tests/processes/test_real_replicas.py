@@ -225,6 +225,9 @@ def test_a_handler_may_keep_something(tmp_path: Path) -> None:
         async with two(tmp_path) as server:
             await server.manager.load("handler")
             home = server.manager.acquire("handler").home
-            assert str(home) == "in one process: it may keep something of one request for another"
+            assert str(home) == (
+                "in one process: it may keep something of one request for another, unless the parameter 'home' says "
+                "'replicated'"
+            )
 
     run(main)

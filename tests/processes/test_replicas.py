@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kserve_v2.backend import ModelConfig, ModelSource
 from kserve_v2.errors import InvalidArgumentError, NotFoundError, NotHereError, UnavailableError
 from kserve_v2.inference import InferenceService
 from kserve_v2.memory.regions import RegionsElsewhere
@@ -18,7 +19,7 @@ from kserve_v2.tracing.settings import TraceChanges
 from kserve_v2.tracing.tracer import Tracer
 from tests.processes.replica_worker import BROKEN_ELSEWHERE, DEADLY_ELSEWHERE, VouchedBackend, WorkerBackend
 from tests.processes.replicated import House, house, run
-from tests.repository.text_models import SizedBackend, answer, is_set, write
+from tests.repository.text_models import SizedBackend, TextModel, answer, is_set, write
 
 SINGLE = 'parameters { key: "home" value { string_value: "single" } }'
 TWO_VERSIONS = "version_policy { latest { num_versions: 2 } }"
@@ -207,6 +208,51 @@ def test_a_worker_that_comes_later(tmp_path: Path) -> None:
     run(main)
 
 
+class Reluctant(VouchedBackend):
+    """Has no room for so many loads. `loads` are all that were tried."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__()
+        self._failures = failures
+
+    def load(self, source: ModelSource, config: ModelConfig) -> TextModel:
+        if self._failures:
+            self._failures -= 1
+            self.loads.append((source.name, source.version))
+            raise InvalidArgumentError("no room for it here")
+        return super().load(source, config)
+
+
+def test_a_worker_that_comes_later_tries_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, "m", "one")
+    write(tmp_path, "n", "n")
+
+    async def main() -> None:
+        async with house(tmp_path, workers=0, try_again_s=(0.01, 0.02)) as server:
+            await server.manager.load("m")
+            worker = await server.join(1, backend=Reluctant(2))
+            assert await server.ask_all("m") == ["one", ""]
+            while await worker.ask("m") != "one":  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            # It is as any other again.
+            await server.manager.load("n")
+            assert await server.ask_all("n") == ["n", "n"]
+            await server.end(1)
+            hopeless = Reluctant(100)
+            worker = await server.join(1, backend=hopeless)
+            while "which the others answer for: no room" not in caplog.text:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert hopeless.loads.count(("m", 1)) == 3
+            # Somebody else's load is none of it, and that model is not in its way, either.
+            write(tmp_path, "m", "two...")
+            with pytest.raises(InvalidArgumentError, match="process 1: no room for it here"):
+                await server.manager.load("m")
+            assert await server.ask_all("m") == ["one", ""]
+
+    run(main)
+    assert "which the others answer for, and tries again in 0.02 s: no room for it here" in caplog.text
+
+
 def test_a_worker_that_comes_later_takes_no_other_files(tmp_path: Path) -> None:
     """What lies there by then was not loaded by anybody."""
     write(tmp_path, "m", "one")
@@ -335,6 +381,30 @@ def instances(server: House, number: int) -> list[int]:
     assert host is not None
     [here] = server.manager.ready_versions("m")
     return [here.places - here.elsewhere.places, *(copy.model.places for copy in host._copies.values())]
+
+
+def test_other_instances_while_a_worker_begins(tmp_path: Path) -> None:
+    """It was told the old number, and has the new one when the call returns."""
+    write(tmp_path, "m", "one", config="instance_group { count: 1 kind: KIND_CPU }")
+
+    async def main() -> None:
+        async with house(tmp_path, workers=1) as server:
+            await server.manager.load("m")
+            slow = VouchedBackend()
+            slow.load_gate.clear()
+            joining = asyncio.ensure_future(server.join(2, backend=slow))
+            await is_set(slow.loading)
+            (tmp_path / "m" / "config.pbtxt").write_text("instance_group { count: 3 kind: KIND_CPU }")
+            load = asyncio.ensure_future(server.manager.load("m"))
+            while instances(server, 1) != [3, 1]:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+            slow.load_gate.set()
+            await load
+            await joining
+            assert instances(server, 1) == instances(server, 2) == [3, 3]
+            assert len(slow.loads) == 1
+
+    run(main)
 
 
 def test_other_instances(tmp_path: Path) -> None:

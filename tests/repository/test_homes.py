@@ -27,6 +27,11 @@ def config(home: str = "", text: str = "") -> ModelConfig:
     return parsed
 
 
+KEEPS_SOMETHING = (
+    "it may keep something of one request for another, unless the parameter 'home' says 'replicated'"
+)
+
+
 @pytest.mark.parametrize(
     ("given", "traits", "why"),
     [
@@ -36,8 +41,8 @@ def config(home: str = "", text: str = "") -> ModelConfig:
         (config("replicated"), Traits(), ""),
         (config("single"), SMALL, "its configuration says 'single'"),
         (config(), LARGE, "its files are 1001 B, more than 1000 B"),
-        (config(), Traits(), "it may keep something of one request for another"),
-        (config(), Traits(keeps_nothing=False), "it may keep something of one request for another"),
+        (config(), Traits(), KEEPS_SOMETHING),
+        (config(), Traits(keeps_nothing=False), KEEPS_SOMETHING),
         (config(), Traits(isolated=True, keeps_nothing=True), "it runs in processes of its own"),
         (config(), Traits(cached=True, keeps_nothing=True), "its answers are kept in the response cache"),
         (config(text="sequence_batching { }"), SMALL, "it takes sequences"),
@@ -65,7 +70,7 @@ def test_what_cannot_be_replicated_is_an_error(traits: Traits, why: str, process
 
 
 def test_a_loaded_model_may_say_that_it_keeps_something() -> None:
-    kept = ModelHome(why="it may keep something of one request for another")
+    kept = ModelHome(why=KEEPS_SOMETHING)
     assert home_once_loaded(REPLICATED, config(), keeps_nothing=False) == kept
     # The operator knows better.
     assert home_once_loaded(REPLICATED, config("replicated"), keeps_nothing=False) == REPLICATED

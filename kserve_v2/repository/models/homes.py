@@ -5,10 +5,19 @@ from dataclasses import dataclass
 
 from kserve_v2.backend import ModelConfig
 from kserve_v2.config import config_error
-from kserve_v2.config.home import REPLICATED, SINGLE, asked_home, bound_to_one_process, cannot_be_replicated
+from kserve_v2.config.home import (
+    HOME,
+    REPLICATED,
+    SINGLE,
+    asked_home,
+    bound_to_one_process,
+    cannot_be_replicated,
+)
 from kserve_v2.repository.residency.measuring import shown
 
-_KEEPS_SOMETHING = "it may keep something of one request for another"
+_KEEPS_SOMETHING = (
+    f"it may keep something of one request for another, unless the parameter '{HOME}' says '{REPLICATED}'"
+)
 
 
 @dataclass(frozen=True, slots=True)
