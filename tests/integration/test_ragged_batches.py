@@ -24,6 +24,8 @@ _LENGTHS = ((3, 2, 5, 1), (1, 1, 1, 1), (4, 1, 7, 2), (6, 6, 1, 3))
 _BATCHES = (
     "max_batch_size: 4 instance_group { kind: KIND_CPU count: 1 } "
     "dynamic_batching { preferred_batch_size: 4 max_queue_delay_microseconds: 60000000 } "
+    # Batches become full here, for which all requests have to come to one queue.
+    'parameters { key: "home" value { string_value: "single" } } '
 )
 
 

@@ -153,7 +153,7 @@ def test_no_colours_where_none_are_wanted(
 def test_ctrl_c_while_loading_ends_at_once_with_a_clear_line(slow: Gate, tmp_path: Path) -> None:
     screen = Screen(tmp_path)
     try:
-        screen.read_until(r"Loading models")
+        screen.read_until(r"Loading models █+░+ 2 of 3, 1 failed")
         slow.await_start()
         screen.process.send_signal(signal.SIGINT)
         screen.read_until(r"never")

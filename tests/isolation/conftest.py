@@ -41,14 +41,16 @@ def later() -> Iterator[Callable[..., "Future[Any]"]]:
 def children(pid: int) -> list[int]:
     """The processes of models that a server has started and that are there."""
     found = [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in _children(task)]
-    return [child for child in found if not _is_guardian(child)]
+    return [child for child in found if not _is_the_servers(child)]
 
 
-def _is_guardian(pid: int) -> bool:
+def _is_the_servers(pid: int) -> bool:
+    """Whether it is the server's guardian, or a process that answers beside the first one (`--processes`)."""
     try:
-        return b"guardian.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        line = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
+    return b"guardian.py" in line or b"processes/__main__.py" in line
 
 
 def _children(task: Path) -> list[str]:
