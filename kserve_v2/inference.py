@@ -390,9 +390,9 @@ class InferenceService:
     # --- releases
     # -----------------------------------------------------------------------------------------------------
 
-    def release(self, name: str) -> ReleaseView:
+    async def release(self, name: str) -> ReleaseView:
         """The release of a model. Raises NotFoundError for one that is not loaded."""
-        return self.manager.releases.show(name)
+        return await self.manager.releases.show(name)
 
     async def change_release(self, name: str, document: object, who: str) -> ReleaseView:
         """Change the release of a model; see `Releases.change`. One that is loaded when it is asked for is asked for.

@@ -245,8 +245,8 @@ class ServerMetadata:
 class IndexEntry:
     """One line of the repository index. A model that was never loaded has neither version nor state. A version that is
     READY has a reason only if what should have taken its place has failed. `note`, `loaded_in_s`: for people, not for
-    clients.
-    `labels`: those that stand for the version.
+    clients. `labels`: those that stand for the version. `release_problems`: what the release of the model says that is
+    not done, with the highest version that answers.
     """
 
     name: str
@@ -256,3 +256,4 @@ class IndexEntry:
     note: str = field(default="", compare=False)
     loaded_in_s: float | None = field(default=None, compare=False)
     labels: tuple[str, ...] = ()
+    release_problems: str = ""

@@ -186,6 +186,7 @@ def shown(view: Json) -> str:
         lines.append(f"  shadow: version {shadow['version']} gets copies of {percent:g} % of them")
     if view["source"]:
         lines.append(f"  kept in {view['source']}")
+    lines += [f"  warning: {problem}" for problem in view.get("problems", ())]
     return "\n".join(lines)
 
 

@@ -34,7 +34,7 @@ from kserve_v2.repository.preparing.options import RepositoryOptions
 from kserve_v2.repository.reading.namespaces import check_key, name_in
 from kserve_v2.repository.reading.scan import ModelEntry, Snapshot
 from kserve_v2.repository.residency.residency import Residency
-from kserve_v2.repository.routing.naming import labelled
+from kserve_v2.repository.routing.naming import released
 from kserve_v2.repository.routing.releases import Releases
 from kserve_v2.repository.routing.served import answering
 from kserve_v2.repository.sources.on_demand import OnDemand
@@ -134,8 +134,7 @@ class ModelManager(ModelMap):
             found, model = snapshot.models.get(name), self._models.get(name)
             problem = (found.problem if found else None) or ""
             shown = model.entries(problem) if model else [index_entry(name, problem)]
-            labels = self.labels(name)
-            entries += [labelled(entry, labels) for entry in shown] if labels else shown
+            entries += self._released(model, shown) if model else shown
         return self._names.shortened(entries)
 
     def entries(self, name: str) -> list[IndexEntry]:
@@ -143,8 +142,12 @@ class ModelManager(ModelMap):
         model = self._names.model(name)
         if model is None:
             return []
-        labels = self.labels(name)
-        return [labelled(entry, labels) for entry in model.entries("")]
+        return self._released(model, model.entries(""))
+
+    @staticmethod
+    def _released(model: ManagedModel, entries: list[IndexEntry]) -> list[IndexEntry]:
+        release = model.released.release
+        return released(entries, release, answering(model.served)) if release else entries
 
     # --- on demand
     # ----------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ def add_release_routes(app: FastAPI, service: InferenceService, bodies: BodyRead
     @app.get("/v2/repository/models/{model_name}/release", **documented("release"))
     async def release(model_name: str) -> Response:
         """Which versions answer requests to a model that name a label, or no version."""
-        return json_response(release_view(service.release(_name(model_name))))
+        return json_response(release_view(await service.release(_name(model_name))))
 
     @app.post("/v2/repository/models/{model_name}/release", **documented("release_change"))
     async def change_release(model_name: str, request: Request) -> Response:

@@ -60,17 +60,21 @@ def index_view(entry: IndexEntry) -> Json:
         "state": entry.state,
         "reason": entry.reason,
         "labels": entry.labels,
+        "release_problems": entry.release_problems,
     }
     return {name: value for name, value in members.items() if value}
 
 
 def release_view(view: ReleaseView) -> Json:
-    """`GET /v2/repository/models/M/release`. `source`: where the release is from; "" if there is none."""
+    """`GET /v2/repository/models/M/release`. `source`: where the release is from; "" if there is none. `problems` are
+    left out if there are none.
+    """
     return {
         "name": view.name,
         "source": view.found.source,
         "ready_versions": [str(version) for version in view.ready],
         **release_json(view.found.release),
+        **({"problems": list(view.problems)} if view.problems else {}),
     }
 
 

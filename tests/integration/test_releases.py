@@ -20,6 +20,7 @@ import tritonclient.grpc
 import tritonclient.http
 
 from kserve_v2._generated import grpc_service_pb2 as pb
+from kserve_v2.cli import main
 from kserve_v2.repository.routing.choose import choose
 from tests.conftest import RunningServer, StartServer, WriteModel, launch
 from tests.integration.conftest import ExplicitServer, StartExplicit
@@ -192,6 +193,61 @@ def test_a_label_whose_version_has_gone(explicit: ExplicitServer, server: Runnin
     assert answered_by(server, "PROD") == 2
 
 
+def told(capsys: pytest.CaptureFixture[str], server: RunningServer, *arguments: str) -> str:
+    """What a command says, which has to succeed."""
+    assert main([*arguments, f"--url={server.rest}"], {}) == 0
+    said, errors = capsys.readouterr()
+    assert errors == ""
+    return said
+
+
+def test_commands_tell_of_versions_that_have_gone(
+    explicit: ExplicitServer, server: RunningServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told(capsys, server, "release", "m", "--label", "PROD", "--version", "2", "--split", "2=90,3=10")
+    label = "label 'PROD' stands for version 2, which is not ready: requests to it are refused"
+    share = "version 2 is not ready: the 90 % of requests that are its share go to the other versions of the split"
+    assert label not in told(capsys, server, "models")
+    moved = explicit.root / "m" / "2"
+    moved.rename(explicit.root / "away")
+    try:
+        assert told(capsys, server, "load", "m") == f"m: ready, version 1, 3; {label}; {share}\n"
+        shown = told(capsys, server, "release", "m", "--show")
+        assert shown.endswith(f"  kept in release.json\n  warning: {label}\n  warning: {share}\n")
+        listed = server.post("/v2/repository/index").json()
+        entries = {each["version"]: each for each in listed if each["name"] == "m" and "version" in each}
+        assert entries["3"]["release_problems"] == f"{label}; {share}"
+        # The reason of a version that is ready is that of an update that has failed, and nothing else.
+        assert "reason" not in entries["3"]
+        assert "release_problems" not in entries["1"]
+        assert f"{label}; {share}" in told(capsys, server, "models").replace("\n", " ")
+    finally:
+        (explicit.root / "away").rename(moved)
+    assert told(capsys, server, "load", "m") == "m: ready, version 1, 2, 3\n"
+    assert "warning" not in told(capsys, server, "release", "m", "--show")
+
+
+def test_a_load_that_fails_for_one_version_says_what_it_has_done(
+    explicit: ExplicitServer, server: RunningServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    explicit.write("m", versioned(1) + "# another\n", ALL, 1)
+    explicit.write("m", "raise ValueError('broken')", ALL, 2)
+    try:
+        assert main(["load", "m", f"--url={server.rest}"], {}) == 1
+        said = capsys.readouterr().err
+        assert "version 2 is at UNAVAILABLE state: " in said
+        # Version 3 stays as it was.
+        assert said.endswith("loaded for all that: version 1\n")
+        explicit.write("m", "raise ValueError('broken, too')", ALL, 2)
+        assert main(["load", "m", f"--url={server.rest}"], {}) == 1
+        said = capsys.readouterr().err
+        assert "loaded for all that" not in said
+        assert said.endswith("broken, too\n")
+    finally:
+        for version in (1, 2):
+            explicit.write("m", versioned(version), ALL, version)
+
+
 def test_models_ask_by_label(explicit: ExplicitServer, server: RunningServer) -> None:
     explicit.write(
         "asks",
@@ -228,7 +284,7 @@ def test_what_is_not_there_is_refused(server: RunningServer) -> None:
     )
     assert refused(server, 404, shadow={"version": 7}) == f"shadow.version: version 7 {there}"
     assert refused(server, 404, "nosuch", labels={"A": 1}) == (
-        "Request for unknown model: 'nosuch' has no version that is ready"
+        "Request for unknown model: 'nosuch' is not in the repository"
     )
     assert server.get("/v2/repository/models/nosuch/release").status_code == 404
 
@@ -768,6 +824,15 @@ def test_a_file_that_is_wrong_is_no_release(explicit: ExplicitServer, text: str,
     (model / "release.json").write_text(text)
     assert explicit.load("broken").status_code == 400
     assert answered_by(explicit.server, "PROD", "broken") == 1
+    # Who looks at it is told, and who changes it.
+    shown = explicit.server.get("/v2/repository/models/broken/release").json()
+    assert shown["problems"][0].startswith(problem)
+    assert "what it said before is in force until" in shown["problems"][0]
+    changed = change(explicit.server, "broken", labels={"STG": 1})
+    assert changed["problems"][0].startswith(f"release.json was wrong, and was replaced: {problem}")
+    wait_until(lambda: f"release: model 'broken': {changed['problems'][0]}" in explicit.server.log)
+    assert "problems" not in explicit.server.get("/v2/repository/models/broken/release").json()
+    assert changed["labels"] == {"PROD": 1, "STG": 1}
     explicit.unload("broken")
     shutil.rmtree(model)
 
@@ -777,6 +842,11 @@ def test_a_file_that_is_edited_holds_from_the_next_load_and_loads_nothing(
 ) -> None:
     change(server, labels={"PROD": 1})
     (explicit.root / "m" / "release.json").write_text('{"labels": {"PROD": 2}}')
+    shown = server.get("/v2/repository/models/m/release").json()
+    assert shown["labels"] == {"PROD": 1}
+    assert shown["problems"] == [
+        "release.json says something else by now: a load takes that over, and a change of the release replaces it"
+    ]
     loads = server.log.count("ready: m version")
     assert explicit.load("m").status_code == 200
     assert answered_by(server, "PROD") == 2
@@ -804,6 +874,23 @@ def test_who_polls_takes_an_edited_file_over(start_explicit: StartExplicit) -> N
     wait_until(lambda: server.get("/v2/models/m/versions/PROD").status_code == 404)
     assert answered_by(server) == 2
     assert server.log.count("ready: m version") == 2
+
+
+def test_a_change_says_what_it_replaces(explicit: ExplicitServer, server: RunningServer) -> None:
+    file = explicit.root / "m" / "release.json"
+    change(server, labels={"PROD": 1})
+    file.write_text('{"labels": {"STG": 2}}')
+    assert change(server, labels={"PROD": 3})["problems"] == [
+        'release.json had been changed since it was read, and was replaced: it said {"labels": {"STG": 2}}'
+    ]
+    assert json.loads(file.read_text()) == {"labels": {"PROD": 3}}
+    file.unlink()
+    shown = server.get("/v2/repository/models/m/release").json()
+    assert shown["problems"] == [
+        "release.json is gone: a load takes that over, and a change of the release replaces it"
+    ]
+    # Nothing is lost by that.
+    assert "problems" not in change(server, labels={"PROD": 2})
 
 
 def test_each_change_is_in_the_log(server: RunningServer) -> None:

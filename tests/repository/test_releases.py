@@ -308,7 +308,7 @@ def test_what_is_kept_is_what_holds(tmp_path: Path) -> None:
                 await manager.releases.change("m", change, "test")
         async with managing(tmp_path) as (manager, _):
             await manager.load("m")
-            assert manager.releases.show("m").found.release == expected
+            assert (await manager.releases.show("m")).found.release == expected
 
     run(test)
 
@@ -324,7 +324,7 @@ def test_where_the_repository_cannot_be_read_a_release_stays(tmp_path: Path) -> 
             with pytest.raises(UnavailableError, match="the model repository cannot be read"):
                 await manager.releases.change("m", {"split": {"shares": {"1": 100}}}, "test")
             assert answering(manager) == 2
-            assert manager.releases.show("m").found.release == NO_RELEASE
+            assert (await manager.releases.show("m")).found.release == NO_RELEASE
 
     run(test)
 

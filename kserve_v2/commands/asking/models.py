@@ -34,9 +34,10 @@ def run_models(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int
 
 
 def _reason(entry: Mapping[str, Any]) -> str:
-    """Why a model is not ready; the labels of one that is."""
+    """Why a model is not ready; the labels of one that is, and what of its release is not done."""
     labels = entry.get("labels") or ()
-    return str(entry.get("reason") or ", ".join(f"label {label}" for label in labels))
+    known = entry.get("reason") or ", ".join(f"label {label}" for label in labels)
+    return "; ".join(str(each) for each in (known, entry.get("release_problems")) if each)
 
 
 def run_load(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -56,8 +57,10 @@ def _load(
     client: Client, name: str, config: str | None, files: Mapping[str, bytes], timeout: float | None
 ) -> str:
     client.load(name, config=config, files=files, timeout=timeout)
-    versions = [str(each.get("version")) for each in client.models(ready=True) if each.get("name") == name]
-    return f"ready, version {', '.join(versions)}" if versions else "loaded"
+    ready = [each for each in client.models(ready=True) if each.get("name") == name]
+    problems = [str(problem) for each in ready if (problem := each.get("release_problems"))]
+    versions = ", ".join(str(each.get("version")) for each in ready)
+    return "; ".join([f"ready, version {versions}" if ready else "loaded", *problems])
 
 
 def run_unload(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -83,7 +86,9 @@ def _each(names: Sequence[str], do: Callable[[str], str]) -> int:
         except UnreachableError:
             raise
         except ServingError as error:
-            print(f"error: {in_a_line(name)}: {visible(error.message)}", file=sys.stderr)
+            # Servers end each of several reasons like this, also the last one.
+            message = visible(error.message.rstrip().removesuffix(";"))
+            print(f"error: {in_a_line(name)}: {message}", file=sys.stderr)
             failed = True
     return int(failed)
 

@@ -266,8 +266,11 @@ class ManagedModel:
 
     async def _await_loads(self, wanted: Wanted, unloads: int, *, anew: bool) -> None:
         found = {(record.version, record.generation): record for record in self.records}
+        records = [found[item] for item in wanted.generations.items()]
+        # The others stay as they are.
+        under_way = [record for record in records if not record.settled.is_set()]
         failed = []
-        for record in [found[item] for item in wanted.generations.items()]:
+        for record in records:
             await record.settled.wait()
             if record.failure:
                 failed.append(record)
@@ -275,8 +278,12 @@ class ManagedModel:
             reasons = [
                 f"version {record.version} is at UNAVAILABLE state: {record.failure};\n" for record in failed
             ]
+            no_room = all(record.no_room for record in failed)
+            updated = [str(record.version) for record in under_way if not record.failure]
+            if updated and not (no_room and anew):
+                reasons.append(f"loaded for all that: version {', '.join(updated)}\n")
             text = f"load failed for model '{self.name}': {''.join(reasons)}"
-            if not all(record.no_room for record in failed):
+            if not no_room:
                 raise InvalidArgumentError(text)
             # One that is to go must not come back because there may be room later.
             self._check_still_wanted(unloads)

@@ -1,11 +1,13 @@
 """How clients name versions: by number, or by a label that stands for one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from kserve_v2.config.release import is_label
+from kserve_v2.config.release import Release, is_label
 from kserve_v2.errors import InvalidArgumentError, NotFoundError, NoVersionError
 from kserve_v2.messages import IndexEntry
+from kserve_v2.repository.routing.routes import without_effect
+from kserve_v2.repository.routing.served import Served
 
 
 def named_version(model: str, version: str, labels: Mapping[str, int]) -> tuple[int | None, str]:
@@ -47,7 +49,18 @@ def parse_version(version: str) -> int:
     return number
 
 
-def labelled(entry: IndexEntry, labels: Mapping[str, int]) -> IndexEntry:
-    """A line of the index with the labels that stand for its version."""
-    names = tuple(label for label, version in labels.items() if str(version) == entry.version)
-    return replace(entry, labels=names)
+def released(entries: Sequence[IndexEntry], release: Release, served: Served | None) -> list[IndexEntry]:
+    """Lines of the index of one model with what its release makes of them: the labels that stand for each version, and,
+    with the highest that answers, what is not done of it. `served`: the versions that can answer.
+    """
+    found = []
+    highest = max(map(int, served.versions), default=None) if served is not None else None
+    for entry in entries:
+        labels = tuple(
+            label for label, version in sorted(release.labels.items()) if str(version) == entry.version
+        )
+        problems = ""
+        if served is not None and entry.version == str(highest):
+            problems = "; ".join(without_effect(served, release))
+        found.append(replace(entry, labels=labels, release_problems=problems))
+    return found

@@ -2,26 +2,32 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from kserve_v2.config.release import changed_release, release_json
-from kserve_v2.errors import NotFoundError, UnavailableError
+from kserve_v2.config.release import changed_release, release_json, release_text
+from kserve_v2.errors import InvalidArgumentError, NotFoundError, UnavailableError
 from kserve_v2.repository.models.loaded import Lease, LoadedModel
 from kserve_v2.repository.reading.scan import RELEASE_FILE, ModelEntry
-from kserve_v2.repository.routing.routes import check_release
+from kserve_v2.repository.routing.routes import check_release, without_effect
+from kserve_v2.repository.routing.served import Served, answering
 from kserve_v2.repository.routing.state import ReleaseState
-from kserve_v2.repository.routing.store import Found, write_release
+from kserve_v2.repository.routing.store import Found, kept_release, write_release
 from kserve_v2.scheduling.failures import unheard
+
+logger = logging.getLogger(__name__)
 
 
 class Released(Protocol):
     """One model, and its release."""
 
     name: str
+    served: Served | None
     released: ReleaseState
 
     @property
@@ -32,11 +38,14 @@ class Released(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReleaseView:
-    """What a client is told. `source`: see `Found`. `ready`: the versions that are loaded, ascending."""
+    """What a client is told. `source`: see `Found`. `ready`: the versions that are loaded, ascending. `problems`: what
+    of the release is not done, as versions are not there, and what is the matter with its file.
+    """
 
     name: str
     found: Found
     ready: Sequence[int]
+    problems: Sequence[str] = ()
 
 
 class Releases:
@@ -60,9 +69,20 @@ class Releases:
         self._turn = asyncio.Lock()
         self._changes: set[asyncio.Task[ReleaseView]] = set()
 
-    def show(self, name: str) -> ReleaseView:
+    async def show(self, name: str) -> ReleaseView:
         """What is in force for a model. Raises NotFoundError for one that is not loaded."""
-        return _view(name, self._loaded(name))
+        model = await self._loaded(name)
+        differs = ""
+        try:
+            entry = await self._on_disk(model.name)
+        except OSError as error:
+            differs = f"the model repository cannot be read: {error.strerror}"
+        else:
+            path = entry.path if entry is not None else None
+            differs = await asyncio.to_thread(
+                _unread, model.name, path, self._directory, model.released.found
+            )
+        return _view(name, model, differs)
 
     async def change(self, name: str, document: object, who: str) -> ReleaseView:
         """Change the release of a model, as `changed_release` does; what it says is in force when this returns, and
@@ -72,7 +92,7 @@ class Releases:
         be, UnavailableError if it cannot be kept: then all is as it was.
         """
         # It makes no room for others meanwhile.
-        leases = [each.lease() for each in self._loaded(name).ready]
+        leases = [each.lease() for each in (await self._loaded(name)).ready]
         # Whoever leaves meanwhile must not leave a file that says something else than what is in force.
         change = asyncio.get_running_loop().create_task(self._change(name, document, who))
         self._changes.add(change)
@@ -87,7 +107,7 @@ class Releases:
 
     async def _change(self, name: str, document: object, who: str) -> ReleaseView:
         async with self._turn:
-            model = self._loaded(name)
+            model = await self._loaded(name)
             try:
                 entry = await self._on_disk(model.name)
             except OSError as error:
@@ -101,17 +121,59 @@ class Releases:
             check_release(name, after, before, ready, entry.versions if entry is not None else ())
             text = json.dumps(release_json(after), indent=2) + "\n"
             path = entry.path if entry is not None else None
-            await asyncio.to_thread(write_release, model.name, path, self._directory, text)
+            kept = model.name, path, self._directory
+            replaced = await asyncio.to_thread(_replaced, *kept, model.released.found)
+            await asyncio.to_thread(write_release, *kept, text)
+            if replaced:
+                logger.warning("release: model '%s': %s", model.name, replaced)
             model.released.change(Found(after, RELEASE_FILE), who)
             self._changed(model.name)
-            return _view(name, model)
+            return _view(name, model, replaced)
 
-    def _loaded(self, name: str) -> Released:
+    async def _loaded(self, name: str) -> Released:
         model = self._find(name)
-        if model is None or not model.ready:
-            raise NotFoundError(f"Request for unknown model: '{name}' has no version that is ready")
-        return model
+        if model is not None and model.ready:
+            return model
+        known = model is not None
+        with suppress(OSError):
+            known = known or await self._on_disk(name) is not None
+        raise NotFoundError(
+            f"Request for unknown model: '{name}' has no version that is ready, so there is nothing to release: load it"
+            if known
+            else f"Request for unknown model: '{name}' is not in the repository"
+        )
 
 
-def _view(name: str, model: Released) -> ReleaseView:
-    return ReleaseView(name, model.released.found, sorted(each.version for each in model.ready))
+def _view(name: str, model: Released, of_file: str) -> ReleaseView:
+    """`of_file`: what is the matter with its file."""
+    served, found = answering(model.served), model.released.found
+    problems = list(without_effect(served, found.release)) if served is not None else []
+    ready = sorted(each.version for each in model.ready)
+    return ReleaseView(name, found, ready, [*problems, *([of_file] if of_file else [])])
+
+
+def _unread(name: str, path: Path | None, directory: Path | None, found: Found) -> str:
+    """How the file of a release is not what is in force, for who looks at it; "" if it is. Blocks."""
+    what_next = "a load takes that over, and a change of the release replaces it"
+    try:
+        kept = kept_release(name, path, directory)
+    except InvalidArgumentError as error:
+        return f"{error.message}: what it said before is in force until a load finds it mended, or a change replaces it"
+    if kept is None:
+        return f"{RELEASE_FILE} is gone: {what_next}" if found.source == RELEASE_FILE else ""
+    if kept == found.release:
+        return ""
+    return f"{RELEASE_FILE} says something else by now: {what_next}"
+
+
+def _replaced(name: str, path: Path | None, directory: Path | None, found: Found) -> str:
+    """What is lost with the file that a change replaces, for who changes it; "" for nothing. Blocks."""
+    try:
+        kept = kept_release(name, path, directory)
+    except InvalidArgumentError as error:
+        return f"{RELEASE_FILE} was wrong, and was replaced: {error.message}"
+    if kept is None or kept == found.release:
+        return ""
+    return (
+        f"{RELEASE_FILE} had been changed since it was read, and was replaced: it said {release_text(kept)}"
+    )

@@ -87,7 +87,7 @@ class Routes:
 
     def _warn(self, name: str, served: Served, release: Release) -> None:
         """Say what does not do what the release says, once."""
-        text = "; ".join(_without_effect(served, release))
+        text = "; ".join(without_effect(served, release))
         if text != self._warned.get(name, ""):
             self._warned[name] = text
             if text:
@@ -96,7 +96,8 @@ class Routes:
                 logger.info("model '%s': all versions that its release names are ready", name)
 
 
-def _without_effect(served: Served, release: Release) -> Iterator[str]:
+def without_effect(served: Served, release: Release) -> Iterator[str]:
+    """Yield what a release says that is not done, and why. `served`: the versions that can answer."""
     for label, version in sorted(release.labels.items()):
         if str(version) not in served.versions:
             yield f"label '{label}' stands for version {version}, which is not ready: requests to it are refused"

@@ -38,18 +38,25 @@ def find_release(name: str, model_path: Path | None, config: ModelConfig, direct
     model's own directory counts as well, until there is one. Blocks. Raises InvalidArgumentError for a file, or a
     parameter, that is wrong.
     """
-    for path in (directory and directory / name, model_path):
-        text = _read(path / RELEASE_FILE) if path is not None else None
-        if text is not None:
-            try:
-                return Found(parse_release(text), RELEASE_FILE)
-            except InvalidArgumentError as error:
-                raise InvalidArgumentError(f"{RELEASE_FILE}: {error.message}") from None
+    if (kept := kept_release(name, model_path, directory)) is not None:
+        return Found(kept, RELEASE_FILE)
     try:
         release = configured_release(config)
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"parameters['{RELEASE}']: {error.message}") from None
     return Found(release, CONFIGURATION) if release else NOTHING_FOUND
+
+
+def kept_release(name: str, model_path: Path | None, directory: Path | None) -> Release | None:
+    """What the release file of a model says; None if there is none. As `find_release`."""
+    for path in (directory and directory / name, model_path):
+        text = _read(path / RELEASE_FILE) if path is not None else None
+        if text is not None:
+            try:
+                return parse_release(text)
+            except InvalidArgumentError as error:
+                raise InvalidArgumentError(f"{RELEASE_FILE}: {error.message}") from None
+    return None
 
 
 def write_release(name: str, model_path: Path | None, directory: Path | None, text: str) -> None:
