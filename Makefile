@@ -4,7 +4,7 @@
 #   ARGS="..."          more arguments for `make serve` and `make test`
 
 .DEFAULT_GOAL := help
-.PHONY: docs help install serve test test-served test-people test-other test-processes test-pythons test-clients test-services screenshots interop-programs test-interop soak soak-isolated soak-updates test-against-triton compare-mlserver compare-torchserve conformance conformance-peers check format protos dist first-minutes clean
+.PHONY: docs help install serve test test-served test-people test-other test-processes test-pythons test-clients test-services screenshots interop-programs test-interop soak soak-isolated soak-updates soak-processes test-against-triton compare-mlserver compare-torchserve conformance conformance-peers check format protos dist first-minutes clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -101,6 +101,9 @@ soak-isolated: .venv/dev.stamp ## send 10,000 mixed requests to models in proces
 
 soak-updates: .venv/dev.stamp ## ask models 200 times a second while they are reloaded 500 times, upgraded and broken
 	$(BIN)/python -m tests.soak.updates $(ARGS)
+
+soak-processes: .venv/dev.stamp ## send a million mixed requests to a server of two processes, one of which is killed every few seconds
+	$(BIN)/python -m tests.soak.workers $(ARGS)
 
 test-against-triton: .venv/dev.stamp ## send the cases of tests/wire, and the clients of tests/triton_models, to the real tritonserver (Linux on x86-64)
 	$(BIN)/python tools/tritonserver.py install

@@ -467,7 +467,7 @@ def test_whoever_waits_is_told_that_the_server_exits(
         assert (response.status_code, error_of(response)) == (503, "Server exiting")
         assert call.result(20) == (STATUS.UNAVAILABLE, "Server exiting")
         gate.open()
-        assert server.process.wait(20) == 0
+        assert server.process.wait(60) == 0
     assert "Traceback" not in server.log
 
 

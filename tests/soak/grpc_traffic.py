@@ -59,12 +59,8 @@ class GrpcTraffic:
         self._ledger = ledger
         self._chance = chance
         self._channel = channel
-        self._infer = _unary(channel)
-        self._stream = channel.stream_stream(
-            f"{_SERVICE}/ModelStreamInfer",
-            request_serializer=pb.ModelInferRequest.SerializeToString,
-            response_deserializer=pb.ModelStreamInferResponse.FromString,
-        )
+        self._infer = unary_of(channel)
+        self._stream = stream_of(channel)
 
     def _check(self, tag: int, answer: pb.ModelInferResponse, model: str) -> None:
         expected = [np.array([[tag]]).tobytes(), (2 * values(tag)).tobytes()]
@@ -158,7 +154,7 @@ class GrpcTraffic:
     async def disconnect(self, tag: int) -> None:
         """A connection that is closed with calls under way."""
         async with aio.insecure_channel(self._address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
-            infer = _unary(channel)
+            infer = unary_of(channel)
             self._check(tag, await infer(tagged("tagged", tag), timeout=_WAIT_SECONDS), "tagged")
             calls = [infer(tagged("moody", 2 * tag), timeout=_WAIT_SECONDS) for _ in range(3)]
             await asyncio.sleep(self._chance.uniform(0, 0.002))
@@ -172,7 +168,7 @@ class GrpcTraffic:
         requests = [count(each, number) for each, number in zip(tags, numbers, strict=True)]
         found: dict[int, list[int]] = {each: [] for each in tags}
         async for answer in self._stream(requests, timeout=_WAIT_SECONDS):
-            number_tag, number = _integers(answer)
+            number_tag, number = tag_and_number(answer)
             found[number_tag].append(number)
         right = list(found.values()) == [list(range(number)) for number in numbers]
         self._ledger.expect(right, f"gRPC stream {tag}: {found}, expected {numbers}")
@@ -183,7 +179,7 @@ class GrpcTraffic:
         call = self._stream([count(tag, ENDLESS)], timeout=_WAIT_SECONDS)
         wanted = self._chance.randrange(1, 5)
         async for answer in call:
-            self._ledger.expect(_integers(answer)[0] == tag, f"gRPC stream {tag}: {answer}")
+            self._ledger.expect(tag_and_number(answer)[0] == tag, f"gRPC stream {tag}: {answer}")
             wanted -= 1
             if not wanted:
                 break
@@ -191,7 +187,8 @@ class GrpcTraffic:
         self._ledger.account("count").left += 1
 
 
-def _unary(channel: aio.Channel) -> aio.UnaryUnaryMultiCallable:
+def unary_of(channel: aio.Channel) -> aio.UnaryUnaryMultiCallable:
+    """ModelInfer over a channel."""
     return channel.unary_unary(
         f"{_SERVICE}/ModelInfer",
         request_serializer=pb.ModelInferRequest.SerializeToString,
@@ -199,7 +196,16 @@ def _unary(channel: aio.Channel) -> aio.UnaryUnaryMultiCallable:
     )
 
 
-def _integers(answer: pb.ModelStreamInferResponse) -> tuple[int, int]:
+def stream_of(channel: aio.Channel) -> aio.StreamStreamMultiCallable:
+    """ModelStreamInfer over a channel."""
+    return channel.stream_stream(
+        f"{_SERVICE}/ModelStreamInfer",
+        request_serializer=pb.ModelInferRequest.SerializeToString,
+        response_deserializer=pb.ModelStreamInferResponse.FromString,
+    )
+
+
+def tag_and_number(answer: pb.ModelStreamInferResponse) -> tuple[int, int]:
     """Tag and number of an answer of `count`."""
     tag, number = answer.infer_response.raw_output_contents
     return int.from_bytes(tag, "little"), int.from_bytes(number, "little")

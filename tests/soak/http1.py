@@ -40,7 +40,12 @@ class Connection:
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         """The server-sent events of a chunked answer whose head has been read. One chunk may hold several."""
         rest = b""
-        while size := int(await self._reader.readline(), 16):
+        while True:
+            line = await self._reader.readline()
+            if not line:
+                raise asyncio.IncompleteReadError(b"", None)
+            if not (size := int(line, 16)):
+                break
             rest += (await self._reader.readexactly(size + 2))[:-2]
             *complete, rest = rest.split(b"\n\n")
             for event in complete:

@@ -98,7 +98,7 @@ COUNTED_MODELS = ("tagged", "moody", "count", "bulk", "add_sub")
 
 def write_models(repository: Path, tags: int) -> None:
     """Write all models; `tags` is above every tag. Those here run in threads; `add_sub`, by ONNX Runtime, also in place."""
-    shutil.copytree(_ADD_SUB, repository / "add_sub")
+    write_add_sub(repository)
     for name, code, config in (
         ("tagged", TAGGED.format(tags=tags), _BATCHING),
         ("moody", MOODY, _BATCHING),
@@ -106,8 +106,18 @@ def write_models(repository: Path, tags: int) -> None:
         ("bulk", BULK, ""),
         ("census", CENSUS, ""),
     ):
-        directory = repository / name
-        (directory / "1").mkdir(parents=True)
-        (directory / "1" / "model.py").write_text(code)
-        if config:
-            (directory / "config.pbtxt").write_text(config)
+        write_handler(repository, name, code, config)
+
+
+def write_add_sub(repository: Path) -> None:
+    """The example: sum and difference of two tensors of 16 numbers."""
+    shutil.copytree(_ADD_SUB, repository / "add_sub")
+
+
+def write_handler(repository: Path, name: str, code: str, config: str = "") -> None:
+    """A model that is a handler."""
+    directory = repository / name
+    (directory / "1").mkdir(parents=True)
+    (directory / "1" / "model.py").write_text(code)
+    if config:
+        (directory / "config.pbtxt").write_text(config)

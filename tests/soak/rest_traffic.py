@@ -53,10 +53,11 @@ def json_request(model: str, tag: int) -> bytes:
 
 def binary_request(tag: int) -> bytes:
     """A request whose tensors are binary, in both directions."""
-    return _binary("tagged", [("TAG", "INT64", np.array([[tag]])), ("X", "FP32", values(tag))])
+    return binary("tagged", [("TAG", "INT64", np.array([[tag]])), ("X", "FP32", values(tag))])
 
 
-def _binary(model: str, tensors: list[tuple[str, str, np.ndarray[Any, Any]]]) -> bytes:
+def binary(model: str, tensors: list[tuple[str, str, np.ndarray[Any, Any]]]) -> bytes:
+    """Any request with binary tensors, in both directions."""
     head = json.dumps({
         "inputs": [
             {"name": name, "datatype": datatype, "shape": list(array.shape),
@@ -202,7 +203,7 @@ class RestTraffic:
     async def add(self, tag: int) -> None:
         """A request that the server may execute in place."""
         connection = await self._connection()
-        await connection.send(_binary("add_sub", operands(tag)))
+        await connection.send(binary("add_sub", operands(tag)))
         status, headers, body = await connection.answer()
         right = status == 200 and body[int(headers.get("inference-header-content-length", 0)) :] == results(
             tag
@@ -213,7 +214,7 @@ class RestTraffic:
     async def leave_add(self, tag: int) -> None:
         """Two such requests in one write; their answers are not waited for."""
         connection = await Connection.open(self._address)
-        await connection.send(2 * _binary("add_sub", operands(tag)))
+        await connection.send(2 * binary("add_sub", operands(tag)))
         # The second one is read only if the connection is still there when the first one is answered.
         self._ledger.account("add_sub").unsure += 1
         self._ledger.account("add_sub").left += 1
@@ -223,7 +224,7 @@ class RestTraffic:
         """A large tensor there and back."""
         connection = await self._connection()
         array = bulk(tag, self._chance)
-        await connection.send(_binary("bulk", [("X", "FP32", array)]))
+        await connection.send(binary("bulk", [("X", "FP32", array)]))
         status, headers, body = await connection.answer()
         data = memoryview(body)[int(headers.get("inference-header-content-length", 0)) :]
         right = status == 200 and data == array.tobytes()
@@ -233,7 +234,7 @@ class RestTraffic:
     async def leave_bulk(self, tag: int) -> None:
         """A large tensor, whose answer is read in part."""
         connection = await Connection.open(self._address)
-        await connection.send(_binary("bulk", [("X", "FP32", bulk(tag, self._chance))]))
+        await connection.send(binary("bulk", [("X", "FP32", bulk(tag, self._chance))]))
         status, _ = await connection.head()
         self._ledger.expect(status == 200, f"bulk {tag}: {status}")
         self._ledger.account("bulk").answered += 1
