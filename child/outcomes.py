@@ -37,17 +37,23 @@ def sendable_list(
         raise MistakeError(
             f"model '{model}' gave {got} to {len(requests)} requests, expected a list with one dict for each"
         )
-    failures = {index: each for index, each in enumerate(outputs) if isinstance(each, BaseException)}
+    groups: list[dict[str, Array]] = []
+    failures: dict[int, BaseException] = {}
     for index, each in enumerate(outputs):
-        # What cannot be sent is the mistake of one answer, and not of the others.
-        if index not in failures:
-            try:
-                sendable(each, model)
-            except MistakeError as error:
-                failures[index] = error
-    return [
-        {} if index in failures else sendable(each, model) for index, each in enumerate(outputs)
-    ], failures
+        sent = each if isinstance(each, BaseException) else _sendable_or_mistake(each, model)
+        if isinstance(sent, BaseException):
+            failures[index] = sent
+            sent = {}
+        groups.append(sent)
+    return groups, failures
+
+
+def _sendable_or_mistake(outputs: Any, model: str) -> dict[str, Array] | MistakeError:
+    """What cannot be sent is the mistake of one answer, and not of the others."""
+    try:
+        return sendable(outputs, model)
+    except MistakeError as error:
+        return error
 
 
 def _name(name: Any, model: str) -> str:

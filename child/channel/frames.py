@@ -34,6 +34,7 @@ _CLOSE_ON_EXEC: int = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _NO_SIGNAL: int = getattr(socket, "MSG_NOSIGNAL", 0)
 # Enumerations compute slowly.
 _CLOSE_ON_EXEC, _NO_SIGNAL, _TRUNCATED = int(_CLOSE_ON_EXEC), int(_NO_SIGNAL), int(socket.MSG_CTRUNC)
+_AT_ONCE = int(socket.MSG_DONTWAIT)
 
 
 class Frame(NamedTuple):
@@ -166,18 +167,19 @@ class FrameReader:
         return None
 
     def _need(self, size: int, deadline: float | None) -> None:
+        how = _CLOSE_ON_EXEC if deadline is None else _CLOSE_ON_EXEC | _AT_ONCE
         while self._end - self._start < size:
             if self._start + size > len(self._buffer):
                 self._replace(max(size, _BUFFER))
-            if deadline is not None and not self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                raise TimeoutError("no message in time")
             try:
                 count, ancillary, flags, _ = self._sock.recvmsg_into(
-                    [self._view[self._end :]], _DESCRIPTOR_BYTES, _CLOSE_ON_EXEC
+                    [self._view[self._end :]], _DESCRIPTOR_BYTES, how
                 )
             except BlockingIOError:
-                # See `await_room`.
-                self._poll.poll()
+                # Where it may wait for ever, see `await_room`.
+                left_ms = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
+                if not self._poll.poll(left_ms):
+                    raise TimeoutError("no message in time") from None
                 continue
             except (OSError, ValueError) as error:
                 raise ChannelClosed("the channel is closed") from error

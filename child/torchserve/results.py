@@ -14,6 +14,8 @@ JSON = "application/json"
 
 # With `indent`, Python's encoder writes each element by itself, and is many times slower.
 _PLAIN = frozenset({str, int, float, bool, type(None)})
+# What is JSON whatever else there is.
+_OFTEN = frozenset({int, float, bool, list, dict})
 _flat = json.JSONEncoder(separators=(",\n  ", ": ")).encode
 
 
@@ -39,6 +41,8 @@ def checked(results: Any, rows: int) -> list[Any]:
 
 def body_of(result: Any) -> Body:
     """Raises ModelError for what cannot be sent."""
+    if type(result) in _OFTEN:
+        return _in_json(result)
     if isinstance(result, str):
         try:
             return Body(str.encode(result))
@@ -51,6 +55,10 @@ def body_of(result: Any) -> Body:
         written = io.BytesIO()
         torch.save(result, written)
         return Body(written.getvalue())
+    return _in_json(result)
+
+
+def _in_json(result: Any) -> Body:
     try:
         return Body(_json(result).encode(), JSON)
     except (TypeError, ValueError, RecursionError) as error:

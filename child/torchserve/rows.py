@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 from uuid import uuid4
 
 from .packing import CONTENT_TYPE, INPUT, Field, unpack
@@ -13,8 +12,7 @@ from .packing import CONTENT_TYPE, INPUT, Field, unpack
 Json = dict[str, Any]
 
 
-@dataclass
-class Row:
+class Row(NamedTuple):
     """One element of `data`. `request`: the place of the request that it came with. `alone`: it is not handled together
     with others, as its answer is of another kind.
     """
@@ -40,11 +38,12 @@ def rows_of(requests: Sequence[Any], tensors: Sequence[Mapping[str, Any]]) -> li
 
 
 def _packed_row(packed: Json, element: bytes, place: int) -> Row:
-    fields = unpack(element, packed["fields"])
     decode = packed.get("decode", True)
     headers: Json = dict(packed["headers"])
-    headers.update((field.name, {"content-type": field.content_type or ""}) for field in fields)
-    values = {field.name: _value(field, decode) for field in fields}
+    values: Json = {}
+    for field in unpack(element, packed["fields"]):
+        headers[field.name] = {"content-type": field.content_type or ""}
+        values[field.name] = _value(field, decode)
     return Row(values, headers, packed["id"], place, _is_apart(headers))
 
 

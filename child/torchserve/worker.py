@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
@@ -35,6 +36,8 @@ class Worker:
         self._entry: Optional[Entry] = None
         self._refusal: Any = None
         self._sink = MetricsSink(source.metrics)
+        # As `ts.metrics` gives them to what handlers count.
+        self._labels = (("ModelName", self._name), ("Level", "Model"), ("Hostname", socket.gethostname()))
 
     def initialize(self) -> None:
         """Find the handler, and let it load its model. On the thread that will handle batches. Raises anything."""
@@ -49,11 +52,9 @@ class Worker:
 
     def _make_context(self) -> Any:
         folder = self._source.version_path
-        # What it was registered as; the server may tell its versions apart by other names.
-        name = self._parameter("model_name") or self._source.name
-        metrics = importlib.import_module("ts.metrics.metrics_store").MetricsStore(name, self._sink)
+        metrics = importlib.import_module("ts.metrics.metrics_store").MetricsStore(self._name, self._sink)
         return importlib.import_module("ts.context").Context(
-            name,
+            self._name,
             str(folder),
             dict(read_manifest(folder).whole),
             max(1, int(self._config.get("max_batch_size") or 1)),
@@ -63,6 +64,11 @@ class Worker:
             metrics,
             json.loads(self._source.settings.get("model_yaml_config", "{}")),
         )
+
+    @property
+    def _name(self) -> str:
+        """What it was registered as; the server may tell its versions apart by other names."""
+        return self._parameter("model_name") or self._source.name
 
     def _envelope(self) -> str:
         manifest = read_manifest(self._source.version_path)
@@ -97,10 +103,9 @@ class Worker:
             raise
         finally:
             context._end()
-        context.metrics.add_time("PredictionTime", round((time.perf_counter() - began) * 1000, 2))
-        return [
-            _answer(body_of(result), context.request_processor[index]) for index, result in enumerate(results)
-        ]
+        took_ms = round((time.perf_counter() - began) * 1000, 2)
+        self._sink.add("PredictionTime", "gauge", "ms", self._labels, took_ms)
+        return [_answer(body_of(result), said) for result, said in zip(results, context.request_processor)]
 
     def close(self) -> None:
         """There is nothing to be told to a handler, but what it has counted is brought to the server."""

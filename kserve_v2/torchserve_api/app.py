@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from kserve_v2.torchserve_api.answering import TOO_LARGE, Headers, Reply, head, 
 from kserve_v2.torchserve_api.counters import Counters
 from kserve_v2.torchserve_api.errors import TorchServeError
 from kserve_v2.torchserve_api.http_rows import RAW_HEADERS
+from kserve_v2.torchserve_api.request_ids import new_request_id
 from kserve_v2.torchserve_api.routes import Api, Call, Route, route
 from kserve_v2.torchserve_api.tokens import Tokens
 
@@ -70,7 +70,7 @@ class TorchServeApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; see ASGI for the arguments."""
-        request_id = str(uuid.uuid4())
+        request_id = new_request_id()
         raw = scope.get(RAW_HEADERS, scope["headers"])
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
         waiting: set[asyncio.Task[None]] = scope.get(WAITING_TASKS, set())

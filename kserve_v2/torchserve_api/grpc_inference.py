@@ -1,6 +1,5 @@
 """`InferenceAPIsService`: health and predictions over gRPC."""
 
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -12,6 +11,7 @@ from kserve_v2.torchserve_api.errors import TorchServeError, bad_request, json_b
 from kserve_v2.torchserve_api.grpc_errors import grpc_error
 from kserve_v2.torchserve_api.inference_calls import HEALTHY, UNHEALTHY, Health
 from kserve_v2.torchserve_api.predictor import Predictor
+from kserve_v2.torchserve_api.request_ids import new_request_id
 from kserve_v2.torchserve_api.routes import Api
 from kserve_v2.torchserve_api.tokens import Tokens
 
@@ -78,7 +78,7 @@ class InferenceServicer:
             row = Row(
                 [Field(name, value) for name, value in request.input.items()],
                 _headers(context),
-                id=str(uuid.uuid4()),
+                id=new_request_id(),
                 decode=self._decode,
             )
             answer, more = await self._predictor.predict(request.model_name, request.model_version, row)

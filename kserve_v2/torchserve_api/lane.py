@@ -4,7 +4,6 @@ else goes the way of ASGI, and gets the same answer there.
 """
 
 import time
-import uuid
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -31,6 +30,7 @@ from kserve_v2.torchserve_api.errors import TorchServeError, no_worker
 from kserve_v2.torchserve_api.http_rows import FORMS
 from kserve_v2.torchserve_api.inference_calls import headers_of
 from kserve_v2.torchserve_api.predictor import answer_in, told
+from kserve_v2.torchserve_api.request_ids import new_request_id
 from kserve_v2.torchserve_api.routes import Api, Call, route
 
 
@@ -136,7 +136,7 @@ class PredictionLane:
     ) -> Parts | Asked:
         """The request that is under way, or waits for its model to be loaded; or the answer if it is refused."""
         assert isinstance(head, PredictionHead)  # noqa: S101 - it is of `heads`
-        request_id = str(uuid.uuid4())
+        request_id = new_request_id()
         try:
             found = self._catalog.find(head.model_name, head.version)
         except TorchServeError as error:
@@ -205,7 +205,7 @@ class PredictionLane:
         if isinstance(asked, Prediction):
             return self.refused(told(error, asked.found, asked.version), asked.request.id)
         if asked is None:
-            request_id = str(uuid.uuid4())
+            request_id = new_request_id()
             if isinstance(error, ResourceExhaustedError):
                 return self._text(TOO_LARGE, request_id)
             return self.refused(told_unasked(error), request_id)
@@ -217,7 +217,7 @@ class PredictionLane:
 
     def refused(self, error: TorchServeError, request_id: str = "") -> Parts:
         """The answer that an error is."""
-        return self._text(of_error(error), request_id or str(uuid.uuid4()))
+        return self._text(of_error(error), request_id or new_request_id())
 
 
 def _usual_head(content_type: str, rules: Rules) -> bytes:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -20,13 +20,18 @@ START_SECONDS = 120
 _THEIRS = "metrics_mode=prometheus\n"
 
 
+class Side(NamedTuple):
+    """A server: what listens where by its name, and its first process."""
+
+    urls: dict[str, str]
+    pid: int
+
+
 @contextmanager
 def both(
     torchserve: str, folder: Path, models: Sequence[str], properties: str
-) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
-    """TorchServe and this server, which serve archives of `folder`/store, and what listens where by its name.
-    `torchserve`: the program. `models`: the archives that both load. `properties`: what both are configured with.
-    """
+) -> Iterator[tuple[Side, Side]]:
+    """TorchServe and this server, which serve archives of `folder`/store. `torchserve`: the program. `models`: the archives that both load. `properties`: what both are configured with."""
     theirs, ours = folder / "theirs", folder / "ours"
     common = [
         "--model-store",
@@ -42,12 +47,12 @@ def both(
     path = f"{Path(torchserve).resolve().parent}{os.pathsep}{os.environ['PATH']}"
     environ = {**os.environ, "LOG_LOCATION": str(theirs / "logs"), "PATH": path, "TMPDIR": str(theirs)}
     with (
-        _running([*their_command, "--models", *models], theirs, environ),
-        _running([*our_command, "--models", ",".join(models)], ours, dict(os.environ)),
+        _running([*their_command, "--models", *models], theirs, environ) as their_pid,
+        _running([*our_command, "--models", ",".join(models)], ours, dict(os.environ)) as our_pid,
     ):
         for urls, log in ((their_urls, theirs / "log"), (our_urls, ours / "log")):
             _await(urls[MANAGEMENT], models, log)
-        yield their_urls, our_urls
+        yield Side(their_urls, their_pid), Side(our_urls, our_pid)
 
 
 def _configure(folder: Path, properties: str) -> dict[str, str]:
@@ -69,13 +74,14 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _running(command: list[str], folder: Path, environ: dict[str, str]) -> Iterator[None]:
+def _running(command: list[str], folder: Path, environ: dict[str, str]) -> Iterator[int]:
+    """The process's number."""
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             command, cwd=folder, env=environ, stdout=log, stderr=log, start_new_session=True
         )
         try:
-            yield
+            yield process.pid
         finally:
             os.killpg(process.pid, 15)
             process.wait(60)
