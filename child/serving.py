@@ -164,6 +164,18 @@ class Conversation:
         else:
             self.finish(number)
 
+    async def close_async(self, number: int) -> None:
+        """The same, on the event loop that the instance is executed on."""
+        if not hasattr(self.instance, "close_async"):
+            self.close(number)
+            return
+        try:
+            await self.instance.close_async()
+        except BaseException as error:  # noqa: BLE001 - whatever a model raises
+            self.fail(number, error)
+        else:
+            self.finish(number)
+
 
 def serve(conversation: Conversation) -> None:
     """Execute what comes, until the instance is closed. Raises ChannelClosed if the server is gone."""

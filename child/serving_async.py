@@ -24,7 +24,8 @@ def serve_async(conversation: Conversation) -> None:
     """Execute what comes, until the instance is closed. Raises ChannelClosed if the server is gone, and RuntimeError if
     the model has closed the event loop.
     """
-    loop = asyncio.new_event_loop()
+    # One that the model was loaded on; see `kserve_v2.backend.HasEventLoop`.
+    loop = getattr(conversation.instance, "event_loop", None) or asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
         main = loop.create_task(_AsyncServing(conversation).run())
@@ -84,7 +85,7 @@ class _AsyncServing:
             raise broken[0]
         while self._tasks:
             await undisturbed(partial(asyncio.wait, self._tasks))
-        self._conversation.close(self._stop)
+        await self._conversation.close_async(self._stop)
 
     def _take(self, message: Message) -> None:
         """Begin what the server asks for."""

@@ -11,6 +11,7 @@ internal error. Optional abilities are protocols of their own, found when the mo
 does not grow.
 """
 
+import asyncio
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -758,6 +759,20 @@ class AlwaysIsolated(Protocol):
     """
 
     always_isolated: Literal[True]
+
+
+@runtime_checkable
+class HasEventLoop(Protocol):
+    """Optional: an asynchronous instance, of an `AlwaysIsolated` backend, whose model was loaded on an event loop, to
+    which it may have tied locks, connections and tasks. It is executed on that one, by the thread that has made it.
+    """
+
+    event_loop: asyncio.AbstractEventLoop
+    """It does not run while nothing is executed yet; whoever drives the instance runs it, and closes it."""
+
+    async def close_async(self) -> None:
+        """In place of `close`, on the loop."""
+        ...
 
 
 @runtime_checkable

@@ -15,6 +15,7 @@ import tritonclient.grpc
 import tritonclient.http
 
 from tests.conftest import RunningServer, StartServer
+from tests.integration.support import wait_until
 from tests.mlserver.cases import DIFFERENT, SAME, Case, infer, tensor, texts
 from tests.mlserver.compare import told
 
@@ -32,6 +33,41 @@ BROKEN = {
     },
 }
 """Models that are refused."""
+
+BEHIND = {
+    "model-settings.json": '{"implementation": "behind.Behind"}',
+    "behind.py": """
+import asyncio
+
+from mlserver import MLModel, types
+from mlserver.codecs import NumpyCodec
+from mlserver.logging import logger
+
+
+class Behind(MLModel):
+    async def load(self):
+        self.waiting = asyncio.Queue()
+        self.task = asyncio.create_task(self.work())
+        return True
+
+    async def work(self):
+        while True:
+            answer, x = await self.waiting.get()
+            answer.set_result(2 * x)
+
+    async def predict(self, payload):
+        answer = asyncio.get_running_loop().create_future()
+        await self.waiting.put((answer, NumpyCodec.decode_input(payload.inputs[0])))
+        return types.InferenceResponse(model_name=self.name, outputs=[NumpyCodec.encode_output("y", await answer)])
+
+    async def unload(self):
+        self.task.cancel()
+        await asyncio.wait([self.task])
+        logger.warning("what was begun has ended: %s", self.task.cancelled())
+        return True
+""",
+}
+"""A model that answers by a task that it has begun at its load."""
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +136,19 @@ def test_a_traceback_is_in_the_log_with_the_request_id_and_never_in_the_answer(s
     assert found is not None and "models.py" not in body["error"]
     log = server.log[server.log.index(found[0]) :]
     assert 'models.py", line' in log
+
+
+@pytest.mark.slow
+def test_load_predict_and_unload_share_an_event_loop(tmp_path: Path, start_server: StartServer) -> None:
+    (tmp_path / "behind").mkdir()
+    for file, text in BEHIND.items():
+        (tmp_path / "behind" / file).write_text(text)
+    server = start_server(tmp_path, "--model-control-mode=explicit", "--load-model=behind")
+    _, _, body = ask(server, infer("behind", tensor("x", [1, 2], [1, 2])))
+    assert body["outputs"][0]["data"] == [2, 4]
+    unloaded = server.client.post(f"{server.rest}/v2/repository/models/behind/unload", json={})
+    assert unloaded.status_code == 200
+    wait_until(lambda: "what was begun has ended: True" in server.log, 60)
 
 
 def test_a_request_without_an_id_gets_one(server: RunningServer) -> None:

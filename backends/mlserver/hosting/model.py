@@ -1,5 +1,6 @@
 """One version of a model: its class, and the objects that answer."""
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -34,7 +35,6 @@ from kserve_v2.tensors.datatypes import BYTES
 from kserve_v2.verbatim import BODY, HEADERS, STATUS, TENSORS
 
 from .batches import Batch, CannotJoinError
-from .looping import ModelLoop, Responses
 from .payloads import request_from_json, request_from_tensors, response_to_json, response_to_tensors
 
 # How many requests, or batches of them, one object works on at a time.
@@ -84,37 +84,43 @@ class LoadedMLModel:
 
     def instance(self, placement: Placement) -> "Instance":
         """Make an object, and load it. Raises what its code raises."""
-        return (StreamsInstance if self._decoupled else BatchInstance)(
-            self._settings, self._kind, placement.name
-        )
+        return (StreamsInstance if self._decoupled else BatchInstance)(self._settings, self._kind)
 
     def close(self) -> None:
         """Nothing is left of it."""
 
 
 class Instance:
-    """An object of a model's class, on a loop of its own."""
+    """An object of a model's class. All of its code runs on one loop, from its load to its end."""
 
     fresh_outputs: Literal[True] = True
     max_concurrency = _MAX_CONCURRENCY
 
-    def __init__(self, settings: ModelSettings, kind: type[Any], name: str) -> None:
-        self._loop = ModelLoop(f"{name}-model")
+    def __init__(self, settings: ModelSettings, kind: type[Any]) -> None:
+        self.event_loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self.event_loop)
         try:
-            self._model: Any = self._loop.run(_loaded(settings.model_copy(deep=True), kind))
+            self._model: Any = self.event_loop.run_until_complete(
+                _loaded(settings.model_copy(deep=True), kind)
+            )
         except BaseException as error:
-            self._loop.close()
+            self.event_loop.close()
             known = as_client_error(error)
             if known is not None:
                 raise known from error
             raise
 
     def close(self) -> None:
-        """Unload it."""
+        """Unload it, if it was never executed."""
         try:
-            self._loop.run(_unloaded(self._model))
+            self.event_loop.run_until_complete(self.close_async())
         finally:
-            self._loop.close()
+            self.event_loop.close()
+
+    async def close_async(self) -> None:
+        """Unload it."""
+        with model_context(self._model.settings):
+            self._model.ready = not await self._model.unload()
 
     async def _predict_one(self, tensors: Tensors, request: InferRequest) -> Tensors:
         """The answer to one request. Raises ServingError for what its client is told."""
@@ -147,11 +153,6 @@ class BatchInstance(Instance):
         self, tensors: Sequence[Tensors], requests: Sequence[InferRequest]
     ) -> list[Tensors | BaseException]:
         """The outcome of each request of a batch."""
-        return await self._loop.wait(self._execute(tensors, requests))
-
-    async def _execute(
-        self, tensors: Sequence[Tensors], requests: Sequence[InferRequest]
-    ) -> list[Tensors | BaseException]:
         if len(requests) > 1:
             joined = await self._execute_joined(tensors, requests)
             if joined is not None:
@@ -193,10 +194,7 @@ class StreamsInstance(Instance):
         self, tensors: Sequence[Tensors], requests: Sequence[InferRequest]
     ) -> list[AsyncIterator[StreamedResponse]]:
         """What is answered to each request of a batch."""
-        return [
-            Responses(self._loop, self._stream(each, request))
-            for each, request in zip(tensors, requests, strict=True)
-        ]
+        return [self._stream(each, request) for each, request in zip(tensors, requests, strict=True)]
 
     async def _stream(self, tensors: Tensors, request: InferRequest) -> AsyncIterator[StreamedResponse]:
         try:
@@ -233,11 +231,6 @@ async def _loaded(settings: ModelSettings, kind: type[Any]) -> Any:
             f"load() of {kind.__name__} returned {model.ready!r}: the model is not ready. It has to return True"
         )
     return model
-
-
-async def _unloaded(model: Any) -> None:
-    with model_context(model.settings):
-        model.ready = not await model.unload()
 
 
 # --- what goes to a model and comes from it ---------------------------------------------------------------------------
