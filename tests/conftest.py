@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import forked_servers
 from tests.forked_servers import ForkedProcess
@@ -24,6 +25,10 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # What a shell runs in the background has SIGINT ignored, and so would have the processes that tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says more of what else the machine does than of what is tested.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 _URL_LINE = re.compile(r"^(REST|gRPC|Metrics|TorchServe \w[\w ]*\w) +(\S+)$")
 
