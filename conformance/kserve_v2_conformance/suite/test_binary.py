@@ -70,6 +70,12 @@ _CHOICES: dict[str, tuple[str, dict[str, Any], list[Any] | None, list[str]]] = {
         [{"binary_data": False}, {"binary_data": False}],
         ["json", "json"],
     ),
+    "output-outweighs-false": (
+        "REST-BIN-004",
+        {"binary_data_output": False},
+        [{"binary_data": True}, {"binary_data": True}],
+        ["binary", "binary"],
+    ),
     "default": ("REST-BIN-005", {}, None, ["json", "json"]),
     "default-named": ("REST-BIN-005", {}, [None, None], ["json", "json"]),
     "mixed-outputs": (
@@ -195,3 +201,19 @@ def test_raw_request_for_two_inputs(target: Target, check: Checks) -> None:
     model, request = _add_sub(target)
     body = b"".join(to_raw(each) for each in request.inputs)
     _refused(target, check, "REST-BIN-013", Encoded(f"{model.path}/infer", body, {HEADER_LENGTH: "0"}))
+
+
+@pytest.mark.clause("REST-BIN-014")
+def test_content_type(target: Target, check: Checks) -> None:
+    """The content type of an answer with bytes."""
+    answer = rest_carrier.send(target.rest, _encoded(target))
+    check.equal("REST-BIN-014", "content type", answer.content_type, "application/octet-stream")
+
+
+@pytest.mark.clause("REST-BIN-015")
+def test_raw_text(target: Target, check: Checks) -> None:
+    """A body that is one element of a BYTES tensor."""
+    model = target.model("generate_text")
+    answer = target.rest.post(f"{model.path}/infer", b"raw text", {HEADER_LENGTH: "0"})
+    got = values_of(rest_carrier.read(answer, check), model.outputs[0].name)
+    check.equal("REST-BIN-015", "text_output", str(got), str([b"RAW TEXT"]))

@@ -1,8 +1,10 @@
 """The classification extension: the largest elements instead of all."""
 
+import pytest
+
 from kserve_v2_conformance.findings import Checks
 from kserve_v2_conformance.inference.carriers import infer
-from kserve_v2_conformance.inference.request import Failure, InferRequest
+from kserve_v2_conformance.inference.request import Failure, InferRequest, InferResponse
 from kserve_v2_conformance.suite.support import both, protocol, request_of, succeed, values_of
 from kserve_v2_conformance.target import ServedModel, Target
 from kserve_v2_conformance.tensors import Tensor, array
@@ -83,3 +85,16 @@ def test_more_than_there_are(carrier: str, target: Target, check: Checks) -> Non
     count = len(values_of(outcome, model.outputs[0].name) or [])
     got = f"an error {outcome.status}" if isinstance(outcome, Failure) else f"{count} classes"
     check.that(clause, "answer", isinstance(outcome, Failure) or count == 4, "four classes, or an error", got)
+
+
+@pytest.mark.needs("binary_tensor_data")
+@pytest.mark.clause("REST-CLASS-005")
+def test_as_bytes(target: Target, check: Checks) -> None:
+    """The two largest of four, as bytes behind the JSON object."""
+    model = target.model("classes")
+    response = infer(target, _asking(model, 2), "binary", check)
+    name = model.outputs[0].name
+    forms = [each.form for each in response.outputs] if isinstance(response, InferResponse) else str(response)
+    check.equal("REST-CLASS-005", "forms of the outputs", forms, ["binary"])
+    classes = _classes(values_of(response, name))
+    check.equal("REST-CLASS-005", "value and index of the classes", classes, [(10.0, 2), (5.0, 1)])

@@ -1,172 +1,175 @@
 """The model repository extension: index, load, unload."""
 
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote
+import pytest
 
-from kserve_v2_conformance._generated import grpc_service_pb2 as pb
-from kserve_v2_conformance.findings import Checks, UnreadableAnswer
+from kserve_v2_conformance.findings import Checks
 from kserve_v2_conformance.inference.carriers import infer
 from kserve_v2_conformance.inference.request import Failure
-from kserve_v2_conformance.models.catalogue import Behaviour
-from kserve_v2_conformance.rpc import GrpcError
+from kserve_v2_conformance.suite.repository import Repository, require_switched_on
 from kserve_v2_conformance.suite.support import (
     UNKNOWN_MODEL,
     both,
     done,
     eventually,
     failure_of,
-    protocol,
+    refused,
     request_of,
-    says_yes,
 )
-from kserve_v2_conformance.target import NotCovered, ServedModel, ServedTensor, Target, model_path
+from kserve_v2_conformance.target import NotCovered, ServedModel, Target
 
-# What a server answers that has the calls, but switched off.
-_SWITCHED_OFF = ("403", "405", "501", "503", "UNIMPLEMENTED", "UNAVAILABLE", "PERMISSION_DENIED")
-
-_LOADABLE = "loadable"
 _BROKEN = "broken"
-
-
-@dataclass(frozen=True, slots=True)
-class _Repository:
-    """The calls of the extension over one protocol."""
-
-    target: Target
-    carrier: str
-
-    @property
-    def prefix(self) -> str:
-        """Of the clauses."""
-        return protocol(self.carrier)
-
-    def index(self, ready: bool | None = None) -> list[dict[str, Any]]:
-        """The entries, in the form that REST has."""
-        if self.carrier == "json":
-            answer = self.target.rest.post("/v2/repository/index", {} if ready is None else {"ready": ready})
-            entries = answer.json()
-            if answer.status != 200 or not isinstance(entries, list):
-                raise UnreadableAnswer(f"index: {answer.status} {entries!r}")
-            return entries
-        request = pb.RepositoryIndexRequest(ready=bool(ready))
-        message = self.target.grpc.succeed(request, pb.RepositoryIndexResponse)
-        return [
-            {"name": m.name, "version": m.version, "state": m.state, "reason": m.reason}
-            for m in message.models
-        ]
-
-    def load(self, name: str) -> Failure | None:
-        """Load a model; None if that succeeded."""
-        return self._change(
-            name, "load", pb.RepositoryModelLoadRequest(model_name=name), pb.RepositoryModelLoadResponse
-        )
-
-    def unload(self, name: str) -> Failure | None:
-        """Unload a model; None if that succeeded."""
-        return self._change(
-            name, "unload", pb.RepositoryModelUnloadRequest(model_name=name), pb.RepositoryModelUnloadResponse
-        )
-
-    def _change(self, name: str, verb: str, request: Any, answer_type: Any) -> Failure | None:
-        if self.carrier == "json":
-            answer = self.target.rest.post(f"/v2/repository/models/{quote(name, safe='')}/{verb}")
-            return failure_of(answer)
-        message = self.target.grpc.call(request, answer_type)
-        return Failure(message.code, message.details, False) if isinstance(message, GrpcError) else None
-
-    def ready(self, name: str) -> bool:
-        """Whether the model is ready."""
-        if self.carrier == "json":
-            return says_yes(self.target.rest.get(f"{model_path(name)}/ready"), "ready")
-        message = self.target.grpc.call(pb.ModelReadyRequest(name=name), pb.ModelReadyResponse)
-        return not isinstance(message, GrpcError) and message.ready
-
-    def server_ready(self) -> bool:
-        """Whether the server says that it is ready."""
-        if self.carrier == "json":
-            return says_yes(self.target.rest.get("/v2/health/ready"), "ready", "live")
-        message = self.target.grpc.call(pb.ServerReadyRequest(), pb.ServerReadyResponse)
-        return not isinstance(message, GrpcError) and message.ready
-
-    def subject(self) -> ServedModel:
-        """A model to load and unload: `loadable`, or else one that no other case needs much."""
-        if any(entry.get("name") == _LOADABLE for entry in self.index()):
-            inputs, outputs = ((ServedTensor(name, "INT32", (1,)),) for name in ("INPUT0", "OUTPUT0"))
-            return ServedModel(_LOADABLE, Behaviour.IDENTITY, inputs, outputs, ("1",), None)
-        return self.target.model("identity.INT8")
-
-
-def _require_switched_on(failure: Failure | None) -> None:
-    if failure is not None and failure.status in _SWITCHED_OFF:
-        raise NotCovered(f"loading is switched off: {failure.status} {failure.message}")
+_READY = "READY"
 
 
 @both("REPO-001")
 def test_index(carrier: str, target: Target, check: Checks) -> None:
-    """Every model that is served is listed, ready, with a version."""
-    clause = f"{protocol(carrier)}-REPO-001"
-    entries = _Repository(target, carrier).index()
+    """Every model that is served is listed, ready, with each of its versions."""
+    repository = Repository(target, carrier)
+    clause, entries = f"{repository.prefix}-REPO-001", repository.index()
     for entry in entries:
         check.has_type(clause, "name", entry.get("name"), str)
+        for member in ("version", "state", "reason"):
+            check.has_type(clause, f"{member} of {entry.get('name')}", entry.get(member, ""), str)
     for capability in ("identity", "add_sub"):
-        name = target.model(capability).name
-        states = [entry.get("state") for entry in entries if entry.get("name") == name]
-        check.that(clause, f"state of {name}", "READY" in states, "READY", str(states))
+        model = target.model(capability)
+        states = {
+            each.get("version"): each.get("state") for each in entries if each.get("name") == model.name
+        }
+        expected = dict.fromkeys(model.versions, _READY)
+        kept = expected.items() <= states.items() and _READY in states.values()
+        check.that(clause, f"versions and states of {model.name}", kept, expected, states)
 
 
 @both("REPO-002")
 def test_index_of_ready_models(carrier: str, target: Target, check: Checks) -> None:
     """Only what is ready."""
-    clause = f"{protocol(carrier)}-REPO-002"
-    entries = _Repository(target, carrier).index(ready=True)
+    repository = Repository(target, carrier)
+    clause, entries = f"{repository.prefix}-REPO-002", repository.index(ready=True)
     check.that(clause, "entries", bool(entries), "some", "none")
     for entry in entries:
-        check.equal(clause, f"state of {entry.get('name')}", entry.get("state"), "READY")
+        check.equal(clause, f"state of {entry.get('name')}", entry.get("state"), _READY)
+
+
+def _unloaded(repository: Repository) -> ServedModel:
+    """The model to load and unload, which is not loaded. Raises NotCovered where loading is switched off."""
+    model = repository.subject()
+    if repository.ready(model.name):
+        require_switched_on(repository.unload(model.name))
+        eventually(lambda: not repository.ready(model.name))
+    return model
+
+
+def _loaded(repository: Repository, check: Checks) -> ServedModel:
+    """The model to load and unload, which is loaded: a failure breaks REPO-003."""
+    model = _unloaded(repository)
+    failure = repository.load(model.name)
+    require_switched_on(failure)
+    done(check, f"{repository.prefix}-REPO-003", "load", failure)
+    return model
 
 
 @both("REPO-003", "REPO-004")
 def test_load_and_unload(carrier: str, target: Target, check: Checks) -> None:
-    """Load, load again, infer, unload, infer; in the end the model is as it was."""
-    repository = _Repository(target, carrier)
-    model = repository.subject()
+    """Load, infer, unload, infer."""
+    repository = Repository(target, carrier)
+    model = _loaded(repository, check)
     load, unload = f"{repository.prefix}-REPO-003", f"{repository.prefix}-REPO-004"
-    was_ready = repository.ready(model.name)
-    for what in ("load", "load again"):
-        failure = repository.load(model.name)
-        _require_switched_on(failure)
-        done(check, load, what, failure)
     check.that(load, "ready", repository.ready(model.name), "true", "false")
     outcome = infer(target, request_of(model, [7]), carrier, check)
     check.that(load, "inference", not isinstance(outcome, Failure), "success", str(outcome))
-    failure = repository.unload(model.name)
-    done(check, unload, "unload", failure)
+    done(check, unload, "unload", repository.unload(model.name))
     gone = eventually(lambda: not repository.ready(model.name))
     check.that(unload, "ready", gone, "false", "true")
+    gone = eventually(lambda: _READY not in repository.states(model.name))
+    check.that(unload, "states in the index", gone, "not READY", repository.states(model.name))
     outcome = infer(target, request_of(model, [7]), carrier, check)
     check.that(unload, "inference", isinstance(outcome, Failure), "an error", str(outcome))
-    if was_ready:
-        repository.load(model.name)
+
+
+@both("REPO-008")
+def test_index_of_what_is_not_loaded(carrier: str, target: Target, check: Checks) -> None:
+    """A model that is not loaded yet, and one that is not loaded any more."""
+    repository = Repository(target, carrier)
+    model, clause = _loaded(repository, check), f"{repository.prefix}-REPO-008"
+    repository.unload(model.name)
+    eventually(lambda: not repository.ready(model.name))
+    states = repository.states(model.name)
+    check.that(clause, "entries of what was unloaded", bool(states), "one or more", states)
+
+
+@both("REPO-012")
+def test_load_again(carrier: str, target: Target, check: Checks) -> None:
+    """A model that is loaded already."""
+    repository = Repository(target, carrier)
+    model, clause = _loaded(repository, check), f"{repository.prefix}-REPO-012"
+    done(check, clause, "load again", repository.load(model.name))
+    check.that(clause, "ready", repository.ready(model.name), "true", "false")
+    outcome = infer(target, request_of(model, [7]), carrier, check)
+    check.that(clause, "inference", not isinstance(outcome, Failure), "success", str(outcome))
+    repository.unload(model.name)
+
+
+@both("REPO-013")
+def test_unload_again(carrier: str, target: Target, check: Checks) -> None:
+    """A model that is not loaded."""
+    repository = Repository(target, carrier)
+    model, clause = _unloaded(repository), f"{repository.prefix}-REPO-013"
+    failure = repository.unload(model.name)
+    require_switched_on(failure)
+    done(check, clause, "unload again", failure)
+    check.that(clause, "ready", not repository.ready(model.name), "false", "true")
+
+
+@both("REPO-014")
+def test_readiness_and_index(carrier: str, target: Target, check: Checks) -> None:
+    """What both say before a model is loaded, while it is, and after."""
+    repository = Repository(target, carrier)
+    model = _unloaded(repository)
+
+    def seen() -> tuple[bool, bool]:
+        return repository.ready(model.name), _READY in repository.states(model.name)
+
+    before = seen()
+    require_switched_on(repository.load(model.name))
+    loaded = seen()
+    repository.unload(model.name)
+    eventually(lambda: not any(seen()))
+    got = [list(each) for each in (before, loaded, seen())]
+    expected = [[False, False], [True, True], [False, False]]
+    check.equal(f"{repository.prefix}-REPO-014", "ready by itself, and by the index", got, expected)
+
+
+@pytest.mark.clause("REST-REPO-007")
+@pytest.mark.parametrize("name", [UNKNOWN_MODEL, _BROKEN])
+def test_error_of_load(name: str, target: Target, check: Checks) -> None:
+    """A model that the repository does not have, and one whose initialization fails."""
+    repository = Repository(target, "json")
+    if name == _BROKEN and not repository.states(_BROKEN):
+        raise NotCovered("the repository has no model broken")
+    answer = target.rest.post(f"/v2/repository/models/{name}/load")
+    require_switched_on(failure_of(answer))
+    refused(check, "REST-REPO-007", answer)
+    repository.unload(name)
 
 
 @both("REPO-005")
 def test_load_unknown_model(carrier: str, target: Target, check: Checks) -> None:
     """A model that the repository does not have."""
-    repository = _Repository(target, carrier)
+    repository = Repository(target, carrier)
     failure = repository.load(UNKNOWN_MODEL)
-    _require_switched_on(failure)
+    require_switched_on(failure)
     check.that(f"{repository.prefix}-REPO-005", "load", failure is not None, "an error", "success")
 
 
 @both("REPO-006", "READY-003")
 def test_load_broken_model(carrier: str, target: Target, check: Checks) -> None:
     """A model whose initialization fails."""
-    repository = _Repository(target, carrier)
-    if not any(entry.get("name") == _BROKEN for entry in repository.index()):
+    repository = Repository(target, carrier)
+    if not repository.states(_BROKEN):
         raise NotCovered("the repository has no model broken")
     clause = f"{repository.prefix}-REPO-006"
     failure = repository.load(_BROKEN)
-    _require_switched_on(failure)
+    require_switched_on(failure)
     check.that(clause, "load", failure is not None, "an error", "success")
     reasons = [entry.get("reason") for entry in repository.index() if entry.get("name") == _BROKEN]
     check.that(clause, "reason in the index", any(reasons), "a reason", str(reasons))

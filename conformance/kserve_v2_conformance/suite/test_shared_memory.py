@@ -9,9 +9,10 @@ import pytest
 
 from kserve_v2_conformance._generated import grpc_service_pb2 as pb
 from kserve_v2_conformance.findings import Checks, UnreadableAnswer
-from kserve_v2_conformance.inference.request import Failure
+from kserve_v2_conformance.inference.carriers import infer
+from kserve_v2_conformance.inference.request import Failure, InferRequest
 from kserve_v2_conformance.rpc import GrpcError, parameters
-from kserve_v2_conformance.suite.support import both, done, failure_of, protocol
+from kserve_v2_conformance.suite.support import both, done, failure_of, protocol, refused
 from kserve_v2_conformance.target import Target
 from kserve_v2_conformance.tensors import Tensor, array, to_raw
 
@@ -58,16 +59,24 @@ class _Regions:
             pb.SystemSharedMemoryUnregisterRequest(name=name), pb.SystemSharedMemoryUnregisterResponse
         )
 
-    def status(self) -> list[list[object]]:
-        """Name, key, offset and size of each region."""
+    def status(self, name: str = "") -> list[list[object]]:
+        """Name, key, offset and size of each region, or of one. Raises UnreadableAnswer."""
         if not self._rest:
-            request = pb.SystemSharedMemoryStatusRequest()
+            request = pb.SystemSharedMemoryStatusRequest(name=name)
             message = self._target.grpc.succeed(request, pb.SystemSharedMemoryStatusResponse)
             return [[each.name, each.key, each.offset, each.byte_size] for each in message.regions.values()]
-        entries = self._target.rest.get("/v2/systemsharedmemory/status").json()
-        if not isinstance(entries, list):
+        region = f"/region/{name}" if name else ""
+        entries = self._target.rest.get(f"/v2/systemsharedmemory{region}/status").json()
+        if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
             raise UnreadableAnswer(f"status: {entries!r}")
         return [[each.get(member) for member in ("name", "key", "offset", "byte_size")] for each in entries]
+
+    def fails(self, name: str) -> bool:
+        """Whether the status of a region is an error."""
+        if self._rest:
+            return self._target.rest.get(f"/v2/systemsharedmemory/region/{name}/status").status >= 400
+        request = pb.SystemSharedMemoryStatusRequest(name=name)
+        return isinstance(self._target.grpc.call(request, pb.SystemSharedMemoryStatusResponse), GrpcError)
 
     def _post(self, path: str, body: object) -> Failure | None:
         answer = self._target.rest.post(path, body)
@@ -79,6 +88,7 @@ class _Regions:
 
 
 def _region(name: str, offset: int, size: int) -> dict[str, object]:
+    """The parameters of a tensor in a region."""
     return {"shared_memory_region": name, "shared_memory_offset": offset, "shared_memory_byte_size": size}
 
 
@@ -196,3 +206,76 @@ def test_no_memory(carrier: str, target: Target, check: Checks) -> None:
     """A key that no memory has."""
     failure = _Regions(target, carrier).register(REGION, "/conformance_no_such_memory", 0, 64)
     check.that(f"{protocol(carrier)}-SHM-007", "register", failure is not None, "an error", "success")
+
+
+@both("SHM-008")
+@pytest.mark.parametrize("given", ["region", "size"])
+def test_half_a_place(given: str, carrier: str, target: Target, check: Checks, memory: SharedMemory) -> None:
+    """A region without a size; a size without a region, beside data."""
+    clause = f"{protocol(carrier)}-SHM-008"
+    _Regions(target, carrier).register(REGION, f"/{memory.name}", 0, _SIZE)
+    if given == "region":
+        failure, _, _ = _send(target, carrier, {"shared_memory_region": REGION}, None)
+    else:
+        failure = _send_with_data(target, carrier, {"shared_memory_byte_size": 12})
+    check.that(clause, f"a {given} alone", failure is not None, "an error", "success")
+
+
+def _send_with_data(target: Target, carrier: str, given: dict[str, object]) -> Failure | None:
+    """Infer with an input that has its data, and these parameters."""
+    model = target.model("identity.FP32")
+    tensor = Tensor(model.inputs[0].name, "FP32", (3,), array("FP32", _ELEMENTS))
+    outcome = infer(target, InferRequest(model.name, (tensor,), input_parameters=given), carrier, Checks())
+    return outcome if isinstance(outcome, Failure) else None
+
+
+@pytest.mark.clause("GRPC-SHM-009")
+def test_region_and_contents(target: Target, check: Checks, memory: SharedMemory) -> None:
+    """The data in a region, and in typed contents."""
+    _Regions(target, "grpc-raw").register(REGION, f"/{memory.name}", 0, _SIZE)
+    failure = _send_with_data(target, "grpc-typed", _region(REGION, 0, 12))
+    check.that("GRPC-SHM-009", "inference", failure is not None, "an error", "success")
+
+
+@both("SHM-010")
+def test_status_by_name(carrier: str, target: Target, check: Checks, memory: SharedMemory) -> None:
+    """Two regions, one of which is asked for; one that nobody registered."""
+    clause, regions = f"{protocol(carrier)}-SHM-010", _Regions(target, carrier)
+    for name in (REGION, f"{REGION}_other"):
+        regions.register(name, f"/{memory.name}", 0, _SIZE)
+    check.equal(clause, "regions", [entry[0] for entry in regions.status(REGION)], [REGION])
+    check.that(clause, "status of an unknown region", regions.fails("no_such_region"), "an error", "success")
+
+
+@pytest.mark.last
+@both("SHM-011")
+def test_region_at_an_offset(carrier: str, target: Target, check: Checks, memory: SharedMemory) -> None:
+    """A region that is the second page of its memory, and a tensor at its byte 64."""
+    clause, start = f"{protocol(carrier)}-SHM-011", _OUTPUT_OFFSET
+    _buffer(memory)[start + 64 : start + 76] = array("FP32", _ELEMENTS).tobytes()
+    regions = _Regions(target, carrier)
+    done(check, clause, "register", regions.register(REGION, f"/{memory.name}", start, _SIZE - start))
+    failure, values, _ = _send(target, carrier, _region(REGION, 64, 12), None)
+    done(check, clause, "inference", failure)
+    check.equal(clause, "values", values, _ELEMENTS)
+
+
+@pytest.mark.clause("REST-SHM-012")
+def test_errors(target: Target, check: Checks) -> None:
+    """No key, no memory, a region that is not registered."""
+    path = f"/v2/systemsharedmemory/region/{REGION}"
+    for body in ({"byte_size": 64}, {"key": "/conformance_no_such_memory", "offset": 0, "byte_size": 64}):
+        refused(check, "REST-SHM-012", target.rest.post(f"{path}/register", body))
+    refused(check, "REST-SHM-012", target.rest.get(f"{path}/status"))
+
+
+@both("SHM-013")
+def test_no_offset(carrier: str, target: Target, check: Checks, memory: SharedMemory) -> None:
+    """An input at the beginning of its region."""
+    clause = f"{protocol(carrier)}-SHM-013"
+    _buffer(memory)[:12] = array("FP32", _ELEMENTS).tobytes()
+    _Regions(target, carrier).register(REGION, f"/{memory.name}", 0, _SIZE)
+    source = {name: value for name, value in _region(REGION, 0, 12).items() if name != "shared_memory_offset"}
+    failure, values, _ = _send(target, carrier, source, None)
+    done(check, clause, "inference", failure)
+    check.equal(clause, "values", values, _ELEMENTS)

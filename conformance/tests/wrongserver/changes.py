@@ -113,6 +113,10 @@ def _error_event(answer: RestAnswer) -> RestAnswer:
     return RestAnswer(200, {"Content-Type": "text/event-stream"}, b"data: " + answer.body + b"\n\n")
 
 
+def _json_type(answer: RestAnswer) -> RestAnswer:
+    return replace(answer, headers={**answer.headers, "Content-Type": "application/json"})
+
+
 def _gzip(answer: RestAnswer) -> RestAnswer:
     return replace(
         answer, headers={**answer.headers, "Content-Encoding": "gzip"}, body=gzip.compress(answer.body)
@@ -175,6 +179,14 @@ REST_CHANGES: dict[str, tuple[str, RestChange]] = {
     "binary-without-length": (INFER, lambda answer: replace(answer, headers={})),
     "index-empty": ("/v2/repository/index", lambda _: RestAnswer(200, {}, b"[]")),
     "reason-lost": ("/v2/repository/index", _edit(lambda entries: [entry.pop("reason", None) for entry in entries])),
+    "index-version-numbers": (
+        "/v2/repository/index", _edit(lambda entries: [entry.update(version=1) for entry in entries])
+    ),
+    "load-errors-are-text": (".*/load", _plain_text),
+    "region-errors-are-text": ("/v2/systemsharedmemory/.*", _plain_text),
+    "cuda-status-404": ("/v2/cudasharedmemory/status", _status(404)),
+    "cuda-unregister-500": ("/v2/cudasharedmemory/unregister", _status(500)),
+    "binary-as-json": (INFER, _json_type),
     "statistics-404": (".*/stats", _status(404)),
     "statistics-without-execution-count": (
         ".*/stats", _edit(lambda document: [each.pop("execution_count") for each in document["model_stats"]])
@@ -314,6 +326,9 @@ GRPC_CHANGES: dict[str, tuple[str, GrpcChange]] = {
     "grpc-statistics-few": ("ModelStatistics", _answer(lambda answer: answer.model_stats.__delitem__(slice(1, None)))),
     "grpc-config-other-name": ("ModelConfig", _answer(lambda answer: setattr(answer.config, "name", "other"))),
     "grpc-config-of-versions-internal": ("ModelConfig", _of_versions(INTERNAL)),
+    "grpc-cuda-status-internal": ("CudaSharedMemoryStatus", _code(INTERNAL)),
+    "grpc-cuda-unregister-internal": ("CudaSharedMemoryUnregister", _code(INTERNAL)),
+    "grpc-index-without-versions": ("RepositoryIndex", _each("models", lambda each: each.ClearField("version"))),
     "grpc-config-without-output": ("ModelConfig", _answer(lambda answer: answer.config.ClearField("output"))),
     "grpc-trace-without-rate": ("TraceSetting", _answer(lambda answer: answer.settings.pop("trace_rate"))),
     "grpc-log-without-format": ("LogSettings", _answer(lambda answer: answer.settings.pop("log_format"))),

@@ -9,6 +9,7 @@ import mmap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from kserve_v2_conformance.models.templates import computations
 EXTENSIONS = [
     *("classification", "sequence", "sequence(string_id)", "model_repository", "schedule_policy"),
     *("model_configuration", "system_shared_memory", "binary_tensor_data", "parameters", "statistics"),
-    *("trace", "logging"),
+    *("trace", "logging", "cuda_shared_memory"),
 ]
 DTYPES: dict[str, Any] = {
     **{f"INT{bits}": np.dtype(f"<i{bits // 8}") for bits in (8, 16, 32, 64)},
@@ -48,6 +49,10 @@ class Engine:
         self.models = {model.name: model for model in CATALOGUE if model.loaded_at_start}
         self.reasons: dict[str, str] = {}
         self.failed: set[str] = set()
+        self.backend = "python"
+        self.withheld: set[str] = set()
+        """Models of the catalogue that the repository does not have."""
+        self.configurations: dict[str, dict[str, Any]] = {}
         self.counters = {
             (model.name, str(version)): Counters(defects) for model in CATALOGUE for version in model.versions
         }
@@ -115,6 +120,8 @@ class Engine:
 
     def configuration(self, name: str, version: str) -> dict[str, Any]:
         model, _ = self.find(name, version, "config")
+        if name in self.configurations:
+            return self.configurations[name]
 
         def tensors(specs: Any) -> list[dict[str, Any]]:
             kinds = {"BYTES": "STRING"}
@@ -129,7 +136,7 @@ class Engine:
 
         return {
             "name": name,
-            "backend": "numpy",
+            "backend": self.backend,
             "max_batch_size": model.max_batch_size,
             "input": tensors(model.inputs),
             "output": tensors(model.outputs),
@@ -166,20 +173,28 @@ class Engine:
 
     def index(self, only_ready: bool) -> list[dict[str, Any]]:
         entries: list[dict[str, Any]] = []
-        for model in CATALOGUE:
-            if model.name in self.models:
-                entries += [{"name": model.name, "version": str(v), "state": "READY"} for v in model.versions]
-            elif model.name in self.reasons:
-                reason = self.reasons[model.name]
-                entries.append({"name": model.name, "version": "1", "state": "UNAVAILABLE", "reason": reason})
+        for spec in CATALOGUE:
+            if spec.name in self.withheld:
+                continue
+            model, reason = self.models.get(spec.name), self.reasons.get(spec.name)
+            if model is not None:
+                hidden = "index-never-ready" in self.defects and not spec.loaded_at_start
+                state = "UNAVAILABLE" if hidden else "READY"
+                entries += [{"name": model.name, "version": str(v), "state": state} for v in model.versions]
+            elif "index-of-what-is-loaded" in self.defects:
+                continue
+            elif reason is not None:
+                state = "READY" if "index-stale" in self.defects else "UNAVAILABLE"
+                entries.append({"name": spec.name, "version": "1", "state": state, "reason": reason})
             else:
-                entries.append({"name": model.name})
+                entries.append({"name": spec.name})
         if only_ready and "index-ready-ignored" not in self.defects:
             entries = [each for each in entries if each.get("state") == "READY"]
         return entries
 
-    def load(self, name: str) -> None:
-        model = BY_NAME.get(name)
+    def load(self, name: str, parameters: dict[str, Any]) -> None:
+        """`parameters`: a configuration and files instead of the repository's."""
+        model = BY_NAME.get(name) if name not in self.withheld else None
         if model is None:
             self.refuse("load-unknown-model", f"failed to load '{name}'", "NOT_FOUND")
         if model is None or "load-ignored" in self.defects:
@@ -188,9 +203,24 @@ class Engine:
             self.reasons[name] = "told not to load"
             self.failed.add(name)
             self.refuse("load-broken-model", "load failed: told not to load")
+        if name in self.models and not parameters and "second-load-refused" in self.defects:
+            raise Refused(f"'{name}' is loaded already")
+        sent = [key for key in parameters if key.startswith("file:")]
+        if sent and "config" not in parameters:
+            self.refuse("files-without-config", "files need a configuration")
+        if sent and "files-ignored" not in self.defects:
+            # What the suite sends adds 100 times its version.
+            version = int(sent[0].removeprefix("file:").partition("/")[0])
+            model = replace(model, behaviour=Behaviour.ADD_VERSION, versions=(version,))
+            self.counters[name, str(version)] = Counters(self.defects)
+        self.configurations.pop(name, None)
+        if "config" in parameters and "config-ignored" not in self.defects:
+            self.configurations[name] = json.loads(parameters["config"])
         self.models[name] = model
 
     def unload(self, name: str) -> None:
+        if name not in self.models and "second-unload-refused" in self.defects:
+            raise Refused(f"'{name}' is not loaded")
         if "unload-ignored" not in self.defects:
             self.models.pop(name, None)
             self.reasons[name] = "unloaded"
@@ -446,6 +476,8 @@ class Engine:
     # regions and settings
 
     def register(self, name: str, key: str, offset: int, size: int) -> None:
+        if name in self.regions:
+            raise Refused(f"shared memory region '{name}' already in manager")
         if not Path(f"/dev/shm{key if key.startswith('/') else f'/{key}'}").is_file():
             self.refuse("no-memory", f"unable to open shared memory '{key}'", "INTERNAL")
         if "register-ignored" not in self.defects:
@@ -459,17 +491,39 @@ class Engine:
         else:
             self.regions.clear()
 
+    def region_named(self, name: str) -> dict[str, tuple[str, int, int]]:
+        """One region, or all of them."""
+        if not name or "status-of-all" in self.defects:
+            return self.regions
+        if name not in self.regions:
+            self.refuse("status-unknown-region", f"unable to find region '{name}'", "NOT_FOUND")
+        return {name: self.regions[name]}
+
+    def cuda_region(self, name: str) -> None:
+        """There is no device, so no region."""
+        if name:
+            self.refuse("cuda-unknown-region", f"unable to find cuda region '{name}'", "NOT_FOUND")
+
+    def check_place(self, parameters: dict[str, Any]) -> None:
+        """A region and a size come together."""
+        if ("shared_memory_region" in parameters) != ("shared_memory_byte_size" in parameters):
+            self.refuse("half-a-place", "a region and a size have to come together")
+
     def region(self, parameters: dict[str, Any]) -> tuple[mmap.mmap, int, int]:
         """The memory that parameters name, with offset and size in it."""
         name = parameters["shared_memory_region"]
         if name not in self.regions:
             self.refuse("unknown-region", f"unable to find region '{name}'", "NOT_FOUND")
+        if "shared_memory_offset" not in parameters and "offset-required" in self.defects:
+            raise Refused("shared_memory_offset is missing")
         key, start, length = self.regions[name]
         offset, size = parameters.get("shared_memory_offset", 0), parameters.get("shared_memory_byte_size", 0)
         if offset + size > length:
             self.refuse("beyond-region", "invalid offset and byte size")
         if "region-offset-ignored" in self.defects:
             offset = 0
+        if "region-start-ignored" in self.defects:
+            start = 0
         with Path(f"/dev/shm/{key.lstrip('/')}").open("r+b") as file:
             return mmap.mmap(file.fileno(), 0), start + offset, size
 

@@ -103,7 +103,11 @@ class GrpcFront(grpc.GenericRpcHandler):
         return ParseDict({"models": self.engine.index(request.ready)}, pb.RepositoryIndexResponse())
 
     def _RepositoryModelLoad(self, request: Any) -> Any:
-        self.engine.load(request.model_name)
+        parameters = {
+            name: getattr(each, each.WhichOneof("parameter_choice"))
+            for name, each in request.parameters.items()
+        }
+        self.engine.load(request.model_name, parameters)
         return pb.RepositoryModelLoadResponse()
 
     def _RepositoryModelUnload(self, request: Any) -> Any:
@@ -118,12 +122,22 @@ class GrpcFront(grpc.GenericRpcHandler):
         self.engine.unregister(request.name)
         return pb.SystemSharedMemoryUnregisterResponse()
 
-    def _SystemSharedMemoryStatus(self, _request: Any) -> Any:
+    def _SystemSharedMemoryStatus(self, request: Any) -> Any:
         answer = pb.SystemSharedMemoryStatusResponse()
-        for name, (key, offset, size) in self.engine.regions.items():
+        for name, (key, offset, size) in self.engine.region_named(request.name).items():
             status = answer.regions[name]
             status.name, status.key, status.offset, status.byte_size = name, key, offset, size
         return answer
+
+    def _CudaSharedMemoryStatus(self, request: Any) -> Any:
+        self.engine.cuda_region(request.name)
+        return pb.CudaSharedMemoryStatusResponse()
+
+    def _CudaSharedMemoryRegister(self, _request: Any) -> Any:
+        self.engine.refuse("cuda-handle", "there is no device")
+
+    def _CudaSharedMemoryUnregister(self, _request: Any) -> Any:
+        return pb.CudaSharedMemoryUnregisterResponse()
 
     def _TraceSetting(self, request: Any) -> Any:
         changes: dict[str, Any] = {}
@@ -233,7 +247,10 @@ class GrpcFront(grpc.GenericRpcHandler):
             engine.refuse("unknown-datatype", f"invalid datatype '{datatype}'")
         check_shape(engine, name, shape)
         parameters = _values(entry.parameters)
+        engine.check_place(parameters)
         if "shared_memory_region" in parameters:
+            if entry.HasField("contents"):
+                engine.refuse("region-and-contents", "an input has either a region or contents")
             return Input(
                 name,
                 datatype,

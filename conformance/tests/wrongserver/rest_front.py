@@ -113,6 +113,9 @@ class RestFront:
         yield "/v2/repository/index", "POST", self._index
         yield "/v2/repository/models/(?P<model>[^/]+)/(?P<verb>load|unload)", "POST", self._repository
         yield f"{region}/status", "GET", self._region_status
+        cuda = "/v2/cudasharedmemory(/region/(?P<region>[^/]+))?"
+        yield f"{cuda}/status", "GET", self._cuda_status
+        yield f"{cuda}/(?P<verb>register|unregister)", "POST", self._cuda_region
         yield f"{region}/(?P<verb>register|unregister)", "POST", self._region
         yield "/v2/trace/setting", "GET POST", self._trace
         yield f"{model}/trace/setting", "GET POST", self._trace
@@ -138,24 +141,40 @@ class RestFront:
     ) -> RestAnswer:
         return _json(self.engine.index(bool(json.loads(body or b"{}").get("ready"))))
 
-    def _repository(self, found: dict[str, str], *_: Any) -> RestAnswer:
-        (self.engine.load if found["verb"] == "load" else self.engine.unload)(found["model"])
-        return RestAnswer(200, {"Content-Type": "application/json"}, b"")
+    def _repository(
+        self, found: dict[str, str], _method: str, _headers: dict[str, str], body: bytes
+    ) -> RestAnswer:
+        if found["verb"] == "load":
+            self.engine.load(found["model"], self._parse(body or b"{}").get("parameters", {}))
+        else:
+            self.engine.unload(found["model"])
+        return _nothing()
 
-    def _region_status(self, *_: Any) -> RestAnswer:
+    def _region_status(self, found: dict[str, str], *_: Any) -> RestAnswer:
         members = ("key", "offset", "byte_size")
-        regions = self.engine.regions.items()
+        regions = self.engine.region_named(found["region"]).items()
         return _json([{"name": name, **dict(zip(members, each, strict=True))} for name, each in regions])
 
     def _region(
         self, found: dict[str, str], _method: str, _headers: dict[str, str], body: bytes
     ) -> RestAnswer:
         if found["verb"] == "register":
-            wanted = json.loads(body)
+            wanted = self._parse(body)
+            if "key" not in wanted:
+                raise Refused("the request has no 'key'")
             self.engine.register(found["region"], wanted["key"], wanted.get("offset", 0), wanted["byte_size"])
         else:
             self.engine.unregister(found["region"])
-        return RestAnswer(200, {"Content-Type": "application/json"}, b"")
+        return _nothing()
+
+    def _cuda_status(self, found: dict[str, str], *_: Any) -> RestAnswer:
+        self.engine.cuda_region(found["region"])
+        return _json([])
+
+    def _cuda_region(self, found: dict[str, str], *_: Any) -> RestAnswer:
+        if found["verb"] == "register":
+            self.engine.refuse("cuda-handle", "there is no device")
+        return _nothing()
 
     def _trace(self, found: dict[str, str], method: str, _headers: dict[str, str], body: bytes) -> RestAnswer:
         changes = self._parse(body) if method == "POST" else {}
@@ -211,7 +230,7 @@ class RestFront:
 
     def _request(
         self, found: dict[str, str], document: dict[str, Any], binary: bytes
-    ) -> tuple[Request, bool]:
+    ) -> tuple[Request, bool | None]:
         engine = self.engine
         if "unknown-members-refused" in engine.defects and document.keys() - {
             "id",
@@ -244,7 +263,7 @@ class RestFront:
             for each, spec in zip(inputs, engine.models[found["model"]].inputs, strict=False):
                 each.name = spec.name
         request = Request(found["model"], found["version"], identifier, parameters, inputs, outputs)
-        return request, bool(parameters.get("binary_data_output"))
+        return request, parameters.get("binary_data_output")
 
     def _input(self, entry: dict[str, Any], binary: bytes) -> tuple[Input, bytes]:
         engine = self.engine
@@ -258,6 +277,7 @@ class RestFront:
         shape = tuple(listed)
         check_shape(engine, name, shape)
         parameters = entry.get("parameters", {})
+        engine.check_place(parameters)
         if "tensor-parameters-refused" in engine.defects and parameters.keys() - {"binary_data_size"}:
             raise Refused("unknown parameters of an input")
         if "shared_memory_region" in parameters:
@@ -329,7 +349,9 @@ class RestFront:
         if "raw-refused" in engine.defects:
             raise Refused("raw requests are not supported")
         spec = model.inputs[0]
-        count = len(body) // DTYPES[spec.datatype].itemsize
+        if spec.datatype == "BYTES" and "raw-text-refused" not in engine.defects:
+            body = len(body).to_bytes(4, "little") + body
+        count = 1 if spec.datatype == "BYTES" else len(body) // DTYPES[spec.datatype].itemsize
         dims = tuple(count if size == -1 else size for size in spec.dims)
         shape = ((1,) if model.max_batch_size else ()) + dims
         values = decode_bytes(engine, spec.name, spec.datatype, shape, body)
@@ -338,7 +360,7 @@ class RestFront:
         )
         return self._encode(engine.infer(request), True, set())
 
-    def _encode(self, response: Response, all_binary: bool, named: set[str]) -> RestAnswer:
+    def _encode(self, response: Response, all_binary: bool | None, named: set[str]) -> RestAnswer:
         engine = self.engine
         blobs: list[bytes] = []
         entries = [self._encode_output(each, all_binary, named, blobs) for each in response.outputs]
@@ -357,7 +379,7 @@ class RestFront:
         return RestAnswer(200, headers, text + b"".join(blobs))
 
     def _encode_output(
-        self, output: Output, all_binary: bool, named: set[str], blobs: list[bytes]
+        self, output: Output, all_binary: bool | None, named: set[str], blobs: list[bytes]
     ) -> dict[str, Any]:
         engine = self.engine
         entry: dict[str, Any] = {
@@ -369,6 +391,10 @@ class RestFront:
             engine.write_region(output.parameters, encode_bytes(output))
             return entry | ({"data": []} if "region-data-kept" in engine.defects else {})
         chosen = output.parameters.get("binary_data")
+        if "binary-false-outweighs" in engine.defects and all_binary is False:
+            chosen = False
+        if "classes-never-bytes" in engine.defects and "classification" in output.parameters:
+            chosen = False
         if chosen is None or "binary-choice-ignored" in engine.defects:
             chosen = (
                 all_binary and "binary-output-ignored" not in engine.defects
@@ -451,6 +477,10 @@ def _flattened(response: Response) -> dict[str, Any]:
 
 def _flat(data: list[Any]) -> list[Any]:
     return [inner for each in data for inner in (_flat(each) if isinstance(each, list) else [each])]
+
+
+def _nothing() -> RestAnswer:
+    return RestAnswer(200, {"Content-Type": "application/json"}, b"")
 
 
 def _json(document: object, status: int = 200) -> RestAnswer:
