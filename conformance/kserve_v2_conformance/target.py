@@ -1,6 +1,7 @@
 """The server under test: how it is reached, what it advertises, and which of its models have which capability."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 from urllib.parse import quote
 
@@ -153,14 +154,25 @@ class Target:
     def _look_up(self, capability: str) -> ServedModel | None:
         name = self.profile.model_name(capability)
         documents = [each for each in (self._rest_metadata(name), self._grpc_metadata(name)) if each]
-        if not documents and self.rest.get(f"{model_path(name)}/ready").status != 200:
+        known = BY_NAME.get(default_name(capability))
+        if not documents and not self._answers(name, known):
             return None
-        spec = None if capability in self.profile.models else BY_NAME[default_name(capability)]
+        spec = None if capability in self.profile.models else known
         inputs, outputs = _described(documents)
         if spec and not (inputs and outputs):
             inputs, outputs = _specified(spec, spec.inputs), _specified(spec, spec.outputs)
         versions = _versions(documents[0] if documents else None)
         return ServedModel(name, _behaviour(capability), inputs, outputs, versions, spec)
+
+    def _answers(self, name: str, spec: ModelSpec | None) -> bool:
+        """Whether a model without metadata is there all the same: it is ready, or it infers."""
+        try:
+            if self.rest.get(f"{model_path(name)}/ready").status == 200:
+                return True
+            body = {"inputs": [_zeros(each) for each in _specified(spec, spec.inputs)]} if spec else {}
+            return bool(spec) and self.rest.post(f"{model_path(name)}/infer", body).status == 200
+        except UnreadableAnswer:
+            return False
 
     def _rest_metadata(self, name: str) -> dict[str, Any] | None:
         answer = self.rest.get(model_path(name))
@@ -237,3 +249,10 @@ def _tensor(described: dict[str, Any], lenient: bool) -> ServedTensor:
 def _specified(spec: ModelSpec, tensors: tuple[TensorSpec, ...]) -> tuple[ServedTensor, ...]:
     batch = (-1,) if spec.max_batch_size else ()
     return tuple(ServedTensor(each.name, each.datatype, batch + each.dims) for each in tensors)
+
+
+def _zeros(tensor: ServedTensor) -> dict[str, object]:
+    """An input of the smallest shape, in JSON."""
+    shape = [1 if size == -1 else size for size in tensor.shape]
+    zero: object = {"BOOL": False, "BYTES": ""}.get(tensor.datatype, 0)
+    return {"name": tensor.name, "datatype": tensor.datatype, "shape": shape, "data": [zero] * prod(shape)}

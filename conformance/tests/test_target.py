@@ -56,6 +56,16 @@ def test_models_of_the_catalogue_need_no_metadata(body: bytes, spoil: Spoil) -> 
     assert [each.name for each in model.inputs] == [each.name for each in BY_NAME["add_sub"].inputs]
 
 
+def test_model_that_only_infers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server without metadata and readiness of models has models all the same; it fails the clauses about those."""
+    monkeypatch.setitem(
+        REST_CHANGES, "spoilt", ("/v2/models/[^/]+(/ready)?", lambda _: RestAnswer(404, {}, b"{}"))
+    )
+    with serve("spoilt") as server, _target(server, grpc=False) as target:
+        assert target.model("add_sub").name == "add_sub"
+        assert target.find("loadable") is None
+
+
 def test_models_of_a_profile_need_metadata(spoil: Spoil) -> None:
     spoil("/v2/models/[^/]+", b"{}")
     with serve("spoilt") as server, _target(server, Profile({"add_sub": "add_sub"}), grpc=False) as target:
