@@ -2,10 +2,11 @@
 
     python conformance/peers/compare.py DIRECTORY
 
-DIRECTORY gets a report NAME.json for each server, table.md and table.html. What a server fails is a result, not a
+DIRECTORY gets a report NAME.json, NAME.html and a badge NAME.svg for each server, table.md and table.html. What a server fails is a result, not a
 failure of this script.
 """
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,10 +21,13 @@ def main() -> None:
     directory = Path(sys.argv[1])
     directory.mkdir(parents=True, exist_ok=True)
     reports = [directory / f"{peer}.json" for peer in PEERS]
+    if shutil.which("java") is None:
+        sys.exit("TorchServe needs Java 17, and there is no java on the PATH")
     for peer, report in zip(PEERS, reports, strict=True):
         report.unlink(missing_ok=True)
         script = HERE / f"run_{peer.replace('-', '_')}.py"
-        subprocess.run([sys.executable, str(script), "--report", str(report)], check=False)  # noqa: S603
+        options = [f"--report={report.with_suffix(suffix)}" for suffix in (".json", ".html", ".svg")]
+        subprocess.run([sys.executable, str(script), *options], check=False)  # noqa: S603
         if not report.is_file():
             sys.exit(f"{peer}: no report was written")
     command = [sys.executable, "-m", "kserve_v2_conformance", "compare", *map(str, reports)]

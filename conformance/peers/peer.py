@@ -29,7 +29,7 @@ from kserve_v2_conformance.models.catalogue import ModelSpec  # noqa: E402
 
 START_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 40
-PEERS = ("kserve-v2", "triton", "mlserver", "kserve")
+PEERS = ("kserve-v2", "triton", "mlserver", "kserve", "torchserve")
 POLL_INTERVAL_S = 0.2
 
 
@@ -43,6 +43,7 @@ class Place:
     http_port: int
     grpc_port: int
     metrics_port: int
+    spare_ports: tuple[int, ...] = ()
 
     @property
     def packages(self) -> Path:
@@ -144,7 +145,8 @@ def suite_environment() -> dict[str, str]:
 def _place(peer: Peer, work: Path) -> Iterator[Place]:
     models = work / "models"
     written = write(peer.name, models, broken=True)
-    place = Place(HERE / f".venv-{peer.name}", models, written, *_free_ports(3))
+    http, grpc, metrics, *spare = _free_ports(5)
+    place = Place(HERE / f".venv-{peer.name}", models, written, http, grpc, metrics, tuple(spare))
     try:
         yield place
     finally:

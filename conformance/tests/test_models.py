@@ -1,14 +1,16 @@
 """The test models: the catalogue, what they compute, and the files that are written for each server."""
 
 import json
+import shlex
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
 from google.protobuf import text_format
 
 from kserve_v2_conformance._generated import model_config_pb2
-from kserve_v2_conformance.models import OMITTED, SERVERS, write
+from kserve_v2_conformance.models import OMITTED, SERVERS, how_to_start, write
 from kserve_v2_conformance.models.catalogue import BY_NAME, CATALOGUE, DATATYPES, Behaviour, ModelSpec
 from kserve_v2_conformance.models.templates.computations import (
     COMPUTATIONS,
@@ -18,6 +20,7 @@ from kserve_v2_conformance.models.templates.computations import (
     stream,
 )
 from kserve_v2_conformance.models.triton_config import config_text
+from kserve_v2_conformance.profile import Profile, read_profile
 
 
 def test_names_are_unique():
@@ -172,11 +175,38 @@ def test_descriptions_for_kserve(tmp_path: Path):
     assert (tmp_path / "server.py").is_file()
 
 
+def test_archives_for_torchserve(tmp_path: Path):
+    write("torchserve", tmp_path)
+    with ZipFile(tmp_path / "store" / "add_sub.mar") as archive:
+        assert sorted(archive.namelist()) == ["MAR-INF/MANIFEST.json", "computations.py", "handler.py"]
+        manifest = json.loads(archive.read("MAR-INF/MANIFEST.json"))["model"]
+        compile(archive.read("handler.py"), "handler.py", "exec")
+    assert manifest == {"modelName": "add_sub", "modelVersion": "1.0", "handler": "handler.py:handle"}
+    assert "ts_open_inference_protocol=true" in (tmp_path / "config.properties").read_text()
+
+
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("broken", [False, True])
+def test_how_to_start(server: str, broken: bool, tmp_path: Path):
+    """The server's line names the models' directory; the suite's is one that it takes, with a profile that is shipped."""
+    directory = tmp_path / "my models"
+    *start, run = how_to_start(server, directory, write(server, directory, broken))
+    assert str(directory) in " ".join(start)
+    assert shlex.split(" ".join(start).replace("\\ ", " "))
+    command, subcommand, *options = shlex.split(run)
+    assert (command, subcommand) == ("conformance", "run")
+    named = dict(zip(options[::2], options[1::2], strict=True))
+    assert named.keys() == {"--rest", "--grpc", "--profile"}
+    assert isinstance(read_profile(named["--profile"]), Profile)
+    if server in ("kserve-v2", "triton"):
+        assert ("load-model" in " ".join(start)) and ("'*'" in " ".join(start)) is not broken
+
+
 def test_refuses_another_server(tmp_path: Path):
     with pytest.raises(
-        ValueError, match="expected one of kserve-v2, triton, mlserver, kserve, got 'torchserve'"
+        ValueError, match="expected one of kserve-v2, triton, mlserver, kserve, torchserve, got 'seldon'"
     ):
-        write("torchserve", tmp_path / "models")
+        write("seldon", tmp_path / "models")
 
 
 def test_refuses_a_directory_that_is_not_empty(tmp_path: Path):

@@ -25,6 +25,10 @@ def how_to_start(server: str, directory: Path, written: Iterable[ModelSpec]) -> 
             ports = 8000, 8001
         case "mlserver":
             start, ports = [f"mlserver start {where}"], (8080, 8081)
+        case "torchserve":
+            options = f"--model-store {where}/store --ts-config {where}/config.properties --models all"
+            start = [f"torchserve --foreground --ncs --disable-token-auth {options}"]
+            ports = 8080, 7070
         case _:
             start, ports = [f"python {quote(str(directory / 'server.py'))}"], (8080, 8081)
     rest, grpc = (f"localhost:{port}" for port in ports)

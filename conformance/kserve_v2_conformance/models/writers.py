@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from importlib.resources import files
 from pathlib import Path
+from zipfile import ZipFile
 
 from .catalogue import BROKEN, CATALOGUE, ModelSpec, TensorSpec
 from .triton_config import LABEL_FILE, config_text
@@ -49,6 +50,11 @@ OMITTED: dict[str, dict[str, str]] = {
         "broken": _LOADED_AT_START,
     },
 }
+_TORCHSERVE = {f"identity_{each}" for each in ("bool", "int32", "int64", "fp32", "fp64", "bytes")} | {
+    "add_sub"
+}
+_ONE_ENVELOPE = "the server's envelope for the protocol has nothing but values for a model"
+OMITTED["torchserve"] = {each.name: _ONE_ENVELOPE for each in CATALOGUE if each.name not in _TORCHSERVE}
 SERVERS = tuple(OMITTED)
 
 
@@ -117,6 +123,24 @@ def _write_kserve(models: Iterable[ModelSpec], directory: Path) -> None:
     (directory / "models.json").write_text(json.dumps(described, indent=2))
 
 
+def _write_torchserve(models: Iterable[ModelSpec], directory: Path) -> None:
+    """A store of archives, and the properties that switch the protocol on."""
+    store = directory / "store"
+    store.mkdir()
+    for model in models:
+        manifest = {"modelName": model.name, "modelVersion": "1.0", "handler": "handler.py:handle"}
+        with ZipFile(store / f"{model.name}.mar", "w") as archive:
+            archive.writestr("MAR-INF/MANIFEST.json", json.dumps({"runtime": "python", "model": manifest}))
+            archive.writestr("handler.py", _template("torchserve.py"))
+            archive.writestr("computations.py", _template("computations.py"))
+    properties = (
+        "ts_open_inference_protocol=true",
+        "service_envelope=kservev2",
+        "default_workers_per_model=1",
+    )
+    (directory / "config.properties").write_text("\n".join(properties) + "\n")
+
+
 def _metadata(model: ModelSpec) -> dict[str, list[dict[str, object]]]:
     """Inputs and outputs as in a model's metadata: a batch dimension is part of the shape."""
     batch = [-1] if model.max_batch_size else []
@@ -133,8 +157,11 @@ def _copy(names: dict[str, str], directory: Path) -> None:
     """Copy templates into `directory`, each under its new name."""
     directory.mkdir(parents=True, exist_ok=True)
     for template, name in names.items():
-        text = files(f"{__package__}.templates").joinpath(template).read_text(encoding="utf-8")
-        (directory / name).write_text(text, encoding="utf-8")
+        (directory / name).write_text(_template(template), encoding="utf-8")
+
+
+def _template(name: str) -> str:
+    return files(f"{__package__}.templates").joinpath(name).read_text(encoding="utf-8")
 
 
 _WRITERS: dict[str, Callable[[Iterable[ModelSpec], Path], None]] = {
@@ -142,4 +169,5 @@ _WRITERS: dict[str, Callable[[Iterable[ModelSpec], Path], None]] = {
     "triton": _write_triton,
     "mlserver": _write_mlserver,
     "kserve": _write_kserve,
+    "torchserve": _write_torchserve,
 }
