@@ -2,7 +2,7 @@
 
     python conformance/peers/compare.py DIRECTORY
 
-DIRECTORY gets a report NAME.json, NAME.html and a badge NAME.svg for each server, table.md and table.html. What a server
+DIRECTORY gets NAME.json, NAME.html and a badge NAME.svg for each server, table.md and table.html. What a server
 fails is a result, not a failure of this script.
 """
 
