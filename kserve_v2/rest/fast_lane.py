@@ -67,8 +67,9 @@ class FastLane:
         self._answers = AnswerEncoder()
 
     def takes(self, head: InferHead) -> bool:
-        """Requests that may be traced go the way of ASGI."""
-        return not self.tracer.on
+        """Requests that are traced go the way of ASGI."""
+        tracer = self.tracer
+        return not tracer.on or tracer.passes_over(head.model_name, head.lines)
 
     def infer(
         self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None

@@ -17,11 +17,18 @@ class Sampler:
 
     def choose(self) -> bool:
         """Whether to trace this request."""
-        if not self.settings.levels or self.settings.rate == 0 or self.remaining == 0:
+        if self.passes_over():
             return False
         self._seen += 1
-        if self._seen % self.settings.rate:
-            return False
         if self.remaining > 0:
             self.remaining -= 1
+        return True
+
+    def passes_over(self) -> bool:
+        """Whether the next request is not to be traced. If so, that was it; if not, it is still to be chosen."""
+        if not self.settings.levels or self.settings.rate == 0 or self.remaining == 0:
+            return True
+        if (self._seen + 1) % self.settings.rate == 0:
+            return False
+        self._seen += 1
         return True

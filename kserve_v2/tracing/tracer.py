@@ -111,6 +111,17 @@ class Tracer:
 
     # --- traces
 
+    def passes_over(self, model: str, head: bytes) -> bool:
+        """Whether the next request is not to be traced, as far as that can be told without objects; then it must not
+        `begin`. `head`: its headers, as they are over HTTP/1.1: a client may say itself what is to be traced.
+        """
+        sampler = self._sampler(model)
+        if not sampler.settings.levels:
+            return True
+        if self._export is not None and b"traceparent" in head.lower():
+            return False
+        return sampler.passes_over()
+
     def begin(self, model: str, headers: Mapping[str, str], start: str, start_ns: int) -> Trace | None:
         """The trace of a request, None if it is not to be traced. `start` and `start_ns`: its first time.
 

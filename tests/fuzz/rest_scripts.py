@@ -206,6 +206,22 @@ def _edit_tail(rng: random.Random, request: Request) -> Request:
     return replace(request, length=max(0, len(request.body) + rng.choice([-40, -4, -1, 1, 4, 40])))
 
 
+ODD_HEADERS = (
+    b"X:a", b"X:  a", b"X:\ta", b"X: a ", b"X:", b"X: ", b"X : a", b": a", b"X", b"X: a\r\n b", b"X: a\rb", b"X: a\nb: c",
+    b"X: \xc3\xa4", b"X: \x80", b"X: a\0", b"\xc3: a", b"X(: a", b"Connection: Keep-Alive", b"Connection: CLOSE",
+    b"connection:close", b"Connection: keep-alive, te", b"Connection: close, x", b"Proxy-Connection: close", b"TE: trailers",
+    b"Upgrade: h2c", b"Trailer: X", b"Keep-Alive: timeout=5", b"Transfer-Encoding: identity", b"Transfer-Encoding: gzip",
+    b"Transfer-Encoding:\x0bchunked", b"Expect: x", b"Accept-Encoding: gzip\r\nAccept-Encoding: br", b"Content-Length : 5",
+    b"Content-Length: 1, 1", b"Content-Length: +5", b"Content-Length: 05", b"Authorization: Bearer " + b"x" * 800,
+    b"X: " + b"y" * 9000, b"\r\n".join(b"X-%d: a" % number for number in range(70)),
+)  # fmt: skip
+"""Lines that only some parsers take, and lines that nobody has to look at."""
+
+
+def _trace(rng: random.Random) -> bytes:
+    return b"traceparent: 00-%032x-%016x-01" % (rng.getrandbits(128), rng.getrandbits(64))
+
+
 def _edit_head(rng: random.Random, request: Request) -> Request:
     """Another head, some of which mean the same."""
     return rng.choice(
@@ -225,6 +241,13 @@ def _edit_head(rng: random.Random, request: Request) -> Request:
             lambda: replace(request, headers=(b"Host: x", b"Expect: 100-continue")),
             lambda: replace(request, headers=(b"Host: x", b"Connection: upgrade", b"Upgrade: h2c")),
             lambda: replace(request, headers=(b"Host: x", b"X-Token: %d" % rng.randint(0, 10**9))),
+            lambda: replace(
+                request, headers=(b"Host: x", _trace(rng), b"X-Request-Id: %d" % rng.randint(0, 10**9))
+            ),
+            lambda: replace(request, headers=(b"Host: x", _trace(rng))),
+            lambda: replace(request, headers=(b"Host: x", _trace(rng), rng.choice(ODD_HEADERS))),
+            lambda: replace(request, headers=(b"Host: x", rng.choice(ODD_HEADERS))),
+            lambda: replace(request, headers=(rng.choice(ODD_HEADERS), b"Host: x")),
             lambda: replace(request, headers=(b"Host: x", b"Content-Length: 5")),
             lambda: replace(request, version=b"HTTP/1.0"),
             lambda: replace(request, method=rng.choice([b"GET", b"PUT", b"HEAD", b"post"])),

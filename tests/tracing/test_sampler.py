@@ -27,6 +27,16 @@ def test_seven_requests(settings: TraceSettings, chosen: list[int], remaining: i
     sampler = Sampler(settings)
     assert [number for number in range(1, 8) if sampler.choose()] == chosen
     assert sampler.remaining == remaining
+    # Who asks first whether a request is passed over has the same ones chosen.
+    sampler = Sampler(settings)
+    assert [number for number in range(1, 8) if not sampler.passes_over() and sampler.choose()] == chosen
+    assert sampler.remaining == remaining
+
+
+def test_a_request_that_is_not_passed_over_is_still_to_be_chosen() -> None:
+    sampler = Sampler(TraceSettings(ON, 3, -1))
+    assert [sampler.passes_over() for _ in range(5)] == [True, True, False, False, False]
+    assert [sampler.choose(), sampler.passes_over()] == [True, True]
 
 
 def test_what_is_left_of_a_count() -> None:

@@ -12,6 +12,7 @@ from opentelemetry.trace import StatusCode
 from kserve_v2.tracing.config import TraceConfig
 from kserve_v2.tracing.spans import RequestSpans, SpanExport
 from kserve_v2.tracing.trace import Trace, computing
+from kserve_v2.tracing.tracer import Tracer
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"
@@ -151,6 +152,13 @@ def test_the_caller_s_trace_goes_on(export: SpanExport) -> None:
 def test_who_decides(export: SpanExport, traceparent: str | None, chosen: bool, traced: bool) -> None:
     headers = {} if traceparent is None else {"traceparent": traceparent}
     assert (export.begin("digits", headers, 0, chosen=chosen) is not None) is traced
+
+
+def test_who_brings_a_trace_context_is_not_passed_over(export: SpanExport) -> None:
+    tracer = Tracer(TraceConfig(levels=("TIMESTAMPS",), rate=1000, mode="opentelemetry"))
+    tracer._export = export
+    assert tracer.passes_over("m", b"Host: x\r\n")
+    assert not tracer.passes_over("m", b"Host: x\r\nTraceParent: 00-1-1-01\r\n")
 
 
 def test_an_error_marks_the_request(export: SpanExport) -> None:

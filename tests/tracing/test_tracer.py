@@ -106,6 +106,14 @@ def test_a_new_count_of_the_server_is_one_for_models_that_follow_it(tmp_path: Pa
     tracer.close()
 
 
+def test_requests_that_are_passed_over_count(tmp_path: Path) -> None:
+    tracer = Tracer(config(tmp_path, levels=(), rate=3))
+    tracer.update("m", TraceChanges({"levels": TIMESTAMPS}))
+    head = b"POST /v2/models/m/infer HTTP/1.1\r\ntraceparent: 00-1-1-01\r\n\r\n"
+    assert [tracer.passes_over("other", head) for _ in range(4)] == [True] * 4
+    assert [tracer.passes_over("m", head) or serve(tracer, "m") for _ in range(6)] == [True, True, 1] * 2
+
+
 def test_traces_go_to_the_file(tmp_path: Path) -> None:
     tracer = Tracer(config(tmp_path))
     tracer.start()

@@ -1,0 +1,233 @@
+"""What a fast connection takes of the bytes that come, what it leaves, and what it tells whoever owns the connection."""
+
+import asyncio
+from collections.abc import Sequence
+from http import HTTPStatus
+from itertools import pairwise
+from typing import cast
+
+import pytest
+
+from kserve_v2.logs.log import Access
+from kserve_v2.memory.inflight import COUNTED_BYTES, InflightBytes
+from kserve_v2.messages import InferResponse
+from kserve_v2.rest.answer_text import Parts
+from kserve_v2.rest.fast_connection import FastConnection
+from kserve_v2.rest.fast_lane import FastCall
+from kserve_v2.rest.heads import Body, InferHead, InferHeads
+from kserve_v2.rest.infer import Asked
+
+
+def request(body: bytes, *headers: bytes, length: int | None = None) -> bytes:
+    size = b"Content-Length: %d" % (len(body) if length is None else length)
+    return b"\r\n".join([b"POST /v2/models/m/infer HTTP/1.1", b"Host: x", size, *headers, b"", body])
+
+
+class Waiting(Asked):
+    """A request whose answer is made by the test."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.ticket = None
+
+
+class EchoLane:
+    """Answers with what was sent, at once or when `answer` is called."""
+
+    log_access = False
+
+    def __init__(self) -> None:
+        self.heads = InferHeads(10 * COUNTED_BYTES)
+        self.inflight = InflightBytes(3 * COUNTED_BYTES)
+        self.open = True
+        self.waits = False
+        self.waiting: list[tuple[Waiting, bytes]] = []
+
+    def takes(self, head: InferHead) -> bool:
+        return self.open
+
+    def infer(
+        self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None
+    ) -> Parts | Asked:
+        if not self.waits:
+            return self._text(bytes(body), keep_alive)
+        self.waiting.append((Waiting(), bytes(body)))
+        return self.waiting[-1][0]
+
+    def succeed(
+        self, response: InferResponse, asked: Asked, *, keep_alive: bool, access: Access | None
+    ) -> Parts:
+        (body,) = [body for waiting, body in self.waiting if waiting is asked]
+        return self._text(body, keep_alive)
+
+    def answer(self) -> None:
+        waiting, _ = self.waiting[-1]
+        waiting.take(InferResponse("m", "1", "", {}))
+
+    def _text(self, body: bytes, keep_alive: bool) -> Parts:
+        return (b"<%b%b>" % (body, b"" if keep_alive else b", closing"),)
+
+
+class Wire(asyncio.Transport):
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = b""
+        self.closing = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.sent += data
+
+    def close(self) -> None:
+        self.closing = True
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+
+class Owner:
+    """Takes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def begun(self, call: FastCall, *, complete: bool) -> None:
+        self.told.append("begun" if complete else "begun, incomplete")
+
+    def read_more(self) -> None:
+        self.told.append("more")
+
+    def read_all(self) -> None:
+        self.told.append("all")
+
+    def ended(self, call: FastCall) -> None:
+        self.told.append("ended")
+
+    def answered(self) -> None:
+        self.told.append("answered")
+
+    def refuse(self, status: HTTPStatus, message: str) -> None:
+        self.told.append(f"refused, {status.value}")
+
+
+class Fast:
+    """One connection with all that is around it."""
+
+    def __init__(self) -> None:
+        self.lane, self.owner, self.wire = EchoLane(), Owner(), Wire()
+        self.connection = FastConnection(self.lane, self.owner, asyncio.Protocol())
+        self.connection.connect(self.wire)
+
+    def take(self, *parts: bytes) -> bytes:
+        """What is left of the last part; the others are taken to the end."""
+        for part in parts[:-1]:
+            assert self.connection.take(part) == b""
+        return self.connection.take(parts[-1])
+
+
+@pytest.fixture
+def fast() -> Fast:
+    return Fast()
+
+
+def test_requests_that_are_answered_at_once(fast: Fast) -> None:
+    for number, more in enumerate([b"X-Id: 1", b"X-Id: 1", b"X-Id: 2", b"X-Id: 1"]):
+        assert fast.take(request(b"body %d" % number, more)) == b""
+    assert fast.wire.sent == b"<body 0><body 1><body 2><body 3>"
+    assert fast.owner.told == ["answered"] * 4
+
+
+def test_the_same_head_with_bodies_of_other_lengths(fast: Fast) -> None:
+    """A head that is known by its bytes says how long the body is; no other follows from it."""
+    usual = request(b"body")
+    for _ in range(2):
+        assert fast.take(usual + b"POST") == b"POST"
+    assert fast.take(request(b"bodies")) == b""
+    assert fast.take(usual) == b""
+    assert fast.wire.sent == b"<body><body><bodies><body>"
+
+
+@pytest.mark.parametrize("other", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", request(b"body")[:30]])
+def test_what_is_no_request_for_it_is_left_untouched(fast: Fast, other: bytes) -> None:
+    fast.take(request(b"body"))
+    assert fast.connection.take(other) is other
+    assert fast.owner.told == ["answered"]
+
+
+def test_what_has_to_be_asked_each_time_is(fast: Fast) -> None:
+    usual = request(b"body")
+    assert fast.take(usual) == b""
+    fast.lane.open = False
+    assert fast.connection.take(usual) is usual
+    assert fast.wire.sent == b"<body>"
+
+
+@pytest.mark.parametrize("cuts", [(0,), (1,), (3,), (1, 2, 3), (0, 1, 2, 3)])
+def test_a_body_in_parts(fast: Fast, cuts: Sequence[int]) -> None:
+    data = request(b"body")
+    places = [0, *(len(data) - 4 + cut for cut in cuts), len(data)]
+    parts = [data[start:end] for start, end in pairwise(places)]
+    for _ in range(2):
+        assert fast.take(*parts[:-1], parts[-1] + b"more") == b"more"
+        assert not fast.connection.reads
+    assert fast.wire.sent == b"<body>" * 2
+    assert fast.owner.told[: len(cuts) + 4] == [
+        "begun, incomplete", *["more"] * len(cuts), "all", "ended", "answered"
+    ]  # fmt: skip
+
+
+def test_an_answer_that_is_waited_for(fast: Fast) -> None:
+    fast.lane.waits = True
+    assert fast.take(request(b"body") + b"next") == b"next"
+    assert (fast.wire.sent, fast.owner.told) == (b"", ["begun"])
+    fast.lane.answer()
+    assert (fast.wire.sent, fast.owner.told) == (b"<body>", ["begun", "ended", "answered"])
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_the_last_request_of_a_connection(fast: Fast, waits: bool) -> None:
+    fast.lane.waits = waits
+    fast.take(request(b"body", b"Connection: close"))
+    if waits:
+        assert not fast.wire.closing
+        fast.lane.answer()
+    assert fast.wire.sent == b"<body, closing>"
+    assert fast.wire.closing
+
+
+def test_a_client_that_leaves(fast: Fast) -> None:
+    fast.lane.waits = True
+    fast.take(request(b"body"))
+    fast.connection.give_up()
+    fast.lane.answer()
+    assert fast.wire.sent == b""
+    fast.connection.give_up()
+
+
+def test_a_body_that_does_not_come(fast: Fast) -> None:
+    size = 2 * COUNTED_BYTES
+    fast.take(request(b"", length=size), b"b" * COUNTED_BYTES)
+    assert fast.lane.inflight.has_room(2 * COUNTED_BYTES)
+    assert not fast.lane.inflight.has_room(2 * COUNTED_BYTES + 1)
+    fast.connection.discard(HTTPStatus.REQUEST_TIMEOUT)
+    assert fast.lane.inflight.has_room(3 * COUNTED_BYTES)
+    assert not fast.connection.reads
+
+
+def test_a_body_without_room_is_read_to_its_end(fast: Fast) -> None:
+    """The client has its answer then, and the connection goes on."""
+    size = 4 * COUNTED_BYTES
+    fast.take(request(b"", length=size), *[b"b" * COUNTED_BYTES] * 4)
+    assert fast.wire.sent.startswith(b"HTTP/1.1 503 ")
+    assert fast.lane.inflight.has_room(3 * COUNTED_BYTES)
+    fast.wire.sent = b""
+    assert fast.take(request(b"body")) == b""
+    assert fast.wire.sent == b"<body>"
+
+
+def test_a_head_that_is_long_is_read_each_time(fast: Fast) -> None:
+    token = b"Authorization: Bearer " + b"t" * 3000
+    for _ in range(2):
+        assert fast.take(request(b"body", token)) == b""
+    assert fast.wire.sent == b"<body><body>"
+    assert cast("InferHead | None", fast.connection._last) is None
