@@ -39,30 +39,6 @@ taken out of it.
 """
 
 
-class Head(Protocol):
-    """What the head of a request to a model says."""
-
-    @property
-    def model_name(self) -> str:
-        """From the path."""
-        ...
-
-    @property
-    def version(self) -> str:
-        """A label, too; "" where the path names none."""
-        ...
-
-    @property
-    def headers(self) -> Mapping[bytes, bytes]:
-        """Those of `WANTED_HEADERS` that it has, perhaps among others."""
-        ...
-
-    @property
-    def all_headers(self) -> Headers:
-        """All of them, with names in lower case."""
-        ...
-
-
 @dataclass(slots=True)
 class Call:
     """One request to a model, its body read. `version` is "" where the path names none.

@@ -30,9 +30,11 @@ _OVERHEAD_BYTES = 512
 # More digits than any size has.
 _MAX_DIGITS = 20
 
-_NAME = rb"[!#-'*+\-.0-9A-Z^-z|~]+"
-_HEAD = re.compile(rb"POST (/[!\"$-~]*+) HTTP/1\.1((?:\r\n" + _NAME + rb"+: ?[!-~][ -~]*+)++)\r\n\r\n")
-_HEADER = re.compile(rb"\r\n(" + _NAME + rb"): ?([!-~][ -~]*)")
+_NAME = rb"[!#-'*+\-.0-9A-Z^-z|~]++"
+_VALUE = rb"[!-~]++(?: ++[!-~]++)*+"
+_TARGET = rb"/[!\"$-~]*+"
+_HEAD = re.compile(rb"POST (%b) HTTP/1\.1((?:\r\n%b: ?%b)++)\r\n\r\n" % (_TARGET, _NAME, _VALUE))
+_HEADER = re.compile(rb"\r\n(%b): ?(%b)" % (_NAME, _VALUE))
 
 # With one of these, it depends on more than what is read here where a request ends, or what its client waits for.
 _UNUSUAL_HEADERS = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"proxy-connection"})
@@ -97,6 +99,8 @@ class InferHeads:
     matters = WANTED_HEADERS | _UNUSUAL_HEADERS | {b"host", b"connection"}
     """Headers that are looked at."""
 
+    head: type[InferHead] = InferHead
+
     def __init__(self, max_request_bytes: int) -> None:
         """`max_request_bytes`: the largest body that the fast lane takes."""
         self._max_request_bytes = max_request_bytes
@@ -112,8 +116,7 @@ class InferHeads:
         target, lines = found.groups()
         meaning = self._targets[target] or self._learn(target)
         fields = spelt_headers(lines)
-        all_lines = found[0]
-        if meaning is None or len(fields) > MAX_HEADERS or b" \r\n" in all_lines:
+        if meaning is None or len(fields) > MAX_HEADERS:
             return None
         headers: dict[bytes, bytes] = {}
         matters = self.matters
@@ -131,19 +134,7 @@ class InferHeads:
             return None
         json_bytes = _size(headers.get(b"inference-header-content-length")) or 0
         keep_alive = connection == _KEEP_ALIVE
-        return self._head(all_lines, target, meaning, headers, body_bytes, json_bytes, keep_alive)
-
-    def _head(
-        self,
-        lines: bytes,
-        target: bytes,
-        meaning: Meaning,
-        headers: Mapping[bytes, bytes],
-        body_bytes: int,
-        json_bytes: int,
-        keep_alive: bool,
-    ) -> InferHead | None:
-        return InferHead(lines, target, meaning, headers, body_bytes, json_bytes, keep_alive)
+        return self.head(found[0], target, meaning, headers, body_bytes, json_bytes, keep_alive)
 
     def _learn(self, target: bytes) -> Meaning | None:
         """What a target means, to be remembered when it comes for the second time."""

@@ -12,7 +12,8 @@ from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.answer_text import JOIN_BYTES, Parts
 from kserve_v2.rest.codec import EncodedResponse, ResponseFormat, decode_request, encode_response
 from kserve_v2.rest.compression import choose_encoding, compress, decompress
-from kserve_v2.rest.endpoint import Call, Head
+from kserve_v2.rest.endpoint import Call
+from kserve_v2.rest.heads import InferHead
 from kserve_v2.rest.verbatim import decode_verbatim, encode_verbatim
 from kserve_v2.scheduling.replies import OneOutcome, Outcome, infer
 
@@ -52,7 +53,7 @@ class Answer(NamedTuple):
 
 def decode(
     service: Inference,
-    head: Head,
+    head: Call | InferHead,
     body: bytes | bytearray | memoryview,
     max_request_bytes: int,
     *,

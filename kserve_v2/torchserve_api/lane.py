@@ -45,14 +45,18 @@ class PredictionHead(InferHead):
 
     __slots__ = ("content_type", "told")
 
-    content_type: str | None
-    told: Mapping[str, str]
+    def __init__(self, lines: bytes, target: bytes, meaning: Meaning, *said: Any) -> None:
+        super().__init__(lines, target, meaning, *said)
+        spelt = {name.decode("latin-1"): value.decode("latin-1") for name, value in spelt_headers(lines)}
+        self.told: Mapping[str, str] = headers_of(spelt, meaning[2])
+        self.content_type = self.headers.get(b"content-type", b"").decode("latin-1") or None
 
 
 class PredictionHeads(InferHeads):
     """Reads heads for all connections of an address."""
 
     matters = InferHeads.matters | {b"content-type"}
+    head = PredictionHead
 
     def __init__(self, apis: Collection[Api], rules: Rules, max_request_bytes: int) -> None:
         # What is larger is read in another way.
@@ -69,15 +73,13 @@ class PredictionHeads(InferHeads):
             return None
         return (found.name, found.version, found.rest) if found.call is Call.PREDICT else None
 
-    def _head(self, lines: bytes, target: bytes, meaning: Meaning, *said: Any) -> PredictionHead | None:
-        head = PredictionHead(lines, target, meaning, *said)
-        content_type = head.headers.get(b"content-type", b"")
-        if not head.keep_alive or media_type(content_type)[0].lower() in FORMS:
+    def read(self, data: bytes) -> InferHead | None:
+        """As `InferHeads.read`. Forms go another way."""
+        head = super().read(data)
+        if head is None or not head.keep_alive:
             return None
-        head.content_type = content_type.decode("latin-1") or None
-        spelt = {name.decode("latin-1"): value.decode("latin-1") for name, value in spelt_headers(lines)}
-        head.told = headers_of(spelt, meaning[2])
-        return head
+        is_form = media_type(head.headers.get(b"content-type", b""))[0].lower() in FORMS
+        return None if is_form else head
 
 
 class Models:
