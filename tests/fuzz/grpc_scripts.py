@@ -189,8 +189,12 @@ def _fields(rng: random.Random, method: str) -> list[tuple[str, str] | hpack.Nev
         fields.append(("x-token", str(rng.randrange(5))))
     if rng.random() < 0.1:
         fields.append(hpack.NeverIndexedHeaderTuple("x-secret", str(rng.randrange(5))))
+    if rng.random() < 0.3:
+        fields.append(("traceparent", f"00-{rng.getrandbits(128):032x}-{rng.getrandbits(64):016x}-01"))
     if rng.random() < 0.05:
-        fields.append(("grpc-timeout", f"{rng.randint(30, 60)}S"))
+        fields.append(hpack.NeverIndexedHeaderTuple("authorization", "Bearer " + str(rng.random()) * 40))
+    if rng.random() < 0.2:
+        fields.append(("grpc-timeout", f"{rng.randint(30_000_000, 60_000_000)}u"))
     if rng.random() < 0.05:
         fields.append(("grpc-encoding", "identity"))
     return fields
