@@ -29,7 +29,7 @@ from benchmarks.cases.sequences import sequences
 from benchmarks.cases.tensors import tensors
 from benchmarks.cases.texts import texts
 from benchmarks.cases.transports import grpc, rest, stream
-from benchmarks.cases.varied import varied_rest
+from benchmarks.cases.varied import varied_grpc, varied_rest
 from benchmarks.options import add_measuring_options, make_bench, set_measuring_defaults
 from benchmarks.plot import svg
 from benchmarks.report import machine_facts, markdown_report, run_facts, text_report
@@ -42,6 +42,7 @@ CASES: Mapping[str, Case] = {
     "grpc": grpc,
     "stream": stream,
     "varied_rest": varied_rest,
+    "varied_grpc": varied_grpc,
     "open_loop": open_loop,
     "mlp": mlp,
     "batching": batching,

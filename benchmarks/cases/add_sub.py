@@ -71,14 +71,14 @@ def stream_subject(bench: Bench, name: str, process: Child) -> Subject:
 def rest_add_sub(url: str, model: str, shape: tuple[int, ...]) -> RestExchange:
     """A request in JSON. Raises LoadError if the answer is wrong."""
     exchange = rest_json(url, model, add_sub_inputs(shape))
-    check_rest_json(exchange, _outputs(shape))
+    check_rest_json(exchange, add_sub_outputs(shape))
     return exchange
 
 
 def grpc_add_sub(target: str, model: str, shape: tuple[int, ...]) -> GrpcExchange:
     """A call with raw contents. Raises LoadError if the answer is wrong."""
     exchange = grpc_raw(target, model, add_sub_inputs(shape))
-    check_grpc_raw(exchange, _outputs(shape))
+    check_grpc_raw(exchange, add_sub_outputs(shape))
     return exchange
 
 
@@ -108,7 +108,8 @@ def add_sub_inputs(shape: tuple[int, ...]) -> dict[str, Array]:
     }
 
 
-def _outputs(shape: tuple[int, ...]) -> dict[str, Array]:
+def add_sub_outputs(shape: tuple[int, ...]) -> dict[str, Array]:
+    """OUTPUT0 and OUTPUT1."""
     return {
         "OUTPUT0": np.arange(3, 19, dtype=np.int32).reshape(shape),
         "OUTPUT1": np.arange(-3, 13, dtype=np.int32).reshape(shape),

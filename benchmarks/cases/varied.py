@@ -1,15 +1,22 @@
-"""Requests that differ, as those of real clients do: add_sub over REST, beside the same request again and again, and
-beside the bare protocol under the very same traffic.
+"""Requests that differ, as those of real clients do: add_sub beside the same request again and again, and beside the
+bare protocol under the very same traffic.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 
 import numpy as np
 
 from benchmarks.bench import Bench
-from benchmarks.cases.add_sub import SERVER, Subject, rest_add_sub
+from benchmarks.cases.add_sub import (
+    SERVER,
+    Subject,
+    add_sub_inputs,
+    add_sub_outputs,
+    grpc_add_sub,
+    rest_add_sub,
+)
 from benchmarks.cases.transports import (
     CONNECTIONS,
     Rounds,
@@ -18,12 +25,24 @@ from benchmarks.cases.transports import (
     measure_rounds,
     throughput,
 )
-from benchmarks.load.exchange import RestExchange, VariedRest, rest_json
+from benchmarks.load.builtin import Builtin
+from benchmarks.load.exchange import (
+    ExchangeT,
+    GrpcExchange,
+    RestExchange,
+    VariedGrpc,
+    VariedRest,
+    check_grpc_raw,
+    grpc_typed,
+    rest_json,
+)
+from benchmarks.load.generator import Generator
 from benchmarks.models import MANY_MODELS, model_file
 from benchmarks.processes import Child
 from benchmarks.result import Line, Row, Target, ratio_row
 
 IDENTICAL = "identical"
+_OF_HEADERS = ("traced", "tokens", "deadlines")
 ROWS = range(1, 9)
 
 _OF_BARE_PROTOCOL = Target("at least", 0.75)
@@ -33,42 +52,82 @@ _OVER_IDENTICAL = Target("at most", 1.3)
 
 def varied_rest(bench: Bench) -> list[Row | Line]:
     """JSON over HTTP/1.1."""
+    return _varied(bench, "varied_rest", "REST", bench.rest, MANY_MODELS, _rest_traffic)
+
+
+def varied_grpc(bench: Bench) -> list[Row | Line]:
+    """Raw contents over gRPC, and typed ones. h2load's calls are all alike, so the built-in generator makes them."""
+    generator: Generator[GrpcExchange] = Builtin()
+    return _varied(bench, "varied_grpc", "gRPC", generator, (), _grpc_traffic)
+
+
+def _varied(
+    bench: Bench,
+    case: str,
+    protocol: str,
+    generator: Generator[ExchangeT],
+    models: Sequence[str],
+    traffic_to: Callable[[str], Mapping[str, ExchangeT]],
+) -> list[Row | Line]:
+    """Each kind of traffic, to the server and to the bare protocol."""
     file = str(model_file(bench.repository, "add_sub"))
-    protocol = "bare protocol"
+    bare, yardstick = (
+        "bare protocol",
+        f"benchmarks.yardsticks.bare_{'http' if protocol == 'REST' else 'grpc'}",
+    )
     with ExitStack() as stack:
         processes = {
-            SERVER: stack.enter_context(bench.server("add_sub", *MANY_MODELS)),
-            protocol: stack.enter_context(bench.process("benchmarks.yardsticks.bare_http", file, url="REST")),
+            SERVER: stack.enter_context(bench.server("add_sub", *models)),
+            bare: stack.enter_context(bench.process(yardstick, file, url=protocol)),
         }
-        traffic = {name: _traffic(process.urls["REST"]) for name, process in processes.items()}
-        rounds = {
+        traffic = {name: traffic_to(process.urls[protocol]) for name, process in processes.items()}
+        rounds: dict[str, Rounds] = {
             kind: measure_rounds(
                 bench,
-                f"REST, {kind}",
-                {name: _subject(bench, process, traffic[name][kind]) for name, process in processes.items()},
+                f"{protocol}, {kind}",
+                {
+                    name: _subject(bench, generator, process, traffic[name][kind])
+                    for name, process in processes.items()
+                },
                 CONNECTIONS,
             )
             for kind in traffic[SERVER]
         }
     found: list[Row | Line] = []
     for kind, of_kind in rounds.items():
-        found += lines("REST", of_kind, partial(_describe, kind))
+        found += lines(protocol, of_kind, partial(_describe, kind))
         targets = dict.fromkeys(CONNECTIONS, _OF_BARE_PROTOCOL)
-        found += throughput("varied_rest", of_kind, protocol, targets, partial(_describe, kind))
-    return [*found, *_cpu(rounds)]
+        found += throughput(case, of_kind, bare, targets, partial(_describe, kind))
+    return [*found, *_cpu(case, rounds)]
 
 
-def _traffic(url: str) -> Mapping[str, RestExchange]:
+def _rest_traffic(url: str) -> Mapping[str, RestExchange]:
     """By kind: what is sent, when the answer to each message was found right."""
     one = rest_add_sub(url, "add_sub", (1, 16))
     batches = [rest_json(url, "add_sub", _numbers(rows)) for rows in ROWS]
     models = [rest_add_sub(url, name, (1, 16)) for name in MANY_MODELS]
     return {
         IDENTICAL: one,
-        "traced": VariedRest.of([one], "traced"),
-        "tokens": VariedRest.of([one], "tokens"),
+        **{kind: VariedRest.of([one], kind) for kind in ("traced", "tokens")},
         f"batch {ROWS[0]}..{ROWS[-1]}": VariedRest.of(batches, IDENTICAL),
         f"{len(models)} models": VariedRest.of(models, IDENTICAL),
+    }
+
+
+def _grpc_traffic(target: str) -> Mapping[str, GrpcExchange]:
+    """As `_rest_traffic`."""
+    one = grpc_add_sub(target, "add_sub", (1, 16))
+    typed = grpc_typed(target, "add_sub", add_sub_inputs((1, 16)))
+    check_grpc_raw(typed, add_sub_outputs((1, 16)))
+
+    def varied(kind: str, call: GrpcExchange = one, *, never: bool = False) -> VariedGrpc:
+        return VariedGrpc(call.target, call.message, call.answer, kind, never)
+
+    return {
+        IDENTICAL: varied(IDENTICAL),
+        **{kind: varied(kind) for kind in _OF_HEADERS},
+        "traced, never indexed": varied("traced", never=True),
+        "typed": varied(IDENTICAL, typed),
     }
 
 
@@ -78,21 +137,21 @@ def _numbers(rows: int) -> Mapping[str, "np.typing.NDArray[np.generic]"]:
     return {name: numbers.integers(0, 10_000, (rows, 16), np.int32) for name in ("INPUT0", "INPUT1")}
 
 
-def _subject(bench: Bench, process: Child, exchange: RestExchange) -> Subject:
-    return Subject(exchange, partial(bench.load, bench.rest, exchange), process.cpu_seconds, lambda: None)
+def _subject(bench: Bench, generator: Generator[ExchangeT], process: Child, exchange: ExchangeT) -> Subject:
+    return Subject(exchange, partial(bench.load, generator, exchange), process.cpu_seconds, lambda: None)
 
 
 def _describe(kind: str, connections: int) -> str:
     return f"{kind}, {connections_text(connections)}"
 
 
-def _cpu(rounds: Mapping[str, Rounds]) -> Iterator[Row]:
+def _cpu(case: str, rounds: Mapping[str, Rounds]) -> Iterator[Row]:
     """What it costs the server that requests differ: CPU time per request, over that of identical ones."""
     for connections in CONNECTIONS:
         identical = [by_name[SERVER].cpu_us for by_name in rounds[IDENTICAL][connections]]
-        for kind in ("traced", "tokens"):
+        for kind in (kind for kind in rounds if kind.startswith(_OF_HEADERS)):
             found = [by_name[SERVER].cpu_us for by_name in rounds[kind][connections]]
             pairs = [(cpu, one) for cpu, one in zip(found, identical, strict=True) if cpu and one]
             if pairs:
                 measure = f"CPU per request, {_describe(kind, connections)}, over identical ones"
-                yield ratio_row("varied_rest", measure, "us", pairs, _OVER_IDENTICAL)
+                yield ratio_row(case, measure, "us", pairs, _OVER_IDENTICAL)

@@ -18,7 +18,7 @@ from typing import Any
 import uvloop
 
 from benchmarks.load.connections import Connection, connection_to
-from benchmarks.load.exchange import GrpcExchange, LoadError, RestExchange, VariedRest
+from benchmarks.load.exchange import GrpcExchange, LoadError, RestExchange, VariedGrpc, VariedRest
 from benchmarks.load.generator import Latency, Load, timed_run
 
 Exchange = RestExchange | GrpcExchange
@@ -53,6 +53,8 @@ def to_json(exchange: Exchange) -> dict[str, object]:
         members |= {"url": exchange.url, "headers": exchange.headers, "body": _text(exchange.body)}
     else:
         members |= {"target": exchange.target, "message": _text(exchange.message)}
+    if isinstance(exchange, VariedGrpc):
+        members |= {"kind": exchange.kind, "never": exchange.never}
     if isinstance(exchange, VariedRest):
         members |= {"kind": exchange.kind, "others": [to_json(other) for other in exchange.others]}
     return members
@@ -64,12 +66,14 @@ def from_json(members: dict[str, object]) -> Exchange:
         name: base64.b64decode(str(value)) if name in ("body", "message", "answer") else value
         for name, value in members.items()
     }
-    if "kind" in decoded:
+    if "others" in decoded:
         others = [from_json(other) for other in decoded.pop("others")]
         return VariedRest(
             **decoded, others=tuple(other for other in others if isinstance(other, RestExchange))
         )
-    return RestExchange(**decoded) if "url" in decoded else GrpcExchange(**decoded)
+    if "url" in decoded:
+        return RestExchange(**decoded)
+    return VariedGrpc(**decoded) if "kind" in decoded else GrpcExchange(**decoded)
 
 
 def _text(data: bytes) -> str:

@@ -3,11 +3,13 @@
 import asyncio
 import re
 import struct
-from itertools import count, cycle
+from collections.abc import Iterator
+from itertools import count, cycle, islice, repeat
 from typing import Protocol, cast
 
 from benchmarks.load import http2
-from benchmarks.load.exchange import INFER_METHOD, GrpcExchange, RestExchange, framed
+from benchmarks.load.exchange import INFER_METHOD, GrpcExchange, RestExchange, VariedGrpc, framed
+from benchmarks.load.varied import headers_of
 
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _HEAD_END = b"\r\n\r\n"
@@ -102,7 +104,7 @@ class GrpcConnection(Connection):
 
     def __init__(self, exchange: GrpcExchange, loop: Loop) -> None:
         super().__init__(loop)
-        self._headers = call_headers(exchange.target)
+        self._blocks = call_blocks(exchange)
         self._data = framed(exchange.message)
         self._answer = framed(exchange.answer)
         self._stream = -1
@@ -120,7 +122,7 @@ class GrpcConnection(Connection):
         if self._window < 0:
             self._loop.fail("the server does not open its flow control window")
         self._message.clear()
-        return http2.frame(http2.HEADERS, http2.END_HEADERS, self._stream, self._headers) + http2.frame(
+        return http2.frame(http2.HEADERS, http2.END_HEADERS, self._stream, next(self._blocks)) + http2.frame(
             http2.DATA, http2.END_STREAM, self._stream, self._data
         )
 
@@ -143,15 +145,33 @@ class GrpcConnection(Connection):
             self._answered(self._message == self._answer)
 
 
-def call_headers(target: str) -> bytes:
-    """The header block of a call of ModelInfer."""
-    return (
-        bytes([http2.POST, http2.SCHEME_HTTP])
-        + http2.literal(http2.PATH, INFER_METHOD.encode())
-        + http2.literal(http2.AUTHORITY, target.encode())
-        + http2.literal(http2.CONTENT_TYPE, b"application/grpc")
-        + http2.literal(b"te", b"trailers")
-    )
+def call_blocks(exchange: GrpcExchange) -> Iterator[bytes]:
+    """The header blocks of one connection's calls of ModelInfer."""
+    start = bytes([http2.POST, http2.SCHEME_HTTP])
+    usual: list[tuple[int | bytes, bytes]] = [
+        (http2.PATH, INFER_METHOD.encode()),
+        (http2.AUTHORITY, exchange.target.encode()),
+        (http2.CONTENT_TYPE, b"application/grpc"),
+        (b"te", b"trailers"),
+    ]
+    if isinstance(exchange, VariedGrpc):
+        return _varied_blocks(start, usual, exchange)
+    return repeat(start + b"".join(http2.literal(*field) for field in usual))
+
+
+def _varied_blocks(
+    start: bytes, usual: list[tuple[int | bytes, bytes]], exchange: VariedGrpc
+) -> Iterator[bytes]:
+    encoder, own = http2.Encoder(), headers_of(exchange.kind)
+    for headers in islice(cycle(own), next(_firsts) % len(own), None):
+        fields: list[tuple[int | bytes, bytes]] = [
+            (name.encode(), value.encode()) for name, value in headers.items()
+        ]
+        if exchange.never:
+            varied = b"".join(http2.literal(*field, never=True) for field in fields)
+            yield start + encoder.fields(usual) + varied
+        else:
+            yield start + encoder.fields([*usual, *fields])
 
 
 def connection_to(exchange: RestExchange | GrpcExchange, loop: Loop) -> Connection:

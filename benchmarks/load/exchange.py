@@ -110,6 +110,16 @@ class GrpcExchange:
         return host, int(port)
 
 
+@dataclass(frozen=True, slots=True)
+class VariedGrpc(GrpcExchange):
+    """The same call again and again, each time with metadata of its own of this `kind` (see `load.varied`). `never`: as
+    fields that are never indexed; otherwise each of them goes into the connection's compression table.
+    """
+
+    kind: str = "identical"
+    never: bool = False
+
+
 ExchangeT = TypeVar("ExchangeT", RestExchange, GrpcExchange)
 """Generators and what they send go in pairs."""
 
@@ -151,7 +161,19 @@ def grpc_raw(target: str, model: str, inputs: Mapping[str, Array]) -> GrpcExchan
     for name, array in inputs.items():
         request.inputs.add(name=name, datatype=_DATATYPES[array.dtype.name], shape=array.shape)
         request.raw_input_contents.append(array.tobytes())
-    message = request.SerializeToString()
+    return _probe_grpc(target, request.SerializeToString())
+
+
+def grpc_typed(target: str, model: str, inputs: Mapping[str, Array]) -> GrpcExchange:
+    """A call with typed contents, of INT32, and the answer that the server at `target` gives now."""
+    request = pb.ModelInferRequest(model_name=model)
+    for name, array in inputs.items():
+        tensor = request.inputs.add(name=name, datatype=_DATATYPES[array.dtype.name], shape=array.shape)
+        tensor.contents.int_contents.extend(array.ravel().tolist())
+    return _probe_grpc(target, request.SerializeToString())
+
+
+def _probe_grpc(target: str, message: bytes) -> GrpcExchange:
     with bytes_channel(target) as channel:
         answer = bytes_call(channel)(message, timeout=_PROBE_SECONDS)
     return GrpcExchange(target, message, answer)

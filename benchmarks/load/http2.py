@@ -1,7 +1,8 @@
 """As much of HTTP/2 (RFC 9113) and HPACK (RFC 7541) as one gRPC call at a time on a connection needs."""
 
 import struct
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -19,6 +20,7 @@ _FRAME_HEADER = 9
 # Indices of HPACK's static table: whole fields, and names.
 POST, SCHEME_HTTP, STATUS_200 = 0x83, 0x86, 0x88
 AUTHORITY, PATH, CONTENT_TYPE = 1, 4, 31
+STATIC_NAMES = {AUTHORITY: b":authority", PATH: b":path", CONTENT_TYPE: b"content-type"}
 
 
 class Frame(NamedTuple):
@@ -109,13 +111,63 @@ def acknowledgement(received: Frame) -> bytes:
     return frame(received.kind, ACK, 0, received.payload if received.kind == PING else b"")
 
 
-def literal(name: int | bytes, value: bytes) -> bytes:
+def literal(name: int | bytes, value: bytes, *, never: bool = False) -> bytes:
     """A header field that stays out of the compression table, so that the same bytes do for every request.
 
-    `name`: its text, or its index in the static table. Name and value are shorter than 127 bytes.
+    `name`: its text, or its index in the static table, below 127. `never`: whoever passes it on is to do the same.
     """
+    return _named(name, 0x10 if never else 0, 15) + _string(value)
+
+
+def _named(name: int | bytes, kind: int, limit: int) -> bytes:
     if isinstance(name, bytes):
-        head = bytes([0, len(name)]) + name
-    else:
-        head = bytes([name]) if name < 15 else bytes([15, name - 15])
-    return head + bytes([len(value)]) + value
+        return bytes([kind]) + _string(name)
+    return bytes([kind | name]) if name < limit else bytes([kind | limit, name - limit])
+
+
+def _string(text: bytes) -> bytes:
+    """Not in Huffman code."""
+    length = len(text)
+    if length < 127:
+        return bytes([length]) + text
+    more = length - 127
+    tail = bytes([more]) if more < 128 else bytes([more & 127 | 128, more >> 7])
+    return b"\x7f" + tail + text
+
+
+class Encoder:
+    """Header blocks of one connection, as gRPC's clients encode them: a field that has been sent goes by its number in
+    the compression table, as long as it is there, and a new one, however seldom it may come again, takes the oldest's
+    place.
+    """
+
+    _TABLE_BYTES, _FIELD_BYTES, _FIRST_INDEX = 4096, 32, 62
+
+    def __init__(self) -> None:
+        # Of the fields in the table: when they came into it.
+        self._numbers: dict[tuple[int | bytes, bytes], int] = {}
+        self._table: deque[tuple[int | bytes, bytes]] = deque()
+        self._sent = 0
+        self._bytes = 0
+
+    def fields(self, fields: Iterable[tuple[int | bytes, bytes]]) -> bytes:
+        """The representations of fields, by their names or the indices of these in the static table."""
+        return b"".join(self._field(*each) for each in fields)
+
+    def _field(self, name: int | bytes, value: bytes) -> bytes:
+        number = self._numbers.get((name, value))
+        if number is not None:
+            index = self._FIRST_INDEX + self._sent - 1 - number
+            return bytes([0x80 | index]) if index < 127 else bytes([0xFF, index - 127])
+        self._numbers[name, value] = self._sent
+        self._table.append((name, value))
+        self._sent += 1
+        self._bytes += self._size(name, value)
+        while self._bytes > self._TABLE_BYTES:
+            oldest = self._table.popleft()
+            del self._numbers[oldest]
+            self._bytes -= self._size(*oldest)
+        return _named(name, 0x40, 63) + _string(value)
+
+    def _size(self, name: int | bytes, value: bytes) -> int:
+        return len(STATIC_NAMES[name] if isinstance(name, int) else name) + len(value) + self._FIELD_BYTES

@@ -29,10 +29,15 @@ class AddSub:
         return orjson.dumps({"model_name": "add_sub", "model_version": "1", "outputs": outputs})
 
     def message(self, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
-        """The answer to a ModelInfer with raw contents."""
+        """The answer to a ModelInfer with raw or typed contents."""
+        raw = list(request.raw_input_contents)
         feed = {
-            tensor.name: np.frombuffer(raw, dtype=np.int32).reshape(tensor.shape)
-            for tensor, raw in zip(request.inputs, list(request.raw_input_contents), strict=True)
+            tensor.name: (
+                np.frombuffer(raw[place], dtype=np.int32)
+                if raw
+                else np.array(tensor.contents.int_contents, dtype=np.int32)
+            ).reshape(tensor.shape)
+            for place, tensor in enumerate(request.inputs)
         }
         response = pb.ModelInferResponse(model_name="add_sub", model_version="1")
         for name, array in self._run(feed):

@@ -1,30 +1,31 @@
 """What Python can do over gRPC with nothing in the way: `python -m benchmarks.yardsticks.bare_grpc MODEL_FILE`.
 
-asyncio.Protocol that speaks HTTP/2 frames itself, hpack for header blocks with the last one remembered, protobuf
-messages, numpy, and the model called in place, on uvloop. It serves unary calls of ModelInfer on `add_sub`, heeds
-none of the limits that a client may set, and ends the connection where it meets what those calls do not need.
+asyncio.Protocol that speaks HTTP/2 frames itself, the server's decoder of header blocks with the last one remembered,
+protobuf messages, numpy, and the model called in place, on uvloop. It serves unary calls of ModelInfer on `add_sub`,
+heeds none of the limits that a client may set, and ends the connection where it meets what those calls do not need.
 """
 
 import asyncio
 import struct
 import sys
-from collections.abc import Iterable
 from typing import cast
 
 import uvloop
-from hpack import Decoder
 
 from benchmarks.load import http2
 from benchmarks.load.exchange import INFER_METHOD, framed
 from benchmarks.yardsticks.add_sub import AddSub
 from kserve_v2._generated import grpc_service_pb2 as pb
+from kserve_v2.http2.hpack import Decoder
 
 _BACKLOG = 2048
 _FRAME_HEADER, _PREFIX, _PRIORITY_BYTES = 9, 5, 5
 _PADDED, _PRIORITY = 0x8, 0x20
+_TABLE_BYTES, _MAX_BLOCK_BYTES, _MAX_FIELDS = 4096, 2**16, 256
 _GRANT_BYTES = 2**30
 _GRANT = http2.frame(http2.WINDOW_UPDATE, 0, 0, struct.pack(">I", _GRANT_BYTES))
 
+_PATH = INFER_METHOD.encode()
 _HEADERS = bytes([http2.STATUS_200]) + http2.literal(http2.CONTENT_TYPE, b"application/grpc")
 _TRAILERS = http2.literal(b"grpc-status", b"0")
 _LAST = http2.END_HEADERS | http2.END_STREAM
@@ -39,8 +40,8 @@ class BareGrpc(asyncio.Protocol):
         self._model = model
         self._received = b""
         self._preface = http2.PREFACE
-        self._decoder = Decoder()
-        self._block, self._path = b"", ""
+        self._decoder = Decoder(_TABLE_BYTES, _MAX_BLOCK_BYTES, _MAX_FIELDS)
+        self._block = self._path = b""
         self._calls: dict[int, bytes] = {}
         self._ungranted_bytes = 0
 
@@ -72,21 +73,19 @@ class BareGrpc(asyncio.Protocol):
             return self._data(flags, stream, payload)
         if kind == http2.HEADERS:
             block = payload[_PRIORITY_BYTES:] if flags & _PRIORITY else payload
-            if flags & _PADDED or not flags & http2.END_HEADERS or self._read_path(block) != INFER_METHOD:
+            if flags & _PADDED or not flags & http2.END_HEADERS or self._read_path(block) != _PATH:
                 self._transport.abort()
             self._calls[stream] = b""
         elif kind == http2.RST_STREAM:
             self._calls.pop(stream, None)
         return http2.acknowledgement(http2.Frame(kind, flags, stream, payload))
 
-    def _read_path(self, block: bytes) -> str:
+    def _read_path(self, block: bytes) -> bytes:
         """The path in a header block; remembered while the dynamic table, on which it depends, stays as it is."""
         if block != self._block:
-            before = [*self._decoder.header_table.dynamic_entries]
-            fields = cast("Iterable[tuple[str, str]]", self._decoder.decode(block))
-            self._path = dict(fields)[":path"]
-            unchanged = before == [*self._decoder.header_table.dynamic_entries]
-            self._block = block if unchanged else b""
+            changes = self._decoder.changes
+            self._path = dict(self._decoder.decode(block)[0])[b":path"]
+            self._block = block if self._decoder.changes == changes else b""
         return self._path
 
     def _data(self, flags: int, stream: int, payload: bytes) -> bytes:

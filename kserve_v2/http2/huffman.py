@@ -32,7 +32,8 @@ _MAX_PADDING_BITS = 7
 
 class _State(dict[int, "tuple[bytes, _State]"]):
     """A beginning of a code. By the byte that comes next: the symbols that are complete with it, and the state then.
-    That is worked out when it is first asked for; strings of usual text come to know a few dozen states.
+    That is worked out when it is first asked for: usual text comes to know a few dozen states, and all 257 of them take
+    8 MB.
     """
 
     __slots__ = ("children", "may_end")

@@ -1,13 +1,16 @@
 """The benchmarks' own HTTP/2: frames as they pass by, and the yardstick over gRPC, by a real client."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
+import hpack
 import pytest
 
 from benchmarks.cases.add_sub import ROW_SHAPE, grpc_add_sub, rest_add_sub
 from benchmarks.load import http2
 from benchmarks.load.builtin import Builtin
+from benchmarks.load.exchange import GrpcExchange, VariedGrpc
 from benchmarks.load.http2 import Frame, Skimmer, frame
 from benchmarks.load.open_loop import run_open_loop
 from benchmarks.processes import Child, child
@@ -30,6 +33,23 @@ def test_frames_come_without_data_however_the_bytes_are_cut(step: int) -> None:
     assert skimmer.data_bytes == 30
 
 
+def test_what_is_encoded_is_what_another_decoder_reads() -> None:
+    """Fields that come again, and others that drive them out of the table."""
+    encoder, decoder = http2.Encoder(), hpack.Decoder()
+    usual = [
+        (http2.PATH, b":path", b"/a"),
+        (http2.CONTENT_TYPE, b"content-type", b"b"),
+        (b"te", b"te", b"trailers"),
+    ]
+    for number in range(200):
+        own = [(b"own", b"own", b"%d" % number * (number % 120)), *usual[number % 3 :]]
+        block = encoder.fields((name, value) for name, _, value in [*usual, *own])
+        secret = http2.literal(b"secret", bytes(number), never=True)
+        found = [tuple(field) for field in decoder.decode(block + secret, raw=True)]
+        assert found == [*((name, value) for _, name, value in [*usual, *own]), (b"secret", bytes(number))]
+    assert len(decoder.header_table.dynamic_entries) == len(encoder._table)
+
+
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Child]]:
     log = tmp_path_factory.mktemp("yardsticks")
@@ -49,4 +69,7 @@ def test_a_bare_protocol_answers_rightly_in_closed_and_open_loops(
     # These compare the first answer with the right numbers, and the loops all others with the first.
     exchange = (rest_add_sub if protocol == "REST" else grpc_add_sub)(url, "add_sub", ROW_SHAPE)
     assert Builtin().run(exchange, 4, seconds=1).requests > 0
+    if isinstance(exchange, GrpcExchange):
+        for kind, never in (("traced", False), ("tokens", True)):
+            assert Builtin().run(VariedGrpc(**asdict(exchange), kind=kind, never=never), 4, 1).requests > 0
     assert run_open_loop(exchange, 4, seconds=1, per_second=50).requests == 50
