@@ -183,7 +183,7 @@ class _Observer:
         self._tracer = tracer
         self.trace: Trace | None = None
         if tracer.on:
-            self.trace = begin_trace(tracer, message, text_metadata(context))
+            self.trace = begin_trace(tracer, message.model_name, text_metadata(context))
         self._access = Access("grpc", message.model_name, message.model_version, message.id)
         context.on_end(self._ended)
 

@@ -264,7 +264,7 @@ class _Stream:
         next one: its model has to be loaded first, and those behind it may belong to the same sequence.
         """
         message = parse(data, pb.ModelInferRequest)
-        trace = begin_trace(self._tracer, message, self._metadata) if self._tracer.on else None
+        trace = begin_trace(self._tracer, message.model_name, self._metadata) if self._tracer.on else None
         try:
             self._ask(data, message, trace, group)
         except NotLoadedError as error:

@@ -14,6 +14,7 @@ from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.cross_site import foreign_origin
 from kserve_v2.rest.endpoint import WAITING_TASKS
 from kserve_v2.rest.model_answers import BODYLESS
+from kserve_v2.rest.traces import RequestTracer, begin_trace, observed
 from kserve_v2.torchserve_api.answering import TOO_LARGE, Headers, Reply, head, of_error, sendable
 from kserve_v2.torchserve_api.counters import Counters
 from kserve_v2.torchserve_api.errors import TorchServeError
@@ -21,6 +22,7 @@ from kserve_v2.torchserve_api.http_rows import RAW_HEADERS
 from kserve_v2.torchserve_api.request_ids import new_request_id
 from kserve_v2.torchserve_api.routes import Api, Call, Route, route
 from kserve_v2.torchserve_api.tokens import Tokens
+from kserve_v2.tracing.trace import Trace
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ class Asked:
     body: bytes | bytearray
     request_id: str
     access: Access | None = None
+    trace: Trace | None = None
     lower: Mapping[str, str] = field(default_factory=dict)
     """The headers by their names in lower case."""
 
@@ -53,6 +56,7 @@ class Rules:
 
     bodies: BodyReader
     counters: Counters
+    tracer: RequestTracer
     tokens: Tokens | None = None
     open_protocol: bool = False
     model_api: bool = True
@@ -92,6 +96,7 @@ class TorchServeApp:
         self, scope: Scope, receive: Receive, headers: Mapping[str, str], answering: "_Answering"
     ) -> None:
         access: Access | None = None
+        trace: Trace | None = None
         try:
             lower = {name.lower(): value for name, value in headers.items()}
             found = self._route(scope)
@@ -101,6 +106,10 @@ class TorchServeApp:
                 _raise_if_foreign(scope["headers"])
             if access_log_enabled() and found.call in _PREDICTIONS:
                 access = Access("torchserve", found.name, found.version, answering.request_id, 200)
+            if self._rules.tracer.on and found.call in _PREDICTIONS:
+                trace = begin_trace(self._rules.tracer, found.name, scope)
+            if trace is not None:
+                receive = answering.observe(trace, receive)
             length = lower.get("content-length", "")
             body = await self._rules.bodies.read(receive, int(length) if length.isdigit() else None)
             asked = Asked(
@@ -111,6 +120,7 @@ class TorchServeApp:
                 body,
                 answering.request_id,
                 access,
+                trace,
                 lower,
             )
             await answering.send(await self._calls[found.call](asked))
@@ -120,6 +130,9 @@ class TorchServeApp:
             await answering.reply(TOO_LARGE)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             await answering.fail(told_unasked(error))
+        finally:
+            if trace is not None:
+                self._rules.tracer.finish(trace)
         if access is not None:
             access.status = answering.status
             log_access(access)
@@ -153,6 +166,13 @@ class _Answering:
         self.status = 0
         """Of what was sent; 0 for nothing."""
         self._rules, self._send = rules, send
+        self._trace: Trace | None = None
+
+    def observe(self, trace: Trace, receive: Receive) -> Receive:
+        """Have what is read, and what is answered, taken down; returns what is to be read from."""
+        self._trace = trace
+        receive, self._send = observed(trace, receive, self._send)
+        return receive
 
     async def reply(self, reply: Reply) -> None:
         """Send an answer whose parts are all there."""
@@ -185,6 +205,8 @@ class _Answering:
         """Send an error, if nothing was sent yet. A stream that has begun is cut off: its end would look like a whole
         answer's.
         """
+        if self._trace is not None:
+            self._trace.error = error.message
         if not self.status:
             await self.reply(of_error(error))
         else:

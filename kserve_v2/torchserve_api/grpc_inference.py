@@ -1,10 +1,11 @@
 """`InferenceAPIsService`: health and predictions over gRPC."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 from kserve_v2._generated import torchserve_inference_pb2 as pb
 from kserve_v2.rpc.calls import Context, Rpc, ServerStreaming, Unary
+from kserve_v2.rpc.traces import begin_trace, text_metadata
 from kserve_v2.rpc.typed import streaming
 from kserve_v2.torchserve.rows import Field, Row
 from kserve_v2.torchserve_api.errors import TorchServeError, bad_request, json_body
@@ -14,6 +15,8 @@ from kserve_v2.torchserve_api.predictor import Predictor
 from kserve_v2.torchserve_api.request_ids import new_request_id
 from kserve_v2.torchserve_api.routes import Api
 from kserve_v2.torchserve_api.tokens import Tokens
+from kserve_v2.tracing.trace import Trace
+from kserve_v2.tracing.tracer import Tracer
 
 SERVICE_NAME = "org.pytorch.serve.grpc.inference.InferenceAPIsService"
 
@@ -22,9 +25,16 @@ class InferenceServicer:
     """Answers its RPCs."""
 
     def __init__(
-        self, predictor: Predictor, health: Health, *, decode: bool, tokens: Tokens | None = None
+        self,
+        predictor: Predictor,
+        health: Health,
+        tracer: Tracer,
+        *,
+        decode: bool,
+        tokens: Tokens | None = None,
     ) -> None:
         """`decode`: as over HTTP."""
+        self._tracer = tracer
         self._predictor, self._health, self._decode, self._tokens = predictor, health, decode, tokens
 
     def rpcs(self) -> tuple[Rpc, ...]:
@@ -64,13 +74,16 @@ class InferenceServicer:
     ) -> AsyncIterator[pb.PredictionResponse]:
         """The answers to any number of requests, one after the other."""
         async for request in requests:
-            async with aclosing(self._answers(request, context)) as answers:
+            async with aclosing(self._answers(request, context, several=True)) as answers:
                 async for each in answers:
                     if request.HasField("sequence_id"):
                         each.sequence_id = request.sequence_id
                     yield each
 
-    async def _answers(self, request: pb.PredictionsRequest, context: Context):  # type: ignore[no-untyped-def]
+    async def _answers(
+        self, request: pb.PredictionsRequest, context: Context, *, several: bool = False
+    ) -> AsyncGenerator[pb.PredictionResponse, None]:
+        """`several`: others come in the same call, so that its end is not the request's."""
         self._check(context)
         try:
             if not request.model_name:
@@ -81,7 +94,12 @@ class InferenceServicer:
                 id=new_request_id(),
                 decode=self._decode,
             )
-            answer, more = await self._predictor.predict(request.model_name, request.model_version, row)
+            trace = self._traced(request, context) if self._tracer.on and not several else None
+            answer, more = await self._predictor.predict(
+                request.model_name, request.model_version, row, None, trace
+            )
+            if trace is not None:
+                trace.stamp("GRPC_SEND_START")
             yield pb.PredictionResponse(prediction=answer.body)
             if more is not None:
                 async with aclosing(more):
@@ -89,6 +107,18 @@ class InferenceServicer:
                         yield pb.PredictionResponse(prediction=part.body)
         except TorchServeError as error:
             raise grpc_error(error, predicting=True) from None
+
+    def _traced(self, request: pb.PredictionsRequest, context: Context) -> Trace | None:
+        trace = begin_trace(self._tracer, request.model_name, text_metadata(context))
+        if trace is not None:
+
+            def ended(code: int, details: str) -> None:
+                trace.error = details
+                trace.stamp("GRPC_SEND_END")
+                self._tracer.finish(trace)
+
+            context.on_end(ended)
+        return trace
 
     def _check(self, context: Context) -> None:
         check_token(self._tokens, Api.INFERENCE, context)

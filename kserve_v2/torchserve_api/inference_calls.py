@@ -140,7 +140,7 @@ class InferenceCalls:
         self._registry.find(name, version)
         row = self._row(asked, query, explain=explain)
         asked.body = b""
-        answer, more = await self._predictor.predict(name, version, row, asked.access)
+        answer, more = await self._predictor.predict(name, version, row, asked.access, asked.trace)
         return of_answer(answer, more)
 
     def _row(self, asked: Asked, query: bytes, *, explain: bool) -> Row:

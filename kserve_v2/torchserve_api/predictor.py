@@ -17,6 +17,7 @@ from kserve_v2.torchserve_api.catalog import Registration
 from kserve_v2.torchserve_api.counters import Counters
 from kserve_v2.torchserve_api.errors import TorchServeError, no_worker
 from kserve_v2.torchserve_api.registry import Registry
+from kserve_v2.tracing.trace import Trace
 
 _UNAVAILABLE = "ServiceUnavailableException"
 _MISSING = "ModelNotFoundException"
@@ -29,7 +30,12 @@ class Predictor:
         self._service, self._registry, self._counters = service, registry, counters
 
     async def predict(
-        self, name: str, version: str, row: Row, access: Access | None = None
+        self,
+        name: str,
+        version: str,
+        row: Row,
+        access: Access | None = None,
+        trace: Trace | None = None,
     ) -> tuple[Answer, AsyncGenerator[Answer, None] | None]:
         """The answer of a version, and what comes behind it, if the model answers in parts: whoever does not read that
         to its end closes it. Raises TorchServeError for what is none.
@@ -39,6 +45,8 @@ class Predictor:
         timing = _Timing(self._counters, name, version, access)
         try:
             model, request = await self._acquire(found, row)
+            if trace is not None:
+                model.begin_trace(request, trace)
             if not model.decoupled:
                 response = await infer(model, request)
                 answer = answer_in(response)

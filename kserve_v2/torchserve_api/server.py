@@ -93,7 +93,11 @@ class TorchServe:
         )
         self._calls: Mapping[Call, Answering] = {**inference.calls(), **management.calls(), **metrics.calls()}
         inference_rpcs = InferenceServicer(
-            predictor, inference.health, decode=config.decode_input_request, tokens=self._tokens
+            predictor,
+            inference.health,
+            service.tracer,
+            decode=config.decode_input_request,
+            tokens=self._tokens,
         )
         management_rpcs = ManagementServicer(
             management, model_api=config.enable_model_api, tokens=self._tokens
@@ -161,6 +165,7 @@ class TorchServe:
         return Rules(
             BodyReader(config.max_request_size, self._service.inflight),
             self._counters,
+            self._service.tracer,
             self._tokens,
             open_protocol=config.open_inference_protocol,
             model_api=config.enable_model_api,

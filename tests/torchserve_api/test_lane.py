@@ -13,13 +13,15 @@ from kserve_v2.torchserve_api.app import Rules
 from kserve_v2.torchserve_api.counters import Counters
 from kserve_v2.torchserve_api.lane import PredictionHead, PredictionHeads
 from kserve_v2.torchserve_api.routes import Api
+from kserve_v2.tracing.config import TraceConfig
+from kserve_v2.tracing.tracer import Tracer
 from tests.torchserve_api.conftest import Server
 
 HOST = (b"Host", b"here")
 
 
 def heads() -> PredictionHeads:
-    rules = Rules(BodyReader(1000, InflightBytes(10**6)), Counters())
+    rules = Rules(BodyReader(1000, InflightBytes(10**6)), Counters(), Tracer(TraceConfig()))
     return PredictionHeads([Api.MANAGEMENT, Api.INFERENCE], rules, 1000)
 
 
