@@ -5,6 +5,7 @@ only keeps the answers from the page. That would be enough to have models unload
 origins, and are not affected. Requests to models are not looked at: they change nothing, and their answers stay hidden.
 """
 
+import ipaddress
 from collections.abc import Collection, Iterable
 from urllib.parse import urlsplit
 
@@ -54,6 +55,42 @@ def foreign_origin(headers: Headers) -> str | None:
     if origin is None or _host(origin) == found.get(b"host", "").lower():
         return None
     return origin
+
+
+def rebound_name(headers: Headers, server: str) -> str | None:
+    """The name by which a page has reached an address of this machine alone, if it is none of the machine's own; None
+    if there is no such page. `server`: the address that was reached.
+
+    Whoever owns a name can have it point here once their page is loaded: to the browser, page and server are of one
+    site then.
+    """
+    found = {name: value.decode("latin-1") for name, value in headers}
+    if b"origin" not in found or not _is_loopback(server):
+        return None
+    name = _host_name(found.get(b"host", ""))
+    if _address(name) is not None or name == "localhost" or name.endswith(".localhost"):
+        return None
+    return name or "no host"
+
+
+def _is_loopback(text: str) -> bool:
+    found = _address(text)
+    return found is not None and (getattr(found, "ipv4_mapped", None) or found).is_loopback
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def _host_name(host: str) -> str:
+    """Without the port."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
+        return host
 
 
 def _host(origin: str) -> str:

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from kserve_v2.errors import OverloadedError, RequestCancelledError, ResourceExhaustedError, ServingError
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.rest.body import BodyReader
-from kserve_v2.rest.cross_site import foreign_origin
+from kserve_v2.rest.cross_site import foreign_origin, rebound_name
 from kserve_v2.rest.endpoint import WAITING_TASKS
 from kserve_v2.rest.model_answers import BODYLESS
 from kserve_v2.rest.traces import RequestTracer, begin_trace, observed
@@ -103,7 +103,7 @@ class TorchServeApp:
             if self._rules.tokens is not None and found.call is not Call.TOKEN:
                 self._rules.tokens.check(found.api, lower.get("authorization", ""))
             if found.api is Api.MANAGEMENT and scope["method"] not in _SAFE:
-                _raise_if_foreign(scope["headers"])
+                _raise_if_foreign(scope)
             if access_log_enabled() and found.call in _PREDICTIONS:
                 access = Access("torchserve", found.name, found.version, answering.request_id, 200)
             if self._rules.tracer.on and found.call in _PREDICTIONS:
@@ -148,11 +148,12 @@ class TorchServeApp:
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def _raise_if_foreign(headers: Headers) -> None:
+def _raise_if_foreign(scope: Scope) -> None:
     """Raise TorchServeError for a call that changes something, and that a page of another site has a browser send."""
-    origin = foreign_origin(headers)
-    if origin is not None:
-        raise TorchServeError(403, f"A page of {origin} may not do this", "AccessDeniedException")
+    address, _ = scope["server"] or ("", None)
+    foreign = foreign_origin(scope["headers"]) or rebound_name(scope["headers"], address)
+    if foreign is not None:
+        raise TorchServeError(403, f"A page of {foreign} may not do this", "AccessDeniedException")
 
 
 _PREDICTIONS = frozenset({Call.PREDICT, Call.EXPLAIN, Call.INVOKE, Call.WORKFLOW})

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kserve_v2.rest.cross_site import foreign_origin
+from kserve_v2.rest.cross_site import foreign_origin, rebound_name
 from tests.conftest import RunningServer, StartServer, WriteModel
 from tests.integration.handlers import identity
 
@@ -32,6 +32,27 @@ EVIL = "https://evil.example"
 )  # fmt: skip
 def test_whose_page_it_is(headers: dict[str, str], origin: str | None) -> None:
     assert foreign_origin([(name.encode(), value.encode()) for name, value in headers.items()]) == origin
+
+
+@pytest.mark.parametrize(
+    ("headers", "server", "name"),
+    [
+        ({"host": "evil.example:8081", "origin": "http://evil.example:8081"}, "127.0.0.1", "evil.example"),
+        ({"host": "Evil.example.:8081", "origin": "http://evil.example.:8081"}, "::1", "evil.example"),
+        ({"host": "evil.example", "origin": "null"}, "::ffff:127.0.0.1", "evil.example"),
+        ({"origin": "http://evil.example"}, "127.0.0.1", "no host"),
+        ({"host": "[::1", "origin": "http://evil.example"}, "127.0.0.1", "[::1"),
+        ({"host": "127.0.0.1:8081", "origin": "http://127.0.0.1:8081"}, "127.0.0.1", None),
+        ({"host": "[::1]:8081", "origin": "http://[::1]:8081"}, "::1", None),
+        ({"host": "localhost:8081", "origin": "http://localhost:8081"}, "127.0.0.1", None),
+        ({"host": "models.localhost", "origin": "http://models.localhost"}, "127.0.0.1", None),
+        ({"host": "proxied.example"}, "127.0.0.1", None),  # no page: a proxy's client
+        ({"host": "models.example", "origin": "http://models.example"}, "10.0.0.1", None),
+        ({"host": "models.example", "origin": "http://models.example"}, "/run/ts.sock", None),
+    ],
+)
+def test_a_name_that_was_made_to_point_here(headers: dict[str, str], server: str, name: str | None) -> None:
+    assert rebound_name([(name.encode(), value.encode()) for name, value in headers.items()], server) == name
 
 
 @pytest.fixture(scope="module")

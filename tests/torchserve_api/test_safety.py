@@ -262,7 +262,12 @@ class TestClosed:
 
 def test_pages_of_other_sites_change_nothing(server: Server) -> None:
     """A browser would send such a request for any page; the address is of this machine alone."""
-    for headers in ({"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}):
+    for headers in (
+        {"origin": "https://evil.example"},
+        {"sec-fetch-site": "cross-site"},
+        # A name of theirs that they have made to point here.
+        {"origin": "http://evil.example:8081", "host": "evil.example:8081"},
+    ):
         answer = server.management.post("/models?url=echo2.mar&model_name=evil", headers=headers)
         assert answer.status_code == 403
     assert server.management.get("/models/evil").status_code == 404
