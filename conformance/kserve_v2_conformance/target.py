@@ -1,6 +1,6 @@
 """The server under test: how it is reached, what it advertises, and which of its models have which capability."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 from urllib.parse import quote
@@ -155,22 +155,36 @@ class Target:
         name = self.profile.model_name(capability)
         documents = [each for each in (self._rest_metadata(name), self._grpc_metadata(name)) if each]
         known = BY_NAME.get(default_name(capability))
-        if not documents and not self._answers(name, known):
+        answered = None if documents else self._answers(name, known)
+        if not documents and answered is None:
             return None
         spec = None if capability in self.profile.models else known
         inputs, outputs = _described(documents)
         if spec and not (inputs and outputs):
             inputs, outputs = _specified(spec, spec.inputs), _specified(spec, spec.outputs)
         versions = _versions(documents[0] if documents else None)
-        return ServedModel(name, _behaviour(capability), inputs, outputs, versions, spec)
+        return ServedModel(
+            name, _behaviour(capability), inputs, _renamed(outputs, answered or ()), versions, spec
+        )
 
-    def _answers(self, name: str, spec: ModelSpec | None) -> bool:
-        """Whether a model without metadata is there all the same: it is ready, or it infers."""
+    def _answers(self, name: str, spec: ModelSpec | None) -> tuple[str, ...] | None:
+        """Whether a model without metadata is there all the same: what its outputs are called where it infers.
+
+        None if it is not there; nothing if it is ready, and no more is known.
+        """
         try:
-            if self.rest.get(f"{model_path(name)}/ready").status == 200:
-                return True
             body = {"inputs": [_zeros(each) for each in _specified(spec, spec.inputs)]} if spec else {}
-            return bool(spec) and self.rest.post(f"{model_path(name)}/infer", body).status == 200
+            answer = self.rest.post(f"{model_path(name)}/infer", body)
+            if answer.status == 200:
+                listed = answer.object().get("outputs")
+                return tuple(str(each["name"]) for each in listed or ())
+        except (UnreadableAnswer, KeyError, TypeError):
+            pass
+        return () if self._is_ready(name) else None
+
+    def _is_ready(self, name: str) -> bool:
+        try:
+            return self.rest.get(f"{model_path(name)}/ready").status == 200
         except UnreadableAnswer:
             return False
 
@@ -249,6 +263,13 @@ def _tensor(described: dict[str, Any], lenient: bool) -> ServedTensor:
 def _specified(spec: ModelSpec, tensors: tuple[TensorSpec, ...]) -> tuple[ServedTensor, ...]:
     batch = (-1,) if spec.max_batch_size else ()
     return tuple(ServedTensor(each.name, each.datatype, batch + each.dims) for each in tensors)
+
+
+def _renamed(outputs: tuple[ServedTensor, ...], names: tuple[str, ...]) -> tuple[ServedTensor, ...]:
+    """Outputs as a model calls them that nobody describes."""
+    if len(names) != len(outputs):
+        return outputs
+    return tuple(replace(each, name=name) for each, name in zip(outputs, names, strict=True))
 
 
 def _zeros(tensor: ServedTensor) -> dict[str, object]:

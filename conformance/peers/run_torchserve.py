@@ -16,7 +16,9 @@ def command(place: Place) -> Command:
     }
     with (place.models / "config.properties").open("a") as properties:
         properties.writelines(f"{name}={value}\n" for name, value in addresses.items())
-    variables = {"PATH": f"{place.environment / 'bin'}:{os.environ['PATH']}"}
+    # It keeps its process id in the folder for temporary files, and starts only once there.
+    path = os.pathsep.join([str(place.environment / "bin"), os.environ["PATH"]])
+    variables = {"PATH": path, "TMPDIR": str(place.models)}
     return Command([place.program("torchserve"), *documented_start("torchserve", place)], variables)
 
 

@@ -62,8 +62,32 @@ def test_model_that_only_infers(monkeypatch: pytest.MonkeyPatch) -> None:
         REST_CHANGES, "spoilt", ("/v2/models/[^/]+(/ready)?", lambda _: RestAnswer(404, {}, b"{}"))
     )
     with serve("spoilt") as server, _target(server, grpc=False) as target:
-        assert target.model("add_sub").name == "add_sub"
+        assert [each.name for each in target.model("add_sub").outputs] == ["OUTPUT0", "OUTPUT1"]
         assert target.find("loadable") is None
+
+
+def test_outputs_that_nobody_describes_are_called_as_they_are_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    named = b'{"outputs": [{"name": "sum"}, {"name": "difference"}]}'
+    monkeypatch.setitem(
+        REST_CHANGES,
+        "spoilt",
+        ("/v2/models/[^/]+(/infer)?", lambda a: RestAnswer(200 if b"outputs" in a.body else 404, {}, named)),
+    )
+    with serve("spoilt", "metadata-500") as server, _target(server, grpc=False) as target:
+        names = [each.name for each in target.model("add_sub").outputs]
+    assert names == ["sum", "difference"]
+
+
+@pytest.mark.parametrize("body", [b"[", b'{"outputs": [1]}', b'{"outputs": [{}]}', b'{"outputs": 1}'])
+def test_ready_model_whose_answer_cannot_be_read(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoilt(answer: RestAnswer) -> RestAnswer:
+        return RestAnswer(200, {}, body) if b"model_name" in answer.body else RestAnswer(404, {}, b"")
+
+    monkeypatch.setitem(REST_CHANGES, "spoilt", ("/v2/models/[^/]+(/infer)?", spoilt))
+    with serve("spoilt") as server, _target(server, grpc=False) as target:
+        assert [each.name for each in target.model("add_sub").outputs] == ["OUTPUT0", "OUTPUT1"]
 
 
 def test_models_of_a_profile_need_metadata(spoil: Spoil) -> None:
