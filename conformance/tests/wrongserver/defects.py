@@ -353,6 +353,8 @@ PLANTED: dict[str, tuple[str, ...]] = {
     "no-final-response": ("GRPC-STREAM-003",),
     "stream-ends-on-error": ("GRPC-STREAM-004",),
     "unchecked:decoupled-unary": ("GRPC-STREAM-005",),
+    "requests-out-of-order": ("GRPC-STREAM-001",),
+    "responses-out-of-order": ("GRPC-STREAM-002",),
     "final-response-unasked": ("GRPC-STREAM-006",),
     "responses-before-error-lost": ("GRPC-STREAM-007",),
     "cancelled-stream-blocks": ("GRPC-STREAM-008",),

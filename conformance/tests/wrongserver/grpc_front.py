@@ -170,6 +170,8 @@ class GrpcFront(grpc.GenericRpcHandler):
         return self._encode(self.engine.infer(self._request(message)))
 
     def _stream(self, messages: Iterator[Any], _context: Any) -> Iterator[Any]:
+        if "requests-out-of-order" in self.engine.defects:
+            messages = iter(list(messages)[::-1])
         for message in messages:
             model = self.engine.models.get(message.model_name)
             try:
@@ -204,6 +206,8 @@ class GrpcFront(grpc.GenericRpcHandler):
         final = _values(message.parameters).get("triton_enable_empty_final_response")
         if "stream-response-lost" in self.engine.defects and decoupled:
             responses = responses[1:]
+        if "responses-out-of-order" in self.engine.defects:
+            responses = responses[::-1]
         for response in responses:
             encoded = self._encode(response)
             marked = not decoupled and "ordinary-response-not-final" not in self.engine.defects
