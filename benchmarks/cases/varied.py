@@ -33,6 +33,7 @@ from benchmarks.load.exchange import (
     VariedGrpc,
     VariedRest,
     check_grpc_raw,
+    check_rest_json,
     grpc_typed,
     rest_json,
 )
@@ -104,7 +105,7 @@ def _varied(
 def _rest_traffic(url: str) -> Mapping[str, RestExchange]:
     """By kind: what is sent, when the answer to each message was found right."""
     one = rest_add_sub(url, "add_sub", (1, 16))
-    batches = [rest_json(url, "add_sub", _numbers(rows)) for rows in ROWS]
+    batches = [_batch(url, rows) for rows in ROWS]
     models = [rest_add_sub(url, name, (1, 16)) for name in MANY_MODELS]
     return {
         IDENTICAL: one,
@@ -131,10 +132,13 @@ def _grpc_traffic(target: str) -> Mapping[str, GrpcExchange]:
     }
 
 
-def _numbers(rows: int) -> Mapping[str, "np.typing.NDArray[np.generic]"]:
-    """Of one digit to four."""
+def _batch(url: str, rows: int) -> RestExchange:
+    """So many rows of numbers of one digit to four."""
     numbers = np.random.default_rng(rows)
-    return {name: numbers.integers(0, 10_000, (rows, 16), np.int32) for name in ("INPUT0", "INPUT1")}
+    left, right = (numbers.integers(0, 10_000, (rows, 16), np.int32) for _ in range(2))
+    exchange = rest_json(url, "add_sub", {"INPUT0": left, "INPUT1": right})
+    check_rest_json(exchange, {"OUTPUT0": left + right, "OUTPUT1": left - right})
+    return exchange
 
 
 def _subject(bench: Bench, generator: Generator[ExchangeT], process: Child, exchange: ExchangeT) -> Subject:
