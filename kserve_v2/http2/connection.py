@@ -253,7 +253,7 @@ class Connection(Generic[Head]):
         table.last_id = stream_id
         if head is None:
             try:
-                head = self._blocks.request(block)
+                head = self._blocks.read(block)
             except StreamFaultError as error:
                 table.refuse(stream_id, error.code)
                 return False

@@ -46,8 +46,10 @@ class HeaderBlocks(Generic[Head]):
         it is no request's.
         """
         head = self.remembered[block]
-        if head is not None:
-            return head
+        return self.read(block) if head is None else head
+
+    def read(self, block: bytes) -> Head:
+        """As `request`, of a block that is not known."""
         changes = self._decoder.changes
         fields, nbytes, marks = self._decode(block)
         if not of_request(marks):

@@ -106,7 +106,9 @@ class Decoder:
 
     def _literal(self, block: bytes, position: int, mask: int) -> tuple[_Entry, int]:
         """A field whose value, at least, is spelled out, and where it ends."""
-        index, position = _integer(block, position, mask)
+        index, position = block[position] & mask, position + 1
+        if index == mask:
+            index, position = _integer(block, position - 1, mask)
         if not index:
             name, position = _string(block, position)
         elif index < _FIRST_DYNAMIC:
@@ -155,7 +157,9 @@ def _integer(block: bytes, position: int, mask: int) -> tuple[int, int]:
 def _string(block: bytes, position: int) -> tuple[bytes, int]:
     """A string (section 5.2), and where it ends."""
     first = block[position]
-    length, start = _integer(block, position, _LENGTH)
+    length, start = first & _LENGTH, position + 1
+    if length == _LENGTH:
+        length, start = _integer(block, position, _LENGTH)
     end = start + length
     if end > len(block):
         raise ValueError("a header block is cut off")

@@ -29,33 +29,36 @@ _SYMBOLS = {
 }
 _MAX_PADDING_BITS = 7
 
+_Row = list[tuple[bytes, "_Row"]]
+"""By the byte that comes next: the symbols that are complete with it, and the row for the byte after it."""
 
-class _State(dict[int, "tuple[bytes, _State]"]):
-    """A beginning of a code. By the byte that comes next: the symbols that are complete with it, and the state then.
-    That is worked out when it is first asked for: usual text comes to know a few dozen states, and all 257 of them take
-    8 MB.
+
+class _State:
+    """A beginning of a code. `row` is empty until it is asked for: usual text comes to know a few dozen states, and all
+    257 of them take 4 MB.
     """
 
-    __slots__ = ("children", "may_end")
+    __slots__ = ("children", "row")
 
-    def __init__(self, children: "Sequence[_State | bytes]", may_end: bool) -> None:
-        """`children`: the state, or the whole symbol, after a 0 and after a 1. `may_end`: whether this is padding."""
+    def __init__(self, children: "Sequence[_State | bytes]") -> None:
+        """`children`: the state, or the whole symbol, after a 0 and after a 1."""
         self.children = children
-        self.may_end = may_end
-
-    def __missing__(self, byte: int) -> "tuple[bytes, _State]":
-        self.update(enumerate(_after(self, 8)))
-        return self[byte]
+        self.row: _Row = []
+        _STATES[id(self.row)] = self
 
 
-def _after(state: _State, nbits: int) -> "list[tuple[bytes, _State]]":
-    """The symbols that the strings of so many bits complete, in their order, and the states that they lead to."""
+_STATES: dict[int, _State] = {}
+"""By their rows."""
+
+
+def _after(state: _State, nbits: int) -> _Row:
+    """The symbols that the strings of so many bits complete, in their order, and where they lead."""
     if not nbits:
-        return [(b"", state)]
-    found = []
+        return [(b"", state.row)]
+    found: _Row = []
     for child in state.children:
         if isinstance(child, bytes):
-            found += [(child + more, end) for more, end in _after(_START, nbits - 1)]
+            found += [(child + more, row) for more, row in _after(_START, nbits - 1)]
         else:
             found += _after(child, nbits - 1)
     return found
@@ -63,31 +66,47 @@ def _after(state: _State, nbits: int) -> "list[tuple[bytes, _State]]":
 
 def _tree() -> _State:
     """The state in which a string begins."""
-    wrong = _State((), may_end=False)
+    wrong = _State(())
     wrong.children = (wrong, wrong)
     level: list[_State | bytes] = [wrong]
     for length in range(max(_SYMBOLS), -1, -1):
-        # Symbols come first on each level, then the pairs of the level below. The last ones are codes of ones alone.
-        symbols = [bytes((symbol,)) for symbol in _SYMBOLS.get(length, b"")]
-        level = [*symbols, *(level if len(level) == 1 else _pairs(level, length <= _MAX_PADDING_BITS))]
+        # Symbols come first on each level, then the pairs of the level below.
+        pairs = [level[at : at + 2] for at in range(0, len(level) - 1, 2)]
+        level = [
+            *(bytes((symbol,)) for symbol in _SYMBOLS.get(length, b"")),
+            *(map(_State, pairs) if pairs else level),
+        ]
     assert isinstance(level[0], _State)  # noqa: S101 - the code is complete
     return level[0]
 
 
-def _pairs(level: "Sequence[_State | bytes]", of_padding: bool) -> list[_State]:
-    last = len(level) - 2
-    return [_State(level[at : at + 2], of_padding and at == last) for at in range(0, len(level), 2)]
+def _padding() -> set[int]:
+    """The rows at which a string may end: those of the start, and of ones that are no whole byte."""
+    state: _State | bytes = _START
+    found = set()
+    for _ in range(_MAX_PADDING_BITS + 1):
+        assert isinstance(state, _State)  # noqa: S101 - no symbol has a code of ones alone
+        found.add(id(state.row))
+        state = state.children[1]
+    return found
 
 
 _START = _tree()
+_MAY_END = _padding()
 
 
 def decode(data: bytes) -> bytes:
     """The string. Raises ValueError for what is none."""
-    state, found = _START, []
-    for byte in data:
-        symbols, state = state[byte]
-        found.append(symbols)
-    if not state.may_end:
-        raise ValueError("a string in Huffman code does not end as it should")
-    return b"".join(found)
+    while True:
+        row, found = _START.row, []
+        try:
+            for byte in data:
+                symbols, row = row[byte]
+                found.append(symbols)
+        except IndexError:
+            # The row is still empty. From now on it is not.
+            row += _after(_STATES[id(row)], 8)
+            continue
+        if id(row) not in _MAY_END:
+            raise ValueError("a string in Huffman code does not end as it should")
+        return b"".join(found)
