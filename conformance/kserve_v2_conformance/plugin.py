@@ -283,8 +283,11 @@ def _result(item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[
     else:
         outcome = Outcome.PASSED if report.passed else Outcome.FAILED
         if report.failed and not any(finding.broken for finding in checks.findings):
-            _blame(item, checks, f"the case itself failed: {call.excinfo.exconly() if call.excinfo else ''}")
-            reason = f"the case itself failed:\n{report.longreprtext}"
+            # pytest's own report has no traceback under --tb=no.
+            said = call.excinfo.exconly() if call.excinfo else "nobody knows how"
+            trace = call.excinfo.getrepr(style="short") if call.excinfo else said
+            _blame(item, checks, f"the case itself failed: {said}")
+            reason = f"the case itself failed:\n{trace}"
     return CaseResult(
         case_id(item), _about(item), clauses_of(item), outcome, reason, checks.findings, checks.exchanges
     )

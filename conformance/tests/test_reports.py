@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import RunSuite, serve
 
-from kserve_v2_conformance.cli import main
+from kserve_v2_conformance.cli import SUITE, main
 from kserve_v2_conformance.report.compare import CompareError, compare
 from kserve_v2_conformance.report.writers import write_report
 from kserve_v2_conformance.results import Results
@@ -154,6 +154,65 @@ def test_comparison(two_reports: list[Path], tmp_path: Path, capsys: pytest.Capt
     for file, text in zip(two_reports, ("not tested enough: 1", "fails: 1 clause broken, 1"), strict=True):
         badge = ET.fromstring(compare([file], tmp_path / "badge.svg"))  # noqa: S314 - our own
         assert badge.attrib["aria-label"].startswith(f"KServe v2 protocol: {text}")
+
+
+def test_summary_of_many_failures(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """One answer that breaks two clauses is shown once, other cases are named, and known failures and advice are told."""
+    known = tmp_path / "known.txt"
+    known.write_text("REST-LIVE-001 # a proxy answers\n")
+    with serve("live-500", "metadata-without-platform", "metadata-odd-platform", "values:INT32") as server:
+        options = [
+            f"--rest={server.rest.url}",
+            f"--known-failures={known}",
+            "-p",
+            "no:timeout",
+            "--capture=no",
+        ]
+        assert (
+            main(["run", *options, "-k", "health or metadata or json and (add-sub or int32 or batch)"]) == 1
+        )
+    said = capfd.readouterr().out
+    assert "    known: a proxy answers\n" in said
+    assert "known failures: they do not change the exit status" not in said.partition("verdict: ")[2]
+    assert "    also by: infer/" in said
+    assert "    seen in the same answer as REST-" in said
+    assert "not as advised: REST-MODEL-012" in said
+    assert "core gRPC             not tested" in said
+    assert "no gRPC address was given" in said
+
+
+def test_case_that_fails_itself(
+    run_suite: RunSuite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A mistake of the suite is told as one, with its traceback, and is no verdict to be proud of."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("of the suite")
+
+    monkeypatch.setattr("kserve_v2_conformance.inference.verify.Judge.success", fail)
+    with serve() as server:
+        run = run_suite(server, cases=(f"{SUITE}/test_infer.py::test_case[plain-json]",))
+        assert (
+            main(["run", f"--rest={server.rest.url}", "-p", "no:timeout", "--capture=no", "-k", "plain-json"])
+            == 1
+        )
+    assert (
+        run.case("infer/plain-json")["findings"][0]["got"]
+        == "the case itself failed: ZeroDivisionError: of the suite"
+    )
+    assert "raise ZeroDivisionError" in run.case("infer/plain-json")["reason"]
+    assert "raise ZeroDivisionError" in capfd.readouterr().out
+
+
+def test_reports_of_a_run_that_was_stopped(run_suite: RunSuite, tmp_path: Path) -> None:
+    files = [tmp_path / "whole.json", tmp_path / "part.json"]
+    with serve("live-500") as server:
+        run_suite(server, *_HEALTH, f"--report={files[0]}")
+        run_suite(server, *_HEALTH, "--maxfail=1", f"--report={files[1]}")
+    assert ": the run was stopped after 1 of " in compare(files, None)
+    page = tmp_path / "both.html"
+    compare(files, page)
+    assert "the run was stopped after 1 of " in _text(page)
 
 
 def test_two_runs_of_one_server(run_suite: RunSuite, tmp_path: Path) -> None:

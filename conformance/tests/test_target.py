@@ -70,14 +70,26 @@ def test_outputs_that_nobody_describes_are_called_as_they_are_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     named = b'{"outputs": [{"name": "sum"}, {"name": "difference"}]}'
-    monkeypatch.setitem(
-        REST_CHANGES,
-        "spoilt",
-        ("/v2/models/[^/]+(/infer)?", lambda a: RestAnswer(200 if b"outputs" in a.body else 404, {}, named)),
-    )
-    with serve("spoilt", "metadata-500") as server, _target(server, grpc=False) as target:
+
+    def renamed(answer: RestAnswer) -> RestAnswer:
+        return RestAnswer(404 if b"platform" in answer.body else 200, {}, named)
+
+    monkeypatch.setitem(REST_CHANGES, "spoilt", ("/v2/models/[^/]+(/infer)?", renamed))
+    with serve("spoilt") as server, _target(server, grpc=False) as target:
         names = [each.name for each in target.model("add_sub").outputs]
     assert names == ["sum", "difference"]
+
+
+def test_profile_of_a_model_that_only_infers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its tensors are cannot be guessed: it is there, and cannot be used."""
+    monkeypatch.setitem(REST_CHANGES, "spoilt", ("/v2/models/[^/]+", lambda _: RestAnswer(404, {}, b"")))
+    profile = Profile({"add_sub": "add_sub"})
+    with (
+        serve("spoilt") as server,
+        _target(server, profile, grpc=False) as target,
+        pytest.raises(NotCovered, match="the metadata of add_sub do not say"),
+    ):
+        target.model("add_sub")
 
 
 @pytest.mark.parametrize("body", [b"[", b'{"outputs": [1]}', b'{"outputs": [{}]}', b'{"outputs": 1}'])
