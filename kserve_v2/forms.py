@@ -12,6 +12,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -162,15 +163,9 @@ class Forms(Generic[T]):
         alike = self._known[key]
         if alike is None:
             return None
-        for form in alike:
-            request = form.request(data)
-            if request is not None:
-                if form is not alike[0]:
-                    # It is tried first next time, and forgotten last.
-                    alike.remove(form)
-                    alike.appendleft(form)
-                return form, request
-        return None
+        form = alike[0]
+        request = form.request(data)
+        return (form, request) if request is not None else _find_other(alike, data)
 
     def note(
         self,
@@ -200,6 +195,17 @@ class Forms(Generic[T]):
             alike.remove(outdated[0])
         alike.appendleft(form)
         self._known.keep(key, alike, sum(each.nbytes for each in alike))
+
+
+def _find_other(alike: deque[Form[T]], data: Data) -> tuple[Form[T], InferRequest] | None:
+    for form in islice(alike, 1, None):
+        request = form.request(data)
+        if request is not None:
+            # It is tried first next time, and forgotten last.
+            alike.remove(form)
+            alike.appendleft(form)
+            return form, request
+    return None
 
 
 def may_recur(request: InferRequest) -> bool:

@@ -10,16 +10,18 @@ from functools import partial
 from typing import Protocol
 
 from kserve_v2.errors import NotHereError, NotLoadedError, ServingError, UnfinishedError
+from kserve_v2.forms import Forms
 from kserve_v2.inference import Inference
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.memory.inflight import COUNTED_BYTES, InflightBytes
 from kserve_v2.messages import InferResponse
 from kserve_v2.rest.answer_encoder import AnswerEncoder
 from kserve_v2.rest.answer_text import Parts, any_answer, binary_answer, plain_answer
+from kserve_v2.rest.codec import ResponseFormat
 from kserve_v2.rest.errors import error_response, known
 from kserve_v2.rest.heads import Body, InferHead, InferHeads
 from kserve_v2.rest.infer import Asked, answer, decode, encode
-from kserve_v2.rest.recurring import RecurringForms
+from kserve_v2.rest.recurring import key_of, note
 from kserve_v2.scheduling.demand import Demand
 from kserve_v2.scheduling.replies import Outcome
 
@@ -63,7 +65,7 @@ class FastLane:
         self.log_access = access_log_enabled()
         self._service = service
         self._max_request_bytes = max_request_bytes
-        self._forms = RecurringForms()
+        self._forms: Forms[ResponseFormat] = Forms()
         self._answers = AnswerEncoder()
 
     def takes(self, head: InferHead) -> bool:
@@ -93,7 +95,8 @@ class FastLane:
 
     def _recall(self, head: InferHead, body: Body, access: Access | None) -> Asked | None:
         """A request that is like an earlier one but for its id and its tensors."""
-        found = self._forms.find(head, body)
+        key = key_of(head, body)
+        found = None if key is None else self._forms.find(key, body)
         if found is None:
             return None
         form, request = found
@@ -111,7 +114,7 @@ class FastLane:
             access.request_id = request.id
         if not request.checked:
             asked.model = model = self._service.check(model, request)
-        self._forms.note(head, body, request, model.signature, asked.response_format)
+        note(self._forms, head, body, request, model.signature, asked.response_format)
         return asked
 
     def succeed(

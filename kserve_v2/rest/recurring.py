@@ -37,46 +37,30 @@ _MARK = re.compile(rb'["}]')
 RestForm = Form[ResponseFormat]
 
 
-class RecurringForms:
-    """The forms of the requests that came last, of all connections of a server."""
-
-    def __init__(self) -> None:
-        self.forms: Forms[ResponseFormat] = Forms()
-
-    def find(self, head: InferHead, body: Body) -> tuple[RestForm, InferRequest] | None:
-        """A request that has the form of an earlier one. It is for whoever has the form's signature."""
-        key = _key(head, body)
-        if key is None:
-            return None
-        if not key[2] and type(body) is memoryview:
-            body = bytes(body)
-        return self.forms.find(key, body)
-
-    def note(
-        self,
-        head: InferHead,
-        body: Body,
-        request: InferRequest,
-        signature: ModelSignature,
-        response_format: ResponseFormat,
-    ) -> None:
-        """Note the form of a request that the codec has decoded, checked against `signature`."""
-        key = _key(head, body)
-        if key is None:
-            return
-        json_bytes = len(body) - key[2]
-        make = partial(form_of, body, json_bytes, request, signature, response_format)
-        self.forms.note(key, body if key[2] else bytes(body), request, signature, make)
-
-
-def _key(head: InferHead, body: Body) -> tuple[str, str, int] | None:
-    """Model, version, and how many bytes follow the JSON; None for what has no form."""
-    headers = head.headers
-    size = len(body)
-    json_bytes = head.json_bytes if b"inference-header-content-length" in headers else size
-    if not 0 < json_bytes <= min(size, MAX_JSON_BYTES) or b"content-encoding" in headers:
+def key_of(head: InferHead, body: Body) -> tuple[str, str, int] | None:
+    """What to look a request up by: the model, its version, and how many bytes follow the JSON. None for what has no
+    form.
+    """
+    headers, size = head.headers, len(body)
+    json_bytes = head.json_bytes or (0 if b"inference-header-content-length" in headers else size)
+    if not 0 < json_bytes <= size or json_bytes > MAX_JSON_BYTES or b"content-encoding" in headers:
         return None
     return head.model_name, head.version, size - json_bytes
+
+
+def note(
+    forms: Forms[ResponseFormat],
+    head: InferHead,
+    body: Body,
+    request: InferRequest,
+    signature: ModelSignature,
+    response_format: ResponseFormat,
+) -> None:
+    """Note the form of a request that the codec has decoded, checked against `signature`."""
+    key = key_of(head, body)
+    if key is not None:
+        make = partial(form_of, body, len(body) - key[2], request, signature, response_format)
+        forms.note(key, body, request, signature, make)
 
 
 def form_of(
@@ -144,6 +128,8 @@ def numbers_reader(like: Array, depth: int) -> Callable[[Data], Array]:
         return lambda text: make(_booleans(_flat(orjson.loads(text), depth)))
 
     def read(text: Data) -> Array:
+        if type(text) is not bytes:
+            text = bytes(text)
         numbers = orjson.loads(text)
         # Only true and false have these letters, and to `make` they would be numbers.
         if b"u" in text or b"s" in text:

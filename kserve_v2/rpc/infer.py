@@ -6,6 +6,7 @@ from typing import Any
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import NotHereError, NotLoadedError, ServingError, UnsupportedError
+from kserve_v2.forms import Forms
 from kserve_v2.inference import Inference
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.messages import InferResponse
@@ -13,7 +14,7 @@ from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rpc.answer import AnswerEncoder
 from kserve_v2.rpc.calls import Asked, Context, Parts, Serialized
 from kserve_v2.rpc.codec import WHOLE, OutputForms, decode_request
-from kserve_v2.rpc.recurring import RecurringForms
+from kserve_v2.rpc.recurring import key_of, note
 from kserve_v2.rpc.status import known, parse
 from kserve_v2.rpc.traces import begin_trace, text_metadata
 from kserve_v2.rpc.verbatim import pack
@@ -30,7 +31,7 @@ class ModelInfer:
         self._service = service
         self._tracer = service.tracer
         self._log_access = access_log_enabled()
-        self._recurring = RecurringForms()
+        self._recurring: Forms[None] = Forms()
         self._encoder = AnswerEncoder()
         self._unused: _Asked | None = None
 
@@ -38,7 +39,7 @@ class ModelInfer:
         """A request that has the form of an earlier one. None also where requests are traced or logged."""
         if self._tracer.on or self._log_access:
             return None
-        found = self._recurring.find(data)
+        found = self._recurring.find(key_of(data), data)
         if found is None:
             return None
         form, request = found
@@ -96,7 +97,7 @@ class ModelInfer:
         if observer is not None and observer.trace is not None:
             model.begin_trace(request, observer.trace)
         model = self._service.check(model, request)
-        self._recurring.note(data, message, request, model.signature)
+        note(self._recurring, data, message, request, model.signature)
         asked = _Asked(self._encoder, forms, observer)
         asked.model = model
         answered = model.submit(request, asked)

@@ -39,34 +39,24 @@ _MODEL_NAME = tag(pb.ModelInferRequest.MODEL_NAME_FIELD_NUMBER)
 RpcForm = Form[None]
 
 
-class RecurringForms:
-    """The forms of the requests that came last, of all connections of a server."""
-
-    def __init__(self) -> None:
-        self.forms: Forms[None] = Forms()
-
-    def find(self, data: Serialized) -> tuple[RpcForm, InferRequest] | None:
-        """A request that has the form of an earlier one. It is for whoever has the form's signature."""
-        return self.forms.find(_key(data), data)
-
-    def note(
-        self,
-        data: Serialized,
-        message: pb.ModelInferRequest,
-        request: InferRequest,
-        signature: ModelSignature,
-    ) -> None:
-        """Note the form of a message, which is `request`, checked against `signature`."""
-        if not message.parameters:
-            make = partial(form_of, data, message, request, signature)
-            self.forms.note(_key(data), data, request, signature, make)
-
-
-def _key(data: Serialized) -> bytes:
+def key_of(data: Serialized) -> bytes:
     """What to look a message up by: the model's name, or most of it, if that comes first, as usual."""
     if len(data) < _MIN_FIELD_BYTES or data[0] != _MODEL_NAME:
         return b""
     return bytes(data[: data[1] + _MIN_FIELD_BYTES])
+
+
+def note(
+    forms: Forms[None],
+    data: Serialized,
+    message: pb.ModelInferRequest,
+    request: InferRequest,
+    signature: ModelSignature,
+) -> None:
+    """Note the form of a message, which is `request`, checked against `signature`."""
+    if not message.parameters:
+        make = partial(form_of, data, message, request, signature)
+        forms.note(key_of(data), data, request, signature, make)
 
 
 def form_of(

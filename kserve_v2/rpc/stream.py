@@ -13,6 +13,7 @@ from typing import Any
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import NotLoadedError, ServingError
+from kserve_v2.forms import Forms
 from kserve_v2.inference import InferenceService
 from kserve_v2.memory.inflight import COUNTED_BYTES
 from kserve_v2.messages import InferRequest, InferResponse
@@ -21,7 +22,7 @@ from kserve_v2.rpc import wire
 from kserve_v2.rpc.answer import AnswerEncoder
 from kserve_v2.rpc.calls import Context, Parts, Serialized
 from kserve_v2.rpc.codec import EMPTY_FINAL_RESPONSE, WHOLE, OutputForms, decode_request
-from kserve_v2.rpc.recurring import RecurringForms
+from kserve_v2.rpc.recurring import key_of, note
 from kserve_v2.rpc.status import known, parse
 from kserve_v2.rpc.traces import begin_trace, text_metadata
 from kserve_v2.rpc.verbatim import pack
@@ -61,7 +62,7 @@ class ModelStreamInfer:
 
     def __init__(self, service: InferenceService) -> None:
         self.service = service
-        self.recurring = RecurringForms()
+        self.recurring: Forms[None] = Forms()
         self.encoder = AnswerEncoder()
 
     def answer(self, messages: AsyncIterator[Serialized], context: Context) -> AsyncGenerator[Parts, None]:
@@ -245,7 +246,7 @@ class _Stream:
 
     def _begin_like_another(self, data: Serialized) -> bool:
         """Begin a request that has the form of an earlier one. False: it has not, or is to be traced."""
-        found = None if self._tracer.on else self._rpc.recurring.find(data)
+        found = None if self._tracer.on else self._rpc.recurring.find(key_of(data), data)
         if found is None:
             return False
         form, request = found
@@ -318,7 +319,7 @@ class _Stream:
             task = group.create_task(self._stream(model, request, forms, turn, wants_final))
             task.add_done_callback(lambda _: self._finish(trace))
         else:
-            self._rpc.recurring.note(data, message, request, model.signature)
+            note(self._rpc.recurring, data, message, request, model.signature)
             self._infer(model, request, forms, trace, len(data))
 
     def _hold_request(self, size: int, turn: _Turn) -> None:

@@ -40,6 +40,8 @@ def tag(field: int) -> int:
 
 def head(field: int, length: int) -> bytes:
     """What stands before the `length` bytes of a length-delimited field."""
+    if length < 0x80:
+        return bytes((field << 3 | LENGTH_DELIMITED, length))
     return bytes((tag(field),)) + varint(length)
 
 

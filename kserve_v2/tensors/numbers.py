@@ -19,6 +19,8 @@ _FORMATS = {
     }.items()
 }  # fmt: skip
 
+_AT_ONCE = 8192
+
 
 def array_maker(dtype: "np.dtype[Any]", shape: Sequence[int]) -> Callable[[Sequence[Any]], Array]:
     """Makes arrays of one dtype and shape of as many numbers, the same as numpy would.
@@ -39,6 +41,13 @@ def array_maker(dtype: "np.dtype[Any]", shape: Sequence[int]) -> Callable[[Seque
 
 def array_of_numbers(numbers: Sequence[Any], dtype: "np.dtype[Any]") -> Array:
     """A flat array; see `array_maker`."""
-    array: Array = np.empty(len(numbers), dtype)
-    struct.pack_into(_FORMATS[dtype] % len(numbers), array, 0, *numbers)  # type: ignore[arg-type]
+    count, text = len(numbers), _FORMATS[dtype]
+    array: Array = np.empty(count, dtype)
+    if count <= _AT_ONCE:
+        struct.pack_into(text % count, array, 0, *numbers)  # type: ignore[arg-type]
+        return array
+    # What is handed to `struct` is copied once more.
+    for start in range(0, count, _AT_ONCE):
+        some = numbers[start : start + _AT_ONCE]
+        struct.pack_into(text % len(some), array, start * dtype.itemsize, *some)  # type: ignore[arg-type]
     return array

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from kserve_v2.backend import ModelConfig
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.forms import Forms
 from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.messages import InferRequest, same_request
 from kserve_v2.rest.codec import ALL_JSON, ResponseFormat, decode_request
 from kserve_v2.rest.heads import InferHead, InferHeads
-from kserve_v2.rest.recurring import MAX_JSON_BYTES, RecurringForms
+from kserve_v2.rest.recurring import MAX_JSON_BYTES, RestForm, key_of, note
 from kserve_v2.scheduling.signature import ModelSignature
 
 REGIONS = SharedMemoryRegions(enabled=False)
@@ -49,7 +50,7 @@ class Server:
     """Reads requests by their forms, and in full, and has those noted that are right."""
 
     def __init__(self, against: ModelSignature) -> None:
-        self.forms = RecurringForms()
+        self.forms: Forms[ResponseFormat] = Forms()
         self.against = against
         self.recalled = 0
 
@@ -64,10 +65,14 @@ class Server:
         request.checked = True
         return request, response_format
 
+    def find(self, head: InferHead, body: bytes | memoryview) -> tuple[RestForm, InferRequest] | None:
+        key = key_of(head, body)
+        return None if key is None else self.forms.find(key, body)
+
     def ask(self, body: bytes, json_bytes: int | None = None, *, view: bool = False) -> InferRequest | None:
         """The request, which is the same both ways."""
         head, expected = head_for(body, json_bytes), self.full(body, json_bytes)
-        found = self.forms.find(head, memoryview(body) if view else body)
+        found = self.find(head, memoryview(body) if view else body)
         if found is not None:
             form, request = found
             assert expected is not None
@@ -76,7 +81,7 @@ class Server:
             assert form.signature is self.against
             self.recalled += 1
         elif expected is not None:
-            self.forms.note(head, body, expected[0], self.against, expected[1])
+            note(self.forms, head, body, expected[0], self.against, expected[1])
         return None if expected is None else expected[0]
 
     def recalls(self, body: bytes, json_bytes: int | None = None) -> bool:
@@ -372,6 +377,6 @@ def test_how_the_answer_is_wanted_is_that_of_the_form() -> None:
     for body in [PLAIN, binary] * 3:
         server.ask(body)
     assert server.recalled == 2
-    found = server.forms.find(head_for(PLAIN), PLAIN)
+    found = server.find(head_for(PLAIN), PLAIN)
     assert found is not None
     assert found[0].wanted is ALL_JSON

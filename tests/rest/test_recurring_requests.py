@@ -10,12 +10,12 @@ from google.protobuf import text_format
 
 from kserve_v2.backend import ModelConfig
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.forms import MAX_REMEMBERED_BYTES, gives, may_recur
+from kserve_v2.forms import MAX_REMEMBERED_BYTES, Forms, gives, may_recur
 from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.messages import InferRequest, same_request
 from kserve_v2.rest.codec import ALL_JSON, OutputFormat, ResponseFormat, decode_request
 from kserve_v2.rest.heads import InferHead, InferHeads
-from kserve_v2.rest.recurring import MAX_JSON_BYTES, RecurringForms, RestForm, form_of
+from kserve_v2.rest.recurring import MAX_JSON_BYTES, RestForm, form_of, key_of, note
 from kserve_v2.scheduling.signature import ModelSignature
 
 REGIONS = SharedMemoryRegions(enabled=False)
@@ -170,29 +170,38 @@ def head_for(
     return head
 
 
-def noted(forms: RecurringForms, body: bytes, json_bytes: int, times: int = 2, model: str = "m") -> None:
+def recalled(
+    forms: Forms[ResponseFormat], head: InferHead, body: bytes
+) -> tuple[RestForm, InferRequest] | None:
+    key = key_of(head, body)
+    return None if key is None else forms.find(key, body)
+
+
+def noted(
+    forms: Forms[ResponseFormat], body: bytes, json_bytes: int, times: int = 2, model: str = "m"
+) -> None:
     head = head_for(body, json_bytes, url=f"/v2/models/{model}/infer".encode())
     for _ in range(times):
         request, response_format = decoded(body, b"%d" % json_bytes)
-        forms.note(head, body, request, SIGNATURE, response_format)
+        note(forms, head, body, request, SIGNATURE, response_format)
 
 
 def test_a_form_is_remembered_when_it_comes_again() -> None:
-    forms = RecurringForms()
+    forms: Forms[ResponseFormat] = Forms()
     body, json_bytes = binary(1, 0)
     noted(forms, body, json_bytes, times=1)
-    assert forms.find(head_for(body, json_bytes), body) is None
+    assert recalled(forms, head_for(body, json_bytes), body) is None
     noted(forms, body, json_bytes, times=1)
     other = binary(1, 9)[0]
-    assert forms.find(head_for(other, json_bytes), other) is not None
+    assert recalled(forms, head_for(other, json_bytes), other) is not None
 
 
 def test_what_is_of_another_form() -> None:
-    forms = RecurringForms()
+    forms: Forms[ResponseFormat] = Forms()
     body, json_bytes = binary(1, 0, id="a")
     noted(forms, body, json_bytes)
     head = head_for(body, json_bytes)
-    assert forms.find(head, body) is not None
+    assert recalled(forms, head, body) is not None
     others = {
         "another member": (head, body.replace(b'"id"', b'"ix"')),
         "a number as its id": (head, body.replace(b'"a"', b"123")),
@@ -204,18 +213,18 @@ def test_what_is_of_another_form() -> None:
         "compressed": (head_for(body, json_bytes, (b"content-encoding", b"gzip")), body),
         "without JSON": (head_for(body, 0), body),
     }
-    assert [name for name, (each, data) in others.items() if forms.find(each, data) is not None] == []
+    assert [name for name, (each, data) in others.items() if recalled(forms, each, data) is not None] == []
 
 
 def test_what_is_remembered_is_bounded() -> None:
     """And what is used stays."""
-    forms = RecurringForms()
+    forms: Forms[ResponseFormat] = Forms()
     used, used_json_bytes = binary(1, 0, id="used")
     noted(forms, used, used_json_bytes)
     for number in range(MAX_REMEMBERED_BYTES // 4096):
         noted(forms, *binary(1, 0), model=f"m{number}")
-        assert forms.find(head_for(used, used_json_bytes), used) is not None
-    assert forms.forms.nbytes <= MAX_REMEMBERED_BYTES
+        assert recalled(forms, head_for(used, used_json_bytes), used) is not None
+    assert forms.nbytes <= MAX_REMEMBERED_BYTES
     long, json_bytes = binary(1, 0, other="x" * MAX_JSON_BYTES)
     noted(forms, long, json_bytes)
-    assert forms.find(head_for(long, json_bytes), long) is None
+    assert recalled(forms, head_for(long, json_bytes), long) is None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.backend import ModelConfig
-from kserve_v2.forms import MAX_ALIKE, MAX_REMEMBERED_BYTES, gives, may_recur
+from kserve_v2.forms import MAX_ALIKE, MAX_REMEMBERED_BYTES, Forms, gives, may_recur
 from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.messages import InferRequest, InferResponse, same_request
 from kserve_v2.rpc import answer as answer_module
@@ -18,7 +18,7 @@ from kserve_v2.rpc import wire
 from kserve_v2.rpc.answer import AnswerEncoder
 from kserve_v2.rpc.calls import Serialized
 from kserve_v2.rpc.codec import decode_request, encode_response
-from kserve_v2.rpc.recurring import RecurringForms, RpcForm, form_of
+from kserve_v2.rpc.recurring import RpcForm, form_of, key_of, note
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.tensors.datatypes import BY_NAME, BYTES, DATATYPES, Datatype
 from kserve_v2.tensors.raw import aligned_memory
@@ -36,14 +36,19 @@ def decoded(message: pb.ModelInferRequest) -> InferRequest:
 
 
 def noted(
-    forms: RecurringForms,
+    forms: Forms[None],
     message: pb.ModelInferRequest,
     data: Serialized | None = None,
     signature: ModelSignature = SIGNATURE,
 ) -> None:
     """Have a message noted that has been checked against a signature, as often as it takes."""
     for _ in range(2):
-        forms.note(data or message.SerializeToString(), message, decoded(message), signature)
+        note(forms, data or message.SerializeToString(), message, decoded(message), signature)
+
+
+def recalled(forms: Forms[None], data: Serialized) -> tuple[RpcForm, InferRequest] | None:
+    """What there is of a message by the forms that are known."""
+    return forms.find(key_of(data), data)
 
 
 @st.composite
@@ -76,7 +81,7 @@ def like(message: pb.ModelInferRequest, byte: int, request_id: str) -> pb.ModelI
 def test_a_request_of_a_form_is_read_as_by_protobuf(
     message: pb.ModelInferRequest, byte: int, view: bool, data: st.DataObject
 ) -> None:
-    forms = RecurringForms()
+    forms: Forms[None] = Forms()
     noted(forms, message)
     size = len(message.id.encode())
     again = like(
@@ -87,7 +92,7 @@ def test_a_request_of_a_form_is_read_as_by_protobuf(
     sent: Serialized = again.SerializeToString()
     if view:
         sent = memoryview(sent)
-    found = forms.find(sent)
+    found = recalled(forms, sent)
     assert found is not None
     request = found[1]
     assert request.checked
@@ -104,9 +109,9 @@ def test_the_last_tensor_of_a_large_message_is_used_where_it_is() -> None:
     data = message.SerializeToString()
     place = aligned_memory(len(data), aligned_at=len(data))
     place[:] = data
-    forms = RecurringForms()
+    forms: Forms[None] = Forms()
     noted(forms, message, place)
-    found = forms.find(place)
+    found = recalled(forms, place)
     assert found is not None
     request = found[1]
     whole = np.frombuffer(place, np.uint8)
@@ -120,10 +125,10 @@ def test_the_last_tensor_of_a_large_message_is_used_where_it_is() -> None:
 def test_another_request_is_not_taken_for_one_of_the_form(
     first: pb.ModelInferRequest, second: pb.ModelInferRequest
 ) -> None:
-    forms = RecurringForms()
+    forms: Forms[None] = Forms()
     noted(forms, first)
     sent = second.SerializeToString()
-    found = forms.find(sent)
+    found = recalled(forms, sent)
     if found is not None:
         assert same_request(found[1], decoded(second))
 
@@ -136,11 +141,11 @@ def test_a_request_with_one_other_byte(message: pb.ModelInferRequest, where: int
     data = message.SerializeToString()
     if not data:
         return
-    forms = RecurringForms()
+    forms: Forms[None] = Forms()
     noted(forms, message)
     place = where % len(data)
     changed = data[:place] + bytes([data[place] ^ change]) + data[place + 1 :]
-    found = forms.find(changed)
+    found = recalled(forms, changed)
     if found is not None:
         assert same_request(found[1], decoded(pb.ModelInferRequest.FromString(changed)))
 
@@ -176,44 +181,67 @@ TYPED: list[tuple[str, list[Any], list[Any]]] = [
 
 @pytest.mark.parametrize(("datatype", "values", "others"), TYPED)
 def test_typed_contents(datatype: str, values: list[Any], others: list[Any]) -> None:
-    forms = RecurringForms()
+    forms: Forms[None] = Forms()
     noted(forms, typed(datatype, values, "a"))
     other = typed(datatype, others, "another")
     for sent in (other.SerializeToString(), memoryview(other.SerializeToString())):
-        found = forms.find(sent)
+        found = recalled(forms, sent)
         assert found is not None
         assert same_request(found[1], decoded(other))
         # As if protobuf had read it.
         found[1].inputs["IN"][0] = 1
     longer = typed(datatype, [*others, 1], "a").SerializeToString()
-    assert forms.find(longer) is None
+    assert recalled(forms, longer) is None
 
 
 def test_a_boolean_in_two_bytes_is_left_to_protobuf() -> None:
     message = typed("BOOL", [True, False])
     data = message.SerializeToString()
-    forms = RecurringForms()
+    forms: Forms[None] = Forms()
     noted(forms, message)
     assert data.endswith(b"\x02\x01\x00")
     for last in (b"\x80\x01", b"\x02\x01"):
         changed_data = data[:-2] + last
-        assert forms.find(changed_data) is None
+        assert recalled(forms, changed_data) is None
     assert decoded(pb.ModelInferRequest.FromString(data[:-2] + b"\x02\x01")).inputs["IN"].tolist() == [
         [True, True]
     ]
 
 
+@pytest.mark.parametrize(("datatype", "values"), [(each[0], each[1]) for each in TYPED])
+def test_contents_with_a_field_that_is_not_known(datatype: str, values: list[Any]) -> None:
+    """Of another version of the protocol; what is known counts."""
+    message = typed(datatype, values)
+    contents = message.inputs[0].contents
+    contents.MergeFromString(wire.text(15, "new"))
+    expected = decoded(typed(datatype, values)).inputs["IN"]
+    assert decoded(message).inputs["IN"].tobytes() == expected.tobytes()
+    forms: Forms[None] = Forms()
+    noted(forms, message)
+    found = recalled(forms, message.SerializeToString())
+    assert found is not None
+    assert found[1].inputs["IN"].tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("datatype", ["FP16", "BF16", "FP32", "INT8", "BOOL"])
+def test_empty_contents(datatype: str) -> None:
+    message = pb.ModelInferRequest(model_name="m")
+    message.inputs.add(name="IN", datatype=datatype, shape=[0, 2]).contents.SetInParent()
+    array = decoded(message).inputs["IN"]
+    assert (array.shape, array.dtype) == ((0, 2), BY_NAME[datatype].dtype)
+
+
 def test_ids_of_any_length() -> None:
-    forms = RecurringForms()
+    forms: Forms[None] = Forms()
     noted(forms, changed(lambda m: setattr(m, "id", "a")))
     for request_id in ("", "b", "é" * 63, "x" * 127, "x" * 128, "x" * 1000):
         message = changed(lambda m, each=request_id: setattr(m, "id", each))
-        found = forms.find(message.SerializeToString())
+        found = recalled(forms, message.SerializeToString())
         assert (found is not None) == (0 < len(request_id.encode()) < 128)
         if found is not None:
             assert same_request(found[1], decoded(message))
     broken = changed(lambda m: setattr(m, "id", "abc")).SerializeToString().replace(b"abc", b"a\xffc")
-    assert forms.find(broken) is None
+    assert recalled(forms, broken) is None
 
 
 NOT_REMEMBERED = {
@@ -233,19 +261,19 @@ NOT_REMEMBERED = {
 @pytest.mark.parametrize("name", NOT_REMEMBERED)
 def test_requests_that_are_decoded_each_time(name: str) -> None:
     message, request = NOT_REMEMBERED[name], decoded(PLAIN)
-    forms = RecurringForms()
-    forms.note(message.SerializeToString(), message, request, SIGNATURE)
-    forms.note(message.SerializeToString(), message, request, SIGNATURE)
-    assert forms.forms.nbytes == 0
+    forms: Forms[None] = Forms()
+    note(forms, message.SerializeToString(), message, request, SIGNATURE)
+    note(forms, message.SerializeToString(), message, request, SIGNATURE)
+    assert forms.nbytes == 0
     assert proved(message.SerializeToString(), message, request) is None
     assert proved(PLAIN.SerializeToString(), PLAIN, request) is not None
 
 
 def test_strings_are_decoded_each_time() -> None:
     message = changed(lambda m: setattr(m.inputs[0], "datatype", "BYTES"))
-    forms = RecurringForms()
+    forms: Forms[None] = Forms()
     noted(forms, message)
-    assert forms.forms.nbytes == 0
+    assert forms.nbytes == 0
 
 
 def proved(data: bytes, message: pb.ModelInferRequest, request: InferRequest) -> RpcForm | None:
@@ -270,55 +298,55 @@ def test_a_form_that_would_not_give_its_own_request_is_none() -> None:
 
 
 def test_a_form_is_remembered_when_it_comes_again() -> None:
-    forms = RecurringForms()
+    forms: Forms[None] = Forms()
     for seen in range(3):
         message = changed(lambda m, seen=seen: m.raw_input_contents.__setitem__(0, bytes([seen] * 4)))
         data = message.SerializeToString()
-        assert (forms.find(data) is not None) == (seen == 2)
-        forms.note(data, message, decoded(message), SIGNATURE)
+        assert (recalled(forms, data) is not None) == (seen == 2)
+        note(forms, data, message, decoded(message), SIGNATURE)
 
 
 def test_what_is_remembered_is_bounded() -> None:
     """And what is used stays."""
-    forms = RecurringForms()
+    forms: Forms[None] = Forms()
     noted(forms, PLAIN)
     for size in range(MAX_REMEMBERED_BYTES // 2048):
         noted(forms, changed(lambda m, size=size: setattr(m, "model_name", "n" * size)))
-        assert forms.find(PLAIN.SerializeToString()) is not None
-    assert forms.forms.nbytes <= MAX_REMEMBERED_BYTES
+        assert recalled(forms, PLAIN.SerializeToString()) is not None
+    assert forms.nbytes <= MAX_REMEMBERED_BYTES
 
 
 def test_of_forms_that_are_alike_the_one_in_use_stays() -> None:
-    forms = RecurringForms()
+    forms: Forms[None] = Forms()
     noted(forms, PLAIN)
     for number in range(50):
         noted(forms, changed(lambda m, number=number: setattr(m.inputs[0], "name", f"{number:02}")))
-        assert forms.find(PLAIN.SerializeToString()) is not None
-    [alike] = forms.forms._known.values()
+        assert recalled(forms, PLAIN.SerializeToString()) is not None
+    [alike] = forms._known.values()
     assert alike is not None
     assert len(alike) == MAX_ALIKE
 
 
 def test_models_whose_messages_have_one_length() -> None:
-    forms = RecurringForms()
+    forms: Forms[None] = Forms()
     messages = [changed(lambda m, n=n: setattr(m, "model_name", f"model-{n:02}")) for n in range(20)]
     for message in messages:
         noted(forms, message)
     for message in messages:
-        found = forms.find(message.SerializeToString())
+        found = recalled(forms, message.SerializeToString())
         assert found is not None
         assert found[1].model_name == message.model_name
 
 
 def test_a_form_takes_the_place_of_an_outdated_one() -> None:
-    forms = RecurringForms()
+    forms: Forms[None] = Forms()
     data = PLAIN.SerializeToString()
     for signature in [ModelSignature(ModelConfig(name="m")) for _ in range(20)]:
         noted(forms, PLAIN, signature=signature)
-        found = forms.find(data)
+        found = recalled(forms, data)
         assert found is not None
         assert found[0].signature is signature
-    assert [len(alike or ()) for alike in forms.forms._known.values()] == [1]
+    assert [len(alike or ()) for alike in forms._known.values()] == [1]
 
 
 # --- answers ----------------------------------------------------------------------------------------------------

@@ -99,6 +99,14 @@ def test_what_is_not_whole(datatype: Datatype) -> None:
         array_maker(datatype.dtype, (1,))([1.0])
 
 
+def test_long_lists() -> None:
+    numbers: list[Any] = np.random.default_rng(1).normal(size=20_000).tolist()
+    assert np.array_equal(array_of_numbers(numbers, FP32.dtype), np.array(numbers, np.float32))
+    for wrong in (1e39, "1", None):
+        with pytest.raises(REFUSED):
+            array_of_numbers([*numbers[:-1], wrong], FP32.dtype)
+
+
 @pytest.mark.parametrize("shape", [(), (0,), (2, 0, 3), (2, 3), (1, 1, 4)])
 def test_shapes(shape: tuple[int, ...]) -> None:
     count = int(np.prod(shape))
