@@ -134,3 +134,18 @@ def test_nothing_is_made_up_about_bodies_without_tensors(body: bytes) -> None:
 @pytest.mark.parametrize("value", [b"1_0", b" 1", b"+1", b"", b"-", b"--1", b"1.0", b"9" * 5000, b"\xc2\xb2"])
 def test_a_length_header_that_is_no_number(value: bytes) -> None:
     assert infer_error(HEADER, value).startswith("Unable to parse Inference-Header-Content-Length, got: ")
+
+
+@pytest.mark.parametrize("levels", [2, 50, 51, 99, 100, 150])
+@pytest.mark.parametrize("kinds", [[b"["], [b'{"a":'], [b"[", b'{"a":']])
+@pytest.mark.parametrize("beside", [b"", b"[[],{}]," * 200])
+def test_as_many_levels_as_triton_takes(levels: int, kinds: list[bytes], beside: bytes) -> None:
+    """99 of them."""
+    opened = (kinds * levels)[: levels - 1]
+    closed = [b"]" if each == b"[" else b"}" for each in reversed(opened)]
+    text = b"[%b%b1%b]" % (beside, b"".join(opened), b"".join(closed))
+    if levels < 100:
+        assert parse_json(text)
+        return
+    with pytest.raises(InvalidArgumentError, match=r"nesting depth exceeds maximum allowed limit \(100\)"):
+        parse_json(text)
