@@ -23,13 +23,14 @@ class Bounds:
 
     `size`: bytes of all files together; `members`: how many there may be; None for any number. `check_name` raises
     InvalidArgumentError for a name that is not wanted, beyond those that would leave the directory. `links`: whether a
-    member may be a link to another one.
+    member may be a link to another one. `limit`: what `size` is, for errors.
     """
 
     size: int | None = None
     members: int | None = None
     check_name: Callable[[str], None] | None = None
     links: bool = True
+    limit: str = "which is what there is room for"
 
 
 def unpack(archive: Path, into: Path, shown: str, bounds: Bounds = Bounds(), advice: str = "") -> None:
@@ -84,9 +85,7 @@ class _Tally:
         self._size += size
         limit, most = self._bounds.size, self._bounds.members
         if limit is not None and self._size > limit:
-            raise self.refused(
-                f"its files are larger than {limit} bytes together, which is what there is room for"
-            )
+            raise self.refused(f"its files are larger than {limit} bytes together, {self._bounds.limit}")
         if most is not None and self._members > most:
             raise self.refused(f"it has more than {most} members, and that many are too many for one archive")
         if link and not self._bounds.links:

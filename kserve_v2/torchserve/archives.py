@@ -12,6 +12,9 @@ MODELS = (".mar", ".tgz", ".tar.gz")
 # Folders that archives say of themselves what they are in.
 _OWN = ("MAR-INF", "WAR-INF")
 _MOST_MEMBERS = 200_000
+# What is left free of a disk, for its other users: a share of it, but no more than so many bytes.
+_RESERVED_SHARE = 20
+_MOST_RESERVED = 1 << 30
 
 
 def is_archive(name: str) -> bool:
@@ -20,13 +23,25 @@ def is_archive(name: str) -> bool:
 
 
 def unpack_archive(archive: Path, into: Path, shown: str) -> None:
-    """Unpack one into a folder that is made for it, no larger than there is room for. `shown`: what errors call it.
+    """Unpack one into a folder that is made for it, if that leaves room on the disk. `shown`: what errors call it.
 
     Members that would leave the folder, links and devices are refused. Raises InvalidArgumentError, OSError; what has
     been unpacked by then is there.
     """
-    room = shutil.disk_usage(into.parent).free
-    unpack(archive, into, shown, Bounds(room, _MOST_MEMBERS, links=False))
+    usage = shutil.disk_usage(into.parent)
+    room = room_on(usage.total, usage.free)
+    kept = f"which is what there is room for on its disk, of which {reserved_on(usage.total)} bytes are kept free"
+    unpack(archive, into, shown, Bounds(room, _MOST_MEMBERS, links=False, limit=kept))
+
+
+def reserved_on(total: int) -> int:
+    """Bytes that no archive may have of a disk of `total` bytes."""
+    return min(total // _RESERVED_SHARE, _MOST_RESERVED)
+
+
+def room_on(total: int, free: int) -> int:
+    """Bytes that an archive may have on such a disk, of which `free` are."""
+    return max(0, free - reserved_on(total))
 
 
 def files_of(folder: Path) -> Path:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -18,6 +19,7 @@ from kserve_v2.backend import ModelConfig, ModelSource
 from kserve_v2.environments.models import EnvironmentNotMadeError, ModelEnvironments
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.repository.preparing.unpacked import UnpackedArchives
+from kserve_v2.torchserve.archives import room_on, unpack_archive
 from kserve_v2.torchserve.model_config import fill, instance_groups, parse_model_yaml, worker_settings
 from tests.torchserve.support import archive, loaded, prepared
 
@@ -43,6 +45,32 @@ def test_archives_of_all_forms_are_read(tmp_path: Path, form: str) -> None:
         assert (source.version_path, source.kept) == (path.resolve(), None)
     else:
         assert path.parent not in source.version_path.parents
+
+
+@pytest.mark.parametrize(
+    ("total", "free", "room"),
+    [
+        (100 << 30, 50 << 30, 49 << 30),  # a GiB is kept
+        (2000, 1000, 900),  # a twentieth is
+        (2000, 100, 0),
+        (2000, 99, 0),
+        (0, 0, 0),
+    ],
+)
+def test_some_of_a_disk_is_kept_free(total: int, free: int, room: int) -> None:
+    assert room_on(total, free) == room
+
+
+def test_an_archive_that_would_fill_the_disk_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    path = tmp_path / "huge.tgz"
+    with tarfile.open(path, "w:gz") as packed:
+        member = tarfile.TarInfo("huge/weights.pt")
+        member.size = usage.total - usage.total // 100
+        packed.addfile(member)
+    with pytest.raises(InvalidArgumentError, match=r"what there is room for on its disk, .* are kept free"):
+        unpack_archive(path, tmp_path / "into", "huge.tgz")
+    assert list((tmp_path / "into").rglob("*.pt")) == []
 
 
 def test_what_was_unpacked_is_there_for_as_long_as_it_is_needed(tmp_path: Path) -> None:
