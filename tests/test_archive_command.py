@@ -166,19 +166,19 @@ def test_an_archive_that_is_there_is_replaced_by_force_only(here: Path) -> None:
             ["--handler", "image_clasifier"],
             "there is no file image_clasifier.py, did you mean image_classifier?",
         ),
-        (["--extra-files", "extra,nothing.json"], "extra files: nothing.json does not exist"),
+        (["--extra-files", "extra,nothing.json"], "--extra-files: nothing.json does not exist"),
         (
             ["--extra-files", "same"],
-            "extra files: same/handler.py would be handler.py in the archive, and so is code/",
+            "--extra-files: same/handler.py would be handler.py in the archive, and so is code/",
         ),
         (["--extra-files", "circle"], "circle/again is a link to a folder that it lies in itself"),
-        (["--serialized-file", "extra"], "serialized file: extra is no file"),
+        (["--serialized-file", "extra"], "--serialized-file: extra is no file"),
         (
             ["--model-name", "../net"],
-            "model name: expected letters, digits, '_', '-' and '.', beginning with a",
+            "--model-name: expected letters, digits, '_', '-' and '.', beginning with a",
         ),
-        (["--export-path", "weights.pt"], "export path: weights.pt is no folder"),
-        (["--version", " "], "version: expected one, such as 1.0"),
+        (["--export-path", "weights.pt"], "--export-path: weights.pt is no folder"),
+        (["--version", " "], "--version: expected one, such as 1.0"),
     ],
 )
 def test_what_cannot_be_archived_is_said_and_nothing_is_left(
@@ -231,7 +231,7 @@ def test_what_fits_no_pattern_and_what_is_there_twice(here: Path, caplog: pytest
     )
     assert set(members(made)) == {"a[1].txt", "handler.py", "helper.py", "model.py", "MAR-INF/MANIFEST.json"}
     assert [each.getMessage() for each in caplog.records] == [
-        "extra files: no file fits the pattern *.nothing"
+        "extra_files: no file fits the pattern *.nothing"
     ]
 
 

@@ -50,27 +50,27 @@ def archive_model(
     `force` one that is there is replaced. Raises InvalidArgumentError for what cannot be archived, OSError where it
     cannot be written.
     """
-    check_name(model_name, "model name")
+    check_name(model_name, "model_name")
     if not version.strip():
         raise InvalidArgumentError("version: expected one, such as 1.0")
     _check_choice("runtime", runtime, RUNTIMES)
-    _check_choice("archive format", archive_format, FORMATS)
+    _check_choice("archive_format", archive_format, FORMATS)
     target = export_target(Path(export_path), model_name + FORMATS[archive_format], force=force)
     members = Members(_FOLDER)
     entries = {"modelName": model_name}
     for key, option, path in (
-        ("serializedFile", "serialized file", serialized_file),
-        ("modelFile", "model file", model_file),
-        ("requirementsFile", "requirements file", requirements_file),
-        ("configFile", "config file", config_file),
+        ("serializedFile", "serialized_file", serialized_file),
+        ("modelFile", "model_file", model_file),
+        ("requirementsFile", "requirements_file", requirements_file),
+        ("configFile", "config_file", config_file),
     ):
         if path:
             members.add(Path(path), option)
             entries[key] = Path(path).name
     entries["handler"] = _add_handler(members, handler, runtime)
     entries["modelVersion"] = version
-    for pattern in members.add_extra(split_list(extra_files), "extra files"):
-        logger.warning("extra files: no file fits the pattern %s", pattern)
+    for pattern in members.add_extra(split_list(extra_files), "extra_files"):
+        logger.warning("extra_files: no file fits the pattern %s", pattern)
     manifest = (MODEL_MANIFEST, manifest_text("model", entries, runtime))
     _write(target, members, manifest, archive_format)
     return target
@@ -89,7 +89,7 @@ def export_target(folder: Path, name: str, *, force: bool) -> Path:
     """Where the archive goes. Raises InvalidArgumentError."""
     target = folder / name
     if os.path.lexists(folder) and not folder.is_dir():
-        raise InvalidArgumentError(f"export path: {folder} is no folder")
+        raise InvalidArgumentError(f"export_path: {folder} is no folder")
     if os.path.lexists(target) and not force:
         raise InvalidArgumentError(f"{target} already exists: give --force (-f) to replace it")
     return target

@@ -27,13 +27,13 @@ def archive_workflow(
     among its nodes, if any is. Raises InvalidArgumentError for what cannot be archived, OSError where it cannot be
     written.
     """
-    check_name(workflow_name, "workflow name")
+    check_name(workflow_name, "workflow_name")
     target = export_target(Path(export_path), f"{workflow_name}.war", force=force)
     members = Members(WORKFLOW_MANIFEST.partition("/")[0])
-    members.add(Path(spec_file), "spec file")
+    members.add(Path(spec_file), "spec_file")
     if handler:
         members.add(Path(handler), "handler")
-    members.add_extra(split_list(extra_files), "extra files")
+    members.add_extra(split_list(extra_files), "extra_files")
     entries = {
         "workflowName": workflow_name,
         "specFile": Path(spec_file).name,

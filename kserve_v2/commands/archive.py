@@ -115,11 +115,18 @@ def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
             _refuse(given, *_OF_MODELS)
             target = archive_workflow(namespace.workflow_name, **_chosen(given, *_OF_BOTH, "spec_file"))
     except InvalidArgumentError as error:
-        raise CommandError(error.message) from None
+        raise CommandError(_by_option(error.message)) from None
     except OSError as error:
         raise CommandError(f"{error.filename or 'the archive'}: {error.strerror or error}") from None
     say(f"made {target}")
     return 0
+
+
+def _by_option(message: str) -> str:
+    """An error that begins with a parameter of `archive_model`, as it is called here."""
+    name, colon, rest = message.partition(":")
+    known = {*_OF_BOTH, *_OF_MODELS, "spec_file", "model_name", "workflow_name"}
+    return f"{_flag(name)}{colon}{rest}" if name in known else message
 
 
 def _chosen(given: Mapping[str, Any], *names: str) -> dict[str, Any]:

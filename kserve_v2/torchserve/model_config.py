@@ -37,6 +37,20 @@ _REFUSED: Mapping[str, tuple[object, ...]] = {
     "continuousBatching": (False, None),
     "asyncCommunication": (False, None),
 }
+_ONE_PROCESS = "a model runs in one process for each worker, on the devices that deviceIds names: remove it"
+_INSTEAD: Mapping[str, str] = {
+    "parallelType": _ONE_PROCESS,
+    "torchrun": _ONE_PROCESS,
+    "sequenceBatching": "requests of a sequence may go to any worker: remove it, and set minWorkers and maxWorkers to "
+    "1 if one has to see all of them",
+    "continuousBatching": "a batch is handled to its end before the next one begins: remove it, and answer in parts by "
+    "send_intermediate_predict_response",
+    "asyncCommunication": "a worker answers a batch before it gets the next one: remove it",
+}
+_WHY_UNUSED: Mapping[str, str] = {
+    "useVenv": ": with install_py_dep_per_model=true, the packages of requirements.txt are in an environment of the "
+    "model's own anyway",
+}
 _UNUSED = ("startupTimeout", "maxRetryTimeoutInSec", "useJobTicket", "useVenv", "parallelLevel")
 
 
@@ -122,11 +136,11 @@ def worker_settings(
     for key, harmless in _REFUSED.items():
         if key in whole and whole[key] not in harmless:
             raise InvalidArgumentError(
-                f"{shown}: {key}: {whole[key]} is not served: remove it, or serve the model with one process per worker"
+                f"{shown}: {key}: {json.dumps(whole[key])} is not served: {_INSTEAD[key]}"
             )
     for key in _UNUSED:
         if key in whole:
-            tell(f"{key} has no effect here")
+            tell(f"{key} has no effect here{_WHY_UNUSED.get(key, '')}")
     reader = _Reader(whole, defaults, tell)
     low, high = reader.workers(whole)
     if low is None:

@@ -202,6 +202,9 @@ def test_what_only_one_of_them_does(server: RunningServer, tf_server: RunningSer
     assert (malformed.status_code, error_of(malformed)) == (400, "Malformed request: POST /v1/models")
     assert server.post("/v1/models/bat", json={}).status_code == 405
     assert server.get("/v1/nosuch").status_code == 404
+    for place in ("bat", "bat/versions/1", "bat/labels/stable"):
+        unknown = server.post(f"/v1/models/{place}:guess", json={})
+        assert (unknown.status_code, "':guess': expected one of :predict" in error_of(unknown)) == (404, True)
     wrong = tf_server.post("/v1/models/nosuch:predict", json={"instances": [1]})
     assert (wrong.status_code, error_of(wrong)) == (404, "Servable not found for request: Latest(nosuch)")
 

@@ -121,6 +121,12 @@ def test_a_model_is_a_directory_of_links(tmp_path: Path) -> None:
     assert json.loads(config.parameters["release"].string_value) == {"labels": {"v1": 1, "v2": 2}}
 
 
+def test_more_workers_than_there_can_be_are_refused(tmp_path: Path) -> None:
+    for workers in (2**31, "9" * 5000):
+        with pytest.raises(InvalidArgumentError, match="parallel_workers: expected at most 999999999, got"):
+            links_of("m", [Version("m", tmp_path, "v1")], {"parallel_workers": workers})
+
+
 def test_models_are_found_wherever_they_lie_and_go_when_they_go(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -319,9 +319,21 @@ def test_values_that_mean_nothing_are_told_and_passed_over(yaml: str, told: str)
     assert (config.max_batch_size, config.instance_group[0].count) == (1, 1)
 
 
-@pytest.mark.parametrize("key", ["parallelType: pp", "sequenceBatching: true", "continuousBatching: true"])
-def test_what_is_not_served_is_refused_by_its_name(key: str) -> None:
-    with pytest.raises(InvalidArgumentError, match=f"c.yaml: {key[:8]}.* is not served"):
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("parallelType: pp", 'parallelType: "pp" is not served: .* one process for each worker.*: remove it'),
+        ("torchrun: {nproc-per-node: 4}", 'torchrun: {"nproc-per-node": 4} is not served: .*: remove it'),
+        (
+            "sequenceBatching: true",
+            "sequenceBatching: true is not served: .* set minWorkers and maxWorkers to 1",
+        ),
+        ("continuousBatching: true", "continuousBatching: true is not served: .*: remove it"),
+        ("asyncCommunication: true", "asyncCommunication: true is not served: .*: remove it"),
+    ],
+)
+def test_what_is_not_served_is_refused_by_its_name(key: str, told: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"c.yaml: {told}"):
         filled(key)
     filled("parallelType: none\nsequenceBatching: false\n")
 

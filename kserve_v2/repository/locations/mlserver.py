@@ -32,6 +32,9 @@ from kserve_v2.repository.reading.layout import (
     is_version,
 )
 
+# Each is a process.
+_MOST_WORKERS = "999999999"
+
 logger = logging.getLogger(__name__)
 
 BACKEND = "mlserver"
@@ -206,8 +209,11 @@ def links_of(name: str, versions: Iterable[Version], server: Json) -> ModelLinks
     config = ModelConfig(backend=BACKEND)
     config.version_policy.all.SetInParent()
     workers = server.get("parallel_workers")
-    if workers is not None and str(workers).isdecimal() and int(workers) > 1:
-        config.instance_group.add(count=int(workers))
+    if workers is not None and str(workers).isdecimal():
+        if len(str(workers)) > len(_MOST_WORKERS):
+            raise InvalidArgumentError(f"parallel_workers: expected at most {_MOST_WORKERS}, got {workers}")
+        if int(workers) > 1:
+            config.instance_group.add(count=int(workers))
     labels = {each.label: number for number, each in numbered.items() if is_label(each.label)}
     if labels:
         config.parameters[RELEASE].string_value = json.dumps({"labels": labels})

@@ -14,6 +14,8 @@ from kserve_v2.rest.v1.predict import acquire
 from kserve_v2.rest.v1.views import metadata_view, version_status
 from kserve_v2.rest.views import json_response
 
+_VERBS = (":predict", ":explain", ":classify", ":regress")
+
 
 def add_v1_routes(app: FastAPI, service: InferenceService, manners: Manners) -> None:
     """Add the routes to `app`."""
@@ -50,6 +52,14 @@ def add_v1_routes(app: FastAPI, service: InferenceService, manners: Manners) -> 
             return json_response(metadata_view(service.model_metadata(model_name, version), number))
 
         return await service.loaded(found)
+
+    if not manners.malformed_path:
+
+        @app.post("/v1/models/{model_name}:{verb}", include_in_schema=False)
+        @app.post("/v1/models/{model_name}/versions/{version}:{verb}", include_in_schema=False)
+        @app.post("/v1/models/{model_name}/labels/{version}:{verb}", include_in_schema=False)
+        async def unknown_verb(model_name: str, verb: str, version: str = "") -> Response:
+            raise NotFoundError(f"no model is asked by ':{verb}': expected one of {', '.join(_VERBS)}")
 
     if manners.malformed_path:
 
