@@ -6,8 +6,11 @@ The name is looked up once, and what is connected to is the address that was che
 used: they would look the name up themselves.
 """
 
+import errno
 import http.client
 import ipaddress
+import os
+import select
 import socket
 import ssl
 import threading
@@ -182,19 +185,55 @@ def _connection(scheme: str, host: str, port: int, address: str, timeout_s: floa
     return _Connection(host, port, address, timeout_s)
 
 
+# What a connection says that is being made, and how often it is looked at.
+_CONNECTING = (errno.EINPROGRESS, errno.EWOULDBLOCK)
+_LOOK_S = 0.25
+
+
 class _Connection(http.client.HTTPConnection):
     def __init__(self, host: str, port: int, address: str, timeout_s: float, **options: Any) -> None:
         super().__init__(host, port, timeout=timeout_s, **options)
-        self._address = address
+        self._address, self._timeout_s = address, timeout_s
         # It forgets its own when an answer has begun that ends with the connection.
         self._used: socket.socket | None = None
         self.hung_up = ""
         """Why it was, "" if it was not."""
 
     def connect(self) -> None:
-        self.sock = self._used = socket.create_connection((self._address, self.port), self.timeout)
+        self.sock = self._used = self._connected()
         if self.hung_up:
             raise ConnectionAbortedError(self.hung_up)
+
+    def _connected(self) -> socket.socket:
+        found = socket.getaddrinfo(
+            self._address, self.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+        )
+        family, kind, protocol, _, place = found[0]
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setblocking(False)
+            self._await_connection(sock, sock.connect_ex(place))
+            sock.settimeout(self._timeout_s)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _await_connection(self, sock: socket.socket, error: int) -> None:
+        """A host that is dead says nothing: whoever waits for it looks whether it was hung up meanwhile."""
+        deadline_s = time.monotonic() + self._timeout_s
+        poll = select.poll()
+        poll.register(sock, select.POLLOUT)
+        while error in _CONNECTING:
+            left_s = deadline_s - time.monotonic()
+            if self.hung_up:
+                raise ConnectionAbortedError(self.hung_up)
+            if left_s <= 0:
+                raise TimeoutError("timed out")
+            if poll.poll(min(left_s, _LOOK_S) * 1000):
+                error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
 
     def hang_up(self, why: str) -> None:
         """From another thread: whoever waits for something waits no longer."""

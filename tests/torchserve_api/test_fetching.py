@@ -5,7 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -212,6 +212,33 @@ def test_no_server_keeps_this_one_from_ending(tmp_path: Path, beginning: bytes) 
     with pytest.raises(FetchError, match=r"^the server ends$"):
         fetch(f"{url}/m.mar", tmp_path / "m.mar", rules(), under_way=under_way)
     assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def dead() -> Iterator[str]:
+    """A host that does not even say that it is not there: no more connections are waited for than there are."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as waiting:
+        for _ in range(8):
+            each = waiting.enter_context(socket.socket())
+            each.setblocking(False)
+            each.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_nobody_waits_for_a_dead_host(tmp_path: Path) -> None:
+    for_long = FetchRules(1000, LOOPBACK, timeout_s=3600, total_s=0.05)
+    with dead() as url, pytest.raises(FetchError, match=r"^it takes more than 0\.05 s$"):
+        fetch(f"{url}/m.mar", tmp_path / "m.mar", for_long)
+    for_short = FetchRules(1000, LOOPBACK, timeout_s=0.05, total_s=3600)
+    with dead() as url, pytest.raises(FetchError, match="timed out"):
+        fetch(f"{url}/m.mar", tmp_path / "m.mar", for_short)
+
+
+def test_who_refuses_a_connection_is_said(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with pytest.raises(FetchError, match="ConnectionRefusedError"):
+        fetch(f"{url}/m.mar", tmp_path / "m.mar", rules())
 
 
 @pytest.mark.parametrize("beginning", BEGINNINGS)
