@@ -10,7 +10,9 @@ import gc
 import sys
 import sysconfig
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import cycle
 from operator import call
 from typing import Any
 
@@ -88,11 +90,18 @@ def _freeze_those(keep: dict[int, object]) -> int:
 
 def _thaw(objects: Iterable[object]) -> None:
     """Have the collector look at these objects, which it knows."""
-    for each in objects:
-        if gc.is_tracked(each):
-            # What is tracked anew is in the youngest generation, wherever it was before.
-            _untrack(id(each))
-            _track(id(each))
+    # What is tracked anew is in the youngest generation, wherever it was before. No other thread runs between the two
+    # calls for an object, as the interpreter executes nothing else in between: a dictionary is tracked by whoever puts
+    # something into it, and to track it twice would be the end of the process.
+    twice = [identity for each in objects if gc.is_tracked(each) for identity in (id(each), id(each))]
+    enabled = gc.isenabled()
+    # Finalizers would be executed in between.
+    gc.disable()
+    try:
+        deque(map(call, cycle((_untrack, _track)), twice), maxlen=0)
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _function(name: str) -> Callable[[int], None]:

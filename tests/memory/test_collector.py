@@ -192,3 +192,28 @@ COLLECTOR.freeze_libraries(OWN_MODULES)
 assert gc.get_freeze_count() >= at_start + WORTH_FREEZING
 assert not looked_at(library.TABLE)
 """)
+
+
+def test_dictionaries_that_others_write_to_meanwhile(run: Run) -> None:
+    """They are tracked by whoever puts something into them, and nobody may track them twice."""
+    run("""
+import threading
+written = [{} for _ in range(1000)]
+done = False
+
+def write():
+    while not done:
+        for each in written:
+            each["key"] = []
+            each.clear()
+
+sys.setswitchinterval(1e-6)
+writers = [threading.Thread(target=write) for _ in range(3)]
+for each in writers:
+    each.start()
+for number in range(3):
+    __import__("library")
+    COLLECTOR.freeze_libraries(OWN_MODULES)
+    del sys.modules["library"]
+done = True
+""")
