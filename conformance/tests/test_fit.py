@@ -1,5 +1,6 @@
 """Values of cases, fitted to models of other shapes; and what cases make wrong."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -103,3 +104,13 @@ def test_names_of_cases_are_unique_and_carried() -> None:
 def test_bytes_that_are_no_text_have_no_form_in_json() -> None:
     case = InferCase("c", "", ("DATA-BYTES",), inputs=({"hex": ["ff"]},))
     assert [each.name for each in case.runs_over()] == ["binary", "grpc-raw", "grpc-typed"]
+
+
+def test_names_without_letters_have_no_other_case() -> None:
+    model = _model((-1,))
+    digits = replace(
+        model, inputs=(replace(model.inputs[0], name="0"),), outputs=(replace(model.outputs[0], name="1"),)
+    )
+    for change in ("input_case", "output_case"):
+        with pytest.raises(NotCovered, match="has no letters"):
+            apply({change: True}, plain_request(digits), digits)

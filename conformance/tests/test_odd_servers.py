@@ -71,6 +71,12 @@ def _withholding(name: str) -> Callable[[WrongServer], None]:
     return lambda server: server.engine.withheld.add(name)
 
 
+def _unversioned(server: WrongServer) -> None:
+    """Metadata without versions, of a server that says it has the generate extension."""
+    server.engine.defects |= {"version-invented"}
+    server.engine.extensions.append("generate")
+
+
 def _foreign(server: WrongServer) -> None:
     """Models of another backend than that of Python files."""
     server.engine.backend = "other"
@@ -96,9 +102,12 @@ NOT_COVERED: list[tuple[Callable[[WrongServer], None] | None, tuple[str, ...], s
     (_only(), (), "test_metadata.py::test_model_metadata", "the server has none of the models"),
     (None, ("version-invented",), "test_health.py::test_version_ready", "list no versions"),
     (None, ("version-invented",), "test_metadata.py::test_versions", "no model lists versions"),
+    (None, ("version-invented",), "test_model_configuration.py::test_versions[rest]", "list no versions"),
+    (None, ("version-invented",), "test_statistics_detail.py::test_version[rest]", "list fewer than two versions"),
     (None, ("index-empty",), "test_model_repository.py::test_load_broken_model[rest]", "the repository has no model broken"),
     (_withholding("loadable"), (), "test_model_repository.py::test_load_and_unload[rest]", "the repository has no model loadable"),
     (_withholding("broken"), (), "test_model_repository.py::test_error_of_load[broken]", "the repository has no model broken"),
+    (_unversioned, (), "test_generate.py::test_version[generate]", "list no versions"),
     (_foreign, (), "test_model_overrides.py::test_files[rest]", "is not the one of Python files"),
     (_without_string_ids, (), "test_sequence.py::test_string_id[rest]", "does not advertise sequence(string_id)"),
     (_elsewhere, (), "test_shared_memory.py::test_input[0-rest]", "the server runs on another machine"),
@@ -150,6 +159,39 @@ def test_identity_of_text_is_enough(case: str, run_suite: RunSuite) -> None:
         _only("identity_bytes")(server)
         run = run_suite(server, "--profile=triton", cases=(f"{SUITE}/{case}",))
     assert _seen(run.report)[0] == "pass"
+
+
+def _with_loadable(server: WrongServer) -> None:
+    server.engine.load("loadable", {})
+
+
+def _with_files(server: WrongServer) -> None:
+    server.engine.files_can_change = True
+
+
+@pytest.mark.parametrize(
+    ("change", "case"),
+    [
+        (_with_loadable, "test_model_repository.py::test_load_and_unload[rest]"),
+        (_with_files, "test_settings.py::test_trace_file[rest]"),
+        (_with_files, "test_settings.py::test_log_file[rest]"),
+    ],
+)
+def test_server_that_does_it_another_way(
+    change: Callable[[WrongServer], None], case: str, run_suite: RunSuite
+) -> None:
+    """A model that is loaded already; files that can be changed."""
+    with serve() as server:
+        change(server)
+        run = run_suite(server, cases=(f"{SUITE}/{case}",))
+    assert _seen(run.report)[0] == "pass"
+
+
+def test_server_that_wants_a_version(spoil: Spoil) -> None:
+    refusal = b'{"error": "name a version"}'
+    assert (
+        spoil("/v2/models/versions/infer", 400, refusal, "test_infer.py::test_no_version[rest]")[0] == "pass"
+    )
 
 
 def test_stream_that_fails(run_suite: RunSuite) -> None:

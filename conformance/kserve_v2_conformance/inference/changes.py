@@ -111,11 +111,18 @@ def _output_name(request: InferRequest, value: str, _model: ServedModel) -> Infe
 
 
 def _input_case(request: InferRequest, _value: bool, _model: ServedModel) -> InferRequest:
-    return _first(request, name=request.inputs[0].name.swapcase())
+    return _first(request, name=in_other_case(request.inputs[0].name))
 
 
 def _output_case(request: InferRequest, _value: bool, model: ServedModel) -> InferRequest:
-    return replace(request, outputs=(model.outputs[0].name.swapcase(),))
+    return replace(request, outputs=(in_other_case(model.outputs[0].name),))
+
+
+def in_other_case(name: str) -> str:
+    """A name with small letters for capitals, and the other way. Raises NotCovered where it has neither."""
+    if name.swapcase() == name:
+        raise NotCovered(f"the name {name} has no letters")
+    return name.swapcase()
 
 
 def _resized(tensor: Tensor, count: int) -> Any:

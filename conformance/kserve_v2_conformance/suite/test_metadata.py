@@ -8,6 +8,7 @@ import pytest
 from kserve_v2_conformance._generated import grpc_service_pb2 as pb
 from kserve_v2_conformance.datatypes import DATATYPES
 from kserve_v2_conformance.findings import Checks, UnreadableAnswer
+from kserve_v2_conformance.inference.changes import in_other_case
 from kserve_v2_conformance.inference.rest_carrier import read_failure
 from kserve_v2_conformance.models.catalogue import CATALOGUE, ModelSpec, TensorSpec
 from kserve_v2_conformance.rpc import GrpcError
@@ -275,12 +276,12 @@ def _check_error(check: Checks, clause: str, answer: pb.ModelMetadataResponse | 
 @pytest.mark.clause("REST-MODEL-015")
 def test_name_in_other_case(target: Target, check: Checks) -> None:
     """Metadata of a model's name in the other case."""
-    answer = target.rest.get(model_path(target.model("identity").name.swapcase()))
+    answer = target.rest.get(model_path(in_other_case(target.model("identity").name)))
     check.that("REST-MODEL-015", "status", answer.status >= 400, "an error status", str(answer.status))
 
 
 @pytest.mark.clause("GRPC-MODEL-015")
 def test_grpc_name_in_other_case(target: Target, check: Checks) -> None:
     """ModelMetadata of a model's name in the other case."""
-    request = pb.ModelMetadataRequest(name=target.model("identity").name.swapcase())
+    request = pb.ModelMetadataRequest(name=in_other_case(target.model("identity").name))
     _check_error(check, "GRPC-MODEL-015", target.grpc.call(request, pb.ModelMetadataResponse))

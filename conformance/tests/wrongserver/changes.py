@@ -221,10 +221,9 @@ def _negated(value: Any) -> Any:
 
 
 def rest_changes(defects: frozenset[str], _method: str, path: str) -> Iterator[RestChange]:
-    """The changes of switched-on defects to the answer to a path."""
-    for name in defects & REST_CHANGES.keys():
-        pattern, change = REST_CHANGES[name]
-        if re.fullmatch(pattern, path):
+    """The changes of switched-on defects to the answer to a path, in the order of the table."""
+    for name, (pattern, change) in REST_CHANGES.items():
+        if name in defects and re.fullmatch(pattern, path):
             yield change
 
 

@@ -50,6 +50,8 @@ class Engine:
         self.reasons: dict[str, str] = {}
         self.failed: set[str] = set()
         self.backend = "python"
+        self.files_can_change = False
+        """Whether the files of traces and of the log are settings as the others."""
         self.withheld: set[str] = set()
         """Models of the catalogue that the repository does not have."""
         self.configurations: dict[str, dict[str, Any]] = {}
@@ -543,7 +545,7 @@ class Engine:
     def trace_setting(self, model: str, changes: dict[str, Any]) -> dict[str, Any]:
         if model and model not in self.models:
             self.refuse("trace-unknown-model", f"unknown model '{model}'")
-        if "trace_file" in changes:
+        if "trace_file" in changes and not self.files_can_change:
             self.refuse("trace-file", "the file cannot be changed", "UNIMPLEMENTED")
         for name, value in changes.items():
             if name in _TRACE_NUMBERS and value is not None and not str(value).lstrip("-").isdecimal():
@@ -571,7 +573,7 @@ class Engine:
     def log_setting(self, changes: dict[str, Any]) -> dict[str, Any]:
         for name, value in changes.items():
             kind = type(self.log.get(name, ""))
-            if name == "log_file":
+            if name == "log_file" and not self.files_can_change:
                 self.refuse("log-file", "the file cannot be changed", "UNIMPLEMENTED")
             if type(value) is not kind or (name == "log_format" and value not in ("default", "ISO8601")):
                 self.refuse("log-setting", f"invalid value for '{name}': {json.dumps(value)}")
