@@ -29,7 +29,7 @@ from benchmarks.cases.sequences import sequences
 from benchmarks.cases.tensors import tensors
 from benchmarks.cases.texts import texts
 from benchmarks.cases.transports import grpc, rest, stream
-from benchmarks.cases.varied import varied_grpc, varied_rest
+from benchmarks.cases.varied import floats_grpc, floats_rest, varied_grpc, varied_rest
 from benchmarks.options import add_measuring_options, make_bench, set_measuring_defaults
 from benchmarks.plot import svg
 from benchmarks.report import machine_facts, markdown_report, run_facts, text_report
@@ -43,6 +43,8 @@ CASES: Mapping[str, Case] = {
     "stream": stream,
     "varied_rest": varied_rest,
     "varied_grpc": varied_grpc,
+    "floats_rest": floats_rest,
+    "floats_grpc": floats_grpc,
     "open_loop": open_loop,
     "mlp": mlp,
     "batching": batching,

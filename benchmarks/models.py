@@ -36,6 +36,10 @@ STEP_MODELS = ("add_sub_first", "add_sub_second", "add_sub_third")
 MANY_MODELS = tuple(f"add_sub_{number:02}" for number in range(1, 17))
 """`add_sub`, again and again."""
 
+FLOATS_MODEL = "add_sub_floats"
+FLOATS_WIDTH = 256
+"""`add_sub` of floats, as many as a small real model takes."""
+
 SEQUENCE_MODELS = ("sequence_direct", "sequence_oldest")
 SEQUENCE_PLAIN = "sequence_none"
 """The same model, whose requests belong to no sequences."""
@@ -88,6 +92,10 @@ def write_repository(directory: Path) -> None:
     for name in (*STEP_MODELS, *MANY_MODELS):
         _write(directory, name, f"max_batch_size: 8\ndynamic_batching {{ }}\n{_ONE_INSTANCE}{_ONE_THREAD}")
         shutil.copyfile(_ADD_SUB, model_file(directory, name))
+    _write(
+        directory, FLOATS_MODEL, f"max_batch_size: 8\ndynamic_batching {{ }}\n{_ONE_INSTANCE}{_ONE_THREAD}"
+    )
+    model_file(directory, FLOATS_MODEL).write_bytes(_floats_onnx())
     _write(directory, ENSEMBLE, _ensemble())
     # What the cache saves of these two: next to nothing of the one, and 1.5 ms of the other.
     for name in CACHED_MODELS:
@@ -262,6 +270,26 @@ def sequence_onnx(controls: Sequence[str]) -> bytes:
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("n", 1)) for name in names],
         [helper.make_tensor_value_info("OUT", TensorProto.FLOAT, ("n", 1))],
     )
+    opset = [helper.make_opsetid("", _ONNX_OPSET)]
+    model = helper.make_model(graph, ir_version=_ONNX_IR_VERSION, opset_imports=opset)
+    checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def _floats_onnx() -> bytes:
+    """Sum and difference of FP32 [n, 256]."""
+    inputs, outputs = (
+        [
+            helper.make_tensor_value_info(f"{kind}{number}", TensorProto.FLOAT, ("n", FLOATS_WIDTH))
+            for number in range(2)
+        ]
+        for kind in ("INPUT", "OUTPUT")
+    )
+    nodes = [
+        helper.make_node(operator, ["INPUT0", "INPUT1"], [f"OUTPUT{number}"])
+        for number, operator in enumerate(("Add", "Sub"))
+    ]
+    graph = helper.make_graph(nodes, FLOATS_MODEL, inputs, outputs)
     opset = [helper.make_opsetid("", _ONNX_OPSET)]
     model = helper.make_model(graph, ir_version=_ONNX_IR_VERSION, opset_imports=opset)
     checker.check_model(model)

@@ -55,7 +55,7 @@ def _live_sequences(server: Child, name: str) -> list[RestExchange]:
 
 def _step(server: Child, name: str, sequence: int, **parameters: bool) -> RestExchange:
     row = {"IN": np.ones((1, 1), np.float32)}
-    return rest_json(server.urls["REST"], name, row, sequence_id=sequence, **parameters)
+    return rest_json(server.urls["REST"], name, row, "", sequence_id=sequence, **parameters)
 
 
 def _load(bench: Bench, server: Child, name: str) -> _Found:

@@ -5,8 +5,11 @@ bare protocol under the very same traffic.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from typing import Any
+from uuid import UUID
 
 import numpy as np
+import orjson
 
 from benchmarks.bench import Bench
 from benchmarks.cases.add_sub import (
@@ -29,22 +32,26 @@ from benchmarks.load.builtin import Builtin
 from benchmarks.load.exchange import (
     ExchangeT,
     GrpcExchange,
+    LoadError,
     RestExchange,
     VariedGrpc,
     VariedRest,
     check_grpc_raw,
     check_rest_json,
+    grpc_raw,
     grpc_typed,
     rest_json,
 )
 from benchmarks.load.generator import Generator
-from benchmarks.models import MANY_MODELS, model_file
+from benchmarks.models import FLOATS_MODEL, FLOATS_WIDTH, MANY_MODELS, model_file
 from benchmarks.processes import Child
 from benchmarks.result import Line, Row, Target, ratio_row
 
 IDENTICAL = "identical"
 _OF_HEADERS = ("traced", "tokens", "deadlines")
 ROWS = range(1, 9)
+OWN = 512
+"""How many requests there are, each with an id and numbers of its own."""
 
 _OF_BARE_PROTOCOL = Target("at least", 0.75)
 # What a header that nobody asks for may cost.
@@ -53,13 +60,25 @@ _OVER_IDENTICAL = Target("at most", 1.3)
 
 def varied_rest(bench: Bench) -> list[Row | Line]:
     """JSON over HTTP/1.1."""
-    return _varied(bench, "varied_rest", "REST", bench.rest, MANY_MODELS, _rest_traffic)
+    models = ("add_sub", *MANY_MODELS)
+    return _varied(bench, "varied_rest", "REST", bench.rest, models, _rest_traffic)
 
 
 def varied_grpc(bench: Bench) -> list[Row | Line]:
     """Raw contents over gRPC, and typed ones. h2load's calls are all alike, so the built-in generator makes them."""
     generator: Generator[GrpcExchange] = Builtin()
-    return _varied(bench, "varied_grpc", "gRPC", generator, (), _grpc_traffic)
+    return _varied(bench, "varied_grpc", "gRPC", generator, ("add_sub",), _grpc_traffic)
+
+
+def floats_rest(bench: Bench) -> list[Row | Line]:
+    """256 floats in each tensor, in JSON."""
+    return _varied(bench, "floats_rest", "REST", bench.rest, (FLOATS_MODEL,), _floats_in_json)
+
+
+def floats_grpc(bench: Bench) -> list[Row | Line]:
+    """The same, in raw contents and typed ones."""
+    generator: Generator[GrpcExchange] = Builtin()
+    return _varied(bench, "floats_grpc", "gRPC", generator, (FLOATS_MODEL,), _floats_in_messages)
 
 
 def _varied(
@@ -70,15 +89,15 @@ def _varied(
     models: Sequence[str],
     traffic_to: Callable[[str], Mapping[str, ExchangeT]],
 ) -> list[Row | Line]:
-    """Each kind of traffic, to the server and to the bare protocol."""
-    file = str(model_file(bench.repository, "add_sub"))
+    """Each kind of traffic, to the server with these models and to the bare protocol with the first of them."""
+    file = str(model_file(bench.repository, models[0]))
     bare, yardstick = (
         "bare protocol",
         f"benchmarks.yardsticks.bare_{'http' if protocol == 'REST' else 'grpc'}",
     )
     with ExitStack() as stack:
         processes = {
-            SERVER: stack.enter_context(bench.server("add_sub", *models)),
+            SERVER: stack.enter_context(bench.server(*models)),
             bare: stack.enter_context(bench.process(yardstick, file, url=protocol)),
         }
         traffic = {name: traffic_to(process.urls[protocol]) for name, process in processes.items()}
@@ -105,11 +124,13 @@ def _varied(
 def _rest_traffic(url: str) -> Mapping[str, RestExchange]:
     """By kind: what is sent, when the answer to each message was found right."""
     one = rest_add_sub(url, "add_sub", (1, 16))
-    batches = [_batch(url, rows) for rows in ROWS]
+    own = [_batch(url, 1, seed, str(UUID(int=seed))) for seed in range(OWN)]
+    batches = [_batch(url, rows, rows) for rows in ROWS]
     models = [rest_add_sub(url, name, (1, 16)) for name in MANY_MODELS]
     return {
         IDENTICAL: one,
         **{kind: VariedRest.of([one], kind) for kind in ("traced", "tokens")},
+        "own ids and numbers": VariedRest.of(own, IDENTICAL),
         f"batch {ROWS[0]}..{ROWS[-1]}": VariedRest.of(batches, IDENTICAL),
         f"{len(models)} models": VariedRest.of(models, IDENTICAL),
     }
@@ -132,13 +153,44 @@ def _grpc_traffic(target: str) -> Mapping[str, GrpcExchange]:
     }
 
 
-def _batch(url: str, rows: int) -> RestExchange:
+def _batch(url: str, rows: int, seed: int, request_id: str = "") -> RestExchange:
     """So many rows of numbers of one digit to four."""
-    numbers = np.random.default_rng(rows)
+    numbers = np.random.default_rng(seed)
     left, right = (numbers.integers(0, 10_000, (rows, 16), np.int32) for _ in range(2))
-    exchange = rest_json(url, "add_sub", {"INPUT0": left, "INPUT1": right})
+    exchange = rest_json(url, "add_sub", {"INPUT0": left, "INPUT1": right}, request_id)
     check_rest_json(exchange, {"OUTPUT0": left + right, "OUTPUT1": left - right})
     return exchange
+
+
+def _floats(seed: int) -> dict[str, np.ndarray[Any, Any]]:
+    numbers = np.random.default_rng(seed)
+    shape = (1, FLOATS_WIDTH)
+    return {f"INPUT{number}": numbers.normal(size=shape).astype(np.float32) for number in range(2)}
+
+
+def _floats_in_json(url: str) -> Mapping[str, RestExchange]:
+    own = []
+    for seed in range(OWN):
+        inputs = _floats(seed)
+        exchange = rest_json(url, FLOATS_MODEL, inputs, str(UUID(int=seed)))
+        answer = {each["name"]: each["data"] for each in orjson.loads(exchange.answer)["outputs"]}
+        left, right = (each.ravel() for each in inputs.values())
+        for name, expected in (("OUTPUT0", left + right), ("OUTPUT1", left - right)):
+            if np.array(answer[name], np.float32).tolist() != expected.tolist():
+                raise LoadError(f"{FLOATS_MODEL}: {name} is wrong")
+        own.append(exchange)
+    return {"the same floats": own[0], "own ids and floats": VariedRest.of(own, IDENTICAL)}
+
+
+def _floats_in_messages(target: str) -> Mapping[str, GrpcExchange]:
+    inputs = _floats(0)
+    typed = grpc_typed(target, FLOATS_MODEL, inputs)
+    left, right = inputs.values()
+    check_grpc_raw(typed, {"OUTPUT0": left + right, "OUTPUT1": left - right})
+    return {
+        "raw": grpc_raw(target, FLOATS_MODEL, inputs),
+        "typed": VariedGrpc(typed.target, typed.message, typed.answer, IDENTICAL, never=False),
+    }
 
 
 def _subject(bench: Bench, generator: Generator[ExchangeT], process: Child, exchange: ExchangeT) -> Subject:
@@ -151,7 +203,7 @@ def _describe(kind: str, connections: int) -> str:
 
 def _cpu(case: str, rounds: Mapping[str, Rounds]) -> Iterator[Row]:
     """What it costs the server that requests differ: CPU time per request, over that of identical ones."""
-    for connections in CONNECTIONS:
+    for connections in CONNECTIONS if IDENTICAL in rounds else ():
         identical = [by_name[SERVER].cpu_us for by_name in rounds[IDENTICAL][connections]]
         for kind in (kind for kind in rounds if kind.startswith(_OF_HEADERS)):
             found = [by_name[SERVER].cpu_us for by_name in rounds[kind][connections]]

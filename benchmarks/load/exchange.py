@@ -22,6 +22,7 @@ Array = npt.NDArray[np.generic]
 INFER_METHOD = "/inference.GRPCInferenceService/ModelInfer"
 HEADER_LENGTH = "Inference-Header-Content-Length"
 _DATATYPES = {"int32": "INT32", "float32": "FP32"}
+_CONTENTS = {"int32": "int_contents", "float32": "fp32_contents"}
 _PROBE_SECONDS = 30
 
 
@@ -129,10 +130,13 @@ def framed(message: bytes) -> bytes:
     return struct.pack(">BI", 0, len(message)) + message
 
 
-def rest_json(url: str, model: str, inputs: Mapping[str, Array], **parameters: int) -> RestExchange:
+def rest_json(
+    url: str, model: str, inputs: Mapping[str, Array], request_id: str = "", **parameters: int
+) -> RestExchange:
     """An inference request all in JSON, and the answer that the server at `url` gives now."""
     tensors = [{**_describe(name, array), "data": array.ravel().tolist()} for name, array in inputs.items()]
-    body = orjson.dumps({"inputs": tensors, **({"parameters": parameters} if parameters else {})})
+    members = ({"id": request_id} if request_id else {}) | {"inputs": tensors}
+    body = orjson.dumps(members | ({"parameters": parameters} if parameters else {}))
     return _probe_rest(_infer_url(url, model), body, {"Content-Type": "application/json"})
 
 
@@ -165,11 +169,11 @@ def grpc_raw(target: str, model: str, inputs: Mapping[str, Array]) -> GrpcExchan
 
 
 def grpc_typed(target: str, model: str, inputs: Mapping[str, Array]) -> GrpcExchange:
-    """A call with typed contents, of INT32, and the answer that the server at `target` gives now."""
+    """A call with typed contents, and the answer that the server at `target` gives now."""
     request = pb.ModelInferRequest(model_name=model)
     for name, array in inputs.items():
         tensor = request.inputs.add(name=name, datatype=_DATATYPES[array.dtype.name], shape=array.shape)
-        tensor.contents.int_contents.extend(array.ravel().tolist())
+        getattr(tensor.contents, _CONTENTS[array.dtype.name]).extend(array.ravel().tolist())
     return _probe_grpc(target, request.SerializeToString())
 
 
