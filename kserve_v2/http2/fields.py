@@ -9,7 +9,9 @@ MALFORMED = 0x10
 """The mark of a field that is not allowed, and of fields that cannot be those of one request, or of its trailers."""
 
 _PSEUDO = {b":method": 0x1, b":scheme": 0x2, b":path": 0x4, b":authority": 0x8}
-_REQUIRED = 0x7
+
+OF_REQUEST, REQUIRED = MALFORMED | 0x7, 0x7
+"""Fields whose marks, all together, are REQUIRED in the bits of OF_REQUEST are those of a request."""
 
 _OF_HTTP_1 = (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 _NAME_MARKS = {**_PSEUDO, **dict.fromkeys((b"", *_OF_HTTP_1), MALFORMED)}
@@ -26,8 +28,3 @@ def mark(name: bytes, value: bytes) -> int:
     if found is not None:
         return found
     return MALFORMED if name.translate(None, _NAME_BYTES) else 0
-
-
-def of_request(marks: int) -> bool:
-    """Whether fields with these marks, all together, are those of a request."""
-    return marks & (MALFORMED | _REQUIRED) == _REQUIRED

@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 
 from kserve_v2.http2.budget import Budget
 from kserve_v2.http2.errors import ErrorCode, StreamFaultError
-from kserve_v2.http2.fields import Field, of_request
+from kserve_v2.http2.fields import OF_REQUEST, REQUIRED, Field
 from kserve_v2.http2.hpack import Decoder
 from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.memory.remembered import Remembered
@@ -52,7 +52,7 @@ class HeaderBlocks(Generic[Head]):
         """As `request`, of a block that is not known."""
         changes = self._decoder.changes
         fields, nbytes, marks = self._decode(block)
-        if not of_request(marks):
+        if marks & OF_REQUEST != REQUIRED:
             raise StreamFaultError(ErrorCode.PROTOCOL_ERROR, "these are not the header fields of a request")
         head = self._read_head(fields, nbytes)
         if self._decoder.changes == changes and self.remembered.is_seen_again(block):

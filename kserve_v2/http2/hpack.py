@@ -120,24 +120,25 @@ class Decoder:
 
     def _keep(self, entry: _Entry) -> None:
         """Put a field into the table, which is all emptied for one that is too large (section 4.4)."""
-        self._make_room(self._table_limit - entry[1])
-        if entry[1] <= self._table_limit:
-            self._table.appendleft(entry)
-            self._table_bytes += entry[1]
+        self.changes += 1
+        self._table.appendleft(entry)
+        self._table_bytes += entry[1]
+        if self._table_bytes > self._table_limit:
+            self._shrink()
 
     def _resize(self, block: bytes, position: int, *, allowed: bool) -> int:
         """An update of the table's size, which goes before all fields (section 6.3). Returns where it ends."""
         size, position = _integer(block, position, _TABLE_BYTES)
         if not allowed or size > self._max_table_bytes:
             raise ValueError("an update of the table's size that is larger than announced, or after a field")
+        self.changes += 1
         self._table_limit = size
-        self._make_room(size)
+        self._shrink()
         return position
 
-    def _make_room(self, size: int) -> None:
-        """Drop the oldest entries until the rest takes no more than `size`."""
-        self.changes += 1
-        while self._table and self._table_bytes > size:
+    def _shrink(self) -> None:
+        """Drop the oldest entries until the rest does not take too much."""
+        while self._table_bytes > self._table_limit:
             self._table_bytes -= self._table.pop()[1]
 
 

@@ -60,7 +60,9 @@ class HeadReader:
         encoding = values.get(b"grpc-encoding", b"")
         timeout = values.get(b"grpc-timeout")
         timeout_s = None if timeout is None else parse_timeout(timeout)
-        refusal = _not_grpc(values)
+        refusal = None
+        if values[b":method"] != b"POST" or values.get(b"content-type") != _GRPC:
+            refusal = _not_grpc(values)
         if refusal is None and nbytes > self._max_metadata_bytes:
             code = ErrorCode.RESOURCE_EXHAUSTED.value.grpc
             refusal = trailers_only(
@@ -76,9 +78,10 @@ class HeadReader:
             refusal = trailers_only(ErrorCode.INVALID_ARGUMENT.value.grpc, "grpc-timeout is malformed")
         if refusal is not None:
             return RequestHead(refusal=refusal)
-        answer_encoding = choose_encoding(self._compression, values.get(b"grpc-accept-encoding", b""))
+        accepted = values.get(b"grpc-accept-encoding")
+        answer_encoding = choose_encoding(self._compression, accepted) if accepted else b""
+        answer_headers = headers(answer_encoding) if answer_encoding else HEADERS
         recall = rpc.recall if isinstance(rpc, Direct) and not answer_encoding else None
-        answer_headers = headers(answer_encoding)
         return RequestHead(fields, rpc, b"", timeout_s, encoding, answer_encoding, answer_headers, recall)
 
 
