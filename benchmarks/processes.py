@@ -21,7 +21,7 @@ TRITONSERVER = Path(__file__).parent.parent / "tools" / "tritonserver.py"
 """Installs and runs the real one."""
 
 _URL_LINE = re.compile(r"^(REST|gRPC) +(\S+)$")
-_START_SECONDS = 60
+_START_SECONDS = 300
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 20
 

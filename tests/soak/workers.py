@@ -58,9 +58,11 @@ class Soak:
         self.missing: dict[str, int] = {}
         """By model, answers that were not counted."""
         self.sent = 0
+        self._most = options.requests
 
     async def run(self) -> tuple[State, State]:
-        """Warm up, look, send all of them, look again, and compare what was counted."""
+        """Warm up, look, send all of them, look again, and compare what was counted. Ctrl-C ends the sending."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._send_no_more)
         killer = asyncio.create_task(self._kill())
         await self._send(self._options.requests // 10)
         before = await asyncio.to_thread(self._calm, None)
@@ -72,6 +74,9 @@ class Soak:
         await asyncio.to_thread(self._compare)
         return before, after
 
+    def _send_no_more(self) -> None:
+        self._most = 0
+
     async def _send(self, until: int) -> None:
         rest = self._server.rest.removeprefix("http://")
         async with asyncio.TaskGroup() as group:
@@ -81,7 +86,7 @@ class Soak:
                 group.create_task(self._client(traffic, chance, until))
 
     async def _client(self, traffic: WorkerTraffic, chance: random.Random, until: int) -> None:
-        while self.sent < until:
+        while self.sent < min(until, self._most):
             tag, self.sent = self.sent, self.sent + 1
             [name] = chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
             self._ledger.kinds[name] += 1
