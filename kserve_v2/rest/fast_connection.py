@@ -14,9 +14,6 @@ from kserve_v2.rest.heads import Body, InferHead
 from kserve_v2.rest.infer import Asked
 from kserve_v2.rest.large_body import LargeBody
 
-# A connection keeps its last head if it is not longer, to know it again by its bytes.
-_MAX_LAST_BYTES = 2048
-
 
 class Owner(Protocol):
     """Whose connection it is: keeps the time, and knows what else is under way."""
@@ -57,7 +54,6 @@ class FastConnection:
         self._owner = owner
         self._connection = connection
         self._transport: asyncio.Transport
-        self._last: InferHead | None = None
         # The request that is under way, and whether it is still being read.
         self._call: FastCall | None = None
         self.reads = False
@@ -75,13 +71,9 @@ class FastConnection:
         """
         if self.reads:
             return self._take_body(data)
-        lane, head = self._lane, self._last
-        if head is None or not data.startswith(head.lines):
-            head = lane.heads.read(data)
-            if head is None:
-                return data
-            self._last = head if len(head.lines) <= _MAX_LAST_BYTES else None
-        if not lane.takes(head):
+        lane = self._lane
+        head = lane.heads.read(data)
+        if head is None or not lane.takes(head):
             return data
         start = len(head.lines)
         end = start + head.body_bytes

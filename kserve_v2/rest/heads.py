@@ -1,9 +1,9 @@
 """The heads of inference requests, read from bytes: what the fast lane takes is understood here, without a parser.
 
-Real clients give each request a trace, an id or a token, so that no two heads are the same. What matters of them is
-little: the target, lengths, encodings, whether the connection is to go on. So a head is not remembered by its bytes,
-but read in two passes of one pattern each, which costs less than objects for all its headers would; only what a target
-means is remembered.
+Many clients give each request a trace, an id or a token, so that no two heads are the same. What matters of them is
+little: the target, lengths, encodings, whether the connection is to go on. That is found in two passes of one pattern
+each, which costs less than objects for all headers would. Heads that do come again are remembered as they are, and what
+targets mean.
 
 The pattern is far narrower than HTTP/1.1. What it does not match, or what is said twice, is left to the parser, which
 may take it or refuse it; what it matches means the same to that.
@@ -23,9 +23,11 @@ MAX_HEAD_BYTES = 8192
 MAX_HEADERS = 64
 """As many as are read here."""
 
-# The most memory that targets may take, and roughly what each takes on top of its bytes.
-MAX_REMEMBERED_BYTES = 256 * 1024
-_OVERHEAD_BYTES = 512
+# The longest head that is remembered, the most memory that all heads and all targets may take, and roughly what each
+# takes on top of its bytes.
+_MAX_KNOWN_BYTES = 2048
+MAX_REMEMBERED_BYTES = 2 * 1024 * 1024
+_OVERHEAD_BYTES = 1024
 
 # More digits than any size has.
 _MAX_DIGITS = 20
@@ -39,6 +41,7 @@ _HEADER = re.compile(rb"\r\n(%b): ?(%b)" % (_NAME, _VALUE))
 # With one of these, it depends on more than what is read here where a request ends, or what its client waits for.
 _UNUSUAL_HEADERS = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"proxy-connection"})
 
+_END = b"\r\n\r\n"
 _KEEP_ALIVE = b"keep-alive"
 
 Body = bytes | memoryview
@@ -104,12 +107,23 @@ class InferHeads:
     def __init__(self, max_request_bytes: int) -> None:
         """`max_request_bytes`: the largest body that the fast lane takes."""
         self._max_request_bytes = max_request_bytes
+        self._known: Remembered[bytes, InferHead] = Remembered(MAX_REMEMBERED_BYTES)
         self._targets: Remembered[bytes, Meaning] = Remembered(MAX_REMEMBERED_BYTES)
 
     def read(self, data: bytes) -> InferHead | None:
         """The head that `data` begins with. None if it goes another way: if it is not all there, or not of the usual
         form; if it is for another route; if its body is chunked, too large or waits for 100 Continue.
         """
+        lines = data[: data.find(_END, 0, _MAX_KNOWN_BYTES) + len(_END)]
+        known = self._known[lines]
+        if known is not None:
+            return known
+        head = self._read(data)
+        if head is not None and head.lines == lines and self._known.is_seen_again(lines):
+            self._known.keep(lines, head, len(lines) + _OVERHEAD_BYTES)
+        return head
+
+    def _read(self, data: bytes) -> InferHead | None:
         found = _HEAD.match(data, 0, MAX_HEAD_BYTES)
         if found is None:
             return None

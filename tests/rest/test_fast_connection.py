@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from http import HTTPStatus
 from itertools import pairwise
-from typing import cast
 
 import pytest
 
@@ -223,11 +222,3 @@ def test_a_body_without_room_is_read_to_its_end(fast: Fast) -> None:
     fast.wire.sent = b""
     assert fast.take(request(b"body")) == b""
     assert fast.wire.sent == b"<body>"
-
-
-def test_a_head_that_is_long_is_read_each_time(fast: Fast) -> None:
-    token = b"Authorization: Bearer " + b"t" * 3000
-    for _ in range(2):
-        assert fast.take(request(b"body", token)) == b""
-    assert fast.wire.sent == b"<body><body>"
-    assert cast("InferHead | None", fast.connection._last) is None

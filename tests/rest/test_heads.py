@@ -128,21 +128,48 @@ def test_one_more_is_not_too_many() -> None:
     assert read(longest.replace(b"X: ", b"X: " + b"a" * (MAX_HEAD_BYTES - len(longest) + 1))) is None
 
 
+def test_a_head_is_remembered_when_it_comes_again() -> None:
+    heads = InferHeads(MAX_BODY_BYTES)
+    first, second, third, fourth = (heads.read(lines_of(*USUAL) + b"body") for _ in range(4))
+    assert first is not None and second is not None and third is not None
+    assert first is not second
+    assert second is third is fourth
+    assert said(third) == said(first)
+    # Those that are longer are not, and mean the same.
+    long = lines_of(*USUAL, b"X: " + b"a" * 3000)
+    assert all(heads.read(long) is not None for _ in range(4))
+    assert long not in heads._known
+
+
+def test_a_known_head_is_the_whole_head() -> None:
+    """Neither what begins like it nor what ends like it."""
+    heads = InferHeads(MAX_BODY_BYTES)
+    for _ in range(3):
+        heads.read(lines_of(*USUAL))
+    for other in (
+        lines_of(*USUAL, b"Connection: close"),
+        lines_of(*USUAL).replace(b"x", b"y"),
+        lines_of(*USUAL, url=URL + b"?q"),
+    ):
+        head = heads.read(other + b"body")
+        assert head is not None
+        assert (head.lines, head.keep_alive) == (other, b"close" not in other)
+    assert heads.read(b"\r\n" + lines_of(*USUAL)) is None
+    assert heads.read(lines_of(*USUAL)[:-1]) is None
+
+
 def test_what_is_remembered_is_bounded() -> None:
-    """Targets are, at their second time. And what is used stays."""
+    """And what is used stays."""
     heads = InferHeads(MAX_BODY_BYTES)
     usual = lines_of(*USUAL)
-    heads.read(usual)
-    assert URL not in heads._targets
-    heads.read(usual)
-    assert URL in heads._targets
-    for number in range(MAX_REMEMBERED_BYTES // 256):
+    for number in range(MAX_REMEMBERED_BYTES // 512):
         head = lines_of(*USUAL, url=b"/v2/models/m%d/infer" % number)
-        for _ in range(3):
+        for _ in range(2):
             assert heads.read(head) is not None
-        heads.read(usual)
-        assert heads._targets.nbytes <= MAX_REMEMBERED_BYTES
-    assert URL in heads._targets
+            assert heads.read(usual) is not None
+    for remembered, key in ((heads._known, usual), (heads._targets, b"/v2/models/m%d/infer" % number)):
+        assert key in remembered
+        assert MAX_REMEMBERED_BYTES / 3 < remembered.nbytes <= MAX_REMEMBERED_BYTES
 
 
 # --- what the parser says -----------------------------------------------------------------------------------------
@@ -181,7 +208,11 @@ class Parsed:
 
 def check(data: bytes) -> InferHead | None:
     """If the head is read here, the parser must read the very same request, and end it at the same byte."""
-    head = read(data)
+    heads = InferHeads(MAX_BODY_BYTES)
+    head = heads.read(data)
+    for _ in range(2):
+        again = heads.read(data)
+        assert (again and said(again)) == (head and said(head))
     if head is None:
         return None
     found = Parsed()

@@ -34,21 +34,20 @@ class InferAnswering:
             # Workers forward what they have read in the very same way.
             link.answer(number, fail(ValueError("a head cannot be read"), keep_alive=True, access=None))
             return
-        # Whether the client's connection is to go on is the worker's to say.
-        head.keep_alive = True
         if not lane.takes(head):
             self._ask_app(link, number, head, body)
             return
         call = _Call(link, number)
-        if lane.log_access:
-            call.fast = FastCall(lane, call, head)
+        found = None if lane.log_access else lane.infer(head, body)
+        if found is not None and not isinstance(found, Asked):
+            link.answer(number, found)
+            return
+        call.fast = FastCall(lane, call, head)
+        # Whether the client's connection is to go on is the worker's to say.
+        call.fast.keep_alive = True
+        if found is None:
             call.fast.answer_body(body)
         else:
-            found = lane.infer(head, body)
-            if not isinstance(found, Asked):
-                link.answer(number, found)
-                return
-            call.fast = FastCall(lane, call, head)
             call.fast.wait(found)
         if not call.fast.response_complete:
             link.join(number, call)
