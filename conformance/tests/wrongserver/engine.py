@@ -1,23 +1,23 @@
-"""A small v2 server without any wire format: models, checks, statistics, settings, regions, sequences.
+"""A small v2 server without any wire format: how requests are checked and executed; its other parts are beside it.
 
 Its defects are switched on by name, see `defects.py`. Without any it is correct. It shares the test models'
 computations with the writers, and nothing else with the suite.
 """
 
-import json
-import mmap
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from wrongserver.bookkeeping import Counters, Queue
-from wrongserver.requests import Input, Output, Pretended, Refused, Request, Response
+from wrongserver.regions import Regions
+from wrongserver.repository import Repository
+from wrongserver.requests import Input, Output, Refused, Request, Response
+from wrongserver.settings import Settings
+from wrongserver.values import spoiled
 
-from kserve_v2_conformance.models.catalogue import BY_NAME, CATALOGUE, Behaviour, ModelSpec
+from kserve_v2_conformance.models.catalogue import CATALOGUE, Behaviour, ModelSpec
 from kserve_v2_conformance.models.templates import computations
 
 EXTENSIONS = [
@@ -36,11 +36,10 @@ DTYPES: dict[str, Any] = {
 }
 # With more threads than these, there are several clients.
 _FEW_THREADS = 20
-_TRACE_NUMBERS = ("trace_rate", "trace_count", "log_frequency")
 RESERVED = {"priority", "timeout", "sequence_id", "sequence_start", "sequence_end", "binary_data_output"}
 
 
-class Engine:
+class Engine(Repository, Regions, Settings):
     """The server behind its two front ends. `defects`: names that are switched on."""
 
     def __init__(self, defects: frozenset[str] = frozenset(), without: frozenset[str] = frozenset()) -> None:
@@ -51,9 +50,7 @@ class Engine:
         self.failed: set[str] = set()
         self.backend = "python"
         self.files_can_change = False
-        """Whether the files of traces and of the log are settings as the others."""
         self.withheld: set[str] = set()
-        """Models of the catalogue that the repository does not have."""
         self.configurations: dict[str, dict[str, Any]] = {}
         self.counters = {
             (model.name, str(version)): Counters(defects) for model in CATALOGUE for version in model.versions
@@ -82,153 +79,6 @@ class Engine:
             )
             for name, policy in policies
         }
-
-    def refuse(self, check: str, text: str, kind: str = "INVALID") -> None:
-        """Refuse a request, unless the check is switched off."""
-        if f"unchecked:{check}" in self.defects:
-            raise Pretended(check)
-        self.stopped = "stops-after-errors" in self.defects
-        raise Refused(text, kind)
-
-    # models
-
-    def find(self, name: str, version: str, purpose: str) -> tuple[ModelSpec, str]:
-        """A model and the version that answers. `purpose`: names the check."""
-        if "case-of-models-ignored" in self.defects:
-            name = name.lower()
-        model = self.models.get(name)
-        if model is None:
-            self.refuse(f"{purpose}-unknown-model", f"unknown model '{name}'", "NOT_FOUND")
-        assert model is not None
-        versions = [str(each) for each in model.versions]
-        if version and version not in versions:
-            self.refuse(f"{purpose}-unknown-version", f"model '{name}' has no version {version}", "NOT_FOUND")
-        return model, version if version in versions else versions[-1]
-
-    def metadata(self, name: str, version: str) -> dict[str, Any]:
-        model, _ = self.find(name, version, "metadata")
-        batch = [-1] if model.max_batch_size else []
-
-        def tensors(specs: Any) -> list[dict[str, Any]]:
-            return [{"name": s.name, "datatype": s.datatype, "shape": [*batch, *s.dims]} for s in specs]
-
-        return {
-            "name": name,
-            "versions": [version] if version else [str(each) for each in model.versions],
-            "platform": "numpy_python",
-            "inputs": tensors(model.inputs),
-            "outputs": tensors(model.outputs),
-        }
-
-    def configuration(self, name: str, version: str) -> dict[str, Any]:
-        model, _ = self.find(name, version, "config")
-        if name in self.configurations:
-            return self.configurations[name]
-
-        def tensors(specs: Any) -> list[dict[str, Any]]:
-            kinds = {"BYTES": "STRING"}
-            return [
-                {
-                    "name": s.name,
-                    "data_type": f"TYPE_{kinds.get(s.datatype, s.datatype)}",
-                    "dims": list(s.dims),
-                }
-                for s in specs
-            ]
-
-        return {
-            "name": name,
-            "backend": self.backend,
-            "max_batch_size": model.max_batch_size,
-            "input": tensors(model.inputs),
-            "output": tensors(model.outputs),
-        }
-
-    def statistics(self, name: str, version: str) -> list[dict[str, Any]]:
-        """Of a version, of all versions of a model, or of all models."""
-        models = [self.find(name, version, "stats")[0]] if name else list(self.models.values())
-        if "statistics-of-all-versions" in self.defects:
-            version = ""
-        versions = {
-            each.name: [version] if version else [str(number) for number in each.versions] for each in models
-        }
-        if "statistics-of-the-latest" in self.defects:
-            versions = {each: numbers[-1:] for each, numbers in versions.items()}
-        return [
-            self.counters[each, number].document(each, number)
-            for each, numbers in versions.items()
-            for number in numbers
-        ]
-
-    def ready(self, name: str, version: str) -> bool:
-        try:
-            self.find(name, version, "ready")
-        except Refused:
-            return False
-        except Pretended:
-            return True
-        return True
-
-    def server_ready(self) -> bool:
-        """Whether every model that was to be loaded is."""
-        return "ready-though-broken" in self.defects or not self.failed
-
-    def index(self, only_ready: bool) -> list[dict[str, Any]]:
-        entries: list[dict[str, Any]] = []
-        for spec in CATALOGUE:
-            if spec.name in self.withheld:
-                continue
-            model, reason = self.models.get(spec.name), self.reasons.get(spec.name)
-            if model is not None:
-                hidden = "index-never-ready" in self.defects and not spec.loaded_at_start
-                state = "UNAVAILABLE" if hidden else "READY"
-                entries += [{"name": model.name, "version": str(v), "state": state} for v in model.versions]
-            elif "index-of-what-is-loaded" in self.defects:
-                continue
-            elif reason is not None:
-                state = "READY" if "index-stale" in self.defects else "UNAVAILABLE"
-                entries.append({"name": spec.name, "version": "1", "state": state, "reason": reason})
-            else:
-                entries.append({"name": spec.name})
-        if only_ready and "index-ready-ignored" not in self.defects:
-            entries = [each for each in entries if each.get("state") == "READY"]
-        return entries
-
-    def load(self, name: str, parameters: dict[str, Any]) -> None:
-        """`parameters`: a configuration and files instead of the repository's."""
-        model = BY_NAME.get(name) if name not in self.withheld else None
-        if model is None:
-            self.refuse("load-unknown-model", f"failed to load '{name}'", "NOT_FOUND")
-        if model is None or "load-ignored" in self.defects:
-            return
-        if model.behaviour is Behaviour.BROKEN:
-            self.reasons[name] = "told not to load"
-            self.failed.add(name)
-            self.refuse("load-broken-model", "load failed: told not to load")
-        if name in self.models and not parameters and "second-load-refused" in self.defects:
-            raise Refused(f"'{name}' is loaded already")
-        sent = [key for key in parameters if key.startswith("file:")]
-        if sent and "config" not in parameters:
-            self.refuse("files-without-config", "files need a configuration")
-        if sent and "files-ignored" not in self.defects:
-            # What the suite sends adds 100 times its version.
-            version = int(sent[0].removeprefix("file:").partition("/")[0])
-            model = replace(model, behaviour=Behaviour.ADD_VERSION, versions=(version,))
-            self.counters[name, str(version)] = Counters(self.defects)
-        self.configurations.pop(name, None)
-        if "config" in parameters and "config-ignored" not in self.defects:
-            self.configurations[name] = json.loads(parameters["config"])
-        self.models[name] = model
-
-    def unload(self, name: str) -> None:
-        if name not in self.models and "second-unload-refused" in self.defects:
-            raise Refused(f"'{name}' is not loaded")
-        if "unload-ignored" not in self.defects:
-            self.models.pop(name, None)
-            self.reasons[name] = "unloaded"
-            self.failed.discard(name)
-
-    # inference
 
     def infer(self, request: Request) -> Response:
         """The only response of a request. Raises Refused and Pretended."""
@@ -433,7 +283,7 @@ class Engine:
         )
 
     def _output(self, model: ModelSpec, spec: Any, values: Any, parameters: dict[str, Any]) -> Output:
-        values = self._spoiled(spec.datatype, values)
+        values = spoiled(self.defects, spec.datatype, values)
         count = parameters.get("classification", 0)
         if not count or "classification-ignored" in self.defects:
             return Output(spec.name, spec.datatype, values, parameters)
@@ -449,23 +299,6 @@ class Engine:
         )
         return Output(spec.name, "BYTES", flat, parameters)
 
-    def _spoiled(self, datatype: str, values: Any) -> Any:
-        """With a defect of values, the values that it leaves."""
-        spoil = {
-            f"values:{datatype}": _without_last,
-            **(
-                {"values:NAN": np.nan_to_num, "values:NEGATIVE-ZERO": np.abs}
-                if values.dtype.kind == "f"
-                else {}
-            ),
-            **({"values:NUL": _without_nul, "values:BINARY": _as_text} if datatype == "BYTES" else {}),
-        }
-        for name in self.defects & spoil.keys():
-            values = spoil[name](values)
-        if "values:EMPTY" in self.defects and not values.size:
-            raise Refused("a tensor has no elements")
-        return values
-
     def _classes(self, row: Any, count: int, labels: tuple[str, ...]) -> list[bytes]:
         order = np.argsort(row if "smallest-classes" in self.defects else -row, kind="stable")[:count]
         return [
@@ -474,138 +307,3 @@ class Engine:
             ).encode()
             for index in order
         ]
-
-    # regions and settings
-
-    def register(self, name: str, key: str, offset: int, size: int) -> None:
-        if name in self.regions:
-            raise Refused(f"shared memory region '{name}' already in manager")
-        if not Path(f"/dev/shm{key if key.startswith('/') else f'/{key}'}").is_file():
-            self.refuse("no-memory", f"unable to open shared memory '{key}'", "INTERNAL")
-        if "register-ignored" not in self.defects:
-            self.regions[name] = (key, offset, size)
-
-    def unregister(self, name: str) -> None:
-        if "unregister-ignored" in self.defects:
-            return
-        if name:
-            self.regions.pop(name, None)
-        else:
-            self.regions.clear()
-
-    def region_named(self, name: str) -> dict[str, tuple[str, int, int]]:
-        """One region, or all of them."""
-        if not name or "status-of-all" in self.defects:
-            return self.regions
-        if name not in self.regions:
-            self.refuse("status-unknown-region", f"unable to find region '{name}'", "NOT_FOUND")
-        return {name: self.regions[name]}
-
-    def cuda_region(self, name: str) -> None:
-        """There is no device, so no region."""
-        if name:
-            self.refuse("cuda-unknown-region", f"unable to find cuda region '{name}'", "NOT_FOUND")
-
-    def check_place(self, parameters: dict[str, Any]) -> None:
-        """A region and a size come together."""
-        if ("shared_memory_region" in parameters) != ("shared_memory_byte_size" in parameters):
-            self.refuse("half-a-place", "a region and a size have to come together")
-
-    def region(self, parameters: dict[str, Any]) -> tuple[mmap.mmap, int, int]:
-        """The memory that parameters name, with offset and size in it."""
-        name = parameters["shared_memory_region"]
-        if name not in self.regions:
-            self.refuse("unknown-region", f"unable to find region '{name}'", "NOT_FOUND")
-        if "shared_memory_offset" not in parameters and "offset-required" in self.defects:
-            raise Refused("shared_memory_offset is missing")
-        key, start, length = self.regions[name]
-        offset, size = parameters.get("shared_memory_offset", 0), parameters.get("shared_memory_byte_size", 0)
-        if offset + size > length:
-            self.refuse("beyond-region", "invalid offset and byte size")
-        if "region-offset-ignored" in self.defects:
-            offset = 0
-        if "region-start-ignored" in self.defects:
-            start = 0
-        with Path(f"/dev/shm/{key.lstrip('/')}").open("r+b") as file:
-            return mmap.mmap(file.fileno(), 0), start + offset, size
-
-    def read_region(self, parameters: dict[str, Any]) -> bytes:
-        memory, offset, size = self.region(parameters)
-        with memory:
-            return memory[offset : offset + size]
-
-    def write_region(self, parameters: dict[str, Any], data: bytes) -> None:
-        memory, offset, size = self.region(parameters)
-        with memory:
-            if len(data) > size:
-                self.refuse("small-region", "the region is too small for the output", "INTERNAL")
-            if "region-not-written" not in self.defects:
-                memory[offset : offset + len(data)] = data
-
-    def trace_setting(self, model: str, changes: dict[str, Any]) -> dict[str, Any]:
-        if model and model not in self.models:
-            self.refuse("trace-unknown-model", f"unknown model '{model}'")
-        if "trace_file" in changes and not self.files_can_change:
-            self.refuse("trace-file", "the file cannot be changed", "UNIMPLEMENTED")
-        for name, value in changes.items():
-            if name in _TRACE_NUMBERS and value is not None and not str(value).lstrip("-").isdecimal():
-                self.refuse("trace-rate", f"unable to parse '{name}', got: {value}")
-        own = (
-            self.model_trace.setdefault(model, {})
-            if model and "trace-scope-ignored" not in self.defects
-            else self.trace
-        )
-        if "trace-change-ignored" not in self.defects:
-            for name, value in changes.items():
-                if "trace-numbers-kept" in self.defects and name != "trace_rate":
-                    continue
-                if value is None:
-                    own.pop(name, None) if model else None
-                else:
-                    own[name] = value
-        settings = {**self.trace, **(own if model else {})}
-        if "trace-files-lost" in self.defects:
-            settings = {
-                name: each for name, each in settings.items() if name not in ("trace_file", "log_frequency")
-            }
-        return settings
-
-    def log_setting(self, changes: dict[str, Any]) -> dict[str, Any]:
-        for name, value in changes.items():
-            kind = type(self.log.get(name, ""))
-            if name == "log_file" and not self.files_can_change:
-                self.refuse("log-file", "the file cannot be changed", "UNIMPLEMENTED")
-            if type(value) is not kind or (name == "log_format" and value not in ("default", "ISO8601")):
-                self.refuse("log-setting", f"invalid value for '{name}': {json.dumps(value)}")
-            if name == "log_verbose_level" and value < 0:
-                self.refuse("negative-level", f"'{name}' has to be 0 or more")
-        if "log-switches-kept" in self.defects:
-            changes = {name: each for name, each in changes.items() if name == "log_verbose_level"}
-        if "log-change-ignored" not in self.defects:
-            self.log.update(changes)
-        return dict(self.log)
-
-
-def _without_last(values: Any) -> Any:
-    """The last element is lost: it becomes what an empty one is."""
-    values = values.copy()
-    if values.size:
-        last = values.reshape(-1)
-        last[-1] = b"" if values.dtype == object else last[-1] == 0
-    return values
-
-
-def _elementwise(values: Any, change: Callable[[bytes], bytes]) -> Any:
-    result = values.copy()
-    for index in np.ndindex(values.shape):
-        result[index] = change(values[index])
-    return result
-
-
-def _without_nul(values: Any) -> Any:
-    """As numpy's fixed-width strings: NULs at the end are lost."""
-    return _elementwise(values, lambda each: each.rstrip(b"\0"))
-
-
-def _as_text(values: Any) -> Any:
-    return _elementwise(values, lambda each: each.decode(errors="replace").encode())
