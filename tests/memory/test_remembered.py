@@ -65,3 +65,25 @@ def test_the_bytes_are_counted(max_bytes: int, steps: list[tuple[int, bool, int]
         found = remembered[key]
         assert found is None or found == last[key]
         assert remembered.nbytes <= max_bytes
+
+
+def test_all_is_forgotten_when_what_it_depends_on_has_changed() -> None:
+    """Also what has not been used for longest; what came once before is still worth its place when it comes again."""
+    remembered: Remembered[int, int] = Remembered(100)
+    for number in range(9):
+        remembered.keep(number, number, 10)
+    assert not remembered.is_seen_again(5)
+    remembered.forget_all()
+    assert [remembered[number] for number in range(9)] == [None] * 9
+    assert remembered.nbytes == 0
+    assert remembered.is_seen_again(5)
+    remembered.keep(1, 1, 50)
+    assert (remembered[1], remembered.nbytes) == (1, 50)
+
+
+def test_few_marks_are_kept_where_few_are_wanted() -> None:
+    remembered: Remembered[int, int] = Remembered(100, max_marks=8)
+    assert not any(remembered.is_seen_again(number) for number in range(100))
+    assert len(remembered._marks) + len(remembered._older_marks) <= 16
+    assert all(remembered.is_seen_again(number) for number in range(93, 100))
+    assert not remembered.is_seen_again(50)
