@@ -19,6 +19,7 @@ from kserve_v2.torchserve.archives import files_of, is_archive
 from kserve_v2.torchserve.model_config import DEFAULTS, fill, read_model_yaml, worker_settings
 
 from ..gpus import visible_gpus
+from .imports import missing_modules
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ HANDLER, ENVELOPE = "handler", "service_envelope"
 """Parameters that go before what an archive says of itself."""
 
 _REQUIREMENTS = "requirements.txt"
+# The parameter that names an environment in which the handler is to run.
+_ENVIRONMENT = "EXECUTION_ENV_PATH"
 # How handlers answer in parts.
 _SENDS_PARTS = b"send_intermediate_predict_response"
 _MOST_READ = 1024 * 1024
@@ -69,6 +72,9 @@ class TorchServeBackend:
         if why := problem(handler, folder):
             raise InvalidArgumentError(f"model '{source.name}': {why}")
         config.parameters[HANDLER].string_value = handler
+        if not manifest.requirements_file and _ENVIRONMENT not in config.parameters:
+            # Otherwise it runs in an environment that has other packages than this one.
+            _tell_missing(source, handler, manifest)
         whole = _model_yaml(source, manifest)
         shown = manifest.config_file or "model-config.yaml"
 
@@ -124,6 +130,17 @@ def _check_files(source: ModelSource, manifest: Manifest) -> None:
             raise InvalidArgumentError(
                 f"model '{source.name}': MAR-INF/MANIFEST.json names {name} as {key}, and the archive has no such file"
             )
+
+
+def _tell_missing(source: ModelSource, handler: str, manifest: Manifest) -> None:
+    """Have the log, and whoever checks the model, told of packages that its code needs and that are not there."""
+    module = Path(handler.partition(":")[0]).name
+    for name in (module if module.endswith(".py") else f"{module}.py", manifest.model_file):
+        for missing in missing_modules(source.version_path / name, source.version_path) if name else ():
+            logger.warning(
+                "model '%s': %s imports %s, which is neither in the archive nor installed: install it, or list it in a "
+                "requirements.txt of the archive", source.name, name, missing,
+            )  # fmt: skip
 
 
 def _model_yaml(source: ModelSource, manifest: Manifest) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from google.protobuf import text_format
 from kserve_v2_backends.torchserve.backend import TorchServeBackend
+from kserve_v2_backends.torchserve.imports import missing_modules
 from kserve_v2_child.answers import ModelError
 from kserve_v2_child.torchserve.manifest import ManifestError, parse_manifest
 
@@ -410,3 +411,48 @@ def test_requirements_are_installed_where_the_model_asks_for_it(tmp_path: Path) 
     config.parameters["install_requirements"].string_value = "true"
     with pytest.raises(EnvironmentNotMadeError):
         environments.interpreter_for(source, config)
+
+
+NEEDS = """
+import os.path
+import helper
+import nosuch_package.deep as deep
+from nosuch_other import thing
+from . import beside
+from ts.torch_handler.base_handler import BaseHandler
+
+try:
+    import nosuch_attempt
+except ImportError:
+    nosuch_attempt = None
+
+def handle(data, context):
+    import nosuch_later
+"""
+
+
+def test_packages_that_a_handler_cannot_do_without_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepared(archive(tmp_path, "needs", handler__py=NEEDS, helper__py=""))
+    told = [each for each in caplog.messages if "imports" in each]
+    assert [each.split(",")[0] for each in told] == [
+        "model 'needs': handler.py imports nosuch_other",
+        "model 'needs': handler.py imports nosuch_package",
+    ]
+    assert "is neither in the archive nor installed: install it" in told[0]
+
+
+def test_nothing_is_said_of_a_model_that_has_packages_of_its_own_or_cannot_be_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files: dict[str, Any] = {
+        "handler__py": NEEDS,
+        "reqs__txt": "nosuch-other",
+        "requirements_file": "reqs.txt",
+    }
+    prepared(archive(tmp_path, "own", **files))
+    assert [each for each in caplog.messages if "imports" in each] == []
+    (tmp_path / "broken.py").write_text("def")
+    assert missing_modules(tmp_path / "broken.py", tmp_path) == []
+    assert missing_modules(tmp_path / "nosuch.py", tmp_path) == []
