@@ -317,8 +317,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     results = config.stash[_RESULTS]
     results.finished = time.time()
     results.stale = config.stash[_KNOWN].stale(results)
-    if exitstatus != pytest.ExitCode.INTERRUPTED:
-        session.exitstatus = status_of(results)
+    results.interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
+    session.exitstatus = status_of(results)
     for file in config.option.report:
         write_report(results, Path(file))
 

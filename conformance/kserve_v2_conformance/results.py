@@ -61,7 +61,8 @@ class Results:
 
     `asked`: the parts of the specification that it is meant to test; `unasked`: why the others are left out.
     `stale`: known failures that fail no more; `selected`: whether only some cases were asked for; `planned`: how many
-    cases were to be run; `ended`: how the server ended, for each protocol over which it could not be reached any more.
+    cases were to be run; `interrupted`: by Ctrl-C; `ended`: how the server ended, for each protocol over which it could
+    not be reached any more.
     """
 
     server: dict[str, Any] = field(default_factory=dict)
@@ -72,6 +73,7 @@ class Results:
     asked: frozenset[str] = frozenset()
     unasked: dict[str, str] = field(default_factory=dict)
     planned: int = 0
+    interrupted: bool = False
     ended: list[str] = field(default_factory=list)
 
     @property

@@ -124,6 +124,8 @@ def overall(found: Iterable[Verdict]) -> Word:
 
 def status_of(results: Results) -> Status:
     """How the run ends. Known failures are looked at here, and nowhere else."""
+    if results.interrupted:
+        return Status.COULD_NOT_RUN
     unknown = any(case.outcome is Outcome.FAILED and not case.known for case in results.cases)
     if unknown or results.stale or results.ended:
         return Status.FAILS

@@ -123,6 +123,7 @@ def test_known_failures_do_not_make_up_for_what_was_not_tested() -> None:
         ({"stale": ["REST-LIVE-001"]}, Status.FAILS),
         ({"ended": ["it ended"]}, Status.FAILS),
         ({"planned": 2}, Status.NOT_TESTED),
+        ({"interrupted": True}, Status.COULD_NOT_RUN),
         ({"asked": frozenset()}, Status.NOT_TESTED),
     ],
 )
