@@ -314,8 +314,13 @@ def test_run_that_is_stopped(run_suite: RunSuite, tmp_path: Path, monkeypatch: p
 
     monkeypatch.setitem(REST_CHANGES, "spoilt", ("/v2/health/ready", interrupt))
     page = tmp_path / "report.html"
-    with serve("spoilt") as server:
-        run = run_suite(server, f"--report={page}", cases=(f"{SUITE}/test_health.py",))
+    # Programs that a shell starts in the background ignore Ctrl-C, unless they say otherwise.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with serve("spoilt") as server:
+            run = run_suite(server, f"--report={page}", cases=(f"{SUITE}/test_health.py",))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert run.status == run.report["status"] == 2
     assert run.outcome("REST-LIVE-001") == "pass"
     assert run.report["partial"].startswith("the run was stopped after 1 of ")
