@@ -70,7 +70,7 @@ def error_of(response: httpx.Response) -> str:
     return body["error"]
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Return when `condition`, which asks a server, holds."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -86,7 +86,7 @@ def test_parameters_of_every_type(server: RunningServer, kind: type) -> None:
 def test_the_time_out_of_the_client(server: RunningServer) -> None:
     with Gate() as gate, tritonclient.grpc.InferenceServerClient(server.grpc) as client:
         with pytest.raises(InferenceServerException) as caught:
-            client.infer("gated", gated_inputs(new_tag(), gate.port), client_timeout=0.2)
+            client.infer("gated", gated_inputs(new_tag(), gate.port), client_timeout=3)
         assert caught.value.status() == "StatusCode.DEADLINE_EXCEEDED"
         gate.await_start()
 
