@@ -23,13 +23,14 @@ from kserve_v2.tensors.datatypes import BOOL, Array
 from kserve_v2.tensors.numbers import array_maker
 
 # Requests with more JSON are decoded each time: all of their time goes into their numbers.
-MAX_JSON_BYTES = 64 * 1024
+MAX_JSON_BYTES = 32 * 1024
 
 _LISTS, _BOOLEANS = frozenset({list}), frozenset({bool})
 
 # In latin-1, where each byte is a character.
 _space = re.compile(r"[ \t\n\r]*").match
 _value = json.JSONDecoder().raw_decode
+_numbers = re.compile(r'\[[^"{}]*\]').match
 
 # There is neither in a list of numbers, and one of them comes soon behind it.
 _MARK = re.compile(rb'["}]')
@@ -188,7 +189,9 @@ def _members(text: str, position: int) -> Iterator[tuple[str, int, int]]:
     while text[at] != "}":
         name, end = scanstring(text, at + 1)
         start = _skip(text, _skip(text, end) + 1)
-        end = _value(text, start)[1]
+        # Behind a list without texts and objects, there is one of these before there is another bracket.
+        numbers = _numbers(text, start)
+        end = numbers.end() if numbers else _value(text, start)[1]
         yield name, start, end
         at = _skip_comma(text, end)
 
