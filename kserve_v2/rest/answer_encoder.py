@@ -12,6 +12,7 @@ from kserve_v2.messages import InferResponse
 from kserve_v2.rest.answer_text import JOIN_BYTES
 from kserve_v2.rest.codec import EncodedResponse, ResponseFormat, encode_response
 from kserve_v2.rest.json_tensor import JSON_DTYPES
+from kserve_v2.rest.large_json import is_large
 from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES, Array
 from kserve_v2.tensors.raw import encode_raw_tensor
 
@@ -71,6 +72,12 @@ class AnswerEncoder:
         self, key: tuple[object, ...], response: InferResponse, response_format: ResponseFormat
     ) -> EncodedResponse | None:
         """Remember the texts of an answer at its second time, if they make the very bytes that the codec makes."""
+        if any(
+            not form and is_large(array)
+            for form, array in zip(key[5::4], response.outputs.values(), strict=True)
+        ):
+            # It is written in slices.
+            return None
         texts = _texts(response, response_format) if self._known.is_seen_again(key) else ()
         if not texts:
             return None

@@ -89,8 +89,9 @@ def decode_request(
     signature: ModelSignature,
     model_version: str,
     regions: SharedMemoryRegions,
+    document: Any = None,
 ) -> tuple[InferRequest, ResponseFormat]:
-    """Decode the body of an inference request.
+    """Decode the body of an inference request. `document`: its JSON, if `large_json.parse_large` has read it.
 
     `header_length`: value of the Inference-Header-Content-Length header, None where there is none and all is
     JSON; without any JSON the body is a raw request. `regions`: where tensors in shared memory are. Raises
@@ -100,12 +101,13 @@ def decode_request(
     if json_length == 0:
         return decode_raw_request(body, signature, model_version), ALL_BINARY
     model_name = signature.model_name
-    text = body if header_length is None and type(body) is bytes else json_text(body, json_length)
-    try:
-        document = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        document = _parse_unusual(text, body, header_length)
-    check_depth(document, bytes(text))
+    if document is None:
+        text = body if header_length is None and type(body) is bytes else json_text(body, json_length)
+        try:
+            document = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            document = _parse_unusual(text, body, header_length)
+        check_depth(document, bytes(text))
     if not isinstance(document, dict) or "inputs" not in document:
         raise InvalidArgumentError(
             "Unable to parse 'inputs': attempt to access non-existing object member 'inputs'"
@@ -322,8 +324,10 @@ def encode_response(
     *,
     batched: bool,
     said: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    written: Mapping[str, orjson.Fragment] = MappingProxyType({}),
 ) -> EncodedResponse:
-    """Encode an answer as the request asked for it. Outputs that shared memory takes are written there.
+    """Encode an answer as the request asked for it. Outputs that shared memory takes are written there. `written`: the
+    data of outputs that are in JSON already.
 
     `labels`: label texts by output, for classification. `batched`: whether axis 0 is a batch. `said`: further
     parameters by output. Raises
@@ -349,7 +353,7 @@ def encode_response(
             entry["parameters"] = {CONTENT_TYPE: BASE64}
             entry["data"] = encode_base64_data(array, name)
         else:
-            entry["data"] = encode_json_data(array, name)
+            entry["data"] = written.get(name) or encode_json_data(array, name)
         if name in said:
             entry["parameters"] = said[name] | entry.get("parameters", {})
         entries.append(entry)

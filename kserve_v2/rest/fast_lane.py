@@ -7,7 +7,7 @@ and gets the same answer there; see `InferHeads.read` for what that is.
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from kserve_v2.errors import NotHereError, NotLoadedError, ServingError, UnfinishedError
 from kserve_v2.forms import Forms
@@ -20,10 +20,23 @@ from kserve_v2.rest.answer_text import Parts, any_answer, binary_answer, plain_a
 from kserve_v2.rest.codec import ResponseFormat
 from kserve_v2.rest.errors import error_response, known
 from kserve_v2.rest.heads import Body, InferHead, InferHeads
-from kserve_v2.rest.infer import Asked, answer, decode, encode
+from kserve_v2.rest.infer import (
+    Answer,
+    Asked,
+    Prepared,
+    answer,
+    answer_in_slices,
+    decode,
+    encode,
+    is_long,
+    prepare,
+)
 from kserve_v2.rest.recurring import key_of, note
+from kserve_v2.rest.slices import LARGE_BYTES, Slicer, Slices
 from kserve_v2.scheduling.demand import Demand
 from kserve_v2.scheduling.replies import Outcome
+
+T = TypeVar("T")
 
 
 class Lane(Protocol):
@@ -39,6 +52,12 @@ class Lane(Protocol):
         """Whether the request is for the lane now: what has to be asked each time, of heads known before, too."""
         ...
 
+    def prepare(
+        self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None
+    ) -> "Sliced | None":
+        """What is done in slices with a large body, and ends as `infer` would; None for nothing: ask that."""
+        ...
+
     def infer(
         self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None
     ) -> Parts | Asked:
@@ -47,8 +66,8 @@ class Lane(Protocol):
 
     def succeed(
         self, response: InferResponse, asked: Asked, *, keep_alive: bool, access: Access | None
-    ) -> Parts:
-        """The answer to a request that has been executed."""
+    ) -> "Parts | Sliced":
+        """The answer to a request that has been executed; if it is long, it is still to be written."""
         ...
 
 
@@ -67,20 +86,42 @@ class FastLane:
         self._max_request_bytes = max_request_bytes
         self._forms: Forms[ResponseFormat] = Forms()
         self._answers = AnswerEncoder()
+        self._slicer = Slicer()
 
     def takes(self, head: InferHead) -> bool:
         """Requests that are traced go the way of ASGI."""
         tracer = self.tracer
         return not tracer.on or tracer.passes_over(head.model_name, head.lines)
 
-    def infer(
+    def prepare(
         self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None
+    ) -> "Sliced | None":
+        """See `Lane`."""
+        slices = prepare(self._service, head, body, self._max_request_bytes)
+        if slices is None:
+            return None
+
+        def ask(prepared: Prepared) -> Parts | Asked:
+            return self.infer(head, body, keep_alive=keep_alive, access=access, prepared=prepared)
+
+        return Sliced(self._slicer, slices, ask, partial(fail, keep_alive=keep_alive, access=access))
+
+    def infer(
+        self,
+        head: InferHead,
+        body: Body,
+        *,
+        keep_alive: bool = True,
+        access: Access | None = None,
+        prepared: Prepared | None = None,
     ) -> Parts | Asked:
         """The answer to a request if its model gives one at once; if not, the request that is under way, or waits for
-        its model to be loaded.
+        its model to be loaded. `prepared`: what was made of the body before.
         """
         try:
-            asked = self._recall(head, body, access) or self._decode(head, body, access)
+            asked = (prepared is None and self._recall(head, body, access)) or self._decode(
+                head, body, access, prepared
+            )
             answered = asked.model.submit(asked.request, asked)
         except NotHereError:
             raise
@@ -107,24 +148,29 @@ class FastLane:
             access.request_id = request.id
         return Asked(model, request, form.wanted, head.headers.get(b"accept-encoding"))
 
-    def _decode(self, head: InferHead, body: Body, access: Access | None) -> Asked:
-        asked = decode(self._service, head, body, self._max_request_bytes)
+    def _decode(self, head: InferHead, body: Body, access: Access | None, prepared: Prepared | None) -> Asked:
+        asked = decode(self._service, head, body, self._max_request_bytes, prepared=prepared)
         model, request = asked.model, asked.request
         if access is not None:
             access.request_id = request.id
         if not request.checked:
             asked.model = model = self._service.check(model, request)
-        note(self._forms, head, body, request, model.signature, asked.response_format)
+        if prepared is None:
+            note(self._forms, head, body, request, model.signature, asked.response_format)
         return asked
 
     def succeed(
         self, response: InferResponse, asked: Asked, *, keep_alive: bool, access: Access | None
-    ) -> Parts:
-        """The answer to a request that has been executed."""
+    ) -> "Parts | Sliced":
+        """The answer to a request that has been executed; if it is long, it is still to be written."""
         try:
             if access is not None:
                 access.executed(response)
-            encoded = self._answers.encode(response, asked.response_format) or encode(response, asked)
+            encoded = self._answers.encode(response, asked.response_format)
+            if (encoded is None or asked.accept_encoding is not None) and is_long(response, asked):
+                return self._write(response, asked, keep_alive=keep_alive, access=access)
+            if encoded is None:
+                encoded = encode(response, asked)
             if asked.accept_encoding is not None or encoded.headers:
                 headers, parts = answer(encoded, asked.accept_encoding)
                 return any_answer(200, headers, parts, keep_alive=keep_alive)
@@ -133,6 +179,15 @@ class FastLane:
             return plain_answer(encoded.header, keep_alive=keep_alive)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             return fail(error, keep_alive=keep_alive, access=access)
+
+    def _write(
+        self, response: InferResponse, asked: Asked, *, keep_alive: bool, access: Access | None
+    ) -> "Sliced":
+        def end(found: Answer) -> Parts:
+            return any_answer(200, *found, keep_alive=keep_alive)
+
+        slices = answer_in_slices(response, asked)
+        return Sliced(self._slicer, slices, end, partial(fail, keep_alive=keep_alive, access=access))
 
 
 def fail(error: Exception, *, keep_alive: bool, access: Access | None) -> Parts:
@@ -159,6 +214,45 @@ class Demanded(Asked):
         """Wait. When the model is loaded, `ask_again` is called with the body; else `take` with the error."""
         loading = self._service.demand(self._name, len(self._body))
         self.ticket = Demand(loading, partial(ask_again, self._body), self.take)
+
+
+class Sliced(Asked):
+    """A request whose body is being read, or whose answer is being written, in slices."""
+
+    __slots__ = ("_failed", "_slicer", "_slices", "_then", "elsewhere")
+
+    elsewhere: Callable[[], Parts | Asked] | None
+    """What to do where it turns out that the request is not this process's."""
+
+    def __init__(
+        self,
+        slicer: Slicer,
+        slices: Slices[T],
+        then: Callable[[T], Parts | Asked],
+        failed: Callable[[Exception], Parts],
+    ) -> None:
+        """`then`: what comes of the result, and `failed` of an error."""
+        self._slicer, self._slices, self._then, self._failed = slicer, slices, then, failed
+        self.ticket = None
+        self.elsewhere = None
+
+    def begin(self, over: Callable[[], None], go_on: Callable[[Parts | Asked], None]) -> None:
+        """Begin. When all is done, `over` is called, and then `go_on` with what has come of it."""
+
+        def done(outcome: Any) -> None:
+            self.ticket = None
+            over()
+            go_on(self._failed(outcome) if isinstance(outcome, Exception) else self._next(outcome))
+
+        self.ticket = self._slicer.begin(self._slices, done)
+
+    def _next(self, result: Any) -> Parts | Asked:
+        try:
+            return self._then(result)
+        except NotHereError:
+            if self.elsewhere is None:
+                raise
+            return self.elsewhere()
 
 
 class Connection(Protocol):
@@ -248,9 +342,16 @@ class FastCall:
 
     def answer_body(self, body: Body) -> None:
         """As `start`, with a body that was put together elsewhere."""
+        if len(body) >= LARGE_BYTES:
+            sliced = self._lane.prepare(self.head, body, keep_alive=self.keep_alive, access=self._access)
+            if sliced is not None:
+                self.wait(sliced)
+                return
         # From here on the queue counts its tensors, if they have to wait.
         self.release()
-        found = self._lane.infer(self.head, body, keep_alive=self.keep_alive, access=self._access)
+        self._go_on(self._lane.infer(self.head, body, keep_alive=self.keep_alive, access=self._access))
+
+    def _go_on(self, found: Parts | Asked) -> None:
         if isinstance(found, Asked):
             self.wait(found)
         else:
@@ -262,14 +363,17 @@ class FastCall:
         asked.take = self._take
         if isinstance(asked, Demanded):
             asked.begin(self.answer_body)
+        elif isinstance(asked, Sliced):
+            asked.begin(self.release, self._go_on)
 
     def _take(self, outcome: Outcome) -> None:
         if isinstance(outcome, ServingError):
             self._send(self._failure(outcome))
         else:
             assert self._asked is not None  # noqa: S101 - it is what we wait for
-            parts = self._lane.succeed(outcome, self._asked, keep_alive=self.keep_alive, access=self._access)
-            self._send(parts)
+            self._go_on(
+                self._lane.succeed(outcome, self._asked, keep_alive=self.keep_alive, access=self._access)
+            )
 
     def _failure(self, error: ServingError) -> Parts:
         """The answer if the request comes to nothing, or its body was not taken."""

@@ -38,8 +38,11 @@ _TARGET = rb"/[!\"$-~]*+"
 _HEAD = re.compile(rb"POST (%b) HTTP/1\.1((?:\r\n%b: ?%b)++)\r\n\r\n" % (_TARGET, _NAME, _VALUE))
 _HEADER = re.compile(rb"\r\n(%b): ?(%b)" % (_NAME, _VALUE))
 
-# With one of these, it depends on more than what is read here where a request ends, or what its client waits for.
-_UNUSUAL_HEADERS = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"proxy-connection"})
+# With one of these, it depends on more than what is read here where a request ends, or what its client waits for; or
+# its body is not what was sent.
+_UNUSUAL_HEADERS = frozenset(
+    {b"content-encoding", b"transfer-encoding", b"expect", b"upgrade", b"proxy-connection"}
+)
 
 _END = b"\r\n\r\n"
 _KEEP_ALIVE = b"keep-alive"

@@ -1,19 +1,22 @@
 """`infer`: one request, one answer, in JSON or with binary tensors; and the operation as ASGI sees it."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+import orjson
 from starlette.types import Send
 
-from kserve_v2.errors import UnsupportedError
+from kserve_v2.errors import ServingError, UnsupportedError
 from kserve_v2.inference import Inference
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.answer_text import JOIN_BYTES, Parts
-from kserve_v2.rest.codec import EncodedResponse, ResponseFormat, decode_request, encode_response
-from kserve_v2.rest.compression import choose_encoding, compress, decompress
+from kserve_v2.rest.codec import Body, EncodedResponse, ResponseFormat, decode_request, encode_response
+from kserve_v2.rest.compression import choose_encoding, compressed, decompress, decompressed
 from kserve_v2.rest.endpoint import Call
 from kserve_v2.rest.heads import InferHead
+from kserve_v2.rest.large_json import Gaps, is_large, parse_large, written
+from kserve_v2.rest.slices import LARGE_BYTES, Slicer, Slices, at_once
 from kserve_v2.rest.verbatim import decode_verbatim, encode_verbatim
 from kserve_v2.scheduling.replies import OneOutcome, Outcome, infer
 
@@ -58,9 +61,10 @@ def decode(
     max_request_bytes: int,
     *,
     streams: bool = False,
+    prepared: "Prepared | None" = None,
 ) -> Asked:
     """Decode a request. `max_request_bytes`: the most that a compressed body may become. `streams`: whether any number
-    of responses can be sent.
+    of responses can be sent. `prepared`: what was made of the body before.
 
     From here to the scheduler nothing may give way to the loop: the model cannot be unloaded in between.
     Raises the ServingError that is the request's outcome.
@@ -71,7 +75,10 @@ def decode(
         model = service.route(model, None, head.all_headers)
     if model.decoupled and not (streams or model.signature.verbatim):
         raise UnsupportedError("HTTP end point doesn't support models with decoupled transaction policy")
-    if b"content-encoding" in headers:
+    document = None
+    if prepared is not None:
+        body, document = prepared
+    elif b"content-encoding" in headers:
         body = decompress(body, headers[b"content-encoding"], max_request_bytes)
     header_length = headers.get(b"inference-header-content-length")
     if model.signature.verbatim:
@@ -84,15 +91,82 @@ def decode(
             model = service.route(model, found[0], head.all_headers)
         return Asked(model, *found, headers.get(b"accept-encoding"))
     request, response_format = decode_request(
-        body, header_length, model.signature, version, service.shared_memory
+        body, header_length, model.signature, version, service.shared_memory, document
     )
     if model.splits:
         # What the body says decides. It is read again as the version that answers has it.
         model = service.route(model, request, head.all_headers)
         request, response_format = decode_request(
-            body, header_length, model.signature, version, service.shared_memory
+            body, header_length, model.signature, version, service.shared_memory, document
         )
     return Asked(model, request, response_format, headers.get(b"accept-encoding"))
+
+
+class Prepared(NamedTuple):
+    """What was made of a large body before it is decoded, whatever its model: `body` without its encoding, and its
+    JSON, if that was worth while.
+    """
+
+    body: Body
+    document: Any
+
+
+def prepare(
+    service: Inference, head: Call | InferHead, body: Body, max_request_bytes: int
+) -> Slices[Prepared] | None:
+    """What is done with a body in slices before it is decoded; None for nothing, as with nearly all."""
+    encoding = head.headers.get(b"content-encoding")
+    header_length = head.headers.get(b"inference-header-content-length")
+    if encoding is None and (len(body) < LARGE_BYTES or header_length is not None):
+        return None
+    try:
+        verbatim = service.acquire(head.model_name, head.version).signature.verbatim
+    except ServingError:
+        # It is said, or waited for, when the request is decoded.
+        return None
+    return _prepared(body, encoding or b"", max_request_bytes, json=header_length is None and not verbatim)
+
+
+def _prepared(body: Body, encoding: bytes, limit: int, *, json: bool) -> Slices[Prepared]:
+    plain = yield from decompressed(body, encoding, limit)
+    document = None
+    if json and len(plain) >= LARGE_BYTES:
+        document = yield from parse_large(plain)
+    return Prepared(plain, document)
+
+
+def is_long(response: InferResponse, asked: Asked) -> bool:
+    """Whether to write an answer takes many slices."""
+    outputs = response.outputs.items()
+    if not asked.model.signature.verbatim and any(
+        _in_json(asked.response_format, name) and is_large(array) for name, array in outputs
+    ):
+        return True
+    return (
+        asked.accept_encoding is not None
+        and sum(array.nbytes for _, array in outputs) >= LARGE_BYTES
+        and choose_encoding(asked.accept_encoding) is not None
+    )
+
+
+def _in_json(response_format: ResponseFormat, name: str) -> bool:
+    form = response_format.named.get(name, response_format.default)
+    return not (form.binary or form.classification or form.base64 or form.shared_memory is not None)
+
+
+def answer_in_slices(response: InferResponse, asked: Asked) -> Slices[Answer]:
+    """As `answer` of what `encode` returns, in slices."""
+    model, form = asked.model, asked.response_format
+    gaps = Gaps()
+    lists: dict[str, orjson.Fragment] = {}
+    if model.signature.verbatim:
+        encoded = encode_verbatim(response, form, model.labels)
+    else:
+        for name, array in response.outputs.items():
+            if _in_json(form, name) and is_large(array):
+                lists[name] = gaps.gap((yield from written(array)))
+        encoded = encode_response(response, form, model.labels, batched=model.batched, written=lists)
+    return (yield from _answer(gaps.fill(encoded.header), encoded, asked.accept_encoding))
 
 
 def encode(response: InferResponse, asked: Asked) -> EncodedResponse:
@@ -105,14 +179,19 @@ def encode(response: InferResponse, asked: Asked) -> EncodedResponse:
 
 def answer(encoded: EncodedResponse, accept_encoding: bytes | None) -> Answer:
     """The answer whose body is `encoded`, compressed if the client asks for that."""
+    return at_once(_answer((encoded.header,), encoded, accept_encoding))
+
+
+def _answer(text: Sequence[bytes], encoded: EncodedResponse, accept_encoding: bytes | None) -> Slices[Answer]:
+    """`text`: the header of `encoded`, in parts."""
     headers = [_JSON]
     if encoded.binary:
-        headers = [_BINARY, (b"inference-header-content-length", b"%d" % len(encoded.header))]
+        headers = [_BINARY, (b"inference-header-content-length", b"%d" % sum(map(len, text)))]
     headers += encoded.headers
-    parts: tuple[bytes | memoryview, ...] = (encoded.header, *encoded.binary)
+    parts: tuple[bytes | memoryview, ...] = (*text, *encoded.binary)
     encoding = choose_encoding(accept_encoding)
     if encoding is not None:
-        parts = (compress(parts, encoding),)
+        parts = ((yield from compressed(parts, encoding)),)
         headers.append((b"content-encoding", encoding))
     size = sum(map(len, parts))
     headers.append((b"content-length", b"%d" % size))
@@ -121,9 +200,16 @@ def answer(encoded: EncodedResponse, accept_encoding: bytes | None) -> Answer:
     return Answer(headers, parts)
 
 
-def begin(service: Inference, call: Call, max_request_bytes: int, *, streams: bool = False) -> Asked:
+def begin(
+    service: Inference,
+    call: Call,
+    max_request_bytes: int,
+    *,
+    streams: bool = False,
+    prepared: Prepared | None = None,
+) -> Asked:
     """The request of a call, decoded and checked; its body is let go. See `decode`, and raises as that."""
-    asked = decode(service, call, call.body, max_request_bytes, streams=streams)
+    asked = decode(service, call, call.body, max_request_bytes, streams=streams, prepared=prepared)
     call.body = b""
     if call.access is not None:
         call.access.request_id = asked.request.id
@@ -140,14 +226,22 @@ class Infer:
         """`max_request_bytes`: the most that a compressed body may become."""
         self._service = service
         self._max_request_bytes = max_request_bytes
+        self._slicer = Slicer()
 
     async def __call__(self, call: Call, send: Send) -> None:
         """Send the outputs, in the form that the request asks for."""
-        asked = begin(self._service, call, self._max_request_bytes)
+        slices = prepare(self._service, call, call.body, self._max_request_bytes)
+        prepared = None if slices is None else await self._slicer.finish(slices)
+        asked = begin(self._service, call, self._max_request_bytes, prepared=prepared)
+        del prepared
         response = await infer(asked.model, asked.request)
         if call.access is not None:
             call.access.executed(response)
-        await send_answer(answer(encode(response, asked), asked.accept_encoding), call, send)
+        if is_long(response, asked):
+            found = await self._slicer.finish(answer_in_slices(response, asked))
+        else:
+            found = answer(encode(response, asked), asked.accept_encoding)
+        await send_answer(found, call, send)
 
 
 async def send_answer(found: Answer, call: Call, send: Send) -> None:

@@ -15,6 +15,7 @@ from kserve_v2.tensors.datatypes import (
     BYTES,
     DATATYPES,
     FP16,
+    FP32,
     FP64,
     Array,
     Datatype,
@@ -49,6 +50,47 @@ _INTEGERS = frozenset({int})
 _UNPARSABLE = "Unable to parse 'data': "
 
 
+class Numbers:
+    """A list of numbers, in lists of any nesting, as it stands in a request: flat, and not Python's."""
+
+    def __init__(self, text: memoryview, pieces: list[Array], types: set[type]) -> None:
+        """`text`: as it was sent. `pieces`: of 64-bit integers, and where a float is among them of doubles. `types`:
+        that the JSON parser has made of the elements.
+        """
+        self._text = text
+        self._pieces = pieces
+        self._types = types
+
+    def __len__(self) -> int:
+        return sum(map(len, self._pieces))
+
+    def array(self, datatype: Datatype) -> Array | None:
+        """A flat array; None if an element has no place in it."""
+        if datatype is BYTES or not self._types <= json_types(datatype):
+            return None
+        whole = np.empty(len(self), datatype.dtype)
+        at = 0
+        for piece in self._pieces:
+            if datatype.dtype.kind in "iu":
+                limits = np.iinfo(datatype.dtype)
+                if len(piece) and not (limits.min <= int(piece.min()) and int(piece.max()) <= limits.max):
+                    return None
+            # Python's integers become doubles first, too.
+            numbers = piece.astype(np.float64) if datatype is FP32 else piece
+            try:
+                with np.errstate(over="raise"):
+                    whole[at : at + len(piece)] = numbers
+            except FloatingPointError:
+                return None
+            at += len(piece)
+        return whole
+
+    def flat(self) -> list[Any]:
+        """The elements, for those who look for what is wrong with them."""
+        elements, _ = flatten(orjson.loads(self._text))
+        return elements
+
+
 def decode_plain_numbers(data: Any, datatype: Any, shape: Any) -> Array | None:
     """The usual case in one go: a flat list of numbers, as many as a proper shape has. `datatype` is its name.
 
@@ -77,6 +119,12 @@ def decode_json_data(announced: AnnouncedInput, data: Any) -> Array:
             f"receiving {datatype.name} data via JSON is not supported. "
             f"Please use the binary data format for input {name}"
         )
+    if isinstance(data, Numbers):
+        array = data.array(datatype) if len(data) == announced.element_count() else None
+        if array is not None:
+            return array.reshape(announced.shape)
+        # Something is wrong with it.
+        data = data.flat()
     if not isinstance(data, list):
         raise InvalidArgumentError(
             f"Unable to parse 'data': attempt to access JSON non-array as array (input '{name}')"

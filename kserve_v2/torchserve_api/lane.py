@@ -133,6 +133,11 @@ class PredictionLane:
             return False
         return self._models.answer_once(head.model_name, head.version)
 
+    def prepare(
+        self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None
+    ) -> None:
+        """Nothing: handlers read bodies themselves."""
+
     def infer(
         self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None
     ) -> Parts | Asked:

@@ -14,6 +14,7 @@ from kserve_v2.rest.answer_text import Parts, any_answer
 from kserve_v2.rest.fast_lane import FastCall, FastLane, fail
 from kserve_v2.rest.heads import InferHead
 from kserve_v2.rest.infer import Asked
+from kserve_v2.rest.slices import LARGE_BYTES
 
 
 class InferAnswering:
@@ -38,7 +39,7 @@ class InferAnswering:
             self._ask_app(link, number, head, body)
             return
         call = _Call(link, number)
-        found = None if lane.log_access else lane.infer(head, body)
+        found = None if lane.log_access or len(body) >= LARGE_BYTES else lane.infer(head, body)
         if found is not None and not isinstance(found, Asked):
             link.answer(number, found)
             return

@@ -1,5 +1,6 @@
 """The fast lane of a worker: `infer` requests of models that have no route here go to the home, whole."""
 
+from functools import partial
 from typing import Protocol
 
 from kserve_v2.errors import NotHereError, ServingError
@@ -11,7 +12,7 @@ from kserve_v2.processes.heads import sized
 from kserve_v2.processes.kinds import Kind
 from kserve_v2.processes.link import Link, Party
 from kserve_v2.rest.answer_text import Parts
-from kserve_v2.rest.fast_lane import Lane, fail
+from kserve_v2.rest.fast_lane import Lane, Sliced, fail
 from kserve_v2.rest.heads import Body, InferHead, InferHeads
 from kserve_v2.rest.infer import Asked
 
@@ -47,6 +48,18 @@ class ForwardingLane:
         """All: the home has requests traced. What it does not hand out a route for is not traced here."""
         return True
 
+    def prepare(
+        self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None
+    ) -> Sliced | None:
+        """See `Lane`. The home does this itself."""
+        local = self._local
+        if local is None or not local.has_route(head):
+            return None
+        sliced = local.prepare(head, body, keep_alive=keep_alive, access=access)
+        if sliced is not None:
+            sliced.elsewhere = partial(self._forward, head, body, keep_alive, access)
+        return sliced
+
     def infer(
         self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None
     ) -> Parts | Asked:
@@ -58,6 +71,9 @@ class ForwardingLane:
             except NotHereError:
                 # It names what only the home has.
                 pass
+        return self._forward(head, body, keep_alive, access)
+
+    def _forward(self, head: InferHead, body: Body, keep_alive: bool, access: Access | None) -> Parts | Asked:
         try:
             return _Forwarded(self._link, head, body, access)
         except ServingError as error:
@@ -65,8 +81,8 @@ class ForwardingLane:
 
     def succeed(
         self, response: InferResponse, asked: Asked, *, keep_alive: bool, access: Access | None
-    ) -> Parts:
-        """The answer to a request that has been executed."""
+    ) -> Parts | Sliced:
+        """See `Lane`."""
         if isinstance(asked, _Forwarded):
             return asked.parts(keep_alive=keep_alive)
         assert self._local is not None  # noqa: S101 - nobody else has asked

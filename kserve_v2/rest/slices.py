@@ -1,0 +1,105 @@
+"""Work that takes long, done on the event loop in slices of about a millisecond, so that others wait no longer than for
+one of them. On another thread it would hold the interpreter all the same, and for longer at a time.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+Slices = Generator[None, None, T]
+"""Work that stops after each slice. Its result is the value that it returns."""
+
+LARGE_BYTES = 256 * 1024
+"""What is smaller is done in one go."""
+
+SLICE_BYTES = 64 * 1024
+"""How much text is read or written in a slice."""
+
+
+class Work(Generic[T]):
+    """What is being done."""
+
+    def __init__(self, slices: Slices[T], done: Callable[[T | Exception], None]) -> None:
+        self._slices = slices
+        self._done = done
+        self._given_up = False
+
+    def give_up(self) -> None:
+        """Nobody wants it any more: `done` is not called."""
+        self._given_up = True
+
+    def step(self) -> bool:
+        """Do a slice. Returns whether there are more."""
+        if self._given_up:
+            self._slices.close()
+            return False
+        outcome: T | Exception
+        try:
+            next(self._slices)
+        except StopIteration as end:
+            outcome = end.value
+        except Exception as error:  # noqa: BLE001 - it is for whoever waits for the result
+            outcome = error
+        else:
+            return True
+        self._done(outcome)
+        return False
+
+
+class Slicer:
+    """Does one slice in each turn of its event loop, however many works there are; they take turns."""
+
+    def __init__(self) -> None:
+        self._works: deque[Work[Any]] = deque()
+        self._awake = False
+
+    def begin(self, slices: Slices[T], done: Callable[[T | Exception], None]) -> Work[T]:
+        """Begin. `done` is called with the result, or with what was raised, and never before this returns."""
+        work = Work(slices, done)
+        self._works.append(work)
+        self._go_on()
+        return work
+
+    async def finish(self, slices: Slices[T]) -> T:
+        """Do it, and return the result. Raises what it raises."""
+        result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: T | Exception) -> None:
+            if result.done():
+                return
+            if isinstance(outcome, Exception):
+                result.set_exception(outcome)
+            else:
+                result.set_result(outcome)
+
+        work = self.begin(slices, done)
+        try:
+            return await result
+        finally:
+            work.give_up()
+
+    def _go_on(self) -> None:
+        if self._works and not self._awake:
+            self._awake = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._awake = False
+        work = self._works.popleft()
+        try:
+            if work.step():
+                self._works.append(work)
+        finally:
+            self._go_on()
+
+
+def at_once(slices: Slices[T]) -> T:
+    """All of them, one after the other."""
+    while True:
+        try:
+            next(slices)
+        except StopIteration as end:
+            result: T = end.value
+            return result
