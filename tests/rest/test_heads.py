@@ -92,6 +92,7 @@ LEFT_TO_THE_PARSER = {
     "another protocol, not asked for": lines_of(*USUAL, b"Upgrade: h2c"),
     "options of the connection": lines_of(*USUAL, b"Connection: keep-alive, te"),
     "the header of proxies": lines_of(*USUAL, b"Proxy-Connection: close"),
+    "a compressed body": lines_of(*USUAL, b"Content-Encoding: gzip"),
     "an encoding said twice": lines_of(*USUAL, b"Accept-Encoding: gzip", b"Accept-Encoding: br"),
     "a folded line": lines_of(*USUAL, b"X: a", b" b"),
     "a line without a colon": lines_of(*USUAL, b"X"),

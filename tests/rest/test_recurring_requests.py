@@ -210,7 +210,6 @@ def test_what_is_of_another_form() -> None:
         "JSON of another length": (head_for(body, json_bytes - 1), body),
         "another model": (head_for(body, json_bytes, url=b"/v2/models/n/infer"), body),
         "another version": (head_for(body, json_bytes, url=b"/v2/models/m/versions/2/infer"), body),
-        "compressed": (head_for(body, json_bytes, (b"content-encoding", b"gzip")), body),
         "without JSON": (head_for(body, 0), body),
     }
     assert [name for name, (each, data) in others.items() if recalled(forms, each, data) is not None] == []
