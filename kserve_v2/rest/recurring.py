@@ -44,7 +44,7 @@ def key_of(head: InferHead, body: Body) -> tuple[str, str, int] | None:
     """
     headers, size = head.headers, len(body)
     json_bytes = head.json_bytes or (0 if b"inference-header-content-length" in headers else size)
-    if not 0 < json_bytes <= size or json_bytes > MAX_JSON_BYTES or b"content-encoding" in headers:
+    if not 0 < json_bytes <= size or json_bytes > MAX_JSON_BYTES:
         return None
     return head.model_name, head.version, size - json_bytes
 
