@@ -76,7 +76,8 @@ class ExplicitServer:
         return self.write_model(self.root, name, code, config, version)
 
     def load(self, name: str, **options: object) -> httpx.Response:
-        """Ask for a load; `options` as httpx takes them."""
+        """Ask for a load; `options` as httpx takes them. It may import torch, in each process, on a busy machine."""
+        options = {"timeout": 120, **options}
         return self.server.post(f"/v2/repository/models/{quote(name)}/load", **options)
 
     def unload(self, name: str) -> httpx.Response:

@@ -127,7 +127,7 @@ class Gate:
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.settimeout(20)
+        self._listener.settimeout(100)
         self._waiting: list[socket.socket] = []
 
     @property
