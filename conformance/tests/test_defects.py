@@ -65,7 +65,7 @@ def test_defect_is_found(
 ) -> None:
     # What a defect keeps from happening is not waited for.
     monkeypatch.setattr(support, "PATIENCE_SECONDS", 0.2)
-    monkeypatch.setattr(test_schedule_policy, "ATTEMPTS", 1)
+    monkeypatch.setattr(test_schedule_policy, "ATTEMPTS", 2)
     clauses = PLANTED[defect]
     cases = dict.fromkeys(case for clause in clauses for case in cases_by_clause[clause])
     with serve(defect) as server:
