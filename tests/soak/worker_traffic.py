@@ -39,6 +39,17 @@ class Kills:
     lost_s: float
     times: list[float] = field(default_factory=list)
     uncounted: Counter[str] = field(default_factory=Counter)
+    _departed: list[tuple[float, str]] = field(default_factory=list)
+
+    def departed(self, answers: Sequence[tuple[float, str]]) -> None:
+        """A client has left a connection that was whole: whether its process is killed soon, nobody sees there."""
+        self._departed.extend(answers)
+
+    def settle(self) -> None:
+        """All kills are known."""
+        for when, model in self._departed:
+            self.uncounted[model] += any(when <= each <= when + self.lost_s for each in self.times)
+        self._departed.clear()
 
     def uncounted_of(self, answers: Sequence[tuple[float, str]]) -> None:
         """A connection is broken over which copies have given these answers lately, or the home has."""
@@ -65,6 +76,9 @@ class _Answers:
         while self._times and self._times[0][0] < now - self._kills.lost_s - WAIT_SECONDS:
             self._times.popleft()
 
+    def left(self) -> None:
+        self._kills.departed(self._times)
+
     def broken(self) -> None:
         self._kills.uncounted_of(self._times)
         self._times.clear()
@@ -86,6 +100,8 @@ class WorkerTraffic:
 
     async def close(self) -> None:
         """Say goodbye."""
+        self._rest_answers.left()
+        self._grpc_answers.left()
         if self._kept is not None:
             await self._kept.close()
         await self._channel.close()

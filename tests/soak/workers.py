@@ -130,6 +130,7 @@ class Soak:
 
     def _compare(self) -> None:
         """Whether the server has counted what the clients have seen. Blocks."""
+        self.kills.settle()
         for model in COUNTED:
             account, stats = self._ledger.account(model), statistics(self._server, model)["inference_stats"]
             success, fail = stats["success"]["count"], stats["fail"]["count"]
