@@ -17,6 +17,9 @@ LARGE_BYTES = 256 * 1024
 SLICE_BYTES = 64 * 1024
 """How much text is read or written in a slice."""
 
+# A loop that is never idle hands the interpreter to none of the threads that execute models.
+_PAUSE_S = 0.001
+
 
 class Work(Generic[T]):
     """What is being done."""
@@ -49,7 +52,7 @@ class Work(Generic[T]):
 
 
 class Slicer:
-    """Does one slice in each turn of its event loop, however many works there are; they take turns."""
+    """Does one slice at a time, with pauses between them, however many works there are; they take turns."""
 
     def __init__(self) -> None:
         self._works: deque[Work[Any]] = deque()
@@ -83,7 +86,7 @@ class Slicer:
     def _go_on(self) -> None:
         if self._works and not self._awake:
             self._awake = True
-            asyncio.get_running_loop().call_soon(self._turn)
+            asyncio.get_running_loop().call_later(_PAUSE_S, self._turn)
 
     def _turn(self) -> None:
         self._awake = False
