@@ -300,7 +300,8 @@ def test_a_deadline_gives_the_request_up(server: RunningServer) -> None:
         wait_until(lambda: cancelled(server) == before + 1)
     wait_until(lambda: "request_id=too-late" in server.log)
     [line] = [line for line in server.log.splitlines() if "request_id=too-late" in line]
-    assert " status=4 " in line
+    # Its client gives it up at the same moment, and may be first.
+    assert " status=4 " in line or " status=1 " in line
 
 
 # --- the access log -------------------------------------------------------------------------------------------------
