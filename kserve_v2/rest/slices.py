@@ -17,7 +17,9 @@ LARGE_BYTES = 256 * 1024
 SLICE_BYTES = 64 * 1024
 """How much text is read or written in a slice."""
 
-# A loop that is never idle hands the interpreter to none of the threads that execute models.
+# A loop that is never idle hands the interpreter to none of the threads that execute models. They wait for it about as
+# long with any other thread that computes.
+_SLICES_BETWEEN_PAUSES = 4
 _PAUSE_S = 0.001
 
 
@@ -52,11 +54,12 @@ class Work(Generic[T]):
 
 
 class Slicer:
-    """Does one slice at a time, with pauses between them, however many works there are; they take turns."""
+    """Does one slice in a turn of the loop, with a pause after some, however many works there are; they take turns."""
 
     def __init__(self) -> None:
         self._works: deque[Work[Any]] = deque()
         self._awake = False
+        self._since_pause = 0
 
     def begin(self, slices: Slices[T], done: Callable[[T | Exception], None]) -> Work[T]:
         """Begin. `done` is called with the result, or with what was raised, and never before this returns."""
@@ -84,12 +87,19 @@ class Slicer:
             work.give_up()
 
     def _go_on(self) -> None:
-        if self._works and not self._awake:
-            self._awake = True
-            asyncio.get_running_loop().call_later(_PAUSE_S, self._turn)
+        if not self._works or self._awake:
+            return
+        self._awake = True
+        loop = asyncio.get_running_loop()
+        if self._since_pause < _SLICES_BETWEEN_PAUSES:
+            loop.call_soon(self._turn)
+        else:
+            self._since_pause = 0
+            loop.call_later(_PAUSE_S, self._turn)
 
     def _turn(self) -> None:
         self._awake = False
+        self._since_pause += 1
         work = self._works.popleft()
         try:
             if work.step():
