@@ -120,9 +120,13 @@ def prepare(
     if encoding is None and (len(body) < LARGE_BYTES or header_length is not None):
         return None
     try:
-        verbatim = service.acquire(head.model_name, head.version).signature.verbatim
+        model = service.acquire(head.model_name, head.version)
     except ServingError:
         # It is said, or waited for, when the request is decoded.
+        return None
+    verbatim = model.signature.verbatim
+    if model.decoupled and not verbatim:
+        # It is refused, whatever its body is.
         return None
     return _prepared(body, encoding or b"", max_request_bytes, json=header_length is None and not verbatim)
 
