@@ -85,6 +85,16 @@ class ServedModel:
         """There are no requests."""
 
 
+class NothingToTidy:
+    """Stands for a `Tidying`."""
+
+    def after_load(self) -> None:
+        pass
+
+    def after_end(self) -> None:
+        pass
+
+
 @dataclass
 class Workshop:
     """Stands for a `Loader`. What has begun ends when the test takes its future out of the list."""
@@ -92,6 +102,7 @@ class Workshop:
     disk: Mapping[int, bool] | None = None
     drain_limit_s: float = 0
     replicas: Replicas = NO_REPLICAS
+    tidying: NothingToTidy = field(default_factory=NothingToTidy)
     changes: int = 0
     step: int = 0
     reads: list[asyncio.Future[None]] = field(default_factory=list)
@@ -145,9 +156,6 @@ class Workshop:
 
     def closed(self, model: ServedModel) -> None:
         """It used nothing."""
-
-    def collect_garbage(self) -> None:
-        """There is none."""
 
 
 @dataclass(eq=False)
