@@ -11,10 +11,11 @@ import sys
 import sysconfig
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
-from itertools import cycle
-from operator import call
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import compress, cycle, filterfalse, repeat
+from operator import call, is_, is_not
 
 from kserve_v2.memory.allocator import return_freed_memory
 from kserve_v2.memory.library_objects import library_objects, modules_now
@@ -54,7 +55,7 @@ class Collector:
                 return
             modules = modules_now(apart)
             new = {name: each for name, each in modules.items() if self._frozen.get(name) is not each}
-            if not new or len(gc.get_objects()) - self._left < WORTH_FREEZING:
+            if not new or _known() - self._left < WORTH_FREEZING:
                 return
             known = [each for name, each in modules.items() if name not in new]
             keep = library_objects(new.values(), known, apart)
@@ -71,34 +72,68 @@ class Collector:
 COLLECTOR = Collector()
 
 
+# What follows refers to what other threads work with. Not to their tuples: `tuple(...)` of a generator makes one that
+# the collector knows while the generator still works, and fails if somebody else refers to it at the end. So those are
+# seen to in functions written in C that call each other, as the interpreter lets no other thread run in between.
+
+
+def _known() -> int:
+    """How many objects the collector looks at."""
+    return sum(map(len, map(call, (gc.get_objects,))))
+
+
 def _freeze_those(keep: dict[int, object]) -> int:
     """Freeze these objects, given by identity. Returns how many others there are."""
-    # Everything can be frozen, and single objects be taken out again. No other thread runs between these two, as the
-    # interpreter executes nothing else in between: an object made there would stay frozen.
-    steps: tuple[Callable[[], Any], ...] = (gc.get_objects, gc.freeze)
-    all_objects, _ = map(call, steps)
+    kept_tuples = {identity for identity, each in keep.items() if type(each) is tuple}
+    found: list[object] = []
+    kinds: list[type] = []
+    rest: list[object] = []
+    tuples: list[int] = []
+    tuple_ids = map(id, compress(found, map(is_, kinds, repeat(tuple))))
+    # Everything can be frozen, and single objects be taken out again. An object that somebody made between the first
+    # two of these would stay frozen.
+    steps: tuple[Callable[[], object], ...] = (
+        partial(deque, map(found.extend, map(call, (gc.get_objects,))), 0),
+        gc.freeze,
+        partial(kinds.extend, map(type, found)),
+        partial(tuples.extend, filterfalse(kept_tuples.__contains__, tuple_ids)),
+        partial(deque, map(_untrack, tuples), 0),
+        partial(deque, map(_track, tuples), 0),
+        partial(rest.extend, compress(found, map(is_not, kinds, repeat(tuple)))),
+        found.clear,
+    )
     try:
-        others = [each for each in all_objects if id(each) not in keep]
-        del all_objects
+        with _no_collection():
+            deque(map(call, steps), 0)
+        others = [each for each in rest if id(each) not in keep]
         for begin in range(0, len(others), _AT_A_TIME):
             _thaw(others[begin : begin + _AT_A_TIME])
+        return len(others) + len(tuples)
     except BaseException:
         gc.unfreeze()
         raise
-    return len(others)
+    finally:
+        # It is in itself.
+        rest.clear()
 
 
 def _thaw(objects: Iterable[object]) -> None:
     """Have the collector look at these objects, which it knows."""
     # What is tracked anew is in the youngest generation, wherever it was before. No other thread runs between the two
-    # calls for an object, as the interpreter executes nothing else in between: a dictionary is tracked by whoever puts
-    # something into it, and to track it twice would be the end of the process.
+    # calls for an object: a dictionary is tracked by whoever puts something into it, and to track it twice would be the
+    # end of the process.
     twice = [identity for each in objects if gc.is_tracked(each) for identity in (id(each), id(each))]
+    with _no_collection():
+        deque(map(call, cycle((_untrack, _track)), twice), maxlen=0)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Have no finalizer executed by a collection."""
     enabled = gc.isenabled()
-    # Finalizers would be executed in between.
     gc.disable()
     try:
-        deque(map(call, cycle((_untrack, _track)), twice), maxlen=0)
+        yield
     finally:
         if enabled:
             gc.enable()

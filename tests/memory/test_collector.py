@@ -37,6 +37,8 @@ class Table(dict):
 
 TABLE = Table({{number: [number] for number in range({WORTH_FREEZING})}})
 
+PAIR = ([],)
+
 def wrapper(inner):
     def outer():
         return inner
@@ -59,6 +61,8 @@ class Model(Base):
 
 kept = []
 kept.append(kept)
+pair = ([],)
+pair[0].append(pair)
 """
 
 
@@ -90,9 +94,9 @@ made = library.made_for(model)
 COLLECTOR.freeze_libraries(OWN_MODULES)
 frozen = gc.get_freeze_count()
 assert frozen >= at_start + WORTH_FREEZING
-for each in (library.TABLE, library.TABLE[5], library.Base, library.outer, vars(library)):
+for each in (library.TABLE, library.TABLE[5], library.PAIR, library.Base, library.outer, vars(library)):
     assert not looked_at(each)
-for each in (model, module, module.Model, vars(module), module.kept, made):
+for each in (model, module, module.Model, vars(module), module.kept, module.pair, made):
     assert looked_at(each)
 refs = [weakref.ref(each) for each in (model, module.Model, made, module)]
 del sys.modules[module.__name__], module, model, made, each
@@ -216,4 +220,49 @@ for _ in range(30):
     gc.freeze()
     _thaw(written)
 done = True
+""")
+
+
+def test_a_tuple_that_another_thread_is_making_meanwhile(run: Run) -> None:
+    """It is known to the collector by then, and whoever makes it fails if anybody else refers to it."""
+    run("""
+import threading
+import library
+from kserve_v2.memory import collector
+
+begun, go_on, made = threading.Event(), threading.Event(), []
+
+def values():
+    yield ["first"]
+    begun.set()
+    go_on.wait()
+    yield ["last"]
+
+maker = threading.Thread(target=lambda: made.append(tuple(values())))
+maker.start()
+begun.wait()
+
+def meanwhile(objects, thaw=collector._thaw):
+    go_on.set()
+    maker.join()
+    thaw(objects)
+
+collector._thaw = meanwhile
+COLLECTOR.freeze_libraries(OWN_MODULES)
+assert made == [(["first"], ["last"])] and looked_at(made[0])
+assert gc.get_freeze_count() >= at_start + WORTH_FREEZING
+""")
+
+
+def test_nothing_is_held_afterwards(run: Run) -> None:
+    run("""
+import library
+class Old: pass
+old = Old()
+gone = weakref.ref(old)
+gc.disable()
+COLLECTOR.freeze_libraries(OWN_MODULES)
+assert gc.get_freeze_count() >= at_start + WORTH_FREEZING
+del old
+assert gone() is None and not gc.isenabled()
 """)

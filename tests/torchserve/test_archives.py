@@ -456,3 +456,16 @@ def test_nothing_is_said_of_a_model_that_has_packages_of_its_own_or_cannot_be_re
     (tmp_path / "broken.py").write_text("def")
     assert missing_modules(tmp_path / "broken.py", tmp_path) == []
     assert missing_modules(tmp_path / "nosuch.py", tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "sys.path.append(os.path.dirname(__file__) + '/lib')",
+        "site.addsitedir(os.path.dirname(__file__) + '/lib')",
+        "sys.modules['nosuch_in_lib'] = os",
+    ],
+)
+def test_nothing_is_said_of_a_file_that_says_itself_where_to_look(tmp_path: Path, line: str) -> None:
+    (tmp_path / "handler.py").write_text(f"import os, site, sys\n{line}\nimport nosuch_in_lib\n")
+    assert missing_modules(tmp_path / "handler.py", tmp_path) == []
