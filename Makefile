@@ -115,7 +115,7 @@ conformance: .venv/conformance.stamp ## run the conformance suite against this s
 	  --report build/conformance/kserve-v2-processes.html $(ARGS)
 	cd conformance && ../$(BIN)/python -m pytest -q
 
-conformance-peers: .venv/dev.stamp ## run the conformance suite against this server, tritonserver, MLServer and KServe's (Linux on x86-64)
+conformance-peers: .venv/dev.stamp ## run the conformance suite against this server, tritonserver, MLServer, KServe's and TorchServe (Linux on x86-64)
 	$(BIN)/python conformance/peers/compare.py build/conformance
 
 compare-mlserver: .venv/dev.stamp ## ask a real MLServer and this server the same, answer by answer

@@ -15,7 +15,7 @@ import pytest
 from kserve_v2_conformance import __version__, models
 from kserve_v2_conformance.profile import capabilities
 from kserve_v2_conformance.report.compare import CompareError, compare
-from kserve_v2_conformance.report.writers import FORMS, is_report
+from kserve_v2_conformance.report.writers import FORMS
 from kserve_v2_conformance.suite import SUITE
 from kserve_v2_conformance.verdicts import Status
 
@@ -115,7 +115,7 @@ def _run(arguments: argparse.Namespace, others: Sequence[str]) -> int:
     options = [f"--rest={arguments.rest}", f"--level={arguments.level}"]
     for name in ("grpc", "profile", "known_failures", "server_name"):
         value = getattr(arguments, name)
-        options += [f"--{name.replace('_', '-')}={value}"] if value else []
+        options += [f"--{name.replace('_', '-')}={value}"] if value is not None else []
     options += [f"--report={file}" for file in arguments.report]
     options += [f"--only={clause}" for clause in arguments.only]
     # The suite's own configuration, whatever the directory; what pytest remembers for --lf stays with the caller.
@@ -129,12 +129,19 @@ def _run(arguments: argparse.Namespace, others: Sequence[str]) -> int:
         "--tb=no",  # the summary says it all, and once
         "-rN",
     ]
-    for file in arguments.report:
-        if not is_report(Path(file)):
-            print(f"error: --report {file}: expected a name that ends in {FORMS}", file=sys.stderr)
-            return _USAGE
-    status = int(pytest.main([*options, *others, str(SUITE)]))
-    return status if status in (Status.CONFORMS, Status.FAILS, Status.NOT_TESTED) else _USAGE
+    ended = _InternalErrors()
+    status = int(pytest.main([*options, *others, str(SUITE)], plugins=[ended]))
+    said = status in (Status.CONFORMS, Status.FAILS, Status.NOT_TESTED) and not ended.seen
+    return status if said else _USAGE
+
+
+class _InternalErrors:
+    """Whether pytest ended with an error of its own, whose exit status is that of NOT_TESTED."""
+
+    seen = False
+
+    def pytest_internalerror(self) -> None:
+        self.seen = True
 
 
 def _models(arguments: argparse.Namespace, _others: Sequence[str]) -> int:

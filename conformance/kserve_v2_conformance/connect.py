@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
+
 from kserve_v2_conformance.findings import UnreadableAnswer
 from kserve_v2_conformance.profile import Profile
 from kserve_v2_conformance.profile_check import check_models
@@ -33,10 +35,21 @@ def connect(url: str, address: str | None, profile: Profile, only: list[str]) ->
 
 def _reach(rest: RestClient, grpc: GrpcClient | None) -> None:
     try:
-        rest.get("/v2/health/live")
-    except UnreadableAnswer as error:
+        foreign = all(rest.get(path).status == 404 for path in ("/v2/health/live", "/v2/health/ready", "/v2"))
+    except (UnreadableAnswer, httpx.InvalidURL) as error:
         raise UnreadableAnswer(f"the server cannot be reached at {rest.url}: {error}") from None
-    if grpc is not None and (why := grpc.reach()):
+    if foreign:
+        raise UnreadableAnswer(
+            f"no v2 server is at {rest.url}: /v2/health/live, /v2/health/ready and /v2 are not found; "
+            "is it another port or path?"
+        )
+    if grpc is None:
+        return
+    if grpc.address.startswith(("https://", "grpcs://")):
+        raise UnreadableAnswer(
+            f"{grpc.address}: gRPC is tested without TLS; give the HOST:PORT of a port without it"
+        )
+    if why := grpc.reach():
         raise UnreadableAnswer(f"the server cannot be reached over gRPC at {grpc.address}: {why}")
 
 
@@ -52,8 +65,8 @@ def _asked_for(only: list[str]) -> frozenset[str]:
 def describe(target: Target, name: str | None) -> dict[str, Any]:
     """What reports say about the server."""
     return {
-        "name": name or str(target.metadata.get("name", "")) or target.rest.url,
-        "version": str(target.metadata.get("version", "")),
+        "name": name or str(target.metadata.get("name") or "") or target.rest.url,
+        "version": str(target.metadata.get("version") or ""),
         "extensions": list(target.advertised),
         "rest": target.rest.url,
         "grpc": target.grpc.address if target.has_grpc else "",

@@ -52,7 +52,11 @@ class KnownFailures:
 def read_known_failures(path: Path) -> KnownFailures:
     """Read a list. Raises KnownFailuresError, and OSError."""
     reasons: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise KnownFailuresError(f"{path}: {error}") from None
+    for number, line in enumerate(lines, 1):
         entry, _, reason = (part.strip() for part in line.partition("#"))
         if not entry:
             continue

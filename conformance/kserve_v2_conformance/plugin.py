@@ -15,12 +15,12 @@ from kserve_v2_conformance.findings import Checks, UnreadableAnswer
 from kserve_v2_conformance.known_failures import KnownFailures, KnownFailuresError, read_known_failures
 from kserve_v2_conformance.profile import Profile, ProfileError, read_profile
 from kserve_v2_conformance.report.summary import summary
-from kserve_v2_conformance.report.writers import write_report
+from kserve_v2_conformance.report.writers import ReportError, check_report, write_report
 from kserve_v2_conformance.requirements import GRPC, REST, extensions, matches, requirements
 from kserve_v2_conformance.results import CaseResult, Outcome, Results
 from kserve_v2_conformance.suite import SUITE
 from kserve_v2_conformance.target import NotCovered, Target
-from kserve_v2_conformance.verdicts import Status, parts, status_of
+from kserve_v2_conformance.verdicts import Status, part_of, parts, status_of
 
 MARKERS = (
     "clause(*ids): the clauses of the specification that the case is about",
@@ -34,6 +34,7 @@ _CHECKS = pytest.StashKey[Checks]()
 _RESULTS = pytest.StashKey[Results]()
 _KNOWN = pytest.StashKey[KnownFailures]()
 _TARGET = pytest.StashKey[Target]()
+_UNWRITTEN = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,18 +61,29 @@ def pytest_configure(config: pytest.Config) -> None:
     for line in MARKERS:
         config.addinivalue_line("markers", line)
     config.stash[_RESULTS] = Results()
+    config.stash[_UNWRITTEN] = []
+    _refuse_empty(config)
     try:
         profile = read_profile(config.option.profile) if config.option.profile else Profile()
         file = config.option.known_failures
         config.stash[_KNOWN] = read_known_failures(Path(file)) if file else KnownFailures({})
         _check_selection(config.option.only)
-    except (ProfileError, KnownFailuresError, OSError) as error:
+        for report in config.option.report:
+            check_report(Path(report))
+    except (ProfileError, KnownFailuresError, ReportError, OSError) as error:
         raise pytest.UsageError(str(error)) from None
     if config.option.collectonly:
         return
     if not config.option.rest:
         raise pytest.UsageError("say which server to test: --rest URL")
     config.stash[_TARGET] = _connect(config, profile)
+
+
+def _refuse_empty(config: pytest.Config) -> None:
+    """What a variable that is not set leaves behind must not mean "without": half of the server would go untested."""
+    for name in ("rest", "grpc", "profile", "known_failures"):
+        if getattr(config.option, name) == "":
+            raise pytest.UsageError(f"--{name.replace('_', '-')} is empty")
 
 
 def _connect(config: pytest.Config, profile: Profile) -> Target:
@@ -88,7 +100,7 @@ def _connect(config: pytest.Config, profile: Profile) -> Target:
 
 def _check_selection(only: list[str]) -> None:
     for wanted in only:
-        if not any(matches(clause, wanted) for clause in requirements()):
+        if not wanted or not any(matches(clause, wanted) for clause in requirements()):
             raise pytest.UsageError(
                 f"--only {wanted}: no clause starts so; extensions are {', '.join(extensions())}"
             )
@@ -137,7 +149,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _check_known_failures(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Refuse entries for cases that do not exist: they would excuse nothing, and nobody would notice."""
     cases = {case_id(item) for item in items}
-    whole = [Path(each).resolve() for each in config.args] == [SUITE]
+    # --lf does not even collect the files in which nothing failed.
+    whole = [Path(each).resolve() for each in config.args] == [SUITE] and not config.getoption("lf", False)
     modules = {path.stem.removeprefix("test_") for path in SUITE.glob("test_*.py")}
     unknown = [
         entry
@@ -146,6 +159,15 @@ def _check_known_failures(config: pytest.Config, items: list[pytest.Item]) -> No
     ]
     if unknown:
         raise pytest.UsageError(f"--known-failures: there is no case {', '.join(unknown)}")
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """What -k, --only and the like leave out of the parts of the specification. --level leaves out whole parts."""
+    for item in items:
+        if item.config.option.level == "extensions" or not extensions_of(item):
+            required = (requirements()[clause] for clause in clauses_of(item))
+            parts_of_it = {part_of(each) for each in required if each.required}
+            item.config.stash[_RESULTS].left_out.update(parts_of_it)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -320,12 +342,16 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     results.interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
     session.exitstatus = status_of(results)
     for file in config.option.report:
-        write_report(results, Path(file))
+        try:
+            write_report(results, Path(file))
+        except OSError as error:
+            config.stash[_UNWRITTEN].append(f"--report {file} could not be written: {error}")
+            session.exitstatus = Status.COULD_NOT_RUN
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """The table at the end."""
     if _TARGET in config.stash and config.stash[_RESULTS].finished:
         terminalreporter.write_line("")
-        for line in summary(config.stash[_RESULTS]):
+        for line in (*summary(config.stash[_RESULTS]), *config.stash[_UNWRITTEN]):
             terminalreporter.write_line(line)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kserve_v2_conformance.datatypes import DATATYPES
-from kserve_v2_conformance.models.catalogue import BY_NAME, CATALOGUE, ModelSpec, TensorSpec
+from kserve_v2_conformance.models.catalogue import BY_NAME, ModelSpec, TensorSpec
 from kserve_v2_conformance.requirements import extensions
 
 SHIPPED = Path(__file__).parent / "profiles"
@@ -43,6 +43,12 @@ def default_name(capability: str) -> str:
     return capability.replace(".", "_").lower()
 
 
+_IDENTITIES = frozenset(default_name(f"identity.{datatype}") for datatype in DATATYPES)
+
+CAPABILITIES = tuple(name for name in BY_NAME if name not in _IDENTITIES)
+"""What a profile may name models for, besides `identity.<datatype>`."""
+
+
 def read_profile(file: str) -> Profile:
     """Read a profile from a file, or a shipped one by its name. Raises ProfileError."""
     path = Path(file)
@@ -53,21 +59,26 @@ def read_profile(file: str) -> Profile:
         raise ProfileError(f"no profile {file}: it is neither a file nor one of {shipped}")
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProfileError(f"{path}: {error}") from None
     return parse_profile(document, str(path))
 
 
 def parse_profile(document: dict[str, Any], origin: str) -> Profile:
     """The profile of a TOML document. Raises ProfileError."""
-    known = frozenset(extensions())
-    chosen = {key: frozenset(document.pop(key, ())) for key in ("extensions", "without")}
-    for key, names in chosen.items():
-        if unknown := names - known:
-            raise ProfileError(
-                f"{origin}: {key}: unknown {', '.join(sorted(unknown))}; there are {', '.join(extensions())}"
-            )
-    return Profile(_models(document, origin), chosen["extensions"], chosen["without"])
+    added, without = (_extensions(document, key, origin) for key in ("extensions", "without"))
+    return Profile(_models(document, origin), added, without)
+
+
+def _extensions(document: dict[str, Any], key: str, origin: str) -> frozenset[str]:
+    names = document.pop(key, [])
+    if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
+        raise ProfileError(f'{origin}: {key}: expected an array, as in {key} = ["generate"], got {names!r}')
+    if unknown := frozenset(names) - frozenset(extensions()):
+        raise ProfileError(
+            f"{origin}: {key}: unknown {', '.join(sorted(unknown))}; there are {', '.join(extensions())}"
+        )
+    return frozenset(names)
 
 
 def _models(document: dict[str, Any], origin: str) -> dict[str, str]:
@@ -84,12 +95,12 @@ def _models(document: dict[str, Any], origin: str) -> dict[str, str]:
 
 def _check_capability(capability: str, name: object, origin: str) -> None:
     kind, _, datatype = capability.partition(".")
-    known = datatype in DATATYPES if kind == "identity" else capability in BY_NAME
+    known = datatype in DATATYPES if kind == "identity" else capability in CAPABILITIES
     if not known:
         raise ProfileError(
-            f"{origin}: {capability}: no such capability; they are identity.<datatype>, {', '.join(BY_NAME)}"
+            f"{origin}: {capability}: no such capability; they are identity.<datatype>, {', '.join(CAPABILITIES)}"
         )
-    if not isinstance(name, str):
+    if not isinstance(name, str) or not name:
         raise ProfileError(f"{origin}: {capability}: expected the name of a model, got {name!r}")
 
 
@@ -97,9 +108,8 @@ def capabilities() -> Iterator[tuple[str, str, str, str]]:
     """What a profile may name models for: the name, the inputs, the outputs, and what such a model does."""
     anything = f"one tensor of any shape; datatypes: {', '.join(DATATYPES)}"
     yield "identity.<datatype>", anything, "the same", "Gives its input back, unchanged."
-    for spec in CATALOGUE:
-        if spec.name.removeprefix("identity_").upper() not in DATATYPES:
-            yield spec.name, _shown(spec, spec.inputs), _shown(spec, spec.outputs), _what(spec)
+    for spec in map(BY_NAME.__getitem__, CAPABILITIES):
+        yield spec.name, _shown(spec, spec.inputs), _shown(spec, spec.outputs), _what(spec)
 
 
 def _shown(spec: ModelSpec, tensors: Iterable[TensorSpec]) -> str:

@@ -45,7 +45,7 @@ class RestAnswer:
         text = self.body[: self.header_length]
         try:
             return json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UnreadableAnswer(f"the body is no JSON: {error}; it is {show_body(text)!r}") from None
 
     def object(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The results of a run: case by case, and clause by clause."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -61,8 +62,9 @@ class Results:
 
     `asked`: the parts of the specification that it is meant to test; `unasked`: why the others are left out.
     `stale`: known failures that fail no more; `selected`: whether only some cases were asked for; `planned`: how many
-    cases were to be run; `interrupted`: by Ctrl-C; `ended`: how the server ended, for each protocol over which it could
-    not be reached any more.
+    cases were to be run; `left_out`: how many that are about what a part requires were not, by the caller's selection;
+    `interrupted`: by Ctrl-C; `ended`: how the server ended, for each protocol over which it could not be reached any
+    more.
     """
 
     server: dict[str, Any] = field(default_factory=dict)
@@ -73,6 +75,7 @@ class Results:
     asked: frozenset[str] = frozenset()
     unasked: dict[str, str] = field(default_factory=dict)
     planned: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
     interrupted: bool = False
     ended: list[str] = field(default_factory=list)
 

@@ -189,10 +189,12 @@ class Target:
             return False
 
     def _rest_metadata(self, name: str) -> dict[str, Any] | None:
-        answer = self.rest.get(model_path(name))
         try:
+            answer = self.rest.get(model_path(name))
             return answer.object() if answer.status == 200 else None
         except UnreadableAnswer:
+            if REST in self.unreachable():
+                raise  # a server that has ended does not lack the model
             return None
 
     def _grpc_metadata(self, name: str) -> dict[str, Any] | None:

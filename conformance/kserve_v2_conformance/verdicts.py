@@ -1,8 +1,9 @@
 """The verdict on each part of the specification: core REST, core gRPC, and every extension.
 
 A part *fails* if one required clause of it is broken. It *conforms* if none is, and if enough of it was really run:
-the clauses without which nothing else means anything, and two thirds of those that are required. Otherwise it was
-*not tested*, whatever the few clauses said that were. Advice (SHOULD) is counted nowhere here.
+the clauses without which nothing else means anything, two thirds of those that are required, and every case that is
+about one: who leaves out what fails is told nothing else than that. Otherwise it was *not tested*, whatever the few
+clauses said that were. Advice (SHOULD) is counted nowhere here.
 """
 
 from collections.abc import Collection, Iterable
@@ -96,20 +97,22 @@ def _verdict(part: str, clauses: list[ClauseResult], results: Results) -> Verdic
     covered = {clause for clause, outcome in outcomes.items() if outcome is not Outcome.NOT_COVERED}
     broken = sum(outcome is Outcome.FAILED for outcome in outcomes.values())
     why = "" if part in results.asked else results.unasked.get(part, "the server does not advertise it")
-    why = why or _missing(covered, outcomes, results)
+    why = why or _missing(part, covered, outcomes, results)
     word = Word.FAILS if broken else Word.NOT_TESTED if why else Word.CONFORMS
     asked = part in results.asked
     return Verdict(part, word, len(outcomes), len(covered), broken, asked, not why, why)
 
 
-def _missing(covered: Collection[str], required: Collection[str], results: Results) -> str:
+def _missing(part: str, covered: Collection[str], required: Collection[str], results: Results) -> str:
     """What keeps a part from having been tested, or "" if enough of it was."""
     essential = [each for each in required if each.split("-", 1)[1] in ESSENTIAL and each not in covered]
     if essential:
         return f"{essential[0]} was not tested"
     if len(covered) < MINIMUM_SHARE * len(required):
         return f"{len(covered)} of {len(required)} required clauses were tested, too few"
-    return results.partial
+    if results.partial or not (left := results.left_out[part]):
+        return results.partial
+    return f"{left} of its cases {'was' if left == 1 else 'were'} not selected"
 
 
 def overall(found: Iterable[Verdict]) -> Word:

@@ -81,13 +81,82 @@ def test_status_of_the_command(server: WrongServer, tmp_path: Path) -> None:
         (("--profile=no_such_profile",), "no profile no_such_profile"),
         (("--known-failures=no_such_file",), "No such file"),
         (("--report=report.pdf",), "ends in .html, .json"),
+        (("--report=/dev/null/report.md",), "--report /dev/null/report.md: File exists: /dev/null"),
+        (("--only=",), "no clause starts so"),
+        # As `--grpc "$ADDRESS"` has it where the variable is not set.
+        (("--grpc=",), "--grpc is empty"),
+        (("--profile=",), "--profile is empty"),
+        (("--known-failures=",), "--known-failures is empty"),
+        (("--rest=http://localhost:80a0",), "the server cannot be reached at http://localhost:80a0: "),
+        (("--grpc=https://localhost:8001",), "gRPC is tested without TLS"),
     ],
 )
 def test_wrong_options(
     options: tuple[str, ...], reason: str, server: WrongServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert _run(server, *options) == 2
-    assert reason in "".join(capfd.readouterr())
+    said = "".join(capfd.readouterr())
+    assert reason in said
+    assert "Traceback" not in said
+
+
+def test_report_that_is_checked_is_not_left_behind(server: WrongServer, tmp_path: Path) -> None:
+    """It is known before the run whether a report can be written; a report of earlier is not harmed."""
+    new, old = tmp_path / "new" / "r.md", tmp_path / "r.md"
+    old.write_text("of yesterday")
+    assert _run(server, f"--report={new}", f"--report={old}", "--profile=no_such_profile") == 2
+    assert not new.exists()
+    assert _run(server, f"--report={new}", f"--report={old}", "--known-failures=no_such_file") == 2
+    assert old.read_text() == "of yesterday"
+
+
+def test_report_that_cannot_be_written_in_the_end(
+    server: WrongServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What was found out is told all the same."""
+    report = tmp_path / "gone" / "r.md"
+    send = RestClient.send
+
+    def remove(client: RestClient, method: str, path: str, *others: Any) -> Any:
+        if report.parent.is_dir():
+            report.parent.rmdir()
+        return send(client, method, path, *others)
+
+    monkeypatch.setattr(RestClient, "send", remove)
+    assert _run(server, f"--report={report}", "--only=REST-LIVE") == 2
+    said = capfd.readouterr().out
+    assert "verdict: not tested" in said
+    assert f"--report {report} could not be written: " in said
+
+
+def test_error_of_the_suite_is_no_verdict(server: WrongServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pytest's status for its own errors is that of `not tested`."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("of the suite")
+
+    monkeypatch.setattr("kserve_v2_conformance.plugin.connect", fail)
+    assert _run(server, "--only=LIVE") == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "status", "why"),
+    [
+        ((), 0, ""),
+        (("--level=extensions", "--only=logging"), 0, ""),
+        (("-k", "not wrong_log_setting"), 3, "2 of its cases were not selected"),
+        (("-k", "not (wrong_log_setting and rest)"), 3, "1 of its cases was not selected"),
+    ],
+)
+def test_case_that_is_left_out(
+    options: tuple[str, ...], status: int, why: str, run_suite: RunSuite, server: WrongServer
+) -> None:
+    """Who leaves out the case that fails has no server that conforms, though enough others were run."""
+    run = run_suite(server, "--only=logging", *options, cases=(str(SUITE / "test_settings.py"),))
+    logging = next(each for each in run.report["verdicts"] if each["part"] == "logging")
+    assert (run.status, logging["why"]) == (status, why)
+    assert logging["verdict"] == run.report["verdict"] == ("not tested" if why else "conforms")
 
 
 @pytest.mark.parametrize("entry", ["infer/plan-json", "no_such_module/case"])
@@ -98,6 +167,18 @@ def test_known_failure_that_is_no_case(
     known.write_text(f"{entry} # it was called so once\n")
     assert _run(server, f"--known-failures={known}", "--only=LIVE") == 2
     assert f"there is no case {entry}" in "".join(capfd.readouterr())
+
+
+def test_known_failures_of_files_that_are_not_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--lf skips files in which nothing failed; entries for their cases are right all the same."""
+    known = tmp_path / "known.txt"
+    known.write_text("metadata/server-metadata # it is different\n")
+    monkeypatch.chdir(tmp_path)
+    with serve("live-500") as wrong:
+        assert _run(wrong, "-k", "server_live") == 1
+        assert _run(wrong, "--lf", f"--known-failures={known}") == 1
 
 
 def test_no_server(capfd: pytest.CaptureFixture[str]) -> None:
@@ -286,6 +367,50 @@ def test_metadata_of_a_profile_that_are_malformed(
         run = run_suite(server, f"--profile={profile}", cases=cases)
     assert (run.status, run.report["verdict"]) == (1, "fails")
     assert run.outcome("REST-MODEL-007") == "fail"
+    assert run.outcome("REST-INFER-001") == "pass"
+
+
+def test_server_of_something_else(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """The port of the metrics, or a path too many: no server is to be blamed for that."""
+    monkeypatch.setitem(REST_CHANGES, "spoilt", ("/v2(/health/.*)?", lambda _: RestAnswer(404)))
+    with serve("spoilt") as other:
+        assert _run(other, "--only=LIVE") == 2
+        assert f"no v2 server is at {other.rest.url}: " in "".join(capfd.readouterr())
+
+
+def test_body_that_is_too_deep(run_suite: RunSuite, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = RestAnswer(200, {"Content-Type": "application/json"}, b"[" * 100_000)
+    monkeypatch.setitem(REST_CHANGES, "spoilt", ("/v2", lambda _: deep))
+    with serve("spoilt") as server:
+        run = run_suite(server, "--only=META-001", cases=(f"{SUITE}/test_metadata.py::test_server_metadata",))
+    assert (run.status, run.outcome("REST-META-002")) == (1, "fail")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["identity_batched", "identity_mixed"])
+def test_false_metadata_of_one_model(name: str, run_suite: RunSuite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every model of the catalogue is looked at, be it another identity than that of a datatype."""
+
+    def lie(answer: RestAnswer) -> RestAnswer:
+        return replace(answer, body=answer.body.replace(b"FP32", b"FP64"))
+
+    monkeypatch.setitem(REST_CHANGES, "spoilt", (f"/v2/models/{name}", lie))
+    with serve("spoilt") as server:
+        run = run_suite(server, cases=(f"{SUITE}/test_metadata.py::test_model_metadata_are_true",))
+    assert run.outcome("REST-MODEL-013") == "fail"
+
+
+def test_metadata_without_an_answer(run_suite: RunSuite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is closed breaks the clauses about metadata, and not those about inference."""
+    monkeypatch.setitem(REST_CHANGES, "spoilt", ("/v2/models/identity_fp32", lambda _: RestAnswer(0)))
+    cases = (
+        f"{SUITE}/test_metadata.py::test_model_metadata",
+        f"{SUITE}/test_infer.py::test_case[plain-json]",
+    )
+    with serve("spoilt") as server:
+        server.engine.models = {"identity_fp32": server.engine.models["identity_fp32"]}
+        run = run_suite(server, cases=cases)
+    assert run.outcome("REST-MODEL-005") == "fail"
     assert run.outcome("REST-INFER-001") == "pass"
 
 

@@ -132,6 +132,22 @@ def test_case_that_is_not_covered(
     assert reason in said
 
 
+def test_machine_without_shared_memory(run_suite: RunSuite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the suite's own machine has none is not the server's fault."""
+
+    def refuse(**_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("kserve_v2_conformance.suite.test_shared_memory.SharedMemory", refuse)
+    with serve() as server:
+        run = run_suite(server, cases=(f"{SUITE}/test_shared_memory.py::test_input[0-rest]",))
+    outcome, said = _seen(run.report)
+    assert (outcome, said) == (
+        "not covered",
+        "this machine gives no shared memory: [Errno 28] No space left on device",
+    )
+
+
 @pytest.mark.parametrize(
     ("path", "status", "body", "case", "reason"),
     [

@@ -35,11 +35,27 @@ def test_profile(tmp_path: Path) -> None:
         ('subtract = "x"', "no such capability"),
         ("add_sub = 3", "expected the name of a model, got 3"),
         ('extensions = ["telepathy"]', "unknown telepathy"),
+        ('extensions = "generate"', "extensions: expected an array, as in extensions = "),
+        ("without = [1]", "without: expected an array"),
+        (
+            'identity_fp32 = "x"',
+            "identity_fp32: no such capability; they are identity.<datatype>, identity_fixed",
+        ),
+        ('add_sub = ""', "expected the name of a model, got ''"),
     ],
 )
 def test_wrong_profile(text: str, reason: str, tmp_path: Path) -> None:
     with pytest.raises(ProfileError, match=reason):
         read_profile(str(_file(tmp_path, text)))
+
+
+def test_files_that_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"add_sub = '\xff'")
+    with pytest.raises(ProfileError, match=r"file: .*utf-8"):
+        read_profile(str(path))
+    with pytest.raises(KnownFailuresError, match=r"file: .*utf-8"):
+        read_known_failures(path)
 
 
 def test_shipped_profiles() -> None:

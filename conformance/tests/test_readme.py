@@ -18,7 +18,7 @@ README = (CONFORMANCE / "README.md").read_text(encoding="utf-8")
 
 def _commands() -> list[str]:
     section = README.split("## In three commands")[1].split("##")[0]
-    block = section.split("\n\n")[1]
+    block = next(each for each in section.split("\n\n") if each.startswith("    "))
     return [line.strip() for line in block.splitlines()]
 
 

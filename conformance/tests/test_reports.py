@@ -10,7 +10,7 @@ from conftest import RunSuite, serve
 
 from kserve_v2_conformance.cli import SUITE, main
 from kserve_v2_conformance.report.compare import CompareError, compare
-from kserve_v2_conformance.report.writers import write_report
+from kserve_v2_conformance.report.junit import junit_report
 from kserve_v2_conformance.results import Results
 
 _HEALTH = ("--only=LIVE", "--only=READY-001", "--only=READY-002", "--only=MODEL-012", "--only=DATA-EMPTY")
@@ -246,5 +246,8 @@ def test_comparisons_that_cannot_be(
     other.write_text("[]")
     assert main(["compare", str(other)]) == 2
     assert "no report of this suite" in capsys.readouterr().err
-    with pytest.raises(ValueError, match=r"expected a name that ends in \.html"):
-        write_report(Results(), tmp_path / "r.pdf")
+
+
+def test_name_of_a_server_that_xml_cannot_have() -> None:
+    server = {"name": "a\x01b", "version": "1", "extensions": []}
+    assert ET.fromstring(junit_report(Results(server=server))).get("name") == "a�b 1"  # noqa: S314 - our own

@@ -139,7 +139,7 @@ def _markdown(reports: list[Report]) -> str:
         lines.append(f"| {part} | {' | '.join(cells)} |")
     if len(reports) == 2:
         changed = _changed(*reports)
-        lines += ["", f"{len(changed)} clauses have another outcome in the second report."]
+        lines += ["", f"Clauses with another outcome in the second report: {len(changed)}."]
         lines += ["", "| clause | first | second | says |", "|---|---|---|---|"] if changed else []
         lines += [
             f"| {clause} | {old} | {new} | {cell(requirements()[clause].text)} |"

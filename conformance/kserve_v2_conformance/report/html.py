@@ -97,7 +97,10 @@ def _overview(table: list[Row]) -> str:
 
 def _untested(results: Results) -> str:
     reasons = untested(results)
-    lines = "".join(f"<li>{count} cases: {escape(reason)}</li>" for reason, count in reasons.items())
+    lines = "".join(
+        f"<li>{count} case{'s' if count > 1 else ''}: {escape(reason)}</li>"
+        for reason, count in reasons.items()
+    )
     return f'<h2 id="untested">Not tested</h2><ul>{lines}</ul>' if reasons else ""
 
 

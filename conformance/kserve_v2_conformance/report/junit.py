@@ -13,7 +13,8 @@ def junit_report(results: Results) -> str:
     order = parts()
     clauses = sorted(results.clauses(), key=lambda each: order.index(part_of(each.requirement)))
     verdict = {row.verdict.part: row.verdict for row in rows(results, clauses)}
-    root = ET.Element("testsuites", name=f"{results.server['name']} {results.server['version']}".strip())
+    server = f"{results.server['name']} {results.server['version']}".strip()
+    root = ET.Element("testsuites", name=_clean(server))
     for part, group in groupby(clauses, key=lambda each: part_of(each.requirement)):
         own = list(group)
         suite = ET.SubElement(root, "testsuite", name=part, tests=str(len(own)))

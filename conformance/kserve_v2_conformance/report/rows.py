@@ -90,6 +90,6 @@ def remarks(results: Results) -> Iterator[str]:
     known = sum(bool(case.known) for case in results.cases)
     if known:
         yield (
-            f"{known} failed cases are known failures: they do not change the exit status, "
-            "and nothing else; the verdict counts them"
+            f"known failures among the failed cases: {known}; they leave the exit status alone, "
+            "and the verdict counts them"
         )

@@ -22,14 +22,24 @@ _WRITERS: dict[str, Callable[[Results], str]] = {
 FORMS = f"{', '.join(list(_WRITERS)[:-1])} or {list(_WRITERS)[-1]}"
 
 
-def is_report(path: Path) -> bool:
-    """Whether the name of a file says which form of report is wanted."""
-    return path.suffix in _WRITERS
+class ReportError(ValueError):
+    """A report that cannot be written; the text says why."""
+
+
+def check_report(path: Path) -> None:
+    """Before a long run: whether its name says which form is wanted, and it can be written. Raises ReportError."""
+    if path.suffix not in _WRITERS:
+        raise ReportError(f"--report {path}: expected a name that ends in {FORMS}")
+    existed = path.exists()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("ab").close()
+    except OSError as error:
+        raise ReportError(f"--report {path}: {error.strerror}: {error.filename}") from None
+    if not existed:
+        path.unlink()
 
 
 def write_report(results: Results, path: Path) -> None:
-    """Write a report. Raises ValueError for a name that says no form."""
-    if not is_report(path):
-        raise ValueError(f"--report {path}: expected a name that ends in {FORMS}")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a report. Raises OSError."""
     path.write_text(_WRITERS[path.suffix](results) + "\n", encoding="utf-8", errors="replace")

@@ -10,7 +10,8 @@ from kserve_v2_conformance.datatypes import DATATYPES
 from kserve_v2_conformance.findings import Checks, UnreadableAnswer
 from kserve_v2_conformance.inference.changes import in_other_case
 from kserve_v2_conformance.inference.rest_carrier import read_failure
-from kserve_v2_conformance.models.catalogue import CATALOGUE, ModelSpec, TensorSpec
+from kserve_v2_conformance.models.catalogue import ModelSpec, TensorSpec
+from kserve_v2_conformance.profile import CAPABILITIES
 from kserve_v2_conformance.rpc import GrpcError
 from kserve_v2_conformance.target import NotCovered, ServedModel, Target, grpc_metadata, model_path
 
@@ -60,7 +61,7 @@ def _served(target: Target) -> list[ServedModel]:
     """Every model that the server has for a capability."""
     names = [
         *(f"identity.{datatype}" for datatype in DATATYPES),
-        *(s.name for s in CATALOGUE if not s.name.startswith("identity_")),
+        *CAPABILITIES,
     ]
     found = [model for name in names if (model := target.named(name))]
     if not found:
