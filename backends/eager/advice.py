@@ -11,6 +11,7 @@ from typing import Any
 
 from kserve_v2.handlers.described import ATTRIBUTES
 from kserve_v2.handlers.model import Model
+from kserve_v2.handlers.parsing import parse_module
 
 _ALIKE = 0.8
 
@@ -96,7 +97,7 @@ def methods_problems(handler: type[Any]) -> Iterator[str]:
 def single_class(module: object) -> Iterator[str]:
     """A second class of the same name takes the place of the first one, and nobody is told."""
     try:
-        tree = ast.parse(Path(str(getattr(module, "__file__", ""))).read_bytes())
+        tree = parse_module(Path(str(getattr(module, "__file__", ""))).read_bytes())
     except (OSError, SyntaxError, ValueError):
         return
     lines = [node.lineno for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Model"]

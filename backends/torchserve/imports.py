@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from kserve_v2.handlers.parsing import parse_module
+
 _MOST_READ = 1024 * 1024
 # Brought along where handlers run.
 _OURS = frozenset({"ts"})
@@ -19,7 +21,7 @@ def missing_modules(file: Path, folder: Path) -> list[str]:
     """
     try:
         with file.open("rb") as stream:
-            tree = ast.parse(stream.read(_MOST_READ))
+            tree = parse_module(stream.read(_MOST_READ))
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return []
     if _looks_elsewhere(tree):

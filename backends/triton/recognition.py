@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.handlers.parsing import parse_module
 
 TRITON_CLASS = "TritonPythonModel"
 HANDLER_CLASS = "Model"
@@ -22,7 +23,7 @@ def is_triton_model(file: Path) -> bool:
     """
     try:
         text = file.read_bytes()
-        tree = ast.parse(text)
+        tree = parse_module(text)
     except SyntaxError:
         return _CLASS.search(text) is not None
     except (OSError, ValueError):

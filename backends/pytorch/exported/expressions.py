@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from functools import reduce
 from typing import Any
 
+from kserve_v2.handlers.parsing import parse_expression
+
 SYMBOL = re.compile(r"[a-z]{1,4}\d+", re.ASCII)
 """The name of a size that is not known before the program runs, such as `s77` or `u0`."""
 
@@ -50,7 +52,7 @@ def _parsed(text: str) -> ast.expr:
     if len(text) > _MAX_LENGTH:
         raise ValueError(f"an expression of {len(text)} characters")
     try:
-        tree = ast.parse(text.strip(), mode="eval")
+        tree = parse_expression(text.strip())
     except (SyntaxError, RecursionError, MemoryError, ValueError) as error:
         raise ValueError(f"{text[:80]!r} is no expression") from error
     return tree.body

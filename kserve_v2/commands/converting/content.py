@@ -11,6 +11,7 @@ from typing import Any
 from kserve_v2_child.torchserve.manifest import FOLDER, Manifest
 
 from kserve_v2.commands.command import CommandError
+from kserve_v2.handlers.parsing import parse_module
 from kserve_v2.regular_files import read_regular
 
 CLASS_NAMES = "index_to_name.json"
@@ -111,6 +112,6 @@ def imports_of(code: Path) -> set[str]:
 
 def _nodes(code: Path) -> list[ast.stmt]:
     try:
-        return ast.parse(read_regular(code, _MOST_BYTES)).body
+        return parse_module(read_regular(code, _MOST_BYTES)).body
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return []

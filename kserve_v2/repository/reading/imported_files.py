@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from kserve_v2.handlers.parsing import parse_module
+
 _MOST_FILES = 1000
 _LARGEST_BYTES = 4 * 1024 * 1024
 
@@ -42,7 +44,7 @@ def _parsed(path: Path, _changed_ns: int, size: int) -> tuple[tuple[int, str], .
     if size > _LARGEST_BYTES:
         return ()
     try:
-        tree = ast.parse(path.read_bytes())
+        tree = parse_module(path.read_bytes())
     except (OSError, SyntaxError, ValueError, RecursionError):
         return ()
     return tuple(dict.fromkeys(_imports(tree)))
