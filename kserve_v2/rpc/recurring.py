@@ -34,6 +34,7 @@ _MAX_PARTS = 64
 
 # The fewest bytes that a field takes: its tag and its length.
 _MIN_FIELD_BYTES = 2
+_ID_TAG = tag(_ID)
 _MODEL_NAME = tag(pb.ModelInferRequest.MODEL_NAME_FIELD_NUMBER)
 
 RpcForm = Form[None]
@@ -86,7 +87,8 @@ def form_of(
         if name is not None:
             array = request.inputs[name]
             read = _reader(array, typed=part.field != _RAW)
-        elif length == data[start - 1] <= MAX_PREFIXED:
+        elif data[start - 2] == _ID_TAG and length == data[start - 1] <= MAX_PREFIXED:
+            # A length in more bytes than it needs would be another one with another last byte.
             length, start = PREFIXED, start - 1
         before = bytes(data[position:start])
         gaps.append(Gap(before, len(before), length, name, read))

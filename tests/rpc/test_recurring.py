@@ -422,6 +422,19 @@ def test_a_frame_that_is_not_protobuf_s_is_not_kept(monkeypatch: pytest.MonkeyPa
         assert written == encode_response(response, {}, {}, batched=False).SerializeToString()
 
 
+def test_an_id_whose_length_takes_more_bytes_than_it_needs() -> None:
+    """Of two bytes of a length, the last one alone says something else."""
+    message = pb.ModelInferRequest(model_name="m", raw_input_contents=[bytes(8)])
+    message.inputs.add(name="X", datatype="FP64", shape=[1])
+    before, after = message.SerializeToString()[:3], message.SerializeToString()[3:]
+    first = before + b"\x1a\x80\x00" + after
+    forms: Forms[None] = Forms()
+    noted(forms, pb.ModelInferRequest.FromString(first), first)
+    assert recalled(forms, first) is not None
+    # An id of 3 << 7 bytes, which are not there.
+    assert recalled(forms, before + b"\x1a\x80\x03abc" + after) is None
+
+
 # --- the wire format --------------------------------------------------------------------------------------------
 
 
