@@ -133,6 +133,7 @@ class Server:
         self.terminal = terminal(sys.stdout, os.environ)
         self.progress = LoadProgress(self.terminal, animated=settings.log_format != "json")
         self._http: HttpServer | None = None
+        self._lane: FastLane | None = None
         self._metrics: HttpServer | None = None
         self._grpc: GrpcServer | None = None
         self.urls: dict[str, str] = {}
@@ -190,7 +191,7 @@ class Server:
                 settings.v1_flavour,
             )
             if has_fast_lane(settings):
-                lane = FastLane(self.service, settings.http_max_input_size)
+                lane = self._lane = FastLane(self.service, settings.http_max_input_size)
             if origins:
                 app = allow_origins(app, origins)
             place = take_place(settings.http_address, settings.http_port, settings.http_read_timeout_secs)
@@ -314,7 +315,7 @@ class Server:
         if self._poller is not None:
             self._poller.stop()
         self.service.exit()
-        finished = await _by(deadline, self.manager.drain())
+        finished = await _by(deadline, self._finish())
         if not finished:
             silent = self.manager.silent_sequences
             if silent:
@@ -332,6 +333,12 @@ class Server:
         least = _CLOSING_SECONDS if finished else _LAST_WORDS_SECONDS
         closed = await _by(max(deadline, time() + least), self._close(_FLUSH_SECONDS if finished else 0))
         return finished and closed
+
+    async def _finish(self) -> None:
+        """Wait until all requests are executed, and their answers written."""
+        await self.manager.drain()
+        if self._lane is not None:
+            await self._lane.drain()
 
     async def _close(self, grace_seconds: float) -> None:
         """Close the front ends, which have so long to send what there is to send, and unload."""

@@ -75,6 +75,33 @@ class InflightBytes:
         )
 
 
+class Share:
+    """What one request has of the budget, and gives back as a whole."""
+
+    __slots__ = ("_inflight", "_size")
+
+    def __init__(self, inflight: InflightBytes) -> None:
+        self._inflight = inflight
+        self._size = 0
+
+    def hold(self, size: int) -> None:
+        """As `InflightBytes.hold`."""
+        self._inflight.hold(size)
+        self._size += size
+
+    def hold_if_room(self, size: int) -> bool:
+        """Count `size` more if there is room. Returns whether there is."""
+        if not self._inflight.has_room(size):
+            return False
+        self.hold(size)
+        return True
+
+    def give_back(self) -> None:
+        """The request is over, or its share is counted elsewhere."""
+        self._inflight.give(self._size)
+        self._size = 0
+
+
 def tensor_bytes(tensors: Mapping[str, Array]) -> int:
     """The memory that tensors hold; what lies in a client's shared memory is not the server's."""
     total = 0

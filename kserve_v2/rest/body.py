@@ -19,7 +19,7 @@ class BodyReader:
 
     async def read(self, receive: Receive, announced: int | None = None) -> bytes | bytearray:
         """The whole body. `announced`: its Content-Length, if that is known. It is among the bytes in flight until
-        this returns: the caller decodes it before giving way to the event loop.
+        this returns: the caller decodes it before giving way to the event loop, or counts it.
 
         Raises ResourceExhaustedError as soon as it is clear that it is too large, OverloadedError if there is no room
         for it, RequestCancelledError if the client leaves.

@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Iterable
 
 from kserve_v2.errors import InvalidArgumentError, ResourceExhaustedError, UnsupportedError
-from kserve_v2.rest.slices import Slices, at_once
+from kserve_v2.rest.slices import Room, Slices, any_room, at_once
 
 Body = bytes | bytearray | memoryview
 
@@ -33,11 +33,11 @@ def decompress(body: Body, encoding: bytes, limit: int) -> Body:
     Raises UnsupportedEncodingError for another encoding, InvalidArgumentError for data that is damaged, and
     ResourceExhaustedError as soon as there are too many bytes, before they take memory.
     """
-    return at_once(decompressed(body, encoding, limit))
+    return at_once(decompressed(body, encoding, limit, any_room))
 
 
-def decompressed(body: Body, encoding: bytes, limit: int) -> Slices[Body]:
-    """As `decompress`, in slices."""
+def decompressed(body: Body, encoding: bytes, limit: int, room: Room) -> Slices[Body]:
+    """As `decompress`, in slices for as long as there is `room` for what has come of it."""
     if encoding in (b"", b"identity"):
         return body
     if encoding not in _WRITE:
@@ -45,15 +45,16 @@ def decompressed(body: Body, encoding: bytes, limit: int) -> Slices[Body]:
     stream = zlib.decompressobj(_DETECT)
     pieces: list[bytes] = []
     read = size = 0
+    sliced = True
     while read < len(body) and not stream.eof:
         data: bytes | memoryview = memoryview(body)[read : read + _READ_BYTES]
         read += len(data)
-        room = 0
+        most = 0
         # What has been read can come to any number of pieces, of which all but the last are full.
-        while not stream.eof and (data or len(pieces[-1]) == room):
-            room = min(_WRITE_BYTES, limit + 1 - size)
+        while not stream.eof and (data or len(pieces[-1]) == most):
+            most = min(_WRITE_BYTES, limit + 1 - size)
             try:
-                pieces.append(stream.decompress(data, room))
+                pieces.append(stream.decompress(data, most))
             except zlib.error as error:
                 raise InvalidArgumentError(f"failed to decompress the request body: {error}") from error
             size += len(pieces[-1])
@@ -63,7 +64,9 @@ def decompressed(body: Body, encoding: bytes, limit: int) -> Slices[Body]:
                     "Use --http-max-input-size to increase the limit."
                 )
             data = stream.unconsumed_tail
-            yield
+            sliced = sliced and room(len(pieces[-1]))
+            if sliced:
+                yield
     if not stream.eof or stream.unused_data or read < len(body):
         problem = "data follows its end" if stream.eof else "it ends too early"
         raise InvalidArgumentError(f"failed to decompress the request body: {problem}")

@@ -32,7 +32,7 @@ from kserve_v2.rest.infer import (
     prepare,
 )
 from kserve_v2.rest.recurring import key_of, note
-from kserve_v2.rest.slices import LARGE_BYTES, Slicer, Slices
+from kserve_v2.rest.slices import LARGE_BYTES, Room, Slicer, Slices
 from kserve_v2.scheduling.demand import Demand
 from kserve_v2.scheduling.replies import Outcome
 
@@ -53,9 +53,17 @@ class Lane(Protocol):
         ...
 
     def prepare(
-        self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None
+        self,
+        head: InferHead,
+        body: Body,
+        room: Room,
+        *,
+        keep_alive: bool = True,
+        access: Access | None = None,
     ) -> "Sliced | None":
-        """What is done in slices with a large body, and ends as `infer` would; None for nothing: ask that."""
+        """What is done in slices with a large body, and ends as `infer` would; None for nothing: ask that. `room`: for
+        what comes of it.
+        """
         ...
 
     def infer(
@@ -88,16 +96,26 @@ class FastLane:
         self._answers = AnswerEncoder()
         self._slicer = Slicer()
 
+    async def drain(self) -> None:
+        """Wait until all answers are written that take many slices: their models are done with them."""
+        await self._slicer.idle()
+
     def takes(self, head: InferHead) -> bool:
         """Requests that are traced go the way of ASGI."""
         tracer = self.tracer
         return not tracer.on or tracer.passes_over(head.model_name, head.lines)
 
     def prepare(
-        self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None
+        self,
+        head: InferHead,
+        body: Body,
+        room: Room,
+        *,
+        keep_alive: bool = True,
+        access: Access | None = None,
     ) -> "Sliced | None":
         """See `Lane`."""
-        slices = prepare(self._service, head, body, self._max_request_bytes)
+        slices = prepare(self._service, head, body, self._max_request_bytes, room)
         if slices is None:
             return None
 
@@ -322,6 +340,13 @@ class FastCall:
         self._lane.inflight.take(size - self._held_bytes)
         self._held_bytes = size
 
+    def _hold_if_room(self, size: int) -> bool:
+        """Count `size` more, as the body's, if there is room."""
+        if not self._lane.inflight.has_room(size):
+            return False
+        self.hold(self._held_bytes + size)
+        return True
+
     def release(self) -> None:
         """The body no longer counts as in flight: it has been decoded, or is not wanted."""
         self._lane.inflight.give(self._held_bytes)
@@ -343,7 +368,9 @@ class FastCall:
     def answer_body(self, body: Body) -> None:
         """As `start`, with a body that was put together elsewhere."""
         if len(body) >= LARGE_BYTES:
-            sliced = self._lane.prepare(self.head, body, keep_alive=self.keep_alive, access=self._access)
+            sliced = self._lane.prepare(
+                self.head, body, self._hold_if_room, keep_alive=self.keep_alive, access=self._access
+            )
             if sliced is not None:
                 self.wait(sliced)
                 return

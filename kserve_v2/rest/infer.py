@@ -8,6 +8,7 @@ from starlette.types import Send
 
 from kserve_v2.errors import ServingError, UnsupportedError
 from kserve_v2.inference import Inference
+from kserve_v2.memory.inflight import Share
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.answer_text import JOIN_BYTES, Parts
@@ -16,7 +17,7 @@ from kserve_v2.rest.compression import choose_encoding, compressed, decompress, 
 from kserve_v2.rest.endpoint import Call
 from kserve_v2.rest.heads import InferHead
 from kserve_v2.rest.large_json import Gaps, is_large, parse_large, written
-from kserve_v2.rest.slices import LARGE_BYTES, Slicer, Slices, at_once
+from kserve_v2.rest.slices import LARGE_BYTES, Room, Slicer, Slices, at_once
 from kserve_v2.rest.verbatim import decode_verbatim, encode_verbatim
 from kserve_v2.scheduling.replies import OneOutcome, Outcome, infer
 
@@ -112,9 +113,11 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    service: Inference, head: Call | InferHead, body: Body, max_request_bytes: int
+    service: Inference, head: Call | InferHead, body: Body, max_request_bytes: int, room: Room
 ) -> Slices[Prepared] | None:
-    """What is done with a body in slices before it is decoded; None for nothing, as with nearly all."""
+    """What is done with a body in slices before it is decoded; None for nothing, as with nearly all. `room`: for what
+    comes of it.
+    """
     encoding = head.headers.get(b"content-encoding")
     header_length = head.headers.get(b"inference-header-content-length")
     if encoding is None and (len(body) < LARGE_BYTES or header_length is not None):
@@ -128,14 +131,15 @@ def prepare(
     if model.decoupled and not verbatim:
         # It is refused, whatever its body is.
         return None
-    return _prepared(body, encoding or b"", max_request_bytes, json=header_length is None and not verbatim)
+    json = header_length is None and not verbatim
+    return _prepared(body, encoding or b"", max_request_bytes, room, json=json)
 
 
-def _prepared(body: Body, encoding: bytes, limit: int, *, json: bool) -> Slices[Prepared]:
-    plain = yield from decompressed(body, encoding, limit)
+def _prepared(body: Body, encoding: bytes, limit: int, room: Room, *, json: bool) -> Slices[Prepared]:
+    plain = yield from decompressed(body, encoding, limit, room)
     document = None
     if json and len(plain) >= LARGE_BYTES:
-        document = yield from parse_large(plain)
+        document = yield from parse_large(plain, room=room)
     return Prepared(plain, document)
 
 
@@ -234,10 +238,18 @@ class Infer:
 
     async def __call__(self, call: Call, send: Send) -> None:
         """Send the outputs, in the form that the request asks for."""
-        slices = prepare(self._service, call, call.body, self._max_request_bytes)
-        prepared = None if slices is None else await self._slicer.finish(slices)
-        asked = begin(self._service, call, self._max_request_bytes, prepared=prepared)
-        del prepared
+        # While its turns are waited for, a body counts as in flight, as it did while it was read.
+        held = Share(self._service.inflight)
+        try:
+            slices = prepare(self._service, call, call.body, self._max_request_bytes, held.hold_if_room)
+            prepared = None
+            if slices is not None:
+                held.hold(len(call.body))
+                prepared = await self._slicer.finish(slices)
+            asked = begin(self._service, call, self._max_request_bytes, prepared=prepared)
+            del prepared
+        finally:
+            held.give_back()
         response = await infer(asked.model, asked.request)
         if call.access is not None:
             call.access.executed(response)

@@ -11,7 +11,7 @@ import orjson
 
 from kserve_v2.rest.json_tensor import JSON_DTYPES, Numbers, flatten, with_literals
 from kserve_v2.rest.json_text import check_depth
-from kserve_v2.rest.slices import SLICE_BYTES, Slices
+from kserve_v2.rest.slices import SLICE_BYTES, Room, Slices, any_room
 from kserve_v2.tensors.datatypes import Array
 
 _KEY = b'"data"'
@@ -24,6 +24,9 @@ _BLANKS = b" \t\r\n"
 # Numbers in a slice of an answer: each takes some ten bytes.
 _SLICE_NUMBERS = SLICE_BYTES // 8
 
+# So many keys with short lists, or none, are passed over in a slice.
+_SLICE_KEYS = 256
+
 # Deeper lists are for those who know how deep they may be.
 _MOST_DEPTH = 16
 
@@ -33,25 +36,36 @@ _MOST_NUMBER_BYTES = 4096
 _EXACT = (np.dtype(np.int64), np.dtype(np.float64))
 
 
-def parse_large(text: bytes | bytearray | memoryview, slice_bytes: int = SLICE_BYTES) -> Slices[Any]:
+def parse_large(
+    text: bytes | bytearray | memoryview, slice_bytes: int = SLICE_BYTES, room: Room = any_room
+) -> Slices[Any]:
     """The document in `text`, with Numbers in the place of large lists of numbers that are the `data` of an input. None
-    where that cannot be had in slices. `slice_bytes`: the size of lists that are large, and of a slice.
+    where that cannot be had in slices, or there is no `room` for them. `slice_bytes`: the size of lists that are large,
+    and of a slice.
     """
     text = memoryview(text).cast("B").toreadonly()
-    whole = text.obj if isinstance(text.obj, bytes) and len(text.obj) == len(text) else bytes(text)
+    if isinstance(text.obj, bytes) and len(text.obj) == len(text):
+        whole = text.obj
+    elif room(len(text)):
+        whole = bytes(text)
+    else:
+        return None
     mark = secrets.token_hex(16)
     rest: list[bytes | memoryview] = []
     found: dict[str, Numbers] = {}
-    copied = at = 0
+    copied = at = keys = 0
     while (at := whole.find(_KEY, at)) >= 0:
         place = at
         at += len(_KEY)
+        keys += 1
+        if keys % _SLICE_KEYS == 0:
+            yield
         begin = _list_behind(whole, place)
         end = _end_of_numbers(whole, begin) if begin else 0
         if end - begin < slice_bytes:
             continue
         yield
-        numbers = yield from _numbers(text[begin - 1 : end + 1], slice_bytes)
+        numbers = yield from _numbers(text[begin - 1 : end + 1], slice_bytes, room)
         if numbers is None:
             return None
         name = f"{mark}{len(found)}"
@@ -80,12 +94,17 @@ def _list_behind(text: bytes, at: int) -> int:
 
 def _end_of_numbers(text: bytes, begin: int) -> int:
     """Where the closing bracket of a list stands that has no texts or objects in it; before `begin` if nowhere."""
-    ends = [each for each in (text.find(b'"', begin), text.find(b"}", begin)) if each >= 0]
-    return text.rfind(b"]", begin, min(ends)) if ends else -1
+    text_begins = text.find(b'"', begin)
+    most = text_begins if text_begins >= 0 else len(text)
+    # Not beyond: where there are many lists, each would be searched for to the end of all.
+    object_ends = text.find(b"}", begin, most)
+    return text.rfind(b"]", begin, object_ends if object_ends >= 0 else most)
 
 
-def _numbers(text: memoryview, slice_bytes: int) -> Slices[Numbers | None]:
-    """The numbers of a list, given with its brackets; None if it is not one, or has something else in it."""
+def _numbers(text: memoryview, slice_bytes: int, room: Room) -> Slices[Numbers | None]:
+    """The numbers of a list, given with its brackets; None if it is not one, or has something else in it, or there is
+    no room for them.
+    """
     pieces: list[Array] = []
     types: set[type] = set()
     depth = at = 0
@@ -102,7 +121,7 @@ def _numbers(text: memoryview, slice_bytes: int) -> Slices[Numbers | None]:
         if not ends_well or _lacks_an_element(piece, first=at == 0, last=end == len(text)):
             return None
         parsed = _parsed(b"[" * before + piece + b"]" * depth)
-        if parsed is None:
+        if parsed is None or not room(parsed[0].nbytes):
             return None
         pieces.append(parsed[0])
         types |= parsed[1]

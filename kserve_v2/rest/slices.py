@@ -11,6 +11,17 @@ T = TypeVar("T")
 Slices = Generator[None, None, T]
 """Work that stops after each slice. Its result is the value that it returns."""
 
+Room = Callable[[int], bool]
+"""Asks whether there is room for so many bytes more, which then count as in flight. Work in slices keeps what it has
+made while others have their turns. Where there is no room for that, the rest is done in one go.
+"""
+
+
+def any_room(_: int) -> bool:
+    """There is: nothing has to wait for its turn."""
+    return True
+
+
 LARGE_BYTES = 256 * 1024
 """What is smaller is done in one go."""
 
@@ -60,11 +71,14 @@ class Slicer:
         self._works: deque[Work[Any]] = deque()
         self._awake = False
         self._since_pause = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def begin(self, slices: Slices[T], done: Callable[[T | Exception], None]) -> Work[T]:
         """Begin. `done` is called with the result, or with what was raised, and never before this returns."""
         work = Work(slices, done)
         self._works.append(work)
+        self._idle.clear()
         self._go_on()
         return work
 
@@ -86,7 +100,13 @@ class Slicer:
         finally:
             work.give_up()
 
+    async def idle(self) -> None:
+        """Wait until there is nothing to do."""
+        await self._idle.wait()
+
     def _go_on(self) -> None:
+        if not self._works:
+            self._idle.set()
         if not self._works or self._awake:
             return
         self._awake = True

@@ -21,6 +21,7 @@ from kserve_v2.rest.fast_lane import Demanded, FastCall
 from kserve_v2.rest.form import media_type
 from kserve_v2.rest.heads import Body, InferHead, InferHeads, Meaning, spelt_headers
 from kserve_v2.rest.infer import Asked
+from kserve_v2.rest.slices import Room
 from kserve_v2.torchserve.rows import usual_answer, usual_request
 from kserve_v2.torchserve_api.answering import TOO_LARGE, Reply, of_answer, of_error, sendable
 from kserve_v2.torchserve_api.answering import head as head_of
@@ -134,7 +135,13 @@ class PredictionLane:
         return self._models.answer_once(head.model_name, head.version)
 
     def prepare(
-        self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None
+        self,
+        head: InferHead,
+        body: Body,
+        room: Room,
+        *,
+        keep_alive: bool = True,
+        access: Access | None = None,
     ) -> None:
         """Nothing: handlers read bodies themselves."""
 

@@ -298,7 +298,8 @@ def full(server: RunningServer, ask: Callable[[RunningServer, int], Ask]) -> Ite
         while used(server) + one <= LIMIT:
             before = used(server)
             asks.append(ask(server, 0))
-            wait_until(lambda before=before: used(server) >= before + one)  # type: ignore[misc]
+            # While it is read in slices, it takes more.
+            wait_until(lambda before=before: used(server) == before + one)  # type: ignore[misc]
         try:
             yield asks
             gate.open()

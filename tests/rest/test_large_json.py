@@ -92,6 +92,43 @@ def test_data_that_is_not_an_input_s() -> None:
         assert at_once(parse_large(text, 2)) is None
 
 
+class Searched(bytes):
+    """Counts the bytes that are looked at to find something."""
+
+    looked_at = 0
+
+    def find(self, sub: Any, start: Any = 0, end: Any = None) -> int:
+        end = len(self) if end is None else end
+        found = super().find(sub, start, end)
+        self.looked_at += (found if found >= 0 else end) - start
+        return found
+
+
+def test_many_short_lists_are_passed_over_in_slices() -> None:
+    """Their object ends behind the last one: to look for its end from each of them would take minutes for a few MB."""
+    text = Searched(b'{"inputs":[{%b}]}' % b",".join([b'"data":[1]'] * 5000))
+    assert sum(1 for _ in parse_large(text)) >= 5000 // 500
+    assert text.looked_at < 4 * len(text)
+
+
+def test_what_there_is_no_room_for_is_left_to_others() -> None:
+    text = json.dumps(document([1, 2.5, 3] * 50)).encode()
+    asked: list[int] = []
+
+    def room(size: int) -> bool:
+        asked.append(size)
+        return len(asked) <= most
+
+    most = 1000
+    assert at_once(parse_large(bytearray(text), 30, room)) is not None
+    # Its text once more, to search in, and all numbers.
+    assert (asked[0], sum(asked[1:])) == (len(text), 8 * 150)
+    for most in range(len(asked)):
+        asked.clear()
+        assert at_once(parse_large(bytearray(text), 30, room)) is None
+        assert len(asked) == most + 1
+
+
 @pytest.mark.parametrize("datatype", sorted(BY_NAME))
 @settings(deadline=None, max_examples=25)
 @given(data=lists, slice_bytes=st.integers(1, 30))

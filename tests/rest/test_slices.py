@@ -101,6 +101,21 @@ def test_a_task_that_is_cancelled_gives_up() -> None:
     asyncio.run(main())
 
 
+def test_idle_is_when_all_has_its_end() -> None:
+    async def main() -> None:
+        slicer, log = Slicer(), list[str]()
+        await slicer.idle()
+
+        def go_on(_: object) -> None:
+            slicer.begin(work("b", 2, log), log.append)
+
+        slicer.begin(work("a", 3, log), go_on)
+        await slicer.idle()
+        assert log == ["a0", "a1", "a2", "b0", "b1", "b"]
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("count", [0, 1, 5])
 def test_at_once(count: int) -> None:
     log: list[str] = []

@@ -47,7 +47,9 @@ class InferAnswering:
         # Whether the client's connection is to go on is the worker's to say.
         call.fast.keep_alive = True
         if found is None:
-            call.fast.answer_body(body)
+            # It counts as in flight while it waits for its turns: the link has counted it while it came.
+            call.fast.add_body(body)
+            call.fast.start()
         else:
             call.fast.wait(found)
         if not call.fast.response_complete:

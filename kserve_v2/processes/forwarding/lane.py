@@ -15,6 +15,7 @@ from kserve_v2.rest.answer_text import Parts
 from kserve_v2.rest.fast_lane import Lane, Sliced, fail
 from kserve_v2.rest.heads import Body, InferHead, InferHeads
 from kserve_v2.rest.infer import Asked
+from kserve_v2.rest.slices import Room
 
 _END = b"\r\n\r\n"
 _CLOSE = b"\r\nconnection: close\r\n\r\n"
@@ -49,13 +50,19 @@ class ForwardingLane:
         return True
 
     def prepare(
-        self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None
+        self,
+        head: InferHead,
+        body: Body,
+        room: Room,
+        *,
+        keep_alive: bool = True,
+        access: Access | None = None,
     ) -> Sliced | None:
         """See `Lane`. The home does this itself."""
         local = self._local
         if local is None or not local.has_route(head):
             return None
-        sliced = local.prepare(head, body, keep_alive=keep_alive, access=access)
+        sliced = local.prepare(head, body, room, keep_alive=keep_alive, access=access)
         if sliced is not None:
             sliced.elsewhere = partial(self._forward, head, body, keep_alive, access)
         return sliced

@@ -1,0 +1,143 @@
+"""What is made in slices counts as in flight while others have their turns, and is given back; and the server exits when
+all is made.
+"""
+
+import asyncio
+import gzip
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.processes.answering.infer import InferAnswering
+from kserve_v2.processes.heads import sized
+from kserve_v2.rest.answer_text import Parts
+from kserve_v2.rest.compression import decompressed
+from kserve_v2.rest.endpoint import Call
+from kserve_v2.rest.heads import InferHeads
+from kserve_v2.rest.infer import Infer
+from kserve_v2.rest.slices import LARGE_BYTES, Room, Slices
+from kserve_v2.server import Server
+from kserve_v2.settings.settings import Settings
+
+PLAIN = b" " * 3_000_000
+BODY = gzip.compress(PLAIN)
+
+
+def counted(slices: Slices[Any]) -> tuple[int, Any]:
+    """How many slices there are before the last one, and the result."""
+    count = 0
+    while True:
+        try:
+            next(slices)
+        except StopIteration as end:
+            return count, end.value
+        count += 1
+
+
+def test_without_room_the_rest_is_decompressed_in_one_go() -> None:
+    asked: list[int] = []
+
+    def room(size: int) -> bool:
+        asked.append(size)
+        return len(asked) <= most
+
+    most = 1000
+    count, plain = counted(decompressed(BODY, b"gzip", 10**7, room))
+    assert (count, plain, sum(asked)) == (len(asked), PLAIN, len(PLAIN))
+    for most in (0, 2):
+        asked.clear()
+        assert counted(decompressed(BODY, b"gzip", 10**7, room)) == (most, PLAIN)
+
+
+MODEL = SimpleNamespace(
+    signature=SimpleNamespace(verbatim=False, model_name="m"), splits=False, decoupled=False
+)
+
+
+@pytest.mark.parametrize("limit", [10**9, len(BODY) + 1])
+def test_a_compressed_body_over_asgi(limit: int) -> None:
+    inflight = InflightBytes(limit)
+    service: Any = SimpleNamespace(acquire=lambda *_: MODEL, inflight=inflight, shared_memory=None)
+    call = Call("m", "", {b"content-encoding": b"gzip"}, (), BODY, None)
+    seen = set()
+
+    async def send(message: Any) -> None:
+        raise AssertionError(message)
+
+    async def main() -> None:
+        task = asyncio.create_task(Infer(service, 10**7)(call, send))
+        while not task.done():
+            await asyncio.sleep(0)
+            seen.add(inflight.used)
+        with pytest.raises(InvalidArgumentError, match="document is empty"):
+            await task
+
+    asyncio.run(main())
+    assert max(seen) == len(BODY) + (len(PLAIN) if limit == 10**9 else 0)
+    assert inflight.used == 0
+
+
+class Lane:
+    """Takes down what is in flight when it is asked to prepare a body."""
+
+    log_access = False
+
+    def __init__(self, limit: int) -> None:
+        self.heads = InferHeads(10**7)
+        self.inflight = InflightBytes(limit)
+        self.seen: list[int] = []
+
+    def takes(self, head: object) -> bool:
+        return True
+
+    def prepare(self, head: object, body: object, room: Room, **more: object) -> None:
+        self.seen.append(self.inflight.used)
+
+    def infer(self, head: object, body: object, **more: object) -> Parts:
+        return (b"answer",)
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_a_large_body_that_another_process_has_read(fits: bool) -> None:
+    lane: Any = Lane(LARGE_BYTES if fits else LARGE_BYTES - 1)
+    answers: list[bytes] = []
+    link: Any = SimpleNamespace(answer=lambda number, parts: answers.append(b"".join(parts)))
+    lines = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % LARGE_BYTES
+    app: Any = None
+    InferAnswering(app, lane, app).open(link, 1, sized(lines) + bytes(LARGE_BYTES))
+    assert lane.seen == ([LARGE_BYTES] if fits else [])
+    assert lane.inflight.used == 0
+    assert answers[0].startswith(b"answer" if fits else b"HTTP/1.1 413")
+
+
+def test_a_server_exits_when_all_answers_are_written(tmp_path: Path) -> None:
+    """Their models are done with them, but they may take longer than there is for slow readers."""
+    settings = Settings(
+        model_repository=(tmp_path,), http_port=0, allow_grpc=False, allow_metrics=False, processes=1
+    )
+    ends: list[object] = []
+
+    async def main() -> None:
+        server = Server(settings)
+        await server.start()
+        stopping: asyncio.Task[bool] | None = None
+
+        def written() -> Slices[str]:
+            for _ in range(3000):
+                if stopping is not None and stopping.done():
+                    return "too late"
+                yield
+            return "in time"
+
+        slicer = server._lane._slicer  # type: ignore[union-attr]
+        slicer.begin(written(), ends.append)
+        stopping = asyncio.create_task(server.stop())
+        assert await stopping
+        await slicer.idle()
+
+    asyncio.run(main())
+    assert ends == ["in time"]
