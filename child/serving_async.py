@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -48,6 +48,8 @@ class _AsyncServing:
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
         self._tasks: set[asyncio.Task[None]] = set()
+        # Executions whose task has not begun.
+        self._fresh: set[int] = set()
         # For each stream, what the server asks of it: True for the next response, False to close it.
         self._asked: dict[int, asyncio.Queue[bool]] = {}
         self._when_free: Any = getattr(conversation.instance, "when_free", None)
@@ -90,27 +92,40 @@ class _AsyncServing:
     def _take(self, message: Message) -> None:
         """Begin what the server asks for."""
         if message.kind is Kind.EXECUTE:
-            self._begin(message, self._work(message))
+            self._begin(message)
         elif message.number in self._asked:
             self._asked[message.number].put_nowait(message.kind is Kind.NEXT)
         else:
             # It has ended meanwhile.
             self._conversation.finish(message.number)
 
-    def _begin(self, message: Message, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, message: Message) -> None:
+        self._fresh.add(message.number)
+        work = self._work(message)
         try:
             task = asyncio.get_running_loop().create_task(work)
         except BaseException as error:  # noqa: BLE001 - the model may have brought a task factory of its own
             work.close()
+            self._fresh.discard(message.number)
             self._conversation.fail(message.number, error)
             return
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._ended, message))
 
-    def _work(self, message: Message) -> Coroutine[Any, Any, None]:
+    def _ended(self, message: Message, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if message.number in self._fresh:
+            # The model has cancelled all tasks that it has found, and this one had not begun.
+            self._begin(message)
+
+    async def _work(self, message: Message) -> None:
+        self._fresh.discard(message.number)
         if "streams" in message.fields:
-            return self._streams(message)
-        return self._stream(message) if "stream" in message.fields else self._execute(message)
+            await self._streams(message)
+        elif "stream" in message.fields:
+            await self._stream(message)
+        else:
+            await self._execute(message)
 
     def _begins(self, number: int) -> None:
         """Tell the server when a paced instance has begun all that it was given, unless it knows by the answer."""
@@ -173,11 +188,22 @@ class _AsyncServing:
         else:
             self._begins(message.number)
             each = zip(streams, numbers, requests)
-            await asyncio.gather(
-                *[self._answer(stream, number, [request]) for stream, number, request in each]
-            )
+            answers = [self._answer(stream, number, [request]) for stream, number, request in each]
+            try:
+                # All have ended then, even if the model has cancelled some.
+                await asyncio.gather(*answers, return_exceptions=True)
+            finally:
+                for number in [each for each in numbers if each in self._asked]:
+                    self._never_begun(number)
         finally:
             conversation.end(message.number)
+
+    def _never_begun(self, number: int) -> None:
+        """The model has cancelled a stream of several before it began."""
+        del self._asked[number]
+        self._conversation.end_stream(number)
+        with suppress(ChannelClosed):
+            self._conversation.fail(number, asyncio.CancelledError())
 
     async def _answer(self, responses: Any, number: int, requests: Any) -> None:
         conversation = self._conversation

@@ -64,6 +64,28 @@ class Model:
         return {"m": inputs["n"] + 1, "pid": np.array([os.getpid()])}
 """
 
+CANCELLING = """
+import asyncio
+
+class Model:
+    inputs = {"n": ("INT32", [1])}
+    outputs = {"m": ("INT32", [1])}
+    max_concurrency = 8
+
+    def load(self, context):
+        self.path = context.model_path
+
+    async def __call__(self, inputs):
+        if inputs["n"][0] == -1:
+            before = asyncio.all_tasks()
+            (self.path / ".begun").touch()
+            while not (new := asyncio.all_tasks() - before):
+                await asyncio.sleep(0)
+            for task in new:
+                task.cancel()
+        return {"m": inputs["n"] + 1}
+"""
+
 STREAM = """
 import os
 import numpy as np
@@ -174,6 +196,15 @@ def test_an_async_instance_has_many_executions_under_way(isolated: ExplicitServe
     answers = [later(ask, isolated, "concurrent", 4) for _ in range(4)]
     assert {tuple(outputs(answer.result())["m"]) for answer in answers} == {(5,)}
     assert children(isolated.server.process.pid) == outputs(ask(isolated, "concurrent", 0))["pid"]
+
+
+@pytest.mark.slow
+def test_an_execution_that_another_cancels_before_it_begins(isolated: ExplicitServer, later: Any) -> None:
+    path = load(isolated, "cancelling", CANCELLING)
+    cancelling = later(ask, isolated, "cancelling", -1)
+    wait_until((path / ".begun").exists)
+    assert outputs(ask(isolated, "cancelling", 7))["m"] == [8]
+    assert outputs(cancelling.result())["m"] == [0]
 
 
 @pytest.mark.slow
