@@ -57,17 +57,15 @@ class Numbers:
         """`text`: as it was sent. `pieces`: of 64-bit integers, and where a float is among them of doubles. `types`:
         that the JSON parser has made of the elements.
         """
+        self.types = types
         self._text = text
         self._pieces = pieces
-        self._types = types
 
     def __len__(self) -> int:
         return sum(map(len, self._pieces))
 
     def array(self, datatype: Datatype) -> Array | None:
-        """A flat array; None if an element has no place in it."""
-        if datatype is BYTES or not self._types <= json_types(datatype):
-            return None
+        """A flat array of a datatype that takes the types; None if an element has no place in it."""
         whole = np.empty(len(self), datatype.dtype)
         at = 0
         for piece in self._pieces:
@@ -120,30 +118,38 @@ def decode_json_data(announced: AnnouncedInput, data: Any) -> Array:
             f"Please use the binary data format for input {name}"
         )
     if isinstance(data, Numbers):
-        array = data.array(datatype) if len(data) == announced.element_count() else None
-        if array is not None:
+        _check_elements(len(data), data.types, announced)
+        if datatype is not BYTES and (array := data.array(datatype)) is not None:
             return array.reshape(announced.shape)
-        # Something is wrong with it.
+        # Something is wrong with one of them.
         data = data.flat()
     if not isinstance(data, list):
         raise InvalidArgumentError(
             f"Unable to parse 'data': attempt to access JSON non-array as array (input '{name}')"
         )
     flat, types = flatten(data)
+    _check_elements(len(flat), types, announced)
+    if datatype is BYTES:
+        return bytes_array(announced, [text.encode() for text in flat])
+    return numbers_array(flat, datatype, name).reshape(announced.shape)
+
+
+def _check_elements(found: int, types: set[type], announced: AnnouncedInput) -> None:
+    """Raise InvalidArgumentError unless there may be so many elements, of these JSON types. Texts are counted later."""
+    name, datatype = announced.name, announced.datatype
     if datatype is BYTES:
         if not types <= {str}:
             raise InvalidArgumentError(
                 f"Unable to parse JSON bytes array: attempt to access JSON non-string as string (input '{name}')"
             )
-        return bytes_array(announced, [text.encode() for text in flat])
+        return
     check_types(types, datatype, name)
     count = announced.element_count()
-    if len(flat) != count:
+    if found != count:
         raise InvalidArgumentError(
             "Unable to parse 'data': Shape does not match true shape of 'data' field "
-            f"(input '{name}': shape has {count} elements, 'data' has {len(flat)})"
+            f"(input '{name}': shape has {count} elements, 'data' has {found})"
         )
-    return numbers_array(flat, datatype, name).reshape(announced.shape)
 
 
 def flatten(data: list[Any]) -> tuple[list[Any], set[type]]:

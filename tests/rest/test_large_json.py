@@ -150,6 +150,19 @@ def test_arrays_and_errors_are_those_of_lists(datatype: str, data: Any, slice_by
         assert outcomes[0] == outcomes[1]
 
 
+@pytest.mark.parametrize(("datatype", "count"), [("FP32", 5), ("INT32", 4), ("BYTES", 4), ("BOOL", 4)])
+def test_what_is_wrong_with_all_of_them_is_said_without_looking_at_each(datatype: str, count: int) -> None:
+    """Which takes seconds for a large list, and is not done in slices."""
+
+    class Opaque(Numbers):
+        def flat(self) -> list[Any]:
+            raise AssertionError
+
+    numbers = Opaque(memoryview(b"[1,2,3,4.5]"), [np.array([1, 2]), np.array([3, 4.5])], {int, float})
+    with pytest.raises(InvalidArgumentError, match=r"attempt to access JSON non-|'data' has 4"):
+        decode_json_data(AnnouncedInput("x", BY_NAME[datatype], [count], "m", ""), numbers)
+
+
 @pytest.mark.parametrize("dtype", ["<f4", "<f8", "<i8", "<u1", "?"])
 def test_what_is_written_is_what_is_written_in_one_go(dtype: str) -> None:
     array = (np.arange(40_000).reshape(2, -1) * 0.37).astype(dtype)
