@@ -29,16 +29,30 @@ def _mismatch(capability: str, model: ServedModel) -> str:
     numbers = len(model.inputs), len(model.outputs)
     kind, _, datatype = capability.partition(".")
     if kind == "identity":
-        kept = numbers == (1, 1) and set(datatypes) == {datatype}
-        return "" if kept else f"expected one input and one output of datatype {datatype}"
+        if numbers != (1, 1) or set(datatypes) != {datatype}:
+            return f"expected one input and one output of datatype {datatype}"
+        return _unequal(model)
     spec = BY_NAME[default_name(capability)]
     if numbers != (len(spec.inputs), len(spec.outputs)):
         return f"expected {len(spec.inputs)} inputs and {len(spec.outputs)} outputs"
     if spec.behaviour is Behaviour.ADD_SUB:
         numeric = len(set(datatypes)) == 1 and datatypes[0] not in _NO_NUMBERS
-        return "" if numeric else "expected numbers of one datatype"
+        return _unequal(model) if numeric else "expected numbers of one datatype"
     wanted = [each.datatype for each in (*spec.inputs, *spec.outputs)]
     return "" if datatypes == wanted else f"expected the datatypes {', '.join(wanted)}"
+
+
+def _unequal(model: ServedModel) -> str:
+    """What is wrong with the shapes of a model whose tensors all have one shape."""
+    first, *others = (each.shape for each in (*model.inputs, *model.outputs))
+    alike = all(_may_be_equal(first, each) for each in others)
+    return "" if alike else "expected outputs of the shape of the inputs"
+
+
+def _may_be_equal(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    return len(shape) == len(other) and all(
+        -1 in sizes or sizes[0] == sizes[1] for sizes in zip(shape, other, strict=True)
+    )
 
 
 def _shown(tensors: tuple[ServedTensor, ...]) -> str:

@@ -13,7 +13,7 @@ from wrongserver.changes import REST_CHANGES, RestAnswer
 
 from kserve_v2_conformance import __version__
 from kserve_v2_conformance.cli import SUITE, main
-from kserve_v2_conformance.models.catalogue import CATALOGUE, DATATYPES
+from kserve_v2_conformance.models.catalogue import CATALOGUE, DATATYPES, Behaviour, ModelSpec, TensorSpec
 from kserve_v2_conformance.profile import parse_profile
 from kserve_v2_conformance.rest import RestClient
 
@@ -349,6 +349,24 @@ def test_profile_of_models_that_cannot_be(
     said = "".join(capfd.readouterr())
     assert reason in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("dims", [(1,), (4, 4)])
+def test_model_of_a_profile_that_returns_another_shape(
+    dims: tuple[int, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A mean is no identity; the server that computes it is not to blame for that."""
+    profile = tmp_path / "profile.toml"
+    profile.write_text('identity.FP32 = "mean"\n')
+    inputs, outputs = (TensorSpec("x", "FP32", (4,)),), (TensorSpec("mean", "FP32", dims),)
+    with serve() as plain:
+        plain.engine.models["mean"] = ModelSpec("mean", Behaviour.IDENTITY, inputs, outputs, max_batch_size=8)
+        assert _run(plain, f"--profile={profile}", "--only=LIVE") == 2
+    said = "".join(capfd.readouterr())
+    assert (
+        "identity.FP32: expected outputs of the shape of the inputs; mean has x FP32[-1, 4] and returns"
+        in said
+    )
 
 
 def _with_type_prefix(answer: RestAnswer) -> RestAnswer:
