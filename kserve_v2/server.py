@@ -336,6 +336,7 @@ class Server:
 
     async def _finish(self) -> None:
         """Wait until all requests are executed, and their answers written."""
+        self._processes.go_on()
         await self.manager.drain()
         if self._lane is not None:
             await self._lane.drain()

@@ -59,6 +59,10 @@ class Processes(Protocol):
         """Connections are refused from now on."""
         ...
 
+    def go_on(self) -> None:
+        """The others are about to end: have them run, in case that somebody has stopped one."""
+        ...
+
     async def stop(self, grace_seconds: float) -> None:
         """End the others, which have so long to send what there is to send."""
         ...
@@ -127,6 +131,9 @@ class Alone:
         """See `Processes`."""
 
     def accept_no_more(self) -> None:
+        """See `Processes`."""
+
+    def go_on(self) -> None:
         """See `Processes`."""
 
     async def stop(self, grace_seconds: float) -> None:

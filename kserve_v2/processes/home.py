@@ -133,6 +133,10 @@ class Home:
             acceptor.stop()
         self._acceptors.clear()
 
+    def go_on(self) -> None:
+        """See `Processes`."""
+        self._supervisor.go_on()
+
     async def stop(self, grace_seconds: float) -> None:
         """See `Processes`."""
         self.accept_no_more()

@@ -125,6 +125,11 @@ class Supervisor:
                     # What has failed besides the first one needs no word of its own.
                     first.exception()
 
+    def go_on(self) -> None:
+        """Have workers run that somebody has stopped: whoever asks all of them something would wait for those."""
+        for worker in self.workers.values():
+            worker.go_on()
+
     async def stop(self, grace_s: float) -> None:
         """Have all workers finish what is under way, for so long, and end. If this is cancelled they are killed."""
         self._stopping.set()

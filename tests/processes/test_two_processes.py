@@ -228,6 +228,17 @@ def test_workers_end_with_the_home_and_the_ports_are_free(tmp_path: Path, reposi
 
 
 @pytest.mark.slow
+def test_a_worker_that_is_stopped_holds_up_no_end(tmp_path: Path, repository: Path) -> None:
+    """It is asked to finish what is under way, and runs to hear that."""
+    running = start(tmp_path, repository, "--exit-timeout-secs=1000")
+    os.kill(pids(running)[1], signal.SIGSTOP)
+    try:
+        assert running.stop() == 0
+    finally:
+        running.process.kill()
+
+
+@pytest.mark.slow
 def test_what_is_not_finished_in_time_is_told_so_by_all_processes(tmp_path: Path, repository: Path) -> None:
     running = start(tmp_path, repository, "--exit-timeout-secs=0")
     _, worker = pids(running)
