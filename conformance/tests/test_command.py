@@ -234,8 +234,11 @@ def test_nothing_to_test(run_suite: RunSuite, tmp_path: Path) -> None:
 def test_server_without_models(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with serve() as empty:
         empty.engine.models.clear()
-        assert _run(empty, "-k", "test_server_live or plain") == 3
-    assert "Name two of its own in a --profile" in capfd.readouterr().out
+        for level in ("core", "extensions"):
+            assert _run(empty, "-k", "test_server_live or plain", f"--level={level}") == 3
+            assert "Name two of its own in a --profile" in capfd.readouterr().out
+        assert _run(empty, "--only=LIVE") == 3
+        assert "No inference was tested" not in capfd.readouterr().out
 
 
 @pytest.mark.slow
