@@ -1,5 +1,6 @@
 """The command, and the plugin's own behaviour: selection, profiles, servers that end."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -289,12 +290,17 @@ def test_server_that_ends(run_suite: RunSuite) -> None:
     assert _ends(run.report) == [_END.format("REST"), _END.format("gRPC")]
 
 
-def test_server_that_ends_over_one_protocol(run_suite: RunSuite) -> None:
+def test_server_that_ends_over_one_protocol(run_suite: RunSuite, tmp_path: Path) -> None:
     """The other protocol is tested to the end, as far as its cases do not need the first."""
-    with serve("ends-at-model-ready") as half:
-        run = run_suite(half, cases=(f"{SUITE}/test_health.py", f"{SUITE}/test_metadata.py"))
+    page = tmp_path / "half.md"
+    with serve("ends-at-model-ready", "grpc-server-without-name") as half:
+        cases = (f"{SUITE}/test_health.py", f"{SUITE}/test_metadata.py")
+        run = run_suite(half, f"--report={page}", cases=cases)
     assert _ends(run.report) == [_END.format("REST")]
     assert run.outcome("GRPC-MREADY-001") == "pass"
+    # What fails later is not what has ended it.
+    assert run.outcome("GRPC-META-002") == "fail"
+    assert f"not run: {_END.format('REST')} |" in page.read_text()
     needs_both = run.case("metadata/server-metadata-over-both")
     assert (needs_both["outcome"], needs_both["reason"]) == ("not covered", f"not run: {_END.format('REST')}")
 
@@ -479,3 +485,12 @@ def test_first_failure_ends_the_run(run_suite: RunSuite) -> None:
         run = run_suite(server, "--maxfail=1", cases=(f"{SUITE}/test_health.py",))
     assert run.report["partial"].startswith("the run was stopped after 1 of ")
     assert run.status == 1
+
+
+def test_reader_that_has_read_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `head` does."""
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        assert main(["capabilities"]) == 2

@@ -113,3 +113,15 @@ def test_grpc_that_was_not_named() -> None:
         assert not target.has_grpc
         with pytest.raises(NotCovered, match="no gRPC address was given"):
             _ = target.grpc
+
+
+def test_answers_that_do_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that is silent over REST is had over gRPC; one that is silent over both is not there."""
+    silent = ("/v2/models/[^/]+(/ready|/infer)?", lambda _: RestAnswer(0))
+    monkeypatch.setitem(REST_CHANGES, "spoilt", silent)
+    with serve("spoilt") as server:
+        with _target(server) as target:
+            assert target.find("add_sub") is not None
+        with _target(server) as target:
+            server.grpc.stop()
+            assert target.find("add_sub") is None
