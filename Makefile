@@ -30,7 +30,7 @@ serve: .venv/serve.stamp $(EXAMPLE_MODELS) ## serve model_repository/ on ports 8
 
 # All tests run in three processes, which take about as long as each other: most of those of whole servers, those of what
 # people use (they often wait for a browser, or for a measurement), and the others.
-SERVED_TESTS := tests/cuda tests/environments tests/integration tests/interop tests/triton tests/wire
+SERVED_TESTS := tests/cuda tests/environments tests/integration tests/interop tests/processes tests/triton tests/wire
 PEOPLE_TESTS := tests/bench tests/client tests/embedded tests/isolation tests/test_init_command.py tests/test_readme.py tests/tuning \
 	tests/tutorials tests/ui
 
@@ -44,14 +44,14 @@ endif
 
 test-served:
 	$(BIN)/python -m pytest $(SERVED_TESTS)
+	@# A part of test-processes.
+	$(BIN)/python -m pytest --processes 2 tests/integration/test_rest.py tests/integration/test_warm_up.py
 
 test-people:
 	$(BIN)/python -m pytest $(PEOPLE_TESTS)
 
 test-other:
 	$(BIN)/python -m pytest tests $(SERVED_TESTS:%=--ignore=%) $(PEOPLE_TESTS:%=--ignore=%)
-	@# A part of test-processes.
-	$(BIN)/python -m pytest --processes 2 tests/integration/test_rest.py tests/integration/test_warm_up.py
 
 test-processes: .venv/dev.stamp $(EXAMPLE_MODELS) ## run the tests of whole servers with servers of two processes
 	$(BIN)/python -m pytest --processes 2 tests/integration tests/wire $(ARGS)

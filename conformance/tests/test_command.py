@@ -491,6 +491,6 @@ def test_reader_that_has_read_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """As `head` does."""
     read, write = os.pipe()
     os.close(read)
-    with open(write, "w") as closed:
+    with os.fdopen(write, "w") as closed:
         monkeypatch.setattr(sys, "stdout", closed)
         assert main(["capabilities"]) == 2
