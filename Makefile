@@ -4,7 +4,7 @@
 #   ARGS="..."          more arguments for `make serve` and `make test`
 
 .DEFAULT_GOAL := help
-.PHONY: docs help install serve test test-served test-people test-other test-processes test-pythons test-clients test-services screenshots interop-programs test-interop soak soak-isolated soak-updates soak-processes test-against-triton compare-mlserver compare-torchserve conformance conformance-peers check format protos dist first-minutes clean
+.PHONY: docs help install serve test test-served test-people test-other test-processes test-pythons test-clients test-services screenshots interop-programs test-interop soak soak-isolated soak-updates soak-processes test-against-triton compare-mlserver compare-torchserve conformance conformance-server test-conformance conformance-peers check format protos dist first-minutes clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -109,10 +109,14 @@ test-against-triton: .venv/dev.stamp ## send the cases of tests/wire, and the cl
 	$(BIN)/python tools/tritonserver.py install
 	WIRE_TARGET=triton $(BIN)/python -m pytest tests/wire tests/triton/test_examples.py $(ARGS)
 
-conformance: .venv/conformance.stamp ## run the conformance suite against this server, in one process and in two, then its own tests
+conformance: conformance-server test-conformance ## run the conformance suite against this server, in one process and in two, and its own tests
+
+conformance-server: .venv/conformance.stamp
 	$(BIN)/python conformance/peers/run_kserve_v2.py --report build/conformance/kserve-v2.html $(ARGS)
 	$(BIN)/python conformance/peers/run_kserve_v2.py --server-option=--processes=2 \
 	  --report build/conformance/kserve-v2-processes.html $(ARGS)
+
+test-conformance: .venv/conformance.stamp
 	cd conformance && ../$(BIN)/python -m pytest -q
 
 conformance-peers: .venv/dev.stamp ## run the conformance suite against this server, tritonserver, MLServer, KServe's and TorchServe (Linux on x86-64)
