@@ -311,7 +311,7 @@ class ModelManager(ModelMap):
         served = None if self._is_held_back(model) else model.served
         answers = self.routes.publish(name, answering(served), release, settled=not model.busy)
         # Requests that a release may give to any of several versions are counted where they come together.
-        self.replicas.publish(name, None if release else answers)
+        self.replicas.publish(name, None if release or name in self._stand_ins else answers)
         if served is None or answers is None:
             self._serving.pop(name, None)
             self._loaded.pop(name, None)
@@ -329,6 +329,7 @@ class ModelManager(ModelMap):
             self.routes.forget(name)
             self._in_force.pop(name, None)
         self._names.publish(name)
+        self._publish_stand_ins(name)
         self.announce_change()
         # Whether by a call or by a file that a load has read: a label or a split may mean another version now.
         if other_rule or (before and before.versions) != (served and served.versions):
@@ -352,6 +353,23 @@ class ModelManager(ModelMap):
         model = self._models.get(name)
         if model is not None:
             self._update(model)
+
+    def set_stand_in(self, name: str, other: str) -> None:
+        """Have requests to a name that name no version answered by another model from now on, whether there is one of
+        that name or not; by its own again if `other` is that name, or "". Not for servers with namespaces.
+        """
+        if self._stand_ins.get(name, name) == (other or name):
+            return
+        if other in ("", name):
+            del self._stand_ins[name]
+        else:
+            self._stand_ins[name] = other
+        self._serving.pop(name, None)
+        if (model := self._models.get(name)) is not None:
+            self._update(model)
+        else:
+            self._publish_stand_ins(name)
+            self.announce_change()
 
     def announce_change(self) -> None:
         """Wake those who wait for `changed`."""

@@ -1,6 +1,7 @@
 """The map that requests look models up in: which version answers, and why none does."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from kserve_v2.config.release import Release
 from kserve_v2.errors import (
@@ -17,7 +18,7 @@ from kserve_v2.repository.lifecycle.record import holding_sequence, with_sequenc
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.routing.naming import named_version
 from kserve_v2.repository.routing.routes import RouteCounts, Routes, missing_text
-from kserve_v2.repository.routing.served import Served
+from kserve_v2.repository.routing.served import Served, answering
 from kserve_v2.repository.routing.split_model import SplitModel
 from kserve_v2.scheduling.calling.caller import Callee
 
@@ -37,6 +38,8 @@ class ModelMap:
         # Those that have made room for others, or found none, and are loaded when they are asked for.
         self._evicted: set[str] = set()
         self._all_on_demand = on_demand
+        # By name: the model that answers its requests that name no version.
+        self._stand_ins: dict[str, str] = {}
         self._names: Names
 
     def acquire(self, name: str, version: str = "") -> LoadedModel:
@@ -55,6 +58,10 @@ class ModelMap:
         return self._acquire_unusual(name, version, served)
 
     def _acquire_unusual(self, name: str, version: str, served: Served | None) -> LoadedModel:
+        if not version and name in self._stand_ins:
+            # That says what is the matter: nothing else answers in its place.
+            name = self._stand_ins[name]
+            served = self._loaded.get(name)
         self._names.raise_if_ambiguous(name)
         if (self._all_on_demand or self._is_evicted(name)) and name not in self._loaded:
             # Which versions it has, and which labels, is known when it is loaded.
@@ -81,6 +88,20 @@ class ModelMap:
         raise UnavailableError(
             f"Request for unknown model: '{name}' version {number} is not at ready state{why}"
         )
+
+    def _publish_stand_ins(self, changed: str) -> None:
+        """Have names answered by their stand-ins, as far as the change of one model concerns them."""
+        for name, other in self._stand_ins.items():
+            if changed not in (name, other):
+                continue
+            # What a name has itself is answered for requests that name a version.
+            own, standing = self._serving.get(name), answering(self._loaded.get(other))
+            versions = own.versions if own is not None else MappingProxyType({})
+            latest = standing.latest if standing is not None else None
+            if versions or latest is not None:
+                self._serving[name] = Served(versions, latest)
+            else:
+                self._serving.pop(name, None)
 
     def labels(self, name: str) -> Mapping[str, int]:
         """The labels of a model, and the version that each stands for, whether it is there or not."""

@@ -98,6 +98,16 @@ class Registry(Catalog):
         """The same, without waiting for them. Raises TorchServeError for an unknown model."""
         self._in_background(self._scale(self.find(name, version), low, high))
 
+    def set_default(self, name: str, version: str) -> None:
+        """See `Catalog`. It holds for clients of the v2 protocol, too."""
+        super().set_default(name, version)
+        self._tell_default(name)
+
+    def _tell_default(self, name: str) -> None:
+        """Have clients of the v2 protocol answered by the default version of a model, if they name none."""
+        if name not in self._reserved:
+            self._manager.set_stand_in(name, self.find(name).key if name in self._models else "")
+
     async def unregister(self, name: str, version: str = "") -> None:
         """Forget a version; requests that are under way are finished. Raises TorchServeError."""
         await self._to_its_end(self._forget(self.removable(name, version)))
@@ -137,7 +147,7 @@ class Registry(Catalog):
         for name, versions in self.config.models.items():
             for version, settings in versions.items():
                 if settings.default_version and version in self._models.get(name, {}):
-                    self._defaults[name] = version
+                    self.set_default(name, version)
         return problems
 
     async def enter(self, register: Register) -> None:
@@ -176,6 +186,7 @@ class Registry(Catalog):
             raise
         # Nothing is awaited between the check and this.
         self.add(found, default=wanted is not None and bool(wanted.settings.default_version))
+        self._tell_default(found.name)
         return found
 
     async def _find(self, url: str) -> Place:
@@ -308,6 +319,7 @@ class Registry(Catalog):
     async def _forget(self, found: Registration) -> None:
         there = self.has(found)
         self.remove(found)
+        self._tell_default(found.name)
         # What has been registered in its place meanwhile may have its name.
         if there or not self.uses(found.key):
             self._unload(found)

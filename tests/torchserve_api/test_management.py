@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+import tritonclient.grpc as grpcclient
 
 from tests.integration.support import wait_until
 from tests.torchserve_api.conftest import ANSWERED, Server
@@ -198,6 +200,47 @@ def test_versions(server: Server) -> None:
     assert status(server, "DELETE", "/models/v/1.0") == (200, 'Model "v" unregistered')
     assert status(server, "DELETE", "/models/v") == (200, 'Model "v" unregistered')
     assert status(server, "GET", "/models/v")[0] == 404
+
+
+def v2_answers(server: Server, name: str, version: str = "") -> set[str]:
+    """What clients of the v2 protocol are answered, over REST and gRPC."""
+    path = f"/v2/models/{name}{f'/versions/{version}' if version else ''}/infer"
+    tensor = {"name": "body", "shape": [1, 1], "datatype": "BYTES", "data": ["x"]}
+    answer = server.running.post(path, json={"inputs": [tensor]})
+    assert answer.status_code == 200, answer.text
+    with grpcclient.InferenceServerClient(server.running.grpc) as client:
+        body = grpcclient.InferInput("body", [1, 1], "BYTES")
+        body.set_data_from_numpy(np.array([[b"x"]], object))
+        over_grpc = client.infer(name, [body], version).as_numpy("prediction").item().decode()
+    return {answer.json()["outputs"][0]["data"][0], over_grpc}
+
+
+def test_the_default_version_answers_v2_clients_that_name_none(server: Server) -> None:
+    first, second = {'{\n  "body": "x"\n}'}, {"again"}
+    workers = {"initial_workers": 1, "synchronous": "true"}
+    assert server.register("echo.mar", model_name="d", **workers).status_code == 200
+    assert server.register("echo2.mar", model_name="d", handler="handler:again", **workers).status_code == 200
+    assert (v2_answers(server, "d"), v2_answers(server, "d@2.0")) == (first, second)
+    assert status(server, "PUT", "/models/d/2.0/set-default")[0] == 200
+    assert (v2_answers(server, "d"), v2_answers(server, "d", "1")) == (second, first)
+    assert status(server, "PUT", "/models/d/1.0/set-default")[0] == 200
+    assert v2_answers(server, "d") == first
+    assert status(server, "PUT", "/models/d/2.0/set-default")[0] == 200
+    # One that has no workers is not replaced by another one that has.
+    assert status(server, "PUT", "/models/d/2.0", min_worker=0, synchronous="true")[0] == 200
+    assert server.running.get("/v2/models/d/ready").status_code == 400
+    assert v2_answers(server, "d", "1") == first
+    assert status(server, "PUT", "/models/d/2.0", min_worker=1, synchronous="true")[0] == 200
+    assert v2_answers(server, "d") == second
+    # The one with the model's own name goes.
+    assert status(server, "DELETE", "/models/d/1.0")[0] == 200
+    assert v2_answers(server, "d") == second
+    assert server.running.get("/v2/models/d").status_code == 200
+    assert status(server, "DELETE", "/models/d")[0] == 200
+    assert server.running.get("/v2/models/d").status_code == 404
+    # And nothing is left of what it was.
+    assert server.register("echo.mar", model_name="d", **workers).status_code == 200
+    assert v2_answers(server, "d") == first
 
 
 @pytest.mark.parametrize(
