@@ -120,7 +120,7 @@ def handler_us(model: str, batch: int) -> float:
     return min(once() for _ in range(200)) * 1e6
 
 
-def _cpu_ns(root: int) -> int:
+def cpu_ns(root: int) -> int:
     """CPU time of a process and those that it has started, by the scheduler's own account."""
     return sum(
         int(path.read_text().split()[0])
@@ -168,10 +168,10 @@ def measure(torchserve: str, yaml: str, seconds: int, rounds: int) -> dict[tuple
                         seen: dict[int, Seen] = {}
                         # They take turns at going first, and the first round only warms up.
                         for side in (0, 1) if number % 2 else (1, 0):
-                            before = _cpu_ns(sides[side].pid)
+                            before = cpu_ns(sides[side].pid)
                             url = sides[side].urls[INFERENCE]
                             load = wrk.run(_exchange(url, model), connections, seconds if number else 2)
-                            cpu_us = (_cpu_ns(sides[side].pid) - before) / load.requests / 1000
+                            cpu_us = (cpu_ns(sides[side].pid) - before) / load.requests / 1000
                             seen[side] = Seen(load.requests / load.seconds, cpu_us)
                         if number:
                             found.setdefault((model, connections), []).append((seen[0], seen[1]))
