@@ -124,7 +124,7 @@ conformance-peers: .venv/dev.stamp ## run the conformance suite against this ser
 
 compare-mlserver: .venv/dev.stamp ## ask a real MLServer and this server the same, answer by answer
 	test -x .venv-mlserver/bin/mlserver || { $(BIN)/python -m venv .venv-mlserver && \
-	  .venv-mlserver/bin/pip install -q "mlserver==1.7.1" "pandas<3"; }
+	  .venv-mlserver/bin/pip install -q "mlserver==1.7.1" "pandas<3" "uvloop<0.22"; }
 	$(BIN)/python -m tests.mlserver.compare $(BIN) .venv-mlserver/bin $(ARGS)
 
 compare-torchserve: .venv/dev.stamp ## ask a real TorchServe and this server the same, answer by answer (needs Java)

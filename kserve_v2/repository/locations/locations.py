@@ -22,7 +22,7 @@ from kserve_v2.repository.locations.location import (
     raise_if_many,
     raise_if_one,
 )
-from kserve_v2.repository.locations.mlserver import MLServerModels
+from kserve_v2.repository.locations.mlserver import FetchedMLServerModels, MLServerModels
 from kserve_v2.repository.locations.object_store import ObjectArchive, ObjectStore
 from kserve_v2.repository.locations.operand_links import links_of
 from kserve_v2.repository.locations.operands import Operand, shown
@@ -73,7 +73,10 @@ class Locations:
             if isinstance(origin, Path) and where.model_name:
                 self._locations.append(_flat_model(origin, where.model_name, self._links))
             else:
-                self._locations += _locations(origin, where.model_name, stager, key)
+                found = _locations(origin, where.model_name, stager, key)
+                self._locations += found
+                if not isinstance(origin, Path) and not where.model_name:
+                    self._locations += [FetchedMLServerModels(one, self._links, environ) for one in found]
                 if isinstance(origin, Path):
                     self._locations.append(MLServerModels(origin, self._links, environ))
                     if origin.is_dir():

@@ -23,6 +23,7 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.regular_files import read_regular
 from kserve_v2.repository.locations.folder import ShownModels
 from kserve_v2.repository.locations.linked import LinkArea, ModelLinks
+from kserve_v2.repository.locations.location import Location
 from kserve_v2.repository.locations.names import name_problem
 from kserve_v2.repository.reading.layout import (
     CONFIG,
@@ -106,6 +107,26 @@ class MLServerModels(ShownModels[list[Version]]):
             if folder.name not in found and not name_problem(folder.name):
                 found[folder.name] = [Version(folder.name, folder, problem=f"{MODEL_SETTINGS} {problem}")]
         return found
+
+
+class FetchedMLServerModels(MLServerModels):
+    """Those among the models that another location has brought here, once it has."""
+
+    def __init__(self, origin: Location, area: LinkArea, environ: Mapping[str, str]) -> None:
+        # What lies there are models of any kind, and none that the environment would describe.
+        of_files = {
+            key: value for key, value in environ.items() if key != f"{_MODEL_ENVIRONMENT}IMPLEMENTATION"
+        }
+        super().__init__(Path(), area, of_files)
+        self.shown = origin.shown
+        self._origin = origin
+
+    def _found(self) -> dict[str, list[Version]]:
+        root = self._origin.root
+        if root is None:
+            return {}
+        self._folder = root
+        return super()._found()
 
 
 def settings_folders(

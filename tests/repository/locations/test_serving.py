@@ -167,3 +167,72 @@ def test_a_second_server_with_the_same_folder_does_not_start(
     with pytest.raises(AssertionError, match=f"used by another server \\(process {first.process.pid}\\)"):
         launch(tmp_path, mounted, "--model-name", "m", "--staging-dir", staging)
     assert answer(first, "m") == 7
+
+
+SCALES = """
+from helper import FACTOR
+from mlserver import MLModel
+from mlserver.codecs import decode_args
+import numpy as np
+
+class Scales(MLModel):
+    @decode_args
+    async def predict(self, x: np.ndarray) -> np.ndarray:
+        return x * FACTOR
+"""
+
+
+def scales(factor: int, version: str = "") -> dict[str, str]:
+    """The files of a model of MLServer's, which imports a file beside it."""
+    said = f', "parameters": {{"version": "{version}"}}' if version else ""
+    return {
+        "model-settings.json": f'{{"name": "scales", "implementation": "models.Scales"{said}}}',
+        "models.py": SCALES,
+        "helper.py": f"FACTOR = {factor}\n",
+    }
+
+
+def put_all(bucket: Bucket, folder: str, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        bucket.put(f"{folder}/{name}", text)
+
+
+def test_mlservers_models_come_from_elsewhere_beside_others(
+    bucket: Bucket, start_server: StartServer, tmp_path: Path
+) -> None:
+    put_all(bucket, "models/scales", scales(2))
+    bucket.put("models/double/1/model.py", CODE.format(factor=2))
+    server = start_server(
+        f"{bucket.url}/models", "--model-control-mode", "explicit", "--load-model", "*", "--staging-dir",
+        str(tmp_path / "staging"),
+    )  # fmt: skip
+    assert (answer(server, "scales"), answer(server, "double")) == (2, 2)
+    index = {each["name"]: each.get("state") for each in server.post("/v2/repository/index").json()}
+    assert index == {"scales": "READY", "double": "READY"}
+    put_all(bucket, "models/scales", scales(3))
+    assert server.post("/v2/repository/models/scales/load").status_code == 200
+    assert answer(server, "scales") == 3
+    # Its process begins anew with the same files.
+    assert server.post("/v2/repository/models/scales/unload").status_code == 200
+    assert server.infer("scales", {"inputs": []}).status_code in (400, 404)
+    assert server.post("/v2/repository/models/scales/load").status_code == 200
+    assert answer(server, "scales") == 3
+
+
+def test_versions_of_mlservers_models_come_from_elsewhere(
+    bucket: Bucket, start_server: StartServer, tmp_path: Path
+) -> None:
+    put_all(bucket, "models/scales/one", scales(2, "v1"))
+    put_all(bucket, "models/scales/two", scales(3, "v2"))
+    server = start_server(f"{bucket.url}/models", "--staging-dir", str(tmp_path / "staging"))
+    assert answer(server, "scales") == 3
+    body = {"inputs": [{"name": "x", "datatype": "INT32", "shape": [1, 1], "data": [1]}]}
+    assert server.post("/v2/models/scales/versions/v1/infer", json=body).json()["outputs"][0]["data"] == [2]
+
+
+def test_mlservers_models_come_in_an_archive(
+    bucket: Bucket, start_server: StartServer, tmp_path: Path, pack: Pack
+) -> None:
+    bucket.put("all.zip", pack.zip({f"scales/{name}": text for name, text in scales(5).items()}))
+    server = start_server(f"{bucket.url}/all.zip", "--staging-dir", str(tmp_path / "staging"))
+    assert answer(server, "scales") == 5
