@@ -4,7 +4,9 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 from kserve_v2._generated import torchserve_inference_pb2 as pb
+from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.rpc.calls import Context, Rpc, ServerStreaming, Unary
+from kserve_v2.rpc.status import status_of
 from kserve_v2.rpc.traces import begin_trace, text_metadata
 from kserve_v2.rpc.typed import streaming
 from kserve_v2.torchserve.rows import Field, Row
@@ -20,6 +22,9 @@ from kserve_v2.tracing.tracer import Tracer
 
 SERVICE_NAME = "org.pytorch.serve.grpc.inference.InferenceAPIsService"
 
+_OK = 0, ""
+_LEFT = 1, "the client has left"
+
 
 class InferenceServicer:
     """Answers its RPCs."""
@@ -34,7 +39,7 @@ class InferenceServicer:
         tokens: Tokens | None = None,
     ) -> None:
         """`decode`: as over HTTP."""
-        self._tracer = tracer
+        self._tracer, self._log_access = tracer, access_log_enabled()
         self._predictor, self._health, self._decode, self._tokens = predictor, health, decode, tokens
 
     def rpcs(self) -> tuple[Rpc, ...]:
@@ -85,6 +90,9 @@ class InferenceServicer:
     ) -> AsyncGenerator[pb.PredictionResponse, None]:
         """`several`: others come in the same call, so that its end is not the request's."""
         self._check(context)
+        observer: _Observer | None = None
+        # What is left before its end was left by the client.
+        status = _LEFT
         try:
             if not request.model_name:
                 raise bad_request("Parameter model_name is required.")
@@ -94,9 +102,13 @@ class InferenceServicer:
                 id=new_request_id(),
                 decode=self._decode,
             )
-            trace = self._traced(request, context) if self._tracer.on and not several else None
+            if self._tracer.on or self._log_access:
+                observer = _Observer(self._tracer, request, row.id, context)
+                if not several:
+                    context.on_end(observer.end)
+            access, trace = (observer.access, observer.trace) if observer is not None else (None, None)
             answer, more = await self._predictor.predict(
-                request.model_name, request.model_version, row, None, trace
+                request.model_name, request.model_version, row, access, trace
             )
             if trace is not None:
                 trace.stamp("GRPC_SEND_START")
@@ -105,23 +117,39 @@ class InferenceServicer:
                 async with aclosing(more):
                     async for part in more:
                         yield pb.PredictionResponse(prediction=part.body)
+            status = _OK
         except TorchServeError as error:
-            raise grpc_error(error, predicting=True) from None
-
-    def _traced(self, request: pb.PredictionsRequest, context: Context) -> Trace | None:
-        trace = begin_trace(self._tracer, request.model_name, text_metadata(context))
-        if trace is not None:
-
-            def ended(code: int, details: str) -> None:
-                trace.error = details
-                trace.stamp("GRPC_SEND_END")
-                self._tracer.finish(trace)
-
-            context.on_end(ended)
-        return trace
+            told = grpc_error(error, predicting=True)
+            status = status_of(told)
+            raise told from None
+        finally:
+            if several and observer is not None:
+                observer.end(*status)
 
     def _check(self, context: Context) -> None:
         check_token(self._tokens, Api.INFERENCE, context)
+
+
+class _Observer:
+    """The trace of a request, and its line of the access log, where there are such."""
+
+    def __init__(
+        self, tracer: Tracer, request: pb.PredictionsRequest, request_id: str, context: Context
+    ) -> None:
+        self._tracer = tracer
+        self.access = Access("torchserve-grpc", request.model_name, request.model_version, request_id)
+        self.trace: Trace | None = None
+        if tracer.on:
+            self.trace = begin_trace(tracer, request.model_name, text_metadata(context))
+
+    def end(self, code: int, details: str) -> None:
+        """The request is over, with that status."""
+        self.access.status = code
+        log_access(self.access)
+        if self.trace is not None:
+            self.trace.error = details
+            self.trace.stamp("GRPC_SEND_END")
+            self._tracer.finish(self.trace)
 
 
 def check_token(tokens: Tokens | None, api: Api, context: Context) -> None:

@@ -16,6 +16,7 @@ from kserve_v2.torchserve_api.predictor import Predictor
 from kserve_v2.torchserve_api.queries import parse_query
 from kserve_v2.torchserve_api.registry import Registry
 from kserve_v2.torchserve_api.routes import Api, Call
+from kserve_v2.tracing.trace import Trace
 
 HEALTHY, UNHEALTHY = "Healthy", "Unhealthy"
 
@@ -33,7 +34,7 @@ def headers_of(spelt: Mapping[str, str], rest: str) -> dict[str, str]:
 class Workflows(Protocol):
     """What answers the calls of workflows."""
 
-    async def predict(self, name: str, row: Row) -> Answer | Failure:
+    async def predict(self, name: str, row: Row, trace: Trace | None = None) -> Answer | Failure:
         """Raises TorchServeError for an unknown one."""
         ...
 
@@ -130,7 +131,9 @@ class InferenceCalls:
         """The answer of a workflow."""
         if self._workflows is None:
             raise TorchServeError(404, f"Workflow not found: {asked.route.name}", "WorkflowNotFoundException")
-        answer = await self._workflows.predict(asked.route.name, self._row(asked, b"", explain=False))
+        answer = await self._workflows.predict(
+            asked.route.name, self._row(asked, b"", explain=False), asked.trace
+        )
         if isinstance(answer, Failure):
             raise TorchServeError(answer.code, answer.message, answer.type)
         return of_answer(answer)

@@ -58,10 +58,10 @@ class Predictor:
         first = await anext(parts, None)
         return (Answer(b"") if first is None else first), parts
 
-    async def ask(self, name: str, row: Row) -> Answer | Failure:
-        """The whole answer at once, of a step of a workflow."""
+    async def ask(self, name: str, row: Row, trace: Trace | None = None) -> Answer | Failure:
+        """The whole answer at once, of a step of a workflow. `trace`: the step's own."""
         try:
-            last, more = await self.predict(name, "", row)
+            last, more = await self.predict(name, "", row, None, trace)
             body = bytearray(last.body)
             if more is not None:
                 async with aclosing(more):

@@ -19,6 +19,7 @@ from kserve_v2.torchserve_api.places import Place, in_store
 from kserve_v2.torchserve_api.precedence import Asked
 from kserve_v2.torchserve_api.predictor import Predictor
 from kserve_v2.torchserve_api.registry import Register, Registry
+from kserve_v2.tracing.trace import Trace
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +62,23 @@ class WorkflowRegistry:
             raise workflow_not_found(f"Workflow not found: {name}")
         return found
 
-    async def predict(self, name: str, row: Row) -> Answer | Failure:
-        """The answer of a workflow. Raises TorchServeError for an unknown one."""
-        return await predict(self.find(name).workflow, row, self._predictor.ask)
+    async def predict(self, name: str, row: Row, trace: Trace | None = None) -> Answer | Failure:
+        """The answer of a workflow. `trace`: the request's, which each step is a part of. Raises TorchServeError for an
+        unknown one.
+        """
+        ask = self._predictor.ask if trace is None else partial(self._ask_traced, trace)
+        return await predict(self.find(name).workflow, row, ask)
+
+    async def _ask_traced(self, trace: Trace, name: str, row: Row) -> Answer | Failure:
+        child = trace.child(name)
+        # What is given up is ended by nobody else.
+        error = "it was given up"
+        try:
+            answer = await self._predictor.ask(name, row, child)
+            error = answer.message if isinstance(answer, Failure) else ""
+        finally:
+            trace.end_child(child, error)
+        return answer
 
     async def register(self, url: str, name: str = "") -> Workflow:
         """Register a workflow and all its nodes, and wait until they are loaded. Raises TorchServeError; then nothing
