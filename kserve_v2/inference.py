@@ -22,6 +22,7 @@ from kserve_v2.repository.routing.split_model import SplitModel
 from kserve_v2.scheduling.failures import unheard
 from kserve_v2.scheduling.replies import infer
 from kserve_v2.scheduling.sequences.table import stopping
+from kserve_v2.scheduling.slices import Slicer
 from kserve_v2.tracing.settings import TraceChanges
 from kserve_v2.tracing.tracer import Tracer
 
@@ -62,9 +63,13 @@ class Inference(Protocol):
     tracer: Tracer
     inflight: InflightBytes
     shared_memory: SharedMemoryRegions
+    slicer: Slicer
+    """Reads large requests, and writes large answers. Who drains the models waits for it, too."""
 
-    def acquire(self, name: str, version: str = "") -> LoadedModel:
-        """The model that answers a request. Raises ServingError."""
+    def acquire(self, name: str, version: str = "", *, accepted: bool = False) -> LoadedModel:
+        """The model that answers a request. `accepted`: it was acquired for this request before, which has been read
+        since. Raises ServingError.
+        """
         ...
 
     def route(self, model: LoadedModel, request: InferRequest | None, headers: Headers) -> LoadedModel:
@@ -102,6 +107,7 @@ class InferenceService:
         self.tracer = tracer
         self.inflight = manager.inflight
         self.shared_memory = SharedMemoryRegions(enabled=client_shm)
+        self.slicer = Slicer()
         self._server_id = server_id
         self._explicit = explicit
         self._strict_readiness = strict_readiness
@@ -130,6 +136,13 @@ class InferenceService:
         """
         self._exiting = self._leaving = True
         self.manager.exit()
+
+    async def finish(self) -> None:
+        """Wait until what has come is read and executed, and its answers are written. After `exit`."""
+        # What is being read, here and in workers, was accepted; models wait for it.
+        await asyncio.gather(self.slicer.idle(), self.manager.replicas.withdraw())
+        await self.manager.drain()
+        await self.slicer.idle()
 
     # --- health and metadata
     # ------------------------------------------------------------------------------------------
@@ -253,12 +266,12 @@ class InferenceService:
     # --- inference
     # ----------------------------------------------------------------------------------------------------
 
-    def acquire(self, name: str, version: str = "") -> LoadedModel:
-        """The model that answers an inference request; see `ModelManager.acquire`. Raises UnavailableError
-        when exiting.
+    def acquire(self, name: str, version: str = "", *, accepted: bool = False) -> LoadedModel:
+        """The model that answers an inference request; see `ModelManager.acquire`. `accepted`: as `Inference` has it.
+        Raises UnavailableError when exiting.
         """
         try:
-            if self._exiting:
+            if self._exiting and not accepted:
                 raise UnavailableError("Server exiting")
             return self.manager.acquire(name, version)
         except ServingError:

@@ -133,7 +133,6 @@ class Server:
         self.terminal = terminal(sys.stdout, os.environ)
         self.progress = LoadProgress(self.terminal, animated=settings.log_format != "json")
         self._http: HttpServer | None = None
-        self._lane: FastLane | None = None
         self._metrics: HttpServer | None = None
         self._grpc: GrpcServer | None = None
         self.urls: dict[str, str] = {}
@@ -191,7 +190,7 @@ class Server:
                 settings.v1_flavour,
             )
             if has_fast_lane(settings):
-                lane = self._lane = FastLane(self.service, settings.http_max_input_size)
+                lane = FastLane(self.service, settings.http_max_input_size)
             if origins:
                 app = allow_origins(app, origins)
             place = take_place(settings.http_address, settings.http_port, settings.http_read_timeout_secs)
@@ -335,11 +334,9 @@ class Server:
         return finished and closed
 
     async def _finish(self) -> None:
-        """Wait until all requests are executed, and their answers written."""
+        """Wait until all requests that have come are read and executed, and their answers written."""
         self._processes.go_on()
-        await self.manager.drain()
-        if self._lane is not None:
-            await self._lane.drain()
+        await self.service.finish()
 
     async def _close(self, grace_seconds: float) -> None:
         """Close the front ends, which have so long to send what there is to send, and unload."""

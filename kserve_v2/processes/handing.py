@@ -1,11 +1,13 @@
 """Handing connections from one process to another: both ends of a socket that carries descriptors, and, the other way,
 that connections are closed. Neither end ever waits for the other.
 
-A connection is one byte, its door, with its descriptor beside it; a closed one is the byte of its door.
+A connection is one byte, its door, with its descriptor beside it; a closed one is the byte of its door. One that the
+other process has no descriptor left for comes back as it went, its byte moved by `_BACK`.
 """
 
 import asyncio
 import logging
+import os
 import socket
 from collections import Counter
 from collections.abc import Callable
@@ -19,16 +21,22 @@ logger = logging.getLogger(__name__)
 # macOS has no such flag; there it is set afterwards.
 _CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _READ_BYTES = 64 * 1024
+_BACK = 0x10
+
+Returned = Callable[[Door, socket.socket], None]
 
 
 class HandOver:
     """The end of the process that accepts connections. On its event loop."""
 
-    def __init__(self, sock: socket.socket, closed: Callable[[Door, int], None]) -> None:
-        """`sock`: one end of a pair. `closed`: so many connections that were handed over are closed."""
+    def __init__(self, sock: socket.socket, closed: Callable[[Door, int], None], returned: Returned) -> None:
+        """`sock`: one end of a pair. `closed`: so many connections that were handed over are closed. `returned`: this
+        one is not served there, because too many files are open.
+        """
         sock.setblocking(False)
         self._socket = sock
         self._closed = closed
+        self._returned = returned
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(sock.fileno(), self._read)
 
@@ -52,17 +60,21 @@ class HandOver:
 
     def _read(self) -> None:
         try:
-            data = self._socket.recv(_READ_BYTES)
+            data, descriptors, _, _ = socket.recv_fds(self._socket, _READ_BYTES, 1, _CLOSE_ON_EXEC)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
+            data, descriptors = b"", []
         if not data:
             # The link tells what has become of the process.
             self._loop.remove_reader(self._socket.fileno())
             return
-        for door, count in Counter(data).items():
-            self._closed(Door(door), count)
+        for byte, count in Counter(data).items():
+            self._closed(Door(byte % _BACK), count)
+        for byte in data:
+            if byte >= _BACK and descriptors:
+                # A descriptor ends what is read at once. There is none if this process has too many files open, too.
+                self._returned(Door(byte - _BACK), _connection(descriptors.pop()))
 
 
 class TakeOver:
@@ -76,6 +88,8 @@ class TakeOver:
         self._loop = asyncio.get_running_loop()
         self._unsaid = bytearray()
         self._told_of_dropped = Sparing()
+        # Makes room for a connection that is to go back.
+        self._spare: int | None = os.dup(sock.fileno())
         self._pause: asyncio.TimerHandle | None = None
         self._resume()
 
@@ -99,6 +113,7 @@ class TakeOver:
             self._loop.remove_reader(self._socket.fileno())
             self._loop.remove_writer(self._socket.fileno())
             self._socket.close()
+        self._free_spare()
 
     def _resume(self) -> None:
         self._loop.add_reader(self._socket.fileno(), self._read)
@@ -110,6 +125,7 @@ class TakeOver:
                 return
 
     def _take_one(self) -> bool:
+        full = self._is_full()
         try:
             data, descriptors, _, _ = socket.recv_fds(self._socket, 1, 1, _CLOSE_ON_EXEC)
         except BlockingIOError:
@@ -129,19 +145,54 @@ class TakeOver:
         if not descriptors:
             self._drop(door)
             return True
-        connection = socket.socket(fileno=descriptors[0])
-        connection.set_inheritable(False)
-        connection.setblocking(False)
-        self._take(door, connection)
+        connection = _connection(descriptors[0])
+        if full:
+            self._give_back(door, connection)
+        else:
+            self._take(door, connection)
         return True
 
+    def _is_full(self) -> bool:
+        """Whether no file can be opened any more, but for one connection that goes back."""
+        try:
+            probe = os.dup(self._socket.fileno())
+        except OSError:
+            self._free_spare()
+            return True
+        if self._spare is None:
+            self._spare = probe
+            # It may have been the last one.
+            return self._is_full()
+        os.close(probe)
+        return False
+
+    def _free_spare(self) -> None:
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
+
+    def _give_back(self, door: Door, connection: socket.socket) -> None:
+        try:
+            socket.send_fds(self._socket, [bytes((door + _BACK,))], [connection.fileno()])
+        except OSError:
+            self._drop(door)
+        else:
+            self._tell_full("a connection was handed to another process")
+        connection.close()
+
     def _drop(self, door: Door) -> None:
-        """This process has too many files open: the connection is closed."""
+        """The connection is closed."""
         self.closed(door)
+        self._tell_full("a connection was dropped")
+
+    def _tell_full(self, what: str) -> None:
         earlier = self._told_of_dropped.left_out()
         if earlier is not None:
-            more = f", and {earlier} more since this was said last" if earlier else ""
-            logger.error("a connection was dropped: too many open files in this process%s", more)
+            more = f" ({earlier} more since this was said last)" if earlier else ""
+            logger.error(
+                "%s: too many open files in this process%s; allow more (ulimit -n, LimitNOFILE=)",
+                what, more,
+            )  # fmt: skip
 
     def _say(self) -> None:
         if self._socket.fileno() < 0 or not self._unsaid:
@@ -158,3 +209,10 @@ class TakeOver:
             self._loop.add_writer(self._socket.fileno(), self._say)
         else:
             self._loop.remove_writer(self._socket.fileno())
+
+
+def _connection(descriptor: int) -> socket.socket:
+    connection = socket.socket(fileno=descriptor)
+    connection.set_inheritable(False)
+    connection.setblocking(False)
+    return connection

@@ -20,6 +20,7 @@ from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.metrics.pauses import GcPauses, added
 from kserve_v2.metrics.processes import ProcessFigures
 from kserve_v2.net.accepted import SharedServer
+from kserve_v2.net.sockets import EXHAUSTED_PAUSE_S
 from kserve_v2.processes.acceptor import Acceptor
 from kserve_v2.processes.alone import Busy, FrontEnds, own_figures
 from kserve_v2.processes.answering.answering import Answering
@@ -55,6 +56,8 @@ class Home:
         self._balance = Balance()
         self._servers: Mapping[Door, SharedServer] = {}
         self._acceptors: list[Acceptor] = []
+        # Those that have had too many files open, a moment ago.
+        self._full: set[int] = set()
         # The event loop holds tasks weakly.
         self._beginning: set[asyncio.Task[None]] = set()
         # What workers that are gone have said last, by number.
@@ -152,6 +155,8 @@ class Home:
             worker = self._supervisor.workers.get(number)
             if number == HOME or worker is None or worker.connections is None:
                 break
+            if number in self._full:
+                continue
             if worker.connections.hand(door, connection):
                 self._balance.opened(number, door)
                 return
@@ -161,12 +166,20 @@ class Home:
         self._beginning.add(task)
         task.add_done_callback(self._beginning.discard)
 
+    def _take_back(self, number: int, door: Door, connection: socket.socket) -> None:
+        """A process has too many files open: it gets no connections for a while."""
+        if number not in self._full:
+            self._full.add(number)
+            asyncio.get_running_loop().call_later(EXHAUSTED_PAUSE_S, self._full.discard, number)
+        self._take(door, connection)
+
     # --- workers: see `supervisor.Owner` --------------------------------------------------------------------------
 
     def begin(self, worker: Worker, connections: socket.socket) -> None:
         """Set the handlers of its link."""
         number, link = worker.number, worker.link
-        worker.connections = HandOver(connections, partial(self._balance.closed, number))
+        closed = partial(self._balance.closed, number)
+        worker.connections = HandOver(connections, closed, partial(self._take_back, number))
         link.on(Kind.SETTINGS, lambda _: self._description(number))
         link.on(Kind.FIGURES, partial(_note_figures, worker))
         assert self._answering is not None  # noqa: S101 - after `start`

@@ -26,6 +26,7 @@ from kserve_v2.repository.routing.served import Served
 from kserve_v2.scheduling.contained import call_on_thread
 from kserve_v2.scheduling.counts import Counts, counts_of, since
 from kserve_v2.scheduling.shared import Shared
+from kserve_v2.scheduling.slices import Slicer
 from kserve_v2.tracing.config import TraceConfig
 from kserve_v2.tracing.tracer import Tracer
 
@@ -95,9 +96,9 @@ class ReplicaHost:
 
     # --- requests -------------------------------------------------------------------------------------------------
 
-    def acquire(self, name: str, version: str = "") -> LoadedModel:
-        """The copy that answers a request. Raises NotHereError where the home does."""
-        served = self._serving.get(name)
+    def acquire(self, name: str, version: str = "", *, accepted: bool = False) -> LoadedModel:
+        """See `Inference.acquire`. Raises NotHereError for what is the home's to answer."""
+        served = self._serving.get(name) if accepted or not self._withdrawn else None
         if served is not None:
             model = served.latest if not version else served.versions.get(version)
             if model is not None:
@@ -106,7 +107,7 @@ class ReplicaHost:
 
     def has(self, name: str, version: str = "") -> bool:
         """Whether a copy answers requests to a model now."""
-        served = self._serving.get(name)
+        served = self._serving.get(name) if not self._withdrawn else None
         return served is not None and (served.versions.get(version) if version else served.latest) is not None
 
     # --- what the home says ---------------------------------------------------------------------------------------
@@ -155,13 +156,17 @@ class ReplicaHost:
         return [model for served in self._serving.values() for model in served.versions.values()]
 
     def _withdraw(self, payload: Payload) -> Awaitable[bytes]:
-        """Nothing is answered any more from now on; what is under way is waited for."""
+        """Nothing that comes is answered from now on; what has come is waited for."""
         self._withdrawn = True
-        self._serving.clear()
         return self._finish()
 
     async def _finish(self) -> bytes:
+        slicer = self.service.slicer
+        # What is being read was accepted, and needs its model.
+        await slicer.idle()
+        self._serving.clear()
         await asyncio.gather(*(copy.model.drain() for copy in self._copies.values()))
+        await slicer.idle()
         return self._report().encode()
 
     # --- what it is told ------------------------------------------------------------------------------------------
@@ -216,6 +221,7 @@ class ReplicaService:
         # Models that are traced are asked in the home.
         self.tracer = Tracer(TraceConfig())
         self.shared_memory: SharedMemoryRegions = RegionsElsewhere()
+        self.slicer = Slicer()
 
     def route(self, model: LoadedModel, request: InferRequest | None, headers: Headers) -> LoadedModel:
         """No copy splits."""

@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Iterable
 
 from kserve_v2.errors import InvalidArgumentError, ResourceExhaustedError, UnsupportedError
-from kserve_v2.rest.slices import Room, Slices, any_room, at_once
+from kserve_v2.scheduling.slices import Room, Slices, any_room, at_once
 
 Body = bytes | bytearray | memoryview
 

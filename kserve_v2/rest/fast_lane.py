@@ -32,9 +32,9 @@ from kserve_v2.rest.infer import (
     prepare,
 )
 from kserve_v2.rest.recurring import key_of, note
-from kserve_v2.rest.slices import LARGE_BYTES, Room, Slicer, Slices
 from kserve_v2.scheduling.demand import Demand
 from kserve_v2.scheduling.replies import Outcome
+from kserve_v2.scheduling.slices import LARGE_BYTES, Room, Slicer, Slices
 
 T = TypeVar("T")
 
@@ -94,11 +94,7 @@ class FastLane:
         self._max_request_bytes = max_request_bytes
         self._forms: Forms[ResponseFormat] = Forms()
         self._answers = AnswerEncoder()
-        self._slicer = Slicer()
-
-    async def drain(self) -> None:
-        """Wait until all answers are written that take many slices: their models are done with them."""
-        await self._slicer.idle()
+        self._slicer = service.slicer
 
     def takes(self, head: InferHead) -> bool:
         """Requests that are traced go the way of ASGI."""

@@ -17,9 +17,9 @@ from kserve_v2.rest.compression import choose_encoding, compressed, decompress, 
 from kserve_v2.rest.endpoint import Call
 from kserve_v2.rest.heads import InferHead
 from kserve_v2.rest.large_json import Gaps, is_large, parse_large, written
-from kserve_v2.rest.slices import LARGE_BYTES, Room, Slicer, Slices, at_once
 from kserve_v2.rest.verbatim import decode_verbatim, encode_verbatim
 from kserve_v2.scheduling.replies import OneOutcome, Outcome, infer
+from kserve_v2.scheduling.slices import LARGE_BYTES, Room, Slices, at_once
 
 _JSON = (b"content-type", b"application/json")
 _BINARY = (b"content-type", b"application/octet-stream")
@@ -71,7 +71,7 @@ def decode(
     Raises the ServingError that is the request's outcome.
     """
     headers, version = head.headers, head.version
-    model = service.acquire(head.model_name, version)
+    model = service.acquire(head.model_name, version, accepted=prepared is not None)
     if model.splits:
         model = service.route(model, None, head.all_headers)
     if model.decoupled and not (streams or model.signature.verbatim):
@@ -234,7 +234,7 @@ class Infer:
         """`max_request_bytes`: the most that a compressed body may become."""
         self._service = service
         self._max_request_bytes = max_request_bytes
-        self._slicer = Slicer()
+        self._slicer = service.slicer
 
     async def __call__(self, call: Call, send: Send) -> None:
         """Send the outputs, in the form that the request asks for."""

@@ -11,7 +11,7 @@ import orjson
 
 from kserve_v2.rest.json_tensor import JSON_DTYPES, Numbers, flatten, with_literals
 from kserve_v2.rest.json_text import check_depth
-from kserve_v2.rest.slices import SLICE_BYTES, Room, Slices, any_room
+from kserve_v2.scheduling.slices import SLICE_BYTES, Room, Slices, any_room
 from kserve_v2.tensors.datatypes import Array
 
 _KEY = b'"data"'

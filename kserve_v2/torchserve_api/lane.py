@@ -21,7 +21,7 @@ from kserve_v2.rest.fast_lane import Demanded, FastCall
 from kserve_v2.rest.form import media_type
 from kserve_v2.rest.heads import Body, InferHead, InferHeads, Meaning, spelt_headers
 from kserve_v2.rest.infer import Asked
-from kserve_v2.rest.slices import Room
+from kserve_v2.scheduling.slices import Room
 from kserve_v2.torchserve.rows import usual_answer, usual_request
 from kserve_v2.torchserve_api.answering import TOO_LARGE, Reply, of_answer, of_error, sendable
 from kserve_v2.torchserve_api.answering import head as head_of

@@ -1,5 +1,6 @@
 """How a server process ends: what is under way is finished first, and whatever that is, the exit time-out bounds it."""
 
+import json
 import signal
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -8,6 +9,7 @@ from typing import Any
 
 import grpc
 import httpx
+import numpy as np
 import pytest
 
 from kserve_v2._generated import health_pb2
@@ -15,7 +17,16 @@ from tests.conftest import RunningServer, WriteModel
 from tests.integration.conftest import Start
 from tests.integration.handlers import GATED, slow_to_close, slow_to_load, versioned
 from tests.integration.lifecycle_requests import post_load
-from tests.integration.support import Gate, Wire, error_of, gated_request, new_tag, pending, wait_until
+from tests.integration.support import (
+    Gate,
+    Wire,
+    error_of,
+    gated_request,
+    metric,
+    new_tag,
+    pending,
+    wait_until,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -310,4 +321,39 @@ def test_a_load_is_finished_and_no_other_begun(
         gate.open()
         assert call.result().status_code == 200
         assert server.process.wait(20) == 0
+    assert "Traceback" not in server.log
+
+
+ECHO = """
+class Model:
+    inputs = {"X": ("FP32", [-1])}
+    outputs = {"Y": ("FP32", [-1])}
+    def __call__(self, inputs):
+        return {"Y": inputs["X"]}
+"""
+REPLICATED = 'parameters { key: "home" value { string_value: "replicated" } }'
+
+
+@pytest.mark.parametrize(
+    "flag", ["--processes=1", "--http-fast-lane=false", "--processes=2"], ids=["usual", "asgi", "worker"]
+)
+def test_a_large_body_that_is_being_read_is_answered(
+    start: Start, write_model: WriteModel, tmp_path: Path, later: Callable[..., Future[Any]], flag: str
+) -> None:
+    """It has come before the signal, and takes longer to read, and its answer longer to write, than slow readers get."""
+    write_model(tmp_path, "echo", ECHO, REPLICATED)
+    server = start(flag)
+    data = np.random.default_rng(3).random(1_000_000, np.float32)
+    body = json.dumps(
+        {"inputs": [{"name": "X", "datatype": "FP32", "shape": [len(data)], "data": data.tolist()}]}
+    )
+    # Of two connections the second one is a worker's.
+    with Wire(server), httpx.Client(timeout=120) as client:
+        call = later(client.post, f"{server.rest}/v2/models/echo/infer", content=body)
+        wait_until(lambda: call.done() or metric(server, "kserve_v2_inflight_bytes") >= len(body), 60)
+        server.process.send_signal(signal.SIGTERM)
+        response = call.result()
+    assert response.status_code == 200, response.text
+    assert np.array(response.json()["outputs"][0]["data"], np.float32).tobytes() == data.tobytes()
+    assert server.process.wait(60) == 0
     assert "Traceback" not in server.log

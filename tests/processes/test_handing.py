@@ -28,7 +28,10 @@ class Ends:
         self.closed: list[tuple[Door, int]] = []
         self.taken: list[tuple[Door, socket.socket]] = []
         self.changed = asyncio.Event()
-        self.over = HandOver(ours, lambda *what: self.note(self.closed, what))
+        self.back: list[tuple[Door, socket.socket]] = []
+        self.over = HandOver(
+            ours, lambda *what: self.note(self.closed, what), lambda *what: self.note(self.back, what)
+        )
         self.take = TakeOver(theirs, lambda *what: self.note(self.taken, what))
 
     def note(self, where: list[Any], what: Any) -> None:
@@ -43,7 +46,7 @@ class Ends:
     def close(self) -> None:
         self.over.close()
         self.take.close()
-        for _, connection in self.taken:
+        for _, connection in self.taken + self.back:
             connection.close()
 
 
@@ -136,9 +139,13 @@ def test_a_connection_on_its_way_to_who_is_gone_is_closed() -> None:
     run(dies_with_some_on_their_way())
 
 
-async def no_descriptor(resource: Any) -> None:
+async def no_descriptor(resource: Any, *, spare: bool) -> None:
     ends = Ends()
     client, accepted = socket.socketpair()
+    # A process that has not had a spare one since it was full last may have none for this one.
+    if not spare:
+        ends.take._free_spare()
+    ends.take.closed(Door.REST)
     assert ends.over.hand(Door.GRPC, accepted)
     lowest = os.dup(client.fileno())
     os.close(lowest)
@@ -149,8 +156,16 @@ async def no_descriptor(resource: Any) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert not ends.taken
-    assert await asyncio.to_thread(client.recv, 1) == b""
-    await ends.until(lambda: ends.closed == [(Door.GRPC, 1)])
+    await ends.until(lambda: sorted(ends.closed) == [(Door.REST, 1), (Door.GRPC, 1)])
+    if spare:
+        # It is whole, and somebody else's to serve.
+        [(door, connection)] = ends.back
+        assert door is Door.GRPC
+        client.sendall(b"hello")
+        assert await asyncio.get_running_loop().sock_recv(connection, 100) == b"hello"
+    else:
+        assert not ends.back
+        assert await asyncio.to_thread(client.recv, 1) == b""
     # The next one is taken.
     other, accepted = socket.socketpair()
     assert ends.over.hand(Door.REST, accepted)
@@ -160,9 +175,13 @@ async def no_descriptor(resource: Any) -> None:
     ends.close()
 
 
-def test_a_connection_is_closed_where_too_many_files_are_open(caplog: pytest.LogCaptureFixture) -> None:
-    run(no_descriptor(pytest.importorskip("resource")))
-    assert "a connection was dropped: too many open files in this process" in caplog.text
+@pytest.mark.parametrize("spare", [True, False])
+def test_a_connection_goes_back_where_too_many_files_are_open(
+    spare: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(no_descriptor(pytest.importorskip("resource"), spare=spare))
+    what = "a connection was handed to another process" if spare else "a connection was dropped"
+    assert f"{what}: too many open files in this process; allow more (ulimit -n" in caplog.text
 
 
 class Exhausted(socket.socket):
@@ -180,7 +199,7 @@ class Exhausted(socket.socket):
 async def no_memory() -> None:
     ours, theirs = socket.socketpair()
     taken: asyncio.Future[socket.socket] = asyncio.get_running_loop().create_future()
-    over = HandOver(ours, lambda door, count: None)
+    over = HandOver(ours, lambda door, count: None, lambda door, each: each.close())
     take = TakeOver(Exhausted(fileno=theirs.detach()), lambda door, each: taken.set_result(each))
     client, accepted = socket.socketpair()
     assert over.hand(Door.REST, accepted)
@@ -202,7 +221,7 @@ def test_without_memory_it_tries_again(
 
 async def closed_while_it_pauses() -> None:
     ours, theirs = socket.socketpair()
-    over = HandOver(ours, lambda door, count: None)
+    over = HandOver(ours, lambda door, count: None, lambda door, each: each.close())
     take = TakeOver(Exhausted(fileno=theirs.detach()), lambda door, each: each.close())
     client, accepted = socket.socketpair()
     assert over.hand(Door.REST, accepted)

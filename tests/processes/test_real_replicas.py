@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kserve_v2.errors import ServingError
+from kserve_v2.errors import NotHereError, ServingError
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.processes.link import Link
@@ -24,6 +24,7 @@ from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.preparing.options import RepositoryOptions
 from kserve_v2.scheduling.replies import infer
 from kserve_v2.scheduling.shared import Shared
+from kserve_v2.scheduling.slices import Slices
 from tests.processes.replicated import ROOT, run
 
 DIGITS = ROOT / "model_repository" / "digits_onnx"
@@ -229,5 +230,41 @@ def test_a_handler_may_keep_something(tmp_path: Path) -> None:
                 "in one process: it may keep something of one request for another, unless the parameter 'home' says "
                 "'replicated'"
             )
+
+    run(main)
+
+
+def test_what_a_worker_is_reading_at_the_exit_keeps_its_model(tmp_path: Path) -> None:
+    handler(tmp_path, "handler", HANDLER)
+    open_gate = [False]
+    found: list[object] = []
+
+    def reading() -> Slices[str]:
+        while not open_gate[0]:
+            yield
+        return "read"
+
+    async def main() -> None:
+        async with two(tmp_path) as made:
+            _, copy = await made.both("handler")
+            host = made.host
+
+            def read(outcome: object) -> None:
+                found.append((outcome, host.acquire("handler", accepted=True) is copy))
+
+            host.service.slicer.begin(reading(), read)
+            withdrawn = asyncio.ensure_future(made.replicas.withdraw())
+            # The link brings it what the home says.
+            while host.has("handler"):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+            # What comes now is refused, and what has come is waited for.
+            with pytest.raises(NotHereError):
+                host.acquire("handler")
+            assert not withdrawn.done()
+            open_gate[0] = True
+            await withdrawn
+            assert found == [("read", True)]
+            with pytest.raises(NotHereError):
+                host.acquire("handler", accepted=True)
 
     run(main)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.rest.json_tensor import Numbers, decode_json_data, flatten
 from kserve_v2.rest.large_json import Gaps, parse_large, written
-from kserve_v2.rest.slices import at_once
+from kserve_v2.scheduling.slices import at_once
 from kserve_v2.tensors.announced import AnnouncedInput
 from kserve_v2.tensors.datatypes import BY_DTYPE, BY_NAME
 

@@ -19,7 +19,7 @@ from kserve_v2.rest.compression import decompressed
 from kserve_v2.rest.endpoint import Call
 from kserve_v2.rest.heads import InferHeads
 from kserve_v2.rest.infer import Infer
-from kserve_v2.rest.slices import LARGE_BYTES, Room, Slices
+from kserve_v2.scheduling.slices import LARGE_BYTES, Room, Slicer, Slices
 from kserve_v2.server import Server
 from kserve_v2.settings.settings import Settings
 
@@ -61,7 +61,9 @@ MODEL = SimpleNamespace(
 @pytest.mark.parametrize("limit", [10**9, len(BODY) + 1])
 def test_a_compressed_body_over_asgi(limit: int) -> None:
     inflight = InflightBytes(limit)
-    service: Any = SimpleNamespace(acquire=lambda *_: MODEL, inflight=inflight, shared_memory=None)
+    service: Any = SimpleNamespace(
+        acquire=lambda *_, **__: MODEL, inflight=inflight, shared_memory=None, slicer=Slicer()
+    )
     call = Call("m", "", {b"content-encoding": b"gzip"}, (), BODY, None)
     seen = set()
 
@@ -133,7 +135,7 @@ def test_a_server_exits_when_all_answers_are_written(tmp_path: Path) -> None:
                 yield
             return "in time"
 
-        slicer = server._lane._slicer  # type: ignore[union-attr]
+        slicer = server.service.slicer
         slicer.begin(written(), ends.append)
         stopping = asyncio.create_task(server.stop())
         assert await stopping

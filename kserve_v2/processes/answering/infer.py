@@ -14,7 +14,7 @@ from kserve_v2.rest.answer_text import Parts, any_answer
 from kserve_v2.rest.fast_lane import FastCall, FastLane, fail
 from kserve_v2.rest.heads import InferHead
 from kserve_v2.rest.infer import Asked
-from kserve_v2.rest.slices import LARGE_BYTES
+from kserve_v2.scheduling.slices import LARGE_BYTES
 
 
 class InferAnswering:

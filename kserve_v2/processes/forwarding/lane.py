@@ -15,7 +15,7 @@ from kserve_v2.rest.answer_text import Parts
 from kserve_v2.rest.fast_lane import Lane, Sliced, fail
 from kserve_v2.rest.heads import Body, InferHead, InferHeads
 from kserve_v2.rest.infer import Asked
-from kserve_v2.rest.slices import Room
+from kserve_v2.scheduling.slices import Room
 
 _END = b"\r\n\r\n"
 _CLOSE = b"\r\nconnection: close\r\n\r\n"

@@ -101,8 +101,9 @@ class Slicer:
             work.give_up()
 
     async def idle(self) -> None:
-        """Wait until there is nothing to do."""
+        """Wait until there is nothing to do, and whoever waited for a result has gone on with it."""
         await self._idle.wait()
+        await asyncio.sleep(0)
 
     def _go_on(self) -> None:
         if not self._works:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from kserve_v2.rest.slices import Slicer, Slices, at_once
+from kserve_v2.scheduling.slices import Slicer, Slices, at_once
 
 
 def work(name: str, slices: int, log: list[str]) -> Slices[str]:
