@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{cpus} CPUs; the load generators have {options.threads} thread(s)", flush=True)
     with tempfile.TemporaryDirectory(prefix="kserve-v2-cores-") as directory:
         found = _measure(Path(directory), options)
-    for line in report(found):
+    for line in report(found, cpus):
         print(line)
     return 0
 
@@ -130,14 +130,31 @@ def _trivial(directory: Path, processes: int, protocol: str, threads: int) -> It
             yield trivial, partial(H2load(directory, threads).run, grpc_raw(url, "add_sub", inputs))
 
 
-def report(found: Mapping[Case, Sequence[Measured]]) -> Iterator[str]:
+def most_per_second(one: Sequence[Measured], processes: int, cpus: int) -> float | None:
+    """How many requests per second there is room for on so many CPUs that the generator shares, if a request costs what
+    it has cost with `one` process. None where nobody can tell.
+    """
+    cpu = [each.cpu_us for each in one if each.cpu_us is not None]
+    if not cpu:
+        return None
+    server_s = Spread.of(cpu).median / 1e6
+    generator_s = Spread.of(each.load.busy / each.load.per_second for each in one).median
+    return min(processes / server_s, cpus / (server_s + generator_s))
+
+
+def report(found: Mapping[Case, Sequence[Measured]], cpus: int) -> Iterator[str]:
     """A table in Markdown, a line for each case: medians of the rounds, and the lowest and highest throughput."""
-    yield "| | connections | processes | req/s | × one process | p50 | p99 | CPU per request | generator |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield (
+        "| | connections | processes | req/s | × one process | of what fits | p50 | p99 | CPU per request "
+        "| generator |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     for case, rounds in sorted(found.items()):
         rate = Spread.of(each.load.per_second for each in rounds)
         one = found.get(case._replace(processes=1))
         times = f"{rate.median / Spread.of(each.load.per_second for each in one).median:.2f}" if one else ""
+        most = most_per_second(one, case.processes, cpus) if one else None
+        fits = f"{rate.median / most:.2f}" if most else ""
         p50, p99 = (
             Spread.of(getattr(each.load.latency, name) for each in rounds).median
             for name in ("p50_us", "p99_us")
@@ -146,7 +163,7 @@ def report(found: Mapping[Case, Sequence[Measured]]) -> Iterator[str]:
         busy = Spread.of(each.load.busy for each in rounds).median
         yield (
             f"| {case.protocol}, {case.who} | {case.connections} | {case.processes} "
-            f"| {rate.median:,.0f} ({rate.low:,.0f} to {rate.high:,.0f}) | {times} | {p50 / 1000:.2f} ms "
+            f"| {rate.median:,.0f} ({rate.low:,.0f} to {rate.high:,.0f}) | {times} | {fits} | {p50 / 1000:.2f} ms "
             f"| {p99 / 1000:.2f} ms | {f'{Spread.of(cpu).median:.0f} µs' if cpu else ''} | {busy:.2f} CPU |"
         )
 
