@@ -32,6 +32,7 @@ def describe(instance: Any) -> Json:
         "kinds": [kind for kind in KINDS if hasattr(instance, kind)],
         "paced": hasattr(instance, "when_free"),
         "max_concurrency": most if most is None or type(most) is int else repr(most),
+        "metadata": getattr(instance, "said_metadata", ""),
     }
 
 

@@ -591,6 +591,18 @@ class LabelledModel(Protocol):
 
 
 @runtime_checkable
+class SaysMetadata(Protocol):
+    """Optional: a `Model` that reads requests itself (`TakesMessages`), and says what metadata is to show of it. Of an
+    isolated one, its instances have the attribute.
+
+    `said_metadata`: JSON, `{"platform": text, "inputs": [{"name", "datatype", "shape", "parameters"}], "outputs": the
+    same}`, known once an instance was made; "" for what the configuration says.
+    """
+
+    said_metadata: str
+
+
+@runtime_checkable
 class ReportsReadiness(Protocol):
     """Optional: a `Model` that says itself whether it is ready, whenever a client asks for that."""
 

@@ -87,6 +87,7 @@ class IsolatedModel:
         # Of each keeper, the process in which the model is being loaded again.
         self._loading: list[ModelProcess | None] = [None] * processes
         self._leaving = False
+        self.said_metadata = ""
         loaded = self._load(process, 0)
         self._keepers[0].begin(process)
         self.separates_requests = loaded["separates_requests"]
@@ -153,6 +154,7 @@ class IsolatedModel:
 
     def _instance(self, keeper: Keeper, seat: Seat, made: Json) -> AnyInstance:
         """One that is asked as the model's own may be. Of several ways it is the one that the server prefers."""
+        self.said_metadata = made["metadata"] or self.said_metadata
         how = next((kind for kind in self._order if kind in made["kinds"]), "")
         separates = self.separates_requests
         if how == "stream":

@@ -25,7 +25,9 @@ class VerbatimSignature(ModelSignature):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         given = config.parameters.get(TENSOR_PARAMETERS)
-        self._said = json.loads(given.string_value) if given is not None else {}
+        said = json.loads(given.string_value) if given is not None else {}
+        self._inputs = _metadata(self.inputs, said.get("inputs", {}))
+        self._outputs = _metadata(self.outputs, said.get("outputs", {}))
 
     def check(self, request: InferRequest) -> tuple[int, Hashable]:
         """Nothing is wrong with any request."""
@@ -33,17 +35,36 @@ class VerbatimSignature(ModelSignature):
 
     def input_metadata(self) -> tuple[TensorMetadata, ...]:
         """As declared, the batch dimension among them."""
-        return _metadata(self.inputs, self._said.get("inputs", {}))
+        return self._inputs
 
     def output_metadata(self) -> tuple[TensorMetadata, ...]:
         """As declared, the batch dimension among them."""
-        return _metadata(self.outputs, self._said.get("outputs", {}))
+        return self._outputs
+
+    def describe(self, said: str) -> None:
+        """Have metadata show what a model says of itself; see `backend.SaysMetadata`."""
+        document = json.loads(said)
+        self.platform = document["platform"] or self.platform
+        self._inputs = _said_metadata(document["inputs"])
+        self._outputs = _said_metadata(document["outputs"])
 
 
 def _metadata(tensors: Mapping[str, TensorSignature], said: Mapping[str, Any]) -> tuple[TensorMetadata, ...]:
     return tuple(
         TensorMetadata(each.name, each.datatype.name, each.dims, said.get(each.name, {}))
         for each in tensors.values()
+    )
+
+
+def _said_metadata(tensors: Sequence[Mapping[str, Any]]) -> tuple[TensorMetadata, ...]:
+    return tuple(
+        TensorMetadata(
+            each["name"],
+            each["datatype"],
+            tuple(size if size > 0 else -1 for size in each["shape"]),
+            each["parameters"],
+        )
+        for each in tensors
     )
 
 

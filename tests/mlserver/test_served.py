@@ -297,6 +297,60 @@ def test_metadata_shows_what_the_settings_say(server: RunningServer) -> None:
     }
 
 
+TELLING = """
+from mlserver import MLModel, types
+
+X = types.MetadataTensor(name="x", datatype="INT64", shape=[-1, 3], parameters=types.Parameters(content_type="np"))
+Y = types.MetadataTensor(name="y", datatype="BYTES", shape=[-1])
+
+
+class Telling(MLModel):
+    async def metadata(self):
+        return types.MetadataModelResponse(name="other", platform="own", versions=["7"], inputs=[X], outputs=[Y])
+
+
+class Setting(MLModel):
+    async def load(self):
+        self.inputs, self.outputs = [X], [Y]
+        return True
+
+
+class Failing(MLModel):
+    async def metadata(self):
+        raise ValueError("nothing is known")
+"""
+
+
+def test_metadata_is_what_the_class_says(tmp_path: Path, start_server: StartServer) -> None:
+    for kind in ("Telling", "Setting", "Failing"):
+        (tmp_path / kind.lower()).mkdir()
+        (tmp_path / kind.lower() / "telling.py").write_text(TELLING)
+        settings = {
+            "implementation": f"telling.{kind}",
+            "inputs": [{"name": "z", "datatype": "FP32", "shape": [1]}],
+        }
+        (tmp_path / kind.lower() / "model-settings.json").write_text(json.dumps(settings))
+    server = start_server(tmp_path)
+    x = {"name": "x", "datatype": "INT64", "shape": [-1, 3], "parameters": {"content_type": "np"}}
+    y = {"name": "y", "datatype": "BYTES", "shape": [-1]}
+    said = {"versions": ["1"], "inputs": [x], "outputs": [y]}
+    assert server.get("/v2/models/telling").json() == {"name": "telling", "platform": "own", **said}
+    assert server.get("/v2/models/setting").json() == {"name": "setting", "platform": "mlserver", **said}
+    with tritonclient.grpc.InferenceServerClient(server.grpc) as client:
+        over_grpc = client.get_model_metadata("telling", as_json=True)
+    assert over_grpc["platform"] == "own"
+    assert [over_grpc["inputs"][0][key] for key in ("name", "datatype", "shape")] == [
+        "x",
+        "INT64",
+        ["-1", "3"],
+    ]
+    # It is served all the same, and shown as its settings have it.
+    failing = server.get("/v2/models/failing").json()
+    assert failing["inputs"] == [{"name": "z", "datatype": "FP32", "shape": [1]}]
+    assert server.get("/v2/models/failing/ready").status_code == 200
+    assert "ValueError: nothing is known" in server.log
+
+
 def test_metrics_of_models_are_among_the_server_s(server: RunningServer) -> None:
     ask(server, infer("echo", tensor("x", [1, 2], [1, 2])))
     text = server.client.get(server.metrics).text

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from functools import cached_property
@@ -36,6 +37,8 @@ from kserve_v2.verbatim import BODY, HEADERS, STATUS, TENSORS
 
 from .batches import Batch, CannotJoinError
 from .payloads import request_from_json, request_from_tensors, response_to_json, response_to_tensors
+
+logger = logging.getLogger(__name__)
 
 # How many requests, or batches of them, one object works on at a time.
 _MAX_CONCURRENCY = 256
@@ -103,6 +106,7 @@ class Instance:
             self._model: Any = self.event_loop.run_until_complete(
                 _loaded(settings.model_copy(deep=True), kind)
             )
+            self.said_metadata = self.event_loop.run_until_complete(_metadata(self._model))
         except BaseException as error:
             self.event_loop.close()
             known = as_client_error(error)
@@ -231,6 +235,32 @@ async def _loaded(settings: ModelSettings, kind: type[Any]) -> Any:
             f"load() of {kind.__name__} returned {model.ready!r}: the model is not ready. It has to return True"
         )
     return model
+
+
+async def _metadata(model: Any) -> str:
+    """What a model says of itself, once it is loaded; see `kserve_v2.backend.SaysMetadata`. A model that cannot say it
+    is served all the same.
+    """
+    try:
+        with model_context(model.settings):
+            said = await model.metadata()
+        return json.dumps(
+            {
+                "platform": said.platform,
+                "inputs": [_tensor(each) for each in said.inputs or ()],
+                "outputs": [_tensor(each) for each in said.outputs or ()],
+            }
+        )
+    except Exception:
+        logger.exception(
+            "model '%s': metadata() has failed: clients are shown what its settings say", model.settings.name
+        )
+        return ""
+
+
+def _tensor(said: Any) -> Mapping[str, Any]:
+    parameters = {} if said.parameters is None else said.parameters.model_dump()
+    return {"name": said.name, "datatype": str(said.datatype), "shape": said.shape, "parameters": parameters}
 
 
 # --- what goes to a model and comes from it ---------------------------------------------------------------------------

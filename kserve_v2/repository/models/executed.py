@@ -17,6 +17,7 @@ from kserve_v2.backend import (
     Model,
     ModelConfig,
     RevivesInstances,
+    SaysMetadata,
     TakesMessages,
     keeps_nothing,
 )
@@ -122,6 +123,9 @@ class ExecutedModel(LoadedModel):
             labels = await call_on_thread(executor, _own_labels, model) | labels
             loaded = cls(prepared, model, labels, shared, metrics)
             await loaded._target.start()
+            said = model.said_metadata if isinstance(model, SaysMetadata) else ""
+            if said and isinstance(loaded.signature, VerbatimSignature):
+                loaded.signature.describe(said)
             loaded._settle_batching(prepared.batching)
             await loaded._warm_up(prepared.warm_up)
         except BaseException:
