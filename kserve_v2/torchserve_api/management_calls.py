@@ -1,6 +1,7 @@
 """The management API: what is registered, with how many workers, and which version answers."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -19,6 +20,8 @@ from kserve_v2.torchserve_api.queries import flag, number, page_of, parse_body, 
 from kserve_v2.torchserve_api.registry import Register, Registry
 from kserve_v2.torchserve_api.routes import Api, Call
 from kserve_v2.torchserve_api.tokens import Tokens
+
+logger = logging.getLogger(__name__)
 
 PROCESSING = "Processing worker updates..."
 ALL_VERSIONS = "all"
@@ -46,6 +49,7 @@ class ManagementCalls:
     ) -> None:
         self._service, self._registry, self._predictor = service, registry, predictor
         self._tokens, self._workflows = tokens, workflows
+        self._changed = False
 
     def calls(self) -> Mapping[Call, Answering]:
         """By what they answer."""
@@ -93,18 +97,27 @@ class ManagementCalls:
             ),
         )
         # Other than of scaling, it is waited for the workers unless the call says otherwise.
-        if flag({"synchronous": "true", **parameters}, "synchronous"):
-            found = await self._registry.register(wanted)
-        else:
-            found = await self._registry.begin_register(wanted)
-            if found.workers:
-                return PROCESSING, 202
+        waits = flag({"synchronous": "true", **parameters}, "synchronous")
+        found = await (self._registry.register(wanted) if waits else self._registry.begin_register(wanted))
+        self._tell_of_change(f"the registration of model '{found.name}'")
+        if found.workers and not waits:
+            return PROCESSING, 202
         text = (
             f'Model "{found.name}" Version: {found.version} registered with {found.workers} initial workers'
         )
         if not found.workers:
             text += ". Use scale workers API to add workers for the model."
         return text, 200
+
+    def _tell_of_change(self, what: str) -> None:
+        """Say in the log, once, that a change ends with the server: TorchServe would have written a snapshot."""
+        if not self._changed:
+            self._changed = True
+            logger.warning(
+                "%s is not kept when the server ends, nor is any other change of models by a client: no snapshots are "
+                "written (logs/config); write what is to stay into config.properties, with load_models and models",
+                what,
+            )
 
     async def scale(self, name: str, version: str, parameters: Mapping[str, str]) -> tuple[str, int]:
         """Have another number of workers: what is said of it, and the HTTP status. Raises TorchServeError."""
@@ -116,8 +129,10 @@ class ManagementCalls:
             raise bad_request("max_worker cannot be less than min_worker.")
         if not flag(parameters, "synchronous"):
             self._registry.begin_scale(name, version, low, high)
+            self._tell_of_change(f"the number of workers of model '{name}'")
             return PROCESSING, 202
         await self._registry.scale(name, version, low, high)
+        self._tell_of_change(f"the number of workers of model '{name}'")
         return f"Workers scaled to {low} for model: {name}{f', version: {version}' if version else ''}", 200
 
     async def describe(self, name: str, version: str, *, customized: bool) -> list[dict[str, Any]]:
@@ -129,11 +144,13 @@ class ManagementCalls:
     def set_default(self, name: str, version: str) -> str:
         """Have a version answer by default. Raises TorchServeError."""
         self._registry.set_default(name, version)
+        self._tell_of_change(f"the default version of model '{name}'")
         return f'Default version successfully updated for model "{name}" to "{version}"'
 
     async def unregister(self, name: str, version: str) -> str:
         """Forget a version. Raises TorchServeError."""
         await self._registry.unregister(name, version)
+        self._tell_of_change(f"that model '{name}' is unregistered")
         return f'Model "{name}" unregistered'
 
     async def _described(self, found: Registration, *, customized: bool) -> dict[str, Any]:

@@ -202,6 +202,13 @@ def test_versions(server: Server) -> None:
     assert status(server, "GET", "/models/v")[0] == 404
 
 
+def test_that_changes_end_with_the_server_is_said_once(server: Server) -> None:
+    for name in ("one", "two"):
+        assert server.register("echo.mar", model_name=name).status_code == 200
+    assert status(server, "PUT", "/models/one/1.0/set-default")[0] == 200
+    assert server.running.log.count("no snapshots are written (logs/config)") == 1
+
+
 def v2_answers(server: Server, name: str, version: str = "") -> set[str]:
     """What clients of the v2 protocol are answered, over REST and gRPC."""
     path = f"/v2/models/{name}{f'/versions/{version}' if version else ''}/infer"
