@@ -88,8 +88,7 @@ class Channel:
         try:
             if self._closed:
                 raise ChannelClosed("this side has closed the channel")
-            self._sender.send(kind, number, encoded, head, groups, give=give, later=later)
-            if head is not None and not head.inline:
+            if self._sender.send(kind, number, encoded, head, groups, give=give, later=later):
                 self._watch()
         except BrokenOffError as error:
             self.close()

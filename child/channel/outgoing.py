@@ -96,6 +96,11 @@ class Outgoing:
         block = self._block(BUNDLE, len(self._bundle))
         block.segment.write(np.frombuffer(self._bundle, np.uint8), block.offset)
 
+    @property
+    def uses_memory(self) -> bool:
+        """Whether anything of it is not in the message itself."""
+        return bool(self._blocks or self._given)
+
     def announcements(self) -> list[Segment]:
         """The segments that the other side has not got yet."""
         segments = {block.segment.number: block.segment for block in self._blocks}

@@ -55,8 +55,8 @@ class Sender:
         *,
         give: bool,
         later: bool = False,
-    ) -> None:
-        """Send a message. `give`, `later`: see `Channel.send`.
+    ) -> bool:
+        """Send a message. `give`, `later`: see `Channel.send`. Returns whether it uses shared memory.
 
         Raises MessageError and ChannelClosed: nothing has been sent; BrokenOffError: too much has.
         """
@@ -65,9 +65,10 @@ class Sender:
         elif head.inline:
             self._write(kind, number, fields, head.encoded, b"", head.pack(groups), later=later)
         else:
-            self._send_large(kind, number, fields, head, groups, give=give)
+            return self._send_placed(kind, number, fields, head, groups, give=give, later=later)
+        return False
 
-    def _send_large(
+    def _send_placed(
         self,
         kind: int,
         number: int,
@@ -76,15 +77,20 @@ class Sender:
         groups: Sequence[Mapping[str, Array]],
         *,
         give: bool,
-    ) -> None:
+        later: bool,
+    ) -> bool:
+        """Send tensors of which each may be large: those of texts are seen only when they are packed."""
         outgoing = Outgoing(head, groups, self._pool, self._notices if give else None)
         try:
             segments = outgoing.announcements()
-            self._write(kind, number, fields, head.encoded, outgoing.places, outgoing.inline, segments)
+            later = later and not outgoing.uses_memory
+            parts = head.encoded, outgoing.places, outgoing.inline
+            self._write(kind, number, fields, *parts, segments, later=later)
         except BaseException:
             outgoing.undo()
             raise
         outgoing.commit()
+        return outgoing.uses_memory
 
     def _write(
         self,

@@ -99,3 +99,27 @@ def test_an_event_loop_that_has_watched_a_channel_changes_nothing(ends: tuple[Ch
     other.send(Kind.RESPOND, 2)
     thread.join()
     assert answers == [2]
+
+
+@pytest.mark.parametrize("text", [b"abc", b"a" * 4096])
+def test_texts_that_travel_in_the_message_wait_for_those_behind_them(
+    ends: tuple[Channel, Channel], text: bytes
+) -> None:
+    ours, theirs = ends
+    for number in (1, 2):
+        ours.send(Kind.EXECUTE, number, groups=[{"x": np.array([text], object)}], later=True)
+    with pytest.raises(TimeoutError):
+        theirs.receive(0)
+    ours.flush()
+    for number in (1, 2):
+        message = theirs.receive(60)
+        assert (message.number, message.groups[0]["x"].tolist()) == (number, [text])
+
+
+def test_what_lies_in_shared_memory_does_not_wait_and_keeps_its_place(ends: tuple[Channel, Channel]) -> None:
+    ours, theirs = ends
+    for number, size in ((1, 8), (2, 1 << 20)):
+        ours.send(Kind.EXECUTE, number, groups=[{"x": np.array([b"a" * size], object)}], later=True)
+    for number, size in ((1, 8), (2, 1 << 20)):
+        message = theirs.receive(60)
+        assert (message.number, len(message.groups[0]["x"][0])) == (number, size)
