@@ -73,7 +73,7 @@ def _referents(objects: list[object], apart: str) -> Iterable[object]:
             if each is not type:
                 subclasses: list[type] = type.__subclasses__(each)
                 found += [sub for sub in subclasses if _has_its_name(sub)]
-    return [each for each in found if not (_is_class(each) and _is_apart(each, apart))]
+    return [each for each in found if not _is_models(each, apart)]
 
 
 def _is_being_imported(module: object) -> bool:
@@ -82,6 +82,15 @@ def _is_being_imported(module: object) -> bool:
 
 def _is_class(each: object) -> TypeGuard[type]:
     return issubclass(type(each), type)
+
+
+def _is_models(each: object, apart: str) -> bool:
+    """Whether it is a class or a function of a model, or of such a class: a library may keep it, as with a hook, and
+    forget it when the model goes.
+    """
+    if isinstance(each, types.FunctionType):
+        return each.__module__ is not None and str(each.__module__).startswith(apart)
+    return _is_apart(each if _is_class(each) else type(each), apart)
 
 
 def _is_apart(cls: type, apart: str) -> bool:

@@ -110,6 +110,29 @@ def test_libraries_are_spared_and_models_are_not(run: Run) -> None:
     run(FREED)
 
 
+def test_what_a_library_keeps_for_a_model_goes_with_it(run: Run) -> None:
+    run("""
+import library
+from _handler_1_m import Model
+
+def hook():
+    return model
+
+hook.__module__ = Model.__module__
+model = Model()
+library.TABLE["object"] = model
+library.TABLE["hook"] = hook
+COLLECTOR.freeze_libraries(OWN_MODULES)
+assert gc.get_freeze_count() > at_start + WORTH_FREEZING
+assert looked_at(model) and looked_at(hook) and not looked_at(library.TABLE[5])
+left = weakref.ref(model), weakref.ref(hook)
+hook.itself = hook
+del library.TABLE["object"], library.TABLE["hook"], model, hook
+COLLECTOR.collect()
+assert [each() for each in left] == [None, None]
+""")
+
+
 def test_a_library_that_comes_with_a_second_model(run: Run) -> None:
     """What was made before the import, and goes after it."""
     run(
