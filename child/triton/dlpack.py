@@ -133,9 +133,19 @@ def capsule_of(array: Any) -> Any:
     if array.dtype.kind in "OS":
         raise TritonModelException("DLPack does not have support for string tensors.")
     try:
+        if bfloat16 is not None and array.dtype == bfloat16:
+            return _bfloat16_capsule(array)
         return array.__dlpack__()
     except (AttributeError, BufferError, TypeError) as error:
         raise TritonModelException(f"numpy cannot hand over this tensor by DLPack: {error}") from None
+
+
+def _bfloat16_capsule(array: Any) -> Any:
+    """numpy does not know the type: it hands over the same bits as integers, and the capsule is told what they are."""
+    capsule = array.view("<u2").__dlpack__()
+    tensor = _read(capsule)
+    tensor.code, tensor.bits = _BFLOAT16
+    return capsule
 
 
 class OnDevice:

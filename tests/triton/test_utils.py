@@ -171,8 +171,11 @@ def test_dlpack_of_torch(dtype: str) -> None:
     assert ours.shape() == [2, 3]
     assert ours.as_numpy().astype(float).tolist() == tensor.to(torch.float64).tolist()
     assert Tensor.from_dlpack("X", torch.utils.dlpack.to_dlpack(tensor)).shape() == [2, 3]
-    if dtype not in ("bfloat16",):
-        assert torch.equal(torch.from_dlpack(Tensor("X", ours.as_numpy())), tensor)
+    given = Tensor("X", ours.as_numpy())
+    for back in torch.from_dlpack(given), torch.from_dlpack(given.to_dlpack()):
+        assert back.dtype == tensor.dtype
+        assert torch.equal(back, tensor)
+    assert Tensor.from_dlpack("Y", given.to_dlpack()).as_numpy().dtype == ours.as_numpy().dtype
     raises(
         "DLPack tensor is not contiguous. Only contiguous DLPack tensors that are stored in C-Order are supported.",
         lambda: Tensor.from_dlpack("X", tensor.T),
