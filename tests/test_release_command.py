@@ -130,17 +130,18 @@ def test_what_is_asked_for(
         ("--shadow-percent 5", "--shadow-percent goes with --shadow"),
         ("--clear PROD", "--clear: expected split, shadow, labels, all or label:NAME, got 'PROD'"),
         ("--show --shadow 3", "--show changes nothing: give it alone, or leave it out"),
-        (
-            "--url localhost:8000",
-            "--url: expected http://HOST:PORT or https://HOST:PORT, got 'localhost:8000'",
-        ),
-        (
-            "--url file:///etc/passwd",
-            "--url: expected http://HOST:PORT or https://HOST:PORT, got 'file:///etc/passwd'",
-        ),
         *(
-            (f"--url {url}", f"--url: expected http://HOST:PORT or https://HOST:PORT, got '{url}'")
-            for url in ("http://[::1", "http://", "http://127.0.0.1:99999", "http://127.0.0.1:x")
+            (f"--url {url}", f"--url: expected http://HOST:PORT, https://HOST:PORT or unix:PATH, got '{url}'")
+            for url in (
+                "file:///etc/passwd",
+                "http://[::1",
+                "http://",
+                "http://127.0.0.1:99999",
+                "http://127.0.0.1:x",
+                "grpc://127.0.0.1:8001",
+                "grpcs://127.0.0.1:8001",
+                "grpc+unix:/run/kserve.sock",
+            )
         ),
         ("--splitt 2=100", "unknown option --splitt, did you mean --split?"),
     ],
@@ -148,6 +149,16 @@ def test_what_is_asked_for(
 def test_what_makes_no_sense(capsys: pytest.CaptureFixture[str], arguments: str, problem: str) -> None:
     assert main(["release", "m", *arguments.split()], {}) == 2
     assert capsys.readouterr().err == f"error: {problem}\n"
+
+
+def test_help_offers_what_is_taken(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["release", "--help"], {})
+    said = " ".join(capsys.readouterr().out.split())
+    assert "grpc" not in said
+    assert "http://HOST:PORT, https://HOST:PORT or unix:PATH" in said
+    assert "version_policy" in said
+    assert main(["release", "m", "--url", server.url.removeprefix("http://")], {}) == 0
 
 
 def test_a_name_is_no_path(server: Server) -> None:

@@ -15,14 +15,22 @@ TOKEN_VARIABLE = "KSERVE_V2_TOKEN"  # noqa: S105 - the name of a variable
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
-def add_server(parser: argparse.ArgumentParser) -> None:
-    """Which server is asked, and how."""
+REST_FORMS = "http://HOST:PORT, https://HOST:PORT or unix:PATH"
+"""URLs for what only REST has."""
+
+
+def add_server(parser: argparse.ArgumentParser, *, rest_only: bool = False) -> None:
+    """Which server is asked, and how. `rest_only`: gRPC has no words for what the command asks."""
+    forms = (
+        f"{REST_FORMS}, as this is asked over REST"
+        if rest_only
+        else "http://HOST:PORT or https://... (REST), grpc://HOST:PORT or grpcs://..., unix:PATH"
+    )
     group = parser.add_argument_group("Server")
     group.add_argument(
         "--url",
         metavar="URL",
-        help="The server: http://HOST:PORT or https://... (REST), grpc://HOST:PORT or grpcs://..., unix:PATH. "
-        f"HOST:PORT alone is REST. [{URL_VARIABLE}; default {DEFAULT_URL}]",
+        help=f"The server: {forms}. HOST:PORT alone is REST. [{URL_VARIABLE}; default {DEFAULT_URL}]",
     )
     group.add_argument(
         "--timeout",
@@ -56,14 +64,18 @@ def _seconds(text: str) -> float:
 
 
 @contextmanager
-def asking(namespace: argparse.Namespace, environ: Mapping[str, str]) -> Iterator["Client"]:
+def asking(
+    namespace: argparse.Namespace, environ: Mapping[str, str], *, rest_only: bool = False
+) -> Iterator["Client"]:
     """The client of a command. What it raises inside the block, a person gets to read: raises CommandError,
-    UsageError.
+    UsageError. `rest_only`: see `add_server`.
     """
     # Imported here: --help does not wait for what speaks HTTP.
     from kserve_v2.client import Client, InvalidArgumentError, ServingError, UnreachableError  # noqa: PLC0415
 
     url = namespace.url or environ.get(URL_VARIABLE) or DEFAULT_URL
+    if rest_only:
+        _check_rest(url)
     headers = dict(_header(text) for text in namespace.header)
     try:
         client = Client(
@@ -89,6 +101,18 @@ def asking(namespace: argparse.Namespace, environ: Mapping[str, str]) -> Iterato
             ) from None
         except ServingError as error:
             raise CommandError(without_unknown_id(error.message)) from None
+
+
+def _check_rest(url: str) -> None:
+    from kserve_v2.client.address import read_address  # noqa: PLC0415 - as above
+    from kserve_v2.errors import InvalidArgumentError  # noqa: PLC0415
+
+    try:
+        usable = not read_address(url).grpc
+    except InvalidArgumentError:
+        usable = False
+    if not usable:
+        raise UsageError(f"--url: expected {REST_FORMS}, got {url!r}")
 
 
 def without_unknown_id(message: str) -> str:

@@ -3,9 +3,8 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
-from kserve_v2.commands.client_options import URL_VARIABLE, add_server, asking
+from kserve_v2.commands.client_options import add_server, asking
 from kserve_v2.commands.command import Command, CommandError, UsageError
 
 _DESCRIPTION = """\
@@ -17,8 +16,10 @@ server's --release-directory), and is written to the server's log.
 
 _EXAMPLES = """\
 examples:
-  Register version 3: copy it to its place, and have it loaded:
-    cp -r new models/digits/3 && curl -X POST http://127.0.0.1:8000/v2/repository/models/digits/load
+  Register version 3 beside version 2: copy it to its place, and have it loaded. By default only the highest version
+  is loaded: what one can go back to needs a version_policy, as in config.pbtxt
+    version_policy { latest { num_versions: 2 } }
+    cp -r new models/digits/3 && kserve-v2 load digits
   Release it, as what PROD stands for (/v2/models/digits/versions/PROD/infer), and as the only one for requests
   that name no version; and roll back:
     kserve-v2 release digits --label PROD --version 3 --split 3=100
@@ -59,17 +60,14 @@ def _add(parser: argparse.ArgumentParser) -> None:
         help="take away: split, shadow, labels, all, or label:NAME; may be repeated",
     )  # fmt: skip
     change.add_argument("--show", action="store_true", help="only show what holds")
-    add_server(parser)
+    add_server(parser, rest_only=True)
 
 
 def _run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     document = change_of(arguments)
     if arguments.show and document:
         raise UsageError("--show changes nothing: give it alone, or leave it out")
-    url = arguments.url or environ.get(URL_VARIABLE)
-    if url and not _is_url(url):
-        raise UsageError(f"--url: expected http://HOST:PORT or https://HOST:PORT, got {url!r}")
-    with asking(arguments, environ) as client:
+    with asking(arguments, environ, rest_only=True) as client:
         from kserve_v2.client import NoServerError  # noqa: PLC0415 - large
 
         try:
@@ -84,16 +82,6 @@ def _run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
                 f"what answers at {client.url} is no kserve-v2 server: its answer is no {what}"
             ) from None
     return 0
-
-
-def _is_url(text: str) -> bool:
-    """Whether a text is an address that can be asked."""
-    try:
-        parts = urlsplit(text)
-        # A port that cannot be is found when it is asked for.
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
 
 
 def change_of(arguments: argparse.Namespace) -> Json:

@@ -130,8 +130,8 @@ def read_release(document: object) -> Release:
 
 def changed_release(release: Release, document: object) -> Release:
     """The release after a change. `document`: what is to be different, as `read_release` takes it. Labels that it does
-    not name stay, one that is null goes; `split` and `shadow` are replaced as a whole, or go, if they are null. Raises
-    InvalidArgumentError.
+    not name stay, one that is null goes, and has to be there; `split` and `shadow` are replaced as a whole, or go, if
+    they are null. Raises InvalidArgumentError.
     """
     members = _members(document, "", ("labels", "split", "shadow"), keep_null=True)
     merged = release_json(release)
@@ -140,7 +140,12 @@ def changed_release(release: Release, document: object) -> Release:
         if given is None:
             merged.pop("labels", None)
         else:
-            labels = {**merged.get("labels", {}), **_object(given, "labels")}
+            there = merged.get("labels", {})
+            for name, version in _object(given, "labels").items():
+                if version is None and name not in there:
+                    known = ", ".join(sorted(there)) or "there are none"
+                    raise _wrong("labels", f"a label of the model to take away ({known})", name)
+            labels = {**there, **given}
             merged["labels"] = {name: version for name, version in labels.items() if version is not None}
     for name in ("split", "shadow"):
         if name in members:

@@ -184,7 +184,6 @@ CHANGES: list[tuple[Any, Any]] = [
     ({}, WHOLE),
     ({"labels": {"STG": 4}}, {**WHOLE, "labels": {"PROD": 2, "STG": 4}}),
     ({"labels": {"STG": None}}, {**WHOLE, "labels": {"PROD": 2}}),
-    ({"labels": {"NO": None}}, WHOLE),
     ({"split": None}, {name: WHOLE[name] for name in ("labels", "shadow")}),
     ({"split": {"shares": {"3": 100}}}, {**WHOLE, "split": {"shares": {"3": 100}}}),
     ({"shadow": None, "labels": None}, {"split": WHOLE["split"]}),
@@ -203,6 +202,10 @@ def test_what_a_change_does_not_name_stays(change: Any, result: Any) -> None:
         ({"label": {"A": 1}}, "unknown member"),
         ({"labels": {"A": "1"}}, "labels['A']: expected a version"),
         ({"labels": {"PROD": None}}, 'shadow.labels: expected labels of the model (STG), got "PROD"'),
+        (
+            {"labels": {"NO": None}},
+            'labels: expected a label of the model to take away (PROD, STG), got "NO"',
+        ),
         ({"labels": 3}, "labels: expected a JSON object, got 3"),
     ],
 )

@@ -733,8 +733,8 @@ def test_it_is_there_after_a_restart_and_keeps_its_versions(write_model: WriteMo
     assert server.post("/v2/repository/models/m/load").status_code == 200
     wait_until(lambda: server.get("/v2/models/m/versions/2/ready").status_code == 400)
     assert refused(server, 404, labels={"PROD": 2}) == (
-        "labels['PROD']: version 2 of model 'm' is not ready, expected one that is (3); it lies in the repository: have it "
-        "loaded, by version_policy"
+        "labels['PROD']: version 2 of model 'm' is not ready, expected one that is (3); it lies in the repository: load the "
+        "model, whose version_policy has to name it beside the others"
     )
     assert server.stop() == 0
 

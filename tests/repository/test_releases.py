@@ -265,6 +265,12 @@ class Run:
             new = named - reference.served
             assert not reference.served or new
             return
+        except InvalidArgumentError:
+            # There is no such label to take away.
+            gone = [label for label, version in document.get("labels", {}).items() if version is None]
+            assert gone
+            assert not reference.labels.keys() & gone
+            return
         assert reference.served
         release = view.found.release
         reference.labels = dict(release.labels)

@@ -159,7 +159,9 @@ def check_release(
     for place, version in places.items():
         if version not in ready:
             advice = (
-                "; it lies in the repository: have it loaded, by version_policy" if version in on_disk else ""
+                "; it lies in the repository: load the model, whose version_policy has to name it beside the others"
+                if version in on_disk
+                else ""
             )
             raise NotFoundError(
                 f"{place}: version {version} of model '{name}' is not ready, expected one that is ({there}){advice}"
