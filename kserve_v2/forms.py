@@ -12,7 +12,6 @@ import struct
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -29,8 +28,11 @@ Data = bytes | memoryview
 MAX_FIXED_BYTES = 4096
 """Requests of which more is the same than this are decoded each time."""
 
-MAX_ALIKE = 16
-"""Forms with one key; there is no index of these."""
+MAX_ALIKE = 64
+"""Forms with one key, such as one for each number of rows."""
+
+MAX_BEGIN_ALIKE = 16
+"""Those of them that begin alike: they are tried one after the other."""
 
 MAX_REMEMBERED_BYTES = 4 * 1024 * 1024
 """The most memory that the forms of one front end may take together."""
@@ -77,7 +79,7 @@ class Gap(NamedTuple):
     end: End | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Form(Generic[T]):
     """What requests have in common. `last`: the bytes behind the last gap. `noted` is one of them without tensors,
     checked against `signature`. `wanted`: what else its codec has read in it.
@@ -88,6 +90,11 @@ class Form(Generic[T]):
     noted: InferRequest
     signature: ModelSignature
     wanted: T
+
+    @property
+    def start(self) -> bytes:
+        """What all of them begin with."""
+        return self.gaps[0].before if self.gaps else self.last
 
     @property
     def fixed_bytes(self) -> int:
@@ -147,11 +154,73 @@ def _find(data: Data, mark: bytes, start: int) -> int:
     return bytes(data[start : start + _NEAR_BYTES]).index(mark) + start
 
 
+class Alike(Generic[T]):
+    """Forms with one key. They are told apart by how their messages begin, which most often says the shapes."""
+
+    __slots__ = ("_by_start", "_in_use", "_lengths")
+
+    def __init__(self) -> None:
+        # In each, the one that was used last comes first.
+        self._by_start: dict[bytes, deque[Form[T]]] = {}
+        self._lengths: list[int] = []
+        # By age: the first is the one that has not been used for longest.
+        self._in_use: dict[Form[T], None] = {}
+
+    def __len__(self) -> int:
+        return len(self._in_use)
+
+    @property
+    def nbytes(self) -> int:
+        """About what they take."""
+        return sum(form.nbytes for form in self._in_use)
+
+    def find(self, data: Data) -> tuple[Form[T], InferRequest] | None:
+        """The request in `data`, and the form by which it was read."""
+        for length in self._lengths:
+            # Bytes already, but where a message is not copied.
+            forms = self._by_start.get(bytes(data[:length]))
+            if forms is None:
+                continue
+            for form in forms:
+                request = form.request(data)
+                if request is not None:
+                    self._use(form, forms)
+                    return form, request
+        return None
+
+    def _use(self, form: Form[T], forms: deque[Form[T]]) -> None:
+        """It is forgotten last, and tried first next time."""
+        self._in_use[form] = self._in_use.pop(form)
+        if forms[0] is not form:
+            forms.remove(form)
+            forms.appendleft(form)
+
+    def add(self, form: Form[T]) -> None:
+        """Keep a form, and no more than there may be."""
+        start = form.start
+        forms = self._by_start.setdefault(start, deque())
+        forms.appendleft(form)
+        self._in_use[form] = None
+        if len(forms) > MAX_BEGIN_ALIKE:
+            self.remove(forms[-1])
+        elif len(self) > MAX_ALIKE:
+            self.remove(next(iter(self._in_use)))
+        self._lengths = sorted({len(each) for each in self._by_start}, reverse=True)
+
+    def remove(self, form: Form[T]) -> None:
+        """Forget a form."""
+        del self._in_use[form]
+        forms = self._by_start[form.start]
+        forms.remove(form)
+        if not forms:
+            del self._by_start[form.start]
+
+
 class Forms(Generic[T]):
     """The forms of the requests that came last, of all connections of a front end."""
 
     def __init__(self) -> None:
-        self._known: Remembered[Hashable, deque[Form[T]]] = Remembered(MAX_REMEMBERED_BYTES)
+        self._known: Remembered[Hashable, Alike[T]] = Remembered(MAX_REMEMBERED_BYTES)
 
     @property
     def nbytes(self) -> int:
@@ -161,11 +230,7 @@ class Forms(Generic[T]):
     def find(self, key: Hashable, data: Data) -> tuple[Form[T], InferRequest] | None:
         """The request in `data`, and the form by which it was read. It is for whoever has the form's signature."""
         alike = self._known[key]
-        if alike is None:
-            return None
-        form = alike[0]
-        request = form.request(data)
-        return (form, request) if request is not None else _find_other(alike, data)
+        return None if alike is None else alike.find(data)
 
     def note(
         self,
@@ -189,23 +254,12 @@ class Forms(Generic[T]):
         form = make()
         if form is None or not gives(form, data, request):
             return
-        alike = self._known[key] or deque(maxlen=MAX_ALIKE)
-        outdated = self.find(key, data)
+        alike = self._known[key] or Alike()
+        outdated = alike.find(data)
         if outdated is not None:
             alike.remove(outdated[0])
-        alike.appendleft(form)
-        self._known.keep(key, alike, sum(each.nbytes for each in alike))
-
-
-def _find_other(alike: deque[Form[T]], data: Data) -> tuple[Form[T], InferRequest] | None:
-    for form in islice(alike, 1, None):
-        request = form.request(data)
-        if request is not None:
-            # It is tried first next time, and forgotten last.
-            alike.remove(form)
-            alike.appendleft(form)
-            return form, request
-    return None
+        alike.add(form)
+        self._known.keep(key, alike, alike.nbytes)
 
 
 def may_recur(request: InferRequest) -> bool:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.backend import ModelConfig
-from kserve_v2.forms import MAX_ALIKE, MAX_REMEMBERED_BYTES, Forms, gives, may_recur
+from kserve_v2.forms import MAX_ALIKE, MAX_BEGIN_ALIKE, MAX_REMEMBERED_BYTES, Forms, gives, may_recur
 from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.messages import InferRequest, InferResponse, same_request
 from kserve_v2.rpc import answer as answer_module
@@ -316,15 +316,25 @@ def test_what_is_remembered_is_bounded() -> None:
     assert forms.nbytes <= MAX_REMEMBERED_BYTES
 
 
-def test_of_forms_that_are_alike_the_one_in_use_stays() -> None:
+@pytest.mark.parametrize(
+    ("request_id", "most"), [("", MAX_ALIKE), ("an id, which comes first", MAX_BEGIN_ALIKE)]
+)
+def test_of_forms_that_are_alike_the_one_in_use_stays(request_id: str, most: int) -> None:
     forms: Forms[None] = Forms()
-    noted(forms, PLAIN)
-    for number in range(50):
-        noted(forms, changed(lambda m, number=number: setattr(m.inputs[0], "name", f"{number:02}")))
-        assert recalled(forms, PLAIN.SerializeToString()) is not None
+    plain = changed(lambda m: setattr(m, "id", request_id))
+    noted(forms, plain)
+    for number in range(most + 10):
+
+        def change(message: pb.ModelInferRequest, number: int = number) -> None:
+            message.id = request_id
+            message.inputs[0].name = f"{number:02}"
+
+        noted(forms, changed(change))
+        assert recalled(forms, plain.SerializeToString()) is not None
     [alike] = forms._known.values()
     assert alike is not None
-    assert len(alike) == MAX_ALIKE
+    assert len(alike) == most
+    assert forms.nbytes == alike.nbytes
 
 
 def test_models_whose_messages_have_one_length() -> None:
