@@ -14,7 +14,7 @@ from kserve_v2.backend import Instance, ModelConfig, Placement
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
 from kserve_v2.scheduling.executing.in_place import MAX_TURN_NS
-from kserve_v2.scheduling.executing.quickness import MAX_NS, Quickness
+from kserve_v2.scheduling.executing.quickness import MAX_NS, CpuTime, Quickness
 from kserve_v2.scheduling.executing.turn import CROWD_REQUESTS, LOOK_EVERY, PROBE_EVERY
 from kserve_v2.scheduling.limiting.rate_limiter import RateLimiter
 from kserve_v2.scheduling.limiting.resources import Limits, Resource
@@ -46,7 +46,7 @@ class Fixed(Quickness):
     __slots__ = ("hand_overs", "here", "there")
 
     def __init__(self, clock: Clock, *, quick: bool = True) -> None:
-        super().__init__(clock, clock)
+        super().__init__(clock, CpuTime(clock, 0))
         self.execution_ns, self.limit_ns = (1_000, MAX_NS) if quick else (MAX_NS, 1_000)
         self.here: list[int] = []
         self.there: list[int] = []
@@ -245,7 +245,7 @@ def test_one_that_has_been_slow_in_place_goes_to_its_thread() -> None:
 
     async def main() -> None:
         clock = Clock()
-        model, quickness = ThreadModel(clock=clock), Quickness(clock, clock)
+        model, quickness = ThreadModel(clock=clock), Quickness(clock, CpuTime(clock, 0))
         scheduler = scheduler_of(model, quickness=quickness)
         await scheduler.start()
         await asleep(scheduler)
@@ -266,7 +266,7 @@ def test_one_that_has_been_slow_in_place_goes_to_its_thread() -> None:
 def test_one_that_takes_long_to_fail_in_place_goes_to_its_thread() -> None:
     async def main() -> None:
         clock = Clock()
-        model, quickness = ThreadModel(clock=clock), Quickness(clock, clock)
+        model, quickness = ThreadModel(clock=clock), Quickness(clock, CpuTime(clock, 0))
         scheduler = scheduler_of(model, quickness=quickness)
         await scheduler.start()
         await asleep(scheduler)
@@ -285,7 +285,7 @@ def test_one_that_takes_long_to_fail_in_place_goes_to_its_thread() -> None:
 def test_a_batch_may_take_as_long_as_its_rows_would(busy_ns: int, distrusted: bool) -> None:
     async def main() -> None:
         clock = Clock()
-        model, quickness = ThreadModel(clock=clock), Quickness(clock, clock)
+        model, quickness = ThreadModel(clock=clock), Quickness(clock, CpuTime(clock, 0))
         scheduler = scheduler_of(model, quickness=quickness)
         await scheduler.start()
         await asleep(scheduler)
@@ -306,7 +306,7 @@ def test_a_batch_may_take_as_long_as_its_rows_would(busy_ns: int, distrusted: bo
 def test_the_rest_of_a_turn_goes_to_the_thread_once_the_model_has_been_slow() -> None:
     async def main() -> None:
         clock = Clock()
-        model, quickness = ThreadModel(clock=clock), Quickness(clock, clock)
+        model, quickness = ThreadModel(clock=clock), Quickness(clock, CpuTime(clock, 0))
         scheduler = scheduler_of(model, rules=ONE_AT_A_TIME, quickness=quickness)
         await scheduler.start()
         await asleep(scheduler)

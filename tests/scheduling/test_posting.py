@@ -144,7 +144,7 @@ def run(test: Callable[[Echo, QueueTarget], Awaitable[None]], rules: BatchRules 
     async def main() -> Echo:
         echo = Echo()
         # It stands still: everything is quick, however busy the machine is.
-        target = queue_target(SIGNATURE, echo, rules, quickness=Quickness(lambda: 0, lambda: 0))
+        target = queue_target(SIGNATURE, echo, rules, quickness=Quickness(lambda: 0))
         await target.start()
         try:
             await test(echo, target)

@@ -12,6 +12,7 @@ from kserve_v2.scheduling.executing.quickness import (
     MAX_ROWS_NS,
     QUICK_AGAIN,
     STALL_NS,
+    CpuTime,
     Quickness,
     smoothed,
 )
@@ -24,12 +25,23 @@ class Machine:
 
     def __init__(self) -> None:
         self.now_ns = self.cpu_ns = 0
-        self.quickness = Quickness(lambda: self.now_ns, lambda: self.cpu_ns)
+        self.cpu_time = CpuTime(lambda: self.cpu_ns, 0)
+        self.quickness = self.model()
+
+    def model(self) -> Quickness:
+        """What is measured of one more model."""
+        return Quickness(lambda: self.now_ns, self.cpu_time)
+
+    def compute(self, cpu_ns: int) -> None:
+        """Something else, for so long."""
+        self.now_ns += cpu_ns
+        self.cpu_ns += cpu_ns
 
     def execute(self, cpu_ns: int, waited_ns: int = 0, rows: int = 1) -> None:
         """An execution in place that computes, and waits for a CPU, for so long."""
-        self.now_ns += cpu_ns + waited_ns
-        self.cpu_ns += cpu_ns
+        self.cpu_time.begins(self.now_ns)
+        self.compute(cpu_ns)
+        self.now_ns += waited_ns
         self.quickness.executed_here(cpu_ns + waited_ns, self.now_ns, rows)
 
     def execute_there(self, took_ns: int, times: int = 1) -> None:
@@ -94,7 +106,8 @@ def test_one_slow_measurement_changes_little_and_many_change_all() -> None:
 
 @given(st.lists(st.integers(0, 10 * MILLISECOND), max_size=50))
 def test_an_execution_weighs_the_same_wherever_it_was(took_ns: list[int]) -> None:
-    here, there = Quickness(lambda: 0, lambda: 0), Quickness(lambda: 0, lambda: 0)
+    machine = Machine()
+    here, there = machine.model(), machine.model()
     for each in took_ns:
         here.executed_here(each, 0)
         there.executed_there(each)
@@ -136,6 +149,27 @@ def test_one_that_has_waited_for_a_cpu_is_not_the_model_s_fault(machine: Machine
         for _ in range(100):
             machine.execute(10_000)
     assert machine.quickness.quick
+
+
+@pytest.mark.parametrize("other_ns", [10_000, 400_000, 40 * MILLISECOND])
+@pytest.mark.parametrize("waited_ns", [MAX_NS, MILLISECOND, 3 * MILLISECOND])
+def test_what_the_thread_has_computed_before_is_not_the_model_s_fault(
+    machine: Machine, other_ns: int, waited_ns: int
+) -> None:
+    """A request now and then, among those to other models or a large body."""
+    for _ in range(50):
+        machine.compute(other_ns)
+        machine.execute(10_000, waited_ns=waited_ns)
+        assert not machine.quickness.distrusted
+
+
+@pytest.mark.parametrize("idle_ns", [0, 10_000, MILLISECOND])
+def test_one_of_many_models_that_computes_for_too_long_is_found(machine: Machine, idle_ns: int) -> None:
+    """Whether the thread has computed for others, or waited, before."""
+    machine.compute(MILLISECOND)
+    machine.now_ns += idle_ns
+    machine.execute(MILLISECOND)
+    assert machine.quickness.distrusted
 
 
 def test_what_takes_too_long_for_that_is_slow_whatever_it_does(machine: Machine) -> None:

@@ -102,6 +102,7 @@ class InPlace:
             return self._submit_to_instances(request, reply)
         spec, rows = self._spec, request.rows
         taken_ns = self._clock_ns()
+        quickness.cpu_time.begins(taken_ns)
         try:
             outputs, times = execute_alone(
                 instance, request, spec, self._clock_ns, taken_ns, fresh=self._fresh
@@ -156,6 +157,7 @@ class InPlace:
                     self._enqueue(gathered.popitem(last=False)[0])
                 return
             now_ns = self._clock_ns()
+            self._quickness.cpu_time.begins(now_ns)
             decision = decide(gathered, self._queue.rules, now_ns)
             assert not isinstance(decision, WaitUntil)  # noqa: S101 - these rules never wait
             members = [gathered.popitem(last=False)[0] for _ in range(decision.requests)]

@@ -1,5 +1,6 @@
 """Whether a model is quick enough to be executed in place: the measurements, and the decision."""
 
+import threading
 from collections.abc import Callable
 from time import monotonic_ns, thread_time_ns
 
@@ -21,9 +22,10 @@ _SHORTER_WEIGHS, _LONGER_WEIGHS = 4, 16
 # as many each time that it is too slow again.
 QUICK_AGAIN, _MOST_QUICK_AGAIN = 64, 2**16
 
-# The doubling starts anew if the model was quick in place for this many looks: then one slow execution was chance, or
+# The doubling starts anew if the model was quick in place for this many periods: then one slow execution was chance, or
 # the machine was busy.
-_FORGIVEN_LOOKS = 1000
+_FORGIVEN_PERIODS = 1000
+_PERIOD_NS = 500_000
 
 # Longer than any wait for a CPU: an execution that took longer was slow, even if it only waited.
 STALL_NS = 100_000_000
@@ -32,20 +34,48 @@ STALL_NS = 100_000_000
 _LOOK_NS = 500_000
 
 
+class CpuTime:
+    """What a thread has computed, as of a little while ago: one look serves all models that it executes."""
+
+    __slots__ = ("_clock_ns", "_looked_at_ns", "_seen_ns")
+
+    def __init__(self, clock_ns: Callable[[], int], now_ns: int) -> None:
+        """`clock_ns`: the CPU time of the thread that calls it."""
+        self._clock_ns = clock_ns
+        self._looked_at_ns, self._seen_ns = now_ns, clock_ns()
+
+    def begins(self, now_ns: int) -> None:
+        """Something begins now of which it may be asked how much it has computed."""
+        if now_ns - self._looked_at_ns > _LOOK_NS:
+            self._looked_at_ns, self._seen_ns = now_ns, self._clock_ns()
+
+    def since(self, began_ns: int) -> int:
+        """How much has been computed since then, at least: the time between the look and then may have been computed as
+        well.
+        """
+        return self._clock_ns() - self._seen_ns - (began_ns - self._looked_at_ns)
+
+
+class _OfThread(threading.local):
+    def __init__(self) -> None:
+        self.time = CpuTime(thread_time_ns, monotonic_ns())
+
+
+_of_thread = _OfThread()
+
+
 class Quickness:
     """Measurements of one model, taken on the event loop's thread."""
 
     __slots__ = (
-        "_cpu_clock_ns", "_hand_over_ns", "_looked_at_cpu_ns", "_looked_at_ns", "_looks", "_quick_again",
-        "_still_to_be_quick", "clock_ns", "execution_ns", "limit_ns",
+        "_counted_at_ns", "_hand_over_ns", "_periods", "_quick_again", "_still_to_be_quick", "clock_ns", "cpu_time",
+        "execution_ns", "limit_ns",
     )  # fmt: skip
 
-    def __init__(
-        self, clock_ns: Callable[[], int] = monotonic_ns, cpu_clock_ns: Callable[[], int] = thread_time_ns
-    ) -> None:
-        """`cpu_clock_ns`: the CPU time of the thread that calls it."""
+    def __init__(self, clock_ns: Callable[[], int] = monotonic_ns, cpu_time: CpuTime | None = None) -> None:
+        """`cpu_time`: of the event loop's thread; by default, of the one that calls this."""
         self.clock_ns = clock_ns
-        self._cpu_clock_ns = cpu_clock_ns
+        self.cpu_time = cpu_time or _of_thread.time
         # Expected time of a request or a batch. Unless it is below `limit_ns`, the model's own threads are quicker.
         # Plain attributes, because they are compared for each request.
         self.execution_ns = float(MAX_NS)
@@ -54,8 +84,9 @@ class Quickness:
         self._hand_over_ns = 0.0
         self._quick_again = QUICK_AGAIN
         self._still_to_be_quick = 0
-        self._looked_at_ns, self._looked_at_cpu_ns = clock_ns(), cpu_clock_ns()
-        self._looks = 0
+        # For how long it has been quick in place, in periods of so much time in which it was executed.
+        self._periods = 0
+        self._counted_at_ns = clock_ns()
 
     def __repr__(self) -> str:
         return (
@@ -74,9 +105,9 @@ class Quickness:
         return self._still_to_be_quick > 0
 
     def executed_here(self, took_ns: int, end_ns: int, rows: int = 1) -> None:
-        """An execution in place has taken `took_ns`, until `end_ns`."""
+        """An execution in place has taken `took_ns`, until `end_ns`. `cpu_time` was told that it begins."""
         if took_ns > MAX_NS and too_slow(took_ns, rows):
-            self._look_closer(took_ns)
+            self._look_closer(took_ns, end_ns - took_ns)
         # `smoothed`, inlined, because this runs for each request.
         expected_ns = self.execution_ns
         if took_ns < expected_ns:
@@ -84,21 +115,20 @@ class Quickness:
         else:
             longer_ns = took_ns if took_ns < 2 * expected_ns else 2 * expected_ns
             self.execution_ns = expected_ns + (longer_ns - expected_ns) / _LONGER_WEIGHS
-        if end_ns - self._looked_at_ns > _LOOK_NS:
-            self._looked_at_ns, self._looked_at_cpu_ns = end_ns, self._cpu_clock_ns()
-            self._looks += 1
+        if end_ns - self._counted_at_ns > _PERIOD_NS:
+            self._counted_at_ns = end_ns
+            self._periods += 1
 
-    def _look_closer(self, took_ns: int) -> None:
+    def _look_closer(self, took_ns: int, began_ns: int) -> None:
         """Distrust the model, unless the thread has waited for a CPU or for the interpreter's lock instead of
         computing.
         """
-        cpu_ns = self._cpu_clock_ns() - self._looked_at_cpu_ns
-        if took_ns > STALL_NS or 2 * cpu_ns > took_ns:
+        if took_ns > STALL_NS or 2 * self.cpu_time.since(began_ns) > took_ns:
             if not self.distrusted:
                 # A stall of this length counts, whatever caused it.
-                if self._looks >= _FORGIVEN_LOOKS and took_ns <= STALL_NS:
+                if self._periods >= _FORGIVEN_PERIODS and took_ns <= STALL_NS:
                     self._quick_again = QUICK_AGAIN
-                self._looks = 0
+                self._periods = 0
                 self._still_to_be_quick = self._quick_again
                 self._quick_again = min(2 * self._quick_again, _MOST_QUICK_AGAIN)
             self.limit_ns = 0.0
