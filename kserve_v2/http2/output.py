@@ -25,7 +25,7 @@ _JOINED_BYTES = 64 * 1024
 # Parts from this size on are written without a copy.
 _BULKY_BYTES = 16 * 1024
 
-# Bytes of bodies that are handed out before the socket is asked again whether it takes more.
+# Bytes of bodies that are handed out in a turn of the loop, and before the socket is asked again whether it takes more.
 _TURN_BYTES = 256 * 1024
 
 
@@ -207,7 +207,7 @@ class Output:
             queue.popleft()
             self._send_headers(stream, entry.block, entry.ends)
             return
-        size = min(len(entry.data), self.max_frame_bytes, self.window, stream.send_window)
+        size = min(len(entry.data), self.max_frame_bytes, self.window, stream.send_window, _TURN_BYTES)
         # An empty frame may be sent even if a window is negative.
         size = max(size, 0)
         whole = size == len(entry.data)

@@ -45,6 +45,7 @@ class Http2Protocol(asyncio.Protocol, Generic[Head]):
         self.transport: asyncio.Transport
         self._limits = limits
         self._leaving = False
+        self._flush_waits = False
         self._written_bytes = 0
         self._check_timer: asyncio.TimerHandle | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
@@ -114,20 +115,30 @@ class Http2Protocol(asyncio.Protocol, Generic[Head]):
         return not self._leaving
 
     def output_waits(self) -> None:
-        self.loop.call_soon(self.flush)
+        if not self._flush_waits:
+            self._flush_waits = True
+            self.loop.call_soon(self._flush_later)
+
+    def _flush_later(self) -> None:
+        self._flush_waits = False
+        self.flush()
 
     def flush(self) -> None:
-        """Write all that may be written now."""
+        """Write what this turn of the loop may write. Of large bodies there is more for the next: a socket may take all
+        of one at once, and others would wait while it is copied.
+        """
         connection = self.connection
         output = connection.output
         if self._leaving:
             output.take()
             return
-        while output.parts:
+        if output.parts:
             self._write(output)
             if output.ready:
                 output.pump()
-        connection.corked = False
+        connection.corked = bool(output.parts)
+        if output.parts:
+            self.output_waits()
 
     def _write(self, output: Output) -> None:
         """Write what there is, in one piece if it is small."""
@@ -165,7 +176,10 @@ class Http2Protocol(asyncio.Protocol, Generic[Head]):
         """Close the connection when all is written. Streams that are not over are lost."""
         if self._leaving or self.transport.is_closing():
             return
-        self.flush()
+        output = self.connection.output
+        while output.parts:
+            self._write(output)
+            output.pump()
         self._leaving = True
         self.connection.table.lose_all()
         if self.transport.can_write_eof():

@@ -19,6 +19,11 @@ _SHORT_READ_BYTES = 16 * 1024
 _SHORT_READS = 8
 
 
+# No more is read at once. libuv goes on reading in one turn of the loop while as much comes as there is room for, up to
+# 32 times: others would wait while all of something large is copied.
+_READ_BYTES = 64 * 1024
+
+
 class _Deputy(asyncio.BufferedProtocol):
     """In the place of a connection's protocol for a time: it says where the transport reads to."""
 
@@ -63,8 +68,8 @@ class ReadInPlace(_Deputy):
         _ShortReads(self._connection, self._transport).begin()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """The rest of `place`. What follows is left for the connection to read."""
-        return self._place
+        """What comes next of `place`. What follows that is left for the connection to read."""
+        return self._place[:_READ_BYTES]
 
     def buffer_updated(self, nbytes: int) -> None:
         """`nbytes` have been read to the place."""

@@ -106,6 +106,62 @@ def test_answers_of_one_turn_of_the_loop_leave_in_one_write() -> None:
     talk(do)
 
 
+class Greedy(asyncio.Transport):
+    """Takes whatever is written, as a socket with large buffers does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = bytearray()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.sent += data
+
+    def is_closing(self) -> bool:
+        return False
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+@pytest.mark.parametrize("max_frame_bytes", [2**14, 2**24 - 1])
+def test_while_a_large_answer_leaves_others_have_their_turns(max_frame_bytes: int) -> None:
+    """However much the socket takes at once, and however large a frame may be."""
+    size = 2**23
+
+    async def run() -> None:
+        server, wire = Server(Http2Limits()), Greedy()
+        server.connection_made(wire)
+        setting = b"\0\4\x7f\xff\xff\xff\0\5" + max_frame_bytes.to_bytes(4, "big")
+        server.data_received(frames.PREFACE + frame(Kind.SETTINGS, 0, setting))
+        server.data_received(frame(Kind.WINDOW_UPDATE, 0, b"\x7f\0\0\0"))
+        server.hold = True
+        server.data_received(request(1))
+        [large] = server.connection.streams.values()
+        assert isinstance(large, EchoStream)
+        large.body = bytearray(size)
+        server.hold = False
+        large.answer()
+        turns = 0
+        while server.connection.streams:
+            before = len(wire.sent)
+            await asyncio.sleep(0)
+            assert len(wire.sent) - before < 2**19
+            turns += 1
+            if turns == 2:
+                server.data_received(request(3))
+        await until(lambda: not server.connection.output.parts)
+        server.connection_lost(None)
+        found = [each for each in read_frames(bytes(wire.sent)) if each.kind in (Kind.DATA, Kind.HEADERS)]
+        ends = [each.stream_id for each in found if each.flags & frames.END_STREAM]
+        assert ends == [3, 1]
+        assert body_of(found, 1) == bytes(size)
+
+    asyncio.run(run())
+
+
 @pytest.mark.slow
 def test_a_large_body_comes_back() -> None:
     async def do(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -87,7 +87,8 @@ class Rest(ReadInPlace):
         super().__init__(receiver, receiver.transport, self.whole[len(beginning) :])
 
     def more(self, nbytes: int) -> None:
-        assert nbytes > 0
+        # libuv reads up to 32 times as much in one turn of the loop.
+        assert 0 < nbytes <= 64 * 1024
         if not self._place:
             self.receiver.placed_after.append(len(self.receiver.reads))
             self.receiver.take(bytes(self.whole))
