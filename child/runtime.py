@@ -21,6 +21,7 @@ from . import failures
 from .calls import Calls
 from .channel.channel import Channel
 from .channel.messages import ChannelClosed, Kind, Message, MessageError
+from .channel.outbox import Outbox
 from .executing import Executing
 from .host import Host, Json, Placement, Source, ThreadBudget
 from .logs import SideHandler
@@ -89,7 +90,7 @@ class _Process:
         self._side = side
         self._sockets = sockets
         # What the main thread is to do.
-        self._jobs: queue.SimpleQueue[tuple[Message, socket.socket | None]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[Message, Channel | None]] = queue.SimpleQueue()
         self._executing = Executing()
         self._host: Host | None = None
         self._calls = Calls(side, self._known_host, self._executing)
@@ -162,7 +163,7 @@ class _Process:
             return failures.told(error)
         return self._host.failure(error)
 
-    def _do(self, message: Message, work: socket.socket | None) -> None:
+    def _do(self, message: Message, work: Channel | None) -> None:
         number, fields = message.number, message.fields
         if message.kind is Kind.COMPLETE:
             host = self._made_host(fields)
@@ -208,9 +209,11 @@ class _Process:
     # --- instances --------------------------------------------------------------------------------------------------
 
     def _take_instance(self, message: Message) -> None:
-        """An instance is asked for: its socket comes beside the message."""
-        _, (descriptor,), _, _ = socket.recv_fds(self._sockets, 1, 1)
-        work = socket.socket(fileno=descriptor)
+        """An instance is asked for: its socket and its outbox come beside the message."""
+        _, (descriptor, outbox), _, _ = socket.recv_fds(self._sockets, 1, 2)
+        for each in (descriptor, outbox):
+            os.set_inheritable(each, False)
+        work = Channel(socket.socket(fileno=descriptor), keep_in=Outbox(outbox))
         if not self._served:
             self._served = True
             self._jobs.put((message, work))
@@ -220,7 +223,7 @@ class _Process:
         self._instances.append(thread)
         thread.start()
 
-    def _serve_apart(self, work: socket.socket, message: Message) -> None:
+    def _serve_apart(self, work: Channel, message: Message) -> None:
         try:
             self._serve_instance(work, message)
         except ChannelClosed:
@@ -228,10 +231,9 @@ class _Process:
         except BaseException as error:  # noqa: BLE001 - whatever a model raises
             self._side.send(Kind.ERROR, message.number, self._failure(error))
 
-    def _serve_instance(self, work: socket.socket, message: Message) -> None:
+    def _serve_instance(self, channel: Channel, message: Message) -> None:
         """Make an instance and serve it until it is closed."""
         host, fields = self._known_host(), message.fields
-        channel = Channel(work)
         try:
             placement = host.placement(Placement(*fields["placement"]))
             make = self._model.trial_instance if fields.get("trial") else self._model.instance

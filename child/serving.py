@@ -90,9 +90,12 @@ class Conversation:
         """One of several streams that were begun together is over."""
         self._executing.end(number)
 
-    def respond(self, message: Message, answers: list[Any], requests: Sequence[Any]) -> None:
+    def respond(
+        self, message: Message, answers: list[Any], requests: Sequence[Any], *, later: bool = False
+    ) -> None:
         """Send what an execution has given: the one element of `answers`, which is taken out. Nobody here keeps the
-        execution's tensors any longer, so that those which the model hands on can go back as they are.
+        execution's tensors any longer, so that those which the model hands on can go back as they are. `later`: see
+        `Channel.send`.
 
         Raises MistakeError if it is nothing that could be an answer.
         """
@@ -119,7 +122,7 @@ class Conversation:
         if again:
             fields["again"] = again
             groups += inputs
-        self._send(number, fields, groups, give=True)
+        self._send(number, fields, groups, give=True, later=later)
 
     def respond_in_stream(self, number: int, response: Any, requests: Sequence[Any]) -> None:
         """Send one response of a stream. Raises as `respond`."""
@@ -133,9 +136,11 @@ class Conversation:
         fields["parameters"] = parameters(requests, self._model) or [{}]
         self._send(number, fields, [sendable(response, self._model)])
 
-    def _send(self, number: int, fields: Json, groups: Sequence[Any], *, give: bool = False) -> None:
+    def _send(
+        self, number: int, fields: Json, groups: Sequence[Any], *, give: bool = False, later: bool = False
+    ) -> None:
         try:
-            self.work.send(Kind.RESPOND, number, fields, groups, give=give)
+            self.work.send(Kind.RESPOND, number, fields, groups, give=give, later=later)
         except MessageError as error:
             raise MistakeError(f"the answer of model '{self._model}' cannot be sent: {error}") from error
 
@@ -213,7 +218,8 @@ def _execute(conversation: Conversation, message: Message) -> None:
                 message.groups if conversation.separate else message.groups[0], requests
             )
         ]
-        conversation.respond(message, answers, requests)
+        # What has come already is answered soon: the server is woken once for several answers.
+        conversation.respond(message, answers, requests, later=conversation.work.has_next)
     finally:
         conversation.end(message.number)
 

@@ -21,6 +21,7 @@ from weakref import WeakSet
 from . import fields as json_fields
 from .memory import CreateMemory, create
 from .messages import Array, ChannelClosed, Kind, Message, MessageError, ProtocolError
+from .outbox import LeftOutbox, Outbox
 from .places import Notice
 from .receiving import Receiver
 from .segments import Pool
@@ -42,9 +43,18 @@ class Channel:
         return socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
 
     def __init__(
-        self, sock: socket.socket, *, create_memory: CreateMemory = create, tender: Tender | None = TENDER
+        self,
+        sock: socket.socket,
+        *,
+        create_memory: CreateMemory = create,
+        tender: Tender | None = TENDER,
+        keep_in: Outbox | None = None,
+        left_in: LeftOutbox | None = None,
     ) -> None:
-        """Takes the socket. `tender` calls `tend`; None: somebody else does."""
+        """Takes the socket and the outboxes. `tender` calls `tend`; None: somebody else does. `keep_in`: messages that
+        are to be sent later wait there, if not for long; the other side has it as `left_in`, from which it receives
+        them when this side is gone.
+        """
         sock.setblocking(True)
         self._sock = sock
         self._sending = threading.Lock()
@@ -54,8 +64,10 @@ class Channel:
         self._watched = False
         self._pool = Pool(create_memory)
         self._notices = Notices(TENDER if tender is None else tender)
-        self._sender = Sender(sock, self._pool, self._notices)
-        self._receiver = Receiver(sock, self._pool, self._notices)
+        self._sender = Sender(sock, self._pool, self._notices, keep_in)
+        self._receiver = Receiver(sock, self._pool, self._notices, left_in)
+        self._keeps = keep_in is not None
+        self._left_in = left_in
         # Who listens on the descriptor is to read the next message.
         self._expected = 0
         # What `tend` has found.
@@ -88,7 +100,9 @@ class Channel:
         try:
             if self._closed:
                 raise ChannelClosed("this side has closed the channel")
-            if self._sender.send(kind, number, encoded, head, groups, give=give, later=later):
+            uses_memory = self._sender.send(kind, number, encoded, head, groups, give=give, later=later)
+            if uses_memory or (later and self._keeps):
+                # Of which the latter sees to it that nothing waits for long, whatever happens to who was to send more.
                 self._watch()
         except BrokenOffError as error:
             self.close()
@@ -107,7 +121,9 @@ class Channel:
             try:
                 self._sender.send_kept()
             except OSError as error:
-                self.close()
+                # Nothing more can follow; but what it has sent before it went is still to be received.
+                with contextlib.suppress(OSError):
+                    self._sock.shutdown(socket.SHUT_WR)
                 raise ChannelClosed(f"the other side is gone: {error.strerror}") from error
 
     def receive(self, timeout: float | None = None) -> Message:
@@ -131,6 +147,11 @@ class Channel:
             self._receiving.release()
             if self._closed:
                 self._dispose()
+
+    @property
+    def has_next(self) -> bool:
+        """Whether there is a message that `receive` need not wait for. Of the thread that receives."""
+        return bool(self._found) or self._receiver.has_next
 
     def expect(self) -> None:
         """Call this before a message is sent whose reply is awaited by listening on `fileno`: as many messages as this
@@ -221,6 +242,8 @@ class Channel:
                         self._receiver.close()
                         self._pool.close()
                         self._sock.close()
+                        if self._left_in is not None:
+                            self._left_in.close()
                     finally:
                         self._receiving.release()
                     return
@@ -235,6 +258,8 @@ class Channel:
         self._closed = True
         self._sending, self._receiving = threading.Lock(), threading.Lock()
         self._sock.close()
+        if self._left_in is not None:
+            self._left_in.close()
         self._pool.leave()
 
 

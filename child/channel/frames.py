@@ -155,6 +155,21 @@ class FrameReader:
             view[sixth:end],
         )
 
+    @property
+    def has_next(self) -> bool:
+        """Whether the next frame has been read already, all of it, and is not about memory alone."""
+        come = self._end - self._start - HEADER.size
+        if come < 0:
+            return False
+        size, kind, *_ = HEADER.unpack_from(self._buffer, self._start)
+        return bool(kind) and come >= size
+
+    def go_on_with(self, data: bytes) -> None:
+        """Read this in place of what has come and has not been taken."""
+        self._buffer = bytearray(data)
+        self._view = memoryview(self._buffer)
+        self._start, self._end = 0, len(data)
+
     def _take(self, segments: int) -> list[int] | None:
         if not self._descriptors:
             raise ProtocolError(f"a message announces {segments} segments and brings none")

@@ -141,7 +141,7 @@ class Contents:
             can_be_mapped = size > 0 and _cannot_shrink(descriptor)
             _check_size(descriptor, size)
             if can_be_mapped:
-                self.mapped = np.frombuffer(_map(descriptor, size), np.uint8)
+                self.mapped = np.frombuffer(mapping(descriptor, size), np.uint8)
                 self.address = self.mapped.ctypes.data
         except BaseException:
             self.close()
@@ -190,7 +190,8 @@ def _cannot_shrink(descriptor: int) -> bool:
     return bool(seals & _F_SEAL_SHRINK) and os.fstatvfs(descriptor).f_bsize == mmap.PAGESIZE
 
 
-def _map(descriptor: int, size: int) -> mmap.mmap:
+def mapping(descriptor: int, size: int) -> mmap.mmap:
+    """All of such a file. Raises OSError."""
     if sys.version_info >= (3, 13):
         return mmap.mmap(descriptor, size, trackfd=False)
     return mmap.mmap(descriptor, size)

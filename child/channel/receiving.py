@@ -8,7 +8,8 @@ from . import fields
 from .frames import SEGMENT, Frame, FrameReader
 from .heads import Heads
 from .incoming import Incoming
-from .messages import Kind, Message, MessageError, ProtocolError
+from .messages import ChannelClosed, Kind, Message, MessageError, ProtocolError
+from .outbox import LeftOutbox
 from .places import NOTICE, Notice
 from .segments import Pool
 from .sending import OWN_KIND
@@ -20,19 +21,28 @@ _KINDS = {int(kind): kind for kind in Kind}
 class Receiver:
     """Reads messages from a socket, tensors from shared memory, and does what the notices say."""
 
-    def __init__(self, sock: socket.socket, pool: Pool, notices: Notices) -> None:
+    def __init__(
+        self, sock: socket.socket, pool: Pool, notices: Notices, outbox: LeftOutbox | None = None
+    ) -> None:
+        """`outbox`: where to find what the other side has not sent any more."""
         self._pool = pool
+        self._outbox = outbox
         self._frames = FrameReader(sock)
         self._heads = Heads()
         self._incoming = Incoming(pool, notices)
         self.has_segments = False
         """Whether there is memory of the other side's to give back."""
 
+    @property
+    def has_next(self) -> bool:
+        """Whether there is a message that need not be waited for."""
+        return self._frames.has_next
+
     def next(self, deadline: float | None) -> Message | None:
         """The next message; None for one about memory alone. Raises TimeoutError at `deadline`, ChannelClosed,
         ProtocolError, and MessageError for one whose tensors this side cannot have.
         """
-        frame = self._frames.next(deadline)
+        frame = self._next_frame(deadline)
         # Those that are gone make room for those that are new.
         try:
             if frame.notices:
@@ -44,6 +54,19 @@ class Receiver:
         if frame.kind == OWN_KIND:
             return None
         return self._message(frame)
+
+    def _next_frame(self, deadline: float | None) -> Frame:
+        try:
+            return self._frames.next(deadline)
+        except ProtocolError:
+            raise
+        except ChannelClosed:
+            # Only after all that was sent.
+            outbox, self._outbox = self._outbox, None
+            if outbox is None:
+                raise
+            self._frames.go_on_with(outbox.left())
+            return self._frames.next(deadline)
 
     def _message(self, frame: Frame) -> Message:
         kind = _KINDS.get(frame.kind)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from . import frames
 from .heads import Head, Heads
 from .messages import Array, ChannelClosed, MessageError
+from .outbox import MOST_BYTES, Outbox
 from .outgoing import Outgoing
 from .segments import Pool, Segment
 from .tending import Notices
@@ -18,9 +19,6 @@ OWN_KIND = 0
 
 # Of fields, the description of tensors and their places, together.
 MAX_BYTES = frames.MAX_FRAME - 64 * 1024
-
-# What may wait for the next message.
-_MOST_KEPT = 64 * 1024
 
 # With these, and before the first byte, a message fails, and not the channel.
 _SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM}
@@ -33,10 +31,14 @@ class BrokenOffError(Exception):
 class Sender:
     """Writes messages to a socket, tensors to shared memory, and takes the notices along."""
 
-    def __init__(self, sock: socket.socket, pool: Pool, notices: Notices) -> None:
+    def __init__(
+        self, sock: socket.socket, pool: Pool, notices: Notices, outbox: Outbox | None = None
+    ) -> None:
+        """`outbox`: what is to be sent later is there meanwhile."""
         self._sock = sock
         self._pool = pool
         self._notices = notices
+        self._outbox = outbox
         self._heads = Heads()
         # Whole frames that are to be sent later, or the rest of one of which `flush` has sent a part.
         self._unsent = b""
@@ -110,10 +112,9 @@ class Sender:
         announced = [frames.SEGMENT.pack(each.number, each.size) for each in segments] if segments else ()
         descriptors = [each.descriptor for each in segments] if segments else ()
         notices = self._notices.take(frames.MAX_NOTICES) if self._notices.waiting else ()
-        data = frames.pack(kind, number, notices, announced, fields, head, places, inline)
-        if self._unsent:
-            data = self._unsent + data
-        if later and len(data) <= _MOST_KEPT:
+        frame = frames.pack(kind, number, notices, announced, fields, head, places, inline)
+        data = self._unsent + frame if self._unsent else frame
+        if later and self._may_wait(frame, data, notices):
             self._unsent = data
             return
         try:
@@ -131,12 +132,23 @@ class Sender:
                 frames.finish(self._sock, data, sent)
             except BaseException as error:
                 raise BrokenOffError from error
+        if self._outbox is not None:
+            self._outbox.clear()
+
+    def _may_wait(self, frame: bytes, data: bytes, notices: Sequence[bytes]) -> bool:
+        """Whether a frame waits for the next; `data`: with those before it."""
+        if self._outbox is None:
+            return len(data) <= MOST_BYTES
+        # Whoever is left an outbox may find in it what was sent as well, and notices count each time.
+        return not notices and not self._outbox.is_due and self._outbox.append(frame)
 
     def send_kept(self) -> None:
         """Send what was to be sent later, all of it. Raises OSError."""
         if self._unsent:
             unsent, self._unsent = self._unsent, b""
             frames.finish(self._sock, unsent, 0)
+            if self._outbox is not None:
+                self._outbox.clear()
 
     def flush(self) -> None:
         """Tell the other side what there is to tell, as far as that is possible without waiting."""
@@ -153,6 +165,8 @@ class Sender:
             self._unsent = data[sent:]
             if self._unsent:
                 return
+            if self._outbox is not None:
+                self._outbox.clear()
 
     @property
     def is_behind(self) -> bool:

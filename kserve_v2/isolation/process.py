@@ -15,6 +15,7 @@ from typing import Any
 
 from kserve_v2_child.channel.channel import Channel
 from kserve_v2_child.channel.messages import ChannelClosed, Kind, Message, MessageError
+from kserve_v2_child.channel.outbox import LeftOutbox
 
 from kserve_v2.backend import ModelSource
 from kserve_v2.errors import InternalError, UnavailableError, UnfinishedError
@@ -113,15 +114,16 @@ class ModelProcess:
 
     def instance(self, fields: Json) -> tuple[Channel, Json]:
         """Have an instance made: the channel to it, and what it is. Raises as `ask`."""
+        outbox = LeftOutbox()
         ours, theirs = Channel.pair()
-        work = Channel(ours)
+        work = Channel(ours, left_in=outbox)
         with theirs, self._lock:
             number = next(self.numbers)
             reply = self._replies[number] = Future()
             self._channels.append(work)
             # Under the lock: sockets have to come in the order of the messages.
             with suppress(OSError):
-                socket.send_fds(self._sockets, [b"\0"], [theirs.fileno()])
+                socket.send_fds(self._sockets, [b"\0"], [theirs.fileno(), outbox.fileno()])
             with suppress(ChannelClosed):
                 self.side.send(Kind.INSTANCE, number, fields)
         self._check_alive()

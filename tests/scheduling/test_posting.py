@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -16,7 +17,7 @@ from google.protobuf import text_format
 from kserve_v2.backend import ExecutionLostError, ModelConfig, Placement
 from kserve_v2.errors import ServingError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
-from kserve_v2.scheduling.executing.posting import MOST_POSTED, _are_light
+from kserve_v2.scheduling.executing.posting import MOST_POSTED, _are_light, _Place
 from kserve_v2.scheduling.executing.quickness import Quickness
 from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.queueing.policy import ONE_AT_A_TIME, BatchRules
@@ -563,3 +564,19 @@ def test_a_thread_that_tells_twice_that_it_is_idle_gives_nothing_away() -> None:
         assert (await second).outputs["x"].shape == (1, 2)
 
     run(test)
+
+
+@pytest.mark.parametrize(("together", "takes_more"), [(1, False), (MOST_POSTED, True)])
+def test_answers_that_come_together_have_each_taken_a_part_of_the_time(
+    together: int, takes_more: bool
+) -> None:
+    """Another process sends several answers at a time. The first has not taken all of it, nor the others nothing."""
+    runner: Any = SimpleNamespace(instance=None)
+    place = _Place(runner)
+    execution: Any = SimpleNamespace(begins=lambda: None)
+    place.since_ns = 1_000_000
+    place.posted.extend([execution] * (together + 1))
+    for _ in range(together):
+        place.answered(6_000_000)
+    place.measured(1_000_000, together)
+    assert place.takes_more is takes_more

@@ -64,11 +64,14 @@ class _Place:
     def answered(self, now_ns: int) -> BatchExecution:
         """The first one has ended: the next one begins."""
         execution = self.posted.popleft()
-        self.took_ns = smoothed(self.took_ns, now_ns - self.since_ns)
         self.since_ns = now_ns
         if self.posted:
             self.posted[0].begins()
         return execution
+
+    def measured(self, since_ns: int, answered: int) -> None:
+        """So many that were begun at `since_ns`, one after the other, have been answered together."""
+        self.took_ns = smoothed(self.took_ns, (self.since_ns - since_ns) // answered)
 
 
 class Poster:
@@ -248,14 +251,18 @@ class Poster:
     def _readable(self, place: _Place) -> None:
         """There are answers, or the other process is gone."""
         finished: list[Execution] = []
+        since_ns, answered = place.since_ns, 0
         try:
             while (outputs := self._collected(place)) is not None:
                 if place.posted:
+                    answered += 1
                     finished += self._over(place, self._finished(place, outputs))
                 if not place.posted:
                     break
         except ExecutionLostError:
             self._lost(place)
+        if answered:
+            place.measured(since_ns, answered)
         # First, so that the other process does not wait while answers are written here.
         self._begin_queued()
         self._deliver(finished)
