@@ -3,11 +3,13 @@ ASGI in between. All else is left to whoever owns the connection.
 """
 
 import asyncio
+from functools import partial
 from http import HTTPStatus
 from typing import Protocol
 
 from kserve_v2.errors import ServingError
 from kserve_v2.net.read_in_place import LARGE_BYTES
+from kserve_v2.net.write_in_turns import TURN_BYTES, WriteInTurns
 from kserve_v2.rest.answer_text import Parts
 from kserve_v2.rest.fast_lane import FastCall, Lane
 from kserve_v2.rest.heads import Body, InferHead
@@ -57,6 +59,8 @@ class FastConnection:
         # The request that is under way, and whether it is still being read.
         self._call: FastCall | None = None
         self.reads = False
+        # The answer that is being sent, if it is large.
+        self._sending: WriteInTurns | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._call or 'idle'}>"
@@ -88,6 +92,8 @@ class FastConnection:
         found = lane.infer(head, data[start:end], keep_alive=head.keep_alive)
         if isinstance(found, Asked):
             self._begin(head).wait(found)
+        elif is_large(found):
+            self.fast_answer(self._begin(head), found)
         else:
             self._write(found, keep_alive=head.keep_alive)
         return data[end:]
@@ -142,18 +148,40 @@ class FastConnection:
                 self._owner.refuse(HTTPStatus(error.code.value.http), error.message)
 
     def fast_answer(self, call: FastCall, parts: Parts) -> None:
-        """Send an answer, whole: the call is over."""
+        """Send an answer, whole: the call is over when all of it has been handed to the transport."""
         self._call = None
-        self._owner.ended(call)
-        if not call.disconnected and not self._transport.is_closing():
+        if call.disconnected or self._transport.is_closing():
+            self._owner.ended(call)
+        elif is_large(parts):
+            # What comes behind the request waits for its turn until then.
+            call.response_started, call.response_complete = True, False
+            self._sending = WriteInTurns(self._transport, parts, partial(self._sent, call, parts))
+            self._sending.begin()
+        else:
+            self._owner.ended(call)
             self._write(parts, keep_alive=call.keep_alive)
+
+    def _sent(self, call: FastCall, parts: Parts) -> None:
+        """All of a large answer has been handed over."""
+        self._sending = None
+        call.response_complete = True
+        self._owner.ended(call)
+        # Meanwhile the server may have begun to exit.
+        self._end_answer(last=self._is_last(parts, keep_alive=call.keep_alive))
 
     def _write(self, parts: Parts, *, keep_alive: bool) -> None:
         if len(parts) == 1:
             self._transport.write(parts[0])
         else:
             self._transport.writelines(parts)
-        if not keep_alive:
+        self._end_answer(last=self._is_last(parts, keep_alive=keep_alive))
+
+    def _is_last(self, parts: Parts, *, keep_alive: bool) -> bool:
+        """Whether the connection is closed behind an answer."""
+        return not keep_alive
+
+    def _end_answer(self, *, last: bool) -> None:
+        if last:
             self._transport.close()
         self._owner.answered()
 
@@ -170,12 +198,22 @@ class FastConnection:
         if self._call is not None:
             self._call.give_up()
             self._forget()
+        if self._sending is not None:
+            self._sending.give_up()
+            self._sending = None
 
     def abandon(self) -> None:
         """The server's time to exit is up."""
         if self._call is not None:
             self._call.abandon()
+        if self._sending is not None:
+            self._sending.finish()
 
     def _forget(self) -> None:
         self._call = None
         self.reads = False
+
+
+def is_large(parts: Parts) -> bool:
+    """Whether an answer is sent in several turns of the loop."""
+    return len(parts) > 1 and sum(map(len, parts)) > TURN_BYTES

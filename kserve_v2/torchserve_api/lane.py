@@ -263,5 +263,5 @@ class PredictionConnection(FastConnection):
 
     call = PredictionCall
 
-    def _write(self, parts: Parts, *, keep_alive: bool) -> None:
-        super()._write(parts, keep_alive=keep_alive and not isinstance(parts, LastParts))
+    def _is_last(self, parts: Parts, *, keep_alive: bool) -> bool:
+        return isinstance(parts, LastParts) or super()._is_last(parts, keep_alive=keep_alive)

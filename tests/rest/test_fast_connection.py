@@ -41,6 +41,7 @@ class EchoLane:
         self.inflight = InflightBytes(3 * COUNTED_BYTES)
         self.open = True
         self.waits = False
+        self.large: Parts | None = None
         self.waiting: list[tuple[Waiting, bytes]] = []
 
     def takes(self, head: InferHead) -> bool:
@@ -65,6 +66,8 @@ class EchoLane:
         waiting.take(InferResponse("m", "1", "", {}))
 
     def _text(self, body: bytes, keep_alive: bool) -> Parts:
+        if self.large is not None:
+            return self.large
         return (b"<%b%b>" % (body, b"" if keep_alive else b", closing"),)
 
 
@@ -73,6 +76,11 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.sent = b""
         self.closing = False
+        # How much the socket takes.
+        self.room = 2**40
+
+    def get_write_buffer_size(self) -> int:
+        return max(0, len(self.sent) - self.room)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.sent += data
@@ -222,3 +230,74 @@ def test_a_body_without_room_is_read_to_its_end(fast: Fast) -> None:
     fast.wire.sent = b""
     assert fast.take(request(b"body")) == b""
     assert fast.wire.sent == b"<body>"
+
+
+LARGE: Parts = (b"head", memoryview(bytes(range(256)) * 2**13), b"", b"e" * 2**20)
+WHOLE = b"".join(LARGE)
+TURN_BYTES = 2**18
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("closes", [False, True])
+def test_while_a_large_answer_is_sent_others_have_their_turns(fast: Fast, waits: bool, closes: bool) -> None:
+    """What comes behind it on the same connection waits; another connection is answered between two turns."""
+    fast.lane.waits, fast.lane.large = waits, LARGE
+    other = Fast()
+
+    async def run() -> None:
+        fast.take(request(b"body", *([b"Connection: close"] if closes else [])))
+        if waits:
+            fast.lane.answer()
+        turns = 0
+        while len(fast.wire.sent) < len(WHOLE):
+            assert fast.owner.told == ["begun"]
+            assert not fast.wire.closing
+            assert len(fast.wire.sent) <= (turns + 1) * 2 * TURN_BYTES
+            other.take(request(b"body %d" % turns))
+            turns += 1
+            await asyncio.sleep(0)
+        assert turns >= len(WHOLE) // (2 * TURN_BYTES)
+        assert other.owner.told == ["answered"] * turns
+        await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert fast.wire.sent == WHOLE
+    assert fast.owner.told == ["begun", "ended", "answered"]
+    assert fast.wire.closing is closes
+
+
+def test_a_socket_that_is_full_gets_the_rest(fast: Fast) -> None:
+    """It says how much is copied at a time from then on."""
+    fast.lane.large, fast.wire.room = LARGE, TURN_BYTES
+
+    async def run() -> None:
+        fast.take(request(b"body"))
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert fast.wire.sent == WHOLE
+    assert fast.owner.told == ["begun", "ended", "answered"]
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_large_answer_that_is_cut_short(fast: Fast, leaves: bool) -> None:
+    """By the client, or by the end of the time to exit: then all the rest is handed over."""
+    fast.lane.large = LARGE
+
+    async def run() -> None:
+        fast.take(request(b"body"))
+        if leaves:
+            fast.connection.give_up()
+        else:
+            fast.connection.abandon()
+        for _ in range(30):
+            await asyncio.sleep(0)
+
+    asyncio.run(run())
+    if leaves:
+        assert len(fast.wire.sent) <= 2 * TURN_BYTES
+        assert fast.owner.told == ["begun"]
+    else:
+        assert fast.wire.sent == WHOLE
+        assert fast.owner.told == ["begun", "ended", "answered"]
