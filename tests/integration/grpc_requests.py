@@ -14,11 +14,11 @@ STATUS = grpc.StatusCode
 
 
 class Channel:
-    """One connection to a server."""
+    """One connection to a server. `own`: no other channel of this process shares it."""
 
-    def __init__(self, server: RunningServer) -> None:
+    def __init__(self, server: RunningServer, *, own: bool = False) -> None:
         # The client's own limit of 4 MiB is not what is tested here.
-        options = [("grpc.max_receive_message_length", -1)]
+        options = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", int(own))]
         self.channel = grpc.insecure_channel(server.grpc, options)
 
     def __enter__(self) -> Self:

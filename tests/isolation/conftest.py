@@ -44,13 +44,23 @@ def children(pid: int) -> list[int]:
     return [child for child in found if not _is_the_servers(child)]
 
 
+def workers(pid: int) -> list[int]:
+    """The processes that answer beside the first one (`--processes`) and that are there."""
+    found = [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in _children(task)]
+    return [child for child in found if b"processes/__main__.py" in _command(child)]
+
+
 def _is_the_servers(pid: int) -> bool:
     """Whether it is the server's guardian, or a process that answers beside the first one (`--processes`)."""
-    try:
-        line = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
+    line = _command(pid)
     return b"guardian.py" in line or b"processes/__main__.py" in line
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _children(task: Path) -> list[str]:
