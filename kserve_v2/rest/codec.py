@@ -105,8 +105,8 @@ def decode_request(
         text = body if header_length is None and type(body) is bytes else json_text(body, json_length)
         try:
             document = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            document = _parse_unusual(text, body, header_length)
+        except orjson.JSONDecodeError as error:
+            document = _parse_unusual(text, error, body, header_length)
         check_depth(document, bytes(text))
     if not isinstance(document, dict) or "inputs" not in document:
         raise InvalidArgumentError(
@@ -141,10 +141,10 @@ def _json_length(header: bytes, body_length: int) -> int:
     return length
 
 
-def _parse_unusual(text: Body, body: Body, header_length: bytes | None) -> Any:
-    """JSON that orjson does not take. Raises InvalidArgumentError if that is right."""
+def _parse_unusual(text: Body, found: orjson.JSONDecodeError, body: Body, header_length: bytes | None) -> Any:
+    """JSON that orjson does not take, with the error `found`. Raises InvalidArgumentError if that is right."""
     try:
-        return parse_unusual_json(bytes(text))
+        return parse_unusual_json(bytes(text), found)
     except InvalidArgumentError as error:
         raise _explained(error, body, header_length) from None
 

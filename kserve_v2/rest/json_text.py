@@ -17,6 +17,10 @@ _TOO_DEEP = f"JSON nesting depth exceeds maximum allowed limit ({_MAX_DEPTH})"
 # The JSON before binary tensors is shorter than this. Searching longer texts for their end would take too long.
 _MAX_LEADING_BYTES = 64 * 1024
 
+# From this size on, what is plainly no JSON is told in the words of orjson. To find the place again, Python's parser
+# takes most of a second for some MiB.
+_LARGE_BYTES = 256 * 1024
+
 _CONTAINERS = frozenset({dict, list})
 
 
@@ -28,8 +32,8 @@ def parse_json(body: bytes | bytearray | memoryview, length: int | None = None) 
     text = json_text(body, length)
     try:
         document = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        document = parse_unusual_json(bytes(text))
+    except orjson.JSONDecodeError as error:
+        document = parse_unusual_json(bytes(text), error)
     check_depth(document, text)
     return document
 
@@ -69,8 +73,12 @@ def _has_many(text: bytes | bytearray, bracket: bytes) -> bool:
     return True
 
 
-def parse_unusual_json(text: bytes) -> Any:
-    """What orjson does not take: what only Python's parser takes, and errors. However deeply it is nested."""
+def parse_unusual_json(text: bytes, error: orjson.JSONDecodeError) -> Any:
+    """What orjson does not take, with that `error`: what only Python's parser takes, and errors. However deeply it is
+    nested.
+    """
+    if len(text) >= _LARGE_BYTES and _is_plainly_none(text, error):
+        raise _unparsable(f"{error.msg} at {error.pos}")
     if text.startswith(codecs.BOM_UTF8):
         text = text[len(codecs.BOM_UTF8) :]
         with suppress(orjson.JSONDecodeError):
@@ -84,14 +92,14 @@ def parse_unusual_json(text: bytes) -> Any:
             # An escape can spell half a surrogate pair, which no answer could repeat.
             json.dumps(document, ensure_ascii=False).encode()
         return document  # noqa: TRY300 - every other way out of here is an error
-    except json.JSONDecodeError as error:
+    except json.JSONDecodeError as found:
         reason = (
-            f"{error.msg.removesuffix(' at')} at {error.pos}"
+            f"{found.msg.removesuffix(' at')} at {found.pos}"
             if text.strip()
             else "The document is empty. at 0"
         )
-    except UnicodeDecodeError as error:
-        reason = f"invalid UTF-8 at {error.start}"
+    except UnicodeDecodeError as found:
+        reason = f"invalid UTF-8 at {found.start}"
     except UnicodeEncodeError:
         reason = "The surrogate pair in string is invalid."
     except RecursionError:
@@ -100,6 +108,20 @@ def parse_unusual_json(text: bytes) -> Any:
         # ValueError: Python refuses to read integers of thousands of digits.
         reason = "Number too big to be stored in double."
     raise _unparsable(reason)
+
+
+def _is_plainly_none(text: bytes, error: orjson.JSONDecodeError) -> bool:
+    """Whether no other parser would take an object for JSON either: there is something that must not stand there, or
+    the end, and none of the literals that only Python knows. (Other things may be in an encoding of their own.)
+    """
+    begins = text[:64].lstrip()
+    return (
+        begins.startswith(b"{")
+        and b"\0" not in begins
+        and error.msg.startswith("unexpected ")
+        and b"NaN" not in text
+        and b"Infinity" not in text
+    )
 
 
 def leading_object_bytes(text: bytes) -> int:

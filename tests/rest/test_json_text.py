@@ -1,5 +1,7 @@
 """JSON as clients send it: in UTF-8, and of two members with one name the last counts, however they are written."""
 
+import codecs
+import json
 import re
 from typing import Any
 
@@ -149,3 +151,35 @@ def test_as_many_levels_as_triton_takes(levels: int, kinds: list[bytes], beside:
         return
     with pytest.raises(InvalidArgumentError, match=r"nesting depth exceeds maximum allowed limit \(100\)"):
         parse_json(text)
+
+
+NUMBERS = b'{"data":[' + b"0.5," * 100_000
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (b"", "unexpected end of data at 400009"),
+        (b"1 2]}", "unexpected character, expected ',' or ']' at 400011"),
+        (b"1]} x", "unexpected content after document at 400013"),
+    ],
+)
+def test_large_text_that_is_no_json_is_read_once(
+    end: bytes, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python's parser would hold the loop for most of a second to say the same."""
+    monkeypatch.setattr(json, "loads", None)
+    assert error_of(NUMBERS + end) == reason
+
+
+@pytest.mark.parametrize("literal", [b"NaN", b"Infinity", b"-Infinity"])
+def test_large_text_with_literals_of_python(literal: bytes) -> None:
+    assert len(parse_json(NUMBERS + literal + b"]}")["data"]) == 100_001
+
+
+def test_large_text_in_other_encodings() -> None:
+    text = NUMBERS + b"1]}"
+    assert len(parse_json(codecs.BOM_UTF8 + text)["data"]) == 100_001
+    assert "UTF-16" in error_of(text.decode().encode("utf-16-le"))
+    assert "UTF-16" in error_of(text.decode().encode("utf-16-be"))
+    assert error_of(NUMBERS + b'"\xff"]}').startswith("invalid UTF-8")
