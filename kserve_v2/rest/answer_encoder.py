@@ -5,10 +5,11 @@ The bytes are those of `codec.encode_response`, which encodes all other answers.
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import orjson
 
 from kserve_v2.memory.remembered import Remembered
-from kserve_v2.messages import InferResponse
+from kserve_v2.messages import InferResponse, is_one_memory
 from kserve_v2.rest.answer_text import JOIN_BYTES
 from kserve_v2.rest.codec import EncodedResponse, ResponseFormat, encode_response
 from kserve_v2.rest.json_tensor import JSON_DTYPES
@@ -93,7 +94,18 @@ class AnswerEncoder:
 
 
 def _same(left: EncodedResponse, right: EncodedResponse) -> bool:
-    return left.header == right.header and list(left.binary) == list(right.binary)
+    return (
+        left.header == right.header
+        and len(left.binary) == len(right.binary)
+        and all(map(_same_bytes, left.binary, right.binary))
+    )
+
+
+def _same_bytes(left: bytes | memoryview, right: bytes | memoryview) -> bool:
+    """As `==`, which compares views byte by byte, without doing so for views of one array."""
+    if len(left) != len(right):
+        return False
+    return is_one_memory(np.frombuffer(left, np.uint8), np.frombuffer(right, np.uint8)) or left == right
 
 
 def _texts(response: InferResponse, response_format: ResponseFormat) -> tuple[_Output, ...]:
