@@ -21,6 +21,7 @@ from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.rpc.calls import Metadata, Parts, Serialized
 from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.status import StatusCode, retry_pushback, status_of
+from kserve_v2.rpc.transport.deadlines import Deadline, Deadlines
 from kserve_v2.rpc.transport.head import RequestHead
 from kserve_v2.rpc.transport.messages import JOINED_BYTES, PREFIX, MessageReader, framed, in_frames, too_large
 from kserve_v2.rpc.transport.metadata import OK_TRAILERS, trailers, trailers_only
@@ -34,6 +35,7 @@ class Owner(Protocol):
     loop: asyncio.AbstractEventLoop
     connection: Connection[Any]
     options: GrpcOptions
+    deadlines: Deadlines
 
     def buffer(self, size: int) -> None:
         """`size` bytes of messages more are kept, or fewer."""
@@ -51,7 +53,7 @@ class Call(Stream):
 
     # Class defaults, as in `Stream`: most calls never change them.
     _reader: MessageReader | None = None
-    _deadline: asyncio.TimerHandle | None = None
+    _deadline: Deadline | None = None
     _callbacks: list[Callable[[int, str], None]] | None = None
     _headers_sent = False
     _ended = False
@@ -146,7 +148,7 @@ class Call(Stream):
         """The answer is not there yet: from now on the client's deadline counts."""
         timeout_s = self.head.timeout_s
         if timeout_s is not None and self._deadline is None:
-            self._deadline = self.owner.loop.call_later(timeout_s, self._deadline_passed)
+            self._deadline = self.owner.deadlines.add(timeout_s, self._deadline_passed)
 
     def _deadline_passed(self) -> None:
         self.give_up()
@@ -156,7 +158,7 @@ class Call(Stream):
     def _end(self, code: int, details: str) -> None:
         self._ended = True
         if self._deadline is not None:
-            self._deadline.cancel()
+            self.owner.deadlines.remove(self._deadline)
         if self._reader is not None:
             self.owner.buffer(-self._reader.buffered_bytes)
             self._reader = None

@@ -16,6 +16,7 @@ from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.rpc.calls import Asked
 from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.transport.call import Call
+from kserve_v2.rpc.transport.deadlines import Deadlines
 from kserve_v2.rpc.transport.head import HeadReader, RequestHead
 from kserve_v2.rpc.transport.keepalive import KEEPALIVE_PING, Keepalive, PingStrikes
 from kserve_v2.rpc.transport.kinds import CALLS, AskedCall
@@ -53,6 +54,7 @@ class GrpcConnection(Http2Protocol[RequestHead]):
         super().__init__(server.limits, loop)
         self.on_lost: Callable[[], None] | None = None
         self.options = server.options
+        self.deadlines = Deadlines(loop)
         # Bytes of all messages that are not complete yet, or wait for their call.
         self._buffered_bytes = 0
         self._inflight = server.inflight
@@ -140,6 +142,7 @@ class GrpcConnection(Http2Protocol[RequestHead]):
         if on_lost is not None:
             on_lost()
         self._keepalive.stop()
+        self.deadlines.stop()
         if self._age_timer is not None:
             self._age_timer.cancel()
 
