@@ -81,8 +81,8 @@ class Gap(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Form(Generic[T]):
-    """What requests have in common. `last`: the bytes behind the last gap. `noted` is one of them without tensors,
-    checked against `signature`. `wanted`: what else its codec has read in it.
+    """What requests have in common. Compared by identity. `last`: the bytes behind the last gap. `noted` is one of them
+    without tensors, checked against `signature`. `wanted`: what else its codec has read in it.
     """
 
     gaps: tuple[Gap, ...]

@@ -15,7 +15,7 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
 from kserve_v2.scheduling.executing.in_place import MAX_TURN_NS
 from kserve_v2.scheduling.executing.quickness import MAX_NS, CpuTime, Quickness
-from kserve_v2.scheduling.executing.turn import CROWD_REQUESTS, LOOK_EVERY, PROBE_EVERY
+from kserve_v2.scheduling.executing.turn import CROWD_REQUESTS, LOOK_EVERY, MAX_LOOK_EVERY, PROBE_EVERY
 from kserve_v2.scheduling.limiting.rate_limiter import RateLimiter
 from kserve_v2.scheduling.limiting.resources import Limits, Resource
 from kserve_v2.scheduling.queueing.levels import PriorityLevels, QueuePolicy
@@ -210,7 +210,7 @@ def test_requests_of_one_turn_are_executed_by_their_priorities() -> None:
         scheduler = scheduler_of(model, rules=ONE_AT_A_TIME, levels=levels)
         await scheduler.start()
         await asleep(scheduler)
-        scheduler._in_place.turn._crowd = CROWD_REQUESTS
+        scheduler._in_place.turn.crowded = True
         order: list[int] = []
         for value, priority in enumerate([3, 2, 1, 0, 9, 1]):
             request = InferRequest("m", {"x": np.array([[value]])}, control={"priority": priority})
@@ -411,15 +411,53 @@ def test_for_some_time_after_that_requests_wait_for_others() -> None:
     run(main)
 
 
-def test_a_crowd_is_remembered_for_as_long_as_it_lasts() -> None:
+@pytest.mark.parametrize(
+    ("at_a_time", "execution_ns", "rules", "pays"),
+    [
+        pytest.param(2, 1_000, BatchRules(8), False, id="few requests, tiny model"),
+        pytest.param(3, 1_000, BatchRules(8), True, id="several requests, tiny model"),
+        pytest.param(2, MAX_NS // 2, BatchRules(8), True, id="few requests, longer model"),
+        pytest.param(3, MAX_NS // 2, ONE_AT_A_TIME, False, id="one at a time, longer model"),
+    ],
+)
+def test_a_crowd_is_gathered_for_as_long_as_that_is_worth_while(
+    at_a_time: int, execution_ns: int, rules: BatchRules, pays: bool
+) -> None:
     async def main() -> None:
-        async with quick() as scheduler:
+        async with quick(rules) as scheduler:
+            scheduler._in_place._quickness.execution_ns = execution_ns
             outcomes: list[Outcome] = []
             assert submit(scheduler, 0, outcomes) is None
-            for _ in range(CROWD_REQUESTS):
-                assert submit(scheduler, 1, outcomes) is not None
-                assert submit(scheduler, 2, outcomes) is not None
+            turns = -(-CROWD_REQUESTS // at_a_time)
+            for turn in range(turns + LOOK_EVERY // at_a_time):
+                waits = [submit(scheduler, value, outcomes) is not None for value in range(at_a_time)]
+                assert waits == [pays or turn < turns] * at_a_time
                 await asyncio.sleep(0)
+
+    run(main)
+
+
+def test_a_crowd_that_is_not_worth_while_is_looked_for_less_and_less_often() -> None:
+    async def main() -> None:
+        async with quick(ONE_AT_A_TIME) as scheduler:
+            turn, outcomes = scheduler._in_place.turn, list[Outcome]()
+            alone = []
+            for _ in range(9):
+                alone.append(0)
+                while submit(scheduler, 0, outcomes) is None:
+                    alone[-1] += 1
+                for value in range(CROWD_REQUESTS - 1):
+                    assert submit(scheduler, value, outcomes) is not None
+                await asyncio.sleep(0)
+                assert not turn.crowded
+            # The first look was near, see `quick`; each one is at a multiple of its interval.
+            assert alone == [1, 16, 32, 64, 128, 256, 512, 1024, 1024]
+            scheduler.rules = BatchRules(8)
+            turn._decisions = MAX_LOOK_EVERY - 1
+            for value in range(CROWD_REQUESTS + 1):
+                submit(scheduler, value, outcomes)
+            await asyncio.sleep(0)
+            assert (turn.crowded, turn._look_every) == (True, LOOK_EVERY)
 
     run(main)
 
@@ -541,7 +579,7 @@ async def crowded(rules: BatchRules) -> AsyncIterator[tuple[OneAtATime, QueueTar
     target.splits_large_requests = target.spec.signature.takes_large_requests = True
     await target.start()
     await asleep(target)
-    target._in_place.turn._crowd = CROWD_REQUESTS
+    target._in_place.turn.crowded = True
     outcomes: list[Outcome] = []
     yield model, target, outcomes
     model.gate.set()

@@ -29,6 +29,12 @@ from kserve_v2.scheduling.target import Reply, Ticket
 # Executing the requests of one turn may take this long; the thread gets the rest.
 MAX_TURN_NS = 3_000_000
 
+# To gather requests, to put their tensors together and to take the outputs apart costs more than to execute a tiny
+# model for each of them, unless so many are executed at a time. For a model that takes longer than `_TINY_NS`, a few
+# executions fewer are enough.
+_AT_A_TIME, _AT_A_TIME_LONGER = 3, 1.125
+_TINY_NS = 50_000
+
 
 class InPlace:
     """Decides which way the requests to one model go, and executes those that stay here."""
@@ -54,7 +60,7 @@ class InPlace:
         self._fresh = False
         self._placement: Placement = spec.placements[0]
         self._clock_ns = quickness.clock_ns
-        self.turn = Turn(self._execute_turn)
+        self.turn = Turn(self._execute_turn, self._gathering_pays)
 
     def __repr__(self) -> str:
         return f"<InPlace instance={self._instance!r} {self._quickness!r} {self.turn!r}>"
@@ -142,6 +148,11 @@ class InPlace:
         turn.gather(pending)
         return True
 
+    def _gathering_pays(self, requests: int, executions: int) -> bool:
+        """See `Turn`. Those of one turn are executed by their priorities: where there are some, they always wait."""
+        at_a_time = _AT_A_TIME if self._quickness.execution_ns < _TINY_NS else _AT_A_TIME_LONGER
+        return self._spec.levels.several or requests >= at_a_time * executions
+
     def _execute_turn(self, gathered: OrderedDict[Pending, None]) -> None:
         """Execute what was gathered, as long as the instances sleep. Since it was, and with every answer, others may
         have been queued, such as the parts of a large request; and an instance is never executed by two threads.
@@ -170,6 +181,7 @@ class InPlace:
         end_ns = self._clock_ns()
         took_ns = end_ns - batch.taken_ns
         self._quickness.executed_here(took_ns, end_ns, sum([each.rows for each in batch.members]))
+        self.turn.executed(len(batch.members))
         for execution in executions:
             execution.settle()
         return took_ns
