@@ -51,11 +51,11 @@ class Expected:
             for version in self.versions
         }
 
-    def after_ask(self, versions: set[int]) -> May:
-        """Who asks for versions that are not there has the model loaded, unless they have failed before and are as they
-        were. Where others are there, that may be tried once more, if it could help.
+    def after_ask(self) -> May:
+        """Who asks for versions that are not there has the model loaded, unless any has failed before and is as it was.
+        Where others are there, that may be tried once more, if it could help.
         """
-        if not self.loaded and all(self.disk[each].sound for each in versions or self.versions):
+        if not self.loaded and self.sound:
             return self.after_load()
         if len(self.served) == len(self.versions):
             return self.as_it_is()

@@ -172,7 +172,7 @@ class Actor:
     def _release(self, what: str, document: object, versions: set[int], **changed: object) -> None:
         name, model = self._any()
         self.did.append(f"{what} {name}")
-        may = model.after_ask(versions)
+        may = model.after_ask()
         answer = self._server.post(f"/v2/repository/models/{name}/release", json=document, timeout=120)
         if answer.status_code == 200:
             # One that has been killed is known.
@@ -198,7 +198,7 @@ class Actor:
     def _infer(self, name: str, version: str) -> None:
         self.did.append(f"infer {name} {version}".rstrip())
         model = self.models[name]
-        may = model.after_ask(model.asked_for(version, model.as_it_is()))
+        may = model.after_ask()
         self._check(name, version, may, self.clients.ask(name, version))
         self._look(name, may)
 
@@ -274,6 +274,8 @@ class Actor:
     def _look(self, name: str, may: May) -> None:
         """`may`: what may be now of the model that something was done to. Others stay as they are, or make room for it."""
         was_loaded = dict(self.models[name].served)
+        # Who asks while one version has failed may be refused before the other one is there.
+        wait_until(lambda: not any(entry.get("state") == "LOADING" for entry in self._explicit.index(name)))
         entries = self._server.post("/v2/repository/index").json()
         for each, model in self.models.items():
             ready = {
