@@ -343,13 +343,15 @@ class Link(asyncio.BufferedProtocol):
         parties, self._parties = self._parties, {}
         for number, party in parties.items():
             if number % 2 == self._parity:
-                party.failed(UnfinishedError("the process that was to answer has ended before it did"))
+                party.failed(UnfinishedError(_ENDED))
             else:
                 party.cancelled(b"")
         if not self.closed.done():
             self.closed.set_result(None)
 
 
+# How a process beside the first one has ended is logged; if it was the first one, nobody is left who would.
+_ENDED = "the process that was to answer has ended before it did: see the server's log, or the system's if that one ends there"
 # Members of an enumeration are slower to find, and to compare.
 _ASK, _ANSWER = int(Step.ASK), int(Step.ANSWER)
 # What may be refused because it is too large for what is under way: answers are not.
