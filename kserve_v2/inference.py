@@ -214,7 +214,8 @@ class InferenceService:
         if not name:
             return self.manager.ready_models()
         number = self.manager.version_number(name, version) if version else None
-        ready = self.manager.ready_versions(name)
+        # A name without versions of its own may be answered by a model that stands in for it.
+        ready = self.manager.ready_versions(name) or self.manager.ready_versions(self.manager.stand_in(name))
         if not ready:
             raise InvalidArgumentError(f"requested model '{name}' is not available")
         if number is None:

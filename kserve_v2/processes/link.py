@@ -351,7 +351,10 @@ class Link(asyncio.BufferedProtocol):
 
 
 # How a process beside the first one has ended is logged; if it was the first one, nobody is left who would.
-_ENDED = "the process that was to answer has ended before it did: see the server's log, or the system's if that one ends there"
+_ENDED = (
+    "the process that was to answer has ended before it did: see the server's log, or the system's if that one ends "
+    "there"
+)
 # Members of an enumeration are slower to find, and to compare.
 _ASK, _ANSWER = int(Step.ASK), int(Step.ANSWER)
 # What may be refused because it is too large for what is under way: answers are not.

@@ -103,6 +103,10 @@ class ModelMap:
             else:
                 self._serving.pop(name, None)
 
+    def stand_in(self, name: str) -> str:
+        """The model that answers requests to `name` that name no version: most often, itself."""
+        return self._stand_ins.get(name, name)
+
     def labels(self, name: str) -> Mapping[str, int]:
         """The labels of a model, and the version that each stands for, whether it is there or not."""
         managed = self._names.model(name)
@@ -187,6 +191,10 @@ class ModelMap:
     def managed(self, name: str) -> ManagedModel | None:
         """A model that is or was loaded."""
         return self._models.get(name)
+
+    def is_loaded(self, name: str) -> bool:
+        """Whether a model is loaded, if only some of its versions."""
+        return name in self._loaded
 
     def answers(self, name: str) -> bool:
         """Whether a model answers, if only in an older version."""

@@ -373,7 +373,7 @@ def test_all_that_waits_for_a_home_fails_when_it_is_killed(server: RunningServer
                 answer = wire.response()
                 assert answer.status_code == 503
                 assert "retry-after" not in answer.headers
-                assert "has ended before it did: the server's log" in answer.json()["error"]
+                assert "has ended before it did: see the server's log" in answer.json()["error"]
             assert call.exception(timeout=30).code() is grpc.StatusCode.UNAVAILABLE
             with pytest.raises(grpc.RpcError) as caught:
                 for _ in answers:

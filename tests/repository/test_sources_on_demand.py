@@ -20,13 +20,16 @@ from kserve_v2.repository.sources.retries import FIRST_DELAY_S
 
 
 class Models:
-    """Real directories, and loads that are noted. `error`: what they end with; `gate`: what they wait for."""
+    """Real directories, and loads that are noted. `error`: what they end with, though some versions are loaded if
+    `partly`; `gate`: what they wait for.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.finds: list[str] = []
         self.loads: list[str] = []
         self.error: ServingError | None = None
+        self.partly = False
         self.began, self.gate = asyncio.Event(), asyncio.Event()
         self.gate.set()
 
@@ -41,6 +44,9 @@ class Models:
         await self.gate.wait()
         if self.error is not None:
             raise self.error
+
+    def is_loaded(self, name: str) -> bool:
+        return self.partly
 
     def reasons(self, name: str) -> str:
         return ": because"
@@ -99,6 +105,20 @@ def test_names_that_nobody_knows_leave_nothing_behind(tmp_path: Path) -> None:
             assert flight.under_way("made_up_0") is None
             assert flight._tasks == {}
         assert bench.models.loads == ["m"]
+
+    run(main)
+
+
+def test_a_broken_version_is_not_its_model(tmp_path: Path) -> None:
+    """Who asked for another one has it, also after the model was evicted."""
+
+    async def main() -> None:
+        bench = Bench(tmp_path)
+        bench.write("m", "one")
+        bench.models.error, bench.models.partly = InvalidArgumentError("version 1 is broken"), True
+        assert await bench.outcome("m") == "loaded"
+        assert await bench.outcome("m") == "loaded"
+        assert bench.models.loads == ["m", "m"]
 
     run(main)
 

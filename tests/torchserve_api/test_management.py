@@ -243,6 +243,9 @@ def test_the_default_version_answers_v2_clients_that_name_none(server: Server) -
     assert status(server, "DELETE", "/models/d/1.0")[0] == 200
     assert v2_answers(server, "d") == second
     assert server.running.get("/v2/models/d").status_code == 200
+    (statistics,) = server.running.get("/v2/models/d/stats").json()["model_stats"]
+    assert statistics["name"] == "d@2.0"
+    assert statistics["inference_count"] > 0
     assert status(server, "DELETE", "/models/d")[0] == 200
     assert server.running.get("/v2/models/d").status_code == 404
     # And nothing is left of what it was.

@@ -31,6 +31,10 @@ class Models(Protocol):
         """Load a model. Raises ServingError."""
         ...
 
+    def is_loaded(self, name: str) -> bool:
+        """Whether a model is loaded, if only some of its versions."""
+        ...
+
     def reasons(self, name: str) -> str:
         """Why a model does not answer, behind a colon; "" if nothing has failed."""
         ...
@@ -123,6 +127,10 @@ class OnDemand:
         try:
             await self._models.load(name)
         except ServingError as error:
+            if self._models.is_loaded(name):
+                # Only some of its versions have failed. Whoever waits for one is told of that one when it asks again.
+                self._failures.pop(name, None)
+                return
             # If it was unloaded meanwhile, or there is no room for it, the model has not failed.
             if error.code not in _NOT_NOW:
                 self._failures[name] = failed(self._failures.get(name), fingerprint, self._clock())
