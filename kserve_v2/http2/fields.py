@@ -17,10 +17,13 @@ _OF_HTTP_1 = (b"connection", b"keep-alive", b"proxy-connection", b"transfer-enco
 _NAME_MARKS = {**_PSEUDO, **dict.fromkeys((b"", *_OF_HTTP_1), MALFORMED)}
 _NAME_BYTES = bytes(set(range(0x21, 0x7F)) - set(b'ABCDEFGHIJKLMNOPQRSTUVWXYZ:"(),/;<=>?@[\\]{}'))
 
+# As numbers: these are found in a tenth of the time that strings of one byte take.
+_NUL, _LF, _CR = b"\0\n\r"
+
 
 def mark(name: bytes, value: bytes) -> int:
     """0 for a regular field, a bit for each pseudo-header field of requests, or MALFORMED."""
-    if b"\0" in value or b"\n" in value or b"\r" in value or value.strip(b" \t") != value:
+    if _NUL in value or _LF in value or _CR in value or value.strip(b" \t") != value:
         return MALFORMED
     if name == b"te" and value != b"trailers":
         return MALFORMED

@@ -119,12 +119,15 @@ class Decoder:
         return _entry(name, value), position
 
     def _keep(self, entry: _Entry) -> None:
-        """Put a field into the table, which is all emptied for one that is too large (section 4.4)."""
+        """Put a field into the table, in the place of the oldest ones if there is no room. All go for one that is too
+        large itself (section 4.4).
+        """
         self.changes += 1
         self._table.appendleft(entry)
-        self._table_bytes += entry[1]
-        if self._table_bytes > self._table_limit:
-            self._shrink()
+        nbytes = self._table_bytes + entry[1]
+        while nbytes > self._table_limit:
+            nbytes -= self._table.pop()[1]
+        self._table_bytes = nbytes
 
     def _resize(self, block: bytes, position: int, *, allowed: bool) -> int:
         """An update of the table's size, which goes before all fields (section 6.3). Returns where it ends."""
@@ -133,13 +136,9 @@ class Decoder:
             raise ValueError("an update of the table's size that is larger than announced, or after a field")
         self.changes += 1
         self._table_limit = size
-        self._shrink()
-        return position
-
-    def _shrink(self) -> None:
-        """Drop the oldest entries until the rest does not take too much."""
-        while self._table_bytes > self._table_limit:
+        while self._table_bytes > size:
             self._table_bytes -= self._table.pop()[1]
+        return position
 
 
 def _integer(block: bytes, position: int, mask: int) -> tuple[int, int]:
@@ -164,8 +163,7 @@ def _string(block: bytes, position: int) -> tuple[bytes, int]:
     end = start + length
     if end > len(block):
         raise ValueError("a header block is cut off")
-    text = block[start:end]
-    return (huffman.decode(text) if first & _HUFFMAN else text), end
+    return (huffman.decode(block[start:end]) if first & _HUFFMAN else block[start:end]), end
 
 
 def _wrong(message: str) -> ConnectionFaultError:
