@@ -178,3 +178,13 @@ class Model:
 def slow_to_close(port: int) -> str:
     """A handler whose `close` waits at a gate."""
     return SLOW_TO_CLOSE.format(port=port)
+
+
+# Gives back however many numbers it gets.
+ECHO = """
+class Model:
+    inputs = {"X": ("FP32", [-1])}
+    outputs = {"Y": ("FP32", [-1])}
+    def __call__(self, inputs):
+        return {"Y": inputs["X"]}
+"""

@@ -15,7 +15,7 @@ import pytest
 from kserve_v2._generated import health_pb2
 from tests.conftest import RunningServer, WriteModel
 from tests.integration.conftest import Start
-from tests.integration.handlers import GATED, slow_to_close, slow_to_load, versioned
+from tests.integration.handlers import ECHO, GATED, slow_to_close, slow_to_load, versioned
 from tests.integration.lifecycle_requests import post_load
 from tests.integration.support import (
     Gate,
@@ -324,13 +324,6 @@ def test_a_load_is_finished_and_no_other_begun(
     assert "Traceback" not in server.log
 
 
-ECHO = """
-class Model:
-    inputs = {"X": ("FP32", [-1])}
-    outputs = {"Y": ("FP32", [-1])}
-    def __call__(self, inputs):
-        return {"Y": inputs["X"]}
-"""
 REPLICATED = 'parameters { key: "home" value { string_value: "replicated" } }'
 
 

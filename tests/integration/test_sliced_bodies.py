@@ -12,17 +12,11 @@ import numpy as np
 import pytest
 
 from tests.conftest import RunningServer, StartServer, WriteModel
+from tests.integration.handlers import ECHO
 from tests.integration.support import error_of, json_tensor, metric, wait_until
 
 pytestmark = pytest.mark.slow
 
-ECHO = """
-class Model:
-    inputs = {"X": ("FP32", [-1])}
-    outputs = {"Y": ("FP32", [-1])}
-    def __call__(self, inputs):
-        return {"Y": inputs["X"]}
-"""
 COUNT = 60_000
 X = (np.random.default_rng(7).standard_normal(COUNT) * 1e6).astype(np.float32)
 PATH = "/v2/models/echo/infer"
