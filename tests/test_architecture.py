@@ -82,7 +82,7 @@ FRAMEWORKS = {"torch", "onnxruntime", "onnx", "safetensors", "kserve_v2_backends
 
 # What runs in a model's process has that, and the standard library: the interpreter is the model's own. `ml_dtypes` is
 # used where it is.
-CHILD_IMPORTS = {"numpy", "ml_dtypes", "child", "kserve_v2_child"}
+CHILD_IMPORTS = {"numpy", "ml_dtypes", "orjson", "child", "kserve_v2_child"}
 # What handlers of TorchServe's import, which are there for torch.
 CHILD_FOR_TORCH = ROOT / "child" / "torchserve" / "modules"
 TORCH_IMPORTS = CHILD_IMPORTS | {"ts", "torch", "PIL", "captum", "onnxruntime", "yaml"}
