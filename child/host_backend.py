@@ -11,7 +11,7 @@ from google.protobuf import json_format
 
 from kserve_v2 import errors
 from kserve_v2.backend import Backend, Handover, ModelConfig, ModelSource, Placement, ThreadBudget
-from kserve_v2.errors import ServingError, as_serving_error
+from kserve_v2.errors import ServingError, as_serving_error, has_text
 from kserve_v2.messages import InferRequest, InferResponse, MarkedResponse, SequenceStep
 
 from . import failures, host
@@ -92,7 +92,7 @@ class BackendHost:
         known = as_serving_error(error)
         if known is None:
             return failures.told(error)
-        return failures.told(error, type(known).__name__, known.message)
+        return failures.told(error, type(known).__name__, known.message if has_text(error) else "")
 
     def error(self, told: Json) -> ServingError:
         """The error that another model has failed with."""

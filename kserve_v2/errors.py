@@ -240,6 +240,11 @@ def as_serving_error(error: BaseException | None) -> ServingError | None:
     return None if kind is None else kind(_message_of(error) or describe(error))
 
 
+def has_text(error: BaseException) -> bool:
+    """Whether an error that is meant for the client says anything."""
+    return bool(_message_of(error).strip())
+
+
 def reason_of(error: BaseException) -> str:
     """What any exception says: the text of one that is meant for the client, type and text of any other."""
     known = as_serving_error(error)

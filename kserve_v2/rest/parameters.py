@@ -68,7 +68,8 @@ def custom_parameter(name: str, value: Any, text: Text) -> ParameterValue:
         raise InvalidArgumentError(
             f"parameter '{name}' is an integer out of range: expected {_MIN_INT64} to {_MAX_INT64}, got {shown}"
         )
-    return value
+    taken: ParameterValue = value
+    return taken
 
 
 def _digits(name: str, text: Text) -> str:

@@ -13,6 +13,7 @@ from kserve_v2.errors import (
     UnavailableError,
     as_serving_error,
     describe,
+    has_text,
 )
 from kserve_v2.scheduling.contained import log_error
 
@@ -55,15 +56,16 @@ def report_failure(
 
     A `ServingError` is told as it is: who raised it meant its text for the client. Anything else is told by its type
     and its text, in the form that Triton has for it, and with the request id that finds its traceback in the log: one
-    that is made up here, if the request has none.
+    that is made up here, if the request has none. So is a ServingError without a text.
     """
     told = as_serving_error(error)
-    if told is None:
+    if told is None or not has_text(error):
         request_id = request_id or secrets.token_hex(8)
-        told = InternalError(
-            f"Failed to process the request(s) for model '{placement.name}', message: {describe(error)} "
-            f"(request_id={request_id} in the server's log)"
-        )
+        kind = InternalError if told is None else type(told)
+        said = describe(error) if told is None else f"an error without a text ({kind.code.name})"
+        text = f"Failed to process the request(s) for model '{placement.name}', message: {said}"
+        logged = kind.code is ErrorCode.INTERNAL
+        told = kind(f"{text} (request_id={request_id} in the server's log)" if logged else text)
     if final and told.code is ErrorCode.INTERNAL:
         log_error(logger, "execution failed in %s", placement.name, error=error, request_id=request_id)
     return told

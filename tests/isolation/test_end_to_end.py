@@ -34,6 +34,9 @@ class Model:
         if (x == -1).any():
             from kserve_v2.errors import InvalidArgumentError
             raise InvalidArgumentError("no negative numbers")
+        if (x == -3).any():
+            from kserve_v2.errors import InvalidArgumentError
+            raise InvalidArgumentError("")
         if (x == -2).any():
             raise ValueError(f"boom in {{__file__}}")
         for request in requests:
@@ -90,6 +93,12 @@ def test_requests_and_responses_cross_with_all_that_they_say(handler: ExplicitSe
 def test_a_client_s_mistake_stays_one(handler: ExplicitServer) -> None:
     answer = handler.server.infer("handler", request(-1, 2))
     assert (answer.status_code, error_of(answer)) == (400, "no negative numbers")
+
+
+def test_a_mistake_that_says_nothing_names_the_model(handler: ExplicitServer) -> None:
+    answer = handler.server.infer("handler", request(-3, 2))
+    text = "Failed to process the request(s) for model 'handler_0', message: an error without a text (INVALID_ARGUMENT)"
+    assert (answer.status_code, error_of(answer)) == (400, text)
 
 
 def test_an_exception_has_its_type_and_text_and_its_traceback_is_in_the_log(handler: ExplicitServer) -> None:

@@ -60,6 +60,16 @@ def test_what_is_meant_for_the_client_is_told_as_it_is(
     assert report(kind("too dark"), caplog) == ("too dark", [])
 
 
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_an_error_without_a_text_says_whose_it_is(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    error = InternalError(text)
+    said, logged = report(error, caplog, "mine")
+    assert re.fullmatch(FORM.format(r"an error without a text \(INTERNAL\)"), said)
+    assert logged == [("mine", error)]
+    refused = "Failed to process the request(s) for model 'm_0', message: an error without a text (INVALID_ARGUMENT)"
+    assert report(InvalidArgumentError(text), caplog) == (refused, [])
+
+
 def test_the_server_s_own_findings_are_told_as_they_are_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     error = InternalError("output 'y': expected FP32")
     assert report(error, caplog, "mine") == ("output 'y': expected FP32", [("mine", error)])

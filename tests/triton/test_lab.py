@@ -49,6 +49,14 @@ ANSWERS = {
         FAILED + "Expected an 'InferenceResponse' object in the execute function return list, found type '<class 'str'>'.",
     ),
     "an error": ("return [pb_utils.InferenceResponse(error=pb_utils.TritonError('told'))]", 500, "told"),
+    "an error without a text": (
+        "return [pb_utils.InferenceResponse(error=pb_utils.TritonError(''))]", 500,
+        FAILED + "an error without a text (INTERNAL) (request_id=lab-id in the server's log)"
+    ),
+    "an error of blanks": (
+        "return [pb_utils.InferenceResponse(error=pb_utils.TritonError(' \\n', pb_utils.TritonError.NOT_FOUND))]", 404,
+        FAILED + "an error without a text (NOT_FOUND)"
+    ),
     "an error with tensors": ("return [answer(error=pb_utils.TritonError('told'))]", 500, "told"),
     "an output twice": (
         "return [pb_utils.InferenceResponse([tensor('OUT', 1), tensor('OUT', 2)])]", 500,
