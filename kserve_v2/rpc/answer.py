@@ -1,17 +1,19 @@
 """Answers as bytes. What answers of one shape have in common is encoded once; only the tensors differ.
 
-The bytes are those that protobuf makes of the message of `codec.encode_response`, which encodes all other answers.
+The bytes are those of `codec.encode_response`, which encodes all other answers.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.memory.remembered import Remembered
-from kserve_v2.messages import InferResponse
+from kserve_v2.messages import InferResponse, is_one_memory
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.calls import Parts
-from kserve_v2.rpc.codec import OutputForms, encode_response
+from kserve_v2.rpc.codec import COPIED_BYTES, OutputForms, encode_response
 from kserve_v2.rpc.verbatim import unpack
 from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES, Array
 from kserve_v2.tensors.raw import encode_raw_tensor
@@ -26,9 +28,6 @@ _RAW = pb.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
 # The most memory that frames may take together, and roughly what each takes on top of its bytes.
 MAX_REMEMBERED_BYTES = 4 * 1024 * 1024
 _OVERHEAD_BYTES = 1024
-
-# Tensors up to this size are copied into the message; larger ones are sent without a copy.
-_COPIED_BYTES = 64 * 1024
 
 
 class _Frame(NamedTuple):
@@ -56,8 +55,7 @@ class AnswerEncoder:
         """The answer; arguments and errors as those of `codec.encode_response`."""
         if forms or response.parameters:
             said = unpack(response) if TENSORS in response.parameters else {}
-            message = encode_response(response, forms, labels, batched=batched, said=said)
-            return (message.SerializeToString(),)
+            return encode_response(response, forms, labels, batched=batched, said=said)
         key: list[object] = [response.model_name, response.model_version]
         for name, array in response.outputs.items():
             key += (name, array.dtype.num, array.shape)
@@ -69,22 +67,47 @@ class AnswerEncoder:
             parts.append(wire.text(_ID, response.id))
         parts.append(frame.outputs)
         for raw_head, array in zip(frame.raw_heads, response.outputs.values(), strict=True):
-            small = array.nbytes <= _COPIED_BYTES
+            small = array.nbytes <= COPIED_BYTES
             parts += (raw_head, array.tobytes() if small else encode_raw_tensor(array))
         return parts
 
     def _note(self, key: tuple[object, ...], response: InferResponse) -> Parts:
-        """The answer by way of protobuf. At its second time its frame is remembered, if the same comes of it."""
-        encoded = encode_response(response, {}, {}, batched=False).SerializeToString()
+        """The answer by way of the codec. At its second time its frame is remembered, if the same comes of it."""
+        encoded = encode_response(response, {}, {}, batched=False)
         strings = any(array.dtype == BYTES.dtype for array in response.outputs.values())
         if not strings and self._frames.is_seen_again(key):
             frame = _frame(response)
             size = len(frame.model) + len(frame.outputs) + _OVERHEAD_BYTES
             self._frames.keep(key, frame, size)
             # `keep` refuses a frame that is too large.
-            if key in self._frames and b"".join(self.encode(response, {}, {}, batched=False)) != encoded:
+            if key in self._frames and not _same(self.encode(response, {}, {}, batched=False), encoded):
                 self._frames.forget(key)
-        return (encoded,)
+        return encoded
+
+
+def _same(left: Parts, right: Parts) -> bool:
+    """Whether two encodings of one answer are the same bytes. Views of one tensor are not compared with each other."""
+    texts, contents = zip(*map(_divided, (left, right)), strict=True)
+    return (
+        texts[0] == texts[1]
+        and len(contents[0]) == len(contents[1])
+        and all(
+            is_one_memory(one, other) or np.array_equal(one, other)
+            for one, other in zip(*contents, strict=True)
+        )
+    )
+
+
+def _divided(parts: Parts) -> tuple[list[bytes], list[Array]]:
+    """The tensors that are sent without a copy, and what is around them."""
+    texts, contents = [b""], []
+    for part in parts:
+        if isinstance(part, bytes):
+            texts[-1] += part
+        else:
+            contents.append(np.frombuffer(part, np.uint8))
+            texts.append(b"")
+    return texts, contents
 
 
 def _frame(response: InferResponse) -> _Frame:

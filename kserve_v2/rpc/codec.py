@@ -16,13 +16,14 @@ from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
 from kserve_v2.net.limits import check_dimensions
 from kserve_v2.protobuf_json import set_parameter
 from kserve_v2.rpc import wire
+from kserve_v2.rpc.calls import Parts
 from kserve_v2.rpc.shared_memory import region_part
 from kserve_v2.tensors.announced import AnnouncedInput, named_twice, unknown_datatype
 from kserve_v2.tensors.classification import classify
 from kserve_v2.tensors.datatypes import BOOL, BY_DTYPE, BY_NAME, BYTES, FP32, FP64, Array
 from kserve_v2.tensors.numbers import array_of_numbers
 from kserve_v2.tensors.raw import array_over, decode_raw_tensor, encode_raw_tensor
-from kserve_v2.tensors.strings import bytes_array, encode_bytes_tensor
+from kserve_v2.tensors.strings import bytes_array
 
 # Datatypes whose typed contents are on the wire what they are in memory, with the numbers of their fields.
 _ALIKE = {
@@ -39,6 +40,11 @@ _CONTROL: dict[str, tuple[str, ...]] = {
     "timeout": ("int64_param",),
 }
 
+COPIED_BYTES = 64 * 1024
+"""Outputs up to this size are copied into the answer; larger ones are sent without a copy."""
+
+_RAW_OUTPUTS = pb.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
+
 EMPTY_FINAL_RESPONSE = "triton_enable_empty_final_response"
 """Accepted on every request, with an effect on streams alone: end a decoupled model's responses with a message
 of their own.
@@ -52,9 +58,9 @@ WHOLE: OutputForms = {}
 
 
 def decode_request(
-    message: pb.ModelInferRequest, regions: SharedMemoryRegions
+    message: pb.ModelInferRequest, regions: SharedMemoryRegions, raw: Sequence[memoryview] = ()
 ) -> tuple[InferRequest, OutputForms]:
-    """The request, and the outputs that are not to be sent whole.
+    """The request, and the outputs that are not to be sent whole. `raw`: as in `received.Received`.
 
     Arrays of raw contents are views of their bytes, those of shared memory views of it. Raises
     InvalidArgumentError that names the tensor or parameter, and as `SharedMemoryRegions.part`.
@@ -62,7 +68,8 @@ def decode_request(
     request = InferRequest(message.model_name, {}, message.model_version, message.id)
     _decode_parameters(message.parameters, request)
     # Every access to an element of this field makes a new bytes object: read each once.
-    raw_contents = iter(message.raw_input_contents) if message.raw_input_contents else None
+    given: Sequence[bytes | memoryview] = raw or message.raw_input_contents
+    raw_contents: Iterator[bytes | memoryview] | None = iter(given) if given else None
     shared_name = ""
     for tensor in message.inputs:
         name = tensor.name
@@ -83,8 +90,10 @@ def decode_request(
 
 
 def _raw_data(
-    tensor: pb.ModelInferRequest.InferInputTensor, raw_contents: Iterator[bytes] | None, request: InferRequest
-) -> bytes | None:
+    tensor: pb.ModelInferRequest.InferInputTensor,
+    raw_contents: Iterator[bytes | memoryview] | None,
+    request: InferRequest,
+) -> bytes | memoryview | None:
     """The bytes of an input, None if they are in its typed contents."""
     has_contents = tensor.HasField("contents")
     if raw_contents is None and has_contents:
@@ -102,7 +111,9 @@ def _raw_data(
     return raw
 
 
-def _check_none_left(raw_contents: Iterator[bytes], shared_name: str, request: InferRequest) -> None:
+def _check_none_left(
+    raw_contents: Iterator[bytes | memoryview], shared_name: str, request: InferRequest
+) -> None:
     """Raise InvalidArgumentError if there are more raw contents than inputs that are not in shared memory: the others
     may have got what was meant for it.
     """
@@ -260,15 +271,17 @@ def encode_response(
     *,
     batched: bool,
     said: Mapping[str, Mapping[str, ParameterValue]] = MappingProxyType({}),
-) -> pb.ModelInferResponse:
-    """The answer as a message; outputs that shared memory takes are written there. `labels`: label texts by
-    output. `said`: parameters by output; what the protocol has no form for is left out.
+) -> Parts:
+    """The answer: a message, and behind it its last field, the raw contents, the large ones without a copy. Outputs
+    that shared memory takes are written there. `labels`: label texts by output. `said`: parameters by output; what the
+    protocol has no form for is left out.
 
     Raises InternalError where they do not fit.
     """
     message = pb.ModelInferResponse(
         model_name=response.model_name, model_version=response.model_version, id=response.id
     )
+    raw: list[bytes | memoryview] = []
     for name, whole in response.outputs.items():
         form = forms.get(name)
         array = whole
@@ -284,10 +297,12 @@ def encode_response(
                 set_parameter(output.parameters[key], value)
         if isinstance(form, RegionPart):
             form.write(encode_raw_tensor(array), name)
-            raw = b""
+            content: bytes | memoryview = b""
+        elif array.dtype == BYTES.dtype or array.nbytes > COPIED_BYTES:
+            content = encode_raw_tensor(array)
         else:
-            raw = encode_bytes_tensor(array.reshape(-1)) if array.dtype == BYTES.dtype else array.tobytes()
-        message.raw_output_contents.append(raw)
+            content = array.tobytes()
+        raw += (wire.head(_RAW_OUTPUTS, len(content)), content)
     for name, value in response.parameters.items():
         set_parameter(message.parameters[name], value)
-    return message
+    return message.SerializeToString(), *raw

@@ -14,8 +14,9 @@ from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rpc.answer import AnswerEncoder
 from kserve_v2.rpc.calls import Asked, Context, Parts, Serialized
 from kserve_v2.rpc.codec import WHOLE, OutputForms, decode_request
+from kserve_v2.rpc.received import Received, receive
 from kserve_v2.rpc.recurring import key_of, note
-from kserve_v2.rpc.status import known, parse
+from kserve_v2.rpc.status import known
 from kserve_v2.rpc.traces import begin_trace, text_metadata
 from kserve_v2.rpc.verbatim import pack
 from kserve_v2.scheduling.demand import Demand
@@ -63,33 +64,28 @@ class ModelInfer:
 
     def start(self, data: Serialized, context: Context) -> Parts | Asked:
         """Any request."""
-        message = parse(data, pb.ModelInferRequest)
+        received = receive(data)
         observer = None
         if self._tracer.on or self._log_access:
-            observer = _Observer(self._tracer, message, context)
+            observer = _Observer(self._tracer, received.message, context)
         try:
-            return self._ask(data, message, context, observer)
+            return self._ask(received, context, observer)
         except NotHereError:
             if observer is not None:
                 observer.hand_over()
             raise
         except NotLoadedError as error:
             demand = partial(self._service.demand, size=len(data))
-            return Demanded(demand, error.model_name, lambda: self._ask(data, message, context, observer))
+            return Demanded(demand, error.model_name, lambda: self._ask(received, context, observer))
 
-    def _ask(
-        self,
-        data: Serialized,
-        message: pb.ModelInferRequest,
-        context: Context,
-        observer: "_Observer | None",
-    ) -> Parts | Asked:
+    def _ask(self, received: Received, context: Context, observer: "_Observer | None") -> Parts | Asked:
+        data, message, raw = received
         # From here to the scheduler nothing awaits, so the model cannot be unloaded in between.
         model = self._service.acquire(message.model_name, message.model_version)
         verbatim = model.signature.verbatim
         if model.decoupled and not verbatim:
             raise UnsupportedError("ModelInfer RPC doesn't support models with decoupled transaction policy")
-        request, forms = decode_request(message, self._service.shared_memory)
+        request, forms = decode_request(message, self._service.shared_memory, raw)
         if verbatim:
             request.packed = pack(message, context.metadata)
         if model.splits:

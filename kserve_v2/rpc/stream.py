@@ -22,8 +22,9 @@ from kserve_v2.rpc import wire
 from kserve_v2.rpc.answer import AnswerEncoder
 from kserve_v2.rpc.calls import Context, Parts, Serialized
 from kserve_v2.rpc.codec import EMPTY_FINAL_RESPONSE, WHOLE, OutputForms, decode_request
+from kserve_v2.rpc.received import Received, receive
 from kserve_v2.rpc.recurring import key_of, note
-from kserve_v2.rpc.status import known, parse
+from kserve_v2.rpc.status import known
 from kserve_v2.rpc.traces import begin_trace, text_metadata
 from kserve_v2.rpc.verbatim import pack
 from kserve_v2.scheduling.replies import OneOutcome, Outcome, stream
@@ -264,39 +265,38 @@ class _Stream:
         """Begin any request. Raises the error of a message that is none. What is returned is to be awaited before the
         next one: its model has to be loaded first, and those behind it may belong to the same sequence.
         """
-        message = parse(data, pb.ModelInferRequest)
+        received = receive(data)
+        message = received.message
         trace = begin_trace(self._tracer, message.model_name, self._metadata) if self._tracer.on else None
         try:
-            self._ask(data, message, trace, group)
+            self._ask(received, trace, group)
         except NotLoadedError as error:
-            return self._ask_later(error.model_name, data, message, trace, group)
+            return self._ask_later(error.model_name, received, trace, group)
         return None
 
     async def _ask_later(
         self,
         model_name: str,
-        data: Serialized,
-        message: pb.ModelInferRequest,
+        received: Received,
         trace: Trace | None,
         group: asyncio.TaskGroup,
     ) -> None:
         """As `_ask`, when the model is loaded."""
         try:
-            await self._service.demand(model_name, len(data))
-            await self._service.loaded(lambda: self._ask(data, message, trace, group))
+            await self._service.demand(model_name, len(received.data))
+            await self._service.loaded(lambda: self._ask(received, trace, group))
         except ServingError as error:
-            self._refuse(message.id, error, trace, in_order=True)
+            self._refuse(received.message.id, error, trace, in_order=True)
 
-    def _ask(
-        self, data: Serialized, message: pb.ModelInferRequest, trace: Trace | None, group: asyncio.TaskGroup
-    ) -> None:
+    def _ask(self, received: Received, trace: Trace | None, group: asyncio.TaskGroup) -> None:
         """Begin a request. With a NotLoadedError, nothing has happened."""
+        data, message, raw = received
         model: LoadedModel | None = None
         try:
             # From here to the scheduler nothing awaits, so the model cannot be unloaded in between. (A task begins in
             # the next turn of the loop, and an unload takes several turns.)
             model = self._service.acquire(message.model_name, message.model_version)
-            request, forms = decode_request(message, self._service.shared_memory)
+            request, forms = decode_request(message, self._service.shared_memory, raw)
             if model.signature.verbatim:
                 request.packed = pack(message, self._headers, stream=True)
             if model.splits:

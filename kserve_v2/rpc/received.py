@@ -1,0 +1,61 @@
+"""Inference requests as they came. Of a large one, protobuf gets all but the raw contents, which it would copy, and
+nobody else would be served meanwhile.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from kserve_v2._generated import grpc_service_pb2 as pb
+from kserve_v2.rpc import wire
+from kserve_v2.rpc.calls import Serialized
+from kserve_v2.rpc.status import parse
+
+_RAW = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
+
+LARGE_BYTES = 64 * 1024
+"""Smaller messages are protobuf's as a whole."""
+
+# Of a message with more fields, too.
+_MAX_PARTS = 1024
+
+
+class Received(NamedTuple):
+    """A request. `raw`: the raw contents that are not in `message` because they are views of `data`; if there are any,
+    there are no others.
+    """
+
+    data: Serialized
+    message: pb.ModelInferRequest
+    raw: Sequence[memoryview] = ()
+
+
+def receive(data: Serialized) -> Received:
+    """Read a message. Raises InvalidArgumentError if it is none."""
+    raw = _raw_contents(data) if len(data) >= LARGE_BYTES else ()
+    if not raw:
+        return Received(data, parse(data, pb.ModelInferRequest))
+    view, position = memoryview(data), 0
+    others: list[memoryview] = []
+    for part in raw:
+        others.append(view[position : part.start - len(wire.head(_RAW, part.end - part.start))])
+        position = part.end
+    others.append(view[position:])
+    message = parse(b"".join(others), pb.ModelInferRequest)
+    return Received(data, message, [view[part.start : part.end] for part in raw])
+
+
+def _raw_contents(data: Serialized) -> Sequence[wire.Part]:
+    """Where raw contents are; none where it is not certain that protobuf would find just the same."""
+    found = wire.parts(data, _MAX_PARTS)
+    if found is None:
+        return ()
+    position = 0
+    raw: list[wire.Part] = []
+    for part in found:
+        # Lengths in more bytes than they need are protobuf's to judge.
+        if data[position : part.start] != wire.head(part.field, part.end - part.start):
+            return ()
+        if part.field == _RAW:
+            raw.append(part)
+        position = part.end
+    return raw
