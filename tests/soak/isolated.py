@@ -30,6 +30,7 @@ from tests.soak.http1 import Connection
 from tests.soak.isolated_models import ISOLATED, UNARY, write_isolated
 from tests.soak.isolated_traffic import IsolatedTraffic, rest_request, tensors, values
 from tests.soak.ledger import Ledger
+from tests.soak.named_threads import NAMED_THREADS, ROOT
 from tests.soak.outcome import State, carried_out, report
 
 _WEIGHTS = {
@@ -243,7 +244,7 @@ def main() -> int:
             "--isolate=python,onnxruntime",
             *options.flags,
         )
-        server = launch(Path(folder), repository, *flags)
+        server = launch(Path(folder), repository, *flags, cwd=ROOT, program=NAMED_THREADS)
         soak = Soak(server, repository, ledger, options)
         outcome = carried_out(server, ledger, lambda: uvloop.run(soak.run()))
         for word in ("Traceback", "has sent what it must not", "Exception in callback"):

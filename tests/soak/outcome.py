@@ -11,12 +11,9 @@ from pathlib import Path
 from tests.conftest import RunningServer
 from tests.isolation.conftest import children
 from tests.soak.ledger import Ledger
+from tests.soak.named_threads import POOL
 
 _MAX_GROWTH_BYTES = 48 * 1024 * 1024
-
-# A pool starts one more thread when all that it has are busy at once, which a busy machine may bring about at any time.
-# What every load or request would leave behind comes to many more.
-_MAX_MORE_THREADS = 3
 
 
 class State:
@@ -35,7 +32,10 @@ class State:
                 is_segment = "memfd:" in name
                 self.segments += is_segment
                 self.descriptors += not is_segment
-        self.threads = len(list((process / "task").iterdir()))
+        self.threads: Counter[str] = Counter()
+        for task in (process / "task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                self.threads[(task / "comm").read_text().rstrip("\n")] += 1
         self.processes = len(children(server.process.pid))
         self.mappings = (process / "maps").read_text().count("memfd:")
         self.resident = int((process / "statm").read_text().split()[1]) * 4096
@@ -50,13 +50,35 @@ class State:
             for name in ("descriptors", "segments", "mappings")
             if getattr(self, name) > getattr(before, name)
         ]
-        if self.threads > before.threads + _MAX_MORE_THREADS:
-            found.append(f"{self.threads} threads, {before.threads} before")
+        found += new_threads(self.threads, before.threads)
         if self.processes != before.processes:
             found.append(f"{self.processes} processes, {before.processes} before")
         if self.resident - before.resident > _MAX_GROWTH_BYTES:
             found.append(f"{(self.resident - before.resident) / 2**20:.1f} MiB more memory")
         return found
+
+
+def new_threads(now: Counter[str], before: Counter[str]) -> list[str]:
+    """What there are more threads of, by the names that `named_threads` gives them. A pool starts one more when all
+    that it has are busy at once, which a busy machine may bring about at any time; nothing else may.
+    """
+    counts, counts_before = _but_pools(now), _but_pools(before)
+    return [
+        f"{count} threads '{name}', {counts_before[name]} before"
+        for name, count in sorted(counts.items())
+        if count > counts_before[name]
+    ]
+
+
+def _but_pools(threads: Counter[str]) -> Counter[str]:
+    """The threads without those of pools, whose names are unique: others of these names a library has started."""
+    counts: Counter[str] = Counter()
+    for name, count in threads.items():
+        if name.startswith(POOL):
+            counts[f"{POOL}(library)"] += count - 1
+        else:
+            counts[name] += count
+    return counts
 
 
 @dataclass

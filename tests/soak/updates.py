@@ -30,6 +30,7 @@ from tests.conftest import RunningServer, launch
 from tests.integration.support import wait_until
 from tests.soak.http1 import Connection, post
 from tests.soak.ledger import Ledger
+from tests.soak.named_threads import NAMED_THREADS, ROOT
 from tests.soak.outcome import State, carried_out, report
 
 _HANDLER = """
@@ -295,7 +296,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         repository = Path(folder, "models")
         repository.mkdir()
-        server = launch(Path(folder), repository, "--model-control-mode=explicit", *options.flags)
+        server = launch(
+            Path(folder),
+            repository,
+            "--model-control-mode=explicit",
+            *options.flags,
+            cwd=ROOT,
+            program=NAMED_THREADS,
+        )
         soak = Soak(server, repository, ledger, options)
         outcome = carried_out(server, ledger, lambda: asyncio.run(soak.run()))
     happened = ", ".join(f"{count} {name}" for name, count in soak.steps.items())

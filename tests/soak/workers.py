@@ -23,12 +23,12 @@ import uvloop
 from tests.conftest import RunningServer, launch
 from tests.integration.support import metric, statistics, wait_until
 from tests.soak.ledger import Ledger
+from tests.soak.named_threads import ROOT
 from tests.soak.outcome import State, carried_out, report
 from tests.soak.rest_traffic import infer_object
 from tests.soak.worker_models import COUNTED, REPLICATED, write_worker_models
 from tests.soak.worker_traffic import WAIT_SECONDS, Kills, WorkerTraffic
 
-_ROOT = Path(__file__).resolve().parent.parent.parent
 _WEIGHTS = {
     "rest_add": 24, "rest_shared": 12, "rest_single": 12, "rest_stream": 3, "rest_sequence": 3,
     "grpc_add": 18, "grpc_shared": 8, "grpc_single": 8, "grpc_stream": 3, "grpc_sequence": 3,
@@ -183,7 +183,7 @@ def main() -> int:
         write_worker_models(repository, options.requests)
         program = ("tests.soak.quick_restarts", "serve")
         flags = (f"--processes={options.processes}", *options.flags)
-        server = launch(Path(folder), repository, *flags, cwd=_ROOT, program=program)
+        server = launch(Path(folder), repository, *flags, cwd=ROOT, program=program)
         soak = Soak(server, ledger, options)
         outcome = carried_out(server, ledger, lambda: uvloop.run(soak.run()))
         for word in ("Traceback", "Exception in callback", "does not go by what it is told"):
