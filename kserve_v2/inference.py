@@ -185,6 +185,7 @@ class InferenceService:
     def model_metadata(self, name: str, version: str = "") -> ModelMetadata:
         """Inputs and outputs of a model. Raises as `acquire` does."""
         model = self.manager.acquire(name, version)
+        name = self.manager.asked(name, version)
         versions = [model] if version else self.manager.ready_versions(name)
         signature = model.signature
         shown = tuple(str(each.version) for each in versions)
@@ -202,9 +203,11 @@ class InferenceService:
         """The complete configuration of a model. Raises as `acquire` does."""
         return self.manager.acquire(name, version).config
 
-    def versions(self, name: str) -> Sequence[IndexEntry]:
-        """What the index says of one model that is or was loaded, without a look at the disk; nothing of others."""
-        return self.manager.entries(name)
+    def versions(self, name: str, version: str = "") -> Sequence[IndexEntry]:
+        """What the index says of one model that is or was loaded, without a look at the disk; nothing of others. It is
+        the one that answers requests to `name` and `version`.
+        """
+        return self.manager.entries(self.manager.asked(name, version))
 
     def statistics(self, name: str = "", version: str = "") -> Sequence[LoadedModel]:
         """The loaded versions whose statistics are asked for; "" for all models, or all versions of one.
@@ -214,8 +217,7 @@ class InferenceService:
         if not name:
             return self.manager.ready_models()
         number = self.manager.version_number(name, version) if version else None
-        # A name without versions of its own may be answered by a model that stands in for it.
-        ready = self.manager.ready_versions(name) or self.manager.ready_versions(self.manager.stand_in(name))
+        ready = self.manager.ready_versions(self.manager.asked(name, version))
         if not ready:
             raise InvalidArgumentError(f"requested model '{name}' is not available")
         if number is None:

@@ -16,7 +16,7 @@ from kserve_v2.errors import (
 from kserve_v2.messages import IndexEntry
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.lifecycle.control import Controls
-from kserve_v2.repository.lifecycle.index import index_entry
+from kserve_v2.repository.lifecycle.index import answered_by, index_entry
 from kserve_v2.repository.lifecycle.load_request import (
     PLAIN,
     LoadRequest,
@@ -134,7 +134,8 @@ class ModelManager(ModelMap):
             found, model = snapshot.models.get(name), self._models.get(name)
             problem = (found.problem if found else None) or ""
             shown = model.entries(problem) if model else [index_entry(name, problem)]
-            entries += self._released(model, shown) if model else shown
+            shown = self._released(model, shown) if model else shown
+            entries += [answered_by(each, self.asked(name, "")) for each in shown]
         return self._names.shortened(entries)
 
     def entries(self, name: str) -> list[IndexEntry]:

@@ -103,9 +103,16 @@ class ModelMap:
             else:
                 self._serving.pop(name, None)
 
-    def stand_in(self, name: str) -> str:
-        """The model that answers requests to `name` that name no version: most often, itself."""
-        return self._stand_ins.get(name, name)
+    def asked(self, name: str, version: str) -> str:
+        """The model that answers requests to `name` and `version`, "" for those that name none. It is called `name` but
+        where another one stands in for it. All that is said of a model is said of the one that answers.
+        """
+        return name if version else self._stand_ins.get(name, name)
+
+    @property
+    def other_names(self) -> list[str]:
+        """The names that are answered by models that stand in for others."""
+        return [name for name in self._stand_ins if name in self._serving and self._serving[name].latest]
 
     def labels(self, name: str) -> Mapping[str, int]:
         """The labels of a model, and the version that each stands for, whether it is there or not."""

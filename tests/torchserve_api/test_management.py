@@ -421,3 +421,44 @@ def test_slow_fetches_keep_nothing_else_from_being_done(
             ANSWERED.set()
         for each in waiting:
             assert each.result().json()["type"] == "DownloadArchiveException"
+
+
+def test_what_is_said_of_a_model_whose_default_version_is_another_one(server: Server) -> None:
+    workers = {"initial_workers": 1, "synchronous": "true"}
+    for archive in ("echo.mar", "echo2.mar"):
+        assert server.register(archive, model_name="s", **workers).status_code == 200
+    assert status(server, "PUT", "/models/s/2.0/set-default")[0] == 200
+    get = server.running.get
+    tensor = {"name": "body", "shape": [1, 1], "datatype": "BYTES", "data": ["x"]}
+    for own_is_there in (True, False):
+        # Whatever is said of the name is said of the model that answers to it.
+        answered = server.running.post("/v2/models/s/infer", json={"inputs": [tensor]}).json()["model_name"]
+        metadata, (statistics,) = get("/v2/models/s").json(), get("/v2/models/s/stats").json()["model_stats"]
+        config, v1 = get("/v2/models/s/config").json(), get("/v1/models/s/metadata").json()["model_spec"]
+        assert {answered, metadata["name"], statistics["name"], config["name"], v1["name"]} == {"s@2.0"}
+        assert (metadata["versions"], statistics["inference_count"]) == (["1"], 2 - own_is_there)
+        with grpcclient.InferenceServerClient(server.running.grpc) as client:
+            assert client.get_model_metadata("s").name == "s@2.0"
+            assert client.get_model_config("s").config.name == "s@2.0"
+            assert client.get_inference_statistics("s").model_stats[0].name == "s@2.0"
+        told = get("/v1/models/s").json()
+        assert (told["ready"], [each["state"] for each in told["model_version_status"]]) == (
+            True,
+            ["AVAILABLE"],
+        )
+        assert {"s", "s@2.0"} <= set(get("/v1/models").json()["models"])
+        index = {each["name"]: each for each in server.running.post("/v2/repository/index").json()}
+        assert index["s@2.0"]["state"] == "READY"
+        if own_is_there:
+            assert index["s"] == {"name": "s", "version": "1", "state": "READY"}
+            assert get("/v2/models/s/versions/1").json()["name"] == "s"
+            assert get("/v2/models/s/versions/1/stats").json()["model_stats"][0]["name"] == "s"
+            assert status(server, "DELETE", "/models/s/1.0")[0] == 200
+        else:
+            assert (index["s"]["state"], index["s"]["reason"]) == (
+                "UNAVAILABLE", "unloaded; requests that name no version are answered by 's@2.0'",
+            )  # fmt: skip
+            assert get("/v2/models/s/versions/1").status_code == 503
+    assert status(server, "DELETE", "/models/s")[0] == 200
+    assert get("/v1/models/s").status_code == 404
+    assert "s" not in get("/v1/models").json()["models"]

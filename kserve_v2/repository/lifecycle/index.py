@@ -1,6 +1,7 @@
 """What the repository index tells of one model: the state of each version, and why it is in it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kserve_v2.messages import IndexEntry
 from kserve_v2.repository.lifecycle.record import UNLOADED, Record
@@ -14,6 +15,16 @@ NOT_UPDATED = "not updated: "
 def index_entry(name: str, problem: str) -> IndexEntry:
     """What the index tells of a model without versions. `problem`: why it has none, "" if it was never loaded."""
     return IndexEntry(name, "", ModelState.UNAVAILABLE, problem) if problem else IndexEntry(name)
+
+
+def answered_by(entry: IndexEntry, name: str) -> IndexEntry:
+    """An entry that says who answers in its place to requests that name no version, if another model does. `name`: of
+    the one that does.
+    """
+    if name == entry.name or entry.state != ModelState.UNAVAILABLE:
+        return entry
+    answered = f"requests that name no version are answered by '{name}'"
+    return replace(entry, reason="; ".join(filter(None, (entry.reason, answered))))
 
 
 def entries(

@@ -70,7 +70,7 @@ def acquire(service: InferenceService, name: str, version: str, manners: Manners
     except NoVersionError:
         raise InvalidArgumentError(f"Unrecognized servable version label: {version}") from None
     except NotFoundError:
-        known = service.versions(name)
+        known = service.versions(name, version)
         if known and (not version.isdigit() or version in {entry.version for entry in known}):
             # Our own words say why it does not answer, or which labels there are.
             raise

@@ -23,7 +23,8 @@ def add_v1_routes(app: FastAPI, service: InferenceService, manners: Manners) -> 
     @app.get("/v1/models", **documented("v1_models"))
     async def models() -> Response:
         """The models that answer."""
-        return json_response({"models": sorted({model.name for model in service.statistics()})})
+        names = {model.name for model in service.statistics()}
+        return json_response({"models": sorted(names.union(service.manager.other_names))})
 
     @app.get("/v1/models/{model_name}", **documented("v1_status"))
     @app.get("/v1/models/{model_name}/versions/{version}", **documented("v1_status"))
@@ -76,7 +77,7 @@ def _check_version(version: str) -> None:
 def _entries(service: InferenceService, manners: Manners, model_name: str, version: str) -> list[IndexEntry]:
     """The versions of a model that are asked for. Raises InvalidArgumentError for a label that there is not."""
     _check_version(version)
-    found = service.versions(model_name)
+    found = service.versions(model_name, version)
     versions = [entry for entry in found if entry.version]
     if version and not version.isdigit():
         versions = [entry for entry in versions if version in entry.labels]
@@ -89,7 +90,7 @@ def _entries(service: InferenceService, manners: Manners, model_name: str, versi
 
 def _unknown(service: InferenceService, manners: Manners, model_name: str, version: str) -> NotFoundError:
     reasons = "; ".join(
-        entry.reason for entry in service.versions(model_name) if entry.reason and not entry.version
+        entry.reason for entry in service.versions(model_name, version) if entry.reason and not entry.version
     )
     why = f" It could not be loaded: {reasons}" if reasons else ""
     return NotFoundError(manners.unknown_status(model_name, version) + why)
