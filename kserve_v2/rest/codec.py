@@ -115,7 +115,7 @@ def decode_request(
     request = InferRequest(model_name, {}, model_version, string(document, "id", default=""))
     parameters = document.get("parameters")
     if parameters is not None:
-        binary = decode_parameters(parameters, request, memoryview(body)[:json_length])
+        binary = decode_parameters(parameters, request)
         response_format = ALL_BINARY if binary else ALL_JSON
     else:
         response_format = ALL_JSON

@@ -2,10 +2,9 @@
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.rest.form import Part, media_type, read_form
-from kserve_v2.rest.generate_codec import Said
+from kserve_v2.rest.generate_codec import Said, parameter
 from kserve_v2.rest.generate_values import Layout
 from kserve_v2.rest.json_text import parse_json
-from kserve_v2.rest.parameters import custom_parameter
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
 from kserve_v2.tensors.datatypes import BYTES
 
@@ -89,5 +88,4 @@ def _read_other(name: str, fields: list[Part], said: Said, signature: ModelSigna
         raise InvalidArgumentError(f"field 'parameters': {error.message}") from None
     if not isinstance(parameters, dict):
         raise InvalidArgumentError("field 'parameters': expected a JSON object")
-    text = fields[0].data
-    said.parameters.update({key: custom_parameter(key, value, text) for key, value in parameters.items()})
+    said.parameters.update({key: parameter(key, value) for key, value in parameters.items()})

@@ -8,7 +8,6 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, ParameterValue
 from kserve_v2.rest.generate_values import Layout, decode_value
 from kserve_v2.rest.json_text import parse_json
-from kserve_v2.rest.parameters import Text, custom_parameter
 from kserve_v2.scheduling.signature import ModelSignature
 
 
@@ -49,16 +48,16 @@ def read_json(body: bytes | bytearray | memoryview, signature: ModelSignature) -
         if is_input:
             said.inputs[name] = value
         else:
-            said.parameters[name] = _parameter(name, value, body, document, signature)
+            said.parameters[name] = _parameter(name, value, document, signature)
     return said
 
 
 def _parameter(
-    name: str, value: Any, text: Text, document: Mapping[str, Any], signature: ModelSignature
+    name: str, value: Any, document: Mapping[str, Any], signature: ModelSignature
 ) -> ParameterValue:
-    """As `custom_parameter`. Of what cannot be one, while an input is missing, it is said to be no input either."""
+    """As `parameter`. Of what cannot be one, while an input is missing, it is said that it is no input either."""
     try:
-        return custom_parameter(name, value, text)
+        return parameter(name, value)
     except InvalidArgumentError as error:
         if all(each in document or tensor.optional for each, tensor in signature.inputs.items()):
             raise
@@ -66,6 +65,15 @@ def _parameter(
         raise InvalidArgumentError(
             f"{error.message} It is no input of model '{signature.model_name}'; its inputs: {inputs}"
         ) from None
+
+
+def parameter(name: str, value: Any) -> ParameterValue:
+    """A parameter of a request. Raises InvalidArgumentError for what cannot be one."""
+    if isinstance(value, str | bool | int | float):
+        return value
+    raise InvalidArgumentError(
+        f"parameter '{name}' has invalid type. It should be either 'int', 'bool', or 'string'."
+    )
 
 
 def request_of(said: Said, signature: ModelSignature, model_name: str, version: str) -> InferRequest:

@@ -14,7 +14,7 @@ from kserve_v2.messages import InferRequest
 from kserve_v2.net.limits import check_dimensions
 from kserve_v2.rest.json_tensor import json_types, numbers_array
 from kserve_v2.rest.json_values import B64, bytes_of, flatten_nested
-from kserve_v2.rest.parameters import Text, decode_parameters
+from kserve_v2.rest.parameters import decode_parameters
 from kserve_v2.rest.v1.flavours import Manners
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
 from kserve_v2.tensors.datatypes import BYTES, Array
@@ -50,18 +50,14 @@ class Decoded(NamedTuple):
     by_row: bool
 
 
-def decode_predict(
-    document: Any, text: Text, signature: ModelSignature, version: str, manners: Manners
-) -> Decoded:
-    """The request of a body in JSON, `text`, which is `document`. Raises InvalidArgumentError that names the member,
-    input or instance.
-    """
+def decode_predict(document: Any, signature: ModelSignature, version: str, manners: Manners) -> Decoded:
+    """The request of a parsed body. Raises InvalidArgumentError that names the member, input or instance."""
     if not isinstance(document, dict):
         raise InvalidArgumentError("the body of a request must be a JSON object")
     check_members(document, _MEMBERS, manners)
     check_signature(document)
     request = InferRequest(signature.model_name, {}, version)
-    add_parameters(document, text, request)
+    add_parameters(document, request)
     by_row = _INSTANCES in document
     if by_row and _INPUTS in document:
         raise InvalidArgumentError(
@@ -100,10 +96,10 @@ def check_signature(document: Mapping[str, Any]) -> None:
         )
 
 
-def add_parameters(document: Mapping[str, Any], text: Text, request: InferRequest) -> None:
+def add_parameters(document: Mapping[str, Any], request: InferRequest) -> None:
     """Add the parameters of a body, which are those of v2: neither of the two servers has any."""
     parameters = document.get(_PARAMETERS)
-    if parameters is not None and decode_parameters(parameters, request, text):
+    if parameters is not None and decode_parameters(parameters, request):
         raise InvalidArgumentError(
             "parameter 'binary_data_output': answers of the v1 protocol have no binary data; /v2/models/MODEL/infer has"
         )

@@ -55,11 +55,11 @@ class Predict:
     def _decode(self, call: Call, model: LoadedModel, body: Body) -> tuple[LoadedModel, Decoded]:
         """A request, and the model that answers it."""
         document = parse_json(body)
-        decoded = decode_predict(document, body, model.signature, call.version, self._manners)
+        decoded = decode_predict(document, model.signature, call.version, self._manners)
         if model.splits:
             # What the body says decides. It is read again as the version that answers has it.
             model = self._service.route(model, decoded.request, call.all_headers)
-            decoded = decode_predict(document, body, model.signature, call.version, self._manners)
+            decoded = decode_predict(document, model.signature, call.version, self._manners)
         return model, decoded
 
 

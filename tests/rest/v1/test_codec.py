@@ -51,7 +51,7 @@ WHOLE = signature(("x", "FP32", (-1, 2)), batch=0)
 def decode(body: Any, model: ModelSignature = ONE, manners: Any = KSERVE) -> Decoded:
     """What a body says; one that is text is JSON."""
     text = body if isinstance(body, str) else json.dumps(body)
-    return decode_predict(parse_json(text.encode()), text.encode(), model, "", manners)
+    return decode_predict(parse_json(text.encode()), model, "", manners)
 
 
 @pytest.mark.parametrize(
