@@ -80,6 +80,34 @@ def test_files_that_were_edited_without_a_load(explicit: ExplicitServer) -> None
     assert explicit.index("m") == [{"name": "m", "version": "1", "state": "READY"}]
 
 
+def test_a_version_that_stays_away_is_neither_released_nor_stood_in_for(explicit: ExplicitServer) -> None:
+    """An older version would be another answer to the same request, and nobody has said that it may be."""
+    server, away = explicit.server, AWAY.replace("'m'", "'n'")
+    explicit.write("n", versioned(1), ISOLATED + " version_policy { all { } }")
+    explicit.write("n", versioned(2), ISOLATED + " version_policy { all { } }", version=2)
+    assert explicit.load("n").status_code == 200
+    explicit.write("n", versioned(222), ISOLATED + " version_policy { all { } }", version=2)
+    kill(server)
+    wait_until(lambda: explicit.index("n")[1].get("reason", "").endswith("load it again"))
+    wait_until(lambda: server.infer("n/versions/1", ASK).status_code == 200)
+    answer = server.infer("n", ASK)
+    assert (answer.status_code, error_of(answer)) == (
+        503, f"Request for unknown model: 'n' is not at ready state: {away}"
+    )  # fmt: skip
+    path = "/v2/repository/models/n/release"
+    answer = server.post(path, json={"labels": {"PROD": 2}})
+    assert (answer.status_code, error_of(answer)) == (
+        503,
+        f"labels['PROD']: version 2 of model 'n' is not ready, expected one that is (1): {away}",
+    )
+    # Whoever does want the older one says so.
+    assert server.post(path, json={"split": {"shares": {"1": 100}}}).json()["ready_versions"] == ["1"]
+    assert answer_of(server, "n") == 1
+    assert explicit.load("n").status_code == 200
+    assert server.post(path, json={"labels": {"PROD": 2}, "split": None}).status_code == 200
+    assert answer_of(server, "n") == answer_of(server, "n", "PROD") == 222
+
+
 def test_an_update_that_has_failed(explicit: ExplicitServer) -> None:
     server = explicit.server
     explicit.write("m", BROKEN, ISOLATED)

@@ -5,6 +5,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -354,3 +355,36 @@ def test_versions_that_cannot_share_requests_are_named(
 
     run(test)
     assert "of the versions that share requests, 2 is decoupled and others are not" in caplog.text
+
+
+def test_a_version_that_is_away_is_not_released(tmp_path: Path) -> None:
+    """It might be for good, and all requests to the label would be refused. What has been said before may be said again."""
+
+    async def test() -> None:
+        for version in (1, 2):
+            write(tmp_path, "m", str(version), version, ALL)
+        async with managing(tmp_path) as (manager, _):
+            await manager.load("m")
+            change = partial(manager.releases.change, "m", who="test")
+            await change({"labels": {"STG": 2}})
+            second = manager.acquire("m", "2")
+            second.down = "its process has ended"
+            second.on_down()
+            why = r": version 2 of model 'm' is not ready, expected one that is \(1\): its process has ended"
+            for document, place in (
+                ({"labels": {"PROD": 2}}, r"labels\['PROD'\]"),
+                ({"split": {"shares": {"1": 50, "2": 50}}}, r"split.shares\['2'\]"),
+                ({"shadow": {"version": 2}}, r"shadow.version"),
+            ):
+                with pytest.raises(UnavailableError, match=place + why):
+                    await change(document)
+            view = await change({"labels": {"PROD": 1, "STG": 2}})
+            assert view.ready == [1]
+            assert view.problems == [
+                "label 'STG' stands for version 2, which is not ready: requests to it are refused"
+            ]
+            second.down = ""
+            second.on_down()
+            assert (await change({"labels": {"PROD": 2}})).ready == [1, 2]
+
+    run(test)

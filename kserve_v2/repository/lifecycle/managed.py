@@ -20,7 +20,7 @@ from kserve_v2.errors import (
 from kserve_v2.logs.sparing import Sparing
 from kserve_v2.messages import IndexEntry
 from kserve_v2.repository.lifecycle.draining import drain
-from kserve_v2.repository.lifecycle.index import entries, reasons
+from kserve_v2.repository.lifecycle.index import NOT_UPDATED, entries, reasons
 from kserve_v2.repository.lifecycle.keeping import keep
 from kserve_v2.repository.lifecycle.load_log import log_failed_load, log_load, log_no_room, reason_text
 from kserve_v2.repository.lifecycle.load_request import PLAIN, LoadRequest
@@ -322,8 +322,12 @@ class ManagedModel:
         """
         self._wanted = None
         self._established = frozenset()
+        answered = {model.version for model in self.ready}
         for record in self.records:
             record.gone = EVICTED
+            if record.failure and record.version in answered:
+                # It is shown in place of the one that answered, which would have said that it was not updated.
+                record.reason = f"{EVICTED}; {NOT_UPDATED}{record.failure}"
         self._reconcile()
 
     def lose(self, model: LoadedModel, failure: str) -> None:

@@ -38,7 +38,7 @@ class Released(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReleaseView:
-    """What a client is told. `source`: see `Found`. `ready`: the versions that are loaded, ascending. `problems`: what
+    """What a client is told. `source`: see `Found`. `ready`: the versions that answer, ascending. `problems`: what
     of the release is not done, as versions are not there, and what is the matter with its file.
     """
 
@@ -89,7 +89,7 @@ class Releases:
         kept. `who`: for the log.
 
         Raises NotFoundError for a model or a version that is not loaded, InvalidArgumentError for a release that cannot
-        be, UnavailableError if it cannot be kept: then all is as it was.
+        be, UnavailableError for a version that does not answer for now, or if it cannot be kept: then all is as it was.
         """
         # It makes no room for others meanwhile.
         leases = [each.lease() for each in (await self._loaded(name)).ready]
@@ -117,8 +117,8 @@ class Releases:
                 ) from error
             before = model.released.release
             after = changed_release(before, document)
-            ready = {each.version: each for each in model.ready}
-            check_release(name, after, before, ready, entry.versions if entry is not None else ())
+            loaded = {each.version: each for each in model.ready}
+            check_release(name, after, before, loaded, entry.versions if entry is not None else ())
             text = json.dumps(release_json(after), indent=2) + "\n"
             path = entry.path if entry is not None else None
             kept = model.name, path, self._directory
@@ -148,7 +148,7 @@ def _view(name: str, model: Released, of_file: str) -> ReleaseView:
     """`of_file`: what is the matter with its file."""
     served, found = answering(model.served), model.released.found
     problems = list(without_effect(served, found.release)) if served is not None else []
-    ready = sorted(each.version for each in model.ready)
+    ready = sorted(map(int, served.versions)) if served is not None else []
     return ReleaseView(name, found, ready, [*problems, *([of_file] if of_file else [])])
 
 

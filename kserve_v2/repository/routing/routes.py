@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from kserve_v2.config.release import Release
-from kserve_v2.errors import InvalidArgumentError, NotFoundError
+from kserve_v2.errors import InvalidArgumentError, NotFoundError, UnavailableError
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.routing.choose import present
@@ -137,12 +137,12 @@ def check_release(
     name: str,
     release: Release,
     before: Release,
-    ready: Mapping[int, LoadedModel],
+    loaded: Mapping[int, LoadedModel],
     on_disk: Sequence[int] = (),
 ) -> None:
     """Raise NotFoundError if what a release says otherwise than the one `before` names a version that is not there,
-    InvalidArgumentError if one cannot do what it asks for. `ready`: the versions that are loaded; `on_disk`: those
-    that could be.
+    UnavailableError if that is there and does not answer for now, InvalidArgumentError if one cannot do what it asks
+    for. `loaded`: the versions that are loaded; `on_disk`: those that could be.
     """
     split = release.split if release.split != before.split else None
     shadow = release.shadow if release.shadow != before.shadow else None
@@ -155,9 +155,15 @@ def check_release(
         places |= {f"split.shares['{version}']": version for version in split.shares}
     if shadow is not None:
         places["shadow.version"] = shadow.version
-    there = ", ".join(map(str, sorted(ready))) or "none"
+    there = ", ".join(str(version) for version in sorted(loaded) if not loaded[version].down) or "none"
     for place, version in places.items():
-        if version not in ready:
+        if version in loaded and loaded[version].down:
+            # It may stay away until somebody loads it again: requests would be refused from now on.
+            raise UnavailableError(
+                f"{place}: version {version} of model '{name}' is not ready, expected one that is ({there}): "
+                f"{loaded[version].down}"
+            )
+        if version not in loaded:
             advice = (
                 "; it lies in the repository: load the model, whose version_policy has to name it beside the others"
                 if version in on_disk
@@ -167,18 +173,18 @@ def check_release(
                 f"{place}: version {version} of model '{name}' is not ready, expected one that is ({there}){advice}"
             )
     if split is not None:
-        sharing = [ready[version] for version in split.shares]
+        sharing = [loaded[version] for version in split.shares]
         if len({model.decoupled for model in sharing}) > 1:
             raise InvalidArgumentError(
                 f"split.shares: expected versions that all answer in the same way, got some of model '{name}' that are "
                 "decoupled and some that are not"
             )
     if shadow is not None:
-        shadowing = ready[shadow.version]
-        reasons = [why_no_shadow(model) for model in (shadowing, *ready.values())]
+        shadowing = loaded[shadow.version]
+        reasons = [why_no_shadow(model) for model in (shadowing, *loaded.values())]
         if reasons[0] or all(reasons[1:]):
             raise InvalidArgumentError(f"shadow.version: {next(filter(None, reasons))}")
-        if all(model is shadowing for model in ready.values()):
+        if all(model is shadowing for model in loaded.values()):
             raise InvalidArgumentError(
                 f"shadow.version: expected another version than those that answer, got {shadow.version}, the only one "
                 f"of model '{name}' that is ready"
