@@ -82,7 +82,7 @@ class RunningServer:
     log_path: Path
     urls: dict[str, str]
     reader: threading.Thread
-    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30))
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=120))
     asked_to_stop: bool = False
 
     @property

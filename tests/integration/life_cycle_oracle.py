@@ -1,15 +1,14 @@
 """What must hold of models that are loaded on demand into too little memory, whatever was done to them: pure, and no more
 than a few sets. Each content has a number that grows with every edit, so it is seen which of two answers is the older one.
+
+It leaves nothing open: after each step there is one state in which a model may be, but for what had to make room for it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 VERSIONS = (1, 2)
 LABEL = "PROD"
-
-# By version, the numbers that it may answer with; None: it may not be there.
-May = dict[int, set[int | None]]
 
 
 @dataclass(frozen=True)
@@ -20,81 +19,76 @@ class Content:
     sound: bool = True
 
 
+@dataclass(frozen=True)
+class State:
+    """What of a model is loaded. `answers`: the number that each version answers with. `away`: the versions whose
+    process has ended, and whose files are not any more what it had loaded. `tried`: whether something was loaded, or was
+    about to be, on the way there, so that others may have made room for it.
+    """
+
+    answers: Mapping[int, int] = field(default_factory=dict)
+    away: Set[int] = frozenset()
+    tried: bool = field(default=False, compare=False)
+
+    @property
+    def loaded(self) -> Set[int]:
+        """The versions that are there, whether they answer or not."""
+        return self.answers.keys() | self.away
+
+
+UNLOADED = State()
+
+
 @dataclass
 class Expected:
-    """A model: what is on disk, what answers (by version, its number), and its release. `away`: the versions whose
-    process has ended, and whose files are not any more what it had loaded.
-    """
+    """A model: what is on disk, what is loaded, and its release."""
 
     versions: tuple[int, ...] = VERSIONS
     disk: dict[int, Content] = field(default_factory=dict)
-    served: dict[int, int] = field(default_factory=dict)
-    away: set[int] = field(default_factory=set)
+    state: State = UNLOADED
     label: int | None = None
     split: dict[int, int] = field(default_factory=dict)
-
-    @property
-    def loaded(self) -> bool:
-        return bool(self.served)
 
     @property
     def sound(self) -> bool:
         return all(each.sound for each in self.disk.values())
 
-    def as_it_is(self) -> May:
-        return {version: {self.served.get(version)} for version in self.versions}
-
-    def after_load(self) -> May:
+    def after_load(self) -> State:
         """What can be loaded takes the place of what was there before; what cannot leaves it as it was."""
-        return {
-            version: {self.disk[version].number if self.disk[version].sound else self.served.get(version)}
-            for version in self.versions
-        }
+        loaded = {version: content.number for version, content in self.disk.items() if content.sound}
+        answers = {**self.state.answers, **loaded}
+        return State(answers, self.state.away - answers.keys(), tried=True)
 
-    def after_ask(self) -> May:
-        """Who asks for versions that are not there has the model loaded, unless any has failed before and is as it was.
-        Where others are there, that may be tried once more, if it could help.
+    def after_ask(self) -> State:
+        """Who asks for a model of which nothing is there has it loaded, whatever is the matter with some of its versions.
+        One of which something is there stays as it is until somebody loads it.
         """
-        if not self.loaded and self.sound:
-            return self.after_load()
-        if len(self.served) == len(self.versions):
-            return self.as_it_is()
-        return union([self.as_it_is(), self.after_load()])
+        return self.state if self.state.loaded else self.after_load()
 
-    def asked_for(self, version: str, may: May) -> set[int]:
-        """Which versions may be the one that answers `version`: a number, the label, or none."""
+    def after_kill(self) -> State:
+        """Processes come back with what they had loaded, and if that is not there any more, they do not."""
+        before = self.state
+        answers = {
+            version: number
+            for version, number in before.answers.items()
+            if number == self.disk[version].number
+        }
+        return State(answers, before.loaded - answers.keys())
+
+    def answering(self, version: str, state: State) -> Set[int]:
+        """Which versions may answer a request to `version`, a number, the label, or none; if none may, it is refused."""
         if version == LABEL:
-            return set() if self.label is None else {self.label}
+            return state.answers.keys() & {self.label}
         if version:
-            return {int(version)}
+            return state.answers.keys() & {int(version)}
         if self.split:
-            # The share of a version that is not ready goes to the others of the split.
-            return set(self.split)
-        newest = max((each for each in self.versions if None not in may[each]), default=0)
-        return {each for each in self.versions if each >= newest}
+            # The share of a version that does not answer goes to the others of the split.
+            return state.answers.keys() & self.split.keys()
+        # Those that ask for the newest version are not given an older one because its process has been killed.
+        return state.answers.keys() & {max(state.loaded, default=0)}
 
-    def allowed(self, version: str, may: May) -> tuple[set[tuple[int, int]], bool]:
-        """The answers (version and number) that are right, and whether it is right to refuse."""
-        asked = self.asked_for(version, may)
-        answers = {(each, number) for each in asked for number in may[each] if number is not None}
-        # Those that ask for the newest version are not given an older one because that has been killed.
-        gone = not version and not self.split and max(self.away, default=0) > min(asked)
-        return answers, gone or all(None in may[each] for each in asked)
-
-    def observe(self, found: dict[int, int], may: May) -> None:
-        """These versions were found to answer so. Raises AssertionError if that may not be."""
-        for version in self.versions:
-            assert found.get(version) in may[version], (
-                f"version {version} answers {found.get(version)}, not one of {may[version]}"
-            )
-        self.served = dict(found)
-        self.away = self.away - set(found) if found else set()
-
-
-def union(many: Iterable[May]) -> May:
-    """Any of these."""
-    merged: May = {}
-    for each in many:
-        for version, numbers in each.items():
-            merged.setdefault(version, set()).update(numbers)
-    return merged
+    def may_release(self, state: State, versions: Set[int]) -> bool:
+        """Whether a release may be changed to one that names these versions, and did not before. What it has said
+        before may be said again, whether that is there or not.
+        """
+        return bool(state.loaded) and versions <= state.answers.keys()
