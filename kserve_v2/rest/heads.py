@@ -1,16 +1,17 @@
 """The heads of inference requests, read from bytes: what the fast lane takes is understood here, without a parser.
 
 Many clients give each request a trace, an id or a token, so that no two heads are the same. What matters of them is
-little: the target, lengths, encodings, whether the connection is to go on. That is found in two passes of one pattern
-each, which costs less than objects for all headers would. Heads that do come again are remembered as they are, and what
-targets mean.
+little: the target, lengths, encodings, whether the connection is to go on; what these mean is remembered. Heads that do
+come again are remembered as they are. For the others, what a client's heads have in common is the order of their names:
+one pattern for each order finds what matters, and sees that the rest is of the usual form.
 
-The pattern is far narrower than HTTP/1.1. What it does not match, or what is said twice, is left to the parser, which
-may take it or refuse it; what it matches means the same to that.
+The patterns are far narrower than HTTP/1.1. What they do not match, or what is said twice, is left to the parser, which
+may take it or refuse it; what they match means the same to that.
 """
 
 import re
 from collections.abc import Mapping
+from itertools import chain, compress
 
 import httptools
 
@@ -23,11 +24,15 @@ MAX_HEAD_BYTES = 8192
 MAX_HEADERS = 64
 """As many as are read here."""
 
-# The longest head that is remembered, the most memory that all heads and all targets may take, and roughly what each
-# takes on top of its bytes.
+# The longest head that is remembered, the most memory that all heads and all that they mean may take, and roughly what
+# each takes on top of its bytes.
 _MAX_KNOWN_BYTES = 2048
 MAX_REMEMBERED_BYTES = 2 * 1024 * 1024
 _OVERHEAD_BYTES = 1024
+
+# As many orders of names have patterns, which are tried one after the other; and as long may all names be together.
+MAX_ORDERS = 8
+MAX_ORDER_BYTES = 512
 
 # More digits than any size has.
 _MAX_DIGITS = 20
@@ -35,7 +40,8 @@ _MAX_DIGITS = 20
 _NAME = rb"[!#-'*+\-.0-9A-Z^-z|~]++"
 _VALUE = rb"[!-~]++(?: ++[!-~]++)*+"
 _TARGET = rb"/[!\"$-~]*+"
-_HEAD = re.compile(rb"POST (%b) HTTP/1\.1((?:\r\n%b: ?%b)++)\r\n\r\n" % (_TARGET, _NAME, _VALUE))
+_LINE = rb"POST (%b) HTTP/1\.1" % _TARGET
+_HEAD = re.compile(rb"%b((?:\r\n%b: ?%b){1,%d}+)\r\n\r\n" % (_LINE, _NAME, _VALUE, MAX_HEADERS))
 _HEADER = re.compile(rb"\r\n(%b): ?(%b)" % (_NAME, _VALUE))
 
 # With one of these, it depends on more than what is read here where a request ends, or what its client waits for; or
@@ -51,6 +57,9 @@ Body = bytes | memoryview
 
 Meaning = tuple[str, ...]
 """What a target means: model and version first."""
+
+Said = tuple[bytes, Meaning, Mapping[bytes, bytes], int, int, bool]
+"""What a head says, as `InferHead` takes it."""
 
 
 class InferHead:
@@ -107,11 +116,18 @@ class InferHeads:
 
     head: type[InferHead] = InferHead
 
+    learn_every = 64
+    """After so many heads, an order of names is worth a pattern: to make it takes as long as to read about as many."""
+
     def __init__(self, max_request_bytes: int) -> None:
         """`max_request_bytes`: the largest body that the fast lane takes."""
         self._max_request_bytes = max_request_bytes
         self._known: Remembered[bytes, InferHead] = Remembered(MAX_REMEMBERED_BYTES)
-        self._targets: Remembered[bytes, Meaning] = Remembered(MAX_REMEMBERED_BYTES)
+        # By the target, and names and values of the headers that matter, in their order.
+        self._said: Remembered[tuple[bytes, ...], Said] = Remembered(MAX_REMEMBERED_BYTES)
+        # Patterns whose groups are such a key, the one that was used last first. How often the others were seen.
+        self._orders: list[re.Pattern[bytes]] = []
+        self._seen_orders: Remembered[tuple[bytes, ...], None] = Remembered(0)
 
     def read(self, data: bytes) -> InferHead | None:
         """The head that `data` begins with. None if it goes another way: if it is not all there, or not of the usual
@@ -127,38 +143,64 @@ class InferHeads:
         return head
 
     def _read(self, data: bytes) -> InferHead | None:
-        found = _HEAD.match(data, 0, MAX_HEAD_BYTES)
-        if found is None:
-            return None
-        target, lines = found.groups()
-        meaning = self._targets[target] or self._learn(target)
+        for order in self._orders:
+            found = order.match(data, 0, MAX_HEAD_BYTES)
+            if found is not None:
+                if order is not self._orders[0]:
+                    self._orders.remove(order)
+                    self._orders.insert(0, order)
+                key = found.groups()
+                break
+        else:
+            found = _HEAD.match(data, 0, MAX_HEAD_BYTES)
+            if found is None:
+                return None
+            key = self._key(*found.groups())
+        said = self._said[key] or self._learn(key)
+        return None if said is None else self.head(found[0], *said)
+
+    def _key(self, target: bytes, lines: bytes) -> tuple[bytes, ...]:
+        """What matters of a head, found without a pattern of its own, which is made if it is worth while."""
         fields = spelt_headers(lines)
-        if meaning is None or len(fields) > MAX_HEADERS:
-            return None
-        headers: dict[bytes, bytes] = {}
-        matters = self.matters
-        for spelt, value in fields:
-            name = spelt.lower()
-            if name in matters:
-                if name in headers or name in _UNUSUAL_HEADERS:
-                    return None
-                headers[name] = value
+        names = tuple(name for name, _ in fields)
+        matters = [name.lower() in self.matters for name in names]
+        if (
+            self._seen_orders.sightings(names) % self.learn_every == 0
+            and sum(map(len, names)) <= MAX_ORDER_BYTES
+        ):
+            headers = (
+                rb"\r\n%b: ?%b" % (group % re.escape(name), group % _VALUE)
+                for name, group in zip(names, [(b"%b", b"(%b)")[each] for each in matters], strict=True)
+            )
+            self._orders.insert(0, re.compile(b"".join((_LINE, *headers, rb"\r\n\r\n"))))
+            del self._orders[MAX_ORDERS:]
+        return (target, *chain.from_iterable(compress(fields, matters)))
+
+    def _learn(self, key: tuple[bytes, ...]) -> Said | None:
+        """What a head means, to be remembered when it comes for the second time."""
+        said = self._understand(*key)
+        if said is not None and self._said.is_seen_again(key):
+            self._said.keep(key, said, sum(map(len, key)) + _OVERHEAD_BYTES)
+        return said
+
+    def _understand(self, target: bytes, *fields: bytes) -> Said | None:
+        meaning = self._meaning(target)
+        names = [name.lower() for name in fields[::2]]
+        headers = dict(zip(names, fields[1::2], strict=True))
         connection = headers.get(b"connection", _KEEP_ALIVE).lower()
-        if b"host" not in headers or connection not in (_KEEP_ALIVE, b"close"):
-            return None
         body_bytes = _size(headers.get(b"content-length"))
-        if body_bytes is None or body_bytes > self._max_request_bytes:
+        if (
+            meaning is None
+            or len(headers) < len(names)
+            or not _UNUSUAL_HEADERS.isdisjoint(headers)
+            or b"host" not in headers
+            or connection not in (_KEEP_ALIVE, b"close")
+            or body_bytes is None
+            or body_bytes > self._max_request_bytes
+        ):
             return None
         json_bytes = _size(headers.get(b"inference-header-content-length")) or 0
-        keep_alive = connection == _KEEP_ALIVE
-        return self.head(found[0], target, meaning, headers, body_bytes, json_bytes, keep_alive)
-
-    def _learn(self, target: bytes) -> Meaning | None:
-        """What a target means, to be remembered when it comes for the second time."""
-        meaning = self._meaning(target)
-        if meaning is not None and self._targets.is_seen_again(target):
-            self._targets.keep(target, meaning, len(target) + _OVERHEAD_BYTES)
-        return meaning
+        return target, meaning, headers, body_bytes, json_bytes, connection == _KEEP_ALIVE
 
     def _meaning(self, target: bytes) -> Meaning | None:
         """What a target means, None if it is for another route."""

@@ -9,7 +9,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kserve_v2.rest.endpoint import decode_path, parse_target
-from kserve_v2.rest.heads import MAX_HEAD_BYTES, MAX_HEADERS, MAX_REMEMBERED_BYTES, InferHead, InferHeads
+from kserve_v2.rest.heads import (
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    MAX_ORDER_BYTES,
+    MAX_ORDERS,
+    MAX_REMEMBERED_BYTES,
+    InferHead,
+    InferHeads,
+)
 
 URL = b"/v2/models/m/versions/3/infer"
 LENGTH = b"Content-Length: 4"
@@ -168,9 +176,55 @@ def test_what_is_remembered_is_bounded() -> None:
         for _ in range(2):
             assert heads.read(head) is not None
             assert heads.read(usual) is not None
-    for remembered, key in ((heads._known, usual), (heads._targets, b"/v2/models/m%d/infer" % number)):
+    said = (b"/v2/models/m%d/infer" % number, b"Host", b"x", b"Content-Length", b"4")
+    for remembered, key in ((heads._known, usual), (heads._said, said)):
         assert key in remembered
         assert MAX_REMEMBERED_BYTES / 3 < remembered.nbytes <= MAX_REMEMBERED_BYTES
+
+
+class Eager(InferHeads):
+    """Makes a pattern of each order of names at once."""
+
+    learn_every = 1
+
+
+def test_heads_of_a_known_order_are_read_by_its_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever their values are."""
+    heads = InferHeads(MAX_BODY_BYTES)
+
+    def read_one(number: int) -> InferHead | None:
+        lines = (
+            b"Host: x",
+            b"X-Id: %d" % number,
+            b"Content-Length: %d" % (number % 100),
+            b"Accept-Encoding: br",
+        )
+        return heads.read(lines_of(*lines, url=b"/v2/models/m%d/infer" % (number % 7)))
+
+    for number in range(heads.learn_every):
+        assert not heads._orders
+        assert read_one(number) is not None
+    assert len(heads._orders) == 1
+    monkeypatch.setattr("kserve_v2.rest.heads._HEAD", None)
+    for number in range(1000, 1200):
+        head = read_one(number)
+        assert head is not None
+        assert (head.model_name, head.body_bytes) == (f"m{number % 7}", number % 100)
+        assert head.headers[b"accept-encoding"] == b"br"
+
+
+def test_patterns_are_few() -> None:
+    """The one that was used last is tried first; a long order has none."""
+    heads = Eager(MAX_BODY_BYTES)
+    for number in range(3 * MAX_ORDERS):
+        for _ in range(2):
+            assert heads.read(lines_of(*USUAL, b"X-%d: a" % number)) is not None
+    assert len(heads._orders) == MAX_ORDERS
+    first = heads._orders[-1]
+    assert heads.read(lines_of(*USUAL, b"X-%d: b" % (2 * MAX_ORDERS))) is not None
+    assert heads._orders[0] is first
+    assert heads.read(lines_of(*USUAL, b"X" * MAX_ORDER_BYTES + b": a")) is not None
+    assert heads._orders[0] is first
 
 
 # --- what the parser says -----------------------------------------------------------------------------------------
@@ -207,12 +261,14 @@ class Parsed:
         self.complete += 1
 
 
-def check(data: bytes) -> InferHead | None:
-    """If the head is read here, the parser must read the very same request, and end it at the same byte."""
-    heads = InferHeads(MAX_BODY_BYTES)
-    head = heads.read(data)
-    for _ in range(2):
-        again = heads.read(data)
+def check(data: bytes, *before: bytes) -> InferHead | None:
+    """If the head is read here, the parser must read the very same request, and end it at the same byte. `before`: what
+    comes before it, and makes no difference.
+    """
+    head = read(data)
+    for heads in (InferHeads(MAX_BODY_BYTES), Eager(MAX_BODY_BYTES)):
+        for each in (*before, data, data, data):
+            again = heads.read(each)
         assert (again and said(again)) == (head and said(head))
     if head is None:
         return None
@@ -284,7 +340,8 @@ def edited(data: bytes, edits: Sequence[tuple[float, int, bytes]]) -> bytes:
 def test_it_means_the_same_to_the_parser(
     url: bytes, more: list[bytes], usual: Sequence[bytes], edits: list[tuple[float, int, bytes]]
 ) -> None:
-    check(edited(lines_of(*usual, *more, url=url), edits))
+    lines = lines_of(*usual, *more, url=url)
+    check(edited(lines, edits), lines, lines_of(*usual, *more))
 
 
 @pytest.mark.slow
