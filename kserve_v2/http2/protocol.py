@@ -13,6 +13,7 @@ from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.output import Output, Response
 from kserve_v2.http2.stream import STALLED_CHECKS, Stream
 from kserve_v2.net.read_in_place import LARGE_BYTES, ReadInPlace
+from kserve_v2.net.unread import unread_bytes
 
 ALPN = "h2"
 """The protocol's name in TLS."""
@@ -208,9 +209,9 @@ class Http2Protocol(asyncio.Protocol, Generic[Head]):
             self._read_stalls + 1 if reader.incomplete and progress == self._read_progress else 0
         )
         self._read_progress = progress
-        unread = self.transport.get_write_buffer_size()
-        taken = self._written_bytes - unread
-        self._write_stalls = self._write_stalls + 1 if unread and taken == self._write_progress else 0
+        waits = self.transport.get_write_buffer_size() > 0
+        taken = self._written_bytes - unread_bytes(self.transport)
+        self._write_stalls = self._write_stalls + 1 if waits and taken == self._write_progress else 0
         self._write_progress = taken
         # The count begins after the first of these checks.
         return max(self._read_stalls, self._write_stalls) >= STALLED_CHECKS - 1

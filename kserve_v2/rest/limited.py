@@ -11,6 +11,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from kserve_v2.net.limits import HttpLimits
+from kserve_v2.net.unread import unread_bytes
 from kserve_v2.rest.cors import readable_by
 from kserve_v2.rest.errors import RETRY_AFTER, error_body
 
@@ -57,6 +58,10 @@ class LimitedConnection(HttpToolsProtocol):
         self._idle_since = 0.0
         self._idle_timer: asyncio.TimerHandle | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
+        # How much the client had not read when it was last seen to read, while writing is paused.
+        self._unread_bytes = 0
+        self._unread_since = 0.0
+        self._unread_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -68,7 +73,7 @@ class LimitedConnection(HttpToolsProtocol):
         on_lost, self.on_lost = self.on_lost, None
         if on_lost is not None:
             on_lost()
-        for timer in (self._stall_timer, self._idle_timer, self._linger_timer):
+        for timer in (self._stall_timer, self._idle_timer, self._linger_timer, self._unread_timer):
             if timer is not None:
                 timer.cancel()
 
@@ -162,17 +167,29 @@ class LimitedConnection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client reads more slowly than the answer is made."""
         super().pause_writing()
-        self._await_reader(self.transport.get_write_buffer_size() + 1)
+        self._note_unread()
+        if self._unread_timer is None:
+            self._unread_timer = self.loop.call_later(self._limits.max_stall_s, self._check_reader)
 
-    def _await_reader(self, unread_bytes: int) -> None:
-        """Hang up on a client that has not read anything since there were `unread_bytes`."""
+    def _note_unread(self) -> None:
+        """The client has just read something: otherwise nothing would have been written."""
+        self._unread_bytes = unread_bytes(self.transport)
+        self._unread_since = self.loop.time()
+
+    def _check_reader(self) -> None:
+        """Hang up on a client that has read nothing for its time. One timer serves however many pauses there are: how
+        much is unread in one of them says nothing of another.
+        """
+        self._unread_timer = None
         if not self.flow.write_paused or self.transport.is_closing():
             return
-        unread_now = self.transport.get_write_buffer_size()
-        if unread_now >= unread_bytes:
-            self.transport.abort()
+        if unread_bytes(self.transport) != self._unread_bytes:
+            self._note_unread()
+        left_s = self._unread_since + self._limits.max_stall_s - self.loop.time()
+        if left_s > 0:
+            self._unread_timer = self.loop.call_later(left_s, self._check_reader)
         else:
-            self.loop.call_later(self._limits.max_stall_s, self._await_reader, unread_now)
+            self.transport.abort()
 
     # --- hanging up -----------------------------------------------------------------------------------------------
 

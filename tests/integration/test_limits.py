@@ -29,6 +29,17 @@ MAX_HEADERS = 256
 MAX_CHUNKS = 65536
 MAX_STALL_SECONDS = 1
 
+EVENTS = 30
+LONG_STREAM = f"""
+import numpy as np
+class Model:
+    inputs = {{"IN": ("FP32", [1])}}
+    outputs = {{"OUT": ("FP32", [-1])}}
+    def __call__(self, inputs):
+        for _ in range({EVENTS}):
+            yield {{"OUT": np.zeros(100_000, np.float32)}}
+"""
+
 GOOD = {"inputs": [IN]}
 INFER = "POST /v2/models/bat/infer HTTP/1.1\r\nHost: x\r\n"
 TOO_LARGE = "exceeds the maximum allowed input size"
@@ -43,6 +54,7 @@ def server(
     write_model(root, "bat", handlers.identity("FP32", [3], max_batch_size=4))
     write_model(root, "id_fp32", handlers.identity("FP32", [-1]))
     write_model(root, "gated", handlers.GATED)
+    write_model(root, "long_stream", LONG_STREAM)
     return start_server(
         root,
         f"--http-max-input-size={MAX_INPUT_BYTES}",
@@ -410,6 +422,25 @@ def test_a_client_that_does_not_read_its_answer_is_cut_off(server: RunningServer
         with pytest.raises(ConnectionError):
             for _ in range(1000):
                 wire.send(request)
+
+
+@pytest.mark.slow
+def test_a_client_that_reads_slowly_gets_all_of_a_long_stream(server: RunningServer) -> None:
+    """The stream is paused again and again, often with more unread than in a pause before, for longer than the limit."""
+    body = b'{"IN": 1}'
+    started, received = time.monotonic(), b""
+    with Wire(server) as wire:
+        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        wire.send(b"POST /v2/models/long_stream/generate_stream HTTP/1.1\r\nHost: x\r\n")
+        wire.send(b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        pause = threading.Event()
+        while not received.endswith(b"0\r\n\r\n"):
+            part = wire.socket.recv(64 * 1024)
+            assert part, f"the server has hung up after {len(received)} bytes"
+            received += part
+            pause.wait(0.015)
+    assert received.count(b"data: ") == EVENTS
+    assert time.monotonic() - started > 2 * MAX_STALL_SECONDS
 
 
 def test_a_client_that_closes_its_half_has_left(server: RunningServer) -> None:
