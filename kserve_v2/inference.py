@@ -67,8 +67,8 @@ class Inference(Protocol):
     """Reads large requests, and writes large answers. Who drains the models waits for it, too."""
 
     def acquire(self, name: str, version: str = "", *, accepted: bool = False) -> LoadedModel:
-        """The model that answers a request. `accepted`: it was acquired for this request before, which has been read
-        since. Raises ServingError.
+        """The model that answers a request. `accepted`: the request was there before the server was told to
+        end. Raises ServingError.
         """
         ...
 

@@ -16,6 +16,8 @@ class Kind(IntEnum):
 
     # Requests of clients that a worker hands to the home.
     REST_INFER = 1
+    # The same, where the worker had read it before it was told that the server ends.
+    REST_INFER_ACCEPTED = 6
     HTTP = 2
     RPC = 3
     RPC_STREAM = 4

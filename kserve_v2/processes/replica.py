@@ -15,6 +15,7 @@ from kserve_v2.memory.regions import RegionsElsewhere, SharedMemoryRegions
 from kserve_v2.memory.tidying import Tidying
 from kserve_v2.messages import InferRequest
 from kserve_v2.plugins import BackendRegistry
+from kserve_v2.processes.accepted import Accepted
 from kserve_v2.processes.kinds import Kind
 from kserve_v2.processes.link import Link
 from kserve_v2.processes.replica_messages import CopyReport, Order, Payload, Report, Route, config_of
@@ -74,6 +75,8 @@ class ReplicaHost:
         self._copies: dict[int, Copy] = {}
         # As in `ModelMap`.
         self._serving: dict[str, Served] = {}
+        # What the home answers of what has come here.
+        self.accepted = Accepted()
         self._withdrawn = False
         self._tidying = Tidying(OWN_MODULES)
         self._reporting: asyncio.Task[None] | None = None
@@ -158,12 +161,14 @@ class ReplicaHost:
     def _withdraw(self, payload: Payload) -> Awaitable[bytes]:
         """Nothing that comes is answered from now on; what has come is waited for."""
         self._withdrawn = True
+        self.accepted.open = False
         return self._finish()
 
     async def _finish(self) -> bytes:
         slicer = self.service.slicer
         # What is being read was accepted, and needs its model.
         await slicer.idle()
+        await self.accepted.over()
         self._serving.clear()
         await asyncio.gather(*(copy.model.drain() for copy in self._copies.values()))
         await slicer.idle()

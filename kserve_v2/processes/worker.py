@@ -126,7 +126,8 @@ class WorkerServer:
         settings, lane = self._settings, None
         if has_fast_lane(settings):
             size = settings.http_max_input_size
-            lane = ForwardingLane(self._link, size, self._inflight, LocalLane(self._host, size))
+            local = LocalLane(self._host, size)
+            lane = ForwardingLane(self._link, size, self._inflight, self._host.accepted, local)
         return rest_server(settings, ForwardingApp(self._link), None, lane)
 
     async def _grpc(self) -> AsyncioServer:

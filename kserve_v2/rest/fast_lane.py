@@ -6,6 +6,7 @@ and gets the same answer there; see `InferHeads.read` for what that is.
 
 import asyncio
 from collections.abc import Callable
+from copy import copy
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -95,6 +96,13 @@ class FastLane:
         self._forms: Forms[ResponseFormat] = Forms()
         self._answers = AnswerEncoder()
         self._slicer = service.slicer
+        self._accepted = False
+
+    def for_accepted(self) -> "FastLane":
+        """This lane, for requests that were accepted before the server was told to end."""
+        lane = copy(self)
+        lane._accepted = True
+        return lane
 
     def takes(self, head: InferHead) -> bool:
         """Requests that are traced go the way of ASGI."""
@@ -111,7 +119,7 @@ class FastLane:
         access: Access | None = None,
     ) -> "Sliced | None":
         """See `Lane`."""
-        slices = prepare(self._service, head, body, self._max_request_bytes, room)
+        slices = prepare(self._service, head, body, self._max_request_bytes, room, accepted=self._accepted)
         if slices is None:
             return None
 
@@ -155,7 +163,7 @@ class FastLane:
         if found is None:
             return None
         form, request = found
-        model = self._service.acquire(head.model_name, head.version)
+        model = self._service.acquire(head.model_name, head.version, accepted=self._accepted)
         if model.signature is not form.signature:
             return None
         if access is not None:
@@ -163,7 +171,10 @@ class FastLane:
         return Asked(model, request, form.wanted, head.headers.get(b"accept-encoding"))
 
     def _decode(self, head: InferHead, body: Body, access: Access | None, prepared: Prepared | None) -> Asked:
-        asked = decode(self._service, head, body, self._max_request_bytes, prepared=prepared)
+        accepted = self._accepted or prepared is not None
+        asked = decode(
+            self._service, head, body, self._max_request_bytes, prepared=prepared, accepted=accepted
+        )
         model, request = asked.model, asked.request
         if access is not None:
             access.request_id = request.id

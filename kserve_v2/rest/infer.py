@@ -63,15 +63,16 @@ def decode(
     *,
     streams: bool = False,
     prepared: "Prepared | None" = None,
+    accepted: bool = False,
 ) -> Asked:
     """Decode a request. `max_request_bytes`: the most that a compressed body may become. `streams`: whether any number
-    of responses can be sent. `prepared`: what was made of the body before.
+    of responses can be sent. `prepared`: what was made of the body before. `accepted`: see `Inference.acquire`.
 
     From here to the scheduler nothing may give way to the loop: the model cannot be unloaded in between.
     Raises the ServingError that is the request's outcome.
     """
     headers, version = head.headers, head.version
-    model = service.acquire(head.model_name, version, accepted=prepared is not None)
+    model = service.acquire(head.model_name, version, accepted=accepted)
     if model.splits:
         model = service.route(model, None, head.all_headers)
     if model.decoupled and not (streams or model.signature.verbatim):
@@ -113,17 +114,23 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    service: Inference, head: Call | InferHead, body: Body, max_request_bytes: int, room: Room
+    service: Inference,
+    head: Call | InferHead,
+    body: Body,
+    max_request_bytes: int,
+    room: Room,
+    *,
+    accepted: bool = False,
 ) -> Slices[Prepared] | None:
     """What is done with a body in slices before it is decoded; None for nothing, as with nearly all. `room`: for what
-    comes of it.
+    comes of it. `accepted`: see `Inference.acquire`.
     """
     encoding = head.headers.get(b"content-encoding")
     header_length = head.headers.get(b"inference-header-content-length")
     if encoding is None and (len(body) < LARGE_BYTES or header_length is not None):
         return None
     try:
-        model = service.acquire(head.model_name, head.version)
+        model = service.acquire(head.model_name, head.version, accepted=accepted)
     except ServingError:
         # It is said, or waited for, when the request is decoded.
         return None
@@ -217,7 +224,15 @@ def begin(
     prepared: Prepared | None = None,
 ) -> Asked:
     """The request of a call, decoded and checked; its body is let go. See `decode`, and raises as that."""
-    asked = decode(service, call, call.body, max_request_bytes, streams=streams, prepared=prepared)
+    asked = decode(
+        service,
+        call,
+        call.body,
+        max_request_bytes,
+        streams=streams,
+        prepared=prepared,
+        accepted=prepared is not None,
+    )
     call.body = b""
     if call.access is not None:
         call.access.request_id = asked.request.id

@@ -22,6 +22,7 @@ from kserve_v2.logs import log
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.net.listening import take_place
 from kserve_v2.net.tls import server_context
+from kserve_v2.processes.accepted import Accepted
 from kserve_v2.processes.answering.answering import Answering
 from kserve_v2.processes.forwarding.app import ForwardingApp
 from kserve_v2.processes.forwarding.lane import ForwardingLane
@@ -57,7 +58,8 @@ async def work(descriptor: int, settings: Settings) -> None:
     link.on(STOP, stop)
     await link.open(socket.socket(fileno=descriptor))
     inflight = InflightBytes(settings.max_inflight_bytes or sys.maxsize)
-    lane = ForwardingLane(link, settings.http_max_input_size, inflight) if has_fast_lane(settings) else None
+    size = settings.http_max_input_size
+    lane = ForwardingLane(link, size, inflight, Accepted()) if has_fast_lane(settings) else None
     place = take_place("127.0.0.1", 0)
     http = rest_server(settings, ForwardingApp(link), place, lane)
     tls = settings.tls("grpc")

@@ -238,6 +238,50 @@ def test_a_worker_that_is_stopped_holds_up_no_end(tmp_path: Path, repository: Pa
         running.process.kill()
 
 
+def all_is_read(client: socket.socket) -> bool:
+    """Whether the server has read all that was sent to it."""
+    ports = [f":{port:04X}" for port in (client.getpeername()[1], client.getsockname()[1])]
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, queues, *_ = line.split()
+        if [local[-5:], remote[-5:]] in (ports, ports[::-1]) and queues != "00000000:00000000":
+            return False
+    return True
+
+
+@pytest.mark.slow
+def test_a_request_that_a_worker_has_read_is_answered_after_the_end_has_begun(
+    tmp_path: Path, repository: Path
+) -> None:
+    """Although the home, whose model it is for, has not read all of it by then."""
+    running = start(tmp_path, repository, "--http-max-input-size=100000000")
+    home, worker = pids(running)
+    body = json.dumps(BODY).encode().ljust(40_000_000)
+    head = b"POST /v2/models/at_home/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    host, port = running.rest.removeprefix("http://").split(":")
+    with ExitStack() as stack:
+        found: dict[int, socket.socket] = {}
+        while len(found) < 2:
+            each = stack.enter_context(socket.create_connection((host, int(port)), timeout=60))
+            each.sendall(b"POST /v2/models/everywhere/infer HTTP/1.1\r\nHost: x\r\n")
+            text = json.dumps(BODY).encode()
+            each.sendall(b"Content-Length: %d\r\n\r\n%b" % (len(text), text))
+            answer = each.recv(65536)
+            found[home if b'"data":[%d]' % home in answer else worker] = each
+        client = found[worker]
+        os.kill(home, signal.SIGSTOP)
+        try:
+            client.sendall(head + body)
+            wait_until(lambda: all_is_read(client), 60)
+            os.kill(home, signal.SIGTERM)
+        finally:
+            os.kill(home, signal.SIGCONT)
+        answer = client.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 200 "), answer
+        assert b'"data":[%d]' % home in answer
+    assert running.process.wait(60) == 0, running.log
+    running.stop()
+
+
 @pytest.mark.slow
 def test_what_is_not_finished_in_time_is_told_so_by_all_processes(tmp_path: Path, repository: Path) -> None:
     running = start(tmp_path, repository, "--exit-timeout-secs=0")

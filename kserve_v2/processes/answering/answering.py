@@ -44,6 +44,7 @@ class Answering:
         link.on_ask(Kind.RPC_STREAM, partial(self._rpcs.open_stream, link))
         if self._infer is not None:
             link.on_ask(Kind.REST_INFER, partial(self._infer.open, link))
+            link.on_ask(Kind.REST_INFER_ACCEPTED, partial(self._infer.open_accepted, link))
 
     def _open_http(self, app: ASGIApp, link: Link, number: int, payload: Payload) -> None:
         call = HttpCall(link, number, app, payload)

@@ -7,6 +7,7 @@ from kserve_v2.errors import NotHereError, ServingError
 from kserve_v2.logs.log import Access, access_log_enabled
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import InferResponse
+from kserve_v2.processes.accepted import Accepted
 from kserve_v2.processes.frames import Payload
 from kserve_v2.processes.heads import sized
 from kserve_v2.processes.kinds import Kind
@@ -36,13 +37,21 @@ class ForwardingLane:
     """A `fast_lane.Lane`."""
 
     def __init__(
-        self, link: Link, max_request_bytes: int, inflight: InflightBytes, local: LocalLane | None = None
+        self,
+        link: Link,
+        max_request_bytes: int,
+        inflight: InflightBytes,
+        accepted: Accepted,
+        local: LocalLane | None = None,
     ) -> None:
-        """`max_request_bytes` and `inflight` as the home has them. `local`: answers what it can."""
+        """`max_request_bytes` and `inflight` as the home has them. `accepted`: where what goes to the home is counted.
+        `local`: answers what it can.
+        """
         self.heads = InferHeads(max_request_bytes)
         self.inflight = inflight
         self.log_access = access_log_enabled()
         self._link = link
+        self._accepted = accepted
         self._local = local
 
     def takes(self, head: InferHead) -> bool:
@@ -64,7 +73,8 @@ class ForwardingLane:
             return None
         sliced = local.prepare(head, body, room, keep_alive=keep_alive, access=access)
         if sliced is not None:
-            sliced.elsewhere = partial(self._forward, head, body, keep_alive, access)
+            accepted = self._accepted if self._accepted.open else None
+            sliced.elsewhere = partial(self._forward, head, body, keep_alive, access, accepted)
         return sliced
 
     def infer(
@@ -78,11 +88,14 @@ class ForwardingLane:
             except NotHereError:
                 # It names what only the home has.
                 pass
-        return self._forward(head, body, keep_alive, access)
+        return self._forward(head, body, keep_alive, access, self._accepted if self._accepted.open else None)
 
-    def _forward(self, head: InferHead, body: Body, keep_alive: bool, access: Access | None) -> Parts | Asked:
+    def _forward(
+        self, head: InferHead, body: Body, keep_alive: bool, access: Access | None, accepted: Accepted | None
+    ) -> Parts | Asked:
+        """`accepted`: where it counts; None for one that came too late."""
         try:
-            return _Forwarded(self._link, head, body, access)
+            return _Forwarded(self._link, head, body, access, accepted)
         except ServingError as error:
             return fail(error, keep_alive=keep_alive, access=access)
 
@@ -99,16 +112,22 @@ class ForwardingLane:
 class _Forwarded(Asked, Party):
     """A request that the home has. It comes back as text."""
 
-    __slots__ = ("_access", "_link", "_number", "_text")
+    __slots__ = ("_accepted", "_access", "_link", "_number", "_text")
 
-    def __init__(self, link: Link, head: InferHead, body: Body, access: Access | None) -> None:
+    def __init__(
+        self, link: Link, head: InferHead, body: Body, access: Access | None, accepted: Accepted | None
+    ) -> None:
         """Ask. Raises as `Link.ask`."""
         self._link = link
         self._access = access
         prefix = sized(head.lines)
         # What stands before the tensors, if the head says how long the JSON is.
         aligned_at = len(prefix) + head.json_bytes
-        self._number = link.ask(Kind.REST_INFER, (prefix, body), self, aligned_at)
+        kind = Kind.REST_INFER if accepted is None else Kind.REST_INFER_ACCEPTED
+        self._number = link.ask(kind, (prefix, body), self, aligned_at)
+        self._accepted = accepted
+        if accepted is not None:
+            accepted.begin()
         if access is not None:
             # The home has its line, however it ends.
             access.elsewhere = True
@@ -121,15 +140,23 @@ class _Forwarded(Asked, Party):
         end = bytes(text[:_MOST_HEAD_BYTES]).index(_END)
         return (bytes(text[:end]) + _CLOSE, text[end + len(_END) :])
 
+    def _end(self) -> None:
+        if self._accepted is not None:
+            self._accepted.end()
+            self._accepted = None
+
     def answered(self, payload: Payload) -> None:
+        self._end()
         self._text = payload
         # `take` comes back to `parts`.
         self.take(payload)  # type: ignore[arg-type]
 
     def failed(self, error: ServingError) -> None:
+        self._end()
         if self._access is not None:
             self._access.elsewhere = False
         self.take(error)
 
     def give_up(self) -> None:
+        self._end()
         self._link.cancel(self._number)
