@@ -28,6 +28,7 @@ from kserve_v2.repository.locations.names import name_problem
 from kserve_v2.repository.reading.layout import (
     CONFIG,
     MODEL_SETTINGS,
+    SERVER_SETTINGS,
     has_own_settings,
     is_hidden,
     is_version,
@@ -41,8 +42,6 @@ logger = logging.getLogger(__name__)
 BACKEND = "mlserver"
 ROOT = "mlserver_root"
 """The configuration's parameter with the folder that is served: modules are found there, too."""
-
-SERVER_SETTINGS = "settings.json"
 
 _ENVIRONMENT = "MLSERVER_"
 _MODEL_ENVIRONMENT = "MLSERVER_MODEL_"

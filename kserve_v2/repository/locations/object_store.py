@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,7 +19,9 @@ from kserve_v2.repository.locations.store import (
     unreachable,
     without_doubles,
 )
-from kserve_v2.repository.reading.layout import is_version
+from kserve_v2.repository.reading.layout import SERVER_SETTINGS, is_version
+
+logger = logging.getLogger(__name__)
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
 # How the stores call what changes with the content.
@@ -87,10 +90,13 @@ class ObjectArchive(_Objects):
 class ObjectStore(_Objects):
     """Models below one path: directories, and archives beside them."""
 
+    _left_out: Collection[str] = ()
+
     def found(self) -> Collection[Found]:
         """See `Store`."""
         top = self.top()
         self._raise_if_one(top)
+        self._tell_left_out([name for name, is_directory in top if not is_directory])
         named = [
             Found(name) if is_directory else Found(archive_name(name) or "", name)
             for name, is_directory in top
@@ -131,6 +137,17 @@ class ObjectStore(_Objects):
             files = [info["name"].rpartition("/")[2] for info in inside if info["type"] != "directory"]
         if has_model_file(files):
             raise InvalidArgumentError("it is one model, not a folder of models: give --model-name NAME")
+
+    def _tell_left_out(self, files: Sequence[str]) -> None:
+        """Say once which files beside the models MLServer would read, and this server does not fetch."""
+        left_out = [name for name in files if name == SERVER_SETTINGS or name.endswith(".py")]
+        if left_out and left_out != self._left_out:
+            logger.warning(
+                "%s: %s beside the models' folders %s not fetched: give what %s says as options of this server, and "
+                "put modules into the folder of each model that imports them",
+                self.shown, ", ".join(left_out), "is" if len(left_out) == 1 else "are", SERVER_SETTINGS,
+            )  # fmt: skip
+        self._left_out = left_out
 
     def manifest(self, found: Found) -> Manifest | None:
         """See `Store`."""

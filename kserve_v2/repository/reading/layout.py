@@ -18,6 +18,7 @@ ARCHIVED = "MAR-INF"
 ARCHIVE = ".mar"
 """How TorchServe's archives end; see `locations.torchserve`."""
 MODEL_SETTINGS = "model-settings.json"
+SERVER_SETTINGS = "settings.json"
 """What MLServer has beside a model; see `locations.mlserver`."""
 EXPECTED = "model.onnx, model.pt2, model.pt or model.py"
 
@@ -104,6 +105,11 @@ def advice_without_versions(path: Path) -> str:
     model, names = path.name, _names(path)
     if not names:
         return f"its directory is empty: put {EXPECTED} into {model}/1/"
+    if has_own_settings(names):
+        return (
+            f"{model}/ has {MODEL_SETTINGS} and no {CONFIG}: it is a model of MLServer's, which has the name that its "
+            "settings say: ask for it by that"
+        )
     served = [name for name in names if _is_served(name)]
     if served and _NEARLY_VERSION.fullmatch(model):
         return (

@@ -219,6 +219,26 @@ def test_mlservers_models_come_from_elsewhere_beside_others(
     assert answer(server, "scales") == 3
 
 
+def test_what_is_not_fetched_of_a_folder_of_mlservers_is_said(
+    bucket: Bucket, start_server: StartServer, tmp_path: Path
+) -> None:
+    put_all(bucket, "models/other", scales(2))
+    bucket.put("models/settings.json", '{"parallel_workers": 2}')
+    bucket.put("models/shared.py", "A = 1")
+    url = f"{bucket.url}/models"
+    server = start_server(
+        url, "--model-control-mode", "explicit", "--staging-dir", str(tmp_path / "staging"),
+    )  # fmt: skip
+    found = server.post("/v2/repository/models/other/load")
+    assert found.status_code == 400
+    assert "it is a model of MLServer's, which has the name that its settings say" in found.json()["error"]
+    assert server.post("/v2/repository/models/scales/load").status_code == 200
+    assert answer(server, "scales") == 2
+    said = [line for line in server.log.splitlines() if "not fetched" in line]
+    assert len(said) == 1
+    assert f"{url}: settings.json, shared.py beside the models' folders are not fetched: give what" in said[0]
+
+
 def test_versions_of_mlservers_models_come_from_elsewhere(
     bucket: Bucket, start_server: StartServer, tmp_path: Path
 ) -> None:
