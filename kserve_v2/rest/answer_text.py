@@ -1,5 +1,6 @@
 """Answers as text of HTTP/1.1, where ASGI does not write it."""
 
+import re
 from collections.abc import Sequence
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -15,31 +16,37 @@ _BINARY_HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\n"
     b"inference-header-content-length: %d\r\ncontent-length: %d\r\n\r\n"
 )
-_CLOSE = b"connection: close\r\n\r\n"
-_LAST_PLAIN_HEAD = _PLAIN_HEAD.removesuffix(b"\r\n") + _CLOSE
-_LAST_BINARY_HEAD = _BINARY_HEAD.removesuffix(b"\r\n") + _CLOSE
+# Found by a pattern, because what comes from elsewhere is a view.
+_END = re.compile(b"\r\n\r\n")
+_CLOSE = b"\r\nconnection: close\r\n\r\n"
 
 
-def plain_answer(body: bytes, *, keep_alive: bool) -> Parts:
+def plain_answer(body: bytes) -> Parts:
     """The usual answer: status 200, JSON."""
     size = len(body)
-    head = (_PLAIN_HEAD if keep_alive else _LAST_PLAIN_HEAD) % size
+    head = _PLAIN_HEAD % size
     return (head + body,) if size <= JOIN_BYTES else (head, body)
 
 
-def binary_answer(header: bytes, binary: Parts, *, keep_alive: bool) -> Parts:
+def binary_answer(header: bytes, binary: Parts) -> Parts:
     """The usual answer with tensors behind `header`, which is JSON."""
     size = len(header) + sum(map(len, binary))
-    head = (_BINARY_HEAD if keep_alive else _LAST_BINARY_HEAD) % (len(header), size)
+    head = _BINARY_HEAD % (len(header), size)
     return (b"".join((head, header, *binary)),) if size <= JOIN_BYTES else (head + header, *binary)
 
 
-def any_answer(
-    status: int, headers: Sequence[tuple[bytes, bytes]], body: Parts, *, keep_alive: bool
-) -> Parts:
+def any_answer(status: int, headers: Sequence[tuple[bytes, bytes]], body: Parts) -> Parts:
     """An answer with `headers`, Content-Length among them."""
-    lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in headers)]
-    lines.append(b"\r\n" if keep_alive else _CLOSE)
+    lines = [STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in headers), b"\r\n"]
     if sum(map(len, body)) <= JOIN_BYTES:
         return (b"".join((*lines, *body)),)
     return (b"".join(lines), *body)
+
+
+def last_answer(parts: Parts) -> Parts:
+    """An answer that says that the connection is closed behind it."""
+    found = _END.search(parts[0])
+    assert found is not None  # noqa: S101 - where its head ends
+    text = memoryview(parts[0])
+    rest = filter(len, (text[found.end() :], *parts[1:]))
+    return (bytes(text[: found.start()]) + _CLOSE, *rest)

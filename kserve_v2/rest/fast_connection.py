@@ -10,7 +10,7 @@ from typing import Protocol
 from kserve_v2.errors import ServingError
 from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.net.write_in_turns import TURN_BYTES, WriteInTurns
-from kserve_v2.rest.answer_text import Parts
+from kserve_v2.rest.answer_text import Parts, last_answer
 from kserve_v2.rest.fast_lane import FastCall, Lane
 from kserve_v2.rest.heads import Body, InferHead
 from kserve_v2.rest.infer import Asked
@@ -89,7 +89,7 @@ class FastConnection:
         if lane.log_access:
             self._begin(head).answer_body(data[start:end])
             return data[end:]
-        found = lane.infer(head, data[start:end], keep_alive=head.keep_alive)
+        found = lane.infer(head, data[start:end])
         if isinstance(found, Asked):
             self._begin(head).wait(found)
         elif is_large(found):
@@ -155,6 +155,7 @@ class FastConnection:
         elif is_large(parts):
             # What comes behind the request waits for its turn until then.
             call.response_started, call.response_complete = True, False
+            parts = self._as_last(parts, keep_alive=call.keep_alive)
             self._sending = WriteInTurns(self._transport, parts, partial(self._sent, call, parts))
             self._sending.begin()
         else:
@@ -170,11 +171,16 @@ class FastConnection:
         self._end_answer(last=self._is_last(parts, keep_alive=call.keep_alive))
 
     def _write(self, parts: Parts, *, keep_alive: bool) -> None:
+        parts = self._as_last(parts, keep_alive=keep_alive)
         if len(parts) == 1:
             self._transport.write(parts[0])
         else:
             self._transport.writelines(parts)
         self._end_answer(last=self._is_last(parts, keep_alive=keep_alive))
+
+    def _as_last(self, parts: Parts, *, keep_alive: bool) -> Parts:
+        """An answer, which says it if the connection is closed behind it."""
+        return parts if keep_alive else last_answer(parts)
 
     def _is_last(self, parts: Parts, *, keep_alive: bool) -> bool:
         """Whether the connection is closed behind an answer."""

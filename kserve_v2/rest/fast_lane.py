@@ -54,28 +54,18 @@ class Lane(Protocol):
         ...
 
     def prepare(
-        self,
-        head: InferHead,
-        body: Body,
-        room: Room,
-        *,
-        keep_alive: bool = True,
-        access: Access | None = None,
+        self, head: InferHead, body: Body, room: Room, *, access: Access | None = None
     ) -> "Sliced | None":
         """What is done in slices with a large body, and ends as `infer` would; None for nothing: ask that. `room`: for
         what comes of it.
         """
         ...
 
-    def infer(
-        self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None
-    ) -> Parts | Asked:
+    def infer(self, head: InferHead, body: Body, *, access: Access | None = None) -> Parts | Asked:
         """The answer to a request if there is one at once; if not, the request that is under way."""
         ...
 
-    def succeed(
-        self, response: InferResponse, asked: Asked, *, keep_alive: bool, access: Access | None
-    ) -> "Parts | Sliced":
+    def succeed(self, response: InferResponse, asked: Asked, *, access: Access | None) -> "Parts | Sliced":
         """The answer to a request that has been executed; if it is long, it is still to be written."""
         ...
 
@@ -110,13 +100,7 @@ class FastLane:
         return not tracer.on or tracer.passes_over(head.model_name, head.lines)
 
     def prepare(
-        self,
-        head: InferHead,
-        body: Body,
-        room: Room,
-        *,
-        keep_alive: bool = True,
-        access: Access | None = None,
+        self, head: InferHead, body: Body, room: Room, *, access: Access | None = None
     ) -> "Sliced | None":
         """See `Lane`."""
         slices = prepare(self._service, head, body, self._max_request_bytes, room, accepted=self._accepted)
@@ -124,16 +108,15 @@ class FastLane:
             return None
 
         def ask(prepared: Prepared) -> Parts | Asked:
-            return self.infer(head, body, keep_alive=keep_alive, access=access, prepared=prepared)
+            return self.infer(head, body, access=access, prepared=prepared)
 
-        return Sliced(self._slicer, slices, ask, partial(fail, keep_alive=keep_alive, access=access))
+        return Sliced(self._slicer, slices, ask, partial(fail, access=access))
 
     def infer(
         self,
         head: InferHead,
         body: Body,
         *,
-        keep_alive: bool = True,
         access: Access | None = None,
         prepared: Prepared | None = None,
     ) -> Parts | Asked:
@@ -150,9 +133,9 @@ class FastLane:
         except NotLoadedError as error:
             return Demanded(self._service, error.model_name, body)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
-            return fail(error, keep_alive=keep_alive, access=access)
+            return fail(error, access)
         if isinstance(answered, InferResponse):
-            return self.succeed(answered, asked, keep_alive=keep_alive, access=access)
+            return self.succeed(answered, asked, access=access)
         asked.ticket = answered
         return asked
 
@@ -184,44 +167,39 @@ class FastLane:
             note(self._forms, head, body, request, model.signature, asked.response_format)
         return asked
 
-    def succeed(
-        self, response: InferResponse, asked: Asked, *, keep_alive: bool, access: Access | None
-    ) -> "Parts | Sliced":
+    def succeed(self, response: InferResponse, asked: Asked, *, access: Access | None) -> "Parts | Sliced":
         """The answer to a request that has been executed; if it is long, it is still to be written."""
         try:
             if access is not None:
                 access.executed(response)
             encoded = self._answers.encode(response, asked.response_format)
             if (encoded is None or asked.accept_encoding is not None) and is_long(response, asked):
-                return self._write(response, asked, keep_alive=keep_alive, access=access)
+                return self._write(response, asked, access)
             if encoded is None:
                 encoded = encode(response, asked)
             if asked.accept_encoding is not None or encoded.headers:
                 headers, parts = answer(encoded, asked.accept_encoding)
-                return any_answer(200, headers, parts, keep_alive=keep_alive)
+                return any_answer(200, headers, parts)
             if encoded.binary:
-                return binary_answer(encoded.header, encoded.binary, keep_alive=keep_alive)
-            return plain_answer(encoded.header, keep_alive=keep_alive)
+                return binary_answer(encoded.header, encoded.binary)
+            return plain_answer(encoded.header)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
-            return fail(error, keep_alive=keep_alive, access=access)
+            return fail(error, access)
 
-    def _write(
-        self, response: InferResponse, asked: Asked, *, keep_alive: bool, access: Access | None
-    ) -> "Sliced":
+    def _write(self, response: InferResponse, asked: Asked, access: Access | None) -> "Sliced":
         def end(found: Answer) -> Parts:
-            return any_answer(200, *found, keep_alive=keep_alive)
+            return any_answer(200, *found)
 
-        slices = answer_in_slices(response, asked)
-        return Sliced(self._slicer, slices, end, partial(fail, keep_alive=keep_alive, access=access))
+        return Sliced(self._slicer, answer_in_slices(response, asked), end, partial(fail, access=access))
 
 
-def fail(error: Exception, *, keep_alive: bool, access: Access | None) -> Parts:
+def fail(error: Exception, access: Access | None = None) -> Parts:
     """The answer to a request that has failed."""
     response = error_response(known(error))
     if access is not None:
         access.status = response.status_code
     body = (bytes(response.body),)
-    return any_answer(response.status_code, response.raw_headers, body, keep_alive=keep_alive)
+    return any_answer(response.status_code, response.raw_headers, body)
 
 
 class Demanded(Asked):
@@ -375,15 +353,13 @@ class FastCall:
     def answer_body(self, body: Body) -> None:
         """As `start`, with a body that was put together elsewhere."""
         if len(body) >= LARGE_BYTES:
-            sliced = self._lane.prepare(
-                self.head, body, self._hold_if_room, keep_alive=self.keep_alive, access=self._access
-            )
+            sliced = self._lane.prepare(self.head, body, self._hold_if_room, access=self._access)
             if sliced is not None:
                 self.wait(sliced)
                 return
         # From here on the queue counts its tensors, if they have to wait.
         self.release()
-        self._go_on(self._lane.infer(self.head, body, keep_alive=self.keep_alive, access=self._access))
+        self._go_on(self._lane.infer(self.head, body, access=self._access))
 
     def _go_on(self, found: Parts | Asked) -> None:
         if isinstance(found, Asked):
@@ -405,13 +381,11 @@ class FastCall:
             self._send(self._failure(outcome))
         else:
             assert self._asked is not None  # noqa: S101 - it is what we wait for
-            self._go_on(
-                self._lane.succeed(outcome, self._asked, keep_alive=self.keep_alive, access=self._access)
-            )
+            self._go_on(self._lane.succeed(outcome, self._asked, access=self._access))
 
     def _failure(self, error: ServingError) -> Parts:
         """The answer if the request comes to nothing, or its body was not taken."""
-        return fail(error, keep_alive=self.keep_alive, access=self._access)
+        return fail(error, self._access)
 
     def _send(self, parts: Parts) -> None:
         self._end()

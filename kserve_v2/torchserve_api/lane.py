@@ -134,20 +134,10 @@ class PredictionLane:
             return False
         return self._models.answer_once(head.model_name, head.version)
 
-    def prepare(
-        self,
-        head: InferHead,
-        body: Body,
-        room: Room,
-        *,
-        keep_alive: bool = True,
-        access: Access | None = None,
-    ) -> None:
+    def prepare(self, head: InferHead, body: Body, room: Room, *, access: Access | None = None) -> None:
         """Nothing: handlers read bodies themselves."""
 
-    def infer(
-        self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None
-    ) -> Parts | Asked:
+    def infer(self, head: InferHead, body: Body, *, access: Access | None = None) -> Parts | Asked:
         """The request that is under way, or waits for its model to be loaded; or the answer if it is refused."""
         assert isinstance(head, PredictionHead)  # noqa: S101 - it is of `heads`
         request_id = new_request_id()
@@ -179,15 +169,13 @@ class PredictionLane:
         asked = Prediction(self._service.check(model, request), request, found, head.version)
         answered = asked.model.submit(request, asked)
         if isinstance(answered, InferResponse):
-            return self.succeed(answered, asked, keep_alive=True, access=None)
+            return self.succeed(answered, asked, access=None)
         asked.ticket = answered
         return asked
 
     # --- answers ----------------------------------------------------------------------------------------------------
 
-    def succeed(
-        self, response: InferResponse, asked: Asked, *, keep_alive: bool, access: Access | None
-    ) -> Parts:
+    def succeed(self, response: InferResponse, asked: Asked, *, access: Access | None) -> Parts:
         """The answer to a request that has been executed."""
         assert isinstance(asked, Prediction)  # noqa: S101 - it was made here
         request_id, counters = asked.request.id, self._rules.counters
@@ -211,7 +199,7 @@ class PredictionLane:
         reply = sendable(reply)
         headers = head_of(reply, request_id, self._rules.cors)
         self._rules.counters.answered(reply.status)
-        parts = any_answer(reply.status, headers, (reply.body,), keep_alive=True)
+        parts = any_answer(reply.status, headers, (reply.body,))
         return LastParts(parts) if (b"connection", b"close") in headers else parts
 
     def failed(self, error: ServingError, asked: Asked | None, head: InferHead) -> Parts:
@@ -237,7 +225,7 @@ class PredictionLane:
 def _usual_head(content_type: str, rules: Rules) -> bytes:
     """That of an answer of which nothing else is said; its id and its length are to be filled in."""
     lines = head_of(Reply(200, b"", content_type), "\0", rules.cors)
-    escaped = b"".join(any_answer(200, lines, (), keep_alive=True)).replace(b"%", b"%%")
+    escaped = b"".join(any_answer(200, lines, ())).replace(b"%", b"%%")
     return escaped.replace(b"\0", b"%b").replace(b"content-length: 0", b"content-length: %d")
 
 
@@ -262,6 +250,9 @@ class PredictionConnection(FastConnection):
     """The predictions of one connection."""
 
     call = PredictionCall
+
+    def _as_last(self, parts: Parts, *, keep_alive: bool) -> Parts:
+        return parts if isinstance(parts, LastParts) else super()._as_last(parts, keep_alive=keep_alive)
 
     def _is_last(self, parts: Parts, *, keep_alive: bool) -> bool:
         return isinstance(parts, LastParts) or super()._is_last(parts, keep_alive=keep_alive)

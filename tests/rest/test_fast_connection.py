@@ -47,28 +47,29 @@ class EchoLane:
     def takes(self, head: InferHead) -> bool:
         return self.open
 
-    def infer(
-        self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None
-    ) -> Parts | Asked:
+    def infer(self, head: InferHead, body: Body, *, access: Access | None = None) -> Parts | Asked:
         if not self.waits:
-            return self._text(bytes(body), keep_alive)
+            return self._text(bytes(body))
         self.waiting.append((Waiting(), bytes(body)))
         return self.waiting[-1][0]
 
-    def succeed(
-        self, response: InferResponse, asked: Asked, *, keep_alive: bool, access: Access | None
-    ) -> Parts:
+    def succeed(self, response: InferResponse, asked: Asked, *, access: Access | None) -> Parts:
         (body,) = [body for waiting, body in self.waiting if waiting is asked]
-        return self._text(body, keep_alive)
+        return self._text(body)
 
     def answer(self) -> None:
         waiting, _ = self.waiting[-1]
         waiting.take(InferResponse("m", "1", "", {}))
 
-    def _text(self, body: bytes, keep_alive: bool) -> Parts:
-        if self.large is not None:
-            return self.large
-        return (b"<%b%b>" % (body, b"" if keep_alive else b", closing"),)
+    def _text(self, body: bytes) -> Parts:
+        return (answer(body),) if self.large is None else self.large
+
+
+def answer(body: bytes, more: bytes = b"") -> bytes:
+    return b"<>%b\r\n\r\n%b" % (more, body)
+
+
+CLOSES = b"\r\nconnection: close"
 
 
 class Wire(asyncio.Transport):
@@ -140,7 +141,7 @@ def fast() -> Fast:
 def test_requests_that_are_answered_at_once(fast: Fast) -> None:
     for number, more in enumerate([b"X-Id: 1", b"X-Id: 1", b"X-Id: 2", b"X-Id: 1"]):
         assert fast.take(request(b"body %d" % number, more)) == b""
-    assert fast.wire.sent == b"<body 0><body 1><body 2><body 3>"
+    assert fast.wire.sent == b"".join(answer(b"body %d" % number) for number in range(4))
     assert fast.owner.told == ["answered"] * 4
 
 
@@ -151,7 +152,7 @@ def test_the_same_head_with_bodies_of_other_lengths(fast: Fast) -> None:
         assert fast.take(usual + b"POST") == b"POST"
     assert fast.take(request(b"bodies")) == b""
     assert fast.take(usual) == b""
-    assert fast.wire.sent == b"<body><body><bodies><body>"
+    assert fast.wire.sent == b"".join(map(answer, (b"body", b"body", b"bodies", b"body")))
 
 
 @pytest.mark.parametrize("other", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", request(b"body")[:30]])
@@ -166,7 +167,7 @@ def test_what_has_to_be_asked_each_time_is(fast: Fast) -> None:
     assert fast.take(usual) == b""
     fast.lane.open = False
     assert fast.connection.take(usual) is usual
-    assert fast.wire.sent == b"<body>"
+    assert fast.wire.sent == answer(b"body")
 
 
 @pytest.mark.parametrize("cuts", [(0,), (1,), (3,), (1, 2, 3), (0, 1, 2, 3)])
@@ -177,7 +178,7 @@ def test_a_body_in_parts(fast: Fast, cuts: Sequence[int]) -> None:
     for _ in range(2):
         assert fast.take(*parts[:-1], parts[-1] + b"more") == b"more"
         assert not fast.connection.reads
-    assert fast.wire.sent == b"<body>" * 2
+    assert fast.wire.sent == answer(b"body") * 2
     assert fast.owner.told[: len(cuts) + 4] == [
         "begun, incomplete", *["more"] * len(cuts), "all", "ended", "answered"
     ]  # fmt: skip
@@ -188,7 +189,7 @@ def test_an_answer_that_is_waited_for(fast: Fast) -> None:
     assert fast.take(request(b"body") + b"next") == b"next"
     assert (fast.wire.sent, fast.owner.told) == (b"", ["begun"])
     fast.lane.answer()
-    assert (fast.wire.sent, fast.owner.told) == (b"<body>", ["begun", "ended", "answered"])
+    assert (fast.wire.sent, fast.owner.told) == (answer(b"body"), ["begun", "ended", "answered"])
 
 
 @pytest.mark.parametrize("waits", [False, True])
@@ -198,7 +199,7 @@ def test_the_last_request_of_a_connection(fast: Fast, waits: bool) -> None:
     if waits:
         assert not fast.wire.closing
         fast.lane.answer()
-    assert fast.wire.sent == b"<body, closing>"
+    assert fast.wire.sent == answer(b"body", CLOSES)
     assert fast.wire.closing
 
 
@@ -229,10 +230,10 @@ def test_a_body_without_room_is_read_to_its_end(fast: Fast) -> None:
     assert fast.lane.inflight.has_room(3 * COUNTED_BYTES)
     fast.wire.sent = b""
     assert fast.take(request(b"body")) == b""
-    assert fast.wire.sent == b"<body>"
+    assert fast.wire.sent == answer(b"body")
 
 
-LARGE: Parts = (b"head", memoryview(bytes(range(256)) * 2**13), b"", b"e" * 2**20)
+LARGE: Parts = (b"<>\r\n\r\n", memoryview(bytes(range(256)) * 2**13), b"", b"e" * 2**20)
 WHOLE = b"".join(LARGE)
 TURN_BYTES = 2**18
 
@@ -261,7 +262,7 @@ def test_while_a_large_answer_is_sent_others_have_their_turns(fast: Fast, waits:
         await asyncio.sleep(0)
 
     asyncio.run(run())
-    assert fast.wire.sent == WHOLE
+    assert fast.wire.sent == (answer(WHOLE[6:], CLOSES) if closes else WHOLE)
     assert fast.owner.told == ["begun", "ended", "answered"]
     assert fast.wire.closing is closes
 

@@ -40,7 +40,7 @@ class InferAnswering:
         head = lane.heads.read(lines)
         if head is None:
             # Workers forward what they have read in the very same way.
-            link.answer(number, fail(ValueError("a head cannot be read"), keep_alive=True, access=None))
+            link.answer(number, fail(ValueError("a head cannot be read")))
             return
         if not lane.takes(head):
             self._ask_app(link, number, head, body)
@@ -51,8 +51,6 @@ class InferAnswering:
             link.answer(number, found)
             return
         call.fast = FastCall(lane, call, head)
-        # Whether the client's connection is to go on is the worker's to say.
-        call.fast.keep_alive = True
         if found is None:
             # It counts as in flight while it waits for its turns: the link has counted it while it came.
             call.fast.add_body(body)
@@ -66,10 +64,10 @@ class InferAnswering:
         url = httptools.parse_url(head.target)
 
         def answer(status: int, headers: Sequence[tuple[bytes, bytes]], parts: Parts) -> None:
-            link.answer(number, any_answer(status, headers, parts, keep_alive=True))
+            link.answer(number, any_answer(status, headers, parts))
 
         def refuse(error: ServingError) -> None:
-            link.answer(number, fail(error, keep_alive=True, access=None))
+            link.answer(number, fail(error))
 
         scope = make_scope("POST", url.path, url.query or b"", head.all_headers)
         call = WholeCall(self._app, scope, body, answer, refuse)

@@ -18,12 +18,6 @@ from kserve_v2.rest.heads import Body, InferHead, InferHeads
 from kserve_v2.rest.infer import Asked
 from kserve_v2.scheduling.slices import Room
 
-_END = b"\r\n\r\n"
-_CLOSE = b"\r\nconnection: close\r\n\r\n"
-
-# The heads of the home's answers are far shorter.
-_MOST_HEAD_BYTES = 16 * 1024
-
 
 class LocalLane(Lane, Protocol):
     """Answers requests of models that this process has."""
@@ -59,60 +53,53 @@ class ForwardingLane:
         return True
 
     def prepare(
-        self,
-        head: InferHead,
-        body: Body,
-        room: Room,
-        *,
-        keep_alive: bool = True,
-        access: Access | None = None,
+        self, head: InferHead, body: Body, room: Room, *, access: Access | None = None
     ) -> Sliced | None:
         """See `Lane`. The home does this itself."""
         local = self._local
         if local is None or not local.has_route(head):
             return None
-        sliced = local.prepare(head, body, room, keep_alive=keep_alive, access=access)
+        sliced = local.prepare(head, body, room, access=access)
         if sliced is not None:
             accepted = self._accepted if self._accepted.open else None
-            sliced.elsewhere = partial(self._forward, head, body, keep_alive, access, accepted)
+            sliced.elsewhere = partial(self._forward, head, body, access, accepted)
         return sliced
 
-    def infer(
-        self, head: InferHead, body: Body, *, keep_alive: bool = True, access: Access | None = None
-    ) -> Parts | Asked:
+    def infer(self, head: InferHead, body: Body, *, access: Access | None = None) -> Parts | Asked:
         """The answer to a request, or the request that is under way."""
         local = self._local
         if local is not None and local.has_route(head):
             try:
-                return local.infer(head, body, keep_alive=keep_alive, access=access)
+                return local.infer(head, body, access=access)
             except NotHereError:
                 # It names what only the home has.
                 pass
-        return self._forward(head, body, keep_alive, access, self._accepted if self._accepted.open else None)
+        return self._forward(head, body, access, self._accepted if self._accepted.open else None)
 
     def _forward(
-        self, head: InferHead, body: Body, keep_alive: bool, access: Access | None, accepted: Accepted | None
+        self, head: InferHead, body: Body, access: Access | None, accepted: Accepted | None
     ) -> Parts | Asked:
         """`accepted`: where it counts; None for one that came too late."""
         try:
             return _Forwarded(self._link, head, body, access, accepted)
         except ServingError as error:
-            return fail(error, keep_alive=keep_alive, access=access)
+            return fail(error, access)
 
-    def succeed(
-        self, response: InferResponse, asked: Asked, *, keep_alive: bool, access: Access | None
-    ) -> Parts | Sliced:
+    def succeed(self, response: InferResponse, asked: Asked, *, access: Access | None) -> Parts | Sliced:
         """See `Lane`."""
         if isinstance(asked, _Forwarded):
-            return asked.parts(keep_alive=keep_alive)
+            return (asked.text,)
         assert self._local is not None  # noqa: S101 - nobody else has asked
-        return self._local.succeed(response, asked, keep_alive=keep_alive, access=access)
+        return self._local.succeed(response, asked, access=access)
 
 
 class _Forwarded(Asked, Party):
     """A request that the home has. It comes back as text."""
 
-    __slots__ = ("_accepted", "_access", "_link", "_number", "_text")
+    __slots__ = ("_accepted", "_access", "_link", "_number", "text")
+
+    text: Payload
+    """The answer. The home does not know whether the connection is to go on."""
 
     def __init__(
         self, link: Link, head: InferHead, body: Body, access: Access | None, accepted: Accepted | None
@@ -132,14 +119,6 @@ class _Forwarded(Asked, Party):
             # The home has its line, however it ends.
             access.elsewhere = True
 
-    def parts(self, *, keep_alive: bool) -> Parts:
-        """The answer. The home does not know whether the connection is to go on."""
-        text = self._text
-        if keep_alive:
-            return (text,)
-        end = bytes(text[:_MOST_HEAD_BYTES]).index(_END)
-        return (bytes(text[:end]) + _CLOSE, text[end + len(_END) :])
-
     def _end(self) -> None:
         if self._accepted is not None:
             self._accepted.end()
@@ -147,8 +126,8 @@ class _Forwarded(Asked, Party):
 
     def answered(self, payload: Payload) -> None:
         self._end()
-        self._text = payload
-        # `take` comes back to `parts`.
+        self.text = payload
+        # `take` comes back to `succeed`.
         self.take(payload)  # type: ignore[arg-type]
 
     def failed(self, error: ServingError) -> None:
